@@ -1,0 +1,250 @@
+//! An endpoint: what `#[notification_endpoint]` implements for an impl block, and the
+//! registration that `inventory` collects. Who calls the methods is in `dispatch`.
+
+use std::any::TypeId;
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::extract::needs::Needs;
+use crate::filter::FilterRule;
+use crate::notification::Notification;
+use crate::notification::priority::Priority;
+use crate::outcome::MethodResult;
+
+/// A type whose methods handle notifications. `#[notification_endpoint]` implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an endpoint",
+    label = "not an endpoint",
+    note = "write `#[notification_endpoint]` on the impl block whose methods handle notifications"
+)]
+pub trait Endpoint: Send + Sync + Sized + 'static {
+    /// What the attribute says of the endpoint.
+    const DEFINITION: Definition;
+    /// The methods, in the order in which they were written.
+    const METHODS: &'static [Method<Self>];
+}
+
+/// What the attribute says of an endpoint, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// The type's name as written.
+    pub name: &'static str,
+    /// The module it stands in.
+    pub module: &'static str,
+    /// The file of the attribute.
+    pub file: &'static str,
+    /// The line of the attribute.
+    pub line: u32,
+    /// The column of the attribute.
+    pub column: u32,
+    /// The topics it takes; empty: those of the listener.
+    pub topics: &'static [&'static str],
+    /// The exchange of those topics; `None`: the default one.
+    pub exchange: Option<&'static str>,
+    /// The group by which a listener may choose it.
+    pub group: Option<&'static str>,
+    /// Endpoints run in (`order`, module, line) order.
+    pub order: i32,
+    /// What every method of it asks of a notification.
+    pub filter: FilterRule,
+}
+
+/// One method of an endpoint.
+#[derive(Debug)]
+pub struct Method<E: 'static> {
+    /// Its name.
+    pub name: &'static str,
+    /// The priorities that it handles.
+    pub priorities: &'static [Priority],
+    /// What it asks beyond the endpoint's own filter.
+    pub filter: FilterRule,
+    /// What its arguments need of the listener.
+    pub requires: fn(&mut Needs),
+    /// How it is called.
+    pub call: Call<E>,
+}
+
+/// How a method is called.
+pub enum Call<E: 'static> {
+    /// An `async fn`.
+    Async(for<'n> fn(&'n E, &'n Notification<'n>) -> BoxFuture<'n, MethodResult>),
+    /// A plain `fn`: it may block, so it is called where it stalls nobody.
+    Blocking(for<'n> fn(&'n E, &'n Notification<'n>) -> MethodResult),
+}
+
+impl<E> fmt::Debug for Call<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Async(_) => "async fn",
+            Self::Blocking(_) => "fn",
+        })
+    }
+}
+
+/// What `inventory` collects: an endpoint, and where its instance comes from.
+#[derive(Debug)]
+pub struct Registration {
+    /// What the attribute says.
+    pub definition: &'static Definition,
+    /// Which type it is.
+    pub id: fn() -> TypeId,
+    /// Where the instance comes from.
+    pub source: Source,
+}
+
+/// Where the instance of a registered endpoint comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// The listener makes it.
+    Made(fn() -> Bound),
+    /// The program hands it to the builder.
+    Provided,
+}
+
+inventory::collect!(Registration);
+
+impl Registration {
+    /// An endpoint that the listener makes with `make`.
+    #[must_use]
+    pub const fn made<E: Endpoint>(make: fn() -> Bound) -> Self {
+        Self {
+            definition: &E::DEFINITION,
+            id: TypeId::of::<E>,
+            source: Source::Made(make),
+        }
+    }
+
+    /// An endpoint whose instance the program hands to the builder.
+    #[must_use]
+    pub const fn provided<E: Endpoint>() -> Self {
+        Self {
+            definition: &E::DEFINITION,
+            id: TypeId::of::<E>,
+            source: Source::Provided,
+        }
+    }
+}
+
+/// The instance of an endpoint whose type is forgotten.
+#[derive(Clone)]
+pub struct Bound {
+    definition: &'static Definition,
+    id: TypeId,
+    methods: Arc<dyn Methods>,
+}
+
+impl Bound {
+    /// Forgets the type of an instance.
+    pub fn new<E: Endpoint>(instance: E) -> Self {
+        Self {
+            definition: &E::DEFINITION,
+            id: TypeId::of::<E>(),
+            methods: Arc::new(Instance(instance)),
+        }
+    }
+
+    /// What the attribute says.
+    #[must_use]
+    pub const fn definition(&self) -> &'static Definition {
+        self.definition
+    }
+
+    /// Which type it was.
+    #[must_use]
+    pub const fn id(&self) -> TypeId {
+        self.id
+    }
+
+    /// What there is to know of its methods, in the order in which they were written.
+    #[must_use]
+    pub fn methods(&self) -> Vec<MethodSpec> {
+        self.methods.specs()
+    }
+
+    /// Calls the method at `index`; a plain `fn` runs before this returns.
+    pub(crate) fn call<'n>(
+        &'n self,
+        index: usize,
+        notification: &'n Notification<'n>,
+    ) -> BoxFuture<'n, MethodResult> {
+        self.methods.call(index, notification)
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound")
+            .field("definition", self.definition)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What there is to know of a method without its endpoint's type.
+#[derive(Clone, Copy, Debug)]
+pub struct MethodSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// The priorities that it handles.
+    pub priorities: &'static [Priority],
+    /// What it asks beyond the endpoint's own filter.
+    pub filter: FilterRule,
+    /// What its arguments need of the listener.
+    pub requires: fn(&mut Needs),
+    /// Whether it is a plain `fn`.
+    pub blocking: bool,
+}
+
+trait Methods: Send + Sync {
+    fn specs(&self) -> Vec<MethodSpec>;
+    fn call<'n>(
+        &'n self,
+        index: usize,
+        notification: &'n Notification<'n>,
+    ) -> BoxFuture<'n, MethodResult>;
+}
+
+struct Instance<E>(E);
+
+impl<E: Endpoint> Methods for Instance<E> {
+    fn specs(&self) -> Vec<MethodSpec> {
+        let spec = |method: &Method<E>| MethodSpec {
+            name: method.name,
+            priorities: method.priorities,
+            filter: method.filter,
+            requires: method.requires,
+            blocking: matches!(method.call, Call::Blocking(_)),
+        };
+        E::METHODS.iter().map(spec).collect()
+    }
+
+    fn call<'n>(
+        &'n self,
+        index: usize,
+        notification: &'n Notification<'n>,
+    ) -> BoxFuture<'n, MethodResult> {
+        match E::METHODS[index].call {
+            Call::Async(call) => call(&self.0, notification),
+            Call::Blocking(call) => Box::pin(std::future::ready(call(&self.0, notification))),
+        }
+    }
+}
+
+/// How an instance is made when the attribute does not say it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `Default`, so the listener cannot make an instance of it",
+    label = "no instance",
+    note = "derive `Default`, or write `#[notification_endpoint(provided)]` and hand an instance to the builder, or `init = path` to a function that makes one"
+)]
+pub trait DefaultInstance: Sized {
+    /// The instance.
+    fn instance() -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Default> DefaultInstance for T {
+    fn instance() -> Self {
+        T::default()
+    }
+}

@@ -1,0 +1,109 @@
+//! The five arguments that are taken by name: `ctxt`, `publisher_id`, `event_type`,
+//! `payload`, `metadata`. One trait for each kind says which types it may have, so that a
+//! wrong one is an error at the argument. Named by generated code alone.
+
+use serde::Deserialize;
+
+use crate::notification::context::Context;
+use crate::notification::metadata::Metadata;
+use crate::notification::{Notification, PartError};
+
+/// The types of `ctxt`: `&Context`, or any type that can be read from it.
+#[diagnostic::on_unimplemented(
+    message = "`ctxt` cannot be a `{Self}`",
+    label = "neither `&Context` nor a type that implements `Deserialize`",
+    note = "take `ctxt: &Context`, or derive `serde::Deserialize` for this type and take it by value"
+)]
+pub trait ContextArgument<'n>: Sized {
+    /// Reads the context.
+    ///
+    /// # Errors
+    /// The context does not fit the type.
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
+}
+
+impl<'n> ContextArgument<'n> for &'n Context {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+        notification.context()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'n, T: Deserialize<'n>> ContextArgument<'n> for T {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+        notification.context_as()
+    }
+}
+
+/// The types of `publisher_id` and `event_type`.
+#[diagnostic::on_unimplemented(
+    message = "`publisher_id` and `event_type` cannot be a `{Self}`",
+    label = "expected `&str`",
+    note = "take `&str` (null is the empty string), `Option<&str>` (null is `None`), `String` or `Option<String>`"
+)]
+pub trait TextArgument<'n>: Sized {
+    /// Makes the argument; `None` stands for null and for missing.
+    fn take(text: Option<&'n str>) -> Self;
+}
+
+impl<'n> TextArgument<'n> for &'n str {
+    fn take(text: Option<&'n str>) -> Self {
+        text.unwrap_or_default()
+    }
+}
+
+impl<'n> TextArgument<'n> for Option<&'n str> {
+    fn take(text: Option<&'n str>) -> Self {
+        text
+    }
+}
+
+impl<'n> TextArgument<'n> for String {
+    fn take(text: Option<&'n str>) -> Self {
+        text.unwrap_or_default().to_owned()
+    }
+}
+
+impl<'n> TextArgument<'n> for Option<String> {
+    fn take(text: Option<&'n str>) -> Self {
+        text.map(str::to_owned)
+    }
+}
+
+/// The types of `payload`: any that can be read from JSON, borrowed ones included.
+#[diagnostic::on_unimplemented(
+    message = "`payload` cannot be a `{Self}`",
+    label = "does not implement `Deserialize`",
+    note = "derive `serde::Deserialize` for this type, or take `payload: &serde_json::value::RawValue` or `serde_json::Value`"
+)]
+pub trait PayloadArgument<'n>: Sized {
+    /// Reads the payload.
+    ///
+    /// # Errors
+    /// The payload does not fit the type.
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<'n, T: Deserialize<'n>> PayloadArgument<'n> for T {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+        notification.payload()
+    }
+}
+
+/// The types of `metadata`.
+#[diagnostic::on_unimplemented(
+    message = "`metadata` cannot be a `{Self}`",
+    label = "expected `&Metadata`",
+    note = "take `metadata: &Metadata`"
+)]
+pub trait MetadataArgument<'n>: Sized {
+    /// Makes the argument.
+    fn take(notification: &'n Notification<'n>) -> Self;
+}
+
+impl<'n> MetadataArgument<'n> for &'n Metadata {
+    fn take(notification: &'n Notification<'n>) -> Self {
+        notification.metadata()
+    }
+}

@@ -1,0 +1,89 @@
+//! How the arguments of an endpoint method are made from a notification. The five that
+//! are taken by name stand in `argument.rs`; all others come through `FromNotification`.
+//! Generated code calls what is here; filters and dispatch do not.
+
+pub mod argument;
+pub mod needs;
+pub mod state;
+
+use std::convert::Infallible;
+
+use crate::extract::needs::Needs;
+use crate::notification::Notification;
+use crate::notification::delivery_info::DeliveryInfo;
+use crate::notification::priority::Priority;
+use crate::outcome::BoxError;
+
+/// A type that an endpoint method can take as an argument, whatever the argument's name.
+///
+/// Called once per call of the method, before it. An error means that the method is not
+/// called; the notification then goes the way of a failed one.
+///
+/// ```
+/// use listener::{FromNotification, Notification};
+///
+/// struct Tenant(String);
+///
+/// #[derive(Debug)]
+/// struct NoTenant;
+/// impl std::fmt::Display for NoTenant {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         f.write_str("the context has no project_id")
+///     }
+/// }
+/// impl std::error::Error for NoTenant {}
+///
+/// impl<'n> FromNotification<'n> for Tenant {
+///     type Error = NoTenant;
+///
+///     fn from_notification(notification: &'n Notification<'n>) -> Result<Self, NoTenant> {
+///         let context = notification.context().map_err(|_| NoTenant)?;
+///         context.get_str("project_id").map(|id| Tenant(id.to_owned())).ok_or(NoTenant)
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken from a notification",
+    label = "not an argument of an endpoint method",
+    note = "by name: `ctxt`, `publisher_id`, `event_type`, `payload`, `metadata`; by type: `&Notification<'_>`, `Priority`, `&DeliveryInfo`, `State<T>`, or any type that implements `FromNotification`"
+)]
+pub trait FromNotification<'n>: Sized {
+    /// Why it could not be made.
+    type Error: Into<BoxError>;
+
+    /// Makes the argument.
+    ///
+    /// # Errors
+    /// What the notification lacks.
+    fn from_notification(notification: &'n Notification<'n>) -> Result<Self, Self::Error>;
+
+    /// Says what the listener must have been given, so that what is missing is an error
+    /// when the listener is built. Called once per method, then.
+    fn requires(needs: &mut Needs) {
+        let _ = needs;
+    }
+}
+
+impl<'n> FromNotification<'n> for &'n Notification<'n> {
+    type Error = Infallible;
+
+    fn from_notification(notification: &'n Notification<'n>) -> Result<Self, Infallible> {
+        Ok(notification)
+    }
+}
+
+impl<'n> FromNotification<'n> for Priority {
+    type Error = Infallible;
+
+    fn from_notification(notification: &'n Notification<'n>) -> Result<Self, Infallible> {
+        Ok(notification.priority())
+    }
+}
+
+impl<'n> FromNotification<'n> for &'n DeliveryInfo {
+    type Error = Infallible;
+
+    fn from_notification(notification: &'n Notification<'n>) -> Result<Self, Infallible> {
+        Ok(notification.delivery())
+    }
+}

@@ -1,0 +1,56 @@
+//! `State<T>`: a value that the program gave to its listener.
+
+use std::any::type_name;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::extract::FromNotification;
+use crate::extract::needs::Needs;
+use crate::notification::Notification;
+
+/// A value that the program gave to its listener with `Listener::builder().state(value)`.
+///
+/// It is shared, not copied: `T` needs no `Clone`. A listener whose endpoints ask for a
+/// state that was not given does not build.
+#[derive(Debug)]
+pub struct State<T>(pub Arc<T>);
+
+impl<T> Clone for State<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// The listener was not given a state of this type.
+///
+/// Only an extractor that does not forward `requires` can meet it: the builder has checked
+/// all others.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the listener has no state of type `{0}`; give it one with `Listener::builder().state(..)`"
+)]
+pub struct MissingState(&'static str);
+
+impl<'n, T: Send + Sync + 'static> FromNotification<'n> for State<T> {
+    type Error = MissingState;
+
+    fn from_notification(notification: &'n Notification<'n>) -> Result<Self, MissingState> {
+        notification
+            .states()
+            .get()
+            .map(State)
+            .ok_or(MissingState(type_name::<T>()))
+    }
+
+    fn requires(needs: &mut Needs) {
+        needs.state::<T>();
+    }
+}

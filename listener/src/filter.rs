@@ -1,0 +1,303 @@
+//! Which notifications a method or an endpoint wants. `FilterRule` is what the macro writes
+//! down, `Filter` is compiled from it when the listener is built and asked by `dispatch`.
+//! Semantics are those of oslo.messaging's `NotificationFilter`.
+
+use std::borrow::Cow;
+
+use regex::Regex;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::notification::Notification;
+
+/// A filter as it was written: regular expressions by the part that they look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilterRule {
+    /// Who sent it.
+    pub publisher_id: Option<&'static str>,
+    /// What happened.
+    pub event_type: Option<&'static str>,
+    /// Keys of the context.
+    pub context: &'static [(&'static str, &'static str)],
+    /// `message_id` or `timestamp`.
+    pub metadata: &'static [(&'static str, &'static str)],
+    /// Keys of the payload, its top level only.
+    pub payload: &'static [(&'static str, &'static str)],
+}
+
+impl FilterRule {
+    /// The rule that lets everything through.
+    pub const ALL: Self = Self {
+        publisher_id: None,
+        event_type: None,
+        context: &[],
+        metadata: &[],
+        payload: &[],
+    };
+}
+
+/// A filter ready to be asked. Every part that is given must match, from the start of the
+/// text, as Python's `re.match` does; a value that is missing or not a string does not.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    publisher_id: Option<Regex>,
+    event_type: Option<Regex>,
+    context: Vec<(&'static str, Regex)>,
+    metadata: Vec<(&'static str, Regex)>,
+    payload: Vec<(&'static str, Regex)>,
+}
+
+impl Filter {
+    /// Compiles a rule.
+    ///
+    /// # Errors
+    /// An expression that is no regular expression, or too large once compiled.
+    pub fn compile(rule: &FilterRule) -> Result<Self, regex::Error> {
+        Ok(Self {
+            publisher_id: rule.publisher_id.map(from_start).transpose()?,
+            event_type: rule.event_type.map(from_start).transpose()?,
+            context: by_key(rule.context)?,
+            metadata: by_key(rule.metadata)?,
+            payload: by_key(rule.payload)?,
+        })
+    }
+
+    /// Whether the notification passes.
+    #[must_use]
+    pub fn matches(&self, notification: &Notification<'_>) -> bool {
+        let text = |rule: &Option<Regex>, text: Option<&str>| {
+            rule.as_ref()
+                .is_none_or(|rule| text.is_some_and(|text| rule.is_match(text)))
+        };
+        text(&self.publisher_id, notification.publisher_id())
+            && text(&self.event_type, notification.event_type())
+            && self.metadata.iter().all(|(key, rule)| {
+                notification
+                    .metadata()
+                    .get(key)
+                    .is_some_and(|text| rule.is_match(text))
+            })
+            && self.context.iter().all(|(key, rule)| {
+                notification
+                    .context_value(key)
+                    .and_then(as_text)
+                    .is_some_and(|text| rule.is_match(&text))
+            })
+            && self.payload.iter().all(|(key, rule)| {
+                field(notification.raw_payload(), key).is_some_and(|text| rule.is_match(&text))
+            })
+    }
+}
+
+fn by_key(
+    rules: &'static [(&'static str, &'static str)],
+) -> Result<Vec<(&'static str, Regex)>, regex::Error> {
+    rules
+        .iter()
+        .map(|(key, text)| Ok((*key, from_start(text)?)))
+        .collect()
+}
+
+fn from_start(text: &str) -> Result<Regex, regex::Error> {
+    Regex::new(&format!("^(?:{text})"))
+}
+
+fn as_text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(raw.get()).ok().map(Cow::Owned)
+}
+
+/// The string at `key` of a JSON object; the last one counts, as in Python.
+fn field<'r>(object: &'r RawValue, key: &str) -> Option<Cow<'r, str>> {
+    struct Find<'k>(&'k str);
+
+    impl<'de> Visitor<'de> for Find<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(Key(name)) = map.next_key()? {
+                if name == self.0 {
+                    found = Some(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_str(object.get());
+    json.deserialize_map(Find(key))
+        .ok()
+        .flatten()
+        .and_then(as_text)
+}
+
+/// An object's key, borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct Key<'k>(#[serde(borrow)] Cow<'k, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notification::delivery_info::DeliveryInfo;
+    use crate::notification::fields::Fields;
+    use crate::notification::priority::Priority;
+    use crate::notification::states::States;
+
+    const CONTEXT: &str = r#""caf\u00e9""#;
+    const PAYLOAD: &str =
+        r#"{"state": "old", "state": "active", "n": 1, "none": null, "deep": {"state": "x"}}"#;
+
+    fn check(rule: FilterRule, expected: bool) {
+        let fields = Fields {
+            message_id: Some("7c5f2f4e".into()),
+            timestamp: None,
+            publisher_id: Some("compute.host1".into()),
+            event_type: Some("instance.create.end".into()),
+            priority: None,
+            unique_id: None,
+            payload: serde_json::from_str(PAYLOAD).expect("JSON"),
+            context: vec![("user".into(), serde_json::from_str(CONTEXT).expect("JSON"))],
+        };
+        let (delivery, states) = (DeliveryInfo::new("q", "", "t.info"), States::default());
+        let notification = Notification::new(fields, Priority::Info, &delivery, &states);
+        let filter = Filter::compile(&rule).expect("a regular expression");
+        assert_eq!(filter.matches(&notification), expected, "{rule:?}");
+    }
+
+    #[test]
+    fn no_rule_lets_everything_through() {
+        check(FilterRule::ALL, true);
+    }
+
+    #[test]
+    fn an_expression_matches_from_the_start_only() {
+        check(
+            FilterRule {
+                publisher_id: Some("compute"),
+                ..FilterRule::ALL
+            },
+            true,
+        );
+        check(
+            FilterRule {
+                publisher_id: Some("host1"),
+                ..FilterRule::ALL
+            },
+            false,
+        );
+        check(
+            FilterRule {
+                publisher_id: Some("x|host1"),
+                ..FilterRule::ALL
+            },
+            false,
+        );
+        check(
+            FilterRule {
+                event_type: Some(r".*\.end$"),
+                ..FilterRule::ALL
+            },
+            true,
+        );
+    }
+
+    #[test]
+    fn every_part_must_match() {
+        let both = FilterRule {
+            publisher_id: Some("compute"),
+            event_type: Some("volume"),
+            ..FilterRule::ALL
+        };
+        check(both, false);
+    }
+
+    #[test]
+    fn context_values_are_compared_unescaped() {
+        check(
+            FilterRule {
+                context: &[("user", "^café$")],
+                ..FilterRule::ALL
+            },
+            true,
+        );
+        check(
+            FilterRule {
+                context: &[("project", ".*")],
+                ..FilterRule::ALL
+            },
+            false,
+        );
+    }
+
+    #[test]
+    fn metadata_that_is_missing_does_not_match() {
+        check(
+            FilterRule {
+                metadata: &[("message_id", "7c5f")],
+                ..FilterRule::ALL
+            },
+            true,
+        );
+        check(
+            FilterRule {
+                metadata: &[("timestamp", ".*")],
+                ..FilterRule::ALL
+            },
+            false,
+        );
+    }
+
+    #[test]
+    fn payload_keys_are_those_of_the_top_level_and_the_last_counts() {
+        check(
+            FilterRule {
+                payload: &[("state", "active")],
+                ..FilterRule::ALL
+            },
+            true,
+        );
+        check(
+            FilterRule {
+                payload: &[("state", "old")],
+                ..FilterRule::ALL
+            },
+            false,
+        );
+        check(
+            FilterRule {
+                payload: &[("state", "x")],
+                ..FilterRule::ALL
+            },
+            false,
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_no_string_does_not_match() {
+        check(
+            FilterRule {
+                payload: &[("n", "1")],
+                ..FilterRule::ALL
+            },
+            false,
+        );
+        check(
+            FilterRule {
+                payload: &[("none", ".*")],
+                ..FilterRule::ALL
+            },
+            false,
+        );
+    }
+}

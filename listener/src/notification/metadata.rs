@@ -1,0 +1,43 @@
+//! Message id and timestamp: the `metadata` argument of an endpoint method.
+
+use serde::Serialize;
+
+/// What identifies one message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Metadata {
+    message_id: Option<String>,
+    timestamp: Option<String>,
+}
+
+impl Metadata {
+    pub(crate) fn new(message_id: Option<&str>, timestamp: Option<&str>) -> Self {
+        Self {
+            message_id: message_id.map(str::to_owned),
+            timestamp: timestamp.map(str::to_owned),
+        }
+    }
+
+    /// The sender's id: a UUID with hyphens from oslo.messaging; empty when it is null or
+    /// missing.
+    #[must_use]
+    pub fn message_id(&self) -> &str {
+        self.message_id.as_deref().unwrap_or_default()
+    }
+
+    /// When it was sent: UTC without a zone, `2026-05-09 07:29:33.123456`, the fraction
+    /// missing when it is zero; empty when it is null or missing.
+    #[must_use]
+    pub fn timestamp(&self) -> &str {
+        self.timestamp.as_deref().unwrap_or_default()
+    }
+
+    /// The value of a key by its name on the wire, as a metadata filter asks for it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        match key {
+            "message_id" => self.message_id.as_deref(),
+            "timestamp" => self.timestamp.as_deref(),
+            _ => None,
+        }
+    }
+}

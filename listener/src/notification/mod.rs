@@ -1,0 +1,302 @@
+//! A decoded notification: what endpoint methods, filters and extractors see.
+//! Borrowed from the text of one delivery; how that text is made from bytes is in
+//! `envelope`, and its settlement never comes here.
+
+pub mod context;
+pub mod delivery_info;
+pub mod fields;
+pub mod metadata;
+pub mod priority;
+pub mod states;
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+use serde::de::value::MapDeserializer;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::notification::context::Context;
+use crate::notification::delivery_info::DeliveryInfo;
+use crate::notification::fields::Fields;
+use crate::notification::metadata::Metadata;
+use crate::notification::priority::Priority;
+use crate::notification::states::States;
+
+/// One notification, borrowed from the body it came in.
+///
+/// Context and payload stay text until somebody asks for them; the context is then read
+/// once for all endpoint methods.
+pub struct Notification<'n> {
+    fields: Fields<'n>,
+    priority: Priority,
+    delivery: &'n DeliveryInfo,
+    states: &'n States,
+    context: OnceLock<Result<Context, PartError>>,
+    metadata: OnceLock<Metadata>,
+}
+
+impl<'n> Notification<'n> {
+    pub(crate) fn new(
+        fields: Fields<'n>,
+        priority: Priority,
+        delivery: &'n DeliveryInfo,
+        states: &'n States,
+    ) -> Self {
+        Self {
+            fields,
+            priority,
+            delivery,
+            states,
+            context: OnceLock::new(),
+            metadata: OnceLock::new(),
+        }
+    }
+
+    /// The priority, as the notification itself says it.
+    #[must_use]
+    pub const fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Who sent it, such as `compute.host1`; `None` when it is null or missing.
+    #[must_use]
+    pub fn publisher_id(&self) -> Option<&str> {
+        self.fields.publisher_id.as_deref()
+    }
+
+    /// What happened, such as `instance.create.end`; `None` when it is null or missing.
+    #[must_use]
+    pub fn event_type(&self) -> Option<&str> {
+        self.fields.event_type.as_deref()
+    }
+
+    /// Who it was sent under: user, project, request.
+    ///
+    /// # Errors
+    /// A value of the context that no JSON value can hold, such as one nested deeper than
+    /// 128 levels.
+    pub fn context(&self) -> Result<&Context, PartError> {
+        let made = self.context.get_or_init(|| {
+            let mut context = Context::new();
+            for (key, value) in &self.fields.context {
+                let value: Value = part(format_args!("context.{key}"), value)?;
+                context.insert(key.as_ref(), value);
+            }
+            Ok(context)
+        });
+        made.as_ref().map_err(Clone::clone)
+    }
+
+    /// The context as a type of the program's own.
+    ///
+    /// # Errors
+    /// The context does not fit `T`.
+    pub fn context_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PartError> {
+        let entries = self
+            .fields
+            .context
+            .iter()
+            .map(|(key, value)| (key.as_ref(), *value));
+        let map = MapDeserializer::<_, serde_json::Error>::new(entries);
+        serde_path_to_error::deserialize(map).map_err(|error| PartError::at("context", &error))
+    }
+
+    /// One value of the context as it stands on the wire.
+    #[must_use]
+    pub fn context_value(&self, key: &str) -> Option<&'n RawValue> {
+        self.fields
+            .context
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| *value)
+    }
+
+    /// The payload as it stands on the wire: any JSON value.
+    #[must_use]
+    pub const fn raw_payload(&self) -> &'n RawValue {
+        self.fields.payload
+    }
+
+    /// The payload as a type of the program's own.
+    ///
+    /// # Errors
+    /// The payload does not fit `T`; the error names the field.
+    pub fn payload<T: Deserialize<'n>>(&self) -> Result<T, PartError> {
+        part(format_args!("payload"), self.fields.payload)
+    }
+
+    /// Message id and timestamp.
+    pub fn metadata(&self) -> &Metadata {
+        self.metadata.get_or_init(|| {
+            Metadata::new(
+                self.fields.message_id.as_deref(),
+                self.fields.timestamp.as_deref(),
+            )
+        })
+    }
+
+    /// The sender's id of this message; empty when it is null or missing.
+    #[must_use]
+    pub fn message_id(&self) -> &str {
+        self.fields.message_id.as_deref().unwrap_or_default()
+    }
+
+    /// When it was sent, as the sender wrote it: UTC without a zone; empty when it is null
+    /// or missing.
+    #[must_use]
+    pub fn timestamp(&self) -> &str {
+        self.fields.timestamp.as_deref().unwrap_or_default()
+    }
+
+    /// How it reached this listener.
+    #[must_use]
+    pub const fn delivery(&self) -> &'n DeliveryInfo {
+        self.delivery
+    }
+
+    /// The values that the program gave to the listener.
+    #[must_use]
+    pub const fn states(&self) -> &'n States {
+        self.states
+    }
+}
+
+/// Shows what a log may show: neither context nor payload, which carry secrets.
+impl fmt::Debug for Notification<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notification")
+            .field("priority", &self.priority)
+            .field("message_id", &self.message_id())
+            .field("publisher_id", &self.publisher_id())
+            .field("event_type", &self.event_type())
+            .field("payload_bytes", &self.fields.payload.get().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A part of a notification does not fit the type that was asked for.
+///
+/// Says where and what was expected; strings of the notification itself are left out, for
+/// they may be secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct PartError {
+    path: String,
+    message: String,
+}
+
+impl PartError {
+    fn at(part: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let inner = error.path().to_string();
+        let path = match inner.as_str() {
+            "." => part.to_owned(),
+            _ => format!("{part}.{inner}"),
+        };
+        Self {
+            path,
+            message: without_values(&error.inner().to_string()),
+        }
+    }
+
+    /// Where the mistake is, such as `payload.flavor.vcpus`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+fn part<'n, T: Deserialize<'n>>(
+    name: fmt::Arguments<'_>,
+    raw: &'n RawValue,
+) -> Result<T, PartError> {
+    // The path costs time, so it is only looked for when there is a mistake to explain.
+    serde_json::from_str(raw.get()).or_else(|first: serde_json::Error| {
+        let mut json = serde_json::Deserializer::from_str(raw.get());
+        match serde_path_to_error::deserialize(&mut json) {
+            Ok(value) => Ok(value),
+            Err(error) if error.path().iter().next().is_some() => {
+                Err(PartError::at(&name.to_string(), &error))
+            }
+            Err(_) => Err(PartError {
+                path: name.to_string(),
+                message: without_values(&first.to_string()),
+            }),
+        }
+    })
+}
+
+/// Serde's messages quote the strings that they found (`string "secret"`): keep the kind,
+/// drop the value.
+fn without_values(message: &str) -> String {
+    let mut kept = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find("string \"") {
+        let after = &rest[start + "string \"".len()..];
+        let end = closing_quote(after).unwrap_or(after.len());
+        kept.push_str(&rest[..start]);
+        kept.push_str("a string");
+        rest = after.get(end + 1..).unwrap_or_default();
+    }
+    kept.push_str(rest);
+    kept
+}
+
+fn closing_quote(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.bytes().position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Server {
+        flavor: Flavor,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Flavor {
+        vcpus: u32,
+    }
+
+    fn check(payload: &str, expected: Result<Server, &str>) {
+        let raw: &RawValue = serde_json::from_str(payload).expect("the test's own JSON");
+        let found = part::<Server>(format_args!("payload"), raw).map_err(|error| error.to_string());
+        assert_eq!(found, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn a_payload_that_fits_is_read() {
+        check(
+            r#"{"flavor": {"vcpus": 4}}"#,
+            Ok(Server {
+                flavor: Flavor { vcpus: 4 },
+            }),
+        );
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_path_and_without_the_value() {
+        check(
+            r#"{"flavor": {"vcpus": "my \" secret"}}"#,
+            Err("payload.flavor.vcpus: invalid type: a string, expected u32 at line 1 column 35"),
+        );
+    }
+
+    #[test]
+    fn a_payload_of_another_shape_is_named_as_a_whole() {
+        check(
+            "[]",
+            Err(
+                "payload: invalid length 0, expected struct Server with 1 element at line 1 column 2",
+            ),
+        );
+    }
+}

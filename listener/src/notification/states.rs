@@ -1,0 +1,42 @@
+//! The values that a program gives to its listener (`Listener::builder().state(db)`), one of
+//! each type. `extract/state.rs` hands them to endpoint methods.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Values by their type, one of each.
+#[derive(Clone, Default)]
+pub struct States(HashMap<TypeId, (&'static str, Arc<dyn Any + Send + Sync>)>);
+
+impl States {
+    /// Keeps `value`; gives back whether one of its type stood here before (and is gone now).
+    pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> bool {
+        self.0
+            .insert(TypeId::of::<T>(), (type_name::<T>(), Arc::new(value)))
+            .is_some()
+    }
+
+    /// The value of type `T`, if one was given.
+    #[must_use]
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let (_, value) = self.0.get(&TypeId::of::<T>())?;
+        Arc::clone(value).downcast().ok()
+    }
+
+    /// Whether a value of this type was given.
+    #[must_use]
+    pub fn has(&self, id: TypeId) -> bool {
+        self.0.contains_key(&id)
+    }
+}
+
+/// Shows the types, never the values.
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.0.values().map(|(name, _)| name))
+            .finish()
+    }
+}

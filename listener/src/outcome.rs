@@ -1,0 +1,207 @@
+//! What an endpoint method says of a notification, and how its return value says it.
+//! How the outcomes of several methods become one verdict is in `runtime/failure.rs`;
+//! how a verdict is carried out is in `runtime/settle.rs`.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// Any error of a user's, boxed.
+pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
+
+/// What an endpoint method says of one notification.
+///
+/// ```
+/// use listener::Outcome;
+/// use std::time::Duration;
+///
+/// let later = Outcome::retry_after(Duration::from_secs(30));
+/// assert_eq!(later, Outcome::Retry { after: Some(Duration::from_secs(30)) });
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The method is done with the notification.
+    Handled,
+    /// Give the whole delivery back to the broker at once, and call no further endpoint.
+    ///
+    /// Needs `allow_requeue` on the listener; without it the delivery goes to the dead
+    /// letters, with that reason. A delivery that is requeued comes back at once: use
+    /// `Retry` for a pause.
+    Requeue,
+    /// Call this method again, after `after`, or after the listener's own pause.
+    Retry {
+        /// The pause; `None` leaves it to the listener.
+        after: Option<Duration>,
+    },
+    /// Give the notification up: it goes to the dead-letter queue with this reason.
+    DeadLetter(Cow<'static, str>),
+}
+
+impl Outcome {
+    /// Call the method again after the listener's own pause.
+    #[must_use]
+    pub const fn retry() -> Self {
+        Self::Retry { after: None }
+    }
+
+    /// Call the method again after `after`.
+    #[must_use]
+    pub const fn retry_after(after: Duration) -> Self {
+        Self::Retry { after: Some(after) }
+    }
+
+    /// Give the notification up, with the reason that its dead letter carries.
+    pub fn dead_letter(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::DeadLetter(reason.into())
+    }
+}
+
+/// Why a method did not come to an outcome.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The method returned an error.
+    Error(BoxError),
+    /// An argument could not be made from the notification; the method was not called.
+    Argument {
+        /// The argument's name, or its type when it has none.
+        argument: &'static str,
+        /// What was wrong with it.
+        source: BoxError,
+    },
+    /// The method panicked with this message.
+    Panic(String),
+}
+
+impl Failure {
+    /// One word for the reason header of a dead letter.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Error(_) => "error",
+            Self::Argument { .. } => "argument",
+            Self::Panic(_) => "panic",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => write_chain(f, error.as_ref()),
+            Self::Argument { argument, source } => {
+                write!(f, "argument `{argument}`: ")?;
+                write_chain(f, source.as_ref())
+            }
+            Self::Panic(message) => write!(f, "panicked: {message}"),
+        }
+    }
+}
+
+/// Writes an error and its causes, `: ` between them, each cause once.
+fn write_chain(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt::Result {
+    let mut last = error.to_string();
+    f.write_str(&last)?;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Many errors already print their cause: do not say it twice.
+        if !last.ends_with(&text) {
+            write!(f, ": {text}")?;
+            last = text;
+        }
+        cause = error.source();
+    }
+    Ok(())
+}
+
+/// What a call of an endpoint method comes to.
+pub type MethodResult = Result<Outcome, Failure>;
+
+/// The return types of an endpoint method: `()`, [`Outcome`], `Result<(), E>` and
+/// `Result<Outcome, E>`, where `E` is any error, a `String`, or a boxed error.
+#[diagnostic::on_unimplemented(
+    message = "an endpoint method cannot return `{Self}`",
+    label = "not an outcome",
+    note = "return `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, with `E: Into<Box<dyn Error + Send + Sync>>`"
+)]
+pub trait IntoOutcome {
+    /// Turns the returned value into what the listener acts on.
+    ///
+    /// # Errors
+    /// The method's own error, boxed.
+    fn into_outcome(self) -> MethodResult;
+}
+
+impl IntoOutcome for () {
+    fn into_outcome(self) -> MethodResult {
+        Ok(Outcome::Handled)
+    }
+}
+
+impl IntoOutcome for Outcome {
+    fn into_outcome(self) -> MethodResult {
+        Ok(self)
+    }
+}
+
+impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
+    fn into_outcome(self) -> MethodResult {
+        self.map(|()| Outcome::Handled)
+            .map_err(|error| Failure::Error(error.into()))
+    }
+}
+
+impl<E: Into<BoxError>> IntoOutcome for Result<Outcome, E> {
+    fn into_outcome(self) -> MethodResult {
+        self.map_err(|error| Failure::Error(error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no row")]
+    struct NoRow;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("billing failed")]
+    struct Billing(#[source] NoRow);
+
+    #[test]
+    fn every_return_type_becomes_an_outcome() {
+        assert_eq!(().into_outcome().ok(), Some(Outcome::Handled));
+        assert_eq!(Outcome::Requeue.into_outcome().ok(), Some(Outcome::Requeue));
+        assert_eq!(
+            Ok::<(), NoRow>(()).into_outcome().ok(),
+            Some(Outcome::Handled)
+        );
+        assert_eq!(
+            Ok::<_, String>(Outcome::retry()).into_outcome().ok(),
+            Some(Outcome::retry())
+        );
+    }
+
+    #[test]
+    fn a_failure_names_the_error_and_its_causes() {
+        let failure = Err::<(), _>(Billing(NoRow))
+            .into_outcome()
+            .expect_err("it was an error");
+        assert_eq!(
+            (failure.reason(), failure.to_string().as_str()),
+            ("error", "billing failed: no row")
+        );
+    }
+
+    #[test]
+    fn a_string_is_an_error_too() {
+        let failure = Err::<(), _>("no tenant")
+            .into_outcome()
+            .expect_err("it was an error");
+        assert_eq!(failure.to_string(), "no tenant");
+    }
+}

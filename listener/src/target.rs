@@ -1,0 +1,62 @@
+//! Where notifications are taken from and sent to: `Target` is exchange and topic. Routing
+//! keys (`topic.priority`) and queue names are made here and nowhere else.
+
+use crate::notification::priority::Priority;
+
+/// A topic on an exchange.
+///
+/// ```
+/// use listener::Target;
+///
+/// let nova = Target::topic("notifications").exchange("nova");
+/// assert_eq!((nova.name(), nova.exchange_name()), ("notifications", Some("nova")));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    topic: String,
+    exchange: Option<String>,
+}
+
+impl Target {
+    /// A topic on the default exchange (oslo.messaging's `control_exchange`).
+    pub fn topic(topic: impl Into<String>) -> Self {
+        Self {
+            topic: topic.into(),
+            exchange: None,
+        }
+    }
+
+    /// The same topic on the exchange of this name.
+    #[must_use]
+    pub fn exchange(self, exchange: impl Into<String>) -> Self {
+        Self {
+            exchange: Some(exchange.into()),
+            ..self
+        }
+    }
+
+    /// The topic's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.topic
+    }
+
+    /// The exchange, if one was named.
+    #[must_use]
+    pub fn exchange_name(&self) -> Option<&str> {
+        self.exchange.as_deref()
+    }
+}
+
+/// The routing key of a topic and a priority, which is also the name of the queue that all
+/// unpooled listeners share: `notifications.info`.
+#[must_use]
+pub fn routing_key(topic: &str, priority: Priority) -> String {
+    format!("{topic}.{priority}")
+}
+
+/// The queue that takes what was given up of `queue`.
+#[must_use]
+pub fn dead_letter_queue(queue: &str) -> String {
+    format!("{queue}.dead")
+}
