@@ -8,6 +8,7 @@ pub mod filter;
 pub mod notification;
 pub mod outcome;
 pub mod target;
+pub mod transport;
 
 pub use endpoint::Endpoint;
 pub use extract::FromNotification;
