@@ -100,6 +100,15 @@ impl fmt::Display for Failure {
     }
 }
 
+/// An error and its causes, `: ` between them.
+pub(crate) struct Chain<'e>(pub(crate) &'e (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_chain(f, self.0)
+    }
+}
+
 /// Writes an error and its causes, `: ` between them, each cause once.
 fn write_chain(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt::Result {
     let mut last = error.to_string();

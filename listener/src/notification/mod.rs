@@ -6,6 +6,7 @@ pub mod context;
 pub mod delivery_info;
 pub mod fields;
 pub mod metadata;
+pub(crate) mod owned;
 pub mod priority;
 pub mod states;
 
@@ -21,6 +22,7 @@ use crate::notification::context::Context;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::notification::fields::Fields;
 use crate::notification::metadata::Metadata;
+use crate::notification::owned::OwnedNotification;
 use crate::notification::priority::Priority;
 use crate::notification::states::States;
 
@@ -154,6 +156,11 @@ impl<'n> Notification<'n> {
     #[must_use]
     pub const fn delivery(&self) -> &'n DeliveryInfo {
         self.delivery
+    }
+
+    /// A copy that can move to another thread.
+    pub(crate) fn to_owned(&self) -> OwnedNotification {
+        OwnedNotification::new(self)
     }
 
     /// The values that the program gave to the listener.

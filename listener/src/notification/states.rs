@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 /// Values by their type, one of each.
 #[derive(Clone, Default)]
-pub struct States(HashMap<TypeId, (&'static str, Arc<dyn Any + Send + Sync>)>);
+pub struct States(Arc<HashMap<TypeId, Value>>);
+
+type Value = (&'static str, Arc<dyn Any + Send + Sync>);
 
 impl States {
     /// Keeps `value`; gives back whether one of its type stood here before (and is gone now).
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> bool {
-        self.0
-            .insert(TypeId::of::<T>(), (type_name::<T>(), Arc::new(value)))
+        let value: Value = (type_name::<T>(), Arc::new(value));
+        Arc::make_mut(&mut self.0)
+            .insert(TypeId::of::<T>(), value)
             .is_some()
     }
 
