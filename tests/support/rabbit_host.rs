@@ -3,6 +3,7 @@
 //! a host; `rabbit_node.rs` runs on it. The commands are those of the distribution's own scripts,
 //! called past the wrapper in `sbin`, which changes user and folder.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
@@ -11,8 +12,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -131,16 +132,20 @@ impl Drop for RabbitHost {
     }
 }
 
-/// A TCP port that nobody listens on. Taken below the range from which the kernel gives ports to
-/// outgoing connections: while a node is down, a client's socket must not get the node's port.
+/// A TCP port that nobody listens on, given once in this process. Taken below the range from which
+/// the kernel gives ports to outgoing connections: while a node is down, a client's socket must not
+/// get the node's port.
 pub(crate) fn free_port() -> u16 {
-    let mut random = RandomState::new().build_hasher();
-    random.write_u32(std::process::id());
-    let start = random.finish();
-    (0..4000)
-        .map(|step| 20_000 + ((start.wrapping_add(step * 7)) % 12_000) as u16)
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .expect("a port between 20000 and 32000 is free")
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let start = RandomState::new().build_hasher().finish();
+    let mut given = GIVEN.lock().unwrap();
+    let port = (0..12_000)
+        .map(|step| 20_000 + (start.wrapping_add(step * 7) % 12_000) as u16)
+        .find(|port| {
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+            free && given.insert(*port)
+        });
+    port.expect("a port between 20000 and 32000 is free")
 }
 
 /// `program` as a child of ours, whose pid stands in `pid_file` before it runs. In a process group
