@@ -12,6 +12,8 @@ pub mod target;
 pub use endpoint::Endpoint;
 pub use extract::FromNotification;
 pub use extract::state::State;
+#[cfg(feature = "macros")]
+pub use listener_macros::notification_endpoint;
 pub use notification::Notification;
 pub use notification::PartError;
 pub use notification::context::Context;
