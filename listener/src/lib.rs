@@ -106,3 +106,5 @@ pub use crate::runtime::options::{Executor, Options};
 pub use crate::serializer::Serializer;
 pub use crate::target::Target;
 pub use crate::transport::Transport;
+#[cfg(feature = "macros")]
+pub use listener_macros::notification_endpoint;
