@@ -47,32 +47,22 @@ impl Entries {
             let twice = left.iter().any(|other| other.key.text == entry.key.text);
             if twice {
                 let Key { text, span, .. } = &entry.key;
-                mistakes.at(
-                    *span,
-                    format_args!("`{text}` is given twice"),
-                    "keep one of the two",
-                );
+                mistakes.at(*span, format_args!("`{text}` is given twice"), "keep one of the two");
             } else {
                 left.push(entry);
             }
         }
-        Self {
-            place,
-            left,
-            known: Vec::new(),
-        }
+        Self { place, left, known: Vec::new() }
     }
 
     /// The string of `key = "text"`.
     pub(crate) fn text(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<LitStr> {
-        self.assigned(key, "\"text\"", mistakes, string)
-            .map(|(_, text)| text)
+        self.assigned(key, "\"text\"", mistakes, string).map(|(_, text)| text)
     }
 
     /// The number of `key = 1`.
     pub(crate) fn integer(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<i32> {
-        self.assigned(key, "-1", mistakes, integer)
-            .map(|(_, number)| number)
+        self.assigned(key, "-1", mistakes, integer).map(|(_, number)| number)
     }
 
     /// The boolean of `key = true`, and where the key stands.
@@ -158,11 +148,7 @@ impl Entries {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("{} takes {}", self.place, self.known.join(", ")),
             };
-            mistakes.at(
-                key.span,
-                format_args!("unknown option `{}`", key.text),
-                mend,
-            );
+            mistakes.at(key.span, format_args!("unknown option `{}`", key.text), mend);
         }
     }
 
@@ -270,11 +256,7 @@ fn entry(input: ParseStream<'_>) -> syn::Result<Entry> {
 fn key(input: ParseStream<'_>) -> syn::Result<Key> {
     if input.peek(LitStr) {
         let text: LitStr = input.parse()?;
-        return Ok(Key {
-            text: text.value(),
-            span: text.span(),
-            quoted: true,
-        });
+        return Ok(Key { text: text.value(), span: text.span(), quoted: true });
     }
     let name = input.call(Ident::parse_any).map_err(|error| {
         mistake(
@@ -283,11 +265,7 @@ fn key(input: ParseStream<'_>) -> syn::Result<Key> {
             "options are `name`, `name = value` and `name(..)`, separated by commas",
         )
     })?;
-    Ok(Key {
-        text: name.unraw().to_string(),
-        span: name.span(),
-        quoted: false,
-    })
+    Ok(Key { text: name.unraw().to_string(), span: name.span(), quoted: false })
 }
 
 /// The value without the invisible group that `macro_rules!` puts around it.
@@ -326,9 +304,7 @@ fn integer(value: &Expr) -> syn::Result<i32> {
     let Lit::Int(number) = &literal.lit else {
         return Err(expected());
     };
-    format!("{sign}{}", number.base10_digits())
-        .parse()
-        .map_err(|_| expected())
+    format!("{sign}{}", number.base10_digits()).parse().map_err(|_| expected())
 }
 
 fn boolean(value: &Expr) -> syn::Result<bool> {
@@ -337,11 +313,7 @@ fn boolean(value: &Expr) -> syn::Result<bool> {
     {
         return Ok(boolean.value);
     }
-    Err(mistake(
-        value.span(),
-        "expected `true` or `false`",
-        "write one of the two",
-    ))
+    Err(mistake(value.span(), "expected `true` or `false`", "write one of the two"))
 }
 
 fn path(value: &Expr) -> syn::Result<Path> {

@@ -69,11 +69,7 @@ fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         let distance = distance(word, known);
         (distance <= allowed).then_some((distance, *known))
     };
-    known
-        .iter()
-        .filter_map(near)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+    known.iter().filter_map(near).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
 /// How many insertions, deletions, replacements and swaps of neighbours lie between two words.
@@ -102,9 +98,7 @@ fn distance(left: &str, right: &str) -> usize {
 mod tests {
     use super::*;
 
-    const PRIORITIES: &[&str] = &[
-        "audit", "debug", "info", "warn", "error", "critical", "sample",
-    ];
+    const PRIORITIES: &[&str] = &["audit", "debug", "info", "warn", "error", "critical", "sample"];
 
     #[track_caller]
     fn check(word: &str, expected: Option<&str>) {

@@ -34,8 +34,5 @@ pub const MISTAKEN: Definition = Definition {
 
 /// The failure of an argument that could not be made.
 pub fn argument_failure(argument: &'static str, source: impl Into<BoxError>) -> Failure {
-    Failure::Argument {
-        argument,
-        source: source.into(),
-    }
+    Failure::Argument { argument, source: source.into() }
 }

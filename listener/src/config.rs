@@ -194,18 +194,12 @@ impl Config {
                 self.prefetch = Some(value.number(wrong, "a number from 1 to 65535", 1)?)
             }
             "start_timeout" => {
-                self.start_timeout = Some(Duration::from_secs(value.number(
-                    wrong,
-                    "whole seconds",
-                    0,
-                )?));
+                self.start_timeout =
+                    Some(Duration::from_secs(value.number(wrong, "whole seconds", 0)?));
             }
             "shutdown_timeout" => {
-                self.shutdown_timeout = Some(Duration::from_secs(value.number(
-                    wrong,
-                    "whole seconds",
-                    0,
-                )?));
+                self.shutdown_timeout =
+                    Some(Duration::from_secs(value.number(wrong, "whole seconds", 0)?));
             }
             _ => {
                 return Err(ConfigError::Unknown {
@@ -307,25 +301,15 @@ impl Raw {
 
 #[cfg(feature = "config")]
 fn read_file(path: &str) -> Result<Vec<(String, Raw)>, ConfigError> {
-    let failed = |reason: String| ConfigError::File {
-        path: path.to_owned(),
-        reason,
-    };
+    let failed = |reason: String| ConfigError::File { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     // The message alone: the full one quotes the line, which may hold a password.
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = error
-            .span()
-            .map(|span| text[..span.start].matches('\n').count() + 1);
-        let line = line
-            .map(|line| format!("line {line}: "))
-            .unwrap_or_default();
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+        let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
         failed(format!("{line}{}", error.message()))
     })?;
-    Ok(table
-        .into_iter()
-        .map(|(name, value)| (name, raw(value)))
-        .collect())
+    Ok(table.into_iter().map(|(name, value)| (name, raw(value))).collect())
 }
 
 #[cfg(feature = "config")]
@@ -335,10 +319,8 @@ fn raw(value: toml::Value) -> Raw {
         toml::Value::Integer(number) => Raw::Int(number),
         toml::Value::Boolean(value) => Raw::Bool(value),
         toml::Value::Array(items) => {
-            let texts: Option<Vec<String>> = items
-                .into_iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect();
+            let texts: Option<Vec<String>> =
+                items.into_iter().map(|item| item.as_str().map(str::to_owned)).collect();
             texts.map_or(Raw::Other("a list of something else than text"), Raw::List)
         }
         toml::Value::Float(_) => Raw::Other("a floating-point number"),
@@ -360,9 +342,8 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::from_variables(variables).map_err(|error| error.to_string())
     }
 
@@ -370,10 +351,7 @@ mod tests {
     fn every_option_is_read() {
         let config = read(&[
             ("LISTENER_TRANSPORT_URL", "rabbit://h/"),
-            (
-                "LISTENER_TOPICS",
-                "notifications, nova/versioned_notifications",
-            ),
+            ("LISTENER_TOPICS", "notifications, nova/versioned_notifications"),
             ("LISTENER_CONTROL_EXCHANGE", "cinder"),
             ("LISTENER_POOL", "billing"),
             ("LISTENER_GROUP", "a,b"),
@@ -415,10 +393,7 @@ mod tests {
 
     #[test]
     fn a_variable_of_somebody_else_is_left_alone() {
-        assert_eq!(
-            read(&[("LISTENER_SERVICE_HOST", "10.0.0.1")]),
-            Ok(Config::default())
-        );
+        assert_eq!(read(&[("LISTENER_SERVICE_HOST", "10.0.0.1")]), Ok(Config::default()));
     }
 
     #[test]
@@ -440,9 +415,7 @@ mod tests {
             let path = path.to_str().expect("a path");
             let found = read(&[("LISTENER_CONFIG", path), ("LISTENER_POOL", "env")])
                 .map_err(|error| error.replace(path, "FILE"));
-            let found = found
-                .as_ref()
-                .map(|config| (config.prefetch, config.pool.as_deref()));
+            let found = found.as_ref().map(|config| (config.prefetch, config.pool.as_deref()));
             assert_eq!(found.map_err(String::as_str), expected);
         };
         check("prefetch = 9\npool = 'file'\n", Ok((Some(9), Some("env"))));

@@ -36,12 +36,7 @@ use crate::transport::Transport;
 /// reached or refuses. A connection that is lost later is no error: it is made again.
 pub async fn listen() -> Result<(), Error> {
     let config = Config::from_env()?;
-    Listener::builder()
-        .configured(config)
-        .registered()
-        .build()?
-        .run()
-        .await
+    Listener::builder().configured(config).registered().build()?.run().await
 }
 
 impl ListenerBuilder {

@@ -5,10 +5,8 @@ pub(crate) fn nearest<'a>(
     found: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let (distance, name) = known
-        .into_iter()
-        .map(|name| (distance(found, name), name))
-        .min_by_key(|(far, _)| *far)?;
+    let (distance, name) =
+        known.into_iter().map(|name| (distance(found, name), name)).min_by_key(|(far, _)| *far)?;
     // One mistake in four letters is a slip; more is another word.
     (distance <= (found.len().max(name.len()) / 4).max(1)).then_some(name)
 }
@@ -34,10 +32,7 @@ mod tests {
     use super::*;
 
     fn check(found: &str, expected: Option<&str>) {
-        assert_eq!(
-            nearest(found, ["topics", "pool", "prefetch", "transport_url"]),
-            expected
-        );
+        assert_eq!(nearest(found, ["topics", "pool", "prefetch", "transport_url"]), expected);
     }
 
     #[test]

@@ -84,9 +84,7 @@ pub(crate) fn deserialize(
         let value: Value = value(text)?;
         context.insert(key.as_ref(), value);
     }
-    let context = serializer
-        .deserialize_context(context)
-        .map_err(SerializerError)?;
+    let context = serializer.deserialize_context(context).map_err(SerializerError)?;
     let payload = serializer
         .deserialize_payload(&context, value(fields.payload)?)
         .map_err(SerializerError)?;

@@ -24,18 +24,10 @@ impl Amqp {
         let rest = url.strip_prefix("rabbit://").expect("a rabbit:// URL");
         let slash = if rest.ends_with('/') { "%2F" } else { "" };
         let url = format!("amqp://{rest}{slash}");
-        let connection = Connection::connect(&url, ConnectionProperties::default())
-            .await
-            .unwrap();
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await
-            .unwrap();
-        Self {
-            connection,
-            channel,
-        }
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        Self { connection, channel }
     }
 
     /// For what is not offered here.
@@ -52,20 +44,13 @@ impl Amqp {
         body: impl AsRef<[u8]>,
         properties: BasicProperties,
     ) {
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let body = body.as_ref();
         let sent =
-            self.channel
-                .basic_publish(exchange.into(), key.into(), options, body, properties);
+            self.channel.basic_publish(exchange.into(), key.into(), options, body, properties);
         let confirmation = sent.await.unwrap().await.unwrap();
         let routed = matches!(confirmation, Confirmation::Ack(None));
-        assert!(
-            routed,
-            "the message to {exchange:?} {key:?} came back: {confirmation:?}"
-        );
+        assert!(routed, "the message to {exchange:?} {key:?} came back: {confirmation:?}");
     }
 
     /// All messages that wait in the queue, in its order; they are gone from it.
@@ -79,47 +64,29 @@ impl Amqp {
     }
 
     pub async fn declare_queue(&self, queue: &str, durable: bool, arguments: &[(&str, AMQPValue)]) {
-        let options = QueueDeclareOptions {
-            durable,
-            ..QueueDeclareOptions::default()
-        };
-        self.channel
-            .queue_declare(queue.into(), options, table(arguments))
-            .await
-            .unwrap();
+        let options = QueueDeclareOptions { durable, ..QueueDeclareOptions::default() };
+        self.channel.queue_declare(queue.into(), options, table(arguments)).await.unwrap();
     }
 
     /// A topic exchange, as oslo.messaging declares them.
     pub async fn declare_exchange(&self, exchange: &str, durable: bool) {
-        let options = ExchangeDeclareOptions {
-            durable,
-            ..ExchangeDeclareOptions::default()
-        };
+        let options = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
         let arguments = FieldTable::default();
         let declared =
-            self.channel
-                .exchange_declare(exchange.into(), ExchangeKind::Topic, options, arguments);
+            self.channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, arguments);
         declared.await.unwrap();
     }
 
     pub async fn bind(&self, queue: &str, exchange: &str, key: &str) {
         let options = QueueBindOptions::default();
         let arguments = FieldTable::default();
-        let bound = self.channel.queue_bind(
-            queue.into(),
-            exchange.into(),
-            key.into(),
-            options,
-            arguments,
-        );
+        let bound =
+            self.channel.queue_bind(queue.into(), exchange.into(), key.into(), options, arguments);
         bound.await.unwrap();
     }
 
     pub async fn delete_queue(&self, queue: &str) {
-        self.channel
-            .queue_delete(queue.into(), QueueDeleteOptions::default())
-            .await
-            .unwrap();
+        self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
     }
 
     pub async fn close(self) {

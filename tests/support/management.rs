@@ -20,20 +20,9 @@ pub(crate) async fn request(port: u16, method: &str, path: &str, body: Option<Va
     let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
     let chunked = head.contains("transfer-encoding: chunked");
     let body = &answer[end + 4..];
-    let body = if chunked {
-        join_chunks(body)
-    } else {
-        body.to_vec()
-    };
-    let ok = head
-        .split(' ')
-        .nth(1)
-        .is_some_and(|status| status.starts_with('2'));
-    assert!(
-        ok,
-        "{method} {path}: {head}\n{}",
-        String::from_utf8_lossy(&body)
-    );
+    let body = if chunked { join_chunks(body) } else { body.to_vec() };
+    let ok = head.split(' ').nth(1).is_some_and(|status| status.starts_with('2'));
+    assert!(ok, "{method} {path}: {head}\n{}", String::from_utf8_lossy(&body));
     if body.is_empty() {
         return Value::Null;
     }

@@ -42,9 +42,7 @@ impl Proxy {
         let (alive, end) = oneshot::channel();
         let shared = Arc::clone(&controls);
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
                 let listener = TcpListener::from_std(listener).unwrap();
                 tokio::select! {
@@ -53,12 +51,7 @@ impl Proxy {
                 }
             });
         });
-        Self {
-            port,
-            controls,
-            alive: Some(alive),
-            thread: Some(thread),
-        }
+        Self { port, controls, alive: Some(alive), thread: Some(thread) }
     }
 
     pub fn port(&self) -> u16 {
@@ -73,10 +66,7 @@ impl Proxy {
         old.send_replace(());
         let end = Instant::now() + Duration::from_secs(10);
         while old.receiver_count() > 0 {
-            assert!(
-                Instant::now() < end,
-                "the links of the proxy did not close within 10 s"
-            );
+            assert!(Instant::now() < end, "the links of the proxy did not close within 10 s");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -117,12 +107,7 @@ async fn accept(listener: TcpListener, target_port: u16, controls: &Controls) {
             continue;
         }
         let generation = controls.generation.lock().unwrap().subscribe();
-        tokio::spawn(link(
-            client,
-            target_port,
-            controls.stall.subscribe(),
-            generation,
-        ));
+        tokio::spawn(link(client, target_port, controls.stall.subscribe(), generation));
     }
 }
 

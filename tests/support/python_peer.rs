@@ -50,12 +50,7 @@ pub struct PythonNotifier(Peer);
 impl PythonNotifier {
     /// `driver` is `messaging` or `messagingv2`. Returns when it can send.
     pub async fn start(url: &str, driver: &str, options: &NotifierOptions) -> Self {
-        let NotifierOptions {
-            topics,
-            exchange,
-            durable,
-            rabbit,
-        } = options;
+        let NotifierOptions { topics, exchange, durable, rabbit } = options;
         let mut arguments = arguments(url, topics, exchange.as_deref(), *durable, rabbit);
         arguments.extend(["--driver".into(), driver.into()]);
         let mut peer = Peer::start("notify.py", &arguments);
@@ -85,13 +80,7 @@ pub struct PythonListener(Peer);
 impl PythonListener {
     /// Returns when its queues exist and it consumes from all of them.
     pub async fn start(url: &str, options: &ListenerOptions) -> Self {
-        let ListenerOptions {
-            topics,
-            exchange,
-            pool,
-            durable,
-            rabbit,
-        } = options;
+        let ListenerOptions { topics, exchange, pool, durable, rabbit } = options;
         let mut arguments = arguments(url, topics, exchange.as_deref(), *durable, rabbit);
         if let Some(pool) = pool {
             arguments.extend(["--pool".into(), pool.clone()]);
@@ -172,10 +161,7 @@ impl Peer {
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         std::thread::spawn(move || {
             // The receiver is gone once the peer is dropped; there is nobody to tell then.
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         let errors = Arc::new(Mutex::new(String::new()));
         let written = Arc::clone(&errors);
@@ -183,21 +169,11 @@ impl Peer {
         let error_reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = stderr.read(&mut buffer) {
-                written
-                    .lock()
-                    .unwrap()
-                    .push_str(&String::from_utf8_lossy(&buffer[..count]));
+                written.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
             }
         });
         let stdin = child.stdin.take();
-        Self {
-            script,
-            child,
-            stdin,
-            lines,
-            errors,
-            error_reader: Some(error_reader),
-        }
+        Self { script, child, stdin, lines, errors, error_reader: Some(error_reader) }
     }
 
     fn write(&mut self, line: &str) {
@@ -220,16 +196,10 @@ impl Peer {
             Ok(None) => {
                 // The process is at its end, so the reader comes to one too.
                 let _ = self.error_reader.take().map(JoinHandle::join);
-                panic!(
-                    "{script} ended instead of giving `{awaited}`:\n{}",
-                    self.errors()
-                );
+                panic!("{script} ended instead of giving `{awaited}`:\n{}", self.errors());
             }
             Err(_) => {
-                panic!(
-                    "{script} did not give `{awaited}` within {deadline:?}:\n{}",
-                    self.errors()
-                )
+                panic!("{script} did not give `{awaited}` within {deadline:?}:\n{}", self.errors())
             }
         }
     }
@@ -242,19 +212,10 @@ impl Peer {
                 break status;
             }
             let script = self.script;
-            assert!(
-                Instant::now() < end,
-                "{script} did not end in {STOP:?}:\n{}",
-                self.errors()
-            );
+            assert!(Instant::now() < end, "{script} did not end in {STOP:?}:\n{}", self.errors());
             sleep(Duration::from_millis(20)).await;
         };
-        assert!(
-            status.success(),
-            "{} ended with {status}:\n{}",
-            self.script,
-            self.errors()
-        );
+        assert!(status.success(), "{} ended with {status}:\n{}", self.script, self.errors());
     }
 
     fn errors(&self) -> String {

@@ -43,10 +43,7 @@ impl RabbitHost {
     /// Panics with what to install if RabbitMQ is missing.
     pub async fn start() -> Arc<Self> {
         let scripts = scripts();
-        let place = PLACES
-            .acquire()
-            .await
-            .expect("the semaphore is never closed");
+        let place = PLACES.acquire().await.expect("the semaphore is never closed");
         let base = new_folder();
         // The watcher stands before the first process that it has to end.
         let watcher = watch(&base);
@@ -57,23 +54,10 @@ impl RabbitHost {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let epmd = epmd.spawn().expect("`sh` starts");
-        let host = Self {
-            base,
-            scripts,
-            epmd_port,
-            epmd,
-            watcher,
-            _place: place,
-        };
-        wait_until(
-            "epmd accepts connections",
-            Duration::from_secs(20),
-            async || {
-                TcpStream::connect((Ipv4Addr::LOCALHOST, epmd_port))
-                    .await
-                    .is_ok()
-            },
-        )
+        let host = Self { base, scripts, epmd_port, epmd, watcher, _place: place };
+        wait_until("epmd accepts connections", Duration::from_secs(20), async || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, epmd_port)).await.is_ok()
+        })
         .await;
         Arc::new(host)
     }
@@ -195,11 +179,7 @@ fn new_folder() -> PathBuf {
     let _ = fs::remove_dir_all(&base);
     fs::create_dir(&base).expect("the temporary folder is writable");
     let cookie = base.join(".erlang.cookie");
-    fs::write(
-        &cookie,
-        format!("{:020}", RandomState::new().build_hasher().finish()),
-    )
-    .unwrap();
+    fs::write(&cookie, format!("{:020}", RandomState::new().build_hasher().finish())).unwrap();
     // Erlang refuses a cookie that others may read.
     fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400)).unwrap();
     base

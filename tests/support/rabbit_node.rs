@@ -53,18 +53,9 @@ impl RabbitNode {
     /// A node on `host`, ready for clients. Nodes that are to form a cluster share a host and
     /// differ in `name`.
     pub async fn start_on(host: Arc<RabbitHost>, name: &str) -> Self {
-        let ports = Ports {
-            amqp: free_port(),
-            distribution: free_port(),
-            management: free_port(),
-        };
+        let ports = Ports { amqp: free_port(), distribution: free_port(), management: free_port() };
         let name = name.to_owned();
-        let mut node = Self {
-            name,
-            ports,
-            vm: None,
-            host,
-        };
+        let mut node = Self { name, ports, vm: None, host };
         node.write_configuration();
         node.boot().await;
         node
@@ -95,11 +86,7 @@ impl RabbitNode {
 
     /// SIGKILL. Returns when the VM is gone.
     pub async fn kill(&mut self) {
-        self.vm
-            .as_mut()
-            .expect("the node runs")
-            .kill()
-            .expect("the VM is a child of ours");
+        self.vm.as_mut().expect("the node runs").kill().expect("the VM is a child of ours");
         self.reaped(Duration::from_secs(30)).await;
     }
 
@@ -132,19 +119,14 @@ impl RabbitNode {
     pub async fn ctl(&self, args: &[&str]) -> String {
         let mut command = self.host.command("rabbitmqctl");
         command.args(["-q", "-n", &self.name()]).args(args);
-        let output = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .output();
+        let output = tokio::process::Command::from(command).kill_on_drop(true).output();
         let output = timeout(Duration::from_secs(60), output)
             .await
             .unwrap_or_else(|_| panic!("rabbitmqctl {args:?} did not end within 60 s"))
             .expect("rabbitmqctl starts");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "rabbitmqctl {args:?} failed:\n{printed}{errors}"
-        );
+        assert!(output.status.success(), "rabbitmqctl {args:?} failed:\n{printed}{errors}");
         printed
     }
 
@@ -159,8 +141,7 @@ impl RabbitNode {
         let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
         let name = encode(name);
         self.api("PUT", &format!("/api/vhosts/{name}"), None).await;
-        self.api("PUT", &format!("/api/permissions/{name}/guest"), Some(all))
-            .await;
+        self.api("PUT", &format!("/api/permissions/{name}/guest"), Some(all)).await;
         self.url_of(&name)
     }
 
@@ -168,20 +149,9 @@ impl RabbitNode {
     /// The queue itself is asked, so the number is exact; that of a quorum queue is at most 0.2 s
     /// old.
     pub async fn queue_depth(&self, vhost: &str, queue: &str) -> Option<u64> {
-        let list = [
-            "--formatter",
-            "json",
-            "list_queues",
-            "-p",
-            vhost,
-            "name",
-            "messages",
-        ];
+        let list = ["--formatter", "json", "list_queues", "-p", vhost, "name", "messages"];
         let queues: Vec<Value> = serde_json::from_str(&self.ctl(&list).await).unwrap();
-        queues
-            .iter()
-            .find(|row| row["name"] == queue)
-            .and_then(|row| row["messages"].as_u64())
+        queues.iter().find(|row| row["name"] == queue).and_then(|row| row["messages"].as_u64())
     }
 
     fn url_of(&self, vhost: &str) -> String {
@@ -197,9 +167,7 @@ impl RabbitNode {
         for part in ["mnesia", "log", "schema"] {
             fs::create_dir_all(folder.join(part)).unwrap();
         }
-        let Ports {
-            amqp, management, ..
-        } = self.ports;
+        let Ports { amqp, management, .. } = self.ports;
         let configuration = format!(
             "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
              log.console = false\n\
@@ -256,16 +224,8 @@ impl RabbitNode {
             let vm = self.vm.as_mut().expect("just started");
             let ended = vm.try_wait().expect("the VM is a child of ours");
             let (name, words) = (&self.name, || self.last_words());
-            assert!(
-                ended.is_none(),
-                "the node {name} ended while it started:\n{}",
-                words()
-            );
-            assert!(
-                Instant::now() < end,
-                "the node {name} is not up in {BOOT:?}:\n{}",
-                words()
-            );
+            assert!(ended.is_none(), "the node {name} ended while it started:\n{}", words());
+            assert!(Instant::now() < end, "the node {name} is not up in {BOOT:?}:\n{}", words());
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -283,20 +243,14 @@ impl RabbitNode {
     fn signal(&self, name: &str) {
         let pid = self.vm_pid().expect("the node runs").to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(
-            status.expect("`kill` starts").success(),
-            "kill -s {name} {pid} failed"
-        );
+        assert!(status.expect("`kill` starts").success(), "kill -s {name} {pid} failed");
     }
 
     async fn reaped(&mut self, deadline: Duration) {
         let end = Instant::now() + deadline;
         let vm = self.vm.as_mut().expect("the node runs");
         while vm.try_wait().expect("the VM is a child of ours").is_none() {
-            assert!(
-                Instant::now() < end,
-                "the VM did not end within {deadline:?}"
-            );
+            assert!(Instant::now() < end, "the VM did not end within {deadline:?}");
             sleep(Duration::from_millis(10)).await;
         }
         self.forget_vm();

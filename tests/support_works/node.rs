@@ -15,8 +15,7 @@ async fn a_persistent_message_survives_kill_and_stop() {
     let mut node = RabbitNode::start().await;
     let amqp = Amqp::connect(&node.url()).await;
     amqp.declare_queue("kept", true, &[]).await;
-    amqp.publish("", "kept", b"here", oslo_properties(&[]))
-        .await;
+    amqp.publish("", "kept", b"here", oslo_properties(&[])).await;
 
     let port = node.port();
     node.kill().await;
@@ -28,12 +27,7 @@ async fn a_persistent_message_survives_kill_and_stop() {
     assert_eq!(node.port(), port);
 
     let kept = Amqp::connect(&node.url()).await.drain("kept").await;
-    assert_eq!(
-        kept.iter()
-            .map(|message| message.data.as_slice())
-            .collect::<Vec<_>>(),
-        [b"here"]
-    );
+    assert_eq!(kept.iter().map(|message| message.data.as_slice()).collect::<Vec<_>>(), [b"here"]);
 }
 
 #[tokio::test]
@@ -59,24 +53,15 @@ async fn depth_counts_ready_and_unacknowledged_of_both_kinds_of_queue() {
     for (queue, kind) in [("classic", "classic"), ("quorum", "quorum")] {
         assert_eq!(node.queue_depth("depth and more", queue).await, None);
         let kind = AMQPValue::LongString(kind.into());
-        amqp.declare_queue(queue, true, &[("x-queue-type", kind)])
-            .await;
+        amqp.declare_queue(queue, true, &[("x-queue-type", kind)]).await;
         for _ in 0..3 {
             amqp.publish("", queue, b"", oslo_properties(&[])).await;
         }
         // Without an acknowledgement the message is still the queue's.
-        amqp.channel()
-            .basic_get(queue.into(), Default::default())
-            .await
-            .unwrap()
-            .unwrap();
+        amqp.channel().basic_get(queue.into(), Default::default()).await.unwrap().unwrap();
         // A quorum queue counts again each 0.2 s.
         tokio::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!(
-            node.queue_depth("depth and more", queue).await,
-            Some(3),
-            "{queue}"
-        );
+        assert_eq!(node.queue_depth("depth and more", queue).await, Some(3), "{queue}");
     }
     amqp.delete_queue("classic").await;
     assert_eq!(node.queue_depth("depth and more", "classic").await, None);
@@ -99,8 +84,5 @@ async fn the_api_answers_and_changes_things() {
 #[ignore = "needs rabbitmq"]
 #[should_panic(expected = "404 not found")]
 async fn the_api_panics_on_a_refusal() {
-    shared()
-        .await
-        .api("GET", "/api/queues/%2F/absent", None)
-        .await;
+    shared().await.api("GET", "/api/queues/%2F/absent", None).await;
 }

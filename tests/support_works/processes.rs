@@ -35,33 +35,19 @@ async fn a_killed_process_takes_its_suspended_node_along() {
         .spawn()
         .unwrap();
     let mut pids = String::new();
-    BufReader::new(holder.stdout.take().unwrap())
-        .read_line(&mut pids)
-        .unwrap();
-    let pids: Vec<u32> = pids
-        .split_whitespace()
-        .map(|pid| pid.parse().unwrap())
-        .collect();
-    let [vm, epmd] = pids[..] else {
-        panic!("two pids, not {pids:?}")
-    };
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut pids).unwrap();
+    let pids: Vec<u32> = pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    let [vm, epmd] = pids[..] else { panic!("two pids, not {pids:?}") };
     let folder = folder_of(holder.id(), vm);
-    Command::new("kill")
-        .args(["-s", "STOP", &vm.to_string()])
-        .status()
-        .unwrap();
+    Command::new("kill").args(["-s", "STOP", &vm.to_string()]).status().unwrap();
     assert!(runs(vm) && runs(epmd));
 
     holder.kill().unwrap();
     holder.wait().unwrap();
-    wait_until(
-        "the node ends with its process",
-        Duration::from_secs(20),
-        async || {
-            let gone = format!("{folder}.gone");
-            !runs(vm) && !runs(epmd) && !Path::new(&folder).exists() && !Path::new(&gone).exists()
-        },
-    )
+    wait_until("the node ends with its process", Duration::from_secs(20), async || {
+        let gone = format!("{folder}.gone");
+        !runs(vm) && !runs(epmd) && !Path::new(&folder).exists() && !Path::new(&gone).exists()
+    })
     .await;
 }
 
@@ -69,18 +55,13 @@ async fn a_killed_process_takes_its_suspended_node_along() {
 fn runs(pid: u32) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in brackets may hold anything, the state follows it.
-    state
-        .rsplit_once(") ")
-        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// The host's folder, read from the VM: it works in the folder of its node.
 fn folder_of(owner: u32, vm: u32) -> String {
     let node = std::fs::read_link(format!("/proc/{vm}/cwd")).unwrap();
     let host = node.parent().unwrap().to_str().unwrap().to_owned();
-    assert!(
-        host.contains(&format!("listener-rabbit-{owner}-")),
-        "{host}"
-    );
+    assert!(host.contains(&format!("listener-rabbit-{owner}-")), "{host}");
     host
 }

@@ -19,14 +19,8 @@ async fn cut_resets_the_links_and_takes_new_ones() {
     assert_eq!(proxy.connections(), 1);
     proxy.cut();
     assert_eq!(proxy.connections(), 0);
-    assert_eq!(
-        client.read_u8().await.unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
-    assert_eq!(
-        server.1.read_u8().await.unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(client.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(server.1.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 
     let (mut client, mut server) = link(&proxy, server.0).await;
     passes(&mut client, &mut server.1).await;
@@ -39,24 +33,14 @@ async fn stall_holds_bytes_back_and_loses_none() {
     client.write_all(b"up").await.unwrap();
     server.1.write_all(b"down").await.unwrap();
     let mut bytes = [0; 4];
-    timeout(Duration::from_millis(300), client.read_exact(&mut bytes))
-        .await
-        .unwrap_err();
-    timeout(Duration::from_millis(300), server.1.read_exact(&mut bytes))
-        .await
-        .unwrap_err();
+    timeout(Duration::from_millis(300), client.read_exact(&mut bytes)).await.unwrap_err();
+    timeout(Duration::from_millis(300), server.1.read_exact(&mut bytes)).await.unwrap_err();
     assert_eq!(proxy.connections(), 1);
 
     proxy.stall(false);
-    timeout(SOON, client.read_exact(&mut bytes))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(SOON, client.read_exact(&mut bytes)).await.unwrap().unwrap();
     assert_eq!(&bytes, b"down");
-    timeout(SOON, server.1.read_exact(&mut bytes[..2]))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(SOON, server.1.read_exact(&mut bytes[..2])).await.unwrap().unwrap();
     assert_eq!(&bytes[..2], b"up");
 }
 
@@ -65,12 +49,8 @@ async fn refuse_spares_the_links_that_stand() {
     let (proxy, mut client, mut server) = linked().await;
     proxy.refuse(true);
     // The reset may come before connect has returned, or after it.
-    let refused = async {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port()))
-            .await?
-            .read_u8()
-            .await
-    };
+    let refused =
+        async { TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).await?.read_u8().await };
     assert!(timeout(SOON, refused).await.unwrap().is_err());
     passes(&mut client, &mut server.1).await;
 
@@ -84,10 +64,7 @@ async fn refuse_spares_the_links_that_stand() {
 async fn a_close_is_passed_on() {
     let (proxy, client, mut server) = linked().await;
     drop(client);
-    let end = timeout(SOON, server.1.read(&mut [0; 1]))
-        .await
-        .unwrap()
-        .unwrap();
+    let end = timeout(SOON, server.1.read(&mut [0; 1])).await.unwrap().unwrap();
     assert_eq!(end, 0);
     drop(server);
     wait_until("the link is gone", SOON, async || proxy.connections() == 0).await;
@@ -105,9 +82,7 @@ async fn a_client_of_the_broker_is_stalled_and_cut() {
 
     proxy.stall(true);
     let mut publish = Box::pin(amqp.publish("", "q", b"stalled", oslo_properties(&[])));
-    timeout(Duration::from_millis(500), &mut publish)
-        .await
-        .unwrap_err();
+    timeout(Duration::from_millis(500), &mut publish).await.unwrap_err();
     proxy.stall(false);
     timeout(SOON, publish).await.unwrap();
 
@@ -127,17 +102,12 @@ async fn linked() -> (Proxy, TcpStream, (TcpListener, TcpStream)) {
 }
 
 async fn link(proxy: &Proxy, target: TcpListener) -> (TcpStream, (TcpListener, TcpStream)) {
-    let client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port()))
-        .await
-        .unwrap();
+    let client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).await.unwrap();
     let (server, _) = timeout(SOON, target.accept()).await.unwrap().unwrap();
     (client, (target, server))
 }
 
 async fn passes(client: &mut TcpStream, server: &mut TcpStream) {
     client.write_all(b"x").await.unwrap();
-    assert_eq!(
-        timeout(SOON, server.read_u8()).await.unwrap().unwrap(),
-        b'x'
-    );
+    assert_eq!(timeout(SOON, server.read_u8()).await.unwrap().unwrap(), b'x');
 }

@@ -16,9 +16,7 @@ async fn both_drivers_carry_a_notification_whole() {
         let url = shared().await.vhost(driver).await;
         let mut listener = PythonListener::start(&url, &ListenerOptions::default()).await;
         let mut notifier = PythonNotifier::start(&url, driver, &NotifierOptions::default()).await;
-        for priority in [
-            "audit", "debug", "info", "warn", "error", "critical", "sample",
-        ] {
+        for priority in ["audit", "debug", "info", "warn", "error", "critical", "sample"] {
             notifier
                 .send(&json!({
                     "ctxt": {"user": "u1"},
@@ -45,13 +43,7 @@ async fn both_drivers_carry_a_notification_whole() {
         }
         assert_eq!(listener.try_next(Duration::from_millis(200)).await, None);
         listener.stop().await;
-        assert_eq!(
-            shared()
-                .await
-                .queue_depth(driver, "notifications.info")
-                .await,
-            Some(0)
-        );
+        assert_eq!(shared().await.queue_depth(driver, "notifications.info").await, Some(0));
     }
 }
 
@@ -68,10 +60,7 @@ async fn what_only_python_calls_json_gets_through() {
         let mut notifier = PythonNotifier::start(&url, driver, &NotifierOptions::default()).await;
         notifier.send(&notification(&payload)).await;
         let seen = listener.next(SOON).await;
-        assert!(
-            seen.contains(&format!(r#""payload": {payload}, "metadata""#)),
-            "{driver}"
-        );
+        assert!(seen.contains(&format!(r#""payload": {payload}, "metadata""#)), "{driver}");
     }
 }
 
@@ -107,13 +96,8 @@ async fn options_reach_the_broker() {
     for _ in ["one", "two"] {
         listener.next(SOON).await;
     }
-    let queue = node
-        .api("GET", "/api/queues/options/everything", None)
-        .await;
-    assert_eq!(
-        (&queue["type"], &queue["durable"]),
-        (&json!("quorum"), &json!(true))
-    );
+    let queue = node.api("GET", "/api/queues/options/everything", None).await;
+    assert_eq!((&queue["type"], &queue["durable"]), (&json!("quorum"), &json!(true)));
     let waiting = Amqp::connect(&url).await.drain("two.info").await;
     let headers = waiting[0].properties.headers().clone().unwrap_or_default();
     let zlib = AMQPValue::LongString("application/x-gzip".into());
@@ -127,10 +111,7 @@ async fn a_notification_that_is_not_sent_is_a_panic() {
     let url = shared().await.vhost("failing").await;
     // The documented name is one that the library below does not know.
     let rabbit = vec![("kombu_compression".into(), "bz2".into())];
-    let options = NotifierOptions {
-        rabbit,
-        ..NotifierOptions::default()
-    };
+    let options = NotifierOptions { rabbit, ..NotifierOptions::default() };
     let mut notifier = PythonNotifier::start(&url, "messaging", &options).await;
     notifier.send(&notification("0")).await;
 }

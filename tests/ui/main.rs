@@ -10,10 +10,7 @@ const RECORDED_WITH: &str = "1.95.0";
 #[test]
 fn every_form_compiles_and_every_mistake_is_explained() {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
-        .arg("--version")
-        .output()
-        .expect("rustc runs");
+    let output = Command::new(rustc).arg("--version").output().expect("rustc runs");
     let version = String::from_utf8(output.stdout).expect("a version is text");
     assert_eq!(
         version.split_whitespace().nth(1),

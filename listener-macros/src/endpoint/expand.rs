@@ -38,10 +38,7 @@ pub(crate) fn name(self_type: &Type) -> String {
     match self_type {
         Type::Path(path) => {
             let segments = path.path.segments.last().cloned().into_iter().collect();
-            let last = syn::Path {
-                leading_colon: None,
-                segments,
-            };
+            let last = syn::Path { leading_colon: None, segments };
             written(&syn::parse_quote!(#last)).replace("r#", "")
         }
         other => written(other),
@@ -109,13 +106,10 @@ fn registration(endpoint: &Endpoint, private: &Private) -> Option<TokenStream> {
     }
     let self_type = &endpoint.self_type;
     let registration = match &endpoint.options {
-        Options {
-            provided: Some(_), ..
-        } => quote!(#private::Registration::provided::<#self_type>()),
-        Options {
-            init: Some((_, path)),
-            ..
-        } => quote! {
+        Options { provided: Some(_), .. } => {
+            quote!(#private::Registration::provided::<#self_type>())
+        }
+        Options { init: Some((_, path)), .. } => quote! {
             #private::Registration::made::<#self_type>(
                 || #private::Bound::new::<#self_type>(#path())
             )
@@ -178,25 +172,17 @@ fn requires(method: &Method, private: &Private) -> TokenStream {
 fn call(method: &Method, private: &Private) -> TokenStream {
     let signature = &method.signature;
     let (this, notification) = (local("__this"), local("__notification"));
-    let extracted = method
-        .arguments
-        .iter()
-        .enumerate()
-        .map(|(index, argument)| {
-            let cfg = &argument.cfg;
-            let binding = binding(index);
-            let value = extraction(argument, method, &notification, private);
-            quote!(#(#cfg)* let #binding = #value;)
-        });
-    let bindings = method
-        .arguments
-        .iter()
-        .enumerate()
-        .map(|(index, argument)| {
-            let cfg = &argument.cfg;
-            let binding = binding(index);
-            quote!(#(#cfg)* #binding)
-        });
+    let extracted = method.arguments.iter().enumerate().map(|(index, argument)| {
+        let cfg = &argument.cfg;
+        let binding = binding(index);
+        let value = extraction(argument, method, &notification, private);
+        quote!(#(#cfg)* let #binding = #value;)
+    });
+    let bindings = method.arguments.iter().enumerate().map(|(index, argument)| {
+        let cfg = &argument.cfg;
+        let binding = binding(index);
+        quote!(#(#cfg)* #binding)
+    });
     let receiver = signature.receiver().map(|_| quote!(#this,));
     let function = &signature.ident;
     let wait = signature.asyncness.map(|_| quote!(.await));
@@ -276,10 +262,8 @@ fn shown(argument: &Argument) -> String {
 /// The type with the method's own lifetimes left to inference: they are not in scope here.
 fn without_named_lifetimes(ty: &Type, method: &Method) -> TokenStream {
     let generics = &method.signature.generics;
-    let names: Vec<&Ident> = generics
-        .lifetimes()
-        .map(|parameter| &parameter.lifetime.ident)
-        .collect();
+    let names: Vec<&Ident> =
+        generics.lifetimes().map(|parameter| &parameter.lifetime.ident).collect();
     if names.is_empty() {
         return ty.to_token_stream();
     }

@@ -112,11 +112,7 @@ impl Dispatcher {
                 Ok(Outcome::Retry { after }) => after.unwrap_or(pause),
                 Err(failure) => return Called::Failed(Failed::Failure(failure)),
             };
-            if stop
-                .run_until_cancelled(tokio::time::sleep(after))
-                .await
-                .is_none()
-            {
+            if stop.run_until_cancelled(tokio::time::sleep(after)).await.is_none() {
                 return Called::Interrupted;
             }
             pause = self.retry.max_pause.min(pause.saturating_mul(2));
@@ -128,10 +124,7 @@ impl Dispatcher {
         let endpoint = &self.table.endpoints()[entry.endpoint];
         if !entry.blocking {
             let call = AssertUnwindSafe(async { endpoint.call(entry.method, notification).await });
-            return call
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|panic| Err(panicked(&*panic)));
+            return call.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)));
         }
         if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
             // The only thread must stay free, so the call moves to another, with a copy.

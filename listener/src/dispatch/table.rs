@@ -52,12 +52,7 @@ impl Table {
     pub fn build(mut endpoints: Vec<Bound>) -> Result<Self, Vec<FilterMistake>> {
         endpoints.sort_by_key(|bound| {
             let definition = bound.definition();
-            (
-                definition.order,
-                definition.module,
-                definition.line,
-                definition.column,
-            )
+            (definition.order, definition.module, definition.line, definition.column)
         });
         let mut by_priority: [Vec<Entry>; Priority::ALL.len()] = Default::default();
         let mut mistakes = Vec::new();
@@ -85,14 +80,7 @@ impl Table {
                 }
             }
         }
-        if mistakes.is_empty() {
-            Ok(Self {
-                endpoints,
-                by_priority,
-            })
-        } else {
-            Err(mistakes)
-        }
+        if mistakes.is_empty() { Ok(Self { endpoints, by_priority }) } else { Err(mistakes) }
     }
 
     /// The methods for a priority, in the order in which they run.
@@ -143,10 +131,7 @@ fn filters(
             source,
         })
     };
-    Ok((
-        compile(&definition.filter, None)?,
-        compile(&spec.filter, Some(spec.name))?,
-    ))
+    Ok((compile(&definition.filter, None)?, compile(&spec.filter, Some(spec.name))?))
 }
 
 /// The targets that an endpoint names itself.

@@ -38,10 +38,7 @@ impl Transport {
             "memory" | "fake" => {
                 memory::Memory::open(&url).map(|(driver, name)| Self::new(driver, name))
             }
-            other => Err(OpenError::UnknownDriver {
-                found: other.to_owned(),
-                known: KNOWN,
-            }),
+            other => Err(OpenError::UnknownDriver { found: other.to_owned(), known: KNOWN }),
         }
     }
 }

@@ -79,10 +79,7 @@ impl Compression {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(source) => {
-                    return Err(DecodeError::Decompress {
-                        expected: self,
-                        source,
-                    });
+                    return Err(DecodeError::Decompress { expected: self, source });
                 }
             };
             let found = body.len() + count;
@@ -90,9 +87,7 @@ impl Compression {
                 return Err(DecodeError::TooLarge { found, limit });
             }
             if found > body.capacity() {
-                let wanted = (2 * body.capacity())
-                    .max(4 * chunk.len())
-                    .clamp(found, limit);
+                let wanted = (2 * body.capacity()).max(4 * chunk.len()).clamp(found, limit);
                 body.reserve_exact(wanted - body.len());
             }
             body.extend_from_slice(&chunk[..count]);
@@ -153,29 +148,18 @@ mod tests {
     #[test]
     fn what_python_compressed_with_zlib_is_read() {
         let body = include_bytes!("golden/v1.json.zlib");
-        assert_eq!(
-            Compression::Zlib.decompress(body, PLAIN.len()).unwrap(),
-            PLAIN
-        );
+        assert_eq!(Compression::Zlib.decompress(body, PLAIN.len()).unwrap(), PLAIN);
     }
 
     #[test]
     fn what_python_compressed_with_bzip2_is_read() {
         let body = include_bytes!("golden/v1.json.bz2");
-        assert_eq!(
-            Compression::Bzip2.decompress(body, PLAIN.len()).unwrap(),
-            PLAIN
-        );
+        assert_eq!(Compression::Bzip2.decompress(body, PLAIN.len()).unwrap(), PLAIN);
     }
 
     #[test]
     fn a_real_gzip_stream_is_read_too() {
-        assert_eq!(
-            Compression::Zlib
-                .decompress(&gzip(PLAIN), PLAIN.len())
-                .unwrap(),
-            PLAIN
-        );
+        assert_eq!(Compression::Zlib.decompress(&gzip(PLAIN), PLAIN.len()).unwrap(), PLAIN);
     }
 
     #[test]
@@ -263,10 +247,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_named() {
         assert_eq!(
-            "application/zstd"
-                .parse::<Compression>()
-                .unwrap_err()
-                .to_string(),
+            "application/zstd".parse::<Compression>().unwrap_err().to_string(),
             "compression \"application/zstd\" is not supported \
              (expected \"application/x-gzip\" or \"application/x-bz2\")"
         );

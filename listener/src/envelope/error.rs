@@ -205,15 +205,9 @@ pub(super) fn clip(text: &str) -> String {
 
 /// Says where in `text` the parser stopped.
 pub(super) fn not_json(part: Part, text: &str, source: serde_json::Error) -> DecodeError {
-    let line = text
-        .split_inclusive('\n')
-        .take(source.line().saturating_sub(1));
+    let line = text.split_inclusive('\n').take(source.line().saturating_sub(1));
     let at = line.map(str::len).sum::<usize>() + source.column().saturating_sub(1);
-    let at = if source.is_eof() {
-        text.len()
-    } else {
-        at.min(text.len())
-    };
+    let at = if source.is_eof() { text.len() } else { at.min(text.len()) };
     DecodeError::Json { part, at, source }
 }
 

@@ -85,10 +85,7 @@ pub(super) fn expect_object(part: Part, text: &str) -> Result<(), DecodeError> {
     if text.starts_with('\u{feff}') {
         return Err(DecodeError::ByteOrderMark { part });
     }
-    match text
-        .bytes()
-        .find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
-    {
+    match text.bytes().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
         None => Err(DecodeError::Empty { part }),
         Some(first) => match Kind::of(first) {
             // No kind at all is not JSON, which the parser says, with the place.
@@ -193,11 +190,7 @@ impl<'t> Text<'t> {
     ) -> Result<Cow<'t, str>, DecodeError> {
         match self {
             Self::String(text) => Ok(text),
-            Self::Other(found) => Err(DecodeError::Field {
-                key,
-                expected,
-                found,
-            }),
+            Self::Other(found) => Err(DecodeError::Field { key, expected, found }),
         }
     }
 }
@@ -278,16 +271,9 @@ mod tests {
             &fields.priority,
             &fields.unique_id,
         ];
-        let found_context = fields
-            .context
-            .iter()
-            .map(|(key, value)| (&**key, value.get()));
+        let found_context = fields.context.iter().map(|(key, value)| (&**key, value.get()));
         assert_eq!(
-            (
-                found.map(Option::as_deref),
-                fields.payload.get(),
-                found_context.collect()
-            ),
+            (found.map(Option::as_deref), fields.payload.get(), found_context.collect()),
             (strings, payload, context.to_vec())
         );
     }
@@ -305,14 +291,7 @@ mod tests {
                 r#""payload": {"a": 1.50}, "timestamp": "t", "_unique_id": "u", "#,
                 r#""_context_b": [1], "_context_a": null}"#
             ),
-            [
-                Some("m"),
-                Some("t"),
-                Some("p"),
-                Some("e"),
-                Some("INFO"),
-                Some("u"),
-            ],
+            [Some("m"), Some("t"), Some("p"), Some("e"), Some("INFO"), Some("u")],
             r#"{"a": 1.50}"#,
             &[("b", "[1]"), ("a", "null")],
         );
@@ -371,11 +350,8 @@ mod tests {
         let items = (0..20_000).map(|n| format!(r#""_context_{}": {n}"#, n % 10_000));
         let text = format!("{{{}}}", items.collect::<Vec<_>>().join(","));
         let fields = read(&text).unwrap();
-        let found: Vec<_> = fields
-            .context
-            .iter()
-            .map(|(key, value)| format!("{key}={}", value.get()))
-            .collect();
+        let found: Vec<_> =
+            fields.context.iter().map(|(key, value)| format!("{key}={}", value.get())).collect();
         let expected: Vec<_> = (0..10_000).map(|n| format!("{n}={}", n + 10_000)).collect();
         assert_eq!(found, expected);
     }
@@ -400,12 +376,7 @@ mod tests {
     #[test]
     fn numbers_stay_as_written() {
         let text = r#"{"payload": [184467440737095516160000, 1e400, -0, 1.50]}"#;
-        check(
-            text,
-            [None; 6],
-            "[184467440737095516160000, 1e400, -0, 1.50]",
-            &[],
-        );
+        check(text, [None; 6], "[184467440737095516160000, 1e400, -0, 1.50]", &[]);
     }
 
     #[test]
@@ -419,14 +390,9 @@ mod tests {
             ("[\"secret\", [1]]", "a list"),
             ("{\"secret\": {\"a\": 1}}", "an object"),
         ] {
-            for key in [
-                "message_id",
-                "timestamp",
-                "publisher_id",
-                "event_type",
-                "priority",
-                "_unique_id",
-            ] {
+            for key in
+                ["message_id", "timestamp", "publisher_id", "event_type", "priority", "_unique_id"]
+            {
                 assert_eq!(
                     refused(&format!(r#"{{"{key}": {value}, "payload": 1}}"#)),
                     format!("field \"{key}\" is {found} (expected a string or null)")
@@ -460,10 +426,7 @@ mod tests {
             ("{\"payload\": [1,]}", 15),
             ("{\"payload\": \"a\nb\"}", 13),
         ] {
-            assert_eq!(
-                refused(text),
-                format!("notification is not valid json near byte {at}")
-            );
+            assert_eq!(refused(text), format!("notification is not valid json near byte {at}"));
         }
     }
 
@@ -471,10 +434,7 @@ mod tests {
     fn the_reason_is_the_source() {
         let error = read("{\"payload\": [1,]}").unwrap_err();
         let source = std::error::Error::source(&error).map(ToString::to_string);
-        assert_eq!(
-            source.as_deref(),
-            Some("expected value at line 1 column 16")
-        );
+        assert_eq!(source.as_deref(), Some("expected value at line 1 column 16"));
     }
 
     #[test]
@@ -489,10 +449,7 @@ mod tests {
     #[test]
     fn deep_nesting_that_never_closes_is_refused() {
         let text = format!("{{\"priority\": {}", "[".repeat(100_000));
-        assert_eq!(
-            refused(&text),
-            "notification is not valid json near byte 100013"
-        );
+        assert_eq!(refused(&text), "notification is not valid json near byte 100013");
     }
 
     #[test]

@@ -26,12 +26,7 @@ pub(super) fn untag(text: &str, max_depth: usize) -> Result<Cow<'_, str>, Decode
     // The walk believes what it reads, and must not repair a broken text by leaving out
     // the broken place.
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(Part::Body, text, error))?;
-    let mut walk = Walk {
-        text,
-        max_depth,
-        out: String::with_capacity(text.len()),
-        levels: vec![],
-    };
+    let mut walk = Walk { text, max_depth, out: String::with_capacity(text.len()), levels: vec![] };
     walk.run()?;
     Ok(Cow::Owned(walk.out))
 }
@@ -85,10 +80,7 @@ impl Walk<'_> {
 
     fn begin(&mut self, at: usize, is_object: bool) -> Result<(), DecodeError> {
         if self.levels.len() == self.max_depth {
-            return Err(DecodeError::TooDeep {
-                limit: self.max_depth,
-                at,
-            });
+            return Err(DecodeError::TooDeep { limit: self.max_depth, at });
         }
         self.levels.push(Level {
             at,
@@ -104,10 +96,7 @@ impl Walk<'_> {
     }
 
     fn end(&mut self) -> Result<(), DecodeError> {
-        let level = self
-            .levels
-            .pop()
-            .expect("brackets are paired in valid JSON");
+        let level = self.levels.pop().expect("brackets are paired in valid JSON");
         match (level.tag, level.value) {
             (Some(tag), Some(value)) if !level.other => {
                 let plain = plain(&self.out[tag], &self.out[value], level.at)?;
@@ -126,9 +115,7 @@ impl Walk<'_> {
         self.out.push_str(token);
         match self.levels.last_mut() {
             Some(level) if level.is_object && level.key.is_none() => {
-                let key = serde_json::from_str(token)
-                    .ok()
-                    .and_then(|key: Text<'_>| key.some());
+                let key = serde_json::from_str(token).ok().and_then(|key: Text<'_>| key.some());
                 level.key = Some(match key.as_deref() {
                     Some(TYPE) => Key::Type,
                     Some(VALUE) => Key::Value,
@@ -160,14 +147,10 @@ fn token_end(bytes: &[u8], at: usize) -> usize {
     let length = match rest[0] {
         b'"' => string_length(rest),
         b'{' | b'}' | b'[' | b']' | b',' | b':' => 1,
-        b' ' | b'\t' | b'\n' | b'\r' => rest
-            .iter()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count(),
-        _ => rest
-            .iter()
-            .take_while(|byte| !b",:]} \t\n\r".contains(byte))
-            .count(),
+        b' ' | b'\t' | b'\n' | b'\r' => {
+            rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+        }
+        _ => rest.iter().take_while(|byte| !b",:]} \t\n\r".contains(byte)).count(),
     };
     at + length
 }
@@ -186,18 +169,9 @@ fn string_length(rest: &[u8]) -> usize {
 
 /// The plain value, as JSON text, for the JSON texts of tag and value.
 fn plain(tag: &str, value: &str, at: usize) -> Result<String, DecodeError> {
-    let name = serde_json::from_str(tag)
-        .ok()
-        .and_then(|tag: Text<'_>| tag.some());
+    let name = serde_json::from_str(tag).ok().and_then(|tag: Text<'_>| tag.some());
     let found = Kind::of(value.as_bytes()[0]).expect("a valid JSON value begins as its kind does");
-    let wrong = |tag, expected| {
-        Err(DecodeError::TaggedValue {
-            tag,
-            expected,
-            found,
-            at,
-        })
-    };
+    let wrong = |tag, expected| Err(DecodeError::TaggedValue { tag, expected, found, at });
     let string = |tag| match found {
         Kind::String => Ok(value.to_owned()),
         _ => wrong(tag, "a string"),
@@ -214,10 +188,7 @@ fn plain(tag: &str, value: &str, at: usize) -> Result<String, DecodeError> {
             Some(uuid) => Ok(format!("\"{uuid}\"")),
             None => wrong("uuid", "an object with 32 digits under the one key \"hex\""),
         },
-        _ => Err(DecodeError::Tag {
-            found: clip(tag),
-            at,
-        }),
+        _ => Err(DecodeError::Tag { found: clip(tag), at }),
     }
 }
 
@@ -248,10 +219,7 @@ mod tests {
 
     #[test]
     fn a_text_without_tags_is_borrowed() {
-        assert!(matches!(
-            untag(r#"{"a": "\u00e9"}"#, 512),
-            Ok(Cow::Borrowed(_))
-        ));
+        assert!(matches!(untag(r#"{"a": "\u00e9"}"#, 512), Ok(Cow::Borrowed(_))));
     }
 
     #[test]
@@ -264,34 +232,22 @@ mod tests {
 
     #[test]
     fn a_date_becomes_its_text() {
-        check(
-            r#"[{"__type__": "date", "__value__": "2026-05-09"}]"#,
-            r#"["2026-05-09"]"#,
-        );
+        check(r#"[{"__type__": "date", "__value__": "2026-05-09"}]"#, r#"["2026-05-09"]"#);
     }
 
     #[test]
     fn a_time_becomes_its_text() {
-        check(
-            r#"[{"__type__": "time", "__value__": "01:02:03"}]"#,
-            r#"["01:02:03"]"#,
-        );
+        check(r#"[{"__type__": "time", "__value__": "01:02:03"}]"#, r#"["01:02:03"]"#);
     }
 
     #[test]
     fn a_decimal_becomes_a_string() {
-        check(
-            r#"[{"__type__": "decimal", "__value__": "1.10"}]"#,
-            r#"["1.10"]"#,
-        );
+        check(r#"[{"__type__": "decimal", "__value__": "1.10"}]"#, r#"["1.10"]"#);
     }
 
     #[test]
     fn a_decimal_written_as_a_number_becomes_a_string() {
-        check(
-            r#"[{"__type__": "decimal", "__value__": 1.10}]"#,
-            r#"["1.10"]"#,
-        );
+        check(r#"[{"__type__": "decimal", "__value__": 1.10}]"#, r#"["1.10"]"#);
     }
 
     #[test]
@@ -304,34 +260,22 @@ mod tests {
 
     #[test]
     fn bytes_become_their_text() {
-        check(
-            r#"[{"__type__": "bytes", "__value__": "\u00e9\""}]"#,
-            r#"["\u00e9\""]"#,
-        );
+        check(r#"[{"__type__": "bytes", "__value__": "\u00e9\""}]"#, r#"["\u00e9\""]"#);
     }
 
     #[test]
     fn base64_stays_base64() {
-        check(
-            r#"[{"__type__": "base64", "__value__": "//79"}]"#,
-            r#"["//79"]"#,
-        );
+        check(r#"[{"__type__": "base64", "__value__": "//79"}]"#, r#"["//79"]"#);
     }
 
     #[test]
     fn order_and_spaces_do_not_matter() {
-        check(
-            "[{ \"__value__\" :\"x\"\n,\"__type__\": \"bytes\" } ]",
-            "[\"x\" ]",
-        );
+        check("[{ \"__value__\" :\"x\"\n,\"__type__\": \"bytes\" } ]", "[\"x\" ]");
     }
 
     #[test]
     fn keys_and_tags_may_be_written_with_escapes() {
-        check(
-            r#"[{"\u005f_type__": "byt\u0065s", "__value__": "x"}]"#,
-            r#"["x"]"#,
-        );
+        check(r#"[{"\u005f_type__": "byt\u0065s", "__value__": "x"}]"#, r#"["x"]"#);
     }
 
     #[test]
@@ -386,9 +330,7 @@ mod tests {
     fn a_uuid_without_32_digits_is_refused() {
         for value in [r#"{"hex": "1"}"#, r#"{"hex": 1}"#, r#"{"int": 1}"#, "{}"] {
             assert_eq!(
-                refused(&format!(
-                    r#"[{{"__type__": "uuid", "__value__": {value}}}]"#
-                )),
+                refused(&format!(r#"[{{"__type__": "uuid", "__value__": {value}}}]"#)),
                 "value tagged \"uuid\" at byte 1 is an object \
                  (expected an object with 32 digits under the one key \"hex\")"
             );
@@ -408,9 +350,6 @@ mod tests {
         let nested =
             |levels: usize| format!("{}\"__type__\"{}", "[".repeat(levels), "]".repeat(levels));
         check(&nested(512), &nested(512));
-        assert_eq!(
-            refused(&nested(100_000)),
-            "body nests deeper than 512 levels at byte 512"
-        );
+        assert_eq!(refused(&nested(100_000)), "body nests deeper than 512 levels at byte 512");
     }
 }

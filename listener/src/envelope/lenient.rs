@@ -22,11 +22,7 @@ pub(super) fn mend(text: &str) -> Cow<'_, str> {
     let suspicious = NAN.find(bytes).is_some()
         || INFINITY.find(bytes).is_some()
         || has_unicode_escape(bytes, |unit| (0xd800..=0xdfff).contains(&unit));
-    if suspicious {
-        rewrite(text)
-    } else {
-        Cow::Borrowed(text)
-    }
+    if suspicious { rewrite(text) } else { Cow::Borrowed(text) }
 }
 
 /// A key that a text may have somewhere.
@@ -51,9 +47,7 @@ pub(super) fn may_name(text: &str, key: Key) -> bool {
 }
 
 fn has_unicode_escape(bytes: &[u8], wanted: impl Fn(u16) -> bool) -> bool {
-    UNICODE_ESCAPE
-        .find_iter(bytes)
-        .any(|at| unit(bytes, at).is_some_and(&wanted))
+    UNICODE_ESCAPE.find_iter(bytes).any(|at| unit(bytes, at).is_some_and(&wanted))
 }
 
 fn rewrite(text: &str) -> Cow<'_, str> {
@@ -112,11 +106,7 @@ struct Edits<'t> {
 
 impl<'t> Edits<'t> {
     fn of(text: &'t str) -> Self {
-        Self {
-            text,
-            copied: 0,
-            done: String::new(),
-        }
+        Self { text, copied: 0, done: String::new() }
     }
 
     /// Gives the place behind what was replaced.
@@ -151,22 +141,13 @@ mod tests {
 
     #[track_caller]
     fn left_alone(text: &str) {
-        assert!(
-            matches!(mend(text), Cow::Borrowed(same) if same == text),
-            "{text}"
-        );
-        assert!(
-            matches!(rewrite(text), Cow::Borrowed(same) if same == text),
-            "{text}"
-        );
+        assert!(matches!(mend(text), Cow::Borrowed(same) if same == text), "{text}");
+        assert!(matches!(rewrite(text), Cow::Borrowed(same) if same == text), "{text}");
     }
 
     #[test]
     fn nan_becomes_null() {
-        check(
-            r#"{"a": NaN, "b": [NaN,NaN]}"#,
-            r#"{"a": null, "b": [null,null]}"#,
-        );
+        check(r#"{"a": NaN, "b": [NaN,NaN]}"#, r#"{"a": null, "b": [null,null]}"#);
     }
 
     #[test]
@@ -228,10 +209,7 @@ mod tests {
             "NaN\"\\é",
         ] {
             let mended = mend(text);
-            assert!(
-                serde_json::from_str::<serde_json::Value>(&mended).is_err(),
-                "{text}"
-            );
+            assert!(serde_json::from_str::<serde_json::Value>(&mended).is_err(), "{text}");
         }
     }
 
@@ -254,10 +232,7 @@ mod tests {
             let piece = |power| pieces[number / pieces.len().pow(power) % pieces.len()];
             let (key, value) = ([piece(0), piece(1)].concat(), [piece(2), piece(3)].concat());
             let text = format!(r#"{{"{key}": [-1, "{value}"],"x":"{key}{value}"}}"#);
-            assert!(
-                serde_json::from_str::<serde_json::Value>(&text).is_ok(),
-                "{text}"
-            );
+            assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
             left_alone(&text);
         }
     }
@@ -267,9 +242,6 @@ mod tests {
         assert!(may_name(r#"{"oslo.message": 1}"#, Key::Message));
         assert!(may_name(r#"{"oslo\u002emessage": 1}"#, Key::Message));
         assert!(may_name(r#"{"\u005F_type__": 1}"#, Key::Type));
-        assert!(!may_name(
-            r#"{"\u00e9\ud83d\ude00\u0007\u007f\u003c": 1}"#,
-            Key::Type
-        ));
+        assert!(!may_name(r#"{"\u00e9\ud83d\ude00\u0007\u007f\u003c": 1}"#, Key::Type));
     }
 }

@@ -55,10 +55,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_body: 128 << 20,
-            max_depth: 512,
-        }
+        Self { max_body: 128 << 20, max_depth: 512 }
     }
 }
 
@@ -108,20 +105,14 @@ pub fn open<'b>(
 ) -> Result<Opened<'b>, DecodeError> {
     check_content_type(labels.content_type)?;
     match labels.compression.filter(|name| !name.is_empty()) {
-        None if body.len() > limits.max_body => Err(DecodeError::TooLarge {
-            found: body.len(),
-            limit: limits.max_body,
-        }),
+        None if body.len() > limits.max_body => {
+            Err(DecodeError::TooLarge { found: body.len(), limit: limits.max_body })
+        }
         None => open_plain(body, limits),
         Some(name) => {
-            let body = name
-                .parse::<Compression>()?
-                .decompress(body, limits.max_body)?;
+            let body = name.parse::<Compression>()?.decompress(body, limits.max_body)?;
             let Opened { text, version } = open_plain(&body, limits)?;
-            Ok(Opened {
-                text: Cow::Owned(text.into_owned()),
-                version,
-            })
+            Ok(Opened { text: Cow::Owned(text.into_owned()), version })
         }
     }
 }
@@ -133,25 +124,16 @@ fn check_content_type(label: Option<&str>) -> Result<(), DecodeError> {
     if label.is_empty() || name.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    Err(DecodeError::ContentType {
-        found: error::clip(label),
-    })
+    Err(DecodeError::ContentType { found: error::clip(label) })
 }
 
 fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeError> {
-    let text = str::from_utf8(body).map_err(|error| DecodeError::Utf8 {
-        at: error.valid_up_to(),
-    })?;
+    let text =
+        str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?;
     fields::expect_object(Part::Body, text)?;
     match v2::open(text)? {
-        Some(text) => Ok(Opened {
-            text,
-            version: Version::V2,
-        }),
-        None => Ok(Opened {
-            text: v1::open(text, limits)?,
-            version: Version::V1,
-        }),
+        Some(text) => Ok(Opened { text, version: Version::V2 }),
+        None => Ok(Opened { text: v1::open(text, limits)?, version: Version::V1 }),
     }
 }
 
@@ -159,10 +141,7 @@ fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeE
 mod tests {
     use super::*;
 
-    const JSON: Labels<'_> = Labels {
-        content_type: Some("application/json"),
-        compression: None,
-    };
+    const JSON: Labels<'_> = Labels { content_type: Some("application/json"), compression: None };
 
     fn text(body: &[u8]) -> (Version, String) {
         let opened = open(body, JSON, &Limits::default()).unwrap();
@@ -171,21 +150,13 @@ mod tests {
 
     #[track_caller]
     fn refused(body: &[u8], labels: Labels<'_>) -> String {
-        open(body, labels, &Limits::default())
-            .unwrap_err()
-            .to_string()
+        open(body, labels, &Limits::default()).unwrap_err().to_string()
     }
 
     #[track_caller]
     fn accepted(labels: Labels<'_>) {
         let opened = open(b"{}", labels, &Limits::default()).unwrap();
-        assert_eq!(
-            opened,
-            Opened {
-                text: Cow::Borrowed("{}"),
-                version: Version::V1
-            }
-        );
+        assert_eq!(opened, Opened { text: Cow::Borrowed("{}"), version: Version::V1 });
     }
 
     #[test]
@@ -199,26 +170,11 @@ mod tests {
     #[test]
     fn both_versions_hold_the_same_text() {
         for (v1, v2) in [
-            (
-                &include_bytes!("golden/v1.json")[..],
-                &include_bytes!("golden/v2.json")[..],
-            ),
-            (
-                include_bytes!("golden/v1-list.json"),
-                include_bytes!("golden/v2-list.json"),
-            ),
-            (
-                include_bytes!("golden/v1-text.json"),
-                include_bytes!("golden/v2-text.json"),
-            ),
-            (
-                include_bytes!("golden/v1-null.json"),
-                include_bytes!("golden/v2-null.json"),
-            ),
-            (
-                include_bytes!("golden/v1-special.json"),
-                include_bytes!("golden/v2-special.json"),
-            ),
+            (&include_bytes!("golden/v1.json")[..], &include_bytes!("golden/v2.json")[..]),
+            (include_bytes!("golden/v1-list.json"), include_bytes!("golden/v2-list.json")),
+            (include_bytes!("golden/v1-text.json"), include_bytes!("golden/v2-text.json")),
+            (include_bytes!("golden/v1-null.json"), include_bytes!("golden/v2-null.json")),
+            (include_bytes!("golden/v1-special.json"), include_bytes!("golden/v2-special.json")),
         ] {
             let (first, second) = (text(v1), text(v2));
             assert_eq!((first.0, second.0), (Version::V1, Version::V2));
@@ -239,11 +195,7 @@ mod tests {
                 r#""nan": null, "text": "NaN \\ud800 -Infinity"}"#
             )
         );
-        let context: Vec<_> = fields
-            .context
-            .iter()
-            .map(|(k, v)| (&**k, v.get()))
-            .collect();
+        let context: Vec<_> = fields.context.iter().map(|(k, v)| (&**k, v.get())).collect();
         assert_eq!(context, [("limit", "null"), ("name", r#""\ufffd""#)]);
     }
 
@@ -251,10 +203,7 @@ mod tests {
     fn large_integers_are_exact() {
         let (_, text) = text(br#"{"payload": [340282366920938463463374607431768211455]}"#);
         let payload = read(&text).unwrap().payload;
-        assert_eq!(
-            serde_json::from_str::<[u128; 1]>(payload.get()).unwrap(),
-            [u128::MAX]
-        );
+        assert_eq!(serde_json::from_str::<[u128; 1]>(payload.get()).unwrap(), [u128::MAX]);
     }
 
     #[test]
@@ -271,11 +220,7 @@ mod tests {
                 r#""time": "01:02:03", "uuid": "7c5f2f4e-2d0c-4b53-9d5d-5f0b4a1b2c3d"}"#
             )
         );
-        let context: Vec<_> = fields
-            .context
-            .iter()
-            .map(|(k, v)| (&**k, v.get()))
-            .collect();
+        let context: Vec<_> = fields.context.iter().map(|(k, v)| (&**k, v.get())).collect();
         assert_eq!(
             context,
             [
@@ -288,13 +233,7 @@ mod tests {
     #[test]
     fn mended_text_may_have_tags_too() {
         let body = br#"{"payload": [NaN, {"__type__": "date", "__value__": "2026-05-09"}]}"#;
-        assert_eq!(
-            text(body),
-            (
-                Version::V1,
-                r#"{"payload": [null, "2026-05-09"]}"#.to_owned()
-            )
-        );
+        assert_eq!(text(body), (Version::V1, r#"{"payload": [null, "2026-05-09"]}"#.to_owned()));
     }
 
     #[test]
@@ -309,19 +248,10 @@ mod tests {
     fn a_compressed_body_is_opened() {
         let expected = text(include_bytes!("golden/v1.json"));
         for (body, compression) in [
-            (
-                &include_bytes!("golden/v1.json.zlib")[..],
-                "application/x-gzip",
-            ),
-            (
-                &include_bytes!("golden/v1.json.bz2")[..],
-                "application/x-bz2",
-            ),
+            (&include_bytes!("golden/v1.json.zlib")[..], "application/x-gzip"),
+            (&include_bytes!("golden/v1.json.bz2")[..], "application/x-bz2"),
         ] {
-            let labels = Labels {
-                compression: Some(compression),
-                ..JSON
-            };
+            let labels = Labels { compression: Some(compression), ..JSON };
             let opened = open(body, labels, &Limits::default()).unwrap();
             assert_eq!((opened.version, opened.text.into_owned()), expected);
         }
@@ -330,13 +260,7 @@ mod tests {
     #[test]
     fn an_unknown_compression_is_refused() {
         assert_eq!(
-            refused(
-                b"{}",
-                Labels {
-                    compression: Some("application/x-brotli"),
-                    ..JSON
-                }
-            ),
+            refused(b"{}", Labels { compression: Some("application/x-brotli"), ..JSON }),
             "compression \"application/x-brotli\" is not supported \
              (expected \"application/x-gzip\" or \"application/x-bz2\")"
         );
@@ -344,10 +268,7 @@ mod tests {
 
     #[test]
     fn a_body_over_the_limit_is_refused() {
-        let limits = Limits {
-            max_body: 3,
-            ..Limits::default()
-        };
+        let limits = Limits { max_body: 3, ..Limits::default() };
         assert_eq!(
             open(b"{  }", JSON, &limits).unwrap_err().to_string(),
             "body has 4 bytes or more (expected at most 3)"
@@ -356,31 +277,19 @@ mod tests {
 
     #[test]
     fn a_content_type_may_have_parameters() {
-        accepted(Labels {
-            content_type: Some("Application/JSON ; charset=utf-8"),
-            ..JSON
-        });
+        accepted(Labels { content_type: Some("Application/JSON ; charset=utf-8"), ..JSON });
     }
 
     #[test]
     fn labels_may_be_missing_or_empty() {
         accepted(Labels::default());
-        accepted(Labels {
-            content_type: Some(""),
-            compression: Some(""),
-        });
+        accepted(Labels { content_type: Some(""), compression: Some("") });
     }
 
     #[test]
     fn another_content_type_is_named() {
         assert_eq!(
-            refused(
-                b"{}",
-                Labels {
-                    content_type: Some("text/plain; x=y"),
-                    ..JSON
-                }
-            ),
+            refused(b"{}", Labels { content_type: Some("text/plain; x=y"), ..JSON }),
             "content type \"text/plain; x=y\" is not supported (expected \"application/json\")"
         );
     }
@@ -395,10 +304,7 @@ mod tests {
             (b"5", "body is a number (expected an object)"),
             (b"NaN", "body is a number (expected an object)"),
             (b"null", "body is null (expected an object)"),
-            (
-                b"\xef\xbb\xbf{}",
-                "body begins with a byte order mark (expected an object)",
-            ),
+            (b"\xef\xbb\xbf{}", "body begins with a byte order mark (expected an object)"),
             (b"{\"a\": \"\xff\"}", "body is not utf-8 at byte 7"),
         ] {
             assert_eq!(refused(body, JSON), error);
@@ -424,18 +330,12 @@ mod tests {
         );
         let (first, second) = (text(v1.as_bytes()), text(v2.as_bytes()));
         assert_eq!(first.1, second.1);
-        assert_eq!(
-            read(&first.1).unwrap().payload.get(),
-            format!(r#"[null, "\ufffd", {deep}]"#)
-        );
+        assert_eq!(read(&first.1).unwrap().payload.get(), format!(r#"[null, "\ufffd", {deep}]"#));
     }
 
     #[test]
     fn debug_shows_no_text() {
         let opened = open(b"{\"payload\": \"secret\"}", JSON, &Limits::default()).unwrap();
-        assert_eq!(
-            format!("{opened:?}"),
-            "Opened { text.len(): 21, version: V1 }"
-        );
+        assert_eq!(format!("{opened:?}"), "Opened { text.len(): 21, version: V1 }");
     }
 }

@@ -11,8 +11,6 @@ use crate::envelope::{DecodeError, Limits, kombu};
 pub(super) fn open<'t>(text: &'t str, limits: &Limits) -> Result<Cow<'t, str>, DecodeError> {
     match mend(text) {
         Cow::Borrowed(text) => kombu::untag(text, limits.max_depth),
-        Cow::Owned(mended) => Ok(Cow::Owned(
-            kombu::untag(&mended, limits.max_depth)?.into_owned(),
-        )),
+        Cow::Owned(mended) => Ok(Cow::Owned(kombu::untag(&mended, limits.max_depth)?.into_owned())),
     }
 }

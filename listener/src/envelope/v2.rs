@@ -33,9 +33,7 @@ pub(super) fn open(text: &str) -> Result<Option<Cow<'_, str>>, DecodeError> {
         Cow::Borrowed(_) => Err(not_json(Part::Body, text, strict)),
         Cow::Owned(mended) => {
             let envelope = Envelope::read(&mended);
-            let text = envelope
-                .map_err(|error| not_json(Part::Body, &mended, error))?
-                .open()?;
+            let text = envelope.map_err(|error| not_json(Part::Body, &mended, error))?.open()?;
             Ok(text.map(|text| Cow::Owned(text.into_owned())))
         }
     }
@@ -72,9 +70,7 @@ impl<'t> Envelope<'t> {
 /// Takes the versions that the Python listener takes: it is at 2.0 and wants the same
 /// major number and no higher minor or patch number.
 fn check_version(found: &str) -> Result<(), DecodeError> {
-    let version = serde_json::from_str(found)
-        .ok()
-        .and_then(|text: Text<'_>| text.some());
+    let version = serde_json::from_str(found).ok().and_then(|text: Text<'_>| text.some());
     match version.as_deref() {
         Some("2.0" | "2.0.0") => Ok(()),
         _ => Err(DecodeError::Version { found: clip(found) }),
@@ -149,31 +145,19 @@ mod tests {
 
     #[test]
     fn keys_and_version_may_be_written_with_escapes() {
-        check(
-            r#"{"oslo\u002eversion": "2\u002e0", "oslo\u002emessage": "{}"}"#,
-            Some("{}"),
-        );
+        check(r#"{"oslo\u002eversion": "2\u002e0", "oslo\u002emessage": "{}"}"#, Some("{}"));
     }
 
     #[test]
     fn a_version_with_a_third_number_is_accepted() {
-        check(
-            r#"{"oslo.version": "2.0.0", "oslo.message": "{}"}"#,
-            Some("{}"),
-        );
+        check(r#"{"oslo.version": "2.0.0", "oslo.message": "{}"}"#, Some("{}"));
     }
 
     #[test]
     fn a_body_without_one_of_the_keys_is_not_version_2() {
         check(r#"{"oslo.message": 1}"#, None);
-        check(
-            r#"{"oslo.version": "2.0", "payload": "oslo.message"}"#,
-            None,
-        );
-        check(
-            r#"{"payload": {"oslo.version": "2.0", "oslo.message": "{}"}}"#,
-            None,
-        );
+        check(r#"{"oslo.version": "2.0", "payload": "oslo.message"}"#, None);
+        check(r#"{"payload": {"oslo.version": "2.0", "oslo.message": "{}"}}"#, None);
     }
 
     #[test]
@@ -186,20 +170,9 @@ mod tests {
 
     #[test]
     fn another_version_is_told() {
-        for version in [
-            r#""2.1""#,
-            r#""2.0.1""#,
-            r#""1.0""#,
-            r#""""#,
-            "2.0",
-            "2",
-            "null",
-            "[2]",
-        ] {
+        for version in [r#""2.1""#, r#""2.0.1""#, r#""1.0""#, r#""""#, "2.0", "2", "null", "[2]"] {
             assert_eq!(
-                refused(&format!(
-                    r#"{{"oslo.version": {version}, "oslo.message": "{{}}"}}"#
-                )),
+                refused(&format!(r#"{{"oslo.version": {version}, "oslo.message": "{{}}"}}"#)),
                 format!("envelope version {version} is not supported (expected \"2.0\")")
             );
         }
@@ -207,16 +180,11 @@ mod tests {
 
     #[test]
     fn a_message_that_is_no_string_is_refused() {
-        for (message, found) in [
-            ("null", "null"),
-            ("{}", "an object"),
-            ("[{}]", "a list"),
-            ("1", "a number"),
-        ] {
+        for (message, found) in
+            [("null", "null"), ("{}", "an object"), ("[{}]", "a list"), ("1", "a number")]
+        {
             assert_eq!(
-                refused(&format!(
-                    r#"{{"oslo.version": "2.0", "oslo.message": {message}}}"#
-                )),
+                refused(&format!(r#"{{"oslo.version": "2.0", "oslo.message": {message}}}"#)),
                 format!("field \"oslo.message\" is {found} (expected a string)")
             );
         }
@@ -226,23 +194,15 @@ mod tests {
     fn a_text_within_that_is_no_object_is_refused() {
         for (text, error) in [
             ("", "field \"oslo.message\" is empty (expected an object)"),
-            (
-                " [1]",
-                "field \"oslo.message\" is a list (expected an object)",
-            ),
-            (
-                "null",
-                "field \"oslo.message\" is null (expected an object)",
-            ),
+            (" [1]", "field \"oslo.message\" is a list (expected an object)"),
+            ("null", "field \"oslo.message\" is null (expected an object)"),
             (
                 "\u{feff}{}",
                 "field \"oslo.message\" begins with a byte order mark (expected an object)",
             ),
         ] {
             assert_eq!(
-                refused(&format!(
-                    r#"{{"oslo.version": "2.0", "oslo.message": "{text}"}}"#
-                )),
+                refused(&format!(r#"{{"oslo.version": "2.0", "oslo.message": "{text}"}}"#)),
                 error
             );
         }

@@ -13,10 +13,7 @@ use crate::notification::priority::Priority;
 
 /// A notification to be written. The ids and the time are the caller's to make.
 #[derive(Clone, Copy)]
-#[expect(
-    missing_docs,
-    reason = "the fields of the wire, told in the table above"
-)]
+#[expect(missing_docs, reason = "the fields of the wire, told in the table above")]
 pub struct Message<'m, P: ?Sized> {
     pub message_id: &'m str,
     pub publisher_id: Option<&'m str>,
@@ -82,9 +79,7 @@ pub fn encode<P: Serialize + ?Sized>(
 
 fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = Vec::with_capacity(1024);
-    value.serialize(&mut serde_json::Serializer::with_formatter(
-        &mut body, Python,
-    ))?;
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut body, Python))?;
     Ok(body)
 }
 
@@ -324,9 +319,6 @@ mod tests {
     #[test]
     fn a_payload_that_json_cannot_hold_is_refused() {
         let odd = BTreeMap::from([(vec![1], 1)]);
-        assert_eq!(
-            payload(&odd).unwrap_err().to_string(),
-            "payload cannot be written as json"
-        );
+        assert_eq!(payload(&odd).unwrap_err().to_string(), "payload cannot be written as json");
     }
 }

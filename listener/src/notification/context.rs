@@ -86,12 +86,7 @@ impl From<Map<String, Value>> for Context {
 
 impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for Context {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Self {
-        Self(
-            items
-                .into_iter()
-                .map(|(key, value)| (key.into(), value.into()))
-                .collect(),
-        )
+        Self(items.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
     }
 }
 
@@ -139,10 +134,7 @@ mod tests {
     #[test]
     fn only_a_string_is_given_as_a_string() {
         let context = sample();
-        assert_eq!(
-            (context.get_str("user_id"), context.get_str("roles")),
-            (Some("u1"), None)
-        );
+        assert_eq!((context.get_str("user_id"), context.get_str("roles")), (Some("u1"), None));
     }
 
     #[test]
@@ -154,19 +146,13 @@ mod tests {
 
     #[test]
     fn debug_shows_keys_and_no_values() {
-        assert_eq!(
-            format!("{:?}", sample()),
-            r#"Context["auth_token", "roles", "user_id"]"#
-        );
+        assert_eq!(format!("{:?}", sample()), r#"Context["auth_token", "roles", "user_id"]"#);
     }
 
     #[test]
     fn a_context_is_a_plain_object_to_serde() {
         let text = serde_json::to_string(&sample()).unwrap();
-        assert_eq!(
-            text,
-            r#"{"auth_token":"secret","roles":["a"],"user_id":"u1"}"#
-        );
+        assert_eq!(text, r#"{"auth_token":"secret","roles":["a"],"user_id":"u1"}"#);
         assert_eq!(serde_json::from_str::<Context>(&text).unwrap(), sample());
     }
 
@@ -174,19 +160,14 @@ mod tests {
     fn a_context_is_collected_from_pairs() {
         assert_eq!(
             Context::from_iter([("user_id", "u1"), ("project_id", "p1")]),
-            Context::new()
-                .with("user_id", "u1")
-                .with("project_id", "p1")
+            Context::new().with("user_id", "u1").with("project_id", "p1")
         );
     }
 
     #[test]
     fn a_context_comes_apart_into_pairs() {
         let context = Context::new().with("a", 1).with("b", 2);
-        assert_eq!(
-            context.iter().collect::<Vec<_>>(),
-            [("a", &json!(1)), ("b", &json!(2))]
-        );
+        assert_eq!(context.iter().collect::<Vec<_>>(), [("a", &json!(1)), ("b", &json!(2))]);
         assert_eq!((&context).into_iter().count(), context.len());
         assert_eq!(
             context.into_iter().collect::<Vec<_>>(),

@@ -40,10 +40,7 @@ impl fmt::Debug for Fields<'_> {
             .field("priority", &self.priority)
             .field("unique_id", &self.unique_id)
             .field("payload.len()", &self.payload.get().len())
-            .field(
-                "context",
-                &self.context.iter().map(|(key, _)| key).collect::<Vec<_>>(),
-            )
+            .field("context", &self.context.iter().map(|(key, _)| key).collect::<Vec<_>>())
             .finish()
     }
 }

@@ -41,12 +41,7 @@ impl OwnedNotification {
     }
 
     pub(crate) fn borrow(&self) -> Notification<'_> {
-        Notification::new(
-            self.fields.borrow(),
-            self.priority,
-            &self.delivery,
-            &self.states,
-        )
+        Notification::new(self.fields.borrow(), self.priority, &self.delivery, &self.states)
     }
 }
 

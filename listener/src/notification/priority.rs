@@ -93,9 +93,7 @@ impl FromStr for Priority {
         Self::ALL
             .into_iter()
             .find(|priority| priority.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| UnknownPriority {
-                found: text.to_owned(),
-            })
+            .ok_or_else(|| UnknownPriority { found: text.to_owned() })
     }
 }
 
@@ -122,9 +120,7 @@ mod tests {
     fn every_priority_has_a_lower_case_name() {
         assert_eq!(
             Priority::ALL.map(Priority::as_str),
-            [
-                "audit", "debug", "info", "warn", "error", "critical", "sample"
-            ]
+            ["audit", "debug", "info", "warn", "error", "critical", "sample"]
         );
     }
 
@@ -154,19 +150,14 @@ mod tests {
     fn warning_is_not_a_priority() {
         assert_eq!(
             "warning".parse::<Priority>(),
-            Err(UnknownPriority {
-                found: "warning".to_owned()
-            })
+            Err(UnknownPriority { found: "warning".to_owned() })
         );
     }
 
     #[test]
     fn an_unknown_priority_is_named_beside_the_seven() {
         assert_eq!(
-            UnknownPriority {
-                found: "warning".to_owned()
-            }
-            .to_string(),
+            UnknownPriority { found: "warning".to_owned() }.to_string(),
             "unknown priority \"warning\" \
              (expected audit, debug, info, warn, error, critical or sample)"
         );

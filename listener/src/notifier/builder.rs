@@ -92,11 +92,8 @@ impl NotifierBuilder {
     /// # Errors
     /// A topic without a name.
     pub fn build(self) -> Result<Notifier, NotifierBuildError> {
-        let topics = if self.topics.is_empty() {
-            vec![Target::topic("notifications")]
-        } else {
-            self.topics
-        };
+        let topics =
+            if self.topics.is_empty() { vec![Target::topic("notifications")] } else { self.topics };
         if topics.iter().any(|topic| topic.name().is_empty()) {
             return Err(NotifierBuildError::EmptyTopic);
         }

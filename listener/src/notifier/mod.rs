@@ -58,10 +58,7 @@ impl Notifier {
     /// The same notifier under another publisher id. Cheap: it shares the connection.
     #[must_use]
     pub fn with_publisher_id(&self, publisher_id: impl Into<Arc<str>>) -> Self {
-        Self {
-            publisher_id: Some(publisher_id.into()),
-            ..self.clone()
-        }
+        Self { publisher_id: Some(publisher_id.into()), ..self.clone() }
     }
 
     /// Sends a notification at this priority to every topic. It has one message id for all
@@ -80,11 +77,7 @@ impl Notifier {
         payload: &P,
     ) -> Result<(), NotifyError> {
         let publisher_id = self.publisher_id.as_deref();
-        let subject = Subject {
-            publisher_id,
-            priority,
-            event_type,
-        };
+        let subject = Subject { publisher_id, priority, event_type };
         let outgoing = self.settings.write(subject, ctxt, payload)?;
         self.settings.send(&self.transport, outgoing).await
     }

@@ -53,12 +53,10 @@ impl Settings {
         };
         // The payload is changed under the context as it was given, as oslo.messaging does.
         let payload = serde_json::to_value(payload).map_err(EncodeError::Payload)?;
-        let payload = serializer
-            .serialize_payload(context, payload)
-            .map_err(NotifyError::Serializer)?;
-        let context = serializer
-            .serialize_context(context.clone())
-            .map_err(NotifyError::Serializer)?;
+        let payload =
+            serializer.serialize_payload(context, payload).map_err(NotifyError::Serializer)?;
+        let context =
+            serializer.serialize_context(context.clone()).map_err(NotifyError::Serializer)?;
         Ok(self.encode(subject, &context, &payload)?)
     }
 
@@ -68,23 +66,14 @@ impl Settings {
         transport: &Transport,
         outgoing: Vec<Outgoing>,
     ) -> Result<(), NotifyError> {
-        let sent = join_all(
-            outgoing
-                .into_iter()
-                .map(|outgoing| transport.send(outgoing)),
-        )
-        .await;
+        let sent = join_all(outgoing.into_iter().map(|outgoing| transport.send(outgoing))).await;
         let unsent: Vec<_> = self
             .topics
             .iter()
             .zip(sent)
             .filter_map(|(topic, sent)| Some((topic.name().to_owned(), sent.err()?)))
             .collect();
-        if unsent.is_empty() {
-            Ok(())
-        } else {
-            Err(NotifyError::Send(Unsent(unsent)))
-        }
+        if unsent.is_empty() { Ok(()) } else { Err(NotifyError::Send(Unsent(unsent))) }
     }
 
     fn encode<P: Serialize + ?Sized>(
@@ -121,18 +110,13 @@ impl Settings {
         let body = match self.compression {
             None => body,
             Some(compression) => {
-                properties
-                    .headers
-                    .set("compression", compression.content_type().into());
+                properties.headers.set("compression", compression.content_type().into());
                 compression.compress(&body)
             }
         };
         Outgoing {
             route: Route::Topic {
-                exchange: topic
-                    .exchange_name()
-                    .unwrap_or(&self.control_exchange)
-                    .to_owned(),
+                exchange: topic.exchange_name().unwrap_or(&self.control_exchange).to_owned(),
                 routing_key: routing_key(topic.name(), priority),
             },
             body: Bytes::from(body),
@@ -149,11 +133,7 @@ fn timestamp(now: OffsetDateTime) -> String {
     let (hour, minute, second, micros) = now.to_hms_micro();
     let month = u8::from(month);
     let whole = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
-    if micros == 0 {
-        whole
-    } else {
-        format!("{whole}.{micros:06}")
-    }
+    if micros == 0 { whole } else { format!("{whole}.{micros:06}") }
 }
 
 #[cfg(test)]

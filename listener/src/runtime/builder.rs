@@ -29,6 +29,7 @@ pub struct ListenerBuilder {
     targets: Vec<Target>,
     control_exchange: Option<String>,
     pool: Option<String>,
+    expires: Option<Duration>,
     options: Options,
     serializer: Option<Arc<dyn Serializer>>,
     states: States,
@@ -81,6 +82,14 @@ impl ListenerBuilder {
         self
     }
 
+    /// As `pool`, for a listener that comes and goes, such as a tap: the broker deletes the
+    /// queue, with what it holds, once no listener of the pool has been there for `expires`.
+    /// The queue of a `pool` stays, and fills.
+    pub fn temporary_pool(mut self, pool: impl Into<String>, expires: Duration) -> Self {
+        self.expires = Some(expires);
+        self.pool(pool)
+    }
+
     /// How many deliveries are worked on at once.
     pub fn executor(mut self, executor: Executor) -> Self {
         self.options.executor = executor;
@@ -126,9 +135,7 @@ impl ListenerBuilder {
     /// A value that methods take as `State<T>`; one of each type.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
         if self.states.insert(state) {
-            self.problems.push(Problem::DuplicateState {
-                state: type_name::<T>().to_owned(),
-            });
+            self.problems.push(Problem::DuplicateState { state: type_name::<T>().to_owned() });
         }
         self
     }
@@ -197,11 +204,7 @@ impl ListenerBuilder {
     fn check_options(&self, problems: &mut Vec<Problem>) {
         let mut zero = |option, is_zero, expected| {
             if is_zero {
-                problems.push(Problem::Option {
-                    option,
-                    found: "0".to_owned(),
-                    expected,
-                });
+                problems.push(Problem::Option { option, found: "0".to_owned(), expected });
             }
         };
         let options = &self.options;
@@ -210,11 +213,7 @@ impl ListenerBuilder {
             options.prefetch == 0,
             "1 or more: 0 would take the whole queue into memory",
         );
-        zero(
-            "executor",
-            options.executor.at_once() == 0,
-            "`Concurrent(1)` or more",
-        );
+        zero("executor", options.executor.at_once() == 0, "`Concurrent(1)` or more");
         zero("retry.attempts", options.retry.attempts == 0, "1 or more");
     }
 
@@ -250,15 +249,9 @@ impl ListenerBuilder {
     }
 
     fn check_groups(&self, registrations: &[&Registration], problems: &mut Vec<Problem>) {
-        let known: BTreeSet<&str> = registrations
-            .iter()
-            .filter_map(|registration| registration.definition.group)
-            .collect();
-        for group in self
-            .groups
-            .iter()
-            .filter(|group| !known.contains(group.as_str()))
-        {
+        let known: BTreeSet<&str> =
+            registrations.iter().filter_map(|registration| registration.definition.group).collect();
+        for group in self.groups.iter().filter(|group| !known.contains(group.as_str())) {
             problems.push(Problem::UnknownGroup {
                 group: group.clone(),
                 known: known.iter().map(|&group| group.to_owned()).collect(),
@@ -281,11 +274,8 @@ impl ListenerBuilder {
     }
 
     fn assemble(self, table: Table, transport: Transport) -> Listener {
-        let shared = if self.targets.is_empty() {
-            vec![Target::topic(DEFAULT_TOPIC)]
-        } else {
-            self.targets
-        };
+        let shared =
+            if self.targets.is_empty() { vec![Target::topic(DEFAULT_TOPIC)] } else { self.targets };
         let exchange = self.control_exchange.as_deref().unwrap_or(DEFAULT_EXCHANGE);
         let bindings = table
             .targets(&shared)
@@ -306,7 +296,7 @@ impl ListenerBuilder {
             serializer: self.serializer,
             options: self.options,
         };
-        Listener::new(worker, bindings)
+        Listener::new(worker, bindings, self.expires)
     }
 }
 

@@ -66,14 +66,8 @@ impl fmt::Display for BuildError {
         match self.problems.as_slice() {
             [problem] => write!(f, "the listener cannot be built: {problem}"),
             problems => {
-                write!(
-                    f,
-                    "the listener cannot be built, for {} reasons:",
-                    problems.len()
-                )?;
-                problems
-                    .iter()
-                    .try_for_each(|problem| write!(f, "\n- {problem}"))
+                write!(f, "the listener cannot be built, for {} reasons:", problems.len())?;
+                problems.iter().try_for_each(|problem| write!(f, "\n- {problem}"))
             }
         }
     }
@@ -172,18 +166,12 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "endpoint `{}` ({}:{})",
-            self.endpoint, self.file, self.line
-        )
+        write!(f, "endpoint `{}` ({}:{})", self.endpoint, self.file, self.line)
     }
 }
 
 fn of_method(method: Option<&str>) -> String {
-    method
-        .map(|method| format!(" of method `{method}`"))
-        .unwrap_or_default()
+    method.map(|method| format!(" of method `{method}`")).unwrap_or_default()
 }
 
 fn known_groups(known: &[String]) -> String {

@@ -61,11 +61,7 @@ pub(super) fn verdict(walk: Walk, allow_requeue: bool) -> Verdict {
         let _ = write!(error, "{divider}{method}: {}", failed.text());
     }
     let owed = walk.failed.into_iter().map(|(method, _)| method).collect();
-    Verdict::DeadLetter(GivenUp {
-        reason,
-        error,
-        owed,
-    })
+    Verdict::DeadLetter(GivenUp { reason, error, owed })
 }
 
 /// The verdict on a body that cannot be read.
@@ -106,16 +102,7 @@ mod tests {
 
     #[test]
     fn what_nobody_failed_is_acknowledged() {
-        assert_eq!(
-            verdict(
-                Walk {
-                    handled: 2,
-                    ..Walk::default()
-                },
-                false
-            ),
-            Verdict::Ack
-        );
+        assert_eq!(verdict(Walk { handled: 2, ..Walk::default() }, false), Verdict::Ack);
         assert_eq!(verdict(Walk::default(), false), Verdict::Ack);
     }
 
@@ -124,10 +111,7 @@ mod tests {
         let walk = Walk {
             handled: 1,
             failed: vec![
-                (
-                    "a::A::info".to_owned(),
-                    Failed::Failure(Failure::Panic("no".to_owned())),
-                ),
+                ("a::A::info".to_owned(), Failed::Failure(Failure::Panic("no".to_owned()))),
                 failed("b::B::info", "late"),
             ],
             ..Walk::default()
@@ -150,22 +134,13 @@ mod tests {
             ..Walk::default()
         };
         assert_eq!(verdict(walk(), true), Verdict::Requeue);
-        let Verdict::DeadLetter(given_up) = verdict(walk(), false) else {
-            panic!("not allowed")
-        };
-        assert_eq!(
-            (given_up.reason, given_up.owed),
-            ("requeue-not-allowed", vec!["c".to_owned()])
-        );
+        let Verdict::DeadLetter(given_up) = verdict(walk(), false) else { panic!("not allowed") };
+        assert_eq!((given_up.reason, given_up.owed), ("requeue-not-allowed", vec!["c".to_owned()]));
     }
 
     #[test]
     fn an_interrupted_walk_is_given_back_whatever_came_before() {
-        let walk = Walk {
-            interrupted: true,
-            failed: vec![failed("a", "b")],
-            ..Walk::default()
-        };
+        let walk = Walk { interrupted: true, failed: vec![failed("a", "b")], ..Walk::default() };
         assert_eq!(verdict(walk, true), Verdict::GiveBack);
     }
 }

@@ -11,6 +11,7 @@ mod worker;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt, TryFutureExt};
@@ -67,6 +68,7 @@ pub struct Listener(Arc<Inner>);
 struct Inner {
     worker: Arc<Worker>,
     bindings: Vec<Binding>,
+    expires: Option<Duration>,
     /// Held while `start` attaches, so that a second start and a `stop` wait for it.
     starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Running>>,
@@ -86,10 +88,11 @@ impl Listener {
         ListenerBuilder::default()
     }
 
-    fn new(worker: Worker, bindings: Vec<Binding>) -> Self {
+    fn new(worker: Worker, bindings: Vec<Binding>, expires: Option<Duration>) -> Self {
         Self(Arc::new(Inner {
             worker: Arc::new(worker),
             bindings,
+            expires,
             starting: tokio::sync::Mutex::default(),
             running: Mutex::default(),
         }))
@@ -102,10 +105,7 @@ impl Listener {
     /// will not pass by itself. Nothing stays behind; `start` may be called again.
     pub async fn start(&self) -> Result<(), Error> {
         let _starting = self.0.starting.lock().await;
-        if self
-            .running()
-            .is_some_and(|running| running.ended.peek().is_none())
-        {
+        if self.running().is_some_and(|running| running.ended.peek().is_none()) {
             return Ok(());
         }
         let worker = &self.0.worker;
@@ -114,15 +114,13 @@ impl Listener {
             bindings: self.0.bindings.clone(),
             prefetch: worker.options.prefetch,
             timeout: worker.options.start_timeout,
+            expires: self.0.expires,
         };
         let subscribed = worker
             .transport
             .subscribe(subscription)
             .await
-            .map_err(|source| Error::Connect {
-                transport: worker.transport.to_string(),
-                source,
-            })?;
+            .map_err(|source| Error::Connect { transport: worker.transport.to_string(), source })?;
         let stop = CancellationToken::new();
         let state = subscribed.consumer.state();
         let task = tokio::spawn(work_on(Arc::clone(worker), subscribed, stop.clone()));
@@ -198,19 +196,11 @@ impl Listener {
     }
 
     fn running(&self) -> Option<Running> {
-        self.0
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn keep(&self, running: Running) {
-        *self
-            .0
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(running);
+        *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
     }
 
     fn log_table(&self) {
@@ -227,12 +217,8 @@ impl Listener {
                 "endpoint"
             );
         }
-        let queues: std::collections::BTreeSet<_> = self
-            .0
-            .bindings
-            .iter()
-            .map(|binding| binding.queue.as_str())
-            .collect();
+        let queues: std::collections::BTreeSet<_> =
+            self.0.bindings.iter().map(|binding| binding.queue.as_str()).collect();
         tracing::info!(
             transport = %worker.transport,
             queues = queues.into_iter().collect::<Vec<_>>().join(", "),
@@ -254,31 +240,18 @@ impl fmt::Debug for Listener {
 
 /// Takes deliveries until it is stopped, each worked on by a task of its own.
 async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: CancellationToken) {
-    let Subscribed {
-        mut deliveries,
-        consumer,
-    } = subscribed;
-    let slots = Arc::new(Semaphore::new(
-        worker
-            .options
-            .executor
-            .at_once()
-            .min(Semaphore::MAX_PERMITS),
-    ));
+    let Subscribed { mut deliveries, consumer } = subscribed;
+    let slots =
+        Arc::new(Semaphore::new(worker.options.executor.at_once().min(Semaphore::MAX_PERMITS)));
     let running = TaskTracker::new();
     let abort = CancellationToken::new();
-    while let Some(delivery) = stop
-        .run_until_cancelled(next(&slots, &mut deliveries))
-        .await
-    {
+    while let Some(delivery) = stop.run_until_cancelled(next(&slots, &mut deliveries)).await {
         let Some((slot, delivery)) = delivery else {
             break;
         };
         let (worker, stop, abort) = (Arc::clone(&worker), stop.clone(), abort.clone());
         running.spawn(async move {
-            abort
-                .run_until_cancelled(worker.work(delivery, &stop))
-                .await;
+            abort.run_until_cancelled(worker.work(delivery, &stop)).await;
             drop(slot);
         });
     }

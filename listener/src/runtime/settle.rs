@@ -88,11 +88,7 @@ fn log(info: &DeliveryInfo, verdict: &Verdict, subject: &Subject, settle: Settle
     }
     if !settled {
         // Whatever was decided, the broker delivers it again: its session is gone.
-        event!(
-            info,
-            "stale",
-            "settled too late: the broker delivers it again"
-        );
+        event!(info, "stale", "settled too late: the broker delivers it again");
         return;
     }
     match verdict {
@@ -163,9 +159,7 @@ fn dead_letter_properties(delivery: &Delivery, given_up: &GivenUp) -> Properties
     set(QUEUE, (&*info.queue).into());
     set(EXCHANGE, (&*info.exchange).into());
     set(ROUTING_KEY, (&*info.routing_key).into());
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     set(TIME, HeaderValue::Timestamp(now.as_secs()));
     properties
 }

@@ -32,10 +32,7 @@ pub(super) async fn shut_down(
     }
     running.close();
     let in_work = running.len();
-    if tokio::time::timeout_at(until, running.wait())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout_at(until, running.wait()).await.is_err() {
         tracing::warn!(
             unfinished = running.len(),
             ?deadline,

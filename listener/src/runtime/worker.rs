@@ -57,10 +57,7 @@ impl Worker {
             Some(serializer) => {
                 let priority = fields.priority.clone();
                 deserialized = crate::serializer::deserialize(&**serializer, &fields)?;
-                crate::notification::fields::Fields {
-                    priority,
-                    ..deserialized.borrow()
-                }
+                crate::notification::fields::Fields { priority, ..deserialized.borrow() }
             }
         };
         let mut subject = Subject {

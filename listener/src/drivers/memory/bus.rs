@@ -33,6 +33,9 @@ struct State {
 #[derive(Debug, Default)]
 struct Queue {
     ready: VecDeque<Message>,
+    /// Whether it was declared to go away once nobody consumes. Here that is at once: a bus
+    /// has no clock.
+    temporary: bool,
     /// Who takes from it; the first with credit is next, and then goes to the back.
     taps: VecDeque<Tap>,
 }
@@ -61,9 +64,7 @@ struct Attached {
 
 impl std::fmt::Debug for Attached {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attached")
-            .field("unsettled", &self.unsettled.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Attached").field("unsettled", &self.unsettled.len()).finish_non_exhaustive()
     }
 }
 
@@ -77,23 +78,21 @@ impl Bus {
     ) -> ConsumerId {
         let mut state = self.lock();
         let id = ConsumerId(state.next());
-        let attached = Attached {
-            sender: Some(sender),
-            settler: settler(id),
-            unsettled: BTreeMap::new(),
-        };
+        let attached =
+            Attached { sender: Some(sender), settler: settler(id), unsettled: BTreeMap::new() };
         state.consumers.insert(id, attached);
         let mut queues = HashSet::new();
         for binding in &subscription.bindings {
+            if subscription.expires.is_some() && !state.queues.contains_key(&binding.queue) {
+                let queue = Queue { temporary: true, ..Queue::default() };
+                state.queues.insert(binding.queue.clone(), queue);
+            }
             if !binding.exchange.is_empty() {
                 state.bind(&binding.exchange, &binding.routing_key, &binding.queue);
             }
             if queues.insert(&binding.queue) {
                 let queue = state.queues.entry(binding.queue.clone()).or_default();
-                queue.taps.push_back(Tap {
-                    consumer: id,
-                    credit: subscription.prefetch,
-                });
+                queue.taps.push_back(Tap { consumer: id, credit: subscription.prefetch });
             }
         }
         for queue in queues {
@@ -105,36 +104,23 @@ impl Bus {
     pub(super) fn send(&self, outgoing: Outgoing) {
         let mut state = self.lock();
         let (exchange, routing_key, queues) = match outgoing.route {
-            Route::Topic {
-                exchange,
-                routing_key,
-            } => {
-                let queues = state
-                    .bind(&exchange, &routing_key, &routing_key)
-                    .route(&routing_key);
+            Route::Topic { exchange, routing_key } => {
+                let queues = state.bind(&exchange, &routing_key, &routing_key).route(&routing_key);
                 (exchange, routing_key, queues)
             }
             Route::Queue(queue) => (String::new(), queue.clone(), vec![queue]),
         };
         let (exchange, routing_key): (Arc<str>, Arc<str>) = (exchange.into(), routing_key.into());
         for queue in queues {
-            let info = DeliveryInfo::new(
-                queue.as_str(),
-                Arc::clone(&exchange),
-                Arc::clone(&routing_key),
-            );
+            let info =
+                DeliveryInfo::new(queue.as_str(), Arc::clone(&exchange), Arc::clone(&routing_key));
             let message = Message {
                 place: state.next(),
                 body: outgoing.body.clone(),
                 properties: outgoing.properties.clone(),
                 info,
             };
-            state
-                .queues
-                .entry(queue.clone())
-                .or_default()
-                .ready
-                .push_back(message);
+            state.queues.entry(queue.clone()).or_default().ready.push_back(message);
             state.deliver(&queue);
         }
     }
@@ -179,13 +165,10 @@ impl Bus {
         };
         for message in attached.unsettled.into_values() {
             let name = Arc::clone(&message.info.queue);
-            state
-                .queues
-                .entry(name.to_string())
-                .or_default()
-                .give_back(message);
+            state.queues.entry(name.to_string()).or_default().give_back(message);
             state.deliver(&name);
         }
+        state.drop_unused();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -204,6 +187,17 @@ impl State {
         let exchange = self.exchanges.entry(exchange.to_owned()).or_default();
         exchange.bind(pattern, queue);
         exchange
+    }
+
+    /// Deletes the temporary queues that nobody consumes, and their bindings.
+    fn drop_unused(&mut self) {
+        self.queues.retain(|name, queue| {
+            let used = !queue.temporary || !queue.taps.is_empty();
+            if !used {
+                self.exchanges.values_mut().for_each(|exchange| exchange.unbind(name));
+            }
+            used
+        });
     }
 
     /// Hands out what the queue has to those who have credit, in turn.
@@ -247,9 +241,7 @@ impl State {
 impl Queue {
     fn give_back(&mut self, mut message: Message) {
         message.info.redelivered = true;
-        let at = self
-            .ready
-            .partition_point(|ready| ready.place < message.place);
+        let at = self.ready.partition_point(|ready| ready.place < message.place);
         self.ready.insert(at, message);
     }
 }

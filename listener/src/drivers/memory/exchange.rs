@@ -10,13 +10,15 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Binds a queue; a binding that stands already is left as it is.
     pub(super) fn bind(&mut self, pattern: &str, queue: &str) {
-        let stands = self
-            .bindings
-            .iter()
-            .any(|(known, to)| known == pattern && to == queue);
+        let stands = self.bindings.iter().any(|(known, to)| known == pattern && to == queue);
         if !stands {
             self.bindings.push((pattern.to_owned(), queue.to_owned()));
         }
+    }
+
+    /// Takes away every binding of a queue that is deleted.
+    pub(super) fn unbind(&mut self, queue: &str) {
+        self.bindings.retain(|(_, to)| to != queue);
     }
 
     /// The queues that a message with this key goes to, each once.
@@ -88,9 +90,6 @@ mod tests {
         exchange.bind("notifications.info", "pool");
         exchange.bind("notifications.*", "pool");
         exchange.bind("notifications.info", "notifications.info");
-        assert_eq!(
-            exchange.route("notifications.info"),
-            ["pool", "notifications.info"]
-        );
+        assert_eq!(exchange.route("notifications.info"), ["pool", "notifications.info"]);
     }
 }

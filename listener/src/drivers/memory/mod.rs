@@ -38,10 +38,7 @@ impl Memory {
     /// The URL has options: there are none here.
     pub(super) fn open(url: &TransportUrl) -> Result<(Self, String), OpenError> {
         if let Some((option, _)) = url.query().first() {
-            return Err(OpenError::UnknownOption {
-                option: option.clone(),
-                near: None,
-            });
+            return Err(OpenError::UnknownOption { option: option.clone(), near: None });
         }
         let name = url.hosts().first().map_or("", |host| host.name.as_str());
         let mut buses = BUSES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,21 +59,11 @@ impl Driver for Memory {
         async move {
             let (sender, deliveries) = mpsc::unbounded_channel();
             let id = self.bus.attach(&subscription, sender, |id| {
-                Arc::new(MemorySettler {
-                    bus: Arc::clone(&self.bus),
-                    consumer: id,
-                })
+                Arc::new(MemorySettler { bus: Arc::clone(&self.bus), consumer: id })
             });
             let (state, _) = watch::channel(ConnectionState::Attached);
-            let consumer = Box::new(MemoryConsumer {
-                bus: Arc::clone(&self.bus),
-                id,
-                state,
-            });
-            Ok(Subscribed {
-                deliveries,
-                consumer,
-            })
+            let consumer = Box::new(MemoryConsumer { bus: Arc::clone(&self.bus), id, state });
+            Ok(Subscribed { deliveries, consumer })
         }
         .boxed()
     }
