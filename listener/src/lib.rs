@@ -1,3 +1,4 @@
 //! listener
 
+pub mod envelope;
 pub mod notification;
