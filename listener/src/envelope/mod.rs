@@ -1,6 +1,6 @@
 //! The envelope: from the bytes of a delivery to the fields of a notification, and back.
 //! [`open`] takes off all that lies around the notification, [`read`] finds its fields,
-//! `encode` writes the bytes that the Python notifier would write. What the fields mean
+//! [`encode`] writes the bytes that the Python notifier would write. What the fields mean
 //! (priorities, contexts) is in `notification`; payloads are read by whoever wants them.
 #![doc = ""]
 #![doc = include_str!("wire.md")]
@@ -12,6 +12,7 @@ mod kombu;
 mod lenient;
 mod v1;
 mod v2;
+mod write;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,6 +20,7 @@ use std::fmt;
 pub use self::compression::{Compression, UnknownCompression};
 pub use self::error::{DecodeError, EncodeError, Kind, Part};
 pub use self::fields::read;
+pub use self::write::{Message, encode};
 pub use crate::notification::fields::Fields;
 
 /// How the transport's properties label a body. An empty label counts as none.

@@ -14,8 +14,8 @@ use crate::envelope::fields::{Key, Text, expect_object};
 use crate::envelope::lenient::{Key as Wanted, may_name, mend};
 use crate::envelope::{DecodeError, Part};
 
-const VERSION: &str = "oslo.version";
-const MESSAGE: &str = "oslo.message";
+pub(super) const VERSION: &str = "oslo.version";
+pub(super) const MESSAGE: &str = "oslo.message";
 
 /// The text within the envelope, or `None` if the body is not version 2: that is, if one
 /// of the two keys is missing.
