@@ -8,11 +8,10 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use memchr::{memchr2, memchr3};
+use memchr::{memchr_iter, memchr2, memchr3};
 
 static NAN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("NaN"));
 static INFINITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Infinity"));
-static UNICODE_ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
 static MESSAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("oslo.message"));
 static TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("__type__"));
 
@@ -51,9 +50,7 @@ pub(super) fn may_name(text: &str, key: Key) -> bool {
 }
 
 fn has_unicode_escape(bytes: &[u8], wanted: impl Fn(u16) -> bool) -> bool {
-    UNICODE_ESCAPE
-        .find_iter(bytes)
-        .any(|at| unit(bytes, at).is_some_and(&wanted))
+    memchr_iter(b'\\', bytes).any(|at| unit(bytes, at).is_some_and(&wanted))
 }
 
 fn rewrite(text: &str) -> Cow<'_, str> {
