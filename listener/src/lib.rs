@@ -2,9 +2,11 @@
 
 #[doc(hidden)]
 pub mod __private;
+pub mod drivers;
 pub mod endpoint;
 pub mod extract;
 pub mod filter;
+mod nearest;
 pub mod notification;
 pub mod outcome;
 pub mod target;
