@@ -2,6 +2,8 @@
 //! contract of `transport/driver.rs` and knows nothing of the others.
 
 pub mod memory;
+#[cfg(feature = "rabbit")]
+pub mod rabbit;
 
 use crate::transport::Transport;
 use crate::transport::error::OpenError;
@@ -38,6 +40,8 @@ impl Transport {
             "memory" | "fake" => {
                 memory::Memory::open(&url).map(|(driver, name)| Self::new(driver, name))
             }
+            #[cfg(feature = "rabbit")]
+            "rabbit" | "kombu" => Ok(Self::new(rabbit::Rabbit::new(&url)?, url.to_string())),
             other => Err(OpenError::UnknownDriver { found: other.to_owned(), known: KNOWN }),
         }
     }
