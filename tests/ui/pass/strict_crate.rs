@@ -17,10 +17,13 @@ pub struct Strict {
 #[notification_endpoint(event_type = "^a", context(b = "c"))]
 impl Strict {
     /// Documented.
+    ///
+    /// # Errors
+    /// None.
     pub async fn info(&self, ctxt: &Context, _payload: &str, metadata: &Metadata) -> Result<(), String> {
         tokio::task::yield_now().await;
         let _seen = self.seen.load(std::sync::atomic::Ordering::Relaxed);
-        let _used = (ctxt, metadata);
+        let _ = (ctxt, metadata);
         Ok(())
     }
 
@@ -28,7 +31,7 @@ impl Strict {
     #[deprecated = "still called by the listener"]
     #[must_use]
     pub fn warn(notification: &Notification<'_>, priority: Priority) -> Outcome {
-        let _used = (notification, priority);
+        let _ = (notification, priority);
         Outcome::Handled
     }
 
