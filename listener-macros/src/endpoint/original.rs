@@ -21,9 +21,24 @@ pub(crate) fn is_braces(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
 }
 
+/// The members of a block out of the invisible groups that `macro_rules!` puts around them.
+pub(crate) fn flat(body: TokenStream) -> TokenStream {
+    let flatten = |token: TokenTree| match &token {
+        TokenTree::Group(group) if is_whole_member(group) => flat(group.stream()),
+        _ => token.into(),
+    };
+    body.into_iter().map(flatten).collect()
+}
+
+fn is_whole_member(group: &Group) -> bool {
+    let last = group.stream().into_iter().last();
+    group.delimiter() == Delimiter::None
+        && (last.as_ref().is_some_and(is_braces) || is_punct(last.as_ref(), ';'))
+}
+
 fn strip(body: TokenStream) -> TokenStream {
     let mut kept: Vec<TokenTree> = Vec::new();
-    for token in body {
+    for token in flat(body) {
         let hash = is_punct(kept.last(), '#');
         if hash && is_on(&token) {
             kept.pop();

@@ -4,7 +4,7 @@
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, FnArg, Ident, ItemImpl, Meta, Signature, Token, Visibility, token};
+use syn::{Attribute, FnArg, Ident, ItemImpl, Meta, Signature, Token, Type, Visibility, token};
 
 use crate::attr::Entries;
 use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, On, Options};
@@ -22,12 +22,12 @@ pub(crate) fn endpoint(attribute: TokenStream, item: &TokenStream) -> (Option<En
         options,
         generics: head.generics,
         of_trait: head.trait_.map(|(path, _)| path),
-        self_type: *head.self_ty,
+        self_type: ungrouped(*head.self_ty),
         methods: Vec::new(),
         macros: Vec::new(),
     };
     let read = |input: ParseStream<'_>| members(input, &mut endpoint, &mut mistakes);
-    let result = read.parse2(body.stream());
+    let result = read.parse2(original::flat(body.stream()));
     mistakes.keep(result);
     (Some(endpoint), mistakes)
 }
@@ -73,6 +73,14 @@ fn kind(item: &TokenStream) -> (&'static str, Span) {
         Some((kind.1, name.span()))
     });
     named.unwrap_or(("something else than an impl block", Span::call_site()))
+}
+
+/// The type without the invisible group that `macro_rules!` puts around it.
+fn ungrouped(mut ty: Type) -> Type {
+    while let Type::Group(group) = ty {
+        ty = *group.elem;
+    }
+    ty
 }
 
 fn options(attribute: TokenStream, mistakes: &mut Mistakes) -> Options {
@@ -191,7 +199,13 @@ fn method(attributes: Vec<Attribute>, signature: Signature, mistakes: &mut Mista
             FnArg::Receiver(_) => None,
             FnArg::Typed(typed) => Some(typed),
         })
-        .map(|typed| Argument::new(cfg(&typed.attrs), &typed.pat, (*typed.ty).clone()))
+        .map(|typed| {
+            Argument::new(
+                cfg(&typed.attrs),
+                &typed.pat,
+                ungrouped((*typed.ty).clone()),
+            )
+        })
         .collect();
     Method {
         cfg: cfg(&attributes),

@@ -31,7 +31,7 @@ impl Strict {
     #[deprecated = "still called by the listener"]
     #[must_use]
     pub fn warn(notification: &Notification<'_>, priority: Priority) -> Outcome {
-        let _ = (notification, priority);
+        drop((notification, priority.to_string()));
         Outcome::Handled
     }
 
