@@ -15,7 +15,7 @@ pub(crate) const PRIORITY_WORDS: &[(&str, &str)] = &[
     ("warning", "warn"),
 ];
 
-/// Words for an argument elsewhere, and the argument meant.
+/// Words for a part of a notification elsewhere, and the argument or filter meant.
 pub(crate) const ARGUMENT_WORDS: &[(&str, &str)] = &[
     ("body", "payload"),
     ("context", "ctxt"),
@@ -42,9 +42,10 @@ pub(crate) fn nearest<'k>(
 ) -> Option<&'k str> {
     let word = word.to_lowercase();
     let named = known.iter().find(|known| **known == word).copied();
-    named
-        .or_else(|| table.iter().find(|(other, _)| *other == word).map(|e| e.1))
-        .or_else(|| closest(&word, known))
+    let in_table = |(other, meant): &(&str, &'k str)| {
+        (*other == word && known.contains(meant)).then_some(*meant)
+    };
+    named.or_else(|| table.iter().find_map(in_table)).or_else(|| closest(&word, known))
 }
 
 /// The priority that a method's name comes close to, an affix such as `on_` left aside.

@@ -32,7 +32,21 @@ pub const MISTAKEN: Definition = Definition {
     filter: FilterRule::ALL,
 };
 
-/// The failure of an argument that could not be made.
-pub fn argument_failure(argument: &'static str, source: impl Into<BoxError>) -> Failure {
-    Failure::Argument { argument, source: source.into() }
+/// An argument that is taken by name; its failure says the name.
+///
+/// # Errors
+/// The argument's own, boxed.
+pub fn by_name<T>(name: &'static str, taken: Result<T, impl Into<BoxError>>) -> Result<T, Failure> {
+    taken.map_err(|source| Failure::Argument { argument: name, source: source.into() })
+}
+
+/// An argument that is taken by type; its failure says the argument's name all the same.
+///
+/// # Errors
+/// The argument's own, boxed.
+pub fn by_type<'n, T: FromNotification<'n>>(
+    name: &'static str,
+    notification: &'n Notification<'n>,
+) -> Result<T, Failure> {
+    by_name(name, T::from_notification(notification))
 }

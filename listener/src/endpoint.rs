@@ -238,3 +238,93 @@ impl<T: Default> DefaultInstance for T {
         T::default()
     }
 }
+
+#[cfg(all(test, feature = "macros"))]
+mod tests {
+    use listener_macros::notification_endpoint;
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::notification::delivery_info::DeliveryInfo;
+    use crate::notification::fields::Fields;
+    use crate::notification::states::States;
+    use crate::outcome::Outcome;
+
+    #[derive(Deserialize)]
+    struct Fault<'a> {
+        code: &'a str,
+    }
+
+    struct Told(&'static str);
+
+    #[notification_endpoint(crate = crate, register = false, publisher_id = "^compute")]
+    impl Told {
+        async fn info(&self, payload: Fault<'_>, event_type: &str) -> Outcome {
+            tokio::task::yield_now().await;
+            Outcome::dead_letter(format!("{} {event_type} {}", self.0, payload.code))
+        }
+
+        #[on(warn, error, event_type = "^a")]
+        fn blocking(priority: Priority, payload: u8) -> Result<(), String> {
+            Err(format!("{priority:?} {payload}"))
+        }
+    }
+
+    #[track_caller]
+    fn check(index: usize, payload: &str, expected: Result<Outcome, &str>) {
+        let fields = Fields {
+            message_id: None,
+            timestamp: None,
+            publisher_id: None,
+            event_type: Some("created".into()),
+            priority: None,
+            unique_id: None,
+            payload: serde_json::from_str(payload).expect("JSON"),
+            context: vec![],
+        };
+        let (delivery, states) = (DeliveryInfo::new("q", "", "t.info"), States::default());
+        let notification = Notification::new(fields, Priority::Info, &delivery, &states);
+        let bound = Bound::new(Told("told"));
+        let result = block_on(bound.call(index, &notification));
+        let result = result.map_err(|failure| failure.to_string());
+        assert_eq!(result, expected.map_err(str::to_owned));
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(future)
+    }
+
+    #[test]
+    fn an_async_method_is_called_with_its_arguments() {
+        let outcome = Outcome::dead_letter("told created E1");
+        check(0, r#"{"code": "E1"}"#, Ok(outcome));
+    }
+
+    #[test]
+    fn a_blocking_method_is_called_with_its_arguments() {
+        check(1, "7", Err("Info 7"));
+    }
+
+    #[test]
+    fn a_method_whose_argument_cannot_be_made_is_not_called() {
+        let expected = "argument `payload`: payload: invalid type: integer `7`, expected struct Fault at line 1 column 1";
+        check(0, "7", Err(expected));
+    }
+
+    #[test]
+    fn a_method_is_described_as_it_was_written() {
+        let bound = Bound::new(Told("told"));
+        let methods: Vec<_> = bound
+            .methods()
+            .iter()
+            .map(|method| (method.name, method.priorities, method.blocking))
+            .collect();
+        let warn_and_error = [Priority::Warn, Priority::Error].as_slice();
+        assert_eq!(
+            methods,
+            [("info", [Priority::Info].as_slice(), false), ("blocking", warn_and_error, true)]
+        );
+        assert_eq!(bound.definition().filter.publisher_id, Some("^compute"));
+    }
+}

@@ -3,13 +3,15 @@
 //! Each argument's and each returned type is named once with the user's own tokens, so that
 //! the compiler's errors stand there.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 use syn::{LitStr, ReturnType, Type};
 
 use crate::attr::Key;
 use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, NAMED, Options, Source, written};
+use crate::endpoint::lifetimes;
 use crate::paths::Private;
 
 /// What stands beside the user's impl block.
@@ -109,11 +111,15 @@ fn registration(endpoint: &Endpoint, private: &Private) -> Option<TokenStream> {
         Options { provided: Some(_), .. } => {
             quote!(#private::Registration::provided::<#self_type>())
         }
-        Options { init: Some((_, path)), .. } => quote! {
-            #private::Registration::made::<#self_type>(
-                || #private::Bound::new::<#self_type>(#path())
-            )
-        },
+        Options { init: Some((_, path)), .. } => {
+            // A function of another kind is reported at its path.
+            let instance = quote_spanned!(path.span()=> #path());
+            quote! {
+                #private::Registration::made::<#self_type>(
+                    || #private::Bound::new::<#self_type>(#instance)
+                )
+            }
+        }
         _ => quote! {
             #private::Registration::made::<#self_type>(|| #private::Bound::new::<#self_type>(
                 <#self_type as #private::DefaultInstance>::instance()
@@ -163,7 +169,7 @@ fn requires(method: &Method, private: &Private) -> TokenStream {
     let needs = local("__needs");
     let types = types.map(|argument| {
         let cfg = &argument.cfg;
-        let ty = without_named_lifetimes(&argument.ty, method);
+        let ty = lifetimes::inferred(&argument.ty, &method.signature);
         quote!(#(#cfg)* <#ty as #private::FromNotification<'_>>::requires(#needs);)
     });
     quote!(|#needs| { #(#types)* })
@@ -188,7 +194,7 @@ fn call(method: &Method, private: &Private) -> TokenStream {
     let wait = signature.asyncness.map(|_| quote!(.await));
     let returned = match &signature.output {
         ReturnType::Default => quote!(()),
-        ReturnType::Type(_, ty) => without_named_lifetimes(ty, method),
+        ReturnType::Type(_, ty) => lifetimes::inferred(ty, &method.signature),
     };
     let body = quote! {
         #(#extracted)*
@@ -218,7 +224,8 @@ fn extraction(
     notification: &Ident,
     private: &Private,
 ) -> TokenStream {
-    let ty = without_named_lifetimes(&argument.ty, method);
+    let ty = lifetimes::inferred(&argument.ty, &method.signature);
+    let shown = shown(argument);
     let result = match argument.source() {
         Source::PublisherId => {
             return quote! {
@@ -231,18 +238,19 @@ fn extraction(
         Source::Metadata => {
             return quote!(<#ty as #private::MetadataArgument<'_>>::take(#notification));
         }
-        Source::Context => quote!(<#ty as #private::ContextArgument<'_>>::take(#notification)),
-        Source::Payload => quote!(<#ty as #private::PayloadArgument<'_>>::take(#notification)),
-        Source::ByType => {
-            quote!(<#ty as #private::FromNotification<'_>>::from_notification(#notification))
-        }
+        Source::Context => quote! {
+            #private::by_name(#shown, <#ty as #private::ContextArgument<'_>>::take(#notification))
+        },
+        Source::Payload => quote! {
+            #private::by_name(#shown, <#ty as #private::PayloadArgument<'_>>::take(#notification))
+        },
+        Source::ByType => quote!(#private::by_type::<#ty>(#shown, #notification)),
     };
-    let shown = shown(argument);
     quote! {
         match #result {
             ::core::result::Result::Ok(__value) => __value,
-            ::core::result::Result::Err(__error) => {
-                return ::core::result::Result::Err(#private::argument_failure(#shown, __error));
+            ::core::result::Result::Err(__failure) => {
+                return ::core::result::Result::Err(__failure);
             }
         }
     }
@@ -259,40 +267,6 @@ fn shown(argument: &Argument) -> String {
     }
 }
 
-/// The type with the method's own lifetimes left to inference: they are not in scope here.
-fn without_named_lifetimes(ty: &Type, method: &Method) -> TokenStream {
-    let generics = &method.signature.generics;
-    let names: Vec<&Ident> =
-        generics.lifetimes().map(|parameter| &parameter.lifetime.ident).collect();
-    if names.is_empty() {
-        return ty.to_token_stream();
-    }
-    infer(ty.to_token_stream(), &names)
-}
-
-fn infer(tokens: TokenStream, names: &[&Ident]) -> TokenStream {
-    let mut after_quote = false;
-    let replace = |token: TokenTree| {
-        let is_quote = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\'');
-        let follows_quote = std::mem::replace(&mut after_quote, is_quote);
-        match token {
-            TokenTree::Ident(name)
-                if follows_quote && names.iter().any(|named| **named == name) =>
-            {
-                Ident::new("_", name.span()).into()
-            }
-            TokenTree::Group(group) => {
-                let mut inferred =
-                    proc_macro2::Group::new(group.delimiter(), infer(group.stream(), names));
-                inferred.set_span(group.span());
-                inferred.into()
-            }
-            other => other,
-        }
-    };
-    tokens.into_iter().map(replace).collect()
-}
-
 fn binding(index: usize) -> Ident {
     format_ident!("__argument_{index}", span = Span::mixed_site())
 }
@@ -306,15 +280,6 @@ mod tests {
     use syn::parse_quote;
 
     use super::*;
-
-    #[test]
-    fn the_lifetimes_of_a_method_are_left_to_inference() {
-        let a: Ident = parse_quote!(a);
-        let ty: Type = parse_quote!((&'a str, Fault<'static, 'a>, &'b [&'a u8]));
-        let expected: Type = parse_quote!((&'_ str, Fault<'static, '_>, &'b [&'_ u8]));
-        let inferred = infer(ty.to_token_stream(), &[&a]).to_string();
-        assert_eq!(inferred, expected.to_token_stream().to_string());
-    }
 
     #[test]
     fn an_endpoint_is_called_by_its_type_alone() {

@@ -1,6 +1,7 @@
 //! The user's own block, emitted as it was written but for the `#[on(..)]` of its methods:
 //! bodies are passed on as tokens and never parsed, so nothing in them can be lost or
-//! misread. Called for every block, whether it has mistakes or not.
+//! misread. Called for every block, whether it has mistakes or not. What `on` means is
+//! read by `parse.rs`.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
@@ -20,10 +21,25 @@ pub(crate) fn is_braces(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
 }
 
+/// The members of a block out of the invisible groups that `macro_rules!` puts around them.
+pub(crate) fn flat(body: TokenStream) -> TokenStream {
+    let flatten = |token: TokenTree| match &token {
+        TokenTree::Group(group) if is_whole_member(group) => flat(group.stream()),
+        _ => token.into(),
+    };
+    body.into_iter().map(flatten).collect()
+}
+
+fn is_whole_member(group: &Group) -> bool {
+    let last = group.stream().into_iter().last();
+    group.delimiter() == Delimiter::None
+        && (last.as_ref().is_some_and(is_braces) || is_punct(last.as_ref(), ';'))
+}
+
 fn strip(body: TokenStream) -> TokenStream {
     let mut kept: Vec<TokenTree> = Vec::new();
-    for token in body {
-        let hash = matches!(kept.last(), Some(TokenTree::Punct(punct)) if punct.as_char() == '#');
+    for token in flat(body) {
+        let hash = is_punct(kept.last(), '#');
         if hash && is_on(&token) {
             kept.pop();
         } else {
@@ -39,9 +55,30 @@ fn is_on(token: &TokenTree) -> bool {
         return false;
     };
     let mut inside = group.stream().into_iter();
-    group.delimiter() == Delimiter::Bracket
-        && matches!(inside.next(), Some(TokenTree::Ident(name)) if name == "on")
-        && !matches!(inside.next(), Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
+    let named = is_word(inside.next().as_ref(), "on") && !is_punct(inside.next().as_ref(), ':');
+    group.delimiter() == Delimiter::Bracket && (named || is_conditional_on(&group.stream()))
+}
+
+/// Whether the attribute is `cfg_attr(condition, on(..))`: a mistake, for nobody would read
+/// that `on`.
+pub(crate) fn is_conditional_on(attribute: &TokenStream) -> bool {
+    let mut inside = attribute.clone().into_iter();
+    if !is_word(inside.next().as_ref(), "cfg_attr") {
+        return false;
+    }
+    let Some(TokenTree::Group(group)) = inside.next() else {
+        return false;
+    };
+    let tokens: Vec<TokenTree> = group.stream().into_iter().collect();
+    tokens.windows(2).any(|pair| is_punct(pair.first(), ',') && is_word(pair.last(), "on"))
+}
+
+fn is_word(token: Option<&TokenTree>, word: &str) -> bool {
+    matches!(token, Some(TokenTree::Ident(name)) if name == word)
+}
+
+fn is_punct(token: Option<&TokenTree>, character: char) -> bool {
+    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == character)
 }
 
 #[cfg(test)]
@@ -51,14 +88,14 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(item: TokenStream, expected: TokenStream) {
-        assert_eq!(without_on(&item).to_string(), expected.to_string());
+    fn check(item: &TokenStream, expected: &TokenStream) {
+        assert_eq!(without_on(item).to_string(), expected.to_string());
     }
 
     #[test]
     fn on_goes_and_all_else_stays() {
         check(
-            quote! {
+            &quote! {
                 #[allow(unused)]
                 impl Billing {
                     /// Documented.
@@ -66,16 +103,20 @@ mod tests {
                     #[cfg(test)]
                     fn f(&self) { #[on(stays)] let _ = [on(1)]; }
                     #[on] fn g() {}
+                    #[cfg_attr(test, on(info))] fn h() {}
+                    #[cfg_attr(on, inline)] fn i() {}
                     #[on::path] const N: u8 = 1;
                 }
             },
-            quote! {
+            &quote! {
                 #[allow(unused)]
                 impl Billing {
                     /// Documented.
                     #[cfg(test)]
                     fn f(&self) { #[on(stays)] let _ = [on(1)]; }
                     fn g() {}
+                    fn h() {}
+                    #[cfg_attr(on, inline)] fn i() {}
                     #[on::path] const N: u8 = 1;
                 }
             },
@@ -84,13 +125,9 @@ mod tests {
 
     #[test]
     fn what_has_no_braces_stays() {
-        check(
-            quote!(
-                struct Billing;
-            ),
-            quote!(
-                struct Billing;
-            ),
+        let item = quote!(
+            pub struct Billing;
         );
+        check(&item, &item);
     }
 }

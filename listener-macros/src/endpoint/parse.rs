@@ -2,13 +2,13 @@
 //! methods are skipped, not parsed. What has the wrong shape is noted, and the rest read on.
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
-use syn::ext::IdentExt;
+use quote::{ToTokens, quote};
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, FnArg, Ident, ItemImpl, Meta, Signature, Token, Visibility, token};
+use syn::{Attribute, FnArg, Ident, ItemImpl, Meta, Signature, Token, Type, Visibility, token};
 
 use crate::attr::Entries;
 use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, On, Options};
-use crate::endpoint::original::is_braces;
+use crate::endpoint::original::{self, is_braces};
 use crate::mistake::Mistakes;
 
 /// Reads the attribute's options and the item; no `Endpoint` if the item is no impl block.
@@ -22,12 +22,12 @@ pub(crate) fn endpoint(attribute: TokenStream, item: &TokenStream) -> (Option<En
         options,
         generics: head.generics,
         of_trait: head.trait_.map(|(path, _)| path),
-        self_type: *head.self_ty,
+        self_type: ungrouped(*head.self_ty),
         methods: Vec::new(),
         macros: Vec::new(),
     };
     let read = |input: ParseStream<'_>| members(input, &mut endpoint, &mut mistakes);
-    let result = read.parse2(body.stream());
+    let result = read.parse2(original::flat(body.stream()));
     mistakes.keep(result);
     (Some(endpoint), mistakes)
 }
@@ -73,6 +73,14 @@ fn kind(item: &TokenStream) -> (&'static str, Span) {
         Some((kind.1, name.span()))
     });
     named.unwrap_or(("something else than an impl block", Span::call_site()))
+}
+
+/// The type without the invisible group that `macro_rules!` puts around it.
+fn ungrouped(mut ty: Type) -> Type {
+    while let Type::Group(group) = ty {
+        ty = *group.elem;
+    }
+    ty
 }
 
 fn options(attribute: TokenStream, mistakes: &mut Mistakes) -> Options {
@@ -134,7 +142,7 @@ fn member(
     } else if !input.peek(Token![const]) && !input.peek(Token![type]) {
         let rest = input.fork();
         let path: syn::Path = rest.call(syn::Path::parse_mod_style)?;
-        endpoint.macros.push(quote::quote!(#path));
+        endpoint.macros.push(quote!(#path));
     }
     skip_member(input)
 }
@@ -185,11 +193,13 @@ fn method(attributes: Vec<Attribute>, signature: Signature, mistakes: &mut Mista
             FnArg::Receiver(_) => None,
             FnArg::Typed(typed) => Some(typed),
         })
-        .map(|typed| Argument::new(cfg(&typed.attrs), &typed.pat, (*typed.ty).clone()))
+        .map(|typed| Argument::new(cfg(&typed.attrs), &typed.pat, ungrouped((*typed.ty).clone())))
         .collect();
     Method {
         cfg: cfg(&attributes),
-        conditional_on: attributes.into_iter().find(is_conditional_on),
+        conditional_on: attributes
+            .into_iter()
+            .find(|attribute| original::is_conditional_on(&attribute.meta.to_token_stream())),
         on,
         signature,
         arguments,
@@ -199,13 +209,8 @@ fn method(attributes: Vec<Attribute>, signature: Signature, mistakes: &mut Mista
 fn on(attribute: &Attribute, mistakes: &mut Mistakes) -> On {
     let tokens = match &attribute.meta {
         Meta::List(list) => list.tokens.clone(),
-        // It names no priority; `check` says so.
-        Meta::Path(_) => TokenStream::new(),
-        Meta::NameValue(_) => {
-            let mend = "write `#[on(info)]`, with one priority or more";
-            mistakes.on(attribute, "`#[on]` needs a list", mend);
-            TokenStream::new()
-        }
+        // They name no priority; `check` says so.
+        Meta::Path(_) | Meta::NameValue(_) => TokenStream::new(),
     };
     let mut entries = Entries::read("`#[on(..)]`", tokens, mistakes);
     let filter = filter(&mut entries, mistakes);
@@ -217,24 +222,4 @@ fn on(attribute: &Attribute, mistakes: &mut Mistakes) -> On {
 fn cfg(attributes: &[Attribute]) -> Vec<Attribute> {
     let is_cfg = |attribute: &&Attribute| attribute.path().is_ident("cfg");
     attributes.iter().filter(is_cfg).cloned().collect()
-}
-
-/// Whether it is a `#[cfg_attr(condition, on(..))]`, which would reach nobody.
-fn is_conditional_on(attribute: &Attribute) -> bool {
-    if !attribute.path().is_ident("cfg_attr") {
-        return false;
-    }
-    let read = |input: ParseStream<'_>| {
-        let mut names_on = false;
-        while !input.is_empty() {
-            let follows_comma = input.parse::<Option<Token![,]>>()?.is_some();
-            if follows_comma && input.peek(Ident::peek_any) {
-                names_on |= input.call(Ident::parse_any)? == "on";
-            } else {
-                input.parse::<TokenTree>()?;
-            }
-        }
-        Ok(names_on)
-    };
-    attribute.parse_args_with(read).unwrap_or(false)
 }

@@ -74,7 +74,7 @@ impl<'n> TextArgument<'n> for Option<String> {
 #[diagnostic::on_unimplemented(
     message = "`payload` cannot be a `{Self}`",
     label = "does not implement `Deserialize`",
-    note = "derive `serde::Deserialize` for this type, or take `payload: &serde_json::value::RawValue` or `serde_json::Value`"
+    note = "derive `serde::Deserialize` for the type and take it by value; or take `serde_json::Value`, or `&serde_json::value::RawValue`"
 )]
 pub trait PayloadArgument<'n>: Sized {
     /// Reads the payload.

@@ -50,13 +50,22 @@ impl All {
         let _ = (notification, info, db.len());
     }
 
-    async fn sample<'a, 'b: 'a>(&'a self, payload: Fault<'a>, tenant: Tenant<'b>) -> Result<(), String> {
+    async fn sample<'a, 'b: 'a>(
+        &'a self,
+        payload: Fault<'a>,
+        tenant: Tenant<'b>,
+    ) -> Result<(), String> {
         tokio::task::yield_now().await;
         let _ = (payload.code, tenant.1);
         Ok(())
     }
 
-    fn audit(self: &Self, _publisher_id: Option<String>, #[cfg(any())] gone: u8, payload @ (_, _): (u8, u8)) {
+    fn audit(
+        self: &Self,
+        _publisher_id: Option<String>,
+        #[cfg(any())] gone: u8,
+        payload @ (_, _): (u8, u8),
+    ) {
         let _ = payload;
     }
 }

@@ -22,7 +22,7 @@ impl Listed {
         event_type = "^b",
         context(c = "d"),
         metadata(message_id = "e"),
-        payload(f = "g"),
+        payload(f = "g")
     )]
     #[must_use]
     fn narrow(&self) -> Result<(), String> {

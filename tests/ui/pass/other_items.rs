@@ -11,7 +11,12 @@ impl Items {
     #![allow(unused_variables)]
 
     /// Documented.
-    pub const LIMIT: usize = { const fn two() -> usize { 2 } two() };
+    pub const LIMIT: usize = {
+        const fn two() -> usize {
+            2
+        }
+        two()
+    };
     const NAMES: [&'static str; Self::LIMIT] = ["a", "b"];
 
     /// A const `fn` is a `fn`.

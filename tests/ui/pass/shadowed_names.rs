@@ -24,7 +24,11 @@ struct Shadowed;
 
 #[notification_endpoint(publisher_id = "a", group = "g")]
 impl Shadowed {
-    async fn info(&self, payload: ::std::string::String, event_type: &str) -> ::core::result::Result<(), &'static str> {
+    async fn info(
+        &self,
+        payload: ::std::string::String,
+        event_type: &str,
+    ) -> ::core::result::Result<(), &'static str> {
         let _ = (payload, event_type);
         ::core::result::Result::Ok(())
     }

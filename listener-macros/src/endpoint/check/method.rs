@@ -73,7 +73,10 @@ fn list(on: &On, mistakes: &mut Mistakes) {
         mistakes.on(
             &on.attribute,
             "`#[on(..)]` names no priority",
-            format_args!("name one or more of {}", PRIORITIES.join(", ")),
+            format_args!(
+                "name one or more of {}, as in `#[on(info, warn)]`",
+                PRIORITIES.join(", ")
+            ),
         );
     }
     for key in &on.priorities {

@@ -1,15 +1,17 @@
 //! Reads what stands in an attribute: `key`, `key = value` and `key(..)`, separated by commas.
 //! "Given twice" and "unknown option, did you mean" are said here only. What a key means is
-//! not known here: `endpoint/parse.rs` asks for each key by name, then calls `finish`.
+//! not known here: `endpoint/parse.rs` asks for each key by name, then calls `finish`. What
+//! stands behind a `=` is read in `value.rs`.
+
+mod value;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::spanned::Spanned;
-use syn::{Expr, Ident, Lit, LitStr, Path, Token, parenthesized, token};
+use syn::{Expr, Ident, LitStr, Path, Token, parenthesized, token};
 
 use crate::mistake::{Mistakes, mistake};
-use crate::near::nearest;
+use crate::near::{ARGUMENT_WORDS, nearest};
 
 /// A key as it was written: an identifier, keywords included, or a string.
 #[derive(Clone)]
@@ -57,12 +59,12 @@ impl Entries {
 
     /// The string of `key = "text"`.
     pub(crate) fn text(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<LitStr> {
-        self.assigned(key, "\"text\"", mistakes, string).map(|(_, text)| text)
+        self.assigned(key, "\"text\"", mistakes, value::string).map(|(_, text)| text)
     }
 
     /// The number of `key = 1`.
     pub(crate) fn integer(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<i32> {
-        self.assigned(key, "-1", mistakes, integer).map(|(_, number)| number)
+        self.assigned(key, "-1", mistakes, value::integer).map(|(_, number)| number)
     }
 
     /// The boolean of `key = true`, and where the key stands.
@@ -71,7 +73,7 @@ impl Entries {
         key: &'static str,
         mistakes: &mut Mistakes,
     ) -> Option<(Key, bool)> {
-        self.assigned(key, "false", mistakes, boolean)
+        self.assigned(key, "false", mistakes, value::boolean)
     }
 
     /// The path of `key = some::path`, and where the key stands.
@@ -80,7 +82,7 @@ impl Entries {
         key: &'static str,
         mistakes: &mut Mistakes,
     ) -> Option<(Key, Path)> {
-        self.assigned(key, "some::path", mistakes, path)
+        self.assigned(key, "some::path", mistakes, value::path)
     }
 
     /// Whether the bare `key` is there, and where.
@@ -108,7 +110,7 @@ impl Entries {
         };
         let entries = Self::read("a filter by key", tokens, mistakes);
         let text = |Entry { key, value }| match value {
-            Value::Assigned(expr) => mistakes.keep(string(&expr)).map(|text| (key, text)),
+            Value::Assigned(expr) => mistakes.keep(value::string(&expr)).map(|text| (key, text)),
             Value::Flag | Value::List(_) => {
                 mistakes.at(
                     key.span,
@@ -128,7 +130,7 @@ impl Entries {
         mistakes: &mut Mistakes,
     ) -> Option<(Key, Vec<LitStr>)> {
         let (key, tokens) = self.list(key, "\"one\", \"other\"", mistakes)?;
-        let text = |input: ParseStream<'_>| string(&input.parse()?);
+        let text = |input: ParseStream<'_>| value::string(&input.parse()?);
         Some((key, separated(tokens, mistakes, text)))
     }
 
@@ -144,7 +146,7 @@ impl Entries {
     /// Ends the reading: what nobody has asked for is unknown.
     pub(crate) fn finish(self, mistakes: &mut Mistakes) {
         for Entry { key, .. } in self.left {
-            let mend = match nearest(&key.text, &self.known, &[]) {
+            let mend = match nearest(&key.text, &self.known, ARGUMENT_WORDS) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("{} takes {}", self.place, self.known.join(", ")),
             };
@@ -266,73 +268,4 @@ fn key(input: ParseStream<'_>) -> syn::Result<Key> {
         )
     })?;
     Ok(Key { text: name.unraw().to_string(), span: name.span(), quoted: false })
-}
-
-/// The value without the invisible group that `macro_rules!` puts around it.
-fn bare(mut value: &Expr) -> &Expr {
-    while let Expr::Group(group) = value {
-        value = &group.expr;
-    }
-    value
-}
-
-fn string(value: &Expr) -> syn::Result<LitStr> {
-    if let Expr::Lit(literal) = bare(value)
-        && let Lit::Str(text) = &literal.lit
-    {
-        return Ok(text.clone());
-    }
-    let mend = "write it as one string literal; it is checked while compiling, so a constant or `concat!` cannot stand here";
-    Err(mistake(value.span(), "expected a string literal", mend))
-}
-
-fn integer(value: &Expr) -> syn::Result<i32> {
-    let expected = || {
-        mistake(
-            value.span(),
-            "expected a number",
-            format_args!("write a number from {} to {}", i32::MIN, i32::MAX),
-        )
-    };
-    let (sign, digits) = match bare(value) {
-        Expr::Unary(unary) if matches!(unary.op, syn::UnOp::Neg(_)) => ("-", bare(&unary.expr)),
-        digits => ("", digits),
-    };
-    let Expr::Lit(literal) = digits else {
-        return Err(expected());
-    };
-    let Lit::Int(number) = &literal.lit else {
-        return Err(expected());
-    };
-    format!("{sign}{}", number.base10_digits()).parse().map_err(|_| expected())
-}
-
-fn boolean(value: &Expr) -> syn::Result<bool> {
-    if let Expr::Lit(literal) = bare(value)
-        && let Lit::Bool(boolean) = &literal.lit
-    {
-        return Ok(boolean.value);
-    }
-    Err(mistake(value.span(), "expected `true` or `false`", "write one of the two"))
-}
-
-fn path(value: &Expr) -> syn::Result<Path> {
-    match bare(value) {
-        Expr::Path(path) if path.qself.is_none() => Ok(path.path.clone()),
-        Expr::Call(_) => Err(mistake(
-            value.span(),
-            "expected a path, found a call",
-            "give the function itself, without `()`",
-        )),
-        Expr::Closure(_) => Err(mistake(
-            value.span(),
-            "expected a path, found a closure",
-            "write a function and give its path",
-        )),
-        _ => Err(mistake(
-            value.span(),
-            "expected a path",
-            "write it without quotes, as in `some::path`",
-        )),
-    }
 }

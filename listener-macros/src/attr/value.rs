@@ -1,0 +1,76 @@
+//! What stands behind `key =`: a string, a number, a boolean or a path, as literals, for they
+//! are needed while compiling. Called by `Entries` in `mod.rs`, which knows the keys.
+
+use syn::spanned::Spanned;
+use syn::{Expr, Lit, LitStr, Path};
+
+use crate::mistake::mistake;
+
+pub(super) fn string(value: &Expr) -> syn::Result<LitStr> {
+    if let Expr::Lit(literal) = bare(value)
+        && let Lit::Str(text) = &literal.lit
+    {
+        return Ok(text.clone());
+    }
+    let mend = "write it as one string literal; it is checked while compiling, so a constant or `concat!` cannot stand here";
+    Err(mistake(value.span(), "expected a string literal", mend))
+}
+
+pub(super) fn integer(value: &Expr) -> syn::Result<i32> {
+    let expected = || {
+        mistake(
+            value.span(),
+            "expected a number",
+            format_args!("write a number from {} to {}", i32::MIN, i32::MAX),
+        )
+    };
+    let (sign, digits) = match bare(value) {
+        Expr::Unary(unary) if matches!(unary.op, syn::UnOp::Neg(_)) => ("-", bare(&unary.expr)),
+        digits => ("", digits),
+    };
+    let Expr::Lit(literal) = digits else {
+        return Err(expected());
+    };
+    let Lit::Int(number) = &literal.lit else {
+        return Err(expected());
+    };
+    format!("{sign}{}", number.base10_digits()).parse().map_err(|_| expected())
+}
+
+pub(super) fn boolean(value: &Expr) -> syn::Result<bool> {
+    if let Expr::Lit(literal) = bare(value)
+        && let Lit::Bool(boolean) = &literal.lit
+    {
+        return Ok(boolean.value);
+    }
+    Err(mistake(value.span(), "expected `true` or `false`", "write one of the two"))
+}
+
+pub(super) fn path(value: &Expr) -> syn::Result<Path> {
+    match bare(value) {
+        Expr::Path(path) if path.qself.is_none() => Ok(path.path.clone()),
+        Expr::Call(_) => Err(mistake(
+            value.span(),
+            "expected a path, found a call",
+            "give the function itself, without `()`",
+        )),
+        Expr::Closure(_) => Err(mistake(
+            value.span(),
+            "expected a path, found a closure",
+            "write a function and give its path",
+        )),
+        _ => Err(mistake(
+            value.span(),
+            "expected a path",
+            "write it without quotes, as in `some::path`",
+        )),
+    }
+}
+
+/// The value without the invisible group that `macro_rules!` puts around it.
+fn bare(mut value: &Expr) -> &Expr {
+    while let Expr::Group(group) = value {
+        value = &group.expr;
+    }
+    value
+}

@@ -1,0 +1,13 @@
+//! Nothing that handles anything.
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    const LIMIT: u8 = 1;
+}
+
+fn main() {}

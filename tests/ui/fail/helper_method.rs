@@ -1,0 +1,17 @@
+//! A helper among the methods; whatever else it does is its own affair.
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self) {}
+
+    fn total<T: Copy>(&mut self, item: T) -> T {
+        item
+    }
+}
+
+fn main() {}

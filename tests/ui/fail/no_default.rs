@@ -1,0 +1,12 @@
+//! An endpoint that the listener cannot make.
+
+use listener::notification_endpoint;
+
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}
