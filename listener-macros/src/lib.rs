@@ -122,9 +122,6 @@ fn print_if_asked(expansion: &endpoint::Expansion) {
     };
     if asked == "1" || expansion.name.as_ref() == Some(&asked) {
         let name = expansion.name.as_deref().unwrap_or("an item");
-        eprintln!(
-            "// #[notification_endpoint] of {name}:\n{}",
-            expansion.tokens
-        );
+        eprintln!("// #[notification_endpoint] of {name}:\n{}", expansion.tokens);
     }
 }

@@ -24,10 +24,7 @@ impl Mistakes {
 
     /// Notes a mistake that underlines all of `tokens`.
     pub(crate) fn on(&mut self, tokens: impl ToTokens, found: impl Display, mend: impl Display) {
-        self.add(syn::Error::new_spanned(
-            tokens,
-            format!("{found}\nhelp: {mend}"),
-        ));
+        self.add(syn::Error::new_spanned(tokens, format!("{found}\nhelp: {mend}")));
     }
 
     /// Notes a mistake that was put into words elsewhere.
@@ -56,9 +53,6 @@ impl Mistakes {
 
     /// One `compile_error!` per mistake.
     pub(crate) fn to_compile_errors(&self) -> TokenStream {
-        self.0
-            .as_ref()
-            .map(syn::Error::to_compile_error)
-            .unwrap_or_default()
+        self.0.as_ref().map(syn::Error::to_compile_error).unwrap_or_default()
     }
 }

@@ -45,9 +45,7 @@ pub(crate) fn nearest<'k>(
     let in_table = |(other, meant): &(&str, &'k str)| {
         (*other == word && known.contains(meant)).then_some(*meant)
     };
-    named
-        .or_else(|| table.iter().find_map(in_table))
-        .or_else(|| closest(&word, known))
+    named.or_else(|| table.iter().find_map(in_table)).or_else(|| closest(&word, known))
 }
 
 /// The priority that a method's name comes close to, an affix such as `on_` left aside.
@@ -72,11 +70,7 @@ fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         let distance = distance(word, known);
         (distance <= allowed).then_some((distance, *known))
     };
-    known
-        .iter()
-        .filter_map(near)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+    known.iter().filter_map(near).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
 /// How many insertions, deletions, replacements and swaps of neighbours lie between two words.
@@ -105,9 +99,7 @@ fn distance(left: &str, right: &str) -> usize {
 mod tests {
     use super::*;
 
-    const PRIORITIES: &[&str] = &[
-        "audit", "debug", "info", "warn", "error", "critical", "sample",
-    ];
+    const PRIORITIES: &[&str] = &["audit", "debug", "info", "warn", "error", "critical", "sample"];
 
     #[track_caller]
     fn check(word: &str, expected: Option<&str>) {

@@ -37,10 +37,7 @@ pub const MISTAKEN: Definition = Definition {
 /// # Errors
 /// The argument's own, boxed.
 pub fn by_name<T>(name: &'static str, taken: Result<T, impl Into<BoxError>>) -> Result<T, Failure> {
-    taken.map_err(|source| Failure::Argument {
-        argument: name,
-        source: source.into(),
-    })
+    taken.map_err(|source| Failure::Argument { argument: name, source: source.into() })
 }
 
 /// An argument that is taken by type; its failure says the argument's name all the same.

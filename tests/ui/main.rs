@@ -26,10 +26,7 @@ fn every_mistake_is_explained() {
 
 fn rustc_version() -> String {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
-        .arg("--version")
-        .output()
-        .expect("rustc runs");
+    let output = Command::new(rustc).arg("--version").output().expect("rustc runs");
     let said = String::from_utf8(output.stdout).expect("a version is text");
     let version = said.split_whitespace().nth(1);
     version.expect("rustc says its version").to_owned()

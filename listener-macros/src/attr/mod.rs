@@ -49,32 +49,22 @@ impl Entries {
             let twice = left.iter().any(|other| other.key.text == entry.key.text);
             if twice {
                 let Key { text, span, .. } = &entry.key;
-                mistakes.at(
-                    *span,
-                    format_args!("`{text}` is given twice"),
-                    "keep one of the two",
-                );
+                mistakes.at(*span, format_args!("`{text}` is given twice"), "keep one of the two");
             } else {
                 left.push(entry);
             }
         }
-        Self {
-            place,
-            left,
-            known: Vec::new(),
-        }
+        Self { place, left, known: Vec::new() }
     }
 
     /// The string of `key = "text"`.
     pub(crate) fn text(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<LitStr> {
-        self.assigned(key, "\"text\"", mistakes, value::string)
-            .map(|(_, text)| text)
+        self.assigned(key, "\"text\"", mistakes, value::string).map(|(_, text)| text)
     }
 
     /// The number of `key = 1`.
     pub(crate) fn integer(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<i32> {
-        self.assigned(key, "-1", mistakes, value::integer)
-            .map(|(_, number)| number)
+        self.assigned(key, "-1", mistakes, value::integer).map(|(_, number)| number)
     }
 
     /// The boolean of `key = true`, and where the key stands.
@@ -160,11 +150,7 @@ impl Entries {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("{} takes {}", self.place, self.known.join(", ")),
             };
-            mistakes.at(
-                key.span,
-                format_args!("unknown option `{}`", key.text),
-                mend,
-            );
+            mistakes.at(key.span, format_args!("unknown option `{}`", key.text), mend);
         }
     }
 
@@ -272,11 +258,7 @@ fn entry(input: ParseStream<'_>) -> syn::Result<Entry> {
 fn key(input: ParseStream<'_>) -> syn::Result<Key> {
     if input.peek(LitStr) {
         let text: LitStr = input.parse()?;
-        return Ok(Key {
-            text: text.value(),
-            span: text.span(),
-            quoted: true,
-        });
+        return Ok(Key { text: text.value(), span: text.span(), quoted: true });
     }
     let name = input.call(Ident::parse_any).map_err(|error| {
         mistake(
@@ -285,9 +267,5 @@ fn key(input: ParseStream<'_>) -> syn::Result<Key> {
             "options are `name`, `name = value` and `name(..)`, separated by commas",
         )
     })?;
-    Ok(Key {
-        text: name.unraw().to_string(),
-        span: name.span(),
-        quoted: false,
-    })
+    Ok(Key { text: name.unraw().to_string(), span: name.span(), quoted: false })
 }

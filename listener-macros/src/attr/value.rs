@@ -34,9 +34,7 @@ pub(super) fn integer(value: &Expr) -> syn::Result<i32> {
     let Lit::Int(number) = &literal.lit else {
         return Err(expected());
     };
-    format!("{sign}{}", number.base10_digits())
-        .parse()
-        .map_err(|_| expected())
+    format!("{sign}{}", number.base10_digits()).parse().map_err(|_| expected())
 }
 
 pub(super) fn boolean(value: &Expr) -> syn::Result<bool> {
@@ -45,11 +43,7 @@ pub(super) fn boolean(value: &Expr) -> syn::Result<bool> {
     {
         return Ok(boolean.value);
     }
-    Err(mistake(
-        value.span(),
-        "expected `true` or `false`",
-        "write one of the two",
-    ))
+    Err(mistake(value.span(), "expected `true` or `false`", "write one of the two"))
 }
 
 pub(super) fn path(value: &Expr) -> syn::Result<Path> {

@@ -45,9 +45,7 @@ impl Options {
 
     /// Whether `register = false` stands there.
     pub(crate) fn unregistered(&self) -> Option<&Key> {
-        self.register
-            .as_ref()
-            .and_then(|(key, register)| (!register).then_some(key))
+        self.register.as_ref().and_then(|(key, register)| (!register).then_some(key))
     }
 }
 
@@ -190,9 +188,6 @@ mod tests {
     #[test]
     fn a_type_is_shown_as_written() {
         assert_eq!(written(&parse_quote!(&'a str)), "&'a str");
-        assert_eq!(
-            written(&parse_quote!(State<dyn Db + Send>)),
-            "State<dyn Db+Send>"
-        );
+        assert_eq!(written(&parse_quote!(State<dyn Db + Send>)), "State<dyn Db+Send>");
     }
 }

@@ -40,10 +40,7 @@ pub(crate) fn name(self_type: &Type) -> String {
     match self_type {
         Type::Path(path) => {
             let segments = path.path.segments.last().cloned().into_iter().collect();
-            let last = syn::Path {
-                leading_colon: None,
-                segments,
-            };
+            let last = syn::Path { leading_colon: None, segments };
             written(&syn::parse_quote!(#last)).replace("r#", "")
         }
         other => written(other),
@@ -111,13 +108,10 @@ fn registration(endpoint: &Endpoint, private: &Private) -> Option<TokenStream> {
     }
     let self_type = &endpoint.self_type;
     let registration = match &endpoint.options {
-        Options {
-            provided: Some(_), ..
-        } => quote!(#private::Registration::provided::<#self_type>()),
-        Options {
-            init: Some((_, path)),
-            ..
-        } => {
+        Options { provided: Some(_), .. } => {
+            quote!(#private::Registration::provided::<#self_type>())
+        }
+        Options { init: Some((_, path)), .. } => {
             // A function of another kind is reported at its path.
             let instance = quote_spanned!(path.span()=> #path());
             quote! {
@@ -184,25 +178,17 @@ fn requires(method: &Method, private: &Private) -> TokenStream {
 fn call(method: &Method, private: &Private) -> TokenStream {
     let signature = &method.signature;
     let (this, notification) = (local("__this"), local("__notification"));
-    let extracted = method
-        .arguments
-        .iter()
-        .enumerate()
-        .map(|(index, argument)| {
-            let cfg = &argument.cfg;
-            let binding = binding(index);
-            let value = extraction(argument, method, &notification, private);
-            quote!(#(#cfg)* let #binding = #value;)
-        });
-    let bindings = method
-        .arguments
-        .iter()
-        .enumerate()
-        .map(|(index, argument)| {
-            let cfg = &argument.cfg;
-            let binding = binding(index);
-            quote!(#(#cfg)* #binding)
-        });
+    let extracted = method.arguments.iter().enumerate().map(|(index, argument)| {
+        let cfg = &argument.cfg;
+        let binding = binding(index);
+        let value = extraction(argument, method, &notification, private);
+        quote!(#(#cfg)* let #binding = #value;)
+    });
+    let bindings = method.arguments.iter().enumerate().map(|(index, argument)| {
+        let cfg = &argument.cfg;
+        let binding = binding(index);
+        quote!(#(#cfg)* #binding)
+    });
     let receiver = signature.receiver().map(|_| quote!(#this,));
     let function = &signature.ident;
     let wait = signature.asyncness.map(|_| quote!(.await));

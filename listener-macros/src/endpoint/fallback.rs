@@ -18,9 +18,7 @@ pub(crate) fn endpoint(
 ) -> TokenStream {
     let item = original::without_on(item);
     let errors = mistakes.to_compile_errors();
-    let stand_in = endpoint
-        .filter(|endpoint| check::block_is_plain(endpoint))
-        .map(stand_in);
+    let stand_in = endpoint.filter(|endpoint| check::block_is_plain(endpoint)).map(stand_in);
     quote!(#item #errors #stand_in)
 }
 

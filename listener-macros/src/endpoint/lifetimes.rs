@@ -7,11 +7,8 @@ use syn::{Signature, Type};
 
 /// The type with the method's own lifetimes left to inference: they are not in scope here.
 pub(crate) fn inferred(ty: &Type, signature: &Signature) -> TokenStream {
-    let names: Vec<&Ident> = signature
-        .generics
-        .lifetimes()
-        .map(|parameter| &parameter.lifetime.ident)
-        .collect();
+    let names: Vec<&Ident> =
+        signature.generics.lifetimes().map(|parameter| &parameter.lifetime.ident).collect();
     if names.is_empty() {
         return ty.to_token_stream();
     }

@@ -25,10 +25,7 @@ pub(crate) fn notification_endpoint(options: TokenStream, item: &TokenStream) ->
         }
         _ => fallback::endpoint(endpoint.as_ref(), &mistakes, item),
     };
-    Expansion {
-        name: endpoint.map(|endpoint| expand::name(&endpoint.self_type)),
-        tokens,
-    }
+    Expansion { name: endpoint.map(|endpoint| expand::name(&endpoint.self_type)), tokens }
 }
 
 /// What is emitted, and the type's name when there is one.

@@ -70,9 +70,7 @@ pub(crate) fn is_conditional_on(attribute: &TokenStream) -> bool {
         return false;
     };
     let tokens: Vec<TokenTree> = group.stream().into_iter().collect();
-    tokens
-        .windows(2)
-        .any(|pair| is_punct(pair.first(), ',') && is_word(pair.last(), "on"))
+    tokens.windows(2).any(|pair| is_punct(pair.first(), ',') && is_word(pair.last(), "on"))
 }
 
 fn is_word(token: Option<&TokenTree>, word: &str) -> bool {

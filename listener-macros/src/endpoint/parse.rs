@@ -133,18 +133,12 @@ fn member(
 ) -> syn::Result<()> {
     let attributes = Attribute::parse_outer(input)?;
     input.parse::<Visibility>()?;
-    if input
-        .fork()
-        .parse::<Ident>()
-        .is_ok_and(|word| word == "default")
-    {
+    if input.fork().parse::<Ident>().is_ok_and(|word| word == "default") {
         input.parse::<Ident>()?;
     }
     if is_function(input) {
         let signature = input.parse()?;
-        endpoint
-            .methods
-            .push(method(attributes, signature, mistakes));
+        endpoint.methods.push(method(attributes, signature, mistakes));
     } else if !input.peek(Token![const]) && !input.peek(Token![type]) {
         let rest = input.fork();
         let path: syn::Path = rest.call(syn::Path::parse_mod_style)?;
@@ -199,13 +193,7 @@ fn method(attributes: Vec<Attribute>, signature: Signature, mistakes: &mut Mista
             FnArg::Receiver(_) => None,
             FnArg::Typed(typed) => Some(typed),
         })
-        .map(|typed| {
-            Argument::new(
-                cfg(&typed.attrs),
-                &typed.pat,
-                ungrouped((*typed.ty).clone()),
-            )
-        })
+        .map(|typed| Argument::new(cfg(&typed.attrs), &typed.pat, ungrouped((*typed.ty).clone())))
         .collect();
     Method {
         cfg: cfg(&attributes),
@@ -228,11 +216,7 @@ fn on(attribute: &Attribute, mistakes: &mut Mistakes) -> On {
     let filter = filter(&mut entries, mistakes);
     let priorities = entries.flags();
     entries.finish(mistakes);
-    On {
-        attribute: attribute.clone(),
-        priorities,
-        filter,
-    }
+    On { attribute: attribute.clone(), priorities, filter }
 }
 
 fn cfg(attributes: &[Attribute]) -> Vec<Attribute> {

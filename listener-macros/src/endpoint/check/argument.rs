@@ -69,16 +69,10 @@ fn misnamed(argument: &Argument, candidates: &'static [&str], mistakes: &mut Mis
         Some(name) => format!("argument `{name}` is not one that is taken by name"),
         None => "this argument has no name".to_owned(),
     };
-    let at = argument
-        .name
-        .as_ref()
-        .map_or_else(|| ty.to_token_stream(), ToTokens::to_token_stream);
+    let at = argument.name.as_ref().map_or_else(|| ty.to_token_stream(), ToTokens::to_token_stream);
     mistakes.on(
         at,
-        format_args!(
-            "{found}, and a `{}` cannot be taken by its type",
-            written(ty)
-        ),
+        format_args!("{found}, and a `{}` cannot be taken by its type", written(ty)),
         format_args!("arguments are taken by name: {meant}"),
     );
 }
@@ -112,10 +106,7 @@ fn only_argument(ty: &Type) -> Option<&Type> {
 
 /// Whether `impl Trait` stands anywhere in a type.
 pub(crate) fn names_impl(ty: &Type) -> bool {
-    any(
-        ty.to_token_stream(),
-        &|token, _| matches!(token, TokenTree::Ident(word) if word == "impl"),
-    )
+    any(ty.to_token_stream(), &|token, _| matches!(token, TokenTree::Ident(word) if word == "impl"))
 }
 
 /// Whether a lifetime other than `'static` stands anywhere in a type.

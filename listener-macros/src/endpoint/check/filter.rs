@@ -26,10 +26,7 @@ pub(crate) fn check(filter: &Filter, mistakes: &mut Mistakes) {
         }
     }
     let by_key = |rules: &'_ [(Key, LitStr)]| -> Vec<LitStr> {
-        rules
-            .iter()
-            .map(|(_, expression)| expression.clone())
-            .collect()
+        rules.iter().map(|(_, expression)| expression.clone()).collect()
     };
     let expressions = [&filter.publisher_id, &filter.event_type]
         .into_iter()
@@ -56,12 +53,10 @@ struct Flaw {
 fn regular(text: &str) -> Result<(), Flaw> {
     regex_syntax::parse(text).map_err(|error| flaw(text, &error))?;
     // As in `listener::filter`, so that nothing passes here that would fail there.
-    regex_syntax::parse(&format!("^(?:{text})"))
-        .map(drop)
-        .map_err(|_| Flaw {
-            found: "not a regular expression: its last comment has no end".to_owned(),
-            mend: "with `(?x)`, end the last comment with a line break",
-        })
+    regex_syntax::parse(&format!("^(?:{text})")).map(drop).map_err(|_| Flaw {
+        found: "not a regular expression: its last comment has no end".to_owned(),
+        mend: "with `(?x)`, end the last comment with a line break",
+    })
 }
 
 fn flaw(text: &str, error: &regex_syntax::Error) -> Flaw {
@@ -70,12 +65,7 @@ fn flaw(text: &str, error: &regex_syntax::Error) -> Flaw {
     let (what, start, end, mend) = match error {
         Error::Parse(error) => {
             let (start, end) = (error.span().start.offset, error.span().end.offset);
-            (
-                error.kind().to_string(),
-                start,
-                end,
-                mend(error.kind(), &text[start..]),
-            )
+            (error.kind().to_string(), start, end, mend(error.kind(), &text[start..]))
         }
         Error::Translate(error) => {
             let (start, end) = (error.span().start.offset, error.span().end.offset);
@@ -88,10 +78,7 @@ fn flaw(text: &str, error: &regex_syntax::Error) -> Flaw {
         "" => format!("at offset {offset}"),
         part => format!("at offset {offset}: `{part}`"),
     };
-    Flaw {
-        found: format!("not a regular expression: {what} {place}"),
-        mend,
-    }
+    Flaw { found: format!("not a regular expression: {what} {place}"), mend }
 }
 
 const SYNTAX: &str = "the syntax is that of the `regex` crate: https://docs.rs/regex/#syntax";
@@ -125,14 +112,7 @@ mod tests {
 
     #[test]
     fn what_the_listener_compiles_passes() {
-        for expression in [
-            "",
-            r"^compute\.",
-            "a|b",
-            r"(?i)é+\z",
-            "(?P<name>a)",
-            "(?x) a # b\n",
-        ] {
+        for expression in ["", r"^compute\.", "a|b", r"(?i)é+\z", "(?P<name>a)", "(?x) a # b\n"] {
             assert_eq!(regular(expression), Ok(()), "{expression}");
         }
     }
@@ -150,19 +130,13 @@ mod tests {
             "a(?=b)",
             "look-around, including look-ahead and look-behind, is not supported at offset 1: `(?=`",
         );
-        check(
-            r"(a)\1",
-            r"backreferences are not supported at offset 3: `\1`",
-        );
+        check(r"(a)\1", r"backreferences are not supported at offset 3: `\1`");
         check(r"end\Z", r"unrecognized escape sequence at offset 3: `\Z`");
     }
 
     #[test]
     fn an_unknown_class_is_named() {
-        check(
-            r"\p{Foo}",
-            r"Unicode property not found at offset 0: `\p{Foo}`",
-        );
+        check(r"\p{Foo}", r"Unicode property not found at offset 0: `\p{Foo}`");
     }
 
     #[test]

@@ -9,9 +9,8 @@ use crate::mistake::Mistakes;
 use crate::near::{PRIORITY_WORDS, nearest, nearest_priority};
 
 /// The priorities, in the order of the documentation.
-pub(crate) const PRIORITIES: &[&str] = &[
-    "audit", "debug", "info", "warn", "error", "critical", "sample",
-];
+pub(crate) const PRIORITIES: &[&str] =
+    &["audit", "debug", "info", "warn", "error", "critical", "sample"];
 
 const HELPERS: &str = "helpers live in a plain `impl` block";
 
@@ -138,11 +137,7 @@ fn receiver(receiver: &Receiver, mistakes: &mut Mistakes) {
         }
         _ => "take `&self`: the instance stays with the listener",
     };
-    mistakes.on(
-        receiver,
-        "an endpoint method takes `&self`, or no `self`",
-        mend,
-    );
+    mistakes.on(receiver, "an endpoint method takes `&self`, or no `self`", mend);
 }
 
 fn returned(signature: &Signature, mistakes: &mut Mistakes) {

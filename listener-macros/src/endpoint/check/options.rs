@@ -83,10 +83,6 @@ fn instance(options: &Options, mistakes: &mut Mistakes) {
 fn not_empty(option: &str, text: &LitStr, mistakes: &mut Mistakes) {
     if text.value().trim().is_empty() {
         let found = format_args!("the {option} is empty");
-        mistakes.at(
-            text.span(),
-            found,
-            "write its name, or leave the option out",
-        );
+        mistakes.at(text.span(), found, "write its name, or leave the option out");
     }
 }

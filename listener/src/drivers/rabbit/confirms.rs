@@ -1,0 +1,351 @@
+//! One session of sending: a connection and a channel in confirm mode, owned by one task that
+//! publishes, collects the confirmations and tells which messages came back. Who publishes
+//! again is `publish.rs`; who makes the next session, `office.rs`.
+//!
+//! One task, for two reasons that lie in lapin 4.12: two tasks that publish at once on a
+//! channel may swap their sequence numbers, and so their confirmations; and a returned message
+//! is handed out with whichever confirmation comes next, not with its own.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, Stream, StreamExt};
+use lapin::message::BasicReturnMessage;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation};
+use tokio::sync::{mpsc, oneshot};
+
+use super::failure::Fault;
+use super::link::{Link, LinkEvent, LinkEvents, call, close_channel};
+use super::options::CHECK_EVERY;
+
+/// A message in AMQP's terms.
+#[derive(Clone)]
+pub(super) struct Message {
+    pub(super) exchange: ShortString,
+    pub(super) routing_key: ShortString,
+    pub(super) properties: BasicProperties,
+    pub(super) body: Bytes,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The broker has it, and a queue too.
+    Confirmed,
+    /// The broker could not keep it.
+    Refused,
+    /// No queue wanted it.
+    Returned(String),
+    /// The channel was closed by this message or by another one on it.
+    Spoiled(Fault),
+    /// The connection was lost: it may have arrived.
+    Lost(Fault),
+}
+
+/// What stands in the way of sending now, for those who give up waiting.
+pub(super) type Obstacle = Arc<Mutex<Option<String>>>;
+
+pub(super) fn put(obstacle: &Obstacle, reason: Option<String>) {
+    *obstacle.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reason;
+}
+
+pub(super) struct Submission {
+    message: Message,
+    fate: oneshot::Sender<Fate>,
+}
+
+/// Where messages are handed in.
+#[derive(Clone)]
+pub(super) struct Desk(mpsc::UnboundedSender<Submission>);
+
+impl Desk {
+    /// Publishes, and says what became of it.
+    pub(super) async fn submit(&self, message: Message) -> Fate {
+        let lost = || Fate::Lost(Fault::Other("the connection is closed".to_owned()));
+        let (fate, told) = oneshot::channel();
+        if self.0.send(Submission { message, fate }).is_err() {
+            return lost();
+        }
+        told.await.unwrap_or_else(|_| lost())
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.0.is_closed()
+    }
+}
+
+/// Publishes one message on a channel of its own, where it can hurt no other.
+pub(super) async fn submit_alone(link: &Link, message: Message) -> Fate {
+    let channel = match confirming(link).await {
+        Ok(channel) => channel,
+        Err(fault) => return Fate::Lost(fault),
+    };
+    let result = publish(channel.clone(), message).await;
+    // A scratch channel: that it closes is all there is to say of it.
+    let _ = close_channel(&channel).await;
+    match result {
+        Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned))) => {
+            Fate::Returned(said(&returned))
+        }
+        Ok(Confirmation::Ack(None) | Confirmation::NotRequested) => Fate::Confirmed,
+        Ok(Confirmation::Nack(None)) => Fate::Refused,
+        Err(error) => failed(Fault::from(&error)),
+    }
+}
+
+async fn confirming(link: &Link) -> Result<Channel, Fault> {
+    let channel = link.channel().await?;
+    call(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    Ok(channel)
+}
+
+async fn publish(channel: Channel, message: Message) -> lapin::Result<Confirmation> {
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let confirm = channel
+        .basic_publish(
+            message.exchange,
+            message.routing_key,
+            options,
+            &message.body,
+            message.properties,
+        )
+        .await?;
+    confirm.await
+}
+
+fn failed(fault: Fault) -> Fate {
+    if fault.is_of_a_channel() { Fate::Spoiled(fault) } else { Fate::Lost(fault) }
+}
+
+fn said(returned: &BasicReturnMessage) -> String {
+    format!("{} {}", returned.reply_code, returned.reply_text)
+}
+
+type InFlight = FuturesUnordered<BoxFuture<'static, (u64, lapin::Result<Confirmation>)>>;
+
+/// The task of a session.
+struct Collector {
+    link: Arc<Link>,
+    events: LinkEvents,
+    channel: Channel,
+    submissions: mpsc::UnboundedReceiver<Submission>,
+    in_flight: InFlight,
+    pending: HashMap<u64, Pending>,
+    number: u64,
+    obstacle: Obstacle,
+    blocked: bool,
+}
+
+/// A message that waits for its confirmation.
+struct Pending {
+    message: Message,
+    fate: oneshot::Sender<Fate>,
+    returned: Option<String>,
+}
+
+/// Starts the task. It ends with the connection, or when the last desk is gone.
+pub(super) async fn start(
+    link: Arc<Link>,
+    events: LinkEvents,
+    obstacle: Obstacle,
+) -> Result<Desk, Fault> {
+    let (desk, submissions) = mpsc::unbounded_channel();
+    let collector = Collector {
+        channel: confirming(&link).await?,
+        link,
+        events,
+        submissions,
+        in_flight: FuturesUnordered::new(),
+        pending: HashMap::new(),
+        number: 0,
+        obstacle,
+        blocked: false,
+    };
+    tokio::spawn(collector.run());
+    Ok(Desk(desk))
+}
+
+impl Collector {
+    async fn run(mut self) {
+        let Some(fault) = self.serve().await else {
+            // Sends are counted by the driver: none is in flight when the last desk is gone.
+            let _ = close_channel(&self.channel).await;
+            return self.link.close().await;
+        };
+        tracing::warn!(%fault, in_flight = self.pending.len(), "lost the RabbitMQ connection for sending");
+        self.submissions.close();
+        for (_, pending) in self.pending.drain() {
+            let _ = pending.fate.send(Fate::Lost(fault.clone()));
+        }
+        while let Ok(submission) = self.submissions.try_recv() {
+            let _ = submission.fate.send(Fate::Lost(fault.clone()));
+        }
+    }
+
+    /// Until the connection is lost; why. None if nobody sends any more.
+    async fn serve(&mut self) -> Option<Fault> {
+        let mut check = tokio::time::interval(CHECK_EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                event = self.events.next() => match event {
+                    LinkEvent::Blocked(reason) => self.blocked(Some(reason)),
+                    LinkEvent::Unblocked => self.blocked(None),
+                    LinkEvent::Lost(fault) => return Some(fault),
+                },
+                Some(done) = self.in_flight.next() => {
+                    if let Some(fault) = self.collect(done)
+                        && let Err(fault) = self.another_channel(fault).await
+                    {
+                        return Some(fault);
+                    }
+                }
+                // While the broker is short of memory the messages wait here, where those whose
+                // sender has given up can be forgotten, and not in lapin's queue.
+                submission = self.submissions.recv(), if !self.blocked => match submission {
+                    Some(submission) => self.publish(submission),
+                    None if self.pending.is_empty() => return None,
+                    None => {}
+                },
+                _ = check.tick() => if !self.link.is_up() {
+                    return Some(Fault::Other("the connection is closed".to_owned()));
+                },
+            }
+        }
+    }
+
+    fn blocked(&mut self, reason: Option<String>) {
+        match &reason {
+            Some(reason) => tracing::warn!(reason, "RabbitMQ takes no messages for now"),
+            None => tracing::info!("RabbitMQ takes messages again"),
+        }
+        self.blocked = reason.is_some();
+        let told = |reason| format!("the broker takes no messages for now: {reason}");
+        put(&self.obstacle, reason.map(told));
+    }
+
+    fn publish(&mut self, submission: Submission) {
+        let Submission { message, fate } = submission;
+        if fate.is_closed() {
+            return;
+        }
+        self.number += 1;
+        let number = self.number;
+        let published = publish(self.channel.clone(), message.clone());
+        let pending = Pending { message, fate, returned: None };
+        self.pending.insert(number, pending);
+        self.in_flight.push(published.map(move |result| (number, result)).boxed());
+    }
+
+    /// Tells all fates that are known by now. The fault that closed the channel, if one did.
+    fn collect(&mut self, first: (u64, lapin::Result<Confirmation>)) -> Option<Fault> {
+        // lapin resolves the confirmations of one frame under the lock that this call takes, in
+        // any order, and hands the returned messages to the first ones. So all that belongs to
+        // the first one stands ready after it. The call itself may stay unfinished.
+        let _ = self.channel.wait_for_confirms().now_or_never();
+        let mut done = vec![first];
+        done.append(&mut ready(&mut self.in_flight));
+        let mut confirmations = Vec::with_capacity(done.len());
+        for (number, result) in done {
+            let result = result.map(|confirmation| {
+                let acked = confirmation.is_ack();
+                if let Some(returned) = confirmation.take_message() {
+                    self.returned(&returned);
+                }
+                acked
+            });
+            confirmations.push((number, result));
+        }
+        let mut spoiled = None;
+        for (number, result) in confirmations {
+            let Some(pending) = self.pending.remove(&number) else {
+                continue;
+            };
+            let fate = match (result, pending.returned) {
+                (Ok(_), Some(reason)) => Fate::Returned(reason),
+                (Ok(true), None) => Fate::Confirmed,
+                (Ok(false), None) => Fate::Refused,
+                (Err(error), _) => {
+                    let fault = Fault::from(&error);
+                    spoiled = Some(fault.clone());
+                    failed(fault)
+                }
+            };
+            let _ = pending.fate.send(fate);
+        }
+        spoiled
+    }
+
+    /// Finds the message that came back: lapin does not say whose it is, but two that are
+    /// equal in all parts may stand for each other.
+    fn returned(&mut self, returned: &BasicReturnMessage) {
+        let is_it = |pending: &&mut Pending| {
+            pending.returned.is_none()
+                && pending.message.exchange == returned.exchange
+                && pending.message.routing_key == returned.routing_key
+                && pending.message.body[..] == returned.data[..]
+        };
+        match self.pending.values_mut().find(is_it) {
+            Some(pending) => pending.returned = Some(said(returned)),
+            None => tracing::debug!("a message came back that nobody waits for"),
+        }
+    }
+
+    /// After a fault: the others on the channel fail with it, and go on over a new one.
+    async fn another_channel(&mut self, fault: Fault) -> Result<(), Fault> {
+        if !self.link.is_up() {
+            return Err(fault);
+        }
+        tracing::warn!(%fault, "RabbitMQ closed the channel for sending");
+        // All confirmations of the old channel are resolved when it is closing; the lock is
+        // taken as in `collect`, so none of them is met again on the new one.
+        let _ = self.channel.wait_for_confirms().now_or_never();
+        for (number, result) in ready(&mut self.in_flight) {
+            self.collect_one(number, result, &fault);
+        }
+        self.channel = confirming(&self.link).await?;
+        Ok(())
+    }
+
+    fn collect_one(&mut self, number: u64, result: lapin::Result<Confirmation>, fault: &Fault) {
+        let Some(pending) = self.pending.remove(&number) else {
+            return;
+        };
+        // What was confirmed beside a fault is sent again rather than judged: a returned
+        // message may have gone with another's confirmation.
+        let fault = result.map_or_else(|error| Fault::from(&error), |_| fault.clone());
+        let _ = pending.fate.send(failed(fault));
+    }
+}
+
+/// All that is ready now, for certain: the stream may pause in between, and then wakes.
+fn ready(in_flight: &mut InFlight) -> Vec<(u64, lapin::Result<Confirmation>)> {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    let mut done = Vec::new();
+    loop {
+        woken.0.store(false, Ordering::SeqCst);
+        match Pin::new(&mut *in_flight).poll_next(&mut context) {
+            Poll::Ready(Some(item)) => done.push(item),
+            Poll::Ready(None) => return done,
+            Poll::Pending if woken.0.load(Ordering::SeqCst) => {}
+            Poll::Pending => return done,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What the broker's refusals mean: weather, which passes, or a mistake, which a person must
+//! mend. lapin's errors become ours here; who acts on them is `supervisor.rs` and
+//! `publish.rs`.
+
+use std::fmt;
+
+use super::hosts::Address;
+use crate::transport::error::ConnectError;
+
+/// What went wrong with one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The broker refused, with one of AMQP's reply codes.
+    Broker { code: u16, text: String },
+    /// Nothing that the broker said: the network, a deadline.
+    Other(String),
+}
+
+impl Fault {
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Broker { code, .. } => Some(*code),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Whether it closed a channel and left the connection alone.
+    pub(super) fn is_of_a_channel(&self) -> bool {
+        matches!(self.code(), Some(311 | 312 | 313 | 403 | 404 | 405 | 406))
+    }
+
+    /// Whether what we sent was no AMQP in the broker's eyes.
+    pub(super) fn is_of_the_protocol(&self) -> bool {
+        matches!(self.code(), Some(501 | 502 | 503 | 505))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broker { code, text } => write!(f, "{code} {text}"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<&lapin::Error> for Fault {
+    fn from(error: &lapin::Error) -> Self {
+        match error.kind() {
+            lapin::ErrorKind::ProtocolError(error) => {
+                Self::Broker { code: error.get_id(), text: error.get_message().to_string() }
+            }
+            lapin::ErrorKind::IOError(error) => Self::Other(error.to_string()),
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// What it means for whoever wanted a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It passes by itself: try again.
+    Weather(String),
+    /// It does not pass by itself.
+    Mistake(ConnectError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weather(reason) => f.write_str(reason),
+            Self::Mistake(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Weather(fault.to_string())
+    }
+}
+
+/// What a refused connection means.
+pub(super) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failure {
+    let Fault::Broker { code, text } = fault else {
+        return fault.into();
+    };
+    // A limit of connections is full now, and a virtual host that is down comes up again.
+    if text.contains("limit") || text.contains("is down") {
+        return Failure::Weather(format!("{code} {text}"));
+    }
+    match code {
+        403 => Failure::Mistake(ConnectError::LoginRefused {
+            host: address.to_string(),
+            user: address.user.clone(),
+        }),
+        530 => Failure::Mistake(ConnectError::VirtualHost {
+            host: address.to_string(),
+            user: address.user.clone(),
+            vhost: vhost.to_owned(),
+            reason: text,
+        }),
+        _ => Failure::Weather(format!("{code} {text}")),
+    }
+}
+
+/// What a refused declaration, binding, consumer or message means. `action` is such as
+/// `declare queue "notifications.info"`.
+pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
+    let Fault::Broker { code, text } = fault else {
+        return Failure::Weather(format!("cannot {action}: {fault}"));
+    };
+    let refused = |reason: String| {
+        Failure::Mistake(ConnectError::Refused { action: action.to_owned(), reason })
+    };
+    match code {
+        403 => Failure::Mistake(ConnectError::Forbidden {
+            user: user.to_owned(),
+            action: action.to_owned(),
+            reason: text,
+        }),
+        // RabbitMQ 4.3 and later, where queues must be durable or exclusive.
+        541 if text.contains("transient_nonexcl_queues") => refused(format!(
+            "it takes durable queues only; set amqp_durable_queues or rabbit_quorum_queue to true in the transport URL, or leave both out ({text})"
+        )),
+        405 | 406 | 501 | 502 | 503 | 505 | 530 | 540 => refused(format!("{code} {text}")),
+        // 404: deleted in between, or on a node that is down. The others end a connection.
+        _ => Failure::Weather(format!("cannot {action}: {code} {text}")),
+    }
+}
+
+/// The difference, from the broker's `inequivalent arg 'x' for queue 'q' in vhost '/':
+/// received .. but current is ..`.
+pub(super) fn difference(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("inequivalent arg '")?;
+    let (argument, rest) = rest.split_once('\'')?;
+    let (_, rest) = rest.split_once("received ")?;
+    let (asked, found) = rest.split_once(" but current is ").unwrap_or((rest, "…"));
+    Some(format!("{argument} was asked to be {}, and is {}", value(asked), value(found)))
+}
+
+/// `the value 'quorum' of type 'longstr'` and `'true'` alike become `quorum` and `true`.
+fn value(text: &str) -> &str {
+    let mut quoted = text.split('\'');
+    match (quoted.next(), quoted.next()) {
+        (Some(_), Some(value)) => value,
+        _ => match text {
+            "none" => "not set",
+            other => other,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broker(code: u16, text: &str) -> Fault {
+        Fault::Broker { code, text: text.to_owned() }
+    }
+
+    fn address() -> Address {
+        Address {
+            host: "h".to_owned(),
+            port: 5672,
+            user: "u".to_owned(),
+            password: "secret".to_owned(),
+        }
+    }
+
+    #[test]
+    fn refused_connections_are_told_apart_from_weather() {
+        let check = |fault, expected: Result<&str, &str>| {
+            let found = match connecting(fault, &address(), "nova") {
+                Failure::Weather(reason) => Ok(reason),
+                Failure::Mistake(error) => Err(error.to_string()),
+            };
+            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned));
+        };
+        check(Fault::Other("connection refused".to_owned()), Ok("connection refused"));
+        check(
+            broker(403, "ACCESS_REFUSED - Login was refused"),
+            Err(
+                "h:5672 refused to log in user \"u\"; check user and password in the transport URL, and that the user may log in",
+            ),
+        );
+        check(
+            broker(530, "NOT_ALLOWED - vhost nova not found"),
+            Err(
+                "h:5672 has no virtual host \"nova\" that user \"u\" may use; check the path of the transport URL, or create it and set its permissions (NOT_ALLOWED - vhost nova not found)",
+            ),
+        );
+        check(
+            broker(
+                530,
+                "NOT_ALLOWED - access to vhost 'nova' refused for user 'u': connection limit (0) is reached",
+            ),
+            Ok(
+                "530 NOT_ALLOWED - access to vhost 'nova' refused for user 'u': connection limit (0) is reached",
+            ),
+        );
+        check(
+            broker(
+                541,
+                "INTERNAL_ERROR - access to vhost 'nova' refused for user 'u': vhost 'nova' is down",
+            ),
+            Ok(
+                "541 INTERNAL_ERROR - access to vhost 'nova' refused for user 'u': vhost 'nova' is down",
+            ),
+        );
+        check(
+            broker(320, "CONNECTION_FORCED - broker forced connection closure"),
+            Ok("320 CONNECTION_FORCED - broker forced connection closure"),
+        );
+    }
+
+    #[test]
+    fn refused_declarations_are_told_apart_from_weather() {
+        let is_mistake = |code, text| {
+            matches!(doing(broker(code, text), "declare queue \"q\"", "u"), Failure::Mistake(_))
+        };
+        let found: Vec<u16> = [320, 403, 404, 405, 406, 530, 540, 541]
+            .into_iter()
+            .filter(|code| is_mistake(*code, "text"))
+            .collect();
+        assert_eq!(found, [403, 405, 406, 530, 540]);
+        assert!(is_mistake(
+            541,
+            "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated."
+        ));
+    }
+
+    #[test]
+    fn a_mismatch_is_read_from_the_text() {
+        let check = |text, expected: Option<&str>| {
+            assert_eq!(difference(text), expected.map(str::to_owned));
+        };
+        check(
+            "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'",
+            Some("durable was asked to be false, and is true"),
+        );
+        check(
+            "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received the value 'quorum' of type 'longstr' but current is none",
+            Some("x-queue-type was asked to be quorum, and is not set"),
+        );
+        check(
+            "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received none but current is the value '5' of type 'signedint'",
+            Some("x-message-ttl was asked to be not set, and is 5"),
+        );
+        check("PRECONDITION_FAILED - unknown delivery tag 7", None);
+    }
+}

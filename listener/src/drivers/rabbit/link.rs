@@ -1,0 +1,244 @@
+//! One connection to one host: opened and closed within deadlines, and cut for certain when it
+//! is dropped. What runs over it is `session.rs` (to consume) and `confirms.rs` (to send).
+//!
+//! lapin reads the socket and sends heartbeats through tokio, so it runs on a thread of our own
+//! (`Io`): a program that blocks its runtime, or has only one thread, keeps its connections.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use lapin::tcp::{AMQPUriTcpExt, TLSConfig};
+use lapin::uri::{
+    AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,
+};
+use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event};
+use socket2::{SockRef, Socket, TcpKeepalive};
+use tokio_util::sync::CancellationToken;
+
+use super::failure::{self, Failure, Fault};
+use super::hosts::Address;
+use super::options::{CALL_TIMEOUT, CLOSE_TIMEOUT, CONNECT_TIMEOUT, LoginMethod, RabbitOptions};
+
+/// The thread that all I/O of a driver runs on.
+#[derive(Debug)]
+pub(super) struct Io(Option<tokio::runtime::Runtime>);
+
+impl Io {
+    pub(super) fn start() -> io::Result<Self> {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("listener-rabbit")
+            .enable_all()
+            .build()
+            .map(|runtime| Self(Some(runtime)))
+    }
+
+    pub(super) fn handle(&self) -> &tokio::runtime::Handle {
+        self.0.as_ref().expect("the runtime is taken only when this is dropped").handle()
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        // The last holder may be a task of that very runtime, or of the program's: neither may
+        // wait for its threads.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A call to the broker, with the deadline that each has.
+pub(super) async fn call<T>(future: impl Future<Output = lapin::Result<T>>) -> Result<T, Fault> {
+    within(CALL_TIMEOUT, future).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    future: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, Fault> {
+    match tokio::time::timeout(limit, future).await {
+        Ok(result) => result.map_err(|error| Fault::from(&error)),
+        Err(_) => Err(Fault::Other(format!("no answer within {limit:?}"))),
+    }
+}
+
+/// What happens to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LinkEvent {
+    /// The broker takes no more messages: it is short of memory or disk.
+    Blocked(String),
+    /// It takes them again.
+    Unblocked,
+    /// The connection is over.
+    Lost(Fault),
+}
+
+/// The events of a connection. There must be one reader only: lapin shares them out.
+pub(super) struct LinkEvents(Pin<Box<dyn Stream<Item = Event> + Send>>);
+
+impl LinkEvents {
+    pub(super) async fn next(&mut self) -> LinkEvent {
+        loop {
+            match self.0.next().await {
+                Some(Event::ConnectionBlocked(reason)) => return LinkEvent::Blocked(reason),
+                Some(Event::ConnectionUnblocked) => return LinkEvent::Unblocked,
+                Some(Event::Error(error)) => {
+                    let fault = Fault::from(&error);
+                    // A channel's error is told by that channel; it may be a scratch one.
+                    if !fault.is_of_a_channel() {
+                        return LinkEvent::Lost(fault);
+                    }
+                }
+                Some(_) => {}
+                None => return LinkEvent::Lost(Fault::Other("the connection ended".to_owned())),
+            }
+        }
+    }
+}
+
+/// A connection.
+pub(super) struct Link {
+    connection: Connection,
+    /// Who is logged in, for errors.
+    pub(super) user: String,
+    // Last: cut when the connection has been dropped.
+    _lifeline: Lifeline,
+}
+
+impl Link {
+    /// Connects and logs in. Dropping the future leaves nothing behind.
+    pub(super) async fn open(
+        options: &RabbitOptions,
+        vhost: &str,
+        address: &Address,
+        role: &str,
+    ) -> Result<(Self, LinkEvents), Failure> {
+        let lifeline = Lifeline::default();
+        let name = format!("listener:{}:{role}", std::process::id());
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let runtime = lapin::runtime::default_runtime()
+            .map_err(|error| Failure::Weather(error.to_string()))?;
+        let cut = lifeline.0.clone();
+        let connector = Connection::connector(
+            uri(options, vhost, address),
+            runtime,
+            async move |uri: AMQPUri, runtime| {
+                let stream = tokio::select! {
+                    () = cut.token.cancelled() => return Err(cut_off().into()),
+                    stream = AMQPUriTcpExt::connect_with_config_async(
+                        &uri,
+                        TLSConfig::default(),
+                        &runtime,
+                    ) => stream?,
+                };
+                if let AsyncTcpStream::Plain(stream) = &stream {
+                    cut.hold(&SockRef::from(stream.get_ref()))?;
+                }
+                Ok(stream)
+            },
+            properties,
+        );
+        let connection = within(CONNECT_TIMEOUT, connector)
+            .await
+            .map_err(|fault| failure::connecting(fault, address, vhost))?;
+        let events = LinkEvents(Box::pin(connection.events_listener()));
+        let link = Self { connection, user: address.user.clone(), _lifeline: lifeline };
+        Ok((link, events))
+    }
+
+    pub(super) async fn channel(&self) -> Result<Channel, Fault> {
+        call(self.connection.create_channel()).await
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.connection.status().connected()
+    }
+
+    /// The longest frame that the broker takes, in bytes.
+    pub(super) fn frame_max(&self) -> usize {
+        self.connection.configuration().frame_max() as usize
+    }
+
+    /// Takes leave of the broker; the socket is cut by the drop that follows, in any case.
+    pub(super) async fn close(&self) {
+        if let Err(fault) = within(CLOSE_TIMEOUT, self.connection.close(200, "OK".into())).await {
+            tracing::debug!(%fault, "the connection was cut, not closed");
+        }
+    }
+}
+
+/// Closes a channel, and so makes sure that all that was written to it before has been taken.
+pub(super) async fn close_channel(channel: &Channel) -> Result<(), Fault> {
+    within(CLOSE_TIMEOUT, channel.close(200, "OK".into())).await
+}
+
+fn uri(options: &RabbitOptions, vhost: &str, address: &Address) -> AMQPUri {
+    AMQPUri {
+        scheme: AMQPScheme::AMQP,
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo {
+                username: address.user.clone(),
+                password: address.password.clone(),
+            },
+            host: address.host.clone(),
+            port: address.port,
+        },
+        vhost: vhost.to_owned(),
+        query: AMQPQueryString {
+            heartbeat: Some(options.heartbeat_timeout_threshold),
+            auth_mechanism: Some(match options.rabbit_login_method {
+                LoginMethod::Plain => SASLMechanism::Plain,
+                LoginMethod::AmqPlain => SASLMechanism::AMQPlain,
+                LoginMethod::External => SASLMechanism::External,
+            }),
+            ..AMQPQueryString::default()
+        },
+    }
+}
+
+/// The means to end a connection whatever lapin waits for. Its own thread would wait for ever
+/// for a broker that accepts and says nothing.
+#[derive(Default)]
+struct Lifeline(Arc<Cut>);
+
+#[derive(Default)]
+struct Cut {
+    token: CancellationToken,
+    socket: OnceLock<Socket>,
+}
+
+impl Cut {
+    fn hold(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        socket.set_tcp_nodelay(true)?;
+        // Heartbeats find a dead peer sooner; this is for a broker that wants none.
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
+        let _ = self.socket.set(socket.try_clone()?);
+        // The cut may have come while it connected.
+        if self.token.is_cancelled() {
+            self.shut();
+            return Err(cut_off());
+        }
+        Ok(())
+    }
+
+    fn shut(&self) {
+        if let Some(socket) = self.socket.get() {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        self.0.token.cancel();
+        self.0.shut();
+    }
+}
+
+fn cut_off() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "given up")
+}

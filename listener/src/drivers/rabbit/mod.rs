@@ -1,0 +1,154 @@
+//! The RabbitMQ driver: the `Driver` that the runtime and the notifier use. It owns what its
+//! parts share (`Core`) and starts them; the parts stand in the order of a delivery's life.
+//! Only this folder names lapin, and no type of it is public.
+
+mod confirms;
+mod consume;
+mod failure;
+mod hosts;
+mod link;
+mod office;
+mod options;
+mod publish;
+mod session;
+mod settle;
+mod supervisor;
+mod topology;
+mod wire;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use futures_util::future::BoxFuture;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+pub use options::{FailoverStrategy, LoginMethod, RabbitOptions};
+
+use crate::transport::driver::{Capabilities, Driver, Outgoing, Subscribed, Subscription};
+use crate::transport::error::{ConnectError, OpenError, SendError};
+use crate::transport::url::TransportUrl;
+use hosts::{Address, Rotation};
+use link::Io;
+use office::Office;
+
+/// The RabbitMQ driver.
+///
+/// It consumes over a connection for each subscription and sends over another that all share,
+/// each made when it is first needed and made again when it is lost. All its I/O runs on a
+/// thread of its own, so that a program that blocks its runtime keeps its connections.
+pub struct Rabbit {
+    core: Arc<Core>,
+    office: OnceLock<Office>,
+    sends: TaskTracker,
+}
+
+/// What all parts of a driver share.
+struct Core {
+    /// In the order that was drawn for this process.
+    addresses: Vec<Address>,
+    vhost: String,
+    options: RabbitOptions,
+    io: Mutex<Option<Arc<Io>>>,
+}
+
+impl Rabbit {
+    /// The driver for a `rabbit://` URL. Nothing is connected.
+    ///
+    /// # Errors
+    /// An option of the URL is unknown, or has a value that it cannot have.
+    pub fn new(url: &TransportUrl) -> Result<Self, OpenError> {
+        let options = RabbitOptions::from_query(url.query())?;
+        let mut addresses = hosts::addresses(url);
+        fastrand::shuffle(&mut addresses);
+        let core = Core {
+            addresses,
+            vhost: url.virtual_host().unwrap_or("/").to_owned(),
+            options,
+            io: Mutex::default(),
+        };
+        Ok(Self { core: Arc::new(core), office: OnceLock::new(), sends: TaskTracker::new() })
+    }
+
+    fn office(&self, io: &Io) -> Office {
+        let _entered = io.handle().enter();
+        self.office.get_or_init(|| Office::open(Arc::clone(&self.core))).clone()
+    }
+}
+
+impl Core {
+    /// The driver's thread, started when it is first needed.
+    fn io(&self) -> Result<Arc<Io>, ConnectError> {
+        let mut io = self.io.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(io) = &*io {
+            return Ok(Arc::clone(io));
+        }
+        let started = Io::start().map_err(|error| ConnectError::Refused {
+            action: "start the driver's thread".to_owned(),
+            reason: error.to_string(),
+        })?;
+        Ok(Arc::clone(io.insert(Arc::new(started))))
+    }
+
+    fn rotation(&self) -> Rotation {
+        Rotation::new(self.addresses.clone(), self.options.kombu_failover_strategy)
+    }
+}
+
+impl Driver for Rabbit {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(true)
+    }
+
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        Box::pin(async move {
+            let io = self.core.io()?;
+            let start = supervisor::start(Arc::clone(&self.core), subscription);
+            // Aborted if this future is dropped, and the link that was being made is cut.
+            AbortOnDropHandle::new(io.handle().spawn(start))
+                .await
+                .unwrap_or_else(|error| Err(ended("attach", &error)))
+        })
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        Box::pin(async move {
+            let io = self.core.io()?;
+            let send = publish::send(self.office(&io), outgoing);
+            AbortOnDropHandle::new(self.sends.spawn_on(send, io.handle()))
+                .await
+                .unwrap_or_else(|error| Err(ended("send", &error).into()))
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Some(office) = self.office.get() else {
+                return;
+            };
+            self.sends.close();
+            self.sends.wait().await;
+            self.sends.reopen();
+            office.close().await;
+        })
+    }
+}
+
+/// A task of ours panicked, or its runtime is gone.
+fn ended(action: &str, error: &tokio::task::JoinError) -> ConnectError {
+    ConnectError::Refused {
+        action: action.to_owned(),
+        reason: format!("the driver's task ended ({error})"),
+    }
+}
+
+impl fmt::Debug for Rabbit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rabbit")
+            .field("vhost", &self.core.vhost)
+            .field("options", &self.core.options)
+            .finish_non_exhaustive()
+    }
+}

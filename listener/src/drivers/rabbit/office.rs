@@ -1,0 +1,254 @@
+//! The task that makes sessions for sending: when one is asked for, over all hosts, with
+//! pauses, for as long as somebody waits. What a session does is `confirms.rs`; who asks for
+//! one is `publish.rs`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::time::sleep;
+
+use super::Core;
+use super::confirms::{self, Desk, Fate, Message, Obstacle, put, submit_alone};
+use super::failure::Failure;
+use super::hosts::{Address, Backoff, Rotation};
+use super::link::Link;
+use super::topology::Topology;
+use crate::transport::driver::Route;
+use crate::transport::error::ConnectError;
+
+/// A session for sending.
+pub(super) struct SendSession {
+    pub(super) generation: u64,
+    link: Arc<Link>,
+    desk: Desk,
+    /// What has been declared in this session; the refusal that was met, if it may not matter.
+    routes: Mutex<HashMap<Route, Arc<OnceCell<Option<ConnectError>>>>>,
+    core: Arc<Core>,
+}
+
+impl SendSession {
+    /// Declares what a route needs, once for each session; others that want the same wait.
+    /// What is given back is the refusal to tell if no queue wants the message.
+    pub(super) async fn prepare(&self, route: &Route) -> Result<Option<ConnectError>, Failure> {
+        let declared = {
+            let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(routes.entry(route.clone()).or_default())
+        };
+        declared
+            .get_or_try_init(|| async {
+                let mut topology = Topology::new(&self.link, &self.core.options);
+                match route {
+                    Route::Topic { exchange, routing_key } => {
+                        topology.topic(exchange, routing_key).await
+                    }
+                    Route::Queue(queue) => topology.straight(queue).await.map(|()| None),
+                }
+            })
+            .await
+            .cloned()
+    }
+
+    /// It is declared anew for the next message.
+    pub(super) fn forget(&self, route: &Route) {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.remove(route);
+    }
+
+    pub(super) async fn submit(&self, message: Message) -> Fate {
+        self.desk.submit(message).await
+    }
+
+    pub(super) async fn submit_alone(&self, message: Message) -> Fate {
+        submit_alone(&self.link, message).await
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.desk.is_open()
+    }
+
+    pub(super) fn frame_max(&self) -> usize {
+        self.link.frame_max()
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.link.user
+    }
+}
+
+/// What is asked of the task.
+enum Ask {
+    Session { newer_than: u64, reply: oneshot::Sender<Result<Arc<SendSession>, ConnectError>> },
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to the task, which ends when this is dropped.
+#[derive(Clone)]
+pub(super) struct Office {
+    asks: mpsc::UnboundedSender<Ask>,
+    obstacle: Obstacle,
+}
+
+impl Office {
+    /// Starts the task. Must be called within the driver's runtime.
+    pub(super) fn open(core: Arc<Core>) -> Self {
+        let (asks, receiver) = mpsc::unbounded_channel();
+        let obstacle = Obstacle::default();
+        let clerk = Clerk {
+            rotation: core.rotation(),
+            backoff: Backoff::new(&core.options),
+            core,
+            asks: receiver,
+            waiting: Vec::new(),
+            current: None,
+            generation: 0,
+            obstacle: Arc::clone(&obstacle),
+        };
+        tokio::spawn(clerk.run());
+        Self { asks, obstacle }
+    }
+
+    /// An open session, made after the one of this generation. Waits while there is none.
+    pub(super) async fn session(&self, newer_than: u64) -> Result<Arc<SendSession>, ConnectError> {
+        let (reply, answer) = oneshot::channel();
+        let ended = || ConnectError::Refused {
+            action: "send".to_owned(),
+            reason: "the driver is closed".to_owned(),
+        };
+        self.asks.send(Ask::Session { newer_than, reply }).map_err(|_| ended())?;
+        answer.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// What stands in the way now.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes the session.
+    pub(super) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.asks.send(Ask::Close(reply)).is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+struct Clerk {
+    core: Arc<Core>,
+    asks: mpsc::UnboundedReceiver<Ask>,
+    waiting: Vec<oneshot::Sender<Result<Arc<SendSession>, ConnectError>>>,
+    current: Option<Arc<SendSession>>,
+    rotation: Rotation,
+    backoff: Backoff,
+    generation: u64,
+    obstacle: Obstacle,
+}
+
+impl Clerk {
+    async fn run(mut self) {
+        while let Some(ask) = self.asks.recv().await {
+            match ask {
+                Ask::Session { newer_than, reply } => {
+                    match self.current.as_ref().filter(|session| session.is_open()) {
+                        Some(session) if session.generation > newer_than => {
+                            let _ = reply.send(Ok(Arc::clone(session)));
+                        }
+                        _ => {
+                            self.waiting.push(reply);
+                            self.connect().await;
+                        }
+                    }
+                }
+                Ask::Close(done) => {
+                    // The session closes when the last one who sends lets go of it.
+                    self.current = None;
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    /// Makes a session for those who wait, until none waits any more.
+    async fn connect(&mut self) {
+        self.current = None;
+        let mut told = String::new();
+        loop {
+            let result = self.round().await;
+            self.gather();
+            match result {
+                Ok(session) => {
+                    put(&self.obstacle, None);
+                    self.backoff.reset();
+                    for reply in self.waiting.drain(..) {
+                        let _ = reply.send(Ok(Arc::clone(&session)));
+                    }
+                    self.current = Some(session);
+                    return;
+                }
+                Err(Failure::Mistake(error)) => {
+                    for reply in self.waiting.drain(..) {
+                        let _ = reply.send(Err(error.clone()));
+                    }
+                    return;
+                }
+                Err(Failure::Weather(reason)) => {
+                    let pause = self.backoff.pause();
+                    if told != reason {
+                        tracing::warn!(reason, ?pause, "cannot reach RabbitMQ to send");
+                        told.clone_from(&reason);
+                    }
+                    put(&self.obstacle, Some(reason));
+                    sleep(pause).await;
+                    self.gather();
+                    self.waiting.retain(|reply| !reply.is_closed());
+                    if self.waiting.is_empty() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Those who have asked since.
+    fn gather(&mut self) {
+        while let Ok(ask) = self.asks.try_recv() {
+            match ask {
+                Ask::Session { reply, .. } => self.waiting.push(reply),
+                Ask::Close(done) => {
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<Arc<SendSession>, Failure> {
+        let mut last = Failure::Weather("no host".to_owned());
+        for address in self.rotation.round() {
+            match self.session(&address).await {
+                Ok(session) => return Ok(Arc::new(session)),
+                Err(Failure::Weather(reason)) => {
+                    self.rotation.tried(&address);
+                    last = Failure::Weather(format!("{address}: {reason}"));
+                }
+                Err(mistake) => return Err(mistake),
+            }
+        }
+        Err(last)
+    }
+
+    async fn session(&mut self, address: &Address) -> Result<SendSession, Failure> {
+        let core = &self.core;
+        let (link, events) = Link::open(&core.options, &core.vhost, address, "send").await?;
+        let link = Arc::new(link);
+        let desk = confirms::start(Arc::clone(&link), events, Arc::clone(&self.obstacle)).await?;
+        self.generation += 1;
+        tracing::info!(host = %address, generation = self.generation, "connected to RabbitMQ to send");
+        Ok(SendSession {
+            generation: self.generation,
+            link,
+            desk,
+            routes: Mutex::default(),
+            core: Arc::clone(core),
+        })
+    }
+}

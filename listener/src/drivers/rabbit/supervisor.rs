@@ -1,0 +1,299 @@
+//! The task behind a subscription: it owns the session, and when that is lost makes the next
+//! one, with pauses, over all hosts, for as long as the consumer is not closed. What a session
+//! does is `session.rs`; how long the pauses are, `hosts.rs`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Core;
+use super::failure::Failure;
+use super::hosts::{Backoff, Rotation};
+use super::options::STABLE_AFTER;
+use super::session::{Session, queues};
+use crate::transport::delivery::Delivery;
+use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
+use crate::transport::error::ConnectError;
+
+/// Attaches for the first time, and starts the task.
+pub(super) async fn start(
+    core: Arc<Core>,
+    subscription: Subscription,
+) -> Result<Subscribed, ConnectError> {
+    let stale = Arc::new(AtomicU64::new(0));
+    let mut rotation = core.rotation();
+    let mut backoff = Backoff::new(&core.options);
+    let mut attempts = BTreeMap::new();
+    let deadline = Instant::now() + subscription.timeout;
+    let first = async {
+        loop {
+            match round(&core, &mut rotation, &subscription, 1, &stale, &mut attempts).await {
+                Ok(session) => return Ok(session),
+                Err(Failure::Mistake(error)) => return Err(error),
+                Err(Failure::Weather(reason)) => {
+                    let pause = backoff.pause();
+                    tracing::warn!(reason, ?pause, "cannot attach to RabbitMQ yet");
+                    sleep(pause).await;
+                }
+            }
+        }
+    };
+    let session = timeout_at(deadline, first).await.unwrap_or_else(|_| {
+        let said = |(host, reason): (&String, &String)| format!("{host} ({reason})");
+        Err(ConnectError::Unreachable {
+            after: subscription.timeout,
+            attempts: attempts.iter().map(said).collect::<Vec<_>>().join(", "),
+        })
+    })?;
+    let (deliveries, receiver) = mpsc::unbounded_channel();
+    let (commands, orders) = mpsc::channel(2);
+    let (state, watched) = watch::channel(ConnectionState::Attached);
+    attached(&session, &subscription, &stale);
+    let supervisor = Supervisor {
+        core,
+        subscription,
+        deliveries: Some(deliveries),
+        state,
+        orders,
+        rotation,
+        backoff,
+        stale,
+    };
+    tokio::spawn(supervisor.run(session));
+    Ok(Subscribed {
+        deliveries: receiver,
+        consumer: Box::new(RabbitConsumer { commands, state: watched }),
+    })
+}
+
+/// What a consumer's holder wants.
+enum Order {
+    Cancel(oneshot::Sender<()>),
+    Close(oneshot::Sender<()>),
+}
+
+/// The hold on a subscription. Dropped, it closes the channel of orders, which ends the task.
+struct RabbitConsumer {
+    commands: mpsc::Sender<Order>,
+    state: watch::Receiver<ConnectionState>,
+}
+
+impl RabbitConsumer {
+    async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
+        let (done, carried_out) = oneshot::channel();
+        // Either fails when the task has ended already, and then it is done.
+        if self.commands.send(order(done)).await.is_ok() {
+            let _ = carried_out.await;
+        }
+    }
+}
+
+impl fmt::Debug for RabbitConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RabbitConsumer({:?})", *self.state.borrow())
+    }
+}
+
+impl Consumer for RabbitConsumer {
+    fn cancel(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.order(Order::Cancel))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move { self.order(Order::Close).await })
+    }
+
+    fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.state.clone()
+    }
+}
+
+struct Supervisor {
+    core: Arc<Core>,
+    subscription: Subscription,
+    /// Taken when it is cancelled: so the receiver ends after the last delivery.
+    deliveries: Option<mpsc::UnboundedSender<Delivery>>,
+    state: watch::Sender<ConnectionState>,
+    orders: mpsc::Receiver<Order>,
+    rotation: Rotation,
+    backoff: Backoff,
+    stale: Arc<AtomicU64>,
+}
+
+impl Supervisor {
+    async fn run(mut self, first: Session) {
+        let mut session = first;
+        loop {
+            let order = tokio::select! {
+                biased;
+                order = self.orders.recv() => order,
+                reason = session.serve(self.deliveries.as_ref()) => {
+                    match self.lost(session, reason).await {
+                        Some(next) => session = next,
+                        None => return,
+                    }
+                    continue;
+                }
+            };
+            match order {
+                Some(Order::Cancel(done)) => {
+                    if let Some(deliveries) = self.deliveries.take() {
+                        session.cancel(&deliveries).await;
+                    }
+                    self.state.send_replace(ConnectionState::Closed);
+                    let _ = done.send(());
+                }
+                Some(Order::Close(done)) => {
+                    self.end(session).await;
+                    let _ = done.send(());
+                    return;
+                }
+                None => return self.end(session).await,
+            }
+        }
+    }
+
+    async fn end(self, session: Session) {
+        drop(self.deliveries);
+        session.close().await;
+        self.state.send_replace(ConnectionState::Closed);
+        tracing::info!("detached from RabbitMQ");
+    }
+
+    /// The next session, or none if it is not wanted any more.
+    async fn lost(&mut self, session: Session, reason: String) -> Option<Session> {
+        let generation = session.generation;
+        if session.age() >= STABLE_AFTER {
+            self.backoff.reset();
+        }
+        self.rotation.tried(&session.address);
+        let host = session.address.to_string();
+        // From here on settlements fail, and the broker gives out again what was unsettled.
+        drop(session);
+        if self.deliveries.is_none() {
+            tracing::warn!(
+                host,
+                generation,
+                reason,
+                "lost RabbitMQ after the consumer was cancelled"
+            );
+            return None;
+        }
+        let mut pause = self.backoff.pause();
+        tracing::warn!(host, generation, reason, ?pause, "lost RabbitMQ");
+        self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });
+        let mut told = reason;
+        loop {
+            match self.attempt(pause, generation + 1).await? {
+                Ok(session) => {
+                    attached(&session, &self.subscription, &self.stale);
+                    self.state.send_replace(ConnectionState::Attached);
+                    return Some(session);
+                }
+                Err(failure) => pause = self.failed(&failure, &mut told),
+            }
+        }
+    }
+
+    /// One round after a pause; none if an order came that makes it pointless.
+    async fn attempt(
+        &mut self,
+        pause: Duration,
+        generation: u64,
+    ) -> Option<Result<Session, Failure>> {
+        let mut attempts = BTreeMap::new();
+        let attempt = async {
+            sleep(pause).await;
+            round(
+                &self.core,
+                &mut self.rotation,
+                &self.subscription,
+                generation,
+                &self.stale,
+                &mut attempts,
+            )
+            .await
+        };
+        let order = tokio::select! {
+            biased;
+            order = self.orders.recv() => order,
+            attached = attempt => return Some(attached),
+        };
+        // There is nothing to cancel, and nothing to settle: both orders end it.
+        self.deliveries = None;
+        self.state.send_replace(ConnectionState::Closed);
+        if let Some(Order::Cancel(done) | Order::Close(done)) = order {
+            let _ = done.send(());
+        }
+        None
+    }
+
+    /// Tells of a failed round, once for each reason, and says how long to pause.
+    fn failed(&mut self, failure: &Failure, told: &mut String) -> Duration {
+        let reason = failure.to_string();
+        let pause = match failure {
+            Failure::Weather(_) => self.backoff.pause(),
+            Failure::Mistake(_) => self.backoff.slow_pause(),
+        };
+        if *told == reason {
+            tracing::debug!(reason, ?pause, "still cannot attach to RabbitMQ");
+            return pause;
+        }
+        match failure {
+            Failure::Weather(_) => tracing::warn!(reason, ?pause, "cannot attach to RabbitMQ"),
+            Failure::Mistake(_) => tracing::error!(
+                reason,
+                "RabbitMQ refuses; it is tried again and again until somebody mends it"
+            ),
+        }
+        self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });
+        *told = reason;
+        pause
+    }
+}
+
+/// Tries each host once. `attempts` keeps what each said last, also when this is dropped.
+async fn round(
+    core: &Core,
+    rotation: &mut Rotation,
+    subscription: &Subscription,
+    generation: u64,
+    stale: &Arc<AtomicU64>,
+    attempts: &mut BTreeMap<String, String>,
+) -> Result<Session, Failure> {
+    let mut last = Failure::Weather("no host".to_owned());
+    for address in rotation.round() {
+        attempts.entry(address.to_string()).or_insert_with(|| "no answer yet".to_owned());
+        match Session::attach(core, &address, subscription, generation, stale).await {
+            Ok(session) => return Ok(session),
+            Err(failure) => {
+                rotation.tried(&address);
+                attempts.insert(address.to_string(), failure.to_string());
+                last = match failure {
+                    Failure::Weather(reason) => Failure::Weather(format!("{address}: {reason}")),
+                    // One host may be wrong where another is right, but not before the first
+                    // attachment: then the mistake is told at once.
+                    mistake if generation == 1 => return Err(mistake),
+                    mistake => mistake,
+                };
+            }
+        }
+    }
+    Err(last)
+}
+
+fn attached(session: &Session, subscription: &Subscription, stale: &AtomicU64) {
+    tracing::info!(
+        host = %session.address,
+        generation = session.generation,
+        queues = ?queues(subscription),
+        stale_settlements = stale.load(Ordering::Relaxed),
+        "attached to RabbitMQ"
+    );
+}

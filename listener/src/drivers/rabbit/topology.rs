@@ -1,0 +1,320 @@
+//! Exchanges, queues and bindings: what exists is used as it is, what is missing is declared,
+//! and what differs from what was asked for is explained. Nothing is ever deleted. Called for
+//! each new session, before `consume.rs` and `publish.rs` use what is here.
+
+use std::collections::{HashMap, HashSet};
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{Channel, ExchangeKind};
+
+use super::failure::{self, Failure, Fault};
+use super::link::{Link, call};
+use super::options::RabbitOptions;
+use super::wire;
+use crate::transport::driver::Binding;
+use crate::transport::error::ConnectError;
+
+/// Whether a queue was there before us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Existed,
+    Declared,
+}
+
+/// Declares over channels of its own: a refusal closes the channel that it came on, and must
+/// not take consumers or messages along.
+pub(super) struct Topology<'a> {
+    link: &'a Link,
+    options: &'a RabbitOptions,
+    scratch: Option<Channel>,
+}
+
+impl<'a> Topology<'a> {
+    pub(super) fn new(link: &'a Link, options: &'a RabbitOptions) -> Self {
+        Self { link, options, scratch: None }
+    }
+
+    /// All that a listener consumes.
+    pub(super) async fn subscription(&mut self, bindings: &[Binding]) -> Result<(), Failure> {
+        let mut queues = HashMap::new();
+        let mut exchanges = HashMap::new();
+        let mut bound = HashSet::new();
+        for binding in bindings.iter().filter(|binding| bound.insert(*binding)) {
+            let found = match queues.get(&binding.queue) {
+                Some(found) => *found,
+                None => self.queue(&binding.queue).await?,
+            };
+            queues.insert(&binding.queue, found);
+            if !exchanges.contains_key(&binding.exchange) {
+                let declared = self.exchange(&binding.exchange).await;
+                exchanges.insert(&binding.exchange, declared);
+            }
+            let tied = match exchanges[&binding.exchange].clone() {
+                Ok(()) => self.bind(binding).await,
+                Err(failure) => Err(failure),
+            };
+            match tied {
+                Err(Failure::Mistake(error @ ConnectError::Forbidden { .. }))
+                    if found == Found::Existed =>
+                {
+                    tracing::warn!(
+                        queue = binding.queue,
+                        exchange = binding.exchange,
+                        routing_key = binding.routing_key,
+                        %error,
+                        "the queue is used as it is bound already"
+                    );
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What a message to a topic needs: the exchange, and the queue of the same name as the
+    /// routing key. Where this may not be declared or bound, the exchange may still lead to
+    /// another: the refusal is given back, for the case that it does not.
+    pub(super) async fn topic(
+        &mut self,
+        exchange: &str,
+        routing_key: &str,
+    ) -> Result<Option<ConnectError>, Failure> {
+        self.exchange(exchange).await?;
+        let binding = Binding {
+            exchange: exchange.to_owned(),
+            routing_key: routing_key.to_owned(),
+            queue: routing_key.to_owned(),
+        };
+        let ready = match self.queue(routing_key).await {
+            Ok(_) => self.bind(&binding).await,
+            Err(failure) => Err(failure),
+        };
+        match ready {
+            Ok(()) => Ok(None),
+            Err(Failure::Mistake(error @ ConnectError::Forbidden { .. })) => Ok(Some(error)),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// A queue that messages are put straight into. It keeps what may not be lost, so it is
+    /// durable whatever the options say.
+    pub(super) async fn straight(&mut self, queue: &str) -> Result<(), Failure> {
+        let name = short("the queue's name", queue)?;
+        match self.look_for_queue(&name).await {
+            Ok(()) => Ok(()),
+            Err(fault) if fault.code() == Some(404) => {
+                let options =
+                    QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+                self.declare_queue(&name, options)
+                    .await
+                    .or_else(|fault| unless_there(fault, queue, &self.link.user))
+            }
+            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+        }
+    }
+
+    async fn queue(&mut self, queue: &str) -> Result<Found, Failure> {
+        let name = short("the queue's name", queue)?;
+        let options = QueueDeclareOptions {
+            durable: self.options.durable(),
+            auto_delete: self.options.auto_delete(),
+            ..QueueDeclareOptions::default()
+        };
+        match self.look_for_queue(&name).await {
+            Ok(()) if self.options.ask_for_queues() => {
+                match self.declare_queue(&name, options).await {
+                    Ok(()) => Ok(Found::Existed),
+                    Err(fault) if fault.code() == Some(403) => Ok(Found::Existed),
+                    Err(fault) => Err(mismatch(&fault, queue)
+                        .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue))),
+                }
+            }
+            Ok(()) => Ok(Found::Existed),
+            Err(fault) if fault.code() == Some(404) => {
+                match self.declare_queue(&name, options).await {
+                    Ok(()) => {
+                        tracing::info!(queue, "declared the queue");
+                        Ok(Found::Declared)
+                    }
+                    // Somebody else declared it in between: it is used as it is.
+                    Err(fault) if fault.code() == Some(406) && !self.options.ask_for_queues() => {
+                        Ok(Found::Existed)
+                    }
+                    Err(fault) => Err(mismatch(&fault, queue)
+                        .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue))),
+                }
+            }
+            // Not even looking is allowed; consuming may be.
+            Err(fault) if fault.code() == Some(403) => Ok(Found::Existed),
+            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+        }
+    }
+
+    async fn exchange(&mut self, exchange: &str) -> Result<(), Failure> {
+        if exchange.is_empty() || exchange.starts_with("amq.") {
+            return Ok(());
+        }
+        let name = short("the exchange's name", exchange)?;
+        let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let active = ExchangeDeclareOptions {
+            durable: self.options.durable(),
+            auto_delete: self.options.auto_delete(),
+            ..ExchangeDeclareOptions::default()
+        };
+        match self.declare_exchange(&name, passive).await {
+            Ok(()) => Ok(()),
+            Err(fault) if fault.code() == Some(404) => {
+                match self.declare_exchange(&name, active).await {
+                    Ok(()) => {
+                        tracing::info!(exchange, "declared the exchange");
+                        Ok(())
+                    }
+                    // Somebody else declared it in between: it is used as it is.
+                    Err(fault) if fault.code() == Some(406) => Ok(()),
+                    Err(fault) => Err(self.refused(fault, "declare", "exchange", exchange)),
+                }
+            }
+            Err(fault) if fault.code() == Some(403) => Ok(()),
+            Err(fault) => Err(self.refused(fault, "look for", "exchange", exchange)),
+        }
+    }
+
+    async fn bind(&mut self, binding: &Binding) -> Result<(), Failure> {
+        // The nameless exchange leads to every queue by itself.
+        if binding.exchange.is_empty() {
+            return Ok(());
+        }
+        let queue = short("the queue's name", &binding.queue)?;
+        let exchange = short("the exchange's name", &binding.exchange)?;
+        let key = short("the routing key", &binding.routing_key)?;
+        let options = QueueBindOptions::default();
+        let channel = self.channel().await?;
+        call(channel.queue_bind(queue, exchange, key, options, FieldTable::default()))
+            .await
+            .map_err(|fault| {
+                let action =
+                    format!("bind queue {:?} to exchange {:?}", binding.queue, binding.exchange);
+                failure::doing(fault, &action, &self.link.user)
+            })
+    }
+
+    async fn look_for_queue(&mut self, name: &ShortString) -> Result<(), Fault> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let channel = self.channel().await?;
+        call(channel.queue_declare(name.clone(), options, FieldTable::default())).await.map(drop)
+    }
+
+    async fn declare_queue(
+        &mut self,
+        name: &ShortString,
+        options: QueueDeclareOptions,
+    ) -> Result<(), Fault> {
+        let arguments = arguments(self.options);
+        let channel = self.channel().await?;
+        call(channel.queue_declare(name.clone(), options, arguments)).await.map(drop)
+    }
+
+    async fn declare_exchange(
+        &mut self,
+        name: &ShortString,
+        options: ExchangeDeclareOptions,
+    ) -> Result<(), Fault> {
+        let channel = self.channel().await?;
+        call(channel.exchange_declare(
+            name.clone(),
+            ExchangeKind::Topic,
+            options,
+            FieldTable::default(),
+        ))
+        .await
+    }
+
+    /// The scratch channel, a new one if the last was closed by a refusal.
+    async fn channel(&mut self) -> Result<Channel, Fault> {
+        if let Some(channel) = &self.scratch
+            && channel.status().connected()
+        {
+            return Ok(channel.clone());
+        }
+        let channel = self.link.channel().await?;
+        Ok(self.scratch.insert(channel).clone())
+    }
+
+    fn refused(&self, fault: Fault, verb: &str, what: &str, name: &str) -> Failure {
+        failure::doing(fault, &format!("{verb} {what} {name:?}"), &self.link.user)
+    }
+}
+
+fn unless_there(fault: Fault, queue: &str, user: &str) -> Result<(), Failure> {
+    // Somebody else declared it in between: it is used as it is.
+    if fault.code() == Some(406) {
+        return Ok(());
+    }
+    let action = format!("declare queue {queue:?}");
+    Err(failure::doing(fault, &action, user))
+}
+
+fn mismatch(fault: &Fault, queue: &str) -> Option<Failure> {
+    let Fault::Broker { code: 406, text } = fault else {
+        return None;
+    };
+    Some(Failure::Mistake(ConnectError::Mismatch {
+        what: format!("queue {queue:?}"),
+        difference: failure::difference(text)?,
+    }))
+}
+
+fn short(what: &str, name: &str) -> Result<ShortString, Failure> {
+    wire::short(what, name).map_err(|error| {
+        Failure::Mistake(ConnectError::Refused {
+            action: format!("use {what}"),
+            reason: error.to_string(),
+        })
+    })
+}
+
+/// The arguments of a queue, those that oslo.messaging declares with.
+fn arguments(options: &RabbitOptions) -> FieldTable {
+    let mut table = FieldTable::default();
+    let text = |text: &str| AMQPValue::LongString(LongString::from(text));
+    if options.rabbit_ha_queues == Some(true) {
+        table.insert("x-ha-policy".into(), text("all"));
+    }
+    if options.quorum() {
+        table.insert("x-queue-type".into(), text("quorum"));
+        let limits = [
+            ("x-delivery-limit", options.rabbit_quorum_delivery_limit),
+            ("x-max-in-memory-length", options.rabbit_quorum_max_memory_length),
+            ("x-max-in-memory-bytes", options.rabbit_quorum_max_memory_bytes),
+        ];
+        for (name, limit) in limits.into_iter().filter(|(_, limit)| *limit > 0) {
+            table.insert(name.into(), AMQPValue::LongLongInt(limit.into()));
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_those_that_the_options_ask_for() {
+        let names = |options: &RabbitOptions| -> Vec<String> {
+            let table = arguments(options);
+            let pair = |(name, value): (&ShortString, &AMQPValue)| format!("{name}={value:?}");
+            table.into_iter().map(pair).collect()
+        };
+        assert_eq!(names(&RabbitOptions::default()), [""; 0]);
+        let quorum = RabbitOptions {
+            rabbit_quorum_queue: Some(true),
+            rabbit_quorum_delivery_limit: 7,
+            ..RabbitOptions::default()
+        };
+        let found = names(&quorum);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0], "x-delivery-limit=LongLongInt(7)");
+        assert!(found[1].starts_with("x-queue-type=LongString"), "{found:?}");
+    }
+}

@@ -1,0 +1,178 @@
+//! A delivery: the bytes that a broker gave out, and the right to settle them once. What
+//! the bytes mean is in `envelope`; who settles is `runtime/settle.rs` alone.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::notification::delivery_info::DeliveryInfo;
+use crate::transport::error::SettleError;
+
+/// A message that the broker gave out and wants an answer for.
+///
+/// It is settled by value, so at most once. One that is dropped unsettled stays the
+/// broker's: it gives it out again when the session ends.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The body as it came.
+    pub body: Bytes,
+    /// Content type, compression, headers.
+    pub properties: Properties,
+    /// Queue, exchange, routing key.
+    pub info: DeliveryInfo,
+    settlement: Settlement,
+}
+
+impl Delivery {
+    /// A delivery as a driver makes it.
+    #[must_use]
+    pub const fn new(
+        body: Bytes,
+        properties: Properties,
+        info: DeliveryInfo,
+        settlement: Settlement,
+    ) -> Self {
+        Self { body, properties, info, settlement }
+    }
+
+    /// Carries out a settlement. Returns at once: the driver sends it on, in order, and
+    /// `Consumer::close` waits for it.
+    ///
+    /// # Errors
+    /// The session that delivered it is over: the broker gives it out again by itself, so
+    /// do nothing more.
+    pub fn settle(self, settle: Settle) -> Result<(), SettleError> {
+        self.settlement.settler.settle(self.settlement.tag, settle)
+    }
+}
+
+/// The ways to settle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// It is done with: the broker forgets it.
+    Ack,
+    /// It failed: the broker gives it out again, and may count that.
+    Requeue,
+    /// It was not tried, as at a shutdown: the broker gives it out again, and does not count
+    /// that where it can tell the two apart.
+    GiveBack,
+}
+
+/// The right to settle one delivery, as a driver makes it.
+pub struct Settlement {
+    settler: Arc<dyn Settler>,
+    tag: u64,
+}
+
+impl Settlement {
+    /// The right to settle `tag` through `settler`.
+    #[must_use]
+    pub fn new(settler: Arc<dyn Settler>, tag: u64) -> Self {
+        Self { settler, tag }
+    }
+}
+
+impl fmt::Debug for Settlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Settlement({})", self.tag)
+    }
+}
+
+/// Carries settlements to the broker; one for each session of a driver.
+pub trait Settler: Send + Sync {
+    /// Settles the delivery with this tag. Called at most once for each tag, never blocks.
+    ///
+    /// # Errors
+    /// The session is over.
+    fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError>;
+}
+
+/// What a message says of its body.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Properties {
+    /// The content type, such as `application/json`.
+    pub content_type: Option<Cow<'static, str>>,
+    /// The content encoding, such as `utf-8`.
+    pub content_encoding: Option<Cow<'static, str>>,
+    /// The headers, in the order of the wire.
+    pub headers: Headers,
+}
+
+/// Headers, in the order of the wire.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Headers(Vec<(String, HeaderValue)>);
+
+impl Headers {
+    /// The value of a header.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&HeaderValue> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The text of a header, if it is one.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name)? {
+            HeaderValue::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Sets a header, in the place of one of the same name.
+    pub fn set(&mut self, name: impl Into<String>, value: HeaderValue) {
+        let name = name.into();
+        match self.0.iter_mut().find(|(key, _)| *key == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    /// All headers.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(String, HeaderValue)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (String, HeaderValue)>>(headers: I) -> Self {
+        Self(headers.into_iter().collect())
+    }
+}
+
+/// The value of a header: the types of AMQP 0-9-1 that carry meaning.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum HeaderValue {
+    /// No value.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// Any integer.
+    Int(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// A time, in seconds since 1970.
+    Timestamp(u64),
+    /// Text.
+    Text(String),
+    /// Bytes that are no text.
+    Bytes(Vec<u8>),
+    /// A list.
+    List(Vec<HeaderValue>),
+    /// A table.
+    Table(Headers),
+}
+
+impl From<&str> for HeaderValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}

@@ -1,0 +1,166 @@
+//! The contract of a driver: what the runtime and the notifier ask of a broker, and nothing
+//! more. `drivers/memory` and `drivers/rabbit` keep it; `tests/conformance` holds them to it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+use crate::transport::delivery::{Delivery, Properties};
+use crate::transport::error::{ConnectError, SendError};
+
+/// What a driver can do beyond the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Whether what was sent outlives the process.
+    pub durable: bool,
+}
+
+impl Capabilities {
+    /// Says whether what was sent outlives the process.
+    #[must_use]
+    pub const fn new(durable: bool) -> Self {
+        Self { durable }
+    }
+}
+
+/// A broker, or something that stands for one.
+pub trait Driver: Send + Sync + 'static {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Declares what is missing, attaches a consumer to each queue, and delivers.
+    ///
+    /// Called once for each start of a listener. Weather (a broker that cannot be reached)
+    /// is waited out for `subscription.timeout`; a mistake (a wrong password, a queue with
+    /// other arguments) is an error at once. Once this has returned, a session that is
+    /// lost is made again for as long as the consumer is not closed, and no error comes
+    /// any more: `Consumer::state` tells.
+    ///
+    /// Dropping the future gives up; nothing stays behind.
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>>;
+
+    /// Sends a message, and returns when the broker has it safe: persistent, confirmed, and
+    /// routed to at least one queue.
+    ///
+    /// A connection that is lost before the confirmation is made again and the message sent
+    /// again, until `outgoing.timeout` is over: a message may arrive twice, and one for
+    /// which this returned `Ok` is never lost. Many sends may be in flight at once.
+    /// Dropping the future stops waiting; whether the message was sent is then unknown.
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>>;
+
+    /// Closes what `send` opened, once the sends in flight are done. A later send opens it
+    /// again.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What a listener consumes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The queues, each with what is bound to it; a queue may stand here more than once.
+    pub bindings: Vec<Binding>,
+    /// How many deliveries of one queue may be unsettled at once; never 0.
+    pub prefetch: u16,
+    /// How long a broker that cannot be reached is waited for before the first attachment.
+    pub timeout: Duration,
+    /// Set for queues that nobody needs any more once nobody consumes: those that are
+    /// declared for this subscription go away, with what they hold, when they have been
+    /// without a consumer for so long. What exists already is used as it is.
+    pub expires: Option<Duration>,
+}
+
+/// A queue, and a routing key of an exchange that feeds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// The topic exchange.
+    pub exchange: String,
+    /// The routing key: `topic.priority`.
+    pub routing_key: String,
+    /// The queue.
+    pub queue: String,
+}
+
+/// A subscription that stands: deliveries come out of the channel until the consumer is
+/// cancelled and the last of them is taken, or it is closed.
+#[derive(Debug)]
+pub struct Subscribed {
+    /// The deliveries, at most `prefetch` of each queue unsettled.
+    pub deliveries: mpsc::UnboundedReceiver<Delivery>,
+    /// The hold on the subscription.
+    pub consumer: Box<dyn Consumer>,
+}
+
+/// The hold on a subscription. Dropping it closes the subscription without waiting.
+pub trait Consumer: Send + Sync + fmt::Debug {
+    /// Takes nothing new: returns once the broker sends nothing more. What was delivered can
+    /// still be settled. Called once, when a listener stops.
+    fn cancel(&self) -> BoxFuture<'_, ()>;
+
+    /// Carries out the settlements that were asked for, then closes; what is unsettled is the
+    /// broker's again.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+
+    /// How the connection is, now and when it changes.
+    fn state(&self) -> watch::Receiver<ConnectionState>;
+}
+
+/// How a consumer's connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// Every queue has its consumer.
+    Attached,
+    /// There is no session; a new one is being made.
+    Lost {
+        /// What ended the last session, or made the last attempt fail.
+        reason: Arc<str>,
+    },
+    /// Cancelled or closed.
+    Closed,
+}
+
+/// A message to send.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Where to.
+    pub route: Route,
+    /// The body.
+    pub body: Bytes,
+    /// Content type, compression, headers.
+    pub properties: Properties,
+    /// How long the whole of it may take: reconnecting, sending, the confirmation.
+    pub timeout: Duration,
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// To a topic exchange. The queue that is named as the routing key is declared and
+    /// bound first, so that nothing is lost before the first listener comes.
+    Topic {
+        /// The exchange.
+        exchange: String,
+        /// The routing key: `topic.priority`.
+        routing_key: String,
+    },
+    /// Straight into a queue, which is declared first.
+    Queue(String),
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic { exchange, routing_key } => {
+                write!(f, "exchange {exchange:?} with routing key {routing_key:?}")
+            }
+            Self::Queue(queue) => write!(f, "queue {queue:?}"),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What may go wrong between a program and a broker, one type for each thing that is asked
+//! of a driver. Each message says what was expected, what was found, where, and the mend;
+//! none holds a password.
+
+use std::time::Duration;
+
+use crate::transport::url::UrlError;
+
+/// A transport could not be opened: its URL is wrong. Nothing was connected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The text is no transport URL.
+    #[error("the transport URL is wrong: {0}")]
+    Url(#[from] UrlError),
+    /// No driver goes by this name.
+    #[error("no driver is named {found:?} in the transport URL; expected one of: {known}")]
+    UnknownDriver {
+        /// The scheme of the URL.
+        found: String,
+        /// The schemes that exist in this build.
+        known: &'static str,
+    },
+    /// No option goes by this name.
+    #[error("unknown option {option:?} in the query of the transport URL{}", hint(.near.as_deref()))]
+    UnknownOption {
+        /// The name that was found.
+        option: String,
+        /// The known name that is nearest to it.
+        near: Option<String>,
+    },
+    /// An option has a value that it cannot have.
+    #[error("option {option:?} of the transport URL: expected {expected}, found {found:?}")]
+    InvalidOption {
+        /// Its name.
+        option: String,
+        /// What it takes.
+        expected: String,
+        /// What it was given.
+        found: String,
+    },
+}
+
+fn hint(near: Option<&str>) -> String {
+    near.map_or_else(
+        || "; take it out, or see `RabbitOptions` for those that exist".to_owned(),
+        |near| format!("; did you mean {near:?}?"),
+    )
+}
+
+/// A listener could not be attached to its queues, or a notifier to its exchange.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No host answered in time.
+    #[error(
+        "no broker could be reached within {after:?}; tried {attempts}; check host and port in the transport URL, and that the broker runs"
+    )]
+    Unreachable {
+        /// How long was tried.
+        after: Duration,
+        /// The hosts, each with what it answered last.
+        attempts: String,
+    },
+    /// User or password is wrong.
+    #[error(
+        "{host} refused to log in user {user:?}; check user and password in the transport URL, and that the user may log in"
+    )]
+    LoginRefused {
+        /// The host.
+        host: String,
+        /// The user.
+        user: String,
+    },
+    /// The virtual host does not exist, or the user may not use it.
+    #[error(
+        "{host} has no virtual host {vhost:?} that user {user:?} may use; check the path of the transport URL, or create it and set its permissions ({reason})"
+    )]
+    VirtualHost {
+        /// The host.
+        host: String,
+        /// The user.
+        user: String,
+        /// The virtual host.
+        vhost: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The user may not do this.
+    #[error(
+        "user {user:?} may not {action}; grant the permission, or let somebody who may create it first ({reason})"
+    )]
+    Forbidden {
+        /// The user.
+        user: String,
+        /// What was tried, such as `declare queue "notifications.info"`.
+        action: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// A queue or exchange exists with other arguments than those asked for.
+    #[error(
+        "{what} exists with other arguments: {difference}; take the option out of the transport URL to use it as it is, or delete it and let it be declared again"
+    )]
+    Mismatch {
+        /// Which queue or exchange.
+        what: String,
+        /// What was asked for, and what is there.
+        difference: String,
+    },
+    /// The broker refused for another reason that will not pass by itself.
+    #[error("the broker refused to {action}: {reason}")]
+    Refused {
+        /// What was tried.
+        action: String,
+        /// What the broker said.
+        reason: String,
+    },
+}
+
+/// A message was not sent, or it is not known whether it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The broker has no queue for it.
+    #[error("the broker has no queue for {route} ({reason})")]
+    Unroutable {
+        /// Where it was to go.
+        route: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The broker took it and could not keep it, as when a queue is full.
+    #[error(
+        "the broker refused the message for {route}: it could not be stored, as when a queue is full"
+    )]
+    Refused {
+        /// Where it was to go.
+        route: String,
+    },
+    /// No confirmation came in time: it may have been sent.
+    #[error("no confirmation for {route} within {after:?}{}", last.as_deref().map(|last| format!(" ({last})")).unwrap_or_default())]
+    TimedOut {
+        /// Where it was to go.
+        route: String,
+        /// How long was waited.
+        after: Duration,
+        /// The last thing that went wrong.
+        last: Option<String>,
+    },
+    /// The broker cannot be used as it is.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+/// A delivery could not be settled, because the session that delivered it is over. The broker
+/// gives it out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session that delivered it is over; the broker will deliver it again")]
+pub struct SettleError;

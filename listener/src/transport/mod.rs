@@ -1,0 +1,72 @@
+//! What carries notifications: the `Transport` that a program holds, and the contract that
+//! every driver keeps. The drivers themselves, and the URL schemes that choose one, are in
+//! `drivers`.
+
+pub mod delivery;
+pub mod driver;
+pub mod error;
+pub mod url;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::transport::driver::{Capabilities, Driver, Outgoing, Subscribed, Subscription};
+use crate::transport::error::{ConnectError, SendError};
+
+/// A way to the notifications: cheap to clone, shared by listeners and notifiers.
+///
+/// Opening one does no I/O; connections are made when a listener starts or a notifier
+/// sends, and one that is lost is made again.
+#[derive(Clone)]
+pub struct Transport {
+    driver: Arc<dyn Driver>,
+    name: Arc<str>,
+}
+
+impl Transport {
+    /// A transport over a driver of the program's own. `name` stands for it in logs and
+    /// errors: leave secrets out.
+    pub fn new(driver: impl Driver, name: impl Into<Arc<str>>) -> Self {
+        Self { driver: Arc::new(driver), name: name.into() }
+    }
+
+    /// What the driver can do.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.driver.capabilities()
+    }
+
+    /// Starts to consume.
+    ///
+    /// # Errors
+    /// As [`Driver::subscribe`].
+    pub async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, ConnectError> {
+        self.driver.subscribe(subscription).await
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// As [`Driver::send`].
+    pub async fn send(&self, outgoing: Outgoing) -> Result<(), SendError> {
+        self.driver.send(outgoing).await
+    }
+
+    /// Closes what was opened for sending. Consumers are closed by their listeners.
+    pub async fn close(&self) {
+        self.driver.close().await;
+    }
+}
+
+/// The URL, with passwords hidden.
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transport({})", self.name)
+    }
+}

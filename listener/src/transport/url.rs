@@ -1,0 +1,362 @@
+//! Transport URLs as oslo.messaging writes them:
+//! `driver://[user:password@]host[:port][,host2..]/virtual_host?option=value`.
+//! What the options mean is each driver's own; passwords are never shown.
+
+use std::fmt;
+use std::str::FromStr;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+/// A transport URL, taken apart. `Display` and `Debug` hide the passwords.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TransportUrl {
+    scheme: String,
+    hosts: Vec<Host>,
+    virtual_host: Option<String>,
+    query: Vec<(String, String)>,
+}
+
+/// One of the hosts of a transport URL.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Name or address; an IPv6 address without brackets.
+    pub name: String,
+    /// The port, if one was given.
+    pub port: Option<u16>,
+    /// The user, if one was given.
+    pub username: Option<String>,
+    password: Option<String>,
+}
+
+/// The text is no transport URL. The text itself is not repeated, for it may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// There is no `scheme://`.
+    #[error("no scheme; expected one as in `rabbit://user:password@host:5672/`")]
+    NoScheme,
+    /// The port is no number up to 65535. What stands there may be a part of a password
+    /// that was not escaped, so it is not shown.
+    #[error(
+        "the port of a host is no number up to 65535; in a password, write `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25"
+    )]
+    Port,
+    /// An `@` behind the first `/`.
+    #[error(
+        "an `@` stands behind the hosts; in a password, write `/` as %2F, and in a virtual host `@` as %40"
+    )]
+    AtInPath,
+    /// A `[` without its `]`.
+    #[error("an IPv6 address without its closing bracket; expected as in `[::1]:5672`")]
+    OpenBracket,
+    /// A percent sign that is no escape, or escapes that are no UTF-8.
+    #[error("the {part} is not percent-encoded UTF-8")]
+    Encoding {
+        /// User, password, virtual host or option.
+        part: &'static str,
+    },
+    /// An option without `=`.
+    #[error("option {found:?} has no value; expected `name=value`")]
+    NoValue {
+        /// The option.
+        found: String,
+    },
+}
+
+impl TransportUrl {
+    /// The driver's name: what stands before `://`, up to a `+`.
+    #[must_use]
+    pub fn driver(&self) -> &str {
+        self.scheme.split_once('+').map_or(self.scheme.as_str(), |(driver, _)| driver)
+    }
+
+    /// The hosts, in the order in which they were written.
+    #[must_use]
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The path: the virtual host; `None` when there is no path.
+    #[must_use]
+    pub fn virtual_host(&self) -> Option<&str> {
+        self.virtual_host.as_deref()
+    }
+
+    /// The options; the values of one that was given more than once stand in one text,
+    /// commas between them.
+    #[must_use]
+    pub fn query(&self) -> &[(String, String)] {
+        &self.query
+    }
+}
+
+impl Host {
+    /// The password, if one was given. It must not reach a log or an error.
+    #[must_use]
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+}
+
+impl FromStr for TransportUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
+        if scheme.is_empty() {
+            return Err(UrlError::NoScheme);
+        }
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (hosts, path) = match rest.split_once('/') {
+            Some((hosts, path)) => (hosts, Some(path)),
+            None => (rest, None),
+        };
+        if path.is_some_and(|path| path.contains('@')) {
+            return Err(UrlError::AtInPath);
+        }
+        Ok(Self {
+            scheme: scheme.to_owned(),
+            hosts: hosts
+                .split(',')
+                .filter(|host| !host.is_empty())
+                .map(host)
+                .collect::<Result<_, _>>()?,
+            virtual_host: path
+                .filter(|path| !path.is_empty())
+                .map(|path| decode(path, "virtual host"))
+                .transpose()?,
+            query: options(query)?,
+        })
+    }
+}
+
+fn host(text: &str) -> Result<Host, UrlError> {
+    // Credentials end at the last `@`: a password may hold one.
+    let (login, address) = match text.rsplit_once('@') {
+        Some((login, address)) => (Some(login), address),
+        None => (None, text),
+    };
+    let (username, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "")))
+    {
+        Some((username, "")) => (Some(decode(username, "user")?), None),
+        Some((username, password)) => {
+            (Some(decode(username, "user")?), Some(decode(password, "password")?))
+        }
+        None => (None, None),
+    };
+    let (name, port) = if let Some(rest) = address.strip_prefix('[') {
+        let (name, port) = rest.split_once(']').ok_or(UrlError::OpenBracket)?;
+        (name, port.strip_prefix(':'))
+    } else if address.matches(':').count() > 1 {
+        // A bare IPv6 address has no port.
+        (address, None)
+    } else {
+        match address.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (address, None),
+        }
+    };
+    let port = port
+        .filter(|port| !port.is_empty())
+        .map(|port| port.parse().map_err(|_| UrlError::Port))
+        .transpose()?;
+    Ok(Host { name: name.to_owned(), port, username, password })
+}
+
+fn options(query: &str) -> Result<Vec<(String, String)>, UrlError> {
+    let mut options: Vec<(String, String)> = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| UrlError::NoValue { found: pair.to_owned() })?;
+        let (name, value) = (decode(name, "option")?, decode(value, "option")?);
+        match options.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => {
+                values.push(',');
+                values.push_str(&value);
+            }
+            None => options.push((name, value)),
+        }
+    }
+    Ok(options)
+}
+
+fn decode(text: &str, part: &'static str) -> Result<String, UrlError> {
+    let whole = text.match_indices('%').all(|(at, _)| {
+        text.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    });
+    if !whole {
+        return Err(UrlError::Encoding { part });
+    }
+    percent_decode_str(text)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| UrlError::Encoding { part })
+}
+
+/// What must be escaped in a user or a virtual host to be read back as it was.
+const ESCAPED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'%')
+    .add(b'/')
+    .add(b':')
+    .add(b'@')
+    .add(b',')
+    .add(b'?')
+    .add(b'#')
+    .add(b'[')
+    .add(b']');
+
+impl fmt::Display for TransportUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.scheme)?;
+        for (index, host) in self.hosts.iter().enumerate() {
+            write!(f, "{}{host}", if index == 0 { "" } else { "," })?;
+        }
+        write!(f, "/")?;
+        if let Some(virtual_host) = &self.virtual_host {
+            write!(f, "{}", utf8_percent_encode(virtual_host, ESCAPED))?;
+        }
+        // An option's value may be a secret, such as the path of a key: names are enough.
+        for (index, (name, _)) in self.query.iter().enumerate() {
+            write!(f, "{}{name}=..", if index == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TransportUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TransportUrl({self})")
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(username) = &self.username {
+            write!(f, "{}", utf8_percent_encode(username, ESCAPED))?;
+            write!(f, "{}@", if self.password.is_some() { ":***" } else { "" })?;
+        }
+        if self.name.contains(':') {
+            write!(f, "[{}]", self.name)?;
+        } else {
+            f.write_str(&self.name)?;
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Host({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> TransportUrl {
+        text.parse().expect("a transport URL")
+    }
+
+    fn hosts(text: &str) -> Vec<(String, Option<u16>, Option<String>, Option<String>)> {
+        let parts = |host: &Host| {
+            (host.name.clone(), host.port, host.username.clone(), host.password.clone())
+        };
+        parse(text).hosts().iter().map(parts).collect()
+    }
+
+    fn text(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn a_host_has_name_port_and_credentials() {
+        assert_eq!(
+            hosts("rabbit://user:pass@host:5672/"),
+            [("host".to_owned(), Some(5672), text("user"), text("pass"))]
+        );
+        assert_eq!(hosts("rabbit://host"), [("host".to_owned(), None, None, None)]);
+        assert_eq!(hosts("rabbit:///vhost"), []);
+    }
+
+    #[test]
+    fn several_hosts_keep_their_own_credentials() {
+        assert_eq!(
+            hosts("rabbit://u1:p1@h1:1,h2:2,,u3@h3"),
+            [
+                ("h1".to_owned(), Some(1), text("u1"), text("p1")),
+                ("h2".to_owned(), Some(2), None, None),
+                ("h3".to_owned(), None, text("u3"), None),
+            ]
+        );
+    }
+
+    #[test]
+    fn credentials_are_decoded_and_end_at_the_last_at_sign() {
+        assert_eq!(
+            hosts("rabbit://u%40x:p@s:%2f@h/"),
+            [("h".to_owned(), None, text("u@x"), text("p@s:/"))]
+        );
+    }
+
+    #[test]
+    fn ipv6_addresses_stand_in_brackets_or_bare() {
+        assert_eq!(hosts("rabbit://[::1]:5672/"), [("::1".to_owned(), Some(5672), None, None)]);
+        assert_eq!(hosts("rabbit://::1/"), [("::1".to_owned(), None, None, None)]);
+    }
+
+    #[test]
+    fn the_path_is_the_virtual_host() {
+        let vhost = |text| parse(text).virtual_host().map(str::to_owned);
+        assert_eq!(vhost("rabbit://h"), None);
+        assert_eq!(vhost("rabbit://h/"), None);
+        assert_eq!(vhost("rabbit://h/nova"), text("nova"));
+        assert_eq!(vhost("rabbit://h//"), text("/"));
+        assert_eq!(vhost("rabbit://h/%2Fnova"), text("/nova"));
+    }
+
+    #[test]
+    fn options_given_twice_are_joined() {
+        assert_eq!(
+            parse("rabbit://h/?a=1&b=x%20y&a=2").query(),
+            [("a".to_owned(), "1,2".to_owned()), ("b".to_owned(), "x y".to_owned())]
+        );
+    }
+
+    #[test]
+    fn the_driver_ends_at_a_plus() {
+        assert_eq!(parse("kombu+memory://h").driver(), "kombu");
+    }
+
+    #[test]
+    fn passwords_and_option_values_are_never_shown() {
+        let url = parse("rabbit://guest:secret1@h:1,u:secret2@[::1]/v%2Fh?ssl_key_file=secret3");
+        let shown = format!("{url} {url:?} {:?}", url.hosts());
+        assert_eq!(url.to_string(), "rabbit://guest:***@h:1,u:***@[::1]/v%2Fh?ssl_key_file=..");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn mistakes_are_named_without_the_text() {
+        let error = |text: &str| text.parse::<TransportUrl>().expect_err("a mistake").to_string();
+        assert_eq!(
+            error("h:5672"),
+            "no scheme; expected one as in `rabbit://user:password@host:5672/`"
+        );
+        assert_eq!(
+            error("rabbit://u:secret@h:56x/"),
+            "the port of a host is no number up to 65535; in a password, write `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25"
+        );
+        assert_eq!(
+            error("rabbit://u:sec/ret@h/"),
+            "an `@` stands behind the hosts; in a password, write `/` as %2F, and in a virtual host `@` as %40"
+        );
+        assert_eq!(error("rabbit://u:sec%zz@h/"), "the password is not percent-encoded UTF-8");
+        assert_eq!(
+            error("rabbit://[::1/"),
+            "an IPv6 address without its closing bracket; expected as in `[::1]:5672`"
+        );
+        assert_eq!(error("rabbit://h/?ssl"), "option \"ssl\" has no value; expected `name=value`");
+    }
+}
