@@ -19,9 +19,6 @@ impl Configured {
 }
 
 fn main() {
-    let names: Vec<_> = Configured::METHODS
-        .iter()
-        .map(|method| method.name)
-        .collect();
+    let names: Vec<_> = Configured::METHODS.iter().map(|method| method.name).collect();
     assert_eq!(names, ["kept"]);
 }

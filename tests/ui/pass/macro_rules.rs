@@ -71,11 +71,6 @@ pub struct D;
 parts!({} pub, #[doc = "Documented."] #[inline] 'a error -3);
 
 fn main() {
-    let counts = [
-        A::METHODS.len(),
-        B::METHODS.len(),
-        C::METHODS.len(),
-        D::METHODS.len(),
-    ];
+    let counts = [A::METHODS.len(), B::METHODS.len(), C::METHODS.len(), D::METHODS.len()];
     assert_eq!((counts, D::DEFINITION.order), ([1, 1, 2, 1], -3));
 }

@@ -55,26 +55,14 @@ fn main() {
     assert_eq!((one.name, one.module), ("One", module_path!()));
     assert!(one.file.ends_with("options.rs"));
     assert_eq!((one.line, one.topics), (8, &["notifications"][..]));
-    assert_eq!(
-        (one.exchange, one.group, one.order),
-        (Some("nova"), Some("billing"), -1)
-    );
+    assert_eq!((one.exchange, one.group, one.order), (Some("nova"), Some("billing"), -1));
     assert_eq!(one.filter.publisher_id, Some("^compute"));
     assert_eq!(one.filter.event_type, Some("^instance"));
-    assert_eq!(
-        one.filter.context,
-        [("project", "^a$"), ("other-key", "b"), ("type", "c")]
-    );
-    assert_eq!(
-        one.filter.metadata,
-        [("message_id", "^7"), ("timestamp", "^20")]
-    );
+    assert_eq!(one.filter.context, [("project", "^a$"), ("other-key", "b"), ("type", "c")]);
+    assert_eq!(one.filter.metadata, [("message_id", "^7"), ("timestamp", "^20")]);
     assert_eq!(one.filter.payload, [("state", "active")]);
     assert_eq!(One::METHODS[1].filter.payload, [("code", "^5")]);
-    assert_eq!(
-        format!("{:?}", One::METHODS[1].priorities),
-        "[Error, Critical]"
-    );
+    assert_eq!(format!("{:?}", One::METHODS[1].priorities), "[Error, Critical]");
 
     let two = Two::DEFINITION;
     assert_eq!((two.topics, two.order), (&["a", "b"][..], 7));

@@ -1,31 +1,8 @@
 //! A crate that denies every warning has none from what is generated.
-#![deny(
-    warnings,
-    missing_docs,
-    unused_qualifications,
-    unreachable_pub,
-    unused,
-    deprecated
-)]
-#![deny(
-    missing_debug_implementations,
-    single_use_lifetimes,
-    unused_lifetimes,
-    let_underscore_drop
-)]
-#![deny(
-    trivial_casts,
-    trivial_numeric_casts,
-    elided_lifetimes_in_paths,
-    unsafe_code
-)]
-#![deny(
-    unused_results,
-    unused_crate_dependencies,
-    clippy::all,
-    clippy::pedantic,
-    clippy::nursery
-)]
+#![deny(warnings, missing_docs, unused_qualifications, unreachable_pub, unused, deprecated)]
+#![deny(missing_debug_implementations, single_use_lifetimes, unused_lifetimes, let_underscore_drop)]
+#![deny(trivial_casts, trivial_numeric_casts, elided_lifetimes_in_paths, unsafe_code)]
+#![deny(unused_results, unused_crate_dependencies, clippy::all, clippy::pedantic, clippy::nursery)]
 #![allow(unused_crate_dependencies)]
 
 use listener::{Context, Metadata, Notification, Outcome, Priority, notification_endpoint};
