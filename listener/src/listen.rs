@@ -1,4 +1,5 @@
-//! `listen()`, and the other places where URL, drivers and runtime meet.
+//! `listen()`, and the other places where URL, drivers and runtime meet. What the options
+//! are called and where they are read is in `config.rs`.
 
 use crate::config::Config;
 use crate::runtime::Listener;

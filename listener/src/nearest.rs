@@ -1,4 +1,5 @@
-//! The known name that somebody most likely meant, for the errors of options.
+//! The known name that somebody most likely meant, for the errors of options. Asked where
+//! names are read: `config.rs`, and drivers whose URLs have options.
 
 /// The known name nearest to `found`, if one is near enough to have been meant.
 pub(crate) fn nearest<'a>(

@@ -1,4 +1,5 @@
-//! `State<T>`: a value that the program gave to its listener.
+//! `State<T>`: a value that the program gave to its listener. The values themselves are kept
+//! in `notification/states.rs`; that none is missing is checked by `runtime/builder.rs`.
 
 use std::any::type_name;
 use std::ops::Deref;

@@ -1,4 +1,5 @@
-//! Message id and timestamp: the `metadata` argument of an endpoint method.
+//! Message id and timestamp: the `metadata` argument of an endpoint method. Event
+//! type and publisher stand in `mod.rs`, the context in `context.rs`.
 
 use serde::Serialize;
 

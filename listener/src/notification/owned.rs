@@ -1,4 +1,5 @@
-//! A notification that owns its text, for a call that must move to another thread.
+//! A notification that owns its text, for a call that must move to another thread
+//! (`dispatch`); and fields that do, which a serializer makes.
 
 use std::borrow::Cow;
 

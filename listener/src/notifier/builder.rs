@@ -1,4 +1,5 @@
-//! Builds a notifier: topics, exchange, wire format, and what is wrong with them.
+//! Builds a notifier: topics, exchange, wire format, and what is wrong with them. All
+//! defaults of a notifier stand here.
 
 use std::sync::Arc;
 use std::time::Duration;

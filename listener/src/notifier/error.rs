@@ -1,4 +1,5 @@
-//! What keeps a notification from being sent.
+//! What keeps a notification from being sent. Each stage's own error is a variant or a source
+//! here; which topics failed is told one by one.
 
 use std::fmt;
 

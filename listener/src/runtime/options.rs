@@ -1,4 +1,5 @@
-//! All options of a listener and all their defaults, in one place.
+//! All options of a listener and all their defaults, in one place. `builder.rs` takes and
+//! checks them; what they are called outside of the program is in `config.rs`.
 
 use std::time::Duration;
 

@@ -79,7 +79,7 @@ pub struct Subscription {
 /// A queue, and a routing key of an exchange that feeds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Binding {
-    /// The topic exchange.
+    /// The topic exchange; empty: the queue is declared and taken as it is, bound to nothing.
     pub exchange: String,
     /// The routing key: `topic.priority`.
     pub routing_key: String,

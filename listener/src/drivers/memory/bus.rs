@@ -163,9 +163,16 @@ impl Bus {
         let Some(attached) = state.consumers.remove(&consumer) else {
             return;
         };
+        // All are back in their places before the first is handed out: one that had been
+        // requeued is the last here, and may be the first of its queue.
+        let mut names = HashSet::new();
         for message in attached.unsettled.into_values() {
             let name = Arc::clone(&message.info.queue);
-            state.queues.entry(name.to_string()).or_default().give_back(message);
+            let queue = state.queues.entry(name.to_string()).or_default();
+            queue.give_back(message);
+            names.insert(name);
+        }
+        for name in names {
             state.deliver(&name);
         }
         state.drop_unused();

@@ -1,0 +1,230 @@
+//! The ground of a claim: a bus or vhost that nobody else uses, what is sent there, and what
+//! a subscription receives. Every wait has a deadline; none of them is hit when all is well.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use listener::DeliveryInfo;
+use listener::transport::Transport;
+use listener::transport::delivery::{Delivery, Properties, Settle};
+use listener::transport::driver::{
+    Binding, ConnectionState, Consumer, Outgoing, Route, Subscribed, Subscription,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::timeout;
+
+/// What no answer takes, also on a machine that is busy with other tests.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The exchange of most claims.
+pub(crate) const EXCHANGE: &str = "openstack";
+
+/// The routing key of most claims, and so its default queue.
+pub(crate) const KEY: &str = "notifications.info";
+
+/// A bus or vhost of one test.
+pub(crate) struct Broker {
+    url: String,
+    sender: Transport,
+}
+
+impl Broker {
+    pub(crate) fn memory(claim: &str) -> Self {
+        Self::at(format!("memory://conformance-{claim}"))
+    }
+
+    pub(crate) async fn rabbit(claim: &str) -> Self {
+        Self::at(support::shared().await.vhost(claim).await)
+    }
+
+    fn at(url: String) -> Self {
+        let sender = open(&url);
+        Self { url, sender }
+    }
+
+    /// A transport that shares nothing with the others but the broker.
+    pub(crate) fn transport(&self) -> Transport {
+        open(&self.url)
+    }
+
+    /// Sends a text to the topic exchange, and waits until the broker has it.
+    pub(crate) async fn send(&self, exchange: &str, key: &str, body: &str) {
+        self.send_message(
+            topic(exchange, key),
+            Bytes::from(body.to_owned()),
+            Properties::default(),
+        )
+        .await;
+    }
+
+    /// Puts a text straight into a queue, and waits until the broker has it.
+    pub(crate) async fn put(&self, queue: &str, body: &str) {
+        let route = Route::Queue(queue.to_owned());
+        self.send_message(route, Bytes::from(body.to_owned()), Properties::default()).await;
+    }
+
+    pub(crate) async fn send_message(&self, route: Route, body: Bytes, properties: Properties) {
+        let outgoing = Outgoing { route, body, properties, timeout: DEADLINE };
+        timeout(DEADLINE, self.sender.send(outgoing))
+            .await
+            .expect("a send ends in time")
+            .expect("the broker has a queue for it");
+    }
+
+    /// Closes what was opened for sending.
+    pub(crate) async fn close(&self) {
+        timeout(DEADLINE, self.sender.close()).await.expect("closing ends in time");
+    }
+
+    /// A subscription of the default queue.
+    pub(crate) async fn listen(&self, prefetch: u16) -> Listening {
+        self.subscribe(&[(EXCHANGE, KEY, KEY)], prefetch).await
+    }
+
+    /// A subscription of a pool's queue, fed as the default queue is.
+    pub(crate) async fn listen_as(&self, pool: &str, prefetch: u16) -> Listening {
+        self.subscribe(&[(EXCHANGE, KEY, pool)], prefetch).await
+    }
+
+    /// A subscription of (exchange, routing key, queue) bindings.
+    pub(crate) async fn subscribe(
+        &self,
+        bindings: &[(&str, &str, &str)],
+        prefetch: u16,
+    ) -> Listening {
+        let bindings = bindings.iter().map(|(exchange, key, queue)| Binding {
+            exchange: (*exchange).to_owned(),
+            routing_key: (*key).to_owned(),
+            queue: (*queue).to_owned(),
+        });
+        let subscription = Subscription {
+            bindings: bindings.collect(),
+            prefetch,
+            timeout: DEADLINE,
+            expires: None,
+        };
+        let Subscribed { deliveries, consumer } =
+            timeout(DEADLINE, self.transport().subscribe(subscription))
+                .await
+                .expect("a subscription ends in time")
+                .expect("a broker that runs");
+        Listening { deliveries, consumer }
+    }
+}
+
+fn open(url: &str) -> Transport {
+    Transport::open(url).expect("a transport URL")
+}
+
+/// The route to a topic exchange.
+pub(crate) fn topic(exchange: &str, key: &str) -> Route {
+    Route::Topic { exchange: exchange.to_owned(), routing_key: key.to_owned() }
+}
+
+/// A subscription, with a deadline on each wait.
+pub(crate) struct Listening {
+    deliveries: UnboundedReceiver<Delivery>,
+    consumer: Box<dyn Consumer>,
+}
+
+impl Listening {
+    /// The next delivery.
+    pub(crate) async fn next(&mut self) -> Delivery {
+        self.next_or_end().await.expect("the channel is open")
+    }
+
+    /// The next delivery, or `None` when there will be no more.
+    pub(crate) async fn next_or_end(&mut self) -> Option<Delivery> {
+        timeout(DEADLINE, self.deliveries.recv())
+            .await
+            .expect("a delivery, or the end, comes in time")
+    }
+
+    /// The next deliveries, unsettled.
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<Delivery> {
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            taken.push(self.next().await);
+        }
+        taken
+    }
+
+    /// The next delivery, acknowledged.
+    pub(crate) async fn handle(&mut self) -> Received {
+        let delivery = self.next().await;
+        let received = Received::from(&delivery);
+        delivery.settle(Settle::Ack).expect("a session that stands");
+        received
+    }
+
+    /// The texts of the next deliveries, acknowledged.
+    pub(crate) async fn handle_texts(&mut self, count: usize) -> Vec<String> {
+        let mut texts = Vec::new();
+        while texts.len() < count {
+            texts.push(text(&self.handle().await.body));
+        }
+        texts
+    }
+
+    /// Whether a delivery lies in the channel already.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.deliveries.is_empty()
+    }
+
+    pub(crate) fn state(&self) -> tokio::sync::watch::Receiver<ConnectionState> {
+        self.consumer.state()
+    }
+
+    /// Takes nothing new.
+    pub(crate) async fn cancel(&self) {
+        timeout(DEADLINE, self.consumer.cancel()).await.expect("a cancellation ends in time");
+    }
+
+    /// Closes; what lay in the channel is dropped.
+    pub(crate) async fn close(self) {
+        timeout(DEADLINE, self.consumer.close()).await.expect("closing ends in time");
+    }
+}
+
+/// All that a listener sees of a delivery.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Received {
+    pub(crate) body: Bytes,
+    pub(crate) properties: Properties,
+    pub(crate) info: DeliveryInfo,
+}
+
+impl Received {
+    /// A bare text that came over the exchange and key of most claims into this queue.
+    pub(crate) fn text(body: &str, queue: &str) -> Self {
+        Self {
+            body: Bytes::from(body.to_owned()),
+            properties: Properties::default(),
+            info: DeliveryInfo::new(queue, EXCHANGE, KEY),
+        }
+    }
+
+    /// The same, given out again.
+    pub(crate) fn again(self) -> Self {
+        Self { info: self.info.redelivered(true), ..self }
+    }
+}
+
+impl From<&Delivery> for Received {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            body: delivery.body.clone(),
+            properties: delivery.properties.clone(),
+            info: delivery.info.clone(),
+        }
+    }
+}
+
+/// The texts of deliveries.
+pub(crate) fn texts(deliveries: &[Delivery]) -> Vec<String> {
+    deliveries.iter().map(|delivery| text(&delivery.body)).collect()
+}
+
+fn text(body: &Bytes) -> String {
+    String::from_utf8(body.to_vec()).expect("the tests send text")
+}

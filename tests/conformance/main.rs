@@ -1,0 +1,35 @@
+//! What every driver promises (`listener/src/transport/driver.rs`, `delivery.rs`), claim by
+//! claim: each is written once over a `Broker` and held against a bus in memory and a vhost
+//! of a private RabbitMQ node. What is particular to one driver is tested beside it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+/// Makes the tests of the claims in a file: one in memory, one with RabbitMQ, of each.
+macro_rules! claims {
+    ($($claim:ident),+ $(,)?) => {
+        mod memory {
+            $(
+                #[tokio::test]
+                async fn $claim() {
+                    super::$claim(&crate::broker::Broker::memory(stringify!($claim))).await;
+                }
+            )+
+        }
+
+        mod rabbit {
+            $(
+                #[tokio::test]
+                #[ignore = "needs rabbitmq"]
+                async fn $claim() {
+                    super::$claim(&crate::broker::Broker::rabbit(stringify!($claim)).await).await;
+                }
+            )+
+        }
+    };
+}
+
+mod broker;
+mod contents;
+mod ending;
+mod routing;
+mod settling;
+mod sharing;

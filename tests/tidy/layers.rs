@@ -1,0 +1,580 @@
+//! Who may import whom inside `listener`, and what only one room may do. The table and the
+//! rules stand here as data; the sources are read as tokens, so comments, documentation and
+//! texts are not mistaken for code. What only tests see (`#[cfg(test)]`) is exempt.
+
+use std::str::FromStr;
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+use crate::tree;
+
+/// A room (a file or folder of `listener/src`) and what it may import beside itself. From the
+/// top down: a room imports only from rows below its own. An import belongs to the longest
+/// name that it begins with, so `runtime` does not stand for `runtime/error`; a name longer
+/// than a room's lets in that part of the room only.
+const TABLE: &[(&str, &[&str])] = &[
+    (
+        "lib",
+        &[
+            "__private",
+            "listen",
+            "runtime",
+            "runtime/error",
+            "notifier",
+            "config",
+            "drivers",
+            "dispatch",
+            "transport",
+            "endpoint",
+            "extract",
+            "filter",
+            "envelope",
+            "serializer",
+            "target",
+            "notification",
+            "outcome",
+        ],
+    ),
+    ("__private", &["endpoint", "extract", "filter", "notification", "outcome"]),
+    // `Transport::open` is the drivers', and comes with `transport`.
+    ("listen", &["runtime", "runtime/error", "config", "transport"]),
+    // Never the drivers, nor what opens them.
+    (
+        "runtime",
+        &[
+            "runtime/error",
+            "dispatch",
+            "transport",
+            "endpoint",
+            "extract",
+            "envelope",
+            "serializer",
+            "target",
+            "notification",
+            "outcome",
+        ],
+    ),
+    // The one error that `main` returns wraps those of the stages, the configuration's too.
+    ("runtime/error", &["config", "transport", "endpoint"]),
+    ("notifier", &["transport", "envelope", "serializer", "target", "notification", "outcome"]),
+    ("config", &["target", "nearest"]),
+    // The only room that names all drivers; they do not know each other.
+    ("drivers", &["drivers/memory", "drivers/rabbit", "transport"]),
+    ("drivers/memory", &["transport", "notification/delivery_info"]),
+    ("drivers/rabbit", &["transport", "notification/delivery_info", "nearest"]),
+    // Never the transport or the envelope: a walk knows notifications, not deliveries.
+    ("dispatch", &["endpoint", "filter", "target", "notification", "outcome"]),
+    // A delivery is raw: of the words, only how it came.
+    ("transport", &["notification/delivery_info"]),
+    ("endpoint", &["extract", "filter", "notification", "outcome"]),
+    ("extract", &["notification", "outcome"]),
+    ("filter", &["notification"]),
+    ("envelope", &["notification"]),
+    ("serializer", &["notification", "outcome"]),
+    ("target", &["notification/priority"]),
+    ("notification", &[]),
+    ("outcome", &[]),
+    ("nearest", &[]),
+];
+
+/// What only these rooms or files may do.
+struct Only {
+    places: &'static [&'static str],
+    rule: &'static str,
+}
+
+const LAPIN: Only = Only { places: &["drivers/rabbit"], rule: "only drivers/rabbit names lapin" };
+
+const WIRE_NAMES: Only =
+    Only { places: &["envelope"], rule: "only envelope names oslo.version and oslo.message" };
+
+const SETTLE: Only = Only {
+    places: &[
+        "runtime/settle",
+        "runtime/shutdown",
+        // Where `Delivery::settle` hands the settlement to its driver.
+        "transport/delivery",
+        "drivers",
+    ],
+    rule: "only runtime/settle.rs, runtime/shutdown.rs and the drivers settle",
+};
+
+const OPEN: Only =
+    Only { places: &["listen", "drivers"], rule: "only listen.rs opens transports by their URL" };
+
+const UNSAFE: Only = Only { places: &[], rule: "no unsafe code" };
+
+/// Everything in a file of `listener/src` that breaks the table or a rule, as
+/// `file:line: what: rule`.
+fn breaches(path: &str, text: &str) -> Vec<String> {
+    let file = module(path);
+    let Some(room) = room_of(&file) else {
+        return vec![format!(
+            "{path}: no row of the table in tests/tidy/layers.rs is about this file"
+        )];
+    };
+    let tokens = TokenStream::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let mut reader = Reader {
+        path,
+        room,
+        module: if room == "lib" { Vec::new() } else { file },
+        breaches: Vec::new(),
+    };
+    reader.read(tokens);
+    reader.breaches
+}
+
+/// The module that a file of `listener/src` is: `runtime/mod.rs` is `[runtime]`.
+fn module(path: &str) -> Vec<String> {
+    let path = path.strip_suffix(".rs").unwrap_or(path);
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    path.split('/').map(str::to_owned).collect()
+}
+
+/// The row that a path of modules belongs to: the longest that it begins with.
+fn room_of(segments: &[String]) -> Option<&'static str> {
+    let rooms = TABLE.iter().map(|(room, _)| *room);
+    rooms.filter(|room| begins_with(segments, room)).max_by_key(|room| room.len())
+}
+
+fn begins_with(segments: &[String], room: &str) -> bool {
+    let mut segments = segments.iter();
+    room.split('/').all(|name| segments.next().is_some_and(|segment| segment == name))
+}
+
+struct Reader<'f> {
+    path: &'f str,
+    room: &'static str,
+    /// Where the tokens stand: the file's module, and those inside the file.
+    module: Vec<String>,
+    breaches: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, tokens: TokenStream) {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        let mut at = 0;
+        while at < tokens.len() {
+            at = self.read_at(&tokens, at);
+        }
+    }
+
+    /// Reads what begins at `at`; where the next begins.
+    fn read_at(&mut self, tokens: &[TokenTree], at: usize) -> usize {
+        if let Some((attribute, end)) = attribute(tokens, at) {
+            if is_for_tests(&attribute) {
+                return end_of_item(tokens, end);
+            }
+            if !is_documentation(&attribute) {
+                self.read(attribute);
+            }
+            return end;
+        }
+        match &tokens[at] {
+            TokenTree::Ident(word) if word == "mod" => {
+                if let (Some(TokenTree::Ident(name)), Some(TokenTree::Group(body))) =
+                    (tokens.get(at + 1), tokens.get(at + 2))
+                {
+                    self.module.push(name.to_string());
+                    self.read(body.stream());
+                    self.module.pop();
+                    return at + 3;
+                }
+            }
+            TokenTree::Ident(word) if word == "crate" => {
+                return self.read_path(tokens, at + 1, &[]);
+            }
+            TokenTree::Ident(word) if word == "self" && is_path(tokens, at + 1) => {
+                let module = self.module.clone();
+                return self.read_path(tokens, at + 1, &module);
+            }
+            TokenTree::Ident(word) if word == "super" && is_path(tokens, at + 1) => {
+                let mut above = self.module.clone();
+                above.pop();
+                let mut at = at + 1;
+                while is_path(tokens, at) && is_word(tokens.get(at + 2), "super") {
+                    above.pop();
+                    at += 3;
+                }
+                return self.read_path(tokens, at, &above);
+            }
+            TokenTree::Ident(word) if word == "lapin" => self.hold_to(&LAPIN, &tokens[at]),
+            TokenTree::Ident(word) if word == "unsafe" => self.hold_to(&UNSAFE, &tokens[at]),
+            TokenTree::Ident(word) if word == "open" => {
+                if at > 2 && is_word(tokens.get(at - 3), "Transport") && is_path(tokens, at - 2) {
+                    self.hold_to(&OPEN, &tokens[at]);
+                }
+            }
+            TokenTree::Ident(word) if word == "settle" => {
+                let called = matches!(tokens.get(at + 1), Some(TokenTree::Group(_)));
+                let of_something = at > 0 && is_punct(tokens.get(at - 1), '.');
+                let of_delivery = at > 2 && is_word(tokens.get(at - 3), "Delivery");
+                if (of_something && called) || (of_delivery && is_path(tokens, at - 2)) {
+                    self.hold_to(&SETTLE, &tokens[at]);
+                }
+            }
+            TokenTree::Literal(literal) => {
+                let text = literal.to_string();
+                if ["oslo.version", "oslo.message"].iter().any(|name| text.contains(name)) {
+                    self.hold_to(&WIRE_NAMES, &tokens[at]);
+                }
+            }
+            TokenTree::Group(group) => self.read(group.stream()),
+            TokenTree::Ident(_) | TokenTree::Punct(_) => {}
+        }
+        at + 1
+    }
+
+    /// Reads the rest of a path that has come as far as `path`; `at` is where `::` may stand.
+    fn read_path(&mut self, tokens: &[TokenTree], at: usize, path: &[String]) -> usize {
+        if !is_path(tokens, at) {
+            if !path.is_empty() {
+                self.import(path, tokens.get(at.saturating_sub(1)));
+            }
+            return at;
+        }
+        let next = at + 2;
+        match tokens.get(next) {
+            Some(TokenTree::Ident(name)) => {
+                let mut path = path.to_vec();
+                if name != "self" {
+                    path.push(name.to_string());
+                }
+                self.read_path(tokens, next + 1, &path)
+            }
+            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+                self.read_list(group.stream(), path);
+                next + 1
+            }
+            // A `*`, or the generics of an expression.
+            _ => {
+                self.import(path, tokens.get(next));
+                next
+            }
+        }
+    }
+
+    /// Reads `{self, a, b::c}` behind `path`.
+    fn read_list(&mut self, list: TokenStream, path: &[String]) {
+        let tokens: Vec<TokenTree> = list.into_iter().collect();
+        for item in tokens.split(|token| is_punct(Some(token), ',')) {
+            match item.first() {
+                Some(TokenTree::Ident(name)) => {
+                    let mut path = path.to_vec();
+                    if name != "self" {
+                        path.push(name.to_string());
+                    }
+                    self.read_path(item, 1, &path);
+                }
+                Some(TokenTree::Group(inner)) => self.read_list(inner.stream(), path),
+                Some(other) => self.import(path, Some(other)),
+                None => {}
+            }
+        }
+    }
+
+    fn import(&mut self, path: &[String], at: Option<&TokenTree>) {
+        let line = at.map_or(0, |token| token.span().start().line);
+        let written = ["crate"]
+            .into_iter()
+            .chain(path.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join("::");
+        let file = self.path;
+        let Some(target) = room_of(path).filter(|room| *room != "lib") else {
+            if self.room != "lib" || path.is_empty() {
+                self.breaches.push(format!(
+                    "{file}:{line}: {written}: import it from the module that defines it, not through lib.rs"
+                ));
+            }
+            return;
+        };
+        let may = may_import(self.room);
+        let allowed = target == self.room
+            || may.iter().any(|allowed| {
+                *allowed == target || (allowed.len() > target.len() && begins_with(path, allowed))
+            });
+        if !allowed {
+            let room = self.room;
+            let may = if may.is_empty() { "nothing".to_owned() } else { may.join(", ") };
+            self.breaches.push(format!(
+                "{file}:{line}: {written}: {room} may import {may}; see the table in tests/tidy/layers.rs"
+            ));
+        }
+    }
+
+    fn hold_to(&mut self, only: &Only, token: &TokenTree) {
+        let file = module(self.path);
+        if !only.places.iter().any(|place| begins_with(&file, place)) {
+            let line = token.span().start().line;
+            self.breaches.push(format!("{}:{line}: {token}: {}", self.path, only.rule));
+        }
+    }
+}
+
+fn may_import(room: &str) -> &'static [&'static str] {
+    let row = TABLE.iter().find(|(name, _)| *name == room);
+    row.map_or(&[], |(_, may)| may)
+}
+
+/// What stands in the attribute at `at`, and where the next token is.
+fn attribute(tokens: &[TokenTree], at: usize) -> Option<(TokenStream, usize)> {
+    if !is_punct(tokens.get(at), '#') {
+        return None;
+    }
+    let at = at + 1 + usize::from(is_punct(tokens.get(at + 1), '!'));
+    match tokens.get(at)? {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
+            Some((group.stream(), at + 1))
+        }
+        _ => None,
+    }
+}
+
+fn is_documentation(attribute: &TokenStream) -> bool {
+    is_word(attribute.clone().into_iter().next().as_ref(), "doc")
+}
+
+/// Whether it is `cfg(test)` or `cfg(all(test, ..))`.
+fn is_for_tests(attribute: &TokenStream) -> bool {
+    let text = attribute.to_string().replace(' ', "");
+    text == "cfg(test)" || text.starts_with("cfg(all(test,")
+}
+
+/// Where the item that begins at `at` is over: behind its braces or its semicolon.
+fn end_of_item(tokens: &[TokenTree], at: usize) -> usize {
+    let mut at = at;
+    while let Some(token) = tokens.get(at) {
+        at += 1;
+        let braces =
+            matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
+        if braces || is_punct(Some(token), ';') {
+            break;
+        }
+    }
+    at
+}
+
+fn is_path(tokens: &[TokenTree], at: usize) -> bool {
+    is_punct(tokens.get(at), ':') && is_punct(tokens.get(at + 1), ':')
+}
+
+fn is_punct(token: Option<&TokenTree>, sign: char) -> bool {
+    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == sign)
+}
+
+fn is_word(token: Option<&TokenTree>, word: &str) -> bool {
+    matches!(token, Some(TokenTree::Ident(ident)) if ident == word)
+}
+
+#[test]
+fn each_room_imports_what_the_table_allows() {
+    let breaches: Vec<String> = tree::sources("listener/src")
+        .iter()
+        .flat_map(|file| breaches(&file.path, &file.text))
+        .collect();
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+#[test]
+fn the_table_leads_down_only() {
+    for (row, (room, may)) in TABLE.iter().enumerate() {
+        for allowed in *may {
+            let segments = module(allowed);
+            let target = room_of(&segments);
+            let below = TABLE.iter().skip(row + 1).any(|(name, _)| Some(*name) == target);
+            assert!(below, "{room} may import {allowed}, which is not below it");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, text: &str, expected: &[&str]) {
+        assert_eq!(breaches(path, text), expected, "{text}");
+    }
+
+    #[test]
+    fn an_import_from_above_is_named_with_file_line_and_rule() {
+        check(
+            "filter.rs",
+            "//! A filter.\n\nuse crate::notification::Notification;\nuse crate::runtime::Listener;\n",
+            &[
+                "filter.rs:4: crate::runtime::Listener: filter may import notification; see the table in tests/tidy/layers.rs",
+            ],
+        );
+        check(
+            "outcome.rs",
+            "use crate::target::Target;",
+            &[
+                "outcome.rs:1: crate::target::Target: outcome may import nothing; see the table in tests/tidy/layers.rs",
+            ],
+        );
+    }
+
+    #[test]
+    fn each_name_of_a_list_is_looked_at() {
+        check(
+            "target.rs",
+            "use crate::{\n    notification::{priority::Priority, context::{self, Context}},\n    filter::*,\n};",
+            &[
+                "target.rs:2: crate::notification::context: target may import notification/priority; see the table in tests/tidy/layers.rs",
+                "target.rs:2: crate::notification::context::Context: target may import notification/priority; see the table in tests/tidy/layers.rs",
+                "target.rs:3: crate::filter: target may import notification/priority; see the table in tests/tidy/layers.rs",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_path_in_an_expression_or_a_macro_counts_too() {
+        let rule = "filter may import notification; see the table in tests/tidy/layers.rs";
+        check(
+            "filter.rs",
+            "fn f() { crate::envelope::read::<u8>(x); }",
+            &[&format!("filter.rs:1: crate::envelope::read: {rule}")],
+        );
+        check(
+            "filter.rs",
+            "macro_rules! m { () => { $crate::target::routing_key() } }",
+            &[&format!("filter.rs:1: crate::target::routing_key: {rule}")],
+        );
+    }
+
+    #[test]
+    fn relative_paths_are_followed() {
+        check("drivers/rabbit/link.rs", "use super::hosts::Address;", &[]);
+        check("drivers/rabbit/link.rs", "use super::super::rabbit::hosts;", &[]);
+        check("envelope/mod.rs", "pub use self::write::encode;", &[]);
+        check(
+            "drivers/memory/bus.rs",
+            "mod inner { use super::super::super::rabbit::Rabbit; }",
+            &[
+                "drivers/memory/bus.rs:1: crate::drivers::rabbit::Rabbit: drivers/memory may import transport, notification/delivery_info; see the table in tests/tidy/layers.rs",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_part_of_a_room_can_be_allowed_alone() {
+        check(
+            "transport/delivery.rs",
+            "use crate::notification::delivery_info::DeliveryInfo;",
+            &[],
+        );
+        check(
+            "transport/delivery.rs",
+            "use crate::notification::Notification;",
+            &[
+                "transport/delivery.rs:1: crate::notification::Notification: transport may import notification/delivery_info; see the table in tests/tidy/layers.rs",
+            ],
+        );
+        check(
+            "runtime/worker.rs",
+            "use crate::drivers::memory::Memory;",
+            &[
+                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, dispatch, transport, endpoint, extract, envelope, serializer, target, notification, outcome; see the table in tests/tidy/layers.rs",
+            ],
+        );
+    }
+
+    #[test]
+    fn nobody_inside_imports_through_lib() {
+        check(
+            "notifier/mod.rs",
+            "use crate::Transport;\nuse crate::{Target, transport::Transport};\nuse crate::*;",
+            &[
+                "notifier/mod.rs:1: crate::Transport: import it from the module that defines it, not through lib.rs",
+                "notifier/mod.rs:2: crate::Target: import it from the module that defines it, not through lib.rs",
+                "notifier/mod.rs:3: crate: import it from the module that defines it, not through lib.rs",
+            ],
+        );
+        check("lib.rs", "pub use crate::target::Target;", &[]);
+    }
+
+    #[test]
+    fn only_one_room_names_lapin_and_the_wire() {
+        check("drivers/rabbit/link.rs", "use lapin::Channel;", &[]);
+        check(
+            "transport/error.rs",
+            "pub struct E(\n    lapin::Error,\n);",
+            &["transport/error.rs:2: lapin: only drivers/rabbit names lapin"],
+        );
+        check("envelope/v2.rs", r#"const V: &str = "oslo.version";"#, &[]);
+        check(
+            "notifier/send.rs",
+            r##"const V: &str = r#"{"oslo.message": 1}"#;"##,
+            &[
+                r##"notifier/send.rs:1: r#"{"oslo.message": 1}"#: only envelope names oslo.version and oslo.message"##,
+            ],
+        );
+    }
+
+    #[test]
+    fn only_the_end_of_the_way_settles() {
+        let rule = "only runtime/settle.rs, runtime/shutdown.rs and the drivers settle";
+        check("runtime/settle.rs", "fn f() { delivery.settle(settle); }", &[]);
+        check("drivers/memory/mod.rs", "fn f() { bus.settle(1); }", &[]);
+        check(
+            "runtime/worker.rs",
+            "use crate::runtime::settle;\nfn f() { settle::carry_out(); }\nfn g() { delivery.settle(s); Delivery::settle(d, s); }",
+            &[
+                &format!("runtime/worker.rs:3: settle: {rule}"),
+                &format!("runtime/worker.rs:3: settle: {rule}"),
+            ],
+        );
+    }
+
+    #[test]
+    fn only_listen_opens_transports() {
+        check("listen.rs", "fn f() { Transport::open(url); }", &[]);
+        check(
+            "runtime/builder.rs",
+            "fn f() { envelope::open(b); Transport::open(url); }",
+            &["runtime/builder.rs:1: open: only listen.rs opens transports by their URL"],
+        );
+    }
+
+    #[test]
+    fn unsafe_code_is_a_breach_everywhere() {
+        check(
+            "drivers/rabbit/wire.rs",
+            "fn f() { unsafe { g() } }",
+            &["drivers/rabbit/wire.rs:1: unsafe: no unsafe code"],
+        );
+    }
+
+    #[test]
+    fn comments_documentation_and_tests_are_exempt() {
+        check(
+            "filter.rs",
+            "//! See crate::runtime and \"oslo.version\".\n\
+             // crate::runtime::Listener\n\
+             /// use lapin::Channel;\n\
+             #[doc = \"oslo.message\"]\n\
+             struct Filter;\n\
+             #[cfg(test)]\n\
+             #[allow(dead_code)]\n\
+             mod tests { use crate::runtime::Listener; fn f() { d.settle(s) } }",
+            &[],
+        );
+        check(
+            "filter.rs",
+            "#[cfg(test)]\nuse crate::runtime::a;\nuse crate::runtime::b;\n#[cfg(not(test))]\nuse crate::runtime::c;",
+            &[
+                "filter.rs:3: crate::runtime::b: filter may import notification; see the table in tests/tidy/layers.rs",
+                "filter.rs:5: crate::runtime::c: filter may import notification; see the table in tests/tidy/layers.rs",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_row_is_a_breach() {
+        check(
+            "util.rs",
+            "fn f() {}",
+            &["util.rs: no row of the table in tests/tidy/layers.rs is about this file"],
+        );
+    }
+}

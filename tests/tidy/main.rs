@@ -1,0 +1,8 @@
+//! What the project says about itself, held against its files: the import table
+//! (`layers.rs`), the header of each file (`headers.rs`), the map in ARCHITECTURE.md
+//! (`map.rs`). Which files there are is found in `tree.rs`. Nothing is built or run.
+
+mod headers;
+mod layers;
+mod map;
+mod tree;

@@ -1,0 +1,154 @@
+//! ARCHITECTURE.md, held against the tree: its map names each room, and nothing that is not
+//! there, and it stays short enough to be read.
+
+use crate::tree;
+
+const FILE: &str = "ARCHITECTURE.md";
+
+/// The section whose paths are looked at. Each `###` in it names the folder of the paths
+/// below it. A room is a module: that a file became a folder does not change the map.
+const SECTION: &str = "## The map";
+
+const LONGEST: usize = 150;
+
+/// What is wrong with the map: rooms without a line, lines without a room.
+fn mistakes(text: &str, rooms: &[String], exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let named = named(text);
+    let unnamed = rooms
+        .iter()
+        .filter(|room| !named.iter().any(|(_, path)| path == *room))
+        .map(|room| format!("{FILE}: the map does not name {room}"));
+    let missing = named
+        .iter()
+        .filter(|(_, path)| !exists(path))
+        .map(|(line, path)| format!("{FILE}:{line}: the map names {path}, which does not exist"));
+    unnamed.chain(missing).collect()
+}
+
+/// The paths in the map, each with its line. In backticks, a path is what has a `/` in it or
+/// ends as a file of ours does.
+fn named(text: &str) -> Vec<(usize, String)> {
+    let mut named = Vec::new();
+    let mut folder = String::new();
+    let lines = text.lines().enumerate();
+    let section = lines
+        .skip_while(|(_, line)| *line != SECTION)
+        .skip(1)
+        .take_while(|(_, line)| !line.starts_with("## "));
+    for (at, line) in section {
+        // Between two backticks stands every second part.
+        let paths = line.split('`').skip(1).step_by(2).filter(|code| is_path(code)).map(bare);
+        if line.starts_with("### ") {
+            let headings: Vec<&str> = paths.collect();
+            folder = headings.iter().map(|heading| format!("{heading}/")).collect();
+            named.extend(headings.into_iter().map(|heading| (at + 1, heading.to_owned())));
+        } else {
+            named.extend(paths.map(|path| (at + 1, format!("{folder}{path}"))));
+        }
+    }
+    named
+}
+
+/// A path as both sides write it: `attr.rs` and `attr/` are the room `attr`.
+fn bare(path: &str) -> &str {
+    path.trim_end_matches('/').trim_end_matches(".rs")
+}
+
+fn is_path(code: &str) -> bool {
+    let ending = code.rsplit_once('.').map(|(_, ending)| ending);
+    !code.contains("://")
+        && !code.contains(' ')
+        && (code.contains('/') || matches!(ending, Some("rs" | "md" | "toml" | "json" | "py")))
+}
+
+/// The rooms: what stands in the two source folders, and each driver.
+fn rooms() -> Vec<String> {
+    let mut rooms: Vec<String> = ["listener/src", "listener/src/drivers", "listener-macros/src"]
+        .iter()
+        .flat_map(|folder| {
+            let entries = tree::entries(folder).into_iter();
+            entries.map(move |entry| format!("{folder}/{}", bare(&entry)))
+        })
+        .collect();
+    rooms.sort();
+    rooms
+}
+
+#[test]
+fn the_map_names_each_room_and_nothing_else() {
+    let root = tree::root();
+    let exists = |path: &str| root.join(path).exists() || root.join(format!("{path}.rs")).exists();
+    let mistakes = mistakes(&tree::text(FILE), &rooms(), exists);
+    assert!(mistakes.is_empty(), "\n{}\n", mistakes.join("\n"));
+}
+
+#[test]
+fn the_architecture_is_short_enough_to_read() {
+    let lines = tree::text(FILE).lines().count();
+    assert!(lines <= LONGEST, "{FILE} has {lines} lines, expected at most {LONGEST}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+# Architecture
+
+`gone.rs` stands before the map.
+
+## The map
+
+### `listener/src/`
+
+- `lib.rs`: the crate. `Transport` and `memory://NAME` are no paths.
+- `drivers/`, with `drivers/memory/`
+
+### Beside them
+
+- `tests/tidy/`
+
+## Invariants
+
+`also/gone.rs` stands behind it.
+";
+
+    fn check(rooms: &[&str], existing: &[&str], expected: &[&str]) {
+        let rooms: Vec<String> = rooms.iter().map(|room| (*room).to_owned()).collect();
+        assert_eq!(mistakes(TEXT, &rooms, |path| existing.contains(&path)), expected);
+    }
+
+    const THERE: [&str; 5] = [
+        "listener/src",
+        "listener/src/lib",
+        "listener/src/drivers",
+        "listener/src/drivers/memory",
+        "tests/tidy",
+    ];
+
+    #[test]
+    fn a_map_that_names_all_is_whole() {
+        check(&THERE[1..4], &THERE, &[]);
+    }
+
+    #[test]
+    fn a_room_without_a_line_is_named() {
+        check(
+            &["listener/src/lib", "listener/src/filter"],
+            &THERE,
+            &["ARCHITECTURE.md: the map does not name listener/src/filter"],
+        );
+    }
+
+    #[test]
+    fn a_line_without_a_room_is_named() {
+        check(
+            &[],
+            &THERE[..3],
+            &[
+                "ARCHITECTURE.md:10: the map names listener/src/drivers/memory, which does not exist",
+                "ARCHITECTURE.md:14: the map names tests/tidy, which does not exist",
+            ],
+        );
+    }
+}
