@@ -191,7 +191,7 @@ impl Config {
                     Some(value.number(wrong, "a number above 0", 1)?);
             }
             "prefetch" => {
-                self.prefetch = Some(value.number(wrong, "a number from 1 to 65535", 1)?)
+                self.prefetch = Some(value.number(wrong, "a number from 1 to 65535", 1)?);
             }
             "start_timeout" => {
                 self.start_timeout =

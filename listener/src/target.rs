@@ -3,6 +3,12 @@
 
 use crate::notification::priority::Priority;
 
+/// The topic of listeners and notifiers that name none, as in oslo.messaging.
+pub const DEFAULT_TOPIC: &str = "notifications";
+
+/// The exchange of a target that names none: oslo.messaging's `control_exchange`.
+pub const DEFAULT_EXCHANGE: &str = "openstack";
+
 /// A topic on an exchange.
 ///
 /// ```

@@ -93,7 +93,7 @@ async fn what_was_confirmed_is_handled_whatever_happens_to_the_broker() {
     listener.stop().await;
     listener.wait().await.unwrap();
 
-    let counts = counts.0.lock().unwrap();
+    let counts = counts.0.lock().unwrap().clone();
     let unexpected: Vec<_> = counts.keys().filter(|number| **number >= COUNT).collect();
     let twice: u32 = counts.values().map(|times| times - 1).sum();
     println!(

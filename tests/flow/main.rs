@@ -2,6 +2,10 @@
 //! becomes of each notification. The clock is paused, so no test waits for real time.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "an endpoint method takes its arguments by value"
+)]
 
 mod arguments;
 mod build;

@@ -45,14 +45,16 @@ pub struct FilterMistake {
 }
 
 impl Table {
-    /// Sorts the endpoints and compiles their filters.
+    /// Sorts the endpoints and compiles their filters. Where `macro_rules` puts several in one
+    /// place, their names decide.
     ///
     /// # Errors
     /// Every filter that does not compile.
     pub fn build(mut endpoints: Vec<Bound>) -> Result<Self, Vec<FilterMistake>> {
         endpoints.sort_by_key(|bound| {
             let definition = bound.definition();
-            (definition.order, definition.module, definition.line, definition.column)
+            let place = (definition.module, definition.line, definition.column);
+            (definition.order, place, definition.name)
         });
         let mut by_priority: [Vec<Entry>; Priority::ALL.len()] = Default::default();
         let mut mistakes = Vec::new();

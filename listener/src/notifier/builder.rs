@@ -9,7 +9,7 @@ use crate::notifier::Notifier;
 use crate::notifier::error::NotifierBuildError;
 use crate::notifier::send::Settings;
 use crate::serializer::Serializer;
-use crate::target::Target;
+use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target};
 use crate::transport::Transport;
 
 /// Builds a [`Notifier`].
@@ -32,7 +32,7 @@ impl NotifierBuilder {
             transport,
             publisher_id: None,
             topics: Vec::new(),
-            control_exchange: "openstack".to_owned(),
+            control_exchange: DEFAULT_EXCHANGE.to_owned(),
             version: Version::V2,
             compression: None,
             serializer: None,
@@ -94,7 +94,7 @@ impl NotifierBuilder {
     /// A topic without a name.
     pub fn build(self) -> Result<Notifier, NotifierBuildError> {
         let topics =
-            if self.topics.is_empty() { vec![Target::topic("notifications")] } else { self.topics };
+            if self.topics.is_empty() { vec![Target::topic(DEFAULT_TOPIC)] } else { self.topics };
         if topics.iter().any(|topic| topic.name().is_empty()) {
             return Err(NotifierBuildError::EmptyTopic);
         }

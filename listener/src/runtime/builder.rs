@@ -13,10 +13,10 @@ use crate::extract::needs::Needs;
 use crate::notification::states::States;
 use crate::runtime::Listener;
 use crate::runtime::error::{BuildError, Place, Problem};
-use crate::runtime::options::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Executor, Options};
+use crate::runtime::options::{Executor, Options};
 use crate::runtime::worker::Worker;
 use crate::serializer::Serializer;
-use crate::target::{Target, routing_key};
+use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target, routing_key};
 use crate::transport::Transport;
 use crate::transport::driver::Binding;
 use crate::transport::error::OpenError;
@@ -174,7 +174,7 @@ impl ListenerBuilder {
         let table = match Table::build(endpoints) {
             Ok(table) => Some(table),
             Err(mistakes) => {
-                problems.extend(mistakes.into_iter().map(filter_problem));
+                problems.extend(mistakes.iter().map(filter_problem));
                 None
             }
         };
@@ -300,7 +300,7 @@ impl ListenerBuilder {
     }
 }
 
-fn filter_problem(mistake: FilterMistake) -> Problem {
+fn filter_problem(mistake: &FilterMistake) -> Problem {
     Problem::Filter {
         endpoint: Place::of(mistake.endpoint),
         method: mistake.method.map(str::to_owned),

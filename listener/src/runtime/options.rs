@@ -6,12 +6,6 @@ use std::time::Duration;
 use crate::dispatch::RetryOptions;
 use crate::envelope::Limits;
 
-/// The topic of a listener that names none, as in oslo.messaging.
-pub const DEFAULT_TOPIC: &str = "notifications";
-
-/// The exchange of a target that names none: oslo.messaging's `control_exchange`.
-pub const DEFAULT_EXCHANGE: &str = "openstack";
-
 /// How many deliveries a listener works on at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

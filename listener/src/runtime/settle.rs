@@ -165,5 +165,21 @@ fn dead_letter_properties(delivery: &Delivery, given_up: &GivenUp) -> Properties
 }
 
 fn shortened(text: &str) -> &str {
-    &text[..text.floor_char_boundary(LONGEST)]
+    let mut end = text.len().min(LONGEST);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_error_is_cut_between_characters() {
+        assert_eq!(shortened("short"), "short");
+        let long = format!("{}é", "x".repeat(LONGEST - 1));
+        assert_eq!(shortened(&long), "x".repeat(LONGEST - 1));
+    }
 }

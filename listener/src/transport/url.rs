@@ -259,7 +259,10 @@ mod tests {
         text.parse().expect("a transport URL")
     }
 
-    fn hosts(text: &str) -> Vec<(String, Option<u16>, Option<String>, Option<String>)> {
+    /// Name, port, user and password of a host.
+    type Parts = (String, Option<u16>, Option<String>, Option<String>);
+
+    fn hosts(text: &str) -> Vec<Parts> {
         let parts = |host: &Host| {
             (host.name.clone(), host.port, host.username.clone(), host.password.clone())
         };

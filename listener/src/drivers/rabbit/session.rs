@@ -115,7 +115,9 @@ impl Session {
                         Arrival::Delivery(delivery) => {
                             let delivery = self.maker.delivery(&queue, *delivery);
                             // The program has let go of its end: it will close soon.
-                            let _ = deliveries.map(|deliveries| deliveries.send(delivery));
+                            if let Some(deliveries) = deliveries {
+                                let _ = deliveries.send(delivery);
+                            }
                         }
                         Arrival::Fault(fault) => return fault.to_string(),
                         Arrival::End => {
