@@ -13,6 +13,7 @@ mod dead_letter;
 mod endpoints;
 mod filter;
 mod lifecycle;
+mod logging;
 mod notifier;
 mod outcome;
 mod pool;

@@ -1,0 +1,108 @@
+//! What the log says: the endpoints at the start, one event for each delivery when it is
+//! settled, and nothing of context or payload.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use listener::{Context, notification_endpoint};
+
+use crate::rig::{Rig, finish};
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Endpoint;
+
+#[notification_endpoint(register = false)]
+impl Endpoint {
+    async fn info(&self, payload: u32) -> Result<(), String> {
+        if payload == 0 { Err("it is nothing".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// Runs one delivery, and gives what was logged.
+async fn log(payload: &str) -> Vec<String> {
+    let buffer = Buffer::default();
+    let writer = buffer.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .without_time()
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Endpoint).build().unwrap();
+    listener.start().await.unwrap();
+    let context = Context::new().with("auth_token", "hunter2");
+    let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
+    rig.notifier().info(&context, "instance.create.end", &payload).await.unwrap();
+    finish(&listener).await;
+    drop(guard);
+    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+    text.lines().filter(|line| line.contains("listener::")).map(str::to_owned).collect()
+}
+
+/// How many lines hold all of these texts.
+fn count(lines: &[String], texts: &[&str]) -> usize {
+    lines.iter().filter(|line| texts.iter().all(|text| line.contains(text))).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_endpoints_are_told_at_the_start_and_each_delivery_once() {
+    let lines = log("1").await;
+    assert_eq!(count(&lines, &["endpoint=\"flow::logging::Endpoint\"", "methods=\"info\""]), 1);
+    assert_eq!(
+        count(
+            &lines,
+            &[
+                "settled",
+                "outcome=\"handled\"",
+                "queue=notifications.info",
+                "event_type=\"instance.create.end\"",
+                "message_id=\""
+            ]
+        ),
+        1,
+        "{lines:#?}"
+    );
+    assert_eq!(count(&lines, &["outcome="]), 1, "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_is_told_once_as_an_error_with_its_reason() {
+    let lines = log("0").await;
+    assert_eq!(
+        count(
+            &lines,
+            &[
+                "ERROR",
+                "outcome=\"dead-lettered\"",
+                "reason=\"error\"",
+                "it is nothing",
+                "notifications.info.dead"
+            ]
+        ),
+        1,
+        "{lines:#?}"
+    );
+    assert_eq!(count(&lines, &["ERROR"]), 1, "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_does_not_fit_is_told_without_its_value() {
+    let lines = log("\"hunter2\"").await;
+    assert_eq!(count(&lines, &["ERROR", "reason=\"argument\"", "invalid type: a string"]), 1);
+}
