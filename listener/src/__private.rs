@@ -18,10 +18,21 @@ pub use crate::outcome::{Failure, IntoOutcome, MethodResult};
 
 use crate::outcome::BoxError;
 
+/// Stands for the definition of an endpoint whose attribute has a mistake.
+pub const MISTAKEN: Definition = Definition {
+    name: "",
+    module: "",
+    file: "",
+    line: 0,
+    column: 0,
+    topics: &[],
+    exchange: None,
+    group: None,
+    order: 0,
+    filter: FilterRule::ALL,
+};
+
 /// The failure of an argument that could not be made.
 pub fn argument_failure(argument: &'static str, source: impl Into<BoxError>) -> Failure {
-    Failure::Argument {
-        argument,
-        source: source.into(),
-    }
+    Failure::Argument { argument, source: source.into() }
 }

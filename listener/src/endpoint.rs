@@ -109,21 +109,13 @@ impl Registration {
     /// An endpoint that the listener makes with `make`.
     #[must_use]
     pub const fn made<E: Endpoint>(make: fn() -> Bound) -> Self {
-        Self {
-            definition: &E::DEFINITION,
-            id: TypeId::of::<E>,
-            source: Source::Made(make),
-        }
+        Self { definition: &E::DEFINITION, id: TypeId::of::<E>, source: Source::Made(make) }
     }
 
     /// An endpoint whose instance the program hands to the builder.
     #[must_use]
     pub const fn provided<E: Endpoint>() -> Self {
-        Self {
-            definition: &E::DEFINITION,
-            id: TypeId::of::<E>,
-            source: Source::Provided,
-        }
+        Self { definition: &E::DEFINITION, id: TypeId::of::<E>, source: Source::Provided }
     }
 }
 
@@ -175,9 +167,7 @@ impl Bound {
 
 impl fmt::Debug for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound")
-            .field("definition", self.definition)
-            .finish_non_exhaustive()
+        f.debug_struct("Bound").field("definition", self.definition).finish_non_exhaustive()
     }
 }
 

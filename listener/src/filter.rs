@@ -28,13 +28,8 @@ pub struct FilterRule {
 
 impl FilterRule {
     /// The rule that lets everything through.
-    pub const ALL: Self = Self {
-        publisher_id: None,
-        event_type: None,
-        context: &[],
-        metadata: &[],
-        payload: &[],
-    };
+    pub const ALL: Self =
+        Self { publisher_id: None, event_type: None, context: &[], metadata: &[], payload: &[] };
 }
 
 /// A filter ready to be asked. Every part that is given must match, from the start of the
@@ -67,16 +62,12 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, notification: &Notification<'_>) -> bool {
         let text = |rule: &Option<Regex>, text: Option<&str>| {
-            rule.as_ref()
-                .is_none_or(|rule| text.is_some_and(|text| rule.is_match(text)))
+            rule.as_ref().is_none_or(|rule| text.is_some_and(|text| rule.is_match(text)))
         };
         text(&self.publisher_id, notification.publisher_id())
             && text(&self.event_type, notification.event_type())
             && self.metadata.iter().all(|(key, rule)| {
-                notification
-                    .metadata()
-                    .get(key)
-                    .is_some_and(|text| rule.is_match(text))
+                notification.metadata().get(key).is_some_and(|text| rule.is_match(text))
             })
             && self.context.iter().all(|(key, rule)| {
                 notification
@@ -93,10 +84,7 @@ impl Filter {
 fn by_key(
     rules: &'static [(&'static str, &'static str)],
 ) -> Result<Vec<(&'static str, Regex)>, regex::Error> {
-    rules
-        .iter()
-        .map(|(key, text)| Ok((*key, from_start(text)?)))
-        .collect()
+    rules.iter().map(|(key, text)| Ok((*key, from_start(text)?))).collect()
 }
 
 fn from_start(text: &str) -> Result<Regex, regex::Error> {
@@ -136,10 +124,7 @@ fn field<'r>(object: &'r RawValue, key: &str) -> Option<Cow<'r, str>> {
     }
 
     let mut json = serde_json::Deserializer::from_str(object.get());
-    json.deserialize_map(Find(key))
-        .ok()
-        .flatten()
-        .and_then(as_text)
+    json.deserialize_map(Find(key)).ok().flatten().and_then(as_text)
 }
 
 /// An object's key, borrowed unless it has escapes.
@@ -182,34 +167,10 @@ mod tests {
 
     #[test]
     fn an_expression_matches_from_the_start_only() {
-        check(
-            FilterRule {
-                publisher_id: Some("compute"),
-                ..FilterRule::ALL
-            },
-            true,
-        );
-        check(
-            FilterRule {
-                publisher_id: Some("host1"),
-                ..FilterRule::ALL
-            },
-            false,
-        );
-        check(
-            FilterRule {
-                publisher_id: Some("x|host1"),
-                ..FilterRule::ALL
-            },
-            false,
-        );
-        check(
-            FilterRule {
-                event_type: Some(r".*\.end$"),
-                ..FilterRule::ALL
-            },
-            true,
-        );
+        check(FilterRule { publisher_id: Some("compute"), ..FilterRule::ALL }, true);
+        check(FilterRule { publisher_id: Some("host1"), ..FilterRule::ALL }, false);
+        check(FilterRule { publisher_id: Some("x|host1"), ..FilterRule::ALL }, false);
+        check(FilterRule { event_type: Some(r".*\.end$"), ..FilterRule::ALL }, true);
     }
 
     #[test]
@@ -224,80 +185,26 @@ mod tests {
 
     #[test]
     fn context_values_are_compared_unescaped() {
-        check(
-            FilterRule {
-                context: &[("user", "^café$")],
-                ..FilterRule::ALL
-            },
-            true,
-        );
-        check(
-            FilterRule {
-                context: &[("project", ".*")],
-                ..FilterRule::ALL
-            },
-            false,
-        );
+        check(FilterRule { context: &[("user", "^café$")], ..FilterRule::ALL }, true);
+        check(FilterRule { context: &[("project", ".*")], ..FilterRule::ALL }, false);
     }
 
     #[test]
     fn metadata_that_is_missing_does_not_match() {
-        check(
-            FilterRule {
-                metadata: &[("message_id", "7c5f")],
-                ..FilterRule::ALL
-            },
-            true,
-        );
-        check(
-            FilterRule {
-                metadata: &[("timestamp", ".*")],
-                ..FilterRule::ALL
-            },
-            false,
-        );
+        check(FilterRule { metadata: &[("message_id", "7c5f")], ..FilterRule::ALL }, true);
+        check(FilterRule { metadata: &[("timestamp", ".*")], ..FilterRule::ALL }, false);
     }
 
     #[test]
     fn payload_keys_are_those_of_the_top_level_and_the_last_counts() {
-        check(
-            FilterRule {
-                payload: &[("state", "active")],
-                ..FilterRule::ALL
-            },
-            true,
-        );
-        check(
-            FilterRule {
-                payload: &[("state", "old")],
-                ..FilterRule::ALL
-            },
-            false,
-        );
-        check(
-            FilterRule {
-                payload: &[("state", "x")],
-                ..FilterRule::ALL
-            },
-            false,
-        );
+        check(FilterRule { payload: &[("state", "active")], ..FilterRule::ALL }, true);
+        check(FilterRule { payload: &[("state", "old")], ..FilterRule::ALL }, false);
+        check(FilterRule { payload: &[("state", "x")], ..FilterRule::ALL }, false);
     }
 
     #[test]
     fn a_value_that_is_no_string_does_not_match() {
-        check(
-            FilterRule {
-                payload: &[("n", "1")],
-                ..FilterRule::ALL
-            },
-            false,
-        );
-        check(
-            FilterRule {
-                payload: &[("none", ".*")],
-                ..FilterRule::ALL
-            },
-            false,
-        );
+        check(FilterRule { payload: &[("n", "1")], ..FilterRule::ALL }, false);
+        check(FilterRule { payload: &[("none", ".*")], ..FilterRule::ALL }, false);
     }
 }

@@ -100,6 +100,15 @@ impl fmt::Display for Failure {
     }
 }
 
+/// An error and its causes, `: ` between them.
+pub(crate) struct Chain<'e>(pub(crate) &'e (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_chain(f, self.0)
+    }
+}
+
 /// Writes an error and its causes, `: ` between them, each cause once.
 fn write_chain(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt::Result {
     let mut last = error.to_string();
@@ -149,8 +158,7 @@ impl IntoOutcome for Outcome {
 
 impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
     fn into_outcome(self) -> MethodResult {
-        self.map(|()| Outcome::Handled)
-            .map_err(|error| Failure::Error(error.into()))
+        self.map(|()| Outcome::Handled).map_err(|error| Failure::Error(error.into()))
     }
 }
 
@@ -176,21 +184,13 @@ mod tests {
     fn every_return_type_becomes_an_outcome() {
         assert_eq!(().into_outcome().ok(), Some(Outcome::Handled));
         assert_eq!(Outcome::Requeue.into_outcome().ok(), Some(Outcome::Requeue));
-        assert_eq!(
-            Ok::<(), NoRow>(()).into_outcome().ok(),
-            Some(Outcome::Handled)
-        );
-        assert_eq!(
-            Ok::<_, String>(Outcome::retry()).into_outcome().ok(),
-            Some(Outcome::retry())
-        );
+        assert_eq!(Ok::<(), NoRow>(()).into_outcome().ok(), Some(Outcome::Handled));
+        assert_eq!(Ok::<_, String>(Outcome::retry()).into_outcome().ok(), Some(Outcome::retry()));
     }
 
     #[test]
     fn a_failure_names_the_error_and_its_causes() {
-        let failure = Err::<(), _>(Billing(NoRow))
-            .into_outcome()
-            .expect_err("it was an error");
+        let failure = Err::<(), _>(Billing(NoRow)).into_outcome().expect_err("it was an error");
         assert_eq!(
             (failure.reason(), failure.to_string().as_str()),
             ("error", "billing failed: no row")
@@ -199,9 +199,7 @@ mod tests {
 
     #[test]
     fn a_string_is_an_error_too() {
-        let failure = Err::<(), _>("no tenant")
-            .into_outcome()
-            .expect_err("it was an error");
+        let failure = Err::<(), _>("no tenant").into_outcome().expect_err("it was an error");
         assert_eq!(failure.to_string(), "no tenant");
     }
 }

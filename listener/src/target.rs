@@ -20,19 +20,13 @@ pub struct Target {
 impl Target {
     /// A topic on the default exchange (oslo.messaging's `control_exchange`).
     pub fn topic(topic: impl Into<String>) -> Self {
-        Self {
-            topic: topic.into(),
-            exchange: None,
-        }
+        Self { topic: topic.into(), exchange: None }
     }
 
     /// The same topic on the exchange of this name.
     #[must_use]
     pub fn exchange(self, exchange: impl Into<String>) -> Self {
-        Self {
-            exchange: Some(exchange.into()),
-            ..self
-        }
+        Self { exchange: Some(exchange.into()), ..self }
     }
 
     /// The topic's name.

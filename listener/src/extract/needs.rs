@@ -19,10 +19,7 @@ pub struct Needs(Vec<Need>);
 impl Needs {
     /// A state of type `T` must have been given to the listener.
     pub fn state<T: 'static>(&mut self) {
-        let need = Need {
-            id: TypeId::of::<T>(),
-            name: type_name::<T>(),
-        };
+        let need = Need { id: TypeId::of::<T>(), name: type_name::<T>() };
         if !self.0.contains(&need) {
             self.0.push(need);
         }

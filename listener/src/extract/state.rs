@@ -43,11 +43,7 @@ impl<'n, T: Send + Sync + 'static> FromNotification<'n> for State<T> {
     type Error = MissingState;
 
     fn from_notification(notification: &'n Notification<'n>) -> Result<Self, MissingState> {
-        notification
-            .states()
-            .get()
-            .map(State)
-            .ok_or(MissingState(type_name::<T>()))
+        notification.states().get().map(State).ok_or(MissingState(type_name::<T>()))
     }
 
     fn requires(needs: &mut Needs) {

@@ -34,17 +34,12 @@ impl DeliveryInfo {
     /// The same, given out again.
     #[must_use]
     pub fn redelivered(self, redelivered: bool) -> Self {
-        Self {
-            redelivered,
-            ..self
-        }
+        Self { redelivered, ..self }
     }
 
     /// The topic of the routing key: all before the last dot.
     #[must_use]
     pub fn topic(&self) -> &str {
-        self.routing_key
-            .rsplit_once('.')
-            .map_or("", |(topic, _)| topic)
+        self.routing_key.rsplit_once('.').map_or("", |(topic, _)| topic)
     }
 }

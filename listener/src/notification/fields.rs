@@ -1,27 +1,46 @@
-//! The fields of a notification as they stand on the wire, borrowed from its text.
-//! Read by `envelope`; given a priority and a delivery, they become a `Notification`.
+//! The fields of a notification as they stand on the wire, borrowed from its text. What the
+//! priority and the payload mean is not known here. Found by `envelope::read`.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::value::RawValue;
 
-/// The fields of a notification, before its priority is known to be one.
-#[derive(Debug)]
+/// The fields of a notification. A field that is missing or null is `None`.
+///
+/// `Debug` shows neither payload nor context values, for they hold secrets.
+#[derive(Clone)]
 pub struct Fields<'t> {
-    /// The sender's id of the message.
+    /// The id of the notification, one for all topics that it is sent to.
     pub message_id: Option<Cow<'t, str>>,
-    /// When it was sent.
+    /// When it was made: UTC without a zone, as a rule `2026-05-09 07:29:33.123456`.
     pub timestamp: Option<Cow<'t, str>>,
-    /// Who sent it.
+    /// Who made it, such as `compute.host1`.
     pub publisher_id: Option<Cow<'t, str>>,
-    /// What happened.
+    /// What happened, such as `compute.instance.create.end`.
     pub event_type: Option<Cow<'t, str>>,
-    /// The priority as written, in whatever case.
+    /// The priority as it is written, as a rule in upper case.
     pub priority: Option<Cow<'t, str>>,
-    /// The sender's id of this sending, new for each topic.
+    /// The id of this very body, for finding duplicates.
     pub unique_id: Option<Cow<'t, str>>,
-    /// The payload; `null` when it is missing.
+    /// The payload, any JSON value; null if it is missing.
     pub payload: &'t RawValue,
-    /// The context, without the prefix `_context_`.
+    /// The context in the order of the wire, without the prefix `_context_`. Each key is
+    /// there once.
     pub context: Vec<(Cow<'t, str>, &'t RawValue)>,
+}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fields")
+            .field("message_id", &self.message_id)
+            .field("timestamp", &self.timestamp)
+            .field("publisher_id", &self.publisher_id)
+            .field("event_type", &self.event_type)
+            .field("priority", &self.priority)
+            .field("unique_id", &self.unique_id)
+            .field("payload.len()", &self.payload.get().len())
+            .field("context", &self.context.iter().map(|(key, _)| key).collect::<Vec<_>>())
+            .finish()
+    }
 }

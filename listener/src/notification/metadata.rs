@@ -11,10 +11,7 @@ pub struct Metadata {
 
 impl Metadata {
     pub(crate) fn new(message_id: Option<&str>, timestamp: Option<&str>) -> Self {
-        Self {
-            message_id: message_id.map(str::to_owned),
-            timestamp: timestamp.map(str::to_owned),
-        }
+        Self { message_id: message_id.map(str::to_owned), timestamp: timestamp.map(str::to_owned) }
     }
 
     /// The sender's id: a UUID with hyphens from oslo.messaging; empty when it is null or

@@ -6,6 +6,7 @@ pub mod context;
 pub mod delivery_info;
 pub mod fields;
 pub mod metadata;
+pub(crate) mod owned;
 pub mod priority;
 pub mod states;
 
@@ -21,6 +22,7 @@ use crate::notification::context::Context;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::notification::fields::Fields;
 use crate::notification::metadata::Metadata;
+use crate::notification::owned::OwnedNotification;
 use crate::notification::priority::Priority;
 use crate::notification::states::States;
 
@@ -94,11 +96,7 @@ impl<'n> Notification<'n> {
     /// # Errors
     /// The context does not fit `T`.
     pub fn context_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PartError> {
-        let entries = self
-            .fields
-            .context
-            .iter()
-            .map(|(key, value)| (key.as_ref(), *value));
+        let entries = self.fields.context.iter().map(|(key, value)| (key.as_ref(), *value));
         let map = MapDeserializer::<_, serde_json::Error>::new(entries);
         serde_path_to_error::deserialize(map).map_err(|error| PartError::at("context", &error))
     }
@@ -106,11 +104,7 @@ impl<'n> Notification<'n> {
     /// One value of the context as it stands on the wire.
     #[must_use]
     pub fn context_value(&self, key: &str) -> Option<&'n RawValue> {
-        self.fields
-            .context
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| *value)
+        self.fields.context.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 
     /// The payload as it stands on the wire: any JSON value.
@@ -130,10 +124,7 @@ impl<'n> Notification<'n> {
     /// Message id and timestamp.
     pub fn metadata(&self) -> &Metadata {
         self.metadata.get_or_init(|| {
-            Metadata::new(
-                self.fields.message_id.as_deref(),
-                self.fields.timestamp.as_deref(),
-            )
+            Metadata::new(self.fields.message_id.as_deref(), self.fields.timestamp.as_deref())
         })
     }
 
@@ -154,6 +145,11 @@ impl<'n> Notification<'n> {
     #[must_use]
     pub const fn delivery(&self) -> &'n DeliveryInfo {
         self.delivery
+    }
+
+    /// A copy that can move to another thread.
+    pub(crate) fn to_owned(&self) -> OwnedNotification {
+        OwnedNotification::new(self)
     }
 
     /// The values that the program gave to the listener.
@@ -194,10 +190,7 @@ impl PartError {
             "." => part.to_owned(),
             _ => format!("{part}.{inner}"),
         };
-        Self {
-            path,
-            message: without_values(&error.inner().to_string()),
-        }
+        Self { path, message: without_values(&error.inner().to_string()) }
     }
 
     /// Where the mistake is, such as `payload.flavor.vcpus`.
@@ -274,12 +267,7 @@ mod tests {
 
     #[test]
     fn a_payload_that_fits_is_read() {
-        check(
-            r#"{"flavor": {"vcpus": 4}}"#,
-            Ok(Server {
-                flavor: Flavor { vcpus: 4 },
-            }),
-        );
+        check(r#"{"flavor": {"vcpus": 4}}"#, Ok(Server { flavor: Flavor { vcpus: 4 } }));
     }
 
     #[test]

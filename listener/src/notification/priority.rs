@@ -1,16 +1,165 @@
-//! stand-in
+//! The seven priorities of a notification and their two spellings: lower case in queue
+//! names and endpoints, upper case on the wire. What a missing or unknown priority means
+//! for a delivery is not decided here but where deliveries are judged. Read by the
+//! envelope's users, by targets (queue names) and by the dispatch table.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The priority of a notification. `warning` is not one: on the wire it is `WARN`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Priority {
+    /// Something worth keeping for an audit.
     Audit,
+    /// Of use while looking for a fault.
     Debug,
+    /// The normal course of things; most notifications have it.
     Info,
+    /// Something unexpected that was coped with.
     Warn,
+    /// Something failed.
     Error,
+    /// Something failed that needs a person.
     Critical,
+    /// A measurement, as telemetry services send them.
     Sample,
 }
-impl std::fmt::Display for Priority {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", format!("{self:?}").to_lowercase())
+
+impl Priority {
+    /// All priorities, each at the place that [`index`](Self::index) tells.
+    pub const ALL: [Self; 7] = [
+        Self::Audit,
+        Self::Debug,
+        Self::Info,
+        Self::Warn,
+        Self::Error,
+        Self::Critical,
+        Self::Sample,
+    ];
+
+    /// The lower-case name, as queue names have it: `info`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::Critical => "critical",
+            Self::Sample => "sample",
+        }
+    }
+
+    /// The upper-case name, as the wire has it: `INFO`.
+    #[must_use]
+    pub const fn wire(self) -> &'static str {
+        match self {
+            Self::Audit => "AUDIT",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+            Self::Critical => "CRITICAL",
+            Self::Sample => "SAMPLE",
+        }
+    }
+
+    /// The place in [`ALL`](Self::ALL), for tables with a slot per priority.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Any mix of cases is read, because the Python listener lowers what it reads.
+///
+/// ```
+/// use listener::notification::priority::Priority;
+///
+/// assert_eq!("INFO".parse(), Ok(Priority::Info));
+/// assert!("warning".parse::<Priority>().is_err());
+/// ```
+impl FromStr for Priority {
+    type Err = UnknownPriority;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPriority> {
+        Self::ALL
+            .into_iter()
+            .find(|priority| priority.as_str().eq_ignore_ascii_case(text))
+            .ok_or_else(|| UnknownPriority { found: text.to_owned() })
+    }
+}
+
+/// A text that names none of the seven priorities.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "unknown priority {found:?} (expected audit, debug, info, warn, error, critical or sample)"
+)]
+pub struct UnknownPriority {
+    /// The text as it was found.
+    pub found: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_priority_stands_at_its_index() {
+        assert_eq!(Priority::ALL.map(Priority::index), [0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn every_priority_has_a_lower_case_name() {
+        assert_eq!(
+            Priority::ALL.map(Priority::as_str),
+            ["audit", "debug", "info", "warn", "error", "critical", "sample"]
+        );
+    }
+
+    #[test]
+    fn every_priority_is_upper_case_on_the_wire() {
+        assert_eq!(
+            Priority::ALL.map(|priority| priority.wire().to_owned()),
+            Priority::ALL.map(|priority| priority.as_str().to_uppercase())
+        );
+    }
+
+    #[test]
+    fn a_priority_shows_its_lower_case_name() {
+        assert_eq!(Priority::Critical.to_string(), "critical");
+    }
+
+    #[test]
+    fn a_priority_is_read_in_any_case() {
+        for priority in Priority::ALL {
+            assert_eq!(priority.as_str().parse(), Ok(priority));
+            assert_eq!(priority.wire().parse(), Ok(priority));
+        }
+        assert_eq!("eRRor".parse(), Ok(Priority::Error));
+    }
+
+    #[test]
+    fn warning_is_not_a_priority() {
+        assert_eq!(
+            "warning".parse::<Priority>(),
+            Err(UnknownPriority { found: "warning".to_owned() })
+        );
+    }
+
+    #[test]
+    fn an_unknown_priority_is_named_beside_the_seven() {
+        assert_eq!(
+            UnknownPriority { found: "warning".to_owned() }.to_string(),
+            "unknown priority \"warning\" \
+             (expected audit, debug, info, warn, error, critical or sample)"
+        );
     }
 }

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 /// Values by their type, one of each.
 #[derive(Clone, Default)]
-pub struct States(HashMap<TypeId, (&'static str, Arc<dyn Any + Send + Sync>)>);
+pub struct States(Arc<HashMap<TypeId, Value>>);
+
+type Value = (&'static str, Arc<dyn Any + Send + Sync>);
 
 impl States {
     /// Keeps `value`; gives back whether one of its type stood here before (and is gone now).
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> bool {
-        self.0
-            .insert(TypeId::of::<T>(), (type_name::<T>(), Arc::new(value)))
-            .is_some()
+        let value: Value = (type_name::<T>(), Arc::new(value));
+        Arc::make_mut(&mut self.0).insert(TypeId::of::<T>(), value).is_some()
     }
 
     /// The value of type `T`, if one was given.
@@ -35,8 +36,6 @@ impl States {
 /// Shows the types, never the values.
 impl fmt::Debug for States {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set()
-            .entries(self.0.values().map(|(name, _)| name))
-            .finish()
+        f.debug_set().entries(self.0.values().map(|(name, _)| name)).finish()
     }
 }

@@ -34,12 +34,7 @@ impl Delivery {
         info: DeliveryInfo,
         settlement: Settlement,
     ) -> Self {
-        Self {
-            body,
-            properties,
-            info,
-            settlement,
-        }
+        Self { body, properties, info, settlement }
     }
 
     /// Carries out a settlement. Returns at once: the driver sends it on, in order, and
@@ -113,10 +108,7 @@ impl Headers {
     /// The value of a header.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&HeaderValue> {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// The text of a header, if it is one.

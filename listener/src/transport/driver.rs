@@ -70,6 +70,10 @@ pub struct Subscription {
     pub prefetch: u16,
     /// How long a broker that cannot be reached is waited for before the first attachment.
     pub timeout: Duration,
+    /// Set for queues that nobody needs any more once nobody consumes: those that are
+    /// declared for this subscription go away, with what they hold, when they have been
+    /// without a consumer for so long. What exists already is used as it is.
+    pub expires: Option<Duration>,
 }
 
 /// A queue, and a routing key of an exchange that feeds it.
@@ -153,10 +157,7 @@ pub enum Route {
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Topic {
-                exchange,
-                routing_key,
-            } => {
+            Self::Topic { exchange, routing_key } => {
                 write!(f, "exchange {exchange:?} with routing key {routing_key:?}")
             }
             Self::Queue(queue) => write!(f, "queue {queue:?}"),

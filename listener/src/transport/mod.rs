@@ -27,10 +27,7 @@ impl Transport {
     /// A transport over a driver of the program's own. `name` stands for it in logs and
     /// errors: leave secrets out.
     pub fn new(driver: impl Driver, name: impl Into<Arc<str>>) -> Self {
-        Self {
-            driver: Arc::new(driver),
-            name: name.into(),
-        }
+        Self { driver: Arc::new(driver), name: name.into() }
     }
 
     /// What the driver can do.

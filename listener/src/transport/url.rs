@@ -67,9 +67,7 @@ impl TransportUrl {
     /// The driver's name: what stands before `://`, up to a `+`.
     #[must_use]
     pub fn driver(&self) -> &str {
-        self.scheme
-            .split_once('+')
-            .map_or(self.scheme.as_str(), |(driver, _)| driver)
+        self.scheme.split_once('+').map_or(self.scheme.as_str(), |(driver, _)| driver)
     }
 
     /// The hosts, in the order in which they were written.
@@ -141,10 +139,9 @@ fn host(text: &str) -> Result<Host, UrlError> {
     let (username, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "")))
     {
         Some((username, "")) => (Some(decode(username, "user")?), None),
-        Some((username, password)) => (
-            Some(decode(username, "user")?),
-            Some(decode(password, "password")?),
-        ),
+        Some((username, password)) => {
+            (Some(decode(username, "user")?), Some(decode(password, "password")?))
+        }
         None => (None, None),
     };
     let (name, port) = if let Some(rest) = address.strip_prefix('[') {
@@ -163,20 +160,14 @@ fn host(text: &str) -> Result<Host, UrlError> {
         .filter(|port| !port.is_empty())
         .map(|port| port.parse().map_err(|_| UrlError::Port))
         .transpose()?;
-    Ok(Host {
-        name: name.to_owned(),
-        port,
-        username,
-        password,
-    })
+    Ok(Host { name: name.to_owned(), port, username, password })
 }
 
 fn options(query: &str) -> Result<Vec<(String, String)>, UrlError> {
     let mut options: Vec<(String, String)> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(|| UrlError::NoValue {
-            found: pair.to_owned(),
-        })?;
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| UrlError::NoValue { found: pair.to_owned() })?;
         let (name, value) = (decode(name, "option")?, decode(value, "option")?);
         match options.iter_mut().find(|(known, _)| *known == name) {
             Some((_, values)) => {
@@ -191,8 +182,7 @@ fn options(query: &str) -> Result<Vec<(String, String)>, UrlError> {
 
 fn decode(text: &str, part: &'static str) -> Result<String, UrlError> {
     let whole = text.match_indices('%').all(|(at, _)| {
-        text.get(at + 1..at + 3)
-            .is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        text.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
     });
     if !whole {
         return Err(UrlError::Encoding { part });
@@ -271,12 +261,7 @@ mod tests {
 
     fn hosts(text: &str) -> Vec<(String, Option<u16>, Option<String>, Option<String>)> {
         let parts = |host: &Host| {
-            (
-                host.name.clone(),
-                host.port,
-                host.username.clone(),
-                host.password.clone(),
-            )
+            (host.name.clone(), host.port, host.username.clone(), host.password.clone())
         };
         parse(text).hosts().iter().map(parts).collect()
     }
@@ -291,10 +276,7 @@ mod tests {
             hosts("rabbit://user:pass@host:5672/"),
             [("host".to_owned(), Some(5672), text("user"), text("pass"))]
         );
-        assert_eq!(
-            hosts("rabbit://host"),
-            [("host".to_owned(), None, None, None)]
-        );
+        assert_eq!(hosts("rabbit://host"), [("host".to_owned(), None, None, None)]);
         assert_eq!(hosts("rabbit:///vhost"), []);
     }
 
@@ -320,14 +302,8 @@ mod tests {
 
     #[test]
     fn ipv6_addresses_stand_in_brackets_or_bare() {
-        assert_eq!(
-            hosts("rabbit://[::1]:5672/"),
-            [("::1".to_owned(), Some(5672), None, None)]
-        );
-        assert_eq!(
-            hosts("rabbit://::1/"),
-            [("::1".to_owned(), None, None, None)]
-        );
+        assert_eq!(hosts("rabbit://[::1]:5672/"), [("::1".to_owned(), Some(5672), None, None)]);
+        assert_eq!(hosts("rabbit://::1/"), [("::1".to_owned(), None, None, None)]);
     }
 
     #[test]
@@ -344,10 +320,7 @@ mod tests {
     fn options_given_twice_are_joined() {
         assert_eq!(
             parse("rabbit://h/?a=1&b=x%20y&a=2").query(),
-            [
-                ("a".to_owned(), "1,2".to_owned()),
-                ("b".to_owned(), "x y".to_owned())
-            ]
+            [("a".to_owned(), "1,2".to_owned()), ("b".to_owned(), "x y".to_owned())]
         );
     }
 
@@ -360,20 +333,13 @@ mod tests {
     fn passwords_and_option_values_are_never_shown() {
         let url = parse("rabbit://guest:secret1@h:1,u:secret2@[::1]/v%2Fh?ssl_key_file=secret3");
         let shown = format!("{url} {url:?} {:?}", url.hosts());
-        assert_eq!(
-            url.to_string(),
-            "rabbit://guest:***@h:1,u:***@[::1]/v%2Fh?ssl_key_file=.."
-        );
+        assert_eq!(url.to_string(), "rabbit://guest:***@h:1,u:***@[::1]/v%2Fh?ssl_key_file=..");
         assert!(!shown.contains("secret"), "{shown}");
     }
 
     #[test]
     fn mistakes_are_named_without_the_text() {
-        let error = |text: &str| {
-            text.parse::<TransportUrl>()
-                .expect_err("a mistake")
-                .to_string()
-        };
+        let error = |text: &str| text.parse::<TransportUrl>().expect_err("a mistake").to_string();
         assert_eq!(
             error("h:5672"),
             "no scheme; expected one as in `rabbit://user:password@host:5672/`"
@@ -386,17 +352,11 @@ mod tests {
             error("rabbit://u:sec/ret@h/"),
             "an `@` stands behind the hosts; in a password, write `/` as %2F, and in a virtual host `@` as %40"
         );
-        assert_eq!(
-            error("rabbit://u:sec%zz@h/"),
-            "the password is not percent-encoded UTF-8"
-        );
+        assert_eq!(error("rabbit://u:sec%zz@h/"), "the password is not percent-encoded UTF-8");
         assert_eq!(
             error("rabbit://[::1/"),
             "an IPv6 address without its closing bracket; expected as in `[::1]:5672`"
         );
-        assert_eq!(
-            error("rabbit://h/?ssl"),
-            "option \"ssl\" has no value; expected `name=value`"
-        );
+        assert_eq!(error("rabbit://h/?ssl"), "option \"ssl\" has no value; expected `name=value`");
     }
 }

@@ -55,9 +55,7 @@ pub(super) enum Fate {
 pub(super) type Obstacle = Arc<Mutex<Option<String>>>;
 
 pub(super) fn put(obstacle: &Obstacle, reason: Option<String>) {
-    *obstacle
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner) = reason;
+    *obstacle.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reason;
 }
 
 pub(super) struct Submission {
@@ -111,10 +109,7 @@ async fn confirming(link: &Link) -> Result<Channel, Fault> {
 }
 
 async fn publish(channel: Channel, message: Message) -> lapin::Result<Confirmation> {
-    let options = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let confirm = channel
         .basic_publish(
             message.exchange,
@@ -128,11 +123,7 @@ async fn publish(channel: Channel, message: Message) -> lapin::Result<Confirmati
 }
 
 fn failed(fault: Fault) -> Fate {
-    if fault.is_of_a_channel() {
-        Fate::Spoiled(fault)
-    } else {
-        Fate::Lost(fault)
-    }
+    if fault.is_of_a_channel() { Fate::Spoiled(fault) } else { Fate::Lost(fault) }
 }
 
 fn said(returned: &BasicReturnMessage) -> String {
@@ -250,14 +241,9 @@ impl Collector {
         self.number += 1;
         let number = self.number;
         let published = publish(self.channel.clone(), message.clone());
-        let pending = Pending {
-            message,
-            fate,
-            returned: None,
-        };
+        let pending = Pending { message, fate, returned: None };
         self.pending.insert(number, pending);
-        self.in_flight
-            .push(published.map(move |result| (number, result)).boxed());
+        self.in_flight.push(published.map(move |result| (number, result)).boxed());
     }
 
     /// Tells all fates that are known by now. The fault that closed the channel, if one did.

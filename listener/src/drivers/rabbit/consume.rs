@@ -76,10 +76,7 @@ pub(super) struct Maker {
 
 impl Maker {
     pub(super) fn new(settler: SessionSettler) -> Self {
-        Self {
-            settler: Arc::new(settler),
-            names: Names::default(),
-        }
+        Self { settler: Arc::new(settler), names: Names::default() }
     }
 
     pub(super) fn delivery(

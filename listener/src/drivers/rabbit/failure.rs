@@ -47,10 +47,9 @@ impl fmt::Display for Fault {
 impl From<&lapin::Error> for Fault {
     fn from(error: &lapin::Error) -> Self {
         match error.kind() {
-            lapin::ErrorKind::ProtocolError(error) => Self::Broker {
-                code: error.get_id(),
-                text: error.get_message().to_string(),
-            },
+            lapin::ErrorKind::ProtocolError(error) => {
+                Self::Broker { code: error.get_id(), text: error.get_message().to_string() }
+            }
             lapin::ErrorKind::IOError(error) => Self::Other(error.to_string()),
             _ => Self::Other(error.to_string()),
         }
@@ -112,10 +111,7 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
         return Failure::Weather(format!("cannot {action}: {fault}"));
     };
     let refused = |reason: String| {
-        Failure::Mistake(ConnectError::Refused {
-            action: action.to_owned(),
-            reason,
-        })
+        Failure::Mistake(ConnectError::Refused { action: action.to_owned(), reason })
     };
     match code {
         403 => Failure::Mistake(ConnectError::Forbidden {
@@ -140,11 +136,7 @@ pub(super) fn difference(text: &str) -> Option<String> {
     let (argument, rest) = rest.split_once('\'')?;
     let (_, rest) = rest.split_once("received ")?;
     let (asked, found) = rest.split_once(" but current is ").unwrap_or((rest, "…"));
-    Some(format!(
-        "{argument} was asked to be {}, and is {}",
-        value(asked),
-        value(found)
-    ))
+    Some(format!("{argument} was asked to be {}, and is {}", value(asked), value(found)))
 }
 
 /// `the value 'quorum' of type 'longstr'` and `'true'` alike become `quorum` and `true`.
@@ -164,10 +156,7 @@ mod tests {
     use super::*;
 
     fn broker(code: u16, text: &str) -> Fault {
-        Fault::Broker {
-            code,
-            text: text.to_owned(),
-        }
+        Fault::Broker { code, text: text.to_owned() }
     }
 
     fn address() -> Address {
@@ -188,10 +177,7 @@ mod tests {
             };
             assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned));
         };
-        check(
-            Fault::Other("connection refused".to_owned()),
-            Ok("connection refused"),
-        );
+        check(Fault::Other("connection refused".to_owned()), Ok("connection refused"));
         check(
             broker(403, "ACCESS_REFUSED - Login was refused"),
             Err(
@@ -231,10 +217,7 @@ mod tests {
     #[test]
     fn refused_declarations_are_told_apart_from_weather() {
         let is_mistake = |code, text| {
-            matches!(
-                doing(broker(code, text), "declare queue \"q\"", "u"),
-                Failure::Mistake(_)
-            )
+            matches!(doing(broker(code, text), "declare queue \"q\"", "u"), Failure::Mistake(_))
         };
         let found: Vec<u16> = [320, 403, 404, 405, 406, 530, 540, 541]
             .into_iter()

@@ -63,11 +63,7 @@ pub(super) struct Rotation {
 
 impl Rotation {
     pub(super) fn new(order: Vec<Address>, strategy: FailoverStrategy) -> Self {
-        Self {
-            order,
-            next: 0,
-            strategy,
-        }
+        Self { order, next: 0, strategy }
     }
 
     /// The hosts of the next round.
@@ -133,10 +129,7 @@ impl Backoff {
     }
 
     fn ceiling(&self) -> Duration {
-        self.step
-            .saturating_mul(self.rounds)
-            .saturating_add(self.interval)
-            .min(self.max)
+        self.step.saturating_mul(self.rounds).saturating_add(self.interval).min(self.max)
     }
 }
 
@@ -146,10 +139,7 @@ mod tests {
 
     fn hosts(url: &str) -> Vec<String> {
         let url: TransportUrl = url.parse().expect("a transport URL");
-        addresses(&url)
-            .iter()
-            .map(|a| format!("{}:{}@{a}", a.user, a.password))
-            .collect()
+        addresses(&url).iter().map(|a| format!("{}:{}@{a}", a.user, a.password)).collect()
     }
 
     #[test]
@@ -184,12 +174,7 @@ mod tests {
             let pause = backoff.pause();
             assert!(pause >= SHORTEST && pause <= longest, "{pause:?}");
         }
-        assert_eq!(
-            ceilings,
-            [
-                1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 30, 30
-            ]
-        );
+        assert_eq!(ceilings, [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 30, 30]);
         assert!(backoff.slow_pause() <= MISTAKE_PAUSE);
         backoff.reset();
         assert_eq!(backoff.ceiling(), Duration::from_secs(1));

@@ -37,10 +37,7 @@ impl Io {
     }
 
     pub(super) fn handle(&self) -> &tokio::runtime::Handle {
-        self.0
-            .as_ref()
-            .expect("the runtime is taken only when this is dropped")
-            .handle()
+        self.0.as_ref().expect("the runtime is taken only when this is dropped").handle()
     }
 }
 
@@ -149,11 +146,7 @@ impl Link {
             .await
             .map_err(|fault| failure::connecting(fault, address, vhost))?;
         let events = LinkEvents(Box::pin(connection.events_listener()));
-        let link = Self {
-            connection,
-            user: address.user.clone(),
-            _lifeline: lifeline,
-        };
+        let link = Self { connection, user: address.user.clone(), _lifeline: lifeline };
         Ok((link, events))
     }
 

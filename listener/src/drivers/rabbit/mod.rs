@@ -66,18 +66,12 @@ impl Rabbit {
             options,
             io: Mutex::default(),
         };
-        Ok(Self {
-            core: Arc::new(core),
-            office: OnceLock::new(),
-            sends: TaskTracker::new(),
-        })
+        Ok(Self { core: Arc::new(core), office: OnceLock::new(), sends: TaskTracker::new() })
     }
 
     fn office(&self, io: &Io) -> Office {
         let _entered = io.handle().enter();
-        self.office
-            .get_or_init(|| Office::open(Arc::clone(&self.core)))
-            .clone()
+        self.office.get_or_init(|| Office::open(Arc::clone(&self.core))).clone()
     }
 }
 

@@ -39,10 +39,9 @@ impl SendSession {
             .get_or_try_init(|| async {
                 let mut topology = Topology::new(&self.link, &self.core.options);
                 match route {
-                    Route::Topic {
-                        exchange,
-                        routing_key,
-                    } => topology.topic(exchange, routing_key).await,
+                    Route::Topic { exchange, routing_key } => {
+                        topology.topic(exchange, routing_key).await
+                    }
                     Route::Queue(queue) => topology.straight(queue).await.map(|()| None),
                 }
             })
@@ -79,10 +78,7 @@ impl SendSession {
 
 /// What is asked of the task.
 enum Ask {
-    Session {
-        newer_than: u64,
-        reply: oneshot::Sender<Result<Arc<SendSession>, ConnectError>>,
-    },
+    Session { newer_than: u64, reply: oneshot::Sender<Result<Arc<SendSession>, ConnectError>> },
     Close(oneshot::Sender<()>),
 }
 
@@ -119,18 +115,13 @@ impl Office {
             action: "send".to_owned(),
             reason: "the driver is closed".to_owned(),
         };
-        self.asks
-            .send(Ask::Session { newer_than, reply })
-            .map_err(|_| ended())?;
+        self.asks.send(Ask::Session { newer_than, reply }).map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// What stands in the way now.
     pub(super) fn obstacle(&self) -> Option<String> {
-        self.obstacle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Closes the session.

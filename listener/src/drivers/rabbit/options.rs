@@ -258,9 +258,7 @@ fn truth(option: &str, value: &str) -> Result<bool, OpenError> {
 }
 
 fn number<N: FromStr>(option: &str, value: &str) -> Result<N, OpenError> {
-    value
-        .parse()
-        .map_err(|_| invalid(option, "a whole number that is not negative", value))
+    value.parse().map_err(|_| invalid(option, "a whole number that is not negative", value))
 }
 
 fn prefetch(option: &str, value: &str) -> Result<u16, OpenError> {
@@ -316,10 +314,8 @@ mod tests {
     use super::*;
 
     fn read(query: &[(&str, &str)]) -> Result<RabbitOptions, String> {
-        let query: Vec<_> = query
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let query: Vec<_> =
+            query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         RabbitOptions::from_query(&query).map_err(|error| error.to_string())
     }
 
@@ -393,10 +389,7 @@ mod tests {
 
     #[test]
     fn mirrored_and_quorum_do_not_go_together() {
-        let both = read(&[
-            ("rabbit_ha_queues", "true"),
-            ("rabbit_quorum_queue", "true"),
-        ]);
+        let both = read(&[("rabbit_ha_queues", "true"), ("rabbit_quorum_queue", "true")]);
         assert_eq!(
             both,
             Err("option \"rabbit_ha_queues\" of the transport URL: expected false where rabbit_quorum_queue is true, found \"true\"".to_owned())

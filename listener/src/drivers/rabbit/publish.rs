@@ -108,9 +108,7 @@ async fn attempts(
                         return Err(refused(outgoing, fault.to_string()));
                     }
                 }
-                progress
-                    .again(Last::Reason(fault.to_string()), &session)
-                    .await;
+                progress.again(Last::Reason(fault.to_string()), &session).await;
             }
         }
     }
@@ -158,10 +156,7 @@ impl Progress {
 
 fn message(outgoing: &Outgoing) -> Result<Message, TooLong> {
     let (exchange, routing_key) = match &outgoing.route {
-        Route::Topic {
-            exchange,
-            routing_key,
-        } => (exchange.as_str(), routing_key),
+        Route::Topic { exchange, routing_key } => (exchange.as_str(), routing_key),
         Route::Queue(queue) => ("", queue),
     };
     Ok(Message {
@@ -180,8 +175,5 @@ fn refused(outgoing: &Outgoing, reason: String) -> SendError {
 }
 
 fn unroutable(outgoing: &Outgoing, reason: String) -> SendError {
-    SendError::Unroutable {
-        route: outgoing.route.to_string(),
-        reason,
-    }
+    SendError::Unroutable { route: outgoing.route.to_string(), reason }
 }

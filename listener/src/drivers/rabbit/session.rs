@@ -55,13 +55,11 @@ impl Session {
         let options = &core.options;
         let (link, events) = Link::open(options, &core.vhost, address, "consume").await?;
         Topology::new(&link, options)
+            .expiring(subscription.expires)
             .subscription(&subscription.bindings)
             .await?;
         let channel = link.channel().await?;
-        let prefetch = options
-            .rabbit_qos_prefetch_count
-            .unwrap_or(subscription.prefetch)
-            .max(1);
+        let prefetch = options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1);
         // Not global: so it counts for each consumer, and quorum queues take it.
         call(channel.basic_qos(prefetch, BasicQosOptions { global: false }))
             .await
@@ -142,10 +140,8 @@ impl Session {
     /// Stops the consumers; what the broker sent before it confirmed that is forwarded.
     pub(super) async fn cancel(&mut self, deliveries: &mpsc::UnboundedSender<Delivery>) {
         for tag in &self.tags {
-            let cancelled = call(
-                self.channel
-                    .basic_cancel(tag.clone(), BasicCancelOptions::default()),
-            );
+            let cancelled =
+                call(self.channel.basic_cancel(tag.clone(), BasicCancelOptions::default()));
             if let Err(fault) = cancelled.await {
                 tracing::warn!(%fault, "a consumer could not be cancelled");
                 return;

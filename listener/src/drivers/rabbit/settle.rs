@@ -81,15 +81,9 @@ impl Ledger {
         acks.sort_unstable();
         let together = acks.partition_point(|tag| !self.singly && *tag <= self.floor);
         if let Some(tag) = together.checked_sub(1).map(|last| acks[last]) {
-            plan.push(Written::Ack {
-                tag,
-                multiple: together > 1,
-            });
+            plan.push(Written::Ack { tag, multiple: together > 1 });
         }
-        let alone = acks[together..].iter().map(|tag| Written::Ack {
-            tag: *tag,
-            multiple: false,
-        });
+        let alone = acks[together..].iter().map(|tag| Written::Ack { tag: *tag, multiple: false });
         plan.extend(alone);
         plan
     }
@@ -117,17 +111,14 @@ impl Ledger {
 pub(super) fn write(channel: &Channel, plan: &[Written]) -> Result<(), Fault> {
     for written in plan {
         let result = match *written {
-            Written::Ack { tag, multiple } => channel
-                .basic_ack(tag, BasicAckOptions { multiple })
-                .now_or_never(),
-            Written::Reject { tag } => channel
-                .basic_reject(tag, BasicRejectOptions { requeue: true })
-                .now_or_never(),
+            Written::Ack { tag, multiple } => {
+                channel.basic_ack(tag, BasicAckOptions { multiple }).now_or_never()
+            }
+            Written::Reject { tag } => {
+                channel.basic_reject(tag, BasicRejectOptions { requeue: true }).now_or_never()
+            }
             Written::Nack { tag } => {
-                let options = BasicNackOptions {
-                    requeue: true,
-                    multiple: false,
-                };
+                let options = BasicNackOptions { requeue: true, multiple: false };
                 channel.basic_nack(tag, options).now_or_never()
             }
         };
@@ -171,11 +162,7 @@ mod tests {
         let mut ledger = Ledger::default();
         assert_eq!(
             ledger.plan(&[(1, Ack), (2, Requeue), (3, GiveBack), (4, Ack)]),
-            [
-                Written::Reject { tag: 2 },
-                Written::Nack { tag: 3 },
-                ack(4, true)
-            ]
+            [Written::Reject { tag: 2 }, Written::Nack { tag: 3 }, ack(4, true)]
         );
     }
 

@@ -33,16 +33,7 @@ pub(super) async fn start(
     let deadline = Instant::now() + subscription.timeout;
     let first = async {
         loop {
-            match round(
-                &core,
-                &mut rotation,
-                &subscription,
-                1,
-                &stale,
-                &mut attempts,
-            )
-            .await
-            {
+            match round(&core, &mut rotation, &subscription, 1, &stale, &mut attempts).await {
                 Ok(session) => return Ok(session),
                 Err(Failure::Mistake(error)) => return Err(error),
                 Err(Failure::Weather(reason)) => {
@@ -77,10 +68,7 @@ pub(super) async fn start(
     tokio::spawn(supervisor.run(session));
     Ok(Subscribed {
         deliveries: receiver,
-        consumer: Box::new(RabbitConsumer {
-            commands,
-            state: watched,
-        }),
+        consumer: Box::new(RabbitConsumer { commands, state: watched }),
     })
 }
 
@@ -199,9 +187,7 @@ impl Supervisor {
         }
         let mut pause = self.backoff.pause();
         tracing::warn!(host, generation, reason, ?pause, "lost RabbitMQ");
-        self.state.send_replace(ConnectionState::Lost {
-            reason: reason.as_str().into(),
-        });
+        self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });
         let mut told = reason;
         loop {
             match self.attempt(pause, generation + 1).await? {
@@ -266,9 +252,7 @@ impl Supervisor {
                 "RabbitMQ refuses; it is tried again and again until somebody mends it"
             ),
         }
-        self.state.send_replace(ConnectionState::Lost {
-            reason: reason.as_str().into(),
-        });
+        self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });
         *told = reason;
         pause
     }
@@ -285,9 +269,7 @@ async fn round(
 ) -> Result<Session, Failure> {
     let mut last = Failure::Weather("no host".to_owned());
     for address in rotation.round() {
-        attempts
-            .entry(address.to_string())
-            .or_insert_with(|| "no answer yet".to_owned());
+        attempts.entry(address.to_string()).or_insert_with(|| "no answer yet".to_owned());
         match Session::attach(core, &address, subscription, generation, stale).await {
             Ok(session) => return Ok(session),
             Err(failure) => {

@@ -18,10 +18,7 @@ pub(super) struct TooLong {
 
 /// A name, as AMQP takes it.
 pub(super) fn short(what: &str, text: &str) -> Result<ShortString, TooLong> {
-    ShortString::try_new(text).map_err(|_| TooLong {
-        what: what.to_owned(),
-        length: text.len(),
-    })
+    ShortString::try_new(text).map_err(|_| TooLong { what: what.to_owned(), length: text.len() })
 }
 
 /// The properties of a delivery.
@@ -35,11 +32,7 @@ pub(super) fn from_amqp(properties: &BasicProperties) -> Properties {
             .content_encoding()
             .as_ref()
             .map(|text| known(text.as_str(), "utf-8")),
-        headers: properties
-            .headers()
-            .as_ref()
-            .map(headers_from)
-            .unwrap_or_default(),
+        headers: properties.headers().as_ref().map(headers_from).unwrap_or_default(),
     }
 }
 
@@ -60,18 +53,11 @@ pub(super) fn to_amqp(properties: &Properties) -> Result<BasicProperties, TooLon
 
 /// What nearly every message says is borrowed.
 fn known(text: &str, usual: &'static str) -> Cow<'static, str> {
-    if text == usual {
-        Cow::Borrowed(usual)
-    } else {
-        Cow::Owned(text.to_owned())
-    }
+    if text == usual { Cow::Borrowed(usual) } else { Cow::Owned(text.to_owned()) }
 }
 
 fn headers_from(table: &FieldTable) -> Headers {
-    table
-        .into_iter()
-        .map(|(name, value)| (name.as_str().to_owned(), value_from(value)))
-        .collect()
+    table.into_iter().map(|(name, value)| (name.as_str().to_owned(), value_from(value))).collect()
 }
 
 fn value_from(value: &AMQPValue) -> HeaderValue {
@@ -131,10 +117,7 @@ fn value_to(value: &HeaderValue) -> Result<AMQPValue, TooLong> {
 /// About how many bytes the headers take on the wire: they must fit one frame, or the broker
 /// ends the connection.
 pub(super) fn size(headers: &Headers) -> usize {
-    headers
-        .iter()
-        .map(|(name, value)| name.len() + 2 + value_size(value))
-        .sum()
+    headers.iter().map(|(name, value)| name.len() + 2 + value_size(value)).sum()
 }
 
 fn value_size(value: &HeaderValue) -> usize {
@@ -171,10 +154,7 @@ mod tests {
             ]),
         };
         let amqp = to_amqp(&properties).expect("names are short");
-        assert_eq!(
-            (*amqp.delivery_mode(), *amqp.priority()),
-            (Some(2), Some(0))
-        );
+        assert_eq!((*amqp.delivery_mode(), *amqp.priority()), (Some(2), Some(0)));
         let found = from_amqp(&amqp);
         assert_eq!(found, properties);
         assert!(matches!(found.content_type, Some(Cow::Borrowed(_))));
@@ -192,20 +172,11 @@ mod tests {
         check(AMQPValue::LongUInt(3), HeaderValue::Int(3));
         check(AMQPValue::Float(0.25), HeaderValue::Float(0.25));
         check(
-            AMQPValue::DecimalValue(DecimalValue {
-                scale: 2,
-                value: 125,
-            }),
+            AMQPValue::DecimalValue(DecimalValue { scale: 2, value: 125 }),
             HeaderValue::Float(1.25),
         );
-        check(
-            AMQPValue::LongString(LongString::from("é")),
-            HeaderValue::from("é"),
-        );
-        check(
-            AMQPValue::LongString(LongString::from(vec![0xc3])),
-            HeaderValue::Bytes(vec![0xc3]),
-        );
+        check(AMQPValue::LongString(LongString::from("é")), HeaderValue::from("é"));
+        check(AMQPValue::LongString(LongString::from(vec![0xc3])), HeaderValue::Bytes(vec![0xc3]));
     }
 
     #[test]

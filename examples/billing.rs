@@ -1,0 +1,95 @@
+//! Run it with `cargo run -p examples --example billing`: no broker is needed.
+//!
+//! State that every method shares, filters, and methods that fail: a notification that
+//! cannot be billed goes to the dead letters, and the log says why.
+
+use listener::{
+    Context, Listener, Notification, Notifier, Outcome, State, Transport, notification_endpoint,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+#[derive(Serialize, Deserialize)]
+struct Instance {
+    instance_id: String,
+    flavor: String,
+    hours: u32,
+}
+
+/// What every method shares: the price, and where the rows go.
+struct Ledger {
+    cents_an_hour: u32,
+    rows: mpsc::UnboundedSender<String>,
+}
+
+impl Ledger {
+    fn write(&self, row: String) {
+        // Nobody reads any more when `main` has ended.
+        let _ = self.rows.send(row);
+    }
+}
+
+#[derive(Debug)]
+struct UnknownFlavor(String);
+
+impl std::fmt::Display for UnknownFlavor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "flavor {:?} has no price", self.0)
+    }
+}
+
+impl std::error::Error for UnknownFlavor {}
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(publisher_id = r"compute\.", event_type = r"instance\.")]
+impl Billing {
+    /// An error is enough: the listener writes the dead letter.
+    #[on(info, event_type = r"instance\.delete\.end$")]
+    async fn bill(&self, payload: Instance, ledger: State<Ledger>) -> Result<(), UnknownFlavor> {
+        if payload.flavor != "small" {
+            ledger.write(format!("{} is not billed", payload.instance_id));
+            return Err(UnknownFlavor(payload.flavor));
+        }
+        let cents = payload.hours * ledger.cents_an_hour;
+        ledger.write(format!("{} owes {cents} cents", payload.instance_id));
+        Ok(())
+    }
+
+    async fn error(&self, notification: &Notification<'_>, ledger: State<Ledger>) -> Outcome {
+        let event_type = notification.event_type().unwrap_or_default();
+        ledger.write(format!("{event_type} is given up"));
+        Outcome::dead_letter("errors are looked at by hand")
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let transport = Transport::open("memory://billing")?;
+    let (rows, mut written) = mpsc::unbounded_channel();
+    let ledger = Ledger { cents_an_hour: 2, rows };
+    let listener = Listener::builder().transport(transport.clone()).state(ledger).build()?;
+    listener.start().await?;
+
+    let ctxt = Context::new();
+    let compute = Notifier::builder(transport).publisher_id("compute.host1").build()?;
+    let network = compute.with_publisher_id("network.host1");
+    let instance = |id: &str, flavor: &str| Instance {
+        instance_id: id.to_owned(),
+        flavor: flavor.to_owned(),
+        hours: 21,
+    };
+    compute.info(&ctxt, "instance.delete.end", &instance("i-1", "small")).await?;
+    compute.info(&ctxt, "instance.delete.end", &instance("i-2", "huge")).await?;
+    compute.info(&ctxt, "instance.delete.start", &instance("i-3", "small")).await?;
+    network.info(&ctxt, "instance.delete.end", &instance("i-4", "small")).await?;
+    compute.error(&ctxt, "instance.delete.error", &instance("i-5", "small")).await?;
+    for _ in 0..3 {
+        println!("{}", written.recv().await.ok_or("the listener ended")?);
+    }
+    listener.stop().await;
+    listener.wait().await?;
+    Ok(())
+}

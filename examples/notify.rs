@@ -1,0 +1,48 @@
+//! Run it with `cargo run -p examples --example notify -- URL PRIORITY EVENT_TYPE PAYLOAD`, such as
+//! `rabbit://guest:guest@127.0.0.1:5672/ info instance.create.end '{"instance_id": "i-1"}'`.
+//!
+//! Sends one notification, and ends with code 0 once the broker has confirmed it.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use listener::{Context, Notifier, Priority, Transport};
+use serde_json::value::RawValue;
+
+const USAGE: &str = "usage: notify URL PRIORITY EVENT_TYPE PAYLOAD";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [url, priority, event_type, payload] = arguments.as_slice() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match notify(url, priority, event_type, payload).await {
+        Ok(()) => {
+            println!("confirmed");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn notify(
+    url: &str,
+    priority: &str,
+    event_type: &str,
+    payload: &str,
+) -> Result<(), Box<dyn Error>> {
+    let priority: Priority = priority.parse()?;
+    let payload: &RawValue =
+        serde_json::from_str(payload).map_err(|error| format!("PAYLOAD is not JSON: {error}"))?;
+    let publisher_id = format!("listener-notify.{}", std::process::id());
+    let notifier = Notifier::builder(Transport::open(url)?).publisher_id(publisher_id).build()?;
+    notifier.notify(priority, &Context::new(), event_type, payload).await?;
+    notifier.close().await;
+    Ok(())
+}

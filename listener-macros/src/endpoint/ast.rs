@@ -1,0 +1,193 @@
+//! What was written, in types of our own; every node keeps its span. Nothing here is known to
+//! be right: `check` says what is wrong with it. Filled by `parse.rs`, read by `check` and
+//! `expand.rs`.
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::{Attribute, Generics, Ident, LitStr, Pat, Path, Signature, Type};
+
+use crate::attr::Key;
+
+/// `#[notification_endpoint(options)] impl Billing { methods }`.
+pub(crate) struct Endpoint {
+    pub(crate) options: Options,
+    pub(crate) generics: Generics,
+    /// The trait, if it is a trait's impl block.
+    pub(crate) of_trait: Option<Path>,
+    pub(crate) self_type: Type,
+    pub(crate) methods: Vec<Method>,
+    /// Macros that stand among the methods.
+    pub(crate) macros: Vec<TokenStream>,
+}
+
+/// What stands in the attribute itself.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) crate_path: Option<Path>,
+    pub(crate) topic: Option<LitStr>,
+    pub(crate) topics: Option<(Key, Vec<LitStr>)>,
+    pub(crate) exchange: Option<LitStr>,
+    pub(crate) filter: Filter,
+    pub(crate) group: Option<LitStr>,
+    pub(crate) order: Option<i32>,
+    pub(crate) provided: Option<Key>,
+    pub(crate) init: Option<(Key, Path)>,
+    pub(crate) register: Option<(Key, bool)>,
+}
+
+impl Options {
+    /// The topics of `topic` and `topics`.
+    pub(crate) fn all_topics(&self) -> impl Iterator<Item = &LitStr> {
+        let more = self.topics.iter().flat_map(|(_, topics)| topics);
+        self.topic.iter().chain(more)
+    }
+
+    /// Whether `register = false` stands there.
+    pub(crate) fn unregistered(&self) -> Option<&Key> {
+        self.register.as_ref().and_then(|(key, register)| (!register).then_some(key))
+    }
+}
+
+/// Regular expressions by the part that they look at.
+#[derive(Default)]
+pub(crate) struct Filter {
+    pub(crate) publisher_id: Option<LitStr>,
+    pub(crate) event_type: Option<LitStr>,
+    pub(crate) context: Vec<(Key, LitStr)>,
+    pub(crate) metadata: Vec<(Key, LitStr)>,
+    pub(crate) payload: Vec<(Key, LitStr)>,
+}
+
+/// A function of the block.
+pub(crate) struct Method {
+    /// Its `#[cfg(..)]` attributes.
+    pub(crate) cfg: Vec<Attribute>,
+    /// A `#[cfg_attr(..)]` that names `on`.
+    pub(crate) conditional_on: Option<Attribute>,
+    pub(crate) on: Vec<On>,
+    pub(crate) signature: Signature,
+    pub(crate) arguments: Vec<Argument>,
+}
+
+impl Method {
+    /// Its name, without `r#`.
+    pub(crate) fn name(&self) -> String {
+        self.signature.ident.unraw().to_string()
+    }
+
+    /// The names of the priorities that it handles: those of its list, or its own name.
+    pub(crate) fn priorities(&self) -> Vec<String> {
+        match self.on.first() {
+            Some(on) => on.priorities.iter().map(|key| key.text.clone()).collect(),
+            None => vec![self.name()],
+        }
+    }
+}
+
+/// `#[on(info, warn, event_type = "..")]`.
+pub(crate) struct On {
+    pub(crate) attribute: Attribute,
+    pub(crate) priorities: Vec<Key>,
+    pub(crate) filter: Filter,
+}
+
+/// An argument other than the receiver.
+pub(crate) struct Argument {
+    /// Its `#[cfg(..)]` attributes.
+    pub(crate) cfg: Vec<Attribute>,
+    /// Its name, if its pattern has one.
+    pub(crate) name: Option<Ident>,
+    pub(crate) ty: Type,
+}
+
+/// Where an argument comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    Context,
+    PublisherId,
+    EventType,
+    Payload,
+    Metadata,
+    /// By type, through `FromNotification`.
+    ByType,
+}
+
+/// The names of the arguments that are taken by name.
+pub(crate) const NAMED: &[(&str, Source)] = &[
+    ("ctxt", Source::Context),
+    ("publisher_id", Source::PublisherId),
+    ("event_type", Source::EventType),
+    ("payload", Source::Payload),
+    ("metadata", Source::Metadata),
+];
+
+impl Argument {
+    /// `pattern` has a name if it is one, behind `mut`, `ref` or before `@`.
+    pub(crate) fn new(cfg: Vec<Attribute>, pattern: &Pat, ty: Type) -> Self {
+        let name = match pattern {
+            Pat::Ident(pattern) => Some(pattern.ident.clone()),
+            _ => None,
+        };
+        Self { cfg, name, ty }
+    }
+
+    /// Its name without `r#` and without one leading `_`.
+    pub(crate) fn bare_name(&self) -> Option<String> {
+        let name = self.name.as_ref()?.unraw().to_string();
+        Some(name.strip_prefix('_').map_or(name.clone(), str::to_owned))
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        let name = self.bare_name();
+        NAMED
+            .iter()
+            .find(|(named, _)| name.as_deref() == Some(*named))
+            .map_or(Source::ByType, |(_, source)| *source)
+    }
+}
+
+/// A type as it would be written by hand: `&str`, `State<Db>`.
+pub(crate) fn written(ty: &Type) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let spaced: Vec<char> = ty.to_token_stream().to_string().chars().collect();
+    let separates_words = |at: usize| {
+        let before = at.checked_sub(1).and_then(|at| spaced.get(at));
+        let pair = before.zip(spaced.get(at + 1));
+        pair.is_some_and(|(before, after)| is_word(*before) && is_word(*after))
+    };
+    let kept = |(at, c): (usize, &char)| (*c != ' ' || separates_words(at)).then_some(*c);
+    spaced.iter().enumerate().filter_map(kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse::Parser;
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, expected: Source) {
+        let pattern = Pat::parse_single.parse_str(pattern).expect("a pattern");
+        let argument = Argument::new(Vec::new(), &pattern, parse_quote!(T));
+        assert_eq!(argument.source(), expected);
+    }
+
+    #[test]
+    fn an_argument_is_taken_by_name_whatever_stands_around_the_name() {
+        check("payload", Source::Payload);
+        check("_metadata", Source::Metadata);
+        check("mut event_type", Source::EventType);
+        check("r#ctxt", Source::Context);
+        check("__payload", Source::ByType);
+        check("db", Source::ByType);
+        check("_", Source::ByType);
+    }
+
+    #[test]
+    fn a_type_is_shown_as_written() {
+        assert_eq!(written(&parse_quote!(&'a str)), "&'a str");
+        assert_eq!(written(&parse_quote!(State<dyn Db + Send>)), "State<dyn Db+Send>");
+    }
+}

@@ -1,0 +1,440 @@
+//! Configuration of `listen()`: environment variables over a TOML file. Each option has one
+//! name; the variable is `LISTENER_` and the name in capitals. What the options do is said
+//! in `runtime/options.rs` and at the builder.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::nearest::nearest;
+use crate::target::Target;
+
+/// The prefix of the environment variables.
+const PREFIX: &str = "LISTENER_";
+
+/// The options, by name. Those that oslo.messaging has keep its names.
+const OPTIONS: [&str; 11] = [
+    "transport_url",
+    "topics",
+    "control_exchange",
+    "pool",
+    "group",
+    "allow_requeue",
+    "executor",
+    "executor_thread_pool_size",
+    "prefetch",
+    "start_timeout",
+    "shutdown_timeout",
+];
+
+/// The configuration of [`listen`](crate::listen()). What is `None` or empty keeps its default.
+///
+/// | option | variable | value |
+/// |---|---|---|
+/// | `transport_url` | `LISTENER_TRANSPORT_URL` | `rabbit://user:password@host:5672/vhost`; default `memory://` |
+/// | `topics` | `LISTENER_TOPICS` | a list; in the variable with commas: `notifications,nova/versioned_notifications`, where what stands before a `/` is the exchange |
+/// | `control_exchange` | `LISTENER_CONTROL_EXCHANGE` | the exchange of topics that name none |
+/// | `pool` | `LISTENER_POOL` | the queue of this pool |
+/// | `group` | `LISTENER_GROUP` | the endpoints of these groups only; a list |
+/// | `allow_requeue` | `LISTENER_ALLOW_REQUEUE` | `true` or `false` |
+/// | `executor` | `LISTENER_EXECUTOR` | `concurrent` or `sequential` |
+/// | `executor_thread_pool_size` | `LISTENER_EXECUTOR_THREAD_POOL_SIZE` | how many deliveries at once |
+/// | `prefetch` | `LISTENER_PREFETCH` | how many unsettled deliveries of a queue |
+/// | `start_timeout`, `shutdown_timeout` | `LISTENER_START_TIMEOUT`, .. | seconds |
+///
+/// `LISTENER_CONFIG` names a TOML file with the same options; the variables win.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Where to consume from; it may hold a password.
+    pub(crate) transport_url: Option<String>,
+    pub(crate) topics: Vec<Target>,
+    pub(crate) control_exchange: Option<String>,
+    pub(crate) pool: Option<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) allow_requeue: Option<bool>,
+    pub(crate) sequential: bool,
+    pub(crate) executor_thread_pool_size: Option<usize>,
+    pub(crate) prefetch: Option<u16>,
+    pub(crate) start_timeout: Option<Duration>,
+    pub(crate) shutdown_timeout: Option<Duration>,
+}
+
+/// The configuration cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No option goes by this name.
+    #[error("unknown option {name:?} in {origin}{}", known(.near.as_deref()))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The file or the environment.
+        origin: String,
+        /// The known name that is nearest to it.
+        near: Option<String>,
+    },
+    /// An option has a value that it cannot have.
+    #[error("option {name:?} in {origin}: expected {expected}, found {found}")]
+    Value {
+        /// The name.
+        name: String,
+        /// The file or the environment.
+        origin: String,
+        /// What it takes.
+        expected: &'static str,
+        /// What it was given; never the transport URL.
+        found: String,
+    },
+    /// The file cannot be read.
+    #[error("the file {path:?} that LISTENER_CONFIG names cannot be read: {reason}")]
+    File {
+        /// Its path.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+fn known(near: Option<&str>) -> String {
+    near.map_or_else(
+        || format!("; the options are {}", OPTIONS.join(", ")),
+        |near| format!("; did you mean {near:?}?"),
+    )
+}
+
+/// A value before its option is known.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "config"),
+    expect(dead_code, reason = "only a file has values that are not text")
+)]
+enum Raw {
+    Text(String),
+    List(Vec<String>),
+    Bool(bool),
+    Int(i64),
+    Other(&'static str),
+}
+
+impl Config {
+    /// Reads the environment, and the file that `LISTENER_CONFIG` names.
+    ///
+    /// # Errors
+    /// An unknown option, a wrong value, a file that cannot be read. A variable that begins
+    /// with `LISTENER_` and resembles no option is not ours, and left alone.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self::from_variables(variables)
+    }
+
+    fn from_variables(
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut ours: Vec<(String, String)> = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_lowercase(), value)))
+            .collect();
+        ours.sort();
+        let mut config = Self::default();
+        if let Some((_, path)) = ours.iter().find(|(name, _)| name == "config") {
+            let origin = format!("{path:?}");
+            for (name, value) in read_file(path)? {
+                config.set(&name, value, &origin)?;
+            }
+        }
+        for (name, value) in ours.into_iter().filter(|(name, _)| name != "config") {
+            if !OPTIONS.contains(&name.as_str()) && nearest(&name, OPTIONS).is_none() {
+                // Kubernetes, for one, sets LISTENER_SERVICE_HOST for a service "listener".
+                continue;
+            }
+            config.set(&name, Raw::Text(value), "the environment (LISTENER_..)")?;
+        }
+        Ok(config)
+    }
+
+    fn set(&mut self, name: &str, value: Raw, origin: &str) -> Result<(), ConfigError> {
+        let wrong = |expected, found| ConfigError::Value {
+            name: name.to_owned(),
+            origin: origin.to_owned(),
+            expected,
+            found,
+        };
+        match name {
+            // Its value may hold a password, so it is not shown.
+            "transport_url" => match value {
+                Raw::Text(text) => self.transport_url = Some(text),
+                _ => return Err(wrong("a URL in quotes", "something else".to_owned())),
+            },
+            "topics" => {
+                self.topics = value
+                    .list(wrong, "topics, or exchange/topic")?
+                    .iter()
+                    .map(|topic| target(topic))
+                    .collect();
+            }
+            "control_exchange" => self.control_exchange = Some(value.text(wrong)?),
+            "pool" => self.pool = Some(value.text(wrong)?),
+            "group" => self.groups = value.list(wrong, "names of groups")?,
+            "allow_requeue" => self.allow_requeue = Some(value.bool(wrong)?),
+            "executor" => {
+                self.sequential = match value.text(wrong)?.as_str() {
+                    "sequential" => true,
+                    "concurrent" => false,
+                    other => {
+                        return Err(wrong("`concurrent` or `sequential`", format!("{other:?}")));
+                    }
+                }
+            }
+            "executor_thread_pool_size" => {
+                self.executor_thread_pool_size =
+                    Some(value.number(wrong, "a number above 0", 1)?);
+            }
+            "prefetch" => {
+                self.prefetch = Some(value.number(wrong, "a number from 1 to 65535", 1)?)
+            }
+            "start_timeout" => {
+                self.start_timeout =
+                    Some(Duration::from_secs(value.number(wrong, "whole seconds", 0)?));
+            }
+            "shutdown_timeout" => {
+                self.shutdown_timeout =
+                    Some(Duration::from_secs(value.number(wrong, "whole seconds", 0)?));
+            }
+            _ => {
+                return Err(ConfigError::Unknown {
+                    name: name.to_owned(),
+                    origin: origin.to_owned(),
+                    near: nearest(name, OPTIONS).map(str::to_owned),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hides the transport URL, which may hold a password.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("topics", &self.topics)
+            .field("pool", &self.pool)
+            .field("groups", &self.groups)
+            .finish_non_exhaustive()
+    }
+}
+
+fn target(text: &str) -> Target {
+    match text.split_once('/') {
+        Some((exchange, topic)) => Target::topic(topic).exchange(exchange),
+        None => Target::topic(text),
+    }
+}
+
+impl Raw {
+    fn text(
+        self,
+        wrong: impl Fn(&'static str, String) -> ConfigError,
+    ) -> Result<String, ConfigError> {
+        match self {
+            Self::Text(text) if !text.is_empty() => Ok(text),
+            other => Err(wrong("a name", other.shown())),
+        }
+    }
+
+    fn list(
+        self,
+        wrong: impl Fn(&'static str, String) -> ConfigError,
+        expected: &'static str,
+    ) -> Result<Vec<String>, ConfigError> {
+        match self {
+            Self::Text(text) => Ok(text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(str::to_owned)
+                .collect()),
+            Self::List(items) => Ok(items),
+            other => Err(wrong(expected, other.shown())),
+        }
+    }
+
+    fn bool(
+        self,
+        wrong: impl Fn(&'static str, String) -> ConfigError,
+    ) -> Result<bool, ConfigError> {
+        match self {
+            Self::Bool(value) => Ok(value),
+            Self::Text(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+            Self::Text(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+            other => Err(wrong("`true` or `false`", other.shown())),
+        }
+    }
+
+    fn number<N: TryFrom<u64>>(
+        self,
+        wrong: impl Fn(&'static str, String) -> ConfigError,
+        expected: &'static str,
+        least: u64,
+    ) -> Result<N, ConfigError> {
+        let number = match &self {
+            Self::Int(number) => u64::try_from(*number).ok(),
+            Self::Text(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        number
+            .filter(|number| *number >= least)
+            .and_then(|number| N::try_from(number).ok())
+            .ok_or_else(|| wrong(expected, self.shown()))
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => format!("{text:?}"),
+            Self::List(items) => format!("a list of {}", items.len()),
+            Self::Bool(value) => value.to_string(),
+            Self::Int(number) => number.to_string(),
+            Self::Other(kind) => (*kind).to_owned(),
+        }
+    }
+}
+
+#[cfg(feature = "config")]
+fn read_file(path: &str) -> Result<Vec<(String, Raw)>, ConfigError> {
+    let failed = |reason: String| ConfigError::File { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    // The message alone: the full one quotes the line, which may hold a password.
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+        let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        failed(format!("{line}{}", error.message()))
+    })?;
+    Ok(table.into_iter().map(|(name, value)| (name, raw(value))).collect())
+}
+
+#[cfg(feature = "config")]
+fn raw(value: toml::Value) -> Raw {
+    match value {
+        toml::Value::String(text) => Raw::Text(text),
+        toml::Value::Integer(number) => Raw::Int(number),
+        toml::Value::Boolean(value) => Raw::Bool(value),
+        toml::Value::Array(items) => {
+            let texts: Option<Vec<String>> =
+                items.into_iter().map(|item| item.as_str().map(str::to_owned)).collect();
+            texts.map_or(Raw::Other("a list of something else than text"), Raw::List)
+        }
+        toml::Value::Float(_) => Raw::Other("a floating-point number"),
+        toml::Value::Datetime(_) => Raw::Other("a date"),
+        toml::Value::Table(_) => Raw::Other("a table"),
+    }
+}
+
+#[cfg(not(feature = "config"))]
+fn read_file(path: &str) -> Result<Vec<(String, Raw)>, ConfigError> {
+    Err(ConfigError::File {
+        path: path.to_owned(),
+        reason: "this build has no feature `config`; add it to `listener` in Cargo.toml".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_variables(variables).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let config = read(&[
+            ("LISTENER_TRANSPORT_URL", "rabbit://h/"),
+            ("LISTENER_TOPICS", "notifications, nova/versioned_notifications"),
+            ("LISTENER_CONTROL_EXCHANGE", "cinder"),
+            ("LISTENER_POOL", "billing"),
+            ("LISTENER_GROUP", "a,b"),
+            ("LISTENER_ALLOW_REQUEUE", "true"),
+            ("LISTENER_EXECUTOR", "sequential"),
+            ("LISTENER_EXECUTOR_THREAD_POOL_SIZE", "8"),
+            ("LISTENER_PREFETCH", "7"),
+            ("LISTENER_START_TIMEOUT", "5"),
+            ("LISTENER_SHUTDOWN_TIMEOUT", "6"),
+            ("PATH", "/bin"),
+        ]);
+        let expected = Config {
+            transport_url: Some("rabbit://h/".to_owned()),
+            topics: vec![
+                Target::topic("notifications"),
+                Target::topic("versioned_notifications").exchange("nova"),
+            ],
+            control_exchange: Some("cinder".to_owned()),
+            pool: Some("billing".to_owned()),
+            groups: vec!["a".to_owned(), "b".to_owned()],
+            allow_requeue: Some(true),
+            sequential: true,
+            executor_thread_pool_size: Some(8),
+            prefetch: Some(7),
+            start_timeout: Some(Duration::from_secs(5)),
+            shutdown_timeout: Some(Duration::from_secs(6)),
+        };
+        assert_eq!(read(&[]), Ok(Config::default()));
+        assert_eq!(config, Ok(expected));
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_an_error_that_names_the_option() {
+        assert_eq!(
+            read(&[("LISTENER_TOPIC", "x")]),
+            Err("unknown option \"topic\" in the environment (LISTENER_..); did you mean \"topics\"?".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_variable_of_somebody_else_is_left_alone() {
+        assert_eq!(read(&[("LISTENER_SERVICE_HOST", "10.0.0.1")]), Ok(Config::default()));
+    }
+
+    #[test]
+    fn a_wrong_value_says_what_was_expected() {
+        assert_eq!(
+            read(&[("LISTENER_PREFETCH", "0")]),
+            Err("option \"prefetch\" in the environment (LISTENER_..): expected a number from 1 to 65535, found \"0\"".to_owned())
+        );
+    }
+
+    #[cfg(feature = "config")]
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let folder = std::env::temp_dir().join(format!("listener-config-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("listener.toml");
+        let check = |text: &str, expected: Result<(Option<u16>, Option<&str>), &str>| {
+            std::fs::write(&path, text).expect("a file");
+            let path = path.to_str().expect("a path");
+            let found = read(&[("LISTENER_CONFIG", path), ("LISTENER_POOL", "env")])
+                .map_err(|error| error.replace(path, "FILE"));
+            let found = found.as_ref().map(|config| (config.prefetch, config.pool.as_deref()));
+            assert_eq!(found.map_err(String::as_str), expected);
+        };
+        check("prefetch = 9\npool = 'file'\n", Ok((Some(9), Some("env"))));
+        check(
+            "prefetc = 9",
+            Err("unknown option \"prefetc\" in \"FILE\"; did you mean \"prefetch\"?"),
+        );
+        check(
+            "prefetch = 9.5",
+            Err(
+                "option \"prefetch\" in \"FILE\": expected a number from 1 to 65535, found a floating-point number",
+            ),
+        );
+        check(
+            "transport_url = rabbit://u:secret@h/",
+            Err(
+                "the file \"FILE\" that LISTENER_CONFIG names cannot be read: line 1: string values must be quoted, expected literal string",
+            ),
+        );
+        std::fs::remove_dir_all(&folder).expect("the folder is ours");
+    }
+}

@@ -1,0 +1,465 @@
+//! From the JSON text of a notification to its fields, all borrowed where it can be.
+//! Payload and context values stay text: they are parsed by whoever wants them. How to get
+//! the text out of a body is not here but in `v1.rs` and `v2.rs`. Called by whoever turns
+//! deliveries into notifications.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::envelope::error::not_json;
+use crate::envelope::{DecodeError, Kind, Part};
+use crate::notification::fields::Fields;
+
+const CONTEXT: &str = "_context_";
+
+/// Finds the fields in an opened text.
+///
+/// # Errors
+/// The text is not a JSON object, or one of the fields that are strings is something else.
+///
+/// ```
+/// let text = r#"{"event_type": "volume.delete.end", "payload": {"id": 1}, "_context_user_id": "u1"}"#;
+/// let fields = listener::envelope::read(text)?;
+/// assert_eq!(fields.event_type.as_deref(), Some("volume.delete.end"));
+/// assert_eq!(fields.payload.get(), r#"{"id": 1}"#);
+/// assert_eq!(fields.context[0].0, "user_id");
+/// # Ok::<(), listener::envelope::DecodeError>(())
+/// ```
+pub fn read(text: &str) -> Result<Fields<'_>, DecodeError> {
+    expect_object(Part::Notification, text)?;
+    let found: Found<'_> =
+        serde_json::from_str(text).map_err(|error| not_json(Part::Notification, text, error))?;
+    Ok(Fields {
+        message_id: string("message_id", found.message_id)?,
+        timestamp: string("timestamp", found.timestamp)?,
+        publisher_id: string("publisher_id", found.publisher_id)?,
+        event_type: string("event_type", found.event_type)?,
+        priority: string("priority", found.priority)?,
+        unique_id: string("_unique_id", found.unique_id)?,
+        payload: found.payload.unwrap_or(RawValue::NULL),
+        context: last_of_each(found.context),
+    })
+}
+
+fn string<'t>(
+    key: &'static str,
+    found: Option<Text<'t>>,
+) -> Result<Option<Cow<'t, str>>, DecodeError> {
+    match found {
+        None | Some(Text::Other(Kind::Null)) => Ok(None),
+        Some(text) => text.string(key, "a string or null").map(Some),
+    }
+}
+
+/// What Python makes of a key that comes twice: the first place, the last value.
+fn last_of_each<'t>(items: Vec<(Cow<'t, str>, &'t RawValue)>) -> Vec<(Cow<'t, str>, &'t RawValue)> {
+    // Comparing each with each is the fastest way to learn that a usual context has no
+    // key twice, and must not be tried with an unusual one.
+    const USUAL: usize = 32;
+    let twice = |(at, (key, _)): (usize, &(Cow<'_, str>, _))| {
+        items[..at].iter().any(|(earlier, _)| earlier == key)
+    };
+    if items.len() <= USUAL && !items.iter().enumerate().any(twice) {
+        return items;
+    }
+    let mut places = HashMap::with_capacity(items.len());
+    let mut kept: Vec<(Cow<'t, str>, &'t RawValue)> = Vec::with_capacity(items.len());
+    for (key, value) in items {
+        let place = *places.entry(key.clone()).or_insert(kept.len());
+        match kept.get_mut(place) {
+            Some(item) => item.1 = value,
+            None => kept.push((key, value)),
+        }
+    }
+    kept
+}
+
+/// Looks at the first character only, so that the usual mistakes get a plain answer; the
+/// rest is the parser's.
+pub(super) fn expect_object(part: Part, text: &str) -> Result<(), DecodeError> {
+    if text.starts_with('\u{feff}') {
+        return Err(DecodeError::ByteOrderMark { part });
+    }
+    match text.bytes().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
+        None => Err(DecodeError::Empty { part }),
+        Some(first) => match Kind::of(first) {
+            // No kind at all is not JSON, which the parser says, with the place.
+            None | Some(Kind::Object) => Ok(()),
+            Some(found) => Err(DecodeError::NotAnObject { part, found }),
+        },
+    }
+}
+
+/// What stands in the text, before it is asked whether it may. A wrong value that a later
+/// one replaces is no mistake, so judging waits until the end.
+#[derive(Default)]
+struct Found<'t> {
+    message_id: Option<Text<'t>>,
+    timestamp: Option<Text<'t>>,
+    publisher_id: Option<Text<'t>>,
+    event_type: Option<Text<'t>>,
+    priority: Option<Text<'t>>,
+    unique_id: Option<Text<'t>>,
+    payload: Option<&'t RawValue>,
+    context: Vec<(Cow<'t, str>, &'t RawValue)>,
+}
+
+impl<'de> Deserialize<'de> for Found<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FoundVisitor)
+    }
+}
+
+struct FoundVisitor;
+
+impl<'de> Visitor<'de> for FoundVisitor {
+    type Value = Found<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
+        let mut found = Found::default();
+        while let Some(Key(key)) = map.next_key()? {
+            match &*key {
+                "message_id" => found.message_id = Some(map.next_value()?),
+                "timestamp" => found.timestamp = Some(map.next_value()?),
+                "publisher_id" => found.publisher_id = Some(map.next_value()?),
+                "event_type" => found.event_type = Some(map.next_value()?),
+                "priority" => found.priority = Some(map.next_value()?),
+                "_unique_id" => found.unique_id = Some(map.next_value()?),
+                "payload" => found.payload = Some(map.next_value()?),
+                key_text if key_text.starts_with(CONTEXT) => {
+                    found.context.push((without_prefix(key), map.next_value()?));
+                }
+                // `_msg_id`, `_reply_q` and `_timeout` belong to calls, not to notifications.
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn without_prefix(key: Cow<'_, str>) -> Cow<'_, str> {
+    match key {
+        Cow::Borrowed(key) => Cow::Borrowed(&key[CONTEXT.len()..]),
+        Cow::Owned(key) => Cow::Owned(key[CONTEXT.len()..].to_owned()),
+    }
+}
+
+/// A key, borrowed unless it has escapes; serde's own `Cow` never borrows.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Key<'t>(pub(super) Cow<'t, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Text::deserialize(deserializer)? {
+            Text::String(key) => Ok(Self(key)),
+            Text::Other(kind) => Err(D::Error::custom(format_args!("key is {kind}"))),
+        }
+    }
+}
+
+/// A string, borrowed unless it has escapes, or else the kind of what was there instead.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Text<'t> {
+    String(Cow<'t, str>),
+    Other(Kind),
+}
+
+impl<'t> Text<'t> {
+    pub(super) fn some(self) -> Option<Cow<'t, str>> {
+        match self {
+            Self::String(text) => Some(text),
+            Self::Other(_) => None,
+        }
+    }
+
+    pub(super) fn string(
+        self,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Result<Cow<'t, str>, DecodeError> {
+        match self {
+            Self::String(text) => Ok(text),
+            Self::Other(found) => Err(DecodeError::Field { key, expected, found }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text::String(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text::String(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Text<'de>, E> {
+        Ok(Text::String(Cow::Owned(text)))
+    }
+
+    fn visit_unit<E>(self) -> Result<Text<'de>, E> {
+        Ok(Text::Other(Kind::Null))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Text<'de>, E> {
+        Ok(Text::Other(Kind::Boolean))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Text<'de>, E> {
+        Ok(Text::Other(Kind::Number))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Text<'de>, E> {
+        Ok(Text::Other(Kind::Number))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Text<'de>, E> {
+        Ok(Text::Other(Kind::Number))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Text<'de>, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Text::Other(Kind::List))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Text<'de>, A::Error> {
+        while items.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Text::Other(Kind::Object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Strings<'t> = [Option<&'t str>; 6];
+
+    /// Wants these strings, in the order of [`Fields`], this payload and this context.
+    #[track_caller]
+    fn check(text: &str, strings: Strings<'_>, payload: &str, context: &[(&str, &str)]) {
+        let fields = read(text).unwrap();
+        let found = [
+            &fields.message_id,
+            &fields.timestamp,
+            &fields.publisher_id,
+            &fields.event_type,
+            &fields.priority,
+            &fields.unique_id,
+        ];
+        let found_context = fields.context.iter().map(|(key, value)| (&**key, value.get()));
+        assert_eq!(
+            (found.map(Option::as_deref), fields.payload.get(), found_context.collect()),
+            (strings, payload, context.to_vec())
+        );
+    }
+
+    #[track_caller]
+    fn refused(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_field_is_found() {
+        check(
+            concat!(
+                r#"{"message_id": "m", "publisher_id": "p", "event_type": "e", "priority": "INFO", "#,
+                r#""payload": {"a": 1.50}, "timestamp": "t", "_unique_id": "u", "#,
+                r#""_context_b": [1], "_context_a": null}"#
+            ),
+            [Some("m"), Some("t"), Some("p"), Some("e"), Some("INFO"), Some("u")],
+            r#"{"a": 1.50}"#,
+            &[("b", "[1]"), ("a", "null")],
+        );
+    }
+
+    #[test]
+    fn missing_fields_are_none() {
+        check("{}", [None; 6], "null", &[]);
+    }
+
+    #[test]
+    fn null_fields_are_none() {
+        check(
+            concat!(
+                r#"{"message_id": null, "publisher_id": null, "event_type": null, "#,
+                r#""priority": null, "payload": null, "timestamp": null, "_unique_id": null}"#
+            ),
+            [None; 6],
+            "null",
+            &[],
+        );
+    }
+
+    #[test]
+    fn other_keys_are_dropped() {
+        check(
+            r#"{"_msg_id": "m", "_reply_q": [], "_timeout": 1, "x": {}, "context_a": 1, "_context": 1}"#,
+            [None; 6],
+            "null",
+            &[],
+        );
+    }
+
+    #[test]
+    fn the_last_of_a_key_counts() {
+        check(
+            r#"{"payload": 1, "priority": 5, "payload": 2, "priority": "INFO"}"#,
+            [None, None, None, None, Some("INFO"), None],
+            "2",
+            &[],
+        );
+    }
+
+    #[test]
+    fn the_last_of_a_context_key_counts_at_its_first_place() {
+        check(
+            r#"{"_context_a": 1, "_context_b": 2, "_context_\u0061": 3}"#,
+            [None; 6],
+            "null",
+            &[("a", "3"), ("b", "2")],
+        );
+    }
+
+    #[test]
+    fn a_large_context_has_each_key_once() {
+        let items = (0..20_000).map(|n| format!(r#""_context_{}": {n}"#, n % 10_000));
+        let text = format!("{{{}}}", items.collect::<Vec<_>>().join(","));
+        let fields = read(&text).unwrap();
+        let found: Vec<_> =
+            fields.context.iter().map(|(key, value)| format!("{key}={}", value.get())).collect();
+        let expected: Vec<_> = (0..10_000).map(|n| format!("{n}={}", n + 10_000)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn keys_and_strings_may_be_written_with_escapes() {
+        check(
+            r#"{"event\u005ftype": "\u00e9\n", "_context\u005f\u00e9": 1, "_context_": 2}"#,
+            [None, None, None, Some("é\n"), None, None],
+            "null",
+            &[("é", "1"), ("", "2")],
+        );
+    }
+
+    #[test]
+    fn nothing_without_escapes_is_copied() {
+        let fields = read(r#"{"event_type": "e", "_context_a": 1}"#).unwrap();
+        assert!(matches!(fields.event_type, Some(Cow::Borrowed("e"))));
+        assert!(matches!(fields.context[0].0, Cow::Borrowed("a")));
+    }
+
+    #[test]
+    fn numbers_stay_as_written() {
+        let text = r#"{"payload": [184467440737095516160000, 1e400, -0, 1.50]}"#;
+        check(text, [None; 6], "[184467440737095516160000, 1e400, -0, 1.50]", &[]);
+    }
+
+    #[test]
+    fn a_field_of_another_kind_is_refused() {
+        for (value, found) in [
+            ("5", "a number"),
+            ("-5", "a number"),
+            ("184467440737095516160000", "a number"),
+            ("0.5", "a number"),
+            ("true", "a boolean"),
+            ("[\"secret\", [1]]", "a list"),
+            ("{\"secret\": {\"a\": 1}}", "an object"),
+        ] {
+            for key in
+                ["message_id", "timestamp", "publisher_id", "event_type", "priority", "_unique_id"]
+            {
+                assert_eq!(
+                    refused(&format!(r#"{{"{key}": {value}, "payload": 1}}"#)),
+                    format!("field \"{key}\" is {found} (expected a string or null)")
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for (text, error) in [
+            ("", "notification is empty (expected an object)"),
+            (" \n", "notification is empty (expected an object)"),
+            ("[]", "notification is a list (expected an object)"),
+            ("\"{}\"", "notification is a string (expected an object)"),
+            ("5", "notification is a number (expected an object)"),
+            ("true", "notification is a boolean (expected an object)"),
+            ("null", "notification is null (expected an object)"),
+        ] {
+            assert_eq!(refused(text), error);
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_its_place() {
+        for (text, at) in [
+            ("hello", 0),
+            ("{\"a\": x}", 6),
+            ("{\"a\": 1", 7),
+            ("{\"a\": 1} x", 9),
+            ("{\"payload\": [1,]}", 15),
+            ("{\"payload\": \"a\nb\"}", 13),
+        ] {
+            assert_eq!(refused(text), format!("notification is not valid json near byte {at}"));
+        }
+    }
+
+    #[test]
+    fn the_reason_is_the_source() {
+        let error = read("{\"payload\": [1,]}").unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(source.as_deref(), Some("expected value at line 1 column 16"));
+    }
+
+    #[test]
+    fn deep_nesting_passes_as_text() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let text = format!(
+            r#"{{"payload": {deep}, "x": {deep}, "priority": {deep}, "priority": null, "_context_a": {deep}}}"#
+        );
+        check(&text, [None; 6], &deep, &[("a", &deep)]);
+    }
+
+    #[test]
+    fn deep_nesting_that_never_closes_is_refused() {
+        let text = format!("{{\"priority\": {}", "[".repeat(100_000));
+        assert_eq!(refused(&text), "notification is not valid json near byte 100013");
+    }
+
+    #[test]
+    fn debug_shows_no_payload_and_no_context_values() {
+        let text = r#"{"payload": "secret", "_context_auth_token": "secret", "event_type": "e"}"#;
+        assert_eq!(
+            format!("{:?}", read(text).unwrap()),
+            "Fields { message_id: None, timestamp: None, publisher_id: None, \
+             event_type: Some(\"e\"), priority: None, unique_id: None, payload.len(): 8, \
+             context: [\"auth_token\"] }"
+        );
+    }
+}

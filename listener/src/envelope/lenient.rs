@@ -1,0 +1,247 @@
+//! Python's JSON made standard JSON: `NaN` and the infinities become null, halves of
+//! surrogate pairs become U+FFFD. Valid JSON is left as it is, and what is invalid for other
+//! reasons stays invalid. Whether a text is JSON at all is not found out here. Called by
+//! `v1.rs` and `v2.rs` for every text, so looking whether there is anything to do is cheap.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use memchr::{memchr2, memchr3};
+
+static NAN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("NaN"));
+static INFINITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Infinity"));
+static UNICODE_ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
+static MESSAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("oslo.message"));
+static TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("__type__"));
+
+/// The text as standard JSON, borrowed if nothing had to be changed.
+pub(super) fn mend(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let suspicious = NAN.find(bytes).is_some()
+        || INFINITY.find(bytes).is_some()
+        || has_unicode_escape(bytes, |unit| (0xd800..=0xdfff).contains(&unit));
+    if suspicious { rewrite(text) } else { Cow::Borrowed(text) }
+}
+
+/// A key that a text may have somewhere.
+#[derive(Clone, Copy)]
+pub(super) enum Key {
+    Message,
+    Type,
+}
+
+/// Whether it is worth looking for a key. A text without it says no, except that one with
+/// letters of a key written as escapes is always worth a look.
+pub(super) fn may_name(text: &str, key: Key) -> bool {
+    let bytes = text.as_bytes();
+    let finder = match key {
+        Key::Message => &MESSAGE,
+        Key::Type => &TYPE,
+    };
+    finder.find(bytes).is_some()
+        || has_unicode_escape(bytes, |unit| {
+            u8::try_from(unit).is_ok_and(|byte| matches!(byte, b'a'..=b'z' | b'.' | b'_'))
+        })
+}
+
+fn has_unicode_escape(bytes: &[u8], wanted: impl Fn(u16) -> bool) -> bool {
+    UNICODE_ESCAPE.find_iter(bytes).any(|at| unit(bytes, at).is_some_and(&wanted))
+}
+
+fn rewrite(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let mut edits = Edits::of(text);
+    let mut at = 0;
+    while let Some(found) = memchr3(b'"', b'N', b'I', &bytes[at..]) {
+        at += found;
+        let rest = &bytes[at..];
+        at = if rest[0] == b'"' {
+            rewrite_string(bytes, at + 1, &mut edits)
+        } else if rest.starts_with(b"NaN") {
+            edits.replace(at..at + 3, "null")
+        } else if rest.starts_with(b"Infinity") {
+            let minus = usize::from(bytes[..at].ends_with(b"-"));
+            edits.replace(at - minus..at + 8, "null")
+        } else {
+            at + 1
+        };
+    }
+    edits.finish()
+}
+
+/// Walks a string from behind its first quote, and gives the place behind its last one.
+fn rewrite_string(bytes: &[u8], start: usize, edits: &mut Edits<'_>) -> usize {
+    let mut at = start;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes[at] == b'"' {
+            return at + 1;
+        }
+        at = match (unit(bytes, at), unit(bytes, at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at + 12,
+            (Some(0xd800..=0xdfff), _) => edits.replace(at..at + 6, "\\ufffd"),
+            _ => at + 2,
+        };
+    }
+    bytes.len()
+}
+
+/// The UTF-16 unit that is escaped at this place, if one is.
+fn unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |unit, digit| {
+        let digit = u16::try_from(char::from(*digit).to_digit(16)?).ok()?;
+        Some(unit << 4 | digit)
+    })
+}
+
+/// A text that is copied only when the first change is made.
+struct Edits<'t> {
+    text: &'t str,
+    copied: usize,
+    done: String,
+}
+
+impl<'t> Edits<'t> {
+    fn of(text: &'t str) -> Self {
+        Self { text, copied: 0, done: String::new() }
+    }
+
+    /// Gives the place behind what was replaced.
+    fn replace(&mut self, range: Range<usize>, with: &str) -> usize {
+        if self.copied == 0 {
+            self.done.reserve(self.text.len());
+        }
+        self.done.push_str(&self.text[self.copied..range.start]);
+        self.done.push_str(with);
+        self.copied = range.end;
+        range.end
+    }
+
+    fn finish(mut self) -> Cow<'t, str> {
+        // No change ends at the beginning, so nothing copied means nothing changed.
+        if self.copied == 0 {
+            return Cow::Borrowed(self.text);
+        }
+        self.done.push_str(&self.text[self.copied..]);
+        Cow::Owned(self.done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(mend(text), expected);
+    }
+
+    #[track_caller]
+    fn left_alone(text: &str) {
+        assert!(matches!(mend(text), Cow::Borrowed(same) if same == text), "{text}");
+        assert!(matches!(rewrite(text), Cow::Borrowed(same) if same == text), "{text}");
+    }
+
+    #[test]
+    fn nan_becomes_null() {
+        check(r#"{"a": NaN, "b": [NaN,NaN]}"#, r#"{"a": null, "b": [null,null]}"#);
+    }
+
+    #[test]
+    fn the_infinities_become_null() {
+        check("[Infinity, -Infinity]", "[null, null]");
+    }
+
+    #[test]
+    fn a_name_within_a_string_is_text() {
+        left_alone(r#"{"NaN": "NaN", "-Infinity": "\"Infinity", "x": "\\"}"#);
+    }
+
+    #[test]
+    fn half_a_pair_becomes_the_replacement_character() {
+        check(
+            r#"["\ud800", "\uDC00x", "\ud800\ud800\udc00", "\udbff\n"]"#,
+            r#"["\ufffd", "\ufffdx", "\ufffd\ud800\udc00", "\ufffd\n"]"#,
+        );
+    }
+
+    #[test]
+    fn a_half_at_the_end_of_a_string_is_found() {
+        check(r#"["\\\ud800"]"#, r#"["\\\ufffd"]"#);
+    }
+
+    #[test]
+    fn a_whole_pair_is_left_alone() {
+        left_alone(r#"["\ud83d\ude00\uD83D\uDE00"]"#);
+    }
+
+    #[test]
+    fn an_escaped_backslash_begins_no_escape() {
+        left_alone(r#"["\\ud800", "\\\\ud800\\"]"#);
+    }
+
+    #[test]
+    fn what_is_not_json_does_not_become_json() {
+        for text in [
+            "NaNNaN",
+            "-NaN",
+            "--Infinity",
+            "1Infinity",
+            "1-Infinity",
+            "NaN1",
+            "nNaN",
+            "{NaN: 1}",
+            "Infinit",
+            "+Infinity",
+            "[1 NaN]",
+            "nan",
+            "\"NaN",
+            "[\"\\ud800]",
+            "[\"\\ud8zz\"]",
+            "\"\\",
+            "\"\\u",
+            "\"\\ud8",
+            "1eNaN",
+            "[NaN",
+            "NaN\"\\é",
+        ] {
+            let mended = mend(text);
+            assert!(serde_json::from_str::<serde_json::Value>(&mended).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn valid_json_is_never_changed() {
+        let pieces = [
+            r#"\""#,
+            r"\\",
+            r"\n",
+            r"\ud83d\ude00",
+            "ud800",
+            "NaN",
+            "-Infinity",
+            "}",
+            "[",
+            ",",
+            "é",
+        ];
+        for number in 0..pieces.len().pow(4) {
+            let piece = |power| pieces[number / pieces.len().pow(power) % pieces.len()];
+            let (key, value) = ([piece(0), piece(1)].concat(), [piece(2), piece(3)].concat());
+            let text = format!(r#"{{"{key}": [-1, "{value}"],"x":"{key}{value}"}}"#);
+            assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
+            left_alone(&text);
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_plain_or_escaped() {
+        assert!(may_name(r#"{"oslo.message": 1}"#, Key::Message));
+        assert!(may_name(r#"{"oslo\u002emessage": 1}"#, Key::Message));
+        assert!(may_name(r#"{"\u005F_type__": 1}"#, Key::Type));
+        assert!(!may_name(r#"{"\u00e9\ud83d\ude00\u0007\u007f\u003c": 1}"#, Key::Type));
+    }
+}

@@ -1,0 +1,341 @@
+//! The envelope: from the bytes of a delivery to the fields of a notification, and back.
+//! [`open`] takes off all that lies around the notification, [`read`] finds its fields,
+//! [`encode`] writes the bytes that the Python notifier would write. What the fields mean
+//! (priorities, contexts) is in `notification`; payloads are read by whoever wants them.
+#![doc = ""]
+#![doc = include_str!("wire.md")]
+
+mod compression;
+mod error;
+mod fields;
+mod kombu;
+mod lenient;
+mod v1;
+mod v2;
+mod write;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub use self::compression::{Compression, UnknownCompression};
+pub use self::error::{DecodeError, EncodeError, Kind, Part};
+pub use self::fields::read;
+pub use self::write::{Message, encode};
+pub use crate::notification::fields::Fields;
+
+/// How the transport's properties label a body. An empty label counts as none.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Labels<'a> {
+    /// The property `content_type`.
+    pub content_type: Option<&'a str>,
+    /// The header `compression`.
+    pub compression: Option<&'a str>,
+}
+
+/// Which of the two forms a body has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Version {
+    /// The notification itself is the body (driver `messaging`).
+    V1,
+    /// The notification is a JSON text within an envelope (driver `messagingv2`).
+    V2,
+}
+
+/// How much a body may ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The most bytes of a body, after decompression. The default is 128 MiB, the
+    /// largest message that RabbitMQ 3.13 takes.
+    pub max_body: usize,
+    /// The most levels of lists and objects in a version 1 body that has kombu's tagged
+    /// values, default 512. Other bodies may nest as deep as they like: none is walked by
+    /// recursion.
+    pub max_depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_body: 128 << 20, max_depth: 512 }
+    }
+}
+
+/// A body without its wrapping. `Debug` shows the length of the text only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Opened<'b> {
+    /// The JSON text of the notification. It is UTF-8, and an object as far as its first
+    /// character shows. Of what Python's JSON allows beyond the standard nothing is left.
+    pub text: Cow<'b, str>,
+    /// The form that the body had.
+    pub version: Version,
+}
+
+impl fmt::Debug for Opened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("text.len()", &self.text.len())
+            .field("version", &self.version)
+            .finish()
+    }
+}
+
+/// Takes off compression, the version 2 envelope and the habits of Python's JSON.
+///
+/// A plain version 1 body is borrowed, a version 2 body is copied once, unescaped. The
+/// text is not walked to its end just to prove that it is JSON: where it is not, [`read`]
+/// says so.
+///
+/// # Errors
+/// The labels name something unknown, the body is too large, is not UTF-8, is no object,
+/// or its envelope cannot be taken off. No such body can become readable by trying again.
+///
+/// ```
+/// use listener::envelope::{Labels, Limits, Version, open};
+///
+/// let body = br#"{"oslo.version": "2.0", "oslo.message": "{\"payload\": [NaN]}"}"#;
+/// let labels = Labels { content_type: Some("application/json"), compression: None };
+/// let opened = open(body, labels, &Limits::default())?;
+/// assert_eq!(opened.version, Version::V2);
+/// assert_eq!(opened.text, r#"{"payload": [null]}"#);
+/// # Ok::<(), listener::envelope::DecodeError>(())
+/// ```
+pub fn open<'b>(
+    body: &'b [u8],
+    labels: Labels<'_>,
+    limits: &Limits,
+) -> Result<Opened<'b>, DecodeError> {
+    check_content_type(labels.content_type)?;
+    match labels.compression.filter(|name| !name.is_empty()) {
+        None if body.len() > limits.max_body => {
+            Err(DecodeError::TooLarge { found: body.len(), limit: limits.max_body })
+        }
+        None => open_plain(body, limits),
+        Some(name) => {
+            let body = name.parse::<Compression>()?.decompress(body, limits.max_body)?;
+            let Opened { text, version } = open_plain(&body, limits)?;
+            Ok(Opened { text: Cow::Owned(text.into_owned()), version })
+        }
+    }
+}
+
+/// Parameters are not looked at: JSON is UTF-8 whatever they say.
+fn check_content_type(label: Option<&str>) -> Result<(), DecodeError> {
+    let label = label.unwrap_or_default();
+    let name = label.split(';').next().unwrap_or_default().trim();
+    if label.is_empty() || name.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(DecodeError::ContentType { found: error::clip(label) })
+}
+
+fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeError> {
+    let text =
+        str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?;
+    fields::expect_object(Part::Body, text)?;
+    match v2::open(text)? {
+        Some(text) => Ok(Opened { text, version: Version::V2 }),
+        None => Ok(Opened { text: v1::open(text, limits)?, version: Version::V1 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: Labels<'_> = Labels { content_type: Some("application/json"), compression: None };
+
+    fn text(body: &[u8]) -> (Version, String) {
+        let opened = open(body, JSON, &Limits::default()).unwrap();
+        (opened.version, opened.text.into_owned())
+    }
+
+    #[track_caller]
+    fn refused(body: &[u8], labels: Labels<'_>) -> String {
+        open(body, labels, &Limits::default()).unwrap_err().to_string()
+    }
+
+    #[track_caller]
+    fn accepted(labels: Labels<'_>) {
+        let opened = open(b"{}", labels, &Limits::default()).unwrap();
+        assert_eq!(opened, Opened { text: Cow::Borrowed("{}"), version: Version::V1 });
+    }
+
+    #[test]
+    fn version_1_is_borrowed_as_it_is() {
+        let body = include_bytes!("golden/v1.json");
+        let opened = open(body, JSON, &Limits::default()).unwrap();
+        assert_eq!(opened.version, Version::V1);
+        assert!(matches!(opened.text, Cow::Borrowed(text) if text.as_bytes() == body));
+    }
+
+    #[test]
+    fn both_versions_hold_the_same_text() {
+        for (v1, v2) in [
+            (&include_bytes!("golden/v1.json")[..], &include_bytes!("golden/v2.json")[..]),
+            (include_bytes!("golden/v1-list.json"), include_bytes!("golden/v2-list.json")),
+            (include_bytes!("golden/v1-text.json"), include_bytes!("golden/v2-text.json")),
+            (include_bytes!("golden/v1-null.json"), include_bytes!("golden/v2-null.json")),
+            (include_bytes!("golden/v1-special.json"), include_bytes!("golden/v2-special.json")),
+        ] {
+            let (first, second) = (text(v1), text(v2));
+            assert_eq!((first.0, second.0), (Version::V1, Version::V2));
+            assert_eq!(first.1, second.1);
+        }
+    }
+
+    #[test]
+    fn what_python_writes_beyond_the_standard_is_mended() {
+        let (_, text) = text(include_bytes!("golden/v2-special.json"));
+        let fields = read(&text).unwrap();
+        assert_eq!(
+            fields.payload.get(),
+            concat!(
+                r#"{"big": [123456789012345678901234567890, "#,
+                r#"-170141183460469231731687303715884105728], "#,
+                r#""half": ["\ufffd", "x\ufffd", "\ud83d\ude00"], "inf": [null, null], "#,
+                r#""nan": null, "text": "NaN \\ud800 -Infinity"}"#
+            )
+        );
+        let context: Vec<_> = fields.context.iter().map(|(k, v)| (&**k, v.get())).collect();
+        assert_eq!(context, [("limit", "null"), ("name", r#""\ufffd""#)]);
+    }
+
+    #[test]
+    fn large_integers_are_exact() {
+        let (_, text) = text(br#"{"payload": [340282366920938463463374607431768211455]}"#);
+        let payload = read(&text).unwrap().payload;
+        assert_eq!(serde_json::from_str::<[u128; 1]>(payload.get()).unwrap(), [u128::MAX]);
+    }
+
+    #[test]
+    fn every_tag_that_python_writes_is_made_plain() {
+        let (version, text) = text(include_bytes!("golden/v1-tagged.json"));
+        let fields = read(&text).unwrap();
+        assert_eq!(version, Version::V1);
+        assert_eq!(
+            fields.payload.get(),
+            concat!(
+                r#"{"base64": "//79", "bytes": "\u00e9", "date": "2026-05-09", "#,
+                r#""datetime": "2026-05-09T01:02:03.000004", "decimal": "1.10", "#,
+                r#""deep": [{"at": ["2026-05-09T01:02:03+00:00"]}], "number": 1.5, "#,
+                r#""time": "01:02:03", "uuid": "7c5f2f4e-2d0c-4b53-9d5d-5f0b4a1b2c3d"}"#
+            )
+        );
+        let context: Vec<_> = fields.context.iter().map(|(k, v)| (&**k, v.get())).collect();
+        assert_eq!(
+            context,
+            [
+                ("at", r#""2026-05-09T01:02:03.000004""#),
+                ("id", r#""7c5f2f4e-2d0c-4b53-9d5d-5f0b4a1b2c3d""#)
+            ]
+        );
+    }
+
+    #[test]
+    fn mended_text_may_have_tags_too() {
+        let body = br#"{"payload": [NaN, {"__type__": "date", "__value__": "2026-05-09"}]}"#;
+        assert_eq!(text(body), (Version::V1, r#"{"payload": [null, "2026-05-09"]}"#.to_owned()));
+    }
+
+    #[test]
+    fn tags_within_version_2_are_left_alone() {
+        let message = r#"{"payload": {"__type__": "set", "__value__": []}}"#;
+        let message_text = serde_json::to_string(message).unwrap();
+        let body = format!(r#"{{"oslo.version": "2.0", "oslo.message": {message_text}}}"#);
+        assert_eq!(text(body.as_bytes()), (Version::V2, message.to_owned()));
+    }
+
+    #[test]
+    fn a_compressed_body_is_opened() {
+        let expected = text(include_bytes!("golden/v1.json"));
+        for (body, compression) in [
+            (&include_bytes!("golden/v1.json.zlib")[..], "application/x-gzip"),
+            (&include_bytes!("golden/v1.json.bz2")[..], "application/x-bz2"),
+        ] {
+            let labels = Labels { compression: Some(compression), ..JSON };
+            let opened = open(body, labels, &Limits::default()).unwrap();
+            assert_eq!((opened.version, opened.text.into_owned()), expected);
+        }
+    }
+
+    #[test]
+    fn an_unknown_compression_is_refused() {
+        assert_eq!(
+            refused(b"{}", Labels { compression: Some("application/x-brotli"), ..JSON }),
+            "compression \"application/x-brotli\" is not supported \
+             (expected \"application/x-gzip\" or \"application/x-bz2\")"
+        );
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused() {
+        let limits = Limits { max_body: 3, ..Limits::default() };
+        assert_eq!(
+            open(b"{  }", JSON, &limits).unwrap_err().to_string(),
+            "body has 4 bytes or more (expected at most 3)"
+        );
+    }
+
+    #[test]
+    fn a_content_type_may_have_parameters() {
+        accepted(Labels { content_type: Some("Application/JSON ; charset=utf-8"), ..JSON });
+    }
+
+    #[test]
+    fn labels_may_be_missing_or_empty() {
+        accepted(Labels::default());
+        accepted(Labels { content_type: Some(""), compression: Some("") });
+    }
+
+    #[test]
+    fn another_content_type_is_named() {
+        assert_eq!(
+            refused(b"{}", Labels { content_type: Some("text/plain; x=y"), ..JSON }),
+            "content type \"text/plain; x=y\" is not supported (expected \"application/json\")"
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_refused() {
+        for (body, error) in [
+            (&b""[..], "body is empty (expected an object)"),
+            (b" \r\n\t", "body is empty (expected an object)"),
+            (b"[]", "body is a list (expected an object)"),
+            (b"\"x\"", "body is a string (expected an object)"),
+            (b"5", "body is a number (expected an object)"),
+            (b"NaN", "body is a number (expected an object)"),
+            (b"null", "body is null (expected an object)"),
+            (b"\xef\xbb\xbf{}", "body begins with a byte order mark (expected an object)"),
+            (b"{\"a\": \"\xff\"}", "body is not utf-8 at byte 7"),
+        ] {
+            assert_eq!(refused(body, JSON), error);
+        }
+    }
+
+    #[test]
+    fn sixty_levels_are_read() {
+        let deep = format!("{}{}", "[".repeat(60), "]".repeat(60));
+        let (_, text) = text(format!("{{\"payload\": {deep}}}").as_bytes());
+        let payload = read(&text).unwrap().payload.get().to_owned();
+        assert_eq!(payload, deep);
+        assert!(serde_json::from_str::<serde_json::Value>(&payload).is_ok());
+    }
+
+    #[test]
+    fn a_hundred_thousand_levels_do_no_harm() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let v1 = format!(r#"{{"payload": [NaN, "\ud800", {deep}]}}"#);
+        let message = serde_json::to_string(&v1).unwrap();
+        let v2 = format!(
+            r#"{{"x": {deep}, "oslo.version": {deep}, "oslo.version": "2.0", "oslo.message": {message}}}"#
+        );
+        let (first, second) = (text(v1.as_bytes()), text(v2.as_bytes()));
+        assert_eq!(first.1, second.1);
+        assert_eq!(read(&first.1).unwrap().payload.get(), format!(r#"[null, "\ufffd", {deep}]"#));
+    }
+
+    #[test]
+    fn debug_shows_no_text() {
+        let opened = open(b"{\"payload\": \"secret\"}", JSON, &Limits::default()).unwrap();
+        assert_eq!(format!("{opened:?}"), "Opened { text.len(): 21, version: V1 }");
+    }
+}

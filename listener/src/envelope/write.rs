@@ -1,0 +1,324 @@
+//! From a notification to its bytes, the same bytes that the Python notifier writes: its
+//! order of keys, its spaces, its escapes, its floats. Compression and the properties that
+//! go beside the body are not here. Called by the notifier.
+
+use std::io::{self, Write};
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::ser::{CompactFormatter, Formatter};
+
+use crate::envelope::{EncodeError, Version, v2};
+use crate::notification::context::Context;
+use crate::notification::priority::Priority;
+
+/// A notification to be written. The ids and the time are the caller's to make.
+#[derive(Clone, Copy)]
+#[expect(missing_docs, reason = "the fields of the wire, told in the table above")]
+pub struct Message<'m, P: ?Sized> {
+    pub message_id: &'m str,
+    pub publisher_id: Option<&'m str>,
+    pub event_type: &'m str,
+    pub priority: Priority,
+    pub payload: &'m P,
+    pub timestamp: &'m str,
+    pub unique_id: &'m str,
+    pub context: &'m Context,
+}
+
+/// Writes a body, not compressed.
+///
+/// What has no form in JSON is written as `serde_json` does: floats that are not finite
+/// become null. A [`RawValue`](serde_json::value::RawValue) in the payload is written as it
+/// is, with its own spaces and characters.
+///
+/// # Errors
+/// The payload's `Serialize` fails, or a map in it has keys that JSON cannot have.
+///
+/// ```
+/// use listener::envelope::{Message, Version, encode};
+/// use listener::notification::context::Context;
+/// use listener::notification::priority::Priority;
+///
+/// let body = encode(
+///     Version::V1,
+///     &Message {
+///         message_id: "7c5f2f4e-2d0c-4b53-9d5d-5f0b4a1b2c3d",
+///         publisher_id: Some("compute.host1"),
+///         event_type: "compute.instance.create.end",
+///         priority: Priority::Info,
+///         payload: &[1, 2],
+///         timestamp: "2026-05-09 07:29:33.123456",
+///         unique_id: "0123456789abcdef0123456789abcdef",
+///         context: &Context::new().with("user_id", "u1"),
+///     },
+/// )?;
+/// assert_eq!(
+///     String::from_utf8_lossy(&body),
+///     concat!(
+///         r#"{"message_id": "7c5f2f4e-2d0c-4b53-9d5d-5f0b4a1b2c3d", "#,
+///         r#""publisher_id": "compute.host1", "event_type": "compute.instance.create.end", "#,
+///         r#""priority": "INFO", "payload": [1, 2], "timestamp": "2026-05-09 07:29:33.123456", "#,
+///         r#""_unique_id": "0123456789abcdef0123456789abcdef", "_context_user_id": "u1"}"#,
+///     )
+/// );
+/// # Ok::<(), listener::envelope::EncodeError>(())
+/// ```
+pub fn encode<P: Serialize + ?Sized>(
+    version: Version,
+    message: &Message<'_, P>,
+) -> Result<Vec<u8>, EncodeError> {
+    let body = to_vec(message).map_err(EncodeError::Payload)?;
+    match version {
+        Version::V1 => Ok(body),
+        Version::V2 => {
+            let message = str::from_utf8(&body).expect("serde_json writes UTF-8");
+            to_vec(&Envelope { message }).map_err(EncodeError::Payload)
+        }
+    }
+}
+
+fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut body = Vec::with_capacity(1024);
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut body, Python))?;
+    Ok(body)
+}
+
+impl<P: Serialize + ?Sized> Serialize for Message<'_, P> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("message_id", self.message_id)?;
+        map.serialize_entry("publisher_id", &self.publisher_id)?;
+        map.serialize_entry("event_type", self.event_type)?;
+        map.serialize_entry("priority", self.priority.wire())?;
+        map.serialize_entry("payload", self.payload)?;
+        map.serialize_entry("timestamp", self.timestamp)?;
+        map.serialize_entry("_unique_id", self.unique_id)?;
+        for (key, value) in self.context {
+            map.serialize_entry(&ContextKey(key), value)?;
+        }
+        map.end()
+    }
+}
+
+struct ContextKey<'k>(&'k str);
+
+impl Serialize for ContextKey<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("_context_{}", self.0))
+    }
+}
+
+struct Envelope<'m> {
+    message: &'m str,
+}
+
+impl Serialize for Envelope<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry(v2::VERSION, "2.0")?;
+        map.serialize_entry(v2::MESSAGE, self.message)?;
+        map.end()
+    }
+}
+
+/// JSON as Python's `json.dumps` writes it when nobody asks it for anything else.
+struct Python;
+
+impl Formatter for Python {
+    fn begin_array_value<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { out.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { out.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
+    }
+
+    fn write_f32<W: Write + ?Sized>(&mut self, out: &mut W, value: f32) -> io::Result<()> {
+        if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
+            return CompactFormatter.write_f32(out, value);
+        }
+        write_exponent(out, &format!("{value:e}"))
+    }
+
+    fn write_f64<W: Write + ?Sized>(&mut self, out: &mut W, value: f64) -> io::Result<()> {
+        if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
+            return CompactFormatter.write_f64(out, value);
+        }
+        write_exponent(out, &format!("{value:e}"))
+    }
+
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        // What is below the space never comes here: it has escapes of its own.
+        if fragment.bytes().all(|byte| byte < 0x7f) {
+            return out.write_all(fragment.as_bytes());
+        }
+        let mut written = 0;
+        for (at, character) in fragment.char_indices().filter(|(_, c)| *c >= '\x7f') {
+            out.write_all(&fragment.as_bytes()[written..at])?;
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}")?;
+            }
+            written = at + character.len_utf8();
+        }
+        out.write_all(&fragment.as_bytes()[written..])
+    }
+}
+
+/// Turns Rust's `1.5e16` into Python's `1.5e+16`: always a sign, at least two digits.
+fn write_exponent<W: Write + ?Sized>(out: &mut W, number: &str) -> io::Result<()> {
+    let (digits, exponent) = number.split_once('e').expect("written with an exponent");
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    write!(out, "{digits}e{sign}{exponent:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json, value::RawValue};
+
+    use super::*;
+    use crate::envelope::{Labels, Limits, open, read};
+
+    /// Reads what Python wrote, writes it again, and wants the same bytes.
+    #[track_caller]
+    fn check(version: Version, golden: &[u8]) {
+        let opened = open(golden, Labels::default(), &Limits::default()).unwrap();
+        let fields = read(&opened.text).unwrap();
+        let context = fields.context.iter();
+        let message = Message {
+            message_id: fields.message_id.as_deref().unwrap(),
+            publisher_id: fields.publisher_id.as_deref(),
+            event_type: fields.event_type.as_deref().unwrap(),
+            priority: fields.priority.as_deref().unwrap().parse().unwrap(),
+            payload: &serde_json::from_str::<Value>(fields.payload.get()).unwrap(),
+            timestamp: fields.timestamp.as_deref().unwrap(),
+            unique_id: fields.unique_id.as_deref().unwrap(),
+            context: &context
+                .map(|(key, value)| (&**key, serde_json::from_str::<Value>(value.get()).unwrap()))
+                .collect(),
+        };
+        assert_eq!(opened.version, version);
+        assert_eq!(
+            String::from_utf8(encode(version, &message).unwrap()).unwrap(),
+            String::from_utf8(golden.to_vec()).unwrap()
+        );
+    }
+
+    fn payload<P: Serialize + ?Sized>(payload: &P) -> Result<String, EncodeError> {
+        let message = Message {
+            message_id: "",
+            publisher_id: None,
+            event_type: "",
+            priority: Priority::Info,
+            payload,
+            timestamp: "",
+            unique_id: "",
+            context: &Context::new(),
+        };
+        let body = String::from_utf8(encode(Version::V1, &message)?).unwrap();
+        Ok(read(&body).unwrap().payload.get().to_owned())
+    }
+
+    #[test]
+    fn version_1_is_written_as_python_writes_it() {
+        check(Version::V1, include_bytes!("golden/v1.json"));
+    }
+
+    #[test]
+    fn version_2_is_written_as_python_writes_it() {
+        check(Version::V2, include_bytes!("golden/v2.json"));
+    }
+
+    #[test]
+    fn a_list_is_written_as_python_writes_it() {
+        check(Version::V1, include_bytes!("golden/v1-list.json"));
+        check(Version::V2, include_bytes!("golden/v2-list.json"));
+    }
+
+    #[test]
+    fn a_text_is_written_as_python_writes_it() {
+        check(Version::V1, include_bytes!("golden/v1-text.json"));
+        check(Version::V2, include_bytes!("golden/v2-text.json"));
+    }
+
+    #[test]
+    fn null_is_written_as_python_writes_it() {
+        check(Version::V1, include_bytes!("golden/v1-null.json"));
+        check(Version::V2, include_bytes!("golden/v2-null.json"));
+    }
+
+    #[test]
+    fn short_floats_are_written_as_python_would() {
+        assert_eq!(
+            payload(&[0.1_f32, 1e-4, 1e-5, 1e16, -2.5e20]).unwrap(),
+            "[0.1, 0.0001, 1e-05, 1e+16, -2.5e+20]"
+        );
+    }
+
+    #[test]
+    fn floats_that_are_not_finite_become_null() {
+        assert_eq!(
+            payload(&[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]).unwrap(),
+            "[null, null, null]"
+        );
+    }
+
+    #[test]
+    fn integers_of_128_bits_are_exact() {
+        assert_eq!(
+            payload(&(u128::MAX, i128::MIN)).unwrap(),
+            "[340282366920938463463374607431768211455, -170141183460469231731687303715884105728]"
+        );
+    }
+
+    #[test]
+    fn raw_text_is_written_as_it_is() {
+        let raw = RawValue::from_string(r#"{"a":1e5,"b":"é"}"#.to_owned()).unwrap();
+        assert_eq!(payload(&raw).unwrap(), r#"{"a":1e5,"b":"é"}"#);
+    }
+
+    #[test]
+    fn a_payload_may_be_unsized() {
+        assert_eq!(payload("é").unwrap(), r#""\u00e9""#);
+    }
+
+    #[test]
+    fn a_missing_publisher_is_null_and_context_keys_are_escaped() {
+        let message = Message {
+            message_id: "m",
+            publisher_id: None,
+            event_type: "e",
+            priority: Priority::Warn,
+            payload: &(),
+            timestamp: "t",
+            unique_id: "u",
+            context: &Context::new().with("\"é", json!({"b": [], "a": {}})),
+        };
+        assert_eq!(
+            String::from_utf8(encode(Version::V1, &message).unwrap()).unwrap(),
+            concat!(
+                r#"{"message_id": "m", "publisher_id": null, "event_type": "e", "priority": "WARN", "#,
+                r#""payload": null, "timestamp": "t", "_unique_id": "u", "#,
+                r#""_context_\"\u00e9": {"a": {}, "b": []}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_payload_that_json_cannot_hold_is_refused() {
+        let odd = BTreeMap::from([(vec![1], 1)]);
+        assert_eq!(payload(&odd).unwrap_err().to_string(), "payload cannot be written as json");
+    }
+}

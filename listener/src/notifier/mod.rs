@@ -1,0 +1,132 @@
+//! The notifier: it sends notifications, one method for each priority. How one is written and
+//! sent is in `send.rs`, how a notifier is made in `builder.rs`.
+
+pub mod builder;
+pub mod error;
+mod send;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::notification::context::Context;
+use crate::notification::priority::Priority;
+use crate::notifier::builder::NotifierBuilder;
+use crate::notifier::error::NotifyError;
+use crate::notifier::send::{Settings, Subject};
+use crate::transport::Transport;
+
+/// Sends notifications as oslo.messaging's `Notifier` does, with one difference: when a method
+/// returns `Ok`, the broker has the notification safe, and an error is the caller's to see.
+///
+/// Cheap to clone; clones share the connection. Many notifications may be on their way at
+/// once: call it from many tasks, or await many calls together.
+///
+/// ```
+/// use listener::{Context, Notifier, Transport};
+/// use serde::Serialize;
+///
+/// #[derive(Serialize)]
+/// struct Created {
+///     instance_id: String,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let transport = Transport::open("memory://doc-notifier")?;
+/// let notifier = Notifier::builder(transport).publisher_id("compute.host1").build()?;
+/// let context = Context::new().with("request_id", "req-1");
+/// let payload = Created { instance_id: "i-1".to_owned() };
+/// notifier.info(&context, "instance.create.end", &payload).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Notifier {
+    transport: Transport,
+    publisher_id: Option<Arc<str>>,
+    settings: Arc<Settings>,
+}
+
+impl Notifier {
+    /// Makes a notifier on this transport.
+    pub fn builder(transport: Transport) -> NotifierBuilder {
+        NotifierBuilder::new(transport)
+    }
+
+    /// The same notifier under another publisher id. Cheap: it shares the connection.
+    #[must_use]
+    pub fn with_publisher_id(&self, publisher_id: impl Into<Arc<str>>) -> Self {
+        Self { publisher_id: Some(publisher_id.into()), ..self.clone() }
+    }
+
+    /// Sends a notification at this priority to every topic. It has one message id for all
+    /// of them.
+    ///
+    /// Dropping the future stops waiting; whether it was sent is then unknown.
+    ///
+    /// # Errors
+    /// It could not be written, or some topic did not confirm it in time; the others may
+    /// have it.
+    pub async fn notify<P: Serialize + ?Sized>(
+        &self,
+        priority: Priority,
+        ctxt: &Context,
+        event_type: &str,
+        payload: &P,
+    ) -> Result<(), NotifyError> {
+        let publisher_id = self.publisher_id.as_deref();
+        let subject = Subject { publisher_id, priority, event_type };
+        let outgoing = self.settings.write(subject, ctxt, payload)?;
+        self.settings.send(&self.transport, outgoing).await
+    }
+
+    /// Closes the connection that the notifiers of this transport share, once what is on its
+    /// way is confirmed. A later call opens it again.
+    pub async fn close(&self) {
+        self.transport.close().await;
+    }
+}
+
+/// A method for each priority: they differ in nothing else.
+macro_rules! priorities {
+    ($($method:ident $priority:ident)*) => {
+        impl Notifier {
+            $(
+                #[doc = concat!("Sends a notification at priority `", stringify!($method), "`.")]
+                ///
+                /// # Errors
+                /// As [`notify`](Self::notify).
+                pub async fn $method<P: Serialize + ?Sized>(
+                    &self,
+                    ctxt: &Context,
+                    event_type: &str,
+                    payload: &P,
+                ) -> Result<(), NotifyError> {
+                    self.notify(Priority::$priority, ctxt, event_type, payload).await
+                }
+            )*
+        }
+    };
+}
+
+priorities! {
+    audit Audit
+    debug Debug
+    info Info
+    warn Warn
+    error Error
+    critical Critical
+    sample Sample
+}
+
+impl fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notifier")
+            .field("transport", &self.transport)
+            .field("publisher_id", &self.publisher_id)
+            .field("settings", &self.settings)
+            .finish()
+    }
+}

@@ -1,0 +1,309 @@
+//! Builds a listener: chooses the endpoints, compiles the table, and reports every mistake
+//! that needs no I/O at once. What the options mean is in `options.rs`.
+
+use std::any::{TypeId, type_name};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dispatch::Dispatcher;
+use crate::dispatch::table::{FilterMistake, Table};
+use crate::endpoint::{Bound, Endpoint, Registration, Source};
+use crate::extract::needs::Needs;
+use crate::notification::states::States;
+use crate::runtime::Listener;
+use crate::runtime::error::{BuildError, Place, Problem};
+use crate::runtime::options::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Executor, Options};
+use crate::runtime::worker::Worker;
+use crate::serializer::Serializer;
+use crate::target::{Target, routing_key};
+use crate::transport::Transport;
+use crate::transport::driver::Binding;
+use crate::transport::error::OpenError;
+
+/// Builds a [`Listener`].
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ListenerBuilder {
+    pub(crate) transport: Option<Result<Transport, OpenError>>,
+    targets: Vec<Target>,
+    control_exchange: Option<String>,
+    pool: Option<String>,
+    expires: Option<Duration>,
+    options: Options,
+    serializer: Option<Arc<dyn Serializer>>,
+    states: States,
+    endpoints: Vec<Bound>,
+    registered: bool,
+    groups: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+impl ListenerBuilder {
+    /// The transport to consume from. Default: `memory://`.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = Some(Ok(transport));
+        self
+    }
+
+    /// Also takes from this target. Default: topic `notifications`; endpoints that name
+    /// topics of their own take from those instead.
+    pub fn target(mut self, target: Target) -> Self {
+        if target.name().is_empty() {
+            self.problems.push(Problem::Option {
+                option: "the topic of a target",
+                found: "empty".to_owned(),
+                expected: "a name",
+            });
+        }
+        self.targets.push(target);
+        self
+    }
+
+    /// The exchange of targets that name none. Default: `openstack`.
+    pub fn control_exchange(mut self, exchange: impl Into<String>) -> Self {
+        self.control_exchange = Some(exchange.into());
+        self
+    }
+
+    /// Takes copies into a queue of this name instead of taking from the queues that all
+    /// unpooled listeners share. The listeners of one pool share its queue. Pool names are
+    /// global in a virtual host.
+    pub fn pool(mut self, pool: impl Into<String>) -> Self {
+        let pool = pool.into();
+        if pool.is_empty() {
+            self.problems.push(Problem::Option {
+                option: "pool",
+                found: "empty".to_owned(),
+                expected: "the name of a queue",
+            });
+        }
+        self.pool = Some(pool);
+        self
+    }
+
+    /// As `pool`, for a listener that comes and goes, such as a tap: the broker deletes the
+    /// queue, with what it holds, once no listener of the pool has been there for `expires`.
+    /// The queue of a `pool` stays, and fills.
+    pub fn temporary_pool(mut self, pool: impl Into<String>, expires: Duration) -> Self {
+        self.expires = Some(expires);
+        self.pool(pool)
+    }
+
+    /// How many deliveries are worked on at once.
+    pub fn executor(mut self, executor: Executor) -> Self {
+        self.options.executor = executor;
+        self
+    }
+
+    /// How many deliveries of one queue may be unsettled at once; never 0.
+    pub fn prefetch(mut self, prefetch: u16) -> Self {
+        self.options.prefetch = prefetch;
+        self
+    }
+
+    /// Whether a method may give a delivery back with `Outcome::Requeue`.
+    pub fn allow_requeue(mut self, allow: bool) -> Self {
+        self.options.allow_requeue = allow;
+        self
+    }
+
+    /// How long `start` waits for a broker that cannot be reached.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.options.start_timeout = timeout;
+        self
+    }
+
+    /// How long methods may run on after `stop`.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.options.shutdown_timeout = timeout;
+        self
+    }
+
+    /// All numbers at once; see [`Options`] for the defaults.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Changes payload and context between the wire and the endpoints.
+    pub fn serializer(mut self, serializer: impl Serializer) -> Self {
+        self.serializer = Some(Arc::new(serializer));
+        self
+    }
+
+    /// A value that methods take as `State<T>`; one of each type.
+    pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
+        if self.states.insert(state) {
+            self.problems.push(Problem::DuplicateState { state: type_name::<T>().to_owned() });
+        }
+        self
+    }
+
+    /// An endpoint by its instance. Once one is given, nothing else is taken, unless
+    /// `registered` or `group` asks for it; it then stands for the registered one of its type.
+    pub fn endpoint<E: Endpoint>(mut self, endpoint: E) -> Self {
+        self.endpoints.push(Bound::new(endpoint));
+        self
+    }
+
+    /// Takes every registered endpoint too: what a listener without endpoints of its own
+    /// does anyway.
+    pub fn registered(mut self) -> Self {
+        self.registered = true;
+        self
+    }
+
+    /// Takes the registered endpoints of this group too, and no other registered ones.
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.groups.push(group.into());
+        self
+    }
+
+    /// Builds the listener. No I/O.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn build(mut self) -> Result<Listener, BuildError> {
+        let mut problems = std::mem::take(&mut self.problems);
+        self.check_options(&mut problems);
+        let endpoints = self.choose(&mut problems);
+        for endpoint in &endpoints {
+            self.check_states(endpoint, &mut problems);
+        }
+        let table = match Table::build(endpoints) {
+            Ok(table) => Some(table),
+            Err(mistakes) => {
+                problems.extend(mistakes.into_iter().map(filter_problem));
+                None
+            }
+        };
+        let transport = match self.transport.take() {
+            Some(Ok(transport)) => Some(transport),
+            Some(Err(error)) => {
+                problems.push(error.into());
+                None
+            }
+            None => {
+                problems.push(Problem::Option {
+                    option: "the transport",
+                    found: "not given".to_owned(),
+                    expected: "`.transport(..)` or `.transport_url(..)`, such as \"memory://\"",
+                });
+                None
+            }
+        };
+        match (table, transport) {
+            (Some(table), Some(transport)) if problems.is_empty() => {
+                Ok(self.assemble(table, transport))
+            }
+            _ => Err(BuildError::new(problems)),
+        }
+    }
+
+    fn check_options(&self, problems: &mut Vec<Problem>) {
+        let mut zero = |option, is_zero, expected| {
+            if is_zero {
+                problems.push(Problem::Option { option, found: "0".to_owned(), expected });
+            }
+        };
+        let options = &self.options;
+        zero(
+            "prefetch",
+            options.prefetch == 0,
+            "1 or more: 0 would take the whole queue into memory",
+        );
+        zero("executor", options.executor.at_once() == 0, "`Concurrent(1)` or more");
+        zero("retry.attempts", options.retry.attempts == 0, "1 or more");
+    }
+
+    /// The instances: those that were given, and the registered ones that were asked for.
+    fn choose(&mut self, problems: &mut Vec<Problem>) -> Vec<Bound> {
+        let mut endpoints = std::mem::take(&mut self.endpoints);
+        let given: HashSet<TypeId> = endpoints.iter().map(Bound::id).collect();
+        let only_given = !given.is_empty() && !self.registered && self.groups.is_empty();
+        if !only_given {
+            let registrations: Vec<_> = inventory::iter::<Registration>().collect();
+            self.check_groups(&registrations, problems);
+            for registration in registrations {
+                if !self.wants(registration) || given.contains(&(registration.id)()) {
+                    continue;
+                }
+                match registration.source {
+                    Source::Made(make) => endpoints.push(make()),
+                    Source::Provided => problems.push(Problem::NotProvided {
+                        endpoint: Place::of(registration.definition),
+                    }),
+                }
+            }
+        }
+        if endpoints.is_empty() && problems.is_empty() {
+            problems.push(Problem::NoEndpoint);
+        }
+        endpoints
+    }
+
+    fn wants(&self, registration: &Registration) -> bool {
+        let in_group = |group: &str| self.groups.iter().any(|wanted| wanted == group);
+        self.groups.is_empty() || registration.definition.group.is_some_and(in_group)
+    }
+
+    fn check_groups(&self, registrations: &[&Registration], problems: &mut Vec<Problem>) {
+        let known: BTreeSet<&str> =
+            registrations.iter().filter_map(|registration| registration.definition.group).collect();
+        for group in self.groups.iter().filter(|group| !known.contains(group.as_str())) {
+            problems.push(Problem::UnknownGroup {
+                group: group.clone(),
+                known: known.iter().map(|&group| group.to_owned()).collect(),
+            });
+        }
+    }
+
+    fn check_states(&self, endpoint: &Bound, problems: &mut Vec<Problem>) {
+        for method in endpoint.methods() {
+            let mut needs = Needs::default();
+            (method.requires)(&mut needs);
+            for need in needs.all().iter().filter(|need| !self.states.has(need.id)) {
+                problems.push(Problem::MissingState {
+                    endpoint: Place::of(endpoint.definition()),
+                    method: method.name.to_owned(),
+                    state: need.name.to_owned(),
+                });
+            }
+        }
+    }
+
+    fn assemble(self, table: Table, transport: Transport) -> Listener {
+        let shared =
+            if self.targets.is_empty() { vec![Target::topic(DEFAULT_TOPIC)] } else { self.targets };
+        let exchange = self.control_exchange.as_deref().unwrap_or(DEFAULT_EXCHANGE);
+        let bindings = table
+            .targets(&shared)
+            .into_iter()
+            .map(|(target, priority)| {
+                let routing_key = routing_key(target.name(), priority);
+                Binding {
+                    exchange: target.exchange_name().unwrap_or(exchange).to_owned(),
+                    queue: self.pool.clone().unwrap_or_else(|| routing_key.clone()),
+                    routing_key,
+                }
+            })
+            .collect();
+        let worker = Worker {
+            dispatcher: Dispatcher::new(table, self.options.retry),
+            transport,
+            states: self.states,
+            serializer: self.serializer,
+            options: self.options,
+        };
+        Listener::new(worker, bindings, self.expires)
+    }
+}
+
+fn filter_problem(mistake: FilterMistake) -> Problem {
+    Problem::Filter {
+        endpoint: Place::of(mistake.endpoint),
+        method: mistake.method.map(str::to_owned),
+        reason: mistake.source.to_string(),
+    }
+}

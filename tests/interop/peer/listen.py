@@ -1,0 +1,102 @@
+"""Listens with the real oslo.messaging and prints each notification as a line of JSON.
+
+Prints `ready` once every queue is consumed from, then {"priority", "ctxt", "publisher_id",
+"event_type", "payload", "metadata"} for each notification, in the order of the broker. Ends on
+SIGTERM and when stdin is closed, after the acknowledgements went out. `python_peer.rs` runs it.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+
+import oslo_messaging
+from oslo_messaging._drivers import impl_rabbit
+
+import peer
+
+PRIORITIES = ["audit", "debug", "info", "warn", "error", "critical", "sample"]
+
+
+class Endpoint:
+    """One method for each of the priorities, made below."""
+
+
+def printer(priority):
+    def method(self, ctxt, publisher_id, event_type, payload, metadata):
+        peer.say(
+            json.dumps(
+                {
+                    "priority": priority,
+                    "ctxt": ctxt,
+                    "publisher_id": publisher_id,
+                    "event_type": event_type,
+                    "payload": payload,
+                    "metadata": metadata,
+                }
+            )
+        )
+
+    return method
+
+
+for name in PRIORITIES:
+    setattr(Endpoint, name, printer(name))
+
+
+def call_when_consuming(queues, callback):
+    """oslo subscribes in the background, after start() has returned, and tells nobody.
+
+    Its consumer waits for the broker's answer to each basic.consume, so that a queue counts once
+    the call has returned.
+    """
+    consumed = set()
+    consume = impl_rabbit.Consumer.consume
+
+    def watched(self, *args, **kwargs):
+        consume(self, *args, **kwargs)
+        before = len(consumed)
+        consumed.add(self.queue_name)
+        if before < len(consumed) == queues:
+            callback()
+
+    impl_rabbit.Consumer.consume = watched
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    peer.add_arguments(parser)
+    parser.add_argument("--pool")
+    args = parser.parse_args()
+    topics = peer.topics(args)
+
+    end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: end.set())
+
+    def stop():
+        peer.end_after(20)
+        end.set()
+
+    threading.Thread(target=lambda: list(peer.lines(on_end=stop)), daemon=True).start()
+
+    queues = 1 if args.pool else len(topics) * len(PRIORITIES)
+    call_when_consuming(queues, lambda: peer.say("ready"))
+    transport = oslo_messaging.get_notification_transport(peer.configuration(args), url=args.url)
+    listener = oslo_messaging.get_notification_listener(
+        transport,
+        [oslo_messaging.Target(topic=topic) for topic in topics],
+        [Endpoint()],
+        executor="threading",
+        allow_requeue=False,
+        pool=args.pool,
+    )
+    # One worker keeps the order of the broker; more of them would mix it.
+    listener.start(override_pool_size=1)
+    end.wait()
+    listener.stop()
+    listener.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

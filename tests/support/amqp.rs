@@ -1,0 +1,113 @@
+//! A raw AMQP client for tests: publishes any bytes with any properties, reads a queue empty,
+//! declares and deletes queues. Not the library's driver: what a test sets up or checks with it
+//! must not go through the code under test.
+
+use lapin::message::BasicGetMessage;
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
+};
+
+/// A connection with one channel in confirm mode.
+pub struct Amqp {
+    connection: Connection,
+    channel: Channel,
+}
+
+impl Amqp {
+    /// Takes the URL that a node or vhost gives: `rabbit://`, where no path means the vhost `/`.
+    pub async fn connect(url: &str) -> Self {
+        let rest = url.strip_prefix("rabbit://").expect("a rabbit:// URL");
+        let slash = if rest.ends_with('/') { "%2F" } else { "" };
+        let url = format!("amqp://{rest}{slash}");
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        Self { connection, channel }
+    }
+
+    /// For what is not offered here.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Returns once the broker has confirmed; panics if the message reached no queue. The empty
+    /// exchange sends to the queue named by `key`.
+    pub async fn publish(
+        &self,
+        exchange: &str,
+        key: &str,
+        body: impl AsRef<[u8]>,
+        properties: BasicProperties,
+    ) {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let body = body.as_ref();
+        let sent =
+            self.channel.basic_publish(exchange.into(), key.into(), options, body, properties);
+        let confirmation = sent.await.unwrap().await.unwrap();
+        let routed = matches!(confirmation, Confirmation::Ack(None));
+        assert!(routed, "the message to {exchange:?} {key:?} came back: {confirmation:?}");
+    }
+
+    /// All messages that wait in the queue, in its order; they are gone from it.
+    pub async fn drain(&self, queue: &str) -> Vec<BasicGetMessage> {
+        let mut messages = Vec::new();
+        let options = BasicGetOptions { no_ack: true };
+        while let Some(message) = self.channel.basic_get(queue.into(), options).await.unwrap() {
+            messages.push(message);
+        }
+        messages
+    }
+
+    pub async fn declare_queue(&self, queue: &str, durable: bool, arguments: &[(&str, AMQPValue)]) {
+        let options = QueueDeclareOptions { durable, ..QueueDeclareOptions::default() };
+        self.channel.queue_declare(queue.into(), options, table(arguments)).await.unwrap();
+    }
+
+    /// A topic exchange, as oslo.messaging declares them.
+    pub async fn declare_exchange(&self, exchange: &str, durable: bool) {
+        let options = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
+        let arguments = FieldTable::default();
+        let declared =
+            self.channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, arguments);
+        declared.await.unwrap();
+    }
+
+    pub async fn bind(&self, queue: &str, exchange: &str, key: &str) {
+        let options = QueueBindOptions::default();
+        let arguments = FieldTable::default();
+        let bound =
+            self.channel.queue_bind(queue.into(), exchange.into(), key.into(), options, arguments);
+        bound.await.unwrap();
+    }
+
+    pub async fn delete_queue(&self, queue: &str) {
+        self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+    }
+
+    pub async fn close(self) {
+        self.connection.close(200, "".into()).await.unwrap();
+    }
+}
+
+/// The properties that oslo.messaging's notifier sends, and these headers.
+pub fn oslo_properties(headers: &[(&str, AMQPValue)]) -> BasicProperties {
+    BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_content_encoding("utf-8".into())
+        .with_headers(table(headers))
+        .with_delivery_mode(2)
+        .with_priority(0)
+}
+
+fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (key, value) in entries {
+        table.insert((*key).into(), value.clone());
+    }
+    table
+}

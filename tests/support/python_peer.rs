@@ -1,0 +1,246 @@
+//! The other side of the wire: the scripts of `interop/peer`, which run the real oslo.messaging in
+//! the virtual environment `target/python`. Interop tests call it. A peer ends when it is dropped,
+//! and by itself when this process dies, as its stdin closes then.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Python starts in a second; a busy machine gets more.
+const START: Duration = Duration::from_secs(60);
+const SEND: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(30);
+
+/// What the notifier is started with; the defaults are oslo's.
+#[derive(Debug, Clone, Default)]
+pub struct NotifierOptions {
+    /// None stands for `notifications`.
+    pub topics: Vec<String>,
+    /// `control_exchange`; oslo's default is `openstack`.
+    pub exchange: Option<String>,
+    /// `amqp_durable_queues`.
+    pub durable: bool,
+    /// Options of `[oslo_messaging_rabbit]`, such as `("kombu_compression", "gzip")`.
+    pub rabbit: Vec<(String, String)>,
+}
+
+/// What the listener is started with; the defaults are oslo's.
+#[derive(Debug, Clone, Default)]
+pub struct ListenerOptions {
+    /// None stands for `notifications`.
+    pub topics: Vec<String>,
+    /// `control_exchange`; oslo's default is `openstack`.
+    pub exchange: Option<String>,
+    pub pool: Option<String>,
+    /// `amqp_durable_queues`.
+    pub durable: bool,
+    /// Options of `[oslo_messaging_rabbit]`, such as `("rabbit_quorum_queue", "true")`.
+    pub rabbit: Vec<(String, String)>,
+}
+
+/// oslo.messaging's `Notifier` in a process of its own.
+pub struct PythonNotifier(Peer);
+
+impl PythonNotifier {
+    /// `driver` is `messaging` or `messagingv2`. Returns when it can send.
+    pub async fn start(url: &str, driver: &str, options: &NotifierOptions) -> Self {
+        let NotifierOptions { topics, exchange, durable, rabbit } = options;
+        let mut arguments = arguments(url, topics, exchange.as_deref(), *durable, rabbit);
+        arguments.extend(["--driver".into(), driver.into()]);
+        let mut peer = Peer::start("notify.py", &arguments);
+        peer.expect("ready", START).await;
+        Self(peer)
+    }
+
+    /// Takes one JSON object, as a `serde_json::Value` or as text, which may hold what only Python
+    /// calls JSON: `{"ctxt": {}, "publisher_id": "", "event_type": "", "priority": "", "payload": 0}`.
+    /// Returns once the broker has it; panics with what oslo logged if it has not.
+    pub async fn send(&mut self, notification: &(impl ToString + ?Sized)) {
+        let line = notification.to_string();
+        assert!(!line.contains('\n'), "a notification is one line");
+        self.0.write(&line);
+        self.0.expect("sent", SEND).await;
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.child.id()
+    }
+}
+
+/// oslo.messaging's notification listener, with an endpoint for every priority, in a process of
+/// its own.
+pub struct PythonListener(Peer);
+
+impl PythonListener {
+    /// Returns when its queues exist and it consumes from all of them.
+    pub async fn start(url: &str, options: &ListenerOptions) -> Self {
+        let ListenerOptions { topics, exchange, pool, durable, rabbit } = options;
+        let mut arguments = arguments(url, topics, exchange.as_deref(), *durable, rabbit);
+        if let Some(pool) = pool {
+            arguments.extend(["--pool".into(), pool.clone()]);
+        }
+        let mut peer = Peer::start("listen.py", &arguments);
+        peer.expect("ready", START).await;
+        Self(peer)
+    }
+
+    /// The next notification as the line of JSON that Python wrote: it may hold `NaN`, so it is
+    /// not parsed here. Panics if none comes within `deadline`.
+    pub async fn next(&mut self, deadline: Duration) -> String {
+        self.0.line("a notification", deadline).await
+    }
+
+    /// As `next`, but `None` if nothing comes within `deadline`: to show that nothing does.
+    pub async fn try_next(&mut self, deadline: Duration) -> Option<String> {
+        timeout(deadline, self.next(deadline * 2)).await.ok()
+    }
+
+    /// Ends it cleanly: when this returns, what it has printed is acknowledged.
+    pub async fn stop(mut self) {
+        self.0.stop().await;
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.child.id()
+    }
+}
+
+fn arguments(
+    url: &str,
+    topics: &[String],
+    exchange: Option<&str>,
+    durable: bool,
+    rabbit: &[(String, String)],
+) -> Vec<String> {
+    let mut arguments = vec!["--url".to_owned(), url.to_owned()];
+    for topic in topics {
+        arguments.extend(["--topic".into(), topic.clone()]);
+    }
+    if let Some(exchange) = exchange {
+        arguments.extend(["--exchange".into(), exchange.into()]);
+    }
+    if durable {
+        arguments.push("--durable".into());
+    }
+    for (option, value) in rabbit {
+        arguments.extend(["--rabbit".into(), format!("{option}={value}")]);
+    }
+    arguments
+}
+
+/// A script, and threads that read what it prints: no runtime is needed to keep it going.
+struct Peer {
+    script: &'static str,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: UnboundedReceiver<String>,
+    errors: Arc<Mutex<String>>,
+    error_reader: Option<JoinHandle<()>>,
+}
+
+impl Peer {
+    fn start(script: &'static str, arguments: &[String]) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/peer");
+        let mut child = Command::new(python())
+            // Without -B it would leave its byte code among the sources.
+            .arg("-B")
+            .arg(folder.join(script))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("Python starts");
+        let (sender, lines) = unbounded_channel();
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        std::thread::spawn(move || {
+            // The receiver is gone once the peer is dropped; there is nobody to tell then.
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let errors = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&errors);
+        let mut stderr = child.stderr.take().expect("it is piped");
+        let error_reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+                written.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        let stdin = child.stdin.take();
+        Self { script, child, stdin, lines, errors, error_reader: Some(error_reader) }
+    }
+
+    fn write(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("the peer was not stopped");
+        // A peer that has ended is reported with its last words, by whoever reads from it next.
+        let _ = stdin.write_all(line.as_bytes());
+        let _ = stdin.write_all(b"\n");
+        let _ = stdin.flush();
+    }
+
+    async fn expect(&mut self, word: &str, deadline: Duration) {
+        let line = self.line(word, deadline).await;
+        assert_eq!(line, word, "{} said something else", self.script);
+    }
+
+    async fn line(&mut self, awaited: &str, deadline: Duration) -> String {
+        let script = self.script;
+        match timeout(deadline, self.lines.recv()).await {
+            Ok(Some(line)) => line,
+            Ok(None) => {
+                // The process is at its end, so the reader comes to one too.
+                let _ = self.error_reader.take().map(JoinHandle::join);
+                panic!("{script} ended instead of giving `{awaited}`:\n{}", self.errors());
+            }
+            Err(_) => {
+                panic!("{script} did not give `{awaited}` within {deadline:?}:\n{}", self.errors())
+            }
+        }
+    }
+
+    async fn stop(&mut self) {
+        drop(self.stdin.take());
+        let end = Instant::now() + STOP;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it is a child of ours") {
+                break status;
+            }
+            let script = self.script;
+            assert!(Instant::now() < end, "{script} did not end in {STOP:?}:\n{}", self.errors());
+            sleep(Duration::from_millis(20)).await;
+        };
+        assert!(status.success(), "{} ended with {status}:\n{}", self.script, self.errors());
+    }
+
+    fn errors(&self) -> String {
+        self.errors.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The interpreter of the virtual environment, or the one named by `LISTENER_PYTHON`.
+fn python() -> PathBuf {
+    if let Some(python) = std::env::var_os("LISTENER_PYTHON") {
+        return python.into();
+    }
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python");
+    let python_is_there = python.is_file();
+    assert!(
+        python_is_there,
+        "oslo.messaging is not installed in target/python: run tests/run, which installs it \
+         (or set LISTENER_PYTHON to a Python that has it)"
+    );
+    python
+}

@@ -1,0 +1,196 @@
+//! Where private nodes live: one data folder, one cookie, one epmd, and a watcher that ends and
+//! removes all of it as soon as this process is gone, by whatever death. Nodes of one cluster share
+//! a host; `rabbit_node.rs` runs on it. The commands are those of the distribution's own scripts,
+//! called past the wrapper in `sbin`, which changes user and folder.
+
+use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::wait::wait_until;
+
+const MEND: &str = "run tests/run, which installs it (Debian, Ubuntu: apt-get install \
+                    rabbitmq-server; elsewhere install RabbitMQ 3.10 or later with Erlang)";
+
+/// More nodes than this at once starve each other on a small machine, and tests that
+/// measure time against a broker fail for no reason of their own.
+static PLACES: Semaphore = Semaphore::const_new(3);
+
+/// A folder, a cookie and an epmd of our own, on which nodes are started.
+pub struct RabbitHost {
+    base: PathBuf,
+    scripts: PathBuf,
+    epmd_port: u16,
+    epmd: Child,
+    watcher: Child,
+    _place: SemaphorePermit<'static>,
+}
+
+impl RabbitHost {
+    /// Waits while too many hosts are alive in this process: a test holds one host, not two.
+    /// Panics with what to install if RabbitMQ is missing.
+    pub async fn start() -> Arc<Self> {
+        let scripts = scripts();
+        let place = PLACES.acquire().await.expect("the semaphore is never closed");
+        let base = new_folder();
+        // The watcher stands before the first process that it has to end.
+        let watcher = watch(&base);
+        let epmd_port = free_port();
+        let mut epmd = launch(&base.join("epmd.pid"), Path::new("epmd"));
+        epmd.args(["-address", "127.0.0.1", "-port"])
+            .arg(epmd_port.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let epmd = epmd.spawn().expect("`sh` starts");
+        let host = Self { base, scripts, epmd_port, epmd, watcher, _place: place };
+        wait_until("epmd accepts connections", Duration::from_secs(20), async || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, epmd_port)).await.is_ok()
+        })
+        .await;
+        Arc::new(host)
+    }
+
+    /// The folder of the node `name`; the watcher looks for its pid in `vm.pid` there.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.base.join(name)
+    }
+
+    /// One of RabbitMQ's scripts, to be run as the process whose pid stands in `pid_file`.
+    pub(crate) fn launch(&self, pid_file: &Path, script: &str) -> Command {
+        let mut command = launch(pid_file, &self.scripts.join(script));
+        self.environment(&mut command);
+        command
+    }
+
+    /// One of RabbitMQ's scripts, to be run to its end.
+    pub(crate) fn command(&self, script: &str) -> Command {
+        let mut command = Command::new(self.scripts.join(script));
+        self.environment(&mut command);
+        command
+    }
+
+    /// Nothing of the caller's environment gets through but the path: variables of RabbitMQ's
+    /// or a cookie in the home folder would lead to another node.
+    fn environment(&self, command: &mut Command) {
+        let local_only = "-kernel inet_dist_use_interface {127,0,0,1}";
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("LANG", "C.UTF-8")
+            .env("HOME", &self.base)
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            // Every `erl` would start a missing epmd as a daemon that outlives all of us.
+            .env("ERL_FLAGS", "-start_epmd false")
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", local_only)
+            .env("RABBITMQ_CTL_ERL_ARGS", local_only)
+            // The tool opens a port too; by default it takes one that a node is about to bind.
+            .env("RABBITMQ_CTL_DIST_PORT_MIN", "0")
+            .env("RABBITMQ_CTL_DIST_PORT_MAX", "0");
+    }
+
+    /// The pid of the epmd that all nodes of this host share.
+    pub fn epmd_pid(&self) -> u32 {
+        self.epmd.id()
+    }
+}
+
+impl Drop for RabbitHost {
+    fn drop(&mut self) {
+        // Its end of the pipe closes: the watcher does what it does when this process dies.
+        drop(self.watcher.stdin.take());
+        let _ = self.watcher.wait();
+        let _ = self.epmd.wait();
+    }
+}
+
+/// A TCP port that nobody listens on, given once in this process. Taken below the range from which
+/// the kernel gives ports to outgoing connections: while a node is down, a client's socket must not
+/// get the node's port.
+pub(crate) fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let start = RandomState::new().build_hasher().finish();
+    let mut given = GIVEN.lock().unwrap();
+    let port = (0..12_000)
+        .map(|step| 20_000 + (start.wrapping_add(step * 7) % 12_000) as u16)
+        .find(|port| {
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+            free && given.insert(*port)
+        });
+    port.expect("a port between 20000 and 32000 is free")
+}
+
+/// `program` as a child of ours, whose pid stands in `pid_file` before it runs. In a process group
+/// of its own: Ctrl-C ends the test, and the watcher the rest.
+fn launch(pid_file: &Path, program: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", r#"echo $$ >"$0" && exec "$@""#])
+        .arg(pid_file)
+        .arg(program)
+        .stdin(Stdio::null())
+        .process_group(0);
+    command
+}
+
+/// Sleeps on a pipe that only this process holds open. The folder is renamed first: what is
+/// launched after that finds no place for its pid and does not run.
+fn watch(base: &Path) -> Child {
+    const SCRIPT: &str = r#"
+        cat >/dev/null
+        mv "$0" "$0.gone"
+        for file in "$0.gone"/epmd.pid "$0.gone"/*/vm.pid; do
+            if [ -f "$file" ]; then kill -KILL "$(cat "$file")"; fi
+        done
+        for attempt in 1 2 3 4 5 6 7 8 9 10; do
+            if rm -rf "$0.gone"; then break; fi
+            sleep 0.2
+        done
+    "#;
+    Command::new("sh")
+        .args(["-c", SCRIPT])
+        .arg(base)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("`sh` starts")
+}
+
+fn new_folder() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("listener-rabbit-{}-{number}", std::process::id());
+    let base = std::env::temp_dir().join(name);
+    // A process with our pid may have died together with its watcher, as in a power cut.
+    let _ = fs::remove_dir_all(&base);
+    fs::create_dir(&base).expect("the temporary folder is writable");
+    let cookie = base.join(".erlang.cookie");
+    fs::write(&cookie, format!("{:020}", RandomState::new().build_hasher().finish())).unwrap();
+    // Erlang refuses a cookie that others may read.
+    fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400)).unwrap();
+    base
+}
+
+/// The folder of RabbitMQ's own scripts.
+fn scripts() -> PathBuf {
+    let debian = PathBuf::from("/usr/lib/rabbitmq/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::iter::once(debian)
+        .chain(std::env::split_paths(&path))
+        .find(|folder| folder.join("rabbitmq-server").is_file())
+        .unwrap_or_else(|| panic!("rabbitmq-server was not found: {MEND}"))
+}

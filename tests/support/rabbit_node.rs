@@ -1,0 +1,281 @@
+//! A private RabbitMQ node: own ports, own data, killed, suspended and restarted as a test wants.
+//! Tests start one for themselves, or take `shared()`, one per test binary, with a vhost each.
+//! Nothing in it belongs to a runtime. Its folder, cookie and epmd are `rabbit_host.rs`'s.
+
+use std::fs::{self, File};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::management::{self, encode};
+use crate::rabbit_host::{RabbitHost, free_port};
+
+/// A node boots in 5 to 10 s; several at once on two slow cores take a multiple of it.
+const BOOT: Duration = Duration::from_secs(120);
+
+/// The node that the tests of one binary share. It is never killed, so take a `vhost` of its own
+/// for each test, and a node of your own to harm it.
+pub async fn shared() -> &'static RabbitNode {
+    static NODE: OnceCell<RabbitNode> = OnceCell::const_new();
+    NODE.get_or_init(RabbitNode::start).await
+}
+
+/// A node. When it is dropped, and also when this process is killed, no process and no file of it
+/// remains.
+pub struct RabbitNode {
+    name: String,
+    ports: Ports,
+    vm: Option<Child>,
+    // After `vm`: the last node of a host takes the host with it.
+    host: Arc<RabbitHost>,
+}
+
+struct Ports {
+    amqp: u16,
+    distribution: u16,
+    management: u16,
+}
+
+impl RabbitNode {
+    /// A node on a host of its own, ready for clients.
+    pub async fn start() -> Self {
+        Self::start_on(RabbitHost::start().await, "node1").await
+    }
+
+    /// A node on `host`, ready for clients. Nodes that are to form a cluster share a host and
+    /// differ in `name`.
+    pub async fn start_on(host: Arc<RabbitHost>, name: &str) -> Self {
+        let ports = Ports { amqp: free_port(), distribution: free_port(), management: free_port() };
+        let name = name.to_owned();
+        let mut node = Self { name, ports, vm: None, host };
+        node.write_configuration();
+        node.boot().await;
+        node
+    }
+
+    /// The default vhost, as oslo.messaging writes it.
+    pub fn url(&self) -> String {
+        self.url_of("")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.ports.amqp
+    }
+
+    /// As `rabbitmqctl -n` and the cluster commands want it.
+    pub fn name(&self) -> String {
+        format!("{}@localhost", self.name)
+    }
+
+    /// The pid of the VM, unless it is down.
+    pub fn vm_pid(&self) -> Option<u32> {
+        self.vm.as_ref().map(Child::id)
+    }
+
+    pub fn host(&self) -> &Arc<RabbitHost> {
+        &self.host
+    }
+
+    /// SIGKILL. Returns when the VM is gone.
+    pub async fn kill(&mut self) {
+        self.vm.as_mut().expect("the node runs").kill().expect("the VM is a child of ours");
+        self.reaped(Duration::from_secs(30)).await;
+    }
+
+    /// SIGTERM: a clean stop, which takes RabbitMQ some seconds. Returns when the VM is gone.
+    pub async fn stop(&mut self) {
+        self.signal("TERM");
+        self.reaped(Duration::from_secs(60)).await;
+    }
+
+    /// Starts the node again, on the same ports and data, and waits until it is ready for clients.
+    /// Stops it first if it runs.
+    pub async fn restart(&mut self) {
+        if self.vm.is_some() {
+            self.stop().await;
+        }
+        self.boot().await;
+    }
+
+    /// SIGSTOP: ports and connections stay open, and nobody answers.
+    pub async fn suspend(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub async fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// `rabbitmqctl` with these arguments; what it printed. Takes half a second.
+    pub async fn ctl(&self, args: &[&str]) -> String {
+        let mut command = self.host.command("rabbitmqctl");
+        command.args(["-q", "-n", &self.name()]).args(args);
+        let output = tokio::process::Command::from(command).kill_on_drop(true).output();
+        let output = timeout(Duration::from_secs(60), output)
+            .await
+            .unwrap_or_else(|_| panic!("rabbitmqctl {args:?} did not end within 60 s"))
+            .expect("rabbitmqctl starts");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rabbitmqctl {args:?} failed:\n{printed}{errors}");
+        printed
+    }
+
+    /// The management API: `path` begins with `/api/`. Its statistics lag up to 5 s behind.
+    /// Panics on anything but a 2xx answer.
+    pub async fn api(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        management::request(self.ports.management, method, path, body).await
+    }
+
+    /// Creates a vhost in which guest may do everything; its URL.
+    pub async fn vhost(&self, name: &str) -> String {
+        let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        let name = encode(name);
+        self.api("PUT", &format!("/api/vhosts/{name}"), None).await;
+        self.api("PUT", &format!("/api/permissions/{name}/guest"), Some(all)).await;
+        self.url_of(&name)
+    }
+
+    /// Messages that wait in the queue or are unacknowledged; `None` if there is no such queue.
+    /// The queue itself is asked, so the number is exact; that of a quorum queue is at most 0.2 s
+    /// old.
+    pub async fn queue_depth(&self, vhost: &str, queue: &str) -> Option<u64> {
+        let list = ["--formatter", "json", "list_queues", "-p", vhost, "name", "messages"];
+        let queues: Vec<Value> = serde_json::from_str(&self.ctl(&list).await).unwrap();
+        queues.iter().find(|row| row["name"] == queue).and_then(|row| row["messages"].as_u64())
+    }
+
+    fn url_of(&self, vhost: &str) -> String {
+        format!("rabbit://guest:guest@127.0.0.1:{}/{vhost}", self.ports.amqp)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.host.folder(&self.name)
+    }
+
+    fn write_configuration(&self) {
+        let folder = self.folder();
+        for part in ["mnesia", "log", "schema"] {
+            fs::create_dir_all(folder.join(part)).unwrap();
+        }
+        let Ports { amqp, management, .. } = self.ports;
+        let configuration = format!(
+            "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
+             log.console = false\n\
+             log.file.level = info\n\
+             vm_memory_high_watermark.absolute = 6GB\n\
+             disk_free_limit.absolute = 50MB\n\
+             loopback_users = none\n\
+             management.tcp.ip = 127.0.0.1\n\
+             management.tcp.port = {management}\n"
+        );
+        fs::write(folder.join("rabbitmq.conf"), configuration).unwrap();
+        let advanced = "[{rabbit, [{quorum_tick_interval, 200}]}].\n";
+        fs::write(folder.join("advanced.config"), advanced).unwrap();
+        fs::write(folder.join("enabled_plugins"), "[rabbitmq_management].\n").unwrap();
+        // An empty file: it keeps the machine's own /etc/rabbitmq out.
+        fs::write(folder.join("rabbitmq-env.conf"), "").unwrap();
+    }
+
+    async fn boot(&mut self) {
+        let folder = self.folder();
+        let printed = File::create(folder.join("stdout.log")).unwrap();
+        let mut command = self.host.launch(&folder.join("vm.pid"), "rabbitmq-server");
+        command
+            .current_dir(&folder)
+            .stdout(printed.try_clone().unwrap())
+            .stderr(printed)
+            // The start script then becomes the VM, so that the child's pid is the VM's.
+            .env("detached", "1")
+            .env("RABBITMQ_NODENAME", self.name())
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", self.ports.amqp.to_string())
+            .env("RABBITMQ_DIST_PORT", self.ports.distribution.to_string());
+        for (variable, file) in [
+            ("RABBITMQ_CONF_ENV_FILE", "rabbitmq-env.conf"),
+            ("RABBITMQ_CONFIG_FILE", "rabbitmq.conf"),
+            ("RABBITMQ_ADVANCED_CONFIG_FILE", "advanced.config"),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", "enabled_plugins"),
+            ("RABBITMQ_MNESIA_BASE", "mnesia"),
+            ("RABBITMQ_LOG_BASE", "log"),
+            ("RABBITMQ_SCHEMA_DIR", "schema"),
+            ("RABBITMQ_GENERATED_CONFIG_DIR", "schema"),
+            ("RABBITMQ_PID_FILE", "rabbit.pid"),
+        ] {
+            command.env(variable, folder.join(file));
+        }
+        self.vm = Some(command.spawn().expect("`sh` starts"));
+        self.wait_until_ready().await;
+    }
+
+    /// An open port is not enough, as plugins still start behind it: the node has to answer.
+    async fn wait_until_ready(&mut self) {
+        let end = Instant::now() + BOOT;
+        while timeout(Duration::from_secs(2), greet(self.ports.amqp)).await != Ok(true) {
+            let vm = self.vm.as_mut().expect("just started");
+            let ended = vm.try_wait().expect("the VM is a child of ours");
+            let (name, words) = (&self.name, || self.last_words());
+            assert!(ended.is_none(), "the node {name} ended while it started:\n{}", words());
+            assert!(Instant::now() < end, "the node {name} is not up in {BOOT:?}:\n{}", words());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let log = format!("log/{}.log", self.name());
+        let text: String = ["stdout.log", log.as_str()]
+            .iter()
+            .map(|file| fs::read_to_string(self.folder().join(file)).unwrap_or_default())
+            .collect();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.vm_pid().expect("the node runs").to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.expect("`kill` starts").success(), "kill -s {name} {pid} failed");
+    }
+
+    async fn reaped(&mut self, deadline: Duration) {
+        let end = Instant::now() + deadline;
+        let vm = self.vm.as_mut().expect("the node runs");
+        while vm.try_wait().expect("the VM is a child of ours").is_none() {
+            assert!(Instant::now() < end, "the VM did not end within {deadline:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+        self.forget_vm();
+    }
+
+    /// The pid may be another's soon: the watcher must not find it.
+    fn forget_vm(&mut self) {
+        self.vm = None;
+        let _ = fs::remove_file(self.folder().join("vm.pid"));
+    }
+}
+
+impl Drop for RabbitNode {
+    fn drop(&mut self) {
+        let Some(vm) = &mut self.vm else { return };
+        let _ = vm.kill();
+        let _ = vm.wait();
+        self.forget_vm();
+    }
+}
+
+/// Whether the node answers to the protocol header of AMQP 0-9-1.
+async fn greet(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
+        return false;
+    };
+    stream.write_all(b"AMQP\0\0\x09\x01").await.is_ok() && stream.read_u8().await.is_ok()
+}

@@ -1,0 +1,25 @@
+//! What the compiler says: each file of `pass` compiles and runs, each file of `fail` has one
+//! mistake (`many_mistakes.rs` has many) and beside it the messages that it must bring about.
+//! Messages are rustc's too, so they hold for the one version that recorded them.
+
+use std::process::Command;
+
+/// The compiler whose words stand in the `.stderr` files.
+const RECORDED_WITH: &str = "1.95.0";
+
+#[test]
+fn every_form_compiles_and_every_mistake_is_explained() {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("--version").output().expect("rustc runs");
+    let version = String::from_utf8(output.stdout).expect("a version is text");
+    assert_eq!(
+        version.split_whitespace().nth(1),
+        Some(RECORDED_WITH),
+        "the messages were recorded with rustc {RECORDED_WITH}, and other versions word them otherwise: \
+         test with that one (`rustup run {RECORDED_WITH} cargo test -p tests --test ui`), or record them anew \
+         (`TRYBUILD=overwrite`), read the difference, and change `RECORDED_WITH`"
+    );
+    let cases = trybuild::TestCases::new();
+    cases.pass("ui/pass/*.rs");
+    cases.compile_fail("ui/fail/*.rs");
+}
