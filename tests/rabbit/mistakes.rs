@@ -101,7 +101,7 @@ async fn a_mismatch_is_explained_when_it_was_asked_for_and_otherwise_ignored() {
     let quorum = format!("{url}?rabbit_quorum_queue=true");
     let expected = ConnectError::Mismatch {
         what: "queue \"durable.info\"".to_owned(),
-        difference: "x-queue-type was asked to be quorum, and is classic".to_owned(),
+        difference: "x-queue-type was asked to be quorum, and is not set".to_owned(),
     };
     assert_eq!(refused(&quorum, subscription("durable.info")).await, expected);
 }

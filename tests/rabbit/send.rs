@@ -21,6 +21,7 @@ async fn what_was_deleted_is_declared_again() {
     rabbit.send(to(straight, "four")).await.unwrap();
     assert_eq!(node.queue_depth("deleted", "notifications.info.dead").await, Some(1));
     rabbit.close().await;
+    assert!(!node.ctl(&["list_connections", "vhost", "client_properties"]).await.contains(":send"));
     send(&rabbit, "five").await;
     assert_eq!(depth(node, "deleted").await, Some(3));
 }

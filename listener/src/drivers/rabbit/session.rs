@@ -117,8 +117,10 @@ impl Session {
                     match arrival {
                         Arrival::Delivery(delivery) => {
                             let delivery = self.maker.delivery(&queue, *delivery);
-                            // The program has let go of its end: it will close soon.
-                            let _ = deliveries.map(|deliveries| deliveries.send(delivery));
+                            if let Some(deliveries) = deliveries {
+                                // It fails when the program has let go of its end: it closes soon.
+                                let _ = deliveries.send(delivery);
+                            }
                         }
                         Arrival::Fault(fault) => return fault.to_string(),
                         Arrival::End => {
