@@ -239,17 +239,27 @@ impl Collector {
     }
 
     /// Finds the message that came back: lapin does not say whose it is, but two that are
-    /// equal in all parts may stand for each other.
+    /// equal in all parts may stand for each other. Should the broker have changed it, then one
+    /// too many is sent again rather than one too few.
     fn returned(&mut self, returned: &BasicReturnMessage) {
-        let is_it = |pending: &&mut Pending| {
-            pending.returned.is_none()
-                && pending.message.exchange == returned.exchange
-                && pending.message.routing_key == returned.routing_key
-                && pending.message.body[..] == returned.data[..]
+        let likeness = |pending: &Pending| {
+            let message = &pending.message;
+            let is_candidate = pending.returned.is_none()
+                && message.exchange == returned.exchange
+                && message.routing_key == returned.routing_key;
+            is_candidate.then(|| {
+                let same_body = message.body[..] == returned.data[..];
+                (same_body, message.properties == returned.properties)
+            })
         };
-        match self.pending.values_mut().find(is_it) {
-            Some(pending) => pending.returned = Some(said(returned)),
-            None => tracing::debug!("a message came back that nobody waits for"),
+        let most_alike = self
+            .pending
+            .values_mut()
+            .filter_map(|pending| likeness(pending).map(|likeness| (likeness, pending)))
+            .max_by_key(|(likeness, _)| *likeness);
+        match most_alike {
+            Some((_, pending)) => pending.returned = Some(said(returned)),
+            None => tracing::warn!("a message came back that nobody has sent"),
         }
     }
 
