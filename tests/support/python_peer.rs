@@ -38,6 +38,8 @@ pub struct ListenerOptions {
     /// `control_exchange`; oslo's default is `openstack`.
     pub exchange: Option<String>,
     pub pool: Option<String>,
+    /// Prints NaN, infinities and half surrogate pairs as `listener` maps them.
+    pub mapped: bool,
     /// `amqp_durable_queues`.
     pub durable: bool,
     /// Options of `[oslo_messaging_rabbit]`, such as `("rabbit_quorum_queue", "true")`.
@@ -80,10 +82,13 @@ pub struct PythonListener(Peer);
 impl PythonListener {
     /// Returns when its queues exist and it consumes from all of them.
     pub async fn start(url: &str, options: &ListenerOptions) -> Self {
-        let ListenerOptions { topics, exchange, pool, durable, rabbit } = options;
+        let ListenerOptions { topics, exchange, pool, mapped, durable, rabbit } = options;
         let mut arguments = arguments(url, topics, exchange.as_deref(), *durable, rabbit);
         if let Some(pool) = pool {
             arguments.extend(["--pool".into(), pool.clone()]);
+        }
+        if *mapped {
+            arguments.push("--mapped".into());
         }
         let mut peer = Peer::start("listen.py", &arguments);
         peer.expect("ready", START).await;

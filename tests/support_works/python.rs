@@ -79,6 +79,7 @@ async fn options_reach_the_broker() {
             pool: Some("everything".into()),
             durable: true,
             rabbit: vec![("rabbit_quorum_queue".into(), "true".into())],
+            mapped: false,
         },
     )
     .await;

@@ -40,6 +40,8 @@ impl Transport {
             "memory" | "fake" => {
                 memory::Memory::open(&url).map(|(driver, name)| Self::new(driver, name))
             }
+            #[cfg(feature = "rabbit")]
+            "rabbit" | "kombu" => Ok(Self::new(rabbit::Rabbit::new(&url)?, url.to_string())),
             other => Err(OpenError::UnknownDriver { found: other.to_owned(), known: KNOWN }),
         }
     }

@@ -8,6 +8,8 @@ use std::io;
 use crate::envelope::{Compression, UnknownCompression};
 
 /// A body that is no notification. No attempt at the same bytes will end otherwise.
+///
+/// Places are counted in bytes, after `NaN` and the like were mended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -96,7 +98,7 @@ pub enum DecodeError {
     Tag {
         /// The tag as JSON text.
         found: String,
-        /// The place of the tagged value in the body.
+        /// The place of the tagged value.
         at: usize,
     },
     /// A tagged value does not hold what its type needs.
@@ -108,7 +110,7 @@ pub enum DecodeError {
         expected: &'static str,
         /// What stands there.
         found: Kind,
-        /// The place of the tagged value in the body.
+        /// The place of the tagged value.
         at: usize,
     },
     /// A body with tagged values nests deeper than

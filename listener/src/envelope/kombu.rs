@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::envelope::error::{clip, not_json};
 use crate::envelope::fields::Text;
-use crate::envelope::lenient::{Key as Wanted, may_name};
+use crate::envelope::lenient::{Wanted, may_name};
 use crate::envelope::{DecodeError, Kind, Part};
 
 const TYPE: &str = "__type__";

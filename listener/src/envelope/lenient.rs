@@ -8,11 +8,10 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use memchr::{memchr2, memchr3};
+use memchr::{memchr_iter, memchr2, memchr3};
 
 static NAN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("NaN"));
 static INFINITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Infinity"));
-static UNICODE_ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
 static MESSAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("oslo.message"));
 static TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("__type__"));
 
@@ -27,18 +26,18 @@ pub(super) fn mend(text: &str) -> Cow<'_, str> {
 
 /// A key that a text may have somewhere.
 #[derive(Clone, Copy)]
-pub(super) enum Key {
+pub(super) enum Wanted {
     Message,
     Type,
 }
 
 /// Whether it is worth looking for a key. A text without it says no, except that one with
 /// letters of a key written as escapes is always worth a look.
-pub(super) fn may_name(text: &str, key: Key) -> bool {
+pub(super) fn may_name(text: &str, wanted: Wanted) -> bool {
     let bytes = text.as_bytes();
-    let finder = match key {
-        Key::Message => &MESSAGE,
-        Key::Type => &TYPE,
+    let finder = match wanted {
+        Wanted::Message => &MESSAGE,
+        Wanted::Type => &TYPE,
     };
     finder.find(bytes).is_some()
         || has_unicode_escape(bytes, |unit| {
@@ -47,7 +46,7 @@ pub(super) fn may_name(text: &str, key: Key) -> bool {
 }
 
 fn has_unicode_escape(bytes: &[u8], wanted: impl Fn(u16) -> bool) -> bool {
-    UNICODE_ESCAPE.find_iter(bytes).any(|at| unit(bytes, at).is_some_and(&wanted))
+    memchr_iter(b'\\', bytes).any(|at| unit(bytes, at).is_some_and(&wanted))
 }
 
 fn rewrite(text: &str) -> Cow<'_, str> {
@@ -239,9 +238,9 @@ mod tests {
 
     #[test]
     fn a_key_is_found_plain_or_escaped() {
-        assert!(may_name(r#"{"oslo.message": 1}"#, Key::Message));
-        assert!(may_name(r#"{"oslo\u002emessage": 1}"#, Key::Message));
-        assert!(may_name(r#"{"\u005F_type__": 1}"#, Key::Type));
-        assert!(!may_name(r#"{"\u00e9\ud83d\ude00\u0007\u007f\u003c": 1}"#, Key::Type));
+        assert!(may_name(r#"{"oslo.message": 1}"#, Wanted::Message));
+        assert!(may_name(r#"{"oslo\u002emessage": 1}"#, Wanted::Message));
+        assert!(may_name(r#"{"\u005F_type__": 1}"#, Wanted::Type));
+        assert!(!may_name(r#"{"\u00e9\ud83d\ude00\u0007\u007f\u003c": 1}"#, Wanted::Type));
     }
 }

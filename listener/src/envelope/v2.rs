@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope::error::{clip, not_json};
 use crate::envelope::fields::{Key, Text, expect_object};
-use crate::envelope::lenient::{Key as Wanted, may_name, mend};
+use crate::envelope::lenient::{Wanted, may_name, mend};
 use crate::envelope::{DecodeError, Part};
 
 pub(super) const VERSION: &str = "oslo.version";

@@ -141,14 +141,18 @@ impl Formatter for Python {
         if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
             return CompactFormatter.write_f32(out, value);
         }
-        write_exponent(out, &format!("{value:e}"))
+        let mut number = Vec::new();
+        CompactFormatter.write_f32(&mut number, value)?;
+        write_exponent(out, &number)
     }
 
     fn write_f64<W: Write + ?Sized>(&mut self, out: &mut W, value: f64) -> io::Result<()> {
         if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
             return CompactFormatter.write_f64(out, value);
         }
-        write_exponent(out, &format!("{value:e}"))
+        let mut number = Vec::new();
+        CompactFormatter.write_f64(&mut number, value)?;
+        write_exponent(out, &number)
     }
 
     fn write_string_fragment<W: Write + ?Sized>(
@@ -172,14 +176,20 @@ impl Formatter for Python {
     }
 }
 
-/// Turns Rust's `1.5e16` into Python's `1.5e+16`: always a sign, at least two digits.
-fn write_exponent<W: Write + ?Sized>(out: &mut W, number: &str) -> io::Result<()> {
-    let (digits, exponent) = number.split_once('e').expect("written with an exponent");
-    let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(exponent) => ('-', exponent),
-        None => ('+', exponent),
-    };
-    write!(out, "{digits}e{sign}{exponent:0>2}")
+/// Turns `1.5e16` and `0.000015` into what Python writes for numbers of that size: an
+/// exponent with a sign and at least two digits. The digits are the same in both.
+fn write_exponent<W: Write + ?Sized>(out: &mut W, number: &[u8]) -> io::Result<()> {
+    let number = str::from_utf8(number).expect("numbers are ASCII");
+    if let Some((digits, exponent)) = number.split_once('e') {
+        let exponent: i32 = exponent.parse().expect("an exponent is a small integer");
+        return write!(out, "{digits}e{exponent:+03}");
+    }
+    let (sign, fraction) = number.split_once("0.").expect("such a number begins with a zero");
+    let digits = fraction.trim_start_matches('0');
+    let (first, rest) = digits.split_at(1);
+    let point = if rest.is_empty() { "" } else { "." };
+    let exponent = fraction.len() - digits.len() + 1;
+    write!(out, "{sign}{first}{point}{rest}e-{exponent:02}")
 }
 
 #[cfg(test)]

@@ -307,3 +307,23 @@ fn filter_problem(mistake: FilterMistake) -> Problem {
         reason: mistake.source.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is registered in this crate's own tests; the rest of the builder is tested in
+    /// `tests/flow`, where there are endpoints.
+    #[test]
+    fn a_listener_without_endpoints_names_the_likely_cause() {
+        let transport = Transport::open("memory://").expect("a transport");
+        let error =
+            ListenerBuilder::default().transport(transport).build().expect_err("no endpoint");
+        assert_eq!(
+            error.to_string(),
+            "the listener cannot be built: no endpoint is registered; write `#[notification_endpoint]` \
+             on an impl block, or hand one to `Listener::builder().endpoint(..)`; endpoints of another \
+             crate are only linked when that crate is named in code, as with `use that_crate as _;`"
+        );
+    }
+}

@@ -7,6 +7,8 @@ SIGTERM and when stdin is closed, after the acknowledgements went out. `python_p
 
 import argparse
 import json
+import math
+import re
 import signal
 import sys
 import threading
@@ -20,29 +22,36 @@ PRIORITIES = ["audit", "debug", "info", "warn", "error", "critical", "sample"]
 
 
 class Endpoint:
-    """One method for each of the priorities, made below."""
+    """One method for each of the priorities, made in main()."""
 
 
-def printer(priority):
+def mapped(value):
+    """What `listener` makes of values that standard JSON cannot hold, as its wire.md has it:
+    a float that is not finite is null, half a surrogate pair is the replacement character."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str):
+        return re.sub("[\ud800-\udfff]", "\ufffd", value)
+    if isinstance(value, list):
+        return [mapped(item) for item in value]
+    if isinstance(value, dict):
+        return {mapped(key): mapped(item) for key, item in value.items()}
+    return value
+
+
+def printer(priority, change):
     def method(self, ctxt, publisher_id, event_type, payload, metadata):
-        peer.say(
-            json.dumps(
-                {
-                    "priority": priority,
-                    "ctxt": ctxt,
-                    "publisher_id": publisher_id,
-                    "event_type": event_type,
-                    "payload": payload,
-                    "metadata": metadata,
-                }
-            )
-        )
+        seen = {
+            "priority": priority,
+            "ctxt": ctxt,
+            "publisher_id": publisher_id,
+            "event_type": event_type,
+            "payload": payload,
+            "metadata": metadata,
+        }
+        peer.say(json.dumps(change(seen)))
 
     return method
-
-
-for name in PRIORITIES:
-    setattr(Endpoint, name, printer(name))
 
 
 def call_when_consuming(queues, callback):
@@ -68,7 +77,10 @@ def main():
     parser = argparse.ArgumentParser()
     peer.add_arguments(parser)
     parser.add_argument("--pool")
+    parser.add_argument("--mapped", action="store_true")
     args = parser.parse_args()
+    for name in PRIORITIES:
+        setattr(Endpoint, name, printer(name, mapped if args.mapped else lambda seen: seen))
     topics = peer.topics(args)
 
     end = threading.Event()

@@ -61,6 +61,7 @@ impl Driver for Memory {
             let id = self.bus.attach(&subscription, sender, |id| {
                 Arc::new(MemorySettler { bus: Arc::clone(&self.bus), consumer: id })
             });
+            tracing::info!(queues = subscription.bindings.len(), "attached in memory");
             let (state, _) = watch::channel(ConnectionState::Attached);
             let consumer = Box::new(MemoryConsumer { bus: Arc::clone(&self.bus), id, state });
             Ok(Subscribed { deliveries, consumer })

@@ -1,0 +1,119 @@
+//! Runs the examples as a user would, and reads what they print. `tap` and `notify` need a
+//! broker between them; all four are built once, with cargo.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use support::rabbit_node::shared;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+/// Builds the examples, and gives the folder where they stand: beside this test's own.
+static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "-p", "examples", "--examples"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
+    assert!(built.success(), "the examples do not build");
+    let deps = std::env::current_exe().unwrap();
+    deps.parent().unwrap().parent().unwrap().join("examples")
+});
+
+fn run(example: &str, arguments: &[&str]) -> Output {
+    Command::new(EXAMPLES.join(example)).args(arguments).output().unwrap()
+}
+
+fn lines(bytes: &[u8]) -> Vec<String> {
+    let mut lines: Vec<_> = String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn quickstart_prints_three_handled_notifications_and_ends() {
+    let output = run("quickstart", &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        lines(&output.stdout),
+        [
+            "error  i-2: no valid host was found (req-1)",
+            "info   instance.create.end: i-1 has 4 vcpus",
+            "warn   compute.host1: host1 is 93.5% full",
+        ]
+    );
+    assert_eq!(lines(&output.stderr), [""; 0]);
+}
+
+#[test]
+fn billing_bills_what_it_can_and_gives_up_the_rest() {
+    let output = run("billing", &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        lines(&output.stdout),
+        ["i-1 owes 42 cents", "i-2 is not billed", "instance.delete.error is given up"]
+    );
+}
+
+#[test]
+fn the_examples_say_how_they_are_called() {
+    let tap = run("tap", &[]);
+    assert_eq!(
+        (tap.status.code(), lines(&tap.stderr)),
+        (Some(2), vec!["usage: tap URL [TOPIC..]".to_owned()])
+    );
+    let notify = run("notify", &["memory://", "info"]);
+    assert_eq!(
+        (notify.status.code(), lines(&notify.stderr)),
+        (Some(2), vec!["usage: notify URL PRIORITY EVENT_TYPE PAYLOAD".to_owned()])
+    );
+    let wrong = run("notify", &["memory://", "info", "x", "{no json"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(lines(&wrong.stderr)[0].starts_with("PAYLOAD is not JSON: "), "{wrong:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn tap_prints_what_notify_sends_and_takes_it_from_nobody() {
+    let node = shared().await;
+    let url = node.vhost("examples").await;
+    let mut tap = tokio::process::Command::new(EXAMPLES.join("tap"))
+        .arg(&url)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(tap.stderr.take().unwrap()).lines();
+    let attached = async {
+        while let Some(line) = log.next_line().await.unwrap() {
+            if line.contains("attached") {
+                return;
+            }
+        }
+        panic!("the tap ended");
+    };
+    tokio::time::timeout(Duration::from_secs(60), attached).await.unwrap();
+
+    let sent = run("notify", &[&url, "warn", "host.full", r#"{"percent": 93.5}"#]);
+    assert_eq!(lines(&sent.stdout), ["confirmed"], "{sent:?}");
+
+    let mut printed = BufReader::new(tap.stdout.take().unwrap()).lines();
+    let line = tokio::time::timeout(Duration::from_secs(60), printed.next_line()).await.unwrap();
+    let line = line.unwrap().unwrap();
+    assert!(
+        line.contains("warn     listener-notify.")
+            && line.ends_with(r#"host.full {"percent": 93.5}"#),
+        "{line}"
+    );
+    assert_eq!(node.queue_depth("examples", "notifications.warn").await, Some(1));
+
+    let pid = tap.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let ended = tokio::time::timeout(Duration::from_secs(60), tap.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0));
+}

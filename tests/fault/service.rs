@@ -1,0 +1,33 @@
+//! A user's program: one endpoint, `listen()`, the configuration from the environment. It
+//! says on stdout when it begins and ends a notification; SERVICE_PAUSE_MS is how long it
+//! takes for each. With SERVICE_SILENT set it installs no subscriber for its logs.
+
+use std::time::Duration;
+
+use listener::{Error, notification_endpoint};
+
+struct Service {
+    pause: Duration,
+}
+
+fn service() -> Service {
+    let pause = std::env::var("SERVICE_PAUSE_MS").ok().and_then(|text| text.parse().ok());
+    Service { pause: Duration::from_millis(pause.unwrap_or(0)) }
+}
+
+#[notification_endpoint(init = service)]
+impl Service {
+    async fn info(&self, payload: u64) {
+        println!("begins {payload}");
+        tokio::time::sleep(self.pause).await;
+        println!("ends {payload}");
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    if std::env::var_os("SERVICE_SILENT").is_none() {
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    }
+    listener::listen().await
+}

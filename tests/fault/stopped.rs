@@ -1,0 +1,83 @@
+//! A program that is stopped in the middle of its work: what it finished is gone, what it did
+//! not finish is the next one's.
+
+use futures_util::future::join_all;
+use listener::{Context, Notifier, Transport};
+use support::rabbit_node::shared;
+
+use crate::program::{Program, numbers};
+
+async fn fill(url: &str, count: u64) {
+    let notifier = Notifier::builder(Transport::open(url).unwrap()).build().unwrap();
+    let context = Context::new();
+    let sends = (0..count).map(|number| {
+        let (notifier, context) = (&notifier, &context);
+        async move { notifier.info(context, "x", &number).await }
+    });
+    for sent in join_all(sends).await {
+        sent.unwrap();
+    }
+    notifier.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn sigterm_finishes_what_began_and_leaves_the_rest_to_the_next() {
+    const COUNT: u64 = 2000;
+    let node = shared().await;
+    let url = node.vhost("sigterm").await;
+    fill(&url, COUNT).await;
+
+    let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("SERVICE_PAUSE_MS", "20")];
+    let mut first = Program::start(&variables);
+    let mut lines = Vec::new();
+    while numbers(&lines, "ends").len() < 500 {
+        lines.push(first.line().await);
+    }
+    first.signal("-TERM");
+    let ended = first.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    lines.extend(ended.lines);
+    let finished = numbers(&lines, "ends");
+    assert_eq!(numbers(&lines, "begins"), finished, "what began was let finish");
+    assert!(finished.len() < COUNT as usize, "it was stopped in the middle");
+
+    let mut second = Program::start(&[("LISTENER_TRANSPORT_URL", &url)]);
+    let mut lines = Vec::new();
+    while finished.len() + numbers(&lines, "ends").len() < COUNT as usize {
+        lines.push(second.line().await);
+    }
+    second.signal("-INT");
+    let ended = second.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    lines.extend(ended.lines);
+    let rest = numbers(&lines, "ends");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("ends")).count(), rest.len());
+    assert_eq!(finished.intersection(&rest).count(), 0, "nothing was handled twice");
+    assert_eq!(finished.union(&rest).count(), COUNT as usize, "nothing was lost");
+    assert_eq!(node.queue_depth("sigterm", "notifications.info").await, Some(0));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_second_signal_ends_at_once_and_loses_nothing() {
+    let node = shared().await;
+    let url = node.vhost("second-signal").await;
+    fill(&url, 3).await;
+    let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("SERVICE_PAUSE_MS", "600000")];
+    let mut program = Program::start(&variables);
+    for _ in 0..3 {
+        assert!(program.line().await.starts_with("begins"));
+    }
+    program.signal("-TERM");
+    // Both signals would count as one if the second came before the first was taken.
+    support::wait::wait_until("the consumer is cancelled", crate::program::SOON, async || {
+        let consumers = node.ctl(&["list_consumers", "-p", "second-signal"]).await;
+        !consumers.contains("notifications.info")
+    })
+    .await;
+    program.signal("-TERM");
+    let ended = program.ended().await;
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+    assert_eq!(node.queue_depth("second-signal", "notifications.info").await, Some(3));
+}

@@ -1,0 +1,127 @@
+//! What does not build: every mistake that needs no I/O, all in one error, each with the mend.
+
+use listener::{Config, Listener, State, Target, notification_endpoint};
+
+use crate::rig::Log;
+
+struct Database;
+
+#[derive(Default)]
+struct Needy;
+
+#[notification_endpoint(register = false)]
+impl Needy {
+    async fn info(&self, _db: State<Database>, _log: State<Log>) {}
+    async fn warn(&self, _db: State<Database>) {}
+}
+
+#[derive(Default)]
+struct Plain;
+
+#[notification_endpoint(register = false)]
+impl Plain {
+    async fn info(&self) {}
+}
+
+struct Given;
+
+#[notification_endpoint(provided, group = "given")]
+impl Given {
+    async fn info(&self) {}
+}
+
+/// The error of a builder, without the place of the endpoint in its file.
+fn error(built: Result<Listener, listener::runtime::error::BuildError>) -> String {
+    let text = built.expect_err("it must not build").to_string();
+    text.split_inclusive(".rs:")
+        .map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()))
+        .collect()
+}
+
+#[test]
+fn a_missing_state_is_named_with_endpoint_method_and_place() {
+    let built = Listener::builder()
+        .transport_url("memory://")
+        .state(Log::clone(&tokio::sync::mpsc::unbounded_channel().0))
+        .endpoint(Needy)
+        .build();
+    let needs = |method| {
+        format!(
+            "\n- endpoint `flow::build::Needy` (tests/flow/build.rs:): method `{method}` takes `State<flow::build::Database>`, and the listener has none; add `.state(..)` to its builder"
+        )
+    };
+    assert_eq!(
+        error(built),
+        format!("the listener cannot be built, for 2 reasons:{}{}", needs("info"), needs("warn"))
+    );
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let built = Listener::builder()
+        .transport_url("rabit://guest:secret@h/")
+        .target(Target::topic(""))
+        .pool("")
+        .prefetch(0)
+        .group("no such group")
+        .endpoint(Plain)
+        .build();
+    let text = error(built);
+    assert!(!text.contains("secret"), "{text}");
+    let mistakes: Vec<&str> = text.lines().skip(1).map(|line| &line[2..]).collect();
+    assert_eq!(
+        mistakes,
+        [
+            "the topic of a target is empty; expected a name",
+            "pool is empty; expected the name of a queue",
+            "prefetch is 0; expected 1 or more: 0 would take the whole queue into memory",
+            "no endpoint is in group \"no such group\"; the groups are: given, group-a, group-b",
+            "no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), memory (or fake)",
+        ]
+    );
+}
+
+#[test]
+fn a_provided_endpoint_that_is_not_given_is_named() {
+    let built = Listener::builder().transport_url("memory://").group("given").build();
+    assert_eq!(
+        error(built),
+        "the listener cannot be built: endpoint `flow::build::Given` (tests/flow/build.rs:) is `provided`, and no instance was given; add `.endpoint(..)` with one to the listener's builder, or choose other endpoints with `.group(..)`"
+    );
+}
+
+#[test]
+fn a_provided_endpoint_that_is_given_builds() {
+    let built =
+        Listener::builder().transport_url("memory://").group("given").endpoint(Given).build();
+    assert!(built.is_ok(), "{built:?}");
+}
+
+#[test]
+fn a_state_given_twice_is_a_mistake() {
+    let built = Listener::builder()
+        .transport_url("memory://")
+        .state(1_u8)
+        .state(2_u8)
+        .endpoint(Plain)
+        .build();
+    assert_eq!(
+        error(built),
+        "the listener cannot be built: two states of type `u8` were given; there can be one of each type: wrap one in a type of its own"
+    );
+}
+
+#[test]
+fn without_configuration_the_transport_is_memory() {
+    let built = Listener::builder().configured(Config::default()).endpoint(Plain).build();
+    assert!(format!("{built:?}").contains("Transport(memory://)"), "{built:?}");
+}
+
+#[test]
+fn a_builder_without_transport_says_so() {
+    let built = Listener::builder().endpoint(Plain).build();
+    assert_eq!(
+        error(built),
+        "the listener cannot be built: the transport is not given; expected `.transport(..)` or `.transport_url(..)`, such as \"memory://\""
+    );
+}

@@ -1,0 +1,187 @@
+//! Dead letters: what cannot be read or does not fit, the body untouched, and what happens
+//! while a dead letter cannot be sent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use listener::transport::delivery::{HeaderValue, Headers, Properties};
+use listener::transport::driver::{
+    Capabilities, Driver, Outgoing, Route, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, SendError};
+use listener::{Context, Listener, State, Transport, notification_endpoint};
+use serde::Deserialize;
+
+use crate::rig::{Log, Rig, finish};
+
+struct Numbers;
+
+#[derive(Deserialize)]
+struct Payload {
+    flavor: Flavor,
+}
+
+#[derive(Deserialize)]
+struct Flavor {
+    vcpus: u32,
+}
+
+#[notification_endpoint(register = false)]
+impl Numbers {
+    async fn info(&self, payload: Payload, log: State<Log>) {
+        let _ = log.send(payload.flavor.vcpus.to_string());
+    }
+}
+
+async fn check(body: &'static str, reason: &str, error: &str) {
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Numbers).build().unwrap();
+    listener.start().await.unwrap();
+    rig.send_raw(body).await;
+    let letter = rig.dead_letter().await;
+    finish(&listener).await;
+    assert_eq!((letter.reason.as_str(), letter.error.as_str()), (reason, error));
+    assert_eq!(letter.body, body);
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_json_is_undecodable() {
+    check("", "undecodable", "body is empty (expected an object)").await;
+    check("[1]", "undecodable", "body is a list (expected an object)").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsupported_envelope_is_undecodable() {
+    check(
+        r#"{"oslo.version": "3.0", "oslo.message": "{}"}"#,
+        "undecodable",
+        r#"envelope version "3.0" is not supported (expected "2.0")"#,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_does_not_fit_says_where_and_keeps_the_secret() {
+    check(
+        r#"{"priority": "INFO", "payload": {"flavor": {"vcpus": "hunter2"}}}"#,
+        "argument",
+        "flow::dead_letter::Numbers::info: argument `payload`: payload.flavor.vcpus: invalid type: a string, expected u32 at line 1 column 30",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_headers_of_the_original_are_kept_and_its_origin_is_added() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Numbers).build().unwrap();
+    listener.start().await.unwrap();
+    let mut headers = Headers::default();
+    headers.set("tenant", HeaderValue::Int(7));
+    let properties = Properties {
+        content_type: Some("text/plain".into()),
+        content_encoding: Some("latin-1".into()),
+        headers,
+    };
+    rig.send_with("hello", properties).await;
+    let letter = rig.take("notifications.info.dead").await;
+    finish(&listener).await;
+    assert_eq!(letter.body, "hello");
+    assert_eq!(letter.properties.content_type.as_deref(), Some("text/plain"));
+    assert_eq!(letter.properties.content_encoding.as_deref(), Some("latin-1"));
+    let headers: Vec<_> = letter
+        .properties
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != "listener-time")
+        .map(|(name, value)| (name, value.clone()))
+        .collect();
+    assert_eq!(
+        headers,
+        [
+            ("tenant", HeaderValue::Int(7)),
+            ("listener-reason", "undecodable".into()),
+            (
+                "listener-error",
+                r#"content type "text/plain" is not supported (expected "application/json")"#
+                    .into()
+            ),
+            ("listener-endpoints", "".into()),
+            ("listener-queue", "notifications.info".into()),
+            ("listener-exchange", "openstack".into()),
+            ("listener-routing-key", "notifications.info".into()),
+        ]
+    );
+}
+
+/// A driver whose dead-letter queues are full for a while.
+struct Full {
+    inner: Transport,
+    refusals: Arc<AtomicUsize>,
+}
+
+impl Driver for Full {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        Box::pin(self.inner.subscribe(subscription))
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        Box::pin(async move {
+            let left = self.refusals.load(Ordering::SeqCst);
+            if left > 0 && matches!(outgoing.route, Route::Queue(_)) {
+                self.refusals.store(left - 1, Ordering::SeqCst);
+                return Err(SendError::Refused { route: outgoing.route.to_string() });
+            }
+            self.inner.send(outgoing).await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner.close())
+    }
+}
+
+fn full(rig: &Rig, refusals: usize) -> (Listener, Arc<AtomicUsize>) {
+    let refusals = Arc::new(AtomicUsize::new(refusals));
+    let driver = Full { inner: rig.transport.clone(), refusals: Arc::clone(&refusals) };
+    let transport = Transport::new(driver, "full");
+    (rig.builder().transport(transport).endpoint(Numbers).build().unwrap(), refusals)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_refused_is_sent_again_with_growing_pauses() {
+    let rig = Rig::new();
+    let (listener, refusals) = full(&rig, 4);
+    listener.start().await.unwrap();
+    let began = tokio::time::Instant::now();
+    rig.notifier().info(&Context::new(), "x", &"no numbers").await.unwrap();
+    assert_eq!(rig.dead_letter().await.reason, "argument");
+    assert_eq!(refusals.load(Ordering::SeqCst), 0);
+    assert_eq!(began.elapsed(), Duration::from_millis(500 + 1000 + 2000 + 4000));
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_whose_dead_letter_cannot_be_sent_goes_back_at_the_stop() {
+    let rig = Rig::new();
+    let (listener, _) = full(&rig, usize::MAX);
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &"no numbers").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    let original = rig.take("notifications.info").await;
+    assert!(String::from_utf8_lossy(&original.body).contains("no numbers"));
+    rig.assert_empty("notifications.info.dead").await;
+}

@@ -1,0 +1,193 @@
+//! Start, stop, wait: what runs side by side, what is let finish, what goes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use listener::{Context, Executor, State, notification_endpoint};
+use tokio::sync::Semaphore;
+
+use crate::rig::{Log, Rig, finish};
+
+/// Waits for a permit in each call, and notes how many calls run at once.
+#[derive(Clone)]
+struct Gate {
+    open: Arc<Semaphore>,
+    inside: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    fn closed() -> Self {
+        Self { open: Arc::new(Semaphore::new(0)), inside: Arc::default(), most: Arc::default() }
+    }
+}
+
+#[notification_endpoint(register = false)]
+impl Gate {
+    async fn info(&self, payload: u32, log: State<Log>) {
+        let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(inside, Ordering::SeqCst);
+        let _ = log.send(format!("begins {payload}"));
+        self.open.acquire().await.unwrap().forget();
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+        let _ = log.send(format!("ends {payload}"));
+    }
+}
+
+async fn send(rig: &Rig, numbers: std::ops::Range<u32>) {
+    let notifier = rig.notifier();
+    for number in numbers {
+        notifier.info(&Context::new(), "x", &number).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sequential_listener_keeps_the_order() {
+    let mut rig = Rig::new();
+    let gate = Gate::closed();
+    let builder = rig.builder().executor(Executor::Sequential);
+    let listener = builder.endpoint(gate.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, 0..3).await;
+    gate.open.add_permits(3);
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        seen.push(rig.seen().await);
+    }
+    assert_eq!(seen, ["begins 0", "ends 0", "begins 1", "ends 1", "begins 2", "ends 2"]);
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_concurrent_listener_works_on_so_many_at_once() {
+    let mut rig = Rig::new();
+    let gate = Gate::closed();
+    let builder = rig.builder().executor(Executor::Concurrent(3));
+    let listener = builder.endpoint(gate.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, 0..10).await;
+    for _ in 0..10 {
+        gate.open.add_permits(1);
+        while !rig.seen().await.starts_with("ends") {}
+    }
+    assert_eq!(gate.most.load(Ordering::SeqCst), 3);
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_lets_finish_what_began_and_gives_back_the_rest() {
+    let mut rig = Rig::new();
+    let gate = Gate::closed();
+    let builder = rig.builder().executor(Executor::Concurrent(2));
+    let listener = builder.endpoint(gate.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, 0..5).await;
+    assert_eq!([rig.seen().await, rig.seen().await], ["begins 0", "begins 1"]);
+    listener.stop().await;
+    gate.open.add_permits(2);
+    listener.wait().await.unwrap();
+    let mut ended = rig.seen_so_far();
+    ended.sort();
+    assert_eq!(ended, ["ends 0", "ends 1"]);
+    for number in 2..5 {
+        let body = rig.take("notifications.info").await.body;
+        let text = String::from_utf8_lossy(&body).into_owned();
+        assert!(text.contains(&format!(r#"\"payload\": {number}"#)), "{text}");
+    }
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_end_by_the_deadline_goes_back_to_the_broker() {
+    let mut rig = Rig::new();
+    let gate = Gate::closed();
+    let builder = rig.builder().shutdown_timeout(Duration::from_secs(5));
+    let listener = builder.endpoint(gate.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, 0..1).await;
+    assert_eq!(rig.seen().await, "begins 0");
+    let began = tokio::time::Instant::now();
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
+    let _ = rig.take("notifications.info").await;
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_begins_anew_after_its_end() {
+    let mut rig = Rig::new();
+    let gate = Gate::closed();
+    gate.open.add_permits(2);
+    let listener = rig.builder().endpoint(gate).build().unwrap();
+    for number in 0..2 {
+        assert!(!listener.is_ready());
+        listener.start().await.unwrap();
+        listener.start().await.unwrap();
+        assert!(listener.is_ready());
+        send(&rig, number..number + 1).await;
+        finish(&listener).await;
+    }
+    assert_eq!(rig.seen_so_far(), ["begins 0", "ends 0", "begins 1", "ends 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_and_wait_may_come_in_any_order_and_number() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    listener.start().await.unwrap();
+    let waiting = tokio::spawn({
+        let listener = listener.clone();
+        async move { listener.wait().await }
+    });
+    tokio::task::yield_now().await;
+    listener.stop().await;
+    listener.stop().await;
+    waiting.await.unwrap().unwrap();
+    listener.wait().await.unwrap();
+}
+
+struct Blocks(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+#[notification_endpoint(register = false)]
+impl Blocks {
+    #[on(info, event_type = "block")]
+    fn blocks(&self, log: State<Log>) {
+        self.0.lock().unwrap().recv().unwrap();
+        let _ = log.send("blocked".to_owned());
+    }
+
+    #[on(info, event_type = "free")]
+    async fn free(&self, log: State<Log>) {
+        let _ = log.send("free".to_owned());
+    }
+}
+
+async fn a_blocking_method_stalls_nobody() {
+    let mut rig = Rig::new();
+    let (release, blocked) = std::sync::mpsc::channel();
+    let listener = rig.builder().endpoint(Blocks(blocked.into())).build().unwrap();
+    listener.start().await.unwrap();
+    let notifier = rig.notifier();
+    notifier.info(&Context::new(), "block", &()).await.unwrap();
+    notifier.info(&Context::new(), "free", &()).await.unwrap();
+    assert_eq!(rig.seen().await, "free");
+    release.send(()).unwrap();
+    assert_eq!(rig.seen().await, "blocked");
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test]
+async fn a_blocking_method_stalls_nobody_on_one_thread() {
+    a_blocking_method_stalls_nobody().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_blocking_method_stalls_nobody_on_worker_threads() {
+    a_blocking_method_stalls_nobody().await;
+}

@@ -1,0 +1,16 @@
+//! Whole flows on the memory driver: a notifier, a bus, a listener with endpoints, and what
+//! becomes of each notification. The clock is paused, so no test waits for real time.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
+
+mod arguments;
+mod build;
+mod dead_letter;
+mod endpoints;
+mod filter;
+mod lifecycle;
+mod notifier;
+mod outcome;
+mod pool;
+mod rig;
+mod serializer;

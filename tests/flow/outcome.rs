@@ -1,0 +1,204 @@
+//! What becomes of a notification: each outcome, each failure, and several of them at once.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use listener::{Context, DeliveryInfo, Outcome, State, notification_endpoint};
+
+use crate::rig::{Log, Rig, finish, run_once};
+
+/// Says what it is told to say, one outcome a call; then handles.
+struct Says(Mutex<Vec<Outcome>>);
+
+impl Says {
+    fn each(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        let mut outcomes: Vec<_> = outcomes.into_iter().collect();
+        outcomes.reverse();
+        Self(Mutex::new(outcomes))
+    }
+}
+
+#[notification_endpoint(register = false, order = 1)]
+impl Says {
+    async fn info(&self, info: &DeliveryInfo, log: State<Log>) -> Outcome {
+        let _ = log.send(format!("says {}", info.redelivered));
+        self.0.lock().unwrap().pop().unwrap_or(Outcome::Handled)
+    }
+}
+
+#[derive(Default)]
+struct After;
+
+#[notification_endpoint(register = false, order = 2)]
+impl After {
+    async fn info(&self, log: State<Log>) {
+        let _ = log.send("after".to_owned());
+    }
+}
+
+#[derive(Default)]
+struct Fails;
+
+#[notification_endpoint(register = false, order = 1)]
+impl Fails {
+    #[on(info, event_type = "error")]
+    async fn errs(&self) -> Result<(), &'static str> {
+        Err("no price")
+    }
+
+    #[on(info, event_type = "panic")]
+    async fn panics(&self) {
+        panic!("no {}", "luck");
+    }
+
+    #[on(info, event_type = "plain")]
+    fn panics_plainly(&self) {
+        panic!("no luck either");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_handled_is_gone() {
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Says::each([])).endpoint(After).build().unwrap();
+    run_once(&listener, &rig.notifier()).await;
+    assert_eq!(rig.seen_so_far(), ["says false", "after"]);
+    rig.assert_empty("notifications.info").await;
+    rig.assert_empty("notifications.info.dead").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_requeue_stops_the_walk_and_the_delivery_comes_back() {
+    let mut rig = Rig::new();
+    let says = Says::each([Outcome::Requeue]);
+    let listener =
+        rig.builder().allow_requeue(true).endpoint(says).endpoint(After).build().unwrap();
+    run_once(&listener, &rig.notifier()).await;
+    assert_eq!(rig.seen_so_far(), ["says false", "says true", "after"]);
+    rig.assert_empty("notifications.info.dead").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_requeue_that_is_not_allowed_is_a_dead_letter_with_the_mend() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Says::each([Outcome::Requeue])).build().unwrap();
+    run_once(&listener, &rig.notifier()).await;
+    let letter = rig.dead_letter().await;
+    assert_eq!(
+        (letter.reason.as_str(), letter.error.as_str()),
+        (
+            "requeue-not-allowed",
+            "flow::outcome::Says::info asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`"
+        )
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_calls_the_method_again_after_its_pause_and_no_other() {
+    let mut rig = Rig::new();
+    let pause = Duration::from_secs(600);
+    let says = Says::each([Outcome::retry_after(pause), Outcome::retry()]);
+    let listener = rig.builder().endpoint(says).endpoint(After).build().unwrap();
+    listener.start().await.unwrap();
+    let began = tokio::time::Instant::now();
+    rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(rig.seen().await);
+    }
+    assert_eq!(seen, ["says false", "says false", "says false", "after"]);
+    // The pause that was asked for, then the listener's second.
+    assert_eq!(began.elapsed().as_secs(), 600 + 2);
+    finish(&listener).await;
+    rig.assert_empty("notifications.info.dead").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_end_in_the_dead_letters() {
+    let mut rig = Rig::new();
+    let says = Says::each(std::iter::repeat_n(Outcome::retry(), 9));
+    let listener = rig.builder().endpoint(says).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
+    let letter = rig.dead_letter().await;
+    assert_eq!(
+        (letter.reason.as_str(), letter.error.as_str()),
+        ("retries", "flow::outcome::Says::info: asked to retry after 5 calls")
+    );
+    assert_eq!(rig.seen_so_far().len(), 5);
+    finish(&listener).await;
+}
+
+async fn failure(event_type: &str) -> (String, String, Vec<String>) {
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Fails).endpoint(After).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), event_type, &()).await.unwrap();
+    let letter = rig.dead_letter().await;
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+    assert!(letter.error.starts_with(&letter.endpoints), "{letter:?}");
+    (letter.reason, letter.error, rig.seen_so_far())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_a_dead_letter_and_the_others_still_run() {
+    assert_eq!(
+        failure("error").await,
+        (
+            "error".to_owned(),
+            "flow::outcome::Fails::errs: no price".to_owned(),
+            vec!["after".to_owned()]
+        )
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_dead_letter_and_the_listener_lives() {
+    assert_eq!(
+        failure("panic").await,
+        (
+            "panic".to_owned(),
+            "flow::outcome::Fails::panics: panicked: no luck".to_owned(),
+            vec!["after".to_owned()]
+        )
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_fn_may_panic_too() {
+    assert_eq!(
+        failure("plain").await.1,
+        "flow::outcome::Fails::panics_plainly: panicked: no luck either"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_fn_may_panic_on_many_threads() {
+    assert_eq!(
+        failure("plain").await.1,
+        "flow::outcome::Fails::panics_plainly: panicked: no luck either"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_wants_is_acknowledged() {
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Fails).build().unwrap();
+    run_once(&listener, &rig.notifier()).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+    rig.assert_empty("notifications.info").await;
+    rig.assert_empty("notifications.info.dead").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_priority_is_acknowledged_as_oslo_does() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(After).build().unwrap();
+    listener.start().await.unwrap();
+    rig.send_raw(r#"{"priority": "LOUD"}"#).await;
+    rig.send_raw("{}").await;
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+    rig.assert_empty("notifications.info.dead").await;
+}

@@ -1,0 +1,64 @@
+//! A serializer changes payload and context on both sides, before any filter.
+
+use listener::{BoxError, Context, Notifier, Serializer, State, notification_endpoint};
+use serde_json::Value;
+
+use crate::rig::{Log, Rig, finish};
+
+/// Wraps payloads, and signs contexts; refuses those that are not signed.
+struct Wrapping;
+
+impl Serializer for Wrapping {
+    fn serialize_payload(&self, _: &Context, payload: Value) -> Result<Value, BoxError> {
+        Ok(serde_json::json!({ "wrapped": payload }))
+    }
+
+    fn deserialize_payload(
+        &self,
+        context: &Context,
+        mut payload: Value,
+    ) -> Result<Value, BoxError> {
+        context.get("signed").ok_or("not signed")?;
+        Ok(payload["wrapped"].take())
+    }
+
+    fn serialize_context(&self, context: Context) -> Result<Context, BoxError> {
+        Ok(context.with("signed", true))
+    }
+}
+
+struct Tells;
+
+#[notification_endpoint(register = false, payload(name = "inner$"), context(user = "u-1"))]
+impl Tells {
+    async fn info(&self, ctxt: &Context, payload: Value, publisher_id: &str, log: State<Log>) {
+        let _ = log.send(format!("{publisher_id} {payload} {}", ctxt.get("signed").is_some()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_sides_agree_and_filters_see_plain_values() {
+    let mut rig = Rig::new();
+    let listener = rig.builder().serializer(Wrapping).endpoint(Tells).build().unwrap();
+    listener.start().await.unwrap();
+    let builder = Notifier::builder(rig.transport.clone()).publisher_id("p");
+    let notifier = builder.serializer(Wrapping).build().unwrap();
+    let payload = serde_json::json!({"name": "inner"});
+    notifier.info(&Context::new().with("user", "u-1"), "x", &payload).await.unwrap();
+    assert_eq!(rig.seen().await, r#"p {"name":"inner"} true"#);
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_serializer_refuses_is_a_dead_letter() {
+    let rig = Rig::new();
+    let listener = rig.builder().serializer(Wrapping).endpoint(Tells).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &"plain").await.unwrap();
+    let letter = rig.dead_letter().await;
+    assert_eq!(
+        (letter.reason.as_str(), letter.error.as_str()),
+        ("undecodable", "the serializer could not read it: not signed")
+    );
+    finish(&listener).await;
+}

@@ -1,0 +1,74 @@
+//! An endpoint that collects everything, in the same shape as the Python peer prints it.
+
+use std::time::Duration;
+
+use listener::{Context, Listener, Metadata, Notification, Transport, notification_endpoint};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+/// How long a notification may take to arrive.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+pub(crate) struct Collector {
+    listener: Listener,
+    collected: mpsc::UnboundedReceiver<Value>,
+}
+
+struct Collect(mpsc::UnboundedSender<Value>);
+
+#[notification_endpoint(register = false)]
+impl Collect {
+    #[on(audit, debug, info, warn, error, critical, sample)]
+    async fn all(
+        &self,
+        ctxt: &Context,
+        publisher_id: Option<&str>,
+        event_type: Option<&str>,
+        payload: Value,
+        metadata: &Metadata,
+        notification: &Notification<'_>,
+    ) {
+        let _ = self.0.send(json!({
+            "priority": notification.priority().as_str(),
+            "ctxt": ctxt,
+            "publisher_id": publisher_id,
+            "event_type": event_type,
+            "payload": payload,
+            "metadata": metadata,
+        }));
+    }
+}
+
+impl Collector {
+    /// Listens on `notifications` through a pool.
+    pub(crate) async fn start(url: &str, pool: &str) -> Self {
+        let (sender, collected) = mpsc::unbounded_channel();
+        let listener = Listener::builder()
+            .transport(Transport::open(url).unwrap())
+            .pool(pool)
+            .endpoint(Collect(sender))
+            .build()
+            .unwrap();
+        listener.start().await.unwrap();
+        Self { listener, collected }
+    }
+
+    pub(crate) async fn next(&mut self) -> Value {
+        let next = tokio::time::timeout(SOON, self.collected.recv()).await;
+        next.expect("nothing arrived").unwrap()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.listener.stop().await;
+        self.listener.wait().await.unwrap();
+    }
+}
+
+/// What the Python peer printed. Its context has a key more than was sent: `client_timeout`,
+/// which oslo.messaging's driver adds for RPC, and which `listener` leaves out.
+pub(crate) fn from_python(line: &str) -> Value {
+    let mut seen: Value = serde_json::from_str(line).unwrap();
+    let extra = seen["ctxt"].as_object_mut().unwrap().remove("client_timeout");
+    assert_eq!(extra, Some(Value::Null), "the Python driver no longer adds `client_timeout`");
+    seen
+}

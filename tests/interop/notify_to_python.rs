@@ -1,0 +1,60 @@
+//! What our notifier sends, Python's listener receives as it was given.
+
+use listener::{Compression, Context, Notifier, Transport, Version};
+use serde_json::Value;
+use support::python_peer::{ListenerOptions, PythonListener};
+use support::rabbit_node::shared;
+
+use crate::collect::{SOON, from_python};
+use crate::samples;
+
+async fn check(vhost: &str, version: Version, compression: Option<Compression>, durable: bool) {
+    let url = shared().await.vhost(vhost).await;
+    let options = ListenerOptions { durable, ..ListenerOptions::default() };
+    let mut python = PythonListener::start(&url, &options).await;
+    let mut builder = Notifier::builder(Transport::open(&url).unwrap()).version(version);
+    if let Some(compression) = compression {
+        builder = builder.compression(compression);
+    }
+    let notifier = builder.build().unwrap();
+    let mut sent = 0;
+    for sample in samples::all() {
+        // What only Python calls JSON cannot be said in Rust.
+        let Ok(expected) = serde_json::from_str::<Value>(&sample.text) else { continue };
+        let context: Context = serde_json::from_value(expected["ctxt"].clone()).unwrap();
+        let notifier = match expected["publisher_id"].as_str() {
+            Some(publisher_id) => notifier.with_publisher_id(publisher_id),
+            None => notifier.clone(),
+        };
+        let Some(event_type) = expected["event_type"].as_str() else { continue };
+        let priority = expected["priority"].as_str().unwrap().parse().unwrap();
+        notifier.notify(priority, &context, event_type, &expected["payload"]).await.unwrap();
+        let mut found = from_python(&python.next(SOON).await);
+        let metadata = found.as_object_mut().unwrap().remove("metadata").unwrap();
+        assert!(found == expected, "{}: {found} is not {expected}", sample.name);
+        assert_eq!(metadata["message_id"].as_str().unwrap().len(), 36, "{metadata}");
+        sent += 1;
+    }
+    assert!(sent >= 15, "only {sent} samples were sent");
+    notifier.close().await;
+    python.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq and oslo.messaging"]
+async fn python_receives_version_1_as_it_was_sent() {
+    check("to-python-v1", Version::V1, None, false).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq and oslo.messaging"]
+async fn python_receives_version_2_as_it_was_sent() {
+    check("to-python-v2", Version::V2, None, true).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq and oslo.messaging"]
+async fn python_receives_compressed_bodies() {
+    check("to-python-zlib", Version::V2, Some(Compression::Zlib), true).await;
+    check("to-python-bzip2", Version::V1, Some(Compression::Bzip2), true).await;
+}
