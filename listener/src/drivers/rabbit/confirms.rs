@@ -13,43 +13,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream, StreamExt};
 use lapin::message::BasicReturnMessage;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
+use super::Core;
 use super::failure::Fault;
-use super::link::{Link, LinkEvent, LinkEvents, call, close_channel};
+use super::link::{Link, LinkEvent, LinkEvents, close_channel};
+use super::message::{Fate, Message, confirming, failed, publish, said};
 use super::options::CHECK_EVERY;
-
-/// A message in AMQP's terms.
-#[derive(Clone)]
-pub(super) struct Message {
-    pub(super) exchange: ShortString,
-    pub(super) routing_key: ShortString,
-    pub(super) properties: BasicProperties,
-    pub(super) body: Bytes,
-}
-
-/// What became of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// The broker has it, and a queue too.
-    Confirmed,
-    /// The broker could not keep it.
-    Refused,
-    /// No queue wanted it.
-    Returned(String),
-    /// The channel was closed by this message or by another one on it.
-    Spoiled(Fault),
-    /// The connection was lost: it may have arrived.
-    Lost(Fault),
-}
 
 /// What stands in the way of sending now, for those who give up waiting.
 pub(super) type Obstacle = Arc<Mutex<Option<String>>>;
@@ -83,53 +59,6 @@ impl Desk {
     }
 }
 
-/// Publishes one message on a channel of its own, where it can hurt no other.
-pub(super) async fn submit_alone(link: &Link, message: Message) -> Fate {
-    let channel = match confirming(link).await {
-        Ok(channel) => channel,
-        Err(fault) => return Fate::Lost(fault),
-    };
-    let result = publish(channel.clone(), message).await;
-    // A scratch channel: that it closes is all there is to say of it.
-    let _ = close_channel(&channel).await;
-    match result {
-        Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned))) => {
-            Fate::Returned(said(&returned))
-        }
-        Ok(Confirmation::Ack(None) | Confirmation::NotRequested) => Fate::Confirmed,
-        Ok(Confirmation::Nack(None)) => Fate::Refused,
-        Err(error) => failed(Fault::from(&error)),
-    }
-}
-
-async fn confirming(link: &Link) -> Result<Channel, Fault> {
-    let channel = link.channel().await?;
-    call(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-    Ok(channel)
-}
-
-async fn publish(channel: Channel, message: Message) -> lapin::Result<Confirmation> {
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let confirm = channel
-        .basic_publish(
-            message.exchange,
-            message.routing_key,
-            options,
-            &message.body,
-            message.properties,
-        )
-        .await?;
-    confirm.await
-}
-
-fn failed(fault: Fault) -> Fate {
-    if fault.is_of_a_channel() { Fate::Spoiled(fault) } else { Fate::Lost(fault) }
-}
-
-fn said(returned: &BasicReturnMessage) -> String {
-    format!("{} {}", returned.reply_code, returned.reply_text)
-}
-
 type InFlight = FuturesUnordered<BoxFuture<'static, (u64, lapin::Result<Confirmation>)>>;
 
 /// The task of a session.
@@ -142,7 +71,10 @@ struct Collector {
     pending: HashMap<u64, Pending>,
     number: u64,
     obstacle: Obstacle,
-    blocked: bool,
+    /// What waits while the broker is short of memory; none when it is not.
+    backlog: Option<Vec<Submission>>,
+    // Last: the thread that it runs on must outlive the leave it takes.
+    _core: Arc<Core>,
 }
 
 /// A message that waits for its confirmation.
@@ -154,10 +86,11 @@ struct Pending {
 
 /// Starts the task. It ends with the connection, or when the last desk is gone.
 pub(super) async fn start(
+    core: Arc<Core>,
     link: Arc<Link>,
     events: LinkEvents,
     obstacle: Obstacle,
-) -> Result<Desk, Fault> {
+) -> Result<(Desk, JoinHandle<()>), Fault> {
     let (desk, submissions) = mpsc::unbounded_channel();
     let collector = Collector {
         channel: confirming(&link).await?,
@@ -168,16 +101,15 @@ pub(super) async fn start(
         pending: HashMap::new(),
         number: 0,
         obstacle,
-        blocked: false,
+        backlog: None,
+        _core: core,
     };
-    tokio::spawn(collector.run());
-    Ok(Desk(desk))
+    Ok((Desk(desk), tokio::spawn(collector.run())))
 }
 
 impl Collector {
     async fn run(mut self) {
         let Some(fault) = self.serve().await else {
-            // Sends are counted by the driver: none is in flight when the last desk is gone.
             let _ = close_channel(&self.channel).await;
             return self.link.close().await;
         };
@@ -186,7 +118,11 @@ impl Collector {
         for (_, pending) in self.pending.drain() {
             let _ = pending.fate.send(Fate::Lost(fault.clone()));
         }
+        let mut unsent = self.backlog.take().unwrap_or_default();
         while let Ok(submission) = self.submissions.try_recv() {
+            unsent.push(submission);
+        }
+        for submission in unsent {
             let _ = submission.fate.send(Fate::Lost(fault.clone()));
         }
     }
@@ -198,8 +134,8 @@ impl Collector {
             tokio::select! {
                 biased;
                 event = self.events.next() => match event {
-                    LinkEvent::Blocked(reason) => self.blocked(Some(reason)),
-                    LinkEvent::Unblocked => self.blocked(None),
+                    LinkEvent::Blocked(reason) => self.blocked(&reason),
+                    LinkEvent::Unblocked => self.unblocked(),
                     LinkEvent::Lost(fault) => return Some(fault),
                 },
                 Some(done) = self.in_flight.next() => {
@@ -209,28 +145,44 @@ impl Collector {
                         return Some(fault);
                     }
                 }
-                // While the broker is short of memory the messages wait here, where those whose
-                // sender has given up can be forgotten, and not in lapin's queue.
-                submission = self.submissions.recv(), if !self.blocked => match submission {
-                    Some(submission) => self.publish(submission),
-                    None if self.pending.is_empty() => return None,
-                    None => {}
+                submission = self.submissions.recv() => match submission {
+                    Some(submission) => self.take(submission),
+                    // Whoever waits holds a desk.
+                    None => return None,
                 },
-                _ = check.tick() => if !self.link.is_up() {
-                    return Some(Fault::Other("the connection is closed".to_owned()));
-                },
+                _ = check.tick() => {
+                    if !self.link.is_up() {
+                        return Some(Fault::Other("the connection is closed".to_owned()));
+                    }
+                    if let Some(backlog) = &mut self.backlog {
+                        backlog.retain(|submission| !submission.fate.is_closed());
+                    }
+                }
             }
         }
     }
 
-    fn blocked(&mut self, reason: Option<String>) {
-        match &reason {
-            Some(reason) => tracing::warn!(reason, "RabbitMQ takes no messages for now"),
-            None => tracing::info!("RabbitMQ takes messages again"),
+    fn blocked(&mut self, reason: &str) {
+        tracing::warn!(reason, "RabbitMQ takes no messages for now");
+        put(&self.obstacle, Some(format!("the broker takes no messages for now: {reason}")));
+        self.backlog.get_or_insert_default();
+    }
+
+    fn unblocked(&mut self) {
+        tracing::info!("RabbitMQ takes messages again");
+        put(&self.obstacle, None);
+        for submission in self.backlog.take().unwrap_or_default() {
+            self.publish(submission);
         }
-        self.blocked = reason.is_some();
-        let told = |reason| format!("the broker takes no messages for now: {reason}");
-        put(&self.obstacle, reason.map(told));
+    }
+
+    /// While the broker is short of memory the messages wait here, where those whose sender has
+    /// given up can be forgotten, and not in lapin's queue.
+    fn take(&mut self, submission: Submission) {
+        match &mut self.backlog {
+            Some(backlog) => backlog.push(submission),
+            None => self.publish(submission),
+        }
     }
 
     fn publish(&mut self, submission: Submission) {
@@ -282,21 +234,32 @@ impl Collector {
             };
             let _ = pending.fate.send(fate);
         }
-        spoiled
+        // A straggler of an old channel says nothing of this one.
+        spoiled.filter(|_| !self.channel.status().connected())
     }
 
     /// Finds the message that came back: lapin does not say whose it is, but two that are
-    /// equal in all parts may stand for each other.
+    /// equal in all parts may stand for each other. Should the broker have changed it, then one
+    /// too many is sent again rather than one too few.
     fn returned(&mut self, returned: &BasicReturnMessage) {
-        let is_it = |pending: &&mut Pending| {
-            pending.returned.is_none()
-                && pending.message.exchange == returned.exchange
-                && pending.message.routing_key == returned.routing_key
-                && pending.message.body[..] == returned.data[..]
+        let likeness = |pending: &Pending| {
+            let message = &pending.message;
+            let is_candidate = pending.returned.is_none()
+                && message.exchange == returned.exchange
+                && message.routing_key == returned.routing_key;
+            is_candidate.then(|| {
+                let same_body = message.body[..] == returned.data[..];
+                (same_body, message.properties == returned.properties)
+            })
         };
-        match self.pending.values_mut().find(is_it) {
-            Some(pending) => pending.returned = Some(said(returned)),
-            None => tracing::debug!("a message came back that nobody waits for"),
+        let most_alike = self
+            .pending
+            .values_mut()
+            .filter_map(|pending| likeness(pending).map(|likeness| (likeness, pending)))
+            .max_by_key(|(likeness, _)| *likeness);
+        match most_alike {
+            Some((_, pending)) => pending.returned = Some(said(returned)),
+            None => tracing::warn!("a message came back that nobody has sent"),
         }
     }
 

@@ -4,18 +4,29 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{OnceCell, mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 use super::Core;
-use super::confirms::{self, Desk, Fate, Message, Obstacle, put, submit_alone};
+use super::confirms::{self, Desk, Obstacle, put};
 use super::failure::Failure;
 use super::hosts::{Address, Backoff, Rotation};
 use super::link::Link;
+use super::message::{Fate, Message, submit_alone};
+use super::options::CLOSE_TIMEOUT;
 use super::topology::Topology;
 use crate::transport::driver::Route;
 use crate::transport::error::ConnectError;
+
+/// What has been declared for a route: empty while it is not; then the refusal to tell if no
+/// queue wants the message.
+pub(super) type Prepared = Arc<OnceCell<Option<ConnectError>>>;
+
+/// So many messages at once may have a channel of their own.
+const ALONE: usize = 8;
 
 /// A session for sending.
 pub(super) struct SendSession {
@@ -23,36 +34,39 @@ pub(super) struct SendSession {
     link: Arc<Link>,
     desk: Desk,
     /// What has been declared in this session; the refusal that was met, if it may not matter.
-    routes: Mutex<HashMap<Route, Arc<OnceCell<Option<ConnectError>>>>>,
+    routes: Mutex<HashMap<Route, Prepared>>,
+    /// Those that send over channels of their own: a few at once.
+    alone: Semaphore,
     core: Arc<Core>,
 }
 
 impl SendSession {
     /// Declares what a route needs, once for each session; others that want the same wait.
-    /// What is given back is the refusal to tell if no queue wants the message.
-    pub(super) async fn prepare(&self, route: &Route) -> Result<Option<ConnectError>, Failure> {
-        let declared = {
+    pub(super) async fn prepare(&self, route: &Route) -> Result<Prepared, Failure> {
+        let prepared = {
             let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(routes.entry(route.clone()).or_default())
         };
-        declared
-            .get_or_try_init(|| async {
-                let mut topology = Topology::new(&self.link, &self.core.options);
-                match route {
-                    Route::Topic { exchange, routing_key } => {
-                        topology.topic(exchange, routing_key).await
-                    }
-                    Route::Queue(queue) => topology.straight(queue).await.map(|()| None),
+        let declare = || async {
+            let mut topology = Topology::new(&self.link, &self.core.options);
+            match route {
+                Route::Topic { exchange, routing_key } => {
+                    topology.topic(exchange, routing_key).await
                 }
-            })
-            .await
-            .cloned()
+                Route::Queue(queue) => topology.straight(queue).await.map(|()| None),
+            }
+        };
+        prepared.get_or_try_init(declare).await?;
+        Ok(prepared)
     }
 
-    /// It is declared anew for the next message.
-    pub(super) fn forget(&self, route: &Route) {
+    /// What was prepared has gone: it is declared anew for the next message, unless another
+    /// has seen to that.
+    pub(super) fn forget(&self, route: &Route, prepared: &Prepared) {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.remove(route);
+        if routes.get(route).is_some_and(|current| Arc::ptr_eq(current, prepared)) {
+            routes.remove(route);
+        }
     }
 
     pub(super) async fn submit(&self, message: Message) -> Fate {
@@ -60,6 +74,8 @@ impl SendSession {
     }
 
     pub(super) async fn submit_alone(&self, message: Message) -> Fate {
+        // It is never closed, and a channel too many would do no harm.
+        let _turn = self.alone.acquire().await;
         submit_alone(&self.link, message).await
     }
 
@@ -101,6 +117,7 @@ impl Office {
             asks: receiver,
             waiting: Vec::new(),
             current: None,
+            collector: None,
             generation: 0,
             obstacle: Arc::clone(&obstacle),
         };
@@ -138,6 +155,8 @@ struct Clerk {
     asks: mpsc::UnboundedReceiver<Ask>,
     waiting: Vec<oneshot::Sender<Result<Arc<SendSession>, ConnectError>>>,
     current: Option<Arc<SendSession>>,
+    /// The task of the current session.
+    collector: Option<JoinHandle<()>>,
     rotation: Rotation,
     backoff: Backoff,
     generation: u64,
@@ -160,11 +179,19 @@ impl Clerk {
                     }
                 }
                 Ask::Close(done) => {
-                    // The session closes when the last one who sends lets go of it.
-                    self.current = None;
+                    self.close().await;
                     let _ = done.send(());
                 }
             }
+        }
+    }
+
+    /// The session closes when the last one who sends lets go of it.
+    async fn close(&mut self) {
+        self.current = None;
+        if let Some(collector) = self.collector.take() {
+            // Its own deadlines are shorter; it is waited for no longer if a send goes on.
+            let _ = timeout(2 * CLOSE_TIMEOUT, collector).await;
         }
     }
 
@@ -198,10 +225,7 @@ impl Clerk {
                         told.clone_from(&reason);
                     }
                     put(&self.obstacle, Some(reason));
-                    sleep(pause).await;
-                    self.gather();
-                    self.waiting.retain(|reply| !reply.is_closed());
-                    if self.waiting.is_empty() {
+                    if !self.pause(pause).await {
                         return;
                     }
                 }
@@ -209,14 +233,35 @@ impl Clerk {
         }
     }
 
+    /// Whether somebody still waits after a pause.
+    async fn pause(&mut self, pause: Duration) -> bool {
+        let mut over = std::pin::pin!(sleep(pause));
+        loop {
+            self.waiting.retain(|reply| !reply.is_closed());
+            tokio::select! {
+                biased;
+                () = &mut over => return !self.waiting.is_empty(),
+                ask = self.asks.recv() => match ask {
+                    Some(ask) => self.queue(ask),
+                    None => return false,
+                },
+            }
+        }
+    }
+
     /// Those who have asked since.
     fn gather(&mut self) {
         while let Ok(ask) = self.asks.try_recv() {
-            match ask {
-                Ask::Session { reply, .. } => self.waiting.push(reply),
-                Ask::Close(done) => {
-                    let _ = done.send(());
-                }
+            self.queue(ask);
+        }
+    }
+
+    /// While there is no session.
+    fn queue(&mut self, ask: Ask) {
+        match ask {
+            Ask::Session { reply, .. } => self.waiting.push(reply),
+            Ask::Close(done) => {
+                let _ = done.send(());
             }
         }
     }
@@ -240,7 +285,10 @@ impl Clerk {
         let core = &self.core;
         let (link, events) = Link::open(&core.options, &core.vhost, address, "send").await?;
         let link = Arc::new(link);
-        let desk = confirms::start(Arc::clone(&link), events, Arc::clone(&self.obstacle)).await?;
+        let obstacle = Arc::clone(&self.obstacle);
+        let (desk, collector) =
+            confirms::start(Arc::clone(core), Arc::clone(&link), events, obstacle).await?;
+        self.collector = Some(collector);
         self.generation += 1;
         tracing::info!(host = %address, generation = self.generation, "connected to RabbitMQ to send");
         Ok(SendSession {
@@ -248,6 +296,7 @@ impl Clerk {
             link,
             desk,
             routes: Mutex::default(),
+            alone: Semaphore::new(ALONE),
             core: Arc::clone(core),
         })
     }

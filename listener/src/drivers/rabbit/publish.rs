@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::confirms::{Fate, Message};
 use super::failure::{self, Failure, Fault};
+use super::message::{Fate, Message};
 use super::office::{Office, SendSession};
 use super::wire::{self, TooLong};
 use crate::transport::driver::{Outgoing, Route};
@@ -71,8 +71,8 @@ async fn attempts(
             let reason = format!("the headers do not fit a frame of {}", session.frame_max());
             return Err(refused(outgoing, reason));
         }
-        let unprepared = match session.prepare(&outgoing.route).await {
-            Ok(unprepared) => unprepared,
+        let prepared = match session.prepare(&outgoing.route).await {
+            Ok(prepared) => prepared,
             Err(Failure::Mistake(error)) => return Err(error.into()),
             Err(Failure::Weather(reason)) => {
                 progress.again(Last::Reason(reason), &session).await;
@@ -88,16 +88,17 @@ async fn attempts(
             Fate::Confirmed => return Ok(()),
             Fate::Refused => progress.again(Last::Refused, &session).await,
             Fate::Returned(reason) => {
-                session.forget(&outgoing.route);
+                session.forget(&outgoing.route, &prepared);
                 if progress.returned {
+                    let refusal = prepared.get().cloned().flatten();
                     return Err(
-                        unprepared.map_or_else(|| unroutable(outgoing, reason), SendError::from)
+                        refusal.map_or_else(|| unroutable(outgoing, reason), SendError::from)
                     );
                 }
                 progress.returned = true;
             }
             Fate::Spoiled(fault) => {
-                session.forget(&outgoing.route);
+                session.forget(&outgoing.route, &prepared);
                 spoiled(fault, outgoing, progress, &session).await?;
             }
             Fate::Lost(fault) => {
@@ -131,11 +132,11 @@ async fn spoiled(
             Failure::Weather(reason) => Err(refused(outgoing, reason)),
         };
     }
-    progress.suspect = true;
     let last = Last::Reason(fault.to_string());
     if is_gone {
         progress.again(last, session).await;
     } else {
+        progress.suspect = true;
         progress.last = last;
     }
     Ok(())

@@ -54,7 +54,10 @@ impl Session {
     ) -> Result<Self, Failure> {
         let options = &core.options;
         let (link, events) = Link::open(options, &core.vhost, address, "consume").await?;
-        Topology::new(&link, options).subscription(&subscription.bindings).await?;
+        Topology::new(&link, options)
+            .expiring(subscription.expires)
+            .subscription(&subscription.bindings)
+            .await?;
         let channel = link.channel().await?;
         let prefetch = options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1);
         // Not global: so it counts for each consumer, and quorum queues take it.
@@ -114,8 +117,8 @@ impl Session {
                     match arrival {
                         Arrival::Delivery(delivery) => {
                             let delivery = self.maker.delivery(&queue, *delivery);
-                            // The program has let go of its end: it will close soon.
                             if let Some(deliveries) = deliveries {
+                                // It fails when the program has let go of its end: it closes soon.
                                 let _ = deliveries.send(delivery);
                             }
                         }

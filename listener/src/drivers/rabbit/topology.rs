@@ -3,6 +3,7 @@
 //! each new session, before `consume.rs` and `publish.rs` use what is here.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -27,12 +28,18 @@ enum Found {
 pub(super) struct Topology<'a> {
     link: &'a Link,
     options: &'a RabbitOptions,
+    expires: Option<Duration>,
     scratch: Option<Channel>,
 }
 
 impl<'a> Topology<'a> {
     pub(super) fn new(link: &'a Link, options: &'a RabbitOptions) -> Self {
-        Self { link, options, scratch: None }
+        Self { link, options, expires: None, scratch: None }
+    }
+
+    /// Queues that it declares go away when they have been without a consumer for so long.
+    pub(super) fn expiring(self, expires: Option<Duration>) -> Self {
+        Self { expires, ..self }
     }
 
     /// All that a listener consumes.
@@ -125,7 +132,9 @@ impl<'a> Topology<'a> {
             Ok(()) if self.options.ask_for_queues() => {
                 match self.declare_queue(&name, options).await {
                     Ok(()) => Ok(Found::Existed),
-                    Err(fault) if fault.code() == Some(403) => Ok(Found::Existed),
+                    Err(fault) if fault.code() == Some(403) || is_about_expiry(&fault) => {
+                        Ok(Found::Existed)
+                    }
                     Err(fault) => Err(mismatch(&fault, queue)
                         .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue))),
                 }
@@ -210,7 +219,7 @@ impl<'a> Topology<'a> {
         name: &ShortString,
         options: QueueDeclareOptions,
     ) -> Result<(), Fault> {
-        let arguments = arguments(self.options);
+        let arguments = arguments(self.options, self.expires);
         let channel = self.channel().await?;
         call(channel.queue_declare(name.clone(), options, arguments)).await.map(drop)
     }
@@ -255,6 +264,11 @@ fn unless_there(fault: Fault, queue: &str, user: &str) -> Result<(), Failure> {
     Err(failure::doing(fault, &action, user))
 }
 
+/// How soon a queue goes away is asked of new ones only.
+fn is_about_expiry(fault: &Fault) -> bool {
+    matches!(fault, Fault::Broker { code: 406, text } if text.contains("arg 'x-expires'"))
+}
+
 fn mismatch(fault: &Fault, queue: &str) -> Option<Failure> {
     let Fault::Broker { code: 406, text } = fault else {
         return None;
@@ -275,8 +289,13 @@ fn short(what: &str, name: &str) -> Result<ShortString, Failure> {
 }
 
 /// The arguments of a queue, those that oslo.messaging declares with.
-fn arguments(options: &RabbitOptions) -> FieldTable {
+fn arguments(options: &RabbitOptions, expires: Option<Duration>) -> FieldTable {
     let mut table = FieldTable::default();
+    if let Some(expires) = expires {
+        // At least a millisecond: RabbitMQ takes no 0.
+        let millis = i64::try_from(expires.as_millis()).unwrap_or(i64::MAX).max(1);
+        table.insert("x-expires".into(), AMQPValue::LongLongInt(millis));
+    }
     let text = |text: &str| AMQPValue::LongString(LongString::from(text));
     if options.rabbit_ha_queues == Some(true) {
         table.insert("x-ha-policy".into(), text("all"));
@@ -301,18 +320,22 @@ mod tests {
 
     #[test]
     fn the_arguments_are_those_that_the_options_ask_for() {
-        let names = |options: &RabbitOptions| -> Vec<String> {
-            let table = arguments(options);
+        let names = |options: &RabbitOptions, expires| -> Vec<String> {
+            let table = arguments(options, expires);
             let pair = |(name, value): (&ShortString, &AMQPValue)| format!("{name}={value:?}");
             table.into_iter().map(pair).collect()
         };
-        assert_eq!(names(&RabbitOptions::default()), [""; 0]);
+        assert_eq!(names(&RabbitOptions::default(), None), [""; 0]);
+        assert_eq!(
+            names(&RabbitOptions::default(), Some(Duration::from_secs(2))),
+            ["x-expires=LongLongInt(2000)"]
+        );
         let quorum = RabbitOptions {
             rabbit_quorum_queue: Some(true),
             rabbit_quorum_delivery_limit: 7,
             ..RabbitOptions::default()
         };
-        let found = names(&quorum);
+        let found = names(&quorum, None);
         assert_eq!(found.len(), 2, "{found:?}");
         assert_eq!(found[0], "x-delivery-limit=LongLongInt(7)");
         assert!(found[1].starts_with("x-queue-type=LongString"), "{found:?}");

@@ -1,0 +1,86 @@
+//! A message in AMQP's terms, how it is published, and what may become of it. Many at once are
+//! published by `confirms.rs`; what is tried again after which fate is `publish.rs`'s.
+
+use bytes::Bytes;
+use lapin::message::BasicReturnMessage;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation};
+
+use super::failure::Fault;
+use super::link::{Link, call, close_channel};
+
+/// A message in AMQP's terms.
+#[derive(Clone)]
+pub(super) struct Message {
+    pub(super) exchange: ShortString,
+    pub(super) routing_key: ShortString,
+    pub(super) properties: BasicProperties,
+    pub(super) body: Bytes,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The broker has it, and a queue too.
+    Confirmed,
+    /// The broker could not keep it.
+    Refused,
+    /// No queue wanted it.
+    Returned(String),
+    /// The channel was closed by this message or by another one on it.
+    Spoiled(Fault),
+    /// The connection was lost: it may have arrived.
+    Lost(Fault),
+}
+
+/// Publishes one message on a channel of its own, where it can hurt no other.
+pub(super) async fn submit_alone(link: &Link, message: Message) -> Fate {
+    let channel = match confirming(link).await {
+        Ok(channel) => channel,
+        Err(fault) => return Fate::Lost(fault),
+    };
+    let result = publish(channel.clone(), message).await;
+    // A scratch channel: that it closes is all there is to say of it.
+    let _ = close_channel(&channel).await;
+    match result {
+        Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned))) => {
+            Fate::Returned(said(&returned))
+        }
+        Ok(Confirmation::Ack(None) | Confirmation::NotRequested) => Fate::Confirmed,
+        Ok(Confirmation::Nack(None)) => Fate::Refused,
+        Err(error) => failed(Fault::from(&error)),
+    }
+}
+
+/// A channel that confirms what is published on it.
+pub(super) async fn confirming(link: &Link) -> Result<Channel, Fault> {
+    let channel = link.channel().await?;
+    call(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    Ok(channel)
+}
+
+/// Publishes, and waits for the confirmation. What has been polled once is on its way.
+pub(super) async fn publish(channel: Channel, message: Message) -> lapin::Result<Confirmation> {
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let confirm = channel
+        .basic_publish(
+            message.exchange,
+            message.routing_key,
+            options,
+            &message.body,
+            message.properties,
+        )
+        .await?;
+    confirm.await
+}
+
+/// What a fault does to a message on the channel that it closed.
+pub(super) fn failed(fault: Fault) -> Fate {
+    if fault.is_of_a_channel() { Fate::Spoiled(fault) } else { Fate::Lost(fault) }
+}
+
+/// Why a message came back.
+pub(super) fn said(returned: &BasicReturnMessage) -> String {
+    format!("{} {}", returned.reply_code, returned.reply_text)
+}

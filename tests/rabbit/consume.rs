@@ -1,0 +1,168 @@
+//! Attaching, deliveries, the ways to settle, cancelling and closing, with nothing broken.
+
+use super::*;
+use listener::transport::delivery::HeaderValue;
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_is_sent_is_delivered_and_acknowledged() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("acknowledged").await);
+    let mut outgoing = topic("one");
+    outgoing.properties.headers.set("compression", HeaderValue::from("x"));
+    let properties = outgoing.properties.clone();
+    rabbit.send(outgoing).await.unwrap();
+
+    let mut subscribed = subscribe(&rabbit).await;
+    let delivery = next(&mut subscribed).await;
+    assert_eq!(delivery.body, "one");
+    assert_eq!(delivery.properties, properties);
+    let info = &delivery.info;
+    assert_eq!(
+        (&*info.queue, &*info.exchange, &*info.routing_key, info.redelivered),
+        (QUEUE, "nova", QUEUE, false)
+    );
+    delivery.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    assert_eq!(depth(node, "acknowledged").await, Some(0));
+    rabbit.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_is_requeued_or_given_back_comes_again() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("requeued").await);
+    let mut subscribed = subscribe(&rabbit).await;
+    send(&rabbit, "one").await;
+    for settle in [Settle::Requeue, Settle::GiveBack] {
+        next(&mut subscribed).await.settle(settle).unwrap();
+    }
+    let delivery = next(&mut subscribed).await;
+    assert!(delivery.info.redelivered);
+    delivery.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    assert_eq!(depth(node, "requeued").await, Some(0));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn prefetch_bounds_what_is_unsettled_and_close_gives_it_back() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("prefetch").await);
+    for n in 0..30 {
+        send(&rabbit, &n.to_string()).await;
+    }
+    let mut subscribed = subscribe(&rabbit).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(next(&mut subscribed).await);
+    }
+    // Cancelling waits for the broker: what it sent beyond the ten would be here after it.
+    subscribed.consumer.cancel().await;
+    assert!(subscribed.deliveries.recv().await.is_none());
+    for delivery in held.drain(..).skip(4) {
+        delivery.settle(Settle::Ack).unwrap();
+    }
+    subscribed.consumer.close().await;
+    assert_eq!(depth(node, "prefetch").await, Some(24));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn many_settlements_in_any_order_all_arrive() {
+    let node = support::shared().await;
+    let url = node.vhost("many").await + "?rabbit_qos_prefetch_count=300";
+    let rabbit = rabbit(&url);
+    let sends = (0..2000).map(|n| {
+        let rabbit = &rabbit;
+        async move { send(rabbit, &n.to_string()).await }
+    });
+    futures_util::future::join_all(sends).await;
+    let mut subscribed = subscribe(&rabbit).await;
+    let (mut seen, mut held) = (0, Vec::new());
+    while seen < 2000 {
+        held.push(next(&mut subscribed).await);
+        seen += 1;
+        if held.len() == 100 || seen == 2000 {
+            while !held.is_empty() {
+                let at = (seen * 7 + held.len() * 13) % held.len();
+                held.swap_remove(at).settle(Settle::Ack).unwrap();
+            }
+        }
+    }
+    subscribed.consumer.close().await;
+    assert_eq!(depth(node, "many").await, Some(0));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_dropped_consumer_is_closed() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("dropped").await);
+    let subscribed = subscribe(&rabbit).await;
+    let consumers = async || node.ctl(&["list_consumers", "-p", "dropped"]).await;
+    assert!(consumers().await.contains(QUEUE));
+    drop((subscribed, rabbit));
+    wait_until("no consumer", SOON, async || !consumers().await.contains(QUEUE)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_subscription_that_is_given_up_leaves_nothing_behind() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("given_up").await);
+    let mut subscribing = rabbit.subscribe(subscription(QUEUE));
+    // Enough to be connecting, not enough to be attached.
+    assert!(timeout(Duration::from_millis(5), &mut subscribing).await.is_err());
+    drop(subscribing);
+    let connections = async || node.ctl(&["list_connections", "vhost"]).await;
+    wait_until("no connection", SOON, async || !connections().await.contains("given_up")).await;
+}
+
+/// The fault is the blocked thread: it is the only one of the program's runtime.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_program_that_blocks_its_only_thread_keeps_its_connection() {
+    let node = support::shared().await;
+    let url = node.vhost("blocking").await + "?heartbeat_timeout_threshold=1";
+    let rabbit = rabbit(&url);
+    let mut subscribed = subscribe(&rabbit).await;
+    send(&rabbit, "one").await;
+    let delivery = next(&mut subscribed).await;
+    std::thread::sleep(Duration::from_secs(6));
+    delivery.settle(Settle::Ack).expect("the same session");
+    assert_eq!(*subscribed.consumer.state().borrow(), ConnectionState::Attached);
+    subscribed.consumer.close().await;
+    assert_eq!(depth(node, "blocking").await, Some(0));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn queues_that_expire_go_away_without_a_consumer() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("expiring").await);
+    let expires = Some(Duration::from_secs(1));
+    let subscribed = rabbit.subscribe(Subscription { expires, ..subscription(QUEUE) }).await;
+    assert_eq!(depth(node, "expiring").await, Some(0));
+    subscribed.unwrap().consumer.close().await;
+    wait_until("no queue", SOON, async || depth(node, "expiring").await.is_none()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn quorum_queues_are_declared_as_the_options_say() {
+    let node = support::shared().await;
+    let url = node.vhost("quorum").await
+        + "?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=3&rabbit_login_method=AMQPLAIN";
+    let rabbit = rabbit(&url);
+    let mut subscribed = subscribe(&rabbit).await;
+    send(&rabbit, "one").await;
+    next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    let queues = node.ctl(&["list_queues", "-p", "quorum", "type", "arguments"]).await;
+    assert!(queues.contains("quorum") && queues.contains("x-delivery-limit"), "{queues}");
+    // As it is, it is what was asked for.
+    let again = subscribe(&rabbit).await;
+    again.consumer.close().await;
+}

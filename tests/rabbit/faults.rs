@@ -1,0 +1,264 @@
+//! Faults while it consumes and sends: the session is lost, made again, and nothing with it is.
+
+use super::*;
+use std::collections::HashSet;
+use std::time::Instant;
+use support::Proxy;
+
+/// The session is lost, attached again, and what was unsettled comes again.
+async fn recovers(subscribed: &mut Subscribed, rabbit: &Rabbit, fault: impl AsyncFnOnce()) {
+    send(rabbit, "before").await;
+    let before = next(subscribed).await;
+    let started = Instant::now();
+    fault().await;
+    state(subscribed, true).await;
+    let attached = started.elapsed();
+    assert!(before.settle(Settle::Ack).is_err(), "an old session takes no settlement");
+    let again = next(subscribed).await;
+    assert_eq!((&again.body[..], again.info.redelivered), (&b"before"[..], true));
+    again.settle(Settle::Ack).unwrap();
+    send(rabbit, "after").await;
+    next(subscribed).await.settle(Settle::Ack).unwrap();
+    eprintln!("attached again after {attached:?}");
+}
+
+async fn finish(subscribed: Subscribed, node: &RabbitNode, vhost: &str) {
+    subscribed.consumer.close().await;
+    assert_eq!(depth(node, vhost).await, Some(0));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_killed_broker_is_attached_again() {
+    let mut node = RabbitNode::start().await;
+    let rabbit = rabbit(&node.url());
+    let mut subscribed = subscribe(&rabbit).await;
+    let watched = subscribed.consumer.state();
+    recovers(&mut subscribed, &rabbit, async || {
+        node.kill().await;
+        let mut lost = watched.clone();
+        let is_lost = |state: &ConnectionState| matches!(state, ConnectionState::Lost { .. });
+        timeout(SOON, lost.wait_for(is_lost)).await.expect("lost").unwrap();
+        node.restart().await;
+    })
+    .await;
+    finish(subscribed, &node, "/").await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_cut_link_is_attached_again() {
+    let node = support::shared().await;
+    let url = node.vhost("cut").await;
+    let proxy = Proxy::start(node.port()).await;
+    let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
+    let (rabbit, direct) = (rabbit(&through), rabbit(&url));
+    let mut subscribed = subscribe(&rabbit).await;
+    for _ in 0..3 {
+        let watched = subscribed.consumer.state();
+        recovers(&mut subscribed, &direct, async || {
+            proxy.cut();
+            let mut lost = watched.clone();
+            let is_lost = |state: &ConnectionState| matches!(state, ConnectionState::Lost { .. });
+            timeout(SOON, lost.wait_for(is_lost)).await.expect("lost").unwrap();
+        })
+        .await;
+    }
+    finish(subscribed, node, "cut").await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_stalled_link_is_given_up_and_attached_again() {
+    let node = support::shared().await;
+    let url = node.vhost("stalled").await + "?heartbeat_timeout_threshold=1";
+    let proxy = Proxy::start(node.port()).await;
+    let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
+    let (rabbit, direct) = (rabbit(&through), rabbit(&url));
+    let mut subscribed = subscribe(&rabbit).await;
+    let watched = subscribed.consumer.state();
+    recovers(&mut subscribed, &direct, async || {
+        let stalled = Instant::now();
+        proxy.stall(true);
+        let mut lost = watched.clone();
+        let is_lost = |state: &ConnectionState| matches!(state, ConnectionState::Lost { .. });
+        timeout(SOON, lost.wait_for(is_lost)).await.expect("lost").unwrap();
+        eprintln!("given up after {:?}", stalled.elapsed());
+        proxy.stall(false);
+    })
+    .await;
+    finish(subscribed, node, "stalled").await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_host_that_accepts_and_is_silent_costs_its_deadline_and_no_thread() {
+    let node = support::shared().await;
+    let proxy = Proxy::start(node.port()).await;
+    proxy.stall(true);
+    let url = format!("rabbit://guest:guest@127.0.0.1:{}/", proxy.port());
+    let mut waiting = subscription(QUEUE);
+    waiting.timeout = Duration::from_secs(3);
+    let rabbit = rabbit(&url);
+    for _ in 0..3 {
+        let error = rabbit.subscribe(waiting.clone()).await.unwrap_err();
+        assert!(error.to_string().contains("no answer yet"), "{error}");
+    }
+    drop(rabbit);
+    wait_until("no link", SOON, async || proxy.connections() == 0).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn connections_that_the_broker_closes_are_made_again() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("closed").await);
+    let mut subscribed = subscribe(&rabbit).await;
+    for _ in 0..3 {
+        let watched = subscribed.consumer.state();
+        recovers(&mut subscribed, &rabbit, async || {
+            let mut lost = watched.clone();
+            lost.mark_unchanged();
+            node.ctl(&["close_all_connections", "--vhost", "closed", "test"]).await;
+            timeout(SOON, lost.changed()).await.expect("lost").unwrap();
+        })
+        .await;
+    }
+    finish(subscribed, node, "closed").await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_deleted_queue_is_declared_and_consumed_again() {
+    let node = support::shared().await;
+    let url = node.vhost("vanished").await;
+    let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
+    let mut subscribed = subscribe(&rabbit).await;
+    let mut changes = subscribed.consumer.state();
+    changes.mark_unchanged();
+    amqp.delete_queue(QUEUE).await;
+    timeout(SOON, changes.changed()).await.expect("lost").unwrap();
+    state(&subscribed, true).await;
+    send(&rabbit, "one").await;
+    next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    finish(subscribed, node, "vanished").await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn mistakes_made_later_are_waited_out() {
+    let node = support::shared().await;
+    let url = node.vhost("later").await + "?amqp_durable_queues=true";
+    let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&node.vhost("later").await).await);
+    let mut subscribed = subscribe(&rabbit).await;
+    // Deleted and declared otherwise: whoever comes first, the listener must end attached.
+    amqp.delete_queue(QUEUE).await;
+    amqp.declare_queue(QUEUE, false, &[]).await;
+    let mut changes = subscribed.consumer.state();
+    let is_told = |state: &ConnectionState| matches!(state, ConnectionState::Lost { reason } if reason.contains("durable was asked"));
+    timeout(SOON, changes.wait_for(is_told)).await.expect("the mismatch").unwrap();
+    amqp.delete_queue(QUEUE).await;
+    state(&subscribed, true).await;
+    send(&rabbit, "one").await;
+    next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    finish(subscribed, node, "later").await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_consumer_without_a_broker_can_be_cancelled_and_closed() {
+    let node = support::shared().await;
+    let url = node.vhost("gone").await;
+    let proxy = Proxy::start(node.port()).await;
+    let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
+    let rabbit = rabbit(&through);
+    let mut subscribed = subscribe(&rabbit).await;
+    proxy.refuse(true);
+    proxy.cut();
+    state(&subscribed, false).await;
+    timeout(Duration::from_secs(2), subscribed.consumer.cancel()).await.expect("at once");
+    assert!(subscribed.deliveries.recv().await.is_none());
+    timeout(Duration::from_secs(2), subscribed.consumer.close()).await.expect("at once");
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_was_sent_with_ok_survives_a_killed_broker() {
+    let mut node = RabbitNode::start().await;
+    let rabbit = std::sync::Arc::new(rabbit(&node.url()));
+    let mut tasks = tokio::task::JoinSet::new();
+    for sender in 0..20 {
+        let rabbit = std::sync::Arc::clone(&rabbit);
+        tasks.spawn(async move {
+            let mut sent = Vec::new();
+            for n in 0..100 {
+                let body = format!("{sender}-{n}");
+                if rabbit.send(topic(&body)).await.is_ok() {
+                    sent.push(body);
+                }
+            }
+            sent
+        });
+    }
+    // In the middle of it.
+    wait_until("some messages", SOON, async || depth(&node, "/").await > Some(50)).await;
+    node.kill().await;
+    node.restart().await;
+    let mut sent = HashSet::new();
+    while let Some(bodies) = timeout(Duration::from_secs(120), tasks.join_next()).await.unwrap() {
+        sent.extend(bodies.unwrap());
+    }
+    let amqp = Amqp::connect(&node.url()).await;
+    let found: Vec<_> = amqp.drain(QUEUE).await;
+    let total = found.len();
+    let found: HashSet<_> =
+        found.into_iter().map(|m| String::from_utf8(m.delivery.data).unwrap()).collect();
+    let lost: Vec<_> = sent.difference(&found).collect();
+    eprintln!("sent {} found {} messages, {} different", sent.len(), total, found.len());
+    assert!(lost.is_empty(), "{lost:?}");
+    assert_eq!(sent.len(), 2000, "the broker came back in time for all");
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn every_message_is_delivered_through_a_killed_broker() {
+    let mut node = RabbitNode::start().await;
+    let rabbit = rabbit(&node.url());
+    let sends = (0..3000).map(|n| {
+        let rabbit = &rabbit;
+        async move { send(rabbit, &n.to_string()).await }
+    });
+    futures_util::future::join_all(sends).await;
+    let mut wide = subscription(QUEUE);
+    wide.prefetch = 50;
+    let mut subscribed = rabbit.subscribe(wide).await.unwrap();
+    let (mut seen, mut deliveries, mut stale) = (HashSet::new(), 0, 0);
+    while seen.len() < 3000 {
+        if deliveries == 1000 {
+            node.kill().await;
+            node.restart().await;
+        }
+        let delivery = next(&mut subscribed).await;
+        deliveries += 1;
+        seen.insert(delivery.body.clone());
+        stale += usize::from(delivery.settle(Settle::Ack).is_err());
+    }
+    eprintln!("{deliveries} deliveries of 3000 messages, {stale} settlements too late");
+    // What is delivered twice is what was unsettled or not yet written: the prefetch, and the
+    // acknowledgements that the broker had taken and not yet stored.
+    finish(subscribed, &node, "/").await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn the_next_host_is_tried() {
+    let node = support::shared().await;
+    let url = node.vhost("hosts").await.replace("@127", "@127.0.0.1:9,guest:guest@127");
+    for _ in 0..4 {
+        let rabbit = rabbit(&url);
+        send(&rabbit, "one").await;
+        let mut subscribed = subscribe(&rabbit).await;
+        next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+        finish(subscribed, node, "hosts").await;
+    }
+}

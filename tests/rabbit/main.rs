@@ -1,0 +1,96 @@
+//! The RabbitMQ driver on a private node: what it promises, and what becomes of it under each
+//! fault. The tests are in the modules; here is what they share. They run in a runtime with
+//! one thread, as the driver must need none of the program's.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod consume;
+mod faults;
+mod mistakes;
+mod send;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use listener::drivers::rabbit::Rabbit;
+use listener::transport::delivery::{Delivery, Properties, Settle};
+use listener::transport::driver::{
+    Binding, ConnectionState, Driver, Outgoing, Route, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, SendError};
+use support::{Amqp, RabbitNode, wait_until};
+use tokio::time::timeout;
+
+const QUEUE: &str = "notifications.info";
+const SOON: Duration = Duration::from_secs(30);
+
+fn rabbit(url: &str) -> Rabbit {
+    Rabbit::new(&url.parse().unwrap()).unwrap()
+}
+
+fn subscription(queue: &str) -> Subscription {
+    Subscription {
+        bindings: vec![Binding {
+            exchange: "nova".to_owned(),
+            routing_key: queue.to_owned(),
+            queue: queue.to_owned(),
+        }],
+        prefetch: 10,
+        timeout: Duration::from_secs(20),
+        expires: None,
+    }
+}
+
+async fn subscribe(rabbit: &Rabbit) -> Subscribed {
+    rabbit.subscribe(subscription(QUEUE)).await.unwrap()
+}
+
+async fn refused(url: &str, subscription: Subscription) -> ConnectError {
+    let subscribed = timeout(SOON, rabbit(url).subscribe(subscription)).await;
+    subscribed.expect("an answer at once").expect_err("a mistake")
+}
+
+fn topic(body: &str) -> Outgoing {
+    to(Route::Topic { exchange: "nova".to_owned(), routing_key: QUEUE.to_owned() }, body)
+}
+
+fn to(route: Route, body: &str) -> Outgoing {
+    let properties = Properties {
+        content_type: Some("application/json".into()),
+        content_encoding: Some("utf-8".into()),
+        ..Properties::default()
+    };
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    Outgoing { route, body, properties, timeout: Duration::from_secs(60) }
+}
+
+async fn send(rabbit: &Rabbit, body: &str) {
+    rabbit.send(topic(body)).await.unwrap();
+}
+
+async fn next(subscribed: &mut Subscribed) -> Delivery {
+    let delivery = timeout(SOON, subscribed.deliveries.recv()).await;
+    delivery.expect("a delivery in time").expect("the consumer is not closed")
+}
+
+/// The next delivery that is `body`, acknowledged; those before it, too, if they still can be.
+async fn ack_until(subscribed: &mut Subscribed, body: &str) -> Delivery {
+    loop {
+        let delivery = next(subscribed).await;
+        if delivery.body == body {
+            return delivery;
+        }
+        let _ = delivery.settle(Settle::Ack);
+    }
+}
+
+/// Waits until the session is lost, or attached again.
+async fn state(subscribed: &Subscribed, attached: bool) {
+    let mut state = subscribed.consumer.state();
+    let is = |state: &ConnectionState| matches!(state, ConnectionState::Attached) == attached;
+    let changed = timeout(SOON, state.wait_for(is)).await;
+    changed.expect("a change of state in time").unwrap();
+}
+
+async fn depth(node: &RabbitNode, vhost: &str) -> Option<u64> {
+    node.queue_depth(vhost, QUEUE).await
+}

@@ -1,0 +1,153 @@
+//! What only a person can mend is told at once, and says how; what works without a permission
+//! goes on.
+
+use super::*;
+use serde_json::json;
+
+/// A user who may do only what the patterns say; the URL with that user.
+async fn user(node: &RabbitNode, vhost: &str, configure: &str, write: &str, read: &str) -> String {
+    let url = node.vhost(vhost).await;
+    let user = format!("user_{vhost}");
+    let password = json!({"password": "pw", "tags": ""});
+    node.api("PUT", &format!("/api/users/{user}"), Some(password)).await;
+    let may = json!({"configure": configure, "write": write, "read": read});
+    node.api("PUT", &format!("/api/permissions/{vhost}/{user}"), Some(may)).await;
+    url.replace("guest:guest", &format!("{user}:pw"))
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_wrong_password_is_told_at_once() {
+    let node = support::shared().await;
+    let url = node.url().replace("guest:guest", "guest:wrong");
+    let host = format!("127.0.0.1:{}", node.port());
+    let expected = ConnectError::LoginRefused { host, user: "guest".to_owned() };
+    assert_eq!(refused(&url, subscription(QUEUE)).await, expected);
+    assert_eq!(rabbit(&url).send(topic("one")).await, Err(SendError::Connect(expected)));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_wrong_virtual_host_is_told_at_once() {
+    let node = support::shared().await;
+    let url = format!("{}nowhere", node.url());
+    let expected = ConnectError::VirtualHost {
+        host: format!("127.0.0.1:{}", node.port()),
+        user: "guest".to_owned(),
+        vhost: "nowhere".to_owned(),
+        reason: "NOT_ALLOWED - vhost nowhere not found".to_owned(),
+    };
+    assert_eq!(refused(&url, subscription(QUEUE)).await, expected);
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_that_is_not_there_is_waited_for() {
+    let mut waiting = subscription(QUEUE);
+    waiting.timeout = Duration::from_secs(2);
+    // Nothing listens on the discard port.
+    match refused("rabbit://127.0.0.1:9,127.0.0.1:10", waiting).await {
+        ConnectError::Unreachable { after, attempts } => {
+            assert_eq!(after, Duration::from_secs(2));
+            assert!(attempts.contains("127.0.0.1:9 (Connection refused"), "{attempts}");
+            assert!(attempts.contains("127.0.0.1:10 (Connection refused"), "{attempts}");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn without_the_permission_to_configure_an_existing_queue_can_be_tapped() {
+    let node = support::shared().await;
+    let url = user(node, "tapped", "^$", "^$", ".*").await;
+    let amqp = Amqp::connect(&node.vhost("tapped").await).await;
+    amqp.declare_queue(QUEUE, true, &[]).await;
+    amqp.publish("", QUEUE, "one", lapin_properties()).await;
+    let rabbit = rabbit(&url);
+    let mut subscribed = subscribe(&rabbit).await;
+    next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    assert_eq!(depth(node, "tapped").await, Some(0));
+    match refused(&url, subscription("missing.info")).await {
+        ConnectError::Forbidden { user, action, .. } => {
+            assert_eq!(user, "user_tapped");
+            assert_eq!(action, "declare queue \"missing.info\"");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn lapin_properties() -> lapin::BasicProperties {
+    lapin::BasicProperties::default()
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_mismatch_is_explained_when_it_was_asked_for_and_otherwise_ignored() {
+    let node = support::shared().await;
+    let url = node.vhost("mismatch").await;
+    let amqp = Amqp::connect(&url).await;
+    amqp.declare_queue(QUEUE, false, &[]).await;
+    subscribe(&rabbit(&url)).await.consumer.close().await;
+    let asked = format!("{url}?amqp_durable_queues=true");
+    let expected = ConnectError::Mismatch {
+        what: format!("queue {QUEUE:?}"),
+        difference: "durable was asked to be true, and is false".to_owned(),
+    };
+    assert_eq!(refused(&asked, subscription(QUEUE)).await, expected);
+    assert_eq!(rabbit(&asked).send(topic("one")).await, Err(SendError::Connect(expected)));
+    amqp.declare_queue("durable.info", true, &[]).await;
+    let quorum = format!("{url}?rabbit_quorum_queue=true");
+    let expected = ConnectError::Mismatch {
+        what: "queue \"durable.info\"".to_owned(),
+        difference: "x-queue-type was asked to be quorum, and is not set".to_owned(),
+    };
+    assert_eq!(refused(&quorum, subscription("durable.info")).await, expected);
+}
+
+/// Returned messages and confirmations of many at once are not confused with each other.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn of_many_messages_exactly_those_without_a_queue_come_back() {
+    let node = support::shared().await;
+    let url = user(node, "returned", "^$", "^nova$", ".*").await;
+    let amqp = Amqp::connect(&node.vhost("returned").await).await;
+    amqp.declare_exchange("nova", true).await;
+    // Not durable: so it confirms as fast as the others come back, and in one frame with them.
+    amqp.declare_queue(QUEUE, false, &[]).await;
+    amqp.bind(QUEUE, "nova", QUEUE).await;
+    let rabbit = rabbit(&url);
+    let sends = (0..6000).map(|n| {
+        let key = if n % 3 == 0 { "nowhere.info" } else { QUEUE };
+        let route = Route::Topic { exchange: "nova".to_owned(), routing_key: key.to_owned() };
+        let (rabbit, body) = (&rabbit, format!("{n} {key}"));
+        async move { (body.clone(), rabbit.send(to(route, &body)).await) }
+    });
+    let sent = futures_util::future::join_all(sends).await;
+    let mut expected = Vec::new();
+    for (body, result) in sent {
+        if body.ends_with(QUEUE) {
+            assert_eq!(result, Ok(()), "{body}");
+            expected.push(body);
+        } else {
+            let refused = SendError::Connect(ConnectError::Forbidden {
+                user: "user_returned".to_owned(),
+                action: "declare queue \"nowhere.info\"".to_owned(),
+                reason: String::new(),
+            });
+            let found = result.unwrap_err();
+            let (found, refused) = (found.to_string(), refused.to_string());
+            assert_eq!(found.split(" (").next(), refused.split(" (").next(), "{body}");
+        }
+    }
+    let mut found: Vec<_> = amqp
+        .drain(QUEUE)
+        .await
+        .into_iter()
+        .map(|message| String::from_utf8(message.delivery.data).unwrap())
+        .collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+}

@@ -1,0 +1,119 @@
+//! Sending: what Ok means when queues vanish, fill up or refuse, and when the broker is short of
+//! memory. A broker that dies is in `faults.rs`.
+
+use super::*;
+use lapin::types::AMQPValue;
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_was_deleted_is_declared_again() {
+    let node = support::shared().await;
+    let url = node.vhost("deleted").await;
+    let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
+    send(&rabbit, "one").await;
+    amqp.delete_queue(QUEUE).await;
+    send(&rabbit, "two").await;
+    assert_eq!(depth(node, "deleted").await, Some(1));
+    node.api("DELETE", "/api/exchanges/deleted/nova", None).await;
+    send(&rabbit, "three").await;
+    assert_eq!(depth(node, "deleted").await, Some(2));
+    let straight = Route::Queue("notifications.info.dead".to_owned());
+    rabbit.send(to(straight, "four")).await.unwrap();
+    assert_eq!(node.queue_depth("deleted", "notifications.info.dead").await, Some(1));
+    rabbit.close().await;
+    assert!(!node.ctl(&["list_connections", "vhost", "client_properties"]).await.contains(":send"));
+    send(&rabbit, "five").await;
+    assert_eq!(depth(node, "deleted").await, Some(3));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_full_queue_refuses() {
+    let node = support::shared().await;
+    let url = node.vhost("full").await;
+    let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
+    let full = [
+        ("x-max-length", AMQPValue::LongInt(1)),
+        ("x-overflow", AMQPValue::LongString("reject-publish".into())),
+    ];
+    amqp.declare_queue(QUEUE, true, &full).await;
+    send(&rabbit, "one").await;
+    let mut outgoing = topic("two");
+    outgoing.timeout = Duration::from_secs(2);
+    let route = outgoing.route.to_string();
+    assert_eq!(rabbit.send(outgoing).await, Err(SendError::Refused { route }));
+    let sending = rabbit.send(topic("three"));
+    let drained = async {
+        wait_until("room", SOON, async || !amqp.drain(QUEUE).await.is_empty()).await;
+    };
+    let (sent, ()) = tokio::join!(sending, drained);
+    assert_eq!(sent, Ok(()));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_message_that_is_too_large_takes_no_other_along() {
+    let node = RabbitNode::start().await;
+    node.ctl(&["eval", "application:set_env(rabbit, max_message_size, 100000)."]).await;
+    let rabbit = rabbit(&node.url());
+    let large = "x".repeat(150_000);
+    let sends = (0..200).map(|n| {
+        let (rabbit, large) = (&rabbit, &large);
+        async move {
+            let body = if n == 100 { large.clone() } else { n.to_string() };
+            (n, rabbit.send(topic(&body)).await)
+        }
+    });
+    for (n, result) in futures_util::future::join_all(sends).await {
+        if n == 100 {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("larger than configured max size"), "{error}");
+        } else {
+            assert_eq!(result, Ok(()), "{n}");
+        }
+    }
+    // Those that shared the channel may have gone twice.
+    assert!(depth(&node, "/").await.unwrap() >= 199);
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_short_of_memory_is_waited_for() {
+    let node = RabbitNode::start().await;
+    let rabbit = rabbit(&node.url());
+    let mut subscribed = subscribe(&rabbit).await;
+    send(&rabbit, "one").await;
+    node.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
+    // The broker says so when something is published.
+    let mut outgoing = topic("two");
+    outgoing.timeout = Duration::from_secs(2);
+    match rabbit.send(outgoing).await {
+        Err(SendError::TimedOut { last: Some(last), .. }) => {
+            assert_eq!(last, "the broker takes no messages for now: low on memory");
+        }
+        other => panic!("{other:?}"),
+    }
+    // Consuming goes on.
+    next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    let sending = rabbit.send(topic("three"));
+    let (sent, _) =
+        tokio::join!(sending, node.ctl(&["set_vm_memory_high_watermark", "absolute", "6GB"]));
+    assert_eq!(sent, Ok(()));
+    ack_until(&mut subscribed, "three").await.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    assert_eq!(depth(&node, "/").await, Some(0));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn names_and_headers_that_amqp_cannot_carry_are_refused() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("names").await);
+    let long = rabbit.send(to(Route::Queue("q".repeat(256)), "one")).await.unwrap_err();
+    assert!(long.to_string().contains("has 256 bytes"), "{long}");
+    let mut outgoing = topic("one");
+    outgoing.properties.headers.set("large", "h".repeat(200_000).as_str().into());
+    let large = rabbit.send(outgoing).await.unwrap_err();
+    assert!(large.to_string().contains("the headers do not fit"), "{large}");
+    send(&rabbit, "two").await;
+}
