@@ -9,6 +9,9 @@ use listener::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+/// lapin logs the bodies of messages that come back, so it is left out.
+const LOG: &str = "info,lapin=off";
+
 #[derive(Serialize, Deserialize)]
 struct Instance {
     instance_id: String,
@@ -66,7 +69,7 @@ impl Billing {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(LOG).with_writer(std::io::stderr).init();
     let transport = Transport::open("memory://billing")?;
     let (rows, mut written) = mpsc::unbounded_channel();
     let ledger = Ledger { cents_an_hour: 2, rows };

@@ -9,11 +9,14 @@ use std::process::ExitCode;
 use listener::{Context, Notifier, Priority, Transport};
 use serde_json::value::RawValue;
 
+/// lapin logs the bodies of messages that come back, so it is left out.
+const LOG: &str = "info,lapin=off";
+
 const USAGE: &str = "usage: notify URL PRIORITY EVENT_TYPE PAYLOAD";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(LOG).with_writer(std::io::stderr).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, priority, event_type, payload] = arguments.as_slice() else {
         eprintln!("{USAGE}");

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use listener::{Executor, Listener, Notification, Target, notification_endpoint};
 
+/// lapin logs the bodies of messages that come back, so it is left out.
+const LOG: &str = "info,lapin=off";
+
 const POOL: &str = "listener-tap";
 
 struct Tap;
@@ -29,7 +32,7 @@ impl Tap {
 
 #[tokio::main]
 async fn main() -> Result<(), listener::Error> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(LOG).with_writer(std::io::stderr).init();
     let mut arguments = std::env::args().skip(1);
     let Some(url) = arguments.next() else {
         eprintln!("usage: tap URL [TOPIC..]");

@@ -1,5 +1,6 @@
 //! Each file begins by saying what is in it, what is elsewhere, and who calls it: a `//!`
-//! header of two to eight lines; one is enough for a file of tests. The first line of an example says how to run it.
+//! header of two to eight lines; one is enough for a file of tests. The first line of an
+//! example says how to run it.
 
 use crate::tree;
 

@@ -1,8 +1,11 @@
 //! What the project says about itself, held against its files: the import table
 //! (`layers.rs`), the header of each file (`headers.rs`), the map in ARCHITECTURE.md
-//! (`map.rs`). Which files there are is found in `tree.rs`. Nothing is built or run.
+//! (`map.rs`), what is drawn in (`dependencies.rs`), that every test is run
+//! (`registered.rs`). Which files there are is found in `tree.rs`. Nothing is built.
 
+mod dependencies;
 mod headers;
 mod layers;
 mod map;
+mod registered;
 mod tree;

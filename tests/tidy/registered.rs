@@ -1,0 +1,58 @@
+//! Every kind of test is run: each folder of `tests` with a `main.rs` is a `[[test]]`, and
+//! each module of it is named there. A test that is not registered passes for ever.
+
+use crate::tree;
+
+/// The folders with a `main.rs` that the manifest does not name.
+fn unregistered(manifest: &str, mains: &[String]) -> Vec<String> {
+    let named = |main: &&String| manifest.contains(&format!("\npath = \"{main}\"\n"));
+    mains.iter().filter(|main| !named(main)).cloned().collect()
+}
+
+/// The files beside a `main.rs` that it does not name as modules.
+fn unnamed(folder: &str, main: &str, files: &[String]) -> Vec<String> {
+    files
+        .iter()
+        .filter_map(|file| file.strip_suffix(".rs"))
+        .filter(|module| *module != "main" && !main.contains(&format!("mod {module};")))
+        .map(|module| format!("{folder}/{module}.rs"))
+        .collect()
+}
+
+#[test]
+fn every_folder_of_tests_is_run_with_all_its_files() {
+    let manifest = tree::text("tests/Cargo.toml");
+    let folders: Vec<String> = tree::entries("tests")
+        .into_iter()
+        .filter(|folder| tree::root().join("tests").join(folder).join("main.rs").exists())
+        .collect();
+    assert!(folders.len() >= 9, "too few folders were found: {folders:?}");
+    let mains: Vec<String> = folders.iter().map(|folder| format!("{folder}/main.rs")).collect();
+    assert_eq!(unregistered(&manifest, &mains), [""; 0]);
+
+    // Programs that a test runs are registered as such.
+    let programs = |file: &String| manifest.contains(&format!("\npath = \"{file}\"\n"));
+    for folder in &folders {
+        let main = tree::text(&format!("tests/{folder}/main.rs"));
+        let files = tree::entries(&format!("tests/{folder}"));
+        let mut forgotten = unnamed(folder, &main, &files);
+        forgotten.retain(|file| !programs(file));
+        assert_eq!(forgotten, [""; 0]);
+    }
+}
+
+#[test]
+fn a_forgotten_folder_or_file_is_named() {
+    let text = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        unregistered(
+            "\n[[test]]\npath = \"flow/main.rs\"\n",
+            &text(&["flow/main.rs", "ui/main.rs"])
+        ),
+        ["ui/main.rs"]
+    );
+    assert_eq!(
+        unnamed("flow", "mod pool;\n", &text(&["main.rs", "pool.rs", "filter.rs", "notes.md"])),
+        ["flow/filter.rs"]
+    );
+}
