@@ -8,12 +8,13 @@ pub use crate::endpoint::{
 };
 pub use crate::extract::FromNotification;
 pub use crate::extract::argument::{
-    ContextArgument, MetadataArgument, PayloadArgument, TextArgument,
+    ContextArgument, FallibleArgument, MetadataArgument, OptionalContext, OptionalPayload,
+    PayloadArgument, TextArgument,
 };
 pub use crate::extract::needs::Needs;
 pub use crate::filter::FilterRule;
-pub use crate::notification::Notification;
 pub use crate::notification::priority::Priority;
+pub use crate::notification::{Notification, PartError};
 pub use crate::outcome::{Failure, IntoOutcome, MethodResult};
 
 use crate::outcome::BoxError;

@@ -7,6 +7,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::notification::PartError;
+
 /// Any error of a user's, boxed.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
@@ -78,13 +80,19 @@ pub enum Failure {
 impl Failure {
     /// One word for the reason header of a dead letter.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::Error(_) => "error",
+            Self::Argument { source, .. } if is_version(&**source) => "version",
             Self::Argument { .. } => "argument",
             Self::Panic(_) => "panic",
         }
     }
+}
+
+/// A versioned object that the method's type is not made for.
+fn is_version(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<PartError>().is_some_and(PartError::is_version)
 }
 
 impl fmt::Display for Failure {

@@ -1,8 +1,8 @@
 //! Every argument and every return type of an endpoint method: the right value arrives.
 
 use listener::{
-    Context, DeliveryInfo, FromNotification, Metadata, Notification, Outcome, Priority, State,
-    notification_endpoint,
+    Attempt, Context, DeliveryInfo, FromNotification, Metadata, Notification, Outcome, PartError,
+    Priority, ReceivedAt, State, Versioned, VersionedPayload, notification_endpoint,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -215,4 +215,123 @@ async fn a_plain_fn_without_receiver_is_called_on_a_single_thread() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plain_fn_is_called_on_many_threads() {
     assert_eq!(written(Plainly, BODY).await, "i-1 2");
+}
+
+struct Tolerant;
+
+#[notification_endpoint(register = false)]
+impl Tolerant {
+    async fn info(
+        &self,
+        ctxt: Option<User>,
+        payload: Result<Option<u32>, PartError>,
+        tenant: Option<Tenant>,
+        who: Result<Tenant, String>,
+        optional: Option<State<std::net::IpAddr>>,
+        attempt: Attempt,
+        ReceivedAt(at): ReceivedAt,
+        log: State<Log>,
+    ) {
+        let _ = log.send(format!(
+            "{:?} {:?} {:?} {:?} {} {} {}",
+            ctxt.map(|ctxt| ctxt.user),
+            payload.map_err(|error| error.to_string()),
+            tenant.map(|Tenant(user)| user),
+            who.map(|Tenant(user)| user),
+            optional.is_none(),
+            attempt.0,
+            at.elapsed().unwrap().as_secs() < 60,
+        ));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_missing_or_unreadable_can_be_taken() {
+    assert_eq!(
+        written(Tolerant, r#"{"priority": "INFO", "payload": 7, "_context_user": "u-1"}"#).await,
+        r#"Some("u-1") Ok(Some(7)) Some("u-1") Ok("u-1") true 1 true"#
+    );
+    assert_eq!(
+        written(Tolerant, r#"{"priority": "INFO"}"#).await,
+        r#"None Ok(None) None Err("no user") true 1 true"#
+    );
+    assert_eq!(
+        written(Tolerant, r#"{"priority": "INFO", "payload": "seven"}"#).await,
+        r#"None Err("payload: invalid type: a string, expected u32 at line 1 column 7") None Err("no user") true 1 true"#
+    );
+}
+
+struct Versions;
+
+#[derive(Debug, Deserialize)]
+struct Instance {
+    uuid: String,
+    flavor: Flavor,
+}
+
+#[derive(Debug, Deserialize)]
+struct Flavor {
+    vcpus: u32,
+}
+
+impl VersionedPayload for Instance {
+    const NAME: &'static str = "InstancePayload";
+    const VERSION: (u32, u32) = (1, 2);
+}
+
+#[notification_endpoint(register = false)]
+impl Versions {
+    #[on(info, event_type = "strict")]
+    async fn strict(&self, payload: Versioned<Instance>, log: State<Log>) {
+        let (major, minor) = payload.version;
+        let _ = log.send(format!("{} {} {major}.{minor}", payload.uuid, payload.flavor.vcpus));
+    }
+
+    #[on(info, event_type = "lenient")]
+    async fn lenient(&self, payload: Result<Versioned<Instance>, PartError>, log: State<Log>) {
+        let _ = log.send(format!("{:?}", payload.map_err(|error| error.is_version()).err()));
+    }
+
+    #[on(info, event_type = "optional")]
+    async fn optional(&self, payload: Option<Versioned<Instance>>, log: State<Log>) {
+        let _ = log.send(payload.map_or_else(|| "none".to_owned(), |payload| payload.data.uuid));
+    }
+}
+
+fn versioned(event_type: &str, version: &str) -> String {
+    format!(
+        r#"{{"priority": "INFO", "event_type": "{event_type}", "payload": {{
+            "nova_object.name": "InstancePayload", "nova_object.namespace": "nova",
+            "nova_object.version": "{version}", "nova_object.data": {{
+                "uuid": "i-1",
+                "flavor": {{"nova_object.name": "F", "nova_object.data": {{"vcpus": 4}}}}
+            }}
+        }}}}"#
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_versioned_payload_is_unwrapped_and_its_version_checked() {
+    assert_eq!(written(Versions, &versioned("strict", "1.5")).await, "i-1 4 1.5");
+    assert_eq!(written(Versions, &versioned("lenient", "2.0")).await, "Some(true)");
+    assert_eq!(written(Versions, &versioned("optional", "1.2")).await, "i-1");
+    let nothing = r#"{"priority": "INFO", "event_type": "optional", "payload": null}"#;
+    assert_eq!(written(Versions, nothing).await, "none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_major_version_has_a_reason_of_its_own() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Versions).build().unwrap();
+    listener.start().await.unwrap();
+    rig.send_raw(versioned("strict", "2.0")).await;
+    let letter = rig.dead_letter().await;
+    finish(&listener).await;
+    assert_eq!(
+        (letter.reason.as_str(), letter.error.as_str()),
+        (
+            "version",
+            "flow::arguments::Versions::strict: argument `payload`: payload: expected version 1.2 of InstancePayload, or a later 1.x, found 2.0"
+        )
+    );
 }

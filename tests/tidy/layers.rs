@@ -72,8 +72,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("envelope", &["notification"]),
     ("serializer", &["notification", "outcome"]),
     ("target", &["notification/priority"]),
+    ("outcome", &["notification"]),
     ("notification", &[]),
-    ("outcome", &[]),
     ("nearest", &[]),
 ];
 
@@ -406,10 +406,10 @@ mod tests {
             ],
         );
         check(
-            "outcome.rs",
+            "notification/mod.rs",
             "use crate::target::Target;",
             &[
-                "outcome.rs:1: crate::target::Target: outcome may import nothing; see the table in tests/tidy/layers.rs",
+                "notification/mod.rs:1: crate::target::Target: notification may import nothing; see the table in tests/tidy/layers.rs",
             ],
         );
     }

@@ -11,7 +11,7 @@ use syn::{LitStr, ReturnType, Type};
 
 use crate::attr::Key;
 use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, NAMED, Options, Source, written};
-use crate::endpoint::lifetimes;
+use crate::endpoint::{generic, lifetimes};
 use crate::paths::Private;
 
 /// What stands beside the user's impl block.
@@ -238,12 +238,14 @@ fn extraction(
         Source::Metadata => {
             return quote!(<#ty as #private::MetadataArgument<'_>>::take(#notification));
         }
-        Source::Context => quote! {
-            #private::by_name(#shown, <#ty as #private::ContextArgument<'_>>::take(#notification))
-        },
-        Source::Payload => quote! {
-            #private::by_name(#shown, <#ty as #private::PayloadArgument<'_>>::take(#notification))
-        },
+        Source::Context => {
+            let read = read(&argument.ty, &CONTEXT, method, notification, private);
+            quote!(#private::by_name(#shown, #read))
+        }
+        Source::Payload => {
+            let read = read(&argument.ty, &PAYLOAD, method, notification, private);
+            quote!(#private::by_name(#shown, #read))
+        }
         Source::ByType => quote!(#private::by_type::<#ty>(#shown, #notification)),
     };
     quote! {
@@ -254,6 +256,38 @@ fn extraction(
             }
         }
     }
+}
+
+/// The traits that read a part of a notification: into a type, and into an `Option` of one.
+struct Part {
+    plain: &'static str,
+    optional: &'static str,
+}
+
+const CONTEXT: Part = Part { plain: "ContextArgument", optional: "OptionalContext" };
+const PAYLOAD: Part = Part { plain: "PayloadArgument", optional: "OptionalPayload" };
+
+/// An expression of type `Result<ty, PartError>`. A `Result` of the user's is always read.
+fn read(
+    ty: &Type,
+    part: &Part,
+    method: &Method,
+    notification: &Ident,
+    private: &Private,
+) -> TokenStream {
+    let shown = lifetimes::inferred(ty, &method.signature);
+    if let Some(inner) = generic::first_of(ty, "Result") {
+        let read = read(inner, part, method, notification, private);
+        let inner = lifetimes::inferred(inner, &method.signature);
+        return quote! {
+            ::core::result::Result::<_, #private::PartError>::Ok(
+                <#shown as #private::FallibleArgument<'_, #inner>>::keep(#read)
+            )
+        };
+    }
+    let optional = generic::first_of(ty, "Option").is_some();
+    let part = Ident::new(if optional { part.optional } else { part.plain }, Span::call_site());
+    quote!(<#shown as #private::#part<'_>>::take(#notification))
 }
 
 /// What a failure calls the argument: its name, or its type when it has none.

@@ -5,6 +5,7 @@ mod ast;
 mod check;
 mod expand;
 mod fallback;
+mod generic;
 mod lifetimes;
 mod original;
 mod parse;

@@ -102,6 +102,7 @@ impl Dispatcher {
     ) -> Called {
         let mut pause = self.retry.pause;
         for attempt in 1.. {
+            notification.set_attempt(attempt);
             let after = match self.call_once(entry, notification).await {
                 Ok(Outcome::Handled) => return Called::Handled,
                 Ok(Outcome::Requeue) => return Called::Requeued,

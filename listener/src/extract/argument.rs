@@ -107,3 +107,57 @@ impl<'n> MetadataArgument<'n> for &'n Metadata {
         notification.metadata()
     }
 }
+
+/// `Option<T>` for `payload`: `None` for null and for missing. The macro finds it by the name
+/// `Option`; under another name it is read as serde reads it, which says the same of every
+/// `T` that serde knows.
+pub trait OptionalPayload<'n>: Sized {
+    /// Reads the payload.
+    ///
+    /// # Errors
+    /// The payload is there, and does not fit the type.
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
+}
+
+impl<'n, T: PayloadArgument<'n>> OptionalPayload<'n> for Option<T> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+        match notification.raw_payload().get() {
+            "null" => Ok(None),
+            _ => T::take(notification).map(Some),
+        }
+    }
+}
+
+/// `Option<T>` for `ctxt`: `None` for a context without entries. The macro finds it by the name
+/// `Option`.
+pub trait OptionalContext<'n>: Sized {
+    /// Reads the context.
+    ///
+    /// # Errors
+    /// There are entries, and they do not fit the type.
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
+}
+
+impl<'n, T: ContextArgument<'n>> OptionalContext<'n> for Option<T> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+        if notification.has_context() { T::take(notification).map(Some) } else { Ok(None) }
+    }
+}
+
+/// `Result<T, E>` for `payload` and `ctxt`: what cannot be read is the method's to decide on.
+/// The macro finds it by the name `Result`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a `Result` that an argument is read into",
+    label = "not `Result<T, PartError>`",
+    note = "take `Result<T, PartError>`, or another error that implements `From<PartError>`, with a `T` that the argument could be by itself"
+)]
+pub trait FallibleArgument<'n, A>: Sized {
+    /// Keeps what came of reading the argument.
+    fn keep(read: Result<A, PartError>) -> Self;
+}
+
+impl<'n, A, E: From<PartError>> FallibleArgument<'n, A> for Result<A, E> {
+    fn keep(read: Result<A, PartError>) -> Self {
+        read.map_err(E::from)
+    }
+}

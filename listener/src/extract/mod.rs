@@ -3,8 +3,10 @@
 //! Generated code calls what is here; filters and dispatch do not.
 
 pub mod argument;
+pub mod attempt;
 pub mod needs;
 pub mod state;
+pub mod versioned;
 
 use std::convert::Infallible;
 
@@ -85,5 +87,25 @@ impl<'n> FromNotification<'n> for &'n DeliveryInfo {
 
     fn from_notification(notification: &'n Notification<'n>) -> Result<Self, Infallible> {
         Ok(notification.delivery())
+    }
+}
+
+/// What may be missing: `None` when it cannot be made. Nothing is required of the listener, so
+/// `Option<State<T>>` is a state that need not be given.
+impl<'n, T: FromNotification<'n>> FromNotification<'n> for Option<T> {
+    type Error = Infallible;
+
+    fn from_notification(notification: &'n Notification<'n>) -> Result<Self, Infallible> {
+        Ok(T::from_notification(notification).ok())
+    }
+}
+
+/// What may be missing, with the reason: the method decides what then becomes of the
+/// notification. Nothing is required of the listener.
+impl<'n, T: FromNotification<'n>> FromNotification<'n> for Result<T, T::Error> {
+    type Error = Infallible;
+
+    fn from_notification(notification: &'n Notification<'n>) -> Result<Self, Infallible> {
+        Ok(T::from_notification(notification))
     }
 }

@@ -12,6 +12,8 @@ pub mod states;
 
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde::de::value::MapDeserializer;
@@ -35,6 +37,9 @@ pub struct Notification<'n> {
     priority: Priority,
     delivery: &'n DeliveryInfo,
     states: &'n States,
+    received_at: SystemTime,
+    /// Which call of the present method this is. Methods are called one after the other.
+    attempt: AtomicU32,
     context: OnceLock<Result<Context, PartError>>,
     metadata: OnceLock<Metadata>,
 }
@@ -51,6 +56,8 @@ impl<'n> Notification<'n> {
             priority,
             delivery,
             states,
+            received_at: SystemTime::now(),
+            attempt: AtomicU32::new(1),
             context: OnceLock::new(),
             metadata: OnceLock::new(),
         }
@@ -89,6 +96,12 @@ impl<'n> Notification<'n> {
             Ok(context)
         });
         made.as_ref().map_err(Clone::clone)
+    }
+
+    /// Whether the context has any entry.
+    #[must_use]
+    pub const fn has_context(&self) -> bool {
+        !self.fields.context.is_empty()
     }
 
     /// The context as a type of the program's own.
@@ -141,6 +154,22 @@ impl<'n> Notification<'n> {
         self.fields.timestamp.as_deref().unwrap_or_default()
     }
 
+    /// When the listener took the delivery.
+    #[must_use]
+    pub const fn received_at(&self) -> SystemTime {
+        self.received_at
+    }
+
+    /// Which call of the present method this is for this delivery, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_attempt(&self, attempt: u32) {
+        self.attempt.store(attempt, Ordering::Relaxed);
+    }
+
     /// How it reached this listener.
     #[must_use]
     pub const fn delivery(&self) -> &'n DeliveryInfo {
@@ -181,16 +210,34 @@ impl fmt::Debug for Notification<'_> {
 pub struct PartError {
     path: String,
     message: String,
+    version: bool,
 }
 
 impl PartError {
-    fn at(part: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+    /// A part that is no such thing.
+    pub(crate) fn new(path: &str, message: String) -> Self {
+        Self { path: path.to_owned(), message, version: false }
+    }
+
+    /// A versioned object of a name or version that the type is not made for.
+    pub(crate) fn version(path: &str, message: String) -> Self {
+        Self { path: path.to_owned(), message, version: true }
+    }
+
+    pub(crate) fn at(part: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
         let inner = error.path().to_string();
         let path = match inner.as_str() {
             "." => part.to_owned(),
             _ => format!("{part}.{inner}"),
         };
-        Self { path, message: without_values(&error.inner().to_string()) }
+        Self::new(&path, without_values(&error.inner().to_string()))
+    }
+
+    /// Whether it is a versioned object that the type is not made for, rather than one that
+    /// is broken.
+    #[must_use]
+    pub const fn is_version(&self) -> bool {
+        self.version
     }
 
     /// Where the mistake is, such as `payload.flavor.vcpus`.
@@ -212,10 +259,7 @@ fn part<'n, T: Deserialize<'n>>(
             Err(error) if error.path().iter().next().is_some() => {
                 Err(PartError::at(&name.to_string(), &error))
             }
-            Err(_) => Err(PartError {
-                path: name.to_string(),
-                message: without_values(&first.to_string()),
-            }),
+            Err(_) => Err(PartError::new(&name.to_string(), without_values(&first.to_string()))),
         }
     })
 }

@@ -2,6 +2,7 @@
 //! (`dispatch`); and fields that do, which a serializer makes.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use serde_json::value::RawValue;
 
@@ -18,6 +19,8 @@ pub(crate) struct OwnedNotification {
     priority: Priority,
     delivery: DeliveryInfo,
     states: States,
+    received_at: SystemTime,
+    attempt: u32,
 }
 
 /// Fields that own their text: also what a serializer makes.
@@ -38,11 +41,16 @@ impl OwnedNotification {
             priority: notification.priority,
             delivery: notification.delivery.clone(),
             states: notification.states.clone(),
+            received_at: notification.received_at,
+            attempt: notification.attempt(),
         }
     }
 
     pub(crate) fn borrow(&self) -> Notification<'_> {
-        Notification::new(self.fields.borrow(), self.priority, &self.delivery, &self.states)
+        let fields = self.fields.borrow();
+        let notification = Notification::new(fields, self.priority, &self.delivery, &self.states);
+        notification.set_attempt(self.attempt);
+        Notification { received_at: self.received_at, ..notification }
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) enum Verdict {
 /// Why a delivery is given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct GivenUp {
-    /// One word: `undecodable`, `error`, `argument`, `panic`, `given-up`, `retries`,
+    /// One word: `undecodable`, `error`, `argument`, `version`, `panic`, `given-up`, `retries`,
     /// `requeue-not-allowed`.
     pub(super) reason: &'static str,
     /// What went wrong, in full.
@@ -74,7 +74,7 @@ pub(super) fn undecodable(error: &(dyn Error + 'static)) -> Verdict {
 }
 
 impl Failed {
-    const fn reason(&self) -> &'static str {
+    fn reason(&self) -> &'static str {
         match self {
             Self::Failure(failure) => failure.reason(),
             Self::GivenUp(_) => "given-up",

@@ -4,9 +4,10 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{GenericArgument, PathArguments, Type};
+use syn::Type;
 
 use crate::endpoint::ast::{Argument, NAMED, Source, written};
+use crate::endpoint::generic;
 use crate::mistake::Mistakes;
 use crate::near::{ARGUMENT_WORDS, nearest};
 
@@ -38,16 +39,18 @@ pub(crate) fn check(argument: &Argument, mistakes: &mut Mistakes) {
 fn named_candidates(ty: &Type) -> Option<&'static [&'static str]> {
     const TEXT: &[&str] = &["publisher_id", "event_type", "payload"];
     match ty {
-        Type::Reference(reference) => match last_segment(&reference.elem)?.as_str() {
+        Type::Reference(reference) => match generic::name(&reference.elem)?.as_str() {
             "Context" => Some(&["ctxt"]),
             "Metadata" => Some(&["metadata"]),
             "RawValue" | "Value" => Some(&["payload"]),
             "str" => Some(TEXT),
             _ => None,
         },
-        Type::Path(_) => match last_segment(ty)?.as_str() {
+        Type::Path(_) => match generic::name(ty)?.as_str() {
             "String" => Some(TEXT),
-            "Option" => named_candidates(only_argument(ty)?).filter(|names| *names == TEXT),
+            "Option" => {
+                named_candidates(generic::first_of(ty, "Option")?).filter(|names| *names == TEXT)
+            }
             _ => None,
         },
         _ => None,
@@ -84,23 +87,6 @@ fn alternatives(names: &[&str]) -> String {
         Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
-    }
-}
-
-fn last_segment(ty: &Type) -> Option<String> {
-    let Type::Path(path) = ty else { return None };
-    Some(path.path.segments.last()?.ident.to_string())
-}
-
-/// `T` of `Option<T>`.
-fn only_argument(ty: &Type) -> Option<&Type> {
-    let Type::Path(path) = ty else { return None };
-    let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else {
-        return None;
-    };
-    match arguments.args.first()? {
-        GenericArgument::Type(ty) => Some(ty),
-        _ => None,
     }
 }
 
