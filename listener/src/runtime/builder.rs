@@ -25,7 +25,8 @@ use crate::transport::error::OpenError;
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ListenerBuilder {
-    pub(crate) transport: Option<Result<Transport, OpenError>>,
+    transport: Option<Result<Transport, OpenError>>,
+    owns_transport: bool,
     targets: Vec<Target>,
     control_exchange: Option<String>,
     pool: Option<String>,
@@ -43,6 +44,14 @@ impl ListenerBuilder {
     /// The transport to consume from. Default: `memory://`.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = Some(Ok(transport));
+        self.owns_transport = false;
+        self
+    }
+
+    /// A transport that was opened for this listener, and is closed with it.
+    pub(crate) fn opened(mut self, transport: Result<Transport, OpenError>) -> Self {
+        self.transport = Some(transport);
+        self.owns_transport = true;
         self
     }
 
@@ -171,7 +180,12 @@ impl ListenerBuilder {
         for endpoint in &endpoints {
             self.check_states(endpoint, &mut problems);
         }
-        let table = match Table::build(endpoints) {
+        let shared = match std::mem::take(&mut self.targets) {
+            targets if targets.is_empty() => vec![Target::topic(DEFAULT_TOPIC)],
+            targets => targets,
+        };
+        let exchange = self.control_exchange.as_deref().unwrap_or(DEFAULT_EXCHANGE);
+        let table = match Table::build(endpoints, &shared, exchange) {
             Ok(table) => Some(table),
             Err(mistakes) => {
                 problems.extend(mistakes.iter().map(filter_problem));
@@ -274,29 +288,26 @@ impl ListenerBuilder {
     }
 
     fn assemble(self, table: Table, transport: Transport) -> Listener {
-        let shared =
-            if self.targets.is_empty() { vec![Target::topic(DEFAULT_TOPIC)] } else { self.targets };
-        let exchange = self.control_exchange.as_deref().unwrap_or(DEFAULT_EXCHANGE);
         let bindings = table
-            .targets(&shared)
+            .targets()
             .into_iter()
             .map(|(target, priority)| {
                 let routing_key = routing_key(target.name(), priority);
                 Binding {
-                    exchange: target.exchange_name().unwrap_or(exchange).to_owned(),
+                    exchange: target.exchange_name().unwrap_or_default().to_owned(),
                     queue: self.pool.clone().unwrap_or_else(|| routing_key.clone()),
                     routing_key,
                 }
             })
             .collect();
         let worker = Worker {
-            dispatcher: Dispatcher::new(table, self.options.retry),
+            dispatcher: Dispatcher::new(table, self.options.retry, self.options.allow_requeue),
             transport,
             states: self.states,
             serializer: self.serializer,
             options: self.options,
         };
-        Listener::new(worker, bindings, self.expires)
+        Listener::new(worker, bindings, self.expires, self.owns_transport)
     }
 }
 
