@@ -19,3 +19,4 @@ mod outcome;
 mod pool;
 mod rig;
 mod serializer;
+mod session;
