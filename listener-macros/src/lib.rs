@@ -63,14 +63,14 @@ use proc_macro::TokenStream;
 ///
 /// | argument | its type |
 /// |---|---|
-/// | `ctxt` | `&Context`, or any type that implements `Deserialize` |
+/// | `ctxt` | `&Context`, any type that implements `Deserialize`, `Option` of one, or `Result<T, PartError>` |
 /// | `publisher_id`, `event_type` | `&str`, `Option<&str>`, `String` or `Option<String>` |
-/// | `payload` | any type that implements `Deserialize`, borrowed ones included |
+/// | `payload` | any type that implements `Deserialize`, borrowed ones included; `Versioned<T>`; `Option` of one (null is `None`), or `Result<T, PartError>` |
 /// | `metadata` | `&Metadata` |
 ///
 /// Every other argument is taken by its type, which implements `FromNotification`:
-/// `&Notification<'_>`, `State<T>`, `Priority`, `&DeliveryInfo`, or a type of your own. Such
-/// an argument may be a pattern.
+/// `&Notification<'_>`, `State<T>`, `Priority`, `&DeliveryInfo`, `Attempt`, `ReceivedAt`, a type of
+/// your own, or `Option<T>` or `Result<T, T::Error>` of one. Such an argument may be a pattern.
 ///
 /// # Options
 ///
@@ -81,8 +81,9 @@ use proc_macro::TokenStream;
 /// | `group = "g"` | the group by which a listener may choose it |
 /// | `order = -1` | endpoints run in (`order`, module path, line) order; 0 if not given |
 /// | `provided` | the program hands the instance to the builder |
-/// | `init = path` | `path` is a `fn() -> Self` that makes the instance; without it, `Default` does |
-/// | `register = false` | it runs only in listeners that are handed an instance; excludes `provided`, `init` and `group` |
+/// | `init = path` | the function at `path` makes the instance when the listener starts; without it, `Default` does. It is a `fn` or an `async fn`, takes up to four `State<T>`, and returns the endpoint or a `Result` of it |
+/// | `instances(E<A>, E<B>)` | the types that a generic impl block is registered for |
+/// | `register = false` | it runs only in listeners that are handed an instance; excludes `provided`, `init`, `instances` and `group` |
 /// | `crate = path` | the path of `listener`, if it is not `::listener` |
 ///
 /// and the filters, which `#[on(..)]` takes too:

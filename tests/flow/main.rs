@@ -12,6 +12,7 @@ mod build;
 mod dead_letter;
 mod endpoints;
 mod filter;
+mod instances;
 mod lifecycle;
 mod logging;
 mod notifier;

@@ -55,7 +55,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     // The one error that `main` returns wraps those of the stages, the configuration's too.
-    ("runtime/error", &["config", "transport", "endpoint"]),
+    ("runtime/error", &["config", "transport", "endpoint", "outcome"]),
     ("notifier", &["transport", "envelope", "serializer", "target", "notification", "outcome"]),
     ("config", &["target", "nearest"]),
     // The only room that names all drivers; they do not know each other.

@@ -17,7 +17,7 @@ use crate::paths::Private;
 /// What stands beside the user's impl block.
 pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
     let private = Private::new(endpoint.options.crate_path.as_ref());
-    let self_type = &endpoint.self_type;
+    let head = head(endpoint, &private);
     let definition = definition(endpoint, &private);
     let methods = endpoint.methods.iter().map(|one| method(one, &private));
     let registration = registration(endpoint, &private);
@@ -26,13 +26,25 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
         #[allow(deprecated)]
         const _: () = {
             #[automatically_derived]
-            impl #private::Endpoint for #self_type {
+            #head {
                 const DEFINITION: #private::Definition = #definition;
                 const METHODS: &'static [#private::Method<Self>] = &[#(#methods),*];
             }
             #registration
         };
     }
+}
+
+/// `impl Endpoint for Billing`. A generic type is an endpoint wherever it can be one at all.
+pub(crate) fn head(endpoint: &Endpoint, private: &Private) -> TokenStream {
+    let self_type = &endpoint.self_type;
+    let mut generics = endpoint.generics.clone();
+    if !generics.params.is_empty() {
+        let own = syn::parse_quote!(Self: ::core::marker::Send + ::core::marker::Sync + 'static);
+        generics.make_where_clause().predicates.push(own);
+    }
+    let (parameters, _, clause) = generics.split_for_impl();
+    quote!(impl #parameters #private::Endpoint for #self_type #clause)
 }
 
 /// The type's name, without the path to it.
@@ -55,6 +67,7 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
     let group = option(options.group.as_ref());
     let order = options.order.unwrap_or_default();
     let filter = filter(&options.filter, private);
+    let generic = !endpoint.generics.params.is_empty();
     quote! {
         #private::Definition {
             name: #name,
@@ -62,6 +75,7 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
             file: ::core::file!(),
             line: ::core::line!(),
             column: ::core::column!(),
+            generic: #generic,
             topics: &[#(#topics),*],
             exchange: #exchange,
             group: #group,
@@ -106,27 +120,25 @@ fn registration(endpoint: &Endpoint, private: &Private) -> Option<TokenStream> {
     if endpoint.options.unregistered().is_some() {
         return None;
     }
-    let self_type = &endpoint.self_type;
-    let registration = match &endpoint.options {
-        Options { provided: Some(_), .. } => {
-            quote!(#private::Registration::provided::<#self_type>())
-        }
+    let types = match &endpoint.options.instances {
+        Some((_, types)) => types.as_slice(),
+        None => std::slice::from_ref(&endpoint.self_type),
+    };
+    let registrations = types.iter().map(|ty| registered(ty, &endpoint.options, private));
+    Some(quote!(#(#private::inventory::submit! { #registrations })*))
+}
+
+/// The registration of one type.
+fn registered(ty: &Type, options: &Options, private: &Private) -> TokenStream {
+    match options {
+        Options { provided: Some(_), .. } => quote!(#private::Registration::provided::<#ty>()),
         Options { init: Some((_, path)), .. } => {
             // A function of another kind is reported at its path.
-            let instance = quote_spanned!(path.span()=> #path());
-            quote! {
-                #private::Registration::made::<#self_type>(
-                    || #private::Bound::new::<#self_type>(#instance)
-                )
-            }
+            let bound = quote_spanned!(path.span()=> #private::Bound::made::<#ty, _, _>(#path));
+            quote!(#private::Registration::made::<#ty>(|| #bound))
         }
-        _ => quote! {
-            #private::Registration::made::<#self_type>(|| #private::Bound::new::<#self_type>(
-                <#self_type as #private::DefaultInstance>::instance()
-            ))
-        },
-    };
-    Some(quote!(#private::inventory::submit! { #registration }))
+        _ => quote!(#private::Registration::made::<#ty>(#private::Bound::by_default::<#ty>)),
+    }
 }
 
 fn method(method: &Method, private: &Private) -> TokenStream {

@@ -6,7 +6,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::endpoint::ast::Endpoint;
-use crate::endpoint::{check, original};
+use crate::endpoint::{check, expand, original};
 use crate::mistake::Mistakes;
 use crate::paths::Private;
 
@@ -24,10 +24,10 @@ pub(crate) fn endpoint(
 
 fn stand_in(endpoint: &Endpoint) -> TokenStream {
     let private = Private::new(endpoint.options.crate_path.as_ref());
-    let self_type = &endpoint.self_type;
+    let head = expand::head(endpoint, &private);
     quote! {
         #[automatically_derived]
-        impl #private::Endpoint for #self_type {
+        #head {
             const DEFINITION: #private::Definition = #private::MISTAKEN;
             const METHODS: &'static [#private::Method<Self>] = &[];
         }

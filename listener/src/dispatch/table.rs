@@ -58,10 +58,10 @@ impl Table {
         shared: &[Target],
         exchange: &str,
     ) -> Result<Self, Vec<FilterMistake>> {
-        endpoints.sort_by_key(|bound| {
+        endpoints.sort_by_cached_key(|bound| {
             let definition = bound.definition();
             let place = (definition.module, definition.line, definition.column);
-            (definition.order, place, definition.name)
+            (definition.order, place, bound.name().to_owned())
         });
         let mut by_priority: [Vec<Entry>; Priority::ALL.len()] = Default::default();
         let mut mistakes = Vec::new();
@@ -78,10 +78,7 @@ impl Table {
                     Ok((endpoint_filter, filter)) => {
                         for priority in spec.priorities {
                             by_priority[priority.index()].push(Entry {
-                                name: format!(
-                                    "{}::{}::{}",
-                                    definition.module, definition.name, spec.name
-                                ),
+                                name: format!("{}::{}", bound.name(), spec.name),
                                 endpoint,
                                 method,
                                 blocking: spec.blocking,

@@ -234,7 +234,13 @@ impl ListenerBuilder {
     /// The instances: those that were given, and the registered ones that were asked for.
     fn choose(&mut self, problems: &mut Vec<Problem>) -> Vec<Bound> {
         let mut endpoints = std::mem::take(&mut self.endpoints);
-        let given: HashSet<TypeId> = endpoints.iter().map(Bound::id).collect();
+        let mut given: HashSet<TypeId> = HashSet::new();
+        for endpoint in &endpoints {
+            if !given.insert(endpoint.id()) {
+                let endpoint = Place::of(endpoint.definition());
+                problems.push(Problem::Duplicate { endpoint });
+            }
+        }
         let only_given = !given.is_empty() && !self.registered && self.groups.is_empty();
         if !only_given {
             let registrations: Vec<_> = inventory::iter::<Registration>().collect();
@@ -244,7 +250,7 @@ impl ListenerBuilder {
                     continue;
                 }
                 match registration.source {
-                    Source::Made(make) => endpoints.push(make()),
+                    Source::Made(bound) => endpoints.push(bound()),
                     Source::Provided => problems.push(Problem::NotProvided {
                         endpoint: Place::of(registration.definition),
                     }),
@@ -274,16 +280,20 @@ impl ListenerBuilder {
     }
 
     fn check_states(&self, endpoint: &Bound, problems: &mut Vec<Problem>) {
-        for method in endpoint.methods() {
+        let mut check = |whose: String, requires: &dyn Fn(&mut Needs)| {
             let mut needs = Needs::default();
-            (method.requires)(&mut needs);
+            requires(&mut needs);
             for need in needs.all().iter().filter(|need| !self.states.has(need.id)) {
                 problems.push(Problem::MissingState {
                     endpoint: Place::of(endpoint.definition()),
-                    method: method.name.to_owned(),
+                    whose: whose.clone(),
                     state: need.name.to_owned(),
                 });
             }
+        };
+        check("its `init`".to_owned(), &|needs| endpoint.requires(needs));
+        for method in endpoint.methods() {
+            check(format!("method `{}`", method.name), &|needs| (method.requires)(needs));
         }
     }
 

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::runtime::builder::ListenerBuilder;
-use crate::runtime::error::Error;
+use crate::runtime::error::{Error, Place};
 use crate::runtime::shutdown::Signals;
 use crate::runtime::worker::Worker;
 use crate::transport::delivery::Delivery;
@@ -121,7 +121,8 @@ impl Listener {
     /// Attaches to the queues: it consumes when this returns. Does nothing when it runs.
     ///
     /// # Errors
-    /// The broker cannot be reached within `start_timeout`, or refuses for a reason that
+    /// A function that `init` names failed. The broker cannot be reached within
+    /// `start_timeout`, or refuses for a reason that
     /// will not pass by itself. Nothing stays behind; `start` may be called again.
     pub async fn start(&self) -> Result<(), Error> {
         let _starting = self.0.starting.lock().await;
@@ -134,6 +135,12 @@ impl Listener {
         }
         let worker = &self.0.worker;
         self.log_table();
+        for endpoint in worker.dispatcher.table().endpoints() {
+            endpoint.make(&worker.states).await.map_err(|source| Error::Instance {
+                endpoint: Place::of(endpoint.definition()),
+                source,
+            })?;
+        }
         let subscription = Subscription {
             bindings: self.0.bindings.clone(),
             prefetch: worker.options.prefetch,
@@ -244,7 +251,7 @@ impl Listener {
             let definition = bound.definition();
             let methods: Vec<_> = bound.methods().iter().map(|method| method.name).collect();
             tracing::info!(
-                endpoint = format!("{}::{}", definition.module, definition.name),
+                endpoint = bound.name(),
                 at = format!("{}:{}", definition.file, definition.line),
                 methods = methods.join(", "),
                 order = definition.order,
