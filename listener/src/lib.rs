@@ -57,8 +57,9 @@
 //!
 //! # Where to look
 //!
-//! [`notification_endpoint`] has every form of an endpoint; [`Listener`] the running service;
-//! [`Outcome`] what a method may say; [`FromNotification`] arguments of the program's own;
+//! [`notification_endpoint`] has every form of an endpoint; [`link!`] keeps those of a library
+//! in the program; [`Listener`] is the running service; [`Outcome`] what a method may say;
+//! [`FromNotification`] arguments of the program's own;
 //! [`Config`] the environment variables of [`listen`](listen()); [`envelope`] the wire.
 //!
 //! # Features
@@ -82,6 +83,7 @@ pub mod runtime;
 pub mod notifier;
 pub mod config;
 mod listen;
+mod link;
 mod nearest;
 #[doc(hidden)]
 pub mod __private;

@@ -74,6 +74,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("target", &["notification/priority"]),
     ("outcome", &["notification"]),
     ("notification", &[]),
+    ("link", &[]),
     ("nearest", &[]),
 ];
 
