@@ -98,8 +98,8 @@ fn odd_crates_have_their_endpoints() {
 #[ignore = "builds projects"]
 fn cargo_refuses_two_versions_of_listener_in_one_program() {
     let refusal = two_registries();
-    let library = "links to the native library `listener-registry`";
-    for said in [library, "package `listener v0.1.0 ", "are: 0.2.0"] {
+    let library = "links to the native library `listener-registry`, but it conflicts";
+    for said in [library, "Only one package in the dependency graph may specify"] {
         assert!(refusal.contains(said), "{said:?} is not said:\n{refusal}");
     }
 }
