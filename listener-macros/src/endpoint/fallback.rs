@@ -2,11 +2,11 @@
 //! without methods, so that code that uses the type as one has no second error. Nothing is
 //! registered.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
 
 use crate::endpoint::ast::Endpoint;
-use crate::endpoint::{check, original};
+use crate::endpoint::{check, expand, original};
 use crate::mistake::Mistakes;
 use crate::paths::Private;
 
@@ -16,20 +16,20 @@ pub(crate) fn endpoint(
     mistakes: &Mistakes,
     item: &TokenStream,
 ) -> TokenStream {
-    let item = original::without_on(item);
+    let namesakes = endpoint.map(check::namesakes).unwrap_or_default();
+    let item = original::with_single_names(item, &namesakes);
     let errors = mistakes.to_compile_errors();
     let stand_in = endpoint.filter(|endpoint| check::block_is_plain(endpoint)).map(stand_in);
     quote!(#item #errors #stand_in)
 }
 
 fn stand_in(endpoint: &Endpoint) -> TokenStream {
-    let private = Private::new(endpoint.options.crate_path.as_ref());
-    let self_type = &endpoint.self_type;
-    quote! {
-        #[automatically_derived]
-        impl #private::Endpoint for #self_type {
-            const DEFINITION: #private::Definition = #private::MISTAKEN;
-            const METHODS: &'static [#private::Method<Self>] = &[];
-        }
-    }
+    let private = Private::at(Span::call_site());
+    let import = private.import(endpoint.options.crate_path.as_ref());
+    let items = quote! {
+        const DEFINITION: #private::Definition = #private::MISTAKEN;
+        const METHODS: &'static [#private::Method<Self>] = &[];
+    };
+    let implementation = expand::implementation(&endpoint.self_type, &items);
+    quote!(const _: () = { #import #implementation };)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::extract::FromNotification;
 use crate::extract::needs::Needs;
+use crate::extract::shared::Shared;
 use crate::notification::Notification;
 
 /// A value that the program gave to its listener with `Listener::builder().state(value)`.
@@ -40,7 +41,7 @@ impl<T> Deref for State<T> {
 )]
 pub struct MissingState(&'static str);
 
-impl<'n, T: Send + Sync + 'static> FromNotification<'n> for State<T> {
+impl<'n, T: Shared> FromNotification<'n> for State<T> {
     type Error = MissingState;
 
     fn from_notification(notification: &'n Notification<'n>) -> Result<Self, MissingState> {
