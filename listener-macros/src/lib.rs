@@ -50,8 +50,8 @@ use proc_macro::TokenStream;
 ///
 /// A method named `audit`, `debug`, `info`, `warn`, `error`, `critical` or `sample` handles
 /// that priority. `#[on(priority, .., filters)]` on a method of any name handles the
-/// priorities that it lists, and only those. Two methods may handle the same priority: both
-/// run. A `#[cfg(..)]` on a method holds for its registration too.
+/// priorities that it lists, and only those. Two methods may handle the same priority, each with
+/// its own filter: both run. A `#[cfg(..)]` on a method holds for its registration too.
 ///
 /// A method is an `async fn`, or a `fn` that may block. It takes `&self` or no receiver. It
 /// returns `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, where `E` is any error
@@ -63,14 +63,14 @@ use proc_macro::TokenStream;
 ///
 /// | argument | its type |
 /// |---|---|
-/// | `ctxt` | `&Context`, or any type that implements `Deserialize` |
+/// | `ctxt` | `&Context`, any type that implements `Deserialize`, `Option` of one, or `Result<T, PartError>` |
 /// | `publisher_id`, `event_type` | `&str`, `Option<&str>`, `String` or `Option<String>` |
-/// | `payload` | any type that implements `Deserialize`, borrowed ones included |
+/// | `payload` | any type that implements `Deserialize`, borrowed ones included; `Versioned<T>`; `Option` of one (null is `None`), or `Result<T, PartError>` |
 /// | `metadata` | `&Metadata` |
 ///
 /// Every other argument is taken by its type, which implements `FromNotification`:
-/// `&Notification<'_>`, `State<T>`, `Priority`, `&DeliveryInfo`, or a type of your own. Such
-/// an argument may be a pattern.
+/// `&Notification<'_>`, `State<T>`, `Priority`, `&DeliveryInfo`, `Attempt`, `ReceivedAt`, a type of
+/// your own, or `Option<T>` or `Result<T, T::Error>` of one. Such an argument may be a pattern.
 ///
 /// # Options
 ///
@@ -81,8 +81,9 @@ use proc_macro::TokenStream;
 /// | `group = "g"` | the group by which a listener may choose it |
 /// | `order = -1` | endpoints run in (`order`, module path, line) order; 0 if not given |
 /// | `provided` | the program hands the instance to the builder |
-/// | `init = path` | `path` is a `fn() -> Self` that makes the instance; without it, `Default` does |
-/// | `register = false` | it runs only in listeners that are handed an instance; excludes `provided`, `init` and `group` |
+/// | `init = path` | the function at `path` makes the instance when the listener starts; without it, `Default` does. It is a `fn` or an `async fn`, takes up to four `State<T>`, and returns the endpoint or a `Result` of it |
+/// | `instances(E<A>, E<B>)` | the types that a generic impl block is registered for |
+/// | `register = false` | it runs only in listeners that are handed an instance; excludes `provided`, `init`, `instances` and `group` |
 /// | `crate = path` | the path of `listener`, if it is not `::listener` |
 ///
 /// and the filters, which `#[on(..)]` takes too:
@@ -98,6 +99,8 @@ use proc_macro::TokenStream;
 /// A filter is a regular expression of the `regex` crate, checked while compiling. It must
 /// match from the start of the text, as Python's `re.match` does; all that are given must. A
 /// value that is missing or not a string does not match.
+///
+/// Each form, and each mistake with what the compiler says of it, is in `listener::guide`.
 ///
 /// # What it generates
 ///

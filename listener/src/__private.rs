@@ -3,9 +3,8 @@
 
 pub use inventory;
 
-pub use crate::endpoint::{
-    Bound, Call, DefaultInstance, Definition, Endpoint, Method, Registration,
-};
+pub use crate::endpoint::instance::DefaultInstance;
+pub use crate::endpoint::{Bound, Call, Definition, Endpoint, Method, Registration};
 pub use crate::extract::FromNotification;
 pub use crate::extract::argument::{
     ContextArgument, FallibleArgument, MetadataArgument, OptionalContext, OptionalPayload,
@@ -31,6 +30,7 @@ pub const MISTAKEN: Definition = Definition {
     file: "",
     line: 0,
     column: 0,
+    generic: false,
     topics: &[],
     exchange: None,
     group: None,

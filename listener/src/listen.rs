@@ -43,9 +43,8 @@ pub async fn listen() -> Result<(), Error> {
 impl ListenerBuilder {
     /// The transport that this URL names, opened by [`Transport::open`]; a mistake in it is
     /// reported by `build`, with all others.
-    pub fn transport_url(mut self, url: &str) -> Self {
-        self.transport = Some(Transport::open(url));
-        self
+    pub fn transport_url(self, url: &str) -> Self {
+        self.opened(Transport::open(url))
     }
 
     /// Takes over what the configuration says; what it does not say is left as it is. A

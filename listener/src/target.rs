@@ -35,6 +35,11 @@ impl Target {
         Self { exchange: Some(exchange.into()), ..self }
     }
 
+    /// The same, on this exchange if it names none.
+    pub(crate) fn or_exchange(self, exchange: &str) -> Self {
+        Self { exchange: self.exchange.or_else(|| Some(exchange.to_owned())), ..self }
+    }
+
     /// The topic's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -22,6 +22,14 @@ impl Service {
         tokio::time::sleep(self.pause).await;
         println!("ends {payload}");
     }
+
+    /// Never comes to an end, whatever happens to the listener.
+    fn warn(&self, payload: u64) {
+        println!("hangs {payload}");
+        loop {
+            std::thread::park();
+        }
+    }
 }
 
 #[tokio::main]

@@ -81,3 +81,28 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
     assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
     assert_eq!(node.queue_depth("second-signal", "notifications.info").await, Some(3));
 }
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_method_that_hangs_leaves_the_process_to_a_second_signal() {
+    let node = shared().await;
+    let url = node.vhost("hangs").await;
+    let notifier = Notifier::builder(Transport::open(&url).unwrap()).build().unwrap();
+    notifier.warn(&Context::new(), "x", &1).await.unwrap();
+    notifier.close().await;
+    let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("LISTENER_SHUTDOWN_TIMEOUT", "1")];
+    let mut program = Program::start(&variables);
+    assert_eq!(program.line().await, "hangs 1");
+    program.signal("-TERM");
+    program.logs("methods still run after the deadline").await;
+    program.logs("stopped").await;
+    // The delivery is the broker's again, though its method still runs.
+    support::wait::wait_until("the delivery is back", crate::program::SOON, async || {
+        let ready = ["list_queues", "-p", "hangs", "name", "messages_ready"];
+        node.ctl(&ready).await.contains("notifications.warn\t1")
+    })
+    .await;
+    program.signal("-TERM");
+    let ended = program.ended().await;
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+}

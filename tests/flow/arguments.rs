@@ -228,36 +228,50 @@ impl Tolerant {
         tenant: Option<Tenant>,
         who: Result<Tenant, String>,
         optional: Option<State<std::net::IpAddr>>,
-        attempt: Attempt,
-        ReceivedAt(at): ReceivedAt,
         log: State<Log>,
     ) {
         let _ = log.send(format!(
-            "{:?} {:?} {:?} {:?} {} {} {}",
+            "{:?} {:?} {:?} {:?} {}",
             ctxt.map(|ctxt| ctxt.user),
             payload.map_err(|error| error.to_string()),
             tenant.map(|Tenant(user)| user),
             who.map(|Tenant(user)| user),
             optional.is_none(),
-            attempt.0,
-            at.elapsed().unwrap().as_secs() < 60,
         ));
     }
+}
+
+struct Again;
+
+#[notification_endpoint(register = false)]
+impl Again {
+    async fn info(&self, attempt: Attempt, ReceivedAt(at): ReceivedAt, log: State<Log>) -> Outcome {
+        if attempt < Attempt(3) {
+            return Outcome::retry();
+        }
+        let _ = log.send(format!("{attempt:?} {}", at.elapsed().unwrap().as_secs() < 60));
+        Outcome::Handled
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_counted_from_one() {
+    assert_eq!(written(Again, BODY).await, "Attempt(3) true");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_may_be_missing_or_unreadable_can_be_taken() {
     assert_eq!(
         written(Tolerant, r#"{"priority": "INFO", "payload": 7, "_context_user": "u-1"}"#).await,
-        r#"Some("u-1") Ok(Some(7)) Some("u-1") Ok("u-1") true 1 true"#
+        r#"Some("u-1") Ok(Some(7)) Some("u-1") Ok("u-1") true"#
     );
     assert_eq!(
         written(Tolerant, r#"{"priority": "INFO"}"#).await,
-        r#"None Ok(None) None Err("no user") true 1 true"#
+        r#"None Ok(None) None Err("no user") true"#
     );
     assert_eq!(
         written(Tolerant, r#"{"priority": "INFO", "payload": "seven"}"#).await,
-        r#"None Err("payload: invalid type: a string, expected u32 at line 1 column 7") None Err("no user") true 1 true"#
+        r#"None Err("payload: invalid type: a string, expected u32 at line 1 column 7") None Err("no user") true"#
     );
 }
 

@@ -75,7 +75,7 @@ fn every_mistake_is_reported_at_once() {
             "the topic of a target is empty; expected a name",
             "pool is empty; expected the name of a queue",
             "prefetch is 0; expected 1 or more: 0 would take the whole queue into memory",
-            "no endpoint is in group \"no such group\"; the groups are: given, group-a, group-b",
+            "no endpoint is in group \"no such group\"; the groups are: generic, given, group-a, group-b, init-both, init-fails, init-fallible, init-plain, init-stated, init-waited",
             "no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), memory (or fake)",
         ]
     );
@@ -95,6 +95,15 @@ fn a_provided_endpoint_that_is_given_builds() {
     let built =
         Listener::builder().transport_url("memory://").group("given").endpoint(Given).build();
     assert!(built.is_ok(), "{built:?}");
+}
+
+#[test]
+fn an_endpoint_given_twice_is_a_mistake() {
+    let builder = Listener::builder().transport_url("memory://");
+    assert_eq!(
+        error(builder.endpoint(Plain).endpoint(Plain).build()),
+        "the listener cannot be built: endpoint `flow::build::Plain` (tests/flow/build.rs:): two instances were given; a listener has one of each type, for logs and dead letters name it by its type"
+    );
 }
 
 #[test]

@@ -81,6 +81,8 @@ async fn the_headers_of_the_original_are_kept_and_its_origin_is_added() {
     listener.start().await.unwrap();
     let mut headers = Headers::default();
     headers.set("tenant", HeaderValue::Int(7));
+    // RabbitMQ would route by it, and send the dead letter back to where it came from.
+    headers.set("CC", HeaderValue::List(vec!["notifications.info".into()]));
     let properties = Properties {
         content_type: Some("text/plain".into()),
         content_encoding: Some("latin-1".into()),
@@ -115,6 +117,21 @@ async fn the_headers_of_the_original_are_kept_and_its_origin_is_added() {
             ("listener-routing-key", "notifications.info".into()),
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_that_would_not_fit_are_left_out_and_said_so() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Numbers).build().unwrap();
+    listener.start().await.unwrap();
+    let mut headers = Headers::default();
+    headers.set("large", HeaderValue::List(vec![HeaderValue::Int(1); 15_000]));
+    rig.send_with("hello", Properties { headers, ..Properties::default() }).await;
+    let letter = rig.take("notifications.info.dead").await;
+    finish(&listener).await;
+    assert_eq!(letter.properties.headers.get("large"), None);
+    assert_eq!(letter.properties.headers.text("listener-headers"), Some("too large to be kept"));
+    assert_eq!(letter.properties.headers.text("listener-reason"), Some("undecodable"));
 }
 
 /// A driver whose dead-letter queues are full for a while.

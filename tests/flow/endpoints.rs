@@ -69,25 +69,59 @@ async fn init_makes_the_instance() {
     assert_eq!(rig.seen_so_far(), ["made by init"]);
 }
 
+endpoint!(Cinder, register = false, topic = "notifications", exchange = "cinder");
+
+async fn send(rig: &Rig, topic: &str, exchange: &str) {
+    let builder = Notifier::builder(rig.transport.clone());
+    let notifier = builder.target(Target::topic(topic).exchange(exchange)).build().unwrap();
+    notifier.info(&Context::new(), "x", &()).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_with_topics_takes_from_those_alone() {
+async fn each_endpoint_takes_from_its_own_topics() {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Nova).endpoint(Explicit).build().unwrap();
     listener.start().await.unwrap();
-    let transport = rig.transport.clone();
-    let send = async |target: Target| {
-        let notifier = Notifier::builder(transport.clone()).target(target).build().unwrap();
-        notifier.info(&Context::new(), "x", &()).await.unwrap();
-    };
-    send(Target::topic("notifications")).await;
+    send(&rig, "notifications", "openstack").await;
     assert_eq!(rig.seen().await, "Explicit");
-    send(Target::topic("other").exchange("nova")).await;
-    let mut both = [rig.seen().await, rig.seen().await];
-    both.sort();
-    assert_eq!(both, ["Explicit", "Nova"]);
-    send(Target::topic("versioned_notifications").exchange("cinder")).await;
-    // The queue is shared by all exchanges, and the endpoint asked for one.
+    send(&rig, "other", "nova").await;
+    assert_eq!(rig.seen().await, "Nova");
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_of_two_exchanges_share_a_queue_and_each_takes_its_own() {
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Cinder).endpoint(Explicit).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "notifications", "cinder").await;
+    assert_eq!(rig.seen().await, "Cinder");
+    send(&rig, "notifications", "openstack").await;
     assert_eq!(rig.seen().await, "Explicit");
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_exchange_put_into_the_shared_queue_is_handled_all_the_same() {
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Cinder).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "notifications", "glance").await;
+    assert_eq!(rig.seen().await, "Cinder");
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_straight_into_a_pools_queue_is_handled() {
+    let mut rig = Rig::new();
+    let builder = rig.builder().pool("billing.eu").endpoint(Cinder).endpoint(Nova);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    rig.put("billing.eu", r#"{"priority": "INFO"}"#).await;
+    let mut both = [rig.seen().await, rig.seen().await];
+    both.sort();
+    assert_eq!(both, ["Cinder", "Nova"]);
+    finish(&listener).await;
 }

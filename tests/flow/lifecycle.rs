@@ -134,6 +134,52 @@ async fn a_listener_begins_anew_after_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_right_after_a_stop_consumes_when_it_returns() {
+    let mut rig = Rig::new();
+    let gate = Gate::closed();
+    gate.open.add_permits(1);
+    let listener = rig.builder().endpoint(gate).build().unwrap();
+    listener.start().await.unwrap();
+    listener.stop().await;
+    listener.start().await.unwrap();
+    assert!(listener.is_ready());
+    send(&rig, 0..1).await;
+    assert_eq!([rig.seen().await, rig.seen().await], ["begins 0", "ends 0"]);
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_nobody_holds_stops() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
+    listener.start().await.unwrap();
+    drop(listener);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    send(&rig, 0..1).await;
+    let _ = rig.take("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_without_end_can_be_asked_for() {
+    let mut rig = Rig::new();
+    let gate = Gate::closed();
+    let options = listener::Options {
+        start_timeout: Duration::MAX,
+        shutdown_timeout: Duration::MAX,
+        send_timeout: Duration::MAX,
+        ..listener::Options::default()
+    };
+    let listener = rig.builder().options(options).endpoint(gate.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    let builder = listener::Notifier::builder(rig.transport.clone()).timeout(Duration::MAX);
+    builder.build().unwrap().info(&Context::new(), "x", &1).await.unwrap();
+    assert_eq!(rig.seen().await, "begins 1");
+    gate.open.add_permits(1);
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), ["ends 1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn stop_and_wait_may_come_in_any_order_and_number() {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();

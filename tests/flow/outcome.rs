@@ -80,15 +80,17 @@ async fn a_requeue_stops_the_walk_and_the_delivery_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_requeue_that_is_not_allowed_is_a_dead_letter_with_the_mend() {
-    let rig = Rig::new();
-    let listener = rig.builder().endpoint(Says::each([Outcome::Requeue])).build().unwrap();
+    let mut rig = Rig::new();
+    let says = Says::each([Outcome::Requeue]);
+    let listener = rig.builder().endpoint(says).endpoint(After).build().unwrap();
     run_once(&listener, &rig.notifier()).await;
+    assert_eq!(rig.seen_so_far(), ["says false", "after"]);
     let letter = rig.dead_letter().await;
     assert_eq!(
         (letter.reason.as_str(), letter.error.as_str()),
         (
             "requeue-not-allowed",
-            "flow::outcome::Says::info asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`"
+            "flow::outcome::Says::info: asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`"
         )
     );
 }
@@ -111,6 +113,26 @@ async fn a_retry_calls_the_method_again_after_its_pause_and_no_other() {
     assert_eq!(began.elapsed().as_secs(), 600 + 2);
     finish(&listener).await;
     rig.assert_empty("notifications.info.dead").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_would_hold_the_delivery_too_long_is_a_dead_letter_at_once() {
+    let rig = Rig::new();
+    let says = Says::each([Outcome::retry_after(Duration::from_secs(3600))]);
+    let listener = rig.builder().endpoint(says).build().unwrap();
+    listener.start().await.unwrap();
+    let began = tokio::time::Instant::now();
+    rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
+    let letter = rig.dead_letter().await;
+    assert_eq!(
+        (letter.reason.as_str(), letter.error.as_str()),
+        (
+            "retries",
+            "flow::outcome::Says::info: asked for a pause that would hold the delivery for more than 900s"
+        )
+    );
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    finish(&listener).await;
 }
 
 #[tokio::test(start_paused = true)]

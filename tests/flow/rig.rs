@@ -107,15 +107,20 @@ impl Rig {
         }
     }
 
-    /// Asserts that a queue holds nothing: a marker put behind comes out first.
-    pub(crate) async fn assert_empty(&self, queue: &str) {
+    /// Puts a body straight into a queue.
+    pub(crate) async fn put(&self, queue: &str, body: &'static str) {
         let outgoing = Outgoing {
             route: Route::Queue(queue.to_owned()),
-            body: Bytes::from_static(b"marker"),
+            body: Bytes::from_static(body.as_bytes()),
             properties: Properties::default(),
             timeout: LONG,
         };
         self.transport.send(outgoing).await.unwrap();
+    }
+
+    /// Asserts that a queue holds nothing: a marker put behind comes out first.
+    pub(crate) async fn assert_empty(&self, queue: &str) {
+        self.put(queue, "marker").await;
         let first = self.take(queue).await;
         assert_eq!(String::from_utf8_lossy(&first.body), "marker", "{queue} held something");
     }

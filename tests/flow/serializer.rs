@@ -62,3 +62,26 @@ async fn what_the_serializer_refuses_is_a_dead_letter() {
     );
     finish(&listener).await;
 }
+
+struct Panicking;
+
+impl Serializer for Panicking {
+    fn deserialize_payload(&self, _: &Context, payload: Value) -> Result<Value, BoxError> {
+        panic!("cannot read {payload}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_serializer_that_panics_makes_a_dead_letter_and_the_listener_lives() {
+    let rig = Rig::new();
+    let listener = rig.builder().serializer(Panicking).endpoint(Tells).build().unwrap();
+    listener.start().await.unwrap();
+    for payload in 0..2 {
+        rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
+        let letter = rig.dead_letter().await;
+        let expected = ("panic".to_owned(), format!("panicked: cannot read {payload}"));
+        assert_eq!((letter.reason, letter.error), expected);
+    }
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+}

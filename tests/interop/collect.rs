@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use listener::runtime::builder::ListenerBuilder;
 use listener::{Context, Listener, Metadata, Notification, Transport, notification_endpoint};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -42,13 +43,18 @@ impl Collect {
 impl Collector {
     /// Listens on `notifications` through a pool.
     pub(crate) async fn start(url: &str, pool: &str) -> Self {
+        Self::build(url, |builder| builder.pool(pool)).await
+    }
+
+    /// Listens on `notifications` beside all other listeners without a pool.
+    pub(crate) async fn unpooled(url: &str) -> Self {
+        Self::build(url, |builder| builder).await
+    }
+
+    async fn build(url: &str, change: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> Self {
         let (sender, collected) = mpsc::unbounded_channel();
-        let listener = Listener::builder()
-            .transport(Transport::open(url).unwrap())
-            .pool(pool)
-            .endpoint(Collect(sender))
-            .build()
-            .unwrap();
+        let builder = Listener::builder().transport(Transport::open(url).unwrap());
+        let listener = change(builder).endpoint(Collect(sender)).build().unwrap();
         listener.start().await.unwrap();
         Self { listener, collected }
     }
@@ -56,6 +62,10 @@ impl Collector {
     pub(crate) async fn next(&mut self) -> Value {
         let next = tokio::time::timeout(SOON, self.collected.recv()).await;
         next.expect("nothing arrived").unwrap()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.listener.is_ready()
     }
 
     pub(crate) async fn stop(self) {

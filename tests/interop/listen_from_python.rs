@@ -2,7 +2,8 @@
 //! message, taken through two pools side by side.
 
 use support::python_peer::{ListenerOptions, NotifierOptions, PythonListener, PythonNotifier};
-use support::rabbit_node::shared;
+use support::rabbit_node::{RabbitNode, shared};
+use support::wait::wait_until;
 
 use crate::collect::{Collector, SOON, from_python};
 use crate::samples;
@@ -65,4 +66,30 @@ async fn compressed_bodies_arrive_as_python_receives_them() {
         assert_eq!(found["payload"], serde_json::json!(["é"]), "{compression}: {found}");
         ours.stop().await;
     }
+}
+
+/// oslo.messaging's default queues vanish with the broker. Whoever comes first declares them
+/// again, and its notifier is refused if they are then durable.
+#[tokio::test]
+#[ignore = "needs rabbitmq and oslo.messaging"]
+async fn queues_that_vanish_with_the_broker_come_back_as_python_wants_them() {
+    let mut node = RabbitNode::start().await;
+    let url = node.url();
+    let text =
+        r#"{"ctxt": {}, "publisher_id": "p", "event_type": "x", "priority": "info", "payload": 1}"#;
+    let options = NotifierOptions::default();
+    PythonNotifier::start(&url, "messagingv2", &options).await.send(text).await;
+    let mut ours = Collector::unpooled(&url).await;
+    assert_eq!(ours.next().await["payload"], 1);
+
+    node.kill().await;
+    wait_until("readiness is lost", SOON, async || !ours.is_ready()).await;
+    node.restart().await;
+    wait_until("the listener is ready again", SOON, async || ours.is_ready()).await;
+    let queues = node.ctl(&["list_queues", "name", "durable"]).await;
+    assert!(queues.contains("notifications.info\tfalse"), "{queues}");
+
+    PythonNotifier::start(&url, "messagingv2", &options).await.send(text).await;
+    assert_eq!(ours.next().await["payload"], 1);
+    ours.stop().await;
 }

@@ -16,6 +16,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "lib",
         &[
+            "guide",
             "__private",
             "listen",
             "runtime",
@@ -55,7 +56,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     // The one error that `main` returns wraps those of the stages, the configuration's too.
-    ("runtime/error", &["config", "transport", "endpoint"]),
+    ("runtime/error", &["config", "transport", "endpoint", "outcome"]),
     ("notifier", &["transport", "envelope", "serializer", "target", "notification", "outcome"]),
     ("config", &["target", "nearest"]),
     // The only room that names all drivers; they do not know each other.
@@ -75,6 +76,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("outcome", &["notification"]),
     ("notification", &[]),
     ("nearest", &[]),
+    // Pages, and no code.
+    ("guide", &[]),
 ];
 
 /// What only these rooms or files may do.

@@ -4,6 +4,7 @@
 
 mod cases;
 mod spans;
+mod table;
 
 use std::process::Command;
 

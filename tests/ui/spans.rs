@@ -5,7 +5,7 @@ use crate::cases::{self, Case, Place, Said};
 
 /// Mistakes that rustc alone can see, and about which nothing can be added: they stand at the
 /// user's own token, and the words are its own.
-const OF_RUSTC: [&str; 3] = ["init_type", "init_unknown", "two_blocks"];
+const OF_RUSTC: [&str; 2] = ["init_unknown", "two_blocks"];
 
 /// What is wrong with a case, against its recording.
 fn mistakes(case: &Case) -> Vec<String> {

@@ -8,7 +8,7 @@ mod value;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, Ident, LitStr, Path, Token, parenthesized, token};
+use syn::{Expr, Ident, LitStr, Path, Token, Type, parenthesized, token};
 
 use crate::mistake::{Mistakes, mistake};
 use crate::near::{ARGUMENT_WORDS, OPTION_WORDS, nearest};
@@ -138,6 +138,16 @@ impl Entries {
         let (key, tokens) = self.list(key, "\"one\", \"other\"", mistakes)?;
         let text = |input: ParseStream<'_>| value::string(&input.parse()?);
         Some((key, separated(tokens, mistakes, text)))
+    }
+
+    /// The types of `key(One, Other)`, and where the key stands.
+    pub(crate) fn types(
+        &mut self,
+        key: &'static str,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Key, Vec<Type>)> {
+        let (key, tokens) = self.list(key, "One, Other", mistakes)?;
+        Some((key, separated(tokens, mistakes, |input: ParseStream<'_>| input.parse())))
     }
 
     /// All bare keys that nobody has asked for, in their order.

@@ -36,6 +36,7 @@ pub(crate) struct Options {
     pub(crate) order: Option<i32>,
     pub(crate) provided: Option<Key>,
     pub(crate) init: Option<(Key, Path)>,
+    pub(crate) instances: Option<(Key, Vec<Type>)>,
     pub(crate) register: Option<(Key, bool)>,
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
         const DEFINITION: #private::Definition = #definition;
         const METHODS: &'static [#private::Method<Self>] = &[#(#methods),*];
     };
-    let implementation = implementation(&endpoint.self_type, &items);
+    let implementation = implementation(endpoint, &items);
     let registration = registration(endpoint, &private);
     quote! {
         // A method or a type that is deprecated is so for its users, not for the table.
@@ -38,13 +38,20 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
 }
 
 /// The impl of `Endpoint`. All of its frame stands at the type, so that a second one for the
-/// same type is reported there.
-pub(crate) fn implementation(self_type: &Type, items: &TokenStream) -> TokenStream {
+/// same type is reported there. A generic type is an endpoint wherever it can be one at all.
+pub(crate) fn implementation(endpoint: &Endpoint, items: &TokenStream) -> TokenStream {
+    let self_type = &endpoint.self_type;
     let at = self_type.span();
     let private = Private::at(at);
+    let mut generics = endpoint.generics.clone();
+    if !generics.params.is_empty() {
+        let own = syn::parse_quote!(Self: ::core::marker::Send + ::core::marker::Sync + 'static);
+        generics.make_where_clause().predicates.push(own);
+    }
+    let (parameters, _, clause) = generics.split_for_impl();
     quote_spanned! {at=>
         #[automatically_derived]
-        impl #private::Endpoint for #self_type {
+        impl #parameters #private::Endpoint for #self_type #clause {
             #items
         }
     }
@@ -70,6 +77,7 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
     let group = option(options.group.as_ref());
     let order = options.order.unwrap_or_default();
     let filter = filter(&options.filter, private);
+    let generic = !endpoint.generics.params.is_empty();
     quote! {
         #private::Definition {
             name: #name,
@@ -77,6 +85,7 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
             file: ::core::file!(),
             line: ::core::line!(),
             column: ::core::column!(),
+            generic: #generic,
             topics: &[#(#topics),*],
             exchange: #exchange,
             group: #group,
@@ -121,27 +130,25 @@ fn registration(endpoint: &Endpoint, private: &Private) -> Option<TokenStream> {
     if endpoint.options.unregistered().is_some() {
         return None;
     }
-    let self_type = &endpoint.self_type;
-    let registration = match &endpoint.options {
-        Options { provided: Some(_), .. } => {
-            quote!(#private::Registration::provided::<#self_type>())
-        }
+    let types = match &endpoint.options.instances {
+        Some((_, types)) => types.as_slice(),
+        None => std::slice::from_ref(&endpoint.self_type),
+    };
+    let registrations = types.iter().map(|ty| registered(ty, &endpoint.options, private));
+    Some(quote!(#(#private::inventory::submit! { #registrations })*))
+}
+
+/// The registration of one type.
+fn registered(ty: &Type, options: &Options, private: &Private) -> TokenStream {
+    match options {
+        Options { provided: Some(_), .. } => quote!(#private::Registration::provided::<#ty>()),
         Options { init: Some((_, path)), .. } => {
             // A function of another kind is reported at its path.
-            let instance = quote_spanned!(path.span()=> #path());
-            quote! {
-                #private::Registration::made::<#self_type>(
-                    || #private::Bound::new::<#self_type>(#instance)
-                )
-            }
+            let bound = quote_spanned!(path.span()=> #private::Bound::made::<#ty, _, _>(#path));
+            quote!(#private::Registration::made::<#ty>(|| #bound))
         }
-        _ => quote! {
-            #private::Registration::made::<#self_type>(|| #private::Bound::new::<#self_type>(
-                <#self_type as #private::DefaultInstance>::instance()
-            ))
-        },
-    };
-    Some(quote!(#private::inventory::submit! { #registration }))
+        _ => quote!(#private::Registration::made::<#ty>(#private::Bound::by_default::<#ty>)),
+    }
 }
 
 fn method(method: &Method, private: &Private) -> TokenStream {

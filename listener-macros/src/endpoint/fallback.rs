@@ -30,6 +30,6 @@ fn stand_in(endpoint: &Endpoint) -> TokenStream {
         const DEFINITION: #private::Definition = #private::MISTAKEN;
         const METHODS: &'static [#private::Method<Self>] = &[];
     };
-    let implementation = expand::implementation(&endpoint.self_type, &items);
+    let implementation = expand::implementation(endpoint, &items);
     quote!(const _: () = { #import #implementation };)
 }

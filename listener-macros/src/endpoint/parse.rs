@@ -103,6 +103,7 @@ fn options(attribute: TokenStream, mistakes: &mut Mistakes) -> Options {
         order: entries.integer("order", mistakes),
         provided: entries.flag("provided", mistakes),
         init: entries.path("init", mistakes),
+        instances: entries.types("instances", mistakes),
         register: entries.boolean("register", mistakes),
         crate_path: entries.path("crate", mistakes).map(|(_, path)| path),
     };

@@ -1,6 +1,7 @@
 //! The walk of one notification over the methods that want it: filter, call, outcome. What
 //! is decided from the outcomes is in `runtime/failure.rs`.
 
+mod scope;
 pub mod table;
 
 use std::any::Any;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::table::{Entry, Table};
@@ -22,8 +24,12 @@ pub struct RetryOptions {
     pub attempts: u32,
     /// The pause before the second call; it doubles before each further one.
     pub pause: Duration,
-    /// The longest pause.
+    /// The longest of these pauses.
     pub max_pause: Duration,
+    /// How long a delivery may be held for its retries altogether. A pause that would end
+    /// later is not begun: the delivery goes to the dead letters. RabbitMQ takes back what is
+    /// unsettled for 30 minutes.
+    pub hold: Duration,
 }
 
 /// What came of a walk. A method that handled the notification leaves no trace but the count.
@@ -33,9 +39,9 @@ pub struct Walk {
     pub handled: usize,
     /// Those that did not, in the order in which they ran.
     pub failed: Vec<(String, Failed)>,
-    /// The method that gave the whole delivery back, and so ended the walk.
-    pub requeued_by: Option<String>,
-    /// Whether the listener stopped during a pause of the walk.
+    /// Whether a method gave the whole delivery back, and so ended the walk.
+    pub requeued: bool,
+    /// Whether the listener stopped, or the session ended, during a pause of the walk.
     pub interrupted: bool,
 }
 
@@ -48,6 +54,10 @@ pub enum Failed {
     GivenUp(String),
     /// It asked for one more attempt than there are.
     Retries(u32),
+    /// It asked for a pause that would hold the delivery for longer than this.
+    TooLong(Duration),
+    /// It gave the delivery back, and may not.
+    RequeueNotAllowed,
 }
 
 /// Walks notifications over a table.
@@ -55,13 +65,23 @@ pub enum Failed {
 pub struct Dispatcher {
     table: Table,
     retry: RetryOptions,
+    allow_requeue: bool,
+}
+
+/// What ends a pause of a walk: the listener stops, or the delivery is no longer ours.
+#[derive(Clone, Copy)]
+pub struct Patience<'p> {
+    /// Cancelled when the listener stops.
+    pub stop: &'p CancellationToken,
+    /// Whether the session that delivered it is over.
+    pub is_over: &'p (dyn Fn() -> bool + Send + Sync),
 }
 
 impl Dispatcher {
     /// A dispatcher over this table.
     #[must_use]
-    pub const fn new(table: Table, retry: RetryOptions) -> Self {
-        Self { table, retry }
+    pub const fn new(table: Table, retry: RetryOptions, allow_requeue: bool) -> Self {
+        Self { table, retry, allow_requeue }
     }
 
     /// The table.
@@ -71,19 +91,19 @@ impl Dispatcher {
     }
 
     /// Calls every method that wants the notification, in order. A failure does not keep the
-    /// others from running; `Requeue` does. `stop` ends the pause before a retry.
-    pub async fn walk(&self, notification: &Notification<'_>, stop: &CancellationToken) -> Walk {
+    /// others from running; `Requeue`, where it is allowed, does.
+    pub async fn walk(&self, notification: &Notification<'_>, patience: Patience<'_>) -> Walk {
         let mut walk = Walk::default();
-        for entry in self.table.methods(notification.priority()) {
-            if !entry.wants(notification) {
-                continue;
-            }
-            match self.call(entry, notification, stop).await {
+        for entry in self.table.wanting(notification) {
+            match self.call(entry, notification, patience).await {
                 Called::Handled => walk.handled += 1,
                 Called::Failed(failed) => walk.failed.push((entry.name.clone(), failed)),
-                Called::Requeued => {
-                    walk.requeued_by = Some(entry.name.clone());
+                Called::Requeued if self.allow_requeue => {
+                    walk.requeued = true;
                     return walk;
+                }
+                Called::Requeued => {
+                    walk.failed.push((entry.name.clone(), Failed::RequeueNotAllowed));
                 }
                 Called::Interrupted => {
                     walk.interrupted = true;
@@ -98,8 +118,9 @@ impl Dispatcher {
         &self,
         entry: &Entry,
         notification: &Notification<'_>,
-        stop: &CancellationToken,
+        patience: Patience<'_>,
     ) -> Called {
+        let began = Instant::now();
         let mut pause = self.retry.pause;
         for attempt in 1.. {
             notification.set_attempt(attempt);
@@ -113,7 +134,11 @@ impl Dispatcher {
                 Ok(Outcome::Retry { after }) => after.unwrap_or(pause),
                 Err(failure) => return Called::Failed(Failed::Failure(failure)),
             };
-            if stop.run_until_cancelled(tokio::time::sleep(after)).await.is_none() {
+            if began.elapsed().saturating_add(after) > self.retry.hold {
+                return Called::Failed(Failed::TooLong(self.retry.hold));
+            }
+            let paused = patience.stop.run_until_cancelled(tokio::time::sleep(after)).await;
+            if paused.is_none() || (patience.is_over)() {
                 return Called::Interrupted;
             }
             pause = self.retry.max_pause.min(pause.saturating_mul(2));
@@ -161,9 +186,14 @@ enum Called {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    Failure::Panic(panic_message(panic))
+}
+
+/// What a panic said.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let message = panic
         .downcast_ref::<&'static str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned());
-    Failure::Panic(message.unwrap_or_else(|| "a value that is no text".to_owned()))
+    message.unwrap_or_else(|| "a value that is no text".to_owned())
 }

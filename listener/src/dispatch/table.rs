@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::dispatch::scope::{Origin, Scope};
 use crate::endpoint::{Bound, Definition, MethodSpec};
 use crate::filter::Filter;
 use crate::notification::Notification;
-use crate::notification::delivery_info::DeliveryInfo;
 use crate::notification::priority::Priority;
 use crate::target::Target;
 
@@ -15,6 +15,7 @@ use crate::target::Target;
 pub struct Table {
     endpoints: Vec<Bound>,
     by_priority: [Vec<Entry>; Priority::ALL.len()],
+    scope: Scope,
 }
 
 /// One method under one priority.
@@ -28,7 +29,8 @@ pub struct Entry {
     pub method: usize,
     /// Whether it is a plain `fn`.
     pub blocking: bool,
-    definition: &'static Definition,
+    /// Its places in the scope.
+    targets: Vec<usize>,
     endpoint_filter: Filter,
     filter: Filter,
 }
@@ -45,34 +47,42 @@ pub struct FilterMistake {
 }
 
 impl Table {
-    /// Sorts the endpoints and compiles their filters. Where `macro_rules` puts several in one
+    /// Sorts the endpoints and compiles their filters. `shared` are the listener's own targets,
+    /// for the endpoints that name no topic; a target without an exchange is on `exchange`. Where `macro_rules` puts several in one
     /// place, their names decide.
     ///
     /// # Errors
     /// Every filter that does not compile.
-    pub fn build(mut endpoints: Vec<Bound>) -> Result<Self, Vec<FilterMistake>> {
-        endpoints.sort_by_key(|bound| {
+    pub fn build(
+        mut endpoints: Vec<Bound>,
+        shared: &[Target],
+        exchange: &str,
+    ) -> Result<Self, Vec<FilterMistake>> {
+        endpoints.sort_by_cached_key(|bound| {
             let definition = bound.definition();
             let place = (definition.module, definition.line, definition.column);
-            (definition.order, place, definition.name)
+            (definition.order, place, bound.name().to_owned())
         });
         let mut by_priority: [Vec<Entry>; Priority::ALL.len()] = Default::default();
         let mut mistakes = Vec::new();
+        let mut scope = Scope::default();
         for (endpoint, bound) in endpoints.iter().enumerate() {
             let definition = bound.definition();
+            let targets: Vec<usize> = own_targets(definition)
+                .unwrap_or_else(|| shared.to_vec())
+                .into_iter()
+                .map(|target| scope.place(target.or_exchange(exchange)))
+                .collect();
             for (method, spec) in bound.methods().into_iter().enumerate() {
                 match filters(definition, &spec) {
                     Ok((endpoint_filter, filter)) => {
                         for priority in spec.priorities {
                             by_priority[priority.index()].push(Entry {
-                                name: format!(
-                                    "{}::{}::{}",
-                                    definition.module, definition.name, spec.name
-                                ),
+                                name: format!("{}::{}", bound.name(), spec.name),
                                 endpoint,
                                 method,
                                 blocking: spec.blocking,
-                                definition,
+                                targets: targets.clone(),
                                 endpoint_filter: endpoint_filter.clone(),
                                 filter: filter.clone(),
                             });
@@ -82,7 +92,7 @@ impl Table {
                 }
             }
         }
-        if mistakes.is_empty() { Ok(Self { endpoints, by_priority }) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(Self { endpoints, by_priority, scope }) } else { Err(mistakes) }
     }
 
     /// The methods for a priority, in the order in which they run.
@@ -98,25 +108,33 @@ impl Table {
     }
 
     /// What there is to bind: each target with each priority that some method handles there.
-    /// `shared` are the listener's own targets, for the endpoints that name no topic.
+    /// Every target names its exchange.
     #[must_use]
-    pub fn targets(&self, shared: &[Target]) -> BTreeSet<(Target, Priority)> {
+    pub fn targets(&self) -> BTreeSet<(Target, Priority)> {
         let mut wanted = BTreeSet::new();
         for priority in Priority::ALL {
-            for entry in self.methods(priority) {
-                let targets = own_targets(entry.definition).unwrap_or_else(|| shared.to_vec());
-                wanted.extend(targets.into_iter().map(|target| (target, priority)));
-            }
+            let places = self.methods(priority).iter().flat_map(|entry| &entry.targets);
+            let targets = places.map(|place| self.scope.targets()[*place].clone());
+            wanted.extend(targets.map(|target| (target, priority)));
         }
         wanted
+    }
+
+    /// The methods that want this notification, in the order in which they run.
+    pub fn wanting<'t>(
+        &'t self,
+        notification: &'t Notification<'_>,
+    ) -> impl Iterator<Item = &'t Entry> {
+        let origin = self.scope.origin(notification.delivery());
+        self.methods(notification.priority())
+            .iter()
+            .filter(move |entry| entry.wants(notification, origin, &self.scope))
     }
 }
 
 impl Entry {
-    /// Whether the method wants this notification.
-    #[must_use]
-    pub fn wants(&self, notification: &Notification<'_>) -> bool {
-        takes_from(self.definition, notification.delivery())
+    fn wants(&self, notification: &Notification<'_>, origin: Origin<'_>, scope: &Scope) -> bool {
+        scope.concerns(origin, &self.targets)
             && self.endpoint_filter.matches(notification)
             && self.filter.matches(notification)
     }
@@ -143,17 +161,4 @@ fn own_targets(definition: &Definition) -> Option<Vec<Target>> {
         None => Target::topic(*topic),
     };
     (!definition.topics.is_empty()).then(|| definition.topics.iter().map(target).collect())
-}
-
-/// An endpoint that names topics takes what came from them; one that names none takes what
-/// came in at all, as every consumer of a shared queue must.
-fn takes_from(definition: &Definition, delivery: &DeliveryInfo) -> bool {
-    if definition.topics.is_empty() {
-        return true;
-    }
-    // What was put straight into a queue has no exchange of its own.
-    let exchange = definition
-        .exchange
-        .is_none_or(|exchange| delivery.exchange.is_empty() || *exchange == *delivery.exchange);
-    exchange && definition.topics.contains(&delivery.topic())
 }

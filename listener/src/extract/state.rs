@@ -9,6 +9,7 @@ use crate::extract::FromNotification;
 use crate::extract::needs::Needs;
 use crate::extract::shared::Shared;
 use crate::notification::Notification;
+use crate::notification::states::States;
 
 /// A value that the program gave to its listener with `Listener::builder().state(value)`.
 ///
@@ -41,11 +42,18 @@ impl<T> Deref for State<T> {
 )]
 pub struct MissingState(&'static str);
 
+impl<T: Shared> State<T> {
+    /// The state out of all that were given.
+    pub(crate) fn from_given(states: &States) -> Result<Self, MissingState> {
+        states.get().map(State).ok_or(MissingState(type_name::<T>()))
+    }
+}
+
 impl<'n, T: Shared> FromNotification<'n> for State<T> {
     type Error = MissingState;
 
     fn from_notification(notification: &'n Notification<'n>) -> Result<Self, MissingState> {
-        notification.states().get().map(State).ok_or(MissingState(type_name::<T>()))
+        Self::from_given(notification.states())
     }
 
     fn requires(needs: &mut Needs) {

@@ -269,8 +269,8 @@ fn part<'n, T: Deserialize<'n>>(
     })
 }
 
-/// Serde's messages quote the strings that they found (`string "secret"`): keep the kind,
-/// drop the value.
+/// Serde's messages quote what they found, which may be a secret (`string "hunter2"`, ``unknown
+/// variant `hunter2` ``): keep the kind, drop the value.
 fn without_values(message: &str) -> String {
     let mut kept = String::with_capacity(message.len());
     let mut rest = message;
@@ -282,7 +282,10 @@ fn without_values(message: &str) -> String {
         rest = after.get(end + 1..).unwrap_or_default();
     }
     kept.push_str(rest);
-    kept
+    let Some(found) = kept.strip_prefix("unknown variant `") else { return kept };
+    // The value may hold anything: what was expected stands behind the last of these.
+    let expected = found.rfind("`, expected ").map_or("", |at| &found[at + 1..]);
+    format!("unknown variant{expected}")
 }
 
 fn closing_quote(text: &str) -> Option<usize> {
@@ -324,6 +327,21 @@ mod tests {
         check(
             r#"{"flavor": {"vcpus": "my \" secret"}}"#,
             Err("payload.flavor.vcpus: invalid type: a string, expected u32 at line 1 column 35"),
+        );
+    }
+
+    #[test]
+    fn a_variant_that_is_unknown_is_not_shown() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        enum State {
+            Active,
+            Deleted,
+        }
+        let raw: &RawValue = serde_json::from_str(r#""hunter2`, x""#).expect("the test's own JSON");
+        let error = part::<State>(format_args!("payload"), raw).expect_err("no such state");
+        assert_eq!(
+            error.to_string(),
+            "payload: unknown variant, expected `Active` or `Deleted` at line 1 column 13"
         );
     }
 

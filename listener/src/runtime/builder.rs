@@ -25,7 +25,8 @@ use crate::transport::error::OpenError;
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ListenerBuilder {
-    pub(crate) transport: Option<Result<Transport, OpenError>>,
+    transport: Option<Result<Transport, OpenError>>,
+    owns_transport: bool,
     targets: Vec<Target>,
     control_exchange: Option<String>,
     pool: Option<String>,
@@ -43,6 +44,14 @@ impl ListenerBuilder {
     /// The transport to consume from. Default: `memory://`.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = Some(Ok(transport));
+        self.owns_transport = false;
+        self
+    }
+
+    /// A transport that was opened for this listener, and is closed with it.
+    pub(crate) fn opened(mut self, transport: Result<Transport, OpenError>) -> Self {
+        self.transport = Some(transport);
+        self.owns_transport = true;
         self
     }
 
@@ -171,7 +180,12 @@ impl ListenerBuilder {
         for endpoint in &endpoints {
             self.check_states(endpoint, &mut problems);
         }
-        let table = match Table::build(endpoints) {
+        let shared = match std::mem::take(&mut self.targets) {
+            targets if targets.is_empty() => vec![Target::topic(DEFAULT_TOPIC)],
+            targets => targets,
+        };
+        let exchange = self.control_exchange.as_deref().unwrap_or(DEFAULT_EXCHANGE);
+        let table = match Table::build(endpoints, &shared, exchange) {
             Ok(table) => Some(table),
             Err(mistakes) => {
                 problems.extend(mistakes.iter().map(filter_problem));
@@ -220,7 +234,13 @@ impl ListenerBuilder {
     /// The instances: those that were given, and the registered ones that were asked for.
     fn choose(&mut self, problems: &mut Vec<Problem>) -> Vec<Bound> {
         let mut endpoints = std::mem::take(&mut self.endpoints);
-        let given: HashSet<TypeId> = endpoints.iter().map(Bound::id).collect();
+        let mut given: HashSet<TypeId> = HashSet::new();
+        for endpoint in &endpoints {
+            if !given.insert(endpoint.id()) {
+                let endpoint = Place::of(endpoint.definition());
+                problems.push(Problem::Duplicate { endpoint });
+            }
+        }
         let only_given = !given.is_empty() && !self.registered && self.groups.is_empty();
         if !only_given {
             let registrations: Vec<_> = inventory::iter::<Registration>().collect();
@@ -230,7 +250,7 @@ impl ListenerBuilder {
                     continue;
                 }
                 match registration.source {
-                    Source::Made(make) => endpoints.push(make()),
+                    Source::Made(bound) => endpoints.push(bound()),
                     Source::Provided => problems.push(Problem::NotProvided {
                         endpoint: Place::of(registration.definition),
                     }),
@@ -260,43 +280,44 @@ impl ListenerBuilder {
     }
 
     fn check_states(&self, endpoint: &Bound, problems: &mut Vec<Problem>) {
-        for method in endpoint.methods() {
+        let mut check = |whose: String, requires: &dyn Fn(&mut Needs)| {
             let mut needs = Needs::default();
-            (method.requires)(&mut needs);
+            requires(&mut needs);
             for need in needs.all().iter().filter(|need| !self.states.has(need.id)) {
                 problems.push(Problem::MissingState {
                     endpoint: Place::of(endpoint.definition()),
-                    method: method.name.to_owned(),
+                    whose: whose.clone(),
                     state: need.name.to_owned(),
                 });
             }
+        };
+        check("its `init`".to_owned(), &|needs| endpoint.requires(needs));
+        for method in endpoint.methods() {
+            check(format!("method `{}`", method.name), &|needs| (method.requires)(needs));
         }
     }
 
     fn assemble(self, table: Table, transport: Transport) -> Listener {
-        let shared =
-            if self.targets.is_empty() { vec![Target::topic(DEFAULT_TOPIC)] } else { self.targets };
-        let exchange = self.control_exchange.as_deref().unwrap_or(DEFAULT_EXCHANGE);
         let bindings = table
-            .targets(&shared)
+            .targets()
             .into_iter()
             .map(|(target, priority)| {
                 let routing_key = routing_key(target.name(), priority);
                 Binding {
-                    exchange: target.exchange_name().unwrap_or(exchange).to_owned(),
+                    exchange: target.exchange_name().unwrap_or_default().to_owned(),
                     queue: self.pool.clone().unwrap_or_else(|| routing_key.clone()),
                     routing_key,
                 }
             })
             .collect();
         let worker = Worker {
-            dispatcher: Dispatcher::new(table, self.options.retry),
+            dispatcher: Dispatcher::new(table, self.options.retry, self.options.allow_requeue),
             transport,
             states: self.states,
             serializer: self.serializer,
             options: self.options,
         };
-        Listener::new(worker, bindings, self.expires)
+        Listener::new(worker, bindings, self.expires, self.owns_transport)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::endpoint::Definition;
+use crate::outcome::{BoxError, Chain};
 use crate::transport::error::{ConnectError, OpenError};
 
 /// What ends a listener, or keeps it from beginning.
@@ -26,6 +27,14 @@ pub enum Error {
         transport: String,
         /// Why not.
         source: ConnectError,
+    },
+    /// The instance of an endpoint could not be made.
+    #[error("{endpoint}: its `init` failed: {}", Chain(&**source))]
+    Instance {
+        /// The endpoint.
+        endpoint: Place,
+        /// What its function said.
+        source: BoxError,
     },
     /// The signals that end a program cannot be caught.
     #[error("SIGINT and SIGTERM cannot be caught: {0}")]
@@ -92,13 +101,13 @@ pub enum Problem {
     },
     /// An endpoint needs a state that was not given.
     #[error(
-        "{endpoint}: method `{method}` takes `State<{state}>`, and the listener has none; add `.state(..)` to its builder"
+        "{endpoint}: {whose} takes `State<{state}>`, and the listener has none; add `.state(..)` to its builder"
     )]
     MissingState {
         /// The endpoint.
         endpoint: Place,
-        /// The method.
-        method: String,
+        /// The method, or the function that makes the instance.
+        whose: String,
         /// The type of the state.
         state: String,
     },
@@ -109,6 +118,14 @@ pub enum Problem {
     DuplicateState {
         /// The type.
         state: String,
+    },
+    /// Two instances of one endpoint were given.
+    #[error(
+        "{endpoint}: two instances were given; a listener has one of each type, for logs and dead letters name it by its type"
+    )]
+    Duplicate {
+        /// The endpoint.
+        endpoint: Place,
     },
     /// A `provided` endpoint was not given.
     #[error(

@@ -33,22 +33,12 @@ pub(super) struct GivenUp {
 }
 
 /// The verdict on a walk.
-pub(super) fn verdict(walk: Walk, allow_requeue: bool) -> Verdict {
+pub(super) fn verdict(walk: Walk) -> Verdict {
     if walk.interrupted {
         return Verdict::GiveBack;
     }
-    match walk.requeued_by {
-        Some(_) if allow_requeue => return Verdict::Requeue,
-        Some(method) => {
-            return Verdict::DeadLetter(GivenUp {
-                reason: "requeue-not-allowed",
-                error: format!(
-                    "{method} asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`"
-                ),
-                owed: vec![method],
-            });
-        }
-        None => {}
+    if walk.requeued {
+        return Verdict::Requeue;
     }
     let Some((_, first)) = walk.failed.first() else {
         return Verdict::Ack;
@@ -62,6 +52,16 @@ pub(super) fn verdict(walk: Walk, allow_requeue: bool) -> Verdict {
     }
     let owed = walk.failed.into_iter().map(|(method, _)| method).collect();
     Verdict::DeadLetter(GivenUp { reason, error, owed })
+}
+
+/// The verdict on a delivery whose way through the stages panicked: a serializer, or an error
+/// that cannot be printed.
+pub(super) fn panicked(message: &str) -> Verdict {
+    Verdict::DeadLetter(GivenUp {
+        reason: "panic",
+        error: format!("panicked: {message}"),
+        owed: Vec::new(),
+    })
 }
 
 /// The verdict on a body that cannot be read.
@@ -78,7 +78,8 @@ impl Failed {
         match self {
             Self::Failure(failure) => failure.reason(),
             Self::GivenUp(_) => "given-up",
-            Self::Retries(_) => "retries",
+            Self::Retries(_) | Self::TooLong(_) => "retries",
+            Self::RequeueNotAllowed => "requeue-not-allowed",
         }
     }
 
@@ -87,6 +88,10 @@ impl Failed {
             Self::Failure(failure) => failure.to_string(),
             Self::GivenUp(reason) => reason.clone(),
             Self::Retries(attempts) => format!("asked to retry after {attempts} calls"),
+            Self::TooLong(hold) => {
+                format!("asked for a pause that would hold the delivery for more than {hold:?}")
+            }
+            Self::RequeueNotAllowed => "asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`".to_owned(),
         }
     }
 }
@@ -102,8 +107,8 @@ mod tests {
 
     #[test]
     fn what_nobody_failed_is_acknowledged() {
-        assert_eq!(verdict(Walk { handled: 2, ..Walk::default() }, false), Verdict::Ack);
-        assert_eq!(verdict(Walk::default(), false), Verdict::Ack);
+        assert_eq!(verdict(Walk { handled: 2, ..Walk::default() }), Verdict::Ack);
+        assert_eq!(verdict(Walk::default()), Verdict::Ack);
     }
 
     #[test]
@@ -117,7 +122,7 @@ mod tests {
             ..Walk::default()
         };
         assert_eq!(
-            verdict(walk, false),
+            verdict(walk),
             Verdict::DeadLetter(GivenUp {
                 reason: "panic",
                 error: "a::A::info: panicked: no; b::B::info: late".to_owned(),
@@ -127,20 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn a_requeue_wins_where_it_is_allowed() {
-        let walk = || Walk {
-            failed: vec![failed("a", "b")],
-            requeued_by: Some("c".to_owned()),
-            ..Walk::default()
-        };
-        assert_eq!(verdict(walk(), true), Verdict::Requeue);
-        let Verdict::DeadLetter(given_up) = verdict(walk(), false) else { panic!("not allowed") };
-        assert_eq!((given_up.reason, given_up.owed), ("requeue-not-allowed", vec!["c".to_owned()]));
+    fn a_requeue_wins_over_a_failure() {
+        let walk = Walk { failed: vec![failed("a", "b")], requeued: true, ..Walk::default() };
+        assert_eq!(verdict(walk), Verdict::Requeue);
     }
 
     #[test]
     fn an_interrupted_walk_is_given_back_whatever_came_before() {
         let walk = Walk { interrupted: true, failed: vec![failed("a", "b")], ..Walk::default() };
-        assert_eq!(verdict(walk, true), Verdict::GiveBack);
+        assert_eq!(verdict(walk), Verdict::GiveBack);
     }
 }

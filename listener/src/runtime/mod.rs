@@ -17,12 +17,12 @@ use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinError;
+use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::runtime::builder::ListenerBuilder;
-use crate::runtime::error::Error;
+use crate::runtime::error::{Error, Place};
 use crate::runtime::shutdown::Signals;
 use crate::runtime::worker::Worker;
 use crate::transport::delivery::Delivery;
@@ -31,7 +31,7 @@ use crate::transport::driver::{Binding, ConnectionState, Subscribed, Subscriptio
 /// A running service, or one that can run: a transport, targets, endpoints.
 ///
 /// `start`, `stop` and `wait` may be called from anywhere, in any number: each does what is
-/// left to do. After `wait`, `start` begins anew.
+/// left to do. After a stop, `start` begins anew. A listener of which no clone is left stops.
 ///
 /// ```
 /// use listener::{Listener, Notifier, Context, Transport, notification_endpoint};
@@ -69,16 +69,30 @@ struct Inner {
     worker: Arc<Worker>,
     bindings: Vec<Binding>,
     expires: Option<Duration>,
+    /// Whether the listener opened the transport itself, and so closes it.
+    owns_transport: bool,
     /// Held while `start` attaches, so that a second start and a `stop` wait for it.
     starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Running>>,
+}
+
+/// A listener that nobody holds any more could not be stopped: it stops by itself.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = running {
+            running.stop.cancel();
+        }
+    }
 }
 
 /// One run, from `start` to the end of `wait`.
 #[derive(Clone)]
 struct Running {
     stop: CancellationToken,
-    ended: Shared<BoxFuture<'static, Result<(), Arc<JoinError>>>>,
+    task: AbortHandle,
+    /// Gives the number of methods that ran on after the deadline.
+    ended: Shared<BoxFuture<'static, Result<usize, Arc<JoinError>>>>,
     state: watch::Receiver<ConnectionState>,
 }
 
@@ -88,11 +102,17 @@ impl Listener {
         ListenerBuilder::default()
     }
 
-    fn new(worker: Worker, bindings: Vec<Binding>, expires: Option<Duration>) -> Self {
+    fn new(
+        worker: Worker,
+        bindings: Vec<Binding>,
+        expires: Option<Duration>,
+        owns_transport: bool,
+    ) -> Self {
         Self(Arc::new(Inner {
             worker: Arc::new(worker),
             bindings,
             expires,
+            owns_transport,
             starting: tokio::sync::Mutex::default(),
             running: Mutex::default(),
         }))
@@ -101,15 +121,26 @@ impl Listener {
     /// Attaches to the queues: it consumes when this returns. Does nothing when it runs.
     ///
     /// # Errors
-    /// The broker cannot be reached within `start_timeout`, or refuses for a reason that
+    /// A function that `init` names failed. The broker cannot be reached within
+    /// `start_timeout`, or refuses for a reason that
     /// will not pass by itself. Nothing stays behind; `start` may be called again.
     pub async fn start(&self) -> Result<(), Error> {
         let _starting = self.0.starting.lock().await;
-        if self.running().is_some_and(|running| running.ended.peek().is_none()) {
-            return Ok(());
+        if let Some(running) = self.running().filter(|running| !running.task.is_finished()) {
+            if !running.stop.is_cancelled() {
+                return Ok(());
+            }
+            // The last run is on its end: this one begins behind it.
+            let _ = running.ended.await;
         }
         let worker = &self.0.worker;
         self.log_table();
+        for endpoint in worker.dispatcher.table().endpoints() {
+            endpoint.make(&worker.states).await.map_err(|source| Error::Instance {
+                endpoint: Place::of(endpoint.definition()),
+                source,
+            })?;
+        }
         let subscription = Subscription {
             bindings: self.0.bindings.clone(),
             prefetch: worker.options.prefetch,
@@ -124,8 +155,9 @@ impl Listener {
         let stop = CancellationToken::new();
         let state = subscribed.consumer.state();
         let task = tokio::spawn(work_on(Arc::clone(worker), subscribed, stop.clone()));
+        let abort = task.abort_handle();
         let ended = task.map_err(Arc::new).boxed().shared();
-        self.keep(Running { stop, ended, state });
+        self.keep(Running { stop, task: abort, ended, state });
         Ok(())
     }
 
@@ -139,18 +171,23 @@ impl Listener {
     }
 
     /// Waits until a listener that was stopped is done: what was in work is settled, what
-    /// was not begun is the broker's again, the connections are closed. Returns at once when
-    /// it was not started.
+    /// was not begun is the broker's again, its connections are closed. A transport that was
+    /// handed to it stays open for those who share it. Returns at once when it was not started.
     ///
     /// # Errors
     /// The listener's own task panicked: a mistake in this crate.
     pub async fn wait(&self) -> Result<(), Error> {
-        let Some(running) = self.running() else {
-            return Ok(());
-        };
-        let ended = running.ended.await;
-        self.0.worker.transport.close().await;
-        ended.map_err(|error| Error::Task(error.to_string()))
+        self.end().await.map(drop)
+    }
+
+    /// As `wait`; gives the number of methods that ran on after the deadline.
+    async fn end(&self) -> Result<usize, Error> {
+        let Some(running) = self.running() else { return Ok(0) };
+        let unfinished = running.ended.await;
+        if self.0.owns_transport {
+            self.0.worker.transport.close().await;
+        }
+        unfinished.map_err(|error| Error::Task(error.to_string()))
     }
 
     /// Starts; runs until SIGINT or SIGTERM; stops; waits. A second signal ends the process
@@ -167,18 +204,23 @@ impl Listener {
                 return Ok(());
             }
         }
-        let mut wait = std::pin::pin!(self.wait());
+        let mut end = std::pin::pin!(self.end());
         tokio::select! {
             // `stop` was called by the program itself.
-            ended = &mut wait => return ended,
+            ended = &mut end => return ended.map(drop),
             signal = signals.next() => tracing::info!(signal, "stopping"),
         }
         self.stop().await;
         tokio::select! {
-            ended = wait => ended,
+            ended = end => {
+                if ended? > 0 {
+                    shutdown::end_at_next_signal();
+                }
+                Ok(())
+            }
             signal = signals.next() => {
                 tracing::warn!(signal, "second signal: ends at once");
-                std::process::exit(130);
+                std::process::exit(shutdown::SECOND_SIGNAL);
             }
         }
     }
@@ -209,7 +251,7 @@ impl Listener {
             let definition = bound.definition();
             let methods: Vec<_> = bound.methods().iter().map(|method| method.name).collect();
             tracing::info!(
-                endpoint = format!("{}::{}", definition.module, definition.name),
+                endpoint = bound.name(),
                 at = format!("{}:{}", definition.file, definition.line),
                 methods = methods.join(", "),
                 order = definition.order,
@@ -239,7 +281,7 @@ impl fmt::Debug for Listener {
 }
 
 /// Takes deliveries until it is stopped, each worked on by a task of its own.
-async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: CancellationToken) {
+async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: CancellationToken) -> usize {
     let Subscribed { mut deliveries, consumer } = subscribed;
     let slots =
         Arc::new(Semaphore::new(worker.options.executor.at_once().min(Semaphore::MAX_PERMITS)));
@@ -256,14 +298,20 @@ async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: Cancellation
         });
     }
     let deadline = worker.options.shutdown_timeout;
-    shutdown::shut_down(consumer, deliveries, &running, &abort, deadline).await;
+    shutdown::shut_down(consumer, deliveries, &running, &abort, deadline).await
 }
 
-/// The next delivery, taken only once there is a place to work on it.
+/// The next delivery, taken only once there is a place to work on it. Those whose session is
+/// over are passed by: the broker gives them out again.
 async fn next(
     slots: &Arc<Semaphore>,
     deliveries: &mut UnboundedReceiver<Delivery>,
 ) -> Option<(OwnedSemaphorePermit, Delivery)> {
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    Some((slot, deliveries.recv().await?))
+    loop {
+        let delivery = deliveries.recv().await?;
+        if !delivery.is_over() {
+            return Some((slot, delivery));
+        }
+    }
 }

@@ -42,7 +42,8 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// How long one attempt to send a dead letter may take. Default: 30 s.
     pub send_timeout: Duration,
-    /// What `Outcome::Retry` does. Default: 5 calls, pauses of 1 s, 2 s, 4 s, 8 s.
+    /// What `Outcome::Retry` does. Default: 5 calls, pauses of 1 s, 2 s, 4 s, 8 s, and at most
+    /// 15 minutes for all of them.
     pub retry: RetryOptions,
     /// What a body may hold at most.
     pub limits: Limits,
@@ -61,6 +62,7 @@ impl Default for Options {
                 attempts: 5,
                 pause: Duration::from_secs(1),
                 max_pause: Duration::from_secs(60),
+                hold: Duration::from_secs(15 * 60),
             },
             limits: Limits::default(),
         }

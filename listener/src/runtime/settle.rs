@@ -10,7 +10,7 @@ use crate::notification::delivery_info::DeliveryInfo;
 use crate::runtime::failure::{GivenUp, Verdict};
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
-use crate::transport::delivery::{Delivery, HeaderValue, Properties, Settle};
+use crate::transport::delivery::{Delivery, HeaderValue, Headers, Properties, Settle};
 use crate::transport::driver::{Outgoing, Route};
 
 /// Why a delivery was given up: one word.
@@ -28,9 +28,15 @@ pub const ROUTING_KEY: &str = "listener-routing-key";
 /// When it was given up.
 pub const TIME: &str = "listener-time";
 
+/// Set when the headers of the original were too large to be kept.
+pub const HEADERS: &str = "listener-headers";
+
 /// The longest error that a dead letter carries, in bytes: headers share one AMQP frame,
 /// which is 128 KiB by default and 4 KiB at least.
 const LONGEST: usize = 2048;
+
+/// How much room the headers of the original may take, in bytes of an AMQP frame.
+const ROOM: usize = 100_000;
 
 /// The pauses between attempts to send a dead letter.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -92,6 +98,7 @@ fn log(info: &DeliveryInfo, verdict: &Verdict, subject: &Subject, settle: Settle
         return;
     }
     match verdict {
+        Verdict::Ack if subject.handled == 0 => event!(debug, "unhandled", "settled"),
         Verdict::Ack => event!(debug, "handled", "settled", methods = subject.handled),
         Verdict::Requeue => event!(info, "requeued", "settled"),
         Verdict::GiveBack => event!(info, "given back", "settled"),
@@ -145,6 +152,10 @@ async fn bury(
             ),
         }
         stop.run_until_cancelled(tokio::time::sleep(pause)).await?;
+        if delivery.is_over() {
+            // The broker gives it out again, and its dead letter is tried again then.
+            return None;
+        }
         pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
@@ -152,6 +163,14 @@ async fn bury(
 fn dead_letter_properties(delivery: &Delivery, given_up: &GivenUp) -> Properties {
     let info = &delivery.info;
     let mut properties = delivery.properties.clone();
+    // RabbitMQ routes by these two on every exchange: kept, they would send the dead letter
+    // back to where it came from.
+    properties.headers.remove("CC");
+    properties.headers.remove("BCC");
+    if properties.headers.size() > ROOM {
+        properties.headers = Headers::default();
+        properties.headers.set(HEADERS, "too large to be kept".into());
+    }
     let mut set = |name: &str, value: HeaderValue| properties.headers.set(name, value);
     set(REASON, given_up.reason.into());
     set(ERROR, shortened(&given_up.error).into());

@@ -9,21 +9,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::transport::delivery::{Delivery, Settle};
-use crate::transport::driver::Consumer;
+use crate::transport::driver::{Consumer, LONGEST_WAIT};
 
 /// How long a method that ignores its cancellation (a plain `fn`) is waited for after the
 /// deadline.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
 /// Ends a subscription. `abort` is cancelled at the deadline, and ends what still runs.
+/// Gives the number of methods that run on all the same.
 pub(super) async fn shut_down(
     consumer: Box<dyn Consumer>,
     mut deliveries: UnboundedReceiver<Delivery>,
     running: &TaskTracker,
     abort: &CancellationToken,
     deadline: Duration,
-) {
-    let until = tokio::time::Instant::now() + deadline;
+) -> usize {
+    let until = tokio::time::Instant::now() + deadline.min(LONGEST_WAIT);
     consumer.cancel().await;
     let mut given_back = 0_usize;
     while let Ok(Some(delivery)) = tokio::time::timeout_at(until, deliveries.recv()).await {
@@ -43,7 +44,27 @@ pub(super) async fn shut_down(
     }
     consumer.close().await;
     tracing::info!(in_work, given_back, "stopped");
+    running.len()
 }
+
+/// Ends the process at the next signal. For a program that waits, when it ends, for a method
+/// that does not: the runtime has no task of ours any more that could look at signals.
+pub(super) fn end_at_next_signal() {
+    std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        // Without a runtime there is no signal to wait for, and nothing to tell.
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            if let Ok(mut signals) = Signals::new() {
+                signals.next().await;
+                std::process::exit(SECOND_SIGNAL);
+            }
+        });
+    });
+}
+
+/// The exit code of a process that a second signal ends.
+pub(super) const SECOND_SIGNAL: i32 = 130;
 
 /// The signals that ask a program to end. They are caught from the moment this is made.
 #[cfg(unix)]

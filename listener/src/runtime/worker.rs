@@ -1,11 +1,13 @@
 //! One delivery through all stages, in order: open, read, dispatch, verdict, settle. The
 //! stages themselves are in `envelope`, `dispatch`, `failure.rs` and `settle.rs`.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, Patience, panic_message};
 use crate::envelope::{self, Labels};
 use crate::notification::Notification;
 use crate::notification::priority::Priority;
@@ -32,9 +34,13 @@ impl Worker {
     /// Takes one delivery through all stages. `stop` is cancelled when the listener stops: a
     /// method that runs is let finish, a pause is not.
     pub(super) async fn work(&self, delivery: Delivery, stop: &CancellationToken) {
-        let (verdict, subject) = match self.judge(&delivery, stop).await {
-            Ok(judged) => judged,
-            Err(error) => (failure::undecodable(&*error), Subject::default()),
+        // Methods are caught where they are called. What is caught here is the rest of the
+        // program's code: serializers, errors that cannot be printed.
+        let judged = AssertUnwindSafe(self.judge(&delivery, stop)).catch_unwind().await;
+        let (verdict, subject) = match judged {
+            Ok(Ok(judged)) => judged,
+            Ok(Err(error)) => (failure::undecodable(&*error), Subject::default()),
+            Err(panic) => (failure::panicked(&panic_message(&*panic)), Subject::default()),
         };
         let timeout = self.options.send_timeout;
         settle::carry_out(delivery, verdict, subject, &self.transport, timeout, stop).await;
@@ -77,8 +83,9 @@ impl Worker {
             return Ok((Verdict::Ack, subject));
         };
         let notification = Notification::new(fields, priority, &delivery.info, &self.states);
-        let walk = self.dispatcher.walk(&notification, stop).await;
+        let is_over = || delivery.is_over();
+        let walk = self.dispatcher.walk(&notification, Patience { stop, is_over: &is_over }).await;
         subject.handled = walk.handled;
-        Ok((failure::verdict(walk, self.options.allow_requeue), subject))
+        Ok((failure::verdict(walk), subject))
     }
 }

@@ -14,7 +14,6 @@ use crate::transport::error::SettleError;
 ///
 /// It is settled by value, so at most once. One that is dropped unsettled stays the
 /// broker's: it gives it out again when the session ends.
-#[derive(Debug)]
 pub struct Delivery {
     /// The body as it came.
     pub body: Bytes,
@@ -45,6 +44,24 @@ impl Delivery {
     /// do nothing more.
     pub fn settle(self, settle: Settle) -> Result<(), SettleError> {
         self.settlement.settler.settle(self.settlement.tag, settle)
+    }
+
+    /// Whether the session that delivered it is over: the broker gives it out again, so there
+    /// is no use in working on it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.settlement.settler.is_over()
+    }
+}
+
+/// Shows no body: it may hold secrets.
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("body.len()", &self.body.len())
+            .field("info", &self.info)
+            .field("settlement", &self.settlement)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,6 +104,9 @@ pub trait Settler: Send + Sync {
     /// # Errors
     /// The session is over.
     fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError>;
+
+    /// Whether the session is over.
+    fn is_over(&self) -> bool;
 }
 
 /// What a message says of its body.
@@ -129,6 +149,17 @@ impl Headers {
         }
     }
 
+    /// Takes a header away.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(key, _)| key != name);
+    }
+
+    /// How many bytes the headers take in a frame of AMQP 0-9-1, or a little more.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.iter().map(|(key, value)| 2 + key.len() + value.size()).sum::<usize>() + 4
+    }
+
     /// All headers.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
@@ -169,6 +200,21 @@ pub enum HeaderValue {
     List(Vec<HeaderValue>),
     /// A table.
     Table(Headers),
+}
+
+impl HeaderValue {
+    fn size(&self) -> usize {
+        let content = match self {
+            Self::Null => 0,
+            Self::Bool(_) => 1,
+            Self::Int(_) | Self::Float(_) | Self::Timestamp(_) => 8,
+            Self::Text(text) => 4 + text.len(),
+            Self::Bytes(bytes) => 4 + bytes.len(),
+            Self::List(items) => 4 + items.iter().map(Self::size).sum::<usize>(),
+            Self::Table(headers) => headers.size(),
+        };
+        1 + content
+    }
 }
 
 impl From<&str> for HeaderValue {

@@ -12,6 +12,10 @@ use tokio::sync::{mpsc, watch};
 use crate::transport::delivery::{Delivery, Properties};
 use crate::transport::error::{ConnectError, SendError};
 
+/// The longest wait that can be asked for: a longer one is cut to it, so that no driver meets
+/// a time that cannot be.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What a driver can do beyond the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -127,7 +131,7 @@ pub enum ConnectionState {
 }
 
 /// A message to send.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Outgoing {
     /// Where to.
     pub route: Route,
@@ -137,6 +141,17 @@ pub struct Outgoing {
     pub properties: Properties,
     /// How long the whole of it may take: reconnecting, sending, the confirmation.
     pub timeout: Duration,
+}
+
+/// Shows no body: it may hold secrets.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("route", &self.route)
+            .field("body.len()", &self.body.len())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a message goes.

@@ -10,7 +10,9 @@ pub mod url;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::transport::driver::{Capabilities, Driver, Outgoing, Subscribed, Subscription};
+use crate::transport::driver::{
+    Capabilities, Driver, LONGEST_WAIT, Outgoing, Subscribed, Subscription,
+};
 use crate::transport::error::{ConnectError, SendError};
 
 /// A way to the notifications: cheap to clone, shared by listeners and notifiers.
@@ -40,7 +42,11 @@ impl Transport {
     ///
     /// # Errors
     /// As [`Driver::subscribe`].
-    pub async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, ConnectError> {
+    pub async fn subscribe(
+        &self,
+        mut subscription: Subscription,
+    ) -> Result<Subscribed, ConnectError> {
+        subscription.timeout = subscription.timeout.min(LONGEST_WAIT);
         self.driver.subscribe(subscription).await
     }
 
@@ -48,7 +54,8 @@ impl Transport {
     ///
     /// # Errors
     /// As [`Driver::send`].
-    pub async fn send(&self, outgoing: Outgoing) -> Result<(), SendError> {
+    pub async fn send(&self, mut outgoing: Outgoing) -> Result<(), SendError> {
+        outgoing.timeout = outgoing.timeout.min(LONGEST_WAIT);
         self.driver.send(outgoing).await
     }
 

@@ -41,11 +41,11 @@ pub enum UrlError {
         "the port of a host is no number up to 65535; in a password, write `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25"
     )]
     Port,
-    /// An `@` behind the first `/`.
+    /// An `@` behind the first `/` or `?`.
     #[error(
-        "an `@` stands behind the hosts; in a password, write `/` as %2F, and in a virtual host `@` as %40"
+        "an `@` stands behind the hosts; in a password, write `/` as %2F and `?` as %3F, and elsewhere `@` as %40"
     )]
-    AtInPath,
+    AtBehind,
     /// A `[` without its `]`.
     #[error("an IPv6 address without its closing bracket; expected as in `[::1]:5672`")]
     OpenBracket,
@@ -55,12 +55,9 @@ pub enum UrlError {
         /// User, password, virtual host or option.
         part: &'static str,
     },
-    /// An option without `=`.
-    #[error("option {found:?} has no value; expected `name=value`")]
-    NoValue {
-        /// The option.
-        found: String,
-    },
+    /// An option without `=`. It may be a part of a password, so it is not shown.
+    #[error("an option has no value; expected `name=value`")]
+    NoValue,
 }
 
 impl TransportUrl {
@@ -111,8 +108,8 @@ impl FromStr for TransportUrl {
             Some((hosts, path)) => (hosts, Some(path)),
             None => (rest, None),
         };
-        if path.is_some_and(|path| path.contains('@')) {
-            return Err(UrlError::AtInPath);
+        if query.contains('@') || path.is_some_and(|path| path.contains('@')) {
+            return Err(UrlError::AtBehind);
         }
         Ok(Self {
             scheme: scheme.to_owned(),
@@ -166,8 +163,7 @@ fn host(text: &str) -> Result<Host, UrlError> {
 fn options(query: &str) -> Result<Vec<(String, String)>, UrlError> {
     let mut options: Vec<(String, String)> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) =
-            pair.split_once('=').ok_or_else(|| UrlError::NoValue { found: pair.to_owned() })?;
+        let (name, value) = pair.split_once('=').ok_or(UrlError::NoValue)?;
         let (name, value) = (decode(name, "option")?, decode(value, "option")?);
         match options.iter_mut().find(|(known, _)| *known == name) {
             Some((_, values)) => {
@@ -353,13 +349,14 @@ mod tests {
         );
         assert_eq!(
             error("rabbit://u:sec/ret@h/"),
-            "an `@` stands behind the hosts; in a password, write `/` as %2F, and in a virtual host `@` as %40"
+            "an `@` stands behind the hosts; in a password, write `/` as %2F and `?` as %3F, and elsewhere `@` as %40"
         );
         assert_eq!(error("rabbit://u:sec%zz@h/"), "the password is not percent-encoded UTF-8");
         assert_eq!(
             error("rabbit://[::1/"),
             "an IPv6 address without its closing bracket; expected as in `[::1]:5672`"
         );
-        assert_eq!(error("rabbit://h/?ssl"), "option \"ssl\" has no value; expected `name=value`");
+        assert_eq!(error("rabbit://u:12?secret@h/"), error("rabbit://u:sec/ret@h/"));
+        assert_eq!(error("rabbit://h/?ssl"), "an option has no value; expected `name=value`");
     }
 }

@@ -13,7 +13,7 @@ mod regular;
 use proc_macro2::TokenStream;
 use syn::Type;
 
-use crate::endpoint::ast::Endpoint;
+use crate::endpoint::ast::{Endpoint, written};
 use crate::mistake::Mistakes;
 
 pub(crate) use self::method::PRIORITIES;
@@ -24,6 +24,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> Mistakes {
     let mut mistakes = Mistakes::default();
     options::check(&endpoint.options, &mut mistakes);
     never::check(&endpoint.options.filter, &mut mistakes);
+    instances(endpoint, &mut mistakes);
     block(endpoint, &mut mistakes);
     for method in &endpoint.methods {
         method::check(method, &mut mistakes);
@@ -73,16 +74,51 @@ fn head(endpoint: &Endpoint, mistakes: &mut Mistakes) {
             "move it to an inherent impl block: `impl Billing { .. }`",
         );
     }
-    let generics = &endpoint.generics;
-    if !generics.params.is_empty() || generics.where_clause.is_some() {
-        let mend = "write the block for one concrete type, as in `impl Billing<Postgres> { .. }`";
-        let found = "an endpoint cannot be generic yet";
-        match &generics.where_clause {
-            Some(clause) if generics.params.is_empty() => mistakes.on(clause, found, mend),
-            _ => mistakes.on(&generics.params, found, mend),
-        }
-    }
     self_type(&endpoint.self_type, mistakes);
+}
+
+/// A generic block stands for the types that `instances` lists; others have one type.
+fn instances(endpoint: &Endpoint, mistakes: &mut Mistakes) {
+    let generics = &endpoint.generics;
+    let is_generic =
+        generics.type_params().next().is_some() || generics.const_params().next().is_some();
+    let registered = endpoint.options.unregistered().is_none();
+    match &endpoint.options.instances {
+        None if is_generic && registered => mistakes.on(
+            &generics.params,
+            "a generic endpoint is registered for no type",
+            "list the types: `instances(Billing<Postgres>, Billing<Sqlite>)`, or write `register = false` and hand instances to the builder",
+        ),
+        Some((key, _)) if !is_generic => mistakes.at(
+            key.span,
+            "`instances` on an endpoint that is not generic",
+            "leave it out: there is one type, and it is registered",
+        ),
+        Some((key, types)) if types.is_empty() => mistakes.at(
+            key.span,
+            "`instances` lists no type",
+            "list the types: `instances(Billing<Postgres>, Billing<Sqlite>)`",
+        ),
+        Some((_, types)) => {
+            let mut seen: Vec<String> = Vec::new();
+            for ty in types {
+                let written = written(ty);
+                if seen.contains(&written) {
+                    let found = format_args!("`{written}` is listed twice");
+                    mistakes.on(ty, found, "keep one of the two");
+                }
+                seen.push(written);
+            }
+        }
+        None => {}
+    }
+    if let Some(lifetime) = generics.lifetimes().next() {
+        mistakes.on(
+            lifetime,
+            "an endpoint cannot borrow: it lives as long as the listener",
+            "give it values that it owns, or an `Arc`",
+        );
+    }
 }
 
 fn self_type(ty: &Type, mistakes: &mut Mistakes) {

@@ -64,7 +64,8 @@ fn instance(options: &Options, mistakes: &mut Mistakes) {
     let Some(register) = options.unregistered() else {
         return;
     };
-    for key in [options.provided.as_ref(), init].into_iter().flatten() {
+    let instances = options.instances.as_ref().map(|(key, _)| key);
+    for key in [options.provided.as_ref(), init, instances].into_iter().flatten() {
         mistakes.at(
             key.span,
             format_args!("`{}` says nothing beside `register = false`", key.text),

@@ -147,6 +147,10 @@ impl Bus {
         Ok(())
     }
 
+    pub(super) fn is_attached(&self, consumer: ConsumerId) -> bool {
+        self.lock().consumers.contains_key(&consumer)
+    }
+
     pub(super) fn cancel(&self, consumer: ConsumerId) {
         let mut state = self.lock();
         for queue in state.queues.values_mut() {

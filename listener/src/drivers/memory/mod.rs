@@ -128,4 +128,8 @@ impl Settler for MemorySettler {
     fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError> {
         self.bus.settle(self.consumer, tag, settle)
     }
+
+    fn is_over(&self) -> bool {
+        !self.bus.is_attached(self.consumer)
+    }
 }

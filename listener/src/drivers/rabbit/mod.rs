@@ -6,6 +6,7 @@ mod confirms;
 mod consume;
 mod failure;
 mod hosts;
+mod known;
 mod link;
 mod message;
 mod office;
@@ -30,6 +31,7 @@ use crate::transport::driver::{Capabilities, Driver, Outgoing, Subscribed, Subsc
 use crate::transport::error::{ConnectError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
 use hosts::{Address, Rotation};
+use known::Known;
 use link::Io;
 use office::Office;
 
@@ -50,6 +52,7 @@ struct Core {
     addresses: Vec<Address>,
     vhost: String,
     options: RabbitOptions,
+    known: Known,
     io: Mutex<Option<Arc<Io>>>,
 }
 
@@ -66,6 +69,7 @@ impl Rabbit {
             addresses,
             vhost: url.virtual_host().unwrap_or("/").to_owned(),
             options,
+            known: Known::default(),
             io: Mutex::default(),
         };
         Ok(Self { core: Arc::new(core), office: OnceLock::new(), sends: TaskTracker::new() })
@@ -131,7 +135,8 @@ impl Driver for Rabbit {
                 return;
             };
             self.sends.close();
-            self.sends.wait().await;
+            // Others may share this driver, and send on and on.
+            let _ = tokio::time::timeout(options::CALL_TIMEOUT, self.sends.wait()).await;
             self.sends.reopen();
             office.close().await;
         })

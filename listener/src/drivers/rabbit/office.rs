@@ -48,7 +48,7 @@ impl SendSession {
             Arc::clone(routes.entry(route.clone()).or_default())
         };
         let declare = || async {
-            let mut topology = Topology::new(&self.link, &self.core.options);
+            let mut topology = Topology::new(&self.link, &self.core);
             match route {
                 Route::Topic { exchange, routing_key } => {
                     topology.topic(exchange, routing_key).await

@@ -54,7 +54,7 @@ impl Session {
     ) -> Result<Self, Failure> {
         let options = &core.options;
         let (link, events) = Link::open(options, &core.vhost, address, "consume").await?;
-        Topology::new(&link, options)
+        Topology::new(&link, core)
             .expiring(subscription.expires)
             .subscription(&subscription.bindings)
             .await?;

@@ -38,6 +38,10 @@ impl Settler for SessionSettler {
             SettleError
         })
     }
+
+    fn is_over(&self) -> bool {
+        self.settlements.is_closed()
+    }
 }
 
 /// What is written for settlements.

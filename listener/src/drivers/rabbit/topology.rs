@@ -9,12 +9,18 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, ExchangeKind};
 
+use super::Core;
 use super::failure::{self, Failure, Fault};
+use super::known::{Kind, Known};
 use super::link::{Link, call};
 use super::options::RabbitOptions;
 use super::wire;
 use crate::transport::driver::Binding;
 use crate::transport::error::ConnectError;
+
+/// Said of an exchange that was missing, for the notifiers of oslo.messaging that come later.
+const DECLARED: &str = "declared the exchange; oslo.messaging with other amqp_durable_queues \
+                        cannot use it: add amqp_durable_queues to the transport URL to match";
 
 /// Whether a queue was there before us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +34,14 @@ enum Found {
 pub(super) struct Topology<'a> {
     link: &'a Link,
     options: &'a RabbitOptions,
+    known: &'a Known,
     expires: Option<Duration>,
     scratch: Option<Channel>,
 }
 
 impl<'a> Topology<'a> {
-    pub(super) fn new(link: &'a Link, options: &'a RabbitOptions) -> Self {
-        Self { link, options, expires: None, scratch: None }
+    pub(super) fn new(link: &'a Link, core: &'a Core) -> Self {
+        Self { link, options: &core.options, known: &core.known, expires: None, scratch: None }
     }
 
     /// Queues that it declares go away when they have been without a consumer for so long.
@@ -124,7 +131,7 @@ impl<'a> Topology<'a> {
     async fn queue(&mut self, queue: &str) -> Result<Found, Failure> {
         let name = short("the queue's name", queue)?;
         let options = QueueDeclareOptions {
-            durable: self.options.durable(),
+            durable: self.durable(Kind::Queue, queue),
             auto_delete: self.options.auto_delete(),
             ..QueueDeclareOptions::default()
         };
@@ -139,7 +146,14 @@ impl<'a> Topology<'a> {
                         .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue))),
                 }
             }
-            Ok(()) => Ok(Found::Existed),
+            Ok(()) => {
+                if self.known.durable(Kind::Queue, queue).is_none() {
+                    let durable = QueueDeclareOptions { durable: true, ..options };
+                    let probed = self.declare_queue(&name, durable).await;
+                    self.learn(Kind::Queue, queue, probed);
+                }
+                Ok(Found::Existed)
+            }
             Err(fault) if fault.code() == Some(404) => {
                 match self.declare_queue(&name, options).await {
                     Ok(()) => {
@@ -167,16 +181,23 @@ impl<'a> Topology<'a> {
         let name = short("the exchange's name", exchange)?;
         let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
         let active = ExchangeDeclareOptions {
-            durable: self.options.durable(),
+            durable: self.durable(Kind::Exchange, exchange),
             auto_delete: self.options.auto_delete(),
             ..ExchangeDeclareOptions::default()
         };
         match self.declare_exchange(&name, passive).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if self.known.durable(Kind::Exchange, exchange).is_none() {
+                    let durable = ExchangeDeclareOptions { durable: true, ..active };
+                    let probed = self.declare_exchange(&name, durable).await;
+                    self.learn(Kind::Exchange, exchange, probed);
+                }
+                Ok(())
+            }
             Err(fault) if fault.code() == Some(404) => {
                 match self.declare_exchange(&name, active).await {
                     Ok(()) => {
-                        tracing::info!(exchange, "declared the exchange");
+                        tracing::info!(exchange, durable = active.durable, "{DECLARED}");
                         Ok(())
                     }
                     // Somebody else declared it in between: it is used as it is.
@@ -187,6 +208,19 @@ impl<'a> Topology<'a> {
             Err(fault) if fault.code() == Some(403) => Ok(()),
             Err(fault) => Err(self.refused(fault, "look for", "exchange", exchange)),
         }
+    }
+
+    /// As it was when it was first met; else as the options say.
+    fn durable(&self, kind: Kind, name: &str) -> bool {
+        let met = self.known.durable(kind, name).filter(|_| !self.options.ask_for_queues());
+        met.unwrap_or_else(|| self.options.durable())
+    }
+
+    /// Takes the answer to a declaration as durable of something that exists. Only "durable"
+    /// in a refusal tells that it is not; whoever may not declare never declares it again.
+    fn learn(&self, kind: Kind, name: &str, probed: Result<(), Fault>) {
+        let transient = |fault: &Fault| matches!(fault, Fault::Broker { code: 406, text } if text.contains("arg 'durable'"));
+        self.known.learn(kind, name, !probed.is_err_and(|fault| transient(&fault)));
     }
 
     async fn bind(&mut self, binding: &Binding) -> Result<(), Failure> {

@@ -1,17 +1,22 @@
 //! An endpoint: what `#[notification_endpoint]` implements for an impl block, and the
 //! registration that `inventory` collects. Who calls the methods is in `dispatch`.
 
-use std::any::TypeId;
+pub mod instance;
+
+use std::any::{TypeId, type_name};
 use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
 
+use crate::endpoint::instance::{DefaultInstance, Init};
 use crate::extract::needs::Needs;
 use crate::filter::FilterRule;
 use crate::notification::Notification;
 use crate::notification::priority::Priority;
-use crate::outcome::MethodResult;
+use crate::notification::states::States;
+use crate::outcome::{BoxError, MethodResult};
 
 /// A type whose methods handle notifications. `#[notification_endpoint]` implements it.
 #[diagnostic::on_unimplemented(
@@ -19,9 +24,11 @@ use crate::outcome::MethodResult;
     label = "not an endpoint",
     note = "write `#[notification_endpoint]` on the impl block whose methods handle notifications"
 )]
-pub trait Endpoint: Sized + 'static
+pub trait Endpoint: Sized
 where
-    Self: Send + Sync,
+    Self: Send, // help: the listener's threads hand it on: hold what can go along, an `Arc` for an `Rc`
+    Self: Sync, // help: several threads use it at once: hold an `Arc` for an `Rc`, a `Mutex` for a `RefCell`
+    Self: 'static,
 {
     /// What the attribute says of the endpoint.
     const DEFINITION: Definition;
@@ -42,6 +49,8 @@ pub struct Definition {
     pub line: u32,
     /// The column of the attribute.
     pub column: u32,
+    /// Whether the impl block is generic: the name then stands for several types.
+    pub generic: bool,
     /// The topics it takes; empty: those of the listener.
     pub topics: &'static [&'static str],
     /// The exchange of those topics; `None`: the default one.
@@ -100,7 +109,7 @@ pub struct Registration {
 /// Where the instance of a registered endpoint comes from.
 #[derive(Debug)]
 pub enum Source {
-    /// The listener makes it.
+    /// The listener makes it when it starts.
     Made(fn() -> Bound),
     /// The program hands it to the builder.
     Provided,
@@ -109,10 +118,10 @@ pub enum Source {
 inventory::collect!(Registration);
 
 impl Registration {
-    /// An endpoint that the listener makes with `make`.
+    /// An endpoint that the listener makes as `bound` says.
     #[must_use]
-    pub const fn made<E: Endpoint>(make: fn() -> Bound) -> Self {
-        Self { definition: &E::DEFINITION, id: TypeId::of::<E>, source: Source::Made(make) }
+    pub const fn made<E: Endpoint>(bound: fn() -> Bound) -> Self {
+        Self { definition: &E::DEFINITION, id: TypeId::of::<E>, source: Source::Made(bound) }
     }
 
     /// An endpoint whose instance the program hands to the builder.
@@ -122,21 +131,67 @@ impl Registration {
     }
 }
 
-/// The instance of an endpoint whose type is forgotten.
+/// An endpoint whose type is forgotten, with its instance or the way to make it.
 #[derive(Clone)]
 pub struct Bound {
     definition: &'static Definition,
+    name: String,
     id: TypeId,
-    methods: Arc<dyn Methods>,
+    specs: fn() -> Vec<MethodSpec>,
+    requires: fn(&mut Needs),
+    instance: Arc<OnceCell<Box<dyn Methods>>>,
+    make: Option<Make>,
 }
+
+/// Makes an instance.
+type Make = Arc<dyn Fn(&States) -> Making + Send + Sync>;
+
+type Making = BoxFuture<'static, Result<Box<dyn Methods>, BoxError>>;
 
 impl Bound {
     /// Forgets the type of an instance.
     pub fn new<E: Endpoint>(instance: E) -> Self {
+        let instance: Box<dyn Methods> = Box::new(Instance(instance));
+        Self { instance: Arc::new(OnceCell::new_with(Some(instance))), ..Self::empty::<E>() }
+    }
+
+    /// An endpoint whose instance `Default` makes when the listener starts.
+    #[must_use]
+    pub fn by_default<E: Endpoint + DefaultInstance>() -> Self {
+        Self::made::<E, _, _>(E::instance)
+    }
+
+    /// An endpoint whose instance this function makes when the listener starts.
+    pub fn made<E, Form, F>(init: F) -> Self
+    where
+        E: Endpoint,
+        F: Init<E, Form> + Copy + Send + Sync + 'static,
+    {
+        let make = move |states: &States| -> Making {
+            let instance = init.make(states);
+            Box::pin(async move {
+                let methods: Box<dyn Methods> = Box::new(Instance(instance.await?));
+                Ok(methods)
+            })
+        };
+        Self { requires: F::requires, make: Some(Arc::new(make)), ..Self::empty::<E>() }
+    }
+
+    fn empty<E: Endpoint>() -> Self {
+        let definition = &E::DEFINITION;
+        let name = if definition.generic {
+            type_name::<E>().to_owned()
+        } else {
+            format!("{}::{}", definition.module, definition.name)
+        };
         Self {
-            definition: &E::DEFINITION,
+            definition,
+            name,
             id: TypeId::of::<E>(),
-            methods: Arc::new(Instance(instance)),
+            specs: specs::<E>,
+            requires: |_| {},
+            instance: Arc::default(),
+            make: None,
         }
     }
 
@@ -144,6 +199,12 @@ impl Bound {
     #[must_use]
     pub const fn definition(&self) -> &'static Definition {
         self.definition
+    }
+
+    /// Its name: module and type. That of a generic one has the types it stands for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Which type it was.
@@ -155,7 +216,23 @@ impl Bound {
     /// What there is to know of its methods, in the order in which they were written.
     #[must_use]
     pub fn methods(&self) -> Vec<MethodSpec> {
-        self.methods.specs()
+        (self.specs)()
+    }
+
+    /// Says what making its instance needs.
+    pub fn requires(&self, needs: &mut Needs) {
+        (self.requires)(needs);
+    }
+
+    /// Makes the instance, if it is not there. Called when the listener starts.
+    ///
+    /// # Errors
+    /// The program's own function failed.
+    pub(crate) async fn make(&self, states: &States) -> Result<(), BoxError> {
+        if let Some(make) = &self.make {
+            self.instance.get_or_try_init(|| make(states)).await?;
+        }
+        Ok(())
     }
 
     /// Calls the method at `index`; a plain `fn` runs before this returns.
@@ -164,13 +241,16 @@ impl Bound {
         index: usize,
         notification: &'n Notification<'n>,
     ) -> BoxFuture<'n, MethodResult> {
-        self.methods.call(index, notification)
+        let instance = self.instance.get();
+        instance
+            .expect("every instance is made before the listener attaches")
+            .call(index, notification)
     }
 }
 
 impl fmt::Debug for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound").field("definition", self.definition).finish_non_exhaustive()
+        f.debug_struct("Bound").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -190,7 +270,6 @@ pub struct MethodSpec {
 }
 
 trait Methods: Send + Sync {
-    fn specs(&self) -> Vec<MethodSpec>;
     fn call<'n>(
         &'n self,
         index: usize,
@@ -201,17 +280,6 @@ trait Methods: Send + Sync {
 struct Instance<E>(E);
 
 impl<E: Endpoint> Methods for Instance<E> {
-    fn specs(&self) -> Vec<MethodSpec> {
-        let spec = |method: &Method<E>| MethodSpec {
-            name: method.name,
-            priorities: method.priorities,
-            filter: method.filter,
-            requires: method.requires,
-            blocking: matches!(method.call, Call::Blocking(_)),
-        };
-        E::METHODS.iter().map(spec).collect()
-    }
-
     fn call<'n>(
         &'n self,
         index: usize,
@@ -224,22 +292,15 @@ impl<E: Endpoint> Methods for Instance<E> {
     }
 }
 
-/// How an instance is made when the attribute does not say it.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not `Default`, so the listener cannot make an instance of it",
-    label = "no instance",
-    note = "derive `Default`, or write `#[notification_endpoint(provided)]` and hand an instance to the builder, or `init = path` to a function that makes one"
-)]
-pub trait DefaultInstance: Sized {
-    /// The instance.
-    fn instance() -> Self;
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: Default> DefaultInstance for T {
-    fn instance() -> Self {
-        T::default()
-    }
+fn specs<E: Endpoint>() -> Vec<MethodSpec> {
+    let spec = |method: &Method<E>| MethodSpec {
+        name: method.name,
+        priorities: method.priorities,
+        filter: method.filter,
+        requires: method.requires,
+        blocking: matches!(method.call, Call::Blocking(_)),
+    };
+    E::METHODS.iter().map(spec).collect()
 }
 
 #[cfg(all(test, feature = "macros"))]
@@ -250,7 +311,6 @@ mod tests {
     use super::*;
     use crate::notification::delivery_info::DeliveryInfo;
     use crate::notification::fields::Fields;
-    use crate::notification::states::States;
     use crate::outcome::Outcome;
 
     #[derive(Deserialize)]

@@ -1,0 +1,127 @@
+//! What a session that is over leaves behind: its deliveries are not worked on, for the broker
+//! gives them out again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
+use listener::transport::driver::{
+    Capabilities, ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, SendError, SettleError};
+use listener::{DeliveryInfo, Listener, Outcome, State, Transport, notification_endpoint};
+use tokio::sync::{mpsc, watch};
+
+use crate::rig::{Log, Rig, finish};
+
+/// A session that can be ended; it counts nothing and settles nothing.
+#[derive(Default)]
+struct Session {
+    over: AtomicBool,
+}
+
+impl Settler for Session {
+    fn settle(&self, _: u64, _: Settle) -> Result<(), SettleError> {
+        if self.is_over() { Err(SettleError) } else { Ok(()) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+}
+
+/// Delivers what is put into the channel.
+struct Sessions(std::sync::Mutex<Option<mpsc::UnboundedReceiver<Delivery>>>);
+
+impl Driver for Sessions {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(false)
+    }
+
+    fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        let deliveries = self.0.lock().unwrap().take().expect("one subscription");
+        Box::pin(async move { Ok(Subscribed { deliveries, consumer: Box::new(Held) }) })
+    }
+
+    fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        panic!("nothing is sent here")
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+#[derive(Debug)]
+struct Held;
+
+impl Consumer for Held {
+    fn cancel(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+
+    fn state(&self) -> watch::Receiver<ConnectionState> {
+        watch::channel(ConnectionState::Attached).1
+    }
+}
+
+fn delivery(session: &Arc<Session>, payload: u32) -> Delivery {
+    let body = format!(r#"{{"priority": "INFO", "payload": {payload}}}"#);
+    let settlement = Settlement::new(Arc::clone(session) as Arc<dyn Settler>, 1);
+    let info = DeliveryInfo::new("notifications.info", "openstack", "notifications.info");
+    Delivery::new(Bytes::from(body), Properties::default(), info, settlement)
+}
+
+/// Asks to be called again in a minute, again and again.
+struct Retries;
+
+#[notification_endpoint(register = false)]
+impl Retries {
+    async fn info(&self, payload: u32, log: State<Log>) -> Outcome {
+        let _ = log.send(payload.to_string());
+        Outcome::retry_after(Duration::from_secs(60))
+    }
+}
+
+fn start(rig: &Rig) -> (Listener, mpsc::UnboundedSender<Delivery>) {
+    let (sender, deliveries) = mpsc::unbounded_channel();
+    let transport = Transport::new(Sessions(Some(deliveries).into()), "sessions");
+    (rig.builder().transport(transport).endpoint(Retries).build().unwrap(), sender)
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_of_a_session_that_is_over_are_passed_by() {
+    let mut rig = Rig::new();
+    let (listener, deliveries) = start(&rig);
+    let (old, new) = (Arc::new(Session::default()), Arc::new(Session::default()));
+    old.over.store(true, Ordering::SeqCst);
+    deliveries.send(delivery(&old, 1)).unwrap();
+    deliveries.send(delivery(&new, 2)).unwrap();
+    listener.start().await.unwrap();
+    assert_eq!(rig.seen().await, "2");
+    drop(deliveries);
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_ends_with_its_session() {
+    let mut rig = Rig::new();
+    let (listener, deliveries) = start(&rig);
+    let session = Arc::new(Session::default());
+    deliveries.send(delivery(&session, 1)).unwrap();
+    listener.start().await.unwrap();
+    assert_eq!([rig.seen().await, rig.seen().await], ["1", "1"]);
+    session.over.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+    drop(deliveries);
+    finish(&listener).await;
+}
