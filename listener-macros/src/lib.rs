@@ -50,8 +50,8 @@ use proc_macro::TokenStream;
 ///
 /// A method named `audit`, `debug`, `info`, `warn`, `error`, `critical` or `sample` handles
 /// that priority. `#[on(priority, .., filters)]` on a method of any name handles the
-/// priorities that it lists, and only those. Two methods may handle the same priority: both
-/// run. A `#[cfg(..)]` on a method holds for its registration too.
+/// priorities that it lists, and only those. Two methods may handle the same priority, each with
+/// its own filter: both run. A `#[cfg(..)]` on a method holds for its registration too.
 ///
 /// A method is an `async fn`, or a `fn` that may block. It takes `&self` or no receiver. It
 /// returns `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, where `E` is any error
@@ -99,6 +99,8 @@ use proc_macro::TokenStream;
 /// A filter is a regular expression of the `regex` crate, checked while compiling. It must
 /// match from the start of the text, as Python's `re.match` does; all that are given must. A
 /// value that is missing or not a string does not match.
+///
+/// Each form, and each mistake with what the compiler says of it, is in `listener::guide`.
 ///
 /// # What it generates
 ///

@@ -1,15 +1,46 @@
 //! One shape for every message: what was found, then the mend. `Mistakes` gathers them, so
-//! that all mistakes of a block are reported at once. Which mistakes there are is said in
+//! that all mistakes of a block are reported at once; a `warning` lets the block be. Which mistakes there are is said in
 //! `attr.rs`, `endpoint/parse.rs` and `endpoint/check`.
 
 use std::fmt::Display;
 
-use proc_macro2::{Span, TokenStream};
-use quote::ToTokens;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
+use syn::Attribute;
 
 /// A mistake at a place.
 pub(crate) fn mistake(at: Span, found: impl Display, mend: impl Display) -> syn::Error {
     syn::Error::new(at, format!("{found}\nhelp: {mend}"))
+}
+
+/// A mistake that underlines all of `tokens`.
+pub(crate) fn mistake_on(
+    tokens: impl ToTokens,
+    found: impl Display,
+    mend: impl Display,
+) -> syn::Error {
+    syn::Error::new_spanned(tokens, format!("{found}\nhelp: {mend}"))
+}
+
+/// A warning at a place. There is no other on stable than the use of something deprecated.
+/// `allowed` are the attributes that can silence it.
+pub(crate) fn warning(
+    at: Span,
+    allowed: &[Attribute],
+    found: impl Display,
+    mend: impl Display,
+) -> TokenStream {
+    let note = format!("{found}\nhelp: {mend}");
+    let name = Ident::new("called_twice", at);
+    quote_spanned! {at=>
+        #(#allowed)*
+        const _: () = {
+            #[deprecated(note = #note)]
+            #[allow(non_upper_case_globals)]
+            const #name: () = ();
+            #name
+        };
+    }
 }
 
 /// The mistakes found so far, in the order in which they were found.
@@ -24,7 +55,7 @@ impl Mistakes {
 
     /// Notes a mistake that underlines all of `tokens`.
     pub(crate) fn on(&mut self, tokens: impl ToTokens, found: impl Display, mend: impl Display) {
-        self.add(syn::Error::new_spanned(tokens, format!("{found}\nhelp: {mend}")));
+        self.add(mistake_on(tokens, found, mend));
     }
 
     /// Notes a mistake that was put into words elsewhere.

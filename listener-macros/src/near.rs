@@ -31,6 +31,17 @@ pub(crate) const ARGUMENT_WORDS: &[(&str, &str)] = &[
     ("sender", "publisher_id"),
 ];
 
+/// Words for an option elsewhere, and the option meant.
+pub(crate) const OPTION_WORDS: &[(&str, &str)] = &[
+    ("constructor", "init"),
+    ("factory", "init"),
+    ("instance", "provided"),
+    ("new", "init"),
+    ("position", "order"),
+    ("queue", "topic"),
+    ("routing_key", "topic"),
+];
+
 /// What a method's name wears around the priority that it means.
 const AFFIXES: &[&str] = &["on", "handle", "handler", "notify", "process", "at"];
 

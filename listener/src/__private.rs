@@ -10,11 +10,16 @@ pub use crate::extract::argument::{
     ContextArgument, FallibleArgument, MetadataArgument, OptionalContext, OptionalPayload,
     PayloadArgument, TextArgument,
 };
+pub use crate::extract::meant::{
+    MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
+};
 pub use crate::extract::needs::Needs;
 pub use crate::filter::FilterRule;
 pub use crate::notification::priority::Priority;
 pub use crate::notification::{Notification, PartError};
 pub use crate::outcome::{Failure, IntoOutcome, MethodResult};
+
+use futures_util::future::BoxFuture;
 
 use crate::outcome::BoxError;
 
@@ -39,6 +44,15 @@ pub const MISTAKEN: Definition = Definition {
 /// The argument's own, boxed.
 pub fn by_name<T>(name: &'static str, taken: Result<T, impl Into<BoxError>>) -> Result<T, Failure> {
     taken.map_err(|source| Failure::Argument { argument: name, source: source.into() })
+}
+
+/// The future of a method. What it holds while it waits must be able to change threads.
+pub fn boxed<'n, F>(future: F) -> BoxFuture<'n, MethodResult>
+where
+    F: Future<Output = MethodResult> + 'n,
+    F: Send, // help: drop it before the `.await`, in a block of its own; or hold an `Arc` for an `Rc`, `tokio::sync::Mutex` for `std::sync::Mutex`
+{
+    Box::pin(future)
 }
 
 /// An argument that is taken by type; its failure says the argument's name all the same.

@@ -57,9 +57,9 @@
 //!
 //! # Where to look
 //!
-//! [`notification_endpoint`] has every form of an endpoint; [`link!`] keeps those of a library
-//! in the program; [`Listener`] is the running service; [`Outcome`] what a method may say;
-//! [`FromNotification`] arguments of the program's own;
+//! [`guide`] has every form of an endpoint, and every mistake in one; [`link!`] keeps the
+//! endpoints of a library in the program; [`Listener`] is the running service; [`Outcome`] what
+//! a method may say; [`FromNotification`] arguments of the program's own;
 //! [`Config`] the environment variables of [`listen`](listen()); [`envelope`] the wire.
 //!
 //! # Features
@@ -67,6 +67,8 @@
 //! `rabbit`: the RabbitMQ driver. `macros`: the attribute. `config`: the TOML file that
 //! `LISTENER_CONFIG` names. All three are on by default.
 
+#[cfg(feature = "macros")]
+pub mod guide;
 // In the order of a delivery's way.
 pub mod transport;
 pub mod drivers;

@@ -100,12 +100,31 @@ impl fmt::Display for Failure {
         match self {
             Self::Error(error) => write_chain(f, error.as_ref()),
             Self::Argument { argument, source } => {
-                write!(f, "argument `{argument}`: ")?;
-                write_chain(f, source.as_ref())
+                write!(f, "argument `{argument}`")?;
+                let part = source.downcast_ref::<PartError>();
+                match part.and_then(|part| Some((inside(argument, part.path())?, part.message()))) {
+                    Some(("", message)) => write!(f, ": {message}"),
+                    Some((path, message)) => write!(f, ", at {path}: {message}"),
+                    None => {
+                        f.write_str(": ")?;
+                        write_chain(f, source.as_ref())
+                    }
+                }
             }
             Self::Panic(message) => write!(f, "panicked: {message}"),
         }
     }
+}
+
+/// The path within the part that the argument is: the part's own name would say the
+/// argument's again.
+fn inside<'p>(argument: &str, path: &'p str) -> Option<&'p str> {
+    let part = match argument {
+        "ctxt" => "context",
+        other => other,
+    };
+    let rest = path.strip_prefix(part)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
 }
 
 /// An error and its causes, `: ` between them.
@@ -142,7 +161,7 @@ pub type MethodResult = Result<Outcome, Failure>;
 #[diagnostic::on_unimplemented(
     message = "an endpoint method cannot return `{Self}`",
     label = "not an outcome",
-    note = "return `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, with `E: Into<Box<dyn Error + Send + Sync>>`"
+    note = "return `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, where `E` is a `String`, a boxed error, or a type that implements `std::error::Error + Send + Sync`"
 )]
 pub trait IntoOutcome {
     /// Turns the returned value into what the listener acts on.
@@ -164,12 +183,15 @@ impl IntoOutcome for Outcome {
     }
 }
 
+// Not recommended, so that an `E` that is no error is explained at the returned type.
+#[diagnostic::do_not_recommend]
 impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
     fn into_outcome(self) -> MethodResult {
         self.map(|()| Outcome::Handled).map_err(|error| Failure::Error(error.into()))
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: Into<BoxError>> IntoOutcome for Result<Outcome, E> {
     fn into_outcome(self) -> MethodResult {
         self.map_err(|error| Failure::Error(error.into()))
@@ -203,6 +225,21 @@ mod tests {
             (failure.reason(), failure.to_string().as_str()),
             ("error", "billing failed: no row")
         );
+    }
+
+    #[test]
+    fn an_argument_that_does_not_fit_is_named_once() {
+        let said = |argument, path| {
+            let source = PartError::new(path, "invalid type".to_owned()).into();
+            Failure::Argument { argument, source }.to_string()
+        };
+        assert_eq!(said("payload", "payload"), "argument `payload`: invalid type");
+        assert_eq!(
+            said("payload", "payload.a[1].b"),
+            "argument `payload`, at a[1].b: invalid type"
+        );
+        assert_eq!(said("ctxt", "context.user"), "argument `ctxt`, at user: invalid type");
+        assert_eq!(said("body", "payload.user"), "argument `body`: payload.user: invalid type");
     }
 
     #[test]

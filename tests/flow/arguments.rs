@@ -345,7 +345,7 @@ async fn an_unknown_major_version_has_a_reason_of_its_own() {
         (letter.reason.as_str(), letter.error.as_str()),
         (
             "version",
-            "flow::arguments::Versions::strict: argument `payload`: payload: expected version 1.2 of InstancePayload, or a later 1.x, found 2.0"
+            "flow::arguments::Versions::strict: argument `payload`: expected version 1.2 of InstancePayload, or a later 1.x, found 2.0"
         )
     );
 }

@@ -69,7 +69,7 @@ async fn a_payload_that_does_not_fit_says_where_and_keeps_the_secret() {
     check(
         r#"{"priority": "INFO", "payload": {"flavor": {"vcpus": "hunter2"}}}"#,
         "argument",
-        "flow::dead_letter::Numbers::info: argument `payload`: payload.flavor.vcpus: invalid type: a string, expected u32 at line 1 column 30",
+        "flow::dead_letter::Numbers::info: argument `payload`, at flavor.vcpus: invalid type: a string, expected u32 at line 1 column 30",
     )
     .await;
 }

@@ -16,6 +16,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "lib",
         &[
+            "guide",
             "__private",
             "listen",
             "runtime",
@@ -76,6 +77,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("notification", &[]),
     ("link", &[]),
     ("nearest", &[]),
+    // Pages, and no code.
+    ("guide", &[]),
 ];
 
 /// What only these rooms or files may do.

@@ -2,6 +2,10 @@
 //! mistake (`many_mistakes.rs` has many) and beside it the messages that it must bring about.
 //! Messages are rustc's too, so they hold for the one version that recorded them.
 
+mod cases;
+mod spans;
+mod table;
+
 use std::process::Command;
 
 /// The compiler whose words stand in the `.stderr` files.

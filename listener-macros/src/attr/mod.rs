@@ -11,7 +11,13 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Expr, Ident, LitStr, Path, Token, Type, parenthesized, token};
 
 use crate::mistake::{Mistakes, mistake};
-use crate::near::{ARGUMENT_WORDS, nearest};
+use crate::near::{ARGUMENT_WORDS, OPTION_WORDS, nearest};
+
+/// What to say of a key that belongs in another attribute.
+pub(crate) struct Elsewhere {
+    pub(crate) found: String,
+    pub(crate) mend: String,
+}
 
 /// A key as it was written: an identifier, keywords included, or a string.
 #[derive(Clone)]
@@ -153,10 +159,19 @@ impl Entries {
         flags.into_iter().map(|entry: Entry| entry.key).collect()
     }
 
-    /// Ends the reading: what nobody has asked for is unknown.
-    pub(crate) fn finish(self, mistakes: &mut Mistakes) {
+    /// Ends the reading: what nobody has asked for is unknown, or belongs elsewhere.
+    pub(crate) fn finish(
+        self,
+        elsewhere: impl Fn(&str) -> Option<Elsewhere>,
+        mistakes: &mut Mistakes,
+    ) {
+        let words = [ARGUMENT_WORDS, OPTION_WORDS].concat();
         for Entry { key, .. } in self.left {
-            let mend = match nearest(&key.text, &self.known, ARGUMENT_WORDS) {
+            if let Some(Elsewhere { found, mend }) = elsewhere(&key.text) {
+                mistakes.at(key.span, found, mend);
+                continue;
+            }
+            let mend = match nearest(&key.text, &self.known, &words) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("{} takes {}", self.place, self.known.join(", ")),
             };

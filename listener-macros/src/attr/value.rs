@@ -1,10 +1,9 @@
 //! What stands behind `key =`: a string, a number, a boolean or a path, as literals, for they
 //! are needed while compiling. Called by `Entries` in `mod.rs`, which knows the keys.
 
-use syn::spanned::Spanned;
 use syn::{Expr, Lit, LitStr, Path};
 
-use crate::mistake::mistake;
+use crate::mistake::mistake_on;
 
 pub(super) fn string(value: &Expr) -> syn::Result<LitStr> {
     if let Expr::Lit(literal) = bare(value)
@@ -13,13 +12,13 @@ pub(super) fn string(value: &Expr) -> syn::Result<LitStr> {
         return Ok(text.clone());
     }
     let mend = "write it as one string literal; it is checked while compiling, so a constant or `concat!` cannot stand here";
-    Err(mistake(value.span(), "expected a string literal", mend))
+    Err(mistake_on(value, "expected a string literal", mend))
 }
 
 pub(super) fn integer(value: &Expr) -> syn::Result<i32> {
     let expected = || {
-        mistake(
-            value.span(),
+        mistake_on(
+            value,
             "expected a number",
             format_args!("write a number from {} to {}", i32::MIN, i32::MAX),
         )
@@ -43,27 +42,25 @@ pub(super) fn boolean(value: &Expr) -> syn::Result<bool> {
     {
         return Ok(boolean.value);
     }
-    Err(mistake(value.span(), "expected `true` or `false`", "write one of the two"))
+    Err(mistake_on(value, "expected `true` or `false`", "write one of the two"))
 }
 
 pub(super) fn path(value: &Expr) -> syn::Result<Path> {
     match bare(value) {
         Expr::Path(path) if path.qself.is_none() => Ok(path.path.clone()),
-        Expr::Call(_) => Err(mistake(
-            value.span(),
+        Expr::Call(_) => Err(mistake_on(
+            value,
             "expected a path, found a call",
             "give the function itself, without `()`",
         )),
-        Expr::Closure(_) => Err(mistake(
-            value.span(),
+        Expr::Closure(_) => Err(mistake_on(
+            value,
             "expected a path, found a closure",
             "write a function and give its path",
         )),
-        _ => Err(mistake(
-            value.span(),
-            "expected a path",
-            "write it without quotes, as in `some::path`",
-        )),
+        _ => {
+            Err(mistake_on(value, "expected a path", "write it without quotes, as in `some::path`"))
+        }
     }
 }
 

@@ -8,10 +8,13 @@ use syn::ext::IdentExt;
 use syn::{Attribute, Generics, Ident, LitStr, Pat, Path, Signature, Type};
 
 use crate::attr::Key;
+use crate::near::{ARGUMENT_WORDS, nearest};
 
 /// `#[notification_endpoint(options)] impl Billing { methods }`.
 pub(crate) struct Endpoint {
     pub(crate) options: Options,
+    /// The `#[allow(..)]` of the block.
+    pub(crate) allowed: Vec<Attribute>,
     pub(crate) generics: Generics,
     /// The trait, if it is a trait's impl block.
     pub(crate) of_trait: Option<Path>,
@@ -58,6 +61,50 @@ pub(crate) struct Filter {
     pub(crate) context: Vec<(Key, LitStr)>,
     pub(crate) metadata: Vec<(Key, LitStr)>,
     pub(crate) payload: Vec<(Key, LitStr)>,
+}
+
+/// One regular expression, and what it looks at.
+#[derive(Clone, Copy)]
+pub(crate) struct Rule<'f> {
+    pub(crate) part: &'static str,
+    /// The key within the part, if it has keys.
+    pub(crate) key: Option<&'f str>,
+    pub(crate) expression: &'f LitStr,
+}
+
+impl Rule<'_> {
+    /// As it would be written: `event_type`, `context(user)`.
+    pub(crate) fn shown(&self) -> String {
+        match self.key {
+            Some(key) => format!("{}({key})", self.part),
+            None => self.part.to_owned(),
+        }
+    }
+
+    /// Whether the two look at the same.
+    pub(crate) fn is_about(&self, other: &Rule<'_>) -> bool {
+        (self.part, self.key) == (other.part, other.key)
+    }
+}
+
+impl Filter {
+    /// Its rules, in the order of the documentation.
+    pub(crate) fn rules(&self) -> Vec<Rule<'_>> {
+        let plain = [("publisher_id", &self.publisher_id), ("event_type", &self.event_type)];
+        let plain = plain.into_iter().filter_map(|(part, expression)| {
+            Some(Rule { part, key: None, expression: expression.as_ref()? })
+        });
+        let keyed =
+            [("context", &self.context), ("metadata", &self.metadata), ("payload", &self.payload)];
+        let keyed = keyed.into_iter().flat_map(|(part, rules)| {
+            rules.iter().map(move |(key, expression)| Rule {
+                part,
+                key: Some(&key.text),
+                expression,
+            })
+        });
+        plain.chain(keyed).collect()
+    }
 }
 
 /// A function of the block.
@@ -137,6 +184,12 @@ impl Argument {
     pub(crate) fn bare_name(&self) -> Option<String> {
         let name = self.name.as_ref()?.unraw().to_string();
         Some(name.strip_prefix('_').map_or(name.clone(), str::to_owned))
+    }
+
+    /// The argument by name whose name this one's comes close to.
+    pub(crate) fn meant(&self) -> Option<&'static str> {
+        let names: Vec<&'static str> = NAMED.iter().map(|(name, _)| *name).collect();
+        nearest(&self.bare_name()?, &names, ARGUMENT_WORDS)
     }
 
     pub(crate) fn source(&self) -> Source {

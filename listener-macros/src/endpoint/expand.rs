@@ -16,35 +16,45 @@ use crate::paths::Private;
 
 /// What stands beside the user's impl block.
 pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
-    let private = Private::new(endpoint.options.crate_path.as_ref());
-    let head = head(endpoint, &private);
+    let private = Private::at(Span::call_site());
+    let import = private.import(endpoint.options.crate_path.as_ref());
     let definition = definition(endpoint, &private);
     let methods = endpoint.methods.iter().map(|one| method(one, &private));
+    let items = quote! {
+        const DEFINITION: #private::Definition = #definition;
+        const METHODS: &'static [#private::Method<Self>] = &[#(#methods),*];
+    };
+    let implementation = implementation(endpoint, &items);
     let registration = registration(endpoint, &private);
     quote! {
         // A method or a type that is deprecated is so for its users, not for the table.
-        #[allow(deprecated)]
+        #[allow(deprecated, unused_qualifications)]
         const _: () = {
-            #[automatically_derived]
-            #head {
-                const DEFINITION: #private::Definition = #definition;
-                const METHODS: &'static [#private::Method<Self>] = &[#(#methods),*];
-            }
+            #import
+            #implementation
             #registration
         };
     }
 }
 
-/// `impl Endpoint for Billing`. A generic type is an endpoint wherever it can be one at all.
-pub(crate) fn head(endpoint: &Endpoint, private: &Private) -> TokenStream {
+/// The impl of `Endpoint`. All of its frame stands at the type, so that a second one for the
+/// same type is reported there. A generic type is an endpoint wherever it can be one at all.
+pub(crate) fn implementation(endpoint: &Endpoint, items: &TokenStream) -> TokenStream {
     let self_type = &endpoint.self_type;
+    let at = self_type.span();
+    let private = Private::at(at);
     let mut generics = endpoint.generics.clone();
     if !generics.params.is_empty() {
         let own = syn::parse_quote!(Self: ::core::marker::Send + ::core::marker::Sync + 'static);
         generics.make_where_clause().predicates.push(own);
     }
     let (parameters, _, clause) = generics.split_for_impl();
-    quote!(impl #parameters #private::Endpoint for #self_type #clause)
+    quote_spanned! {at=>
+        #[automatically_derived]
+        impl #parameters #private::Endpoint for #self_type #clause {
+            #items
+        }
+    }
 }
 
 /// The type's name, without the path to it.
@@ -173,8 +183,8 @@ fn variant(priority: &str) -> Ident {
 }
 
 fn requires(method: &Method, private: &Private) -> TokenStream {
-    let by_type = |argument: &&Argument| argument.source() == Source::ByType;
-    let mut types = method.arguments.iter().filter(by_type).peekable();
+    let is_by_type = |argument: &&Argument| argument.source() == Source::ByType;
+    let mut types = method.arguments.iter().filter(is_by_type).peekable();
     if types.peek().is_none() {
         return quote!(|_| {});
     }
@@ -182,7 +192,8 @@ fn requires(method: &Method, private: &Private) -> TokenStream {
     let types = types.map(|argument| {
         let cfg = &argument.cfg;
         let ty = lifetimes::inferred(&argument.ty, &method.signature);
-        quote!(#(#cfg)* <#ty as #private::FromNotification<'_>>::requires(#needs);)
+        let by_type = by_type(argument);
+        quote!(#(#cfg)* <#ty as #private::#by_type<'_>>::requires(#needs);)
     });
     quote!(|#needs| { #(#types)* })
 }
@@ -223,8 +234,9 @@ fn call(method: &Method, private: &Private) -> TokenStream {
         return quote!(#private::Call::Blocking(|#this, #notification| { #body }));
     }
     // A future that cannot be sent to another thread is reported at the method's name.
+    let boxing = Private::at(function.span());
     let boxed = quote_spanned! { function.span()=>
-        ::std::boxed::Box::pin(async move { #body })
+        #boxing::boxed(async move { #body })
     };
     quote!(#private::Call::Async(|#this, #notification| #boxed))
 }
@@ -258,7 +270,15 @@ fn extraction(
             let read = read(&argument.ty, &PAYLOAD, method, notification, private);
             quote!(#private::by_name(#shown, #read))
         }
-        Source::ByType => quote!(#private::by_type::<#ty>(#shown, #notification)),
+        Source::ByType if argument.meant().is_none() => {
+            quote!(#private::by_type::<#ty>(#shown, #notification))
+        }
+        Source::ByType => {
+            let by_type = by_type(argument);
+            quote! {
+                #private::by_name(#shown, <#ty as #private::#by_type<'_>>::take(#notification))
+            }
+        }
     };
     quote! {
         match #result {
@@ -268,6 +288,20 @@ fn extraction(
             }
         }
     }
+}
+
+/// The trait that takes an argument by its type: one that says which name was meant, if its
+/// own comes close to one.
+fn by_type(argument: &Argument) -> Ident {
+    let name = match argument.meant() {
+        Some("ctxt") => "MeantContext",
+        Some("publisher_id") => "MeantPublisherId",
+        Some("event_type") => "MeantEventType",
+        Some("payload") => "MeantPayload",
+        Some("metadata") => "MeantMetadata",
+        _ => "FromNotification",
+    };
+    Ident::new(name, Span::call_site())
 }
 
 /// The traits that read a part of a notification: into a type, and into an `Option` of one.

@@ -2,7 +2,7 @@
 //! without methods, so that code that uses the type as one has no second error. Nothing is
 //! registered.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
 
 use crate::endpoint::ast::Endpoint;
@@ -16,20 +16,20 @@ pub(crate) fn endpoint(
     mistakes: &Mistakes,
     item: &TokenStream,
 ) -> TokenStream {
-    let item = original::without_on(item);
+    let namesakes = endpoint.map(check::namesakes).unwrap_or_default();
+    let item = original::with_single_names(item, &namesakes);
     let errors = mistakes.to_compile_errors();
     let stand_in = endpoint.filter(|endpoint| check::block_is_plain(endpoint)).map(stand_in);
     quote!(#item #errors #stand_in)
 }
 
 fn stand_in(endpoint: &Endpoint) -> TokenStream {
-    let private = Private::new(endpoint.options.crate_path.as_ref());
-    let head = expand::head(endpoint, &private);
-    quote! {
-        #[automatically_derived]
-        #head {
-            const DEFINITION: #private::Definition = #private::MISTAKEN;
-            const METHODS: &'static [#private::Method<Self>] = &[];
-        }
-    }
+    let private = Private::at(Span::call_site());
+    let import = private.import(endpoint.options.crate_path.as_ref());
+    let items = quote! {
+        const DEFINITION: #private::Definition = #private::MISTAKEN;
+        const METHODS: &'static [#private::Method<Self>] = &[];
+    };
+    let implementation = expand::implementation(endpoint, &items);
+    quote!(const _: () = { #import #implementation };)
 }

@@ -3,6 +3,7 @@
 
 mod ast;
 mod check;
+mod elsewhere;
 mod expand;
 mod fallback;
 mod generic;
@@ -20,9 +21,24 @@ pub(crate) fn notification_endpoint(options: TokenStream, item: &TokenStream) ->
     }
     let tokens = match &endpoint {
         Some(endpoint) if mistakes.is_empty() => {
-            let beside = expand::endpoint(endpoint);
             let item = original::without_on(item);
-            quote::quote!(#item #beside)
+            let beside = expand::endpoint(endpoint);
+            let warnings = check::warnings(endpoint);
+            // The listener says what a method takes and how, so clippy cannot ask for another
+            // signature.
+            quote::quote! {
+                #[allow(
+                    clippy::needless_pass_by_value,
+                    clippy::too_many_arguments,
+                    clippy::trivially_copy_pass_by_ref,
+                    clippy::unnecessary_wraps,
+                    clippy::unused_async,
+                    clippy::unused_self
+                )]
+                #item
+                #beside
+                #warnings
+            }
         }
         _ => fallback::endpoint(endpoint.as_ref(), &mistakes, item),
     };

@@ -1,19 +1,77 @@
-//! The user's own block, emitted as it was written but for the `#[on(..)]` of its methods:
+//! The user's own block, emitted as it was written but for the attributes of this macro:
 //! bodies are passed on as tokens and never parsed, so nothing in them can be lost or
 //! misread. Called for every block, whether it has mistakes or not. What `on` means is
 //! read by `parse.rs`.
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::Parser;
 
-/// The item without the `#[on]` attributes at the top level of its braces.
+/// The item without the `#[on]` attributes at the top level of its braces, and without a
+/// second `#[notification_endpoint]`.
 pub(crate) fn without_on(item: &TokenStream) -> TokenStream {
-    let mut tokens: Vec<TokenTree> = item.clone().into_iter().collect();
+    with_body(item, strip)
+}
+
+/// The same, with another name for each further method that has one of the `namesakes`: two
+/// of one name would be a second error.
+pub(crate) fn with_single_names(item: &TokenStream, namesakes: &[String]) -> TokenStream {
+    with_body(item, |body| single_names(strip(body), namesakes))
+}
+
+/// Whether the path names this macro.
+pub(crate) fn is_ours(path: &syn::Path) -> bool {
+    path.segments.last().is_some_and(|last| last.ident == "notification_endpoint")
+}
+
+fn with_body(item: &TokenStream, change: impl FnOnce(TokenStream) -> TokenStream) -> TokenStream {
+    let mut tokens = Vec::new();
+    for token in item.clone() {
+        if is_punct(tokens.last(), '#') && is_second_attribute(&token) {
+            tokens.pop();
+        } else {
+            tokens.push(token);
+        }
+    }
     if let Some(TokenTree::Group(body)) = tokens.pop_if(|last| is_braces(last)) {
-        let mut stripped = Group::new(Delimiter::Brace, strip(body.stream()));
-        stripped.set_span(body.span());
-        tokens.push(stripped.into());
+        let mut changed = Group::new(Delimiter::Brace, change(body.stream()));
+        changed.set_span(body.span());
+        tokens.push(changed.into());
     }
     tokens.into_iter().collect()
+}
+
+fn is_second_attribute(token: &TokenTree) -> bool {
+    let TokenTree::Group(group) = token else {
+        return false;
+    };
+    let path = |input: syn::parse::ParseStream<'_>| {
+        let path = syn::Path::parse_mod_style(input)?;
+        input.parse::<TokenStream>().map(|_| path)
+    };
+    group.delimiter() == Delimiter::Bracket
+        && path.parse2(group.stream()).is_ok_and(|path| is_ours(&path))
+}
+
+fn single_names(body: TokenStream, namesakes: &[String]) -> TokenStream {
+    let (mut seen, mut after_fn) = (Vec::new(), false);
+    let rename = |token: TokenTree| {
+        let is_name = std::mem::replace(&mut after_fn, is_word(Some(&token), "fn"));
+        let TokenTree::Ident(name) = &token else {
+            return token;
+        };
+        let text = name.unraw().to_string();
+        if !is_name || !namesakes.contains(&text) {
+            return token;
+        }
+        let earlier = seen.iter().filter(|other| **other == text).count();
+        seen.push(text.clone());
+        match earlier {
+            0 => token,
+            _ => Ident::new(&format!("__{text}_{earlier}"), name.span()).into(),
+        }
+    };
+    body.into_iter().map(rename).collect()
 }
 
 /// Whether the token is `{ .. }`.
@@ -121,6 +179,29 @@ mod tests {
                 }
             },
         );
+    }
+
+    #[test]
+    fn a_second_attribute_goes() {
+        check(
+            &quote!(
+                #[a]
+                #[listener::notification_endpoint(x)]
+                impl Billing {}
+            ),
+            &quote!(
+                #[a]
+                impl Billing {}
+            ),
+        );
+    }
+
+    #[test]
+    fn a_further_method_of_one_name_has_another() {
+        let item = quote!(impl B { fn info() {} fn info() { fn info() {} } fn warn() {} });
+        let expected = quote!(impl B { fn info() {} fn __info_1() { fn info() {} } fn warn() {} });
+        let single = with_single_names(&item, &["info".to_owned()]);
+        assert_eq!(single.to_string(), expected.to_string());
     }
 
     #[test]

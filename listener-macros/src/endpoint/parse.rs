@@ -8,6 +8,7 @@ use syn::{Attribute, FnArg, Ident, ItemImpl, Meta, Signature, Token, Type, Visib
 
 use crate::attr::Entries;
 use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, On, Options};
+use crate::endpoint::elsewhere;
 use crate::endpoint::original::{self, is_braces};
 use crate::mistake::Mistakes;
 
@@ -18,8 +19,16 @@ pub(crate) fn endpoint(attribute: TokenStream, item: &TokenStream) -> (Option<En
     let Some((head, body)) = head_and_body(item, &mut mistakes) else {
         return (None, mistakes);
     };
+    if let Some(second) = head.attrs.iter().find(|attribute| original::is_ours(attribute.path())) {
+        mistakes.on(
+            second,
+            "`#[notification_endpoint]` stands twice on one block",
+            "keep one, with the options of both",
+        );
+    }
     let mut endpoint = Endpoint {
         options,
+        allowed: head.attrs.into_iter().filter(|one| one.path().is_ident("allow")).collect(),
         generics: head.generics,
         of_trait: head.trait_.map(|(path, _)| path),
         self_type: ungrouped(*head.self_ty),
@@ -98,7 +107,7 @@ fn options(attribute: TokenStream, mistakes: &mut Mistakes) -> Options {
         register: entries.boolean("register", mistakes),
         crate_path: entries.path("crate", mistakes).map(|(_, path)| path),
     };
-    entries.finish(mistakes);
+    entries.finish(elsewhere::in_endpoint, mistakes);
     options
 }
 
@@ -133,13 +142,17 @@ fn member(
     mistakes: &mut Mistakes,
 ) -> syn::Result<()> {
     let attributes = Attribute::parse_outer(input)?;
+    let on = attributes.iter().find(|attribute| attribute.path().is_ident("on"));
     input.parse::<Visibility>()?;
     if input.fork().parse::<Ident>().is_ok_and(|word| word == "default") {
         input.parse::<Ident>()?;
     }
     if is_function(input) {
         let signature = input.parse()?;
-        endpoint.methods.push(method(attributes, signature, mistakes));
+        endpoint.methods.push(method(&attributes, signature, mistakes));
+    } else if let Some(on) = on {
+        let mend = "write it above the method that handles these priorities";
+        mistakes.on(on, "`#[on(..)]` stands on something that is no method", mend);
     } else if !input.peek(Token![const]) && !input.peek(Token![type]) {
         let rest = input.fork();
         let path: syn::Path = rest.call(syn::Path::parse_mod_style)?;
@@ -181,7 +194,7 @@ fn skip_member(input: ParseStream<'_>) -> syn::Result<()> {
     Ok(())
 }
 
-fn method(attributes: Vec<Attribute>, signature: Signature, mistakes: &mut Mistakes) -> Method {
+fn method(attributes: &[Attribute], signature: Signature, mistakes: &mut Mistakes) -> Method {
     let on = attributes
         .iter()
         .filter(|attribute| attribute.path().is_ident("on"))
@@ -197,10 +210,11 @@ fn method(attributes: Vec<Attribute>, signature: Signature, mistakes: &mut Mista
         .map(|typed| Argument::new(cfg(&typed.attrs), &typed.pat, ungrouped((*typed.ty).clone())))
         .collect();
     Method {
-        cfg: cfg(&attributes),
+        cfg: cfg(attributes),
         conditional_on: attributes
-            .into_iter()
-            .find(|attribute| original::is_conditional_on(&attribute.meta.to_token_stream())),
+            .iter()
+            .find(|attribute| original::is_conditional_on(&attribute.meta.to_token_stream()))
+            .cloned(),
         on,
         signature,
         arguments,
@@ -216,7 +230,7 @@ fn on(attribute: &Attribute, mistakes: &mut Mistakes) -> On {
     let mut entries = Entries::read("`#[on(..)]`", tokens, mistakes);
     let filter = filter(&mut entries, mistakes);
     let priorities = entries.flags();
-    entries.finish(mistakes);
+    entries.finish(elsewhere::in_on, mistakes);
     On { attribute: attribute.clone(), priorities, filter }
 }
 

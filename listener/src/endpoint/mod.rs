@@ -24,7 +24,12 @@ use crate::outcome::{BoxError, MethodResult};
     label = "not an endpoint",
     note = "write `#[notification_endpoint]` on the impl block whose methods handle notifications"
 )]
-pub trait Endpoint: Send + Sync + Sized + 'static {
+pub trait Endpoint: Sized
+where
+    Self: Send, // help: the listener's threads hand it on: hold what can go along, an `Arc` for an `Rc`
+    Self: Sync, // help: several threads use it at once: hold an `Arc` for an `Rc`, a `Mutex` for a `RefCell`
+    Self: 'static,
+{
     /// What the attribute says of the endpoint.
     const DEFINITION: Definition;
     /// The methods, in the order in which they were written.
@@ -366,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_method_whose_argument_cannot_be_made_is_not_called() {
-        let expected = "argument `payload`: payload: invalid type: integer `7`, expected struct Fault at line 1 column 1";
+        let expected = "argument `payload`: invalid type: integer `7`, expected struct Fault at line 1 column 1";
         check(0, "7", Err(expected));
     }
 

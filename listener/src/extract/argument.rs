@@ -156,6 +156,7 @@ pub trait FallibleArgument<'n, A>: Sized {
     fn keep(read: Result<A, PartError>) -> Self;
 }
 
+#[diagnostic::do_not_recommend]
 impl<'n, A, E: From<PartError>> FallibleArgument<'n, A> for Result<A, E> {
     fn keep(read: Result<A, PartError>) -> Self {
         read.map_err(E::from)

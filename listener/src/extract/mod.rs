@@ -4,7 +4,9 @@
 
 pub mod argument;
 pub mod attempt;
+pub mod meant;
 pub mod needs;
+pub mod shared;
 pub mod state;
 pub mod versioned;
 
@@ -47,7 +49,7 @@ use crate::outcome::BoxError;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from a notification",
     label = "not an argument of an endpoint method",
-    note = "by name: `ctxt`, `publisher_id`, `event_type`, `payload`, `metadata`; by type: `&Notification<'_>`, `Priority`, `&DeliveryInfo`, `State<T>`, or any type that implements `FromNotification`"
+    note = "a type that the payload is read into is an argument named `payload`; by name too: `ctxt`, `publisher_id`, `event_type`, `metadata`; by type: `&Notification<'_>`, `Priority`, `&DeliveryInfo`, `State<T>`, or any type that implements `FromNotification`"
 )]
 pub trait FromNotification<'n>: Sized {
     /// Why it could not be made.

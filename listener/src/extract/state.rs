@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::extract::FromNotification;
 use crate::extract::needs::Needs;
+use crate::extract::shared::Shared;
 use crate::notification::Notification;
 use crate::notification::states::States;
 
@@ -41,14 +42,14 @@ impl<T> Deref for State<T> {
 )]
 pub struct MissingState(&'static str);
 
-impl<T: Send + Sync + 'static> State<T> {
+impl<T: Shared> State<T> {
     /// The state out of all that were given.
     pub(crate) fn from_given(states: &States) -> Result<Self, MissingState> {
         states.get().map(State).ok_or(MissingState(type_name::<T>()))
     }
 }
 
-impl<'n, T: Send + Sync + 'static> FromNotification<'n> for State<T> {
+impl<'n, T: Shared> FromNotification<'n> for State<T> {
     type Error = MissingState;
 
     fn from_notification(notification: &'n Notification<'n>) -> Result<Self, MissingState> {

@@ -240,6 +240,11 @@ impl PartError {
         self.version
     }
 
+    /// What is wrong there.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Where the mistake is, such as `payload.flavor.vcpus`.
     #[must_use]
     pub fn path(&self) -> &str {

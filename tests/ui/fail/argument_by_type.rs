@@ -1,5 +1,5 @@
-//! An argument that is no extractor.
-#![allow(unused_variables)]
+//! An argument by type that is no extractor.
+#![allow(unused)]
 
 use listener::notification_endpoint;
 
@@ -10,7 +10,8 @@ struct Plain;
 
 #[notification_endpoint]
 impl Billing {
-    async fn info(&self, body: Plain) {}
+    async fn info(&self, thing: Plain) {}
+    //~                         ^^^^^
 }
 
 fn main() {}

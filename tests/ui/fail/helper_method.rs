@@ -1,4 +1,5 @@
-//! A helper among the methods; whatever else it does is its own affair.
+//! A helper among the methods.
+#![allow(unused)]
 
 use listener::notification_endpoint;
 
@@ -10,6 +11,7 @@ impl Billing {
     async fn info(&self) {}
 
     fn total<T: Copy>(&mut self, item: T) -> T {
+   //~ ^^^^^
         item
     }
 }

@@ -1,25 +1,18 @@
-//! An `init` that makes something else, or takes something.
+//! An `init` that makes something else.
+#![allow(unused)]
 
 use listener::notification_endpoint;
 
+#[derive(Default)]
 struct Billing;
-struct Other;
 
 fn other() -> u8 {
     7
 }
 
-fn named(_: &str) -> Other {
-    Other
-}
-
 #[notification_endpoint(init = other)]
+//~                            ^^^^^
 impl Billing {
-    async fn info(&self) {}
-}
-
-#[notification_endpoint(init = named)]
-impl Other {
     async fn info(&self) {}
 }
 

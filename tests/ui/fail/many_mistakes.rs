@@ -1,5 +1,4 @@
-//! Many mistakes in one block: all are reported at once, none brings about another, and the
-//! type can still be used as an endpoint.
+//! Many mistakes in one block: all are reported at once, none brings about another.
 #![deny(warnings)]
 
 use listener::{Context, Endpoint, notification_endpoint};
@@ -8,22 +7,28 @@ use listener::{Context, Endpoint, notification_endpoint};
 struct Billing;
 
 #[notification_endpoint(topik = "a", publisher_id = "(", order = 99999999999)]
+//~                     ^^^^^                       ^^^          ^^^^^^^^^^^
 impl Billing {
     async fn info(&mut self, context: &Context) {
+    //~           ^^^^^^^^^  ^^^^^^^
         let _ = context;
     }
 
     #[on(warn, fatal, event_type = "[")]
+    //~        ^^^^^               ^^^
     async fn failed(&self) {}
 
     async fn eror(&self) {}
+    //~      ^^^^
 
     #[on(sample)]
     async fn sampled(&self) {}
 
     fn helper() {}
+   //~ ^^^^^^
 }
 
+// The type can still be used as an endpoint.
 fn needs_endpoint<E: Endpoint>(_: E) {}
 
 fn main() {

@@ -1,4 +1,5 @@
 //! An endpoint that the listener cannot make.
+#![allow(unused)]
 
 use listener::notification_endpoint;
 
@@ -6,6 +7,7 @@ struct Billing;
 
 #[notification_endpoint]
 impl Billing {
+//~  ^^^^^^^
     async fn info(&self) {}
 }
 

@@ -1,4 +1,5 @@
-//! A list that stands there under a condition.
+//! An `#[on(..)]` under a condition.
+#![allow(unused)]
 
 use listener::notification_endpoint;
 
@@ -8,6 +9,7 @@ struct Billing;
 #[notification_endpoint]
 impl Billing {
     #[cfg_attr(all(), on(info))]
+//~ ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     async fn created(&self) {}
 }
 

@@ -1,4 +1,5 @@
-//! Lists without a priority, and no list at all.
+//! An `#[on(..)]` with filters alone.
+#![allow(unused)]
 
 use listener::notification_endpoint;
 
@@ -7,14 +8,9 @@ struct Billing;
 
 #[notification_endpoint]
 impl Billing {
-    #[on]
-    async fn a(&self) {}
-
     #[on(event_type = "^a")]
+//~ ^^^^^^^^^^^^^^^^^^^^^^^^
     async fn info(&self) {}
-
-    #[on = "info"]
-    async fn b(&self) {}
 }
 
 fn main() {}

@@ -1,11 +1,13 @@
-//! The same option again.
+//! An option twice.
+#![allow(unused)]
 
 use listener::notification_endpoint;
 
 #[derive(Default)]
 struct Billing;
 
-#[notification_endpoint(topic = "a", topic = "b", payload(state = "c", "state" = "d"))]
+#[notification_endpoint(topic = "a", topic = "b")]
+//~                                  ^^^^^
 impl Billing {
     async fn info(&self) {}
 }

@@ -1,16 +1,13 @@
 //! Two ways to come by one instance.
+#![allow(unused)]
 
 use listener::notification_endpoint;
 
+#[derive(Default)]
 struct Billing;
 
-impl Billing {
-    fn create() -> Self {
-        Billing
-    }
-}
-
-#[notification_endpoint(provided, init = Billing::create)]
+#[notification_endpoint(provided, init = Billing::default)]
+//~                               ^^^^
 impl Billing {
     async fn info(&self) {}
 }

@@ -1,4 +1,5 @@
-//! Return types that can be seen to be none.
+//! A returned `impl Future`.
+#![allow(unused)]
 
 use listener::notification_endpoint;
 
@@ -8,11 +9,8 @@ struct Billing;
 #[notification_endpoint]
 impl Billing {
     fn info(&self) -> impl Future<Output = ()> {
+    //~               ^^^^^^^^^^^^^^^^^^^^^^^^
         async {}
-    }
-
-    fn warn(&self) -> ! {
-        loop {}
     }
 }
 

@@ -12,6 +12,7 @@ impl Billing {
 
 #[notification_endpoint]
 impl Billing {
+//~  ^^^^^^^
     async fn warn(&self) {}
 }
 

@@ -7,6 +7,7 @@ use listener::{Endpoint, notification_endpoint};
 struct Listed;
 
 #[notification_endpoint]
+#[allow(deprecated)] // Several methods take one priority, on purpose.
 impl Listed {
     #[on(audit, debug, info, warn, error, critical, sample)]
     async fn everything(&self) {}

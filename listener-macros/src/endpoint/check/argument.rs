@@ -6,10 +6,9 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::Type;
 
-use crate::endpoint::ast::{Argument, NAMED, Source, written};
+use crate::endpoint::ast::{Argument, Source, written};
 use crate::endpoint::generic;
 use crate::mistake::Mistakes;
-use crate::near::{ARGUMENT_WORDS, nearest};
 
 /// Every mistake of an argument.
 pub(crate) fn check(argument: &Argument, mistakes: &mut Mistakes) {
@@ -26,12 +25,29 @@ pub(crate) fn check(argument: &Argument, mistakes: &mut Mistakes) {
             "an argument of an endpoint method cannot be `&mut`",
             "take a value, or a shared reference",
         );
+    } else if argument.source() != Source::ByType && is_static_reference(ty) {
+        mistakes.on(
+            ty,
+            "an argument of an endpoint method cannot be `&'static`: the notification that it borrows from ends",
+            "leave `'static` out, or take a value that owns what it holds",
+        );
     } else if matches!(ty, Type::Infer(_)) {
         mistakes.on(ty, "the type of an argument must be written", "write it");
     } else if argument.source() == Source::ByType
         && let Some(candidates) = named_candidates(ty)
     {
         misnamed(argument, candidates, mistakes);
+    }
+}
+
+/// Whether a type is `&'static T`, alone or in an `Option` or a `Result`.
+fn is_static_reference(ty: &Type) -> bool {
+    let inner = generic::first_of(ty, "Option").or_else(|| generic::first_of(ty, "Result"));
+    match inner.unwrap_or(ty) {
+        Type::Reference(reference) => {
+            reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
+        }
+        _ => false,
     }
 }
 
@@ -59,11 +75,7 @@ fn named_candidates(ty: &Type) -> Option<&'static [&'static str]> {
 
 fn misnamed(argument: &Argument, candidates: &'static [&str], mistakes: &mut Mistakes) {
     let ty = &argument.ty;
-    let names: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
-    let near = argument
-        .bare_name()
-        .and_then(|name| nearest(&name, &names, ARGUMENT_WORDS))
-        .filter(|near| candidates.contains(near));
+    let near = argument.meant().filter(|near| candidates.contains(near));
     let meant = match (near, candidates) {
         (Some(name), _) | (None, &[name]) => format!("did you mean `{name}`?"),
         (None, names) => format!("name it {}", alternatives(names)),

@@ -1,10 +1,13 @@
 //! Mistakes of a method: a name or an `#[on(..)]` that names no priority, and a signature
 //! that a listener cannot call. Its arguments are in `argument.rs`, its filter in `filter.rs`.
 
+use quote::ToTokens;
 use syn::{GenericParam, Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
 
+use crate::attr::Elsewhere;
 use crate::endpoint::ast::{Method, On};
 use crate::endpoint::check::{argument, filter};
+use crate::endpoint::{elsewhere, generic};
 use crate::mistake::Mistakes;
 use crate::near::{PRIORITY_WORDS, nearest, nearest_priority};
 
@@ -83,6 +86,10 @@ fn list(on: &On, mistakes: &mut Mistakes) {
         let known = PRIORITIES.contains(&key.text.as_str());
         let found = format_args!("unknown priority `{}`", key.text);
         let bare = format_args!("write `{}` without quotes", key.text);
+        if let Some(Elsewhere { found, mend }) = elsewhere::in_on(&key.text) {
+            mistakes.at(key.span, found, mend);
+            continue;
+        }
         match nearest(&key.text, PRIORITIES, PRIORITY_WORDS) {
             _ if known && key.quoted => mistakes.at(key.span, "a priority is no string", bare),
             _ if known => {}
@@ -125,19 +132,34 @@ fn generics(signature: &Signature, mistakes: &mut Mistakes) {
 
 fn receiver(receiver: &Receiver, mistakes: &mut Mistakes) {
     let mend = match &receiver.kind {
+        ReceiverKind::Reference(_, Some(lifetime), None) if lifetime.ident == "static" => STATIC,
         ReceiverKind::Reference(_, _, None) => return,
         ReceiverKind::Reference(_, _, Some(_)) => {
             "take `&self`: several notifications are handled at a time; keep what changes in a `Mutex` or an atomic"
         }
-        ReceiverKind::Typed(_, ty) => {
-            if matches!(&**ty, Type::Reference(reference) if reference.mutability.is_none()) {
-                return;
-            }
+        ReceiverKind::Typed(_, ty) if is_shared_self(ty) => return,
+        ReceiverKind::Typed(..) => {
             "take `&self`; what must be shared further goes into an `Arc` field"
         }
         _ => "take `&self`: the instance stays with the listener",
     };
     mistakes.on(receiver, "an endpoint method takes `&self`, or no `self`", mend);
+}
+
+const STATIC: &str = "take `&self`, without `'static`: the instance ends with its listener; what must live longer goes into an `Arc` field";
+
+/// Whether a receiver's type is `&Self`.
+fn is_shared_self(ty: &Type) -> bool {
+    matches!(ty, Type::Reference(reference) if reference.mutability.is_none()
+        && reference.lifetime.as_ref().is_none_or(|lifetime| lifetime.ident != "static")
+        && matches!(&*reference.elem, Type::Path(path) if path.path.is_ident("Self")))
+}
+
+/// Whether a type is a future in a box, by its name.
+fn is_boxed_future(ty: &Type) -> bool {
+    let named = |name: &str| ["BoxFuture", "LocalBoxFuture"].contains(&name);
+    generic::name(ty).as_deref().is_some_and(named)
+        || ty.to_token_stream().to_string().contains("dyn Future")
 }
 
 fn returned(signature: &Signature, mistakes: &mut Mistakes) {
@@ -150,5 +172,8 @@ fn returned(signature: &Signature, mistakes: &mut Mistakes) {
     } else if argument::names_impl(ty) {
         let mend = format_args!("write `async fn` instead of returning a future; {forms}");
         mistakes.on(ty, "an endpoint method cannot return `impl Trait`", mend);
+    } else if is_boxed_future(ty) {
+        let mend = format_args!("write `async fn` instead of returning a future; {forms}");
+        mistakes.on(ty, "an endpoint method cannot return a future: nobody waits for it", mend);
     }
 }

@@ -5,22 +5,34 @@
 mod argument;
 mod filter;
 mod method;
+mod never;
 mod options;
+mod overlap;
+mod regular;
 
+use proc_macro2::TokenStream;
 use syn::Type;
 
 use crate::endpoint::ast::{Endpoint, written};
 use crate::mistake::Mistakes;
 
+pub(crate) use self::method::PRIORITIES;
+pub(crate) use self::overlap::namesakes;
+
 /// Every mistake of the block.
 pub(crate) fn endpoint(endpoint: &Endpoint) -> Mistakes {
     let mut mistakes = Mistakes::default();
     options::check(&endpoint.options, &mut mistakes);
+    never::check(&endpoint.options.filter, &mut mistakes);
     instances(endpoint, &mut mistakes);
     block(endpoint, &mut mistakes);
     for method in &endpoint.methods {
         method::check(method, &mut mistakes);
+        for on in &method.on {
+            never::check_method(&endpoint.options.filter, &on.filter, &mut mistakes);
+        }
     }
+    overlap::check(endpoint, &mut mistakes);
     for path in &endpoint.macros {
         mistakes.on(
             path,
@@ -29,6 +41,11 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> Mistakes {
         );
     }
     mistakes
+}
+
+/// What may be meant and may not, of a block without mistakes.
+pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
+    overlap::warnings(endpoint)
 }
 
 /// Whether an `Endpoint` can be implemented for the type of this block at all.

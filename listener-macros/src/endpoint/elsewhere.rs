@@ -1,0 +1,39 @@
+//! Options that stand in the wrong one of the two attributes: `topic` in `#[on(..)]`, a
+//! priority in `#[notification_endpoint(..)]`. Asked by `parse.rs` and `check/method.rs` for
+//! each key that they do not know.
+
+use crate::attr::Elsewhere;
+use crate::endpoint::check::PRIORITIES;
+
+/// The options that only the endpoint has; its filters are the methods' too.
+const OF_ENDPOINT: &[&str] = &[
+    "topic",
+    "topics",
+    "exchange",
+    "group",
+    "order",
+    "provided",
+    "init",
+    "instances",
+    "register",
+    "crate",
+];
+
+/// What to say of a key in `#[on(..)]` that is an option of the endpoint.
+pub(crate) fn in_on(key: &str) -> Option<Elsewhere> {
+    OF_ENDPOINT.contains(&key).then(|| Elsewhere {
+        found: format!("`{key}` is an option of the whole endpoint"),
+        mend: match key {
+            "order" => "move it up into `#[notification_endpoint(order = ..)]`: the methods of an endpoint run in the order in which they are written".to_owned(),
+            _ => format!("move it up into `#[notification_endpoint({key} ..)]`; for some methods only, write an endpoint of their own"),
+        },
+    })
+}
+
+/// What to say of a key in `#[notification_endpoint(..)]` that is one of `#[on(..)]`.
+pub(crate) fn in_endpoint(key: &str) -> Option<Elsewhere> {
+    PRIORITIES.contains(&key).then(|| Elsewhere {
+        found: format!("`{key}` is a priority, and stands at a method"),
+        mend: format!("name the method `{key}`, or write `#[on({key})]` above it"),
+    })
+}

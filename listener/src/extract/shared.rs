@@ -1,0 +1,13 @@
+//! `Shared`: what a state must be, for several threads use it at once. A name of its own, so
+//! that the compiler says once that a type is not, with the mend.
+
+/// A type that several threads can use at once; every `Send + Sync + 'static` type is one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be shared between threads",
+    label = "not `Send + Sync + 'static`",
+    note = "several notifications are handled at once, on several threads: hold an `Arc` for an `Rc`, an atomic for a `Cell`, a `Mutex` or `RwLock` for a `RefCell`"
+)]
+pub trait Shared: Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + Sync + 'static> Shared for T {}

@@ -1,0 +1,6 @@
+//! Every form of an endpoint that `#[notification_endpoint]` takes, and in [`mistakes`] every
+//! mistake with what the compiler says of it.
+
+#![doc = include_str!("endpoints.md")]
+
+pub mod mistakes;

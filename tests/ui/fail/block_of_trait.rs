@@ -1,0 +1,19 @@
+//! The block of a trait.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+trait Handles {
+    fn info(&self);
+}
+
+#[notification_endpoint]
+impl Handles for Billing {
+//~  ^^^^^^^
+    fn info(&self) {}
+}
+
+fn main() {}

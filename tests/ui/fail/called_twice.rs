@@ -1,0 +1,19 @@
+//! A list with a priority that another method takes too; a warning, denied here.
+#![allow(unused)]
+#![deny(deprecated)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self) {}
+
+    #[on(info, warn)]
+    //~  ^^^^
+    async fn created(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A `crate` that there is not.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(crate = elsewhere)]
+//~                             ^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+//! A `ctxt` whose type cannot be deserialized.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+struct Plain;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, ctxt: Plain) {}
+    //~                        ^^^^^
+}
+
+fn main() {}

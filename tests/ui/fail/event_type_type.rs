@@ -1,0 +1,15 @@
+//! An `event_type` that is no text.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, event_type: u8) {}
+    //~                              ^^
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A filter that is made by a macro.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(event_type = concat!("a", "b"))]
+//~                                  ^^^^^^^^^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A number for a text.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(group = 7)]
+//~                             ^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A call for a path.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(init = Billing::default())]
+//~                            ^^^^^^^^^^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! A type of the program's own under a name like `ctxt`.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[derive(serde::Deserialize)]
+struct Tenant;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, context: Tenant) {}
+    //~                           ^^^^^^
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+//! A type of the program's own under a name like `event_type`.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+struct Plain;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, event: Plain) {}
+    //~                         ^^^^^
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A key of the metadata misspelt.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(metadata(messageid = "a"))]
+//~                              ^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A key that the metadata has not.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(metadata(priority = "a"))]
+//~                              ^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A method that is generic.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info<T>(&self, payload: T) {}
+    //~           ^
+}
+
+fn main() {}

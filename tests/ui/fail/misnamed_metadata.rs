@@ -1,0 +1,15 @@
+//! A `&Metadata` under another name.
+#![allow(unused)]
+
+use listener::{Metadata, notification_endpoint};
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, m: &Metadata) {}
+    //~                  ^
+}
+
+fn main() {}

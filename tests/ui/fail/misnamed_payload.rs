@@ -1,0 +1,15 @@
+//! A JSON value under another name.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, json: &serde_json::Value) {}
+    //~                  ^^^^
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+//! A priority twice in one `#[on(..)]`.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    #[on(info, warn, info)]
+    //~              ^^^^
+    async fn created(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+//! A bare option of the endpoint for one method.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    #[on(info, provided)]
+    //~        ^^^^^^^^
+    async fn created(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! An option under the name that it has elsewhere.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(queue = "a")]
+//~                     ^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! An option that there is not.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(colour = "red")]
+//~                     ^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A value without the name of its option.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(7)]
+//~                     ^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A text for a number.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(order = "first")]
+//~                             ^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A `payload` whose type is left open.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, payload: impl Copy) {}
+    //~                           ^^^^^^^^^
+}
+
+fn main() {}

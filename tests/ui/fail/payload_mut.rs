@@ -1,0 +1,15 @@
+//! A `payload` to be changed in place.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, payload: &mut u8) {}
+    //~                           ^^^^^^^
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! A fallible `payload` whose error cannot hold the reason.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[derive(serde::Deserialize)]
+struct Read;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, payload: Result<Read, String>) {}
+    //~                           ^^^^^^^^^^^^^^^^^^^^
+}
+
+fn main() {}

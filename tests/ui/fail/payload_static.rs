@@ -1,0 +1,15 @@
+//! A `payload` that borrows for ever.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, payload: &'static str) {}
+    //~                           ^^^^^^^^^^^^
+}
+
+fn main() {}

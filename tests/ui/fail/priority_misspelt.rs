@@ -1,0 +1,15 @@
+//! A method named after a priority misspelt.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn critcal(&self) {}
+    //~      ^^^^^^^
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A method named after a priority, with `on_` before it.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn on_info(&self) {}
+    //~      ^^^^^^^
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A receiver by value, to be changed.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(mut self) {}
+    //~           ^^^^^^^^
+}
+
+fn main() {}

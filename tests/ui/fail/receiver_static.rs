@@ -1,0 +1,15 @@
+//! A receiver that lives for ever.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&'static self) {}
+    //~           ^^^^^^^^^^^^^
+}
+
+fn main() {}

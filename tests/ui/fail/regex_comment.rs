@@ -1,0 +1,15 @@
+//! Python's comment.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(event_type = "a(?#why)b")]
+//~                                  ^^^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

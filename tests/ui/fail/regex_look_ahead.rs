@@ -1,0 +1,15 @@
+//! Python's look-ahead.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(event_type = "^(?!instance)")]
+//~                                  ^^^^^^^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A last comment without an end.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(event_type = "(?x) a # b")]
+//~                                  ^^^^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

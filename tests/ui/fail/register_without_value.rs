@@ -1,0 +1,15 @@
+//! A `register` that is bare.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(register)]
+//~                     ^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

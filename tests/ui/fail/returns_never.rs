@@ -1,0 +1,17 @@
+//! A method that never ends.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    fn info(&self) -> ! {
+    //~               ^
+        loop {}
+    }
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+//! A returned number.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self) -> u8 {
+    //~                     ^^
+        7
+    }
+}
+
+fn main() {}

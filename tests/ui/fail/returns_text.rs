@@ -1,0 +1,17 @@
+//! A returned text.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self) -> &'static str {
+    //~                     ^^^^^^^^^^^^
+        ""
+    }
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! Two methods that take the same notifications.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self) {}
+
+    #[on(info)]
+    async fn created(&self) {}
+    //~      ^^^^^^^
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A topic without a name.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(topic = "")]
+//~                             ^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

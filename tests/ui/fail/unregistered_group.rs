@@ -1,0 +1,15 @@
+//! A `group` beside `register = false`.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(register = false, group = "g")]
+//~                                               ^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+//! A method that may block, without a receiver and with one.
+#![deny(warnings)]
+#![allow(dead_code, unused_variables)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    fn info(payload: u8) {}
+
+    fn warn(&self, payload: u8) {}
+}
+
+fn main() {}

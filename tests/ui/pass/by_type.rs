@@ -1,0 +1,17 @@
+//! Each type that is taken by its type.
+#![deny(warnings)]
+#![allow(dead_code, unused_variables)]
+
+use listener::{
+    Attempt, DeliveryInfo, Notification, Priority, ReceivedAt, notification_endpoint,
+};
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, whole: &Notification<'_>, priority: Priority, delivery: &DeliveryInfo, attempt: Attempt, since: ReceivedAt) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A context as it is.
+#![deny(warnings)]
+#![allow(dead_code, unused_variables)]
+
+use listener::{Context, notification_endpoint};
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, ctxt: &Context) {}
+}
+
+fn main() {}

@@ -1,0 +1,20 @@
+//! A context that is read into a type.
+#![deny(warnings)]
+#![allow(dead_code, unused_variables)]
+
+use listener::notification_endpoint;
+
+#[derive(serde::Deserialize)]
+struct Read {
+    uuid: String,
+}
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, ctxt: Read) {}
+}
+
+fn main() {}

@@ -1,0 +1,20 @@
+//! An endpoint that a function makes.
+#![deny(warnings)]
+#![allow(dead_code, unused_variables)]
+
+use listener::notification_endpoint;
+
+struct Billing;
+
+impl Billing {
+    fn create() -> Self {
+        Self
+    }
+}
+
+#[notification_endpoint(init = Billing::create)]
+impl Billing {
+    async fn info(&self, payload: u8) {}
+}
+
+fn main() {}

@@ -1,0 +1,25 @@
+//! An extractor of the program's own, under a name like `payload` too.
+#![deny(warnings)]
+#![allow(dead_code, unused_variables)]
+
+use listener::{FromNotification, Notification, notification_endpoint};
+
+struct Tenant;
+
+impl<'n> FromNotification<'n> for Tenant {
+    type Error = std::fmt::Error;
+
+    fn from_notification(_: &'n Notification<'n>) -> Result<Self, Self::Error> {
+        Ok(Self)
+    }
+}
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, tenant: Tenant, body: Tenant, context: Option<Tenant>) {}
+}
+
+fn main() {}

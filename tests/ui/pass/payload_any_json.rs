@@ -1,0 +1,17 @@
+//! A payload of any JSON, read and unread.
+#![deny(warnings)]
+#![allow(dead_code, unused_variables)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, payload: serde_json::Value) {}
+
+    async fn warn(&self, payload: &serde_json::value::RawValue) {}
+}
+
+fn main() {}

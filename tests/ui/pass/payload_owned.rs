@@ -1,0 +1,20 @@
+//! A payload that owns what it holds.
+#![deny(warnings)]
+#![allow(dead_code, unused_variables)]
+
+use listener::notification_endpoint;
+
+#[derive(serde::Deserialize)]
+struct Read {
+    uuid: String,
+}
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, payload: Read) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A payload that is one text.
+#![deny(warnings)]
+#![allow(dead_code, unused_variables)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, payload: &str) {}
+}
+
+fn main() {}

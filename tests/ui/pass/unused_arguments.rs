@@ -1,0 +1,15 @@
+//! Arguments with a leading underscore.
+#![deny(warnings)]
+#![allow(dead_code, unused_variables)]
+
+use listener::{Context, notification_endpoint};
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, _ctxt: &Context, _payload: u8) {}
+}
+
+fn main() {}
