@@ -50,7 +50,7 @@ pub fn by_name<T>(name: &'static str, taken: Result<T, impl Into<BoxError>>) -> 
 pub fn boxed<'n, F>(future: F) -> BoxFuture<'n, MethodResult>
 where
     F: Future<Output = MethodResult> + 'n,
-    F: Send, // help: drop it before the `.await`, in a block of its own; or hold an `Arc` for an `Rc`, `tokio::sync::Mutex` for `std::sync::Mutex`
+    F: Send, // help: drop it before the `.await`; or hold an `Arc` for an `Rc`, a `tokio::sync` lock for a guard
 {
     Box::pin(future)
 }

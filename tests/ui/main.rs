@@ -3,6 +3,7 @@
 //! Messages are rustc's too, so they hold for the one version that recorded them.
 
 mod cases;
+mod pedantic;
 mod spans;
 mod table;
 

@@ -27,7 +27,8 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
     let implementation = implementation(endpoint, &items);
     let registration = registration(endpoint, &private);
     quote! {
-        // A method or a type that is deprecated is so for its users, not for the table.
+        // A method or a type that is deprecated is so for its users, not for the table; and what
+        // stands at the user's tokens is named in full all the same.
         #[allow(deprecated, unused_qualifications)]
         const _: () = {
             #import

@@ -31,5 +31,5 @@ fn stand_in(endpoint: &Endpoint) -> TokenStream {
         const METHODS: &'static [#private::Method<Self>] = &[];
     };
     let implementation = expand::implementation(endpoint, &items);
-    quote!(const _: () = { #import #implementation };)
+    quote!(#[allow(unused_qualifications)] const _: () = { #import #implementation };)
 }
