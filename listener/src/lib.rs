@@ -57,8 +57,9 @@
 //!
 //! # Where to look
 //!
-//! [`guide`] has every form of an endpoint, and every mistake in one; [`Listener`] the running
-//! service; [`Outcome`] what a method may say; [`FromNotification`] arguments of the program's own;
+//! [`guide`] has every form of an endpoint, and every mistake in one; [`link!`] keeps the
+//! endpoints of a library in the program; [`Listener`] is the running service; [`Outcome`] what
+//! a method may say; [`FromNotification`] arguments of the program's own;
 //! [`Config`] the environment variables of [`listen`](listen()); [`envelope`] the wire.
 //!
 //! # Features
@@ -84,6 +85,7 @@ pub mod runtime;
 pub mod notifier;
 pub mod config;
 mod listen;
+mod link;
 mod nearest;
 #[doc(hidden)]
 pub mod __private;

@@ -75,6 +75,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("target", &["notification/priority"]),
     ("outcome", &["notification"]),
     ("notification", &[]),
+    ("link", &[]),
     ("nearest", &[]),
     // Pages, and no code.
     ("guide", &[]),

@@ -344,7 +344,7 @@ mod tests {
             error.to_string(),
             "the listener cannot be built: no endpoint is registered; write `#[notification_endpoint]` \
              on an impl block, or hand one to `Listener::builder().endpoint(..)`; endpoints of another \
-             crate are only linked when that crate is named in code, as with `use that_crate as _;`"
+             crate are only linked when that crate is named in code, as with `listener::link!(that_crate);`"
         );
     }
 }

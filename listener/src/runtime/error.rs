@@ -88,7 +88,7 @@ impl fmt::Display for BuildError {
 pub enum Problem {
     /// There is nothing to call.
     #[error(
-        "no endpoint is registered; write `#[notification_endpoint]` on an impl block, or hand one to `Listener::builder().endpoint(..)`; endpoints of another crate are only linked when that crate is named in code, as with `use that_crate as _;`"
+        "no endpoint is registered; write `#[notification_endpoint]` on an impl block, or hand one to `Listener::builder().endpoint(..)`; endpoints of another crate are only linked when that crate is named in code, as with `listener::link!(that_crate);`"
     )]
     NoEndpoint,
     /// No endpoint is in this group.

@@ -21,6 +21,7 @@ use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::endpoint::{Bound, Definition};
 use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::error::{Error, Place};
 use crate::runtime::shutdown::Signals;
@@ -235,6 +236,12 @@ impl Listener {
     #[must_use]
     pub fn state(&self) -> Option<ConnectionState> {
         self.running().map(|running| running.state.borrow().clone())
+    }
+
+    /// What the attributes of its endpoints say, in the order in which they run. A program may
+    /// check here that a crate whose endpoints it counts on is linked.
+    pub fn endpoints(&self) -> impl Iterator<Item = &'static Definition> {
+        self.0.worker.dispatcher.table().endpoints().iter().map(Bound::definition)
     }
 
     fn running(&self) -> Option<Running> {

@@ -1,0 +1,105 @@
+//! Programs of several crates, built with Cargo as a user builds them and run: which endpoints
+//! they have, with every linker setting that could lose some. Their sources stand in `users`;
+//! `workshop.rs` builds them. That the macro compiles in odd places is in `tests/ui` too; here
+//! it is seen that what was compiled is found.
+//!
+//! Not run: the target `x86_64-unknown-linux-musl`, whose standard library is not part of a
+//! default toolchain and would have to be fetched.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
+
+mod workshop;
+
+use workshop::{
+    DEV, Profile, RELEASE_IN_ONE_UNIT, RELEASE_IN_SIXTEEN_UNITS, build, run, run_with,
+    two_registries,
+};
+
+const INVOICES: &str = "billing::Invoices";
+const REFUNDS: &str = "billing::deep::Refunds";
+
+const NOTHING: &str = "the listener cannot be built: no endpoint is registered; \
+    write `#[notification_endpoint]` on an impl block, or hand one to \
+    `Listener::builder().endpoint(..)`; endpoints of another crate are only linked when that \
+    crate is named in code, as with `listener::link!(that_crate);`";
+
+/// The same programs have the same endpoints, however they are linked: with none of their own,
+/// so that nothing else leads to the library, and with both kinds.
+#[track_caller]
+fn check(profile: &Profile) {
+    build(profile, &["library", "both"]);
+    assert_eq!(run(profile, "library"), [INVOICES, REFUNDS]);
+    assert_eq!(run(profile, "both"), [INVOICES, REFUNDS, "both::Counter"]);
+}
+
+#[test]
+#[ignore = "builds projects"]
+fn endpoints_of_linked_crates_are_found_in_a_dev_build() {
+    check(&DEV);
+}
+
+#[test]
+#[ignore = "builds projects"]
+fn endpoints_are_the_same_after_fat_lto_with_one_codegen_unit() {
+    check(&RELEASE_IN_ONE_UNIT);
+}
+
+#[test]
+#[ignore = "builds projects"]
+fn endpoints_are_the_same_after_fat_lto_with_sixteen_codegen_units() {
+    check(&RELEASE_IN_SIXTEEN_UNITS);
+}
+
+#[test]
+#[ignore = "builds projects"]
+fn a_library_that_no_code_names_has_no_endpoints_until_it_is_linked() {
+    assert_eq!(run(&DEV, "binary"), ["binary::Counter"]);
+    assert_eq!(run(&DEV, "unnamed"), [NOTHING]);
+    assert_eq!(run(&DEV, "library"), [INVOICES, REFUNDS]);
+    // By a path into it, from the body of a function.
+    assert_eq!(run(&DEV, "path"), [INVOICES, REFUNDS]);
+}
+
+#[test]
+#[ignore = "builds projects"]
+fn endpoints_in_function_bodies_and_macros_are_found() {
+    assert_eq!(
+        run(&DEV, "places"),
+        [
+            "places::InFunction",
+            "places::InMacro",
+            "places::AgainInMacro",
+            // The module's name as `module_path!` writes it.
+            "places::r#mod::type",
+        ]
+    );
+}
+
+#[test]
+#[ignore = "builds projects"]
+fn a_feature_switches_endpoints_and_methods() {
+    assert_eq!(run(&DEV, "configured"), ["configured::Quiet", "Quiet: info"]);
+    assert_eq!(
+        run_with(&DEV, "configured", &["--features", "shop/loud"]),
+        ["configured::Quiet", "configured::Loud", "configured::Tuned", "Quiet: info, warn"]
+    );
+}
+
+#[test]
+#[ignore = "builds projects"]
+fn odd_crates_have_their_endpoints() {
+    assert_eq!(run(&DEV, "renamed"), ["renamed::Renamed"]);
+    assert_eq!(run(&DEV, "shadowed"), ["shadowed::Shadowed"]);
+    assert_eq!(run(&DEV, "strict"), ["strict::Strict"]);
+}
+
+/// They would be two registries, and each listener would have half of the endpoints.
+#[test]
+#[ignore = "builds projects"]
+fn cargo_refuses_two_versions_of_listener_in_one_program() {
+    let refusal = two_registries();
+    let library = "links to the native library `listener-registry`, but it conflicts";
+    for said in [library, "Only one package in the dependency graph may specify"] {
+        assert!(refusal.contains(said), "{said:?} is not said:\n{refusal}");
+    }
+}

@@ -1,0 +1,157 @@
+//! Copies the users' workspace beside the build output, builds its programs there without a
+//! network and with the versions of our own Cargo.lock, and runs them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// How programs are built.
+pub(crate) struct Profile {
+    options: &'static [&'static str],
+}
+
+pub(crate) const DEV: Profile = Profile { options: &[] };
+
+/// With `lto = "fat"`, as the users' Cargo.toml has it. Only what the endpoints go through is
+/// divided otherwise, so that the other dependencies are built once for both.
+pub(crate) const RELEASE_IN_SIXTEEN_UNITS: Profile = Profile {
+    options: &[
+        "--release",
+        "--config=profile.release.codegen-units=16",
+        "--config=profile.release.package.'*'.codegen-units=16",
+        "--config=profile.release.package.listener.codegen-units=16",
+        "--config=profile.release.package.inventory.codegen-units=16",
+    ],
+};
+
+pub(crate) const RELEASE_IN_ONE_UNIT: Profile = Profile {
+    options: &[
+        "--release",
+        "--config=profile.release.codegen-units=1",
+        "--config=profile.release.package.'*'.codegen-units=16",
+        "--config=profile.release.package.listener.codegen-units=1",
+        "--config=profile.release.package.inventory.codegen-units=1",
+    ],
+};
+
+/// One build at a time: each writes its programs where another one's stand.
+static BENCH: Mutex<()> = Mutex::new(());
+
+/// The copy of the users' workspace. Its build output stays, so a second run is short.
+static USERS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let users = folder().join("users");
+    copy(&here().join("linking/users"), &users);
+    for manifest in ["Cargo.toml", "renamed/Cargo.toml"] {
+        let written = users.join(manifest);
+        let text = fs::read_to_string(&written).unwrap();
+        let ours = format!("path = \"{}\"", root().join("listener").display());
+        let text = text.replace("path = \"../../../../listener\"", &ours);
+        fs::write(&written, text.replace("path = \"../../../listener\"", &ours)).unwrap();
+    }
+    fs::copy(root().join("Cargo.lock"), users.join("Cargo.lock")).unwrap();
+    users
+});
+
+/// Builds these programs side by side: each is optimised by one thread.
+#[track_caller]
+pub(crate) fn build(profile: &Profile, programs: &[&str]) {
+    let _bench = BENCH.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cargo = cargo("build", &USERS);
+    cargo.arg("--quiet").args(profile.options);
+    cargo.args(programs.iter().flat_map(|program| ["--bin", program]));
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+/// What the program prints, line by line.
+#[track_caller]
+pub(crate) fn run(profile: &Profile, program: &str) -> Vec<String> {
+    run_with(profile, program, &[])
+}
+
+/// As `run`, with further options for Cargo.
+#[track_caller]
+pub(crate) fn run_with(profile: &Profile, program: &str, options: &[&str]) -> Vec<String> {
+    let _bench = BENCH.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cargo = cargo("run", &USERS);
+    cargo.args(["--quiet", "--bin", program]).args(profile.options).args(options);
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{program}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// What Cargo says to a program that depends on this version of `listener`, and on the next.
+#[track_caller]
+pub(crate) fn two_registries() -> String {
+    let next = folder().join("next");
+    for member in ["listener", "listener-macros"] {
+        copy(&root().join(member), &next.join(member));
+    }
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let manifest = manifest.replace("0.1.0", "0.2.0").replace(r#", "examples", "tests""#, "");
+    fs::write(next.join("Cargo.toml"), manifest).unwrap();
+
+    let program = folder().join("two");
+    fs::create_dir_all(program.join("src")).unwrap();
+    fs::write(program.join("src/main.rs"), "fn main() {}\n").unwrap();
+    let dependency =
+        |path: &Path| format!("path = {:?}, default-features = false", path.join("listener"));
+    let manifest = format!(
+        "[package]\nname = \"two\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
+         listener = {{ {} }}\nnext = {{ package = \"listener\", {} }}\n",
+        dependency(&root()),
+        dependency(&next),
+    );
+    fs::write(program.join("Cargo.toml"), manifest).unwrap();
+    fs::copy(root().join("Cargo.lock"), program.join("Cargo.lock")).unwrap();
+
+    let output = cargo("build", &program).output().unwrap();
+    assert!(!output.status.success(), "two versions of listener were built into one program");
+    stderr(&output)
+}
+
+fn cargo(command: &str, workspace: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What is set for this test's own build is not meant for theirs.
+    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+        cargo.env_remove(variable);
+    }
+    cargo.args([command, "--offline"]).current_dir(workspace);
+    cargo.env("CARGO_TARGET_DIR", folder().join("target"));
+    cargo
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Where the copies and what is built of them stand.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("linking")
+}
+
+fn here() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn root() -> PathBuf {
+    here().parent().unwrap().to_path_buf()
+}
+
+/// Copies a folder; a file that is the same stays, with its time, so that Cargo does not build
+/// it again.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            if entry.file_name() != "target" {
+                copy(&path, &target);
+            }
+        } else if fs::read(&path).ok() != fs::read(&target).ok() {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
