@@ -1,6 +1,8 @@
 //! What the compiler says: each file of `pass` compiles and runs, each file of `fail` has one
-//! mistake (`many_mistakes.rs` has many) and beside it the messages that it must bring about.
-//! Messages are rustc's too, so they hold for the one version that recorded them.
+//! mistake (`many_mistakes.rs` has many) and beside it the messages that it must bring about;
+//! `spans.rs` holds those to the marked tokens, `table.rs` the guide to the cases, and
+//! `pedantic.rs` asks clippy. Messages are rustc's too, so they hold for the one version that
+//! recorded them; the suite ran under that version only, not under the oldest supported one.
 
 mod cases;
 mod pedantic;
