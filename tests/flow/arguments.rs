@@ -241,6 +241,35 @@ impl Tolerant {
     }
 }
 
+struct Owned;
+
+#[notification_endpoint(register = false)]
+impl Owned {
+    async fn info(
+        &self,
+        ctxt: Result<User, PartError>,
+        publisher_id: String,
+        event_type: Option<String>,
+        payload: serde_json::Value,
+        log: State<Log>,
+    ) {
+        let user = ctxt.map(|ctxt| ctxt.user).map_err(|error| error.to_string());
+        let _ = log.send(format!("{user:?} {publisher_id:?} {event_type:?} {payload}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn texts_may_be_owned_and_a_context_that_does_not_fit_can_be_taken() {
+    assert_eq!(
+        written(Owned, BODY).await,
+        r#"Ok("u-1") "compute.host1" Some("instance.create.end") {"id":"i-1","tags":["a","é"]}"#
+    );
+    assert_eq!(
+        written(Owned, r#"{"priority": "INFO", "payload": 1, "_context_user": 7}"#).await,
+        r#"Err("context.user: invalid type: integer `7`, expected a string at line 1 column 1") "" None 1"#
+    );
+}
+
 struct Again;
 
 #[notification_endpoint(register = false)]
