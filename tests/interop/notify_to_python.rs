@@ -17,25 +17,30 @@ async fn check(vhost: &str, version: Version, compression: Option<Compression>, 
         builder = builder.compression(compression);
     }
     let notifier = builder.build().unwrap();
-    let mut sent = 0;
+    let mut left_out = Vec::new();
     for sample in samples::all() {
-        // What only Python calls JSON cannot be said in Rust.
-        let Ok(expected) = serde_json::from_str::<Value>(&sample.text) else { continue };
+        // What only Python calls JSON cannot be said in Rust, nor an event type that is null.
+        let expected = serde_json::from_str::<Value>(&sample.text)
+            .ok()
+            .filter(|expected| expected["event_type"].is_string());
+        let Some(expected) = expected else {
+            left_out.push(sample.name);
+            continue;
+        };
         let context: Context = serde_json::from_value(expected["ctxt"].clone()).unwrap();
         let notifier = match expected["publisher_id"].as_str() {
             Some(publisher_id) => notifier.with_publisher_id(publisher_id),
             None => notifier.clone(),
         };
-        let Some(event_type) = expected["event_type"].as_str() else { continue };
+        let event_type = expected["event_type"].as_str().unwrap();
         let priority = expected["priority"].as_str().unwrap().parse().unwrap();
         notifier.notify(priority, &context, event_type, &expected["payload"]).await.unwrap();
         let mut found = from_python(&python.next(SOON).await);
         let metadata = found.as_object_mut().unwrap().remove("metadata").unwrap();
         assert!(found == expected, "{}: {found} is not {expected}", sample.name);
         assert_eq!(metadata["message_id"].as_str().unwrap().len(), 36, "{metadata}");
-        sent += 1;
     }
-    assert!(sent >= 15, "only {sent} samples were sent");
+    assert_eq!(left_out, ["not-finite", "half-pairs", "nulls"]);
     notifier.close().await;
     python.stop().await;
 }
