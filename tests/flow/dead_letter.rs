@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use listener::transport::delivery::{HeaderValue, Headers, Properties};
-use listener::transport::driver::{
-    Capabilities, Driver, Outgoing, Route, Subscribed, Subscription,
-};
+use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
 use listener::transport::error::{ConnectError, SendError};
 use listener::{Context, Listener, State, Transport, notification_endpoint};
 use serde::Deserialize;
@@ -141,10 +139,6 @@ struct Full {
 }
 
 impl Driver for Full {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
     fn subscribe(
         &self,
         subscription: Subscription,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
 use listener::transport::driver::{
-    Capabilities, ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
+    ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
 };
 use listener::transport::error::{ConnectError, SendError, SettleError};
 use listener::{DeliveryInfo, Listener, Outcome, State, Transport, notification_endpoint};
@@ -37,10 +37,6 @@ impl Settler for Session {
 struct Sessions(std::sync::Mutex<Option<mpsc::UnboundedReceiver<Delivery>>>);
 
 impl Driver for Sessions {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new(false)
-    }
-
     fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         let deliveries = self.0.lock().unwrap().take().expect("one subscription");
         Box::pin(async move { Ok(Subscribed { deliveries, consumer: Box::new(Held) }) })

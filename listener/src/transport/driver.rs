@@ -16,27 +16,8 @@ use crate::transport::error::{ConnectError, SendError};
 /// a time that cannot be.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What a driver can do beyond the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Capabilities {
-    /// Whether what was sent outlives the process.
-    pub durable: bool,
-}
-
-impl Capabilities {
-    /// Says whether what was sent outlives the process.
-    #[must_use]
-    pub const fn new(durable: bool) -> Self {
-        Self { durable }
-    }
-}
-
 /// A broker, or something that stands for one.
 pub trait Driver: Send + Sync + 'static {
-    /// What it can do.
-    fn capabilities(&self) -> Capabilities;
-
     /// Declares what is missing, attaches a consumer to each queue, and delivers.
     ///
     /// Called once for each start of a listener. Weather (a broker that cannot be reached)

@@ -10,9 +10,7 @@ pub mod url;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::transport::driver::{
-    Capabilities, Driver, LONGEST_WAIT, Outgoing, Subscribed, Subscription,
-};
+use crate::transport::driver::{Driver, LONGEST_WAIT, Outgoing, Subscribed, Subscription};
 use crate::transport::error::{ConnectError, SendError};
 
 /// A way to the notifications: cheap to clone, shared by listeners and notifiers.
@@ -30,12 +28,6 @@ impl Transport {
     /// errors: leave secrets out.
     pub fn new(driver: impl Driver, name: impl Into<Arc<str>>) -> Self {
         Self { driver: Arc::new(driver), name: name.into() }
-    }
-
-    /// What the driver can do.
-    #[must_use]
-    pub fn capabilities(&self) -> Capabilities {
-        self.driver.capabilities()
     }
 
     /// Starts to consume.

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::drivers::memory::bus::{Bus, ConsumerId};
 use crate::transport::delivery::{Settle, Settler};
 use crate::transport::driver::{
-    Capabilities, ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
+    ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
 };
 use crate::transport::error::{ConnectError, OpenError, SendError, SettleError};
 use crate::transport::url::TransportUrl;
@@ -48,10 +48,6 @@ impl Memory {
 }
 
 impl Driver for Memory {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new(false)
-    }
-
     fn subscribe(
         &self,
         subscription: Subscription,

@@ -27,7 +27,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use options::{FailoverStrategy, LoginMethod, RabbitOptions};
 
-use crate::transport::driver::{Capabilities, Driver, Outgoing, Subscribed, Subscription};
+use crate::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
 use crate::transport::error::{ConnectError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
 use hosts::{Address, Rotation};
@@ -101,10 +101,6 @@ impl Core {
 }
 
 impl Driver for Rabbit {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new(true)
-    }
-
     fn subscribe(
         &self,
         subscription: Subscription,
