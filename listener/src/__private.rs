@@ -4,6 +4,7 @@
 pub use inventory;
 
 pub use crate::endpoint::instance::DefaultInstance;
+pub use crate::endpoint::policy::Policy;
 pub use crate::endpoint::{Bound, Call, Definition, Endpoint, Method, Registration};
 pub use crate::extract::FromNotification;
 pub use crate::extract::argument::{
@@ -24,19 +25,7 @@ use futures_util::future::BoxFuture;
 use crate::outcome::BoxError;
 
 /// Stands for the definition of an endpoint whose attribute has a mistake.
-pub const MISTAKEN: Definition = Definition {
-    name: "",
-    module: "",
-    file: "",
-    line: 0,
-    column: 0,
-    generic: false,
-    topics: &[],
-    exchange: None,
-    group: None,
-    order: 0,
-    filter: FilterRule::ALL,
-};
+pub const MISTAKEN: Definition = Definition::PLAIN;
 
 /// An argument that is taken by name; its failure says the name.
 ///

@@ -102,6 +102,8 @@ impl Broker {
             prefetch,
             timeout: DEADLINE,
             expires: None,
+            alone: Vec::new(),
+            bytes: usize::MAX,
         };
         let Subscribed { deliveries, consumer } =
             timeout(DEADLINE, self.transport().subscribe(subscription))

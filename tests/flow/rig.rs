@@ -84,8 +84,14 @@ impl Rig {
             routing_key: String::new(),
             queue: queue.to_owned(),
         };
-        let subscription =
-            Subscription { bindings: vec![binding], prefetch: 1, timeout: LONG, expires: None };
+        let subscription = Subscription {
+            bindings: vec![binding],
+            prefetch: 1,
+            timeout: LONG,
+            expires: None,
+            alone: Vec::new(),
+            bytes: usize::MAX,
+        };
         let mut subscribed = self.transport.subscribe(subscription).await.unwrap();
         let delivery = tokio::time::timeout(LONG, subscribed.deliveries.recv()).await;
         let delivery = delivery.expect("the queue stayed empty").unwrap();

@@ -55,6 +55,8 @@ impl Driver for Sessions {
 struct Held;
 
 impl Consumer for Held {
+    fn look_again(&self) {}
+
     fn cancel(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }

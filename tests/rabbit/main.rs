@@ -37,6 +37,8 @@ fn subscription(queue: &str) -> Subscription {
         prefetch: 10,
         timeout: Duration::from_secs(20),
         expires: None,
+        alone: Vec::new(),
+        bytes: usize::MAX,
     }
 }
 

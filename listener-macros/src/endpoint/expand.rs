@@ -92,6 +92,7 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
             group: #group,
             order: #order,
             filter: #filter,
+            ..#private::Definition::PLAIN
         }
     }
 }

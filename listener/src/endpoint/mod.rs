@@ -2,6 +2,7 @@
 //! registration that `inventory` collects. Who calls the methods is in `dispatch`.
 
 pub mod instance;
+pub mod policy;
 
 use std::any::{TypeId, type_name};
 use std::fmt;
@@ -11,6 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use crate::endpoint::instance::{DefaultInstance, Init};
+use crate::endpoint::policy::Policy;
 use crate::extract::needs::Needs;
 use crate::filter::FilterRule;
 use crate::notification::Notification;
@@ -61,6 +63,30 @@ pub struct Definition {
     pub order: i32,
     /// What every method of it asks of a notification.
     pub filter: FilterRule,
+    /// What copies of a notification call the endpoint that still owes it, in place of module
+    /// and type: a name that stays when the type moves.
+    pub stable_name: Option<&'static str>,
+    /// What it says of the calls of its methods.
+    pub policy: Policy,
+}
+
+impl Definition {
+    /// One that says nothing.
+    pub const PLAIN: Self = Self {
+        name: "",
+        module: "",
+        file: "",
+        line: 0,
+        column: 0,
+        generic: false,
+        topics: &[],
+        exchange: None,
+        group: None,
+        order: 0,
+        filter: FilterRule::ALL,
+        stable_name: None,
+        policy: Policy::NONE,
+    };
 }
 
 /// One method of an endpoint.

@@ -15,6 +15,9 @@ pub struct DeliveryInfo {
     pub routing_key: Arc<str>,
     /// Whether the broker gave it out before. False is no promise that it did not.
     pub redelivered: bool,
+    /// How often the broker gave it out before, where it counts that: RabbitMQ does for quorum
+    /// queues.
+    pub delivery_count: Option<u64>,
 }
 
 impl DeliveryInfo {
@@ -29,7 +32,14 @@ impl DeliveryInfo {
             exchange: exchange.into(),
             routing_key: routing_key.into(),
             redelivered: false,
+            delivery_count: None,
         }
+    }
+
+    /// The same, with the broker's count of how often it gave it out before.
+    #[must_use]
+    pub fn counted(self, delivery_count: Option<u64>) -> Self {
+        Self { delivery_count, ..self }
     }
 
     /// The same, given out again.

@@ -147,6 +147,8 @@ impl Listener {
             prefetch: worker.options.prefetch,
             timeout: worker.options.start_timeout,
             expires: self.0.expires,
+            alone: Vec::new(),
+            bytes: worker.options.bytes_in_flight,
         };
         let subscribed = worker
             .transport

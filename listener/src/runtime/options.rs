@@ -33,6 +33,8 @@ pub struct Options {
     pub executor: Executor,
     /// How many deliveries of one queue may be unsettled at once. Default: 100.
     pub prefetch: u16,
+    /// How many bytes of bodies may be unsettled at once, over all queues. Default: 64 MiB.
+    pub bytes_in_flight: usize,
     /// Whether a method may give a delivery back with `Outcome::Requeue`. Default: no.
     pub allow_requeue: bool,
     /// How long `start` waits for a broker that cannot be reached. Default: 30 s.
@@ -54,6 +56,7 @@ impl Default for Options {
         Self {
             executor: Executor::Concurrent(64),
             prefetch: 100,
+            bytes_in_flight: 64 * 1024 * 1024,
             allow_requeue: false,
             start_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(30),

@@ -41,6 +41,12 @@ pub trait Driver: Send + Sync + 'static {
     /// Dropping the future stops waiting; whether the message was sent is then unknown.
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>>;
 
+    /// What keeps messages from being sent at present, such as a broker that is short of
+    /// memory; `None` when nothing is known to.
+    fn obstacle(&self) -> Option<String> {
+        None
+    }
+
     /// Closes what `send` opened, once the sends in flight are done. A later send opens it
     /// again.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -59,6 +65,14 @@ pub struct Subscription {
     /// declared for this subscription go away, with what they hold, when they have been
     /// without a consumer for so long. What exists already is used as it is.
     pub expires: Option<Duration>,
+    /// Queues whose deliveries are worked on one at a time: each that exists is consumed with
+    /// a prefetch of 1. One that does not is not declared, and left out until
+    /// `Consumer::look_again` or the next session.
+    pub alone: Vec<String>,
+    /// How many bytes of bodies may be unsettled at once, over all queues. Once it is reached
+    /// nothing more is taken until some are settled. One delivery is let through however
+    /// large it is, and what is on its way already comes too.
+    pub bytes: usize,
 }
 
 /// A queue, and a routing key of an exchange that feeds it.
@@ -91,6 +105,10 @@ pub trait Consumer: Send + Sync + fmt::Debug {
     /// Carries out the settlements that were asked for, then closes; what is unsettled is the
     /// broker's again.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+
+    /// Looks again for those of `Subscription::alone` that were missing, and consumes those
+    /// that exist by now. Returns at once.
+    fn look_again(&self);
 
     /// How the connection is, now and when it changes.
     fn state(&self) -> watch::Receiver<ConnectionState>;
@@ -148,6 +166,15 @@ pub enum Route {
     },
     /// Straight into a queue, which is declared first.
     Queue(String),
+    /// Straight into a queue, which is declared first, but not before `delay` is over. Until
+    /// then it stands somewhere durable, and no crash at any point loses it. It may come
+    /// later than asked for, at most by as much again.
+    Delayed {
+        /// The queue.
+        queue: String,
+        /// How long it is held back.
+        delay: Duration,
+    },
 }
 
 impl fmt::Display for Route {
@@ -157,6 +184,7 @@ impl fmt::Display for Route {
                 write!(f, "exchange {exchange:?} with routing key {routing_key:?}")
             }
             Self::Queue(queue) => write!(f, "queue {queue:?}"),
+            Self::Delayed { queue, delay } => write!(f, "queue {queue:?} after {delay:?}"),
         }
     }
 }

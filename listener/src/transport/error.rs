@@ -148,6 +148,24 @@ pub enum SendError {
         /// The last thing that went wrong.
         last: Option<String>,
     },
+    /// The message is larger than the broker takes; nothing was sent.
+    #[error("the message for {route} has {size} bytes, and the broker takes {limit} at most")]
+    TooLarge {
+        /// Where it was to go.
+        route: String,
+        /// Its size, in bytes.
+        size: usize,
+        /// The most that the broker takes, in bytes.
+        limit: usize,
+    },
+    /// The driver cannot hold a message back, or may not declare what it needs for that.
+    #[error("the broker cannot hold back the message for {route}: {reason}")]
+    NoDelay {
+        /// Where it was to go.
+        route: String,
+        /// What is missing.
+        reason: String,
+    },
     /// The broker cannot be used as it is.
     #[error(transparent)]
     Connect(#[from] ConnectError),

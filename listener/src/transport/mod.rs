@@ -51,6 +51,12 @@ impl Transport {
         self.driver.send(outgoing).await
     }
 
+    /// What keeps messages from being sent at present; as [`Driver::obstacle`].
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        self.driver.obstacle()
+    }
+
     /// Closes what was opened for sending. Consumers are closed by their listeners.
     pub async fn close(&self) {
         self.driver.close().await;

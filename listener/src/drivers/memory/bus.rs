@@ -108,7 +108,9 @@ impl Bus {
                 let queues = state.bind(&exchange, &routing_key, &routing_key).route(&routing_key);
                 (exchange, routing_key, queues)
             }
-            Route::Queue(queue) => (String::new(), queue.clone(), vec![queue]),
+            Route::Queue(queue) | Route::Delayed { queue, .. } => {
+                (String::new(), queue.clone(), vec![queue])
+            }
         };
         let (exchange, routing_key): (Arc<str>, Arc<str>) = (exchange.into(), routing_key.into());
         for queue in queues {

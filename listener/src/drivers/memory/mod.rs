@@ -97,6 +97,8 @@ impl Consumer for MemoryConsumer {
         std::future::ready(()).boxed()
     }
 
+    fn look_again(&self) {}
+
     fn state(&self) -> watch::Receiver<ConnectionState> {
         self.state.subscribe()
     }

@@ -53,7 +53,9 @@ impl SendSession {
                 Route::Topic { exchange, routing_key } => {
                     topology.topic(exchange, routing_key).await
                 }
-                Route::Queue(queue) => topology.straight(queue).await.map(|()| None),
+                Route::Queue(queue) | Route::Delayed { queue, .. } => {
+                    topology.straight(queue).await.map(|()| None)
+                }
             }
         };
         prepared.get_or_try_init(declare).await?;

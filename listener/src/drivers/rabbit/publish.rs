@@ -158,7 +158,7 @@ impl Progress {
 fn message(outgoing: &Outgoing) -> Result<Message, TooLong> {
     let (exchange, routing_key) = match &outgoing.route {
         Route::Topic { exchange, routing_key } => (exchange.as_str(), routing_key),
-        Route::Queue(queue) => ("", queue),
+        Route::Queue(queue) | Route::Delayed { queue, .. } => ("", queue),
     };
     Ok(Message {
         exchange: wire::short("the exchange's name", exchange)?,

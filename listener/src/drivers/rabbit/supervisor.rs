@@ -109,6 +109,8 @@ impl Consumer for RabbitConsumer {
         Box::pin(async move { self.order(Order::Close).await })
     }
 
+    fn look_again(&self) {}
+
     fn state(&self) -> watch::Receiver<ConnectionState> {
         self.state.clone()
     }
