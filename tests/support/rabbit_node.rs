@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::management::{self, encode};
@@ -26,6 +26,21 @@ const BOOT: Duration = Duration::from_secs(120);
 pub async fn shared() -> &'static RabbitNode {
     static NODE: OnceCell<RabbitNode> = OnceCell::const_new();
     NODE.get_or_init(RabbitNode::start).await
+}
+
+/// The node that the tests of one binary may kill, suspend or starve, one test at a time: it runs
+/// when this returns, and whoever holds it leaves nothing set. Take a `vhost` of its own for each
+/// test.
+pub async fn harmed() -> MutexGuard<'static, RabbitNode> {
+    static NODE: OnceCell<Mutex<RabbitNode>> = OnceCell::const_new();
+    let node = NODE.get_or_init(async || Mutex::new(RabbitNode::start().await)).await;
+    let mut node = node.lock().await;
+    // A test that failed may have left it down, or stopped.
+    match node.vm_pid() {
+        None => node.restart().await,
+        Some(_) => node.resume().await,
+    }
+    node
 }
 
 /// A node. When it is dropped, and also when this process is killed, no process and no file of it
@@ -143,6 +158,14 @@ impl RabbitNode {
         self.api("PUT", &format!("/api/vhosts/{name}"), None).await;
         self.api("PUT", &format!("/api/permissions/{name}/guest"), Some(all)).await;
         self.url_of(&name)
+    }
+
+    /// The names of all queues of the vhost.
+    pub async fn queues(&self, vhost: &str) -> Vec<String> {
+        let path = format!("/api/queues/{}?columns=name", encode(vhost));
+        let queues = self.api("GET", &path, None).await;
+        let names = queues.as_array().into_iter().flatten();
+        names.map(|queue| queue["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Messages that wait in the queue or are unacknowledged; `None` if there is no such queue.

@@ -1,0 +1,241 @@
+//! One fault under the oracle: a virtual host, a worker as a process of its own, what is sent to
+//! it, and at the end the account: nothing lost, nothing unexpected, no more duplicates than the
+//! test allows. What comes out is kept for the table of results.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use listener::{Context, Notifier, Transport};
+use support::{Account, Act, Job, Record, RabbitNode, WorkerOptions, wait_until};
+use tokio::task::JoinHandle;
+
+use crate::process::Worker;
+use crate::program::SOON;
+
+/// How many notifications are on their way at once.
+pub(crate) const WINDOW: usize = 50;
+/// What one session of the worker holds unsettled.
+pub(crate) const PREFETCH: u32 = 50;
+
+pub(crate) struct Trial {
+    row: u8,
+    fault: &'static str,
+    pub(crate) vhost: String,
+    /// Straight to the node.
+    pub(crate) url: String,
+    /// What a worker is started with; the URL is to be changed for a proxy.
+    pub(crate) options: WorkerOptions,
+    account: Arc<Mutex<Account>>,
+    attached: Option<Duration>,
+    cpu: Duration,
+    ran: Duration,
+}
+
+impl Trial {
+    /// A trial of this row, in a virtual host of its own.
+    pub(crate) async fn new(row: u8, fault: &'static str, node: &RabbitNode) -> Self {
+        let vhost = format!("{row} {fault}");
+        let url = node.vhost(&vhost).await;
+        let log = new_log(&vhost);
+        // Short pauses between the rounds, as each test waits for some of them.
+        let options = WorkerOptions::new(quick(&url), log);
+        Self {
+            row,
+            fault,
+            vhost,
+            url,
+            options,
+            account: Arc::default(),
+            attached: None,
+            cpu: Duration::ZERO,
+            ran: Duration::ZERO,
+        }
+    }
+
+    /// The worker's way to the node is through this port.
+    pub(crate) fn through(mut self, node: &RabbitNode, port: u16) -> Self {
+        let direct = format!("127.0.0.1:{}", node.port());
+        self.options.url = self.options.url.replace(&direct, &format!("127.0.0.1:{port}"));
+        self
+    }
+
+    /// Starts a worker, and waits until it is ready.
+    pub(crate) async fn worker(&self) -> Worker {
+        let mut worker = Worker::start(&self.options);
+        worker.ready(true).await;
+        worker
+    }
+
+    /// Sends in the background, in order, several at once; ends when the last is confirmed.
+    pub(crate) fn sending(&self, jobs: impl IntoIterator<Item = Job>) -> JoinHandle<()> {
+        self.sending_to(&self.url, jobs)
+    }
+
+    /// As `sending`, by this way to the node.
+    pub(crate) fn sending_to(
+        &self,
+        url: &str,
+        jobs: impl IntoIterator<Item = Job>,
+    ) -> JoinHandle<()> {
+        let notifier = Notifier::builder(Transport::open(&quick(url)).unwrap()).build().unwrap();
+        let (jobs, account) = (jobs.into_iter().collect::<Vec<_>>(), Arc::clone(&self.account));
+        account.lock().unwrap().sent.extend(jobs.iter().map(|job| job.id));
+        tokio::spawn(async move {
+            let context = Context::new();
+            let send = async |job: Job| {
+                if notifier.info(&context, "x", &job).await.is_ok() {
+                    account.lock().unwrap().confirmed.insert(job.id);
+                }
+            };
+            futures_util::stream::iter(jobs).map(send).buffer_unordered(WINDOW).count().await;
+            notifier.close().await;
+        })
+    }
+
+    /// Sends, and waits until all are confirmed.
+    pub(crate) async fn send(&self, jobs: impl IntoIterator<Item = Job>) {
+        let jobs: Vec<Job> = jobs.into_iter().collect();
+        all_sent(self.sending(jobs.clone())).await;
+        let account = self.account.lock().unwrap();
+        let is_confirmed = |job: &Job| account.confirmed.contains(&job.id);
+        assert!(jobs.iter().all(is_confirmed), "not all were confirmed: {account}");
+    }
+
+    /// Something else has sent this: with confirmation.
+    pub(crate) fn sent_elsewhere(&self, ids: impl IntoIterator<Item = u64>) {
+        let ids: Vec<u64> = ids.into_iter().collect();
+        let mut account = self.account.lock().unwrap();
+        account.sent.extend(&ids);
+        account.confirmed.extend(&ids);
+    }
+
+    /// These were taken away by somebody: they are not asked for.
+    pub(crate) fn forget(&self, ids: &BTreeSet<u64>) {
+        let mut account = self.account.lock().unwrap();
+        account.confirmed.retain(|id| !ids.contains(id));
+    }
+
+    /// The ids of which a call has handled one so far.
+    pub(crate) fn handled(&self) -> BTreeSet<u64> {
+        self.read_log(|account| account.handled.keys().copied().collect())
+    }
+
+    /// The calls so far.
+    pub(crate) fn calls(&self) -> u32 {
+        self.read_log(|account| account.calls.values().sum())
+    }
+
+    fn read_log<T>(&self, ask: impl FnOnce(&Account) -> T) -> T {
+        let mut account = self.account.lock().unwrap();
+        account.read_log(&self.options.log);
+        ask(&account)
+    }
+
+    /// Waits until so many are handled.
+    pub(crate) async fn until_handled(&self, worker: &mut Worker, count: usize) {
+        let what = format!("{count} are handled");
+        worker.until(&what, async |_| self.handled().len() >= count).await;
+    }
+
+    /// Waits until all that was confirmed is handled.
+    pub(crate) async fn until_all_handled(&self, worker: &mut Worker) {
+        let is_done = |account: &Account| {
+            account.confirmed.iter().all(|id| account.handled.contains_key(id))
+        };
+        worker.until("all is handled", async |_| self.read_log(is_done)).await;
+    }
+
+    /// Waits until so many messages are in the queue, unacknowledged ones too.
+    pub(crate) async fn until_depth(&self, node: &RabbitNode, queue: &str, depth: u64) {
+        wait_until(&format!("{depth} in {queue}"), SOON, async || {
+            node.queue_depth(&self.vhost, queue).await == Some(depth)
+        })
+        .await;
+    }
+
+    /// How long it took to be ready again once the fault was over; the longest is kept.
+    pub(crate) fn attached_after(&mut self, took: Duration) {
+        self.attached = self.attached.max(Some(took));
+    }
+
+    /// Counts the CPU time of a worker that ends soon.
+    pub(crate) fn worked(&mut self, worker: &Worker) {
+        self.cpu += worker.cpu();
+        self.ran += worker.ran();
+    }
+
+    /// Stops the worker, which must end well, and settles the account.
+    pub(crate) async fn finish(mut self, worker: Worker, node: &RabbitNode, bound: u32) -> Account {
+        self.worked(&worker);
+        worker.signal("-TERM");
+        let (status, log) = worker.ended().await;
+        assert_eq!(status.code(), Some(0), "{log}");
+        self.settle(node, bound).await
+    }
+
+    /// Settles the account: no worker runs any more.
+    pub(crate) async fn settle(self, node: &RabbitNode, bound: u32) -> Account {
+        let mut account = self.account.lock().unwrap().clone();
+        account.read_log(&self.options.log);
+        account.drain(node, &self.vhost, &self.url).await;
+        eprintln!("row {}, {}: {account}; bound {bound}", self.row, self.fault);
+        let record = Record {
+            row: self.row,
+            fault: self.fault.to_owned(),
+            sent: account.sent.len(),
+            confirmed: account.confirmed.len(),
+            handled: account.handled.len(),
+            dead: account.dead.len(),
+            queued: account.queued.len(),
+            lost: account.lost().len(),
+            duplicates: account.duplicates(),
+            bound,
+            calls: account.most_calls(),
+            attached_ms: self.attached.map(|took| took.as_millis() as u64),
+            cpu_ms: self.cpu.as_millis() as u64,
+            ran_ms: self.ran.as_millis() as u64,
+        };
+        record.keep();
+        assert_eq!(account.lost(), BTreeSet::new(), "lost: {account}");
+        assert_eq!(account.unexpected(), BTreeSet::new(), "unexpected: {account}");
+        assert!(account.duplicates() <= bound, "more duplicates than {bound}: {account}");
+        let _ = std::fs::remove_file(&self.options.log);
+        account
+    }
+}
+
+/// Jobs that are handled at once.
+pub(crate) fn plain(ids: std::ops::Range<u64>) -> impl Iterator<Item = Job> {
+    ids.map(|id| Job { id, act: Act::Handle })
+}
+
+pub(crate) async fn all_sent(sending: JoinHandle<()>) {
+    tokio::time::timeout(SOON, sending).await.expect("all is sent in time").unwrap();
+}
+
+/// The URL with heartbeats each second, and with pauses of at most half a second.
+pub(crate) fn quick(url: &str) -> String {
+    let mark = if url.contains('?') { '&' } else { '?' };
+    format!(
+        "{url}{mark}heartbeat_timeout_threshold=2&kombu_reconnect_delay=0\
+         &rabbit_retry_interval=0.2&rabbit_retry_backoff=0.1&rabbit_interval_max=0.5"
+    )
+}
+
+/// Where a worker notes its calls; of an earlier run there is nothing left in it.
+fn new_log(vhost: &str) -> PathBuf {
+    let name = format!("listener-fault-{}-{}.log", std::process::id(), vhost.replace(' ', "-"));
+    let path = std::env::temp_dir().join(name);
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+/// How long something took that is awaited.
+pub(crate) async fn timed(work: impl Future<Output = ()>) -> Duration {
+    let start = Instant::now();
+    work.await;
+    start.elapsed()
+}
