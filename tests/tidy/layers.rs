@@ -25,6 +25,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "config",
             "drivers",
             "dispatch",
+            "inbox",
             "transport",
             "endpoint",
             "extract",
@@ -45,6 +46,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "runtime/error",
             "dispatch",
+            "inbox",
             "transport",
             "endpoint",
             "extract",
@@ -65,6 +67,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("drivers/rabbit", &["transport", "notification/delivery_info", "nearest"]),
     // Never the transport or the envelope: a walk knows notifications, not deliveries.
     ("dispatch", &["endpoint", "filter", "target", "notification", "outcome"]),
+    ("inbox", &["outcome"]),
     // A delivery is raw: of the words, only how it came.
     ("transport", &["notification/delivery_info"]),
     ("endpoint", &["extract", "filter", "notification", "outcome"]),
@@ -478,7 +481,7 @@ mod tests {
             "runtime/worker.rs",
             "use crate::drivers::memory::Memory;",
             &[
-                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, dispatch, transport, endpoint, extract, envelope, serializer, target, notification, outcome; see the table in tests/tidy/layers.rs",
+                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, dispatch, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome; see the table in tests/tidy/layers.rs",
             ],
         );
     }
