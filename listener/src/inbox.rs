@@ -44,6 +44,12 @@ pub trait Inbox: Send + Sync + 'static {
     fn insert<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<(), BoxError>>;
 }
 
+impl fmt::Debug for dyn Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inbox")
+    }
+}
+
 /// One notification, handled by one method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InboxEntry<'a> {

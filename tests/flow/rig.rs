@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use listener::runtime::builder::ListenerBuilder;
-use listener::transport::delivery::{Properties, Settle};
+use listener::runtime::options::RetryOptions;
+use listener::transport::delivery::{HeaderValue, Properties, Settle};
 use listener::transport::driver::{Binding, Outgoing, Route, Subscription};
 use listener::{Context, Listener, Notifier, Transport};
 use tokio::sync::mpsc;
@@ -105,10 +106,22 @@ impl Rig {
     pub(crate) async fn dead_letter(&self) -> DeadLetter {
         let delivery = self.take("notifications.info.dead").await;
         let header = |name| delivery.properties.headers.text(name).unwrap_or("missing").to_owned();
+        let endpoints = match delivery.properties.headers.get("listener-endpoints") {
+            Some(HeaderValue::List(names)) => names
+                .iter()
+                .map(|name| match name {
+                    HeaderValue::Text(name) => name.as_str(),
+                    other => panic!("{other:?} is no name"),
+                })
+                .collect::<Vec<_>>()
+                .join(", "),
+            None => String::new(),
+            other => panic!("{other:?} is no list"),
+        };
         DeadLetter {
             reason: header("listener-reason"),
             error: header("listener-error"),
-            endpoints: header("listener-endpoints"),
+            endpoints,
             body: delivery.body.clone(),
         }
     }
@@ -144,6 +157,11 @@ pub(crate) struct DeadLetter {
 pub(crate) struct Taken {
     pub(crate) body: Bytes,
     pub(crate) properties: Properties,
+}
+
+/// No second call.
+pub(crate) fn once() -> RetryOptions {
+    RetryOptions { attempts: 1, ..RetryOptions::default() }
 }
 
 /// Starts a listener, gives it one notification, and stops it once it is settled.

@@ -205,10 +205,11 @@ impl Bound {
 
     fn empty<E: Endpoint>() -> Self {
         let definition = &E::DEFINITION;
-        let name = if definition.generic {
-            type_name::<E>().to_owned()
-        } else {
-            format!("{}::{}", definition.module, definition.name)
+        let name = match definition.stable_name {
+            Some(name) if definition.generic => format!("{name}<{}>", type_name::<E>()),
+            Some(name) => name.to_owned(),
+            None if definition.generic => type_name::<E>().to_owned(),
+            None => format!("{}::{}", definition.module, definition.name),
         };
         Self {
             definition,
@@ -227,7 +228,8 @@ impl Bound {
         self.definition
     }
 
-    /// Its name: module and type. That of a generic one has the types it stands for.
+    /// Its name: the stable one, or module and type. That of a generic one has the types it
+    /// stands for.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -68,8 +68,10 @@ async fn attempts(
     loop {
         let session = office.session(progress.newer_than).await?;
         if wire::size(&outgoing.properties.headers) + FRAME_RESERVE > session.frame_max() {
-            let reason = format!("the headers do not fit a frame of {}", session.frame_max());
-            return Err(refused(outgoing, reason));
+            return Err(SendError::HeadersTooLarge {
+                route: outgoing.route.to_string(),
+                limit: session.frame_max(),
+            });
         }
         let prepared = match session.prepare(&outgoing.route).await {
             Ok(prepared) => prepared,
