@@ -29,8 +29,18 @@ impl Rig {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let bus = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self::on(Transport::open(&format!("memory://flow-{bus}")).unwrap())
+    }
+
+    /// A rig on a bus that is there already, with a log of its own.
+    pub(crate) fn on(transport: Transport) -> Self {
         let (log, seen) = mpsc::unbounded_channel();
-        Self { transport: Transport::open(&format!("memory://flow-{bus}")).unwrap(), log, seen }
+        Self { transport, log, seen }
+    }
+
+    /// What endpoints write to the log, without the rig.
+    pub(crate) fn into_seen(self) -> mpsc::UnboundedReceiver<String> {
+        self.seen
     }
 
     pub(crate) fn log(&self) -> Log {
@@ -49,6 +59,11 @@ impl Rig {
     /// What an endpoint wrote next.
     pub(crate) async fn seen(&mut self) -> String {
         tokio::time::timeout(LONG, self.seen.recv()).await.expect("nothing was seen").unwrap()
+    }
+
+    /// What an endpoint writes next, however long that takes.
+    pub(crate) async fn next_line(&mut self) -> String {
+        self.seen.recv().await.unwrap()
     }
 
     /// What the endpoints wrote until now.
@@ -128,20 +143,25 @@ impl Rig {
 
     /// Puts a body straight into a queue.
     pub(crate) async fn put(&self, queue: &str, body: &'static str) {
-        let outgoing = Outgoing {
-            route: Route::Queue(queue.to_owned()),
-            body: Bytes::from_static(body.as_bytes()),
-            properties: Properties::default(),
-            timeout: LONG,
-        };
+        self.put_with(queue, Bytes::from_static(body.as_bytes()), Properties::default()).await;
+    }
+
+    /// Puts a message straight into a queue.
+    pub(crate) async fn put_with(&self, queue: &str, body: Bytes, properties: Properties) {
+        let route = Route::Queue(queue.to_owned());
+        let outgoing = Outgoing { route, body, properties, timeout: LONG };
         self.transport.send(outgoing).await.unwrap();
     }
 
-    /// Asserts that a queue holds nothing: a marker put behind comes out first.
-    pub(crate) async fn assert_empty(&self, queue: &str) {
+    /// Whether a queue holds nothing: a marker put behind comes out first.
+    pub(crate) async fn is_empty(&self, queue: &str) -> bool {
         self.put(queue, "marker").await;
-        let first = self.take(queue).await;
-        assert_eq!(String::from_utf8_lossy(&first.body), "marker", "{queue} held something");
+        self.take(queue).await.body == "marker"
+    }
+
+    /// Asserts that a queue holds nothing.
+    pub(crate) async fn assert_empty(&self, queue: &str) {
+        assert!(self.is_empty(queue).await, "{queue} held something");
     }
 }
 
