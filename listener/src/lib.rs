@@ -110,7 +110,7 @@ pub use crate::notification::{Notification, PartError};
 pub use crate::notifier::Notifier;
 pub use crate::notifier::error::NotifyError;
 pub use crate::order::OrderKey;
-pub use crate::outcome::kind::{ErrorKind, permanent, retry_after, transient};
+pub use crate::outcome::kind::{Classified, ErrorKind, permanent, retry_after, transient};
 pub use crate::outcome::{BoxError, Outcome};
 pub use crate::runtime::Listener;
 pub use crate::runtime::error::Error;

@@ -20,7 +20,7 @@ use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::runtime::Listener;
 use crate::runtime::copies::Copier;
 use crate::runtime::error::{BuildError, Place, Problem};
-use crate::runtime::options::{Executor, OnFailure, Options, RetryOptions};
+use crate::runtime::options::{Executor, OnFailure, Options, RetryOptions, RetryPlace};
 use crate::runtime::worker::Worker;
 use crate::serializer::Serializer;
 use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target, alone_queue, routing_key};
@@ -104,7 +104,8 @@ impl ListenerBuilder {
 
     /// As `pool`, for a listener that comes and goes, such as a tap: the broker deletes the
     /// queue, with what it holds, once no listener of the pool has been there for `expires`.
-    /// The queue of a `pool` stays, and fills.
+    /// The queue of a `pool` stays, and fills. Retries are held in the process: a retry queue
+    /// would outlive the pool.
     pub fn temporary_pool(mut self, pool: impl Into<String>, expires: Duration) -> Self {
         self.expires = Some(expires);
         self.pool(pool)
@@ -386,7 +387,10 @@ impl ListenerBuilder {
         }
     }
 
-    fn assemble(self, table: Table, transport: Transport) -> Listener {
+    fn assemble(mut self, table: Table, transport: Transport) -> Listener {
+        if self.expires.is_some() {
+            self.options.retry.place = RetryPlace::Process;
+        }
         let mut alone = HashMap::new();
         let bindings = table
             .targets()

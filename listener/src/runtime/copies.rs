@@ -154,7 +154,8 @@ fn properties(delivery: &Delivery, marks: &Marks, copy: &Copy, room: usize) -> P
     let mut properties = kept(delivery, room);
     let owed = (!copy.owed.is_empty()).then(|| copy.owed.clone());
     let first_time = Some(marks.first_time.unwrap_or_else(headers::now));
-    let marks = Marks { owed, first_time, ..marks.clone() };
+    // It was worked on, and nobody died of it.
+    let marks = Marks { owed, first_time, deliveries: 0, ..marks.clone() };
     marks.write(&mut properties.headers);
     if let Destination::Dead(reason) = copy.to {
         let longest = if room > 0 { LONGEST } else { SHORT };
