@@ -10,6 +10,7 @@
 mod arguments;
 mod build;
 mod dead_letter;
+mod ending;
 mod endpoints;
 mod filter;
 mod health;
