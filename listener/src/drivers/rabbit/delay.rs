@@ -35,7 +35,6 @@ impl Level {
     pub(super) fn queue(self, queue: &str) -> String {
         format!("{queue}.retry.{}s", self.0)
     }
-
 }
 
 /// When a message expires, as AMQP writes it: no sooner than after `delay`.
@@ -58,6 +57,16 @@ impl Holding {
         match version {
             Some(version) if version.dead_letters_at_least_once() => &[Self::Quorum, Self::Classic],
             _ => &[Self::Classic],
+        }
+    }
+
+    /// How long after its declaration the queue survives a crash of the broker. RabbitMQ keeps
+    /// the directory of quorum queues in a table that it writes half a second later: a queue
+    /// that is not there yet comes back empty, whatever was confirmed.
+    pub(super) fn settling(self) -> Duration {
+        match self {
+            Self::Quorum => Duration::from_secs(2),
+            Self::Classic => Duration::ZERO,
         }
     }
 
