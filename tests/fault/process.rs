@@ -105,11 +105,13 @@ impl Worker {
 
     /// Waits, and fails at once when the process ends meanwhile.
     pub(crate) async fn until(&mut self, what: &str, mut condition: impl AsyncFnMut(&Self) -> bool) {
+        let said = Tail(Arc::clone(&self.said), self.pid);
         wait_until(what, SOON, async || {
             self.runs();
             condition(self).await
         })
         .await;
+        drop(said);
     }
 
     /// Panics if the process has ended.
@@ -175,6 +177,22 @@ impl Worker {
         self.runs();
         let (took, ran) = (self.cpu() - before, start.elapsed());
         assert!(took < ran / 10, "{took:?} of CPU within {ran:?}:\n{}", self.log());
+    }
+}
+
+/// Shows what a worker logged last, when a test fails while it waits.
+struct Tail(Arc<Mutex<Said>>, u32);
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let said = self.0.lock().unwrap();
+            let lines: Vec<&str> = said.log.lines().collect();
+            let last = lines[lines.len().saturating_sub(20)..].join("\n");
+            let path = std::env::temp_dir().join(format!("listener-worker-{}.log", self.1));
+            let _ = std::fs::write(&path, &said.log);
+            eprintln!("the worker's last words, all of them in {}:\n{last}", path.display());
+        }
     }
 }
 

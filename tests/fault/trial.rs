@@ -227,7 +227,8 @@ pub(crate) fn quick(url: &str) -> String {
 
 /// Where a worker notes its calls; of an earlier run there is nothing left in it.
 fn new_log(vhost: &str) -> PathBuf {
-    let name = format!("listener-fault-{}-{}.log", std::process::id(), vhost.replace(' ', "-"));
+    let vhost = vhost.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+    let name = format!("listener-fault-{}-{vhost}.log", std::process::id());
     let path = std::env::temp_dir().join(name);
     let _ = std::fs::remove_file(&path);
     path

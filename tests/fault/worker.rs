@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use listener::runtime::options::RetryOptions;
 use listener::{Attempt, Error, Executor, Listener, Options, Transport, notification_endpoint};
 use support::{Act, Job, WorkerOptions};
 
@@ -25,7 +26,7 @@ struct Worker(Arc<Work>);
 
 #[notification_endpoint(register = false)]
 impl Worker {
-    #[on(audit, debug, info, warn, error, critical, sample)]
+    #[on(info, error)]
     async fn handle(&self, payload: Job, attempt: Attempt) -> Result<(), String> {
         self.0.handle(payload, attempt.0).await
     }
@@ -86,6 +87,11 @@ async fn main() -> Result<(), Error> {
         prefetch: told.prefetch,
         start_timeout: Duration::from_secs(told.start_timeout_s),
         shutdown_timeout: Duration::from_secs(told.shutdown_timeout_s),
+        handler_timeout: Duration::from_millis(told.handler_timeout_ms),
+        retry: RetryOptions {
+            pause: Duration::from_millis(told.retry_pause_ms),
+            ..RetryOptions::default()
+        },
         ..Options::default()
     };
     let transport = Transport::open(&told.url).expect("the URL is right");

@@ -44,6 +44,9 @@ pub struct WorkerOptions {
     pub fail_one_in: Option<u64>,
     /// How long each call takes beside what its job asks for.
     pub pause_ms: u64,
+    /// The first pause before another call.
+    pub retry_pause_ms: u64,
+    pub handler_timeout_ms: u64,
     pub start_timeout_s: u64,
     pub shutdown_timeout_s: u64,
 }
@@ -57,6 +60,8 @@ impl WorkerOptions {
             sequential: false,
             fail_one_in: None,
             pause_ms: 0,
+            retry_pause_ms: 200,
+            handler_timeout_ms: 60_000,
             start_timeout_s: 60,
             shutdown_timeout_s: 30,
         }

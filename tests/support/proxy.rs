@@ -25,9 +25,9 @@ pub struct Toxics {
     pub rate: Option<u32>,
     /// Each write has at most so many bytes.
     pub slice: Option<usize>,
-    /// What the broker says is thrown away.
+    /// What the broker says is thrown away, and on that link all that it says later.
     pub deaf: bool,
-    /// What the client says is thrown away.
+    /// What the client says is thrown away, and on that link all that it says later.
     pub mute: bool,
 }
 

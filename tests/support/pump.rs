@@ -21,11 +21,13 @@ pub(crate) struct Way {
     to_client: bool,
     /// After so many bytes the link is reset.
     left: Option<usize>,
+    /// Bytes were lost: what comes behind them would be no AMQP any more, so nothing does.
+    broken: bool,
 }
 
 impl Way {
     pub(crate) fn new(stall: watch::Receiver<bool>, toxics: watch::Receiver<Toxics>) -> Self {
-        Self { stall, toxics, to_client: false, left: None }
+        Self { stall, toxics, to_client: false, left: None, broken: false }
     }
 
     pub(crate) fn to_broker(self) -> Self {
@@ -60,8 +62,8 @@ pub(crate) async fn pump(
         }
         // As it is after the pause: what was on its way when the fault came is lost with it.
         let toxics = *way.toxics.borrow();
-        let is_lost = if way.to_client { toxics.deaf } else { toxics.mute };
-        if is_lost {
+        way.broken |= if way.to_client { toxics.deaf } else { toxics.mute };
+        if way.broken {
             continue;
         }
         let allowed = way.left.map_or(count, |left| left.min(count));

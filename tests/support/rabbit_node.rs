@@ -36,10 +36,11 @@ pub async fn harmed() -> MutexGuard<'static, RabbitNode> {
     let node = NODE.get_or_init(async || Mutex::new(RabbitNode::start().await)).await;
     let mut node = node.lock().await;
     // A test that failed may have left it down, or stopped.
-    match node.vm_pid() {
-        None => node.restart().await,
-        Some(_) => node.resume().await,
+    if node.vm_pid().is_none() {
+        node.restart().await;
     }
+    node.resume().await;
+    node.ctl(&["start_app"]).await;
     node
 }
 
@@ -246,7 +247,12 @@ impl RabbitNode {
     /// An open port is not enough, as plugins still start behind it: the node has to answer.
     async fn wait_until_ready(&mut self) {
         let end = Instant::now() + BOOT;
-        while timeout(Duration::from_secs(2), greet(self.ports.amqp)).await != Ok(true) {
+        let management = async || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.management)).await.is_ok()
+        };
+        while timeout(Duration::from_secs(2), greet(self.ports.amqp)).await != Ok(true)
+            || !management().await
+        {
             let vm = self.vm.as_mut().expect("just started");
             let ended = vm.try_wait().expect("the VM is a child of ours");
             let (name, words) = (&self.name, || self.last_words());
@@ -256,7 +262,8 @@ impl RabbitNode {
         }
     }
 
-    fn last_words(&self) -> String {
+    /// The end of what it printed and logged.
+    pub fn last_words(&self) -> String {
         let log = format!("log/{}.log", self.name());
         let text: String = ["stdout.log", log.as_str()]
             .iter()
