@@ -5,7 +5,13 @@ use super::*;
 use serde_json::json;
 
 /// A user who may do only what the patterns say; the URL with that user.
-async fn user(node: &RabbitNode, vhost: &str, configure: &str, write: &str, read: &str) -> String {
+pub(super) async fn user(
+    node: &RabbitNode,
+    vhost: &str,
+    configure: &str,
+    write: &str,
+    read: &str,
+) -> String {
     let url = node.vhost(vhost).await;
     let user = format!("user_{vhost}");
     let password = json!({"password": "pw", "tags": ""});

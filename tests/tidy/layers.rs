@@ -25,6 +25,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "config",
             "drivers",
             "dispatch",
+            "inbox",
             "transport",
             "endpoint",
             "extract",
@@ -32,6 +33,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "envelope",
             "serializer",
             "target",
+            "order",
+            "observe",
             "notification",
             "outcome",
         ],
@@ -45,6 +48,9 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "runtime/error",
             "dispatch",
+            "observe",
+            "order",
+            "inbox",
             "transport",
             "endpoint",
             "extract",
@@ -64,7 +70,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("drivers/memory", &["transport", "notification/delivery_info"]),
     ("drivers/rabbit", &["transport", "notification/delivery_info", "nearest"]),
     // Never the transport or the envelope: a walk knows notifications, not deliveries.
-    ("dispatch", &["endpoint", "filter", "target", "notification", "outcome"]),
+    ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome"]),
+    ("inbox", &["outcome"]),
+    ("observe", &["notification/delivery_info"]),
+    ("order", &["notification"]),
     // A delivery is raw: of the words, only how it came.
     ("transport", &["notification/delivery_info"]),
     ("endpoint", &["extract", "filter", "notification", "outcome"]),
@@ -95,12 +104,11 @@ const WIRE_NAMES: Only =
 const SETTLE: Only = Only {
     places: &[
         "runtime/settle",
-        "runtime/shutdown",
         // Where `Delivery::settle` hands the settlement to its driver.
         "transport/delivery",
         "drivers",
     ],
-    rule: "only runtime/settle.rs, runtime/shutdown.rs and the drivers settle",
+    rule: "only runtime/settle.rs and the drivers settle",
 };
 
 const OPEN: Only =
@@ -478,7 +486,7 @@ mod tests {
             "runtime/worker.rs",
             "use crate::drivers::memory::Memory;",
             &[
-                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, dispatch, transport, endpoint, extract, envelope, serializer, target, notification, outcome; see the table in tests/tidy/layers.rs",
+                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, dispatch, observe, order, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome; see the table in tests/tidy/layers.rs",
             ],
         );
     }
@@ -517,7 +525,7 @@ mod tests {
 
     #[test]
     fn only_the_end_of_the_way_settles() {
-        let rule = "only runtime/settle.rs, runtime/shutdown.rs and the drivers settle";
+        let rule = "only runtime/settle.rs and the drivers settle";
         check("runtime/settle.rs", "fn f() { delivery.settle(settle); }", &[]);
         check("drivers/memory/mod.rs", "fn f() { bus.settle(1); }", &[]);
         check(

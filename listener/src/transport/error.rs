@@ -158,6 +158,14 @@ pub enum SendError {
         /// The most that the broker takes, in bytes.
         limit: usize,
     },
+    /// The headers are larger than the broker takes; nothing was sent.
+    #[error("the headers of the message for {route} do not fit a frame of {limit} bytes")]
+    HeadersTooLarge {
+        /// Where it was to go.
+        route: String,
+        /// The longest frame of the connection, in bytes.
+        limit: usize,
+    },
     /// The driver cannot hold a message back, or may not declare what it needs for that.
     #[error("the broker cannot hold back the message for {route}: {reason}")]
     NoDelay {

@@ -129,6 +129,17 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
     }
 }
 
+/// The most bytes that the broker takes, from its `message size 9 is larger than configured max
+/// size 5`; none if the fault is about something else.
+pub(super) fn max_size(fault: &Fault) -> Option<usize> {
+    let Fault::Broker { code: 406, text } = fault else {
+        return None;
+    };
+    let (said, limit) = text.split_once("max size ")?;
+    let digits = limit.find(|c: char| !c.is_ascii_digit()).unwrap_or(limit.len());
+    if said.contains("message size ") { limit[..digits].parse().ok() } else { None }
+}
+
 /// The difference, from the broker's `inequivalent arg 'x' for queue 'q' in vhost '/':
 /// received .. but current is ..`.
 pub(super) fn difference(text: &str) -> Option<String> {
@@ -228,6 +239,19 @@ mod tests {
             541,
             "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated."
         ));
+    }
+
+    #[test]
+    fn the_largest_size_is_read_from_the_text() {
+        let check = |text, expected| assert_eq!(max_size(&broker(406, text)), expected);
+        check(
+            "PRECONDITION_FAILED - message size 150000 is larger than configured max size 100000",
+            Some(100_000),
+        );
+        check("PRECONDITION_FAILED - message size 9 larger than max size 5.", Some(5));
+        check("PRECONDITION_FAILED - unknown delivery tag 7", None);
+        check("PRECONDITION_FAILED - message size 9 larger than max size", None);
+        assert_eq!(max_size(&broker(404, "message size 9 larger than max size 5")), None);
     }
 
     #[test]

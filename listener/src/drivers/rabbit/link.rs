@@ -19,8 +19,10 @@ use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{self, Failure, Fault};
+use super::greeting::{Heard, hearing};
 use super::hosts::Address;
 use super::options::{CALL_TIMEOUT, CLOSE_TIMEOUT, CONNECT_TIMEOUT, LoginMethod, RabbitOptions};
+use super::version::Version;
 
 /// The thread that all I/O of a driver runs on.
 #[derive(Debug)]
@@ -105,6 +107,8 @@ pub(super) struct Link {
     connection: Connection,
     /// Who is logged in, for errors.
     pub(super) user: String,
+    /// The broker's, if it is a RabbitMQ.
+    pub(super) version: Option<Version>,
     // Last: cut when the connection has been dropped.
     _lifeline: Lifeline,
 }
@@ -120,12 +124,11 @@ impl Link {
         let lifeline = Lifeline::default();
         let name = format!("listener:{}:{role}", std::process::id());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let runtime = lapin::runtime::default_runtime()
-            .map_err(|error| Failure::Weather(error.to_string()))?;
+        let heard = Heard::default();
         let cut = lifeline.0.clone();
         let connector = Connection::connector(
             uri(options, vhost, address),
-            runtime,
+            hearing(heard.clone()),
             async move |uri: AMQPUri, runtime| {
                 let stream = tokio::select! {
                     () = cut.token.cancelled() => return Err(cut_off().into()),
@@ -136,7 +139,7 @@ impl Link {
                     ) => stream?,
                 };
                 if let AsyncTcpStream::Plain(stream) = &stream {
-                    cut.hold(&SockRef::from(stream.get_ref()))?;
+                    cut.hold(&SockRef::from(stream.get_ref().get_ref()))?;
                 }
                 Ok(stream)
             },
@@ -146,7 +149,12 @@ impl Link {
             .await
             .map_err(|fault| failure::connecting(fault, address, vhost))?;
         let events = LinkEvents(Box::pin(connection.events_listener()));
-        let link = Self { connection, user: address.user.clone(), _lifeline: lifeline };
+        let link = Self {
+            connection,
+            user: address.user.clone(),
+            version: heard.version(),
+            _lifeline: lifeline,
+        };
         Ok((link, events))
     }
 

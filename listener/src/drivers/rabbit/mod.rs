@@ -4,7 +4,9 @@
 
 mod confirms;
 mod consume;
+mod delay;
 mod failure;
+mod greeting;
 mod hosts;
 mod known;
 mod link;
@@ -17,6 +19,7 @@ mod session;
 mod settle;
 mod supervisor;
 mod topology;
+mod version;
 mod wire;
 
 use std::fmt;

@@ -10,6 +10,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, ExchangeKind};
 
 use super::Core;
+use super::delay::Level;
 use super::failure::{self, Failure, Fault};
 use super::known::{Kind, Known};
 use super::link::{Link, call};
@@ -126,6 +127,40 @@ impl<'a> Topology<'a> {
             }
             Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
         }
+    }
+
+    /// A queue that messages are put straight into, and the one that holds them back for it.
+    pub(super) async fn delayed(&mut self, queue: &str, level: Level) -> Result<(), Failure> {
+        self.straight(queue).await?;
+        let retry = level.queue(queue);
+        let name = short("the retry queue's name", &retry)?;
+        let mut last = match self.look_for_queue(&name).await {
+            Err(fault) if fault.code() == Some(404) => fault,
+            found => {
+                return found.map_err(|fault| self.refused(fault, "look for", "queue", &retry));
+            }
+        };
+        for holding in self.known.holdings(self.link.version) {
+            let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            let arguments = holding.arguments(queue, level);
+            match self.declare_queue_with(&name, options, arguments).await {
+                Ok(()) => {
+                    tracing::info!(queue = retry, ?holding, "declared the queue that holds back");
+                    return Ok(());
+                }
+                Err(fault) if is_about_differences(&fault) => return Ok(()),
+                Err(fault) => {
+                    self.known.refuse(holding, &fault);
+                    last = fault;
+                    // Another type changes nothing where nothing may be declared, or nobody
+                    // answers.
+                    if matches!(last.code(), None | Some(403)) {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(self.refused(last, "declare", "queue", &retry))
     }
 
     async fn queue(&mut self, queue: &str) -> Result<Found, Failure> {
@@ -253,7 +288,15 @@ impl<'a> Topology<'a> {
         name: &ShortString,
         options: QueueDeclareOptions,
     ) -> Result<(), Fault> {
-        let arguments = arguments(self.options, self.expires);
+        self.declare_queue_with(name, options, arguments(self.options, self.expires)).await
+    }
+
+    async fn declare_queue_with(
+        &mut self,
+        name: &ShortString,
+        options: QueueDeclareOptions,
+        arguments: FieldTable,
+    ) -> Result<(), Fault> {
         let channel = self.channel().await?;
         call(channel.queue_declare(name.clone(), options, arguments)).await.map(drop)
     }
@@ -296,6 +339,11 @@ fn unless_there(fault: Fault, queue: &str, user: &str) -> Result<(), Failure> {
     }
     let action = format!("declare queue {queue:?}");
     Err(failure::doing(fault, &action, user))
+}
+
+/// Somebody else declared it in between: it is used as it is.
+fn is_about_differences(fault: &Fault) -> bool {
+    matches!(fault, Fault::Broker { code: 406, text } if failure::difference(text).is_some())
 }
 
 /// How soon a queue goes away is asked of new ones only.
