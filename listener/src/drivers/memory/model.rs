@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -62,13 +62,16 @@ pub struct Model(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     bus: Arc<Bus>,
-    weather: watch::Sender<Weather>,
     state: Mutex<State>,
+    /// Told when the weather changes. Not a `watch`, which wakes in an order of its own chance.
+    changed: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    dice: Dice,
+    weather: Weather,
+    /// Not the thread's own: nobody else may draw from it.
+    chance: fastrand::Rng,
     /// Goes up whenever all connections are lost.
     connections: u64,
     lives: BTreeMap<Bytes, Lives>,
@@ -78,12 +81,10 @@ impl Model {
     /// A broker without queues. What fails by chance does so as the seed says.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let state = State { dice: Dice(seed), connections: 0, lives: BTreeMap::new() };
-        Self(Arc::new(Inner {
-            bus: Arc::default(),
-            weather: watch::Sender::default(),
-            state: Mutex::new(state),
-        }))
+        let chance = fastrand::Rng::with_seed(seed);
+        let (weather, lives) = (Weather::default(), BTreeMap::new());
+        let state = Mutex::new(State { weather, chance, connections: 0, lives });
+        Self(Arc::new(Inner { bus: Arc::default(), state, changed: Notify::new() }))
     }
 
     /// A program's connections to it.
@@ -94,8 +95,9 @@ impl Model {
 
     /// Changes the weather. One that is `down` ends all connections.
     pub fn change(&self, change: impl FnOnce(&mut Weather)) {
-        self.0.weather.send_modify(change);
-        if self.0.weather.borrow().down {
+        change(&mut self.lock().weather);
+        self.0.changed.notify_waiters();
+        if self.weather().down {
             self.lose_connections("the broker is gone");
         }
     }
@@ -143,7 +145,7 @@ impl Model {
             loop {
                 model.until(|weather| !weather.down).await;
                 sleep(model.up_to(LONGEST_PAUSE)).await;
-                if !model.0.weather.borrow().down {
+                if !model.weather().down {
                     return model.0.bus.regain(consumer);
                 }
             }
@@ -157,26 +159,34 @@ impl Model {
         }
     }
 
+    fn weather(&self) -> Weather {
+        self.lock().weather.clone()
+    }
+
     /// Waits for such weather.
-    async fn until(&self, is: impl FnMut(&Weather) -> bool) {
-        let mut weather = self.0.weather.subscribe();
-        // The sender is `self`'s own.
-        let _ = weather.wait_for(is).await;
+    async fn until(&self, is: impl Fn(&Weather) -> bool) {
+        loop {
+            let changed = self.0.changed.notified();
+            if is(&self.weather()) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// A part of a time, by chance.
     fn up_to(&self, longest: Duration) -> Duration {
         let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(self.lock().dice.below(longest.saturating_add(1)))
+        Duration::from_millis(self.lock().chance.u64(0..=longest))
     }
 
     fn happens(&self, of_a_hundred: u8) -> bool {
-        of_a_hundred > 0 && self.lock().dice.below(100) < u64::from(of_a_hundred)
+        of_a_hundred > 0 && self.lock().chance.u8(0..100) < of_a_hundred
     }
 
     /// The way from a program to the broker, or back.
     async fn travel(&self) {
-        let latency = self.0.weather.borrow().latency;
+        let latency = self.weather().latency;
         if !latency.is_zero() {
             sleep(self.up_to(latency)).await;
         }
@@ -189,7 +199,7 @@ impl Model {
             let connection = self.lock().connections;
             let is_lost = || self.lock().connections != connection;
             self.travel().await;
-            let Weather { lost_sends, lost_confirms, full, .. } = self.0.weather.borrow().clone();
+            let Weather { lost_sends, lost_confirms, full, .. } = self.weather();
             if is_lost() || self.happens(lost_sends) {
                 sleep(self.up_to(LONGEST_PAUSE)).await;
                 continue;
@@ -278,7 +288,7 @@ impl Driver for Process {
     }
 
     fn obstacle(&self) -> Option<String> {
-        let weather = self.model.0.weather.borrow();
+        let weather = self.model.weather();
         if weather.down {
             Some("the broker is down".to_owned())
         } else {
@@ -338,19 +348,5 @@ impl Drop for ModelConsumer {
 impl fmt::Debug for ModelConsumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.consumer.fmt(f)
-    }
-}
-
-/// Numbers from a seed (splitmix64). Not the process's: nobody else may draw from them.
-#[derive(Debug)]
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end.max(1)
     }
 }
