@@ -17,8 +17,9 @@ mod script;
 mod world;
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use listener::Transport;
 use listener::drivers::memory::model::Process;
@@ -27,6 +28,9 @@ use crate::model::{FAULTS, ModelWorld, PACE};
 use crate::oracle::{Tally, Wrong, judge};
 use crate::run::{History, run};
 use crate::script::Script;
+
+/// What no seed takes, not even on a machine that is busy: some milliseconds are usual.
+const ENDLESS: Duration = Duration::from_secs(60);
 
 /// The history of a seed in the model, through a driver that may be broken.
 fn simulate(script: &Script, driver: fn(Process) -> Transport) -> History {
@@ -44,9 +48,20 @@ fn sound(process: Process) -> Transport {
     Transport::new(process, "model")
 }
 
+/// A seed in a thread of its own: one that spins ends nowhere, and is left there.
 fn outcome(seed: u64) -> Result<Tally, BTreeSet<Wrong>> {
-    let script = Script::new(seed, PACE, FAULTS);
-    judge(&script, &simulate(&script, sound))
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        let script = Script::new(seed, PACE, FAULTS);
+        let _ = ended.send(judge(&script, &simulate(&script, sound)));
+    });
+    end.recv_timeout(ENDLESS).unwrap_or_else(|error| {
+        let wrong = match error {
+            mpsc::RecvTimeoutError::Timeout => Wrong::Endless,
+            mpsc::RecvTimeoutError::Disconnected => Wrong::Panicked,
+        };
+        Err(BTreeSet::from([wrong]))
+    })
 }
 
 fn number(variable: &str, default: u64) -> u64 {

@@ -16,6 +16,10 @@ use crate::world::Found;
 pub(crate) enum Wrong {
     /// It was confirmed, and an endpoint neither handled it nor owes it.
     Lost { number: u32, endpoint: &'static str },
+    /// It spins: no time of its own passes.
+    Endless,
+    /// The simulation itself panicked, as printed.
+    Panicked,
     /// It is somewhere, and was not sent so.
     Unexpected { place: String, what: String },
     /// It still lies in a queue although all is well.
