@@ -21,3 +21,4 @@ mod pool;
 mod rig;
 mod serializer;
 mod session;
+mod spool;

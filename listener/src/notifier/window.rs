@@ -53,7 +53,9 @@ impl Window {
             Some(Place { _place: place, _bytes: bytes })
         };
         let place = timeout(time, place).await.ok().flatten()?;
-        Some((place, time.saturating_sub(begun.elapsed())))
+        let left = time.saturating_sub(begun.elapsed());
+        // One that came free with the last moment is of no use.
+        (!left.is_zero()).then_some((place, left))
     }
 }
 
