@@ -5,6 +5,7 @@
 
 mod consume;
 mod faults;
+mod hostile;
 mod mistakes;
 mod send;
 

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 use crate::drivers::memory::bus::{Bus, ConsumerId};
+use crate::shown::shown;
 use crate::transport::delivery::{Settle, Settler};
 use crate::transport::driver::{
     ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
@@ -38,7 +39,7 @@ impl Memory {
     /// The URL has options: there are none here.
     pub(super) fn open(url: &TransportUrl) -> Result<(Self, String), OpenError> {
         if let Some((option, _)) = url.query().first() {
-            return Err(OpenError::UnknownOption { option: option.clone(), near: None });
+            return Err(OpenError::UnknownOption { option: shown(option), near: None });
         }
         let name = url.hosts().first().map_or("", |host| host.name.as_str());
         let mut buses = BUSES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{self, Failure, Fault};
 use super::hosts::Address;
 use super::options::{CALL_TIMEOUT, CLOSE_TIMEOUT, CONNECT_TIMEOUT, LoginMethod, RabbitOptions};
+use super::screened;
 
 /// The thread that all I/O of a driver runs on.
 #[derive(Debug)]
@@ -120,12 +121,10 @@ impl Link {
         let lifeline = Lifeline::default();
         let name = format!("listener:{}:{role}", std::process::id());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let runtime = lapin::runtime::default_runtime()
-            .map_err(|error| Failure::Weather(error.to_string()))?;
         let cut = lifeline.0.clone();
         let connector = Connection::connector(
             uri(options, vhost, address),
-            runtime,
+            screened::runtime(),
             async move |uri: AMQPUri, runtime| {
                 let stream = tokio::select! {
                     () = cut.token.cancelled() => return Err(cut_off().into()),
@@ -136,7 +135,7 @@ impl Link {
                     ) => stream?,
                 };
                 if let AsyncTcpStream::Plain(stream) = &stream {
-                    cut.hold(&SockRef::from(stream.get_ref()))?;
+                    cut.hold(&SockRef::from(stream.get_ref().get_ref()))?;
                 }
                 Ok(stream)
             },
