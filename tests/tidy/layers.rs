@@ -464,7 +464,7 @@ mod tests {
             "drivers/memory/bus.rs",
             "mod inner { use super::super::super::rabbit::Rabbit; }",
             &[
-                "drivers/memory/bus.rs:1: crate::drivers::rabbit::Rabbit: drivers/memory may import transport, notification/delivery_info; see the table in tests/tidy/layers.rs",
+                "drivers/memory/bus.rs:1: crate::drivers::rabbit::Rabbit: drivers/memory may import transport, notification/delivery_info, shown; see the table in tests/tidy/layers.rs",
             ],
         );
     }
