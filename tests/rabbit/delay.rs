@@ -49,7 +49,7 @@ async fn a_message_that_waits_survives_a_killed_broker() {
     let mut node = RabbitNode::start().await;
     let rabbit = rabbit(&node.url());
     let started = Instant::now();
-    let delay = 3 * SECOND;
+    let delay = 5 * SECOND;
     let sends = (0..50).map(|n| {
         let rabbit = &rabbit;
         async move { rabbit.send(delayed(&n.to_string(), delay)).await.unwrap() }

@@ -6,6 +6,7 @@
 mod consume;
 mod delay;
 mod faults;
+mod hostile;
 mod mistakes;
 mod send;
 

@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod python_peer;
 pub mod rabbit_host;
 pub mod rabbit_node;
+pub mod raw;
 pub mod wait;
 
 pub use amqp::Amqp;

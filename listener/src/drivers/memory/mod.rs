@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 
 use crate::drivers::memory::bus::Bus;
 use crate::drivers::memory::consumer::MemoryConsumer;
+use crate::shown::shown;
 use crate::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
 use crate::transport::error::{ConnectError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
@@ -38,7 +39,7 @@ impl Memory {
     /// The URL has options: there are none here.
     pub(super) fn open(url: &TransportUrl) -> Result<(Self, String), OpenError> {
         if let Some((option, _)) = url.query().first() {
-            return Err(OpenError::UnknownOption { option: option.clone(), near: None });
+            return Err(OpenError::UnknownOption { option: shown(option), near: None });
         }
         let name = url.hosts().first().map_or("", |host| host.name.as_str());
         let mut buses = BUSES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, ExchangeKind};
+use tokio::time::sleep;
 
 use super::Core;
 use super::delay::Level;
@@ -146,6 +147,7 @@ impl<'a> Topology<'a> {
             match self.declare_queue_with(&name, options, arguments).await {
                 Ok(()) => {
                     tracing::info!(queue = retry, ?holding, "declared the queue that holds back");
+                    sleep(holding.settling()).await;
                     return Ok(());
                 }
                 Err(fault) if is_about_differences(&fault) => return Ok(()),
