@@ -88,13 +88,15 @@ impl Script {
         let mut chance = fastrand::Rng::with_seed(seed);
         let messages = chance.u32(3..=8);
         let options = options(&mut chance, &pace);
+        let deadly = (chance.u8(0..20) == 0).then(|| chance.u32(0..messages));
         let limited = match chance.u8(0..10) {
             0..2 => Limited::DeadLettered(chance.u64(3..10)),
-            // More often than a script has troubles.
-            2 => Limited::Dropped(30),
+            // More often than a script has troubles. What ends its process again and again while
+            // it cannot be set aside would use that up, also for those that were given out with
+            // it: a broker that drops is none for that.
+            2 if deadly.is_none() => Limited::Dropped(30),
             _ => Limited::Never,
         };
-        let deadly = (chance.u8(0..20) == 0).then(|| chance.u32(0..messages));
         let mut steps = Vec::new();
         let begins = chance.u32(0..3);
         for number in 0..messages {
