@@ -8,6 +8,7 @@ mod delay;
 mod faults;
 mod hostile;
 mod mistakes;
+mod retry;
 mod send;
 
 use std::time::Duration;
