@@ -136,7 +136,7 @@ async fn poison(vhost: &str, options: &str) {
                 && node.queue_depth(&vhost, "notifications.alone").await == Some(0)
         };
         let mut deaths = 0;
-        while live(&url, &handled, &is_over) {
+        while live(&url, &handled, is_over) {
             deaths += 1;
             assert!(deaths < 12, "it is never given up");
         }
