@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::nearest::nearest;
+use crate::shown::shown;
 use crate::target::Target;
 
 /// The prefix of the environment variables.
@@ -81,7 +82,7 @@ pub enum ConfigError {
         origin: String,
         /// What it takes.
         expected: &'static str,
-        /// What it was given; never the transport URL.
+        /// What it was given, unless that may be a secret.
         found: String,
     },
     /// The file cannot be read.
@@ -122,13 +123,31 @@ impl Config {
     /// An unknown option, a wrong value, a file that cannot be read. A variable that begins
     /// with `LISTENER_` and resembles no option is not ours, and left alone.
     pub fn from_env() -> Result<Self, ConfigError> {
+        // A value that is no UTF-8 fits no option: it comes as a text that fits none either,
+        // and is not left out as if nobody had set it.
         let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         });
         Self::from_variables(variables)
     }
 
-    fn from_variables(
+    /// Reads these variables as [`from_env`](Self::from_env) reads those of the environment.
+    ///
+    /// ```
+    /// use listener::Config;
+    ///
+    /// let variables = [("LISTENER_PREFETCH".to_owned(), "many".to_owned())];
+    /// let error = Config::from_variables(variables).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "option \"prefetch\" in the environment (LISTENER_..): \
+    ///      expected a number from 1 to 65535, found \"many\""
+    /// );
+    /// ```
+    ///
+    /// # Errors
+    /// As `from_env`.
+    pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let mut ours: Vec<(String, String)> = variables
@@ -182,7 +201,7 @@ impl Config {
                     "sequential" => true,
                     "concurrent" => false,
                     other => {
-                        return Err(wrong("`concurrent` or `sequential`", format!("{other:?}")));
+                        return Err(wrong("`concurrent` or `sequential`", quoted(other)));
                     }
                 }
             }
@@ -203,7 +222,7 @@ impl Config {
             }
             _ => {
                 return Err(ConfigError::Unknown {
-                    name: name.to_owned(),
+                    name: shown(name),
                     origin: origin.to_owned(),
                     near: nearest(name, OPTIONS).map(str::to_owned),
                 });
@@ -290,13 +309,17 @@ impl Raw {
 
     fn shown(&self) -> String {
         match self {
-            Self::Text(text) => format!("{text:?}"),
+            Self::Text(text) => quoted(text),
             Self::List(items) => format!("a list of {}", items.len()),
             Self::Bool(value) => value.to_string(),
             Self::Int(number) => number.to_string(),
             Self::Other(kind) => (*kind).to_owned(),
         }
     }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", shown(text))
 }
 
 #[cfg(feature = "config")]

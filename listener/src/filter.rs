@@ -89,6 +89,8 @@ fn by_key(
 }
 
 fn from_start(text: &str) -> Result<Regex, regex::Error> {
+    // By itself first: `a)|(?:b` would close the group, and match anywhere.
+    Regex::new(text)?;
     Regex::new(&format!("^(?:{text})"))
 }
 

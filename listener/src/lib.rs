@@ -90,6 +90,7 @@ pub mod config;
 mod listen;
 mod link;
 mod nearest;
+mod shown;
 #[doc(hidden)]
 pub mod __private;
 

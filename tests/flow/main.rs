@@ -27,3 +27,4 @@ mod retry;
 mod rig;
 mod serializer;
 mod session;
+mod spool;

@@ -1,10 +1,13 @@
 //! Notifications that end the process: recognised by how often they were given out, set aside,
 //! worked on alone, given up. A process that dies is a listener whose runtime is dropped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use listener::drivers::memory::model::{Model, Weather};
+use listener::transport::driver::{Binding, Driver, Subscription};
 use listener::{Context, Listener, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 
@@ -130,4 +133,41 @@ async fn what_comes_again_because_a_method_gave_it_back_is_not_set_aside() {
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), ["called"; 11]);
     rig.assert_empty("notifications.alone").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_set_aside_without_a_confirmation_is_found_all_the_same() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
+    for _ in 0..2 {
+        let process = model.process();
+        let mut subscribed = process.subscribe(subscription()).await.unwrap();
+        let _held = subscribed.deliveries.recv().await.unwrap();
+        process.kill();
+    }
+    model.change(|weather| weather.lost_confirms = 100);
+    let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
+    let listener = rig.builder().endpoint(dies).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    model.change(|weather| *weather = Weather::default());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    finish(&listener).await;
+    // Where it was, and where it had been moved to, once or more.
+    assert!(rig.seen_so_far().len() > 1, "{:?}", model.depths());
+    let empty = ["notifications.alone", "notifications.info"].map(|name| (name.to_owned(), 0));
+    assert_eq!(model.depths(), BTreeMap::from(empty));
+}
+
+fn subscription() -> Subscription {
+    let (exchange, routing_key) = (String::new(), String::new());
+    Subscription {
+        bindings: vec![Binding { exchange, routing_key, queue: "notifications.info".to_owned() }],
+        prefetch: 1,
+        timeout: Duration::from_secs(60),
+        expires: None,
+        alone: Vec::new(),
+        bytes: usize::MAX,
+    }
 }

@@ -6,7 +6,9 @@
 mod consume;
 mod delay;
 mod faults;
+mod hostile;
 mod mistakes;
+mod retry;
 mod send;
 
 use std::time::Duration;

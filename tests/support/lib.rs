@@ -20,6 +20,7 @@ mod pump;
 pub mod python_peer;
 pub mod rabbit_host;
 pub mod rabbit_node;
+pub mod raw;
 pub mod wait;
 
 pub use account::{Account, Record};

@@ -102,16 +102,16 @@ impl Worker {
             Suspicion::SetAside(count) => {
                 let queue = self.alone.get(&*task.delivery.info.queue);
                 let marks = Marks { deliveries: 0, ..task.marks.clone() };
-                if let Some(queue) = queue
-                    && self.moved(&task, queue, &marks).await
-                {
+                if let Some(queue) = queue {
+                    let moved = self.moved(&task, queue, &marks).await;
+                    // One that was not confirmed may stand there all the same.
                     self.set_aside.notify_one();
-                    self.observers.tell(&Event::SetAside { delivery: &task.marks.origin, count });
-                    return self.conclude(
-                        task,
-                        &End::Moved { to: queue, count },
-                        &Subject::default(),
-                    );
+                    if moved {
+                        let delivery = &task.marks.origin;
+                        self.observers.tell(&Event::SetAside { delivery, count });
+                        let end = End::Moved { to: queue, count };
+                        return self.conclude(task, &end, &Subject::default());
+                    }
                 }
                 suspect = Some(self.suspects.lock().await);
             }

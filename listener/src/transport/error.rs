@@ -179,6 +179,28 @@ pub enum SendError {
     Connect(#[from] ConnectError),
 }
 
+impl SendError {
+    /// Whether a queue may have the message all the same: no answer came. Any other error is
+    /// the broker's answer to the last try, or nothing was sent; of an earlier try, whose
+    /// connection was lost, nothing can be known.
+    #[must_use]
+    pub const fn may_have_been_sent(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+
+    /// Whether the same message may be taken later, with nothing mended: the broker is away,
+    /// or has no room.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::TimedOut { .. }
+                | Self::Refused { .. }
+                | Self::Connect(ConnectError::Unreachable { .. })
+        )
+    }
+}
+
 /// A delivery could not be settled, because the session that delivered it is over. The broker
 /// gives it out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,19 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc};
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
+use crate::drivers::memory::consumer::{Attached, ConsumerId, Session};
 use crate::drivers::memory::exchange::Exchange;
-use crate::drivers::memory::queue::{Message, Queue, Return, Tap};
+use crate::drivers::memory::queue::{Limit, Message, Queue, Return, Tap};
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::{Delivery, Settle, Settlement, Settler};
-use crate::transport::driver::{LONGEST_WAIT, Outgoing, Route, Subscription};
+use crate::transport::driver::{ConnectionState, LONGEST_WAIT, Outgoing, Route, Subscription};
 use crate::transport::error::SettleError;
-
-/// Which consumer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ConsumerId(u64);
 
 /// A bus of this process.
 #[derive(Debug, Default)]
@@ -36,41 +34,17 @@ struct State {
     /// What is held back, by the time at which it is due and a number; each message knows its
     /// queue.
     held: BTreeMap<(Instant, u64), Message>,
+    limits: BTreeMap<String, Limit>,
     last: u64,
-}
-
-struct Attached {
-    subscription: Subscription,
-    /// Gone once the consumer is cancelled.
-    sender: Option<mpsc::UnboundedSender<Delivery>>,
-    settler: Arc<dyn Settler>,
-    unsettled: BTreeMap<u64, Message>,
-    /// How many bytes of bodies are unsettled.
-    bytes: usize,
-    /// The queues that it takes from; the first is next to use bytes that become free.
-    queues: VecDeque<Arc<str>>,
-}
-
-impl Attached {
-    fn has_room_for(&self, message: &Message) -> bool {
-        let room = self.subscription.bytes.saturating_sub(self.bytes);
-        self.unsettled.is_empty() || message.body.len() <= room
-    }
-}
-
-impl std::fmt::Debug for Attached {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attached").field("unsettled", &self.unsettled.len()).finish_non_exhaustive()
-    }
 }
 
 impl Bus {
     /// Declares the queues, binds them, and attaches one consumer to all of them.
-    pub(super) fn attach<S: Settler + 'static>(
-        &self,
+    pub(super) fn attach(
+        self: &Arc<Self>,
         subscription: Subscription,
         sender: mpsc::UnboundedSender<Delivery>,
-        settler: impl FnOnce(ConsumerId) -> Arc<S>,
+        attached: watch::Sender<ConnectionState>,
     ) -> ConsumerId {
         let mut state = self.lock();
         state.declare(&subscription);
@@ -78,7 +52,8 @@ impl Bus {
         let attached = Attached {
             subscription,
             sender: Some(sender),
-            settler: settler(id),
+            state: attached,
+            session: Session::new(Arc::clone(self), id),
             unsettled: BTreeMap::new(),
             bytes: 0,
             queues: VecDeque::new(),
@@ -165,12 +140,13 @@ impl Bus {
         attached.queues.rotate_left(usize::from(!attached.queues.is_empty()));
         let queues = attached.queues.clone();
         let name = Arc::clone(&message.info.queue);
-        let queue = state.queues.entry(name.to_string()).or_default();
-        queue.add_credit(consumer);
+        if let Some(queue) = state.queues.get_mut(&*name) {
+            queue.add_credit(consumer);
+        }
         match settle {
             Settle::Ack => {}
-            Settle::Requeue => queue.take_back(message, Return::Counted),
-            Settle::GiveBack => queue.take_back(message, Return::Uncounted),
+            Settle::Requeue => state.take_back(message, Return::Counted),
+            Settle::GiveBack => state.take_back(message, Return::Uncounted),
         }
         for queue in queues {
             state.deliver(&queue);
@@ -179,39 +155,74 @@ impl Bus {
         Ok(())
     }
 
-    pub(super) fn is_attached(&self, consumer: ConsumerId) -> bool {
-        self.lock().consumers.contains_key(&consumer)
-    }
-
+    /// Gives a consumer nothing more. What it has can still be settled.
     pub(super) fn cancel(&self, consumer: ConsumerId) {
         let mut state = self.lock();
-        for queue in state.queues.values_mut() {
-            queue.taps.retain(|tap| tap.consumer != consumer);
-        }
+        state.untap(consumer);
         if let Some(attached) = state.consumers.get_mut(&consumer) {
             attached.sender = None;
+            attached.state.send_replace(ConnectionState::Closed);
         }
     }
 
-    pub(super) fn detach(&self, consumer: ConsumerId) {
-        self.cancel(consumer);
+    /// Ends the session of a consumer: what it has not settled is the bus's again. The bodies
+    /// of that.
+    pub(super) fn lose(&self, consumer: ConsumerId, reason: &str) -> Vec<Bytes> {
         let mut state = self.lock();
-        let Some(attached) = state.consumers.remove(&consumer) else {
+        if let Some(attached) = state.consumers.get(&consumer)
+            && attached.sender.is_some()
+        {
+            attached.state.send_replace(ConnectionState::Lost { reason: reason.into() });
+        }
+        state.end_session(consumer)
+    }
+
+    /// Begins a new session for a consumer that lost its own.
+    pub(super) fn regain(self: &Arc<Self>, consumer: ConsumerId) {
+        let mut state = self.lock();
+        let Some(attached) = state.consumers.get_mut(&consumer) else {
             return;
         };
-        // All are back in their places before the first is handed out: one that had been
-        // requeued is the last here, and may be the first of its queue.
-        let mut names = BTreeSet::new();
-        for message in attached.unsettled.into_values() {
-            let name = Arc::clone(&message.info.queue);
-            let queue = state.queues.entry(name.to_string()).or_default();
-            queue.take_back(message, Return::Counted);
-            names.insert(name);
+        if attached.sender.is_none() || !attached.session.is_over() {
+            return;
         }
-        for name in names {
-            state.deliver(&name);
+        attached.session = Session::new(Arc::clone(self), consumer);
+        attached.state.send_replace(ConnectionState::Attached);
+        let subscription = attached.subscription.clone();
+        state.declare(&subscription);
+        state.tap(consumer);
+    }
+
+    /// Forgets a consumer: what it has not settled is the bus's again. The bodies of that.
+    pub(super) fn detach(&self, consumer: ConsumerId) -> Vec<Bytes> {
+        let mut state = self.lock();
+        let given_back = state.end_session(consumer);
+        if let Some(attached) = state.consumers.remove(&consumer) {
+            attached.state.send_replace(ConnectionState::Closed);
         }
         state.drop_unused();
+        given_back
+    }
+
+    /// Limits how often a queue gives a message out.
+    pub(super) fn limit(&self, queue: &str, limit: Limit) {
+        self.lock().limits.insert(queue.to_owned(), limit);
+    }
+
+    pub(super) fn consumers(&self) -> Vec<ConsumerId> {
+        self.lock().consumers.keys().copied().collect()
+    }
+
+    /// How many messages of each queue wait, are held back, or are unsettled.
+    pub(super) fn depths(&self) -> BTreeMap<String, usize> {
+        let state = self.lock();
+        let mut depths: BTreeMap<String, usize> =
+            state.queues.iter().map(|(name, queue)| (name.clone(), queue.ready.len())).collect();
+        let unsettled = state.consumers.values().flat_map(|attached| attached.unsettled.values());
+        for message in unsettled.chain(state.held.values()) {
+            *depths.entry(message.info.queue.to_string()).or_default() += 1;
+        }
+        depths
     }
 
     #[cfg(test)]
@@ -248,7 +259,7 @@ impl State {
         let Some(attached) = self.consumers.get_mut(&consumer) else {
             return;
         };
-        if attached.sender.is_none() {
+        if attached.sender.is_none() || attached.session.is_over() {
             return;
         }
         let Subscription { bindings, alone, prefetch, .. } = &attached.subscription;
@@ -272,6 +283,51 @@ impl State {
         let exchange = self.exchanges.entry(exchange.to_owned()).or_default();
         exchange.bind(pattern, queue);
         exchange
+    }
+
+    fn untap(&mut self, consumer: ConsumerId) {
+        for queue in self.queues.values_mut() {
+            queue.taps.retain(|tap| tap.consumer != consumer);
+        }
+    }
+
+    fn end_session(&mut self, consumer: ConsumerId) -> Vec<Bytes> {
+        self.untap(consumer);
+        let Some(attached) = self.consumers.get_mut(&consumer) else {
+            return Vec::new();
+        };
+        attached.session.end();
+        attached.queues.clear();
+        attached.bytes = 0;
+        let unsettled = std::mem::take(&mut attached.unsettled);
+        // All are back in their places before the first is handed out: one that had been
+        // requeued is the last here, and may be the first of its queue.
+        let mut names = BTreeSet::new();
+        let mut bodies = Vec::new();
+        for message in unsettled.into_values() {
+            names.insert(Arc::clone(&message.info.queue));
+            bodies.push(message.body.clone());
+            self.take_back(message, Return::Counted);
+        }
+        for name in names {
+            self.deliver(&name);
+        }
+        bodies
+    }
+
+    /// Puts a message back, unless it has come back too often.
+    fn take_back(&mut self, message: Message, how: Return) {
+        let message = message.again(how);
+        let queue = &*message.info.queue;
+        match self.limits.get(queue).filter(|limit| message.count() > limit.deliveries) {
+            None => self.queues.entry(queue.to_owned()).or_default().put_back(message),
+            Some(Limit { dead_letters: None, .. }) => {}
+            Some(Limit { dead_letters: Some(to), .. }) => {
+                let info = DeliveryInfo::new(to.as_str(), "", to.as_str());
+                let place = self.next();
+                self.enter(Message { place, info, ..message });
+            }
+        }
     }
 
     /// Puts a message at the end of its queue.
@@ -313,7 +369,7 @@ impl State {
                 return;
             };
             self.last += 1;
-            let settlement = Settlement::new(Arc::clone(&attached.settler), self.last);
+            let settlement = Settlement::new(attached.session.clone(), self.last);
             let (body, properties) = (message.body.clone(), message.properties.clone());
             let delivery = Delivery::new(body, properties, message.info.clone(), settlement);
             if let Some(sender) = &attached.sender {

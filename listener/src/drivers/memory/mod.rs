@@ -1,26 +1,24 @@
 //! The driver without a broker: buses of this process, one for each name. What a bus does
-//! with messages is in `bus.rs`, `exchange.rs` and `queue.rs`; this file makes it keep the
-//! contract.
+//! with messages is in `bus.rs`, `exchange.rs` and `queue.rs`; how a listener holds on to it in
+//! `consumer.rs`. A bus that fails as a broker may is in `model.rs`.
 
 mod bus;
+mod consumer;
 mod exchange;
+pub mod model;
 mod queue;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 
-use crate::drivers::memory::bus::{Bus, ConsumerId};
-use crate::transport::delivery::{Settle, Settler};
-use crate::transport::driver::{
-    ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
-};
-use crate::transport::error::{ConnectError, OpenError, SendError, SettleError};
+use crate::drivers::memory::bus::Bus;
+use crate::drivers::memory::consumer::MemoryConsumer;
+use crate::shown::shown;
+use crate::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
+use crate::transport::error::{ConnectError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
 
 /// The buses of this process. They live as long as it does: a message must not vanish
@@ -41,7 +39,7 @@ impl Memory {
     /// The URL has options: there are none here.
     pub(super) fn open(url: &TransportUrl) -> Result<(Self, String), OpenError> {
         if let Some((option, _)) = url.query().first() {
-            return Err(OpenError::UnknownOption { option: option.clone(), near: None });
+            return Err(OpenError::UnknownOption { option: shown(option), near: None });
         }
         let name = url.hosts().first().map_or("", |host| host.name.as_str());
         let mut buses = BUSES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,17 +54,8 @@ impl Driver for Memory {
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         async move {
-            let (sender, deliveries) = mpsc::unbounded_channel();
-            tracing::info!(queues = subscription.bindings.len(), "attached in memory");
-            let bus = Arc::clone(&self.bus);
-            let id = bus.attach(subscription, sender, |id| {
-                Arc::new(MemorySettler { bus: Arc::clone(&self.bus), consumer: id })
-            });
-            // What is held back is due in the time of who takes it: with nobody there, it may
-            // as well wait.
-            let clock = tokio::spawn(Arc::clone(&bus).keep_time()).abort_handle();
-            let (state, _) = watch::channel(ConnectionState::Attached);
-            let consumer = Box::new(MemoryConsumer { bus, id, state, clock });
+            let (consumer, deliveries) = MemoryConsumer::attach(&self.bus, subscription);
+            let consumer = Box::new(consumer);
             Ok(Subscribed { deliveries, consumer })
         }
         .boxed()
@@ -85,64 +74,6 @@ impl Driver for Memory {
     }
 }
 
-struct MemoryConsumer {
-    bus: Arc<Bus>,
-    id: ConsumerId,
-    state: watch::Sender<ConnectionState>,
-    clock: AbortHandle,
-}
-
-impl Consumer for MemoryConsumer {
-    fn cancel(&self) -> BoxFuture<'_, ()> {
-        self.bus.cancel(self.id);
-        self.state.send_replace(ConnectionState::Closed);
-        std::future::ready(()).boxed()
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        // Settlements are carried out as they come, so there is nothing to flush: dropping
-        // gives back what is unsettled.
-        std::future::ready(()).boxed()
-    }
-
-    fn look_again(&self) {
-        self.bus.look_again(self.id);
-    }
-
-    fn state(&self) -> watch::Receiver<ConnectionState> {
-        self.state.subscribe()
-    }
-}
-
-impl Drop for MemoryConsumer {
-    fn drop(&mut self) {
-        self.clock.abort();
-        self.bus.detach(self.id);
-        self.state.send_replace(ConnectionState::Closed);
-    }
-}
-
-impl fmt::Debug for MemoryConsumer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MemoryConsumer({:?})", self.id)
-    }
-}
-
-struct MemorySettler {
-    bus: Arc<Bus>,
-    consumer: ConsumerId,
-}
-
-impl Settler for MemorySettler {
-    fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError> {
-        self.bus.settle(self.consumer, tag, settle)
-    }
-
-    fn is_over(&self) -> bool {
-        !self.bus.is_attached(self.consumer)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::Future;
@@ -154,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::notification::delivery_info::DeliveryInfo;
-    use crate::transport::delivery::{Delivery, Properties};
+    use crate::transport::delivery::{Delivery, Properties, Settle};
     use crate::transport::driver::{Binding, Route};
 
     const QUEUE: &str = "notifications.info";

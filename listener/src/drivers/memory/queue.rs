@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::drivers::memory::bus::ConsumerId;
+use crate::drivers::memory::consumer::ConsumerId;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::Properties;
 
@@ -35,6 +35,15 @@ pub(super) struct Message {
     pub(super) info: DeliveryInfo,
 }
 
+/// A queue's limit on how often it gives a message out: RabbitMQ's `x-delivery-limit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// A message that has come back more often than this is not given out again.
+    pub deliveries: u64,
+    /// The queue that it goes to then; `None`: it is dropped.
+    pub dead_letters: Option<String>,
+}
+
 /// Whether a message that comes back was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Return {
@@ -56,13 +65,24 @@ impl Queue {
         }
     }
 
-    /// Puts a message back into its old place. The count is said from then on: like a quorum
-    /// queue, this one says nothing the first time.
-    pub(super) fn take_back(&mut self, mut message: Message, how: Return) {
-        let before = message.info.delivery_count.unwrap_or_default();
-        message.info.redelivered = true;
-        message.info.delivery_count = Some(before + u64::from(how == Return::Counted));
+    /// Puts a message back into its old place.
+    pub(super) fn put_back(&mut self, message: Message) {
         let at = self.ready.partition_point(|ready| ready.place < message.place);
         self.ready.insert(at, message);
+    }
+}
+
+impl Message {
+    /// The message as it comes the next time. Its count is said from now on: like a quorum
+    /// queue, this one says nothing the first time.
+    pub(super) fn again(mut self, how: Return) -> Self {
+        let count = self.count() + u64::from(how == Return::Counted);
+        self.info = self.info.redelivered(true).counted(Some(count));
+        self
+    }
+
+    /// How often it was given out and came back.
+    pub(super) fn count(&self) -> u64 {
+        self.info.delivery_count.unwrap_or_default()
     }
 }

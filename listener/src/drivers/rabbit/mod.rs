@@ -15,6 +15,8 @@ mod office;
 mod options;
 mod publish;
 mod query;
+mod screen;
+mod screened;
 mod session;
 mod settle;
 mod supervisor;
@@ -29,6 +31,10 @@ use futures_util::future::BoxFuture;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use options::{FailoverStrategy, LoginMethod, RabbitOptions};
+#[doc(hidden)]
+pub use screen::let_through;
+#[doc(hidden)]
+pub use wire::{headers_from_table, table_from_headers};
 
 use crate::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
 use crate::transport::error::{ConnectError, OpenError, SendError};

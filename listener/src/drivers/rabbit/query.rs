@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::options::{FailoverStrategy, LoginMethod, RabbitOptions};
 use crate::nearest::nearest;
+use crate::shown::shown;
 use crate::transport::error::OpenError;
 
 const EFFECTIVE: &[&str] = &[
@@ -103,7 +104,7 @@ impl RabbitOptions {
             _ => {
                 let known = EFFECTIVE.iter().chain(WITHOUT_EFFECT).copied();
                 return Err(OpenError::UnknownOption {
-                    option: name.to_owned(),
+                    option: shown(name),
                     near: nearest(name, known).map(str::to_owned),
                 });
             }
@@ -116,7 +117,7 @@ fn invalid(option: &str, expected: &str, found: &str) -> OpenError {
     OpenError::InvalidOption {
         option: option.to_owned(),
         expected: expected.to_owned(),
-        found: found.to_owned(),
+        found: shown(found),
     }
 }
 

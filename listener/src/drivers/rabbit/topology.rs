@@ -165,6 +165,16 @@ impl<'a> Topology<'a> {
         Err(self.refused(last, "declare", "queue", &retry))
     }
 
+    /// Whether a queue is there. One that may not be looked at counts as missing.
+    pub(super) async fn exists(&mut self, queue: &str) -> Result<bool, Failure> {
+        let name = short("the queue's name", queue)?;
+        match self.look_for_queue(&name).await {
+            Ok(()) => Ok(true),
+            Err(fault) if matches!(fault.code(), Some(403 | 404)) => Ok(false),
+            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+        }
+    }
+
     async fn queue(&mut self, queue: &str) -> Result<Found, Failure> {
         let name = short("the queue's name", queue)?;
         let options = QueueDeclareOptions {
