@@ -6,12 +6,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
 
+mod alarms;
 mod broker;
 mod broker_killed;
+
+mod endpoints;
+mod input;
+mod killed;
+
 mod mistakes;
 mod network;
+mod poison;
 mod process;
 mod program;
 mod queues;
+mod signals;
 mod stopped;
 mod trial;

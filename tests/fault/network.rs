@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use listener::Priority;
 use support::amqp::oslo_properties;
 use support::{Amqp, Impostor, Proxy, Toxics, shared};
 use tokio::time::sleep;
@@ -22,7 +23,7 @@ async fn confirmations_that_never_arrive_are_asked_for_again() {
     let mut trial = Trial::new(18, "confirmations lost: notifier", node).await;
     let mut worker = trial.worker().await;
     let through = trial.url.replace(&node.port().to_string(), &proxy.port().to_string());
-    let sending = trial.sending_to(&through, plain(0..1000));
+    let sending = trial.sending_to(&through, Priority::Info, plain(0..1000));
     trial.until_handled(&mut worker, 300).await;
     proxy.toxics(DEAF);
     sleep(Duration::from_secs(1)).await;
@@ -101,9 +102,9 @@ async fn a_link_reset_after_any_number_of_bytes_is_made_again() {
     trial.until_handled(&mut worker, 100).await;
     assert!(proxy.accepted() > 50, "{} links were cut while it attached", proxy.accepted());
     // From here on in the middle of deliveries.
-    proxy.limit(Some((6000, 401)));
+    proxy.limit(Some((8000, 1009)));
     proxy.cut();
-    for round in 1..4 {
+    for round in 1..3 {
         trial.send(plain(round * 100..(round + 1) * 100)).await;
         trial.until_handled(&mut worker, 100 * (round as usize + 1)).await;
     }

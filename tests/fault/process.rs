@@ -120,6 +120,10 @@ impl Worker {
         assert_eq!(ended, None, "the program ended:\n{}", self.log());
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.pid.to_string();
         let status = std::process::Command::new("kill").args([signal, &pid]).status().unwrap();

@@ -1,4 +1,4 @@
-//! Somebody changes queues and exchanges while they are in use. Rows 6 to 9, 12, 16, 17 and 42
+//! Somebody changes queues and exchanges while they are in use. Rows 6 to 9, 12, 17 and 42
 //! of the list.
 
 use std::collections::BTreeSet;
@@ -9,15 +9,12 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
-use support::amqp::oslo_properties;
 use support::{
     Amqp, NotifierOptions, PythonNotifier, RabbitNode, shared, wait_until,
 };
 
 use crate::program::SOON;
-use crate::trial::{Trial, all_sent, plain};
-
-const QUEUE: &str = "notifications.info";
+use crate::trial::{QUEUE, Trial, all_sent, plain, send_unreadable};
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
@@ -149,15 +146,6 @@ async fn a_policy_that_drops_messages_sends_them_where_they_are_counted() {
     }
 }
 
-/// Bodies that no listener can read, each with a number.
-async fn send_unreadable(url: &str, ids: std::ops::Range<u64>) {
-    let amqp = Amqp::connect(url).await;
-    for id in ids {
-        amqp.publish("", QUEUE, format!("unreadable {id}"), oslo_properties(&[])).await;
-    }
-    amqp.close().await;
-}
-
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn dead_letters_that_find_no_place_keep_their_source_and_nothing_spins() {
@@ -170,8 +158,7 @@ async fn dead_letters_that_find_no_place_keep_their_source_and_nothing_spins() {
     ];
     amqp.declare_queue("notifications.info.dead", true, &full).await;
     let mut worker = trial.worker().await;
-    send_unreadable(&trial.url, 0..20).await;
-    trial.sent_elsewhere(0..20);
+    send_unreadable(&trial, 0..20).await;
     trial.send(plain(20..200)).await;
     trial.until_handled(&mut worker, 180).await;
     worker.is_calm(Duration::from_secs(3)).await;

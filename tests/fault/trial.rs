@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use listener::{Context, Notifier, Transport};
-use support::{Account, Act, Job, Record, RabbitNode, WorkerOptions, wait_until};
+use listener::{Context, Notifier, Priority, Transport};
+use support::amqp::oslo_properties;
+use support::{Account, Act, Amqp, Job, RabbitNode, Record, WorkerOptions, wait_until};
 use tokio::task::JoinHandle;
 
 use crate::process::Worker;
 use crate::program::SOON;
 
+/// The queue of all jobs.
+pub(crate) const QUEUE: &str = "notifications.info";
 /// How many notifications are on their way at once.
 pub(crate) const WINDOW: usize = 50;
 /// What one session of the worker holds unsettled.
@@ -71,13 +74,19 @@ impl Trial {
 
     /// Sends in the background, in order, several at once; ends when the last is confirmed.
     pub(crate) fn sending(&self, jobs: impl IntoIterator<Item = Job>) -> JoinHandle<()> {
-        self.sending_to(&self.url, jobs)
+        self.sending_to(&self.url, Priority::Info, jobs)
+    }
+
+    /// As `sending`, with the priority `error`.
+    pub(crate) fn sending_errors(&self, jobs: impl IntoIterator<Item = Job>) -> JoinHandle<()> {
+        self.sending_to(&self.url, Priority::Error, jobs)
     }
 
     /// As `sending`, by this way to the node.
     pub(crate) fn sending_to(
         &self,
         url: &str,
+        priority: Priority,
         jobs: impl IntoIterator<Item = Job>,
     ) -> JoinHandle<()> {
         let notifier = Notifier::builder(Transport::open(&quick(url)).unwrap()).build().unwrap();
@@ -86,7 +95,11 @@ impl Trial {
         tokio::spawn(async move {
             let context = Context::new();
             let send = async |job: Job| {
-                if notifier.info(&context, "x", &job).await.is_ok() {
+                let sent = match priority {
+                    Priority::Error => notifier.error(&context, "x", &job).await,
+                    _ => notifier.info(&context, "x", &job).await,
+                };
+                if sent.is_ok() {
                     account.lock().unwrap().confirmed.insert(job.id);
                 }
             };
@@ -148,12 +161,47 @@ impl Trial {
         worker.until("all is handled", async |_| self.read_log(is_done)).await;
     }
 
+    /// As `until_all_handled`, without these.
+    pub(crate) async fn until_all_handled_but(
+        &self,
+        worker: &mut Worker,
+        others: std::ops::Range<u64>,
+    ) {
+        let is_done = |account: &Account| {
+            let mut asked = account.confirmed.iter().filter(|id| !others.contains(id));
+            asked.all(|id| account.handled.contains_key(id))
+        };
+        worker.until("the others are handled", async |_| self.read_log(is_done)).await;
+    }
+
+    /// The ids in the order in which they were handled for the first time.
+    pub(crate) fn order_of_handling(&self) -> Vec<u64> {
+        let log = std::fs::read_to_string(&self.options.log).unwrap();
+        let mut seen = BTreeSet::new();
+        let ids = log.lines().filter_map(|line| line.strip_prefix("done ")?.parse().ok());
+        ids.filter(|id| seen.insert(*id)).collect()
+    }
+
     /// Waits until so many messages are in the queue, unacknowledged ones too.
     pub(crate) async fn until_depth(&self, node: &RabbitNode, queue: &str, depth: u64) {
         wait_until(&format!("{depth} in {queue}"), SOON, async || {
             node.queue_depth(&self.vhost, queue).await == Some(depth)
         })
         .await;
+    }
+
+    /// Waits until nothing waits or is worked on: only dead letters are left.
+    pub(crate) async fn until_empty(&self, worker: &mut Worker, node: &RabbitNode) {
+        worker.until("all queues are empty", async |_| self.waiting(node).await == 0).await;
+    }
+
+    /// How many messages there are beside dead letters. Takes half a second.
+    pub(crate) async fn waiting(&self, node: &RabbitNode) -> u64 {
+        let list = node.ctl(&["list_queues", "-p", &self.vhost, "name", "messages"]).await;
+        let rows = list.lines().filter_map(|line| line.split_once('\t'));
+        rows.filter(|(name, _)| !name.ends_with(".dead"))
+            .filter_map(|(_, messages)| messages.parse::<u64>().ok())
+            .sum()
     }
 
     /// How long it took to be ready again once the fault was over; the longest is kept.
@@ -205,6 +253,17 @@ impl Trial {
         let _ = std::fs::remove_file(&self.options.log);
         account
     }
+}
+
+/// Bodies that no listener can read, each with its id.
+pub(crate) async fn send_unreadable(trial: &Trial, ids: std::ops::Range<u64>) {
+    let amqp = Amqp::connect(&trial.url).await;
+    for id in ids.clone() {
+        let body = format!("unreadable {id}");
+        amqp.publish("", QUEUE, body, oslo_properties(&[])).await;
+    }
+    amqp.close().await;
+    trial.sent_elsewhere(ids);
 }
 
 /// Jobs that are handled at once.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use listener::inbox::MemoryInbox;
 use listener::runtime::options::RetryOptions;
 use listener::{Attempt, Error, Executor, Listener, Options, Transport, notification_endpoint};
 use support::{Act, Job, WorkerOptions};
@@ -88,6 +89,7 @@ async fn main() -> Result<(), Error> {
         start_timeout: Duration::from_secs(told.start_timeout_s),
         shutdown_timeout: Duration::from_secs(told.shutdown_timeout_s),
         handler_timeout: Duration::from_millis(told.handler_timeout_ms),
+        send_timeout: Duration::from_millis(told.send_timeout_ms),
         retry: RetryOptions {
             pause: Duration::from_millis(told.retry_pause_ms),
             ..RetryOptions::default()
@@ -95,11 +97,14 @@ async fn main() -> Result<(), Error> {
         ..Options::default()
     };
     let transport = Transport::open(&told.url).expect("the URL is right");
-    let listener = Listener::builder()
+    let mut builder = Listener::builder()
         .transport(transport.clone())
         .options(options)
-        .endpoint(Worker(Arc::new(work)))
-        .build()?;
+        .endpoint(Worker(Arc::new(work)));
+    if told.inbox {
+        builder = builder.inbox(MemoryInbox::new(10_000));
+    }
+    let listener = builder.build()?;
     let watched = listener.clone();
     let watch = tokio::spawn(async move { watch(&watched).await });
     listener.run().await?;

@@ -120,8 +120,7 @@ impl fmt::Display for Account {
     }
 }
 
-/// The id in a body: that of the job in the envelope, or the number behind the last space in what
-/// is no envelope.
+/// The id in a body: that of the job in the envelope, or the last number in what is none.
 pub fn id_of(body: &[u8]) -> u64 {
     let envelope: Option<Value> = serde_json::from_slice(body).ok();
     let inner = envelope.as_ref().and_then(|envelope| envelope["oslo.message"].as_str());
@@ -129,8 +128,9 @@ pub fn id_of(body: &[u8]) -> u64 {
     let in_job = message.or(envelope).and_then(|message| message["payload"]["id"].as_u64());
     in_job.unwrap_or_else(|| {
         let text = String::from_utf8_lossy(body);
-        let number = text.rsplit(' ').next().and_then(|number| number.parse().ok());
-        number.unwrap_or_else(|| panic!("no id in {text:?}"))
+        let mut numbers = text.rsplit(|letter: char| !letter.is_ascii_digit());
+        let last = numbers.find(|number| !number.is_empty());
+        last.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no id in {text:?}"))
     })
 }
 

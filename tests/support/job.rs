@@ -40,6 +40,8 @@ pub struct WorkerOptions {
     pub prefetch: u16,
     /// One after the other.
     pub sequential: bool,
+    /// It remembers in memory what was handled.
+    pub inbox: bool,
     /// Each call with this number (counted in the process) fails, and its multiples.
     pub fail_one_in: Option<u64>,
     /// How long each call takes beside what its job asks for.
@@ -47,6 +49,8 @@ pub struct WorkerOptions {
     /// The first pause before another call.
     pub retry_pause_ms: u64,
     pub handler_timeout_ms: u64,
+    /// How long an attempt to send a copy may take.
+    pub send_timeout_ms: u64,
     pub start_timeout_s: u64,
     pub shutdown_timeout_s: u64,
 }
@@ -58,10 +62,12 @@ impl WorkerOptions {
             log: log.into(),
             prefetch: 50,
             sequential: false,
+            inbox: false,
             fail_one_in: None,
             pause_ms: 0,
             retry_pause_ms: 200,
             handler_timeout_ms: 60_000,
+            send_timeout_ms: 3000,
             start_timeout_s: 60,
             shutdown_timeout_s: 30,
         }
