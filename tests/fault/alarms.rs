@@ -11,7 +11,13 @@ use crate::trial::{QUEUE, Trial, plain, send_unreadable};
 
 /// 150 that are handled at once, 20 that fail once, 10 that nobody can read: the latter two take
 /// a copy that the broker does not accept while it is short.
-async fn a_short_broker(row: u8, fault: &'static str, node: &RabbitNode, harm: &[&str], mend: &[&str]) {
+async fn a_short_broker(
+    row: u8,
+    fault: &'static str,
+    node: &RabbitNode,
+    harm: &[&str],
+    mend: &[&str],
+) {
     let mut trial = Trial::new(row, fault, node).await;
     trial.send((0..20).map(|id| Job { id, act: Act::Fail(1) })).await;
     send_unreadable(&trial, 20..30).await;
@@ -24,7 +30,9 @@ async fn a_short_broker(row: u8, fault: &'static str, node: &RabbitNode, harm: &
     let mut worker = Worker::start(&trial.options);
     trial.until_handled(&mut worker, 150).await;
     // What needs a copy is kept, unacknowledged; and readiness says that something is wrong.
-    worker.until("readiness says so", async |worker| !worker.is_ready() && worker.losses() > 0).await;
+    worker
+        .until("readiness says so", async |worker| !worker.is_ready() && worker.losses() > 0)
+        .await;
     worker.is_calm(Duration::from_secs(3)).await;
     assert_eq!(node.queue_depth(&trial.vhost, QUEUE).await, Some(30));
     assert!(trial.calls() <= 150 + 20, "no method is called again meanwhile: {}", trial.calls());

@@ -1,5 +1,5 @@
 //! The broker itself is at fault: killed, suspended, stopped, it closes connections and channels,
-//! or lets nobody in any more. Rows 1 to 5, 13 and 24 of the list.
+//! or lets nobody in any more. Rows 1 to 5, 13, 24 and 38 of the list.
 
 use std::time::Duration;
 
@@ -190,7 +190,11 @@ async fn a_user_who_may_not_do_it_any_more_waits_until_it_is_mended() {
             &["change_password", "worker", "right"],
             "refused to log in user",
         ),
-        (&["clear_permissions", "-p", &vhost, "worker"], &grant, "that user \\\"worker\\\" may use"),
+        (
+            &["clear_permissions", "-p", &vhost, "worker"],
+            &grant,
+            "that user \\\"worker\\\" may use",
+        ),
     ];
     for (round, (harm, mend, said)) in (0..).zip(faults) {
         node.ctl(harm).await;
@@ -225,4 +229,18 @@ async fn a_virtual_host_that_is_gone_is_waited_for() {
     trial.send(plain(100..200)).await;
     trial.until_all_handled(&mut worker).await;
     trial.finish(worker, node, 0).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn nothing_asks_for_the_management_api() {
+    let node = harmed().await;
+    let trial = Trial::new(38, "management API absent", &node).await;
+    node.ctl(&["eval", "application:stop(rabbitmq_management)."]).await;
+    let mut worker = trial.worker().await;
+    trial.send((0..100).map(|id| Job { id, act: Act::Fail(u32::from(id < 10)) })).await;
+    trial.until_all_handled(&mut worker).await;
+    assert_eq!(worker.losses(), 0, "{}", worker.log());
+    node.ctl(&["eval", "application:start(rabbitmq_management)."]).await;
+    trial.finish(worker, &node, 0).await;
 }

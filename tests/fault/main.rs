@@ -9,10 +9,12 @@
 mod alarms;
 mod broker;
 mod broker_killed;
+mod cluster;
 
 mod endpoints;
 mod input;
 mod killed;
+mod listed;
 
 mod mistakes;
 mod network;

@@ -12,8 +12,14 @@ use crate::trial::{PREFETCH, Trial, WINDOW, all_sent, plain, timed};
 
 const DEAF: Toxics = Toxics { deaf: true, ..NONE };
 const LOST: Toxics = Toxics { deaf: true, mute: true, ..NONE };
-const NONE: Toxics =
-    Toxics { latency: Duration::ZERO, jitter: Duration::ZERO, rate: None, slice: None, deaf: false, mute: false };
+const NONE: Toxics = Toxics {
+    latency: Duration::ZERO,
+    jitter: Duration::ZERO,
+    rate: None,
+    slice: None,
+    deaf: false,
+    mute: false,
+};
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
@@ -91,9 +97,11 @@ async fn a_link_reset_after_any_number_of_bytes_is_made_again() {
     let proxy = Proxy::start(node.port()).await;
     let trial = Trial::new(20, "reset after 1, 42, 83, .. bytes", node).await;
     let mut trial = trial.through(node, proxy.port());
-    trial.options.url =
-        trial.options.url.replace("retry_interval=0.2", "retry_interval=0.05")
-            .replace("retry_backoff=0.1", "retry_backoff=0");
+    trial.options.url = trial
+        .options
+        .url
+        .replace("retry_interval=0.2", "retry_interval=0.05")
+        .replace("retry_backoff=0.1", "retry_backoff=0");
     proxy.limit(Some((1, STEP)));
     // It does not become ready before the limit lets the whole of an attachment through.
     let mut worker = Worker::start(&trial.options);
@@ -127,11 +135,7 @@ async fn slow_links_are_slow_and_nothing_else() {
         ("pieces of 1 byte", Toxics { slice: Some(1), ..NONE }, 300),
         (
             "latency of 1 s, give or take 0.5 s",
-            Toxics {
-                latency: Duration::from_secs(1),
-                jitter: Duration::from_millis(500),
-                ..NONE
-            },
+            Toxics { latency: Duration::from_secs(1), jitter: Duration::from_millis(500), ..NONE },
             100,
         ),
         ("8 kB/s", Toxics { rate: Some(8000), ..NONE }, 100),
@@ -211,10 +215,11 @@ async fn a_program_started_before_its_brokers_waits_for_the_first_of_them() {
     proxies[1].refuse(true);
     proxies[1].cut();
     trial.send(plain(200..400)).await;
-    worker.until("the other host is in use", async |worker| {
-        worker.is_ready() && proxies[0].connections() > 0
-    })
-    .await;
+    worker
+        .until("the other host is in use", async |worker| {
+            worker.is_ready() && proxies[0].connections() > 0
+        })
+        .await;
     trial.until_all_handled(&mut worker).await;
     trial.finish(worker, node, PREFETCH).await;
 }

@@ -104,7 +104,11 @@ impl Worker {
     }
 
     /// Waits, and fails at once when the process ends meanwhile.
-    pub(crate) async fn until(&mut self, what: &str, mut condition: impl AsyncFnMut(&Self) -> bool) {
+    pub(crate) async fn until(
+        &mut self,
+        what: &str,
+        mut condition: impl AsyncFnMut(&Self) -> bool,
+    ) {
         let said = Tail(Arc::clone(&self.said), self.pid);
         wait_until(what, SOON, async || {
             self.runs();

@@ -4,14 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lapin::options::{
-    ExchangeDeleteOptions, QueueDeclareOptions, QueuePurgeOptions,
-};
+use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
-use support::{
-    Amqp, NotifierOptions, PythonNotifier, RabbitNode, shared, wait_until,
-};
+use support::{Amqp, NotifierOptions, PythonNotifier, RabbitNode, shared, wait_until};
 
 use crate::program::SOON;
 use crate::trial::{QUEUE, Trial, all_sent, plain, send_unreadable};
@@ -71,11 +67,13 @@ async fn a_deleted_exchange_and_a_lost_binding_are_made_again() {
     let sending = trial.sending(plain(0..1500));
     let amqp = Amqp::connect(&trial.url).await;
     trial.until_handled(&mut worker, 300).await;
-    let deleted = amqp.channel().exchange_delete("openstack".into(), ExchangeDeleteOptions::default());
+    let deleted =
+        amqp.channel().exchange_delete("openstack".into(), ExchangeDeleteOptions::default());
     deleted.await.unwrap();
     trial.until_handled(&mut worker, 800).await;
     let arguments = FieldTable::default();
-    let unbound = amqp.channel().queue_unbind(QUEUE.into(), "openstack".into(), QUEUE.into(), arguments);
+    let unbound =
+        amqp.channel().queue_unbind(QUEUE.into(), "openstack".into(), QUEUE.into(), arguments);
     unbound.await.unwrap();
     amqp.close().await;
     all_sent(sending).await;
@@ -96,7 +94,8 @@ async fn a_purge_takes_what_waits_and_harms_nothing_else() {
     trial.send(plain(0..300)).await;
     trial.until_handled(&mut worker, 5).await;
     let amqp = Amqp::connect(&trial.url).await;
-    let purged = amqp.channel().queue_purge(QUEUE.into(), QueuePurgeOptions::default()).await.unwrap();
+    let purged =
+        amqp.channel().queue_purge(QUEUE.into(), QueuePurgeOptions::default()).await.unwrap();
     amqp.close().await;
     let left = 300 - purged as usize;
     assert!(purged > 100, "{purged} were purged");
@@ -136,10 +135,11 @@ async fn a_policy_that_drops_messages_sends_them_where_they_are_counted() {
         let mut worker = trial.worker().await;
         policy(node, &trial.vhost, &trial.url, definition).await;
         trial.send(plain(0..200)).await;
-        worker.until("the rest is handled", async |_| {
-            node.queue_depth(&trial.vhost, QUEUE).await == Some(0)
-        })
-        .await;
+        worker
+            .until("the rest is handled", async |_| {
+                node.queue_depth(&trial.vhost, QUEUE).await == Some(0)
+            })
+            .await;
         assert_eq!(worker.losses(), 0, "{}", worker.log());
         let account = trial.finish(worker, node, 0).await;
         assert!(account.queued.len() > 50, "{account}");

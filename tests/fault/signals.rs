@@ -151,14 +151,22 @@ async fn a_single_active_consumer_that_dies_is_followed_in_order() {
     trial.until_all_handled(&mut second).await;
     let order = trial.order_of_handling();
     let sorted: Vec<u64> = (0..400).collect();
-    trial.finish(second, node, PREFETCH).await;
+    trial.until_depth(node, QUEUE, 0).await;
+    terminated(&mut trial, second).await;
+    // Such a queue gives nothing to whoever does not consume from it: it is asked, and deleted.
+    assert_eq!(node.queue_depth(&trial.vhost, QUEUE).await, Some(0));
+    let amqp = Amqp::connect(&trial.url).await;
+    amqp.delete_queue(QUEUE).await;
+    amqp.close().await;
+    trial.settle(node, PREFETCH).await;
     assert_eq!(order, sorted, "each is handled for the first time in the order it was sent");
 }
 
 async fn declare_single_active(node: &RabbitNode, trial: &Trial) {
     let amqp = Amqp::connect(&trial.url).await;
     let quorum = AMQPValue::LongString("quorum".into());
-    let arguments = [("x-single-active-consumer", AMQPValue::Boolean(true)), ("x-queue-type", quorum)];
+    let arguments =
+        [("x-single-active-consumer", AMQPValue::Boolean(true)), ("x-queue-type", quorum)];
     amqp.declare_queue(QUEUE, true, &arguments).await;
     amqp.close().await;
     assert_eq!(node.queue_depth(&trial.vhost, QUEUE).await, Some(0));

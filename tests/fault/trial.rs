@@ -155,9 +155,8 @@ impl Trial {
 
     /// Waits until all that was confirmed is handled.
     pub(crate) async fn until_all_handled(&self, worker: &mut Worker) {
-        let is_done = |account: &Account| {
-            account.confirmed.iter().all(|id| account.handled.contains_key(id))
-        };
+        let is_done =
+            |account: &Account| account.confirmed.iter().all(|id| account.handled.contains_key(id));
         worker.until("all is handled", async |_| self.read_log(is_done)).await;
     }
 

@@ -133,16 +133,21 @@ impl RabbitNode {
 
     /// `rabbitmqctl` with these arguments; what it printed. Takes half a second.
     pub async fn ctl(&self, args: &[&str]) -> String {
-        let mut command = self.host.command("rabbitmqctl");
+        self.tool("rabbitmqctl", args).await
+    }
+
+    /// As `ctl`, another of the tools: `rabbitmq-queues`, `rabbitmq-upgrade`.
+    pub async fn tool(&self, tool: &str, args: &[&str]) -> String {
+        let mut command = self.host.command(tool);
         command.args(["-q", "-n", &self.name()]).args(args);
         let output = tokio::process::Command::from(command).kill_on_drop(true).output();
         let output = timeout(Duration::from_secs(60), output)
             .await
-            .unwrap_or_else(|_| panic!("rabbitmqctl {args:?} did not end within 60 s"))
-            .expect("rabbitmqctl starts");
+            .unwrap_or_else(|_| panic!("{tool} {args:?} did not end within 60 s"))
+            .expect("the tool starts");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "rabbitmqctl {args:?} failed:\n{printed}{errors}");
+        assert!(output.status.success(), "{tool} {args:?} failed:\n{printed}{errors}");
         printed
     }
 
@@ -247,9 +252,8 @@ impl RabbitNode {
     /// An open port is not enough, as plugins still start behind it: the node has to answer.
     async fn wait_until_ready(&mut self) {
         let end = Instant::now() + BOOT;
-        let management = async || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.management)).await.is_ok()
-        };
+        let management =
+            async || TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.management)).await.is_ok();
         while timeout(Duration::from_secs(2), greet(self.ports.amqp)).await != Ok(true)
             || !management().await
         {
