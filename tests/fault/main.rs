@@ -23,5 +23,6 @@ mod process;
 mod program;
 mod queues;
 mod signals;
+mod soak;
 mod stopped;
 mod trial;

@@ -140,6 +140,7 @@ async fn a_single_active_consumer_that_dies_is_followed_in_order() {
     let node = shared().await;
     let mut trial = Trial::new(35, "single active consumer killed, in order", node).await;
     declare_single_active(node, &trial).await;
+    trial.window = 1;
     trial.options.sequential = true;
     trial.options.pause_ms = 5;
     let (first, mut second) = (trial.worker().await, trial.worker().await);

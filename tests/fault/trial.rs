@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use listener::{Context, Notifier, Priority, Transport};
 use support::amqp::oslo_properties;
 use support::{Account, Act, Amqp, Job, RabbitNode, Record, WorkerOptions, wait_until};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::process::Worker;
@@ -32,6 +33,8 @@ pub(crate) struct Trial {
     /// What a worker is started with; the URL is to be changed for a proxy.
     pub(crate) options: WorkerOptions,
     account: Arc<Mutex<Account>>,
+    /// How many notifications are on their way at once; 1 keeps their order.
+    pub(crate) window: usize,
     attached: Option<Duration>,
     cpu: Duration,
     ran: Duration,
@@ -52,6 +55,7 @@ impl Trial {
             url,
             options,
             account: Arc::default(),
+            window: WINDOW,
             attached: None,
             cpu: Duration::ZERO,
             ran: Duration::ZERO,
@@ -91,6 +95,7 @@ impl Trial {
     ) -> JoinHandle<()> {
         let notifier = Notifier::builder(Transport::open(&quick(url)).unwrap()).build().unwrap();
         let (jobs, account) = (jobs.into_iter().collect::<Vec<_>>(), Arc::clone(&self.account));
+        let window = self.window;
         account.lock().unwrap().sent.extend(jobs.iter().map(|job| job.id));
         tokio::spawn(async move {
             let context = Context::new();
@@ -103,7 +108,35 @@ impl Trial {
                     account.lock().unwrap().confirmed.insert(job.id);
                 }
             };
-            futures_util::stream::iter(jobs).map(send).buffer_unordered(WINDOW).count().await;
+            futures_util::stream::iter(jobs).map(send).buffer_unordered(window).count().await;
+            notifier.close().await;
+        })
+    }
+
+    /// Sends the next job each `pause`, with the ids from 0, until `ended` says so.
+    pub(crate) fn sending_until(
+        &self,
+        ended: oneshot::Receiver<()>,
+        pause: Duration,
+        job: fn(u64) -> Job,
+    ) -> JoinHandle<()> {
+        let transport = Transport::open(&quick(&self.url)).unwrap();
+        let notifier = Notifier::builder(transport).build().unwrap();
+        let account = Arc::clone(&self.account);
+        tokio::spawn(async move {
+            let context = Context::new();
+            let ticks = futures_util::stream::unfold(0, async |id| {
+                tokio::time::sleep(pause).await;
+                Some((id, id + 1))
+            });
+            let send = async |id: u64| {
+                account.lock().unwrap().sent.insert(id);
+                if notifier.info(&context, "x", &job(id)).await.is_ok() {
+                    account.lock().unwrap().confirmed.insert(id);
+                }
+            };
+            let sends = ticks.take_until(ended).map(send).buffer_unordered(WINDOW);
+            sends.count().await;
             notifier.close().await;
         })
     }

@@ -313,10 +313,11 @@ pub fn table() -> String {
     } in Record::all()
     {
         let attached = attached_ms.map_or("-".to_owned(), seconds);
+        let number = if row == 0 { "-".to_owned() } else { row.to_string() };
         let (cpu, ran) = (seconds(cpu_ms), seconds(ran_ms));
         writeln!(
             text,
-            "| {row} | {fault} | {sent} | {confirmed} | {handled} | {dead} | {queued} | {lost} | {duplicates} ({bound}) | {calls} | {attached} | {cpu} of {ran} |"
+            "| {number} | {fault} | {sent} | {confirmed} | {handled} | {dead} | {queued} | {lost} | {duplicates} ({bound}) | {calls} | {attached} | {cpu} of {ran} |"
         )
         .unwrap();
     }
