@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::nearest::nearest;
+use crate::order::OrderKey;
 use crate::shown::shown;
 use crate::target::Target;
 
@@ -13,7 +14,7 @@ use crate::target::Target;
 const PREFIX: &str = "LISTENER_";
 
 /// The options, by name. Those that oslo.messaging has keep its names.
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 17] = [
     "transport_url",
     "topics",
     "control_exchange",
@@ -23,6 +24,12 @@ const OPTIONS: [&str; 11] = [
     "executor",
     "executor_thread_pool_size",
     "prefetch",
+    "bytes_in_flight",
+    "handler_timeout",
+    "retry_attempts",
+    "retry_pause",
+    "retry_max_pause",
+    "ordered_by",
     "start_timeout",
     "shutdown_timeout",
 ];
@@ -40,6 +47,11 @@ const OPTIONS: [&str; 11] = [
 /// | `executor` | `LISTENER_EXECUTOR` | `concurrent` or `sequential` |
 /// | `executor_thread_pool_size` | `LISTENER_EXECUTOR_THREAD_POOL_SIZE` | how many deliveries at once |
 /// | `prefetch` | `LISTENER_PREFETCH` | how many unsettled deliveries of a queue |
+/// | `bytes_in_flight` | `LISTENER_BYTES_IN_FLIGHT` | how many bytes of unsettled deliveries |
+/// | `handler_timeout` | `LISTENER_HANDLER_TIMEOUT` | how long one call of a method may take, in seconds |
+/// | `retry_attempts` | `LISTENER_RETRY_ATTEMPTS` | how often a method that fails is called, the first call included |
+/// | `retry_pause`, `retry_max_pause` | `LISTENER_RETRY_PAUSE`, .. | the pause before the second call, and the longest; seconds |
+/// | `ordered_by` | `LISTENER_ORDERED_BY` | `publisher_id`, `event_type`, `payload.KEY` or `context.KEY`: what is equal in it is worked on in sequence |
 /// | `start_timeout`, `shutdown_timeout` | `LISTENER_START_TIMEOUT`, .. | seconds |
 ///
 /// `LISTENER_CONFIG` names a TOML file with the same options; the variables win.
@@ -55,6 +67,12 @@ pub struct Config {
     pub(crate) sequential: bool,
     pub(crate) executor_thread_pool_size: Option<usize>,
     pub(crate) prefetch: Option<u16>,
+    pub(crate) bytes_in_flight: Option<usize>,
+    pub(crate) handler_timeout: Option<Duration>,
+    pub(crate) retry_attempts: Option<u32>,
+    pub(crate) retry_pause: Option<Duration>,
+    pub(crate) retry_max_pause: Option<Duration>,
+    pub(crate) ordered_by: Option<OrderKey>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Option<Duration>,
 }
@@ -212,14 +230,23 @@ impl Config {
             "prefetch" => {
                 self.prefetch = Some(value.number(wrong, "a number from 1 to 65535", 1)?);
             }
-            "start_timeout" => {
-                self.start_timeout =
-                    Some(Duration::from_secs(value.number(wrong, "whole seconds", 0)?));
+            "bytes_in_flight" => {
+                self.bytes_in_flight = Some(value.number(wrong, "a number above 0", 1)?);
             }
-            "shutdown_timeout" => {
-                self.shutdown_timeout =
-                    Some(Duration::from_secs(value.number(wrong, "whole seconds", 0)?));
+            "handler_timeout" => self.handler_timeout = Some(value.seconds(wrong, 1)?),
+            "retry_attempts" => {
+                self.retry_attempts = Some(value.number(wrong, "a number above 0", 1)?);
             }
+            "retry_pause" => self.retry_pause = Some(value.seconds(wrong, 0)?),
+            "retry_max_pause" => self.retry_max_pause = Some(value.seconds(wrong, 0)?),
+            "ordered_by" => {
+                let text = value.text(wrong)?;
+                let expected = "`publisher_id`, `event_type`, `payload.KEY` or `context.KEY`";
+                let parsed = text.parse().map_err(|_| wrong(expected, quoted(&text)));
+                self.ordered_by = Some(parsed?);
+            }
+            "start_timeout" => self.start_timeout = Some(value.seconds(wrong, 0)?),
+            "shutdown_timeout" => self.shutdown_timeout = Some(value.seconds(wrong, 0)?),
             _ => {
                 return Err(ConfigError::Unknown {
                     name: shown(name),
@@ -307,6 +334,15 @@ impl Raw {
             .ok_or_else(|| wrong(expected, self.shown()))
     }
 
+    fn seconds(
+        self,
+        wrong: impl Fn(&'static str, String) -> ConfigError,
+        least: u64,
+    ) -> Result<Duration, ConfigError> {
+        let expected = if least == 0 { "whole seconds" } else { "whole seconds, 1 or more" };
+        self.number(wrong, expected, least).map(Duration::from_secs)
+    }
+
     fn shown(&self) -> String {
         match self {
             Self::Text(text) => quoted(text),
@@ -382,6 +418,12 @@ mod tests {
             ("LISTENER_EXECUTOR", "sequential"),
             ("LISTENER_EXECUTOR_THREAD_POOL_SIZE", "8"),
             ("LISTENER_PREFETCH", "7"),
+            ("LISTENER_BYTES_IN_FLIGHT", "1000"),
+            ("LISTENER_HANDLER_TIMEOUT", "60"),
+            ("LISTENER_RETRY_ATTEMPTS", "3"),
+            ("LISTENER_RETRY_PAUSE", "2"),
+            ("LISTENER_RETRY_MAX_PAUSE", "30"),
+            ("LISTENER_ORDERED_BY", "payload.instance_id"),
             ("LISTENER_START_TIMEOUT", "5"),
             ("LISTENER_SHUTDOWN_TIMEOUT", "6"),
             ("PATH", "/bin"),
@@ -399,6 +441,12 @@ mod tests {
             sequential: true,
             executor_thread_pool_size: Some(8),
             prefetch: Some(7),
+            bytes_in_flight: Some(1000),
+            handler_timeout: Some(Duration::from_secs(60)),
+            retry_attempts: Some(3),
+            retry_pause: Some(Duration::from_secs(2)),
+            retry_max_pause: Some(Duration::from_secs(30)),
+            ordered_by: Some(OrderKey::Payload("instance_id".to_owned())),
             start_timeout: Some(Duration::from_secs(5)),
             shutdown_timeout: Some(Duration::from_secs(6)),
         };

@@ -188,7 +188,7 @@ impl Listening {
     }
 }
 
-/// All that a listener sees of a delivery.
+/// All that a listener sees of a delivery, but for the broker's count: not every queue has one.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Received {
     pub(crate) body: Bytes,
@@ -217,7 +217,7 @@ impl From<&Delivery> for Received {
         Self {
             body: delivery.body.clone(),
             properties: delivery.properties.clone(),
-            info: delivery.info.clone(),
+            info: delivery.info.clone().counted(None),
         }
     }
 }

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod consume;
+mod delay;
 mod faults;
 mod hostile;
 mod mistakes;
+mod retry;
 mod send;
 
 use std::time::Duration;
@@ -64,6 +66,10 @@ fn to(route: Route, body: &str) -> Outgoing {
     };
     let body = Bytes::copy_from_slice(body.as_bytes());
     Outgoing { route, body, properties, timeout: Duration::from_secs(60) }
+}
+
+fn delayed(body: &str, delay: Duration) -> Outgoing {
+    to(Route::Delayed { queue: QUEUE.to_owned(), delay }, body)
 }
 
 async fn send(rabbit: &Rabbit, body: &str) {

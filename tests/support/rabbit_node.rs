@@ -179,7 +179,10 @@ impl RabbitNode {
              management.tcp.port = {management}\n"
         );
         fs::write(folder.join("rabbitmq.conf"), configuration).unwrap();
-        let advanced = "[{rabbit, [{quorum_tick_interval, 200}]}].\n";
+        // What a queue of at-least-once dead letters could not move, as at a restart before the
+        // other queue is up, is tried again each second, not each three minutes.
+        let advanced = "[{rabbit, [{quorum_tick_interval, 200}, \
+                        {dead_letter_worker_publisher_confirm_timeout, 1000}]}].\n";
         fs::write(folder.join("advanced.config"), advanced).unwrap();
         fs::write(folder.join("enabled_plugins"), "[rabbitmq_management].\n").unwrap();
         // An empty file: it keeps the machine's own /etc/rabbitmq out.

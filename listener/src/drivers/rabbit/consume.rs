@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt};
 use lapin::Channel;
-use lapin::options::BasicConsumeOptions;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::failure::{self, Failure, Fault};
@@ -19,7 +19,7 @@ use super::options::RabbitOptions;
 use super::settle::SessionSettler;
 use super::wire;
 use crate::notification::delivery_info::DeliveryInfo;
-use crate::transport::delivery::{Delivery, Settlement, Settler};
+use crate::transport::delivery::{Delivery, HeaderValue, Properties, Settlement, Settler};
 
 /// What comes from a queue.
 pub(super) enum Arrival {
@@ -32,29 +32,43 @@ pub(super) enum Arrival {
 
 pub(super) type Arrivals = SelectAll<Pin<Box<dyn Stream<Item = (Arc<str>, Arrival)> + Send>>>;
 
-/// Attaches a consumer to each queue; their tags, and what arrives.
-pub(super) async fn consume(
-    channel: &Channel,
-    options: &RabbitOptions,
-    queues: &[Arc<str>],
-    user: &str,
-) -> Result<(Vec<ShortString>, Arrivals), Failure> {
-    let mut tags = Vec::with_capacity(queues.len());
-    let mut arrivals = SelectAll::new();
-    for (index, queue) in queues.iter().enumerate() {
+/// The consumers of a channel, and what arrives from them.
+pub(super) struct Consumers {
+    pub(super) tags: Vec<ShortString>,
+    pub(super) arrivals: Arrivals,
+}
+
+impl Consumers {
+    pub(super) fn none() -> Self {
+        Self { tags: Vec::new(), arrivals: SelectAll::new() }
+    }
+
+    /// Attaches a consumer to a queue, of which so many deliveries may be unsettled.
+    pub(super) async fn add(
+        &mut self,
+        channel: &Channel,
+        options: &RabbitOptions,
+        queue: &Arc<str>,
+        prefetch: u16,
+        user: &str,
+    ) -> Result<(), Failure> {
+        // Not global: so it counts for each consumer from here on, and quorum queues take it.
+        call(channel.basic_qos(prefetch, BasicQosOptions { global: false }))
+            .await
+            .map_err(|fault| failure::doing(fault, "set the prefetch", user))?;
         let mut arguments = FieldTable::default();
         if options.enable_cancel_on_failover {
             arguments.insert("x-cancel-on-ha-failover".into(), AMQPValue::Boolean(true));
         }
         let consumer = call(channel.basic_consume(
             ShortString::from(&**queue),
-            format!("listener-{}", index + 1).into(),
+            format!("listener-{}", self.tags.len() + 1).into(),
             BasicConsumeOptions::default(),
             arguments,
         ))
         .await
         .map_err(|fault| failure::doing(fault, &format!("consume queue {queue:?}"), user))?;
-        tags.push(consumer.tag());
+        self.tags.push(consumer.tag());
         let queue = Arc::clone(queue);
         let arrived = consumer
             .map(|item| match item {
@@ -63,9 +77,9 @@ pub(super) async fn consume(
             })
             .chain(stream::once(async { Arrival::End }))
             .map(move |arrival| (Arc::clone(&queue), arrival));
-        arrivals.push(arrived.boxed());
+        self.arrivals.push(arrived.boxed());
+        Ok(())
     }
-    Ok((tags, arrivals))
 }
 
 /// Makes deliveries of one session.
@@ -84,18 +98,28 @@ impl Maker {
         queue: &Arc<str>,
         arrived: lapin::message::Delivery,
     ) -> Delivery {
+        let properties = wire::from_amqp(&arrived.properties);
         let info = DeliveryInfo::new(
             Arc::clone(queue),
             self.names.shared(arrived.exchange.as_str()),
             self.names.shared(arrived.routing_key.as_str()),
         )
-        .redelivered(arrived.redelivered);
+        .redelivered(arrived.redelivered)
+        .counted(delivery_count(&properties));
         Delivery::new(
             Bytes::from(arrived.data),
-            wire::from_amqp(&arrived.properties),
+            properties,
             info,
             Settlement::new(Arc::clone(&self.settler), arrived.delivery_tag),
         )
+    }
+}
+
+/// How often a quorum queue gave a message out before: it says nothing at the first time.
+fn delivery_count(properties: &Properties) -> Option<u64> {
+    match properties.headers.get("x-delivery-count")? {
+        HeaderValue::Int(count) => u64::try_from(*count).ok(),
+        _ => None,
     }
 }
 

@@ -38,7 +38,16 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Broker { code, text } => write!(f, "{code} {text}"),
+            Self::Broker { code, text } => {
+                write!(f, "{code} {text}")?;
+                // Its own words do not say what to do about it.
+                if text.contains("delivery acknowledgement on channel") {
+                    f.write_str(
+                        "; a delivery was unsettled for longer than the broker's consumer_timeout: set a shorter handler_timeout",
+                    )?;
+                }
+                Ok(())
+            }
             Self::Other(text) => f.write_str(text),
         }
     }
@@ -129,6 +138,17 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
     }
 }
 
+/// The most bytes that the broker takes, from its `message size 9 is larger than configured max
+/// size 5`; none if the fault is about something else.
+pub(super) fn max_size(fault: &Fault) -> Option<usize> {
+    let Fault::Broker { code: 406, text } = fault else {
+        return None;
+    };
+    let (said, limit) = text.split_once("max size ")?;
+    let digits = limit.find(|c: char| !c.is_ascii_digit()).unwrap_or(limit.len());
+    if said.contains("message size ") { limit[..digits].parse().ok() } else { None }
+}
+
 /// The difference, from the broker's `inequivalent arg 'x' for queue 'q' in vhost '/':
 /// received .. but current is ..`.
 pub(super) fn difference(text: &str) -> Option<String> {
@@ -137,6 +157,12 @@ pub(super) fn difference(text: &str) -> Option<String> {
     let (_, rest) = rest.split_once("received ")?;
     let (asked, found) = rest.split_once(" but current is ").unwrap_or((rest, "…"));
     Some(format!("{argument} was asked to be {}, and is {}", value(asked), value(found)))
+}
+
+/// What an argument is, from the same text.
+pub(super) fn current(text: &str) -> Option<&str> {
+    let (_, current) = text.split_once(" but current is ")?;
+    Some(value(current))
 }
 
 /// `the value 'quorum' of type 'longstr'` and `'true'` alike become `quorum` and `true`.
@@ -228,6 +254,27 @@ mod tests {
             541,
             "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated."
         ));
+    }
+
+    #[test]
+    fn the_largest_size_is_read_from_the_text() {
+        let check = |text, expected| assert_eq!(max_size(&broker(406, text)), expected);
+        check(
+            "PRECONDITION_FAILED - message size 150000 is larger than configured max size 100000",
+            Some(100_000),
+        );
+        check("PRECONDITION_FAILED - message size 9 larger than max size 5.", Some(5));
+        check("PRECONDITION_FAILED - unknown delivery tag 7", None);
+        check("PRECONDITION_FAILED - message size 9 larger than max size", None);
+        assert_eq!(max_size(&broker(404, "message size 9 larger than max size 5")), None);
+    }
+
+    #[test]
+    fn a_consumer_timeout_says_what_to_do_about_it() {
+        let text = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms";
+        let said = broker(406, text).to_string();
+        assert!(said.ends_with("set a shorter handler_timeout"), "{said}");
+        assert!(!broker(406, "PRECONDITION_FAILED - other").to_string().contains("timeout"));
     }
 
     #[test]

@@ -19,9 +19,11 @@ use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{self, Failure, Fault};
+use super::greeting::Heard;
 use super::hosts::Address;
 use super::options::{CALL_TIMEOUT, CLOSE_TIMEOUT, CONNECT_TIMEOUT, LoginMethod, RabbitOptions};
 use super::screened;
+use super::version::Version;
 
 /// The thread that all I/O of a driver runs on.
 #[derive(Debug)]
@@ -106,6 +108,8 @@ pub(super) struct Link {
     connection: Connection,
     /// Who is logged in, for errors.
     pub(super) user: String,
+    /// The broker's, if it is a RabbitMQ.
+    pub(super) version: Option<Version>,
     // Last: cut when the connection has been dropped.
     _lifeline: Lifeline,
 }
@@ -121,10 +125,11 @@ impl Link {
         let lifeline = Lifeline::default();
         let name = format!("listener:{}:{role}", std::process::id());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let heard = Heard::default();
         let cut = lifeline.0.clone();
         let connector = Connection::connector(
             uri(options, vhost, address),
-            screened::runtime(),
+            screened::runtime(heard.clone()),
             async move |uri: AMQPUri, runtime| {
                 let stream = tokio::select! {
                     () = cut.token.cancelled() => return Err(cut_off().into()),
@@ -145,7 +150,12 @@ impl Link {
             .await
             .map_err(|fault| failure::connecting(fault, address, vhost))?;
         let events = LinkEvents(Box::pin(connection.events_listener()));
-        let link = Self { connection, user: address.user.clone(), _lifeline: lifeline };
+        let link = Self {
+            connection,
+            user: address.user.clone(),
+            version: heard.version(),
+            _lifeline: lifeline,
+        };
         Ok((link, events))
     }
 

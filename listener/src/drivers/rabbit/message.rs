@@ -1,5 +1,5 @@
-//! A message in AMQP's terms, how it is published, and what may become of it. Many at once are
-//! published by `confirms.rs`; what is tried again after which fate is `publish.rs`'s.
+//! A message in AMQP's terms, what it needs, how it is published, and what may become of it.
+//! Many at once are published by `confirms.rs`; what is tried again after which fate is `publish.rs`'s.
 
 use bytes::Bytes;
 use lapin::message::BasicReturnMessage;
@@ -7,8 +7,33 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 
+use super::delay::{self, Level};
 use super::failure::Fault;
 use super::link::{Link, call, close_channel};
+use super::wire::{self, TooLong};
+use crate::transport::driver::{Outgoing, Route};
+
+/// What must be there before a message is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Need {
+    /// An exchange, and a queue of the same name as the routing key.
+    Topic { exchange: String, routing_key: String },
+    /// A queue.
+    Queue(String),
+    /// A queue, and the one that holds messages back for it.
+    Retry(String, Level),
+}
+
+impl Need {
+    /// None for a delay that cannot be had.
+    pub(super) fn of(route: &Route) -> Option<Self> {
+        Some(match route.clone() {
+            Route::Topic { exchange, routing_key } => Self::Topic { exchange, routing_key },
+            Route::Queue(queue) => Self::Queue(queue),
+            Route::Delayed { queue, delay } => Self::Retry(queue, Level::of(delay)?),
+        })
+    }
+}
 
 /// A message in AMQP's terms.
 #[derive(Clone)]
@@ -17,6 +42,30 @@ pub(super) struct Message {
     pub(super) routing_key: ShortString,
     pub(super) properties: BasicProperties,
     pub(super) body: Bytes,
+}
+
+impl Message {
+    /// The message for a route; `need` is the route's.
+    pub(super) fn new(outgoing: &Outgoing, need: &Need) -> Result<Self, TooLong> {
+        let mut properties = wire::to_amqp(&outgoing.properties)?;
+        let (exchange, routing_key) = match need {
+            Need::Topic { exchange, routing_key } => (exchange.as_str(), routing_key.clone()),
+            Need::Queue(queue) => ("", queue.clone()),
+            Need::Retry(queue, level) => ("", level.queue(queue)),
+        };
+        if let Route::Delayed { delay, .. } = outgoing.route {
+            let headers = delay::own_headers(&outgoing.properties.headers);
+            properties = properties
+                .with_headers(wire::headers_to(&headers)?)
+                .with_expiration(delay::expiration(delay).into());
+        }
+        Ok(Self {
+            exchange: wire::short("the exchange's name", exchange)?,
+            routing_key: wire::short("the routing key", &routing_key)?,
+            properties,
+            body: outgoing.body.clone(),
+        })
+    }
 }
 
 /// What became of a message.

@@ -4,9 +4,12 @@
 
 mod confirms;
 mod consume;
+mod delay;
 mod failure;
+mod greeting;
 mod hosts;
 mod known;
+mod limit;
 mod link;
 mod message;
 mod office;
@@ -19,6 +22,7 @@ mod session;
 mod settle;
 mod supervisor;
 mod topology;
+mod version;
 mod wire;
 
 use std::fmt;
@@ -129,6 +133,10 @@ impl Driver for Rabbit {
                 .await
                 .unwrap_or_else(|error| Err(ended("send", &error).into()))
         })
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.office.get().and_then(Office::obstacle)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

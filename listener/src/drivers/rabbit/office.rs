@@ -3,7 +3,7 @@
 //! one is `publish.rs`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
@@ -15,15 +15,25 @@ use super::confirms::{self, Desk, Obstacle, put};
 use super::failure::Failure;
 use super::hosts::{Address, Backoff, Rotation};
 use super::link::Link;
-use super::message::{Fate, Message, submit_alone};
+use super::message::{Fate, Message, Need, submit_alone};
 use super::options::CLOSE_TIMEOUT;
 use super::topology::Topology;
-use crate::transport::driver::Route;
+use super::version::Version;
 use crate::transport::error::ConnectError;
 
-/// What has been declared for a route: empty while it is not; then the refusal to tell if no
-/// queue wants the message.
-pub(super) type Prepared = Arc<OnceCell<Option<ConnectError>>>;
+/// Whether what a message needs is there: empty while nobody has seen to it.
+pub(super) type Prepared = Arc<OnceCell<Ready>>;
+
+/// What came of seeing to it.
+#[derive(Clone, Debug)]
+pub(super) enum Ready {
+    Declared,
+    /// It could not be declared, and may not be needed: the refusal is told if no queue wants
+    /// the message.
+    Perhaps(ConnectError),
+    /// Nothing can be held back; why. Not asked again in this session.
+    NoDelay(String),
+}
 
 /// So many messages at once may have a channel of their own.
 const ALONE: usize = 8;
@@ -33,42 +43,69 @@ pub(super) struct SendSession {
     pub(super) generation: u64,
     link: Arc<Link>,
     desk: Desk,
-    /// What has been declared in this session; the refusal that was met, if it may not matter.
-    routes: Mutex<HashMap<Route, Prepared>>,
+    /// What has been seen to in this session.
+    needs: Mutex<HashMap<Need, Prepared>>,
+    /// The most bytes that the broker takes, once it has refused some.
+    max_size: OnceLock<usize>,
     /// Those that send over channels of their own: a few at once.
     alone: Semaphore,
     core: Arc<Core>,
 }
 
 impl SendSession {
-    /// Declares what a route needs, once for each session; others that want the same wait.
-    pub(super) async fn prepare(&self, route: &Route) -> Result<Prepared, Failure> {
+    /// Declares what a message needs, once for each session; others that want the same wait.
+    pub(super) async fn prepare(&self, need: &Need) -> Result<Prepared, Failure> {
         let prepared = {
-            let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(routes.entry(route.clone()).or_default())
+            let mut needs = self.needs.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(needs.entry(need.clone()).or_default())
         };
-        let declare = || async {
-            let mut topology = Topology::new(&self.link, &self.core);
-            match route {
-                Route::Topic { exchange, routing_key } => {
-                    topology.topic(exchange, routing_key).await
-                }
-                Route::Queue(queue) | Route::Delayed { queue, .. } => {
-                    topology.straight(queue).await.map(|()| None)
-                }
-            }
-        };
-        prepared.get_or_try_init(declare).await?;
+        prepared.get_or_try_init(|| self.declare(need)).await?;
         Ok(prepared)
+    }
+
+    async fn declare(&self, need: &Need) -> Result<Ready, Failure> {
+        let mut topology = Topology::new(&self.link, &self.core);
+        match need {
+            Need::Topic { exchange, routing_key } => topology
+                .topic(exchange, routing_key)
+                .await
+                .map(|refusal| refusal.map_or(Ready::Declared, Ready::Perhaps)),
+            Need::Queue(queue) => topology.straight(queue).await.map(|()| Ready::Declared),
+            Need::Retry(queue, level) => match topology.delayed(queue, *level).await {
+                Ok(()) => Ok(Ready::Declared),
+                Err(Failure::Mistake(error)) => {
+                    let reason = error.to_string();
+                    tracing::warn!(queue, reason, "no message can be held back in a retry queue");
+                    Ok(Ready::NoDelay(reason))
+                }
+                Err(weather) => Err(weather),
+            },
+        }
     }
 
     /// What was prepared has gone: it is declared anew for the next message, unless another
     /// has seen to that.
-    pub(super) fn forget(&self, route: &Route, prepared: &Prepared) {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        if routes.get(route).is_some_and(|current| Arc::ptr_eq(current, prepared)) {
-            routes.remove(route);
+    pub(super) fn forget(&self, need: &Need, prepared: &Prepared) {
+        let mut needs = self.needs.lock().unwrap_or_else(PoisonError::into_inner);
+        if needs.get(need).is_some_and(|current| Arc::ptr_eq(current, prepared)) {
+            needs.remove(need);
         }
+    }
+
+    /// The most bytes of a body that the broker takes, as it has said itself.
+    pub(super) fn max_size(&self) -> Option<usize> {
+        self.max_size.get().copied()
+    }
+
+    pub(super) fn learn_max_size(&self, limit: usize) {
+        let _ = self.max_size.set(limit);
+    }
+
+    /// Whether brokers of this version refuse such a body unless they are configured otherwise,
+    /// which only a refusal tells.
+    pub(super) fn may_refuse(&self, size: usize) -> bool {
+        let usual = self.link.version.and_then(Version::max_message_size);
+        usual.is_some_and(|usual| size > usual)
     }
 
     pub(super) async fn submit(&self, message: Message) -> Fate {
@@ -297,7 +334,8 @@ impl Clerk {
             generation: self.generation,
             link,
             desk,
-            routes: Mutex::default(),
+            needs: Mutex::default(),
+            max_size: OnceLock::new(),
             alone: Semaphore::new(ALONE),
             core: Arc::clone(core),
         })

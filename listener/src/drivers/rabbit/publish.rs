@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::failure::{self, Failure, Fault};
-use super::message::{Fate, Message};
-use super::office::{Office, SendSession};
-use super::wire::{self, TooLong};
+use super::message::{Fate, Message, Need};
+use super::office::{Office, Ready, SendSession};
+use super::wire;
 use crate::transport::driver::{Outgoing, Route};
 use crate::transport::error::{ConnectError, SendError};
 
@@ -64,14 +64,15 @@ async fn attempts(
     outgoing: &Outgoing,
     progress: &mut Progress,
 ) -> Result<(), SendError> {
-    let message = message(outgoing).map_err(|error| refused(outgoing, error.to_string()))?;
+    let Some(need) = Need::of(&outgoing.route) else {
+        return Err(no_delay(outgoing, "nothing is held back for more than a day".to_owned()));
+    };
+    let message =
+        Message::new(outgoing, &need).map_err(|error| refused(outgoing, error.to_string()))?;
     loop {
         let session = office.session(progress.newer_than).await?;
-        if wire::size(&outgoing.properties.headers) + FRAME_RESERVE > session.frame_max() {
-            let reason = format!("the headers do not fit a frame of {}", session.frame_max());
-            return Err(refused(outgoing, reason));
-        }
-        let prepared = match session.prepare(&outgoing.route).await {
+        fits(outgoing, &session)?;
+        let prepared = match session.prepare(&need).await {
             Ok(prepared) => prepared,
             Err(Failure::Mistake(error)) => return Err(error.into()),
             Err(Failure::Weather(reason)) => {
@@ -79,6 +80,10 @@ async fn attempts(
                 continue;
             }
         };
+        if let Some(Ready::NoDelay(reason)) = prepared.get() {
+            return Err(no_delay(outgoing, reason.clone()));
+        }
+        progress.suspect |= session.may_refuse(outgoing.body.len());
         let fate = if progress.suspect {
             session.submit_alone(message.clone()).await
         } else {
@@ -88,17 +93,17 @@ async fn attempts(
             Fate::Confirmed => return Ok(()),
             Fate::Refused => progress.again(Last::Refused, &session).await,
             Fate::Returned(reason) => {
-                session.forget(&outgoing.route, &prepared);
+                session.forget(&need, &prepared);
                 if progress.returned {
-                    let refusal = prepared.get().cloned().flatten();
-                    return Err(
-                        refusal.map_or_else(|| unroutable(outgoing, reason), SendError::from)
-                    );
+                    return Err(match prepared.get() {
+                        Some(Ready::Perhaps(refusal)) => refusal.clone().into(),
+                        _ => unroutable(outgoing, reason),
+                    });
                 }
                 progress.returned = true;
             }
             Fate::Spoiled(fault) => {
-                session.forget(&outgoing.route, &prepared);
+                session.forget(&need, &prepared);
                 spoiled(fault, outgoing, progress, &session).await?;
             }
             Fate::Lost(fault) => {
@@ -123,11 +128,23 @@ async fn spoiled(
     progress: &mut Progress,
     session: &SendSession,
 ) -> Result<(), SendError> {
+    if let Some(limit) = failure::max_size(&fault) {
+        session.learn_max_size(limit);
+        if outgoing.body.len() > limit {
+            return Err(too_large(outgoing, limit));
+        }
+    }
     // An exchange that is gone is declared again.
     let is_gone = fault.code() == Some(404);
     if progress.suspect && !is_gone {
         let action = format!("take the message for {}", outgoing.route);
         return match failure::doing(fault, &action, session.user()) {
+            // Whoever may not put anything into a queue may still keep it to himself.
+            Failure::Mistake(error @ ConnectError::Forbidden { .. })
+                if matches!(outgoing.route, Route::Delayed { .. }) =>
+            {
+                Err(no_delay(outgoing, error.to_string()))
+            }
             Failure::Mistake(error) => Err(error.into()),
             Failure::Weather(reason) => Err(refused(outgoing, reason)),
         };
@@ -155,17 +172,18 @@ impl Progress {
     }
 }
 
-fn message(outgoing: &Outgoing) -> Result<Message, TooLong> {
-    let (exchange, routing_key) = match &outgoing.route {
-        Route::Topic { exchange, routing_key } => (exchange.as_str(), routing_key),
-        Route::Queue(queue) | Route::Delayed { queue, .. } => ("", queue),
-    };
-    Ok(Message {
-        exchange: wire::short("the exchange's name", exchange)?,
-        routing_key: wire::short("the routing key", routing_key)?,
-        properties: wire::to_amqp(&outgoing.properties)?,
-        body: outgoing.body.clone(),
-    })
+/// Refuses what the broker would end the connection or the channel for.
+fn fits(outgoing: &Outgoing, session: &SendSession) -> Result<(), SendError> {
+    if wire::size(&outgoing.properties.headers) + FRAME_RESERVE > session.frame_max() {
+        return Err(SendError::HeadersTooLarge {
+            route: outgoing.route.to_string(),
+            limit: session.frame_max(),
+        });
+    }
+    match session.max_size() {
+        Some(limit) if outgoing.body.len() > limit => Err(too_large(outgoing, limit)),
+        _ => Ok(()),
+    }
 }
 
 fn refused(outgoing: &Outgoing, reason: String) -> SendError {
@@ -173,6 +191,14 @@ fn refused(outgoing: &Outgoing, reason: String) -> SendError {
         action: format!("take the message for {}", outgoing.route),
         reason,
     })
+}
+
+fn too_large(outgoing: &Outgoing, limit: usize) -> SendError {
+    SendError::TooLarge { route: outgoing.route.to_string(), size: outgoing.body.len(), limit }
+}
+
+fn no_delay(outgoing: &Outgoing, reason: String) -> SendError {
+    SendError::NoDelay { route: outgoing.route.to_string(), reason }
 }
 
 fn unroutable(outgoing: &Outgoing, reason: String) -> SendError {

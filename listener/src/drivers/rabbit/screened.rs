@@ -1,5 +1,5 @@
-//! The stream that lapin reads: tokio's, with all that comes looked over by `screen.rs`. What is
-//! sent goes through as it is. Made by `link.rs`, for each connection.
+//! The stream that lapin reads: tokio's, with all that comes looked over by `screen.rs`, and the
+//! broker's greeting read along by `greeting.rs`. What is sent goes through as it is. Made by `link.rs`, for each connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,20 +13,25 @@ use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::{Stream, TryFutureExt};
 
+use super::greeting::{Greeting, Heard};
 use super::screen::Screen;
 
 /// So many bytes are read at once.
 const PIECE: usize = 64 * 1024;
 
-/// lapin's runtime: tokio, whose streams are looked over. To be made within tokio's.
-pub(super) fn runtime() -> Runtime<RuntimeParts<Tokio, Screening>> {
+/// lapin's runtime: tokio, whose streams are looked over. To be made within tokio's. The broker's
+/// version is put into `heard`.
+pub(super) fn runtime(heard: Heard) -> Runtime<RuntimeParts<Tokio, Screening>> {
     let tokio = Tokio::current();
-    Runtime::new(RuntimeParts::new(tokio.clone(), Screening(tokio)))
+    Runtime::new(RuntimeParts::new(tokio.clone(), Screening { tokio, heard }))
 }
 
 /// tokio's reactor, but for the type of its streams.
 #[derive(Clone, Debug)]
-pub(super) struct Screening(Tokio);
+pub(super) struct Screening {
+    tokio: Tokio,
+    heard: Heard,
+}
 
 impl Reactor for Screening {
     type TcpStream = Screened<<Tokio as Reactor>::TcpStream>;
@@ -41,18 +46,19 @@ impl Reactor for Screening {
     }
 
     fn sleep(&self, duration: Duration) -> Self::Sleep {
-        self.0.sleep(duration)
+        self.tokio.sleep(duration)
     }
 
     fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
-        self.0.interval(duration)
+        self.tokio.interval(duration)
     }
 
     fn tcp_connect_addr(
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        self.0.tcp_connect_addr(address).map_ok(Screened::new)
+        let heard = self.heard.clone();
+        self.tokio.tcp_connect_addr(address).map_ok(|stream| Screened::new(stream, heard))
     }
 }
 
@@ -61,6 +67,7 @@ impl Reactor for Screening {
 pub(super) struct Screened<S> {
     stream: S,
     screen: Screen,
+    greeting: Greeting,
     /// Where the stream is read to.
     piece: Box<[u8]>,
     /// What may be read, from `read` on.
@@ -69,10 +76,11 @@ pub(super) struct Screened<S> {
 }
 
 impl<S> Screened<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S, heard: Heard) -> Self {
         Self {
             stream,
             screen: Screen::default(),
+            greeting: Greeting::new(heard),
             piece: vec![0; PIECE].into_boxed_slice(),
             ready: Vec::new(),
             read: 0,
@@ -97,7 +105,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
             let stream = Pin::new(&mut this.stream);
             match ready!(stream.poll_read(context, &mut this.piece))? {
                 0 => return Poll::Ready(Ok(0)),
-                length => this.screen.feed(&this.piece[..length], &mut this.ready),
+                length => {
+                    this.greeting.hear(&this.piece[..length]);
+                    this.screen.feed(&this.piece[..length], &mut this.ready);
+                }
             }
         }
         let length = buffer.len().min(this.ready.len() - this.read);

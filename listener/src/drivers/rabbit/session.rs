@@ -2,21 +2,20 @@
 //! generation number. It is attached, served until it ends, and never mended: the next one is
 //! made by `supervisor.rs`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::Channel;
-use lapin::options::{BasicCancelOptions, BasicQosOptions};
-use lapin::types::ShortString;
+use lapin::options::BasicCancelOptions;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::Core;
-use super::consume::{Arrival, Arrivals, Maker, consume};
-use super::failure::{self, Failure};
+use super::consume::{Arrival, Consumers, Maker};
+use super::failure::Failure;
 use super::hosts::Address;
 use super::link::{Link, LinkEvent, LinkEvents, call, close_channel};
 use super::options::{CALL_TIMEOUT, CHECK_EVERY};
@@ -34,8 +33,11 @@ pub(super) struct Session {
     since: Instant,
     events: LinkEvents,
     channel: Channel,
-    tags: Vec<ShortString>,
-    arrivals: Arrivals,
+    consumers: Consumers,
+    /// Queues for one at a time that did not exist when they were looked for last.
+    missing: BTreeSet<Arc<str>>,
+    /// All queues for one at a time.
+    alone: BTreeSet<Arc<str>>,
     maker: Maker,
     settlements: mpsc::UnboundedReceiver<(u64, Settle)>,
     ledger: Ledger,
@@ -60,26 +62,43 @@ impl Session {
             .await?;
         let channel = link.channel().await?;
         let prefetch = options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1);
-        // Not global: so it counts for each consumer, and quorum queues take it.
-        call(channel.basic_qos(prefetch, BasicQosOptions { global: false }))
-            .await
-            .map_err(|fault| failure::doing(fault, "set the prefetch", &link.user))?;
-        let queues = queues(subscription);
-        let (tags, arrivals) = consume(&channel, options, &queues, &link.user).await?;
+        let mut consumers = Consumers::none();
+        for queue in queues(subscription) {
+            consumers.add(&channel, options, &queue, prefetch, &link.user).await?;
+        }
+        let alone: BTreeSet<Arc<str>> =
+            subscription.alone.iter().map(|queue| queue.as_str().into()).collect();
         let (settler, settlements) = SessionSettler::new(Arc::clone(stale));
-        Ok(Self {
+        let mut session = Self {
             address: address.clone(),
             generation,
             since: Instant::now(),
             events,
             channel,
-            tags,
-            arrivals,
+            consumers,
+            missing: alone.clone(),
+            alone,
             maker: Maker::new(settler),
             settlements,
             ledger: Ledger::default(),
             link,
-        })
+        };
+        session.look_again(core).await?;
+        Ok(session)
+    }
+
+    /// Consumes those queues for one at a time that were missing, and exist by now.
+    pub(super) async fn look_again(&mut self, core: &Core) -> Result<(), Failure> {
+        let mut topology = Topology::new(&self.link, core);
+        for queue in std::mem::take(&mut self.missing) {
+            if topology.exists(&queue).await? {
+                let (channel, user) = (&self.channel, &self.link.user);
+                self.consumers.add(channel, &core.options, &queue, 1, user).await?;
+            } else {
+                self.missing.insert(queue);
+            }
+        }
+        Ok(())
     }
 
     /// How long it has stood.
@@ -113,7 +132,7 @@ impl Session {
                         return fault.to_string();
                     }
                 }
-                Some((queue, arrival)) = self.arrivals.next(), if deliveries.is_some() => {
+                Some((queue, arrival)) = self.consumers.arrivals.next(), if deliveries.is_some() => {
                     match arrival {
                         Arrival::Delivery(delivery) => {
                             let delivery = self.maker.delivery(&queue, *delivery);
@@ -123,6 +142,10 @@ impl Session {
                             }
                         }
                         Arrival::Fault(fault) => return fault.to_string(),
+                        // Nothing is lost with it: it is there again when something is set aside.
+                        Arrival::End if self.alone.contains(&queue) => {
+                            self.missing.insert(queue);
+                        }
                         Arrival::End => {
                             return format!(
                                 "the broker cancelled the consumer of queue {queue:?}, as when the queue is deleted"
@@ -141,7 +164,7 @@ impl Session {
 
     /// Stops the consumers; what the broker sent before it confirmed that is forwarded.
     pub(super) async fn cancel(&mut self, deliveries: &mpsc::UnboundedSender<Delivery>) {
-        for tag in &self.tags {
+        for tag in &self.consumers.tags {
             let cancelled =
                 call(self.channel.basic_cancel(tag.clone(), BasicCancelOptions::default()));
             if let Err(fault) = cancelled.await {
@@ -150,7 +173,7 @@ impl Session {
             }
         }
         let forward = async {
-            while let Some((queue, arrival)) = self.arrivals.next().await {
+            while let Some((queue, arrival)) = self.consumers.arrivals.next().await {
                 if let Arrival::Delivery(delivery) = arrival {
                     let _ = deliveries.send(self.maker.delivery(&queue, *delivery));
                 }

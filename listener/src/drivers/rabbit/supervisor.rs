@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Core;
@@ -54,6 +54,7 @@ pub(super) async fn start(
     let (deliveries, receiver) = mpsc::unbounded_channel();
     let (commands, orders) = mpsc::channel(2);
     let (state, watched) = watch::channel(ConnectionState::Attached);
+    let look = Arc::new(Notify::new());
     attached(&session, &subscription, &stale);
     let supervisor = Supervisor {
         core,
@@ -61,6 +62,7 @@ pub(super) async fn start(
         deliveries: Some(deliveries),
         state,
         orders,
+        look: Arc::clone(&look),
         rotation,
         backoff,
         stale,
@@ -68,7 +70,7 @@ pub(super) async fn start(
     tokio::spawn(supervisor.run(session));
     Ok(Subscribed {
         deliveries: receiver,
-        consumer: Box::new(RabbitConsumer { commands, state: watched }),
+        consumer: Box::new(RabbitConsumer { commands, look, state: watched }),
     })
 }
 
@@ -81,6 +83,7 @@ enum Order {
 /// The hold on a subscription. Dropped, it closes the channel of orders, which ends the task.
 struct RabbitConsumer {
     commands: mpsc::Sender<Order>,
+    look: Arc<Notify>,
     state: watch::Receiver<ConnectionState>,
 }
 
@@ -109,7 +112,9 @@ impl Consumer for RabbitConsumer {
         Box::pin(async move { self.order(Order::Close).await })
     }
 
-    fn look_again(&self) {}
+    fn look_again(&self) {
+        self.look.notify_one();
+    }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {
         self.state.clone()
@@ -123,6 +128,8 @@ struct Supervisor {
     deliveries: Option<mpsc::UnboundedSender<Delivery>>,
     state: watch::Sender<ConnectionState>,
     orders: mpsc::Receiver<Order>,
+    /// Told when queues for one at a time are to be looked for again.
+    look: Arc<Notify>,
     rotation: Rotation,
     backoff: Backoff,
     stale: Arc<AtomicU64>,
@@ -135,6 +142,15 @@ impl Supervisor {
             let order = tokio::select! {
                 biased;
                 order = self.orders.recv() => order,
+                () = self.look.notified(), if self.deliveries.is_some() => {
+                    if let Err(failure) = session.look_again(&self.core).await {
+                        match self.lost(session, failure.to_string()).await {
+                            Some(next) => session = next,
+                            None => return,
+                        }
+                    }
+                    continue;
+                }
                 reason = session.serve(self.deliveries.as_ref()) => {
                     match self.lost(session, reason).await {
                         Some(next) => session = next,

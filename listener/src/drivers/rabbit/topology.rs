@@ -8,10 +8,13 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, ExchangeKind};
+use tokio::time::sleep;
 
 use super::Core;
+use super::delay::Level;
 use super::failure::{self, Failure, Fault};
 use super::known::{Kind, Known};
+use super::limit;
 use super::link::{Link, call};
 use super::options::RabbitOptions;
 use super::wire;
@@ -57,7 +60,11 @@ impl<'a> Topology<'a> {
         for binding in bindings.iter().filter(|binding| bound.insert(*binding)) {
             let found = match queues.get(&binding.queue) {
                 Some(found) => *found,
-                None => self.queue(&binding.queue).await?,
+                None => {
+                    let found = self.queue(&binding.queue).await?;
+                    self.check_limit(&binding.queue, found).await?;
+                    found
+                }
             };
             queues.insert(&binding.queue, found);
             if !exchanges.contains_key(&binding.exchange) {
@@ -124,6 +131,83 @@ impl<'a> Topology<'a> {
                     .await
                     .or_else(|fault| unless_there(fault, queue, &self.link.user))
             }
+            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+        }
+    }
+
+    /// A queue that messages are put straight into, and the one that holds them back for it.
+    pub(super) async fn delayed(&mut self, queue: &str, level: Level) -> Result<(), Failure> {
+        self.straight(queue).await?;
+        let retry = level.queue(queue);
+        let name = short("the retry queue's name", &retry)?;
+        let mut last = match self.look_for_queue(&name).await {
+            Err(fault) if fault.code() == Some(404) => fault,
+            found => {
+                return found.map_err(|fault| self.refused(fault, "look for", "queue", &retry));
+            }
+        };
+        for holding in self.known.holdings(self.link.version) {
+            let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            let arguments = holding.arguments(queue, level);
+            match self.declare_queue_with(&name, options, arguments).await {
+                Ok(()) => {
+                    tracing::info!(queue = retry, ?holding, "declared the queue that holds back");
+                    sleep(holding.settling()).await;
+                    return Ok(());
+                }
+                Err(fault) if is_about_differences(&fault) => return Ok(()),
+                Err(fault) => {
+                    self.known.refuse(holding, &fault);
+                    last = fault;
+                    // Another type changes nothing where nothing may be declared, or nobody
+                    // answers.
+                    if matches!(last.code(), None | Some(403)) {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(self.refused(last, "declare", "queue", &retry))
+    }
+
+    /// Refuses a quorum queue that would drop a message too soon. Whoever may not declare cannot
+    /// ask, and is let through.
+    async fn check_limit(&mut self, queue: &str, found: Found) -> Result<(), Failure> {
+        let asked = self.options.rabbit_quorum_delivery_limit;
+        let limit = match found {
+            Found::Declared if self.options.quorum() && asked > 0 => Some(u64::from(asked)),
+            Found::Declared => None,
+            Found::Existed => match self.known.limit(queue) {
+                Some(known) => known,
+                None => {
+                    let limit = self.ask_limit(queue).await?;
+                    self.known.learn_limit(queue, limit);
+                    limit
+                }
+            },
+        };
+        let allowed = self.options.allow_low_delivery_limit;
+        limit.map_or(Ok(()), |limit| limit::check(queue, limit, allowed))
+    }
+
+    async fn ask_limit(&mut self, queue: &str) -> Result<Option<u64>, Failure> {
+        let name = short("the queue's name", queue)?;
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let channel = self.channel().await?;
+        match call(channel.queue_declare(name, options, limit::probe())).await {
+            Err(fault) if fault.code() == Some(406) => Ok(limit::named(&fault)),
+            Ok(_) => Ok(None),
+            Err(fault) if fault.code() == Some(403) => Ok(None),
+            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+        }
+    }
+
+    /// Whether a queue is there. One that may not be looked at counts as missing.
+    pub(super) async fn exists(&mut self, queue: &str) -> Result<bool, Failure> {
+        let name = short("the queue's name", queue)?;
+        match self.look_for_queue(&name).await {
+            Ok(()) => Ok(true),
+            Err(fault) if matches!(fault.code(), Some(403 | 404)) => Ok(false),
             Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
         }
     }
@@ -253,7 +337,15 @@ impl<'a> Topology<'a> {
         name: &ShortString,
         options: QueueDeclareOptions,
     ) -> Result<(), Fault> {
-        let arguments = arguments(self.options, self.expires);
+        self.declare_queue_with(name, options, arguments(self.options, self.expires)).await
+    }
+
+    async fn declare_queue_with(
+        &mut self,
+        name: &ShortString,
+        options: QueueDeclareOptions,
+        arguments: FieldTable,
+    ) -> Result<(), Fault> {
         let channel = self.channel().await?;
         call(channel.queue_declare(name.clone(), options, arguments)).await.map(drop)
     }
@@ -296,6 +388,11 @@ fn unless_there(fault: Fault, queue: &str, user: &str) -> Result<(), Failure> {
     }
     let action = format!("declare queue {queue:?}");
     Err(failure::doing(fault, &action, user))
+}
+
+/// Somebody else declared it in between: it is used as it is.
+fn is_about_differences(fault: &Fault) -> bool {
+    matches!(fault, Fault::Broker { code: 406, text } if failure::difference(text).is_some())
 }
 
 /// How soon a queue goes away is asked of new ones only.

@@ -113,7 +113,7 @@ fn value_from(value: &AMQPValue) -> HeaderValue {
     }
 }
 
-fn headers_to(headers: &Headers) -> Result<FieldTable, TooLong> {
+pub(super) fn headers_to(headers: &Headers) -> Result<FieldTable, TooLong> {
     let mut table = FieldTable::default();
     for (name, value) in headers.iter() {
         table.insert(short("a header's name", name)?, value_to(value)?);

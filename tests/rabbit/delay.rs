@@ -1,0 +1,182 @@
+//! Messages that are held back in retry queues: when they come, what they survive, and what is
+//! said where there can be none.
+
+use super::*;
+use lapin::types::AMQPValue;
+use listener::transport::delivery::HeaderValue;
+use std::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_delayed_message_comes_after_its_delay_and_before_twice_of_it() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("delayed").await);
+    let mut subscribed = subscribe(&rabbit).await;
+    // The first of each level declares its queue, and waits until that has settled; what is
+    // measured is the rest.
+    for level in [1, 2, 4] {
+        rabbit.send(delayed("first", level * SECOND)).await.unwrap();
+        next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    }
+    // The second is of the same level as the first, which stands before it.
+    for delays in [[1.0, 1.0], [2.0, 1.2], [3.0, 3.5]] {
+        let started = Instant::now();
+        for delay in delays {
+            let delay = Duration::from_secs_f64(delay);
+            let sent = delayed(&delay.as_millis().to_string(), delay);
+            rabbit.send(sent).await.unwrap();
+        }
+        for _ in delays {
+            let delivery = next(&mut subscribed).await;
+            let body = std::str::from_utf8(&delivery.body).unwrap();
+            let delay = Duration::from_millis(body.parse().unwrap());
+            let came = started.elapsed();
+            eprintln!("{delay:?} came after {came:?}");
+            assert!(delay <= came && came < 2 * delay + SECOND, "{delay:?} came after {came:?}");
+            delivery.settle(Settle::Ack).unwrap();
+        }
+    }
+    let queues = node.ctl(&["list_queues", "-p", "delayed", "name", "type", "arguments"]).await;
+    let retry = queues.lines().find(|line| line.contains("retry.2s")).expect("a retry queue");
+    for part in ["quorum", "at-least-once", "reject-publish"] {
+        assert!(retry.contains(part), "{retry}");
+    }
+    assert!(!queues.contains("x-expires"), "{queues}");
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_message_that_waits_survives_a_killed_broker() {
+    let mut node = RabbitNode::start().await;
+    let rabbit = rabbit(&node.url());
+    let started = Instant::now();
+    let delay = 5 * SECOND;
+    let sends = (0..50).map(|n| {
+        let rabbit = &rabbit;
+        async move { rabbit.send(delayed(&n.to_string(), delay)).await.unwrap() }
+    });
+    futures_util::future::join_all(sends).await;
+    node.kill().await;
+    let waited = started.elapsed();
+    assert!(waited < delay, "killed too late to show anything: {waited:?}");
+    node.restart().await;
+    let mut subscribed = subscribe(&rabbit).await;
+    let mut found = std::collections::BTreeSet::new();
+    while found.len() < 50 {
+        let delivery = next(&mut subscribed).await;
+        found.insert(delivery.body.clone());
+        delivery.settle(Settle::Ack).unwrap();
+    }
+    assert!(started.elapsed() >= delay);
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn nothing_is_held_back_without_the_permission_to_configure() {
+    let node = support::shared().await;
+    let url = mistakes::user(node, "no_delay", "^$", ".*", ".*").await;
+    let amqp = Amqp::connect(&node.vhost("no_delay").await).await;
+    amqp.declare_queue(QUEUE, true, &[]).await;
+    let rabbit = rabbit(&url);
+    for _ in 0..2 {
+        match rabbit.send(delayed("one", SECOND)).await {
+            Err(SendError::NoDelay { route, reason }) => {
+                assert_eq!(route, format!("queue {QUEUE:?} after 1s"));
+                let expected = format!("declare queue \"{QUEUE}.retry.1s\"");
+                assert!(reason.contains(&expected), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // What somebody else declared is used.
+    let arguments = [
+        ("x-dead-letter-exchange", AMQPValue::LongString("".into())),
+        ("x-dead-letter-routing-key", AMQPValue::LongString(QUEUE.into())),
+    ];
+    amqp.declare_queue(&format!("{QUEUE}.retry.2s"), true, &arguments).await;
+    rabbit.send(delayed("two", 2 * SECOND)).await.unwrap();
+    let mut subscribed = subscribe(&rabbit).await;
+    assert_eq!(next(&mut subscribed).await.body, "two");
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn nothing_is_held_back_for_more_than_a_day() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("too_long").await);
+    match rabbit.send(delayed("one", Duration::from_secs(86_401))).await {
+        Err(SendError::NoDelay { reason, .. }) => {
+            assert_eq!(reason, "nothing is held back for more than a day");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The broker drops what comes to a queue again without having been rejected in between.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_message_goes_round_five_times_with_all_the_headers_it_came_with() {
+    let node = support::shared().await;
+    let url = node.vhost("rounds").await;
+    let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
+    // The source expires messages itself: so it stands in `x-death`, too.
+    let arguments = [
+        ("x-dead-letter-exchange", AMQPValue::LongString("".into())),
+        ("x-dead-letter-routing-key", AMQPValue::LongString(QUEUE.into())),
+    ];
+    amqp.declare_queue("outer", true, &arguments).await;
+    let expiring = lapin::BasicProperties::default().with_expiration("1".into());
+    let mut subscribed = subscribe(&rabbit).await;
+    amqp.publish("", "outer", "round", expiring).await;
+    for round in 0..5 {
+        let delivery = next(&mut subscribed).await;
+        let mut properties = delivery.properties.clone();
+        assert!(matches!(properties.headers.get("x-death"), Some(HeaderValue::List(_))));
+        properties.headers.set("listener-attempts", HeaderValue::Int(round));
+        let copy = Outgoing { properties, ..delayed("round", SECOND) };
+        rabbit.send(copy).await.unwrap();
+        delivery.settle(Settle::Ack).unwrap();
+    }
+    let last = next(&mut subscribed).await;
+    assert_eq!(last.properties.headers.get("listener-attempts"), Some(&HeaderValue::Int(4)));
+    let Some(HeaderValue::List(deaths)) = last.properties.headers.get("x-death") else {
+        panic!("no x-death: {:?}", last.properties.headers);
+    };
+    let queue = |death: &HeaderValue| match death {
+        HeaderValue::Table(death) => death.text("queue").map(str::to_owned),
+        other => panic!("{other:?} is no table"),
+    };
+    let queues: Vec<_> = deaths.iter().map(queue).collect();
+    assert_eq!(queues, [Some(format!("{QUEUE}.retry.1s"))]);
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_retry_queue_that_is_deleted_is_declared_again() {
+    let node = support::shared().await;
+    let url = node.vhost("retry_deleted").await;
+    let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
+    rabbit.send(delayed("one", 60 * SECOND)).await.unwrap();
+    let retry = format!("{QUEUE}.retry.64s");
+    amqp.delete_queue(&retry).await;
+    rabbit.send(delayed("two", 60 * SECOND)).await.unwrap();
+    let held = node.queue_depth("retry_deleted", &retry);
+    assert_eq!(held.await, Some(1));
+}
+
+/// RabbitMQ tries again to move what could not be moved: each second here, each three minutes
+/// by default.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_message_that_waits_survives_the_queue_that_it_is_for() {
+    let node = support::shared().await;
+    let url = node.vhost("source_deleted").await;
+    let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
+    rabbit.send(delayed("one", SECOND)).await.unwrap();
+    amqp.delete_queue(QUEUE).await;
+    tokio::time::sleep(2 * SECOND).await;
+    let mut subscribed = subscribe(&rabbit).await;
+    assert_eq!(next(&mut subscribed).await.body, "one");
+}
