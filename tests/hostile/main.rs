@@ -1,11 +1,12 @@
 //! Input that means harm: the claims of `tests/fuzz/bodies` over mutated seeds (`mutations.rs`),
-//! and the bodies that are known to hurt JSON parsers (`bodies_of_harm.rs`). How much memory a body
-//! takes is `tests/bounded`'s.
+//! the bodies that are known to hurt JSON parsers (`bodies_of_harm.rs`), and headers that pretend
+//! to be the listener's own (`copies.rs`). How much memory a body takes is `tests/bounded`'s.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../fuzz/bodies/mod.rs"]
 mod bodies;
 mod bodies_of_harm;
+mod copies;
 mod mutations;
 
 #[test]
