@@ -10,6 +10,7 @@ mod hostile;
 mod mistakes;
 mod retry;
 mod send;
+mod sizes;
 
 use std::time::Duration;
 
