@@ -7,6 +7,7 @@ mod consume;
 mod faults;
 mod mistakes;
 mod send;
+mod spool;
 
 use std::time::Duration;
 
