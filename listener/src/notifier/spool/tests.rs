@@ -103,7 +103,7 @@ fn what_is_not_done_is_there_after_a_restart_in_order_and_what_is_done_is_not() 
     assert_eq!(store.state(), Spooled { waiting: 3, bytes, ..Spooled::default() });
     assert_eq!(take_all(&mut store), ["2", "3", "4"]);
     assert_eq!(store.state(), Spooled::default());
-    assert_eq!(directory.files("segment"), [PathBuf::new(); 0]);
+    assert_eq!(directory.files("segment"), Vec::<PathBuf>::new());
 }
 
 #[test]
