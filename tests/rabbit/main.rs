@@ -11,6 +11,7 @@ mod mistakes;
 mod retry;
 mod send;
 mod sizes;
+mod spool;
 
 use std::time::Duration;
 
