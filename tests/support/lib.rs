@@ -17,6 +17,9 @@ pub mod rabbit_node;
 pub mod raw;
 pub mod wait;
 
+/// What tests put where a secret stands. `tests/run` fails if anything printed it.
+pub const SECRET: &str = "s3cr3t!canary";
+
 pub use amqp::Amqp;
 pub use proxy::Proxy;
 pub use python_peer::{ListenerOptions, NotifierOptions, PythonListener, PythonNotifier};

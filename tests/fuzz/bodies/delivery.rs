@@ -19,6 +19,9 @@ use super::source::Source;
 /// By the paused clock: a listener with nothing left to do is stuck.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
+/// All pauses of a method that fails each time, twice.
+const RETRIES: Duration = Duration::from_secs(60);
+
 const QUEUE: &str = "notifications.info";
 
 /// Comes behind the delivery that is asked about; deliveries are worked on in turn.
@@ -52,12 +55,13 @@ impl Endpoint {
         payload: Value,
         metadata: &Metadata,
         seen: State<Seen>,
-    ) {
+    ) -> Result<(), &'static str> {
         let told = format!("{ctxt:?} {metadata:?} {}", payload.is_null());
         assert!(!told.is_empty());
         if event_type == "last" {
             let _ = seen.send(());
         }
+        if event_type == "fails" { Err("it fails") } else { Ok(()) }
     }
 }
 
@@ -118,6 +122,8 @@ impl Running {
             for _ in 0..=usize::from(is_last) {
                 tokio::time::timeout(LONG, self.seen.recv()).await.expect("stuck").unwrap();
             }
+            // Retries are over by then.
+            tokio::time::sleep(RETRIES).await;
             while let Ok(letter) = self.dead.deliveries.try_recv() {
                 check(&letter, &body);
                 letter.settle(Settle::Ack).unwrap();
