@@ -66,7 +66,7 @@ struct Misfit;
 #[notification_endpoint(register = false, event_type = "misfit")]
 impl Misfit {
     async fn info(&self, payload: Payload) {
-        drop(payload);
+        let _ = payload;
     }
 }
 
