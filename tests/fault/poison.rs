@@ -54,6 +54,23 @@ async fn poison_among_fifty_is_recognised_in_a_quorum_queue_too() {
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn poison_is_set_aside_before_the_broker_s_own_limit_drops_it() {
-    let query = "&rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=3";
-    poisoned(16, "poison, delivery limit 3 without a dead letter exchange", query).await;
+    let query = "&rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=5";
+    poisoned(16, "poison, delivery limit 5 without a dead letter exchange", query).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_delivery_limit_that_would_drop_messages_is_refused() {
+    let node = shared().await;
+    let mut trial = Trial::new(16, "delivery limit 3 refused", node).await;
+    trial.options.url += "&rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=3";
+    let (status, log) = Worker::start(&trial.options).ended().await;
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("has a delivery limit of 3"), "{log}");
+    // Whoever takes the loss upon himself is let in.
+    trial.options.url += "&allow_low_delivery_limit=true";
+    let mut worker = trial.worker().await;
+    trial.send(plain(0..100)).await;
+    trial.until_all_handled(&mut worker).await;
+    trial.finish(worker, node, 0).await;
 }

@@ -125,7 +125,7 @@ impl Trial {
         let account = Arc::clone(&self.account);
         tokio::spawn(async move {
             let context = Context::new();
-            let ticks = futures_util::stream::unfold(0, async |id| {
+            let ticks = futures_util::stream::unfold(0, move |id| async move {
                 tokio::time::sleep(pause).await;
                 Some((id, id + 1))
             });
