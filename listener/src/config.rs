@@ -2,6 +2,7 @@
 //! name; the variable is `LISTENER_` and the name in capitals. What the options do is said
 //! in `runtime/options.rs` and at the builder.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
@@ -141,12 +142,7 @@ impl Config {
     /// An unknown option, a wrong value, a file that cannot be read. A variable that begins
     /// with `LISTENER_` and resembles no option is not ours, and left alone.
     pub fn from_env() -> Result<Self, ConfigError> {
-        // A value that is no UTF-8 fits no option: it comes as a text that fits none either,
-        // and is not left out as if nobody had set it.
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-        });
-        Self::from_variables(variables)
+        Self::from_variables(texts(std::env::vars_os())?)
     }
 
     /// Reads these variables as [`from_env`](Self::from_env) reads those of the environment.
@@ -268,6 +264,30 @@ impl fmt::Debug for Config {
             .field("groups", &self.groups)
             .finish_non_exhaustive()
     }
+}
+
+/// The variables that are text. One of ours that is not is a mistake, not as if nobody had set it.
+fn texts(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut texts = Vec::new();
+    for (name, value) in variables {
+        let Ok(name) = name.into_string() else { continue };
+        let option = name.strip_prefix(PREFIX).map(str::to_lowercase).unwrap_or_default();
+        match value.into_string() {
+            Ok(value) => texts.push((name, value)),
+            Err(_) if option == "config" || OPTIONS.contains(&option.as_str()) => {
+                return Err(ConfigError::Value {
+                    name: option,
+                    origin: "the environment (LISTENER_..)".to_owned(),
+                    expected: "text in UTF-8",
+                    found: "other bytes".to_owned(),
+                });
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(texts)
 }
 
 fn target(text: &str) -> Target {
@@ -460,6 +480,21 @@ mod tests {
             read(&[("LISTENER_TOPIC", "x")]),
             Err("unknown option \"topic\" in the environment (LISTENER_..); did you mean \"topics\"?".to_owned())
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_of_ours_that_is_no_text_is_a_mistake() {
+        use std::os::unix::ffi::OsStringExt;
+        let read = |name: &str| {
+            let value = OsString::from_vec(vec![0xff]);
+            texts([(name.into(), value)].into_iter()).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            read("LISTENER_POOL"),
+            Err("option \"pool\" in the environment (LISTENER_..): expected text in UTF-8, found other bytes".to_owned())
+        );
+        assert_eq!(read("LISTENER_SERVICE"), Ok(vec![]));
     }
 
     #[test]

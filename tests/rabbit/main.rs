@@ -10,6 +10,8 @@ mod hostile;
 mod mistakes;
 mod retry;
 mod send;
+mod sizes;
+mod spool;
 
 use std::time::Duration;
 

@@ -23,6 +23,9 @@ pub mod rabbit_node;
 pub mod raw;
 pub mod wait;
 
+/// What tests put where a secret stands. `tests/run` fails if anything printed it.
+pub const SECRET: &str = "s3cr3t!canary";
+
 pub use account::{Account, Record};
 pub use amqp::Amqp;
 pub use impostor::Impostor;

@@ -16,7 +16,7 @@ use super::Core;
 use super::failure::Failure;
 use super::hosts::{Backoff, Rotation};
 use super::options::STABLE_AFTER;
-use super::session::{Session, queues};
+use super::session::{Next, Session, queues};
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
 use crate::transport::error::ConnectError;
@@ -143,16 +143,19 @@ impl Supervisor {
                 biased;
                 order = self.orders.recv() => order,
                 () = self.look.notified(), if self.deliveries.is_some() => {
-                    if let Err(failure) = session.look_again(&self.core).await {
-                        match self.lost(session, failure.to_string()).await {
-                            Some(next) => session = next,
-                            None => return,
-                        }
+                    let looked = session.look_again(&self.core).await;
+                    match self.on(session, looked).await {
+                        Some(next) => session = next,
+                        None => return,
                     }
                     continue;
                 }
-                reason = session.serve(self.deliveries.as_ref()) => {
-                    match self.lost(session, reason).await {
+                next = session.serve(self.deliveries.as_ref()) => {
+                    let done = match next {
+                        Next::Lost(reason) => Err(Failure::Weather(reason)),
+                        Next::Refit => session.refit(&self.core).await,
+                    };
+                    match self.on(session, done).await {
                         Some(next) => session = next,
                         None => return,
                     }
@@ -174,6 +177,14 @@ impl Supervisor {
                 }
                 None => return self.end(session).await,
             }
+        }
+    }
+
+    /// Goes on with the session, or with the next one if it is lost; none if that is not wanted.
+    async fn on(&mut self, session: Session, done: Result<(), Failure>) -> Option<Session> {
+        match done {
+            Ok(()) => Some(session),
+            Err(failure) => self.lost(session, failure.to_string()).await,
         }
     }
 

@@ -150,6 +150,7 @@ fn next_whole(bytes: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "where one record stands")]
 mod tests {
     use super::*;
 
@@ -226,14 +227,14 @@ mod tests {
         for bit in 0..8 {
             let mut changed = whole.clone();
             changed[STATE_AT] ^= 1 << bit;
-            check(&changed, std::slice::from_ref(&(0..whole.len())), &[], None);
+            check(&changed, &[0..whole.len()], &[], None);
         }
     }
 
     #[test]
     fn what_is_no_segment_is_all_corrupt() {
         let noise = vec![0; 300];
-        check(&noise, &[], std::slice::from_ref(&(0..300)), None);
+        check(&noise, &[], &[0..300], None);
         check(&[], &[], &[], None);
     }
 }
