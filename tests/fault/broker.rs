@@ -32,7 +32,8 @@ async fn a_broker_killed_under_load_loses_nothing() {
 #[ignore = "needs rabbitmq"]
 async fn a_broker_suspended_for_a_moment_costs_no_session() {
     let node = harmed().await;
-    let trial = Trial::new(2, "broker suspended for 1 s", &node).await;
+    let mut trial = Trial::new(2, "broker suspended for 1 s", &node).await;
+    trial.options.pause_ms = 50;
     let mut worker = trial.worker().await;
     let sending = trial.sending(plain(0..500));
     trial.until_handled(&mut worker, 100).await;
@@ -77,6 +78,7 @@ async fn consumers(node: &RabbitNode, vhost: &str) -> usize {
 async fn a_broker_stopped_and_started_cleanly_is_attached_again() {
     let node = harmed().await;
     let mut trial = Trial::new(3, "stop_app, start_app", &node).await;
+    trial.options.pause_ms = 100;
     let mut worker = trial.worker().await;
     let sending = trial.sending(plain(0..1000));
     trial.until_handled(&mut worker, 300).await;
@@ -97,8 +99,10 @@ async fn connections_closed_each_second_start_no_storm() {
     let proxy = Proxy::start(node.port()).await;
     let trial = Trial::new(4, "all connections closed each second", node).await;
     let mut trial = trial.through(node, proxy.port());
+    // Busy for all of it.
+    trial.options.pause_ms = 250;
     let mut worker = trial.worker().await;
-    let sending = trial.sending(plain(0..1000));
+    let sending = trial.sending(plain(0..1500));
     let close = ["close_all_connections", "--vhost", &trial.vhost, "a test"];
     for _ in 0..CLOSED {
         node.ctl(&close).await;
@@ -130,6 +134,7 @@ async fn close_channels(node: &RabbitNode, vhost: &str) {
 async fn a_channel_that_the_broker_closes_ends_the_session_and_nothing_else() {
     let node = shared().await;
     let mut trial = Trial::new(5, "the consuming channel closed by the broker", node).await;
+    trial.options.pause_ms = 100;
     let mut worker = trial.worker().await;
     let sending = trial.sending(plain(0..1000));
     for handled in [200, 500] {

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use lapin::types::AMQPValue;
 use support::{Amqp, Proxy, RabbitNode, shared};
-use tokio::time::sleep;
 
 use crate::process::Worker;
 use crate::program::SOON;
@@ -147,12 +146,13 @@ async fn a_single_active_consumer_that_dies_is_followed_in_order() {
     trial.send(plain(0..400)).await;
     trial.until_handled(&mut second, 150).await;
     trial.worked(&first);
+    let mut logs = first.log();
     first.kill().await;
-    sleep(Duration::from_millis(100)).await;
     trial.until_all_handled(&mut second).await;
     let order = trial.order_of_handling();
     let sorted: Vec<u64> = (0..400).collect();
     trial.until_depth(node, QUEUE, 0).await;
+    logs.push_str(&second.log());
     terminated(&mut trial, second).await;
     // Such a queue gives nothing to whoever does not consume from it: it is asked, and deleted.
     assert_eq!(node.queue_depth(&trial.vhost, QUEUE).await, Some(0));
@@ -160,7 +160,7 @@ async fn a_single_active_consumer_that_dies_is_followed_in_order() {
     amqp.delete_queue(QUEUE).await;
     amqp.close().await;
     trial.settle(node, PREFETCH).await;
-    assert_eq!(order, sorted, "each is handled for the first time in the order it was sent");
+    assert_eq!(order, sorted, "handled for the first time in another order than sent:\n{logs}");
 }
 
 async fn declare_single_active(node: &RabbitNode, trial: &Trial) {
