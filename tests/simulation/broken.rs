@@ -114,7 +114,7 @@ impl Settler for BrokenSettler {
             return Ok(());
         };
         match (self.how, settle) {
-            (Broken::ForgetsAcknowledgements, Settle::Ack) if tag % 3 == 0 => {
+            (Broken::ForgetsAcknowledgements, Settle::Ack) if tag.is_multiple_of(3) => {
                 held.insert(tag, delivery);
                 Ok(())
             }
