@@ -145,6 +145,12 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_cannot_leave_its_group() {
+        let rule = FilterRule { event_type: Some("x)|(?:end"), ..FilterRule::ALL };
+        assert!(Filter::compile(&rule).is_err());
+    }
+
+    #[test]
     fn every_part_must_match() {
         let both = FilterRule {
             publisher_id: Some("compute"),

@@ -65,7 +65,8 @@
 //! # Features
 //!
 //! `rabbit`: the RabbitMQ driver. `macros`: the attribute. `config`: the TOML file that
-//! `LISTENER_CONFIG` names. All three are on by default.
+//! `LISTENER_CONFIG` names. These three are on by default. `spool`: the notifier's spool on
+//! disk.
 
 #[cfg(feature = "macros")]
 pub mod guide;
@@ -108,8 +109,8 @@ pub use crate::notification::delivery_info::DeliveryInfo;
 pub use crate::notification::metadata::Metadata;
 pub use crate::notification::priority::Priority;
 pub use crate::notification::{Notification, PartError};
-pub use crate::notifier::Notifier;
 pub use crate::notifier::error::NotifyError;
+pub use crate::notifier::{Notifier, Safe};
 pub use crate::order::OrderKey;
 pub use crate::outcome::kind::{Classified, ErrorKind, permanent, retry_after, transient};
 pub use crate::outcome::{BoxError, Outcome};

@@ -54,5 +54,6 @@ mod tests {
     fn another_word_names_nothing() {
         check("service_host", None);
         check("x", None);
+        check(&"topics".repeat(20), None);
     }
 }

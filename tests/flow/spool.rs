@@ -257,6 +257,43 @@ async fn a_full_spool_is_the_callers_error_and_loses_nothing_that_it_took() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_waits_for_room_in_a_full_spool() {
+    let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
+    let options = SpoolOptions { max_bytes: 1000, ..directory.options() };
+    let notifier = builder(&broker).spool(options).build().unwrap();
+    let coming_back = async {
+        tokio::time::sleep(TIMEOUT / 2).await;
+        broker.mood.send_replace(Mood::There);
+    };
+    let calls = futures_util::future::join_all((0..50).map(|payload| notify(&notifier, payload)));
+    let (results, ()) = tokio::join!(calls, coming_back);
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    drained(&notifier).await;
+    let mut got = broker.got();
+    got.sort_unstable();
+    assert_eq!(got, (0..50).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_at_once_are_sent_if_that_is_asked_for_and_one_that_is_refused_goes_alone() {
+    let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
+    let options = SpoolOptions { at_once: 8, ..directory.options() };
+    let notifier = builder(&broker).spool(options).build().unwrap();
+    for payload in 0..20 {
+        notify(&notifier, payload).await.unwrap();
+    }
+    broker.mood.send_replace(Mood::HasNoQueueFor(10));
+    drained(&notifier).await;
+    let (mut got, set_aside) = (broker.got(), notifier.spooled().set_aside);
+    // Those behind it that were sent with it came once more.
+    let count = got.len();
+    got.sort_unstable();
+    got.dedup();
+    assert_eq!((got, set_aside), ((0..20).filter(|payload| *payload != 10).collect(), 1));
+    assert!((20..=26).contains(&count), "{count}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_spool_drops_the_oldest_if_it_is_told_to() {
     let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
     let options =

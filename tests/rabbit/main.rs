@@ -8,7 +8,10 @@ mod delay;
 mod faults;
 mod hostile;
 mod mistakes;
+mod retry;
 mod send;
+mod sizes;
+mod spool;
 
 use std::time::Duration;
 

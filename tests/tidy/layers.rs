@@ -64,7 +64,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The one error that `main` returns wraps those of the stages, the configuration's too.
     ("runtime/error", &["config", "transport", "endpoint", "outcome"]),
     ("notifier", &["transport", "envelope", "serializer", "target", "notification", "outcome"]),
-    ("config", &["target", "nearest", "shown"]),
+    ("config", &["target", "nearest", "order", "shown"]),
     // The only room that names all drivers; they do not know each other.
     ("drivers", &["drivers/memory", "drivers/rabbit", "transport", "shown"]),
     ("drivers/memory", &["transport", "notification/delivery_info", "shown"]),

@@ -155,6 +155,15 @@ impl ListenerBuilder {
         self
     }
 
+    /// Changes some of the retry options.
+    pub(crate) fn change_retry(
+        mut self,
+        change: impl FnOnce(RetryOptions) -> RetryOptions,
+    ) -> Self {
+        self.options.retry = change(self.options.retry);
+        self
+    }
+
     /// What follows when a method fails: retries and then the dead letters, or what
     /// oslo.messaging does.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {

@@ -10,7 +10,8 @@ use crate::transport::delivery::{HeaderValue, Headers, Properties};
 
 /// Why it was given up: one word. Only dead letters have it.
 pub const REASON: &str = "listener-reason";
-/// What went wrong, in full: the error and its causes.
+/// What went wrong, in full: the error and its causes. What a method, a panic or a serializer of
+/// the program says stands here, and in the log, as it is: it should tell no secret.
 pub const ERROR: &str = "listener-error";
 /// The methods that still owe it, a list of texts; empty or missing: everybody who wants it.
 pub const ENDPOINTS: &str = "listener-endpoints";

@@ -75,7 +75,12 @@ struct Judged {
 
 impl Worker {
     pub(super) fn take(&self, delivery: Delivery) -> Task {
-        let marks = Marks::read(&delivery.properties, &delivery.info);
+        let mut marks = Marks::read(&delivery.properties, &delivery.info);
+        // Whoever may publish may write headers: a queue that is not one of ours is not where
+        // this came from, and no copy is put there.
+        if !self.alone.contains_key(&*marks.origin.queue) {
+            marks.origin.queue = Arc::clone(&delivery.info.queue);
+        }
         let in_hand = self.hands.take(&delivery);
         self.observers.tell(&Event::Taken { delivery: &delivery.info });
         Task { delivery, in_hand, marks }

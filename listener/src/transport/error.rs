@@ -108,6 +108,18 @@ pub enum ConnectError {
         /// What was asked for, and what is there.
         difference: String,
     },
+    /// A quorum queue gives up what was given out too few times to tell why.
+    #[error(
+        "queue {queue:?} has a delivery limit of {limit}: RabbitMQ drops what is given out more often, which is all that was in hand when a process died again and again; expected {least} or more: declare the queue with a higher `x-delivery-limit`, or accept the loss with allow_low_delivery_limit=true in the transport URL"
+    )]
+    LowDeliveryLimit {
+        /// The queue.
+        queue: String,
+        /// Its limit.
+        limit: u64,
+        /// The least that is safe.
+        least: u64,
+    },
     /// The broker refused for another reason that will not pass by itself.
     #[error("the broker refused to {action}: {reason}")]
     Refused {

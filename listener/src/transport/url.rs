@@ -353,6 +353,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_is_read_as_the_same_url() {
+        let shown = "rabbit://u%3A:***@[::1%25]:1/v%26?a%26b=..";
+        let url = parse("rabbit://u%3A:p@[::1%25]:1/v%26?a%26b=1");
+        assert_eq!((url.to_string().as_str(), parse(shown).to_string().as_str()), (shown, shown));
+    }
+
+    #[test]
     fn passwords_and_option_values_are_never_shown() {
         let url = parse("rabbit://guest:secret1@h:1,u:secret2@[::1]/v%2Fh?ssl_key_file=secret3");
         let shown = format!("{url} {url:?} {:?}", url.hosts());
@@ -379,6 +386,17 @@ mod tests {
         assert_eq!(
             error("rabbit://[::1/"),
             "an IPv6 address without its closing bracket; expected as in `[::1]:5672`"
+        );
+        for text in ["rabbit://u:secret@", "rabbit://:1/", "rabbit://u:secret@a b", "rabbit://a]b"]
+        {
+            assert_eq!(
+                error(text),
+                "the name of a host is no name or address; expected as in `rabbit://user:password@host:5672/`"
+            );
+        }
+        assert_eq!(
+            error("r b://h"),
+            "the scheme is no name; expected one as in `rabbit://user:password@host:5672/`"
         );
         assert_eq!(error("rabbit://u:12?secret@h/"), error("rabbit://u:sec/ret@h/"));
         assert_eq!(error("rabbit://h/?ssl"), "an option has no value; expected `name=value`");

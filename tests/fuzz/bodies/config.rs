@@ -27,10 +27,7 @@ pub fn config(data: &[u8]) {
     assert_eq!(read(&variables), found, "read twice, and read otherwise");
     if !text.contains(SECRET) {
         variables.retain(|(name, _)| !name.eq_ignore_ascii_case("LISTENER_TRANSPORT_URL"));
-        variables.push((
-            "LISTENER_TRANSPORT_URL".to_owned(),
-            format!("rabbit://u:{SECRET}@h/"),
-        ));
+        variables.push(("LISTENER_TRANSPORT_URL".to_owned(), format!("rabbit://u:{SECRET}@h/")));
         if let Ok(shown) = read(&variables) {
             assert!(!shown.contains(SECRET), "{shown}");
         }

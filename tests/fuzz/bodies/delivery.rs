@@ -19,6 +19,9 @@ use super::source::Source;
 /// By the paused clock: a listener with nothing left to do is stuck.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
+/// All pauses of a method that fails each time, twice.
+const RETRIES: Duration = Duration::from_secs(60);
+
 const QUEUE: &str = "notifications.info";
 
 /// Comes behind the delivery that is asked about; deliveries are worked on in turn.
@@ -52,12 +55,13 @@ impl Endpoint {
         payload: Value,
         metadata: &Metadata,
         seen: State<Seen>,
-    ) {
+    ) -> Result<(), &'static str> {
         let told = format!("{ctxt:?} {metadata:?} {}", payload.is_null());
         assert!(!told.is_empty());
         if event_type == "last" {
             let _ = seen.send(());
         }
+        if event_type == "fails" { Err("it fails") } else { Ok(()) }
     }
 }
 
@@ -83,7 +87,7 @@ pub fn delivery(data: &[u8]) {
     let content_type = Some("application/json".into());
     let properties = Properties { content_type, headers, ..Properties::default() };
     let body = Bytes::copy_from_slice(source.rest());
-    RUNNING.with_borrow_mut(|running| running.take(body, properties));
+    RUNNING.with_borrow_mut(|running| running.take(&body, properties));
 }
 
 impl Running {
@@ -110,7 +114,7 @@ impl Running {
         Self { runtime, transport, dead, seen, _listener: listener }
     }
 
-    fn take(&mut self, body: Bytes, properties: Properties) {
+    fn take(&mut self, body: &Bytes, properties: Properties) {
         let is_last = body == LAST;
         self.runtime.block_on(async {
             send(&self.transport, body.clone(), properties).await;
@@ -118,8 +122,10 @@ impl Running {
             for _ in 0..=usize::from(is_last) {
                 tokio::time::timeout(LONG, self.seen.recv()).await.expect("stuck").unwrap();
             }
+            // Retries are over by then.
+            tokio::time::sleep(RETRIES).await;
             while let Ok(letter) = self.dead.deliveries.try_recv() {
-                check(&letter, &body);
+                check(&letter, body);
                 letter.settle(Settle::Ack).unwrap();
             }
         });

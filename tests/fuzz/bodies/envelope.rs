@@ -23,8 +23,7 @@ pub fn envelope(data: &[u8]) {
         Some((b'B', _)) => (8, data),
         _ => (0, data),
     };
-    let labels =
-        Labels { content_type: TYPES[choice % 4], compression: COMPRESSIONS[choice / 4] };
+    let labels = Labels { content_type: TYPES[choice % 4], compression: COMPRESSIONS[choice / 4] };
     let opened = match open(body, labels, &LIMITS) {
         Ok(opened) => opened,
         Err(error) => return tells_no_secret(&error),
@@ -94,9 +93,10 @@ fn what_is_written_is_read_again(version: Version, fields: &Fields<'_>) {
     assert_eq!(again.timestamp.as_deref(), Some(message.timestamp));
     assert_eq!(again.unique_id.as_deref(), Some(message.unique_id));
     assert_eq!(again.payload.get(), message.payload.get());
-    let found = again.context.iter().map(|(key, value)| {
-        (key.to_string(), serde_json::from_str::<Value>(value.get()).unwrap())
-    });
+    let found = again
+        .context
+        .iter()
+        .map(|(key, value)| (key.to_string(), serde_json::from_str::<Value>(value.get()).unwrap()));
     assert_eq!(found.collect::<Context>(), context);
     let packed = Compression::Zlib.compress(&body);
     let labels = Labels { compression: Some("application/x-gzip"), content_type: None };

@@ -9,6 +9,7 @@ mod failure;
 mod greeting;
 mod hosts;
 mod known;
+mod limit;
 mod link;
 mod message;
 mod office;
@@ -22,6 +23,7 @@ mod settle;
 mod supervisor;
 mod topology;
 mod version;
+mod window;
 mod wire;
 
 use std::fmt;
@@ -132,6 +134,10 @@ impl Driver for Rabbit {
                 .await
                 .unwrap_or_else(|error| Err(ended("send", &error).into()))
         })
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.office.get().and_then(Office::obstacle)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

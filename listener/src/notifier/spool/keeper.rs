@@ -1,12 +1,12 @@
 //! The task of a spool: it owns the store, writes what calls hand in, several at a time, and
-//! sends what waits, oldest first and one by one, until the broker has it. It ends with the
-//! last notifier; what waits then stays on disk. Started by `SpoolOptions::open`.
+//! sends what waits, oldest first, until the broker has it. It ends with the last notifier;
+//! what waits then stays on disk. Started by `SpoolOptions::open`.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -29,7 +29,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// A notification's letters to be written, and where to tell that they are.
 pub(super) struct Append {
-    pub(super) letters: Vec<Letter>,
+    pub(super) letters: Arc<[Letter]>,
     pub(super) told: oneshot::Sender<Result<(), SpoolError>>,
 }
 
@@ -45,6 +45,8 @@ pub(super) struct Keeper {
     transport: Transport,
     /// Of one try to send.
     timeout: Duration,
+    /// How many letters are sent at once, as long as none fails.
+    at_once: usize,
     appends: mpsc::UnboundedReceiver<Append>,
     /// How often in a row the oldest letter was not sent, for any reason.
     failures: u32,
@@ -52,8 +54,8 @@ pub(super) struct Keeper {
     refusals: u32,
 }
 
-/// What became of the oldest letter; nothing, if none waits.
-type Sent = Result<Option<(Id, Result<(), SendError>)>, SpoolError>;
+/// What became of the oldest letters, in their order; none, if none waits.
+type Sent = Result<Vec<(Id, Result<(), SendError>)>, SpoolError>;
 
 type Sending = BoxFuture<'static, Sent>;
 
@@ -62,9 +64,10 @@ impl Keeper {
         disk: Disk,
         transport: Transport,
         timeout: Duration,
+        at_once: usize,
         appends: mpsc::UnboundedReceiver<Append>,
     ) -> Self {
-        Self { disk, transport, timeout, appends, failures: 0, refusals: 0 }
+        Self { disk, transport, timeout, at_once, appends, failures: 0, refusals: 0 }
     }
 
     pub(super) async fn run(mut self) {
@@ -100,50 +103,53 @@ impl Keeper {
         }
     }
 
-    /// Sends the oldest letter after a pause.
+    /// Sends the oldest letters after a pause: one alone, if it failed before.
     fn send_oldest(&self, pause: Duration) -> Sending {
         let (disk, transport, timeout) = (self.disk.clone(), self.transport.clone(), self.timeout);
+        let most = if self.failures == 0 { self.at_once } else { 1 };
         Box::pin(async move {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
-            let Some((id, letter)) = disk.run(Store::oldest).await?? else {
-                return Ok(None);
-            };
-            Ok(Some((id, transport.send(letter.outgoing(timeout)).await)))
+            let letters = disk.run(move |store| store.oldest(most)).await??;
+            let (transport, timeout) = (&transport, timeout);
+            let sends = letters
+                .into_iter()
+                .map(async |(id, letter)| (id, transport.send(letter.outgoing(timeout)).await));
+            Ok(join_all(sends).await)
         })
     }
 
-    /// What follows from a try: a pause, if there is to be another of the same letter.
+    /// What follows from a try: a pause, if there is to be another of the same letter. Letters
+    /// behind one that failed are sent again, even if they were confirmed.
     async fn sent(&mut self, sent: Sent) -> Option<Duration> {
-        let (id, error) = match sent {
-            Ok(None) => return None,
-            Ok(Some((id, Ok(())))) => {
-                return self.over(self.disk.run(move |store| store.done(id)).await);
-            }
-            Ok(Some((id, Err(error)))) => (id, error),
+        let sent = match sent {
+            Ok(sent) => sent,
             Err(error) => return Some(self.pause(&error.to_string())),
         };
+        let (done, failed) = split(sent);
+        if !done.is_empty() {
+            (self.failures, self.refusals) = (0, 0);
+            let done = move |store: &mut Store| done.into_iter().for_each(|id| store.done(id));
+            if let Err(error) = self.disk.run(done).await {
+                return Some(self.pause(&error.to_string()));
+            }
+        }
+        let (id, error) = failed?;
         self.refusals = if is_its_own(&error) { self.refusals + 1 } else { 0 };
         let why = error.to_string();
         if self.refusals < PATIENCE && !matches!(error, SendError::TooLarge { .. }) {
             return Some(self.pause(&why));
         }
         let aside = self.disk.run(move |store| store.set_aside(id, &why)).await;
-        self.over(aside.and_then(|aside| aside))
-    }
-
-    /// The oldest letter is done with, if the disk says so too.
-    fn over(&mut self, result: Result<(), SpoolError>) -> Option<Duration> {
-        match result {
-            Ok(()) => {
-                (self.failures, self.refusals) = (0, 0);
-                None
-            }
-            Err(error) => Some(self.pause(&error.to_string())),
+        if let Err(error) = aside.and_then(|aside| aside) {
+            return Some(self.pause(&error.to_string()));
         }
+        (self.failures, self.refusals) = (0, 0);
+        None
     }
 
+    /// How long until the next try, after one more that failed.
     fn pause(&mut self, error: &str) -> Duration {
         if self.failures == 0 {
             let waiting = self.disk.state.borrow().waiting;
@@ -154,6 +160,18 @@ impl Keeper {
         self.failures = self.failures.saturating_add(1);
         pause
     }
+}
+
+/// Those that were confirmed before the first that was not, and that one.
+fn split(sent: Vec<(Id, Result<(), SendError>)>) -> (Vec<Id>, Option<(Id, SendError)>) {
+    let mut done = Vec::new();
+    for (id, result) in sent {
+        match result {
+            Ok(()) => done.push(id),
+            Err(error) => return (done, Some((id, error))),
+        }
+    }
+    (done, None)
 }
 
 /// Whether the broker refuses this letter, and may take others.

@@ -10,10 +10,11 @@ mod store;
 mod tests;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::notifier::Notifier;
@@ -31,7 +32,7 @@ use crate::transport::Transport;
 /// 0700); elsewhere keep the directory where only this user can read.
 ///
 /// What is promised: a notification that was written to it is sent at least once, in the order
-/// in which it was written, across restarts of the program and losses of power, as long as the
+/// in which it was written (see [`at_once`](Self::at_once)), across restarts of the program and losses of power, as long as the
 /// disk keeps it. It may be sent twice, as when the broker took it and the confirmation was
 /// lost. What a disk has made unreadable, and what the broker refuses for good while it takes
 /// others (too large, or five times in a row without a queue), is set aside in a file that
@@ -53,6 +54,11 @@ pub struct SpoolOptions {
     /// most half of the call's time. While something waits there already, a call does not wait
     /// for the broker at all. Default: 5 s.
     pub after: Duration,
+    /// How many messages of the spool are sent at once. With 1 the order is kept whatever
+    /// happens, at the pace of one confirmation after the other: some hundred a second. A
+    /// program that sends more than that all the time needs more, or it never gets ahead of its
+    /// spool; then neighbours may change places, up to so many. Default: 1.
+    pub at_once: usize,
 }
 
 impl SpoolOptions {
@@ -64,6 +70,7 @@ impl SpoolOptions {
             max_bytes: 256 << 20,
             when_full: WhenFull::Refuse,
             after: Duration::from_secs(5),
+            at_once: 1,
         }
     }
 }
@@ -71,7 +78,7 @@ impl SpoolOptions {
 /// What becomes of a notification for which a spool has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The call fails with [`SpoolError::Full`].
+    /// The call waits for room within its time, and then fails with [`SpoolError::Full`].
     #[default]
     Refuse,
     /// The oldest that wait are dropped, counted, and told in the log at level ERROR. They are
@@ -136,18 +143,21 @@ pub(super) struct Spool {
     appends: mpsc::UnboundedSender<Append>,
     state: watch::Receiver<Spooled>,
     after: Duration,
+    max_bytes: u64,
+    /// Who waits for room.
+    turn: Semaphore,
 }
 
 impl SpoolOptions {
     /// Takes the directory and starts the task. Each try to send may take so long.
     pub(super) fn open(self, transport: Transport, timeout: Duration) -> Result<Spool, SpoolError> {
         let runtime = Handle::try_current().map_err(|_| SpoolError::NoRuntime)?;
-        let after = self.after;
+        let Self { after, max_bytes, at_once, .. } = self;
         let disk = Disk::new(Store::open(self)?);
         let (appends, receiver) = mpsc::unbounded_channel();
         let state = disk.state();
-        runtime.spawn(Keeper::new(disk, transport, timeout, receiver).run());
-        Ok(Spool { appends, state, after })
+        runtime.spawn(Keeper::new(disk, transport, timeout, at_once, receiver).run());
+        Ok(Spool { appends, state, after, max_bytes, turn: Semaphore::new(1) })
     }
 }
 
@@ -162,19 +172,50 @@ impl Spool {
         self.after.min(time / 2)
     }
 
-    /// Writes the letters of a notification behind what waits. `Ok`: they survive a crash.
+    /// Writes the letters of a notification behind what waits, and waits for room if there is
+    /// none. `Ok`: they survive a crash.
     pub(super) async fn append(
         &self,
         letters: Vec<Letter>,
         deadline: Instant,
     ) -> Result<(), SpoolError> {
+        let letters: Arc<[Letter]> = letters.into();
+        let written = timeout_at(deadline, self.write(&letters)).await;
+        match written.unwrap_or(Err(SpoolError::TimedOut)) {
+            Err(SpoolError::Full { directory, size, waiting, limit }) if size <= limit => {
+                let written = timeout_at(deadline, self.write_once_there_is_room(&letters, size));
+                let full = || Err(SpoolError::Full { directory, size, waiting, limit });
+                written.await.unwrap_or_else(|_| full())
+            }
+            written => written,
+        }
+    }
+
+    async fn write(&self, letters: &Arc<[Letter]>) -> Result<(), SpoolError> {
         let (told, written) = oneshot::channel();
         // The notifier's window bounds how many wait here.
-        let handed_in = self.appends.send(Append { letters, told });
+        let handed_in = self.appends.send(Append { letters: Arc::clone(letters), told });
         handed_in.map_err(|_| SpoolError::NoRuntime)?;
-        match timeout_at(deadline, written).await {
-            Ok(written) => written.unwrap_or(Err(SpoolError::NoRuntime)),
-            Err(_) => Err(SpoolError::TimedOut),
+        written.await.unwrap_or(Err(SpoolError::NoRuntime))
+    }
+
+    async fn write_once_there_is_room(
+        &self,
+        letters: &Arc<[Letter]>,
+        size: u64,
+    ) -> Result<(), SpoolError> {
+        // One after the other, so that not all try again whenever there is room for one.
+        let _turn = self.turn.acquire().await;
+        let mut state = self.state.clone();
+        loop {
+            let there_is_room =
+                |state: &Spooled| state.bytes.saturating_add(size) <= self.max_bytes;
+            state.wait_for(there_is_room).await.map_err(|_| SpoolError::NoRuntime)?;
+            match self.write(letters).await {
+                // Another call has taken it.
+                Err(SpoolError::Full { .. }) => {}
+                written => return written,
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -91,12 +91,15 @@ impl Store {
 
     /// Writes notifications, each with all its letters or not at all. Once this has returned,
     /// those that are `Ok` survive a loss of power.
-    pub(super) fn append(&mut self, notifications: &[Vec<Letter>]) -> Vec<Result<(), SpoolError>> {
+    pub(super) fn append(
+        &mut self,
+        notifications: &[impl AsRef<[Letter]>],
+    ) -> Vec<Result<(), SpoolError>> {
         if self.segments.back().is_some_and(|segment| segment.length >= SEGMENT) {
             self.writing = None;
         }
         let begin = self.end();
-        let written = notifications.iter().map(|letters| self.write(letters));
+        let written = notifications.iter().map(|letters| self.write(letters.as_ref()));
         let written: Result<Vec<_>, SpoolError> = written.collect();
         written.and_then(|written| self.sync().map(|()| written)).unwrap_or_else(|error| {
             self.cut(begin);
@@ -127,34 +130,44 @@ impl Store {
         Ok(Ok(()))
     }
 
-    /// The oldest record that waits. One that has become corrupt is set aside.
-    pub(super) fn oldest(&mut self) -> Result<Option<(Id, Letter)>, SpoolError> {
+    /// The oldest records that wait, at most so many, and about a segment's bytes. A first one
+    /// that has become corrupt is set aside.
+    pub(super) fn oldest(&mut self, most: usize) -> Result<Vec<(Id, Letter)>, SpoolError> {
         loop {
-            let Some((id, bytes)) = self.read_oldest()? else {
-                return Ok(None);
+            let Some(first) = self.front() else {
+                return Ok(Vec::new());
             };
-            match record::decode(&bytes) {
-                Some(letter) => return Ok(Some((id, letter))),
-                None => self.set_aside(id, "it is corrupt")?,
+            let mut letters = Vec::new();
+            let mut bytes = 0;
+            while letters.len() < most.max(1)
+                && bytes < SEGMENT
+                && let Some((id, range)) = self.nth(letters.len())
+                && let Some(letter) = record::decode(&self.read(&range)?)
+            {
+                bytes += range.end - range.start;
+                letters.push((id, letter));
             }
+            if !letters.is_empty() {
+                return Ok(letters);
+            }
+            self.set_aside(first, "it is corrupt")?;
         }
     }
 
     /// A record need not be kept any more.
     pub(super) fn done(&mut self, id: Id) {
-        if self.front().is_some_and(|(front, _)| front == id) {
+        if self.front() == Some(id) {
             self.remove_oldest();
         }
     }
 
     /// Puts the oldest record where it is kept and not sent.
     pub(super) fn set_aside(&mut self, id: Id, why: &str) -> Result<(), SpoolError> {
-        let Some((front, bytes)) = self.read_oldest()? else {
-            return Ok(());
-        };
-        let segment = self.segments.front().filter(|_| front == id);
-        if let Some(path) = segment.map(|segment| segment.path.clone()) {
-            self.put_aside(&path, id.at, &bytes, why)?;
+        let oldest = self.nth(0).filter(|(front, _)| *front == id);
+        if let Some(((_, range), segment)) = oldest.zip(self.segments.front()) {
+            let path = segment.path.clone();
+            let bytes = self.read(&range)?;
+            self.put_aside(&path, range.start, &bytes, why)?;
             self.remove_oldest();
         }
         Ok(())
@@ -268,16 +281,19 @@ impl Store {
         }
     }
 
-    fn front(&self) -> Option<(Id, Range<u64>)> {
+    fn front(&self) -> Option<Id> {
+        self.nth(0).map(|(id, _)| id)
+    }
+
+    /// A record of the first segment.
+    fn nth(&self, index: usize) -> Option<(Id, Range<u64>)> {
         let segment = self.segments.front()?;
-        let range = segment.waiting.front()?.clone();
+        let range = segment.waiting.get(index)?.clone();
         Some((Id { segment: segment.serial, at: range.start }, range))
     }
 
-    fn read_oldest(&mut self) -> Result<Option<(Id, Vec<u8>)>, SpoolError> {
-        let Some((id, range)) = self.front() else {
-            return Ok(None);
-        };
+    /// What stands there in the first segment; less, if it has become shorter.
+    fn read(&mut self, range: &Range<u64>) -> Result<Vec<u8>, SpoolError> {
         let (mut file, path) = self.reader()?;
         let mut read = || {
             let mut bytes = Vec::new();
@@ -285,8 +301,7 @@ impl Store {
             file.take(range.end - range.start).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        let bytes = read().map_err(|error: io::Error| at("read", path)(error))?;
-        Ok(Some((id, bytes)))
+        read().map_err(at("read", path))
     }
 
     /// The file of the first segment.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 
 use super::record;
-use super::store::Store;
+use super::store::{Id, Store};
 use super::{SpoolOptions, Spooled, WhenFull};
 use crate::notifier::error::SpoolError;
 use crate::notifier::letter::Letter;
@@ -74,8 +74,12 @@ fn text(letter: &Letter) -> String {
     String::from_utf8(letter.body.to_vec()).unwrap()
 }
 
+fn oldest(store: &mut Store) -> (Id, Letter) {
+    store.oldest(1).unwrap().remove(0)
+}
+
 fn take(store: &mut Store) -> Option<String> {
-    let (id, letter) = store.oldest().unwrap()?;
+    let (id, letter) = store.oldest(1).unwrap().pop()?;
     store.done(id);
     Some(text(&letter))
 }
@@ -99,7 +103,7 @@ fn what_is_not_done_is_there_after_a_restart_in_order_and_what_is_done_is_not() 
     assert_eq!(store.state(), Spooled { waiting: 3, bytes, ..Spooled::default() });
     assert_eq!(take_all(&mut store), ["2", "3", "4"]);
     assert_eq!(store.state(), Spooled::default());
-    assert_eq!(directory.files("segment"), [PathBuf::new(); 0]);
+    assert_eq!(directory.files("segment"), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -143,6 +147,21 @@ fn a_corrupt_record_is_set_aside_and_the_rest_goes_on() {
 }
 
 #[test]
+fn the_oldest_come_many_at_a_time_in_order_and_never_too_many_bytes() {
+    let directory = Directory::new();
+    let mut store = directory.open();
+    let large = "x".repeat(1 << 20);
+    append(&mut store, &["1", "2", "3", &large, "4"]);
+    let mut oldest = |most| {
+        let oldest = store.oldest(most).unwrap();
+        oldest.iter().map(|(_, letter)| text(letter)).collect::<Vec<_>>()
+    };
+    assert_eq!(oldest(2), ["1", "2"]);
+    assert_eq!(oldest(10), ["1", "2", "3", &large]);
+    assert_eq!(oldest(0), ["1"]);
+}
+
+#[test]
 fn a_record_that_becomes_corrupt_later_is_set_aside_too() {
     let directory = Directory::new();
     let mut store = directory.open();
@@ -160,7 +179,7 @@ fn what_was_set_aside_is_sent_once_its_ending_is_put_back() {
     let directory = Directory::new();
     let mut store = directory.open();
     append(&mut store, &["one", "two"]);
-    let (id, _) = store.oldest().unwrap().unwrap();
+    let (id, _) = oldest(&mut store);
     store.set_aside(id, "a test").unwrap();
     drop(store);
     let aside = directory.files("aside").remove(0);
@@ -200,7 +219,7 @@ fn the_oldest_are_dropped_and_counted_where_that_is_asked_for() {
     });
     let (id, _) = {
         append(&mut store, &["1"]);
-        store.oldest().unwrap().unwrap()
+        oldest(&mut store)
     };
     for body in ["2", "3", "4", "5"] {
         assert_eq!(append(&mut store, &[body]), [Ok(())]);
@@ -250,7 +269,7 @@ fn nobody_else_can_read_it() {
     let directory = Directory::new();
     let mut store = directory.open();
     append(&mut store, &["secret", "other"]);
-    let (id, _) = store.oldest().unwrap().unwrap();
+    let (id, _) = oldest(&mut store);
     store.set_aside(id, "a test").unwrap();
     assert_eq!(mode(&directory.0), 0o700);
     for ending in ["segment", "aside"] {
