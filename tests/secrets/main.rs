@@ -31,7 +31,6 @@ type Seen = mpsc::UnboundedSender<String>;
 
 #[derive(Deserialize)]
 struct Payload {
-    #[expect(dead_code, reason = "it never fits")]
     password: u32,
 }
 
@@ -66,7 +65,7 @@ struct Misfit;
 #[notification_endpoint(register = false, event_type = "misfit")]
 impl Misfit {
     async fn info(&self, payload: Payload) {
-        drop(payload);
+        unreachable!("it fits: {}", payload.password);
     }
 }
 

@@ -87,7 +87,7 @@ pub fn delivery(data: &[u8]) {
     let content_type = Some("application/json".into());
     let properties = Properties { content_type, headers, ..Properties::default() };
     let body = Bytes::copy_from_slice(source.rest());
-    RUNNING.with_borrow_mut(|running| running.take(body, properties));
+    RUNNING.with_borrow_mut(|running| running.take(&body, properties));
 }
 
 impl Running {
@@ -114,7 +114,7 @@ impl Running {
         Self { runtime, transport, dead, seen, _listener: listener }
     }
 
-    fn take(&mut self, body: Bytes, properties: Properties) {
+    fn take(&mut self, body: &Bytes, properties: Properties) {
         let is_last = body == LAST;
         self.runtime.block_on(async {
             send(&self.transport, body.clone(), properties).await;
@@ -125,7 +125,7 @@ impl Running {
             // Retries are over by then.
             tokio::time::sleep(RETRIES).await;
             while let Ok(letter) = self.dead.deliveries.try_recv() {
-                check(&letter, &body);
+                check(&letter, body);
                 letter.settle(Settle::Ack).unwrap();
             }
         });
