@@ -176,8 +176,8 @@ async fn link(
     let (from_target, to_target) = target.split();
     let both = async {
         tokio::try_join!(
-            pump(from_client, to_target, way.clone().to_broker()),
-            pump(from_target, to_client, way.to_client(limit))
+            pump(from_client, to_target, way.clone()),
+            pump(from_target, to_client, way.back(limit))
         )
     };
     let ended = tokio::select! {

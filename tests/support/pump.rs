@@ -26,15 +26,13 @@ pub(crate) struct Way {
 }
 
 impl Way {
+    /// The way from the client to the broker.
     pub(crate) fn new(stall: watch::Receiver<bool>, toxics: watch::Receiver<Toxics>) -> Self {
         Self { stall, toxics, to_client: false, left: None, broken: false }
     }
 
-    pub(crate) fn to_broker(self) -> Self {
-        self
-    }
-
-    pub(crate) fn to_client(self, limit: Option<usize>) -> Self {
+    /// The way back of the same link.
+    pub(crate) fn back(self, limit: Option<usize>) -> Self {
         Self { to_client: true, left: limit, ..self }
     }
 }
