@@ -9,6 +9,7 @@
 
 mod broken;
 mod endpoints;
+mod faults;
 mod model;
 mod oracle;
 mod rabbit;

@@ -116,7 +116,9 @@ pub struct Options {
     pub executor: Executor,
     /// How many deliveries of one queue may be unsettled at once. Default: 100.
     pub prefetch: u16,
-    /// How many bytes of bodies may be unsettled at once, over all queues. Default: 64 MiB.
+    /// How many bytes of bodies may be unsettled at once, over all queues. RabbitMQ counts
+    /// deliveries and not bytes, so the prefetch is fitted to the sizes that come: until the first
+    /// large ones have shown theirs, a whole prefetch of them may be on its way. Default: 64 MiB.
     pub bytes_in_flight: usize,
     /// Whether a method may give a delivery back with `Outcome::Requeue`. Default: no.
     pub allow_requeue: bool,

@@ -17,7 +17,6 @@ use super::failure::{self, Failure, Fault};
 use super::link::call;
 use super::options::RabbitOptions;
 use super::settle::SessionSettler;
-use super::window::Window;
 use super::wire;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::{Delivery, HeaderValue, Properties, Settlement, Settler};
@@ -106,19 +105,22 @@ impl Consumers {
         Ok(())
     }
 
-    /// Puts consumers with the prefetch that the window says now in the place of those of its
-    /// queues: a consumer's own cannot be changed.
-    pub(super) async fn refit(&mut self, on: On<'_>, window: &Window) -> Result<(), Failure> {
-        for (number, (origin, tag)) in self.live.clone() {
-            let Some(place) = origin.place else { continue };
-            self.live.remove(&number);
-            call(on.channel.basic_cancel(tag, BasicCancelOptions::default()))
-                .await
-                .map_err(|fault| failure::doing(fault, "cancel a consumer", on.user))?;
-            let queue = Arc::clone(&origin.queue);
-            self.add(on, queue, Some(place), window.prefetch(place)).await?;
+    /// Stops those whose prefetch the window fits. What the broker sent before still arrives,
+    /// and then their ends.
+    pub(super) async fn cancel_fitted(
+        &mut self,
+        channel: &Channel,
+    ) -> Result<Vec<Arc<Origin>>, Fault> {
+        let is_fitted = |origin: &Origin| origin.place.is_some();
+        let live = std::mem::take(&mut self.live);
+        let (fitted, others) = live.into_iter().partition(|(_, (origin, _))| is_fitted(origin));
+        self.live = others;
+        let mut cancelled = Vec::new();
+        for (origin, tag) in BTreeMap::into_values(fitted) {
+            call(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+            cancelled.push(origin);
         }
-        Ok(())
+        Ok(cancelled)
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::Core;
-use super::consume::{Arrival, Consumers, Maker, On};
+use super::consume::{Arrival, Consumers, Maker, On, Origin};
 use super::failure::Failure;
 use super::hosts::Address;
 use super::link::{Link, LinkEvent, LinkEvents, close_channel};
@@ -110,11 +110,73 @@ impl Session {
         Ok(())
     }
 
-    /// Consumes with the prefetch that the window says now.
-    pub(super) async fn refit(&mut self, core: &Core) -> Result<(), Failure> {
-        let (channel, user) = (&self.channel, self.link.user.as_str());
-        let on = On { channel, options: &core.options, user };
-        self.consumers.refit(on, &self.window).await
+    /// Puts consumers with the prefetch that the window says now in the place of those that are
+    /// there: a consumer's own cannot be changed. All that the old ones bring is forwarded before
+    /// the new ones are there, so the order of a queue is kept.
+    pub(super) async fn refit(
+        &mut self,
+        core: &Core,
+        deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
+    ) -> Result<(), Failure> {
+        let cancelled = self.consumers.cancel_fitted(&self.channel).await?;
+        let mut ending: Vec<Arc<Origin>> = cancelled.clone();
+        let forward = async {
+            while !ending.is_empty() {
+                let Some((origin, arrival)) = self.consumers.arrivals.next().await else { break };
+                match arrival {
+                    Arrival::Delivery(delivery) => self.forward(&origin, *delivery, deliveries),
+                    Arrival::Fault(fault) => return Err(Failure::from(fault)),
+                    Arrival::End => {
+                        ending.retain(|one| !Arc::ptr_eq(one, &origin));
+                        self.ended(&origin)?;
+                    }
+                }
+            }
+            Ok(())
+        };
+        timeout(CALL_TIMEOUT, forward).await.unwrap_or_else(|_| {
+            Err(Failure::Weather("a consumer did not end after it was cancelled".to_owned()))
+        })?;
+        for origin in cancelled {
+            let Some(place) = origin.place else { continue };
+            let (channel, user) = (&self.channel, self.link.user.as_str());
+            let on = On { channel, options: &core.options, user };
+            let prefetch = self.window.prefetch(place);
+            self.consumers.add(on, Arc::clone(&origin.queue), Some(place), prefetch).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands a delivery on. It fails when the program has let go of its end: it closes soon.
+    fn forward(
+        &mut self,
+        origin: &Origin,
+        delivery: lapin::message::Delivery,
+        deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
+    ) {
+        if let Some(place) = origin.place {
+            self.window.arrived(delivery.delivery_tag, place, delivery.data.len());
+        }
+        let delivery = self.maker.delivery(&origin.queue, delivery);
+        if let Some(deliveries) = deliveries {
+            let _ = deliveries.send(delivery);
+        }
+    }
+
+    /// Nothing more comes from a consumer: nothing is to be done if we have cancelled it. A queue
+    /// for one at a time is there again when something is set aside.
+    fn ended(&mut self, origin: &Origin) -> Result<(), Failure> {
+        if !self.consumers.ended(origin) {
+            return Ok(());
+        }
+        if origin.place.is_none() {
+            self.missing.insert(Arc::clone(&origin.queue));
+            return Ok(());
+        }
+        Err(Failure::Weather(format!(
+            "the broker cancelled the consumer of queue {:?}, as when the queue is deleted",
+            origin.queue
+        )))
     }
 
     /// How long it has stood.
@@ -154,31 +216,16 @@ impl Session {
                 Some((origin, arrival)) = self.consumers.arrivals.next(), if deliveries.is_some() => {
                     match arrival {
                         Arrival::Delivery(delivery) => {
-                            if let Some(place) = origin.place {
-                                let size = delivery.data.len();
-                                self.window.arrived(delivery.delivery_tag, place, size);
-                            }
-                            let delivery = self.maker.delivery(&origin.queue, *delivery);
-                            if let Some(deliveries) = deliveries {
-                                // It fails when the program has let go of its end: it closes soon.
-                                let _ = deliveries.send(delivery);
-                            }
+                            self.forward(&origin, *delivery, deliveries);
                             if self.window.change() {
                                 return Next::Refit;
                             }
                         }
                         Arrival::Fault(fault) => return Next::Lost(fault.to_string()),
-                        // We have put another in its place.
-                        Arrival::End if !self.consumers.ended(&origin) => {}
-                        // Nothing is lost with it: it is there again when something is set aside.
-                        Arrival::End if origin.place.is_none() => {
-                            self.missing.insert(Arc::clone(&origin.queue));
-                        }
                         Arrival::End => {
-                            return Next::Lost(format!(
-                                "the broker cancelled the consumer of queue {:?}, as when the queue is deleted",
-                                origin.queue
-                            ));
+                            if let Err(failure) = self.ended(&origin) {
+                                return Next::Lost(failure.to_string());
+                            }
                         }
                     }
                 }
@@ -201,7 +248,7 @@ impl Session {
         let forward = async {
             while let Some((origin, arrival)) = self.consumers.arrivals.next().await {
                 if let Arrival::Delivery(delivery) = arrival {
-                    let _ = deliveries.send(self.maker.delivery(&origin.queue, *delivery));
+                    self.forward(&origin, *delivery, Some(deliveries));
                 }
             }
         };

@@ -153,7 +153,7 @@ impl Supervisor {
                 next = session.serve(self.deliveries.as_ref()) => {
                     let done = match next {
                         Next::Lost(reason) => Err(Failure::Weather(reason)),
-                        Next::Refit => session.refit(&self.core).await,
+                        Next::Refit => session.refit(&self.core, self.deliveries.as_ref()).await,
                     };
                     match self.on(session, done).await {
                         Some(next) => session = next,
