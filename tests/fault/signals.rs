@@ -153,6 +153,7 @@ async fn a_single_active_consumer_that_dies_is_followed_in_order() {
     let sorted: Vec<u64> = (0..400).collect();
     trial.until_depth(node, QUEUE, 0).await;
     logs.push_str(&second.log());
+    logs.push_str(&std::fs::read_to_string(&trial.options.log).unwrap()[..400]);
     terminated(&mut trial, second).await;
     // Such a queue gives nothing to whoever does not consume from it: it is asked, and deleted.
     assert_eq!(node.queue_depth(&trial.vhost, QUEUE).await, Some(0));
