@@ -20,6 +20,7 @@ mod settle;
 mod supervisor;
 mod topology;
 mod version;
+mod window;
 mod wire;
 
 use std::fmt;
