@@ -4,7 +4,8 @@
 //! cannot be billed goes to the dead letters, and the log says why.
 
 use listener::{
-    Context, Listener, Notification, Notifier, Outcome, State, Transport, notification_endpoint,
+    Classified, Context, Listener, Notification, Notifier, Outcome, State, Transport,
+    notification_endpoint, permanent,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -48,12 +49,13 @@ struct Billing;
 
 #[notification_endpoint(publisher_id = r"compute\.", event_type = r"instance\.")]
 impl Billing {
-    /// An error is enough: the listener writes the dead letter.
+    /// An error is enough: the method is called again, and then the listener writes the dead
+    /// letter. This one will not pass, and says so: it is a dead letter at once.
     #[on(info, event_type = r"instance\.delete\.end$")]
-    async fn bill(&self, payload: Instance, ledger: State<Ledger>) -> Result<(), UnknownFlavor> {
+    async fn bill(&self, payload: Instance, ledger: State<Ledger>) -> Result<(), Classified> {
         if payload.flavor != "small" {
             ledger.write(format!("{} is not billed", payload.instance_id));
-            return Err(UnknownFlavor(payload.flavor));
+            return Err(permanent(UnknownFlavor(payload.flavor)));
         }
         let cents = payload.hours * ledger.cents_an_hour;
         ledger.write(format!("{} owes {cents} cents", payload.instance_id));

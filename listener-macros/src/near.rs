@@ -33,13 +33,54 @@ pub(crate) const ARGUMENT_WORDS: &[(&str, &str)] = &[
 
 /// Words for an option elsewhere, and the option meant.
 pub(crate) const OPTION_WORDS: &[(&str, &str)] = &[
+    ("backoff", "pause"),
+    ("backoff", "retry"),
     ("constructor", "init"),
+    ("deadline", "timeout"),
+    ("delay", "pause"),
     ("factory", "init"),
+    ("id", "name"),
     ("instance", "provided"),
+    ("interval", "pause"),
+    ("max_attempts", "attempts"),
+    ("max_attempts", "retry"),
+    ("max_backoff", "max_pause"),
+    ("max_delay", "max_pause"),
+    ("max_retries", "attempts"),
+    ("max_retries", "retry"),
     ("new", "init"),
+    ("ordering_key", "ordered_by"),
+    ("partition_by", "ordered_by"),
     ("position", "order"),
     ("queue", "topic"),
+    ("retries", "attempts"),
+    ("retries", "retry"),
     ("routing_key", "topic"),
+    ("stable_name", "name"),
+    ("times", "attempts"),
+    ("tries", "attempts"),
+];
+
+/// Words for a unit of time elsewhere, and the unit meant.
+pub(crate) const UNIT_WORDS: &[(&str, &str)] = &[
+    ("h", "h"),
+    ("hour", "h"),
+    ("hours", "h"),
+    ("hr", "h"),
+    ("m", "m"),
+    ("millis", "ms"),
+    ("milliseconds", "ms"),
+    ("min", "m"),
+    ("mins", "m"),
+    ("minute", "m"),
+    ("minutes", "m"),
+    ("ms", "ms"),
+    ("msec", "ms"),
+    ("s", "s"),
+    ("sec", "s"),
+    ("second", "s"),
+    ("seconds", "s"),
+    ("secs", "s"),
 ];
 
 /// What a method's name wears around the priority that it means.

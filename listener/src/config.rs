@@ -2,17 +2,20 @@
 //! name; the variable is `LISTENER_` and the name in capitals. What the options do is said
 //! in `runtime/options.rs` and at the builder.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
 use crate::nearest::nearest;
+use crate::order::OrderKey;
+use crate::shown::shown;
 use crate::target::Target;
 
 /// The prefix of the environment variables.
 const PREFIX: &str = "LISTENER_";
 
 /// The options, by name. Those that oslo.messaging has keep its names.
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 17] = [
     "transport_url",
     "topics",
     "control_exchange",
@@ -22,6 +25,12 @@ const OPTIONS: [&str; 11] = [
     "executor",
     "executor_thread_pool_size",
     "prefetch",
+    "bytes_in_flight",
+    "handler_timeout",
+    "retry_attempts",
+    "retry_pause",
+    "retry_max_pause",
+    "ordered_by",
     "start_timeout",
     "shutdown_timeout",
 ];
@@ -39,6 +48,11 @@ const OPTIONS: [&str; 11] = [
 /// | `executor` | `LISTENER_EXECUTOR` | `concurrent` or `sequential` |
 /// | `executor_thread_pool_size` | `LISTENER_EXECUTOR_THREAD_POOL_SIZE` | how many deliveries at once |
 /// | `prefetch` | `LISTENER_PREFETCH` | how many unsettled deliveries of a queue |
+/// | `bytes_in_flight` | `LISTENER_BYTES_IN_FLIGHT` | how many bytes of unsettled deliveries |
+/// | `handler_timeout` | `LISTENER_HANDLER_TIMEOUT` | how long one call of a method may take, in seconds |
+/// | `retry_attempts` | `LISTENER_RETRY_ATTEMPTS` | how often a method that fails is called, the first call included |
+/// | `retry_pause`, `retry_max_pause` | `LISTENER_RETRY_PAUSE`, .. | the pause before the second call, and the longest; seconds |
+/// | `ordered_by` | `LISTENER_ORDERED_BY` | `publisher_id`, `event_type`, `payload.KEY` or `context.KEY`: what is equal in it is worked on in sequence |
 /// | `start_timeout`, `shutdown_timeout` | `LISTENER_START_TIMEOUT`, .. | seconds |
 ///
 /// `LISTENER_CONFIG` names a TOML file with the same options; the variables win.
@@ -54,6 +68,12 @@ pub struct Config {
     pub(crate) sequential: bool,
     pub(crate) executor_thread_pool_size: Option<usize>,
     pub(crate) prefetch: Option<u16>,
+    pub(crate) bytes_in_flight: Option<usize>,
+    pub(crate) handler_timeout: Option<Duration>,
+    pub(crate) retry_attempts: Option<u32>,
+    pub(crate) retry_pause: Option<Duration>,
+    pub(crate) retry_max_pause: Option<Duration>,
+    pub(crate) ordered_by: Option<OrderKey>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Option<Duration>,
 }
@@ -81,7 +101,7 @@ pub enum ConfigError {
         origin: String,
         /// What it takes.
         expected: &'static str,
-        /// What it was given; never the transport URL.
+        /// What it was given, unless that may be a secret.
         found: String,
     },
     /// The file cannot be read.
@@ -122,13 +142,26 @@ impl Config {
     /// An unknown option, a wrong value, a file that cannot be read. A variable that begins
     /// with `LISTENER_` and resembles no option is not ours, and left alone.
     pub fn from_env() -> Result<Self, ConfigError> {
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Self::from_variables(variables)
+        Self::from_variables(texts(std::env::vars_os())?)
     }
 
-    fn from_variables(
+    /// Reads these variables as [`from_env`](Self::from_env) reads those of the environment.
+    ///
+    /// ```
+    /// use listener::Config;
+    ///
+    /// let variables = [("LISTENER_PREFETCH".to_owned(), "many".to_owned())];
+    /// let error = Config::from_variables(variables).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "option \"prefetch\" in the environment (LISTENER_..): \
+    ///      expected a number from 1 to 65535, found \"many\""
+    /// );
+    /// ```
+    ///
+    /// # Errors
+    /// As `from_env`.
+    pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let mut ours: Vec<(String, String)> = variables
@@ -182,7 +215,7 @@ impl Config {
                     "sequential" => true,
                     "concurrent" => false,
                     other => {
-                        return Err(wrong("`concurrent` or `sequential`", format!("{other:?}")));
+                        return Err(wrong("`concurrent` or `sequential`", quoted(other)));
                     }
                 }
             }
@@ -193,17 +226,26 @@ impl Config {
             "prefetch" => {
                 self.prefetch = Some(value.number(wrong, "a number from 1 to 65535", 1)?);
             }
-            "start_timeout" => {
-                self.start_timeout =
-                    Some(Duration::from_secs(value.number(wrong, "whole seconds", 0)?));
+            "bytes_in_flight" => {
+                self.bytes_in_flight = Some(value.number(wrong, "a number above 0", 1)?);
             }
-            "shutdown_timeout" => {
-                self.shutdown_timeout =
-                    Some(Duration::from_secs(value.number(wrong, "whole seconds", 0)?));
+            "handler_timeout" => self.handler_timeout = Some(value.seconds(wrong, 1)?),
+            "retry_attempts" => {
+                self.retry_attempts = Some(value.number(wrong, "a number above 0", 1)?);
             }
+            "retry_pause" => self.retry_pause = Some(value.seconds(wrong, 0)?),
+            "retry_max_pause" => self.retry_max_pause = Some(value.seconds(wrong, 0)?),
+            "ordered_by" => {
+                let text = value.text(wrong)?;
+                let expected = "`publisher_id`, `event_type`, `payload.KEY` or `context.KEY`";
+                let parsed = text.parse().map_err(|_| wrong(expected, quoted(&text)));
+                self.ordered_by = Some(parsed?);
+            }
+            "start_timeout" => self.start_timeout = Some(value.seconds(wrong, 0)?),
+            "shutdown_timeout" => self.shutdown_timeout = Some(value.seconds(wrong, 0)?),
             _ => {
                 return Err(ConfigError::Unknown {
-                    name: name.to_owned(),
+                    name: shown(name),
                     origin: origin.to_owned(),
                     near: nearest(name, OPTIONS).map(str::to_owned),
                 });
@@ -222,6 +264,30 @@ impl fmt::Debug for Config {
             .field("groups", &self.groups)
             .finish_non_exhaustive()
     }
+}
+
+/// The variables that are text. One of ours that is not is a mistake, not as if nobody had set it.
+fn texts(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut texts = Vec::new();
+    for (name, value) in variables {
+        let Ok(name) = name.into_string() else { continue };
+        let option = name.strip_prefix(PREFIX).map(str::to_lowercase).unwrap_or_default();
+        match value.into_string() {
+            Ok(value) => texts.push((name, value)),
+            Err(_) if option == "config" || OPTIONS.contains(&option.as_str()) => {
+                return Err(ConfigError::Value {
+                    name: option,
+                    origin: "the environment (LISTENER_..)".to_owned(),
+                    expected: "text in UTF-8",
+                    found: "other bytes".to_owned(),
+                });
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(texts)
 }
 
 fn target(text: &str) -> Target {
@@ -288,15 +354,28 @@ impl Raw {
             .ok_or_else(|| wrong(expected, self.shown()))
     }
 
+    fn seconds(
+        self,
+        wrong: impl Fn(&'static str, String) -> ConfigError,
+        least: u64,
+    ) -> Result<Duration, ConfigError> {
+        let expected = if least == 0 { "whole seconds" } else { "whole seconds, 1 or more" };
+        self.number(wrong, expected, least).map(Duration::from_secs)
+    }
+
     fn shown(&self) -> String {
         match self {
-            Self::Text(text) => format!("{text:?}"),
+            Self::Text(text) => quoted(text),
             Self::List(items) => format!("a list of {}", items.len()),
             Self::Bool(value) => value.to_string(),
             Self::Int(number) => number.to_string(),
             Self::Other(kind) => (*kind).to_owned(),
         }
     }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", shown(text))
 }
 
 #[cfg(feature = "config")]
@@ -359,6 +438,12 @@ mod tests {
             ("LISTENER_EXECUTOR", "sequential"),
             ("LISTENER_EXECUTOR_THREAD_POOL_SIZE", "8"),
             ("LISTENER_PREFETCH", "7"),
+            ("LISTENER_BYTES_IN_FLIGHT", "1000"),
+            ("LISTENER_HANDLER_TIMEOUT", "60"),
+            ("LISTENER_RETRY_ATTEMPTS", "3"),
+            ("LISTENER_RETRY_PAUSE", "2"),
+            ("LISTENER_RETRY_MAX_PAUSE", "30"),
+            ("LISTENER_ORDERED_BY", "payload.instance_id"),
             ("LISTENER_START_TIMEOUT", "5"),
             ("LISTENER_SHUTDOWN_TIMEOUT", "6"),
             ("PATH", "/bin"),
@@ -376,6 +461,12 @@ mod tests {
             sequential: true,
             executor_thread_pool_size: Some(8),
             prefetch: Some(7),
+            bytes_in_flight: Some(1000),
+            handler_timeout: Some(Duration::from_secs(60)),
+            retry_attempts: Some(3),
+            retry_pause: Some(Duration::from_secs(2)),
+            retry_max_pause: Some(Duration::from_secs(30)),
+            ordered_by: Some(OrderKey::Payload("instance_id".to_owned())),
             start_timeout: Some(Duration::from_secs(5)),
             shutdown_timeout: Some(Duration::from_secs(6)),
         };
@@ -389,6 +480,21 @@ mod tests {
             read(&[("LISTENER_TOPIC", "x")]),
             Err("unknown option \"topic\" in the environment (LISTENER_..); did you mean \"topics\"?".to_owned())
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_of_ours_that_is_no_text_is_a_mistake() {
+        use std::os::unix::ffi::OsStringExt;
+        let read = |name: &str| {
+            let value = OsString::from_vec(vec![0xff]);
+            texts([(name.into(), value)].into_iter()).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            read("LISTENER_POOL"),
+            Err("option \"pool\" in the environment (LISTENER_..): expected text in UTF-8, found other bytes".to_owned())
+        );
+        assert_eq!(read("LISTENER_SERVICE"), Ok(vec![]));
     }
 
     #[test]

@@ -5,8 +5,6 @@
 use std::borrow::Cow;
 
 use regex::Regex;
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::notification::Notification;
@@ -76,7 +74,10 @@ impl Filter {
                     .is_some_and(|text| rule.is_match(&text))
             })
             && self.payload.iter().all(|(key, rule)| {
-                field(notification.raw_payload(), key).is_some_and(|text| rule.is_match(&text))
+                notification
+                    .payload_value(key)
+                    .and_then(as_text)
+                    .is_some_and(|text| rule.is_match(&text))
             })
     }
 }
@@ -88,6 +89,8 @@ fn by_key(
 }
 
 fn from_start(text: &str) -> Result<Regex, regex::Error> {
+    // By itself first: `a)|(?:b` would close the group, and match anywhere.
+    Regex::new(text)?;
     Regex::new(&format!("^(?:{text})"))
 }
 
@@ -98,38 +101,6 @@ fn as_text(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
     serde_json::from_str(raw.get()).ok().map(Cow::Owned)
 }
-
-/// The string at `key` of a JSON object; the last one counts, as in Python.
-fn field<'r>(object: &'r RawValue, key: &str) -> Option<Cow<'r, str>> {
-    struct Find<'k>(&'k str);
-
-    impl<'de> Visitor<'de> for Find<'_> {
-        type Value = Option<&'de RawValue>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = None;
-            while let Some(Key(name)) = map.next_key()? {
-                if name == self.0 {
-                    found = Some(map.next_value()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-            Ok(found)
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(object.get());
-    json.deserialize_map(Find(key)).ok().flatten().and_then(as_text)
-}
-
-/// An object's key, borrowed unless it has escapes.
-#[derive(Deserialize)]
-struct Key<'k>(#[serde(borrow)] Cow<'k, str>);
 
 #[cfg(test)]
 mod tests {
@@ -171,6 +142,12 @@ mod tests {
         check(FilterRule { publisher_id: Some("host1"), ..FilterRule::ALL }, false);
         check(FilterRule { publisher_id: Some("x|host1"), ..FilterRule::ALL }, false);
         check(FilterRule { event_type: Some(r".*\.end$"), ..FilterRule::ALL }, true);
+    }
+
+    #[test]
+    fn an_expression_cannot_leave_its_group() {
+        let rule = FilterRule { event_type: Some("x)|(?:end"), ..FilterRule::ALL };
+        assert!(Filter::compile(&rule).is_err());
     }
 
     #[test]

@@ -50,7 +50,7 @@
 //!   it, or when a confirmed copy of it stands in the dead-letter queue `<queue>.dead`.
 //!   Never before.
 //! - What fails, panics, or cannot be read goes to the dead letters with the reason in its
-//!   headers ([`runtime::settle`] names them), body untouched. Nothing is dropped, and
+//!   headers ([`runtime::headers`] names them), body untouched. Nothing is dropped, and
 //!   nothing spins.
 //! - A connection that is lost is made again, for as long as the program runs.
 //! - Bounded: prefetch, deliveries in work, sizes ([`Options`]).
@@ -65,7 +65,8 @@
 //! # Features
 //!
 //! `rabbit`: the RabbitMQ driver. `macros`: the attribute. `config`: the TOML file that
-//! `LISTENER_CONFIG` names. All three are on by default.
+//! `LISTENER_CONFIG` names. These three are on by default. `spool`: the notifier's spool on
+//! disk.
 
 #[cfg(feature = "macros")]
 pub mod guide;
@@ -77,16 +78,20 @@ pub mod serializer;
 pub mod notification;
 pub mod target;
 pub mod filter;
+pub mod order;
 pub mod extract;
 pub mod endpoint;
 pub mod dispatch;
 pub mod outcome;
+pub mod inbox;
+pub mod observe;
 pub mod runtime;
 pub mod notifier;
 pub mod config;
 mod listen;
 mod link;
 mod nearest;
+mod shown;
 #[doc(hidden)]
 pub mod __private;
 
@@ -97,14 +102,17 @@ pub use crate::extract::FromNotification;
 pub use crate::extract::attempt::{Attempt, ReceivedAt};
 pub use crate::extract::state::State;
 pub use crate::extract::versioned::{Versioned, VersionedPayload};
+pub use crate::inbox::{Inbox, InboxEntry, MemoryInbox};
 pub use crate::listen::listen;
 pub use crate::notification::context::Context;
 pub use crate::notification::delivery_info::DeliveryInfo;
 pub use crate::notification::metadata::Metadata;
 pub use crate::notification::priority::Priority;
 pub use crate::notification::{Notification, PartError};
-pub use crate::notifier::Notifier;
 pub use crate::notifier::error::NotifyError;
+pub use crate::notifier::{Notifier, Safe};
+pub use crate::order::OrderKey;
+pub use crate::outcome::kind::{Classified, ErrorKind, permanent, retry_after, transient};
 pub use crate::outcome::{BoxError, Outcome};
 pub use crate::runtime::Listener;
 pub use crate::runtime::error::Error;

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::runtime::Listener;
 use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::error::Error;
-use crate::runtime::options::Executor;
+use crate::runtime::options::{Executor, RetryOptions};
 use crate::transport::Transport;
 
 /// Runs every registered endpoint until SIGINT or SIGTERM, configured from the environment
@@ -81,6 +81,22 @@ impl ListenerBuilder {
         }
         if let Some(prefetch) = config.prefetch {
             self = self.prefetch(prefetch);
+        }
+        if let Some(bytes) = config.bytes_in_flight {
+            self = self.bytes_in_flight(bytes);
+        }
+        if let Some(timeout) = config.handler_timeout {
+            self = self.handler_timeout(timeout);
+        }
+        let Config { retry_attempts, retry_pause, retry_max_pause, .. } = config;
+        self = self.change_retry(|retry| RetryOptions {
+            attempts: retry_attempts.unwrap_or(retry.attempts),
+            pause: retry_pause.unwrap_or(retry.pause),
+            max_pause: retry_max_pause.unwrap_or(retry.max_pause),
+            ..retry
+        });
+        if let Some(key) = config.ordered_by {
+            self = self.ordered_by(key);
         }
         if let Some(timeout) = config.start_timeout {
             self = self.start_timeout(timeout);

@@ -1,11 +1,18 @@
 //! The known name that somebody most likely meant, for the errors of options. Asked where
 //! names are read: `config.rs`, and drivers whose URLs have options.
 
+/// What is longer, in bytes, is no misspelt name.
+const LONGEST: usize = 64;
+
 /// The known name nearest to `found`, if one is near enough to have been meant.
 pub(crate) fn nearest<'a>(
     found: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    // The work grows with the length, and no name is that long.
+    if found.len() > LONGEST {
+        return None;
+    }
     let (distance, name) =
         known.into_iter().map(|name| (distance(found, name), name)).min_by_key(|(far, _)| *far)?;
     // One mistake in four letters is a slip; more is another word.
@@ -47,5 +54,6 @@ mod tests {
     fn another_word_names_nothing() {
         check("service_host", None);
         check("x", None);
+        check(&"topics".repeat(20), None);
     }
 }

@@ -65,3 +65,9 @@ pub fn routing_key(topic: &str, priority: Priority) -> String {
 pub fn dead_letter_queue(queue: &str) -> String {
     format!("{queue}.dead")
 }
+
+/// The queue of what is set aside of a pool or a topic, to be worked on alone.
+#[must_use]
+pub fn alone_queue(pool_or_topic: &str) -> String {
+    format!("{pool_or_topic}.alone")
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use listener::DeliveryInfo;
+use listener::drivers::memory::model::Model;
 use listener::transport::Transport;
 use listener::transport::delivery::{Delivery, Properties, Settle};
 use listener::transport::driver::{
@@ -24,27 +25,35 @@ pub(crate) const KEY: &str = "notifications.info";
 
 /// A bus or vhost of one test.
 pub(crate) struct Broker {
-    url: String,
+    open: Box<dyn Fn() -> Transport + Send + Sync>,
     sender: Transport,
 }
 
 impl Broker {
     pub(crate) fn memory(claim: &str) -> Self {
-        Self::at(format!("memory://conformance-{claim}"))
+        let url = format!("memory://conformance-{claim}");
+        Self::with(move || open(&url))
+    }
+
+    /// The model of a broker, while nothing fails.
+    pub(crate) fn model() -> Self {
+        let model = Model::new(0);
+        Self::with(move || Transport::new(model.process(), "model"))
     }
 
     pub(crate) async fn rabbit(claim: &str) -> Self {
-        Self::at(support::shared().await.vhost(claim).await)
+        let url = support::shared().await.vhost(claim).await;
+        Self::with(move || open(&url))
     }
 
-    fn at(url: String) -> Self {
-        let sender = open(&url);
-        Self { url, sender }
+    fn with(open: impl Fn() -> Transport + Send + Sync + 'static) -> Self {
+        let sender = open();
+        Self { open: Box::new(open), sender }
     }
 
     /// A transport that shares nothing with the others but the broker.
     pub(crate) fn transport(&self) -> Transport {
-        open(&self.url)
+        (self.open)()
     }
 
     /// Sends a text to the topic exchange, and waits until the broker has it.
@@ -188,7 +197,7 @@ impl Listening {
     }
 }
 
-/// All that a listener sees of a delivery.
+/// All that a listener sees of a delivery, but for the broker's count: not every queue has one.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Received {
     pub(crate) body: Bytes,
@@ -217,7 +226,7 @@ impl From<&Delivery> for Received {
         Self {
             body: delivery.body.clone(),
             properties: delivery.properties.clone(),
-            info: delivery.info.clone(),
+            info: delivery.info.clone().counted(None),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What every driver promises (`listener/src/transport/driver.rs`, `delivery.rs`), claim by
-//! claim: each is written once over a `Broker` and held against a bus in memory and a vhost
-//! of a private RabbitMQ node. What is particular to one driver is tested beside it.
+//! claim: each is written once over a `Broker` and held against a bus in memory, the model of
+//! a broker that simulations let fail, and a vhost of a private RabbitMQ node. What is particular to one driver is tested beside it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-/// Makes the tests of the claims in a file: one in memory, one with RabbitMQ, of each.
+/// Makes the tests of the claims in a file: of each one in memory, one in the model, and one with
+/// RabbitMQ.
 macro_rules! claims {
     ($($claim:ident),+ $(,)?) => {
         mod memory {
@@ -11,6 +12,15 @@ macro_rules! claims {
                 #[tokio::test]
                 async fn $claim() {
                     super::$claim(&crate::broker::Broker::memory(stringify!($claim))).await;
+                }
+            )+
+        }
+
+        mod model {
+            $(
+                #[tokio::test]
+                async fn $claim() {
+                    super::$claim(&crate::broker::Broker::model()).await;
                 }
             )+
         }

@@ -14,6 +14,7 @@ claims! {
     what_comes_back_keeps_its_old_order,
     settlements_may_come_in_any_order,
     a_delivery_that_is_dropped_keeps_its_place,
+    a_count_is_of_what_was_given_out_before_or_there_is_none,
 }
 
 async fn an_ack_frees_a_place(broker: &Broker) {
@@ -115,4 +116,19 @@ async fn a_delivery_that_is_dropped_keeps_its_place(broker: &Broker) {
     assert!(!first.has_more());
     first.close().await;
     assert_eq!(second.handle().await, Received::text("a", KEY).again());
+}
+
+async fn a_count_is_of_what_was_given_out_before_or_there_is_none(broker: &Broker) {
+    let mut listening = broker.listen(1).await;
+    broker.send(EXCHANGE, KEY, "a").await;
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        let delivery = listening.next().await;
+        counts.push(delivery.info.delivery_count);
+        delivery.settle(Settle::Requeue).unwrap();
+    }
+    // A queue that counts says so once there is something to count: a quorum queue, and one in
+    // memory. A classic one never does.
+    let known = [vec![None, Some(1), Some(2)], vec![None, None, None]];
+    assert!(known.contains(&counts), "{counts:?}");
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use listener::runtime::error::Error;
 use listener::{State, notification_endpoint};
 
-use crate::rig::{Log, Rig, run_once};
+use crate::rig::{Log, Rig, once, run_once};
 
 macro_rules! made_by {
     ($($name:ident $group:literal $init:path;)*) => {$(
@@ -132,7 +132,7 @@ impl<S: Store> Generic<S> {
 #[tokio::test(start_paused = true)]
 async fn a_generic_block_is_registered_for_each_type() {
     let mut rig = Rig::new();
-    let listener = rig.builder().group("generic").build().unwrap();
+    let listener = rig.builder().retry(once()).group("generic").build().unwrap();
     run_once(&listener, &rig.notifier()).await;
     assert_eq!(rig.seen_so_far(), ["postgres", "sqlite"]);
     assert_eq!(

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use listener::{Context, notification_endpoint};
 
-use crate::rig::{Rig, finish};
+use crate::rig::{Rig, finish, once};
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -43,7 +43,7 @@ async fn log(payload: &str) -> Vec<String> {
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let rig = Rig::new();
-    let listener = rig.builder().endpoint(Endpoint).build().unwrap();
+    let listener = rig.builder().retry(once()).endpoint(Endpoint).build().unwrap();
     listener.start().await.unwrap();
     let context = Context::new().with("auth_token", "hunter2");
     let payload: serde_json::Value = serde_json::from_str(payload).unwrap();

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use listener::runtime::builder::ListenerBuilder;
-use listener::transport::delivery::{Properties, Settle};
+use listener::runtime::options::RetryOptions;
+use listener::transport::delivery::{HeaderValue, Properties, Settle};
 use listener::transport::driver::{Binding, Outgoing, Route, Subscription};
 use listener::{Context, Listener, Notifier, Transport};
 use tokio::sync::mpsc;
@@ -28,8 +29,18 @@ impl Rig {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let bus = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self::on(Transport::open(&format!("memory://flow-{bus}")).unwrap())
+    }
+
+    /// A rig on a bus that is there already, with a log of its own.
+    pub(crate) fn on(transport: Transport) -> Self {
         let (log, seen) = mpsc::unbounded_channel();
-        Self { transport: Transport::open(&format!("memory://flow-{bus}")).unwrap(), log, seen }
+        Self { transport, log, seen }
+    }
+
+    /// What endpoints write to the log, without the rig.
+    pub(crate) fn into_seen(self) -> mpsc::UnboundedReceiver<String> {
+        self.seen
     }
 
     pub(crate) fn log(&self) -> Log {
@@ -48,6 +59,11 @@ impl Rig {
     /// What an endpoint wrote next.
     pub(crate) async fn seen(&mut self) -> String {
         tokio::time::timeout(LONG, self.seen.recv()).await.expect("nothing was seen").unwrap()
+    }
+
+    /// What an endpoint writes next, however long that takes.
+    pub(crate) async fn next_line(&mut self) -> String {
+        self.seen.recv().await.unwrap()
     }
 
     /// What the endpoints wrote until now.
@@ -105,30 +121,47 @@ impl Rig {
     pub(crate) async fn dead_letter(&self) -> DeadLetter {
         let delivery = self.take("notifications.info.dead").await;
         let header = |name| delivery.properties.headers.text(name).unwrap_or("missing").to_owned();
+        let endpoints = match delivery.properties.headers.get("listener-endpoints") {
+            Some(HeaderValue::List(names)) => names
+                .iter()
+                .map(|name| match name {
+                    HeaderValue::Text(name) => name.as_str(),
+                    other => panic!("{other:?} is no name"),
+                })
+                .collect::<Vec<_>>()
+                .join(", "),
+            None => String::new(),
+            other => panic!("{other:?} is no list"),
+        };
         DeadLetter {
             reason: header("listener-reason"),
             error: header("listener-error"),
-            endpoints: header("listener-endpoints"),
+            endpoints,
             body: delivery.body.clone(),
         }
     }
 
     /// Puts a body straight into a queue.
     pub(crate) async fn put(&self, queue: &str, body: &'static str) {
-        let outgoing = Outgoing {
-            route: Route::Queue(queue.to_owned()),
-            body: Bytes::from_static(body.as_bytes()),
-            properties: Properties::default(),
-            timeout: LONG,
-        };
+        self.put_with(queue, Bytes::from_static(body.as_bytes()), Properties::default()).await;
+    }
+
+    /// Puts a message straight into a queue.
+    pub(crate) async fn put_with(&self, queue: &str, body: Bytes, properties: Properties) {
+        let route = Route::Queue(queue.to_owned());
+        let outgoing = Outgoing { route, body, properties, timeout: LONG };
         self.transport.send(outgoing).await.unwrap();
     }
 
-    /// Asserts that a queue holds nothing: a marker put behind comes out first.
-    pub(crate) async fn assert_empty(&self, queue: &str) {
+    /// Whether a queue holds nothing: a marker put behind comes out first.
+    pub(crate) async fn is_empty(&self, queue: &str) -> bool {
         self.put(queue, "marker").await;
-        let first = self.take(queue).await;
-        assert_eq!(String::from_utf8_lossy(&first.body), "marker", "{queue} held something");
+        self.take(queue).await.body == "marker"
+    }
+
+    /// Asserts that a queue holds nothing.
+    pub(crate) async fn assert_empty(&self, queue: &str) {
+        assert!(self.is_empty(queue).await, "{queue} held something");
     }
 }
 
@@ -144,6 +177,11 @@ pub(crate) struct DeadLetter {
 pub(crate) struct Taken {
     pub(crate) body: Bytes,
     pub(crate) properties: Properties,
+}
+
+/// No second call.
+pub(crate) fn once() -> RetryOptions {
+    RetryOptions { attempts: 1, ..RetryOptions::default() }
 }
 
 /// Starts a listener, gives it one notification, and stops it once it is settled.

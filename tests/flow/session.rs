@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use listener::runtime::options::{RetryOptions, RetryPlace};
 use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
 use listener::transport::driver::{
     ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
@@ -91,7 +92,9 @@ impl Retries {
 fn start(rig: &Rig) -> (Listener, mpsc::UnboundedSender<Delivery>) {
     let (sender, deliveries) = mpsc::unbounded_channel();
     let transport = Transport::new(Sessions(Some(deliveries).into()), "sessions");
-    (rig.builder().transport(transport).endpoint(Retries).build().unwrap(), sender)
+    let in_process = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let builder = rig.builder().transport(transport).retry(in_process);
+    (builder.endpoint(Retries).build().unwrap(), sender)
 }
 
 #[tokio::test(start_paused = true)]

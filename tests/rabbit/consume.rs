@@ -154,7 +154,7 @@ async fn queues_that_expire_go_away_without_a_consumer() {
 async fn quorum_queues_are_declared_as_the_options_say() {
     let node = support::shared().await;
     let url = node.vhost("quorum").await
-        + "?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=3&rabbit_login_method=AMQPLAIN";
+        + "?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=7&rabbit_login_method=AMQPLAIN";
     let rabbit = rabbit(&url);
     let mut subscribed = subscribe(&rabbit).await;
     send(&rabbit, "one").await;

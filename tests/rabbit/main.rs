@@ -6,8 +6,12 @@
 mod consume;
 mod delay;
 mod faults;
+mod hostile;
 mod mistakes;
+mod retry;
 mod send;
+mod sizes;
+mod spool;
 
 use std::time::Duration;
 

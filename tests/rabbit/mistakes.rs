@@ -2,6 +2,7 @@
 //! goes on.
 
 use super::*;
+use lapin::types::AMQPValue;
 use serde_json::json;
 
 /// A user who may do only what the patterns say; the URL with that user.
@@ -156,4 +157,35 @@ async fn of_many_messages_exactly_those_without_a_queue_come_back() {
     expected.sort();
     found.sort();
     assert_eq!(found, expected);
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_quorum_queue_with_a_low_delivery_limit_is_refused_unless_the_loss_is_accepted() {
+    let node = support::shared().await;
+    let url = node.vhost("low_limit").await;
+    let amqp = Amqp::connect(&url).await;
+    let quorum = ("x-queue-type", AMQPValue::LongString("quorum".into()));
+    let limit = |limit| ("x-delivery-limit", AMQPValue::LongInt(limit));
+    amqp.declare_queue(QUEUE, true, &[quorum.clone(), limit(3)]).await;
+    match refused(&url, subscription(QUEUE)).await {
+        ConnectError::LowDeliveryLimit { queue, limit, least } => {
+            assert_eq!((queue.as_str(), limit, least), (QUEUE, 3, 5));
+        }
+        other => panic!("{other}"),
+    }
+    let allowed = rabbit(&format!("{url}?allow_low_delivery_limit=true"));
+    subscribe(&allowed).await.consumer.close().await;
+    // Those of others, and quorum queues without a limit of their own, are taken.
+    amqp.declare_queue("high", true, &[quorum.clone(), limit(20)]).await;
+    amqp.declare_queue("none", true, &[quorum]).await;
+    amqp.declare_queue("classic", true, &[]).await;
+    for queue in ["high", "none", "classic"] {
+        let subscribed = rabbit(&url).subscribe(subscription(queue)).await.unwrap();
+        subscribed.consumer.close().await;
+    }
+    // One that is declared with it is refused as well.
+    let asked = format!("{url}?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=2");
+    let error = refused(&asked, subscription("asked")).await;
+    assert!(matches!(error, ConnectError::LowDeliveryLimit { limit: 2, .. }), "{error}");
 }

@@ -1,17 +1,35 @@
-//! A TCP proxy in front of a port of 127.0.0.1, whose links can be cut, refused or stalled: the
-//! network's faults, without touching the broker. Fault tests call it. It runs on a thread with a
-//! runtime of its own, so it works while the runtime of the test is busy, paused or gone.
+//! A TCP proxy in front of a port of 127.0.0.1, whose links can be cut, refused, stalled, slowed
+//! down, or lose what goes over them: the network's faults, without touching the broker. Fault
+//! tests call it. It runs on a thread with a runtime of its own, so it works while the runtime of
+//! the test is busy, paused or gone. How bytes move is in `pump.rs`.
 
-use std::io;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
+
+use crate::pump::{Way, pump};
+
+/// What happens to all bytes, of links that stand too; by default nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Toxics {
+    /// How long each piece waits in each direction; a piece is what one read gave.
+    pub latency: Duration,
+    /// The latency is this much shorter or longer, drawn for each piece.
+    pub jitter: Duration,
+    /// Bytes in a second, in each direction.
+    pub rate: Option<u32>,
+    /// Each write has at most so many bytes.
+    pub slice: Option<usize>,
+    /// What the broker says is thrown away, and on that link all that it says later.
+    pub deaf: bool,
+    /// What the client says is thrown away, and on that link all that it says later.
+    pub mute: bool,
+}
 
 pub struct Proxy {
     port: u16,
@@ -24,6 +42,11 @@ pub struct Proxy {
 struct Controls {
     refuse: watch::Sender<bool>,
     stall: watch::Sender<bool>,
+    toxics: watch::Sender<Toxics>,
+    /// How many bytes the next link brings the client before it is reset, and how many more each
+    /// link after it.
+    limit: Mutex<Option<(usize, usize)>>,
+    accepted: AtomicUsize,
     /// Each link holds a receiver of the generation in which it was accepted.
     generation: Mutex<watch::Sender<()>>,
 }
@@ -37,6 +60,9 @@ impl Proxy {
         let controls = Arc::new(Controls {
             refuse: watch::Sender::new(false),
             stall: watch::Sender::new(false),
+            toxics: watch::Sender::new(Toxics::default()),
+            limit: Mutex::new(None),
+            accepted: AtomicUsize::new(0),
             generation: Mutex::new(watch::Sender::new(())),
         });
         let (alive, end) = oneshot::channel();
@@ -82,6 +108,22 @@ impl Proxy {
         self.controls.stall.send_replace(stall);
     }
 
+    /// Sets what happens to all bytes from now on.
+    pub fn toxics(&self, toxics: Toxics) {
+        self.controls.toxics.send_replace(toxics);
+    }
+
+    /// From now on each new link is reset when it has brought the client so many bytes: the next
+    /// one `first`, each after it `step` more than the one before. `None` ends it.
+    pub fn limit(&self, limit: Option<(usize, usize)>) {
+        *self.controls.limit.lock().unwrap() = limit;
+    }
+
+    /// How many connections came so far, those that were refused too.
+    pub fn accepted(&self) -> usize {
+        self.controls.accepted.load(Ordering::SeqCst)
+    }
+
     /// The links that stand.
     pub fn connections(&self) -> usize {
         self.controls.generation.lock().unwrap().receiver_count()
@@ -102,12 +144,18 @@ async fn accept(listener: TcpListener, target_port: u16, controls: &Controls) {
         let Ok((client, _)) = listener.accept().await else {
             continue;
         };
+        controls.accepted.fetch_add(1, Ordering::SeqCst);
         if *controls.refuse.borrow() {
             let _ = client.set_zero_linger();
             continue;
         }
+        let limit = controls.limit.lock().unwrap().as_mut().map(|(next, step)| {
+            *next += *step;
+            *next - *step
+        });
+        let way = Way::new(controls.stall.subscribe(), controls.toxics.subscribe());
         let generation = controls.generation.lock().unwrap().subscribe();
-        tokio::spawn(link(client, target_port, controls.stall.subscribe(), generation));
+        tokio::spawn(link(client, target_port, way, limit, generation));
     }
 }
 
@@ -115,7 +163,8 @@ async fn accept(listener: TcpListener, target_port: u16, controls: &Controls) {
 async fn link(
     mut client: TcpStream,
     target_port: u16,
-    stall: watch::Receiver<bool>,
+    way: Way,
+    limit: Option<usize>,
     mut generation: watch::Receiver<()>,
 ) {
     let Ok(mut target) = TcpStream::connect((Ipv4Addr::LOCALHOST, target_port)).await else {
@@ -127,8 +176,8 @@ async fn link(
     let (from_target, to_target) = target.split();
     let both = async {
         tokio::try_join!(
-            pump(from_client, to_target, stall.clone()),
-            pump(from_target, to_client, stall.clone())
+            pump(from_client, to_target, way.clone()),
+            pump(from_target, to_client, way.back(limit))
         )
     };
     let ended = tokio::select! {
@@ -141,24 +190,4 @@ async fn link(
     // The sockets are closed before the link is counted as gone.
     drop((client, target));
     drop(generation);
-}
-
-/// Moves bytes one way until the sender closes, which is passed on.
-async fn pump(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    mut stall: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let count = from.read(&mut buffer).await?;
-        // What was read while the link was stalled waits here, the end of the stream too.
-        if stall.wait_for(|stalled| !stalled).await.is_err() {
-            return Ok(());
-        }
-        if count == 0 {
-            return to.shutdown().await;
-        }
-        to.write_all(&buffer[..count]).await?;
-    }
 }

@@ -70,6 +70,14 @@ impl PythonNotifier {
         self.0.expect("sent", SEND).await;
     }
 
+    /// As `send`, for what oslo may refuse: whether the broker has it. A peer that did not send
+    /// has ended.
+    pub async fn try_send(&mut self, notification: &(impl ToString + ?Sized)) -> bool {
+        self.0.write(&notification.to_string());
+        let line = timeout(SEND, self.0.lines.recv()).await;
+        line.expect("the peer answers or ends").as_deref() == Some("sent")
+    }
+
     pub fn pid(&self) -> u32 {
         self.0.child.id()
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::management::{self, encode};
@@ -26,6 +26,22 @@ const BOOT: Duration = Duration::from_secs(120);
 pub async fn shared() -> &'static RabbitNode {
     static NODE: OnceCell<RabbitNode> = OnceCell::const_new();
     NODE.get_or_init(RabbitNode::start).await
+}
+
+/// The node that the tests of one binary may kill, suspend or starve, one test at a time: it runs
+/// when this returns, and whoever holds it leaves nothing set. Take a `vhost` of its own for each
+/// test.
+pub async fn harmed() -> MutexGuard<'static, RabbitNode> {
+    static NODE: OnceCell<Mutex<RabbitNode>> = OnceCell::const_new();
+    let node = NODE.get_or_init(async || Mutex::new(RabbitNode::start().await)).await;
+    let mut node = node.lock().await;
+    // A test that failed may have left it down, or stopped.
+    if node.vm_pid().is_none() {
+        node.restart().await;
+    }
+    node.resume().await;
+    node.ctl(&["start_app"]).await;
+    node
 }
 
 /// A node. When it is dropped, and also when this process is killed, no process and no file of it
@@ -117,16 +133,21 @@ impl RabbitNode {
 
     /// `rabbitmqctl` with these arguments; what it printed. Takes half a second.
     pub async fn ctl(&self, args: &[&str]) -> String {
-        let mut command = self.host.command("rabbitmqctl");
+        self.tool("rabbitmqctl", args).await
+    }
+
+    /// As `ctl`, another of the tools: `rabbitmq-queues`, `rabbitmq-upgrade`.
+    pub async fn tool(&self, tool: &str, args: &[&str]) -> String {
+        let mut command = self.host.command(tool);
         command.args(["-q", "-n", &self.name()]).args(args);
         let output = tokio::process::Command::from(command).kill_on_drop(true).output();
         let output = timeout(Duration::from_secs(60), output)
             .await
-            .unwrap_or_else(|_| panic!("rabbitmqctl {args:?} did not end within 60 s"))
-            .expect("rabbitmqctl starts");
+            .unwrap_or_else(|_| panic!("{tool} {args:?} did not end within 60 s"))
+            .expect("the tool starts");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "rabbitmqctl {args:?} failed:\n{printed}{errors}");
+        assert!(output.status.success(), "{tool} {args:?} failed:\n{printed}{errors}");
         printed
     }
 
@@ -143,6 +164,14 @@ impl RabbitNode {
         self.api("PUT", &format!("/api/vhosts/{name}"), None).await;
         self.api("PUT", &format!("/api/permissions/{name}/guest"), Some(all)).await;
         self.url_of(&name)
+    }
+
+    /// The names of all queues of the vhost.
+    pub async fn queues(&self, vhost: &str) -> Vec<String> {
+        let path = format!("/api/queues/{}?columns=name", encode(vhost));
+        let queues = self.api("GET", &path, None).await;
+        let names = queues.as_array().into_iter().flatten();
+        names.map(|queue| queue["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Messages that wait in the queue or are unacknowledged; `None` if there is no such queue.
@@ -223,7 +252,11 @@ impl RabbitNode {
     /// An open port is not enough, as plugins still start behind it: the node has to answer.
     async fn wait_until_ready(&mut self) {
         let end = Instant::now() + BOOT;
-        while timeout(Duration::from_secs(2), greet(self.ports.amqp)).await != Ok(true) {
+        let management =
+            async || TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.management)).await.is_ok();
+        while timeout(Duration::from_secs(2), greet(self.ports.amqp)).await != Ok(true)
+            || !management().await
+        {
             let vm = self.vm.as_mut().expect("just started");
             let ended = vm.try_wait().expect("the VM is a child of ours");
             let (name, words) = (&self.name, || self.last_words());
@@ -233,7 +266,8 @@ impl RabbitNode {
         }
     }
 
-    fn last_words(&self) -> String {
+    /// The end of what it printed and logged.
+    pub fn last_words(&self) -> String {
         let log = format!("log/{}.log", self.name());
         let text: String = ["stdout.log", log.as_str()]
             .iter()

@@ -1,7 +1,8 @@
 //! The test support, held to its promises: the tests of the project stand on it.
-//! Everything here needs a broker, and some of it oslo.messaging.
+//! Most of it needs a broker, and some of it oslo.messaging.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod account;
 mod node;
 mod processes;
 mod proxy;

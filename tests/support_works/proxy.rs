@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use support::amqp::oslo_properties;
-use support::{Amqp, Proxy, shared, wait_until};
+use support::{Amqp, Impostor, Proxy, Toxics, shared, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -93,6 +93,71 @@ async fn a_client_of_the_broker_is_stalled_and_cut() {
 }
 
 /// A proxy, a client behind it, and the target with its end of the link.
+#[tokio::test]
+async fn what_a_link_loses_stays_lost_and_so_does_all_behind_it() {
+    let (proxy, mut client, mut server) = linked().await;
+    proxy.toxics(Toxics { deaf: true, ..Toxics::default() });
+    server.1.write_all(b"lost").await.unwrap();
+    client.write_all(b"up").await.unwrap();
+    let mut bytes = [0; 2];
+    timeout(SOON, server.1.read_exact(&mut bytes)).await.unwrap().unwrap();
+    assert_eq!(&bytes, b"up");
+    timeout(Duration::from_millis(300), client.read_u8()).await.unwrap_err();
+    proxy.toxics(Toxics::default());
+    server.1.write_all(b"behind it").await.unwrap();
+    timeout(Duration::from_millis(300), client.read_u8()).await.unwrap_err();
+
+    let (mut client, mut server) = link(&proxy, server.0).await;
+    passes(&mut client, &mut server.1).await;
+}
+
+#[tokio::test]
+async fn a_limited_link_is_reset_after_its_bytes_and_the_next_one_brings_more() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let proxy = Proxy::start(listener.local_addr().unwrap().port()).await;
+    proxy.limit(Some((3, 2)));
+    let mut target = listener;
+    for brought in [3, 5] {
+        let (mut client, mut server) = link(&proxy, target).await;
+        server.1.write_all(&[7; 100]).await.unwrap();
+        // A reset may take along what was not read yet.
+        let mut bytes = Vec::new();
+        let end = timeout(SOON, client.read_to_end(&mut bytes)).await.unwrap();
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert!(bytes.len() <= brought, "{bytes:?}");
+        target = server.0;
+    }
+    proxy.limit(None);
+    let (mut client, mut server) = link(&proxy, target).await;
+    passes(&mut client, &mut server.1).await;
+    assert_eq!(proxy.accepted(), 3);
+}
+
+#[tokio::test]
+async fn a_slow_link_brings_everything_in_order() {
+    let (proxy, mut client, mut server) = linked().await;
+    let latency = Duration::from_millis(50);
+    proxy.toxics(Toxics { latency, slice: Some(1), rate: Some(10_000), ..Toxics::default() });
+    let sent: Vec<u8> = (0..=255).collect();
+    let start = std::time::Instant::now();
+    server.1.write_all(&sent).await.unwrap();
+    let mut bytes = vec![0; 256];
+    timeout(SOON, client.read_exact(&mut bytes)).await.unwrap().unwrap();
+    assert_eq!(bytes, sent);
+    assert!(start.elapsed() >= latency, "it came after {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn an_impostor_says_its_words_and_then_nothing() {
+    let impostor = Impostor::start("HTTP/1.1");
+    let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, impostor.port())).await.unwrap();
+    let mut bytes = [0; 8];
+    timeout(SOON, client.read_exact(&mut bytes)).await.unwrap().unwrap();
+    assert_eq!(&bytes, b"HTTP/1.1");
+    timeout(Duration::from_millis(300), client.read_u8()).await.unwrap_err();
+    assert_eq!(impostor.accepted(), 1);
+}
+
 async fn linked() -> (Proxy, TcpStream, (TcpListener, TcpStream)) {
     let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let proxy = Proxy::start(target.local_addr().unwrap().port()).await;

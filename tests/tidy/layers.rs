@@ -25,6 +25,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "config",
             "drivers",
             "dispatch",
+            "inbox",
             "transport",
             "endpoint",
             "extract",
@@ -32,6 +33,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "envelope",
             "serializer",
             "target",
+            "order",
+            "observe",
             "notification",
             "outcome",
         ],
@@ -45,6 +48,9 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "runtime/error",
             "dispatch",
+            "observe",
+            "order",
+            "inbox",
             "transport",
             "endpoint",
             "extract",
@@ -58,25 +64,29 @@ const TABLE: &[(&str, &[&str])] = &[
     // The one error that `main` returns wraps those of the stages, the configuration's too.
     ("runtime/error", &["config", "transport", "endpoint", "outcome"]),
     ("notifier", &["transport", "envelope", "serializer", "target", "notification", "outcome"]),
-    ("config", &["target", "nearest"]),
+    ("config", &["target", "nearest", "order", "shown"]),
     // The only room that names all drivers; they do not know each other.
-    ("drivers", &["drivers/memory", "drivers/rabbit", "transport"]),
-    ("drivers/memory", &["transport", "notification/delivery_info"]),
-    ("drivers/rabbit", &["transport", "notification/delivery_info", "nearest"]),
+    ("drivers", &["drivers/memory", "drivers/rabbit", "transport", "shown"]),
+    ("drivers/memory", &["transport", "notification/delivery_info", "shown"]),
+    ("drivers/rabbit", &["transport", "notification/delivery_info", "nearest", "shown"]),
     // Never the transport or the envelope: a walk knows notifications, not deliveries.
-    ("dispatch", &["endpoint", "filter", "target", "notification", "outcome"]),
+    ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome"]),
+    ("inbox", &["outcome"]),
+    ("observe", &["notification/delivery_info"]),
+    ("order", &["notification"]),
     // A delivery is raw: of the words, only how it came.
     ("transport", &["notification/delivery_info"]),
     ("endpoint", &["extract", "filter", "notification", "outcome"]),
     ("extract", &["notification", "outcome"]),
     ("filter", &["notification"]),
-    ("envelope", &["notification"]),
+    ("envelope", &["notification", "shown"]),
     ("serializer", &["notification", "outcome"]),
     ("target", &["notification/priority"]),
     ("outcome", &["notification"]),
     ("notification", &[]),
     ("link", &[]),
     ("nearest", &[]),
+    ("shown", &[]),
     // Pages, and no code.
     ("guide", &[]),
 ];
@@ -95,12 +105,11 @@ const WIRE_NAMES: Only =
 const SETTLE: Only = Only {
     places: &[
         "runtime/settle",
-        "runtime/shutdown",
         // Where `Delivery::settle` hands the settlement to its driver.
         "transport/delivery",
         "drivers",
     ],
-    rule: "only runtime/settle.rs, runtime/shutdown.rs and the drivers settle",
+    rule: "only runtime/settle.rs and the drivers settle",
 };
 
 const OPEN: Only =
@@ -455,7 +464,7 @@ mod tests {
             "drivers/memory/bus.rs",
             "mod inner { use super::super::super::rabbit::Rabbit; }",
             &[
-                "drivers/memory/bus.rs:1: crate::drivers::rabbit::Rabbit: drivers/memory may import transport, notification/delivery_info; see the table in tests/tidy/layers.rs",
+                "drivers/memory/bus.rs:1: crate::drivers::rabbit::Rabbit: drivers/memory may import transport, notification/delivery_info, shown; see the table in tests/tidy/layers.rs",
             ],
         );
     }
@@ -478,7 +487,7 @@ mod tests {
             "runtime/worker.rs",
             "use crate::drivers::memory::Memory;",
             &[
-                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, dispatch, transport, endpoint, extract, envelope, serializer, target, notification, outcome; see the table in tests/tidy/layers.rs",
+                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, dispatch, observe, order, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome; see the table in tests/tidy/layers.rs",
             ],
         );
     }
@@ -517,7 +526,7 @@ mod tests {
 
     #[test]
     fn only_the_end_of_the_way_settles() {
-        let rule = "only runtime/settle.rs, runtime/shutdown.rs and the drivers settle";
+        let rule = "only runtime/settle.rs and the drivers settle";
         check("runtime/settle.rs", "fn f() { delivery.settle(settle); }", &[]);
         check("drivers/memory/mod.rs", "fn f() { bus.settle(1); }", &[]);
         check(

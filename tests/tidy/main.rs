@@ -1,11 +1,13 @@
 //! What the project says about itself, held against its files: the import table
 //! (`layers.rs`), the header of each file (`headers.rs`), the map in ARCHITECTURE.md
-//! (`map.rs`), what is drawn in (`dependencies.rs`), that every test is run
-//! (`registered.rs`). Which files there are is found in `tree.rs`. Nothing is built.
+//! (`map.rs`), what is drawn in (`dependencies.rs`, `licences.rs`), the lints of each crate
+//! (`lints.rs`), that every test is run (`registered.rs`). Which files there are is found in `tree.rs`. Nothing is built.
 
 mod dependencies;
 mod headers;
 mod layers;
+mod licences;
+mod lints;
 mod map;
 mod registered;
 mod tree;

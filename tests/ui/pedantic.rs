@@ -33,7 +33,13 @@ struct Instance {
 #[derive(Clone, Copy, Default)]
 struct Billing;
 
-#[notification_endpoint(event_type = r"^instance\.")]
+#[notification_endpoint(
+    event_type = r"^instance\.",
+    name = "billing",
+    retry(attempts = 3, pause = "1s"),
+    timeout = "30s",
+    ordered_by = "payload.uuid"
+)]
 impl Billing {
     fn info(&self, payload: Instance, db: State<String>) {
         println!("{} {}", payload.uuid, *db);

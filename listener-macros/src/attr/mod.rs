@@ -1,9 +1,14 @@
 //! Reads what stands in an attribute: `key`, `key = value` and `key(..)`, separated by commas.
 //! "Given twice" and "unknown option, did you mean" are said here only. What a key means is
 //! not known here: `endpoint/parse.rs` asks for each key by name, then calls `finish`. What
-//! stands behind a `=` is read in `value.rs`.
+//! stands behind a `=` is read in `value.rs`, and a time there in `duration.rs`.
 
+mod duration;
 mod value;
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -25,6 +30,12 @@ pub(crate) struct Key {
     pub(crate) text: String,
     pub(crate) span: Span,
     pub(crate) quoted: bool,
+}
+
+/// A time, and the literal that says it.
+pub(crate) struct Time {
+    pub(crate) text: LitStr,
+    pub(crate) milliseconds: u64,
 }
 
 enum Value {
@@ -68,9 +79,23 @@ impl Entries {
         self.assigned(key, "\"text\"", mistakes, value::string).map(|(_, text)| text)
     }
 
-    /// The number of `key = 1`.
-    pub(crate) fn integer(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<i32> {
-        self.assigned(key, "-1", mistakes, value::integer).map(|(_, number)| number)
+    /// The time of `key = "30s"`.
+    pub(crate) fn time(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<Time> {
+        self.assigned(key, "\"30s\"", mistakes, value::time).map(|(_, time)| time)
+    }
+
+    /// The number of `key = 1`, which must be in the range.
+    pub(crate) fn integer<N>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<N>,
+        mistakes: &mut Mistakes,
+    ) -> Option<N>
+    where
+        N: FromStr + PartialOrd + Display,
+    {
+        let integer = |value: &Expr| value::integer(value, &range);
+        self.assigned(key, "1", mistakes, integer).map(|(_, number)| number)
     }
 
     /// The boolean of `key = true`, and where the key stands.
@@ -103,6 +128,26 @@ impl Entries {
             return None;
         }
         Some(key)
+    }
+
+    /// The entries of `key(..)`, to be asked for by name: what is in it is known to the caller.
+    pub(crate) fn nested(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        place: &'static str,
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
+        let (key, tokens) = self.list(key, example, mistakes)?;
+        if tokens.is_empty() {
+            mistakes.at(
+                key.span,
+                format_args!("`{}` is empty", key.text),
+                format_args!("write `{}({example})`, or leave it out", key.text),
+            );
+            return None;
+        }
+        Some(Self::read(place, tokens, mistakes))
     }
 
     /// The entries of `key(name = "text", ..)`.

@@ -1,9 +1,15 @@
-//! What stands behind `key =`: a string, a number, a boolean or a path, as literals, for they
-//! are needed while compiling. Called by `Entries` in `mod.rs`, which knows the keys.
+//! What stands behind `key =`: a string, a time, a number, a boolean or a path, as literals,
+//! for they are needed while compiling. Called by `Entries` in `mod.rs`, which knows the keys.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use syn::{Expr, Lit, LitStr, Path};
 
-use crate::mistake::mistake_on;
+use crate::attr::Time;
+use crate::attr::duration::{Flaw, milliseconds};
+use crate::mistake::{mistake, mistake_on};
 
 pub(super) fn string(value: &Expr) -> syn::Result<LitStr> {
     if let Expr::Lit(literal) = bare(value)
@@ -15,14 +21,31 @@ pub(super) fn string(value: &Expr) -> syn::Result<LitStr> {
     Err(mistake_on(value, "expected a string literal", mend))
 }
 
-pub(super) fn integer(value: &Expr) -> syn::Result<i32> {
-    let expected = || {
-        mistake_on(
-            value,
-            "expected a number",
-            format_args!("write a number from {} to {}", i32::MIN, i32::MAX),
-        )
+pub(super) fn time(value: &Expr) -> syn::Result<Time> {
+    if let Expr::Lit(literal) = bare(value)
+        && let Lit::Int(number) = &literal.lit
+    {
+        // `30s` is a number with a suffix to the compiler.
+        let unit = if number.suffix().is_empty() { "s" } else { number.suffix() };
+        let mend = format_args!("write `\"{}{unit}\"`", number.base10_digits());
+        return Err(mistake_on(value, "a time stands in quotes, with its unit", mend));
+    }
+    let text = string(value)?;
+    match milliseconds(&text.value()) {
+        Ok(milliseconds) => Ok(Time { text, milliseconds }),
+        Err(Flaw { found, mend }) => Err(mistake(text.span(), found, mend)),
+    }
+}
+
+pub(super) fn integer<N>(value: &Expr, range: &RangeInclusive<N>) -> syn::Result<N>
+where
+    N: FromStr + PartialOrd + Display,
+{
+    let wrong = |found: &str| {
+        let mend = format_args!("write a number from {} to {}", range.start(), range.end());
+        mistake_on(value, found, mend)
     };
+    let expected = || wrong("expected a number");
     let (sign, digits) = match bare(value) {
         Expr::Unary(unary) if matches!(unary.op, syn::UnOp::Neg(_)) => ("-", bare(&unary.expr)),
         digits => ("", digits),
@@ -33,7 +56,10 @@ pub(super) fn integer(value: &Expr) -> syn::Result<i32> {
     let Lit::Int(number) = &literal.lit else {
         return Err(expected());
     };
-    format!("{sign}{}", number.base10_digits()).parse().map_err(|_| expected())
+    let number = format!("{sign}{}", number.base10_digits()).parse().ok();
+    number
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| wrong("the number is out of range"))
 }
 
 pub(super) fn boolean(value: &Expr) -> syn::Result<bool> {

@@ -7,7 +7,7 @@ use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::{Attribute, Generics, Ident, LitStr, Pat, Path, Signature, Type};
 
-use crate::attr::Key;
+use crate::attr::{Key, Time};
 use crate::near::{ARGUMENT_WORDS, nearest};
 
 /// `#[notification_endpoint(options)] impl Billing { methods }`.
@@ -34,6 +34,10 @@ pub(crate) struct Options {
     pub(crate) filter: Filter,
     pub(crate) group: Option<LitStr>,
     pub(crate) order: Option<i32>,
+    pub(crate) name: Option<LitStr>,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) timeout: Option<Time>,
+    pub(crate) ordered_by: Option<LitStr>,
     pub(crate) provided: Option<Key>,
     pub(crate) init: Option<(Key, Path)>,
     pub(crate) instances: Option<(Key, Vec<Type>)>,
@@ -51,6 +55,13 @@ impl Options {
     pub(crate) fn unregistered(&self) -> Option<&Key> {
         self.register.as_ref().and_then(|(key, register)| (!register).then_some(key))
     }
+}
+
+/// `retry(attempts = 5, pause = "1s", max_pause = "1m")`.
+pub(crate) struct Retry {
+    pub(crate) attempts: Option<u32>,
+    pub(crate) pause: Option<Time>,
+    pub(crate) max_pause: Option<Time>,
 }
 
 /// Regular expressions by the part that they look at.

@@ -1,6 +1,6 @@
-//! Options that stand in the wrong one of the two attributes: `topic` in `#[on(..)]`, a
-//! priority in `#[notification_endpoint(..)]`. Asked by `parse.rs` and `check/method.rs` for
-//! each key that they do not know.
+//! Options that stand in the wrong place: `topic` in `#[on(..)]`, a priority in
+//! `#[notification_endpoint(..)]`, `timeout` in `retry(..)`. Asked by `parse.rs` and
+//! `check/method.rs` for each key that they do not know.
 
 use crate::attr::Elsewhere;
 use crate::endpoint::check::PRIORITIES;
@@ -12,6 +12,10 @@ const OF_ENDPOINT: &[&str] = &[
     "exchange",
     "group",
     "order",
+    "name",
+    "retry",
+    "timeout",
+    "ordered_by",
     "provided",
     "init",
     "instances",
@@ -19,8 +23,19 @@ const OF_ENDPOINT: &[&str] = &[
     "crate",
 ];
 
+/// The options within `retry(..)`.
+const OF_RETRY: &[&str] = &["attempts", "pause", "max_pause"];
+
 /// What to say of a key in `#[on(..)]` that is an option of the endpoint.
 pub(crate) fn in_on(key: &str) -> Option<Elsewhere> {
+    if OF_RETRY.contains(&key) {
+        return Some(Elsewhere {
+            found: format!("`{key}` is an option of the whole endpoint"),
+            mend: format!(
+                "move it up into `#[notification_endpoint(retry({key} = ..))]`; for some methods only, write an endpoint of their own"
+            ),
+        });
+    }
     OF_ENDPOINT.contains(&key).then(|| Elsewhere {
         found: format!("`{key}` is an option of the whole endpoint"),
         mend: match key {
@@ -30,10 +45,25 @@ pub(crate) fn in_on(key: &str) -> Option<Elsewhere> {
     })
 }
 
-/// What to say of a key in `#[notification_endpoint(..)]` that is one of `#[on(..)]`.
+/// What to say of a key in `#[notification_endpoint(..)]` that is one of `#[on(..)]`, or of
+/// `retry(..)`.
 pub(crate) fn in_endpoint(key: &str) -> Option<Elsewhere> {
+    if OF_RETRY.contains(&key) {
+        return Some(Elsewhere {
+            found: format!("`{key}` stands outside of `retry(..)`"),
+            mend: format!("write `retry({key} = ..)`"),
+        });
+    }
     PRIORITIES.contains(&key).then(|| Elsewhere {
         found: format!("`{key}` is a priority, and stands at a method"),
         mend: format!("name the method `{key}`, or write `#[on({key})]` above it"),
+    })
+}
+
+/// What to say of a key in `retry(..)` that is an option of the endpoint itself.
+pub(crate) fn in_retry(key: &str) -> Option<Elsewhere> {
+    OF_ENDPOINT.contains(&key).then(|| Elsewhere {
+        found: format!("`{key}` is an option beside `retry(..)`, not in it"),
+        mend: format!("move it out: `#[notification_endpoint(retry(..), {key} ..)]`"),
     })
 }

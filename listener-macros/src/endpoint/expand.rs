@@ -4,12 +4,12 @@
 //! the compiler's errors stand there.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{LitStr, ReturnType, Type};
 
-use crate::attr::Key;
+use crate::attr::{Key, Time};
 use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, NAMED, Options, Source, written};
 use crate::endpoint::{generic, lifetimes};
 use crate::paths::Private;
@@ -78,6 +78,8 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
     let group = option(options.group.as_ref());
     let order = options.order.unwrap_or_default();
     let filter = filter(&options.filter, private);
+    let stable_name = option(options.name.as_ref());
+    let policy = policy(options, private);
     let generic = !endpoint.generics.params.is_empty();
     quote! {
         #private::Definition {
@@ -92,14 +94,39 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
             group: #group,
             order: #order,
             filter: #filter,
-            ..#private::Definition::PLAIN
+            stable_name: #stable_name,
+            policy: #policy,
         }
     }
 }
 
-fn option(text: Option<&LitStr>) -> TokenStream {
-    match text {
-        Some(text) => quote!(::core::option::Option::Some(#text)),
+fn policy(options: &Options, private: &Private) -> TokenStream {
+    let retry = options.retry.as_ref();
+    let attempts = option(retry.and_then(|retry| retry.attempts));
+    let pause = duration(retry.and_then(|retry| retry.pause.as_ref()));
+    let max_pause = duration(retry.and_then(|retry| retry.max_pause.as_ref()));
+    let timeout = duration(options.timeout.as_ref());
+    let ordered_by = option(options.ordered_by.as_ref());
+    quote! {
+        #private::Policy {
+            attempts: #attempts,
+            pause: #pause,
+            max_pause: #max_pause,
+            timeout: #timeout,
+            ordered_by: #ordered_by,
+        }
+    }
+}
+
+fn duration(time: Option<&Time>) -> TokenStream {
+    option(time.map(
+        |Time { milliseconds, .. }| quote!(::core::time::Duration::from_millis(#milliseconds)),
+    ))
+}
+
+fn option(value: Option<impl ToTokens>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
         None => quote!(::core::option::Option::None),
     }
 }

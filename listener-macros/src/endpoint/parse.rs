@@ -7,7 +7,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, FnArg, Ident, ItemImpl, Meta, Signature, Token, Type, Visibility, token};
 
 use crate::attr::Entries;
-use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, On, Options};
+use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, On, Options, Retry};
 use crate::endpoint::elsewhere;
 use crate::endpoint::original::{self, is_braces};
 use crate::mistake::Mistakes;
@@ -100,7 +100,11 @@ fn options(attribute: TokenStream, mistakes: &mut Mistakes) -> Options {
         exchange: entries.text("exchange", mistakes),
         filter: filter(&mut entries, mistakes),
         group: entries.text("group", mistakes),
-        order: entries.integer("order", mistakes),
+        order: entries.integer("order", i32::MIN..=i32::MAX, mistakes),
+        name: entries.text("name", mistakes),
+        retry: retry(&mut entries, mistakes),
+        timeout: entries.time("timeout", mistakes),
+        ordered_by: entries.text("ordered_by", mistakes),
         provided: entries.flag("provided", mistakes),
         init: entries.path("init", mistakes),
         instances: entries.types("instances", mistakes),
@@ -109,6 +113,17 @@ fn options(attribute: TokenStream, mistakes: &mut Mistakes) -> Options {
     };
     entries.finish(elsewhere::in_endpoint, mistakes);
     options
+}
+
+fn retry(entries: &mut Entries, mistakes: &mut Mistakes) -> Option<Retry> {
+    let mut entries = entries.nested("retry", "attempts = 5", "`retry(..)`", mistakes)?;
+    let retry = Retry {
+        attempts: entries.integer("attempts", 1..=u32::MAX, mistakes),
+        pause: entries.time("pause", mistakes),
+        max_pause: entries.time("max_pause", mistakes),
+    };
+    entries.finish(elsewhere::in_retry, mistakes);
+    Some(retry)
 }
 
 fn filter(entries: &mut Entries, mistakes: &mut Mistakes) -> Filter {

@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 
 use crate::dispatch::scope::{Origin, Scope};
+use crate::endpoint::policy::Policy;
 use crate::endpoint::{Bound, Definition, MethodSpec};
 use crate::filter::Filter;
 use crate::notification::Notification;
 use crate::notification::priority::Priority;
+use crate::order::{OrderKey, UnknownOrderKey};
 use crate::target::Target;
 
 /// Priority → methods.
@@ -16,12 +18,14 @@ pub struct Table {
     endpoints: Vec<Bound>,
     by_priority: [Vec<Entry>; Priority::ALL.len()],
     scope: Scope,
+    names: BTreeSet<String>,
 }
 
 /// One method under one priority.
 #[derive(Debug)]
 pub struct Entry {
-    /// `module::Type::method`: what logs and dead letters call it.
+    /// What logs and copies call it: the endpoint's stable name, or its module and type, and
+    /// the method's name.
     pub name: String,
     /// Which endpoint of the table.
     pub endpoint: usize,
@@ -29,35 +33,50 @@ pub struct Entry {
     pub method: usize,
     /// Whether it is a plain `fn`.
     pub blocking: bool,
+    /// What its endpoint says of its calls.
+    pub policy: Policy,
+    /// What its notifications have in common that are worked on in sequence.
+    pub order: Option<OrderKey>,
     /// Its places in the scope.
     targets: Vec<usize>,
     endpoint_filter: Filter,
     filter: Filter,
 }
 
-/// A filter that does not compile.
+/// Something in an endpoint's definition that the table cannot be built with.
 #[derive(Debug)]
-pub struct FilterMistake {
+pub struct TableMistake {
     /// The endpoint, with its place in the source.
     pub endpoint: &'static Definition,
-    /// The method, or `None` for the endpoint's own filter.
+    /// The method, or `None` for what the endpoint says itself.
     pub method: Option<&'static str>,
-    /// What is wrong with it.
-    pub source: regex::Error,
+    /// What is wrong.
+    pub cause: Cause,
+}
+
+/// What is wrong with a definition.
+#[derive(Debug)]
+pub enum Cause {
+    /// A filter does not compile.
+    Filter(regex::Error),
+    /// `ordered_by` names no part of a notification.
+    Order(UnknownOrderKey),
+    /// Another method goes by this name: copies could not tell whose they are.
+    Name(String),
 }
 
 impl Table {
     /// Sorts the endpoints and compiles their filters. `shared` are the listener's own targets,
-    /// for the endpoints that name no topic; a target without an exchange is on `exchange`. Where `macro_rules` puts several in one
-    /// place, their names decide.
+    /// for the endpoints that name no topic; a target without an exchange is on `exchange`.
+    /// Where `macro_rules` puts several endpoints in one place, their names decide.
     ///
     /// # Errors
-    /// Every filter that does not compile.
+    /// Every mistake in the definitions.
     pub fn build(
         mut endpoints: Vec<Bound>,
         shared: &[Target],
         exchange: &str,
-    ) -> Result<Self, Vec<FilterMistake>> {
+    ) -> Result<Self, Vec<TableMistake>> {
         endpoints.sort_by_cached_key(|bound| {
             let definition = bound.definition();
             let place = (definition.module, definition.line, definition.column);
@@ -65,6 +84,7 @@ impl Table {
         });
         let mut by_priority: [Vec<Entry>; Priority::ALL.len()] = Default::default();
         let mut mistakes = Vec::new();
+        let mut names = BTreeSet::new();
         let mut scope = Scope::default();
         for (endpoint, bound) in endpoints.iter().enumerate() {
             let definition = bound.definition();
@@ -74,25 +94,45 @@ impl Table {
                 .map(|target| scope.place(target.or_exchange(exchange)))
                 .collect();
             for (method, spec) in bound.methods().into_iter().enumerate() {
-                match filters(definition, &spec) {
-                    Ok((endpoint_filter, filter)) => {
-                        for priority in spec.priorities {
-                            by_priority[priority.index()].push(Entry {
-                                name: format!("{}::{}", bound.name(), spec.name),
-                                endpoint,
-                                method,
-                                blocking: spec.blocking,
-                                targets: targets.clone(),
-                                endpoint_filter: endpoint_filter.clone(),
-                                filter: filter.clone(),
-                            });
-                        }
+                let name = format!("{}::{}", bound.name(), spec.name);
+                if !names.insert(name.clone()) {
+                    let method = Some(spec.name);
+                    mistakes.push(TableMistake {
+                        endpoint: definition,
+                        method,
+                        cause: Cause::Name(name),
+                    });
+                    continue;
+                }
+                let compiled = filters(definition, &spec)
+                    .and_then(|filters| Ok((filters, order(definition)?)));
+                let ((endpoint_filter, filter), order) = match compiled {
+                    Ok(compiled) => compiled,
+                    Err(mistake) => {
+                        mistakes.push(mistake);
+                        continue;
                     }
-                    Err(mistake) => mistakes.push(mistake),
+                };
+                for priority in spec.priorities {
+                    by_priority[priority.index()].push(Entry {
+                        name: name.clone(),
+                        endpoint,
+                        method,
+                        blocking: spec.blocking,
+                        policy: definition.policy,
+                        order: order.clone(),
+                        targets: targets.clone(),
+                        endpoint_filter: endpoint_filter.clone(),
+                        filter: filter.clone(),
+                    });
                 }
             }
         }
-        if mistakes.is_empty() { Ok(Self { endpoints, by_priority, scope }) } else { Err(mistakes) }
+        if mistakes.is_empty() {
+            Ok(Self { endpoints, by_priority, scope, names })
+        } else {
+            Err(mistakes)
+        }
     }
 
     /// The methods for a priority, in the order in which they run.
@@ -120,6 +160,18 @@ impl Table {
         wanted
     }
 
+    /// Whether a method goes by this name, at whatever priority.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Whether any endpoint keeps an order among its notifications.
+    #[must_use]
+    pub fn keeps_order(&self) -> bool {
+        self.by_priority.iter().flatten().any(|entry| entry.order.is_some())
+    }
+
     /// The methods that want this notification, in the order in which they run.
     pub fn wanting<'t>(
         &'t self,
@@ -143,15 +195,24 @@ impl Entry {
 fn filters(
     definition: &'static Definition,
     spec: &MethodSpec,
-) -> Result<(Filter, Filter), FilterMistake> {
+) -> Result<(Filter, Filter), TableMistake> {
     let compile = |rule, method| {
-        Filter::compile(rule).map_err(|source| FilterMistake {
+        Filter::compile(rule).map_err(|error| TableMistake {
             endpoint: definition,
             method,
-            source,
+            cause: Cause::Filter(error),
         })
     };
     Ok((compile(&definition.filter, None)?, compile(&spec.filter, Some(spec.name))?))
+}
+
+fn order(definition: &'static Definition) -> Result<Option<OrderKey>, TableMistake> {
+    let parsed = definition.policy.ordered_by.map(str::parse).transpose();
+    parsed.map_err(|error| TableMistake {
+        endpoint: definition,
+        method: None,
+        cause: Cause::Order(error),
+    })
 }
 
 /// The targets that an endpoint names itself.

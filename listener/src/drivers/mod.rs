@@ -5,6 +5,7 @@ pub mod memory;
 #[cfg(feature = "rabbit")]
 pub mod rabbit;
 
+use crate::shown::shown;
 use crate::transport::Transport;
 use crate::transport::error::OpenError;
 use crate::transport::url::TransportUrl;
@@ -42,7 +43,7 @@ impl Transport {
             }
             #[cfg(feature = "rabbit")]
             "rabbit" | "kombu" => Ok(Self::new(rabbit::Rabbit::new(&url)?, url.to_string())),
-            other => Err(OpenError::UnknownDriver { found: other.to_owned(), known: KNOWN }),
+            other => Err(OpenError::UnknownDriver { found: shown(other), known: KNOWN }),
         }
     }
 }

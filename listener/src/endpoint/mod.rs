@@ -205,10 +205,11 @@ impl Bound {
 
     fn empty<E: Endpoint>() -> Self {
         let definition = &E::DEFINITION;
-        let name = if definition.generic {
-            type_name::<E>().to_owned()
-        } else {
-            format!("{}::{}", definition.module, definition.name)
+        let name = match definition.stable_name {
+            Some(name) if definition.generic => format!("{name}<{}>", type_name::<E>()),
+            Some(name) => name.to_owned(),
+            None if definition.generic => type_name::<E>().to_owned(),
+            None => format!("{}::{}", definition.module, definition.name),
         };
         Self {
             definition,
@@ -227,7 +228,8 @@ impl Bound {
         self.definition
     }
 
-    /// Its name: module and type. That of a generic one has the types it stands for.
+    /// Its name: the stable one, or module and type. That of a generic one has the types it
+    /// stands for.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -331,6 +333,8 @@ fn specs<E: Endpoint>() -> Vec<MethodSpec> {
 
 #[cfg(all(test, feature = "macros"))]
 mod tests {
+    use std::time::Duration;
+
     use listener_macros::notification_endpoint;
     use serde::Deserialize;
 
@@ -415,5 +419,34 @@ mod tests {
             [("info", [Priority::Info].as_slice(), false), ("blocking", warn_and_error, true)]
         );
         assert_eq!(bound.definition().filter.publisher_id, Some("^compute"));
+    }
+
+    struct Steady;
+
+    #[notification_endpoint(
+        crate = crate,
+        register = false,
+        name = "steady",
+        retry(attempts = 3, pause = "500ms", max_pause = "1m30s"),
+        timeout = "30s",
+        ordered_by = "payload.instance_id"
+    )]
+    impl Steady {
+        async fn info(&self) {}
+    }
+
+    #[test]
+    fn a_definition_has_what_the_attribute_says_of_the_calls() {
+        let (steady, told) = (Bound::new(Steady), Bound::new(Told("told")));
+        let policy = Policy {
+            attempts: Some(3),
+            pause: Some(Duration::from_millis(500)),
+            max_pause: Some(Duration::from_secs(90)),
+            timeout: Some(Duration::from_secs(30)),
+            ordered_by: Some("payload.instance_id"),
+        };
+        let of = |bound: &Bound| (bound.definition().stable_name, bound.definition().policy);
+        assert_eq!(of(&steady), (Some("steady"), policy));
+        assert_eq!(of(&told), (None, Policy::NONE));
     }
 }

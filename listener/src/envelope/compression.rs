@@ -12,7 +12,7 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::ZlibEncoder;
 
 use crate::envelope::DecodeError;
-use crate::envelope::error::clip;
+use crate::shown::shown;
 
 /// A way to compress bodies. Its text form, read and shown, is the value of the header.
 ///
@@ -110,7 +110,7 @@ impl FromStr for Compression {
         match text {
             "application/x-gzip" | "gzip" | "zlib" => Ok(Self::Zlib),
             "application/x-bz2" | "bzip2" | "bzip" | "bz2" => Ok(Self::Bzip2),
-            _ => Err(UnknownCompression { found: clip(text) }),
+            _ => Err(UnknownCompression { found: shown(text) }),
         }
     }
 }
@@ -122,7 +122,7 @@ impl FromStr for Compression {
      (expected \"application/x-gzip\" or \"application/x-bz2\")"
 )]
 pub struct UnknownCompression {
-    /// The name as it was found, cut short if it is very long.
+    /// The name as it was found, if it can be one.
     pub found: String,
 }
 

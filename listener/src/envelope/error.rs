@@ -1,11 +1,12 @@
 //! What can be wrong with a body, and the words in which it is said. Payload and context
 //! values never get into an error, for they hold secrets; labels, versions and type tags
-//! do, cut short. Made all over `envelope`; judged by whoever settles the delivery.
+//! do, if they are words. Made all over `envelope`; judged by whoever settles the delivery.
 
 use std::fmt;
 use std::io;
 
 use crate::envelope::{Compression, UnknownCompression};
+use crate::shown::shown;
 
 /// A body that is no notification. No attempt at the same bytes will end otherwise.
 ///
@@ -16,7 +17,7 @@ pub enum DecodeError {
     /// The content type is not JSON's.
     #[error("content type {found:?} is not supported (expected \"application/json\")")]
     ContentType {
-        /// The label as it was found.
+        /// The label as it was found, if it can be one.
         found: String,
     },
     /// The `compression` header names nothing that can be undone.
@@ -77,7 +78,7 @@ pub enum DecodeError {
     /// The envelope has a version that this crate does not know.
     #[error("envelope version {found} is not supported (expected \"2.0\")")]
     Version {
-        /// The version as JSON text.
+        /// The version as JSON text, if it can be one; else its kind.
         found: String,
     },
     /// A field has a value of the wrong kind.
@@ -96,7 +97,7 @@ pub enum DecodeError {
          (expected \"datetime\", \"date\", \"time\", \"decimal\", \"uuid\", \"bytes\" or \"base64\")"
     )]
     Tag {
-        /// The tag as JSON text.
+        /// The tag as JSON text, if it can be one; else its kind.
         found: String,
         /// The place of the tagged value.
         at: usize,
@@ -196,12 +197,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A text from the wire, short enough to stand in an error.
-pub(super) fn clip(text: &str) -> String {
-    const MOST: usize = 64;
-    match text.char_indices().nth(MOST) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}..", &text[..end]),
+/// A JSON value that should have been a word, as it may stand in an error.
+pub(super) fn shown_json(value: &str) -> String {
+    if let Some(text) = value.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        return format!("\"{}\"", shown(text));
+    }
+    match value.bytes().next().and_then(Kind::of) {
+        Some(kind @ (Kind::List | Kind::Object)) => kind.to_string(),
+        _ => shown(value),
     }
 }
 
@@ -218,9 +221,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_clipped() {
-        assert_eq!(clip(&"é".repeat(65)), format!("{}..", "é".repeat(64)));
-        assert_eq!(clip(&"é".repeat(64)), "é".repeat(64));
+    fn a_value_is_shown_if_it_is_a_word() {
+        assert_eq!(shown_json("\"set\""), "\"set\"");
+        assert_eq!(shown_json("\"a{b\""), "\"..(3 bytes, not shown)\"");
+        assert_eq!(shown_json("2.1"), "2.1");
+        assert_eq!(shown_json("[1]"), "a list");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
-use crate::envelope::error::{clip, not_json};
+use crate::envelope::error::{not_json, shown_json};
 use crate::envelope::fields::Text;
 use crate::envelope::lenient::{Wanted, may_name};
 use crate::envelope::{DecodeError, Kind, Part};
@@ -188,7 +188,7 @@ fn plain(tag: &str, value: &str, at: usize) -> Result<String, DecodeError> {
             Some(uuid) => Ok(format!("\"{uuid}\"")),
             None => wrong("uuid", "an object with 32 digits under the one key \"hex\""),
         },
-        _ => Err(DecodeError::Tag { found: clip(tag), at }),
+        _ => Err(DecodeError::Tag { found: shown_json(tag), at }),
     }
 }
 

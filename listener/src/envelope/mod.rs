@@ -22,6 +22,7 @@ pub use self::error::{DecodeError, EncodeError, Kind, Part};
 pub use self::fields::read;
 pub use self::write::{Message, encode};
 pub use crate::notification::fields::Fields;
+use crate::shown::shown;
 
 /// How the transport's properties label a body. An empty label counts as none.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -124,7 +125,7 @@ fn check_content_type(label: Option<&str>) -> Result<(), DecodeError> {
     if label.is_empty() || name.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    Err(DecodeError::ContentType { found: error::clip(label) })
+    Err(DecodeError::ContentType { found: shown(label) })
 }
 
 fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeError> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::envelope::error::{clip, not_json};
+use crate::envelope::error::{not_json, shown_json};
 use crate::envelope::fields::{Key, Text, expect_object};
 use crate::envelope::lenient::{Wanted, may_name, mend};
 use crate::envelope::{DecodeError, Part};
@@ -73,7 +73,7 @@ fn check_version(found: &str) -> Result<(), DecodeError> {
     let version = serde_json::from_str(found).ok().and_then(|text: Text<'_>| text.some());
     match version.as_deref() {
         Some("2.0" | "2.0.0") => Ok(()),
-        _ => Err(DecodeError::Version { found: clip(found) }),
+        _ => Err(DecodeError::Version { found: shown_json(found) }),
     }
 }
 
@@ -170,12 +170,18 @@ mod tests {
 
     #[test]
     fn another_version_is_told() {
-        for version in [r#""2.1""#, r#""2.0.1""#, r#""1.0""#, r#""""#, "2.0", "2", "null", "[2]"] {
+        let check = |version, found| {
             assert_eq!(
                 refused(&format!(r#"{{"oslo.version": {version}, "oslo.message": "{{}}"}}"#)),
-                format!("envelope version {version} is not supported (expected \"2.0\")")
+                format!("envelope version {found} is not supported (expected \"2.0\")")
             );
+        };
+        for version in [r#""2.1""#, r#""2.0.1""#, r#""1.0""#, r#""""#, "2.0", "2", "null"] {
+            check(version, version);
         }
+        check("[2]", "a list");
+        check(r#"{"secret": 1}"#, "an object");
+        check(r#""{secret}""#, r#""..(8 bytes, not shown)""#);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) mod owned;
 pub mod priority;
 pub mod states;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde::de::value::MapDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -124,6 +126,13 @@ impl<'n> Notification<'n> {
     #[must_use]
     pub const fn raw_payload(&self) -> &'n RawValue {
         self.fields.payload
+    }
+
+    /// One value of the payload's top level as it stands on the wire; `None` too where the
+    /// payload is no object.
+    #[must_use]
+    pub fn payload_value(&self, key: &str) -> Option<&'n RawValue> {
+        field(self.fields.payload, key)
     }
 
     /// The payload as a type of the program's own.
@@ -268,6 +277,38 @@ fn part<'n, T: Deserialize<'n>>(
         }
     })
 }
+
+/// The value at `key` of a JSON object; the last one counts, as in Python.
+fn field<'r>(object: &'r RawValue, key: &str) -> Option<&'r RawValue> {
+    struct Find<'k>(&'k str);
+
+    impl<'de> Visitor<'de> for Find<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(Key(name)) = map.next_key()? {
+                if name == self.0 {
+                    found = Some(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_str(object.get());
+    json.deserialize_map(Find(key)).ok().flatten()
+}
+
+/// An object's key, borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct Key<'k>(#[serde(borrow)] Cow<'k, str>);
 
 /// Serde's messages quote what they found, which may be a secret (`string "hunter2"`, ``unknown
 /// variant `hunter2` ``): keep the kind, drop the value.

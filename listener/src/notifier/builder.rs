@@ -8,9 +8,15 @@ use crate::envelope::{Compression, Version};
 use crate::notifier::Notifier;
 use crate::notifier::error::NotifierBuildError;
 use crate::notifier::send::Settings;
+use crate::notifier::spool::SpoolOptions;
+use crate::notifier::window::Window;
 use crate::serializer::Serializer;
 use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target};
 use crate::transport::Transport;
+use crate::transport::driver::LONGEST_WAIT;
+
+/// RabbitMQ 4 takes so much by default, and earlier ones more.
+const MAX_BODY: usize = 16 << 20;
 
 /// Builds a [`Notifier`].
 #[derive(Debug)]
@@ -24,6 +30,10 @@ pub struct NotifierBuilder {
     compression: Option<Compression>,
     serializer: Option<Arc<dyn Serializer>>,
     timeout: Duration,
+    max_body: usize,
+    window: usize,
+    window_bytes: u32,
+    pub(super) spool: Option<SpoolOptions>,
 }
 
 impl NotifierBuilder {
@@ -37,6 +47,10 @@ impl NotifierBuilder {
             compression: None,
             serializer: None,
             timeout: Duration::from_secs(30),
+            max_body: MAX_BODY,
+            window: 1000,
+            window_bytes: 64 << 20,
+            spool: None,
         }
     }
 
@@ -82,22 +96,54 @@ impl NotifierBuilder {
         self
     }
 
-    /// How long a call may take: reconnecting, sending, the confirmation. Default: 30 s.
+    /// How long a call may take: its turn in the window, reconnecting, sending, the
+    /// confirmation. Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(LONGEST_WAIT);
         self
     }
 
-    /// Builds the notifier. No I/O: it connects when it first sends.
+    /// The largest body, in bytes as sent, so after compression: a notification that is larger
+    /// is refused before anything is sent. Default: 16 MiB, what RabbitMQ 4 takes by default.
+    /// Earlier ones take 128 MiB; the driver holds to the broker's own limit too.
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// How many notifications may be on their way at once, over all clones of the notifier. A
+    /// call beyond waits for its turn, within its time. Default: 1000.
+    pub fn window(mut self, notifications: usize) -> Self {
+        self.window = notifications;
+        self
+    }
+
+    /// How many bytes of bodies may be on their way at once, over all clones of the notifier.
+    /// A notification that is larger goes alone. Default: 64 MiB.
+    pub fn window_bytes(mut self, bytes: u32) -> Self {
+        self.window_bytes = bytes;
+        self
+    }
+
+    /// Builds the notifier. It connects when it first sends.
+    ///
+    /// No I/O, but for the spool, if there is one: its directory is made, locked and read
+    /// through, and what waits in it is sent from now on, in a task of the current runtime.
     ///
     /// # Errors
-    /// A topic without a name.
+    /// A topic without a name, an empty window, or a spool that cannot be opened: another
+    /// notifier has it, a file cannot be read or written, or this is no tokio runtime.
     pub fn build(self) -> Result<Notifier, NotifierBuildError> {
         let topics =
             if self.topics.is_empty() { vec![Target::topic(DEFAULT_TOPIC)] } else { self.topics };
         if topics.iter().any(|topic| topic.name().is_empty()) {
             return Err(NotifierBuildError::EmptyTopic);
         }
+        if self.window == 0 || self.window_bytes == 0 {
+            return Err(NotifierBuildError::EmptyWindow);
+        }
+        let open = |options: SpoolOptions| options.open(self.transport.clone(), self.timeout);
+        let spool = self.spool.map(open).transpose()?;
         Ok(Notifier {
             transport: self.transport,
             publisher_id: self.publisher_id,
@@ -108,6 +154,9 @@ impl NotifierBuilder {
                 compression: self.compression,
                 serializer: self.serializer,
                 timeout: self.timeout,
+                max_body: self.max_body,
+                window: Window::new(self.window, self.window_bytes),
+                spool,
             }),
         })
     }

@@ -1,9 +1,17 @@
-//! The notifier: it sends notifications, one method for each priority. How one is written and
-//! sent is in `send.rs`, how a notifier is made in `builder.rs`.
+//! The notifier: it sends notifications, one method for each priority. How a notifier is made
+//! is in `builder.rs`, how a notification is written and sent in `send.rs`; `window.rs` bounds
+//! what is on its way, and `spool/` keeps on disk what the broker does not take for now.
 
 pub mod builder;
 pub mod error;
 mod send;
+mod letter;
+mod window;
+#[cfg(feature = "spool")]
+pub mod spool;
+#[cfg(not(feature = "spool"))]
+#[path = "no_spool.rs"]
+mod spool;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,11 +25,28 @@ use crate::notifier::error::NotifyError;
 use crate::notifier::send::{Settings, Subject};
 use crate::transport::Transport;
 
+/// Where a notification is that a notifier has taken. A crash of this program does not lose it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Safe {
+    /// Each topic's queue has it: persistent, confirmed by the broker.
+    AtBroker,
+    /// Some topics' is on this machine's disk, in the notifier's spool, and goes to the broker
+    /// as soon as that takes it. A loss of the disk loses it.
+    OnDisk,
+}
+
 /// Sends notifications as oslo.messaging's `Notifier` does, with one difference: when a method
-/// returns `Ok`, the broker has the notification safe, and an error is the caller's to see.
+/// returns `Ok`, the notification is [`Safe`], and an error is the caller's to see.
 ///
-/// Cheap to clone; clones share the connection. Many notifications may be on their way at
-/// once: call it from many tasks, or await many calls together.
+/// Cheap to clone; clones share the connection and the window. Many notifications may be on
+/// their way at once, up to [`window`](NotifierBuilder::window): call it from many tasks, or
+/// await many calls together. A notification that is sent after the call for another has
+/// returned comes after it, on the same topic and priority; of calls that run at once, either
+/// may come first.
+///
+/// With a spool (feature `spool`) notifications are written to this machine's disk while the
+/// broker is away, and sent when it is back. Without one, what to do about an error is told by
+/// [`NotifyError`].
 ///
 /// ```
 /// use listener::{Context, Notifier, Transport};
@@ -62,29 +87,35 @@ impl Notifier {
     }
 
     /// Sends a notification at this priority to every topic. It has one message id for all
-    /// of them.
+    /// of them. `Ok` says where it is safe: always at the broker, if there is no spool.
     ///
     /// Dropping the future stops waiting; whether it was sent is then unknown.
     ///
     /// # Errors
     /// It could not be written, or some topic did not confirm it in time; the others may
-    /// have it.
+    /// have it. [`NotifyError`] says whether to call again.
     pub async fn notify<P: Serialize + ?Sized>(
         &self,
         priority: Priority,
         ctxt: &Context,
         event_type: &str,
         payload: &P,
-    ) -> Result<(), NotifyError> {
+    ) -> Result<Safe, NotifyError> {
         let publisher_id = self.publisher_id.as_deref();
         let subject = Subject { publisher_id, priority, event_type };
-        let outgoing = self.settings.write(subject, ctxt, payload)?;
-        self.settings.send(&self.transport, outgoing).await
+        let letters = self.settings.write(subject, ctxt, payload)?;
+        self.settings.send(&self.transport, letters).await
     }
 
     /// Closes the connection that the notifiers of this transport share, once what is on its
     /// way is confirmed. A later call opens it again.
+    ///
+    /// What waits in the spool is waited for first, as long as one call may take; what then
+    /// still waits stays there for the next notifier on its directory.
     pub async fn close(&self) {
+        if let Some(spool) = &self.settings.spool {
+            spool.drained(self.settings.timeout).await;
+        }
         self.transport.close().await;
     }
 }
@@ -95,6 +126,7 @@ macro_rules! priorities {
         impl Notifier {
             $(
                 #[doc = concat!("Sends a notification at priority `", stringify!($method), "`.")]
+                /// `Ok`: it is safe, as [`Safe`] has it.
                 ///
                 /// # Errors
                 /// As [`notify`](Self::notify).
@@ -104,7 +136,8 @@ macro_rules! priorities {
                     event_type: &str,
                     payload: &P,
                 ) -> Result<(), NotifyError> {
-                    self.notify(Priority::$priority, ctxt, event_type, payload).await
+                    self.notify(Priority::$priority, ctxt, event_type, payload).await?;
+                    Ok(())
                 }
             )*
         }

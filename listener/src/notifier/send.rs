@@ -1,5 +1,6 @@
-//! From the arguments of a call to bodies, and from bodies to confirmations, one for each
-//! topic. Reconnecting and confirming are the driver's.
+//! From the arguments of a call to letters, and from letters to confirmations, one for each
+//! topic; to the spool, if there is one, while the broker does not confirm. Reconnecting and
+//! confirming are the driver's.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,17 +10,21 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::Serialize;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::envelope::{self, Compression, EncodeError, Message, Version};
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
+use crate::notifier::Safe;
 use crate::notifier::error::{NotifyError, Unsent};
+use crate::notifier::letter::Letter;
+use crate::notifier::spool::Spool;
+use crate::notifier::window::Window;
 use crate::serializer::Serializer;
 use crate::target::{Target, routing_key};
 use crate::transport::Transport;
-use crate::transport::delivery::Properties;
-use crate::transport::driver::{Outgoing, Route};
+use crate::transport::error::SendError;
 
 /// What the clones of a notifier share.
 #[derive(Debug)]
@@ -30,6 +35,9 @@ pub(super) struct Settings {
     pub(super) compression: Option<Compression>,
     pub(super) serializer: Option<Arc<dyn Serializer>>,
     pub(super) timeout: Duration,
+    pub(super) max_body: usize,
+    pub(super) window: Window,
+    pub(super) spool: Option<Spool>,
 }
 
 /// What a call says of its notification beside context and payload.
@@ -41,13 +49,27 @@ pub(super) struct Subject<'s> {
 }
 
 impl Settings {
-    /// One message for each topic.
+    /// One letter for each topic, none of them too large.
     pub(super) fn write<P: Serialize + ?Sized>(
         &self,
         subject: Subject<'_>,
         context: &Context,
         payload: &P,
-    ) -> Result<Vec<Outgoing>, NotifyError> {
+    ) -> Result<Vec<Letter>, NotifyError> {
+        let letters = self.serialize(subject, context, payload)?;
+        let largest = letters.iter().map(|letter| letter.body.len()).max().unwrap_or(0);
+        if largest > self.max_body {
+            return Err(NotifyError::TooLarge { size: largest, limit: self.max_body });
+        }
+        Ok(letters)
+    }
+
+    fn serialize<P: Serialize + ?Sized>(
+        &self,
+        subject: Subject<'_>,
+        context: &Context,
+        payload: &P,
+    ) -> Result<Vec<Letter>, NotifyError> {
         let Some(serializer) = &self.serializer else {
             return Ok(self.encode(subject, context, payload)?);
         };
@@ -60,20 +82,89 @@ impl Settings {
         Ok(self.encode(subject, &context, &payload)?)
     }
 
-    /// Sends to all topics at once, and waits for each confirmation.
+    /// Sends to all topics at once, and waits until each letter is safe.
     pub(super) async fn send(
         &self,
         transport: &Transport,
-        outgoing: Vec<Outgoing>,
-    ) -> Result<(), NotifyError> {
-        let sent = join_all(outgoing.into_iter().map(|outgoing| transport.send(outgoing))).await;
-        let unsent: Vec<_> = self
-            .topics
-            .iter()
-            .zip(sent)
-            .filter_map(|(topic, sent)| Some((topic.name().to_owned(), sent.err()?)))
-            .collect();
-        if unsent.is_empty() { Ok(()) } else { Err(NotifyError::Send(Unsent(unsent))) }
+        letters: Vec<Letter>,
+    ) -> Result<Safe, NotifyError> {
+        let bytes = letters.iter().map(|letter| letter.body.len()).sum();
+        let Some((_place, left)) = self.window.enter(bytes, self.timeout).await else {
+            return Err(NotifyError::WindowFull {
+                window: self.window.places,
+                after: self.timeout,
+            });
+        };
+        match &self.spool {
+            Some(spool) => self.send_or_spool(transport, spool, letters, left).await,
+            None => {
+                let failed = self.try_all(transport, letters, left).await;
+                if failed.is_empty() {
+                    return Ok(Safe::AtBroker);
+                }
+                Err(NotifyError::Send(self.unsent(failed)))
+            }
+        }
+    }
+
+    /// Behind what waits in the spool already, so that the order is kept; at once, if nothing
+    /// waits. What the broker has not confirmed then goes to the spool, if it may confirm it
+    /// later.
+    async fn send_or_spool(
+        &self,
+        transport: &Transport,
+        spool: &Spool,
+        letters: Vec<Letter>,
+        left: Duration,
+    ) -> Result<Safe, NotifyError> {
+        let deadline = Instant::now() + left;
+        if !spool.is_empty() {
+            let spooled = spool.append(letters, deadline).await;
+            return spooled
+                .map(|()| Safe::OnDisk)
+                .map_err(|error| NotifyError::Spool { error, tried: None });
+        }
+        let failed = self.try_all(transport, letters, spool.patience(left)).await;
+        if failed.is_empty() {
+            return Ok(Safe::AtBroker);
+        }
+        let later = failed.iter().filter(|failed| failed.error.is_transient());
+        let later: Vec<Letter> = later.map(|failed| failed.letter.clone()).collect();
+        if !later.is_empty()
+            && let Err(error) = spool.append(later, deadline).await
+        {
+            return Err(NotifyError::Spool { error, tried: Some(self.unsent(failed)) });
+        }
+        let refused: Vec<Failed> =
+            failed.into_iter().filter(|failed| !failed.error.is_transient()).collect();
+        if refused.is_empty() {
+            return Ok(Safe::OnDisk);
+        }
+        Err(NotifyError::Send(self.unsent(refused)))
+    }
+
+    /// The letters that were not confirmed.
+    async fn try_all(
+        &self,
+        transport: &Transport,
+        letters: Vec<Letter>,
+        timeout: Duration,
+    ) -> Vec<Failed> {
+        let sends = letters.iter().map(|letter| transport.send(letter.outgoing(timeout)));
+        let sent = join_all(sends).await;
+        let topics = self.topics.iter().zip(letters).zip(sent);
+        topics
+            .filter_map(|((topic, letter), sent)| {
+                Some(Failed { topic: topic.name().to_owned(), letter, error: sent.err()? })
+            })
+            .collect()
+    }
+
+    fn unsent(&self, failed: Vec<Failed>) -> Unsent {
+        Unsent {
+            confirmed: self.topics.len() - failed.len(),
+            topics: failed.into_iter().map(|failed| (failed.topic, failed.error)).collect(),
+        }
     }
 
     fn encode<P: Serialize + ?Sized>(
@@ -81,7 +172,7 @@ impl Settings {
         subject: Subject<'_>,
         context: &Context,
         payload: &P,
-    ) -> Result<Vec<Outgoing>, EncodeError> {
+    ) -> Result<Vec<Letter>, EncodeError> {
         let message_id = Uuid::new_v4().to_string();
         let timestamp = timestamp(OffsetDateTime::now_utc());
         let encode = |topic: &Target| {
@@ -96,34 +187,31 @@ impl Settings {
                 context,
             };
             let body = envelope::encode(self.version, &message)?;
-            Ok(self.outgoing(topic, subject.priority, body))
+            Ok(self.letter(topic, subject.priority, body))
         };
         self.topics.iter().map(encode).collect()
     }
 
-    fn outgoing(&self, topic: &Target, priority: Priority, body: Vec<u8>) -> Outgoing {
-        let mut properties = Properties {
-            content_type: Some(Cow::Borrowed("application/json")),
-            content_encoding: Some(Cow::Borrowed("utf-8")),
-            ..Properties::default()
-        };
-        let body = match self.compression {
-            None => body,
-            Some(compression) => {
-                properties.headers.set("compression", compression.content_type().into());
-                compression.compress(&body)
-            }
-        };
-        Outgoing {
-            route: Route::Topic {
-                exchange: topic.exchange_name().unwrap_or(&self.control_exchange).to_owned(),
-                routing_key: routing_key(topic.name(), priority),
-            },
-            body: Bytes::from(body),
-            properties,
-            timeout: self.timeout,
+    fn letter(&self, topic: &Target, priority: Priority, body: Vec<u8>) -> Letter {
+        Letter {
+            exchange: topic.exchange_name().unwrap_or(&self.control_exchange).to_owned(),
+            routing_key: routing_key(topic.name(), priority),
+            compression: self
+                .compression
+                .map(|compression| Cow::Borrowed(compression.content_type())),
+            body: Bytes::from(match self.compression {
+                Some(compression) => compression.compress(&body),
+                None => body,
+            }),
         }
     }
+}
+
+/// A letter that was not confirmed.
+struct Failed {
+    topic: String,
+    letter: Letter,
+    error: SendError,
 }
 
 /// The time as Python's `str(datetime)` writes it: without a zone, and without a fraction

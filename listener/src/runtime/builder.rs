@@ -2,21 +2,28 @@
 //! that needs no I/O at once. What the options mean is in `options.rs`.
 
 use std::any::{TypeId, type_name};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::dispatch::Dispatcher;
-use crate::dispatch::table::{FilterMistake, Table};
+use crate::dispatch::table::{Cause, Table, TableMistake};
 use crate::endpoint::{Bound, Endpoint, Registration, Source};
 use crate::extract::needs::Needs;
+use crate::inbox::Inbox;
 use crate::notification::states::States;
+use crate::observe::{Observer, Observers};
+use crate::order::OrderKey;
+use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::runtime::Listener;
+use crate::runtime::copies::Copier;
 use crate::runtime::error::{BuildError, Place, Problem};
-use crate::runtime::options::{Executor, Options};
+use crate::runtime::options::{Executor, OnFailure, Options, RetryOptions, RetryPlace};
 use crate::runtime::worker::Worker;
 use crate::serializer::Serializer;
-use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target, routing_key};
+use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target, alone_queue, routing_key};
 use crate::transport::Transport;
 use crate::transport::driver::Binding;
 use crate::transport::error::OpenError;
@@ -33,6 +40,10 @@ pub struct ListenerBuilder {
     expires: Option<Duration>,
     options: Options,
     serializer: Option<Arc<dyn Serializer>>,
+    inbox: Option<Arc<dyn Inbox>>,
+    order: Option<OrderKey>,
+    classifiers: Classifiers,
+    observers: Observers,
     states: States,
     endpoints: Vec<Bound>,
     registered: bool,
@@ -93,7 +104,8 @@ impl ListenerBuilder {
 
     /// As `pool`, for a listener that comes and goes, such as a tap: the broker deletes the
     /// queue, with what it holds, once no listener of the pool has been there for `expires`.
-    /// The queue of a `pool` stays, and fills.
+    /// The queue of a `pool` stays, and fills. Retries are held in the process: a retry queue
+    /// would outlive the pool.
     pub fn temporary_pool(mut self, pool: impl Into<String>, expires: Duration) -> Self {
         self.expires = Some(expires);
         self.pool(pool)
@@ -120,6 +132,87 @@ impl ListenerBuilder {
     /// How long `start` waits for a broker that cannot be reached.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.options.start_timeout = timeout;
+        self
+    }
+
+    /// How many bytes of bodies may be unsettled at once, over all queues.
+    pub fn bytes_in_flight(mut self, bytes: usize) -> Self {
+        self.options.bytes_in_flight = bytes;
+        self
+    }
+
+    /// How long one call of a method may take. An `async fn` is dropped where it waits then; a
+    /// plain `fn` cannot be ended: it counts as failed and runs on.
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.options.handler_timeout = timeout;
+        self
+    }
+
+    /// How often a method that fails is called again, and after which pauses. What an endpoint
+    /// says itself goes before.
+    pub fn retry(mut self, retry: RetryOptions) -> Self {
+        self.options.retry = retry;
+        self
+    }
+
+    /// Changes some of the retry options.
+    pub(crate) fn change_retry(
+        mut self,
+        change: impl FnOnce(RetryOptions) -> RetryOptions,
+    ) -> Self {
+        self.options.retry = change(self.options.retry);
+        self
+    }
+
+    /// What follows when a method fails: retries and then the dead letters, or what
+    /// oslo.messaging does.
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.options.on_failure = on_failure;
+        self
+    }
+
+    /// Says what kind of error those of type `E` are, also where one is the cause of another.
+    /// What an error says itself goes before (`permanent(..)`), and so does what was added
+    /// before.
+    ///
+    /// ```
+    /// use listener::outcome::kind::ErrorKind;
+    ///
+    /// let builder = listener::Listener::builder().classify(|error: &std::io::Error| {
+    ///     match error.kind() {
+    ///         std::io::ErrorKind::InvalidData => ErrorKind::Permanent,
+    ///         _ => ErrorKind::Transient,
+    ///     }
+    /// });
+    /// # drop(builder);
+    /// ```
+    pub fn classify<E: std::error::Error + 'static>(
+        mut self,
+        classify: impl Fn(&E) -> ErrorKind + Send + Sync + 'static,
+    ) -> Self {
+        self.classifiers.add(classify);
+        self
+    }
+
+    /// Notifications in which this part is equal are worked on one after the other, in the order
+    /// in which they come; others side by side. One that is to be tried again holds up those
+    /// behind it. What is delivered a second time, after a lost connection or a crash, may come
+    /// out of order.
+    pub fn ordered_by(mut self, key: OrderKey) -> Self {
+        self.order = Some(key);
+        self
+    }
+
+    /// Remembers which methods have handled which notifications, so that what is delivered
+    /// twice is handled once.
+    pub fn inbox(mut self, inbox: impl Inbox) -> Self {
+        self.inbox = Some(Arc::new(inbox));
+        self
+    }
+
+    /// Is told what happens; there may be several.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.add(observer);
         self
     }
 
@@ -188,7 +281,7 @@ impl ListenerBuilder {
         let table = match Table::build(endpoints, &shared, exchange) {
             Ok(table) => Some(table),
             Err(mistakes) => {
-                problems.extend(mistakes.iter().map(filter_problem));
+                problems.extend(mistakes.iter().map(problem));
                 None
             }
         };
@@ -229,18 +322,24 @@ impl ListenerBuilder {
         );
         zero("executor", options.executor.at_once() == 0, "`Concurrent(1)` or more");
         zero("retry.attempts", options.retry.attempts == 0, "1 or more");
+        zero("bytes_in_flight", options.bytes_in_flight == 0, "1 or more");
+        zero("handler_timeout", options.handler_timeout.is_zero(), "a time above 0");
+        zero("poison.suspect_after", options.poison.suspect_after == 0, "1 or more");
+        zero("poison.give_up_after", options.poison.give_up_after == 0, "1 or more");
     }
 
     /// The instances: those that were given, and the registered ones that were asked for.
     fn choose(&mut self, problems: &mut Vec<Problem>) -> Vec<Bound> {
         let mut endpoints = std::mem::take(&mut self.endpoints);
         let mut given: HashSet<TypeId> = HashSet::new();
-        for endpoint in &endpoints {
-            if !given.insert(endpoint.id()) {
+        endpoints.retain(|endpoint| {
+            let is_first = given.insert(endpoint.id());
+            if !is_first {
                 let endpoint = Place::of(endpoint.definition());
                 problems.push(Problem::Duplicate { endpoint });
             }
-        }
+            is_first
+        });
         let only_given = !given.is_empty() && !self.registered && self.groups.is_empty();
         if !only_given {
             let registrations: Vec<_> = inventory::iter::<Registration>().collect();
@@ -297,35 +396,55 @@ impl ListenerBuilder {
         }
     }
 
-    fn assemble(self, table: Table, transport: Transport) -> Listener {
+    fn assemble(mut self, table: Table, transport: Transport) -> Listener {
+        if self.expires.is_some() {
+            self.options.retry.place = RetryPlace::Process;
+        }
+        let mut alone = HashMap::new();
         let bindings = table
             .targets()
             .into_iter()
             .map(|(target, priority)| {
                 let routing_key = routing_key(target.name(), priority);
+                let queue = self.pool.clone().unwrap_or_else(|| routing_key.clone());
+                let aside = alone_queue(self.pool.as_deref().unwrap_or(target.name()));
+                alone.insert(queue.clone(), aside);
                 Binding {
                     exchange: target.exchange_name().unwrap_or_default().to_owned(),
-                    queue: self.pool.clone().unwrap_or_else(|| routing_key.clone()),
+                    queue,
                     routing_key,
                 }
             })
             .collect();
         let worker = Worker {
-            dispatcher: Dispatcher::new(table, self.options.retry, self.options.allow_requeue),
-            transport,
+            dispatcher: Dispatcher::new(table),
+            copier: Copier::new(transport, self.options.send_timeout),
             states: self.states,
             serializer: self.serializer,
+            inbox: self.inbox,
+            order: self.order,
+            classifiers: self.classifiers,
+            observers: self.observers,
             options: self.options,
+            alone,
+            hands: Arc::default(),
+            set_aside: Notify::new(),
+            suspects: tokio::sync::Mutex::default(),
         };
         Listener::new(worker, bindings, self.expires, self.owns_transport)
     }
 }
 
-fn filter_problem(mistake: &FilterMistake) -> Problem {
-    Problem::Filter {
-        endpoint: Place::of(mistake.endpoint),
-        method: mistake.method.map(str::to_owned),
-        reason: mistake.source.to_string(),
+fn problem(mistake: &TableMistake) -> Problem {
+    let endpoint = Place::of(mistake.endpoint);
+    match &mistake.cause {
+        Cause::Filter(error) => Problem::Filter {
+            endpoint,
+            method: mistake.method.map(str::to_owned),
+            reason: error.to_string(),
+        },
+        Cause::Order(error) => Problem::Order { endpoint, reason: error.to_string() },
+        Cause::Name(name) => Problem::SameName { endpoint, name: name.clone() },
     }
 }
 

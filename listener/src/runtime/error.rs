@@ -145,6 +145,24 @@ pub enum Problem {
         /// What is wrong with it.
         reason: String,
     },
+    /// `ordered_by` names no part of a notification.
+    #[error("{endpoint}: `ordered_by`: {reason}")]
+    Order {
+        /// The endpoint.
+        endpoint: Place,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two methods go by one name.
+    #[error(
+        "{endpoint}: another method goes by the name {name:?}, and copies of a notification could not tell which of them owes it; give one of the endpoints a `name` of its own"
+    )]
+    SameName {
+        /// The second endpoint.
+        endpoint: Place,
+        /// The name.
+        name: String,
+    },
     /// The transport's URL is wrong.
     #[error(transparent)]
     Transport(#[from] OpenError),

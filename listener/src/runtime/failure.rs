@@ -1,11 +1,81 @@
-//! What becomes of a delivery: from the outcomes of its methods to one verdict. Pure; who
-//! carries the verdict out is `settle.rs`.
+//! The failure policy: what follows when a method did not handle a notification. Pure: from what
+//! the methods said to one verdict on the delivery. Who carries it out is `settle.rs`.
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use crate::dispatch::{Failed, Walk};
-use crate::outcome::Chain;
+use crate::endpoint::policy::Policy;
+use crate::outcome::kind::{Classifiers, ErrorKind};
+use crate::outcome::{Chain, Failure};
+use crate::runtime::options::{OnFailure, RetryOptions};
+
+/// How a method did not handle a notification.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// An error, a panic, a timeout, or an argument that could not be made.
+    Failure(Failure),
+    /// It gave the notification up, with this reason.
+    GivenUp(String),
+    /// It asks for another call, after this pause or the listener's own.
+    Retry(Option<Duration>),
+    /// It gave the delivery back, and may not.
+    RequeueNotAllowed,
+    /// No method goes by the name that the copy says.
+    Unknown,
+}
+
+/// What follows for a method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is called again after a pause.
+    Again(Duration),
+    /// The notification is given up, for this reason.
+    GiveUp(&'static str),
+    /// The whole delivery goes back at once, as oslo.messaging does it.
+    Requeue,
+    /// It counts as handled, as oslo.messaging does it.
+    Forget,
+}
+
+/// What a step is decided by, beside the failure itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground<'g> {
+    pub(super) retry: RetryOptions,
+    pub(super) on_failure: OnFailure,
+    pub(super) classifiers: &'g Classifiers,
+    /// How often the method has been called, this call included.
+    pub(super) calls: u32,
+    /// From 0 to 1: where in its range a pause falls.
+    pub(super) chance: f64,
+}
+
+/// What follows from the failure of a method whose endpoint has this policy.
+pub(super) fn step(failed: &Failed, policy: &Policy, ground: Ground<'_>) -> Step {
+    let retry = ground.retry.with(policy);
+    let (after, exhausted) = match failed {
+        Failed::GivenUp(_) => return Step::GiveUp("given-up"),
+        Failed::RequeueNotAllowed => return Step::GiveUp("requeue-not-allowed"),
+        Failed::Unknown => return Step::GiveUp("unknown-endpoint"),
+        Failed::Retry(after) => (*after, "retries"),
+        Failed::Failure(failure) => {
+            match ground.on_failure {
+                OnFailure::Retry => {}
+                OnFailure::Requeue => return Step::Requeue,
+                OnFailure::Forget => return Step::Forget,
+            }
+            match ground.classifiers.kind(failure) {
+                ErrorKind::Permanent => return Step::GiveUp(failure.reason()),
+                ErrorKind::Transient => (None, failure.reason()),
+                ErrorKind::RetryAfter(after) => (Some(after), failure.reason()),
+            }
+        }
+    };
+    if ground.calls >= retry.attempts {
+        return Step::GiveUp(exhausted);
+    }
+    Step::Again(after.unwrap_or_else(|| retry.pause_after(ground.calls, ground.chance)))
+}
 
 /// What becomes of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,84 +84,108 @@ pub(super) enum Verdict {
     Ack,
     /// A method gave it back.
     Requeue,
-    /// The listener stopped before it was done.
+    /// The listener stopped before it was done, or its session is over.
     GiveBack,
-    /// It is given up.
-    DeadLetter(GivenUp),
+    /// Some still owe it: copies take its place.
+    Copies(Vec<Copy>),
 }
 
-/// Why a delivery is given up.
+/// A copy that takes the place of a delivery, for the methods that still owe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct GivenUp {
-    /// One word: `undecodable`, `error`, `argument`, `version`, `panic`, `given-up`, `retries`,
-    /// `requeue-not-allowed`.
-    pub(super) reason: &'static str,
+pub(super) struct Copy {
+    pub(super) to: Destination,
+    /// The methods that still owe it; empty: everybody who wants it.
+    pub(super) owed: Vec<String>,
     /// What went wrong, in full.
     pub(super) error: String,
-    /// The methods that still owe it, as the table names them.
-    pub(super) owed: Vec<String>,
 }
 
-/// The verdict on a walk.
-pub(super) fn verdict(walk: Walk) -> Verdict {
-    if walk.interrupted {
-        return Verdict::GiveBack;
-    }
-    if walk.requeued {
+/// Where a copy goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// Back to the queue, after a pause.
+    Later(Duration),
+    /// To the dead letters. The reason is one word: `undecodable`, `error`, `argument`,
+    /// `version`, `panic`, `timeout`, `given-up`, `retries`, `requeue-not-allowed`,
+    /// `unknown-endpoint`, `poison`.
+    Dead(&'static str),
+}
+
+/// What was decided for one method.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) method: String,
+    pub(super) failed: Failed,
+    pub(super) step: Step,
+}
+
+/// The verdict on what was decided for the methods, those that handled it left out. One copy for
+/// all that are given up, with the reason of the first; one for all that share a pause.
+pub(super) fn verdict(decided: Vec<Decided>) -> Verdict {
+    if decided.iter().any(|one| one.step == Step::Requeue) {
         return Verdict::Requeue;
     }
-    let Some((_, first)) = walk.failed.first() else {
-        return Verdict::Ack;
-    };
-    let reason = first.reason();
-    let mut error = String::new();
-    for (method, failed) in &walk.failed {
-        let divider = if error.is_empty() { "" } else { "; " };
-        // Writing to a String cannot fail.
-        let _ = write!(error, "{divider}{method}: {}", failed.text());
+    let mut copies: Vec<Copy> = Vec::new();
+    for Decided { method, failed, step } in decided {
+        let to = match step {
+            Step::Again(after) => Destination::Later(after),
+            Step::GiveUp(reason) => Destination::Dead(reason),
+            Step::Requeue | Step::Forget => continue,
+        };
+        let text = format!("{method}: {}", failed.text());
+        match copies.iter_mut().find(|copy| copy.to.takes(to)) {
+            Some(copy) => {
+                copy.owed.push(method);
+                // Writing to a String cannot fail.
+                let _ = write!(copy.error, "; {text}");
+            }
+            None => copies.push(Copy { to, owed: vec![method], error: text }),
+        }
     }
-    let owed = walk.failed.into_iter().map(|(method, _)| method).collect();
-    Verdict::DeadLetter(GivenUp { reason, error, owed })
+    if copies.is_empty() { Verdict::Ack } else { Verdict::Copies(copies) }
+}
+
+impl Destination {
+    /// Whether a copy that goes here may take along what goes there.
+    fn takes(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Dead(_), Self::Dead(_)) => true,
+            _ => self == other,
+        }
+    }
 }
 
 /// The verdict on a delivery whose way through the stages panicked: a serializer, or an error
 /// that cannot be printed.
 pub(super) fn panicked(message: &str) -> Verdict {
-    Verdict::DeadLetter(GivenUp {
-        reason: "panic",
-        error: format!("panicked: {message}"),
-        owed: Vec::new(),
-    })
+    Verdict::Copies(vec![dead("panic", format!("panicked: {message}"), Vec::new())])
 }
 
 /// The verdict on a body that cannot be read.
 pub(super) fn undecodable(error: &(dyn Error + 'static)) -> Verdict {
-    Verdict::DeadLetter(GivenUp {
-        reason: "undecodable",
-        error: Chain(error).to_string(),
-        owed: Vec::new(),
-    })
+    Verdict::Copies(vec![dead("undecodable", Chain(error).to_string(), Vec::new())])
+}
+
+/// What takes the place of a delivery that was worked on alone and never settled.
+pub(super) fn poison(count: u64, owed: Vec<String>) -> Copy {
+    let error = format!(
+        "was worked on alone {count} times and never settled: it may end the process that works on it"
+    );
+    dead("poison", error, owed)
+}
+
+fn dead(reason: &'static str, error: String, owed: Vec<String>) -> Copy {
+    Copy { to: Destination::Dead(reason), owed, error }
 }
 
 impl Failed {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Failure(failure) => failure.reason(),
-            Self::GivenUp(_) => "given-up",
-            Self::Retries(_) | Self::TooLong(_) => "retries",
-            Self::RequeueNotAllowed => "requeue-not-allowed",
-        }
-    }
-
     fn text(&self) -> String {
         match self {
             Self::Failure(failure) => failure.to_string(),
             Self::GivenUp(reason) => reason.clone(),
-            Self::Retries(attempts) => format!("asked to retry after {attempts} calls"),
-            Self::TooLong(hold) => {
-                format!("asked for a pause that would hold the delivery for more than {hold:?}")
-            }
+            Self::Retry(_) => "asked to be called again".to_owned(),
             Self::RequeueNotAllowed => "asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`".to_owned(),
+            Self::Unknown => "no method goes by this name; was it renamed? give the endpoint a `name`".to_owned(),
         }
     }
 }
@@ -99,47 +193,124 @@ impl Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Failure;
+    use crate::outcome::kind::{permanent, retry_after};
 
-    fn failed(method: &str, reason: &str) -> (String, Failed) {
-        (method.to_owned(), Failed::GivenUp(reason.to_owned()))
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn error(error: impl Into<crate::outcome::BoxError>) -> Failed {
+        Failed::Failure(Failure::Error(error.into()))
+    }
+
+    fn decide(failed: &Failed, policy: &Policy, calls: u32, on_failure: OnFailure) -> Step {
+        let classifiers = Classifiers::default();
+        let retry = RetryOptions {
+            attempts: 3,
+            pause: 2 * SECOND,
+            max_pause: 10 * SECOND,
+            ..RetryOptions::default()
+        };
+        step(
+            failed,
+            policy,
+            Ground { retry, on_failure, classifiers: &classifiers, calls, chance: 1.0 },
+        )
+    }
+
+    #[test]
+    fn each_failure_has_its_step() {
+        let check = |failed: Failed, calls, expected| {
+            assert_eq!(
+                decide(&failed, &Policy::NONE, calls, OnFailure::Retry),
+                expected,
+                "{failed:?}"
+            );
+        };
+        check(error("no price"), 1, Step::Again(2 * SECOND));
+        check(error("no price"), 2, Step::Again(4 * SECOND));
+        check(error("no price"), 3, Step::GiveUp("error"));
+        check(error(permanent("no tenant")), 1, Step::GiveUp("error"));
+        check(error(retry_after("busy", 60 * SECOND)), 1, Step::Again(60 * SECOND));
+        check(error(retry_after("busy", 60 * SECOND)), 3, Step::GiveUp("error"));
+        check(Failed::Failure(Failure::Panic("no".to_owned())), 1, Step::Again(2 * SECOND));
+        check(Failed::Failure(Failure::Panic("no".to_owned())), 3, Step::GiveUp("panic"));
+        check(Failed::Failure(Failure::Timeout(SECOND)), 1, Step::Again(2 * SECOND));
+        check(Failed::Failure(Failure::Timeout(SECOND)), 3, Step::GiveUp("timeout"));
+        let argument = Failure::Argument { argument: "payload", source: "no number".into() };
+        check(Failed::Failure(argument), 1, Step::GiveUp("argument"));
+        check(Failed::Retry(None), 1, Step::Again(2 * SECOND));
+        check(Failed::Retry(Some(SECOND)), 2, Step::Again(SECOND));
+        check(Failed::Retry(None), 3, Step::GiveUp("retries"));
+        check(Failed::GivenUp("no".to_owned()), 1, Step::GiveUp("given-up"));
+        check(Failed::RequeueNotAllowed, 1, Step::GiveUp("requeue-not-allowed"));
+        check(Failed::Unknown, 1, Step::GiveUp("unknown-endpoint"));
+    }
+
+    #[test]
+    fn an_endpoint_s_policy_goes_before_the_listener_s() {
+        let policy = Policy { attempts: Some(2), pause: Some(8 * SECOND), ..Policy::NONE };
+        let decide = |calls| decide(&error("no"), &policy, calls, OnFailure::Retry);
+        assert_eq!([decide(1), decide(2)], [Step::Again(8 * SECOND), Step::GiveUp("error")]);
+    }
+
+    #[test]
+    fn oslo_s_own_behaviour_can_be_chosen() {
+        let decide = |failed, on_failure| decide(&failed, &Policy::NONE, 1, on_failure);
+        assert_eq!(decide(error("no"), OnFailure::Requeue), Step::Requeue);
+        assert_eq!(decide(error("no"), OnFailure::Forget), Step::Forget);
+        let given_up = Failed::GivenUp("no".to_owned());
+        assert_eq!(decide(given_up, OnFailure::Forget), Step::GiveUp("given-up"));
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_lie_in_the_upper_half_of_their_range() {
+        let retry =
+            RetryOptions { pause: SECOND, max_pause: 5 * SECOND, ..RetryOptions::default() };
+        let pauses =
+            |chance| [1, 2, 3, 4, 200].map(|calls| retry.pause_after(calls, chance).as_millis());
+        assert_eq!(pauses(1.0), [1000, 2000, 4000, 5000, 5000]);
+        assert_eq!(pauses(0.0), [500, 1000, 2000, 2500, 2500]);
+        assert_eq!(pauses(0.5), [750, 1500, 3000, 3750, 3750]);
+    }
+
+    fn decided(method: &str, step: Step) -> Decided {
+        Decided { method: method.to_owned(), failed: Failed::GivenUp("why".to_owned()), step }
+    }
+
+    fn copy(to: Destination, owed: &[&str]) -> Copy {
+        let error = owed.iter().map(|method| format!("{method}: why")).collect::<Vec<_>>();
+        let owed = owed.iter().map(|method| (*method).to_owned()).collect();
+        Copy { to, owed, error: error.join("; ") }
     }
 
     #[test]
     fn what_nobody_failed_is_acknowledged() {
-        assert_eq!(verdict(Walk { handled: 2, ..Walk::default() }), Verdict::Ack);
-        assert_eq!(verdict(Walk::default()), Verdict::Ack);
+        assert_eq!(verdict(Vec::new()), Verdict::Ack);
+        assert_eq!(verdict(vec![decided("a", Step::Forget)]), Verdict::Ack);
     }
 
     #[test]
-    fn one_failure_is_enough_and_only_the_failed_are_owed() {
-        let walk = Walk {
-            handled: 1,
-            failed: vec![
-                ("a::A::info".to_owned(), Failed::Failure(Failure::Panic("no".to_owned()))),
-                failed("b::B::info", "late"),
-            ],
-            ..Walk::default()
-        };
+    fn there_is_a_copy_for_each_pause_and_one_for_all_that_are_given_up() {
+        let verdict = verdict(vec![
+            decided("a", Step::Again(SECOND)),
+            decided("b", Step::GiveUp("error")),
+            decided("c", Step::Again(2 * SECOND)),
+            decided("d", Step::Again(SECOND)),
+            decided("e", Step::GiveUp("panic")),
+        ]);
         assert_eq!(
-            verdict(walk),
-            Verdict::DeadLetter(GivenUp {
-                reason: "panic",
-                error: "a::A::info: panicked: no; b::B::info: late".to_owned(),
-                owed: vec!["a::A::info".to_owned(), "b::B::info".to_owned()],
-            })
+            verdict,
+            Verdict::Copies(vec![
+                copy(Destination::Later(SECOND), &["a", "d"]),
+                copy(Destination::Dead("error"), &["b", "e"]),
+                copy(Destination::Later(2 * SECOND), &["c"]),
+            ])
         );
     }
 
     #[test]
-    fn a_requeue_wins_over_a_failure() {
-        let walk = Walk { failed: vec![failed("a", "b")], requeued: true, ..Walk::default() };
-        assert_eq!(verdict(walk), Verdict::Requeue);
-    }
-
-    #[test]
-    fn an_interrupted_walk_is_given_back_whatever_came_before() {
-        let walk = Walk { interrupted: true, failed: vec![failed("a", "b")], ..Walk::default() };
-        assert_eq!(verdict(walk), Verdict::GiveBack);
+    fn a_requeue_is_of_the_whole_delivery() {
+        let verdict =
+            verdict(vec![decided("a", Step::GiveUp("error")), decided("b", Step::Requeue)]);
+        assert_eq!(verdict, Verdict::Requeue);
     }
 }

@@ -2,11 +2,19 @@
 //! delivery's way is in `worker.rs`, the end in `shutdown.rs`, the beginning in `builder.rs`.
 
 pub mod builder;
+mod copies;
 pub mod error;
 mod failure;
+mod hands;
+pub mod headers;
+pub mod health;
+mod lanes;
 pub mod options;
-pub mod settle;
+mod poison;
+mod settle;
 mod shutdown;
+mod turns;
+mod walk;
 mod worker;
 
 use std::fmt;
@@ -15,18 +23,20 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt, TryFutureExt};
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::{Bound, Definition};
+use crate::observe::Event;
 use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::error::{Error, Place};
+use crate::runtime::health::Health;
+use crate::runtime::lanes::{Lanes, Place as Slot, Places};
 use crate::runtime::shutdown::Signals;
-use crate::runtime::worker::Worker;
-use crate::transport::delivery::Delivery;
+use crate::runtime::turns::{Turn, Turns};
+use crate::runtime::worker::{Task, Worker};
 use crate::transport::driver::{Binding, ConnectionState, Subscribed, Subscription};
 
 /// A running service, or one that can run: a transport, targets, endpoints.
@@ -142,19 +152,22 @@ impl Listener {
                 source,
             })?;
         }
+        let mut alone: Vec<String> = worker.alone.values().cloned().collect();
+        alone.sort();
+        alone.dedup();
         let subscription = Subscription {
             bindings: self.0.bindings.clone(),
             prefetch: worker.options.prefetch,
             timeout: worker.options.start_timeout,
             expires: self.0.expires,
-            alone: Vec::new(),
+            alone,
             bytes: worker.options.bytes_in_flight,
         };
-        let subscribed = worker
-            .transport
+        let transport = &worker.copier.transport;
+        let subscribed = transport
             .subscribe(subscription)
             .await
-            .map_err(|source| Error::Connect { transport: worker.transport.to_string(), source })?;
+            .map_err(|source| Error::Connect { transport: transport.to_string(), source })?;
         let stop = CancellationToken::new();
         let state = subscribed.consumer.state();
         let task = tokio::spawn(work_on(Arc::clone(worker), subscribed, stop.clone()));
@@ -188,7 +201,7 @@ impl Listener {
         let Some(running) = self.running() else { return Ok(0) };
         let unfinished = running.ended.await;
         if self.0.owns_transport {
-            self.0.worker.transport.close().await;
+            self.0.worker.copier.transport.close().await;
         }
         unfinished.map_err(|error| Error::Task(error.to_string()))
     }
@@ -228,10 +241,25 @@ impl Listener {
         }
     }
 
-    /// Whether every queue has its consumer right now.
+    /// Whether every queue has its consumer right now, and every retry and dead letter can be
+    /// sent.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.state() == Some(ConnectionState::Attached)
+        self.state() == Some(ConnectionState::Attached) && self.0.worker.copier.pauses().is_empty()
+    }
+
+    /// How it stands: the connection, each queue, and what cannot be done at present.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let worker = &self.0.worker;
+        let queues: std::collections::BTreeSet<&str> =
+            self.0.bindings.iter().map(|binding| binding.queue.as_str()).collect();
+        Health {
+            connection: self.state(),
+            queues: worker.hands.health(queues.into_iter()),
+            paused: worker.copier.pauses(),
+            obstacle: worker.copier.transport.obstacle(),
+        }
     }
 
     /// How the connection is; `None` before the first start.
@@ -271,7 +299,7 @@ impl Listener {
         let queues: std::collections::BTreeSet<_> =
             self.0.bindings.iter().map(|binding| binding.queue.as_str()).collect();
         tracing::info!(
-            transport = %worker.transport,
+            transport = %worker.copier.transport,
             queues = queues.into_iter().collect::<Vec<_>>().join(", "),
             prefetch = worker.options.prefetch,
             executor = ?worker.options.executor,
@@ -283,44 +311,125 @@ impl Listener {
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listener")
-            .field("transport", &self.0.worker.transport)
+            .field("transport", &self.0.worker.copier.transport)
             .field("bindings", &self.0.bindings)
             .finish_non_exhaustive()
     }
 }
 
+/// How often what is in hand is looked through for what takes long.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// From when on a delivery takes long: RabbitMQ takes back what is unsettled for 30 minutes, and
+/// closes the channel of all others with it.
+const SLOW: Duration = Duration::from_secs(24 * 60);
+
 /// Takes deliveries until it is stopped, each worked on by a task of its own.
 async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: CancellationToken) -> usize {
     let Subscribed { mut deliveries, consumer } = subscribed;
-    let slots =
-        Arc::new(Semaphore::new(worker.options.executor.at_once().min(Semaphore::MAX_PERMITS)));
-    let running = TaskTracker::new();
-    let abort = CancellationToken::new();
-    while let Some(delivery) = stop.run_until_cancelled(next(&slots, &mut deliveries)).await {
-        let Some((slot, delivery)) = delivery else {
-            break;
-        };
-        let (worker, stop, abort) = (Arc::clone(&worker), stop.clone(), abort.clone());
-        running.spawn(async move {
-            abort.run_until_cancelled(worker.work(delivery, &stop)).await;
-            drop(slot);
-        });
+    let places = Places::new(worker.options.executor.at_once());
+    let mut lanes = Lanes::new(places.clone());
+    let crew = Crew {
+        worker: Arc::clone(&worker),
+        turns: Arc::default(),
+        places,
+        running: TaskTracker::new(),
+        stop: stop.clone(),
+        abort: CancellationToken::new(),
+    };
+    let mut state = consumer.state();
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    worker.observers.tell(&Event::Attached);
+    loop {
+        while let Some((task, slot)) = lanes.next() {
+            crew.work(task, slot);
+        }
+        // In this order: a stop takes nothing more, and what came of an old session is known to
+        // be lost before it comes again.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Ok(()) = state.changed() => changed(&worker, &state.borrow_and_update().clone()),
+            delivery = deliveries.recv() => match delivery {
+                Some(delivery) => lanes.push(worker.take(delivery)),
+                None => break,
+            },
+            () = crew.places.freed(), if lanes.waiting() > 0 => {}
+            () = worker.set_aside.notified() => consumer.look_again(),
+            _ = look.tick() => tell_slow(&worker),
+        }
     }
-    let deadline = worker.options.shutdown_timeout;
-    shutdown::shut_down(consumer, deliveries, &running, &abort, deadline).await
+    let Crew { running, abort, .. } = crew;
+    let ending = shutdown::Ending { consumer, deliveries, lanes, running, abort };
+    ending.shut_down(&worker).await
 }
 
-/// The next delivery, taken only once there is a place to work on it. Those whose session is
-/// over are passed by: the broker gives them out again.
-async fn next(
-    slots: &Arc<Semaphore>,
-    deliveries: &mut UnboundedReceiver<Delivery>,
-) -> Option<(OwnedSemaphorePermit, Delivery)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    loop {
-        let delivery = deliveries.recv().await?;
-        if !delivery.is_over() {
-            return Some((slot, delivery));
+/// Those who work on deliveries.
+struct Crew {
+    worker: Arc<Worker>,
+    turns: Arc<Turns>,
+    places: Places,
+    running: TaskTracker,
+    stop: CancellationToken,
+    abort: CancellationToken,
+}
+
+impl Crew {
+    /// Works on a delivery in a task of its own. One that has to wait for others of its order
+    /// gives up its slot until it is its turn.
+    fn work(&self, task: Task, slot: Slot) {
+        let keys = self.worker.keys(&task);
+        let turn = (!keys.is_empty()).then(|| self.turns.enter(keys));
+        let slot = turn.as_ref().is_none_or(Turn::is_next).then_some(slot);
+        let (worker, places) = (Arc::clone(&self.worker), self.places.clone());
+        let (stop, abort) = (self.stop.clone(), self.abort.clone());
+        self.running.spawn(async move {
+            let work = async {
+                let slot = match (slot, &turn) {
+                    (None, Some(turn)) => {
+                        let waited = async {
+                            turn.come().await;
+                            places.take(&task.marks.origin.routing_key).await
+                        };
+                        match stop.run_until_cancelled(waited).await {
+                            Some(slot) => slot,
+                            None => return worker.give_back(task),
+                        }
+                    }
+                    (slot, _) => slot,
+                };
+                worker.work(task, &stop).await;
+                drop(slot);
+            };
+            abort.run_until_cancelled(work).await;
+            drop(turn);
+        });
+    }
+}
+
+fn changed(worker: &Worker, state: &ConnectionState) {
+    match state {
+        ConnectionState::Attached => {
+            worker.hands.lose_all();
+            worker.observers.tell(&Event::Attached);
         }
+        ConnectionState::Lost { reason } => {
+            worker.hands.lose_all();
+            worker.observers.tell(&Event::Lost { reason });
+        }
+        ConnectionState::Closed => {}
+    }
+}
+
+fn tell_slow(worker: &Worker) {
+    for (queue, since) in worker.hands.slow(SLOW) {
+        tracing::warn!(
+            %queue,
+            ?since,
+            "a delivery is not settled yet: RabbitMQ takes back what is unsettled for its \
+             consumer_timeout, 30 minutes by default, and all else of the channel with it; set a \
+             shorter `handler_timeout`, or let the method return and be called again"
+        );
+        worker.observers.tell(&Event::Slow { queue: &queue, since });
     }
 }

@@ -3,16 +3,19 @@
 
 use std::time::Duration;
 
-use crate::dispatch::RetryOptions;
+use crate::endpoint::policy::Policy;
 use crate::envelope::Limits;
+pub use crate::runtime::poison::PoisonOptions;
 
 /// How many deliveries a listener works on at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Executor {
-    /// One after the other, in the order in which they came.
+    /// One after the other, in the order in which they came; one that is to be tried again holds
+    /// up those behind it.
     Sequential,
-    /// Up to this many side by side; order is not kept.
+    /// Up to this many side by side; order is not kept. Of 8 or more, no priority takes the last
+    /// eighth for itself.
     Concurrent(usize),
 }
 
@@ -25,6 +28,86 @@ impl Executor {
     }
 }
 
+/// What follows when a method fails: an error, a panic, a timeout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// It is called again as the retry options say, and then its notification goes to the dead
+    /// letters.
+    #[default]
+    Retry,
+    /// The whole delivery is given back at once, again and again, as oslo.messaging does with
+    /// `allow_requeue`. It spins for as long as the method fails.
+    Requeue,
+    /// It counts as handled, and its error is in the log alone, as oslo.messaging does without
+    /// `allow_requeue`. The notification is lost for this method.
+    Forget,
+}
+
+/// How often a method that fails is called for one notification, and after which pauses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryOptions {
+    /// How often a method is called for one notification, the first call included. Default: 5.
+    pub attempts: u32,
+    /// The longest pause before the second call; it doubles before each further one. Each pause
+    /// is between half of this and the whole. Default: 1 s.
+    pub pause: Duration,
+    /// The longest of these pauses. Default: 60 s.
+    pub max_pause: Duration,
+    /// How long a delivery may be held in the process for its retries altogether, where the
+    /// broker does not hold them back. A pause that would end later is not begun: the
+    /// notification goes to the dead letters. RabbitMQ takes back what is unsettled for 30
+    /// minutes. Default: 15 minutes.
+    pub hold: Duration,
+    /// Where a notification is while it waits. Default: with the broker.
+    pub place: RetryPlace,
+}
+
+/// Where a notification is while it waits for another call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetryPlace {
+    /// In a retry queue of the broker: it takes no place here, and survives this process. Where
+    /// the broker has none, or the user may not declare them, and where order is kept, it is held
+    /// in the process.
+    #[default]
+    Broker,
+    /// In the process, unacknowledged.
+    Process,
+}
+
+impl Default for RetryOptions {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            pause: Duration::from_secs(1),
+            max_pause: Duration::from_secs(60),
+            hold: Duration::from_secs(15 * 60),
+            place: RetryPlace::Broker,
+        }
+    }
+}
+
+impl RetryOptions {
+    /// With what an endpoint says of its own.
+    pub(super) fn with(self, policy: &Policy) -> Self {
+        Self {
+            attempts: policy.attempts.unwrap_or(self.attempts),
+            pause: policy.pause.unwrap_or(self.pause),
+            max_pause: policy.max_pause.unwrap_or(self.max_pause),
+            ..self
+        }
+    }
+
+    /// The pause after this many calls, at least 1. `chance` from 0 to 1 says where in its range
+    /// it falls: those that failed together do not come back together.
+    pub(super) fn pause_after(self, calls: u32, chance: f64) -> Duration {
+        let doubled = 2_u32.checked_pow(calls.saturating_sub(1)).unwrap_or(u32::MAX);
+        let longest = self.max_pause.min(self.pause.saturating_mul(doubled));
+        longest / 2 + (longest / 2).mul_f64(chance.clamp(0.0, 1.0))
+    }
+}
+
 /// The numbers of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -33,7 +116,9 @@ pub struct Options {
     pub executor: Executor,
     /// How many deliveries of one queue may be unsettled at once. Default: 100.
     pub prefetch: u16,
-    /// How many bytes of bodies may be unsettled at once, over all queues. Default: 64 MiB.
+    /// How many bytes of bodies may be unsettled at once, over all queues. RabbitMQ counts
+    /// deliveries and not bytes, so the prefetch is fitted to the sizes that come: until the first
+    /// large ones have shown theirs, a whole prefetch of them may be on its way. Default: 64 MiB.
     pub bytes_in_flight: usize,
     /// Whether a method may give a delivery back with `Outcome::Requeue`. Default: no.
     pub allow_requeue: bool,
@@ -42,11 +127,19 @@ pub struct Options {
     /// How long `wait` lets methods run after `stop`; what is unfinished then goes back to
     /// the broker. Default: 30 s.
     pub shutdown_timeout: Duration,
-    /// How long one attempt to send a dead letter may take. Default: 30 s.
+    /// How long one attempt to send a copy (a retry, a dead letter) may take. Default: 30 s.
     pub send_timeout: Duration,
-    /// What `Outcome::Retry` does. Default: 5 calls, pauses of 1 s, 2 s, 4 s, 8 s, and at most
-    /// 15 minutes for all of them.
+    /// How long one call of a method may take. Default: 10 minutes; RabbitMQ takes back what is
+    /// unsettled for 30.
+    pub handler_timeout: Duration,
+    /// What follows when a method fails.
+    pub on_failure: OnFailure,
+    /// How often it is called again, and when. Default: 5 calls, with pauses of up to 1 s, 2 s,
+    /// 4 s and 8 s.
     pub retry: RetryOptions,
+    /// When a delivery is taken for one that ends the process. Default: set aside when it was
+    /// given out twice before and not settled, given up after three more times alone.
+    pub poison: PoisonOptions,
     /// What a body may hold at most.
     pub limits: Limits,
 }
@@ -61,12 +154,10 @@ impl Default for Options {
             start_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
-            retry: RetryOptions {
-                attempts: 5,
-                pause: Duration::from_secs(1),
-                max_pause: Duration::from_secs(60),
-                hold: Duration::from_secs(15 * 60),
-            },
+            handler_timeout: Duration::from_secs(10 * 60),
+            on_failure: OnFailure::Retry,
+            retry: RetryOptions::default(),
+            poison: PoisonOptions { suspect_after: 2, give_up_after: 3 },
             limits: Limits::default(),
         }
     }

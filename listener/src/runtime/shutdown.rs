@@ -8,43 +8,57 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::transport::delivery::{Delivery, Settle};
+use crate::runtime::lanes::Lanes;
+use crate::runtime::worker::Worker;
+use crate::transport::delivery::Delivery;
 use crate::transport::driver::{Consumer, LONGEST_WAIT};
 
 /// How long a method that ignores its cancellation (a plain `fn`) is waited for after the
 /// deadline.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
-/// Ends a subscription. `abort` is cancelled at the deadline, and ends what still runs.
-/// Gives the number of methods that run on all the same.
-pub(super) async fn shut_down(
-    consumer: Box<dyn Consumer>,
-    mut deliveries: UnboundedReceiver<Delivery>,
-    running: &TaskTracker,
-    abort: &CancellationToken,
-    deadline: Duration,
-) -> usize {
-    let until = tokio::time::Instant::now() + deadline.min(LONGEST_WAIT);
-    consumer.cancel().await;
-    let mut given_back = 0_usize;
-    while let Ok(Some(delivery)) = tokio::time::timeout_at(until, deliveries.recv()).await {
-        // A session that is over gives its deliveries back by itself.
-        given_back += usize::from(delivery.settle(Settle::GiveBack).is_ok());
+/// What is left when a listener stops.
+pub(super) struct Ending {
+    pub(super) consumer: Box<dyn Consumer>,
+    pub(super) deliveries: UnboundedReceiver<Delivery>,
+    pub(super) lanes: Lanes,
+    pub(super) running: TaskTracker,
+    /// Cancelled at the deadline: it ends what still runs.
+    pub(super) abort: CancellationToken,
+}
+
+impl Ending {
+    /// Ends a subscription. Gives the number of methods that run on all the same.
+    pub(super) async fn shut_down(self, worker: &Worker) -> usize {
+        let Self { consumer, mut deliveries, mut lanes, running, abort } = self;
+        let deadline = worker.options.shutdown_timeout;
+        let until = tokio::time::Instant::now() + deadline.min(LONGEST_WAIT);
+        consumer.cancel().await;
+        let mut given_back = 0_usize;
+        for task in lanes.drain() {
+            given_back += 1;
+            worker.give_back(task);
+        }
+        while let Ok(Some(delivery)) = tokio::time::timeout_at(until, deliveries.recv()).await {
+            given_back += 1;
+            worker.give_back(worker.take(delivery));
+        }
+        running.close();
+        let in_work = running.len();
+        if tokio::time::timeout_at(until, running.wait()).await.is_err() {
+            tracing::warn!(
+                unfinished = running.len(),
+                ?deadline,
+                "methods still run after the deadline: their deliveries go back to the broker"
+            );
+            abort.cancel();
+            let _ = tokio::time::timeout(LAST_WAIT, running.wait()).await;
+        }
+        consumer.close().await;
+        let unfinished = worker.dispatcher.blocking().max(running.len());
+        tracing::info!(in_work, given_back, unfinished, "stopped");
+        unfinished
     }
-    running.close();
-    let in_work = running.len();
-    if tokio::time::timeout_at(until, running.wait()).await.is_err() {
-        tracing::warn!(
-            unfinished = running.len(),
-            ?deadline,
-            "methods still run after the deadline: their deliveries go back to the broker"
-        );
-        abort.cancel();
-        let _ = tokio::time::timeout(LAST_WAIT, running.wait()).await;
-    }
-    consumer.close().await;
-    tracing::info!(in_work, given_back, "stopped");
-    running.len()
 }
 
 /// Ends the process at the next signal. For a program that waits, when it ends, for a method

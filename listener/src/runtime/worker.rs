@@ -1,72 +1,265 @@
-//! One delivery through all stages, in order: open, read, dispatch, verdict, settle. The
-//! stages themselves are in `envelope`, `dispatch`, `failure.rs` and `settle.rs`.
+//! One delivery through all stages, in order: suspect, open, read, call, decide, copy, settle.
+//! The stages themselves are in `poison.rs`, `envelope`, `walk.rs`, `failure.rs`, `copies.rs`
+//! and `settle.rs`. Called by `mod.rs` for each delivery, in a task of its own.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatch::{Dispatcher, Patience, panic_message};
+use crate::dispatch::{Dispatcher, panic_message};
 use crate::envelope::{self, Labels};
+use crate::inbox::Inbox;
 use crate::notification::Notification;
+use crate::notification::fields::Fields;
+use crate::notification::owned::OwnedFields;
 use crate::notification::priority::Priority;
 use crate::notification::states::States;
+use crate::observe::{Event, Observers};
+use crate::order::OrderKey;
 use crate::outcome::BoxError;
-use crate::runtime::failure::{self, Verdict};
-use crate::runtime::options::Options;
-use crate::runtime::settle::{self, Subject};
+use crate::outcome::kind::Classifiers;
+use crate::runtime::copies::{Copier, NotMade};
+use crate::runtime::failure::{self, Copy, Destination, Verdict};
+use crate::runtime::hands::{Hands, InHand};
+use crate::runtime::headers::Marks;
+use crate::runtime::options::{Executor, OnFailure, Options, RetryPlace};
+use crate::runtime::poison::{Given, Suspicion};
+use crate::runtime::settle::{self, End, Subject};
 use crate::serializer::Serializer;
-use crate::transport::Transport;
 use crate::transport::delivery::Delivery;
 
 /// What every delivery is worked on with.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) dispatcher: Dispatcher,
-    pub(super) transport: Transport,
+    pub(super) copier: Copier,
     pub(super) states: States,
     pub(super) serializer: Option<Arc<dyn Serializer>>,
+    pub(super) inbox: Option<Arc<dyn Inbox>>,
+    pub(super) order: Option<OrderKey>,
+    pub(super) classifiers: Classifiers,
+    pub(super) observers: Observers,
     pub(super) options: Options,
+    /// The queue for what is set aside, by the queue that it is taken from.
+    pub(super) alone: HashMap<String, String>,
+    pub(super) hands: Arc<Hands>,
+    /// Told when something was set aside.
+    pub(super) set_aside: Notify,
+    /// Held while a delivery is worked on that could not be set aside.
+    pub(super) suspects: tokio::sync::Mutex<()>,
+}
+
+/// A delivery, and the note that it is in hand.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) delivery: Delivery,
+    pub(super) in_hand: InHand,
+    pub(super) marks: Marks,
+}
+
+/// What came of calling the methods of a delivery.
+struct Judged {
+    verdict: Verdict,
+    subject: Subject,
+    /// How often methods have been called for it.
+    attempts: u32,
+    /// Whether some of the methods keep an order, so that it may not come again later.
+    ordered: bool,
 }
 
 impl Worker {
-    /// Takes one delivery through all stages. `stop` is cancelled when the listener stops: a
-    /// method that runs is let finish, a pause is not.
-    pub(super) async fn work(&self, delivery: Delivery, stop: &CancellationToken) {
-        // Methods are caught where they are called. What is caught here is the rest of the
-        // program's code: serializers, errors that cannot be printed.
-        let judged = AssertUnwindSafe(self.judge(&delivery, stop)).catch_unwind().await;
-        let (verdict, subject) = match judged {
-            Ok(Ok(judged)) => judged,
-            Ok(Err(error)) => (failure::undecodable(&*error), Subject::default()),
-            Err(panic) => (failure::panicked(&panic_message(&*panic)), Subject::default()),
-        };
-        let timeout = self.options.send_timeout;
-        settle::carry_out(delivery, verdict, subject, &self.transport, timeout, stop).await;
+    pub(super) fn take(&self, delivery: Delivery) -> Task {
+        let mut marks = Marks::read(&delivery.properties, &delivery.info);
+        // Whoever may publish may write headers: a queue that is not one of ours is not where
+        // this came from, and no copy is put there.
+        if !self.alone.contains_key(&*marks.origin.queue) {
+            marks.origin.queue = Arc::clone(&delivery.info.queue);
+        }
+        let in_hand = self.hands.take(&delivery);
+        self.observers.tell(&Event::Taken { delivery: &delivery.info });
+        Task { delivery, in_hand, marks }
     }
 
-    async fn judge(
-        &self,
-        delivery: &Delivery,
-        stop: &CancellationToken,
-    ) -> Result<(Verdict, Subject), BoxError> {
-        let labels = Labels {
-            content_type: delivery.properties.content_type.as_deref(),
-            compression: delivery.properties.headers.text("compression"),
-        };
-        let opened = envelope::open(&delivery.body, labels, &self.options.limits)?;
-        let fields = envelope::read(&opened.text)?;
-        let deserialized;
-        let fields = match &self.serializer {
-            None => fields,
-            Some(serializer) => {
-                let priority = fields.priority.clone();
-                deserialized = crate::serializer::deserialize(&**serializer, &fields)?;
-                crate::notification::fields::Fields { priority, ..deserialized.borrow() }
+    /// Takes one delivery through all stages. `stop` is cancelled when the listener stops: a
+    /// method that runs is let finish, a pause is not.
+    pub(super) async fn work(&self, task: Task, stop: &CancellationToken) {
+        let mut suspect = None;
+        match self.suspicion(&task) {
+            Suspicion::None => {}
+            Suspicion::Poison(count) => {
+                let owed = task.marks.owed.clone().unwrap_or_default();
+                return self.give_up(task, failure::poison(count, owed), stop).await;
             }
+            Suspicion::Note(count) => {
+                let queue = Arc::clone(&task.delivery.info.queue);
+                let marks = Marks { deliveries: count, ..task.marks.clone() };
+                if self.moved(&task, &queue, &marks).await {
+                    let end = End::Moved { to: &queue, count };
+                    return self.conclude(task, &end, &Subject::default());
+                }
+            }
+            Suspicion::SetAside(count) => {
+                let queue = self.alone.get(&*task.delivery.info.queue);
+                let marks = Marks { deliveries: 0, ..task.marks.clone() };
+                if let Some(queue) = queue {
+                    let moved = self.moved(&task, queue, &marks).await;
+                    // One that was not confirmed may stand there all the same.
+                    self.set_aside.notify_one();
+                    if moved {
+                        let delivery = &task.marks.origin;
+                        self.observers.tell(&Event::SetAside { delivery, count });
+                        let end = End::Moved { to: queue, count };
+                        return self.conclude(task, &end, &Subject::default());
+                    }
+                }
+                suspect = Some(self.suspects.lock().await);
+            }
+        }
+        self.work_on(task, stop).await;
+        drop(suspect);
+    }
+
+    /// Calls the methods, again and again while it is held in the process, and carries out what
+    /// follows.
+    async fn work_on(&self, mut task: Task, stop: &CancellationToken) {
+        task.in_hand.begins();
+        let began = Instant::now();
+        let mut done: Vec<Copy> = Vec::new();
+        loop {
+            let Judged { verdict, subject, attempts, ordered } =
+                self.judge_or_catch(&task, stop).await;
+            task.marks.attempts = attempts;
+            let copies = match verdict {
+                Verdict::Copies(copies) => copies,
+                Verdict::Ack => Vec::new(),
+                Verdict::Requeue => return self.conclude(task, &End::Requeued, &subject),
+                Verdict::GiveBack => return self.conclude(task, &End::GivenBack, &subject),
+            };
+            let in_process = ordered
+                || self.options.executor == Executor::Sequential
+                || self.options.retry.place == RetryPlace::Process;
+            let mut held = Held::default();
+            for copy in copies {
+                let made = match copy.to {
+                    Destination::Later(_) if in_process => Err(NotMade::NoDelay),
+                    _ => self.copy(&task, &copy, stop).await,
+                };
+                match (made, copy.to) {
+                    (Ok(()), _) => done.push(copy),
+                    (Err(NotMade::NoDelay), Destination::Later(after)) => held.add(copy, after),
+                    (Err(_), _) => return self.conclude(task, &End::GivenBack, &subject),
+                }
+            }
+            if held.owed.is_empty() {
+                let end = if done.is_empty() { End::Handled } else { End::Copied(&done) };
+                return self.conclude(task, &end, &subject);
+            }
+            if began.elapsed().saturating_add(held.after) > self.options.retry.hold {
+                let copy = held.too_long(self.options.retry.hold);
+                if self.copy(&task, &copy, stop).await.is_err() {
+                    return self.conclude(task, &End::GivenBack, &subject);
+                }
+                done.push(copy);
+                return self.conclude(task, &End::Copied(&done), &subject);
+            }
+            let paused = stop.run_until_cancelled(tokio::time::sleep(held.after)).await;
+            if paused.is_none() || task.delivery.is_over() {
+                return self.conclude(task, &End::GivenBack, &subject);
+            }
+            task.marks.owed = Some(held.owed);
+        }
+    }
+
+    /// Gives a delivery up without calling anything.
+    async fn give_up(&self, task: Task, copy: Copy, stop: &CancellationToken) {
+        match self.copy(&task, &copy, stop).await {
+            Ok(()) => self.conclude(task, &End::Copied(&[copy]), &Subject::default()),
+            Err(_) => self.give_back(task),
+        }
+    }
+
+    /// Gives a delivery back that was not begun.
+    pub(super) fn give_back(&self, task: Task) {
+        self.conclude(task, &End::GivenBack, &Subject::default());
+    }
+
+    fn conclude(&self, task: Task, end: &End<'_>, subject: &Subject) {
+        let Task { delivery, in_hand, marks } = task;
+        settle::carry_out(delivery, &in_hand, &marks, end, subject, &self.observers);
+    }
+
+    async fn copy(
+        &self,
+        task: &Task,
+        copy: &Copy,
+        stop: &CancellationToken,
+    ) -> Result<(), NotMade> {
+        self.copier.make(&task.delivery, &task.marks, copy, stop, &self.observers).await
+    }
+
+    async fn moved(&self, task: &Task, queue: &str, marks: &Marks) -> bool {
+        let moved = self.copier.move_to(queue, &task.delivery, marks).await;
+        moved
+            .inspect_err(|error| {
+                tracing::warn!(
+                    queue = %task.delivery.info.queue,
+                    to = queue,
+                    %error,
+                    "a delivery that was given out before could not be moved: it is worked on where it is"
+                );
+            })
+            .is_ok()
+    }
+
+    /// Whether it may be what ended the process that worked on it. What methods may give back on
+    /// purpose says nothing by coming again.
+    fn suspicion(&self, task: &Task) -> Suspicion {
+        let info = &task.delivery.info;
+        if !info.redelivered && info.delivery_count.is_none_or(|count| count == 0) {
+            return Suspicion::None;
+        }
+        if self.options.allow_requeue || self.options.on_failure == OnFailure::Requeue {
+            return Suspicion::None;
+        }
+        let losses = self.hands.losses(&task.delivery);
+        let given = Given {
+            counted: info.delivery_count.map(|count| count.saturating_sub(losses)),
+            noted: task.marks.deliveries,
+            redelivered: info.redelivered && losses == 0,
+            alone: self.alone.values().any(|alone| **alone == *info.queue),
         };
-        let mut subject = Subject {
+        given.suspicion(&self.options.poison)
+    }
+
+    /// Methods are caught where they are called. What is caught here is the rest of the
+    /// program's code: serializers, errors that cannot be printed.
+    async fn judge_or_catch(&self, task: &Task, stop: &CancellationToken) -> Judged {
+        let judged = AssertUnwindSafe(self.judge(task, stop)).catch_unwind().await;
+        let verdict = match judged {
+            Ok(Ok(judged)) => return judged,
+            Ok(Err(error)) => failure::undecodable(&*error),
+            Err(panic) => failure::panicked(&panic_message(&*panic)),
+        };
+        Judged {
+            verdict,
+            subject: Subject::default(),
+            attempts: task.marks.attempts,
+            ordered: false,
+        }
+    }
+
+    async fn judge(&self, task: &Task, stop: &CancellationToken) -> Result<Judged, BoxError> {
+        let delivery = &task.delivery;
+        let opened = envelope::open(&delivery.body, labels(delivery), &self.options.limits)?;
+        let mut deserialized = None;
+        let fields = self.read(&opened.text, &mut deserialized)?;
+        let subject = Subject {
             message_id: fields.message_id.as_deref().unwrap_or_default().to_owned(),
             event_type: fields.event_type.as_deref().unwrap_or_default().to_owned(),
             handled: 0,
@@ -80,12 +273,82 @@ impl Worker {
                 message_id = subject.message_id,
                 "unknown priority: no method handles it"
             );
-            return Ok((Verdict::Ack, subject));
+            return Ok(Judged { verdict: Verdict::Ack, subject, attempts: 0, ordered: false });
         };
-        let notification = Notification::new(fields, priority, &delivery.info, &self.states);
-        let is_over = || delivery.is_over();
-        let walk = self.dispatcher.walk(&notification, Patience { stop, is_over: &is_over }).await;
-        subject.handled = walk.handled;
-        Ok((failure::verdict(walk), subject))
+        let notification = Notification::new(fields, priority, &task.marks.origin, &self.states);
+        let walk = self.walk(&notification, task, stop).await;
+        let subject = Subject { handled: walk.handled, ..subject };
+        Ok(Judged {
+            verdict: walk.verdict,
+            subject,
+            attempts: notification.attempt(),
+            ordered: walk.ordered,
+        })
+    }
+
+    /// What this delivery has in common with others that it must not be worked on beside:
+    /// nothing where nobody keeps an order.
+    pub(super) fn keys(&self, task: &Task) -> Vec<String> {
+        let keeps_order = self.order.is_some() || self.dispatcher.table().keeps_order();
+        if !keeps_order && self.inbox.is_none() {
+            return Vec::new();
+        }
+        // What cannot be read waits for nobody; why it cannot is told when it is worked on.
+        let read = AssertUnwindSafe(|| self.read_keys(task));
+        std::panic::catch_unwind(read).ok().flatten().unwrap_or_default()
+    }
+
+    fn read_keys(&self, task: &Task) -> Option<Vec<String>> {
+        let delivery = &task.delivery;
+        let opened = envelope::open(&delivery.body, labels(delivery), &self.options.limits).ok()?;
+        let mut deserialized = None;
+        let fields = self.read(&opened.text, &mut deserialized).ok()?;
+        let priority = fields.priority.as_deref().unwrap_or_default().parse::<Priority>().ok()?;
+        let notification = Notification::new(fields, priority, &task.marks.origin, &self.states);
+        Some(self.keys_of(&notification))
+    }
+
+    /// The fields of a notification; those that a serializer makes are kept in `made`.
+    fn read<'t>(
+        &self,
+        text: &'t str,
+        made: &'t mut Option<OwnedFields>,
+    ) -> Result<Fields<'t>, BoxError> {
+        let fields = envelope::read(text)?;
+        let Some(serializer) = &self.serializer else { return Ok(fields) };
+        let deserialized = crate::serializer::deserialize(&**serializer, &fields)?;
+        Ok(Fields { priority: fields.priority, ..made.insert(deserialized).borrow() })
+    }
+}
+
+fn labels(delivery: &Delivery) -> Labels<'_> {
+    Labels {
+        content_type: delivery.properties.content_type.as_deref(),
+        compression: delivery.properties.headers.text("compression"),
+    }
+}
+
+/// What is held in the process for another call.
+#[derive(Default)]
+struct Held {
+    owed: Vec<String>,
+    errors: Vec<String>,
+    /// The longest of the pauses that were asked for.
+    after: Duration,
+}
+
+impl Held {
+    fn add(&mut self, copy: Copy, after: Duration) {
+        self.owed.extend(copy.owed);
+        self.errors.push(copy.error);
+        self.after = self.after.max(after);
+    }
+
+    fn too_long(self, hold: Duration) -> Copy {
+        let error = format!(
+            "{}; the next pause would hold the delivery for more than {hold:?}",
+            self.errors.join("; ")
+        );
+        Copy { to: Destination::Dead("retries"), owed: self.owed, error }
     }
 }

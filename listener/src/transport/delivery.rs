@@ -109,7 +109,7 @@ pub trait Settler: Send + Sync {
     fn is_over(&self) -> bool;
 }
 
-/// What a message says of its body.
+/// What a message says of its body. `Debug` shows no header's value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Properties {
     /// The content type, such as `application/json`.
@@ -120,8 +120,8 @@ pub struct Properties {
     pub headers: Headers,
 }
 
-/// Headers, in the order of the wire.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Headers, in the order of the wire. `Debug` shows their names only: a value may be secret.
+#[derive(Clone, Default, PartialEq)]
 pub struct Headers(Vec<(String, HeaderValue)>);
 
 impl Headers {
@@ -178,8 +178,17 @@ impl FromIterator<(String, HeaderValue)> for Headers {
     }
 }
 
-/// The value of a header: the types of AMQP 0-9-1 that carry meaning.
-#[derive(Clone, Debug, PartialEq)]
+/// Names are the program's words; a long one is not.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Headers")?;
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// The value of a header: the types of AMQP 0-9-1 that carry meaning. `Debug` shows the type
+/// and, where it has one, the length.
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum HeaderValue {
     /// No value.
@@ -214,6 +223,22 @@ impl HeaderValue {
             Self::Table(headers) => headers.size(),
         };
         1 + content
+    }
+}
+
+impl fmt::Debug for HeaderValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("Null"),
+            Self::Bool(_) => f.write_str("Bool(..)"),
+            Self::Int(_) => f.write_str("Int(..)"),
+            Self::Float(_) => f.write_str("Float(..)"),
+            Self::Timestamp(_) => f.write_str("Timestamp(..)"),
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Self::List(items) => write!(f, "List({} items)", items.len()),
+            Self::Table(headers) => write!(f, "Table({} items)", headers.0.len()),
+        }
     }
 }
 

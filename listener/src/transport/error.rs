@@ -108,6 +108,18 @@ pub enum ConnectError {
         /// What was asked for, and what is there.
         difference: String,
     },
+    /// A quorum queue gives up what was given out too few times to tell why.
+    #[error(
+        "queue {queue:?} has a delivery limit of {limit}: RabbitMQ drops what is given out more often, which is all that was in hand when a process died again and again; expected {least} or more: declare the queue with a higher `x-delivery-limit`, or accept the loss with allow_low_delivery_limit=true in the transport URL"
+    )]
+    LowDeliveryLimit {
+        /// The queue.
+        queue: String,
+        /// Its limit.
+        limit: u64,
+        /// The least that is safe.
+        least: u64,
+    },
     /// The broker refused for another reason that will not pass by itself.
     #[error("the broker refused to {action}: {reason}")]
     Refused {
@@ -158,6 +170,14 @@ pub enum SendError {
         /// The most that the broker takes, in bytes.
         limit: usize,
     },
+    /// The headers are larger than the broker takes; nothing was sent.
+    #[error("the headers of the message for {route} do not fit a frame of {limit} bytes")]
+    HeadersTooLarge {
+        /// Where it was to go.
+        route: String,
+        /// The longest frame of the connection, in bytes.
+        limit: usize,
+    },
     /// The driver cannot hold a message back, or may not declare what it needs for that.
     #[error("the broker cannot hold back the message for {route}: {reason}")]
     NoDelay {
@@ -169,6 +189,28 @@ pub enum SendError {
     /// The broker cannot be used as it is.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+}
+
+impl SendError {
+    /// Whether a queue may have the message all the same: no answer came. Any other error is
+    /// the broker's answer to the last try, or nothing was sent; of an earlier try, whose
+    /// connection was lost, nothing can be known.
+    #[must_use]
+    pub const fn may_have_been_sent(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+
+    /// Whether the same message may be taken later, with nothing mended: the broker is away,
+    /// or has no room.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::TimedOut { .. }
+                | Self::Refused { .. }
+                | Self::Connect(ConnectError::Unreachable { .. })
+        )
+    }
 }
 
 /// A delivery could not be settled, because the session that delivered it is over. The broker

@@ -49,6 +49,15 @@ pub enum UrlError {
     /// A `[` without its `]`.
     #[error("an IPv6 address without its closing bracket; expected as in `[::1]:5672`")]
     OpenBracket,
+    /// The name of a host is empty, or has characters that none can have. It is not shown: it may
+    /// be a part of a password.
+    #[error(
+        "the name of a host is no name or address; expected as in `rabbit://user:password@host:5672/`"
+    )]
+    HostName,
+    /// The scheme has characters that none can have.
+    #[error("the scheme is no name; expected one as in `rabbit://user:password@host:5672/`")]
+    Scheme,
     /// A percent sign that is no escape, or escapes that are no UTF-8.
     #[error("the {part} is not percent-encoded UTF-8")]
     Encoding {
@@ -103,6 +112,9 @@ impl FromStr for TransportUrl {
         if scheme.is_empty() {
             return Err(UrlError::NoScheme);
         }
+        if !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte)) {
+            return Err(UrlError::Scheme);
+        }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (hosts, path) = match rest.split_once('/') {
             Some((hosts, path)) => (hosts, Some(path)),
@@ -153,11 +165,19 @@ fn host(text: &str) -> Result<Host, UrlError> {
             None => (address, None),
         }
     };
+    if name.is_empty() || !name.chars().all(may_name) {
+        return Err(UrlError::HostName);
+    }
     let port = port
         .filter(|port| !port.is_empty())
         .map(|port| port.parse().map_err(|_| UrlError::Port))
         .transpose()?;
     Ok(Host { name: name.to_owned(), port, username, password })
+}
+
+/// Letters of any script, and what stands in names and addresses, zones (`%eth0`) included.
+fn may_name(character: char) -> bool {
+    character.is_alphanumeric() || "-._:%".contains(character)
 }
 
 fn options(query: &str) -> Result<Vec<(String, String)>, UrlError> {
@@ -189,7 +209,8 @@ fn decode(text: &str, part: &'static str) -> Result<String, UrlError> {
         .map_err(|_| UrlError::Encoding { part })
 }
 
-/// What must be escaped in a user or a virtual host to be read back as it was.
+/// What must be escaped in a user, a virtual host or the name of an option to be read back as
+/// it was.
 const ESCAPED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'%')
@@ -199,6 +220,8 @@ const ESCAPED: &AsciiSet = &CONTROLS
     .add(b',')
     .add(b'?')
     .add(b'#')
+    .add(b'&')
+    .add(b'=')
     .add(b'[')
     .add(b']');
 
@@ -214,6 +237,7 @@ impl fmt::Display for TransportUrl {
         }
         // An option's value may be a secret, such as the path of a key: names are enough.
         for (index, (name, _)) in self.query.iter().enumerate() {
+            let name = utf8_percent_encode(name, ESCAPED);
             write!(f, "{}{name}=..", if index == 0 { '?' } else { '&' })?;
         }
         Ok(())
@@ -329,6 +353,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_is_read_as_the_same_url() {
+        let shown = "rabbit://u%3A:***@[::1%25]:1/v%26?a%26b=..";
+        let url = parse("rabbit://u%3A:p@[::1%25]:1/v%26?a%26b=1");
+        assert_eq!((url.to_string().as_str(), parse(shown).to_string().as_str()), (shown, shown));
+    }
+
+    #[test]
     fn passwords_and_option_values_are_never_shown() {
         let url = parse("rabbit://guest:secret1@h:1,u:secret2@[::1]/v%2Fh?ssl_key_file=secret3");
         let shown = format!("{url} {url:?} {:?}", url.hosts());
@@ -355,6 +386,17 @@ mod tests {
         assert_eq!(
             error("rabbit://[::1/"),
             "an IPv6 address without its closing bracket; expected as in `[::1]:5672`"
+        );
+        for text in ["rabbit://u:secret@", "rabbit://:1/", "rabbit://u:secret@a b", "rabbit://a]b"]
+        {
+            assert_eq!(
+                error(text),
+                "the name of a host is no name or address; expected as in `rabbit://user:password@host:5672/`"
+            );
+        }
+        assert_eq!(
+            error("r b://h"),
+            "the scheme is no name; expected one as in `rabbit://user:password@host:5672/`"
         );
         assert_eq!(error("rabbit://u:12?secret@h/"), error("rabbit://u:sec/ret@h/"));
         assert_eq!(error("rabbit://h/?ssl"), "an option has no value; expected `name=value`");

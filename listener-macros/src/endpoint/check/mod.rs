@@ -8,6 +8,7 @@ mod method;
 mod never;
 mod options;
 mod overlap;
+mod policy;
 mod regular;
 
 use proc_macro2::TokenStream;
@@ -108,6 +109,13 @@ fn instances(endpoint: &Endpoint, mistakes: &mut Mistakes) {
                     mistakes.on(ty, found, "keep one of the two");
                 }
                 seen.push(written);
+            }
+            if let Some(name) = &endpoint.options.name
+                && types.len() > 1
+            {
+                let found = format_args!("{} types would have one name", types.len());
+                let mend = "leave `name` out: a generic endpoint goes by its types; or write a block for each type, with a name of its own";
+                mistakes.at(name.span(), found, mend);
             }
         }
         None => {}

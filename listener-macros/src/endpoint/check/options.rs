@@ -1,12 +1,16 @@
 //! Mistakes in the attribute's own options: what is empty, and what contradicts another
-//! option. Unknown options and wrong shapes are said in `attr.rs`, filters in `filter.rs`.
+//! option. Unknown options and wrong shapes are said in `attr`, filters in `filter.rs`, what
+//! is asked of the calls in `policy.rs`.
 
 use syn::LitStr;
 
 use crate::attr::Key;
 use crate::endpoint::ast::Options;
-use crate::endpoint::check::filter;
+use crate::endpoint::check::{filter, policy};
 use crate::mistake::Mistakes;
+
+/// As many bytes as a name of AMQP has at most.
+const LONGEST_NAME: usize = 255;
 
 /// Every mistake in the options.
 pub(crate) fn check(options: &Options, mistakes: &mut Mistakes) {
@@ -17,6 +21,10 @@ pub(crate) fn check(options: &Options, mistakes: &mut Mistakes) {
             not_empty(option, text, mistakes);
         }
     }
+    if let Some(name) = &options.name {
+        stable_name(name, mistakes);
+    }
+    policy::check(options, mistakes);
     filter::check(&options.filter, mistakes);
 }
 
@@ -78,6 +86,21 @@ fn instance(options: &Options, mistakes: &mut Mistakes) {
             format_args!("`group` says nothing beside `{} = false`", register.text),
             "leave one of the two out: a group chooses among registered endpoints",
         );
+    }
+}
+
+/// The name stands in headers of messages, in a list.
+fn stable_name(name: &LitStr, mistakes: &mut Mistakes) {
+    let text = name.value();
+    not_empty("name", name, mistakes);
+    if let Some(character) = text.chars().find(|c| c.is_control() || *c == ',') {
+        let mend = "a name is a word for machines: write letters, digits, `.`, `-` and `_`";
+        mistakes.at(name.span(), format_args!("the name has a {character:?} in it"), mend);
+    }
+    if text.len() > LONGEST_NAME {
+        let found = format_args!("the name is too long: {} bytes", text.len());
+        let mend = format_args!("write one of {LONGEST_NAME} bytes at most");
+        mistakes.at(name.span(), found, mend);
     }
 }
 

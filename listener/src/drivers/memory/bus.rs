@@ -1,130 +1,129 @@
-//! A bus: queues with their messages, and the consumers that take from them. Order, credit
-//! and redelivery are as RabbitMQ has them: a message that is given back takes its old place.
-//! All under one lock that is never held across a wait.
+//! A bus: exchanges and queues, the consumers that take from them, and what is held back for a
+//! time. Who is given what, and when, is decided here; the order within a queue is
+//! `queue.rs`'s. All under one lock that is never held across a wait. Nothing here is in the
+//! order of a hash: what is done twice in the same way ends twice in the same way.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 
+use crate::drivers::memory::consumer::{Attached, ConsumerId, Session};
 use crate::drivers::memory::exchange::Exchange;
+use crate::drivers::memory::queue::{Limit, Message, Queue, Return, Tap};
 use crate::notification::delivery_info::DeliveryInfo;
-use crate::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
-use crate::transport::driver::{Outgoing, Route, Subscription};
+use crate::transport::delivery::{Delivery, Settle, Settlement, Settler};
+use crate::transport::driver::{ConnectionState, LONGEST_WAIT, Outgoing, Route, Subscription};
 use crate::transport::error::SettleError;
-
-/// Which consumer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ConsumerId(u64);
 
 /// A bus of this process.
 #[derive(Debug, Default)]
-pub(super) struct Bus(Mutex<State>);
+pub(super) struct Bus {
+    state: Mutex<State>,
+    /// Told when something is held back.
+    held: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    exchanges: HashMap<String, Exchange>,
-    queues: HashMap<String, Queue>,
-    consumers: HashMap<ConsumerId, Attached>,
+    exchanges: BTreeMap<String, Exchange>,
+    queues: BTreeMap<String, Queue>,
+    consumers: BTreeMap<ConsumerId, Attached>,
+    /// What is held back, by the time at which it is due and a number; each message knows its
+    /// queue.
+    held: BTreeMap<(Instant, u64), Message>,
+    limits: BTreeMap<String, Limit>,
     last: u64,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    ready: VecDeque<Message>,
-    /// Whether it was declared to go away once nobody consumes. Here that is at once: a bus
-    /// has no clock.
-    temporary: bool,
-    /// Who takes from it; the first with credit is next, and then goes to the back.
-    taps: VecDeque<Tap>,
-}
-
-#[derive(Debug)]
-struct Tap {
-    consumer: ConsumerId,
-    credit: u16,
-}
-
-#[derive(Clone, Debug)]
-struct Message {
-    /// Its place: the number that it got when it first entered the queue.
-    place: u64,
-    body: Bytes,
-    properties: Properties,
-    info: DeliveryInfo,
-}
-
-struct Attached {
-    /// Gone once the consumer is cancelled.
-    sender: Option<mpsc::UnboundedSender<Delivery>>,
-    settler: Arc<dyn Settler>,
-    unsettled: BTreeMap<u64, Message>,
-}
-
-impl std::fmt::Debug for Attached {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attached").field("unsettled", &self.unsettled.len()).finish_non_exhaustive()
-    }
 }
 
 impl Bus {
     /// Declares the queues, binds them, and attaches one consumer to all of them.
-    pub(super) fn attach<S: Settler + 'static>(
-        &self,
-        subscription: &Subscription,
+    pub(super) fn attach(
+        self: &Arc<Self>,
+        subscription: Subscription,
         sender: mpsc::UnboundedSender<Delivery>,
-        settler: impl FnOnce(ConsumerId) -> Arc<S>,
+        attached: watch::Sender<ConnectionState>,
     ) -> ConsumerId {
         let mut state = self.lock();
+        state.declare(&subscription);
         let id = ConsumerId(state.next());
-        let attached =
-            Attached { sender: Some(sender), settler: settler(id), unsettled: BTreeMap::new() };
+        let attached = Attached {
+            subscription,
+            sender: Some(sender),
+            state: attached,
+            session: Session::new(Arc::clone(self), id),
+            unsettled: BTreeMap::new(),
+            bytes: 0,
+            queues: VecDeque::new(),
+        };
         state.consumers.insert(id, attached);
-        let mut queues = HashSet::new();
-        for binding in &subscription.bindings {
-            if subscription.expires.is_some() && !state.queues.contains_key(&binding.queue) {
-                let queue = Queue { temporary: true, ..Queue::default() };
-                state.queues.insert(binding.queue.clone(), queue);
-            }
-            if !binding.exchange.is_empty() {
-                state.bind(&binding.exchange, &binding.routing_key, &binding.queue);
-            }
-            if queues.insert(&binding.queue) {
-                let queue = state.queues.entry(binding.queue.clone()).or_default();
-                queue.taps.push_back(Tap { consumer: id, credit: subscription.prefetch });
-            }
-        }
-        for queue in queues {
-            state.deliver(queue);
-        }
+        state.tap(id);
         id
+    }
+
+    /// Attaches a consumer to those of its queues that were missing and exist by now.
+    pub(super) fn look_again(&self, consumer: ConsumerId) {
+        self.lock().tap(consumer);
     }
 
     pub(super) fn send(&self, outgoing: Outgoing) {
         let mut state = self.lock();
-        let (exchange, routing_key, queues) = match outgoing.route {
+        let (exchange, routing_key, queues, delay) = match outgoing.route {
             Route::Topic { exchange, routing_key } => {
                 let queues = state.bind(&exchange, &routing_key, &routing_key).route(&routing_key);
-                (exchange, routing_key, queues)
+                (exchange, routing_key, queues, None)
             }
-            Route::Queue(queue) | Route::Delayed { queue, .. } => {
-                (String::new(), queue.clone(), vec![queue])
+            Route::Queue(queue) => (String::new(), queue.clone(), vec![queue], None),
+            Route::Delayed { queue, delay } => {
+                (String::new(), queue.clone(), vec![queue], Some(delay.min(LONGEST_WAIT)))
             }
         };
         let (exchange, routing_key): (Arc<str>, Arc<str>) = (exchange.into(), routing_key.into());
         for queue in queues {
             let info =
                 DeliveryInfo::new(queue.as_str(), Arc::clone(&exchange), Arc::clone(&routing_key));
-            let message = Message {
-                place: state.next(),
-                body: outgoing.body.clone(),
-                properties: outgoing.properties.clone(),
-                info,
-            };
-            state.queues.entry(queue.clone()).or_default().ready.push_back(message);
-            state.deliver(&queue);
+            let place = state.next();
+            let (body, properties) = (outgoing.body.clone(), outgoing.properties.clone());
+            let message = Message { place, body, properties, info };
+            state.queues.entry(queue).or_default();
+            match delay {
+                None => state.enter(message),
+                Some(delay) => {
+                    state.held.insert((Instant::now() + delay, place), message);
+                    self.held.notify_waiters();
+                }
+            }
         }
+    }
+
+    /// Lets go what is held back, each when it is due, for as long as this is polled.
+    pub(super) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let held = self.held.notified();
+            match self.let_go(Instant::now()) {
+                // Either way it is looked at again.
+                Some(due) => drop(tokio::time::timeout_at(due, held).await),
+                None => held.await,
+            }
+        }
+    }
+
+    /// Lets go what is due; when the next is.
+    fn let_go(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.lock();
+        while let Some(first) = state.held.first_entry() {
+            let (due, _) = *first.key();
+            if due > now {
+                return Some(due);
+            }
+            let message = first.remove();
+            // It enters behind what came while it was held back.
+            let place = state.next();
+            state.enter(Message { place, ..message });
+        }
+        None
     }
 
     pub(super) fn settle(
@@ -136,56 +135,103 @@ impl Bus {
         let mut state = self.lock();
         let attached = state.consumers.get_mut(&consumer).ok_or(SettleError)?;
         let message = attached.unsettled.remove(&tag).ok_or(SettleError)?;
+        attached.bytes -= message.body.len();
+        // The bytes may be what another queue waits for: each has its turn to be the first.
+        attached.queues.rotate_left(usize::from(!attached.queues.is_empty()));
+        let queues = attached.queues.clone();
         let name = Arc::clone(&message.info.queue);
-        let queue = state.queues.entry(name.to_string()).or_default();
-        if let Some(tap) = queue.taps.iter_mut().find(|tap| tap.consumer == consumer) {
-            tap.credit = tap.credit.saturating_add(1);
+        if let Some(queue) = state.queues.get_mut(&*name) {
+            queue.add_credit(consumer);
         }
         match settle {
             Settle::Ack => {}
-            Settle::Requeue | Settle::GiveBack => queue.give_back(message),
+            Settle::Requeue => state.take_back(message, Return::Counted),
+            Settle::GiveBack => state.take_back(message, Return::Uncounted),
+        }
+        for queue in queues {
+            state.deliver(&queue);
         }
         state.deliver(&name);
         Ok(())
     }
 
-    pub(super) fn is_attached(&self, consumer: ConsumerId) -> bool {
-        self.lock().consumers.contains_key(&consumer)
-    }
-
+    /// Gives a consumer nothing more. What it has can still be settled.
     pub(super) fn cancel(&self, consumer: ConsumerId) {
         let mut state = self.lock();
-        for queue in state.queues.values_mut() {
-            queue.taps.retain(|tap| tap.consumer != consumer);
-        }
+        state.untap(consumer);
         if let Some(attached) = state.consumers.get_mut(&consumer) {
             attached.sender = None;
+            attached.state.send_replace(ConnectionState::Closed);
         }
     }
 
-    pub(super) fn detach(&self, consumer: ConsumerId) {
-        self.cancel(consumer);
+    /// Ends the session of a consumer: what it has not settled is the bus's again. The bodies
+    /// of that.
+    pub(super) fn lose(&self, consumer: ConsumerId, reason: &str) -> Vec<Bytes> {
         let mut state = self.lock();
-        let Some(attached) = state.consumers.remove(&consumer) else {
+        if let Some(attached) = state.consumers.get(&consumer)
+            && attached.sender.is_some()
+        {
+            attached.state.send_replace(ConnectionState::Lost { reason: reason.into() });
+        }
+        state.end_session(consumer)
+    }
+
+    /// Begins a new session for a consumer that lost its own.
+    pub(super) fn regain(self: &Arc<Self>, consumer: ConsumerId) {
+        let mut state = self.lock();
+        let Some(attached) = state.consumers.get_mut(&consumer) else {
             return;
         };
-        // All are back in their places before the first is handed out: one that had been
-        // requeued is the last here, and may be the first of its queue.
-        let mut names = HashSet::new();
-        for message in attached.unsettled.into_values() {
-            let name = Arc::clone(&message.info.queue);
-            let queue = state.queues.entry(name.to_string()).or_default();
-            queue.give_back(message);
-            names.insert(name);
+        if attached.sender.is_none() || !attached.session.is_over() {
+            return;
         }
-        for name in names {
-            state.deliver(&name);
+        attached.session = Session::new(Arc::clone(self), consumer);
+        attached.state.send_replace(ConnectionState::Attached);
+        let subscription = attached.subscription.clone();
+        state.declare(&subscription);
+        state.tap(consumer);
+    }
+
+    /// Forgets a consumer: what it has not settled is the bus's again. The bodies of that.
+    pub(super) fn detach(&self, consumer: ConsumerId) -> Vec<Bytes> {
+        let mut state = self.lock();
+        let given_back = state.end_session(consumer);
+        if let Some(attached) = state.consumers.remove(&consumer) {
+            attached.state.send_replace(ConnectionState::Closed);
         }
         state.drop_unused();
+        given_back
+    }
+
+    /// Limits how often a queue gives a message out.
+    pub(super) fn limit(&self, queue: &str, limit: Limit) {
+        self.lock().limits.insert(queue.to_owned(), limit);
+    }
+
+    pub(super) fn consumers(&self) -> Vec<ConsumerId> {
+        self.lock().consumers.keys().copied().collect()
+    }
+
+    /// How many messages of each queue wait, are held back, or are unsettled.
+    pub(super) fn depths(&self) -> BTreeMap<String, usize> {
+        let state = self.lock();
+        let mut depths: BTreeMap<String, usize> =
+            state.queues.iter().map(|(name, queue)| (name.clone(), queue.ready.len())).collect();
+        let unsettled = state.consumers.values().flat_map(|attached| attached.unsettled.values());
+        for message in unsettled.chain(state.held.values()) {
+            *depths.entry(message.info.queue.to_string()).or_default() += 1;
+        }
+        depths
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_queue(&self, name: &str) -> bool {
+        self.lock().queues.contains_key(name)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,11 +241,100 @@ impl State {
         self.last
     }
 
+    /// Declares the queues of a subscription, but for those that must be there already.
+    fn declare(&mut self, subscription: &Subscription) {
+        for binding in &subscription.bindings {
+            let temporary = subscription.expires.is_some();
+            let queue = || Queue { temporary, ..Queue::default() };
+            self.queues.entry(binding.queue.clone()).or_insert_with(queue);
+            if !binding.exchange.is_empty() {
+                self.bind(&binding.exchange, &binding.routing_key, &binding.queue);
+            }
+        }
+    }
+
+    /// Lets a consumer take from those of its queues that exist and that it does not take from
+    /// yet.
+    fn tap(&mut self, consumer: ConsumerId) {
+        let Some(attached) = self.consumers.get_mut(&consumer) else {
+            return;
+        };
+        if attached.sender.is_none() || attached.session.is_over() {
+            return;
+        }
+        let Subscription { bindings, alone, prefetch, .. } = &attached.subscription;
+        let shared = bindings.iter().map(|binding| (&binding.queue, *prefetch));
+        let mut tapped: Vec<Arc<str>> = Vec::new();
+        for (name, credit) in shared.chain(alone.iter().map(|queue| (queue, 1))) {
+            let missing = self.queues.get_mut(name).filter(|queue| !queue.is_tapped_by(consumer));
+            if let Some(queue) = missing {
+                queue.taps.push_back(Tap { consumer, credit });
+                tapped.push(Arc::from(name.as_str()));
+            }
+        }
+        attached.queues.extend(tapped.iter().cloned());
+        for name in tapped {
+            self.deliver(&name);
+        }
+    }
+
     fn bind(&mut self, exchange: &str, pattern: &str, queue: &str) -> &Exchange {
         self.queues.entry(queue.to_owned()).or_default();
         let exchange = self.exchanges.entry(exchange.to_owned()).or_default();
         exchange.bind(pattern, queue);
         exchange
+    }
+
+    fn untap(&mut self, consumer: ConsumerId) {
+        for queue in self.queues.values_mut() {
+            queue.taps.retain(|tap| tap.consumer != consumer);
+        }
+    }
+
+    fn end_session(&mut self, consumer: ConsumerId) -> Vec<Bytes> {
+        self.untap(consumer);
+        let Some(attached) = self.consumers.get_mut(&consumer) else {
+            return Vec::new();
+        };
+        attached.session.end();
+        attached.queues.clear();
+        attached.bytes = 0;
+        let unsettled = std::mem::take(&mut attached.unsettled);
+        // All are back in their places before the first is handed out: one that had been
+        // requeued is the last here, and may be the first of its queue.
+        let mut names = BTreeSet::new();
+        let mut bodies = Vec::new();
+        for message in unsettled.into_values() {
+            names.insert(Arc::clone(&message.info.queue));
+            bodies.push(message.body.clone());
+            self.take_back(message, Return::Counted);
+        }
+        for name in names {
+            self.deliver(&name);
+        }
+        bodies
+    }
+
+    /// Puts a message back, unless it has come back too often.
+    fn take_back(&mut self, message: Message, how: Return) {
+        let message = message.again(how);
+        let queue = &*message.info.queue;
+        match self.limits.get(queue).filter(|limit| message.count() > limit.deliveries) {
+            None => self.queues.entry(queue.to_owned()).or_default().put_back(message),
+            Some(Limit { dead_letters: None, .. }) => {}
+            Some(Limit { dead_letters: Some(to), .. }) => {
+                let info = DeliveryInfo::new(to.as_str(), "", to.as_str());
+                let place = self.next();
+                self.enter(Message { place, info, ..message });
+            }
+        }
+    }
+
+    /// Puts a message at the end of its queue.
+    fn enter(&mut self, message: Message) {
+        let name = Arc::clone(&message.info.queue);
+        self.queues.entry(name.to_string()).or_default().ready.push_back(message);
+        self.deliver(&name);
     }
 
     /// Deletes the temporary queues that nobody consumes, and their bindings.
@@ -213,48 +348,38 @@ impl State {
         });
     }
 
-    /// Hands out what the queue has to those who have credit, in turn.
+    /// Hands out what the queue has, in order, to those who can take it, in turn.
     fn deliver(&mut self, name: &str) {
         let Some(queue) = self.queues.get_mut(name) else {
             return;
         };
-        while !queue.ready.is_empty() {
-            let Some(at) = queue.taps.iter().position(|tap| tap.credit > 0) else {
+        while let Some(message) = queue.ready.front() {
+            let can_take = |tap: &Tap| {
+                let attached = self.consumers.get(&tap.consumer);
+                tap.credit > 0 && attached.is_some_and(|attached| attached.has_room_for(message))
+            };
+            let Some(at) = queue.taps.iter().position(can_take) else {
                 return;
             };
-            let Some(mut tap) = queue.taps.remove(at) else {
+            let (Some(mut tap), Some(message)) = (queue.taps.remove(at), queue.ready.pop_front())
+            else {
                 return;
             };
             let Some(attached) = self.consumers.get_mut(&tap.consumer) else {
-                continue;
-            };
-            let Some(sender) = &attached.sender else {
-                continue;
-            };
-            let Some(message) = queue.ready.pop_front() else {
                 return;
             };
             self.last += 1;
-            let settlement = Settlement::new(Arc::clone(&attached.settler), self.last);
-            let delivery = Delivery::new(
-                message.body.clone(),
-                message.properties.clone(),
-                message.info.clone(),
-                settlement,
-            );
-            // A receiver that is gone detaches its consumer, and this comes back then.
-            let _ = sender.send(delivery);
+            let settlement = Settlement::new(attached.session.clone(), self.last);
+            let (body, properties) = (message.body.clone(), message.properties.clone());
+            let delivery = Delivery::new(body, properties, message.info.clone(), settlement);
+            if let Some(sender) = &attached.sender {
+                // A receiver that is gone detaches its consumer, and this comes back then.
+                let _ = sender.send(delivery);
+            }
+            attached.bytes += message.body.len();
             attached.unsettled.insert(self.last, message);
             tap.credit -= 1;
             queue.taps.push_back(tap);
         }
-    }
-}
-
-impl Queue {
-    fn give_back(&mut self, mut message: Message) {
-        message.info.redelivered = true;
-        let at = self.ready.partition_point(|ready| ready.place < message.place);
-        self.ready.insert(at, message);
     }
 }

@@ -1,23 +1,24 @@
 //! The driver without a broker: buses of this process, one for each name. What a bus does
-//! with messages is in `bus.rs` and `exchange.rs`; this file makes it keep the contract.
+//! with messages is in `bus.rs`, `exchange.rs` and `queue.rs`; how a listener holds on to it in
+//! `consumer.rs`. A bus that fails as a broker may is in `model.rs`.
 
 mod bus;
+mod consumer;
 mod exchange;
+pub mod model;
+mod queue;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, watch};
 
-use crate::drivers::memory::bus::{Bus, ConsumerId};
-use crate::transport::delivery::{Settle, Settler};
-use crate::transport::driver::{
-    ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
-};
-use crate::transport::error::{ConnectError, OpenError, SendError, SettleError};
+use crate::drivers::memory::bus::Bus;
+use crate::drivers::memory::consumer::MemoryConsumer;
+use crate::shown::shown;
+use crate::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
+use crate::transport::error::{ConnectError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
 
 /// The buses of this process. They live as long as it does: a message must not vanish
@@ -38,7 +39,7 @@ impl Memory {
     /// The URL has options: there are none here.
     pub(super) fn open(url: &TransportUrl) -> Result<(Self, String), OpenError> {
         if let Some((option, _)) = url.query().first() {
-            return Err(OpenError::UnknownOption { option: option.clone(), near: None });
+            return Err(OpenError::UnknownOption { option: shown(option), near: None });
         }
         let name = url.hosts().first().map_or("", |host| host.name.as_str());
         let mut buses = BUSES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,13 +54,8 @@ impl Driver for Memory {
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         async move {
-            let (sender, deliveries) = mpsc::unbounded_channel();
-            let id = self.bus.attach(&subscription, sender, |id| {
-                Arc::new(MemorySettler { bus: Arc::clone(&self.bus), consumer: id })
-            });
-            tracing::info!(queues = subscription.bindings.len(), "attached in memory");
-            let (state, _) = watch::channel(ConnectionState::Attached);
-            let consumer = Box::new(MemoryConsumer { bus: Arc::clone(&self.bus), id, state });
+            let (consumer, deliveries) = MemoryConsumer::attach(&self.bus, subscription);
+            let consumer = Box::new(consumer);
             Ok(Subscribed { deliveries, consumer })
         }
         .boxed()
@@ -78,56 +74,243 @@ impl Driver for Memory {
     }
 }
 
-struct MemoryConsumer {
-    bus: Arc<Bus>,
-    id: ConsumerId,
-    state: watch::Sender<ConnectionState>,
-}
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
-impl Consumer for MemoryConsumer {
-    fn cancel(&self) -> BoxFuture<'_, ()> {
-        self.bus.cancel(self.id);
-        self.state.send_replace(ConnectionState::Closed);
-        std::future::ready(()).boxed()
+    use bytes::Bytes;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::notification::delivery_info::DeliveryInfo;
+    use crate::transport::delivery::{Delivery, Properties, Settle};
+    use crate::transport::driver::{Binding, Route};
+
+    const QUEUE: &str = "notifications.info";
+    const ALONE: &str = "notifications.alone";
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// A bus that nobody else uses.
+    fn memory() -> Memory {
+        Memory { bus: Arc::default() }
     }
 
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        // Settlements are carried out as they come, so there is nothing to flush: dropping
-        // gives back what is unsettled.
-        std::future::ready(()).boxed()
+    async fn subscribe(memory: &Memory, change: impl FnOnce(&mut Subscription)) -> Subscribed {
+        let binding = Binding {
+            exchange: String::new(),
+            routing_key: String::new(),
+            queue: QUEUE.to_owned(),
+        };
+        let mut subscription = Subscription {
+            bindings: vec![binding],
+            prefetch: 10,
+            timeout: LONG,
+            expires: None,
+            alone: vec![ALONE.to_owned()],
+            bytes: usize::MAX,
+        };
+        change(&mut subscription);
+        memory.subscribe(subscription).await.expect("a bus refuses nothing")
     }
 
-    fn look_again(&self) {}
-
-    fn state(&self) -> watch::Receiver<ConnectionState> {
-        self.state.subscribe()
-    }
-}
-
-impl Drop for MemoryConsumer {
-    fn drop(&mut self) {
-        self.bus.detach(self.id);
-        self.state.send_replace(ConnectionState::Closed);
-    }
-}
-
-impl fmt::Debug for MemoryConsumer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MemoryConsumer({:?})", self.id)
-    }
-}
-
-struct MemorySettler {
-    bus: Arc<Bus>,
-    consumer: ConsumerId,
-}
-
-impl Settler for MemorySettler {
-    fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError> {
-        self.bus.settle(self.consumer, tag, settle)
+    async fn send(memory: &Memory, route: Route, body: &'static str) {
+        let body = Bytes::from_static(body.as_bytes());
+        let outgoing = Outgoing { route, body, properties: Properties::default(), timeout: LONG };
+        memory.send(outgoing).await.expect("a bus refuses nothing");
     }
 
-    fn is_over(&self) -> bool {
-        !self.bus.is_attached(self.consumer)
+    async fn put(memory: &Memory, queue: &str, body: &'static str) {
+        send(memory, Route::Queue(queue.to_owned()), body).await;
+    }
+
+    async fn delay(memory: &Memory, seconds: u64, body: &'static str) {
+        let delay = Duration::from_secs(seconds);
+        send(memory, Route::Delayed { queue: QUEUE.to_owned(), delay }, body).await;
+    }
+
+    async fn next(subscribed: &mut Subscribed) -> Delivery {
+        let delivery = timeout(LONG, subscribed.deliveries.recv()).await;
+        delivery.expect("a delivery comes").expect("the consumer stands")
+    }
+
+    /// What lies in the channel.
+    fn there(subscribed: &mut Subscribed) -> Vec<Delivery> {
+        std::iter::from_fn(|| subscribed.deliveries.try_recv().ok()).collect()
+    }
+
+    fn bodies(deliveries: &[Delivery]) -> Vec<&str> {
+        deliveries
+            .iter()
+            .map(|delivery| std::str::from_utf8(&delivery.body).expect("the tests send text"))
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_delayed_comes_when_it_is_due_and_in_that_order() {
+        let memory = memory();
+        let mut subscribed = subscribe(&memory, |_| {}).await;
+        let begin = Instant::now();
+        delay(&memory, 8, "late").await;
+        delay(&memory, 2, "early").await;
+        delay(&memory, 2, "early too").await;
+        put(&memory, QUEUE, "now").await;
+        let mut came = Vec::new();
+        for _ in 0..4 {
+            let delivery = next(&mut subscribed).await;
+            came.push((begin.elapsed().as_secs(), delivery.body, delivery.info));
+        }
+        let expected = |seconds, body: &'static str| {
+            (seconds, Bytes::from_static(body.as_bytes()), DeliveryInfo::new(QUEUE, "", QUEUE))
+        };
+        assert_eq!(
+            came,
+            [
+                expected(0, "now"),
+                expected(2, "early"),
+                expected(2, "early too"),
+                expected(8, "late")
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_delayed_outlives_its_sender_and_every_consumer() {
+        let memory = memory();
+        drop(subscribe(&memory, |_| {}).await);
+        delay(&memory.clone(), 5, "a").await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let mut subscribed = subscribe(&memory, |_| {}).await;
+        assert_eq!(bodies(&[next(&mut subscribed).await]), ["a"]);
+    }
+
+    #[test]
+    fn what_is_delayed_outlives_the_runtime_it_was_sent_in() {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .expect("a runtime")
+        };
+        let memory = memory();
+        runtime().block_on(delay(&memory, 5, "a"));
+        runtime().block_on(async {
+            let mut subscribed = subscribe(&memory, |_| {}).await;
+            assert_eq!(bodies(&[next(&mut subscribed).await]), ["a"]);
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_is_looked_at_only_when_something_is_due() {
+        let memory = memory();
+        let looks = Arc::new(AtomicUsize::new(0));
+        let (count, mut time) = (Arc::clone(&looks), Box::pin(memory.bus.clone().keep_time()));
+        tokio::spawn(std::future::poll_fn(move |context| {
+            count.fetch_add(1, Ordering::Relaxed);
+            time.as_mut().poll(context)
+        }));
+        delay(&memory, 3600, "a").await;
+        tokio::time::sleep(Duration::from_secs(3000)).await;
+        assert_eq!(looks.load(Ordering::Relaxed), 1);
+        tokio::time::sleep(Duration::from_secs(3000)).await;
+        assert_eq!(looks.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_tried_is_counted_and_what_was_not_is_not() {
+        let memory = memory();
+        let mut subscribed = subscribe(&memory, |_| {}).await;
+        put(&memory, QUEUE, "a").await;
+        let mut counts = Vec::new();
+        for settle in [Settle::GiveBack, Settle::Requeue, Settle::Requeue, Settle::GiveBack] {
+            let delivery = next(&mut subscribed).await;
+            counts.push(delivery.info.delivery_count);
+            delivery.settle(settle).expect("the session stands");
+        }
+        let held = next(&mut subscribed).await;
+        drop(subscribed);
+        let mut second = subscribe(&memory, |_| {}).await;
+        let after_a_loss = next(&mut second).await;
+        counts.extend([held.info.delivery_count, after_a_loss.info.delivery_count]);
+        assert_eq!(counts, [None, Some(0), Some(1), Some(2), Some(2), Some(3)]);
+    }
+
+    #[tokio::test]
+    async fn a_queue_for_one_at_a_time_gives_one_at_a_time_beside_the_others() {
+        let memory = memory();
+        for (queue, body) in [(ALONE, "a"), (ALONE, "b"), (QUEUE, "x"), (QUEUE, "y")] {
+            put(&memory, queue, body).await;
+        }
+        let mut subscribed = subscribe(&memory, |_| {}).await;
+        let held = there(&mut subscribed);
+        assert_eq!(bodies(&held), ["x", "y", "a"]);
+        for delivery in held {
+            delivery.settle(Settle::Ack).expect("the session stands");
+        }
+        assert_eq!(bodies(&there(&mut subscribed)), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_missing_is_not_declared_and_found_by_a_second_look() {
+        let memory = memory();
+        let mut first = subscribe(&memory, |_| {}).await;
+        first.consumer.look_again();
+        assert!(!memory.bus.has_queue(ALONE), "a look declares nothing");
+        put(&memory, ALONE, "a").await;
+        put(&memory, ALONE, "b").await;
+        assert_eq!(bodies(&there(&mut first)), [""; 0]);
+        first.consumer.look_again();
+        first.consumer.look_again();
+        assert_eq!(bodies(&there(&mut first)), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_bytes_are_unsettled_but_for_one_that_is_larger() {
+        let memory = memory();
+        for body in ["1234", "567", "890", "more than ten bytes", "x"] {
+            put(&memory, QUEUE, body).await;
+        }
+        let mut subscribed = subscribe(&memory, |subscription| subscription.bytes = 10).await;
+        let mut given = Vec::new();
+        for expected in [3, 1, 1] {
+            let held = there(&mut subscribed);
+            assert_eq!(held.len(), expected, "{given:?}");
+            for delivery in held {
+                given.push(delivery.body.len());
+                delivery.settle(Settle::Ack).expect("the session stands");
+            }
+        }
+        assert_eq!(given, [4, 3, 3, 19, 1]);
+    }
+
+    #[tokio::test]
+    async fn bytes_that_become_free_go_to_each_queue_in_turn() {
+        let memory = memory();
+        let queues = ["one", "two", "three"];
+        for queue in queues {
+            put(&memory, queue, queue).await;
+            put(&memory, queue, queue).await;
+        }
+        let bind = |subscription: &mut Subscription| {
+            subscription.bytes = 1;
+            subscription.bindings = queues
+                .map(|queue| Binding {
+                    exchange: String::new(),
+                    routing_key: String::new(),
+                    queue: queue.to_owned(),
+                })
+                .into();
+        };
+        let mut subscribed = subscribe(&memory, bind).await;
+        let mut given = Vec::new();
+        for _ in 0..6 {
+            let delivery = next(&mut subscribed).await;
+            assert_eq!(bodies(&there(&mut subscribed)), [""; 0]);
+            given.push(delivery.info.queue.to_string());
+            delivery.settle(Settle::Ack).expect("the session stands");
+        }
+        assert_eq!(given, ["one", "two", "three", "one", "two", "three"]);
     }
 }

@@ -2,7 +2,7 @@
 //! session. Which session that is, and what becomes of its end, is in `session.rs` and
 //! `supervisor.rs`; what a delivery's settlement does, in `settle.rs`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt};
 use lapin::Channel;
-use lapin::options::BasicConsumeOptions;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::failure::{self, Failure, Fault};
@@ -19,7 +19,7 @@ use super::options::RabbitOptions;
 use super::settle::SessionSettler;
 use super::wire;
 use crate::notification::delivery_info::DeliveryInfo;
-use crate::transport::delivery::{Delivery, Settlement, Settler};
+use crate::transport::delivery::{Delivery, HeaderValue, Properties, Settlement, Settler};
 
 /// What comes from a queue.
 pub(super) enum Arrival {
@@ -30,42 +30,106 @@ pub(super) enum Arrival {
     End,
 }
 
-pub(super) type Arrivals = SelectAll<Pin<Box<dyn Stream<Item = (Arc<str>, Arrival)> + Send>>>;
+/// Which consumer something comes from.
+#[derive(Debug)]
+pub(super) struct Origin {
+    number: u64,
+    pub(super) queue: Arc<str>,
+    /// The place of the queue in the window; none for a queue of which one is taken at a time.
+    pub(super) place: Option<usize>,
+}
 
-/// Attaches a consumer to each queue; their tags, and what arrives.
-pub(super) async fn consume(
-    channel: &Channel,
-    options: &RabbitOptions,
-    queues: &[Arc<str>],
-    user: &str,
-) -> Result<(Vec<ShortString>, Arrivals), Failure> {
-    let mut tags = Vec::with_capacity(queues.len());
-    let mut arrivals = SelectAll::new();
-    for (index, queue) in queues.iter().enumerate() {
+type Arrivals = SelectAll<Pin<Box<dyn Stream<Item = (Arc<Origin>, Arrival)> + Send>>>;
+
+/// The consumers of a channel, and what arrives from them.
+pub(super) struct Consumers {
+    last: u64,
+    /// Those that were not cancelled, with their tags.
+    live: BTreeMap<u64, (Arc<Origin>, ShortString)>,
+    pub(super) arrivals: Arrivals,
+}
+
+impl Consumers {
+    pub(super) fn none() -> Self {
+        Self { last: 0, live: BTreeMap::new(), arrivals: SelectAll::new() }
+    }
+
+    /// Attaches a consumer to a queue, of which so many deliveries may be unsettled.
+    pub(super) async fn add(
+        &mut self,
+        on: On<'_>,
+        queue: Arc<str>,
+        place: Option<usize>,
+        prefetch: u16,
+    ) -> Result<(), Failure> {
+        // Not global: so it counts for each consumer from here on, and quorum queues take it.
+        call(on.channel.basic_qos(prefetch, BasicQosOptions { global: false }))
+            .await
+            .map_err(|fault| failure::doing(fault, "set the prefetch", on.user))?;
         let mut arguments = FieldTable::default();
-        if options.enable_cancel_on_failover {
+        if on.options.enable_cancel_on_failover {
             arguments.insert("x-cancel-on-ha-failover".into(), AMQPValue::Boolean(true));
         }
-        let consumer = call(channel.basic_consume(
-            ShortString::from(&**queue),
-            format!("listener-{}", index + 1).into(),
+        self.last += 1;
+        let consumer = call(on.channel.basic_consume(
+            ShortString::from(&*queue),
+            format!("listener-{}", self.last).into(),
             BasicConsumeOptions::default(),
             arguments,
         ))
         .await
-        .map_err(|fault| failure::doing(fault, &format!("consume queue {queue:?}"), user))?;
-        tags.push(consumer.tag());
-        let queue = Arc::clone(queue);
+        .map_err(|fault| failure::doing(fault, &format!("consume queue {queue:?}"), on.user))?;
+        let origin = Arc::new(Origin { number: self.last, queue, place });
+        self.live.insert(self.last, (Arc::clone(&origin), consumer.tag()));
         let arrived = consumer
             .map(|item| match item {
                 Ok(delivery) => Arrival::Delivery(Box::new(delivery)),
                 Err(error) => Arrival::Fault(Fault::from(&error)),
             })
             .chain(stream::once(async { Arrival::End }))
-            .map(move |arrival| (Arc::clone(&queue), arrival));
-        arrivals.push(arrived.boxed());
+            .map(move |arrival| (Arc::clone(&origin), arrival));
+        self.arrivals.push(arrived.boxed());
+        Ok(())
     }
-    Ok((tags, arrivals))
+
+    /// Nothing more comes from this one. Whether that was the broker's doing.
+    pub(super) fn ended(&mut self, origin: &Origin) -> bool {
+        self.live.remove(&origin.number).is_some()
+    }
+
+    /// Stops all; what the broker sent before it confirmed that still arrives.
+    pub(super) async fn cancel(&mut self, channel: &Channel) -> Result<(), Fault> {
+        for (_, tag) in std::mem::take(&mut self.live).into_values() {
+            call(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops those whose prefetch the window fits. What the broker sent before still arrives,
+    /// and then their ends.
+    pub(super) async fn cancel_fitted(
+        &mut self,
+        channel: &Channel,
+    ) -> Result<Vec<Arc<Origin>>, Fault> {
+        let is_fitted = |origin: &Origin| origin.place.is_some();
+        let live = std::mem::take(&mut self.live);
+        let (fitted, others) = live.into_iter().partition(|(_, (origin, _))| is_fitted(origin));
+        self.live = others;
+        let mut cancelled = Vec::new();
+        for (origin, tag) in BTreeMap::into_values(fitted) {
+            call(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+            cancelled.push(origin);
+        }
+        Ok(cancelled)
+    }
+}
+
+/// What consumers are attached on.
+#[derive(Clone, Copy)]
+pub(super) struct On<'o> {
+    pub(super) channel: &'o Channel,
+    pub(super) options: &'o RabbitOptions,
+    pub(super) user: &'o str,
 }
 
 /// Makes deliveries of one session.
@@ -84,18 +148,28 @@ impl Maker {
         queue: &Arc<str>,
         arrived: lapin::message::Delivery,
     ) -> Delivery {
+        let properties = wire::from_amqp(&arrived.properties);
         let info = DeliveryInfo::new(
             Arc::clone(queue),
             self.names.shared(arrived.exchange.as_str()),
             self.names.shared(arrived.routing_key.as_str()),
         )
-        .redelivered(arrived.redelivered);
+        .redelivered(arrived.redelivered)
+        .counted(delivery_count(&properties));
         Delivery::new(
             Bytes::from(arrived.data),
-            wire::from_amqp(&arrived.properties),
+            properties,
             info,
             Settlement::new(Arc::clone(&self.settler), arrived.delivery_tag),
         )
+    }
+}
+
+/// How often a quorum queue gave a message out before: it says nothing at the first time.
+fn delivery_count(properties: &Properties) -> Option<u64> {
+    match properties.headers.get("x-delivery-count")? {
+        HeaderValue::Int(count) => u64::try_from(*count).ok(),
+        _ => None,
     }
 }
 

@@ -38,7 +38,16 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Broker { code, text } => write!(f, "{code} {text}"),
+            Self::Broker { code, text } => {
+                write!(f, "{code} {text}")?;
+                // Its own words do not say what to do about it.
+                if text.contains("delivery acknowledgement on channel") {
+                    f.write_str(
+                        "; a delivery was unsettled for longer than the broker's consumer_timeout: set a shorter handler_timeout",
+                    )?;
+                }
+                Ok(())
+            }
             Self::Other(text) => f.write_str(text),
         }
     }
@@ -150,6 +159,12 @@ pub(super) fn difference(text: &str) -> Option<String> {
     Some(format!("{argument} was asked to be {}, and is {}", value(asked), value(found)))
 }
 
+/// What an argument is, from the same text.
+pub(super) fn current(text: &str) -> Option<&str> {
+    let (_, current) = text.split_once(" but current is ")?;
+    Some(value(current))
+}
+
 /// `the value 'quorum' of type 'longstr'` and `'true'` alike become `quorum` and `true`.
 fn value(text: &str) -> &str {
     let mut quoted = text.split('\'');
@@ -252,6 +267,14 @@ mod tests {
         check("PRECONDITION_FAILED - unknown delivery tag 7", None);
         check("PRECONDITION_FAILED - message size 9 larger than max size", None);
         assert_eq!(max_size(&broker(404, "message size 9 larger than max size 5")), None);
+    }
+
+    #[test]
+    fn a_consumer_timeout_says_what_to_do_about_it() {
+        let text = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms";
+        let said = broker(406, text).to_string();
+        assert!(said.ends_with("set a shorter handler_timeout"), "{said}");
+        assert!(!broker(406, "PRECONDITION_FAILED - other").to_string().contains("timeout"));
     }
 
     #[test]

@@ -1,32 +1,12 @@
-//! Hears the broker's version on its way to lapin, which does not tell it: a stream that reads
-//! along until the broker has introduced itself. What follows from the version is `version.rs`;
-//! `link.rs` puts the stream between lapin and the socket.
+//! Hears the broker's version on its way to lapin, which does not tell it. What follows from the
+//! version is `version.rs`; the stream that is read along is `screened.rs`.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
-use async_rs::traits::Reactor;
-use async_rs::util::RuntimeParts;
-use async_rs::{Runtime, Tokio};
-use futures_io::{AsyncRead, AsyncWrite};
-use futures_util::{Stream, TryFutureExt};
 use lapin::protocol::{AMQPClass, connection, parse_class};
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::version::Version;
-
-/// lapin's runtime: tokio, whose streams read along.
-pub(super) type Hearing = Runtime<RuntimeParts<Tokio, Ear>>;
-
-/// Within tokio's runtime that is current; the greeting is put into `heard`.
-pub(super) fn hearing(heard: Heard) -> Hearing {
-    let tokio = Tokio::current();
-    Runtime::new(RuntimeParts::new(tokio.clone(), Ear { tokio, heard }))
-}
 
 /// What a broker has said of itself, once it has.
 #[derive(Clone, Debug, Default)]
@@ -39,66 +19,21 @@ impl Heard {
     }
 }
 
-/// tokio's reactor, but for the type of its streams.
-#[derive(Clone, Debug)]
-pub(super) struct Ear {
-    tokio: Tokio,
-    heard: Heard,
-}
-
-impl Ear {
-    fn listen<S>(&self, stream: S) -> Greeted<S> {
-        Greeted { stream, greeting: Some(Vec::new()), heard: self.heard.clone() }
-    }
-}
-
-type Tcp = <Tokio as Reactor>::TcpStream;
-
-impl Reactor for Ear {
-    type TcpStream = Greeted<Tcp>;
-    type Sleep = <Tokio as Reactor>::Sleep;
-
-    fn register<H: Send + 'static>(
-        &self,
-        _: H,
-    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
-        // Connections are opened by address; nothing else is ever registered.
-        Err::<Self::TcpStream, _>(io::ErrorKind::Unsupported.into())
-    }
-
-    fn sleep(&self, duration: Duration) -> Self::Sleep {
-        self.tokio.sleep(duration)
-    }
-
-    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
-        self.tokio.interval(duration)
-    }
-
-    fn tcp_connect_addr(
-        &self,
-        address: SocketAddr,
-    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let ear = self.clone();
-        self.tokio.tcp_connect_addr(address).map_ok(move |stream| ear.listen(stream))
-    }
-}
-
-/// A stream whose first frame is read along.
+/// Reads along until the broker has introduced itself.
 #[derive(Debug)]
-pub(super) struct Greeted<S> {
-    stream: S,
-    /// What has come of the greeting; none once it is complete, or is none.
-    greeting: Option<Vec<u8>>,
+pub(super) struct Greeting {
+    /// What has come of it; none once it is complete, or is none.
+    bytes: Option<Vec<u8>>,
     heard: Heard,
 }
 
-impl<S> Greeted<S> {
-    pub(super) fn get_ref(&self) -> &S {
-        &self.stream
+impl Greeting {
+    pub(super) fn new(heard: Heard) -> Self {
+        Self { bytes: Some(Vec::new()), heard }
     }
 
-    fn hear(&mut self, bytes: &[u8]) {
-        let Some(greeting) = &mut self.greeting else {
+    pub(super) fn hear(&mut self, bytes: &[u8]) {
+        let Some(greeting) = &mut self.bytes else {
             return;
         };
         greeting.extend_from_slice(bytes);
@@ -107,7 +42,7 @@ impl<S> Greeted<S> {
             Introduction::Complete(version) => drop(self.heard.0.set(version)),
             Introduction::None => {}
         }
-        self.greeting = None;
+        self.bytes = None;
     }
 }
 
@@ -154,57 +89,6 @@ fn version(properties: &FieldTable) -> Option<Version> {
     Version::read(&text("product")?, &text("version")?)
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.hear(&buffer[..read]);
-        Poll::Ready(Ok(read))
-    }
-
-    fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.greeting.is_none() {
-            return Pin::new(&mut self.stream).poll_read_vectored(context, buffers);
-        }
-        let empty = &mut [][..];
-        let first = buffers.iter_mut().find(|buffer| !buffer.is_empty());
-        self.poll_read(context, first.map_or(empty, |buffer| &mut **buffer))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Greeted<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,12 +120,11 @@ mod tests {
     }
 
     fn heard(pieces: &[&[u8]]) -> Option<Option<Version>> {
-        let mut stream =
-            Greeted { stream: (), greeting: Some(Vec::new()), heard: Heard::default() };
+        let mut greeting = Greeting::new(Heard::default());
         for piece in pieces {
-            stream.hear(piece);
+            greeting.hear(piece);
         }
-        stream.heard.0.get().copied()
+        greeting.heard.0.get().copied()
     }
 
     #[test]

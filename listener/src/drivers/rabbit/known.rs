@@ -22,6 +22,8 @@ pub(super) enum Kind {
 pub(super) struct Known {
     /// Which exchanges and queues are durable, as far as was seen.
     durable: Mutex<HashMap<(Kind, String), bool>>,
+    /// The delivery limits of queues that exist, as far as they show.
+    limits: Mutex<HashMap<String, Option<u64>>>,
     /// Quorum queues are switched off, by a feature flag that an upgrade left out.
     without_quorum: AtomicBool,
 }
@@ -36,6 +38,17 @@ impl Known {
     pub(super) fn learn(&self, kind: Kind, name: &str, durable: bool) {
         let mut known = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert((kind, name.to_owned()), durable);
+    }
+
+    /// The delivery limit of a queue; `None` while it was not asked for.
+    pub(super) fn limit(&self, queue: &str) -> Option<Option<u64>> {
+        let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.get(queue).copied()
+    }
+
+    pub(super) fn learn_limit(&self, queue: &str, limit: Option<u64>) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.insert(queue.to_owned(), limit);
     }
 
     /// The types of queue that can hold messages back, the best first.

@@ -19,9 +19,10 @@ use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{self, Failure, Fault};
-use super::greeting::{Heard, hearing};
+use super::greeting::Heard;
 use super::hosts::Address;
 use super::options::{CALL_TIMEOUT, CLOSE_TIMEOUT, CONNECT_TIMEOUT, LoginMethod, RabbitOptions};
+use super::screened;
 use super::version::Version;
 
 /// The thread that all I/O of a driver runs on.
@@ -128,7 +129,7 @@ impl Link {
         let cut = lifeline.0.clone();
         let connector = Connection::connector(
             uri(options, vhost, address),
-            hearing(heard.clone()),
+            screened::runtime(heard.clone()),
             async move |uri: AMQPUri, runtime| {
                 let stream = tokio::select! {
                     () = cut.token.cancelled() => return Err(cut_off().into()),

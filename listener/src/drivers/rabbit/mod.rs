@@ -9,12 +9,15 @@ mod failure;
 mod greeting;
 mod hosts;
 mod known;
+mod limit;
 mod link;
 mod message;
 mod office;
 mod options;
 mod publish;
 mod query;
+mod screen;
+mod screened;
 mod session;
 mod settle;
 mod supervisor;
@@ -30,6 +33,10 @@ use futures_util::future::BoxFuture;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use options::{FailoverStrategy, LoginMethod, RabbitOptions};
+#[doc(hidden)]
+pub use screen::let_through;
+#[doc(hidden)]
+pub use wire::{headers_from_table, table_from_headers};
 
 use crate::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
 use crate::transport::error::{ConnectError, OpenError, SendError};
@@ -127,6 +134,10 @@ impl Driver for Rabbit {
                 .await
                 .unwrap_or_else(|error| Err(ended("send", &error).into()))
         })
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.office.get().and_then(Office::obstacle)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -63,6 +63,11 @@ pub struct RabbitOptions {
     pub rabbit_retry_backoff: Duration,
     /// The longest pause there is, in seconds. Default 30.
     pub rabbit_interval_max: Duration,
+    /// Whether to consume a quorum queue whose delivery limit is below 5, and lose what is given
+    /// out more often. Not given, a listener does not start on one: RabbitMQ drops at the limit
+    /// what was in hand when a process died, before a listener can tell which of it was to
+    /// blame. A limit that a policy sets does not show over AMQP. Not an option of oslo.messaging.
+    pub allow_low_delivery_limit: bool,
     /// Whether a consumer asks to be cancelled when a mirrored queue fails over.
     pub enable_cancel_on_failover: bool,
 }
@@ -107,6 +112,7 @@ impl Default for RabbitOptions {
             rabbit_retry_interval: Duration::from_secs(1),
             rabbit_retry_backoff: Duration::from_secs(2),
             rabbit_interval_max: Duration::from_secs(30),
+            allow_low_delivery_limit: false,
             enable_cancel_on_failover: false,
         }
     }

@@ -175,8 +175,10 @@ impl Progress {
 /// Refuses what the broker would end the connection or the channel for.
 fn fits(outgoing: &Outgoing, session: &SendSession) -> Result<(), SendError> {
     if wire::size(&outgoing.properties.headers) + FRAME_RESERVE > session.frame_max() {
-        let reason = format!("the headers do not fit a frame of {}", session.frame_max());
-        return Err(refused(outgoing, reason));
+        return Err(SendError::HeadersTooLarge {
+            route: outgoing.route.to_string(),
+            limit: session.frame_max(),
+        });
     }
     match session.max_size() {
         Some(limit) if outgoing.body.len() > limit => Err(too_large(outgoing, limit)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::options::{FailoverStrategy, LoginMethod, RabbitOptions};
 use crate::nearest::nearest;
+use crate::shown::shown;
 use crate::transport::error::OpenError;
 
 const EFFECTIVE: &[&str] = &[
@@ -24,6 +25,7 @@ const EFFECTIVE: &[&str] = &[
     "rabbit_retry_interval",
     "rabbit_retry_backoff",
     "rabbit_interval_max",
+    "allow_low_delivery_limit",
     "enable_cancel_on_failover",
     "ssl",
 ];
@@ -70,6 +72,7 @@ impl RabbitOptions {
             "amqp_durable_queues" => self.amqp_durable_queues = Some(truth(name, value)?),
             "amqp_auto_delete" => self.amqp_auto_delete = Some(truth(name, value)?),
             "rabbit_quorum_queue" => self.rabbit_quorum_queue = Some(truth(name, value)?),
+            "allow_low_delivery_limit" => self.allow_low_delivery_limit = truth(name, value)?,
             "rabbit_quorum_delivery_limit" => {
                 self.rabbit_quorum_delivery_limit = number(name, value)?;
             }
@@ -103,7 +106,7 @@ impl RabbitOptions {
             _ => {
                 let known = EFFECTIVE.iter().chain(WITHOUT_EFFECT).copied();
                 return Err(OpenError::UnknownOption {
-                    option: name.to_owned(),
+                    option: shown(name),
                     near: nearest(name, known).map(str::to_owned),
                 });
             }
@@ -116,7 +119,7 @@ fn invalid(option: &str, expected: &str, found: &str) -> OpenError {
     OpenError::InvalidOption {
         option: option.to_owned(),
         expected: expected.to_owned(),
-        found: found.to_owned(),
+        found: shown(found),
     }
 }
 
@@ -202,6 +205,7 @@ mod tests {
             kombu_failover_strategy: FailoverStrategy::Shuffle,
             kombu_reconnect_delay: Duration::from_millis(1500),
             rabbit_interval_max: Duration::from_secs(10),
+            allow_low_delivery_limit: true,
             ..RabbitOptions::default()
         };
         let found = read(&[
@@ -214,6 +218,7 @@ mod tests {
             ("kombu_failover_strategy", "shuffle"),
             ("kombu_reconnect_delay", "1.5"),
             ("rabbit_interval_max", "10"),
+            ("allow_low_delivery_limit", "true"),
             ("conn_pool_ttl", "1200"),
             ("ssl", "false"),
             ("ssl_ca_file", "/ca.pem"),

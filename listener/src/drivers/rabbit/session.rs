@@ -2,31 +2,38 @@
 //! generation number. It is attached, served until it ends, and never mended: the next one is
 //! made by `supervisor.rs`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::Channel;
-use lapin::options::{BasicCancelOptions, BasicQosOptions};
-use lapin::types::ShortString;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::Core;
-use super::consume::{Arrival, Arrivals, Maker, consume};
-use super::failure::{self, Failure};
+use super::consume::{Arrival, Consumers, Maker, On, Origin};
+use super::failure::Failure;
 use super::hosts::Address;
-use super::link::{Link, LinkEvent, LinkEvents, call, close_channel};
+use super::link::{Link, LinkEvent, LinkEvents, close_channel};
 use super::options::{CALL_TIMEOUT, CHECK_EVERY};
 use super::settle::{Ledger, SessionSettler, write};
 use super::topology::Topology;
+use super::window::Window;
 use crate::transport::delivery::{Delivery, Settle};
 use crate::transport::driver::Subscription;
 
 /// So many settlements are taken into one plan.
 const BATCH: usize = 256;
+
+/// What is to be done with a session.
+pub(super) enum Next {
+    /// It is lost; why.
+    Lost(String),
+    /// Its consumers are to be put on another prefetch.
+    Refit,
+}
 
 pub(super) struct Session {
     pub(super) address: Address,
@@ -34,8 +41,10 @@ pub(super) struct Session {
     since: Instant,
     events: LinkEvents,
     channel: Channel,
-    tags: Vec<ShortString>,
-    arrivals: Arrivals,
+    consumers: Consumers,
+    window: Window,
+    /// Queues for one at a time that did not exist when they were looked for last.
+    missing: BTreeSet<Arc<str>>,
     maker: Maker,
     settlements: mpsc::UnboundedReceiver<(u64, Settle)>,
     ledger: Ledger,
@@ -60,26 +69,114 @@ impl Session {
             .await?;
         let channel = link.channel().await?;
         let prefetch = options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1);
-        // Not global: so it counts for each consumer, and quorum queues take it.
-        call(channel.basic_qos(prefetch, BasicQosOptions { global: false }))
-            .await
-            .map_err(|fault| failure::doing(fault, "set the prefetch", &link.user))?;
         let queues = queues(subscription);
-        let (tags, arrivals) = consume(&channel, options, &queues, &link.user).await?;
+        let window = Window::new(subscription.bytes, prefetch, queues.len());
+        let mut consumers = Consumers::none();
+        for (place, queue) in queues.into_iter().enumerate() {
+            let on = On { channel: &channel, options, user: &link.user };
+            consumers.add(on, queue, Some(place), window.prefetch(place)).await?;
+        }
         let (settler, settlements) = SessionSettler::new(Arc::clone(stale));
-        Ok(Self {
+        let mut session = Self {
             address: address.clone(),
             generation,
             since: Instant::now(),
             events,
             channel,
-            tags,
-            arrivals,
+            consumers,
+            window,
+            missing: subscription.alone.iter().map(|queue| queue.as_str().into()).collect(),
             maker: Maker::new(settler),
             settlements,
             ledger: Ledger::default(),
             link,
-        })
+        };
+        session.look_again(core).await?;
+        Ok(session)
+    }
+
+    /// Consumes those queues for one at a time that were missing, and exist by now.
+    pub(super) async fn look_again(&mut self, core: &Core) -> Result<(), Failure> {
+        let mut topology = Topology::new(&self.link, core);
+        for queue in std::mem::take(&mut self.missing) {
+            if topology.exists(&queue).await? {
+                let (channel, user) = (&self.channel, self.link.user.as_str());
+                let on = On { channel, options: &core.options, user };
+                self.consumers.add(on, queue, None, 1).await?;
+            } else {
+                self.missing.insert(queue);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts consumers with the prefetch that the window says now in the place of those that are
+    /// there: a consumer's own cannot be changed. All that the old ones bring is forwarded before
+    /// the new ones are there, so the order of a queue is kept.
+    pub(super) async fn refit(
+        &mut self,
+        core: &Core,
+        deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
+    ) -> Result<(), Failure> {
+        let cancelled = self.consumers.cancel_fitted(&self.channel).await?;
+        let mut ending: Vec<Arc<Origin>> = cancelled.clone();
+        let forward = async {
+            while !ending.is_empty() {
+                let Some((origin, arrival)) = self.consumers.arrivals.next().await else { break };
+                match arrival {
+                    Arrival::Delivery(delivery) => self.forward(&origin, *delivery, deliveries),
+                    Arrival::Fault(fault) => return Err(Failure::from(fault)),
+                    Arrival::End => {
+                        ending.retain(|one| !Arc::ptr_eq(one, &origin));
+                        self.ended(&origin)?;
+                    }
+                }
+            }
+            Ok(())
+        };
+        timeout(CALL_TIMEOUT, forward).await.unwrap_or_else(|_| {
+            Err(Failure::Weather("a consumer did not end after it was cancelled".to_owned()))
+        })?;
+        for origin in cancelled {
+            let Some(place) = origin.place else { continue };
+            let (channel, user) = (&self.channel, self.link.user.as_str());
+            let on = On { channel, options: &core.options, user };
+            let prefetch = self.window.prefetch(place);
+            self.consumers.add(on, Arc::clone(&origin.queue), Some(place), prefetch).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands a delivery on. It fails when the program has let go of its end: it closes soon.
+    fn forward(
+        &mut self,
+        origin: &Origin,
+        delivery: lapin::message::Delivery,
+        deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
+    ) {
+        if let Some(place) = origin.place {
+            self.window.arrived(delivery.delivery_tag, place, delivery.data.len());
+        }
+        let delivery = self.maker.delivery(&origin.queue, delivery);
+        if let Some(deliveries) = deliveries {
+            let _ = deliveries.send(delivery);
+        }
+    }
+
+    /// Nothing more comes from a consumer: nothing is to be done if we have cancelled it. A queue
+    /// for one at a time is there again when something is set aside.
+    fn ended(&mut self, origin: &Origin) -> Result<(), Failure> {
+        if !self.consumers.ended(origin) {
+            return Ok(());
+        }
+        if origin.place.is_none() {
+            self.missing.insert(Arc::clone(&origin.queue));
+            return Ok(());
+        }
+        Err(Failure::Weather(format!(
+            "the broker cancelled the consumer of queue {:?}, as when the queue is deleted",
+            origin.queue
+        )))
     }
 
     /// How long it has stood.
@@ -87,12 +184,12 @@ impl Session {
         self.since.elapsed()
     }
 
-    /// Forwards deliveries and carries out settlements until the session is lost; why. May be
-    /// dropped and called again at any point.
+    /// Forwards deliveries and carries out settlements until something else is to be done. May
+    /// be dropped and called again at any point.
     pub(super) async fn serve(
         &mut self,
         deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
-    ) -> String {
+    ) -> Next {
         let mut check = tokio::time::interval(CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
@@ -103,36 +200,39 @@ impl Session {
                 biased;
                 event = self.events.next() => {
                     if let LinkEvent::Lost(fault) = event {
-                        return fault.to_string();
+                        return Next::Lost(fault.to_string());
                     }
                 }
                 _ = self.settlements.recv_many(&mut batch, BATCH) => {
                     let plan = self.ledger.plan(&batch);
-                    batch.clear();
+                    batch.drain(..).for_each(|(tag, _)| self.window.settled(tag));
                     if let Err(fault) = write(&self.channel, &plan) {
-                        return fault.to_string();
+                        return Next::Lost(fault.to_string());
+                    }
+                    if deliveries.is_some() && self.window.change() {
+                        return Next::Refit;
                     }
                 }
-                Some((queue, arrival)) = self.arrivals.next(), if deliveries.is_some() => {
+                Some((origin, arrival)) = self.consumers.arrivals.next(), if deliveries.is_some() => {
                     match arrival {
                         Arrival::Delivery(delivery) => {
-                            let delivery = self.maker.delivery(&queue, *delivery);
-                            if let Some(deliveries) = deliveries {
-                                // It fails when the program has let go of its end: it closes soon.
-                                let _ = deliveries.send(delivery);
+                            self.forward(&origin, *delivery, deliveries);
+                            if self.window.change() {
+                                return Next::Refit;
                             }
                         }
-                        Arrival::Fault(fault) => return fault.to_string(),
+                        Arrival::Fault(fault) => return Next::Lost(fault.to_string()),
                         Arrival::End => {
-                            return format!(
-                                "the broker cancelled the consumer of queue {queue:?}, as when the queue is deleted"
-                            );
+                            if let Err(failure) = self.ended(&origin) {
+                                return Next::Lost(failure.to_string());
+                            }
                         }
                     }
                 }
                 _ = check.tick() => {
                     if !self.link.is_up() || !self.channel.status().connected() {
-                        return "the connection or its channel is closed".to_owned();
+                        let reason = "the connection or its channel is closed";
+                        return Next::Lost(reason.to_owned());
                     }
                 }
             }
@@ -141,18 +241,14 @@ impl Session {
 
     /// Stops the consumers; what the broker sent before it confirmed that is forwarded.
     pub(super) async fn cancel(&mut self, deliveries: &mpsc::UnboundedSender<Delivery>) {
-        for tag in &self.tags {
-            let cancelled =
-                call(self.channel.basic_cancel(tag.clone(), BasicCancelOptions::default()));
-            if let Err(fault) = cancelled.await {
-                tracing::warn!(%fault, "a consumer could not be cancelled");
-                return;
-            }
+        if let Err(fault) = self.consumers.cancel(&self.channel).await {
+            tracing::warn!(%fault, "a consumer could not be cancelled");
+            return;
         }
         let forward = async {
-            while let Some((queue, arrival)) = self.arrivals.next().await {
+            while let Some((origin, arrival)) = self.consumers.arrivals.next().await {
                 if let Arrival::Delivery(delivery) = arrival {
-                    let _ = deliveries.send(self.maker.delivery(&queue, *delivery));
+                    self.forward(&origin, *delivery, Some(deliveries));
                 }
             }
         };

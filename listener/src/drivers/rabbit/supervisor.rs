@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Core;
 use super::failure::Failure;
 use super::hosts::{Backoff, Rotation};
 use super::options::STABLE_AFTER;
-use super::session::{Session, queues};
+use super::session::{Next, Session, queues};
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
 use crate::transport::error::ConnectError;
@@ -54,6 +54,7 @@ pub(super) async fn start(
     let (deliveries, receiver) = mpsc::unbounded_channel();
     let (commands, orders) = mpsc::channel(2);
     let (state, watched) = watch::channel(ConnectionState::Attached);
+    let look = Arc::new(Notify::new());
     attached(&session, &subscription, &stale);
     let supervisor = Supervisor {
         core,
@@ -61,6 +62,7 @@ pub(super) async fn start(
         deliveries: Some(deliveries),
         state,
         orders,
+        look: Arc::clone(&look),
         rotation,
         backoff,
         stale,
@@ -68,7 +70,7 @@ pub(super) async fn start(
     tokio::spawn(supervisor.run(session));
     Ok(Subscribed {
         deliveries: receiver,
-        consumer: Box::new(RabbitConsumer { commands, state: watched }),
+        consumer: Box::new(RabbitConsumer { commands, look, state: watched }),
     })
 }
 
@@ -81,6 +83,7 @@ enum Order {
 /// The hold on a subscription. Dropped, it closes the channel of orders, which ends the task.
 struct RabbitConsumer {
     commands: mpsc::Sender<Order>,
+    look: Arc<Notify>,
     state: watch::Receiver<ConnectionState>,
 }
 
@@ -109,7 +112,9 @@ impl Consumer for RabbitConsumer {
         Box::pin(async move { self.order(Order::Close).await })
     }
 
-    fn look_again(&self) {}
+    fn look_again(&self) {
+        self.look.notify_one();
+    }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {
         self.state.clone()
@@ -123,6 +128,8 @@ struct Supervisor {
     deliveries: Option<mpsc::UnboundedSender<Delivery>>,
     state: watch::Sender<ConnectionState>,
     orders: mpsc::Receiver<Order>,
+    /// Told when queues for one at a time are to be looked for again.
+    look: Arc<Notify>,
     rotation: Rotation,
     backoff: Backoff,
     stale: Arc<AtomicU64>,
@@ -135,8 +142,20 @@ impl Supervisor {
             let order = tokio::select! {
                 biased;
                 order = self.orders.recv() => order,
-                reason = session.serve(self.deliveries.as_ref()) => {
-                    match self.lost(session, reason).await {
+                () = self.look.notified(), if self.deliveries.is_some() => {
+                    let looked = session.look_again(&self.core).await;
+                    match self.on(session, looked).await {
+                        Some(next) => session = next,
+                        None => return,
+                    }
+                    continue;
+                }
+                next = session.serve(self.deliveries.as_ref()) => {
+                    let done = match next {
+                        Next::Lost(reason) => Err(Failure::Weather(reason)),
+                        Next::Refit => session.refit(&self.core, self.deliveries.as_ref()).await,
+                    };
+                    match self.on(session, done).await {
                         Some(next) => session = next,
                         None => return,
                     }
@@ -158,6 +177,14 @@ impl Supervisor {
                 }
                 None => return self.end(session).await,
             }
+        }
+    }
+
+    /// Goes on with the session, or with the next one if it is lost; none if that is not wanted.
+    async fn on(&mut self, session: Session, done: Result<(), Failure>) -> Option<Session> {
+        match done {
+            Ok(()) => Some(session),
+            Err(failure) => self.lost(session, failure.to_string()).await,
         }
     }
 

@@ -14,6 +14,7 @@ use super::Core;
 use super::delay::Level;
 use super::failure::{self, Failure, Fault};
 use super::known::{Kind, Known};
+use super::limit;
 use super::link::{Link, call};
 use super::options::RabbitOptions;
 use super::wire;
@@ -59,7 +60,11 @@ impl<'a> Topology<'a> {
         for binding in bindings.iter().filter(|binding| bound.insert(*binding)) {
             let found = match queues.get(&binding.queue) {
                 Some(found) => *found,
-                None => self.queue(&binding.queue).await?,
+                None => {
+                    let found = self.queue(&binding.queue).await?;
+                    self.check_limit(&binding.queue, found).await?;
+                    found
+                }
             };
             queues.insert(&binding.queue, found);
             if !exchanges.contains_key(&binding.exchange) {
@@ -163,6 +168,48 @@ impl<'a> Topology<'a> {
             }
         }
         Err(self.refused(last, "declare", "queue", &retry))
+    }
+
+    /// Refuses a quorum queue that would drop a message too soon. Whoever may not declare cannot
+    /// ask, and is let through.
+    async fn check_limit(&mut self, queue: &str, found: Found) -> Result<(), Failure> {
+        let asked = self.options.rabbit_quorum_delivery_limit;
+        let limit = match found {
+            Found::Declared if self.options.quorum() && asked > 0 => Some(u64::from(asked)),
+            Found::Declared => None,
+            Found::Existed => match self.known.limit(queue) {
+                Some(known) => known,
+                None => {
+                    let limit = self.ask_limit(queue).await?;
+                    self.known.learn_limit(queue, limit);
+                    limit
+                }
+            },
+        };
+        let allowed = self.options.allow_low_delivery_limit;
+        limit.map_or(Ok(()), |limit| limit::check(queue, limit, allowed))
+    }
+
+    async fn ask_limit(&mut self, queue: &str) -> Result<Option<u64>, Failure> {
+        let name = short("the queue's name", queue)?;
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let channel = self.channel().await?;
+        match call(channel.queue_declare(name, options, limit::probe())).await {
+            Err(fault) if fault.code() == Some(406) => Ok(limit::named(&fault)),
+            Ok(_) => Ok(None),
+            Err(fault) if fault.code() == Some(403) => Ok(None),
+            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+        }
+    }
+
+    /// Whether a queue is there. One that may not be looked at counts as missing.
+    pub(super) async fn exists(&mut self, queue: &str) -> Result<bool, Failure> {
+        let name = short("the queue's name", queue)?;
+        match self.look_for_queue(&name).await {
+            Ok(()) => Ok(true),
+            Err(fault) if matches!(fault.code(), Some(403 | 404)) => Ok(false),
+            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+        }
     }
 
     async fn queue(&mut self, queue: &str) -> Result<Found, Failure> {

@@ -4,8 +4,11 @@
 use std::borrow::Cow;
 
 use lapin::BasicProperties;
+use lapin::types::generation::gen_field_table;
+use lapin::types::parsing::parse_field_table;
 use lapin::types::{AMQPValue, ByteArray, FieldArray, FieldTable, LongString, ShortString};
 
+use super::screen;
 use crate::transport::delivery::{HeaderValue, Headers, Properties};
 
 /// What AMQP cannot carry: a name or short text of more than 255 bytes.
@@ -56,6 +59,26 @@ fn known(text: &str, usual: &'static str) -> Cow<'static, str> {
     if text == usual { Cow::Borrowed(usual) } else { Cow::Owned(text.to_owned()) }
 }
 
+/// The headers that a table of AMQP holds, for tests that have the bytes of one; none if it is
+/// not let through.
+#[must_use]
+pub fn headers_from_table(bytes: &[u8]) -> Option<Headers> {
+    if !screen::is_readable_table(bytes) {
+        return None;
+    }
+    let (_, table) = parse_field_table(bytes).expect("what is let through can be read");
+    Some(headers_from(&table))
+}
+
+/// The table of AMQP that holds these headers, as bytes; none if a name is too long.
+#[must_use]
+pub fn table_from_headers(headers: &Headers) -> Option<Vec<u8>> {
+    let table = headers_to(headers).ok()?;
+    let written = gen_field_table(&table)(Vec::new().into());
+    Some(written.expect("writing to a Vec does not fail").into_inner().0)
+}
+
+/// By recursion: `screen.rs` lets no deep table through.
 fn headers_from(table: &FieldTable) -> Headers {
     table.into_iter().map(|(name, value)| (name.as_str().to_owned(), value_from(value))).collect()
 }

@@ -2,6 +2,8 @@
 //! How the outcomes of several methods become one verdict is in `runtime/failure.rs`;
 //! how a verdict is carried out is in `runtime/settle.rs`.
 
+pub mod kind;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -28,7 +30,7 @@ pub enum Outcome {
     Handled,
     /// Give the whole delivery back to the broker at once, and call no further endpoint.
     ///
-    /// Needs `allow_requeue` on the listener; without it the delivery goes to the dead
+    /// Needs `allow_requeue` on the listener; without it the notification goes to the dead
     /// letters, with that reason. A delivery that is requeued comes back at once: use
     /// `Retry` for a pause.
     Requeue,
@@ -75,6 +77,9 @@ pub enum Failure {
     },
     /// The method panicked with this message.
     Panic(String),
+    /// The method was not done within this time. An `async fn` was dropped where it waited; a
+    /// plain `fn` cannot be ended, and runs on.
+    Timeout(Duration),
 }
 
 impl Failure {
@@ -86,6 +91,7 @@ impl Failure {
             Self::Argument { source, .. } if is_version(&**source) => "version",
             Self::Argument { .. } => "argument",
             Self::Panic(_) => "panic",
+            Self::Timeout(_) => "timeout",
         }
     }
 }
@@ -112,6 +118,7 @@ impl fmt::Display for Failure {
                 }
             }
             Self::Panic(message) => write!(f, "panicked: {message}"),
+            Self::Timeout(limit) => write!(f, "was not done within {limit:?}"),
         }
     }
 }

@@ -1,0 +1,145 @@
+//! The stream that lapin reads: tokio's, with all that comes looked over by `screen.rs`, and the
+//! broker's greeting read along by `greeting.rs`. What is sent goes through as it is. Made by `link.rs`, for each connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use async_rs::traits::Reactor;
+use async_rs::util::RuntimeParts;
+use async_rs::{Runtime, Tokio};
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::{Stream, TryFutureExt};
+
+use super::greeting::{Greeting, Heard};
+use super::screen::Screen;
+
+/// So many bytes are read at once.
+const PIECE: usize = 64 * 1024;
+
+/// lapin's runtime: tokio, whose streams are looked over. To be made within tokio's. The broker's
+/// version is put into `heard`.
+pub(super) fn runtime(heard: Heard) -> Runtime<RuntimeParts<Tokio, Screening>> {
+    let tokio = Tokio::current();
+    Runtime::new(RuntimeParts::new(tokio.clone(), Screening { tokio, heard }))
+}
+
+/// tokio's reactor, but for the type of its streams.
+#[derive(Clone, Debug)]
+pub(super) struct Screening {
+    tokio: Tokio,
+    heard: Heard,
+}
+
+impl Reactor for Screening {
+    type TcpStream = Screened<<Tokio as Reactor>::TcpStream>;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    fn register<H: Send + 'static>(
+        &self,
+        _: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        // Connections are opened by address; nothing else is ever registered.
+        Err::<Self::TcpStream, _>(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.tokio.sleep(duration)
+    }
+
+    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.tokio.interval(duration)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        let heard = self.heard.clone();
+        self.tokio.tcp_connect_addr(address).map_ok(|stream| Screened::new(stream, heard))
+    }
+}
+
+/// A stream whose frames are looked over as they come.
+#[derive(Debug)]
+pub(super) struct Screened<S> {
+    stream: S,
+    screen: Screen,
+    greeting: Greeting,
+    /// Where the stream is read to.
+    piece: Box<[u8]>,
+    /// What may be read, from `read` on.
+    ready: Vec<u8>,
+    read: usize,
+}
+
+impl<S> Screened<S> {
+    pub(super) fn new(stream: S, heard: Heard) -> Self {
+        Self {
+            stream,
+            screen: Screen::default(),
+            greeting: Greeting::new(heard),
+            piece: vec![0; PIECE].into_boxed_slice(),
+            ready: Vec::new(),
+            read: 0,
+        }
+    }
+
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        while this.read == this.ready.len() {
+            this.read = 0;
+            this.ready.clear();
+            let stream = Pin::new(&mut this.stream);
+            match ready!(stream.poll_read(context, &mut this.piece))? {
+                0 => return Poll::Ready(Ok(0)),
+                length => {
+                    this.greeting.hear(&this.piece[..length]);
+                    this.screen.feed(&this.piece[..length], &mut this.ready);
+                }
+            }
+        }
+        let length = buffer.len().min(this.ready.len() - this.read);
+        buffer[..length].copy_from_slice(&this.ready[this.read..this.read + length]);
+        this.read += length;
+        Poll::Ready(Ok(length))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(context)
+    }
+}

@@ -1,0 +1,41 @@
+//! One message of a notification, to one topic: all that must be kept of it to send it now,
+//! or later from the spool. Made by `send.rs`.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::transport::delivery::Properties;
+use crate::transport::driver::{Outgoing, Route};
+
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+    /// The content type of the compression, if the body is compressed.
+    pub(super) compression: Option<Cow<'static, str>>,
+    pub(super) body: Bytes,
+}
+
+impl Letter {
+    pub(super) fn outgoing(&self, timeout: Duration) -> Outgoing {
+        let mut properties = Properties {
+            content_type: Some(Cow::Borrowed("application/json")),
+            content_encoding: Some(Cow::Borrowed("utf-8")),
+            ..Properties::default()
+        };
+        if let Some(compression) = &self.compression {
+            properties.headers.set("compression", compression.as_ref().into());
+        }
+        Outgoing {
+            route: Route::Topic {
+                exchange: self.exchange.clone(),
+                routing_key: self.routing_key.clone(),
+            },
+            body: self.body.clone(),
+            properties,
+            timeout,
+        }
+    }
+}

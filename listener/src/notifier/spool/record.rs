@@ -1,0 +1,240 @@
+//! The bytes of a segment: records one behind the other, each with its length and checksums,
+//! so that one that was not written to its end, or has been changed, is told from a whole one.
+//! No I/O; the files are `store.rs`'s.
+//!
+//! A record: magic (4), length of the content (4), CRC of the content (4), CRC of these twelve
+//! (4), state (1), content. A content: length of the head (4), the head in JSON, the body.
+//! Numbers are little-endian, CRCs are CRC-32. The state alone changes later, in place.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::notifier::letter::Letter;
+
+const MAGIC: [u8; 4] = *b"\xA7LS1";
+const HEADER: usize = 17;
+/// Where the state stands in a record.
+pub(super) const STATE_AT: usize = 16;
+const WAITING: u8 = 0;
+/// Far from `WAITING`: a bit that flips must not make a record done.
+pub(super) const DONE: u8 = 0xD7;
+
+/// What is kept of a letter beside its body.
+#[derive(Serialize, Deserialize)]
+struct Head<'h> {
+    exchange: Cow<'h, str>,
+    routing_key: Cow<'h, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compression: Option<Cow<'h, str>>,
+}
+
+/// The record of a letter that waits; none if it is longer than a record can be.
+pub(super) fn encode(letter: &Letter) -> Option<Vec<u8>> {
+    let head = Head {
+        exchange: Cow::Borrowed(&letter.exchange),
+        routing_key: Cow::Borrowed(&letter.routing_key),
+        compression: letter.compression.as_deref().map(Cow::Borrowed),
+    };
+    let head = serde_json::to_vec(&head).expect("texts are JSON");
+    let content =
+        [&u32::try_from(head.len()).ok()?.to_le_bytes()[..], head.as_slice(), letter.body.as_ref()]
+            .concat();
+    let mut record = Vec::with_capacity(HEADER + content.len());
+    record.extend(MAGIC);
+    record.extend(u32::try_from(content.len()).ok()?.to_le_bytes());
+    record.extend(crc32fast::hash(&content).to_le_bytes());
+    record.extend(crc32fast::hash(&record).to_le_bytes());
+    record.push(WAITING);
+    record.extend(content);
+    Some(record)
+}
+
+/// The letter of a record; none if it is not whole.
+pub(super) fn decode(record: &[u8]) -> Option<Letter> {
+    let Found::Whole { length, .. } = look(record) else {
+        return None;
+    };
+    let content = record.get(HEADER..length)?;
+    let (size, rest) = content.split_first_chunk::<4>()?;
+    let (head, body) = rest.split_at_checked(u32::from_le_bytes(*size) as usize)?;
+    let head: Head<'_> = serde_json::from_slice(head).ok()?;
+    Some(Letter {
+        exchange: head.exchange.into_owned(),
+        routing_key: head.routing_key.into_owned(),
+        compression: head.compression.map(|compression| Cow::Owned(compression.into_owned())),
+        body: Bytes::copy_from_slice(body),
+    })
+}
+
+/// What a segment holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Scan {
+    /// The records that wait.
+    pub(super) waiting: Vec<Range<usize>>,
+    /// What is no record, between records or behind them.
+    pub(super) corrupt: Vec<Range<usize>>,
+    /// Where a last record begins that was not written to its end.
+    pub(super) torn: Option<usize>,
+}
+
+/// Reads a segment to its end, whatever stands in it.
+pub(super) fn scan(bytes: &[u8]) -> Scan {
+    let mut scan = Scan::default();
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        match look(rest) {
+            Found::Whole { length, waits } => {
+                if waits {
+                    scan.waiting.push(at..at + length);
+                }
+                at += length;
+            }
+            found => {
+                // The next whole record is looked for: a length that is wrong must not hide it.
+                let next = next_whole(rest).map(|next| at + next);
+                let end = next.unwrap_or(bytes.len());
+                if next.is_none() && matches!(found, Found::Torn) {
+                    scan.torn = Some(at);
+                } else {
+                    scan.corrupt.push(at..end);
+                }
+                at = end;
+            }
+        }
+    }
+    scan
+}
+
+/// What begins here.
+enum Found {
+    Whole {
+        length: usize,
+        waits: bool,
+    },
+    /// The beginning of a record, and then the end.
+    Torn,
+    Corrupt,
+}
+
+fn look(bytes: &[u8]) -> Found {
+    let Some(header) = bytes.first_chunk::<HEADER>() else {
+        let begun = bytes.len().min(MAGIC.len());
+        return if bytes[..begun] == MAGIC[..begun] { Found::Torn } else { Found::Corrupt };
+    };
+    let number = |at: usize| {
+        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    if header[..4] != MAGIC || number(12) != crc32fast::hash(&header[..12]) {
+        return Found::Corrupt;
+    }
+    let length = HEADER + number(4) as usize;
+    match bytes.get(HEADER..length) {
+        None => Found::Torn,
+        Some(content) if crc32fast::hash(content) == number(8) => {
+            Found::Whole { length, waits: header[STATE_AT] != DONE }
+        }
+        Some(_) => Found::Corrupt,
+    }
+}
+
+/// Where the first whole record begins behind the first byte.
+fn next_whole(bytes: &[u8]) -> Option<usize> {
+    let begins = memchr::memmem::find_iter(bytes, &MAGIC);
+    begins
+        .filter(|begin| *begin > 0)
+        .find(|begin| matches!(look(&bytes[*begin..]), Found::Whole { .. }))
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "where one record stands")]
+mod tests {
+    use super::*;
+
+    fn letter(body: &str) -> Letter {
+        Letter {
+            exchange: "nova".to_owned(),
+            routing_key: "notifications.info".to_owned(),
+            compression: None,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    fn record(body: &str) -> Vec<u8> {
+        encode(&letter(body)).unwrap()
+    }
+
+    fn check(
+        bytes: &[u8],
+        waiting: &[Range<usize>],
+        corrupt: &[Range<usize>],
+        torn: Option<usize>,
+    ) {
+        let expected = Scan { waiting: waiting.to_vec(), corrupt: corrupt.to_vec(), torn };
+        assert_eq!(scan(bytes), expected);
+    }
+
+    #[test]
+    fn a_letter_comes_back_as_it_was() {
+        let compressed =
+            Letter { compression: Some(Cow::Borrowed("application/x-gzip")), ..letter("") };
+        for letter in [letter("é"), compressed] {
+            let record = encode(&letter).unwrap();
+            assert!(decode(&record).unwrap() == letter);
+        }
+    }
+
+    #[test]
+    fn what_is_done_does_not_wait() {
+        let (mut one, two) = (record("one"), record("two"));
+        one[STATE_AT] = DONE;
+        let all = [one.as_slice(), two.as_slice()].concat();
+        let second = one.len()..all.len();
+        check(&all, std::slice::from_ref(&second), &[], None);
+    }
+
+    #[test]
+    fn a_record_that_ends_early_is_torn_at_every_byte() {
+        let (one, two) = (record("one"), record("two"));
+        let all = [one.as_slice(), two.as_slice()].concat();
+        let first = 0..one.len();
+        for end in one.len() + 1..all.len() {
+            check(&all[..end], std::slice::from_ref(&first), &[], Some(one.len()));
+        }
+        check(&all, &[0..one.len(), one.len()..all.len()], &[], None);
+    }
+
+    #[test]
+    fn a_byte_that_changed_costs_its_record_only_and_is_never_taken_for_a_torn_end() {
+        let (one, two, three) = (record("one"), record("two"), record("three"));
+        let all = [one.as_slice(), two.as_slice(), three.as_slice()].concat();
+        let second = one.len()..one.len() + two.len();
+        for at in second.clone().filter(|at| at - second.start != STATE_AT) {
+            let mut changed = all.clone();
+            changed[at] ^= 0x80;
+            let waiting = [0..second.start, second.end..all.len()];
+            check(&changed, &waiting, std::slice::from_ref(&second), None);
+            check(&changed[..second.end], &waiting[..1], std::slice::from_ref(&second), None);
+        }
+    }
+
+    #[test]
+    fn one_bit_never_makes_a_record_done() {
+        let whole = record("one");
+        for bit in 0..8 {
+            let mut changed = whole.clone();
+            changed[STATE_AT] ^= 1 << bit;
+            check(&changed, &[0..whole.len()], &[], None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_segment_is_all_corrupt() {
+        let noise = vec![0; 300];
+        check(&noise, &[], &[0..300], None);
+        check(&[], &[], &[], None);
+    }
+}

@@ -1,0 +1,96 @@
+//! How many notifications of a notifier may be on their way at once, and how many bytes of
+//! them. Those beyond wait here, in the order in which they came.
+
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+
+#[derive(Debug)]
+pub(super) struct Window {
+    /// Notifications; never 0.
+    pub(super) places: usize,
+    /// Bytes of bodies; never 0.
+    bytes: u32,
+    free_places: Semaphore,
+    free_bytes: Semaphore,
+}
+
+/// A place in the window, until it is dropped.
+pub(super) struct Place<'w> {
+    _place: SemaphorePermit<'w>,
+    _bytes: SemaphorePermit<'w>,
+}
+
+impl Window {
+    pub(super) fn new(places: usize, bytes: u32) -> Self {
+        let (places, bytes) = (places.clamp(1, Semaphore::MAX_PERMITS), bytes.max(1));
+        Self {
+            places,
+            bytes,
+            free_places: Semaphore::new(places),
+            free_bytes: Semaphore::new(usize::try_from(bytes).unwrap_or(usize::MAX)),
+        }
+    }
+
+    /// A place for a notification of so many bytes, and what is left of the time; none if the
+    /// time is over first. One that is larger than the whole window goes alone.
+    pub(super) async fn enter(
+        &self,
+        bytes: usize,
+        time: Duration,
+    ) -> Option<(Place<'_>, Duration)> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes);
+        if let (Ok(place), Ok(bytes)) =
+            (self.free_places.try_acquire(), self.free_bytes.try_acquire_many(bytes))
+        {
+            return Some((Place { _place: place, _bytes: bytes }, time));
+        }
+        let begun = Instant::now();
+        let place = async {
+            let place = self.free_places.acquire().await.ok()?;
+            let bytes = self.free_bytes.acquire_many(bytes).await.ok()?;
+            Some(Place { _place: place, _bytes: bytes })
+        };
+        let place = timeout(time, place).await.ok().flatten()?;
+        let left = time.saturating_sub(begun.elapsed());
+        // One that came free with the last moment is of no use.
+        (!left.is_zero()).then_some((place, left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_waits_until_one_is_free_or_the_time_is_over() {
+        let window = Window::new(2, 100);
+        let (one, left) = window.enter(1, TIME).await.unwrap();
+        let two = window.enter(1, TIME).await.unwrap();
+        assert_eq!(left, TIME);
+        assert!(window.enter(1, TIME).await.is_none());
+        let leaving = async {
+            tokio::time::sleep(TIME / 2).await;
+            drop(one);
+        };
+        let (third, ()) = tokio::join!(window.enter(1, TIME), leaving);
+        assert_eq!(third.map(|(_, left)| left), Some(TIME / 2));
+        drop(two);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_are_bounded_and_one_that_is_too_large_goes_alone() {
+        let window = Window::new(10, 100);
+        let small = window.enter(60, TIME).await.unwrap();
+        assert!(window.enter(60, TIME).await.is_none());
+        assert!(window.enter(1_000_000, TIME).await.is_none());
+        drop(small);
+        let large = window.enter(1_000_000, TIME).await.unwrap();
+        assert!(window.enter(1, TIME).await.is_none());
+        drop(large);
+        assert!(window.enter(60, TIME).await.is_some());
+    }
+}

@@ -1,0 +1,146 @@
+//! What happens to a listener and its deliveries, told as it happens: the one seam for
+//! metrics, alerts and tests. The runtime tells; how things stand now is `Listener::health`.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::notification::delivery_info::DeliveryInfo;
+
+/// Is told what happens. Called from the listener's tasks, between two steps of a delivery:
+/// return at once, and do not panic.
+///
+/// ```
+/// use listener::observe::{Event, Observer};
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// #[derive(Default)]
+/// struct DeadLetters(AtomicU64);
+///
+/// impl Observer for DeadLetters {
+///     fn observe(&self, event: &Event<'_>) {
+///         if let Event::DeadLettered { .. } = event {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+/// ```
+pub trait Observer: Send + Sync + 'static {
+    /// Is told of one event.
+    fn observe(&self, event: &Event<'_>);
+}
+
+/// One thing that happened. None holds a body, a payload or a context.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// A delivery was taken from the broker.
+    Taken {
+        /// How it came.
+        delivery: &'e DeliveryInfo,
+    },
+    /// A delivery was acknowledged: its methods handled it, or nobody wanted it, or confirmed
+    /// copies of it stand.
+    Acknowledged {
+        /// How it came.
+        delivery: &'e DeliveryInfo,
+        /// How many methods handled it this time.
+        handled: usize,
+        /// How long the listener had it.
+        after: Duration,
+    },
+    /// A delivery was given back: a method asked for it, or the listener stopped.
+    GivenBack {
+        /// How it came.
+        delivery: &'e DeliveryInfo,
+    },
+    /// A delivery was settled too late: its session was over, and the broker gives it out again.
+    Stale {
+        /// How it came.
+        delivery: &'e DeliveryInfo,
+    },
+    /// A method will be called again.
+    Retried {
+        /// How it came.
+        delivery: &'e DeliveryInfo,
+        /// The methods.
+        methods: &'e [String],
+        /// How often they have been called.
+        attempts: u32,
+        /// The pause before the next call.
+        after: Duration,
+    },
+    /// A dead letter stands in the dead-letter queue.
+    DeadLettered {
+        /// How it came.
+        delivery: &'e DeliveryInfo,
+        /// Why, in one word.
+        reason: &'e str,
+        /// The methods that still owe it.
+        methods: &'e [String],
+    },
+    /// A delivery was set aside, to be worked on alone: it was given out several times and
+    /// never settled.
+    SetAside {
+        /// How it came.
+        delivery: &'e DeliveryInfo,
+        /// How often it was given out before.
+        count: u64,
+    },
+    /// A method had handled the notification before, as the inbox remembers, and was not called.
+    Duplicate {
+        /// How it came.
+        delivery: &'e DeliveryInfo,
+        /// The method.
+        method: &'e str,
+    },
+    /// A copy cannot be made: its delivery stays unacknowledged, and its methods are not called
+    /// for others until it can.
+    Paused {
+        /// The queue that the copy is for.
+        queue: &'e str,
+        /// Why not.
+        reason: &'e str,
+    },
+    /// The copies can be made again.
+    Resumed {
+        /// The queue that the copies are for.
+        queue: &'e str,
+    },
+    /// A delivery has been in work for long: the broker takes back what is unsettled for too
+    /// long, 30 minutes by RabbitMQ's default.
+    Slow {
+        /// The queue it was taken from.
+        queue: &'e str,
+        /// Since when.
+        since: Duration,
+    },
+    /// Every queue has its consumer.
+    Attached,
+    /// The connection is lost, and being made again.
+    Lost {
+        /// What ended it, or made the last attempt fail.
+        reason: &'e str,
+    },
+}
+
+/// Those who are told.
+#[derive(Default)]
+pub(crate) struct Observers(Vec<Box<dyn Observer>>);
+
+impl Observers {
+    pub(crate) fn add(&mut self, observer: impl Observer) {
+        self.0.push(Box::new(observer));
+    }
+
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        for observer in &self.0 {
+            observer.observe(event);
+        }
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Observers({})", self.0.len())
+    }
+}

@@ -1,0 +1,201 @@
+//! What kind of error a method failed with: one that passes by itself, or one that does not.
+//! An error says so itself (`permanent`, `retry_after`), or the program tells the listener
+//! about its types (`classify`). What follows from it is decided in `runtime/failure.rs`.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::outcome::{BoxError, Failure};
+
+/// What is to be expected of another call after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// It may pass: the method is called again, as the retry options say. What every error is
+    /// unless something else is said.
+    Transient,
+    /// It will not pass: the notification goes to the dead letters at once.
+    Permanent,
+    /// It may pass, but not before this time is over.
+    RetryAfter(Duration),
+}
+
+/// An error that says what kind it is. It prints as the error that it was made of, and its
+/// causes are that error's.
+///
+/// ```
+/// use listener::{notification_endpoint, permanent, retry_after};
+/// use std::time::Duration;
+///
+/// struct Billing;
+///
+/// #[notification_endpoint(register = false)]
+/// impl Billing {
+///     async fn info(&self, payload: u32) -> Result<(), listener::BoxError> {
+///         match payload {
+///             0 => Err(permanent("no such tenant"))?,
+///             429 => Err(retry_after("too many requests", Duration::from_secs(60)))?,
+///             _ => Ok(()),
+///         }
+///     }
+/// }
+/// ```
+pub struct Classified {
+    kind: ErrorKind,
+    source: BoxError,
+}
+
+impl Classified {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, error: impl Into<BoxError>) -> Self {
+        Self { kind, source: error.into() }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Classified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl fmt::Debug for Classified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Classified")
+            .field("kind", &self.kind)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl Error for Classified {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.source()
+    }
+}
+
+/// This error will not pass: the notification goes to the dead letters without another call.
+pub fn permanent(error: impl Into<BoxError>) -> Classified {
+    Classified::new(ErrorKind::Permanent, error)
+}
+
+/// This error may pass: the method is called again, as the retry options say, whatever the
+/// listener's classifiers say of the error.
+pub fn transient(error: impl Into<BoxError>) -> Classified {
+    Classified::new(ErrorKind::Transient, error)
+}
+
+/// This error may pass, but not before `after` is over.
+pub fn retry_after(error: impl Into<BoxError>, after: Duration) -> Classified {
+    Classified::new(ErrorKind::RetryAfter(after), error)
+}
+
+/// What the program says of its error types.
+#[derive(Clone, Default)]
+pub struct Classifiers(Vec<Classifier>);
+
+type Classifier = Arc<dyn Fn(&(dyn Error + 'static)) -> Option<ErrorKind> + Send + Sync>;
+
+impl Classifiers {
+    /// Errors of type `E`, and those that have one among their causes, are of the kind that
+    /// `classify` says. The first that was added wins.
+    pub fn add<E: Error + 'static>(
+        &mut self,
+        classify: impl Fn(&E) -> ErrorKind + Send + Sync + 'static,
+    ) {
+        self.0.push(Arc::new(move |error| error.downcast_ref::<E>().map(&classify)));
+    }
+
+    /// The kind of a failure. An argument that does not fit will not fit another time; a panic
+    /// and a timeout may pass.
+    #[must_use]
+    pub fn kind(&self, failure: &Failure) -> ErrorKind {
+        match failure {
+            Failure::Error(error) => self.of_error(error.as_ref()),
+            Failure::Argument { .. } => ErrorKind::Permanent,
+            Failure::Panic(_) | Failure::Timeout(_) => ErrorKind::Transient,
+        }
+    }
+
+    fn of_error(&self, error: &(dyn Error + 'static)) -> ErrorKind {
+        let said = causes(error).find_map(|error| match error.downcast_ref::<Classified>() {
+            Some(classified) => Some(classified.kind),
+            None => self.0.iter().find_map(|classify| classify(error)),
+        });
+        said.unwrap_or(ErrorKind::Transient)
+    }
+}
+
+impl fmt::Debug for Classifiers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Classifiers({})", self.0.len())
+    }
+}
+
+/// An error and what it was caused by. What a `Classified` was made of stands for it behind it.
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'e (dyn Error + 'static) = *error;
+        match error.downcast_ref::<Classified>() {
+            Some(classified) => Some(&*classified.source as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("http {0}")]
+    struct Http(u16);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("billing failed")]
+    struct Billing(#[source] Http);
+
+    fn check(error: impl Into<BoxError>, expected: ErrorKind) {
+        let mut classifiers = Classifiers::default();
+        classifiers.add(|error: &Http| match error.0 {
+            429 => ErrorKind::RetryAfter(Duration::from_secs(60)),
+            400..500 => ErrorKind::Permanent,
+            _ => ErrorKind::Transient,
+        });
+        assert_eq!(classifiers.kind(&Failure::Error(error.into())), expected);
+    }
+
+    #[test]
+    fn an_error_is_transient_unless_something_else_is_said() {
+        check("no price", ErrorKind::Transient);
+        check(permanent("no price"), ErrorKind::Permanent);
+        let minute = Duration::from_secs(60);
+        check(retry_after("no price", minute), ErrorKind::RetryAfter(minute));
+    }
+
+    #[test]
+    fn a_type_is_known_to_the_listener_wherever_it_stands_among_the_causes() {
+        check(Http(404), ErrorKind::Permanent);
+        check(Billing(Http(429)), ErrorKind::RetryAfter(Duration::from_secs(60)));
+        check(Billing(Http(503)), ErrorKind::Transient);
+    }
+
+    #[test]
+    fn what_the_error_says_of_itself_wins() {
+        check(transient(Http(404)), ErrorKind::Transient);
+        check(permanent(Billing(Http(503))), ErrorKind::Permanent);
+    }
+
+    #[test]
+    fn a_classified_error_prints_as_what_it_was_made_of() {
+        let error = permanent(Billing(Http(404)));
+        assert_eq!(Failure::Error(error.into()).to_string(), "billing failed: http 404");
+    }
+}

@@ -1,0 +1,338 @@
+//! Copies of a delivery: retries that the broker holds back, dead letters, and what is set
+//! aside. One that cannot be made is tried again with growing pauses, and told as a pause of the
+//! listener; what its original waits for is in `worker.rs`, who settles it in `settle.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::observe::{Event, Observers};
+use crate::runtime::failure::{Copy, Destination};
+use crate::runtime::headers::{self, Marks};
+use crate::runtime::health::Pause;
+use crate::target::dead_letter_queue;
+use crate::transport::Transport;
+use crate::transport::delivery::{Delivery, Headers, Properties};
+use crate::transport::driver::{Outgoing, Route};
+use crate::transport::error::SendError;
+
+/// The longest text that a header of a copy carries, in bytes: headers share one AMQP frame,
+/// which is 128 KiB by default and 4 KiB at least.
+const LONGEST: usize = 2048;
+
+/// The same for a broker with small frames.
+const SHORT: usize = 256;
+
+/// How much room the headers of the original may take, in bytes of an AMQP frame.
+const ROOM: usize = 100_000;
+
+/// The pauses between attempts to make a copy.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Makes copies.
+#[derive(Debug)]
+pub(super) struct Copier {
+    pub(super) transport: Transport,
+    pub(super) timeout: Duration,
+    troubles: Troubles,
+}
+
+/// Why a copy was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotMade {
+    /// The listener stopped, or the session is over: the broker gives the original out again.
+    Abandoned,
+    /// The broker cannot hold it back.
+    NoDelay,
+}
+
+impl Copier {
+    pub(super) fn new(transport: Transport, timeout: Duration) -> Self {
+        Self { transport, timeout, troubles: Troubles::default() }
+    }
+
+    /// Makes a copy, again and again until it is confirmed.
+    pub(super) async fn make(
+        &self,
+        delivery: &Delivery,
+        marks: &Marks,
+        copy: &Copy,
+        stop: &CancellationToken,
+        observers: &Observers,
+    ) -> Result<(), NotMade> {
+        let source = &marks.origin.queue;
+        let route = match copy.to {
+            Destination::Later(delay) => Route::Delayed { queue: source.to_string(), delay },
+            Destination::Dead(_) => Route::Queue(dead_letter_queue(source)),
+        };
+        let (mut pause, mut room) = (FIRST_PAUSE, ROOM);
+        let mut trouble = None;
+        loop {
+            let outgoing = Outgoing {
+                route: route.clone(),
+                body: delivery.body.clone(),
+                properties: properties(delivery, marks, copy, room),
+                timeout: self.timeout,
+            };
+            // An attempt is let finish: one that is broken off may have been sent all the same.
+            let error = match self.transport.send(outgoing).await {
+                Ok(()) => return Ok(()),
+                Err(SendError::NoDelay { reason, .. }) => {
+                    tracing::warn!(queue = %source, reason, "retries are held in the process");
+                    return Err(NotMade::NoDelay);
+                }
+                Err(SendError::HeadersTooLarge { .. }) if room > 0 => {
+                    room = 0;
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            };
+            let queue = queue_of(&route);
+            tracing::error!(
+                queue = %source,
+                to = queue,
+                error,
+                ?pause,
+                "a copy could not be made: its delivery stays unacknowledged until it can"
+            );
+            trouble
+                .get_or_insert_with(|| self.troubles.begin(queue, &copy.owed, observers))
+                .says(&error, observers);
+            let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            if paused.is_none() || delivery.is_over() {
+                return Err(NotMade::Abandoned);
+            }
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    /// Puts a copy straight into a queue, once, in the place of a delivery that was given out
+    /// too often.
+    pub(super) async fn move_to(
+        &self,
+        queue: &str,
+        delivery: &Delivery,
+        marks: &Marks,
+    ) -> Result<(), SendError> {
+        let mut properties = kept(delivery, ROOM);
+        marks.write(&mut properties.headers);
+        let outgoing = Outgoing {
+            route: Route::Queue(queue.to_owned()),
+            body: delivery.body.clone(),
+            properties,
+            timeout: self.timeout,
+        };
+        self.transport.send(outgoing).await
+    }
+
+    /// Waits while copies cannot be made for this method.
+    pub(super) async fn wait_for(&self, method: &str) {
+        self.troubles.wait_for(method).await;
+    }
+
+    /// What cannot be made at present.
+    pub(super) fn pauses(&self) -> Vec<Pause> {
+        self.troubles.pauses()
+    }
+}
+
+fn queue_of(route: &Route) -> &str {
+    match route {
+        Route::Queue(queue) | Route::Delayed { queue, .. } => queue,
+        Route::Topic { routing_key, .. } => routing_key,
+    }
+}
+
+/// What the copy says. The error and the names are cut to fit a frame; without room, nothing of
+/// the original's headers is kept.
+fn properties(delivery: &Delivery, marks: &Marks, copy: &Copy, room: usize) -> Properties {
+    let mut properties = kept(delivery, room);
+    let owed = (!copy.owed.is_empty()).then(|| copy.owed.clone());
+    let first_time = Some(marks.first_time.unwrap_or_else(headers::now));
+    // It was worked on, and nobody died of it.
+    let marks = Marks { owed, first_time, deliveries: 0, ..marks.clone() };
+    marks.write(&mut properties.headers);
+    if let Destination::Dead(reason) = copy.to {
+        let longest = if room > 0 { LONGEST } else { SHORT };
+        properties.headers.set(headers::REASON, reason.into());
+        properties.headers.set(headers::ERROR, shortened(&copy.error, longest).into());
+    }
+    properties
+}
+
+/// The properties of the original, as far as they may stand on a copy.
+fn kept(delivery: &Delivery, room: usize) -> Properties {
+    let mut properties = delivery.properties.clone();
+    // RabbitMQ routes by these two on every exchange: kept, they would send the copy back to
+    // where the original came from.
+    properties.headers.remove("CC");
+    properties.headers.remove("BCC");
+    if properties.headers.size() > room {
+        let compression = properties.headers.get("compression").cloned();
+        properties.headers = Headers::default();
+        properties.headers.set(headers::HEADERS, "too large to be kept".into());
+        // Without it the body could not be read any more.
+        if let Some(compression) = compression {
+            properties.headers.set("compression", compression);
+        }
+    }
+    properties
+}
+
+fn shortened(text: &str, longest: usize) -> &str {
+    let mut end = text.len().min(longest);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The copies that cannot be made at present.
+#[derive(Debug, Default)]
+struct Troubles {
+    open: Mutex<Open>,
+    over: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    last: u64,
+    by_number: BTreeMap<u64, Trouble>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    queue: String,
+    methods: Vec<String>,
+    reason: String,
+    since: Instant,
+}
+
+/// A copy that cannot be made, until this is dropped.
+struct Ongoing<'t> {
+    troubles: &'t Troubles,
+    observers: &'t Observers,
+    number: u64,
+}
+
+impl Troubles {
+    fn begin<'t>(
+        &'t self,
+        queue: &str,
+        methods: &[String],
+        observers: &'t Observers,
+    ) -> Ongoing<'t> {
+        let trouble = Trouble {
+            queue: queue.to_owned(),
+            methods: methods.to_vec(),
+            reason: String::new(),
+            since: Instant::now(),
+        };
+        let mut open = self.lock();
+        open.last += 1;
+        let number = open.last;
+        open.by_number.insert(number, trouble);
+        Ongoing { troubles: self, observers, number }
+    }
+
+    async fn wait_for(&self, method: &str) {
+        loop {
+            let mut over = std::pin::pin!(self.over.notified());
+            // So that one that ends right after the look is not missed.
+            over.as_mut().enable();
+            let is_its = |trouble: &Trouble| trouble.methods.iter().any(|owed| owed == method);
+            if !self.lock().by_number.values().any(is_its) {
+                return;
+            }
+            over.await;
+        }
+    }
+
+    /// One for each queue, with all the methods that wait for it.
+    fn pauses(&self) -> Vec<Pause> {
+        let mut pauses: BTreeMap<String, Pause> = BTreeMap::new();
+        for trouble in self.lock().by_number.values() {
+            let since = trouble.since.elapsed();
+            let pause = pauses.entry(trouble.queue.clone()).or_insert_with(|| Pause {
+                queue: trouble.queue.clone(),
+                methods: Vec::new(),
+                reason: String::new(),
+                since,
+            });
+            pause.since = pause.since.max(since);
+            pause.reason.clone_from(&trouble.reason);
+            pause.methods.extend(trouble.methods.iter().cloned());
+            pause.methods.sort();
+            pause.methods.dedup();
+        }
+        pauses.into_values().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ongoing<'_> {
+    fn says(&self, reason: &str, observers: &Observers) {
+        let mut open = self.troubles.lock();
+        let Some(trouble) = open.by_number.get_mut(&self.number) else { return };
+        reason.clone_into(&mut trouble.reason);
+        let queue = trouble.queue.clone();
+        drop(open);
+        observers.tell(&Event::Paused { queue: &queue, reason });
+    }
+}
+
+impl Drop for Ongoing<'_> {
+    fn drop(&mut self) {
+        let mut open = self.troubles.lock();
+        let ended = open.by_number.remove(&self.number);
+        let queue = ended.map(|trouble| trouble.queue).unwrap_or_default();
+        let others = open.by_number.values().any(|trouble| trouble.queue == queue);
+        drop(open);
+        if !others {
+            self.observers.tell(&Event::Resumed { queue: &queue });
+        }
+        self.troubles.over.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_error_is_cut_between_characters() {
+        assert_eq!(shortened("short", LONGEST), "short");
+        let long = format!("{}é", "x".repeat(LONGEST - 1));
+        assert_eq!(shortened(&long, LONGEST), "x".repeat(LONGEST - 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_method_waits_for_its_own_copies_only() {
+        let (troubles, observers) = (Troubles::default(), Observers::default());
+        let full = troubles.begin("q.dead", &["a".to_owned()], &observers);
+        full.says("it is full", &observers);
+        let long = Duration::from_secs(60);
+        troubles.wait_for("b").await;
+        assert!(tokio::time::timeout(long, troubles.wait_for("a")).await.is_err());
+        assert_eq!(
+            troubles.pauses(),
+            [Pause {
+                queue: "q.dead".to_owned(),
+                methods: vec!["a".to_owned()],
+                reason: "it is full".to_owned(),
+                since: long,
+            }]
+        );
+        drop(full);
+        troubles.wait_for("a").await;
+        assert_eq!(troubles.pauses(), []);
+    }
+}

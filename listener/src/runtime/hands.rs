@@ -1,0 +1,176 @@
+//! What the listener has in hand: each delivery from the moment it is taken until it is settled.
+//! Health is read from it, deliveries that take long are found in it, and it remembers which
+//! were lost with a session of this very process, so that they are not taken for poison.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::runtime::health::QueueHealth;
+use crate::transport::delivery::Delivery;
+
+/// So many deliveries that were lost are remembered; beyond that all are forgotten.
+const REMEMBERED: usize = 65_536;
+
+#[derive(Debug, Default)]
+pub(super) struct Hands(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    last: u64,
+    held: BTreeMap<u64, Hand>,
+    settled: BTreeMap<Arc<str>, Settled>,
+    /// How often a delivery came back to the broker from this process, by what it is.
+    lost: HashMap<u64, u64>,
+}
+
+#[derive(Debug)]
+struct Hand {
+    queue: Arc<str>,
+    body: Bytes,
+    since: Instant,
+    in_work: bool,
+    told: bool,
+}
+
+#[derive(Debug)]
+struct Settled {
+    count: u64,
+    last: Instant,
+}
+
+/// A delivery in hand, until this is dropped.
+#[derive(Debug)]
+pub(super) struct InHand {
+    hands: Arc<Hands>,
+    number: u64,
+    since: Instant,
+}
+
+impl Hands {
+    /// Takes a delivery in hand.
+    pub(super) fn take(self: &Arc<Self>, delivery: &Delivery) -> InHand {
+        let since = Instant::now();
+        let hand = Hand {
+            queue: Arc::clone(&delivery.info.queue),
+            body: delivery.body.clone(),
+            since,
+            in_work: false,
+            told: false,
+        };
+        let mut inner = self.lock();
+        inner.last += 1;
+        let number = inner.last;
+        inner.held.insert(number, hand);
+        InHand { hands: Arc::clone(self), number, since }
+    }
+
+    /// The session is over: all that is in hand comes again, and not because anybody died.
+    pub(super) fn lose_all(&self) {
+        let mut inner = self.lock();
+        let digests: Vec<u64> = inner.held.values().map(|hand| digest(&hand.body)).collect();
+        for digest in digests {
+            inner.lose(digest);
+        }
+    }
+
+    /// How often a delivery came back to the broker from this process.
+    pub(super) fn losses(&self, delivery: &Delivery) -> u64 {
+        self.lock().lost.get(&digest(&delivery.body)).copied().unwrap_or(0)
+    }
+
+    /// The deliveries that have been in hand for longer than this, each told once.
+    pub(super) fn slow(&self, limit: Duration) -> Vec<(Arc<str>, Duration)> {
+        let mut inner = self.lock();
+        let slow =
+            inner.held.values_mut().filter(|hand| !hand.told && hand.since.elapsed() >= limit);
+        slow.map(|hand| {
+            hand.told = true;
+            (Arc::clone(&hand.queue), hand.since.elapsed())
+        })
+        .collect()
+    }
+
+    /// How each of these queues stands.
+    pub(super) fn health<'q>(&self, queues: impl Iterator<Item = &'q str>) -> Vec<QueueHealth> {
+        let inner = self.lock();
+        let health = |queue: &str| {
+            let of_queue = || inner.held.values().filter(|hand| &*hand.queue == queue);
+            let settled = inner.settled.get(queue);
+            QueueHealth {
+                queue: queue.to_owned(),
+                in_hand: of_queue().count(),
+                in_work: of_queue().filter(|hand| hand.in_work).count(),
+                oldest: of_queue().map(|hand| hand.since.elapsed()).max(),
+                settled: settled.map_or(0, |settled| settled.count),
+                last_settled: settled.map(|settled| settled.last.elapsed()),
+            }
+        };
+        queues.map(health).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn lose(&mut self, digest: u64) {
+        if self.lost.len() >= REMEMBERED {
+            self.lost.clear();
+        }
+        *self.lost.entry(digest).or_default() += 1;
+    }
+}
+
+impl InHand {
+    /// For how long.
+    pub(super) fn since(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Methods are called for it from now on.
+    pub(super) fn begins(&self) {
+        if let Some(hand) = self.hands.lock().held.get_mut(&self.number) {
+            hand.in_work = true;
+        }
+    }
+
+    /// It is settled for good.
+    pub(super) fn settled(&self) {
+        let mut inner = self.hands.lock();
+        let Some(hand) = inner.held.get(&self.number) else { return };
+        let (queue, body) = (Arc::clone(&hand.queue), hand.body.clone());
+        if !inner.lost.is_empty() {
+            inner.lost.remove(&digest(&body));
+        }
+        let settled =
+            inner.settled.entry(queue).or_insert(Settled { count: 0, last: Instant::now() });
+        settled.count += 1;
+        settled.last = Instant::now();
+    }
+
+    /// It goes back to the broker, by our own will or with its session.
+    pub(super) fn lost(&self) {
+        let mut inner = self.hands.lock();
+        if let Some(digest) = inner.held.get(&self.number).map(|hand| digest(&hand.body)) {
+            inner.lose(digest);
+        }
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.hands.lock().held.remove(&self.number);
+    }
+}
+
+fn digest(body: &Bytes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    hasher.finish()
+}

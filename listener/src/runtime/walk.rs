@@ -1,0 +1,176 @@
+//! The methods of one delivery, called in their order: which of them are owed it, whether each
+//! may be called now, and what is decided of those that fail. Called by `worker.rs`; one call is
+//! `dispatch`, the decision `failure.rs`.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::table::Entry;
+use crate::inbox::InboxEntry;
+use crate::notification::Notification;
+use crate::observe::Event;
+use crate::outcome::{Failure, Outcome};
+use crate::runtime::failure::{self, Decided, Failed, Ground, Step, Verdict};
+use crate::runtime::worker::{Task, Worker};
+
+/// What came of a walk.
+pub(super) struct Walk {
+    pub(super) verdict: Verdict,
+    /// How many methods handled it.
+    pub(super) handled: usize,
+    /// Whether some of the methods keep an order.
+    pub(super) ordered: bool,
+}
+
+/// What came of one method.
+enum Called {
+    /// It is done with the notification; it was called unless it had been before.
+    Done {
+        now: bool,
+    },
+    Failed(Failed),
+    Requeued,
+    /// The listener stops, or the session is over.
+    Abandoned,
+}
+
+impl Worker {
+    /// Calls every method that wants the notification and is owed it, in order. A failure does
+    /// not keep the others from running; a delivery that is given back ends the walk.
+    pub(super) async fn walk(
+        &self,
+        notification: &Notification<'_>,
+        task: &Task,
+        stop: &CancellationToken,
+    ) -> Walk {
+        let calls = task.marks.attempts.saturating_add(1);
+        notification.set_attempt(calls);
+        let ground = Ground {
+            retry: self.options.retry,
+            on_failure: self.options.on_failure,
+            classifiers: &self.classifiers,
+            calls,
+            chance: fastrand::f64(),
+        };
+        let mut walk = Walk { verdict: Verdict::Ack, handled: 0, ordered: self.order.is_some() };
+        let mut decided = self.unknown(task);
+        for entry in self.owed(notification, task) {
+            walk.ordered |= entry.order.is_some();
+            let failed = match self.call(entry, notification, task, stop).await {
+                Called::Done { now } => {
+                    walk.handled += usize::from(now);
+                    continue;
+                }
+                Called::Failed(failed) => failed,
+                Called::Requeued => return Walk { verdict: Verdict::Requeue, ..walk },
+                Called::Abandoned => return Walk { verdict: Verdict::GiveBack, ..walk },
+            };
+            let step = failure::step(&failed, &entry.policy, ground);
+            decided.push(Decided { method: entry.name.clone(), failed, step });
+        }
+        Walk { verdict: failure::verdict(decided), ..walk }
+    }
+
+    /// The methods that want a notification, those left out that a copy does not name.
+    fn owed<'w>(
+        &'w self,
+        notification: &'w Notification<'_>,
+        task: &'w Task,
+    ) -> impl Iterator<Item = &'w Entry> {
+        let is_owed =
+            |entry: &&Entry| task.marks.owed.as_ref().is_none_or(|owed| owed.contains(&entry.name));
+        self.dispatcher.table().wanting(notification).filter(is_owed)
+    }
+
+    /// The methods that a copy names and nobody knows.
+    fn unknown(&self, task: &Task) -> Vec<Decided> {
+        let owed = task.marks.owed.iter().flatten();
+        owed.filter(|name| !self.dispatcher.table().knows(name))
+            .map(|name| Decided {
+                method: name.clone(),
+                failed: Failed::Unknown,
+                step: Step::GiveUp("unknown-endpoint"),
+            })
+            .collect()
+    }
+
+    async fn call(
+        &self,
+        entry: &Entry,
+        notification: &Notification<'_>,
+        task: &Task,
+        stop: &CancellationToken,
+    ) -> Called {
+        let may_be_called = stop.run_until_cancelled(self.copier.wait_for(&entry.name)).await;
+        if may_be_called.is_none() || task.delivery.is_over() {
+            return Called::Abandoned;
+        }
+        match self.has_handled(entry, notification).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let (delivery, method) = (&task.marks.origin, entry.name.as_str());
+                self.observers.tell(&Event::Duplicate { delivery, method });
+                return Called::Done { now: false };
+            }
+            Err(failure) => return Called::Failed(Failed::Failure(failure)),
+        }
+        let timeout = entry.policy.timeout.unwrap_or(self.options.handler_timeout);
+        match self.dispatcher.call(entry, notification, timeout).await {
+            Ok(Outcome::Handled) => {
+                self.remember(entry, notification).await;
+                Called::Done { now: true }
+            }
+            Ok(Outcome::Requeue) if self.options.allow_requeue => Called::Requeued,
+            Ok(Outcome::Requeue) => Called::Failed(Failed::RequeueNotAllowed),
+            Ok(Outcome::DeadLetter(reason)) => Called::Failed(Failed::GivenUp(reason.into_owned())),
+            Ok(Outcome::Retry { after }) => Called::Failed(Failed::Retry(after)),
+            Err(failure) => Called::Failed(Failed::Failure(failure)),
+        }
+    }
+
+    /// Whether the inbox remembers that the method has handled this notification.
+    async fn has_handled(
+        &self,
+        entry: &Entry,
+        notification: &Notification<'_>,
+    ) -> Result<bool, Failure> {
+        let (Some(inbox), message_id) = (&self.inbox, notification.message_id()) else {
+            return Ok(false);
+        };
+        if message_id.is_empty() {
+            return Ok(false);
+        }
+        let asked = inbox.contains(InboxEntry { message_id, method: &entry.name }).await;
+        asked.map_err(|error| Failure::Error(format!("the inbox cannot be asked: {error}").into()))
+    }
+
+    /// What is not remembered is handled again if it comes again, which is better than not at
+    /// all.
+    async fn remember(&self, entry: &Entry, notification: &Notification<'_>) {
+        let (Some(inbox), message_id) = (&self.inbox, notification.message_id()) else { return };
+        if message_id.is_empty() {
+            return;
+        }
+        let method = &entry.name;
+        if let Err(error) = inbox.insert(InboxEntry { message_id, method }).await {
+            tracing::warn!(message_id, method, error, "the inbox does not remember");
+        }
+    }
+
+    /// What this notification has in common with others that must not be worked on beside it.
+    pub(super) fn keys_of(&self, notification: &Notification<'_>) -> Vec<String> {
+        let mut keys = Vec::new();
+        if let Some(order) = &self.order {
+            keys.extend(order.of(notification).map(|key| format!("{order}={key}")));
+        }
+        for entry in self.dispatcher.table().wanting(notification) {
+            let Some(order) = &entry.order else { continue };
+            let key = order.of(notification);
+            keys.extend(key.map(|key| format!("{}:{order}={key}", entry.endpoint)));
+        }
+        // Two of one notification at once would both be new to the inbox.
+        if self.inbox.is_some() && !notification.message_id().is_empty() {
+            keys.push(format!("message_id={}", notification.message_id()));
+        }
+        keys
+    }
+}

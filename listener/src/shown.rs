@@ -1,0 +1,39 @@
+//! What an error may show of a text from outside: a word that somebody may have misspelt, and
+//! nothing that looks as a secret or a whole document does. Asked wherever an error quotes: by
+//! `config.rs`, `envelope` and the drivers.
+
+/// So many bytes of a text are shown.
+const LONGEST: usize = 64;
+
+/// The text itself if it is short and plain, else how long it is.
+///
+/// Plain are ASCII letters and digits, spaces, and what stands in names, numbers, paths and
+/// content types. Neither a URL with a password in it nor JSON is plain.
+pub(crate) fn shown(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" _-.,;=+/".contains(&byte);
+    if text.len() <= LONGEST && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("..({} bytes, not shown)", text.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_numbers_and_content_types_are_shown() {
+        for text in ["", "-1.5e3", "rabbit_ha_queues", "text/plain; charset=utf-8", "a, b"] {
+            assert_eq!(shown(text), text);
+        }
+    }
+
+    #[test]
+    fn what_is_long_or_not_plain_is_counted() {
+        assert_eq!(shown("rabbit://u:secret@h"), "..(19 bytes, not shown)");
+        assert_eq!(shown("{\"a\": 1}"), "..(8 bytes, not shown)");
+        assert_eq!(shown("two\nlines"), "..(9 bytes, not shown)");
+        assert_eq!(shown(&"a".repeat(65)), "..(65 bytes, not shown)");
+    }
+}

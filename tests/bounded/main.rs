@@ -1,0 +1,127 @@
+//! How much memory a body takes while it is opened and read: no more than so many times its own
+//! size, beside what a decompressed body may have. A binary of its own with one test, for the
+//! allocator counts for the whole process.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use listener::envelope::{Compression, Labels, Limits, open, read};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// The most bytes for each byte of a body. A context of very many keys takes the most, nearly
+/// eight: each key is looked up in a table.
+const TIMES: usize = 10;
+
+/// What the smallest body may take.
+const BASE: usize = 64 << 10;
+
+/// What a decompressor takes; bzip2's is the largest.
+const DECOMPRESSOR: usize = 6 << 20;
+
+const LIMITS: Limits = Limits { max_body: 512 << 10, max_depth: 512 };
+
+/// The most bytes that were in use at once, beyond those of the body.
+fn peak(body: &[u8], compression: Option<Compression>) -> usize {
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let labels =
+        Labels { content_type: None, compression: compression.map(Compression::content_type) };
+    // Errors are made, too, and their texts.
+    match open(body, labels, &LIMITS) {
+        Err(error) => drop(error.to_string()),
+        Ok(opened) => match read(&opened.text) {
+            Err(error) => drop(error.to_string()),
+            Ok(fields) => drop(format!("{:?}", fields.event_type)),
+        },
+    }
+    MEMORY.peak_usage() - before
+}
+
+fn repeated(begin: &str, item: impl Fn(usize) -> String, end: &str) -> Vec<u8> {
+    let mut body = begin.to_owned();
+    let mut number = 0;
+    while body.len() < LIMITS.max_body - 64 {
+        body.push_str(&item(number));
+        number += 1;
+    }
+    body.push_str(end);
+    body.into_bytes()
+}
+
+fn bodies() -> Vec<(&'static str, Vec<u8>)> {
+    let nested = |open: &str, end: &str| {
+        let levels = (LIMITS.max_body - 64) / (open.len() + end.len());
+        format!("{{\"payload\": {}1{}}}", open.repeat(levels), end.repeat(levels)).into_bytes()
+    };
+    vec![
+        ("context keys", repeated("{", |n| format!("\"_context_{n}\": 1, "), "\"x\": 1}")),
+        (
+            "escaped context keys",
+            repeated("{", |n| format!("\"_context\\u005f{n}\":1,"), "\"x\": 1}"),
+        ),
+        ("keys", repeated("{", |n| format!("\"{n}\":1,"), "\"x\": 1}")),
+        ("one key again and again", repeated("{", |_| "\"payload\":1,".to_owned(), "\"x\":1}")),
+        ("escapes", repeated("{\"event_type\": \"", |_| "\\u00e9".to_owned(), "\"}")),
+        ("halves of pairs", repeated("{\"payload\": \"", |_| "\\ud800".to_owned(), "\"}")),
+        ("NaN", repeated("{\"payload\": [", |_| "NaN,".to_owned(), "1]}")),
+        (
+            "tags",
+            repeated(
+                "{\"payload\": [",
+                |_| "{\"__type__\":\"date\",\"__value__\":\"\"},".to_owned(),
+                "1]}",
+            ),
+        ),
+        (
+            "an envelope",
+            repeated(
+                "{\"oslo.version\": \"2.0\", \"oslo.message\": \"{\\\"payload\\\": [",
+                |_| "\\ud800,".to_owned(),
+                "1]}\"}",
+            ),
+        ),
+        ("digits", repeated("{\"priority\": ", |_| "9".repeat(60), "}")),
+        ("lists", nested("[", "]")),
+        ("tables", nested("{\"a\":", "}")),
+        ("tagged tables", nested("{\"__type__\":", "}")),
+        ("lists without an end", vec![b'['; LIMITS.max_body]),
+        ("a list without an end", repeated("{\"priority\": [", |_| "[".repeat(60), "")),
+        ("no utf-8", vec![0xff; LIMITS.max_body]),
+        (
+            "too long a version",
+            repeated("{\"oslo.message\": \"{}\", \"oslo.version\": \"", |_| "{".repeat(60), "\"}"),
+        ),
+    ]
+}
+
+#[test]
+fn a_body_takes_so_many_times_its_size_and_no_more() {
+    // What is made once for the process is not the body's.
+    peak(b"{\"payload\": NaN}", None);
+    for (name, body) in bodies() {
+        let taken = peak(&body, None);
+        println!("{name}: {:.1} times its {} bytes", taken as f64 / body.len() as f64, body.len());
+        assert!(taken <= TIMES * body.len() + BASE, "{name}: {taken} for {}", body.len());
+        for compression in [Compression::Zlib, Compression::Bzip2] {
+            // Compressed it is small, so what it may take is what the limit says.
+            let packed = compression.compress(&body);
+            let taken = peak(&packed, Some(compression));
+            assert!(
+                taken <= TIMES * LIMITS.max_body + DECOMPRESSOR,
+                "{name}, {compression}: {taken} for {}",
+                packed.len()
+            );
+        }
+    }
+    for compression in [Compression::Zlib, Compression::Bzip2] {
+        let bomb = compression.compress(&vec![b' '; 32 << 20]);
+        let taken = peak(&bomb, Some(compression));
+        println!("a bomb, {compression}: {taken} bytes for {}", bomb.len());
+        assert!(
+            taken <= 2 * LIMITS.max_body + DECOMPRESSOR,
+            "{compression}: {taken} for {}",
+            bomb.len()
+        );
+    }
+}

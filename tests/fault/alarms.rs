@@ -1,0 +1,64 @@
+//! The broker is short of memory or disk, and takes no messages from anybody. Rows 10 and 11 of
+//! the list.
+
+use std::time::Duration;
+
+use support::{Act, Job, RabbitNode, harmed, wait_until};
+
+use crate::process::Worker;
+use crate::program::SOON;
+use crate::trial::{QUEUE, Trial, plain, send_unreadable};
+
+/// 150 that are handled at once, 20 that fail once, 10 that nobody can read: the latter two take
+/// a copy that the broker does not accept while it is short.
+async fn a_short_broker(
+    row: u8,
+    fault: &'static str,
+    node: &RabbitNode,
+    harm: &[&str],
+    mend: &[&str],
+) {
+    let mut trial = Trial::new(row, fault, node).await;
+    trial.send((0..20).map(|id| Job { id, act: Act::Fail(1) })).await;
+    send_unreadable(&trial, 20..30).await;
+    trial.send(plain(30..180)).await;
+    node.ctl(harm).await;
+    wait_until("the alarm is raised", SOON, async || {
+        node.ctl(&["eval", "rabbit_alarm:get_alarms()."]).await.contains("resource_limit")
+    })
+    .await;
+    let mut worker = Worker::start(&trial.options);
+    trial.until_handled(&mut worker, 150).await;
+    // What needs a copy is kept, unacknowledged; and readiness says that something is wrong.
+    worker
+        .until("readiness says so", async |worker| !worker.is_ready() && worker.losses() > 0)
+        .await;
+    worker.is_calm(Duration::from_secs(3)).await;
+    assert_eq!(node.queue_depth(&trial.vhost, QUEUE).await, Some(30));
+    assert!(trial.calls() <= 150 + 20, "no method is called again meanwhile: {}", trial.calls());
+    node.ctl(mend).await;
+    trial.attached_after(worker.ready(true).await);
+    trial.until_all_handled_but(&mut worker, 20..30).await;
+    trial.until_empty(&mut worker, node).await;
+    // A copy may have left before the broker said that it takes none: that one arrives too.
+    let account = trial.finish(worker, node, 30).await;
+    assert_eq!(account.dead.keys().copied().collect::<Vec<_>>(), (20..30).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_short_of_memory_is_waited_for_with_the_source_unacknowledged() {
+    let node = harmed().await;
+    let harm = ["set_vm_memory_high_watermark", "0.00001"];
+    let mend = ["set_vm_memory_high_watermark", "absolute", "6GB"];
+    a_short_broker(10, "memory alarm", &node, &harm, &mend).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_short_of_disk_is_waited_for_with_the_source_unacknowledged() {
+    let node = harmed().await;
+    let harm = ["set_disk_free_limit", "mem_relative", "1000.0"];
+    let mend = ["set_disk_free_limit", "50MB"];
+    a_short_broker(11, "disk alarm", &node, &harm, &mend).await;
+}

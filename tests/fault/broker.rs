@@ -1,0 +1,246 @@
+//! The broker itself is at fault: killed, suspended, stopped, it closes connections and channels,
+//! or lets nobody in any more. Rows 1 to 5, 13, 24 and 38 of the list.
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::{Act, Job, Proxy, RabbitNode, harmed, shared};
+use tokio::time::sleep;
+
+use crate::trial::{PREFETCH, Trial, WINDOW, all_sent, plain};
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_killed_under_load_loses_nothing() {
+    let mut node = harmed().await;
+    let mut trial = Trial::new(1, "kill -9 of the broker under load", &node).await;
+    let mut worker = trial.worker().await;
+    let sending = trial.sending(plain(0..3000));
+    trial.until_handled(&mut worker, 1000).await;
+    node.kill().await;
+    worker.ready(false).await;
+    node.restart().await;
+    trial.attached_after(worker.ready(true).await);
+    all_sent(sending).await;
+    trial.until_all_handled(&mut worker).await;
+    // What was unsettled comes again, with the acknowledgements that the broker had not yet
+    // stored; what was not yet confirmed is sent again.
+    trial.finish(worker, &node, 2 * PREFETCH + WINDOW as u32).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_suspended_for_a_moment_costs_no_session() {
+    let node = harmed().await;
+    let trial = Trial::new(2, "broker suspended for 1 s", &node).await;
+    let mut worker = trial.worker().await;
+    let sending = trial.sending(plain(0..500));
+    trial.until_handled(&mut worker, 100).await;
+    node.suspend().await;
+    sleep(Duration::from_secs(1)).await;
+    node.resume().await;
+    all_sent(sending).await;
+    trial.until_all_handled(&mut worker).await;
+    assert_eq!(worker.losses(), 0, "{}", worker.log());
+    trial.finish(worker, &node, 0).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_suspended_for_long_is_given_up_and_attached_once() {
+    let node = harmed().await;
+    let mut trial = Trial::new(2, "broker suspended for three heartbeats", &node).await;
+    let mut worker = trial.worker().await;
+    let sending = trial.sending(plain(0..500));
+    trial.until_handled(&mut worker, 100).await;
+    node.suspend().await;
+    // Heartbeats come every 2 s; twice that without one is the end of the session.
+    let lost = worker.ready(false).await;
+    assert!(lost < Duration::from_secs(8), "lost after {lost:?}");
+    worker.is_calm(Duration::from_secs(2)).await;
+    node.resume().await;
+    trial.attached_after(worker.ready(true).await);
+    all_sent(sending).await;
+    trial.until_all_handled(&mut worker).await;
+    // The consumer of the old session is not left beside the new one.
+    worker.until("one consumer is left", async |_| consumers(&node, &trial.vhost).await == 1).await;
+    trial.finish(worker, &node, PREFETCH + WINDOW as u32).await;
+}
+
+async fn consumers(node: &RabbitNode, vhost: &str) -> usize {
+    let consumers = node.ctl(&["list_consumers", "-p", vhost, "queue_name"]).await;
+    consumers.matches("notifications.info").count()
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_stopped_and_started_cleanly_is_attached_again() {
+    let node = harmed().await;
+    let mut trial = Trial::new(3, "stop_app, start_app", &node).await;
+    let mut worker = trial.worker().await;
+    let sending = trial.sending(plain(0..1000));
+    trial.until_handled(&mut worker, 300).await;
+    node.ctl(&["stop_app"]).await;
+    worker.ready(false).await;
+    node.ctl(&["start_app"]).await;
+    trial.attached_after(worker.ready(true).await);
+    all_sent(sending).await;
+    trial.until_all_handled(&mut worker).await;
+    trial.finish(worker, &node, PREFETCH + WINDOW as u32).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn connections_closed_each_second_start_no_storm() {
+    const CLOSED: u32 = 6;
+    let node = shared().await;
+    let proxy = Proxy::start(node.port()).await;
+    let trial = Trial::new(4, "all connections closed each second", node).await;
+    let mut trial = trial.through(node, proxy.port());
+    let mut worker = trial.worker().await;
+    let sending = trial.sending(plain(0..1000));
+    let close = ["close_all_connections", "--vhost", &trial.vhost, "a test"];
+    for _ in 0..CLOSED {
+        node.ctl(&close).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    trial.attached_after(worker.ready(true).await);
+    all_sent(sending).await;
+    trial.until_all_handled(&mut worker).await;
+    // The first one, and at most two for each that was closed: the vhost's own may be closed
+    // while it is being made.
+    assert!(proxy.accepted() <= 1 + 2 * CLOSED as usize, "{} connections", proxy.accepted());
+    trial.finish(worker, node, CLOSED * (PREFETCH + WINDOW as u32)).await;
+}
+
+/// Makes the broker close each channel of the vhost that consumes: it takes an acknowledgement
+/// for the channel's own that is of nothing it gave out.
+async fn close_channels(node: &RabbitNode, vhost: &str) {
+    let script = format!(
+        r#"[rabbit_channel:do(P, {{'basic.ack', 99999999, false}})
+           || [{{pid, P}}, {{vhost, <<"{vhost}">>}}, {{consumer_count, C}}]
+           <- rabbit_channel:info_all([pid, vhost, consumer_count]), C > 0]."#
+    );
+    let closed = node.ctl(&["eval", &script]).await;
+    assert!(closed.contains("ok"), "no channel was closed: {closed}");
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_channel_that_the_broker_closes_ends_the_session_and_nothing_else() {
+    let node = shared().await;
+    let mut trial = Trial::new(5, "the consuming channel closed by the broker", node).await;
+    let mut worker = trial.worker().await;
+    let sending = trial.sending(plain(0..1000));
+    for handled in [200, 500] {
+        trial.until_handled(&mut worker, handled).await;
+        let losses = worker.losses();
+        close_channels(node, &trial.vhost).await;
+        worker.until("the session is lost", async |worker| worker.losses() > losses).await;
+        trial.attached_after(worker.ready(true).await);
+    }
+    all_sent(sending).await;
+    trial.until_all_handled(&mut worker).await;
+    assert!(worker.log().contains("PRECONDITION_FAILED"), "{}", node.last_words());
+    trial.finish(worker, node, 2 * PREFETCH).await;
+}
+
+/// What the broker grants to a consumer before it closes its channel, in milliseconds; channels
+/// look for it as often as the second says.
+async fn consumer_timeout(node: &RabbitNode, timeout: u32, tick: u32) {
+    for (name, value) in [("consumer_timeout", timeout), ("channel_tick_interval", tick)] {
+        node.ctl(&["eval", &format!("application:set_env(rabbit, {name}, {value}).")]).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_handler_slower_than_the_consumer_timeout_loses_its_session_and_no_message() {
+    let node = harmed().await;
+    consumer_timeout(&node, 2000, 500).await;
+    let mut trial = Trial::new(13, "a handler slower than the consumer timeout", &node).await;
+    let mut worker = trial.worker().await;
+    trial.send([Job { id: 0, act: Act::SleepOnce(6000) }]).await;
+    trial.send(plain(1..200)).await;
+    worker.logs("timed out").await;
+    trial.attached_after(worker.ready(true).await);
+    trial.until_all_handled(&mut worker).await;
+    // The first call ends too, and its acknowledgement is of a session that is over.
+    worker.logs("settled too late").await;
+    consumer_timeout(&node, 1_800_000, 60_000).await;
+    trial.finish(worker, &node, PREFETCH).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_user_who_may_not_do_it_any_more_waits_until_it_is_mended() {
+    let node = shared().await;
+    let mut trial = Trial::new(24, "password, permissions changed", node).await;
+    let user = json!({"password": "right", "tags": ""});
+    node.api("PUT", "/api/users/worker", Some(user)).await;
+    let vhost = trial.vhost.clone();
+    let grant = ["set_permissions", "-p", &vhost, "worker", ".*", ".*", ".*"];
+    node.ctl(&grant).await;
+    trial.options.url = trial.options.url.replace("guest:guest", "worker:right");
+    let mut worker = trial.worker().await;
+    let close = ["close_all_connections", "--vhost", &vhost, "a test"];
+    let faults: [(&[&str], &[&str], &str); 2] = [
+        (
+            &["change_password", "worker", "wrong"],
+            &["change_password", "worker", "right"],
+            "refused to log in user",
+        ),
+        (
+            &["clear_permissions", "-p", &vhost, "worker"],
+            &grant,
+            "that user \\\"worker\\\" may use",
+        ),
+    ];
+    for (round, (harm, mend, said)) in (0..).zip(faults) {
+        node.ctl(harm).await;
+        node.ctl(&close).await;
+        trial.send(plain(round * 200..(round + 1) * 200)).await;
+        worker.ready(false).await;
+        worker.logs(said).await;
+        worker.is_calm(Duration::from_secs(2)).await;
+        node.ctl(mend).await;
+        trial.attached_after(worker.ready(true).await);
+        trial.until_all_handled(&mut worker).await;
+    }
+    assert!(!worker.log().contains("right"), "no password is logged: {}", worker.log());
+    trial.finish(worker, node, 0).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_virtual_host_that_is_gone_is_waited_for() {
+    let node = shared().await;
+    let mut trial = Trial::new(24, "virtual host deleted", node).await;
+    let mut worker = trial.worker().await;
+    trial.send(plain(0..100)).await;
+    trial.until_all_handled(&mut worker).await;
+    node.ctl(&["delete_vhost", &trial.vhost]).await;
+    let lost = worker.ready(false).await;
+    assert!(lost < Duration::from_secs(8), "lost after {lost:?}");
+    worker.logs("has no virtual host").await;
+    worker.is_calm(Duration::from_secs(2)).await;
+    node.vhost(&trial.vhost).await;
+    trial.attached_after(worker.ready(true).await);
+    trial.send(plain(100..200)).await;
+    trial.until_all_handled(&mut worker).await;
+    trial.finish(worker, node, 0).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn nothing_asks_for_the_management_api() {
+    let node = harmed().await;
+    let trial = Trial::new(38, "management API absent", &node).await;
+    node.ctl(&["eval", "application:stop(rabbitmq_management)."]).await;
+    let mut worker = trial.worker().await;
+    trial.send((0..100).map(|id| Job { id, act: Act::Fail(u32::from(id < 10)) })).await;
+    trial.until_all_handled(&mut worker).await;
+    assert_eq!(worker.losses(), 0, "{}", worker.log());
+    node.ctl(&["eval", "application:start(rabbitmq_management)."]).await;
+    trial.finish(worker, &node, 0).await;
+}

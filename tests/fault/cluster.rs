@@ -1,0 +1,162 @@
+//! Three nodes that form a cluster, with quorum queues: followers, leaders and majorities come and
+//! go. Rows 36 and 37 of the list.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use listener::Priority;
+use support::{RabbitHost, RabbitNode, wait_until};
+use tokio::time::sleep;
+
+use crate::process::Worker;
+use crate::program::SOON;
+use crate::trial::{PREFETCH, QUEUE, Trial, WINDOW, all_sent, plain};
+
+/// The first node stays: the tests ask it.
+async fn cluster() -> [RabbitNode; 3] {
+    let host = RabbitHost::start().await;
+    let nodes = tokio::join!(
+        RabbitNode::start_on(Arc::clone(&host), "node1"),
+        RabbitNode::start_on(Arc::clone(&host), "node2"),
+        RabbitNode::start_on(host, "node3"),
+    );
+    let nodes = [nodes.0, nodes.1, nodes.2];
+    for node in &nodes[1..] {
+        node.ctl(&["stop_app"]).await;
+        node.ctl(&["reset"]).await;
+        node.ctl(&["join_cluster", &nodes[0].name()]).await;
+        node.ctl(&["start_app"]).await;
+    }
+    nodes
+}
+
+/// Where the queue's leader is: an index into the nodes.
+async fn leader(nodes: &[RabbitNode; 3], vhost: &str) -> usize {
+    let queues = nodes[0].ctl(&["list_queues", "-p", vhost, "name", "leader"]).await;
+    let of_queue = queues.lines().find_map(|line| line.strip_prefix("notifications.info\t"));
+    let leader = of_queue.unwrap_or_default().to_owned();
+    nodes.iter().position(|node| node.name() == leader).unwrap_or_else(|| panic!("{queues}"))
+}
+
+/// Both nodes but the first.
+const OTHERS: [usize; 2] = [1, 2];
+
+struct Course {
+    trial: Trial,
+    worker: Worker,
+    hosts: String,
+    sent: u64,
+}
+
+impl Course {
+    async fn new(row: u8, fault: &'static str, nodes: &[RabbitNode; 3]) -> Self {
+        let mut trial = Trial::new(row, fault, &nodes[0]).await;
+        let direct = format!("guest:guest@127.0.0.1:{}", nodes[0].port());
+        let all: Vec<String> =
+            nodes.iter().map(|node| format!("guest:guest@127.0.0.1:{}", node.port())).collect();
+        let quorum = "rabbit_quorum_queue=true";
+        let hosts = format!("{}?{quorum}", trial.url.replace(&direct, &all.join(",")));
+        trial.options.url = crate::trial::quick(&hosts);
+        let worker = trial.worker().await;
+        Self { trial, worker, hosts, sent: 0 }
+    }
+
+    /// Sends some while the fault is there, mends it, and waits until all are handled.
+    async fn through(&mut self, harm: impl AsyncFnOnce(), mend: impl AsyncFnOnce()) {
+        let ids = self.sent..self.sent + 300;
+        self.sent = ids.end;
+        let handled = self.trial.handled().len();
+        let sending = self.trial.sending_to(&self.hosts, Priority::Info, plain(ids));
+        self.trial.until_handled(&mut self.worker, handled + 50).await;
+        harm().await;
+        sleep(Duration::from_secs(2)).await;
+        mend().await;
+        self.trial.attached_after(self.worker.ready(true).await);
+        all_sent(sending).await;
+        self.trial.until_all_handled(&mut self.worker).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_cluster_whose_nodes_come_and_go_loses_nothing() {
+    let mut nodes = cluster().await;
+    let fault = "cluster: follower, leader, majority, member, drain";
+    let mut course = Course::new(36, fault, &nodes).await;
+    let vhost = course.trial.vhost.clone();
+
+    let at = leader(&nodes, &vhost).await;
+    let follower = OTHERS.into_iter().find(|node| *node != at).unwrap();
+    let node = &mut nodes[follower];
+    let cell = tokio::sync::Mutex::new(node);
+    course
+        .through(
+            async || cell.lock().await.kill().await,
+            async || cell.lock().await.restart().await,
+        )
+        .await;
+
+    // The leader goes to one of the others first, so that the first node stays.
+    move_leader(&nodes, &vhost).await;
+    let at = leader(&nodes, &vhost).await;
+    let cell = tokio::sync::Mutex::new(&mut nodes[at]);
+    course
+        .through(
+            async || cell.lock().await.kill().await,
+            async || cell.lock().await.restart().await,
+        )
+        .await;
+
+    let cell = tokio::sync::Mutex::new(&mut nodes);
+    let majority_killed = async || {
+        for at in OTHERS {
+            cell.lock().await[at].kill().await;
+        }
+    };
+    let majority_back = async || {
+        for at in OTHERS {
+            cell.lock().await[at].restart().await;
+        }
+    };
+    course.through(majority_killed, majority_back).await;
+
+    let third = nodes[2].name();
+    let member = async |what| {
+        nodes[0].tool("rabbitmq-queues", &[what, "-p", &vhost, QUEUE, &third]).await;
+    };
+    course
+        .through(async || member("delete_member").await, async || member("add_member").await)
+        .await;
+    let rebalance = async || drop(nodes[0].tool("rabbitmq-queues", &["rebalance", "quorum"]).await);
+    course.through(rebalance, async || {}).await;
+    let drain = async |what| drop(nodes[1].tool("rabbitmq-upgrade", &[what]).await);
+    course.through(async || drain("drain").await, async || drain("revive").await).await;
+    course.trial.until_empty(&mut course.worker, &nodes[0]).await;
+    let Course { trial, worker, .. } = course;
+    // Six faults, each of which may end the session of the worker and that of the notifier.
+    trial.finish(worker, &nodes[0], 6 * (2 * PREFETCH + WINDOW as u32)).await;
+
+    let mut course = Course::new(37, "cluster: a node suspended for 10 s", &nodes).await;
+    let silent = async || {
+        nodes[1].suspend().await;
+        sleep(Duration::from_secs(8)).await;
+    };
+    course.through(silent, async || nodes[1].resume().await).await;
+    course.trial.until_empty(&mut course.worker, &nodes[0]).await;
+    let Course { trial, worker, .. } = course;
+    trial.finish(worker, &nodes[0], 2 * PREFETCH + WINDOW as u32).await;
+}
+
+/// Takes the leader of the queue away from the first node.
+async fn move_leader(nodes: &[RabbitNode; 3], vhost: &str) {
+    if leader(nodes, vhost).await != 0 {
+        return;
+    }
+    let target = nodes[1].name();
+    let script = format!(
+        r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{QUEUE}">>)),
+           rabbit_quorum_queue:transfer_leadership(Q, '{target}')."#
+    );
+    nodes[0].ctl(&["eval", &script]).await;
+    wait_until("the leader is elsewhere", SOON, async || leader(nodes, vhost).await != 0).await;
+}

@@ -1,0 +1,76 @@
+//! A message that ends the process that works on it, again and again, with others in hand. Rows
+//! 15 and 16 of the list.
+
+use std::collections::BTreeSet;
+
+use support::{Act, Job, shared};
+
+use crate::process::Worker;
+use crate::trial::{PREFETCH, Trial, plain};
+
+/// One of fifty takes the process with it. What starts the process again is this test.
+async fn poisoned(row: u8, fault: &'static str, query: &str) {
+    const DEATHS: u32 = 25;
+    let node = shared().await;
+    let mut trial = Trial::new(row, fault, node).await;
+    trial.options.url += query;
+    // All are in work when it dies.
+    trial.options.pause_ms = 100;
+    let mut deaths = 0;
+    // Declares the queues as the options say.
+    let mut worker = trial.worker().await;
+    trial.send([Job { id: 0, act: Act::Abort }]).await;
+    trial.send(plain(1..50)).await;
+    while trial.handled().len() < 49 || trial.waiting(node).await > 0 {
+        if worker.has_ended() {
+            trial.worked(&worker);
+            deaths += 1;
+            assert!(deaths <= DEATHS, "it is never recognised:\n{}", worker.log());
+            worker = Worker::start(&trial.options);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    worker.ready(true).await;
+    eprintln!("row {row}, {fault}: the process died {deaths} times");
+    let account = trial.finish(worker, node, deaths * PREFETCH).await;
+    assert_eq!(account.dead.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([0]));
+    // Set aside after two, given up after three more.
+    assert!(deaths <= 6, "the process died {deaths} times");
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn poison_among_fifty_is_recognised_and_the_others_are_handled() {
+    poisoned(15, "poison among 50, classic queue", "").await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn poison_among_fifty_is_recognised_in_a_quorum_queue_too() {
+    poisoned(15, "poison among 50, quorum queue", "&rabbit_quorum_queue=true").await;
+}
+
+/// At its limit the broker drops a message for good, as there is no dead letter exchange.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn poison_is_set_aside_before_the_broker_s_own_limit_drops_it() {
+    let query = "&rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=5";
+    poisoned(16, "poison, delivery limit 5 without a dead letter exchange", query).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_delivery_limit_that_would_drop_messages_is_refused() {
+    let node = shared().await;
+    let mut trial = Trial::new(16, "delivery limit 3 refused", node).await;
+    trial.options.url += "&rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=3";
+    let (status, log) = Worker::start(&trial.options).ended().await;
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("has a delivery limit of 3"), "{log}");
+    // Whoever takes the loss upon himself is let in.
+    trial.options.url += "&allow_low_delivery_limit=true";
+    let mut worker = trial.worker().await;
+    trial.send(plain(0..100)).await;
+    trial.until_all_handled(&mut worker).await;
+    trial.finish(worker, node, 0).await;
+}

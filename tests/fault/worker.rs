@@ -1,0 +1,128 @@
+//! The program that the tests of faults run and harm: it does what each job says, and appends to
+//! a file what it called and what it handled, which outlives any death of it. On stdout it says
+//! `ready` and `lost` when that changes, and `tasks N` each second. What it is told is in
+//! `support/job.rs`; it ends with its stdin.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use listener::inbox::MemoryInbox;
+use listener::runtime::options::RetryOptions;
+use listener::{Attempt, Error, Executor, Listener, Options, Transport, notification_endpoint};
+use support::{Act, Job, WorkerOptions};
+
+struct Work {
+    log: File,
+    options: WorkerOptions,
+    calls: AtomicU64,
+    slept: Mutex<HashSet<u64>>,
+}
+
+#[derive(Clone)]
+struct Worker(Arc<Work>);
+
+#[notification_endpoint(register = false)]
+impl Worker {
+    #[on(info, error)]
+    async fn handle(&self, payload: Job, attempt: Attempt) -> Result<(), String> {
+        self.0.handle(payload, attempt.0).await
+    }
+}
+
+impl Work {
+    async fn handle(&self, job: Job, attempt: u32) -> Result<(), String> {
+        let Job { id, act } = job;
+        self.note("call", id);
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        tokio::time::sleep(Duration::from_millis(self.options.pause_ms)).await;
+        match act {
+            Act::Handle => {}
+            Act::Fail(times) if attempt <= times => return Err("as it was told".to_owned()),
+            Act::Panic(times) => assert!(attempt > times, "as it was told"),
+            Act::Fail(_) => {}
+            Act::Sleep(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            Act::SleepOnce(ms) => {
+                let is_first = self.slept.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+                tokio::time::sleep(Duration::from_millis(ms * u64::from(is_first))).await;
+            }
+            Act::Hang => std::future::pending().await,
+            Act::Abort => std::process::abort(),
+        }
+        if self.options.fail_one_in.is_some_and(|number| call.is_multiple_of(number)) {
+            return Err("the one in so many".to_owned());
+        }
+        self.note("done", id);
+        Ok(())
+    }
+
+    /// One write to the end of the file: whole lines, in the order in which they were written, of
+    /// several workers too.
+    fn note(&self, word: &str, id: u64) {
+        let line = format!("{word} {id}\n");
+        (&self.log).write_all(line.as_bytes()).expect("the log can be written");
+    }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<(), Error> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(3);
+    });
+    let told = std::env::var("WORKER").expect("WORKER is set");
+    let told: WorkerOptions = serde_json::from_str(&told).expect("WORKER is what a test writes");
+    let log = OpenOptions::new().append(true).create(true).open(&told.log);
+    let work = Work {
+        log: log.expect("the log can be opened"),
+        options: told.clone(),
+        calls: AtomicU64::new(0),
+        slept: Mutex::default(),
+    };
+    let options = Options {
+        executor: if told.sequential { Executor::Sequential } else { Executor::Concurrent(64) },
+        prefetch: told.prefetch,
+        start_timeout: Duration::from_secs(told.start_timeout_s),
+        shutdown_timeout: Duration::from_secs(told.shutdown_timeout_s),
+        handler_timeout: Duration::from_millis(told.handler_timeout_ms),
+        send_timeout: Duration::from_millis(told.send_timeout_ms),
+        retry: RetryOptions {
+            pause: Duration::from_millis(told.retry_pause_ms),
+            ..RetryOptions::default()
+        },
+        ..Options::default()
+    };
+    let transport = Transport::open(&told.url).expect("the URL is right");
+    let mut builder = Listener::builder()
+        .transport(transport.clone())
+        .options(options)
+        .endpoint(Worker(Arc::new(work)));
+    if told.inbox {
+        builder = builder.inbox(MemoryInbox::new(10_000));
+    }
+    let listener = builder.build()?;
+    let watched = listener.clone();
+    let watch = tokio::spawn(async move { watch(&watched).await });
+    listener.run().await?;
+    watch.abort();
+    transport.close().await;
+    Ok(())
+}
+
+async fn watch(listener: &Listener) {
+    let mut ready = false;
+    for round in 0_u64.. {
+        if listener.is_ready() != ready {
+            ready = !ready;
+            println!("{}", if ready { "ready" } else { "lost" });
+        }
+        if round % 50 == 0 {
+            println!("tasks {}", tokio::runtime::Handle::current().metrics().num_alive_tasks());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,157 @@
+//! A stop at every point of a delivery's way: what is done is settled, what is not goes back, and
+//! nothing waits for what need not be waited for.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use listener::runtime::options::{RetryOptions, RetryPlace};
+use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
+use listener::transport::error::{ConnectError, SendError};
+use listener::{Context, Listener, State, Transport, notification_endpoint};
+use tokio::time::Instant;
+
+use crate::rig::{Log, Rig, once};
+
+/// Fails, always.
+struct Fails;
+
+#[notification_endpoint(register = false, name = "fails")]
+impl Fails {
+    #[on(info, warn)]
+    async fn fails(&self, event_type: &str, log: State<Log>) -> Result<(), &'static str> {
+        let _ = log.send(event_type.to_owned());
+        Err("no")
+    }
+}
+
+/// A driver whose sends of copies take so long, or never come to an end.
+struct Slow {
+    inner: Transport,
+    takes: Duration,
+    refuses: bool,
+}
+
+impl Driver for Slow {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        Box::pin(self.inner.subscribe(subscription))
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        Box::pin(async move {
+            if matches!(outgoing.route, Route::Topic { .. }) {
+                return self.inner.send(outgoing).await;
+            }
+            tokio::time::sleep(self.takes).await;
+            if self.refuses {
+                return Err(SendError::Refused { route: outgoing.route.to_string() });
+            }
+            self.inner.send(outgoing).await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner.close())
+    }
+}
+
+fn listener(rig: &Rig, retry: RetryOptions, takes: Duration, refuses: bool) -> Listener {
+    let driver = Slow { inner: rig.transport.clone(), takes, refuses };
+    let builder = rig.builder().transport(Transport::new(driver, "slow")).retry(retry);
+    builder.shutdown_timeout(Duration::from_secs(20)).endpoint(Fails).build().unwrap()
+}
+
+/// Starts, sends one notification, and stops once the method was called and this time is over;
+/// how long the stop took.
+async fn stop_after(rig: &mut Rig, listener: &Listener, pause: Duration) -> Duration {
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "first", &()).await.unwrap();
+    assert_eq!(rig.seen().await, "first");
+    tokio::time::sleep(pause).await;
+    stop(listener).await
+}
+
+async fn stop(listener: &Listener) -> Duration {
+    let began = Instant::now();
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    began.elapsed()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_on_its_way_is_waited_for_and_its_original_is_gone() {
+    let mut rig = Rig::new();
+    let listener = listener(&rig, once(), 10 * SECOND, false);
+    assert_eq!(stop_after(&mut rig, &listener, SECOND).await, 9 * SECOND);
+    assert_eq!(rig.dead_letter().await.reason, "error");
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_does_not_come_to_its_end_leaves_its_original_to_the_broker() {
+    let mut rig = Rig::new();
+    let listener = listener(&rig, once(), 3600 * SECOND, false);
+    let took = stop_after(&mut rig, &listener, SECOND).await;
+    assert!(took >= 20 * SECOND && took < 21 * SECOND, "{took:?}");
+    rig.assert_empty("notifications.info.dead").await;
+    let _ = rig.take("notifications.info").await;
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_refused_is_not_tried_again_after_a_stop() {
+    let mut rig = Rig::new();
+    let listener = listener(&rig, once(), Duration::ZERO, true);
+    // In the pause before the next attempt.
+    assert_eq!(stop_after(&mut rig, &listener, 100 * SECOND).await, Duration::ZERO);
+    let _ = rig.take("notifications.info").await;
+    rig.assert_empty("notifications.info.dead").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_waits_for_the_pause_of_its_method_goes_back_at_once() {
+    let mut rig = Rig::new();
+    let listener = listener(&rig, once(), Duration::ZERO, true);
+    listener.start().await.unwrap();
+    let notifier = rig.notifier();
+    notifier.info(&Context::new(), "first", &()).await.unwrap();
+    assert_eq!(rig.seen().await, "first");
+    notifier.warn(&Context::new(), "second", &()).await.unwrap();
+    tokio::time::sleep(100 * SECOND).await;
+    assert_eq!(stop(&listener).await, Duration::ZERO);
+    assert_eq!(rig.seen_so_far(), [""; 0], "the second was called all the same");
+    let _ = rig.take("notifications.info").await;
+    let _ = rig.take("notifications.warn").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_held_in_the_process_goes_back_at_once() {
+    let mut rig = Rig::new();
+    let retry = RetryOptions {
+        pause: 60 * SECOND,
+        max_pause: 60 * SECOND,
+        place: RetryPlace::Process,
+        ..RetryOptions::default()
+    };
+    let listener = listener(&rig, retry, Duration::ZERO, false);
+    assert_eq!(stop_after(&mut rig, &listener, SECOND).await, Duration::ZERO);
+    let _ = rig.take("notifications.info").await;
+    rig.assert_empty("notifications.info").await;
+    rig.assert_empty("notifications.info.dead").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_waits_with_the_broker_outlives_the_listener() {
+    let mut rig = Rig::new();
+    let retry = RetryOptions { pause: 60 * SECOND, ..RetryOptions::default() };
+    let listener = listener(&rig, retry, Duration::ZERO, false);
+    assert_eq!(stop_after(&mut rig, &listener, SECOND).await, Duration::ZERO);
+    rig.assert_empty("notifications.info").await;
+    listener.start().await.unwrap();
+    assert_eq!(rig.seen().await, "first");
+    stop(&listener).await;
+}

@@ -1,0 +1,218 @@
+//! How a listener stands while it works and while its copies cannot be made, as a probe reads it
+//! and as observers are told; and duplicates, which an inbox remembers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use listener::observe::{Event, Observer};
+use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
+use listener::transport::error::{ConnectError, SendError};
+use listener::{Context, MemoryInbox, Notifier, State, Transport, Version, notification_endpoint};
+
+use crate::rig::{Log, Rig, finish, once};
+
+/// Fails at the payload 0.
+struct Picky;
+
+#[notification_endpoint(register = false, name = "picky")]
+impl Picky {
+    async fn info(&self, payload: u32, log: State<Log>) -> Result<(), &'static str> {
+        let _ = log.send(format!("picky {payload}"));
+        if payload == 0 { Err("zero") } else { Ok(()) }
+    }
+}
+
+struct Slow;
+
+#[notification_endpoint(register = false)]
+impl Slow {
+    async fn warn(&self, log: State<Log>) {
+        let _ = log.send("slow begins".to_owned());
+        tokio::time::sleep(Duration::from_secs(28 * 60)).await;
+    }
+}
+
+/// A driver whose dead-letter queues are full while it is told so.
+struct Full {
+    inner: Transport,
+    full: Arc<AtomicBool>,
+}
+
+impl Driver for Full {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        Box::pin(self.inner.subscribe(subscription))
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        Box::pin(async move {
+            if self.full.load(Ordering::SeqCst) && matches!(outgoing.route, Route::Queue(_)) {
+                return Err(SendError::Refused { route: outgoing.route.to_string() });
+            }
+            self.inner.send(outgoing).await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner.close())
+    }
+}
+
+/// Writes down what it is told, in a word.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Observer for Told {
+    fn observe(&self, event: &Event<'_>) {
+        let word = match event {
+            Event::Taken { .. } => "taken".to_owned(),
+            Event::Acknowledged { handled, .. } => format!("acknowledged {handled}"),
+            Event::Retried { methods, attempts, .. } => format!("retried {methods:?} {attempts}"),
+            Event::DeadLettered { reason, methods, .. } => format!("dead {reason} {methods:?}"),
+            Event::Paused { queue, .. } => format!("paused {queue}"),
+            Event::Resumed { queue } => format!("resumed {queue}"),
+            Event::Duplicate { method, .. } => format!("duplicate {method}"),
+            Event::Slow { queue, .. } => format!("slow {queue}"),
+            Event::Attached => "attached".to_owned(),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(word);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_dead_letter_cannot_be_sent_its_method_pauses_and_readiness_says_so() {
+    let mut rig = Rig::new();
+    let full = Arc::new(AtomicBool::new(true));
+    let driver = Full { inner: rig.transport.clone(), full: Arc::clone(&full) };
+    let told = Told::default();
+    let builder = rig.builder().transport(Transport::new(driver, "full")).retry(once());
+    let listener = builder.observer(told.clone()).endpoint(Picky).endpoint(Slow).build().unwrap();
+    listener.start().await.unwrap();
+    assert!(listener.is_ready());
+    let notifier = rig.notifier();
+    notifier.info(&Context::new(), "x", &0).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert!(!listener.is_ready());
+    let health = listener.health();
+    assert_eq!(health.paused.len(), 1, "{health:?}");
+    assert_eq!(
+        (health.paused[0].queue.as_str(), health.paused[0].methods.as_slice()),
+        ("notifications.info.dead", &["picky::info".to_owned()][..])
+    );
+    // Its method is not called for others, while those of other endpoints are.
+    notifier.info(&Context::new(), "x", &1).await.unwrap();
+    notifier.warn(&Context::new(), "x", &1).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(rig.seen_so_far(), ["picky 0", "slow begins"]);
+    full.store(false, Ordering::SeqCst);
+    assert_eq!(rig.seen().await, "picky 1");
+    assert!(listener.is_ready());
+    assert_eq!(rig.dead_letter().await.reason, "error");
+    let words = told.0.lock().unwrap().clone();
+    let paused = words.iter().filter(|word| *word == "paused notifications.info.dead").count();
+    // 0.5 s, doubled each time up to 30 s: no hot loop.
+    assert!((8..=14).contains(&paused), "{words:?}");
+    assert!(words.contains(&"resumed notifications.info.dead".to_owned()));
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn observers_are_told_what_becomes_of_each_delivery() {
+    let rig = Rig::new();
+    let told = Told::default();
+    let builder = rig.builder().retry(listener::runtime::options::RetryOptions {
+        attempts: 2,
+        ..listener::runtime::options::RetryOptions::default()
+    });
+    let listener = builder.observer(told.clone()).endpoint(Picky).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    rig.notifier().info(&Context::new(), "x", &0).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    finish(&listener).await;
+    assert_eq!(
+        *told.0.lock().unwrap(),
+        [
+            "attached",
+            "taken",
+            "acknowledged 1",
+            "taken",
+            "retried [\"picky::info\"] 1",
+            "acknowledged 0",
+            "taken",
+            "dead error [\"picky::info\"]",
+            "acknowledged 0",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_counts_what_is_in_hand_and_what_was_settled() {
+    let mut rig = Rig::new();
+    let builder = rig.builder().handler_timeout(Duration::from_secs(3600));
+    let told = Told::default();
+    let listener = builder.observer(told.clone()).endpoint(Picky).endpoint(Slow).build().unwrap();
+    assert_eq!(listener.health().connection, None);
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
+    rig.notifier().warn(&Context::new(), "x", &1).await.unwrap();
+    assert_eq!([rig.seen().await, rig.seen().await], ["picky 1", "slow begins"]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let health = listener.health();
+    let queues: Vec<_> = health
+        .queues
+        .iter()
+        .map(|queue| (queue.queue.as_str(), queue.in_hand, queue.in_work, queue.settled))
+        .collect();
+    assert_eq!(queues, [("notifications.info", 0, 0, 1), ("notifications.warn", 1, 1, 0)]);
+    assert!(health.is_progressing(Duration::from_secs(3600)));
+    assert!(!health.is_progressing(Duration::from_secs(30)));
+    // The broker would take it back at 30 minutes: it is told before.
+    tokio::time::sleep(Duration::from_secs(25 * 60)).await;
+    assert!(told.0.lock().unwrap().contains(&"slow notifications.warn".to_owned()));
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_twice_is_handled_once_by_each_method_with_an_inbox() {
+    let mut rig = Rig::new();
+    let told = Told::default();
+    let builder = rig.builder().inbox(MemoryInbox::new(100)).observer(told.clone());
+    let listener = builder.endpoint(Picky).build().unwrap();
+    listener.start().await.unwrap();
+    // One notification in both versions, to two of this listener's queues.
+    let message = |version: Version| {
+        listener::envelope::encode(
+            version,
+            &listener::envelope::Message {
+                message_id: "7c5f2f4e-2d0c-4b53-9d5d-5f0b4a1b2c3d",
+                publisher_id: None,
+                event_type: "x",
+                priority: listener::Priority::Info,
+                payload: &5,
+                timestamp: "2026-05-09 07:29:33.123456",
+                unique_id: "0123456789abcdef0123456789abcdef",
+                context: &Context::new(),
+            },
+        )
+        .unwrap()
+    };
+    rig.send_raw(message(Version::V1)).await;
+    rig.send_raw(message(Version::V2)).await;
+    rig.send_raw(message(Version::V2)).await;
+    let notifier = Notifier::builder(rig.transport.clone()).build().unwrap();
+    notifier.info(&Context::new(), "x", &6).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    finish(&listener).await;
+    let mut seen = rig.seen_so_far();
+    seen.sort();
+    assert_eq!(seen, ["picky 5", "picky 6"]);
+    let words = told.0.lock().unwrap();
+    assert_eq!(words.iter().filter(|word| *word == "duplicate picky::info").count(), 2);
+}

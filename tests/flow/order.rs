@@ -1,0 +1,167 @@
+//! What is worked on in sequence: one key after the other, others side by side, also over
+//! retries; and what a flood of one priority does to the others.
+
+use std::time::Duration;
+
+use listener::{Attempt, Context, Executor, OrderKey, State, notification_endpoint};
+use serde::{Deserialize, Serialize};
+
+use crate::rig::{Log, Rig, finish};
+
+#[derive(Serialize, Deserialize)]
+struct Step {
+    instance: String,
+    number: u32,
+    /// How long it takes, in seconds.
+    takes: u64,
+    fails: bool,
+}
+
+/// Says when it begins and ends.
+struct Steps;
+
+#[notification_endpoint(register = false, ordered_by = "payload.instance")]
+impl Steps {
+    #[on(info, error)]
+    async fn step(&self, payload: Step, attempt: Attempt, log: State<Log>) -> Result<(), String> {
+        let Step { instance, number, takes, fails } = payload;
+        let _ = log.send(format!("{instance}{number} begins"));
+        tokio::time::sleep(Duration::from_secs(takes)).await;
+        if fails && attempt.0 == 1 {
+            return Err("not yet".to_owned());
+        }
+        let _ = log.send(format!("{instance}{number} ends"));
+        Ok(())
+    }
+}
+
+async fn send(rig: &Rig, instance: &str, number: u32, takes: u64, fails: bool) {
+    let payload = Step { instance: instance.to_owned(), number, takes, fails };
+    rig.notifier().info(&Context::new(), "step", &payload).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_of_one_key_come_in_sequence_and_others_side_by_side() {
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Steps).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "a", 1, 10, false).await;
+    send(&rig, "a", 2, 10, false).await;
+    send(&rig, "b", 1, 1, false).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(
+        rig.seen_so_far(),
+        ["a1 begins", "b1 begins", "b1 ends", "a1 ends", "a2 begins", "a2 ends"]
+    );
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_holds_up_those_of_its_key_and_no_others() {
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Steps).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "a", 1, 0, true).await;
+    send(&rig, "a", 2, 0, false).await;
+    send(&rig, "b", 1, 0, false).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(
+        rig.seen_so_far(),
+        ["a1 begins", "b1 begins", "b1 ends", "a1 begins", "a1 ends", "a2 begins", "a2 ends"]
+    );
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_wait_for_their_turn_take_no_slot() {
+    let mut rig = Rig::new();
+    let builder = rig.builder().executor(Executor::Concurrent(2)).endpoint(Steps);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    for number in 1..=5 {
+        send(&rig, "a", number, 10, false).await;
+    }
+    send(&rig, "b", 1, 1, false).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(rig.seen_so_far(), ["a1 begins", "b1 begins", "b1 ends"]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let ends: Vec<String> =
+        rig.seen_so_far().into_iter().filter(|line| line.ends_with("ends")).collect();
+    assert_eq!(ends, ["a1 ends", "a2 ends", "a3 ends", "a4 ends", "a5 ends"]);
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_wait_for_their_turn_go_back_at_a_stop() {
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Steps).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "a", 1, 10, false).await;
+    send(&rig, "a", 2, 10, false).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert_eq!(rig.seen_so_far(), ["a1 begins", "a1 ends"]);
+    let body = rig.take("notifications.info").await.body;
+    assert!(String::from_utf8_lossy(&body).contains(r#"\"number\": 2"#));
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_may_order_for_all_its_endpoints() {
+    struct Plain;
+
+    #[notification_endpoint(register = false)]
+    impl Plain {
+        async fn info(&self, event_type: &str, log: State<Log>) {
+            let _ = log.send(format!("{event_type} begins"));
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let _ = log.send(format!("{event_type} ends"));
+        }
+    }
+
+    let mut rig = Rig::new();
+    let builder = rig.builder().ordered_by(OrderKey::PublisherId).endpoint(Plain);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    let notifier = rig.notifier();
+    for event_type in ["one", "two"] {
+        notifier.info(&Context::new(), event_type, &()).await.unwrap();
+    }
+    let other = notifier.with_publisher_id("compute.host2");
+    other.info(&Context::new(), "other", &()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(
+        rig.seen_so_far(),
+        ["one begins", "other begins", "one ends", "other ends", "two begins", "two ends"]
+    );
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_info_holds_up_no_error() {
+    struct Any;
+
+    #[notification_endpoint(register = false)]
+    impl Any {
+        #[on(info, error)]
+        async fn any(&self, event_type: &str, log: State<Log>) {
+            let _ = log.send(event_type.to_owned());
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+    }
+
+    let mut rig = Rig::new();
+    let builder = rig.builder().executor(Executor::Concurrent(8)).endpoint(Any);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    let notifier = rig.notifier();
+    for _ in 0..500 {
+        notifier.info(&Context::new(), "info", &()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), ["info"; 7], "one of eight places is left to the others");
+    notifier.error(&Context::new(), "error", &()).await.unwrap();
+    assert_eq!(rig.seen().await, "error");
+    finish(&listener).await;
+}

@@ -1,0 +1,111 @@
+//! Who a copy is for: the methods that it names run and no other, under names that stay; a dead
+//! letter that is put back begins anew for those who owe it.
+
+use std::time::Duration;
+
+use listener::transport::delivery::{HeaderValue, Headers, Properties};
+use listener::{Attempt, Listener, State, notification_endpoint};
+
+use crate::rig::{Log, Rig, finish, once};
+
+struct Billing;
+
+#[notification_endpoint(register = false, name = "billing", order = 1)]
+impl Billing {
+    async fn info(&self, attempt: Attempt, payload: u32, log: State<Log>) -> Result<(), String> {
+        let _ = log.send(format!("billing {}", attempt.0));
+        if payload == 0 { Ok(()) } else { Err("no price".to_owned()) }
+    }
+}
+
+struct Audit;
+
+#[notification_endpoint(register = false, order = 2)]
+impl Audit {
+    async fn info(&self, log: State<Log>) {
+        let _ = log.send("audit".to_owned());
+    }
+}
+
+fn listener(rig: &Rig) -> Listener {
+    rig.builder().retry(once()).endpoint(Billing).endpoint(Audit).build().unwrap()
+}
+
+fn owed_by(names: &[&str]) -> Headers {
+    let mut headers = Headers::default();
+    let names = names.iter().map(|name| (*name).into()).collect();
+    headers.set("listener-endpoints", HeaderValue::List(names));
+    headers
+}
+
+async fn send(rig: &Rig, payload: u32, headers: Headers) {
+    let body = format!(r#"{{"priority": "INFO", "payload": {payload}}}"#);
+    rig.send_with(body, Properties { headers, ..Properties::default() }).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_methods_that_a_copy_names_run() {
+    let mut rig = Rig::new();
+    let listener = listener(&rig);
+    listener.start().await.unwrap();
+    send(&rig, 0, Headers::default()).await;
+    assert_eq!(rig.seen_so_far(), ["billing 1", "audit"]);
+    send(&rig, 0, owed_by(&["billing::info"])).await;
+    assert_eq!(rig.seen_so_far(), ["billing 1"]);
+    let mut later = owed_by(&["flow::owed::Audit::info", "billing::info"]);
+    later.set("listener-attempts", HeaderValue::Int(2));
+    send(&rig, 0, later).await;
+    assert_eq!(rig.seen_so_far(), ["billing 3", "audit"]);
+    finish(&listener).await;
+    rig.assert_empty("notifications.info.dead").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_that_is_gone_is_a_dead_letter_that_says_so() {
+    let mut rig = Rig::new();
+    let listener = listener(&rig);
+    listener.start().await.unwrap();
+    send(&rig, 0, owed_by(&["old::Billing::info", "flow::owed::Audit::info"])).await;
+    let letter = rig.dead_letter().await;
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), ["audit"]);
+    assert_eq!(
+        (letter.reason.as_str(), letter.endpoints.as_str(), letter.error.as_str()),
+        (
+            "unknown-endpoint",
+            "old::Billing::info",
+            "old::Billing::info: no method goes by this name; was it renamed? give the endpoint a `name`"
+        )
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_put_back_begins_anew_for_those_who_owe_it() {
+    let mut rig = Rig::new();
+    let listener = listener(&rig);
+    listener.start().await.unwrap();
+    send(&rig, 1, Headers::default()).await;
+    assert_eq!(rig.seen_so_far(), ["billing 1", "audit"]);
+    let letter = rig.take("notifications.info.dead").await;
+    rig.put_with("notifications.info", letter.body.clone(), letter.properties).await;
+    let again = rig.take("notifications.info.dead").await;
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), ["billing 1"]);
+    assert_eq!(again.body, letter.body);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_endpoints_of_one_name_do_not_build() {
+    struct Other;
+
+    #[notification_endpoint(register = false, name = "billing")]
+    impl Other {
+        async fn info(&self) {}
+    }
+
+    let rig = Rig::new();
+    let error = rig.builder().endpoint(Billing).endpoint(Other).build().unwrap_err();
+    let said = "another method goes by the name \"billing::info\"";
+    assert!(error.to_string().contains(said), "{error}");
+}

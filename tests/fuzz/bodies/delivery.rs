@@ -1,0 +1,164 @@
+//! Any body with any headers, through a whole listener: it is settled, no stage panics, and no
+//! dead letter tells the secret. The headers are those that the runtime itself reads, among
+//! others.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use bytes::Bytes;
+use listener::transport::delivery::{Delivery, Headers, Properties, Settle};
+use listener::transport::driver::{Binding, Outgoing, Route, Subscribed, Subscription};
+use listener::{Context, Executor, Listener, Metadata, State, Transport, notification_endpoint};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+use super::SECRET;
+use super::source::Source;
+
+/// By the paused clock: a listener with nothing left to do is stuck.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+
+/// All pauses of a method that fails each time, twice.
+const RETRIES: Duration = Duration::from_secs(60);
+
+const QUEUE: &str = "notifications.info";
+
+/// Comes behind the delivery that is asked about; deliveries are worked on in turn.
+const LAST: &[u8] = br#"{"priority": "INFO", "event_type": "last", "payload": {}}"#;
+
+const NAMES: [&str; 12] = [
+    "compression",
+    "listener-endpoints",
+    "listener-attempts",
+    "listener-queue",
+    "listener-exchange",
+    "listener-routing-key",
+    "listener-first-time",
+    "listener-time",
+    "listener-deliveries",
+    "listener-reason",
+    "listener-headers",
+    "x-delivery-count",
+];
+
+struct Endpoint;
+
+type Seen = mpsc::UnboundedSender<()>;
+
+#[notification_endpoint(register = false)]
+impl Endpoint {
+    async fn info(
+        &self,
+        ctxt: &Context,
+        event_type: &str,
+        payload: Value,
+        metadata: &Metadata,
+        seen: State<Seen>,
+    ) -> Result<(), &'static str> {
+        let told = format!("{ctxt:?} {metadata:?} {}", payload.is_null());
+        assert!(!told.is_empty());
+        if event_type == "last" {
+            let _ = seen.send(());
+        }
+        if event_type == "fails" { Err("it fails") } else { Ok(()) }
+    }
+}
+
+/// A listener that lives as long as its thread.
+struct Running {
+    runtime: Runtime,
+    transport: Transport,
+    dead: Subscribed,
+    seen: mpsc::UnboundedReceiver<()>,
+    _listener: Listener,
+}
+
+/// The first byte says how many headers there are, each with a known name or its own; then
+/// comes the body.
+pub fn delivery(data: &[u8]) {
+    thread_local!(static RUNNING: RefCell<Running> = RefCell::new(Running::start()));
+    let mut source = Source::new(data);
+    let mut headers = Headers::default();
+    for _ in 0..source.byte() % 8 {
+        let name = NAMES.get(usize::from(source.byte() % 16)).map(|name| (*name).to_owned());
+        headers.set(name.unwrap_or_else(|| source.text()), source.header(3));
+    }
+    let content_type = Some("application/json".into());
+    let properties = Properties { content_type, headers, ..Properties::default() };
+    let body = Bytes::copy_from_slice(source.rest());
+    RUNNING.with_borrow_mut(|running| running.take(&body, properties));
+}
+
+impl Running {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let (sender, seen) = mpsc::unbounded_channel();
+        let bus = format!("memory://fuzz-{}", fastrand::u64(..));
+        let transport = Transport::open(&bus).unwrap();
+        let listener = Listener::builder()
+            .transport(transport.clone())
+            .executor(Executor::Sequential)
+            .state::<Seen>(sender)
+            .endpoint(Endpoint)
+            .build()
+            .unwrap();
+        let dead = runtime.block_on(async {
+            listener.start().await.unwrap();
+            transport.subscribe(dead_letters()).await.unwrap()
+        });
+        Self { runtime, transport, dead, seen, _listener: listener }
+    }
+
+    fn take(&mut self, body: &Bytes, properties: Properties) {
+        let is_last = body == LAST;
+        self.runtime.block_on(async {
+            send(&self.transport, body.clone(), properties).await;
+            send(&self.transport, Bytes::from_static(LAST), Properties::default()).await;
+            for _ in 0..=usize::from(is_last) {
+                tokio::time::timeout(LONG, self.seen.recv()).await.expect("stuck").unwrap();
+            }
+            // Retries are over by then.
+            tokio::time::sleep(RETRIES).await;
+            while let Ok(letter) = self.dead.deliveries.try_recv() {
+                check(&letter, body);
+                letter.settle(Settle::Ack).unwrap();
+            }
+        });
+        // Those that the body itself had asked for.
+        while self.seen.try_recv().is_ok() {}
+    }
+}
+
+fn check(letter: &Delivery, body: &Bytes) {
+    assert_eq!(letter.body, body, "a dead letter is the body as it came");
+    let header = |name| letter.properties.headers.text(name).unwrap_or("missing");
+    let (reason, error) = (header("listener-reason"), header("listener-error"));
+    assert_ne!(reason, "panic", "{error}");
+    assert!(!error.contains(SECRET), "{error}");
+    assert!(!format!("{letter:?}").contains(SECRET), "{letter:?}");
+}
+
+async fn send(transport: &Transport, body: Bytes, properties: Properties) {
+    let route = Route::Queue(QUEUE.to_owned());
+    transport.send(Outgoing { route, body, properties, timeout: LONG }).await.unwrap();
+}
+
+fn dead_letters() -> Subscription {
+    Subscription {
+        bindings: vec![Binding {
+            exchange: String::new(),
+            routing_key: String::new(),
+            queue: format!("{QUEUE}.dead"),
+        }],
+        prefetch: 100,
+        timeout: LONG,
+        expires: None,
+        alone: Vec::new(),
+        bytes: usize::MAX,
+    }
+}

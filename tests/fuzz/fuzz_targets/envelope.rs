@@ -1,0 +1,4 @@
+//! The body is `fuzz::envelope`, which the tests run too.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::envelope(data));

@@ -1,0 +1,51 @@
+//! A notifier with a spool whose broker is killed: all that it took arrives, in order.
+
+use super::*;
+use listener::notifier::spool::SpoolOptions;
+use listener::{Context, Notifier, Transport};
+
+const COUNT: u32 = 2000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn all_that_is_sent_while_the_broker_is_killed_arrives_in_order() {
+    let mut node = RabbitNode::start().await;
+    let directory = std::env::temp_dir().join(format!("listener-rabbit-{}", std::process::id()));
+    let notifier = Notifier::builder(Transport::open(&node.url()).unwrap())
+        .spool(SpoolOptions { after: Duration::from_secs(1), ..SpoolOptions::new(&directory) })
+        .build()
+        .unwrap();
+    let sending = tokio::spawn({
+        let notifier = notifier.clone();
+        async move {
+            for number in 0..COUNT {
+                notifier.info(&Context::new(), "x", &number).await.unwrap();
+            }
+        }
+    });
+    wait_until("a part is sent", SOON, async || depth(&node, "/").await >= Some(200)).await;
+    node.kill().await;
+    wait_until("some are spooled", SOON, async || notifier.spooled().waiting > 200).await;
+    node.restart().await;
+    sending.await.unwrap();
+    let most = notifier.spooled().waiting;
+    let begun = std::time::Instant::now();
+    wait_until("the spool is empty", 4 * SOON, async || notifier.spooled().waiting == 0).await;
+    println!("{most} waited when the last was sent, and were gone after {:?}", begun.elapsed());
+    notifier.close().await;
+
+    let messages = Amqp::connect(&node.url()).await.drain(QUEUE).await;
+    let mut arrived: Vec<u32> = messages.iter().map(|message| payload(&message.data)).collect();
+    let twice = arrived.len() - COUNT as usize;
+    println!("{twice} arrived twice");
+    // Which is what happens to the one whose confirmation the broker took with it.
+    arrived.dedup();
+    assert_eq!(arrived, (0..COUNT).collect::<Vec<_>>());
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+fn payload(body: &[u8]) -> u32 {
+    let outer: serde_json::Value = serde_json::from_slice(body).unwrap();
+    let inner = outer["oslo.message"].as_str().unwrap();
+    serde_json::from_str::<serde_json::Value>(inner).unwrap()["payload"].as_u64().unwrap() as u32
+}

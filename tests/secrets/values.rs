@@ -1,0 +1,103 @@
+//! Values that hold a secret, as they show themselves: those that no run of a listener prints.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use listener::drivers::rabbit::Rabbit;
+use listener::envelope::{Labels, Limits, open, read};
+use listener::transport::driver::{Outgoing, Route};
+use listener::transport::url::TransportUrl;
+use listener::{Config, Context, Transport};
+use support::SECRET;
+
+use crate::log::Log;
+use crate::{LONG, body, properties};
+
+/// An error as it shows itself, with its causes.
+pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
+    let mut told = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        told.push_str(&format!("{error} {error:?}: "));
+        next = error.source();
+    }
+    told
+}
+
+pub(crate) fn every_value_that_may_hold_one(log: &Log) {
+    let url: TransportUrl = url("h").parse().unwrap();
+    log.note(&format!("{url} {url:?} {:?} {:?}", url.hosts(), Rabbit::new(&url).unwrap()));
+    for text in [
+        url_text("h:x"),
+        url_text("[::1"),
+        url_text("h/%zz"),
+        url_text("h/?a@b=c"),
+        url_text("h/?rabbit_quorum_queue=maybe"),
+        format!("rabbit://h/?heartbeat_timeout_threshold={SECRET}"),
+        format!("rabbit://h/?{SECRET}=1"),
+        format!("rabbit://u:{SECRET}"),
+        format!("{SECRET}://h"),
+        format!("http://u:{SECRET}@h"),
+        SECRET.to_owned(),
+    ] {
+        let error = Transport::open(&text).expect_err(&text);
+        log.note(&told(&error));
+    }
+
+    let outgoing = Outgoing {
+        route: Route::Queue("q".to_owned()),
+        body: Bytes::from_static(SECRET.as_bytes()),
+        properties: properties(),
+        timeout: LONG,
+    };
+    log.note(&format!("{outgoing:?} {:?}", outgoing.properties));
+    for (_, value) in outgoing.properties.headers.iter() {
+        log.note(&format!("{value:?}"));
+    }
+    log.note(&format!("{:?}", Context::new().with("auth_token", SECRET)));
+    let text = body("e", &SECRET.into());
+    let opened = open(text.as_bytes(), Labels::default(), &Limits::default()).unwrap();
+    log.note(&format!("{opened:?} {:?}", read(&opened.text).unwrap()));
+    configurations(log);
+}
+
+fn url(host: &str) -> String {
+    format!("{}?ssl_key_password={SECRET}", url_text(host))
+}
+
+fn url_text(host: &str) -> String {
+    format!("rabbit://u:{SECRET}@{host}")
+}
+
+/// Variables, and files: right ones and wrong ones.
+fn configurations(log: &Log) {
+    let read = |name: &str, value: &str| {
+        let variables = [(format!("LISTENER_{name}"), value.to_owned())];
+        log.note(&match Config::from_variables(variables) {
+            Ok(config) => format!("{config:?}"),
+            Err(error) => told(&error),
+        });
+    };
+    for name in ["TRANSPORT_URL", "TRANSPORT_URI", "PREFETCH", "EXECUTOR", "ALLOW_REQUEUE", "TOPIC"]
+    {
+        read(name, SECRET);
+        read(name, &url("h"));
+    }
+    let path = std::env::temp_dir().join(format!("secrets-{}.toml", std::process::id()));
+    for file in [
+        format!("transport_url = \"{}\"", url("h")),
+        format!("transport_url = {}", url("h")),
+        format!("transport_url = \"{}", url("h")),
+        format!("transport_uri = \"{}\"", url("h")),
+        format!("transport_url = [\"{}\"]", url("h")),
+        format!("prefetch = \"{SECRET}\""),
+        format!("executor = \"{SECRET}\""),
+        format!("{SECRET} = 1"),
+        format!("\"{SECRET}\" = 1"),
+        format!("prefetch = {SECRET}"),
+    ] {
+        std::fs::write(&path, file).unwrap();
+        read("CONFIG", path.to_str().unwrap());
+    }
+    std::fs::remove_file(&path).unwrap();
+}

@@ -1,0 +1,189 @@
+//! What the model's faults are, one by one: each claim is what RabbitMQ does, as `tests/rabbit`
+//! and `tests/fault` show it. That the model keeps the contract while nothing fails is shown in
+//! `tests/conformance`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use listener::drivers::memory::model::{Limit, Lives, Model, Process, Weather};
+use listener::transport::delivery::{Delivery, Properties, Settle};
+use listener::transport::driver::{
+    Binding, ConnectionState, Driver, Outgoing, Route, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, SendError, SettleError};
+use tokio::time::{sleep, timeout};
+
+const QUEUE: &str = "notifications.info";
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn send(process: &Process, body: &'static str) -> Result<(), SendError> {
+    let body = Bytes::from_static(body.as_bytes());
+    let route = Route::Queue(QUEUE.to_owned());
+    let properties = Properties::default();
+    process.send(Outgoing { route, body, properties, timeout: MINUTE }).await
+}
+
+async fn subscribe(process: &Process) -> Result<Subscribed, ConnectError> {
+    let (exchange, routing_key) = (String::new(), String::new());
+    let subscription = Subscription {
+        bindings: vec![Binding { exchange, routing_key, queue: QUEUE.to_owned() }],
+        prefetch: 1,
+        timeout: MINUTE,
+        expires: None,
+        alone: Vec::new(),
+        bytes: usize::MAX,
+    };
+    process.subscribe(subscription).await
+}
+
+async fn next(subscribed: &mut Subscribed) -> Delivery {
+    timeout(MINUTE, subscribed.deliveries.recv()).await.unwrap().unwrap()
+}
+
+/// How many messages are in the queue.
+fn depth(model: &Model) -> usize {
+    model.depths().get(QUEUE).copied().unwrap_or_default()
+}
+
+fn lives(unconfirmed: u64, given_back: u64) -> BTreeMap<Bytes, Lives> {
+    BTreeMap::from([(Bytes::from_static(b"a"), Lives { unconfirmed, given_back })])
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unsettled_when_connections_end_comes_again_and_is_counted() {
+    let model = Model::new(0);
+    let process = model.process();
+    send(&process, "a").await.unwrap();
+    let mut subscribed = subscribe(&process).await.unwrap();
+    let held = next(&mut subscribed).await;
+    let mut state = subscribed.consumer.state();
+    model.lose_connections("closed by hand");
+    let lost = ConnectionState::Lost { reason: "closed by hand".into() };
+    assert_eq!(*state.borrow_and_update(), lost);
+    let again = next(&mut subscribed).await;
+    assert_eq!(*state.borrow(), ConnectionState::Attached);
+    assert_eq!((again.info.redelivered, again.info.delivery_count), (true, Some(1)));
+    assert!(held.is_over() && !again.is_over());
+    assert_eq!(held.settle(Settle::Ack), Err(SettleError));
+    again.settle(Settle::Ack).unwrap();
+    assert_eq!((depth(&model), model.lives()), (0, lives(0, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_consumer_loses_its_session_and_no_other_does() {
+    let model = Model::new(0);
+    let (one, other) = (model.process(), model.process());
+    let subscribed = (subscribe(&one).await.unwrap(), subscribe(&other).await.unwrap());
+    model.cancel(1);
+    let attached = |subscribed: &Subscribed| {
+        *subscribed.consumer.state().borrow() == ConnectionState::Attached
+    };
+    assert_eq!((attached(&subscribed.0), attached(&subscribed.1)), (true, false));
+    sleep(MINUTE).await;
+    assert!(attached(&subscribed.1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_down_takes_nothing_and_keeps_what_it_confirmed() {
+    let model = Model::new(0);
+    let process = model.process();
+    send(&process, "a").await.unwrap();
+    model.change(|weather| weather.down = true);
+    assert!(matches!(subscribe(&process).await, Err(ConnectError::Unreachable { .. })));
+    assert_eq!(
+        send(&process, "b").await,
+        Err(SendError::TimedOut {
+            route: format!("queue {QUEUE:?}"),
+            after: MINUTE,
+            last: Some("the broker is down".to_owned()),
+        })
+    );
+    model.change(|weather| weather.down = false);
+    let mut subscribed = subscribe(&process).await.unwrap();
+    assert_eq!((next(&mut subscribed).await.body, depth(&model)), (Bytes::from_static(b"a"), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_short_of_memory_lets_senders_wait_and_says_so() {
+    let model = Model::new(0);
+    let process = model.process();
+    model.change(|weather| weather.blocked = true);
+    let sender = process.clone();
+    let sent = tokio::spawn(async move { send(&sender, "a").await });
+    sleep(MINUTE / 2).await;
+    assert_eq!(process.obstacle().as_deref(), Some("the broker is short of memory"));
+    assert_eq!(depth(&model), 0);
+    model.change(|weather| weather.blocked = false);
+    assert_eq!((sent.await.unwrap(), process.obstacle(), depth(&model)), (Ok(()), None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_and_stores_nothing() {
+    let model = Model::new(0);
+    model.change(|weather| weather.full = true);
+    let refused = SendError::Refused { route: format!("queue {QUEUE:?}") };
+    assert_eq!(send(&model.process(), "a").await, Err(refused));
+    assert_eq!(depth(&model), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_confirmation_leaves_a_message_twice_or_its_sender_in_doubt() {
+    let (mut twice, mut doubt) = (0, 0);
+    for seed in 0..50 {
+        let model = Model::new(seed);
+        model.change(|weather| weather.lost_confirms = 50);
+        let sent = send(&model.process(), "a").await;
+        let stored = depth(&model);
+        // Each that is stored is confirmed or counted.
+        let unconfirmed = u64::try_from(stored - usize::from(sent.is_ok())).unwrap();
+        assert_eq!(model.lives(), lives(unconfirmed, 0), "seed {seed}");
+        twice += usize::from(sent.is_ok() && stored > 1);
+        doubt += usize::from(sent.is_err());
+    }
+    assert!(twice > 5 && doubt > 5, "{twice} {doubt}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_before_a_message_arrives_is_made_again() {
+    for seed in 0..50 {
+        let model = Model::new(seed);
+        model.change(|weather| {
+            *weather = Weather { lost_sends: 50, latency: MINUTE / 60, ..Weather::default() };
+        });
+        assert_eq!((send(&model.process(), "a").await, depth(&model)), (Ok(()), 1), "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_comes_of_what_a_dead_process_does() {
+    let model = Model::new(0);
+    let (dead, alive) = (model.process(), model.process());
+    send(&alive, "a").await.unwrap();
+    let mut subscribed = subscribe(&dead).await.unwrap();
+    let held = next(&mut subscribed).await;
+    dead.kill();
+    assert_eq!(held.settle(Settle::Ack), Err(SettleError));
+    assert!(timeout(10 * MINUTE, send(&dead, "b")).await.is_err());
+    let mut subscribed = subscribe(&alive).await.unwrap();
+    let again = next(&mut subscribed).await;
+    assert_eq!((again.body.as_ref(), again.info.delivery_count), (&b"a"[..], Some(1)));
+    assert_eq!((depth(&model), model.lives()), (1, lives(0, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_its_limit_a_message_is_dead_lettered_or_dropped() {
+    for dead_letters in [Some("limited.dead".to_owned()), None] {
+        let model = Model::new(0);
+        let process = model.process();
+        model.limit(QUEUE, Limit { deliveries: 1, dead_letters: dead_letters.clone() });
+        send(&process, "a").await.unwrap();
+        let mut subscribed = subscribe(&process).await.unwrap();
+        for _ in 0..2 {
+            next(&mut subscribed).await.settle(Settle::Requeue).unwrap();
+        }
+        let kept = dead_letters.map(|queue| (queue, 1));
+        let queues = [(QUEUE.to_owned(), 0)].into_iter().chain(kept);
+        assert_eq!(model.depths(), queues.collect());
+    }
+}

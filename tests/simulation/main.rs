@@ -1,0 +1,125 @@
+//! Listeners through faults that a seed makes up: a model of a broker that fails as RabbitMQ
+//! can, on a paused clock, and the same scripts on RabbitMQ itself. Whatever happens, what was
+//! confirmed is handled or dead, and nothing spins (`oracle.rs`).
+//!
+//! `SIMULATION_SEEDS` is how many seeds are run (10000), from `SIMULATION_FROM` on (0). A seed
+//! that fails is printed with the command that runs it alone: `SIMULATION_SEED` is the one that
+//! `replay` runs.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod broken;
+mod endpoints;
+mod faults;
+mod model;
+mod oracle;
+mod rabbit;
+mod run;
+mod script;
+mod world;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+use listener::Transport;
+use listener::drivers::memory::model::Process;
+
+use crate::model::{FAULTS, ModelWorld, PACE};
+use crate::oracle::{Tally, Wrong, judge};
+use crate::run::{History, run};
+use crate::script::Script;
+
+/// What no seed takes, not even on a machine that is busy: some milliseconds are usual.
+const ENDLESS: Duration = Duration::from_secs(60);
+
+/// The history of a seed in the model, through a driver that may be broken.
+fn simulate(script: &Script, driver: fn(Process) -> Transport) -> History {
+    // The listener's jitter is of the thread's own chance.
+    fastrand::seed(script.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async { run(script, &mut ModelWorld::new(script, driver)).await })
+}
+
+fn sound(process: Process) -> Transport {
+    Transport::new(process, "model")
+}
+
+/// A seed in a thread of its own: one that spins ends nowhere, and is left there.
+fn outcome(seed: u64) -> Result<Tally, BTreeSet<Wrong>> {
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        let script = Script::new(seed, PACE, FAULTS);
+        let _ = ended.send(judge(&script, &simulate(&script, sound)));
+    });
+    end.recv_timeout(ENDLESS).unwrap_or_else(|error| {
+        let wrong = match error {
+            mpsc::RecvTimeoutError::Timeout => Wrong::Endless,
+            mpsc::RecvTimeoutError::Disconnected => Wrong::Panicked,
+        };
+        Err(BTreeSet::from([wrong]))
+    })
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{variable}={text}: expected a number"))
+    })
+}
+
+#[test]
+fn what_is_confirmed_is_handled_or_dead_whatever_fails() {
+    let (from, seeds) = (number("SIMULATION_FROM", 0), number("SIMULATION_SEEDS", 10_000));
+    let next = AtomicU64::new(from);
+    let total = Mutex::new(Tally::default());
+    let failed = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= from + seeds || failed.lock().unwrap().len() >= 5 {
+                return;
+            }
+            match outcome(seed) {
+                Ok(tally) => total.lock().unwrap().add(tally),
+                Err(wrong) => failed.lock().unwrap().push((seed, wrong)),
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let (total, failed) = (total.into_inner().unwrap(), failed.into_inner().unwrap());
+    println!("{seeds} seeds: {total:?}");
+    for (seed, wrong) in &failed {
+        println!(
+            "seed {seed}: {wrong:#?}\nSIMULATION_SEED={seed} cargo test -p tests --test simulation replay -- --nocapture"
+        );
+    }
+    assert!(failed.is_empty(), "{} seeds failed; the commands above replay them", failed.len());
+    // A run in which hardly anything goes wrong shows nothing.
+    assert!(total.dead * 50 > total.sent && total.duplicates * 500 > total.sent, "{total:?}");
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in 0..50 {
+        let script = Script::new(seed, PACE, FAULTS);
+        let (first, second) = (simulate(&script, sound), simulate(&script, sound));
+        assert_eq!((first.sent, first.calls), (second.sent, second.calls), "seed {seed}");
+    }
+}
+
+/// Prints all of one seed.
+#[test]
+fn replay() {
+    let seed = number("SIMULATION_SEED", 0);
+    let script = Script::new(seed, PACE, FAULTS);
+    println!("{script:#?}");
+    let history = simulate(&script, sound);
+    println!("{history:#?}");
+    let tally = judge(&script, &history).unwrap_or_else(|wrong| panic!("{wrong:#?}"));
+    println!("{tally:#?}");
+}

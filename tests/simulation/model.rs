@@ -1,0 +1,167 @@
+//! The world in memory: the model of a broker, on a paused clock. A process that is killed here
+//! runs on until it notices, and nobody hears it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use listener::drivers::memory::model::{Limit, Lives, Model, Process};
+use listener::transport::delivery::{HeaderValue, Settle};
+use listener::transport::driver::{Binding, Subscription};
+use listener::{Listener, Transport};
+use tokio::task::JoinHandle;
+
+use crate::oracle::payload;
+use crate::script::{Fault, LIMITED, Limited, Pace, Script};
+use crate::world::{Found, QUEUE, World};
+
+/// The time of a paused clock costs nothing.
+pub(crate) const PACE: Pace = Pace {
+    wait: Duration::from_secs(5),
+    slow: Duration::from_secs(2),
+    timeout: Duration::from_secs(20),
+    send: Duration::from_secs(15),
+    rest: Duration::from_secs(3600),
+    trouble: 50,
+};
+
+pub(crate) const FAULTS: &[Fault] = &[
+    Fault::Cut,
+    Fault::Cancel(0),
+    Fault::Down,
+    Fault::Alarm,
+    Fault::Full,
+    Fault::Slow,
+    Fault::Unreliable,
+];
+
+pub(crate) struct ModelWorld {
+    model: Model,
+    /// What stands between the program and its driver.
+    driver: fn(Process) -> Transport,
+    process: Option<Running>,
+}
+
+struct Running {
+    process: Process,
+    listener: Listener,
+    start: JoinHandle<()>,
+}
+
+impl ModelWorld {
+    pub(crate) fn new(script: &Script, driver: fn(Process) -> Transport) -> Self {
+        let model = Model::new(script.seed);
+        let limit = |deliveries, dead_letters| Limit { deliveries, dead_letters };
+        match script.limited {
+            Limited::Never => {}
+            Limited::DeadLettered(after) => {
+                model.limit(QUEUE, limit(after, Some(LIMITED.to_owned())));
+            }
+            Limited::Dropped(after) => model.limit(QUEUE, limit(after, None)),
+        }
+        Self { model, driver, process: None }
+    }
+}
+
+impl World for ModelWorld {
+    fn sender(&self) -> Transport {
+        (self.driver)(self.model.process())
+    }
+
+    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener) -> Listener {
+        let process = self.model.process();
+        let listener = build((self.driver)(process.clone()));
+        let starting = listener.clone();
+        let start = tokio::spawn(async move {
+            while starting.start().await.is_err() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        self.process = Some(Running { process, listener: listener.clone(), start });
+        listener
+    }
+
+    async fn stop(&mut self) {
+        if let Some(Running { listener, start, .. }) = self.process.take() {
+            start.abort();
+            listener.stop().await;
+            listener.wait().await.unwrap();
+        }
+    }
+
+    async fn crash(&mut self) {
+        if let Some(Running { process, start, .. }) = self.process.take() {
+            start.abort();
+            process.kill();
+        }
+    }
+
+    async fn harm(&mut self, fault: Fault) {
+        match fault {
+            Fault::Cut => self.model.lose_connections("closed by hand"),
+            Fault::Cancel(which) => self.model.cancel(which),
+            Fault::Down => self.model.change(|weather| weather.down = true),
+            Fault::Alarm => self.model.change(|weather| weather.blocked = true),
+            Fault::Full => self.model.change(|weather| weather.full = true),
+            Fault::Slow => self.model.change(|weather| weather.latency = Duration::from_secs(1)),
+            Fault::Unreliable => self.model.change(|weather| {
+                weather.latency = Duration::from_millis(50);
+                (weather.lost_sends, weather.lost_confirms) = (20, 30);
+            }),
+        }
+    }
+
+    async fn heal(&mut self) {
+        self.model
+            .change(|weather| *weather = listener::drivers::memory::model::Weather::default());
+    }
+
+    async fn depths(&mut self) -> BTreeMap<String, usize> {
+        self.model.depths()
+    }
+
+    async fn drain(&mut self, queue: &str) -> Vec<Found> {
+        let (exchange, routing_key) = (String::new(), String::new());
+        let subscription = Subscription {
+            bindings: vec![Binding { exchange, routing_key, queue: queue.to_owned() }],
+            prefetch: u16::MAX,
+            timeout: PACE.send,
+            expires: None,
+            alone: Vec::new(),
+            bytes: usize::MAX,
+        };
+        let transport = Transport::new(self.model.process(), "model");
+        let mut subscribed = transport.subscribe(subscription).await.unwrap();
+        let mut found = Vec::new();
+        let soon = Duration::from_secs(1);
+        while let Ok(Some(delivery)) =
+            tokio::time::timeout(soon, subscribed.deliveries.recv()).await
+        {
+            let owed = match delivery.properties.headers.get("listener-endpoints") {
+                Some(HeaderValue::List(owed)) => owed.iter().filter_map(text).collect(),
+                _ => Vec::new(),
+            };
+            found.push(Found { body: delivery.body.to_vec(), owed });
+            delivery.settle(Settle::Ack).unwrap();
+        }
+        found
+    }
+
+    fn lives(&self) -> Option<BTreeMap<u32, Lives>> {
+        let mut lives: BTreeMap<u32, Lives> = BTreeMap::new();
+        for (body, own) in self.model.lives() {
+            if let Some(payload) = payload(&body) {
+                let sum = lives.entry(payload.number).or_default();
+                sum.unconfirmed += own.unconfirmed;
+                sum.given_back += own.given_back;
+            }
+        }
+        Some(lives)
+    }
+}
+
+fn text(value: &HeaderValue) -> Option<String> {
+    match value {
+        HeaderValue::Text(text) => Some(text.clone()),
+        _ => None,
+    }
+}

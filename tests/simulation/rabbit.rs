@@ -1,0 +1,236 @@
+//! The world of a private RabbitMQ node, and the scripts in it: the same that the model runs, so
+//! that the two do not drift apart. Only faults that can be made to a real node; all takes our
+//! own time. A process that dies is a runtime that is dropped with all its tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
+use std::time::Duration;
+
+use lapin::types::AMQPValue;
+use listener::drivers::memory::model::Lives;
+use listener::{Listener, Transport};
+use serde_json::Value;
+use support::{Amqp, RabbitNode};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::oracle::{Tally, judge};
+use crate::run::run;
+use crate::script::{Fault, Pace, Script, Step};
+use crate::world::{Found, World};
+use crate::{simulate, sound};
+
+const PACE: Pace = Pace {
+    wait: Duration::from_secs(1),
+    slow: Duration::from_millis(500),
+    timeout: Duration::from_secs(3),
+    send: Duration::from_secs(20),
+    rest: Duration::from_secs(120),
+    trouble: 40,
+};
+
+const FAULTS: &[Fault] = &[Fault::Cut, Fault::Cancel(0), Fault::Down, Fault::Alarm, Fault::Full];
+
+/// How many seeds are run at least.
+const LEAST: usize = 4;
+
+struct RabbitWorld<'n> {
+    node: &'n mut RabbitNode,
+    vhost: String,
+    url: String,
+    process: Option<Running>,
+    faults: BTreeSet<&'static str>,
+}
+
+struct Running {
+    runtime: Runtime,
+    listener: Listener,
+    start: JoinHandle<()>,
+}
+
+impl<'n> RabbitWorld<'n> {
+    async fn new(node: &'n mut RabbitNode, script: &Script) -> Self {
+        let vhost = format!("seed-{}", script.seed);
+        let url = node.vhost(&vhost).await;
+        Self { node, vhost, url, process: None, faults: BTreeSet::new() }
+    }
+
+    /// Asks the node, unless it is down.
+    async fn ctl(&self, arguments: &[&str]) {
+        if !self.faults.contains("down") {
+            self.node.ctl(arguments).await;
+        }
+    }
+}
+
+impl World for RabbitWorld<'_> {
+    fn sender(&self) -> Transport {
+        Transport::open(&self.url).unwrap()
+    }
+
+    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener) -> Listener {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        let listener = build(self.sender());
+        let starting = listener.clone();
+        let start = runtime.spawn(async move {
+            while starting.start().await.is_err() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        self.process = Some(Running { runtime, listener: listener.clone(), start });
+        listener
+    }
+
+    async fn stop(&mut self) {
+        if let Some(Running { runtime, listener, start }) = self.process.take() {
+            start.abort();
+            listener.stop().await;
+            listener.wait().await.unwrap();
+            runtime.shutdown_background();
+        }
+    }
+
+    async fn crash(&mut self) {
+        if let Some(Running { runtime, .. }) = self.process.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    async fn harm(&mut self, fault: Fault) {
+        match fault {
+            Fault::Cut => {
+                self.ctl(&["close_all_connections", "-p", &self.vhost, "closed by hand"]).await;
+            }
+            Fault::Cancel(_) => {
+                let one = ["close_all_connections", "-p", &self.vhost, "--limit", "1", "one"];
+                self.ctl(&one).await;
+            }
+            Fault::Down => {
+                if self.faults.insert("down") {
+                    self.node.kill().await;
+                }
+            }
+            Fault::Alarm => {
+                self.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await;
+                self.faults.insert("alarm");
+            }
+            // The dead letters only: what expires in a retry queue into a full queue is dropped
+            // by the broker.
+            Fault::Full => {
+                let definition = r#"{"max-length": 0, "overflow": "reject-publish"}"#;
+                let set = ["set_policy", "-p", &self.vhost, "full", r"\.dead$", definition];
+                if !self.faults.contains("down") {
+                    self.ctl(&set).await;
+                    self.faults.insert("full");
+                }
+            }
+            Fault::Slow | Fault::Unreliable => unreachable!("not among the faults of a node"),
+        }
+    }
+
+    async fn heal(&mut self) {
+        if self.faults.remove("down") {
+            self.node.restart().await;
+        }
+        if self.faults.remove("alarm") {
+            self.ctl(&["set_vm_memory_high_watermark", "absolute", "6GB"]).await;
+        }
+        if self.faults.remove("full") {
+            self.ctl(&["clear_policy", "-p", &self.vhost, "full"]).await;
+        }
+    }
+
+    async fn depths(&mut self) -> BTreeMap<String, usize> {
+        let list = ["--formatter", "json", "list_queues", "-p", &self.vhost, "name", "messages"];
+        let queues: Vec<Value> = serde_json::from_str(&self.node.ctl(&list).await).unwrap();
+        let depth = |queue: &Value| {
+            let messages = queue["messages"].as_u64().expect("a queue that is up has a depth");
+            (queue["name"].as_str().unwrap().to_owned(), usize::try_from(messages).unwrap())
+        };
+        queues.iter().map(depth).collect()
+    }
+
+    async fn drain(&mut self, queue: &str) -> Vec<Found> {
+        let amqp = Amqp::connect(&self.url).await;
+        let messages = amqp.drain(queue).await;
+        amqp.close().await;
+        let found = messages.into_iter().map(|message| {
+            let headers = message.properties.headers().clone().unwrap_or_default();
+            let owed = match headers.inner().get("listener-endpoints") {
+                Some(AMQPValue::FieldArray(owed)) => {
+                    owed.as_slice().iter().filter_map(text).collect()
+                }
+                _ => Vec::new(),
+            };
+            Found { body: message.delivery.data, owed }
+        });
+        found.collect()
+    }
+
+    fn lives(&self) -> Option<BTreeMap<u32, Lives>> {
+        None
+    }
+}
+
+fn text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// One script in both worlds.
+async fn holds(node: &mut RabbitNode, seed: u64) -> Tally {
+    let script = Script::new(seed, PACE, FAULTS);
+    println!("seed {seed}: {:?}", script.steps);
+    let mut world = RabbitWorld::new(node, &script).await;
+    let history = run(&script, &mut world).await;
+    let in_rabbit = judge(&script, &history);
+    let in_rabbit = in_rabbit.unwrap_or_else(|wrong| panic!("{wrong:#?}\n{history:#?}"));
+    let modelled = std::thread::spawn({
+        let script = script.clone();
+        move || judge(&script, &simulate(&script, sound))
+    });
+    let in_model = modelled.join().unwrap().unwrap_or_else(|wrong| panic!("{wrong:#?}"));
+    println!("seed {seed}: {in_rabbit:?} in RabbitMQ, {in_model:?} in the model");
+    in_rabbit
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn what_is_confirmed_is_handled_or_dead_in_rabbitmq_too() {
+    let mut node = RabbitNode::start().await;
+    let mut total = Tally::default();
+    for seed in seeds() {
+        total.add(holds(&mut node, seed).await);
+    }
+    assert!(total.handled > 0 && total.dead > 0, "{total:?}");
+}
+
+/// The first seeds that have all the faults, and the end of a process in both ways, among them;
+/// and some more.
+fn seeds() -> Vec<u64> {
+    let kind = |step: &Step| match step {
+        Step::Fault(fault) => Some(discriminant(fault)),
+        _ => None,
+    };
+    let mut missing: Vec<_> = FAULTS.iter().map(discriminant).collect();
+    let (mut stop, mut crash) = (false, false);
+    let mut seeds = Vec::new();
+    for seed in 0.. {
+        let steps = Script::new(seed, PACE, FAULTS).steps;
+        let before = (missing.len(), stop, crash);
+        missing.retain(|fault| !steps.iter().filter_map(kind).any(|found| found == *fault));
+        stop |= steps.contains(&Step::Stop);
+        crash |= steps.contains(&Step::Crash);
+        let is_whole = missing.is_empty() && stop && crash;
+        if is_whole || before != (missing.len(), stop, crash) {
+            seeds.push(seed);
+        }
+        if is_whole && seeds.len() >= LEAST {
+            break;
+        }
+    }
+    seeds
+}

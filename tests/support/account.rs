@@ -1,0 +1,189 @@
+//! What became of each message, by its id, as Jepsen's `total-queue` has it: what was confirmed is
+//! handled, dead-lettered or still queued, nothing else turns up, and copies are counted. `fault`
+//! fills an `Account`, and keeps what comes out of it as a `Record`, from which the table is made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::amqp::Amqp;
+use crate::rabbit_node::RabbitNode;
+
+/// How often each id was met.
+pub type Counts = BTreeMap<u64, u32>;
+
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// What was sent, with whatever outcome.
+    pub sent: BTreeSet<u64>,
+    pub confirmed: BTreeSet<u64>,
+    /// Calls that began.
+    pub calls: Counts,
+    /// Calls that handled it.
+    pub handled: Counts,
+    /// In the queues whose names end with `.dead`.
+    pub dead: Counts,
+    /// In all other queues.
+    pub queued: Counts,
+}
+
+impl Account {
+    /// Confirmed, and nowhere.
+    pub fn lost(&self) -> BTreeSet<u64> {
+        let is_lost = |id: &&u64| self.places().iter().all(|counts| !counts.contains_key(id));
+        self.confirmed.iter().filter(is_lost).copied().collect()
+    }
+
+    /// Somewhere, and never sent.
+    pub fn unexpected(&self) -> BTreeSet<u64> {
+        let met = self.places().into_iter().flat_map(BTreeMap::keys);
+        met.filter(|id| !self.sent.contains(id)).copied().collect()
+    }
+
+    /// How many more there are than ids: handled again, or handled and still somewhere.
+    pub fn duplicates(&self) -> u32 {
+        let all: u32 = self.places().iter().flat_map(|counts| counts.values()).sum();
+        let ids: BTreeSet<u64> =
+            self.places().into_iter().flat_map(BTreeMap::keys).copied().collect();
+        all - ids.len() as u32
+    }
+
+    /// The most calls for one id.
+    pub fn most_calls(&self) -> u32 {
+        self.calls.values().copied().max().unwrap_or(0)
+    }
+
+    /// Reads the log of a worker: what it called, and what it handled.
+    pub fn read_log(&mut self, path: &Path) {
+        (self.calls, self.handled) = (Counts::new(), Counts::new());
+        for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
+            let (word, id) = line.split_once(' ').unwrap_or_else(|| panic!("a line {line:?}"));
+            let counts = match word {
+                "call" => &mut self.calls,
+                "done" => &mut self.handled,
+                _ => panic!("a line {line:?}"),
+            };
+            *counts.entry(id.parse().unwrap()).or_default() += 1;
+        }
+    }
+
+    /// Takes all that is in the queues of the vhost, until there is nothing in any of them. Those
+    /// that are held back in a queue for a while come out of it while this goes on.
+    pub async fn drain(&mut self, node: &RabbitNode, vhost: &str, url: &str) {
+        let amqp = Amqp::connect(url).await;
+        loop {
+            let mut found = false;
+            for queue in node.queues(vhost).await {
+                let is_dead = queue.ends_with(".dead");
+                for message in amqp.drain(&queue).await {
+                    found = true;
+                    let counts = if is_dead { &mut self.dead } else { &mut self.queued };
+                    *counts.entry(id_of(&message.delivery.data)).or_default() += 1;
+                }
+            }
+            if !found {
+                break;
+            }
+        }
+        amqp.close().await;
+    }
+
+    fn places(&self) -> [&Counts; 3] {
+        [&self.handled, &self.dead, &self.queued]
+    }
+}
+
+/// In numbers; the ids only where something is wrong.
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "sent {}, confirmed {}, handled {}, dead {}, queued {}, duplicates {}, at most {} calls",
+            self.sent.len(),
+            self.confirmed.len(),
+            self.handled.len(),
+            self.dead.len(),
+            self.queued.len(),
+            self.duplicates(),
+            self.most_calls(),
+        )?;
+        for (what, ids) in [("lost", self.lost()), ("unexpected", self.unexpected())] {
+            if !ids.is_empty() {
+                let first: Vec<_> = ids.iter().take(20).collect();
+                write!(f, "; {what} {}: {first:?}", ids.len())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The id in a body: that of the job in the envelope, or the last number in what is none.
+pub fn id_of(body: &[u8]) -> u64 {
+    let envelope: Option<Value> = serde_json::from_slice(body).ok();
+    let inner = envelope.as_ref().and_then(|envelope| envelope["oslo.message"].as_str());
+    let message: Option<Value> = inner.and_then(|inner| serde_json::from_str(inner).ok());
+    let in_job = message.or(envelope).and_then(|message| message["payload"]["id"].as_u64());
+    in_job.unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(body);
+        let mut numbers = text.rsplit(|letter: char| !letter.is_ascii_digit());
+        let last = numbers.find(|number| !number.is_empty());
+        last.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no id in {text:?}"))
+    })
+}
+
+/// One line of the table of results.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Of the list of faults.
+    pub row: u8,
+    /// What was done, in a few words.
+    pub fault: String,
+    pub sent: usize,
+    pub confirmed: usize,
+    pub handled: usize,
+    pub dead: usize,
+    pub queued: usize,
+    pub lost: usize,
+    pub duplicates: u32,
+    /// No more duplicates than this were allowed.
+    pub bound: u32,
+    /// The most calls for one message.
+    pub calls: u32,
+    /// From the end of the fault to readiness, in milliseconds.
+    pub attached_ms: Option<u64>,
+    /// CPU time of the program, and how long it ran.
+    pub cpu_ms: u64,
+    pub ran_ms: u64,
+}
+
+impl Record {
+    /// Keeps it in `target/fault` for the table; one of the same row and fault is overwritten.
+    pub fn keep(&self) {
+        let name: String = self
+            .fault
+            .chars()
+            .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
+            .collect();
+        let folder = folder();
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("{:02}-{name}.json", self.row));
+        std::fs::write(path, serde_json::to_vec(self).unwrap()).unwrap();
+    }
+
+    /// All that were kept, by row.
+    pub fn all() -> Vec<Self> {
+        let files = std::fs::read_dir(folder()).into_iter().flatten();
+        let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort();
+        let read = |path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        paths.iter().map(read).collect()
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fault")
+}

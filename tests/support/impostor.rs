@@ -1,0 +1,55 @@
+//! A port of 127.0.0.1 behind which no broker stands: it accepts, says something or nothing, and
+//! keeps the connection. Fault tests name it as a host. Like the proxy it has a thread of its own.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Listens until it is dropped.
+pub struct Impostor {
+    port: u16,
+    accepted: Arc<AtomicUsize>,
+    // Dropped, it lets the thread end at the next connection, which `drop` makes.
+    alive: Arc<()>,
+}
+
+impl Impostor {
+    /// Answers each connection with `words`, and then with silence.
+    pub fn start(words: impl Into<Vec<u8>>) -> Self {
+        let words = words.into();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (accepted, alive) = (Arc::new(AtomicUsize::new(0)), Arc::new(()));
+        let (count, is_alive) = (Arc::clone(&accepted), Arc::downgrade(&alive));
+        std::thread::spawn(move || {
+            let mut kept: Vec<TcpStream> = Vec::new();
+            for stream in listener.incoming() {
+                if is_alive.strong_count() == 0 {
+                    return;
+                }
+                let Ok(mut stream) = stream else { continue };
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.write_all(&words);
+                kept.push(stream);
+            }
+        });
+        Self { port, accepted, alive }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many connections came so far.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        self.alive = Arc::new(());
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+    }
+}

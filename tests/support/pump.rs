@@ -1,0 +1,91 @@
+//! How the proxy moves bytes one way of a link, with what is set to happen to them. `proxy.rs`
+//! makes the links and sets it.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::proxy::Toxics;
+
+/// One way of a link.
+#[derive(Clone)]
+pub(crate) struct Way {
+    stall: watch::Receiver<bool>,
+    toxics: watch::Receiver<Toxics>,
+    to_client: bool,
+    /// After so many bytes the link is reset.
+    left: Option<usize>,
+    /// Bytes were lost: what comes behind them would be no AMQP any more, so nothing does.
+    broken: bool,
+}
+
+impl Way {
+    /// The way from the client to the broker.
+    pub(crate) fn new(stall: watch::Receiver<bool>, toxics: watch::Receiver<Toxics>) -> Self {
+        Self { stall, toxics, to_client: false, left: None, broken: false }
+    }
+
+    /// The way back of the same link.
+    pub(crate) fn back(self, limit: Option<usize>) -> Self {
+        Self { to_client: true, left: limit, ..self }
+    }
+}
+
+/// Moves bytes one way until the sender closes, which is passed on. An error resets the link.
+pub(crate) async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut way: Way,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        // What was read while the link was stalled waits here, the end of the stream too.
+        if way.stall.wait_for(|stalled| !stalled).await.is_err() {
+            return Ok(());
+        }
+        let toxics = *way.toxics.borrow();
+        let pause = jittered(toxics.latency, toxics.jitter);
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        // As it is after the pause: what was on its way when the fault came is lost with it.
+        let toxics = *way.toxics.borrow();
+        way.broken |= if way.to_client { toxics.deaf } else { toxics.mute };
+        if way.broken {
+            continue;
+        }
+        let allowed = way.left.map_or(count, |left| left.min(count));
+        send(&mut to, &buffer[..allowed], toxics).await?;
+        way.left = way.left.map(|left| left - allowed);
+        if way.left == Some(0) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+    }
+}
+
+async fn send(to: &mut WriteHalf<'_>, bytes: &[u8], toxics: Toxics) -> io::Result<()> {
+    for piece in bytes.chunks(toxics.slice.unwrap_or(bytes.len()).max(1)) {
+        to.write_all(piece).await?;
+    }
+    if let Some(rate) = toxics.rate {
+        sleep(Duration::from_secs_f64(bytes.len() as f64 / f64::from(rate))).await;
+    }
+    Ok(())
+}
+
+/// Evenly from `latency - jitter` to `latency + jitter`.
+fn jittered(latency: Duration, jitter: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    let share = random as f64 / u64::MAX as f64;
+    (latency + jitter.mul_f64(2.0 * share)).saturating_sub(jitter)
+}

@@ -1,0 +1,66 @@
+//! The licences of all that is drawn in: those that deny.toml allows, for each crate that
+//! `cargo metadata` knows for this machine. Where cargo-deny is there, it looks at more.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::tree;
+
+/// The licences between the brackets of `allow`.
+fn allowed(text: &str) -> BTreeSet<String> {
+    let list = text.split_once("\nallow = [").and_then(|(_, rest)| rest.split_once(']'));
+    let (list, _) = list.expect("deny.toml has a list of licences");
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Whether one of the alternatives has only licences that are allowed.
+fn fits(expression: &str, allowed: &BTreeSet<String>) -> bool {
+    let plain = expression.replace(['(', ')'], " ").replace('/', " OR ");
+    // `(A OR B) AND C` is read as `A OR (B AND C)` is: each part that must be has to fit.
+    plain.split(" AND ").all(|part| part.split(" OR ").any(|name| allowed.contains(name.trim())))
+}
+
+/// What a program of the toolchain prints; a variable may say which one.
+fn output(variable: &str, program: &str, arguments: &[&str]) -> Vec<u8> {
+    let program = std::env::var_os(variable).unwrap_or_else(|| program.into());
+    let command = Command::new(program).args(arguments).current_dir(tree::root()).output();
+    let output = command.expect("a program of the toolchain runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn every_crate_has_a_licence_that_is_allowed() {
+    // What other systems need may not be here, and no network either.
+    let rustc = String::from_utf8(output("RUSTC", "rustc", &["-vV"])).expect("text");
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
+    let metadata = ["metadata", "--format-version", "1", "--offline", "--filter-platform", host];
+    let metadata = output("CARGO", "cargo", &metadata);
+    let metadata: Value = serde_json::from_slice(&metadata).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    assert!(packages.len() > 100, "too few crates: {}", packages.len());
+    let allowed = allowed(&tree::text("deny.toml"));
+    let others: Vec<_> = packages
+        .iter()
+        .filter(|package| !fits(package["license"].as_str().unwrap_or("none"), &allowed))
+        .map(|package| format!("{} {}", package["name"], package["license"]))
+        .collect();
+    assert_eq!(others, [""; 0]);
+}
+
+#[test]
+fn one_of_the_alternatives_is_enough() {
+    let allowed = allowed("\nallow = [\"MIT\", \"Unicode-3.0\"]\n");
+    for (expression, expected) in [
+        ("MIT", true),
+        ("Apache-2.0 OR MIT", true),
+        ("Apache-2.0/MIT", true),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", true),
+        ("MIT AND GPL-3.0", false),
+        ("GPL-3.0", false),
+    ] {
+        assert_eq!(fits(expression, &allowed), expected, "{expression}");
+    }
+}

@@ -1,0 +1,17 @@
+//! Many mistakes in what is asked of the calls: all are reported at once.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(name = ",", retry(attempts = 0, pause = "5", tries = 3), timeout = "1d", ordered_by = "x")]
+//~                            ^^^                   ^          ^^^  ^^^^^                 ^^^^               ^^^
+impl Billing {
+    #[on(info, timeout = "5")]
+    //~        ^^^^^^^
+    async fn created(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A name of the endpoint without a character.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(name = "")]
+//~                            ^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+//! A name for one method.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    #[on(info, name = "billing")]
+    //~        ^^^^
+    async fn created(&self) {}
+}
+
+fn main() {}

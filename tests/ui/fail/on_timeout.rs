@@ -1,0 +1,16 @@
+//! A `timeout` for one method.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    #[on(info, timeout = "30s")]
+    //~        ^^^^^^^
+    async fn created(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! An order by a key of an inner level.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(ordered_by = "payload.instance.uuid")]
+//~                                  ^^^^^^^^^^^^^^^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! An order by what each notification has for itself.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(ordered_by = "metadata.message_id")]
+//~                                  ^^^^^^^^^^^^^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A `retry` with nothing in it.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(retry())]
+//~                     ^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

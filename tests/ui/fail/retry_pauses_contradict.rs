@@ -1,0 +1,15 @@
+//! A longest pause that is shorter than the first.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(retry(pause = "2m", max_pause = "30s"))]
+//~                                                     ^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

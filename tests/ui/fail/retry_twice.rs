@@ -1,0 +1,15 @@
+//! A part of `retry` twice.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(retry(pause = "1s", pause = "2s"))]
+//~                                         ^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A `timeout` within `retry`.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(retry(attempts = 5, timeout = "30s"))]
+//~                                         ^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A time that is no whole number.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(timeout = "1.5s")]
+//~                               ^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

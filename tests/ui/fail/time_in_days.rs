@@ -1,0 +1,15 @@
+//! A time in days.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(retry(max_pause = "1d"))]
+//~                                       ^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

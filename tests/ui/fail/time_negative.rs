@@ -1,0 +1,15 @@
+//! A time below zero.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(retry(pause = "-1s"))]
+//~                                   ^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A time that is a number.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(retry(pause = 5))]
+//~                                   ^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

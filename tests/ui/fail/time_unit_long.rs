@@ -1,0 +1,15 @@
+//! A time in a unit under the name that it has elsewhere.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(timeout = "30sec")]
+//~                               ^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

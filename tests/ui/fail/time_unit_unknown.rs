@@ -1,0 +1,15 @@
+//! A time in a unit that there is not.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(timeout = "30fortnights")]
+//~                               ^^^^^^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A `timeout` under the name that it has elsewhere.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(deadline = "30s")]
+//~                     ^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,72 @@
+//! What an endpoint asks of the calls of its methods, read back from what the attribute defines.
+#![deny(warnings)]
+
+use std::time::Duration;
+
+use listener::endpoint::policy::Policy;
+use listener::{Endpoint, notification_endpoint};
+
+#[derive(Default)]
+struct All;
+
+#[notification_endpoint(
+    name = "billing",
+    retry(attempts = 5, pause = "500ms", max_pause = "1m30s"),
+    timeout = "30s",
+    ordered_by = "payload.instance_id"
+)]
+impl All {
+    fn info() {}
+}
+
+#[derive(Default)]
+struct Some;
+
+#[notification_endpoint(retry(max_pause = "168h",), ordered_by = "event_type")]
+impl Some {
+    fn info() {}
+}
+
+#[derive(Default)]
+struct Once;
+
+#[notification_endpoint(retry(attempts = 1), register = false)]
+impl Once {
+    fn info() {}
+}
+
+struct Archive<S>(S);
+
+#[notification_endpoint(name = "archive", provided, instances(Archive<u8>))]
+impl<S: Send + Sync + 'static> Archive<S> {
+    fn info() {}
+}
+
+struct Plain;
+
+#[notification_endpoint(provided)]
+impl Plain {
+    fn info() {}
+}
+
+fn main() {
+    let all = Policy {
+        attempts: Option::Some(5),
+        pause: Option::Some(Duration::from_millis(500)),
+        max_pause: Option::Some(Duration::from_secs(90)),
+        timeout: Option::Some(Duration::from_secs(30)),
+        ordered_by: Option::Some("payload.instance_id"),
+    };
+    assert_eq!(All::DEFINITION.policy, all);
+    assert_eq!(All::DEFINITION.stable_name, Option::Some("billing"));
+    let some = Policy {
+        max_pause: Option::Some(Duration::from_secs(7 * 24 * 60 * 60)),
+        ordered_by: Option::Some("event_type"),
+        ..Policy::NONE
+    };
+    assert_eq!(Some::DEFINITION.policy, some);
+    let once = Policy { attempts: Option::Some(1), ..Policy::NONE };
+    assert_eq!(Once::DEFINITION.policy, once);
+    assert_eq!(Archive::<u8>::DEFINITION.stable_name, Option::Some("archive"));
+    assert_eq!((Plain::DEFINITION.policy, Plain::DEFINITION.stable_name), (Policy::NONE, None));
+}
