@@ -262,3 +262,28 @@ async fn the_next_host_is_tried() {
         finish(subscribed, node, "hosts").await;
     }
 }
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_that_ends_each_connection_is_not_stormed_by_those_who_send() {
+    let node = support::shared().await;
+    let url = node.vhost("stormed").await;
+    let proxy = Proxy::start(node.port()).await;
+    let rabbit = rabbit(&url.replace(&node.port().to_string(), &proxy.port().to_string()));
+    send(&rabbit, "first").await;
+    let sends = futures_util::future::join_all((0..50).map(|n| {
+        let rabbit = &rabbit;
+        async move { rabbit.send(topic(&n.to_string())).await }
+    }));
+    let cuts = async {
+        for _ in 0..100 {
+            proxy.cut();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        proxy.accepted()
+    };
+    let (accepted, _) = tokio::join!(cuts, sends);
+    // Five seconds: the pauses are 0.5 s, 1.5 s, 2.5 s .. on average.
+    assert!(accepted <= 15, "{accepted} connections");
+    send(&rabbit, "last").await;
+}

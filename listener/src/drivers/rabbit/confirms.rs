@@ -25,6 +25,12 @@ use super::message::{Fate, Message, confirming, failed, publish, said};
 use super::options::CHECK_EVERY;
 use super::ready::ready;
 
+/// So many bytes may be kept of messages that nobody waits for and that were not confirmed, as
+/// when a quorum queue has lost its majority: the end of the session lets go of them.
+const GIVEN_UP: usize = 64 * 1024 * 1024;
+/// What a message takes beside its body, about.
+const SLIP: usize = 1024;
+
 /// What stands in the way of sending now, for those who give up waiting.
 pub(super) type Obstacle = Arc<Mutex<Option<String>>>;
 
@@ -155,9 +161,19 @@ impl Collector {
                     if let Some(backlog) = &mut self.backlog {
                         backlog.retain(|submission| !submission.fate.is_closed());
                     }
+                    if self.given_up() > GIVEN_UP {
+                        let reason = "too many messages were never confirmed";
+                        return Some(Fault::Other(reason.to_owned()));
+                    }
                 }
             }
         }
+    }
+
+    /// About how many bytes are kept of messages whose senders wait no more.
+    fn given_up(&self) -> usize {
+        let given_up = self.pending.values().filter(|pending| pending.fate.is_closed());
+        given_up.map(|pending| pending.message.body.len() + SLIP).sum()
     }
 
     fn blocked(&mut self, reason: &str) {
