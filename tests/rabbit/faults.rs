@@ -271,19 +271,26 @@ async fn a_broker_that_ends_each_connection_is_not_stormed_by_those_who_send() {
     let proxy = Proxy::start(node.port()).await;
     let rabbit = rabbit(&url.replace(&node.port().to_string(), &proxy.port().to_string()));
     send(&rabbit, "first").await;
-    let sends = futures_util::future::join_all((0..50).map(|n| {
+    let sends = futures_util::future::join_all((0..20).map(|sender| {
         let rabbit = &rabbit;
-        async move { rabbit.send(topic(&n.to_string())).await }
+        async move {
+            for n in 0..50 {
+                rabbit.send(topic(&format!("{sender} {n}"))).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
     }));
     let cuts = async {
-        for _ in 0..100 {
+        for _ in 0..30 {
+            // Long enough for a session to be made, and far too short to trust it.
+            tokio::time::sleep(Duration::from_millis(300)).await;
             proxy.cut();
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         proxy.accepted()
     };
     let (accepted, _) = tokio::join!(cuts, sends);
-    // Five seconds: the pauses are 0.5 s, 1.5 s, 2.5 s .. on average.
-    assert!(accepted <= 15, "{accepted} connections");
+    // Nine seconds: the pauses are 0.6 s, 1.6 s, 2.6 s .. on average.
+    eprintln!("{accepted} connections");
+    assert!(accepted <= 9, "{accepted} connections");
     send(&rabbit, "last").await;
 }
