@@ -83,7 +83,7 @@ use proc_macro::TokenStream;
 /// | `name = "n"` | what notifications that it still owes call it, instead of module and type: it stays when the type moves |
 /// | `retry(attempts = 5, pause = "1s", max_pause = "1m")` | how often a method is called for one notification, the first call included, and the pauses between: they double from `pause` up to `max_pause`. What is not given is the listener's |
 /// | `timeout = "30s"` | how long one call may take; the listener's if not given |
-/// | `ordered_by = "payload.k"` | notifications that have the same text there are worked on one after the other: `payload.KEY`, `context.KEY`, `publisher_id` or `event_type` |
+/// | `ordered_by = "payload.k"` | notifications that have the same value there are worked on one after the other: `payload.KEY`, `context.KEY`, `publisher_id` or `event_type` |
 /// | `provided` | the program hands the instance to the builder |
 /// | `init = path` | the function at `path` makes the instance when the listener starts; without it, `Default` does. It is a `fn` or an `async fn`, takes up to four `State<T>`, and returns the endpoint or a `Result` of it |
 /// | `instances(E<A>, E<B>)` | the types that a generic impl block is registered for |

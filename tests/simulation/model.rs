@@ -67,7 +67,7 @@ impl World for ModelWorld {
         (self.driver)(self.model.process())
     }
 
-    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener) -> Listener {
+    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener) {
         let process = self.model.process();
         let listener = build((self.driver)(process.clone()));
         let starting = listener.clone();
@@ -76,8 +76,7 @@ impl World for ModelWorld {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
-        self.process = Some(Running { process, listener: listener.clone(), start });
-        listener
+        self.process = Some(Running { process, listener, start });
     }
 
     async fn stop(&mut self) {

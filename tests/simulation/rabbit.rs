@@ -52,7 +52,17 @@ impl<'n> RabbitWorld<'n> {
     async fn new(node: &'n mut RabbitNode, script: &Script) -> Self {
         let vhost = format!("seed-{}", script.seed);
         let url = node.vhost(&vhost).await;
-        Self { node, vhost, url, process: None, faults: BTreeSet::new() }
+        let world = Self { node, vhost, url, process: None, faults: BTreeSet::new() };
+        world.let_dead_letters_be(100_000).await;
+        world
+    }
+
+    /// Bounds the queues of dead letters: beyond that they refuse. It stands from the beginning:
+    /// RabbitMQ applies a new bound before it reads that the queue is to refuse, and drops what
+    /// is beyond it.
+    async fn let_dead_letters_be(&self, most: u32) {
+        let definition = format!(r#"{{"max-length": {most}, "overflow": "reject-publish"}}"#);
+        self.ctl(&["set_policy", "-p", &self.vhost, "full", r"\.dead$", &definition]).await;
     }
 
     /// Asks the node, unless it is down.
@@ -68,7 +78,7 @@ impl World for RabbitWorld<'_> {
         Transport::open(&self.url).unwrap()
     }
 
-    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener) -> Listener {
+    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener) {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
         let listener = build(self.sender());
@@ -78,8 +88,7 @@ impl World for RabbitWorld<'_> {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
-        self.process = Some(Running { runtime, listener: listener.clone(), start });
-        listener
+        self.process = Some(Running { runtime, listener, start });
     }
 
     async fn stop(&mut self) {
@@ -118,12 +127,8 @@ impl World for RabbitWorld<'_> {
             // The dead letters only: what expires in a retry queue into a full queue is dropped
             // by the broker.
             Fault::Full => {
-                let definition = r#"{"max-length": 0, "overflow": "reject-publish"}"#;
-                let set = ["set_policy", "-p", &self.vhost, "full", r"\.dead$", definition];
-                if !self.faults.contains("down") {
-                    self.ctl(&set).await;
-                    self.faults.insert("full");
-                }
+                self.let_dead_letters_be(0).await;
+                self.faults.insert("full");
             }
             Fault::Slow | Fault::Unreliable => unreachable!("not among the faults of a node"),
         }
@@ -137,7 +142,7 @@ impl World for RabbitWorld<'_> {
             self.ctl(&["set_vm_memory_high_watermark", "absolute", "6GB"]).await;
         }
         if self.faults.remove("full") {
-            self.ctl(&["clear_policy", "-p", &self.vhost, "full"]).await;
+            self.let_dead_letters_be(100_000).await;
         }
     }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use listener::drivers::memory::model::Lives;
-use listener::{Context, Listener, Notifier};
+use listener::{Context, Notifier};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::endpoints::{Call, Life, Log, Payload, listener};
+use crate::endpoints::{Call, ENDPOINTS, Life, Log, Payload, listener};
 use crate::script::{Script, Step};
 use crate::world::{Found, World};
 
@@ -31,12 +31,12 @@ struct Run<'r, W> {
     script: &'r Script,
     world: &'r mut W,
     log: Log,
-    process: Option<(Life, Listener)>,
+    life: Option<Life>,
 }
 
 pub(crate) async fn run<W: World>(script: &Script, world: &mut W) -> History {
     let sender = Notifier::builder(world.sender()).timeout(script.pace.send).build().unwrap();
-    let mut run = Run { script, world, log: Log::new(script), process: None };
+    let mut run = Run { script, world, log: Log::new(script), life: None };
     let mut sends = Vec::new();
     for step in &script.steps {
         match *step {
@@ -68,21 +68,21 @@ async fn send(sender: Notifier, number: u32) -> bool {
 
 impl<W: World> Run<'_, W> {
     async fn start(&mut self) {
-        if self.process.is_none() {
+        if self.life.is_none() {
             let life = Life::default();
             let (script, log) = (self.script, &self.log);
-            let listener = self.world.start(|over| listener(script, log, &life, over)).await;
-            self.process = Some((life, listener));
+            self.world.start(|transport| listener(script, log, &life, transport)).await;
+            self.life = Some(life);
         }
     }
 
     async fn stop(&mut self) {
         self.world.stop().await;
-        self.process = None;
+        self.life = None;
     }
 
     async fn crash(&mut self) {
-        if let Some((life, _)) = self.process.take() {
+        if let Some(life) = self.life.take() {
             life.end();
         }
         self.world.crash().await;
@@ -90,7 +90,7 @@ impl<W: World> Run<'_, W> {
 
     /// A process that a notification has ended is ended, and another begins.
     async fn bury(&mut self) {
-        if self.process.as_ref().is_some_and(|(life, _)| life.is_dying()) {
+        if self.life.as_ref().is_some_and(Life::is_dying) {
             self.crash().await;
             self.start().await;
         }
@@ -116,26 +116,22 @@ impl<W: World> Run<'_, W> {
         sent
     }
 
-    /// Waits until only dead letters are left, or too long.
+    /// Waits until only dead letters are left, and nothing comes of what is still worked on
+    /// although it is the broker's again; or too long.
     async fn rest(&mut self) {
         self.start().await;
         let until = Instant::now() + self.script.pace.rest;
+        let quiet = self.script.pace.timeout * ENDPOINTS.len() as u32;
+        let mut since = None;
         while Instant::now() < until {
             self.wait(TICK).await;
             let depths = self.world.depths().await;
             let is_empty = depths.iter().all(|(queue, depth)| *depth == 0 || is_dead(queue));
-            if is_empty && self.has_empty_hands() {
+            since = is_empty.then(|| since.unwrap_or_else(Instant::now));
+            if since.is_some_and(|since| since.elapsed() > quiet) {
                 return;
             }
         }
-    }
-
-    /// Whether the listener works on nothing, not even on what is the broker's again.
-    fn has_empty_hands(&self) -> bool {
-        let in_hand = |listener: &Listener| {
-            listener.health().queues.iter().map(|queue| queue.in_hand).sum::<usize>()
-        };
-        self.process.as_ref().is_none_or(|(_, listener)| in_hand(listener) == 0)
     }
 }
 

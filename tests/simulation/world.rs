@@ -16,8 +16,8 @@ pub(crate) trait World {
     fn sender(&self) -> Transport;
 
     /// Begins a process with the listener that is built over its transport; it starts as soon
-    /// as the broker lets it. The listener.
-    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener) -> Listener;
+    /// as the broker lets it.
+    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener);
 
     /// Ends the process in order; without one, nothing happens.
     async fn stop(&mut self);

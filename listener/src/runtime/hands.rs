@@ -95,6 +95,12 @@ impl Hands {
         .collect()
     }
 
+    /// Whether anything of this queue is or was in hand.
+    pub(super) fn knows(&self, queue: &str) -> bool {
+        let inner = self.lock();
+        inner.settled.contains_key(queue) || inner.held.values().any(|hand| &*hand.queue == queue)
+    }
+
     /// How each of these queues stands.
     pub(super) fn health<'q>(&self, queues: impl Iterator<Item = &'q str>) -> Vec<QueueHealth> {
         let inner = self.lock();

@@ -17,6 +17,7 @@ mod turns;
 mod walk;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -252,11 +253,14 @@ impl Listener {
     #[must_use]
     pub fn health(&self) -> Health {
         let worker = &self.0.worker;
-        let queues: std::collections::BTreeSet<&str> =
+        let queues: BTreeSet<&str> =
             self.0.bindings.iter().map(|binding| binding.queue.as_str()).collect();
+        // Those of one at a time only where there is something to tell of them.
+        let alone = worker.alone.values().map(String::as_str).collect::<BTreeSet<_>>();
+        let alone = alone.into_iter().filter(|queue| worker.hands.knows(queue));
         Health {
             connection: self.state(),
-            queues: worker.hands.health(queues.into_iter()),
+            queues: worker.hands.health(queues.into_iter().chain(alone)),
             paused: worker.copier.pauses(),
             obstacle: worker.copier.transport.obstacle(),
         }
@@ -296,7 +300,7 @@ impl Listener {
                 "endpoint"
             );
         }
-        let queues: std::collections::BTreeSet<_> =
+        let queues: BTreeSet<_> =
             self.0.bindings.iter().map(|binding| binding.queue.as_str()).collect();
         tracing::info!(
             transport = %worker.copier.transport,
@@ -320,6 +324,10 @@ impl fmt::Debug for Listener {
 /// How often what is in hand is looked through for what takes long.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
+/// How often the queues for one at a time are looked for that were missing: another listener may
+/// have set something aside and stopped.
+const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(5 * 60);
+
 /// From when on a delivery takes long: RabbitMQ takes back what is unsettled for 30 minutes, and
 /// closes the channel of all others with it.
 const SLOW: Duration = Duration::from_secs(24 * 60);
@@ -339,6 +347,8 @@ async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: Cancellation
     };
     let mut state = consumer.state();
     let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut look_again = tokio::time::interval(LOOK_AGAIN_EVERY);
+    look_again.reset();
     worker.observers.tell(&Event::Attached);
     loop {
         while let Some((task, slot)) = lanes.next() {
@@ -356,6 +366,7 @@ async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: Cancellation
             },
             () = crew.places.freed(), if lanes.waiting() > 0 => {}
             () = worker.set_aside.notified() => consumer.look_again(),
+            _ = look_again.tick() => consumer.look_again(),
             _ = look.tick() => tell_slow(&worker),
         }
     }

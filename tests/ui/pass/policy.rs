@@ -35,13 +35,6 @@ impl Once {
     fn info() {}
 }
 
-struct Archive<S>(S);
-
-#[notification_endpoint(name = "archive", provided, instances(Archive<u8>))]
-impl<S: Send + Sync + 'static> Archive<S> {
-    fn info() {}
-}
-
 struct Plain;
 
 #[notification_endpoint(provided)]
@@ -67,6 +60,5 @@ fn main() {
     assert_eq!(Some::DEFINITION.policy, some);
     let once = Policy { attempts: Option::Some(1), ..Policy::NONE };
     assert_eq!(Once::DEFINITION.policy, once);
-    assert_eq!(Archive::<u8>::DEFINITION.stable_name, Option::Some("archive"));
     assert_eq!((Plain::DEFINITION.policy, Plain::DEFINITION.stable_name), (Policy::NONE, None));
 }

@@ -84,6 +84,12 @@ fn instances(endpoint: &Endpoint, mistakes: &mut Mistakes) {
     let is_generic =
         generics.type_params().next().is_some() || generics.const_params().next().is_some();
     let registered = endpoint.options.unregistered().is_none();
+    if let Some(name) = &endpoint.options.name
+        && is_generic
+    {
+        let mend = "leave `name` out: it goes by its types, which have names of their own; or write a block for each type";
+        mistakes.at(name.span(), "a generic endpoint cannot have one name for all its types", mend);
+    }
     match &endpoint.options.instances {
         None if is_generic && registered => mistakes.on(
             &generics.params,
@@ -109,13 +115,6 @@ fn instances(endpoint: &Endpoint, mistakes: &mut Mistakes) {
                     mistakes.on(ty, found, "keep one of the two");
                 }
                 seen.push(written);
-            }
-            if let Some(name) = &endpoint.options.name
-                && types.len() > 1
-            {
-                let found = format_args!("{} types would have one name", types.len());
-                let mend = "leave `name` out: a generic endpoint goes by its types; or write a block for each type, with a name of its own";
-                mistakes.at(name.span(), found, mend);
             }
         }
         None => {}

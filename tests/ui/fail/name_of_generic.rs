@@ -1,4 +1,4 @@
-//! One name for several types.
+//! A name for a generic endpoint.
 #![allow(unused)]
 
 use listener::notification_endpoint;
