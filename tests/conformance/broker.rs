@@ -106,14 +106,10 @@ impl Broker {
             routing_key: (*key).to_owned(),
             queue: (*queue).to_owned(),
         });
-        let subscription = Subscription {
-            bindings: bindings.collect(),
-            prefetch,
-            timeout: DEADLINE,
-            expires: None,
-            alone: Vec::new(),
-            bytes: usize::MAX,
-        };
+        self.attach(Subscription { bindings: bindings.collect(), ..default_queue(prefetch) }).await
+    }
+
+    pub(crate) async fn attach(&self, subscription: Subscription) -> Listening {
         let Subscribed { deliveries, consumer } =
             timeout(DEADLINE, self.transport().subscribe(subscription))
                 .await
@@ -125,6 +121,22 @@ impl Broker {
 
 fn open(url: &str) -> Transport {
     Transport::open(url).expect("a transport URL")
+}
+
+/// What most claims subscribe to.
+pub(crate) fn default_queue(prefetch: u16) -> Subscription {
+    Subscription {
+        bindings: vec![Binding {
+            exchange: EXCHANGE.to_owned(),
+            routing_key: KEY.to_owned(),
+            queue: KEY.to_owned(),
+        }],
+        prefetch,
+        timeout: DEADLINE,
+        expires: None,
+        alone: Vec::new(),
+        bytes: usize::MAX,
+    }
 }
 
 /// The route to a topic exchange.
@@ -180,6 +192,16 @@ impl Listening {
     /// Whether a delivery lies in the channel already.
     pub(crate) fn has_more(&self) -> bool {
         !self.deliveries.is_empty()
+    }
+
+    /// The next delivery, unless none comes for a while.
+    pub(crate) async fn next_soon(&mut self) -> Option<Delivery> {
+        timeout(Duration::from_millis(200), self.next()).await.ok()
+    }
+
+    /// Looks again for the queues for one at a time.
+    pub(crate) fn look_again(&self) {
+        self.consumer.look_again();
     }
 
     pub(crate) fn state(&self) -> tokio::sync::watch::Receiver<ConnectionState> {

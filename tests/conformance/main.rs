@@ -1,6 +1,7 @@
 //! What every driver promises (`listener/src/transport/driver.rs`, `delivery.rs`), claim by
 //! claim: each is written once over a `Broker` and held against a bus in memory, the model of
-//! a broker that simulations let fail, and a vhost of a private RabbitMQ node. What is particular to one driver is tested beside it.
+//! a broker that simulations let fail, and a vhost of a private RabbitMQ node. What is particular
+//! to one driver is tested beside it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 /// Makes the tests of the claims in a file: of each one in memory, one in the model, and one with
@@ -40,6 +41,7 @@ macro_rules! claims {
 mod broker;
 mod contents;
 mod ending;
+mod holding;
 mod routing;
 mod settling;
 mod sharing;

@@ -262,3 +262,35 @@ async fn the_next_host_is_tried() {
         finish(subscribed, node, "hosts").await;
     }
 }
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_that_ends_each_connection_is_not_stormed_by_those_who_send() {
+    let node = support::shared().await;
+    let url = node.vhost("stormed").await;
+    let proxy = Proxy::start(node.port()).await;
+    let rabbit = rabbit(&url.replace(&node.port().to_string(), &proxy.port().to_string()));
+    send(&rabbit, "first").await;
+    let sends = futures_util::future::join_all((0..20).map(|sender| {
+        let rabbit = &rabbit;
+        async move {
+            for n in 0..50 {
+                rabbit.send(topic(&format!("{sender} {n}"))).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }));
+    let cuts = async {
+        for _ in 0..30 {
+            // Long enough for a session to be made, and far too short to trust it.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            proxy.cut();
+        }
+        proxy.accepted()
+    };
+    let (accepted, _) = tokio::join!(cuts, sends);
+    // Nine seconds: the pauses are 0.6 s, 1.6 s, 2.6 s .. on average.
+    eprintln!("{accepted} connections");
+    assert!(accepted <= 9, "{accepted} connections");
+    send(&rabbit, "last").await;
+}

@@ -92,3 +92,32 @@ async fn a_delivery_that_is_larger_than_the_budget_comes_all_the_same() {
     subscribed.consumer.close().await;
     assert_eq!(depth(node, "larger").await, Some(0));
 }
+
+/// To cancel its last consumer would delete it, with all that waits in it.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_that_goes_with_its_last_consumer_stays_when_the_prefetch_is_fitted() {
+    let node = support::shared().await;
+    let url = node.vhost("auto_delete").await;
+    let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
+    let options = lapin::options::QueueDeclareOptions {
+        auto_delete: true,
+        ..lapin::options::QueueDeclareOptions::default()
+    };
+    let declared = amqp.channel().queue_declare(QUEUE.into(), options, Default::default());
+    declared.await.unwrap();
+    for number in 0..30_u8 {
+        let body = vec![number; MIB];
+        amqp.publish("", QUEUE, body, lapin::BasicProperties::default()).await;
+    }
+    let subscription = Subscription { prefetch: 10, bytes: 4 * MIB, ..subscription(QUEUE) };
+    let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
+    let mut numbers = Vec::new();
+    while numbers.len() < 30 {
+        let delivery = next(&mut subscribed).await;
+        numbers.push(delivery.body[0]);
+        delivery.settle(Settle::Ack).unwrap();
+    }
+    assert_eq!(numbers, (0..30).collect::<Vec<u8>>(), "all of them, in their order");
+    assert_eq!(*subscribed.consumer.state().borrow(), ConnectionState::Attached);
+}

@@ -7,15 +7,12 @@
 //! is handed out with whichever confirmation comes next, not with its own.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{FutureExt, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::{Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +23,13 @@ use super::failure::Fault;
 use super::link::{Link, LinkEvent, LinkEvents, close_channel};
 use super::message::{Fate, Message, confirming, failed, publish, said};
 use super::options::CHECK_EVERY;
+use super::ready::ready;
+
+/// So many bytes may be kept of messages that nobody waits for and that were not confirmed, as
+/// when a quorum queue has lost its majority: the end of the session lets go of them.
+const GIVEN_UP: usize = 64 * 1024 * 1024;
+/// What a message takes beside its body, about.
+const SLIP: usize = 1024;
 
 /// What stands in the way of sending now, for those who give up waiting.
 pub(super) type Obstacle = Arc<Mutex<Option<String>>>;
@@ -157,9 +161,19 @@ impl Collector {
                     if let Some(backlog) = &mut self.backlog {
                         backlog.retain(|submission| !submission.fate.is_closed());
                     }
+                    if self.given_up() > GIVEN_UP {
+                        let reason = "too many messages were never confirmed";
+                        return Some(Fault::Other(reason.to_owned()));
+                    }
                 }
             }
         }
+    }
+
+    /// About how many bytes are kept of messages whose senders wait no more.
+    fn given_up(&self) -> usize {
+        let given_up = self.pending.values().filter(|pending| pending.fate.is_closed());
+        given_up.map(|pending| pending.message.body.len() + SLIP).sum()
     }
 
     fn blocked(&mut self, reason: &str) {
@@ -287,28 +301,5 @@ impl Collector {
         // message may have gone with another's confirmation.
         let fault = result.map_or_else(|error| Fault::from(&error), |_| fault.clone());
         let _ = pending.fate.send(failed(fault));
-    }
-}
-
-/// All that is ready now, for certain: the stream may pause in between, and then wakes.
-fn ready(in_flight: &mut InFlight) -> Vec<(u64, lapin::Result<Confirmation>)> {
-    struct Woken(AtomicBool);
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::SeqCst);
-        }
-    }
-    let woken = Arc::new(Woken(AtomicBool::new(false)));
-    let waker = Waker::from(Arc::clone(&woken));
-    let mut context = Context::from_waker(&waker);
-    let mut done = Vec::new();
-    loop {
-        woken.0.store(false, Ordering::SeqCst);
-        match Pin::new(&mut *in_flight).poll_next(&mut context) {
-            Poll::Ready(Some(item)) => done.push(item),
-            Poll::Ready(None) => return done,
-            Poll::Pending if woken.0.load(Ordering::SeqCst) => {}
-            Poll::Pending => return done,
-        }
     }
 }

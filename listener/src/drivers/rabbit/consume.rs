@@ -105,22 +105,24 @@ impl Consumers {
         Ok(())
     }
 
-    /// Stops those whose prefetch the window fits. What the broker sent before still arrives,
-    /// and then their ends.
-    pub(super) async fn cancel_fitted(
+    /// Those whose prefetch the window fits.
+    pub(super) fn fitted(&self) -> Vec<Arc<Origin>> {
+        let origins = self.live.values().map(|(origin, _)| origin);
+        origins.filter(|origin| origin.place.is_some()).cloned().collect()
+    }
+
+    /// Stops some. What the broker sent before still arrives, and then their ends.
+    pub(super) async fn cancel_those(
         &mut self,
         channel: &Channel,
-    ) -> Result<Vec<Arc<Origin>>, Fault> {
-        let is_fitted = |origin: &Origin| origin.place.is_some();
-        let live = std::mem::take(&mut self.live);
-        let (fitted, others) = live.into_iter().partition(|(_, (origin, _))| is_fitted(origin));
-        self.live = others;
-        let mut cancelled = Vec::new();
-        for (origin, tag) in BTreeMap::into_values(fitted) {
-            call(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
-            cancelled.push(origin);
+        those: &[Arc<Origin>],
+    ) -> Result<(), Fault> {
+        for origin in those {
+            if let Some((_, tag)) = self.live.remove(&origin.number) {
+                call(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+            }
         }
-        Ok(cancelled)
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ mod office;
 mod options;
 mod publish;
 mod query;
+mod ready;
 mod screen;
 mod screened;
 mod session;

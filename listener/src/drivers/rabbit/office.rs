@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Core;
 use super::confirms::{self, Desk, Obstacle, put};
@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::hosts::{Address, Backoff, Rotation};
 use super::link::Link;
 use super::message::{Fate, Message, Need, submit_alone};
-use super::options::CLOSE_TIMEOUT;
+use super::options::{CLOSE_TIMEOUT, STABLE_AFTER};
 use super::topology::Topology;
 use super::version::Version;
 use crate::transport::error::ConnectError;
@@ -157,6 +157,7 @@ impl Office {
             waiting: Vec::new(),
             current: None,
             collector: None,
+            since: None,
             generation: 0,
             obstacle: Arc::clone(&obstacle),
         };
@@ -196,6 +197,8 @@ struct Clerk {
     current: Option<Arc<SendSession>>,
     /// The task of the current session.
     collector: Option<JoinHandle<()>>,
+    /// When the last session was made.
+    since: Option<Instant>,
     rotation: Rotation,
     backoff: Backoff,
     generation: u64,
@@ -236,15 +239,26 @@ impl Clerk {
 
     /// Makes a session for those who wait, until none waits any more.
     async fn connect(&mut self) {
-        self.current = None;
+        // One that was closed on purpose says nothing of the broker.
+        let lost = self.current.take().and(self.since.take());
         let mut told = String::new();
+        match lost.map(|since| since.elapsed()) {
+            Some(age) if age < STABLE_AFTER => {
+                let pause = self.backoff.pause();
+                if !self.pause(pause).await {
+                    return;
+                }
+            }
+            Some(_) => self.backoff.reset(),
+            None => {}
+        }
         loop {
             let result = self.round().await;
             self.gather();
             match result {
                 Ok(session) => {
                     put(&self.obstacle, None);
-                    self.backoff.reset();
+                    self.since = Some(Instant::now());
                     for reply in self.waiting.drain(..) {
                         let _ = reply.send(Ok(Arc::clone(&session)));
                     }

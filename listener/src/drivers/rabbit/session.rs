@@ -18,6 +18,7 @@ use super::failure::Failure;
 use super::hosts::Address;
 use super::link::{Link, LinkEvent, LinkEvents, close_channel};
 use super::options::{CALL_TIMEOUT, CHECK_EVERY};
+use super::ready::ready;
 use super::settle::{Ledger, SessionSettler, write};
 use super::topology::Topology;
 use super::window::Window;
@@ -26,6 +27,9 @@ use crate::transport::driver::Subscription;
 
 /// So many settlements are taken into one plan.
 const BATCH: usize = 256;
+
+/// Deliveries that were not handed on yet, each with the consumer it came over.
+type Came = Vec<(Arc<Origin>, Box<lapin::message::Delivery>)>;
 
 /// What is to be done with a session.
 pub(super) enum Next {
@@ -111,38 +115,58 @@ impl Session {
     }
 
     /// Puts consumers with the prefetch that the window says now in the place of those that are
-    /// there: a consumer's own cannot be changed. All that the old ones bring is forwarded before
-    /// the new ones are there, so the order of a queue is kept.
+    /// there: a consumer's own cannot be changed. The new ones come first, for a queue may go with
+    /// its last consumer, and take along what waits in it. What both bring meanwhile is forwarded
+    /// by its tags, so the order of a queue is kept.
     pub(super) async fn refit(
         &mut self,
         core: &Core,
         deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
     ) -> Result<(), Failure> {
-        let cancelled = self.consumers.cancel_fitted(&self.channel).await?;
-        let mut ending: Vec<Arc<Origin>> = cancelled.clone();
-        let forward = async {
-            while !ending.is_empty() {
-                let Some((origin, arrival)) = self.consumers.arrivals.next().await else { break };
-                match arrival {
-                    Arrival::Delivery(delivery) => self.forward(&origin, *delivery, deliveries),
-                    Arrival::Fault(fault) => return Err(Failure::from(fault)),
-                    Arrival::End => {
-                        ending.retain(|one| !Arc::ptr_eq(one, &origin));
-                        self.ended(&origin)?;
-                    }
-                }
-            }
-            Ok(())
-        };
-        timeout(CALL_TIMEOUT, forward).await.unwrap_or_else(|_| {
-            Err(Failure::Weather("a consumer did not end after it was cancelled".to_owned()))
-        })?;
-        for origin in cancelled {
-            let Some(place) = origin.place else { continue };
+        let old = self.consumers.fitted();
+        for (place, queue) in old.iter().filter_map(|origin| Some((origin.place?, &origin.queue))) {
             let (channel, user) = (&self.channel, self.link.user.as_str());
             let on = On { channel, options: &core.options, user };
             let prefetch = self.window.prefetch(place);
-            self.consumers.add(on, Arc::clone(&origin.queue), Some(place), prefetch).await?;
+            self.consumers.add(on, Arc::clone(queue), Some(place), prefetch).await?;
+        }
+        self.consumers.cancel_those(&self.channel, &old).await?;
+        let mut came = timeout(CALL_TIMEOUT, self.until_ended(old)).await.unwrap_or_else(|_| {
+            Err(Failure::Weather("a consumer did not end after it was cancelled".to_owned()))
+        })?;
+        came.sort_unstable_by_key(|(_, delivery)| delivery.delivery_tag);
+        for (origin, delivery) in came {
+            self.forward(&origin, *delivery, deliveries);
+        }
+        Ok(())
+    }
+
+    /// All that came until these consumers, which are cancelled, have ended: nothing that comes
+    /// later has a tag below.
+    async fn until_ended(&mut self, mut ending: Vec<Arc<Origin>>) -> Result<Came, Failure> {
+        let mut came = Came::new();
+        while !ending.is_empty() {
+            let Some((origin, arrival)) = self.consumers.arrivals.next().await else { break };
+            ending.retain(|one| !(matches!(arrival, Arrival::End) && Arc::ptr_eq(one, &origin)));
+            self.gather(&mut came, origin, arrival)?;
+        }
+        // What the others brought before the last end.
+        for (origin, arrival) in ready(&mut self.consumers.arrivals) {
+            self.gather(&mut came, origin, arrival)?;
+        }
+        Ok(came)
+    }
+
+    fn gather(
+        &mut self,
+        came: &mut Came,
+        origin: Arc<Origin>,
+        arrival: Arrival,
+    ) -> Result<(), Failure> {
+        match arrival {
+            Arrival::Delivery(delivery) => came.push((origin, delivery)),
+            Arrival::Fault(fault) => return Err(fault.into()),
+            Arrival::End => self.ended(&origin)?,
         }
         Ok(())
     }

@@ -44,7 +44,9 @@ impl Settler for SessionSettler {
     }
 }
 
-/// What is written for settlements.
+/// What is written for settlements. Before RabbitMQ 4.3 a quorum queue counts both ways back; from
+/// then on a reject only. So what failed is rejected and what was not tried is nacked, whatever the
+/// version: where both count, they come to the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     Ack { tag: u64, multiple: bool },

@@ -1,0 +1,153 @@
+//! Messages that are held back, queues of which one delivery is taken at a time, and how many
+//! bytes are unsettled at once.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use listener::DeliveryInfo;
+use listener::transport::delivery::{HeaderValue, Headers, Properties, Settle};
+use listener::transport::driver::{Route, Subscription};
+use tokio::time::Instant;
+
+use crate::broker::{Broker, EXCHANGE, KEY, Listening, Received, default_queue, texts, topic};
+
+claims! {
+    what_is_delayed_comes_when_its_delay_is_over_as_it_was_sent,
+    what_is_delayed_keeps_nothing_waiting,
+    of_a_queue_for_one_at_a_time_one_is_unsettled,
+    a_queue_for_one_at_a_time_that_is_missing_is_found_later,
+    a_queue_for_one_at_a_time_does_not_wait_for_the_others,
+    bytes_that_are_unsettled_are_bounded,
+    what_is_larger_than_the_bytes_comes_all_the_same,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const ALONE: &str = "notifications.alone";
+
+async fn delay(broker: &Broker, delay: Duration, body: &Bytes, properties: Properties) {
+    let route = Route::Delayed { queue: KEY.to_owned(), delay };
+    broker.send_message(route, body.clone(), properties).await;
+}
+
+async fn what_is_delayed_comes_when_its_delay_is_over_as_it_was_sent(broker: &Broker) {
+    let mut listening = broker.listen(10).await;
+    let header = ("listener-attempts".to_owned(), HeaderValue::Int(2));
+    let properties = Properties {
+        content_type: Some("application/json".into()),
+        content_encoding: Some("utf-8".into()),
+        headers: Headers::from_iter([header]),
+    };
+    let body = Bytes::from_static(b"held back \0");
+    let started = Instant::now();
+    delay(broker, 2 * SECOND, &body, properties.clone()).await;
+    let mut received = listening.handle().await;
+    assert!(started.elapsed() >= 2 * SECOND, "after {:?}", started.elapsed());
+    // A broker may add what it did with it.
+    let own = received.properties.headers.iter().filter(|(name, _)| !name.starts_with("x-"));
+    received.properties.headers =
+        own.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    assert_eq!(received, Received { body, properties, info: DeliveryInfo::new(KEY, "", KEY) });
+}
+
+async fn what_is_delayed_keeps_nothing_waiting(broker: &Broker) {
+    let mut listening = broker.listen(10).await;
+    delay(broker, SECOND, &Bytes::from_static(b"late"), Properties::default()).await;
+    broker.send(EXCHANGE, KEY, "now").await;
+    assert_eq!(listening.handle_texts(2).await, ["now", "late"]);
+}
+
+/// With a prefetch of 10 for the others.
+async fn listen_alone(broker: &Broker) -> Listening {
+    broker.attach(Subscription { alone: vec![ALONE.to_owned()], ..default_queue(10) }).await
+}
+
+async fn of_a_queue_for_one_at_a_time_one_is_unsettled(broker: &Broker) {
+    for body in ["a", "b", "c"] {
+        broker.put(ALONE, body).await;
+    }
+    let mut listening = listen_alone(broker).await;
+    let held = listening.next().await;
+    assert_eq!(Received::from(&held), alone("a"));
+    // Another gets all that is left, so this one was given no more.
+    let mut other = broker.subscribe(&[("", ALONE, ALONE)], 10).await;
+    assert_eq!(other.handle_texts(2).await, ["b", "c"]);
+    assert!(!listening.has_more());
+    other.close().await;
+    held.settle(Settle::Ack).unwrap();
+    broker.put(ALONE, "d").await;
+    assert_eq!(listening.handle().await, alone("d"));
+}
+
+async fn a_queue_for_one_at_a_time_that_is_missing_is_found_later(broker: &Broker) {
+    let mut listening = listen_alone(broker).await;
+    listening.look_again();
+    broker.put(ALONE, "a").await;
+    // Not consumed before it is looked for: another takes what is in it.
+    let mut other = broker.subscribe(&[("", ALONE, ALONE)], 1).await;
+    assert_eq!(other.handle_texts(1).await, ["a"]);
+    other.close().await;
+    broker.put(ALONE, "b").await;
+    listening.look_again();
+    assert_eq!(listening.handle().await, alone("b"));
+}
+
+async fn a_queue_for_one_at_a_time_does_not_wait_for_the_others(broker: &Broker) {
+    broker.put(ALONE, "alone").await;
+    let mut listening = listen_alone(broker).await;
+    broker.send(EXCHANGE, KEY, "other").await;
+    let mut texts = texts(&listening.take(2).await);
+    texts.sort();
+    assert_eq!(texts, ["alone", "other"]);
+}
+
+const KIB: usize = 1024;
+
+async fn send_sized(broker: &Broker, count: usize, size: usize) {
+    let body = Bytes::from(vec![b'x'; size]);
+    for _ in 0..count {
+        broker.send_message(topic(EXCHANGE, KEY), body.clone(), Properties::default()).await;
+    }
+}
+
+/// A driver may have to learn the sizes from what comes first: a prefetch of it.
+async fn bytes_that_are_unsettled_are_bounded(broker: &Broker) {
+    const PREFETCH: u16 = 10;
+    send_sized(broker, 30, 256 * KIB).await;
+    let bounded = Subscription { bytes: 1024 * KIB, ..default_queue(PREFETCH) };
+    let mut listening = broker.attach(bounded).await;
+    let (mut held, mut seen) = (VecDeque::new(), Vec::new());
+    while seen.len() < 30 {
+        match listening.next_soon().await {
+            Some(delivery) => held.push_back(delivery),
+            None => {
+                seen.push(held.len());
+                held.pop_front().expect("all come").settle(Settle::Ack).unwrap();
+            }
+        }
+    }
+    let (first, later) = seen.split_at(usize::from(PREFETCH));
+    // One is let through while the bytes are used up.
+    assert!(first.iter().all(|count| *count <= usize::from(PREFETCH) + 1), "{seen:?}");
+    // Four fit.
+    assert!(later.iter().all(|count| *count <= 5), "{seen:?}");
+    assert!(later[..10].iter().all(|count| *count >= 2), "hardly anything at once: {seen:?}");
+}
+
+async fn what_is_larger_than_the_bytes_comes_all_the_same(broker: &Broker) {
+    send_sized(broker, 5, 256 * KIB).await;
+    let bounded = Subscription { bytes: 100 * KIB, ..default_queue(1) };
+    let mut listening = broker.attach(bounded).await;
+    for _ in 0..5 {
+        assert_eq!(listening.handle().await.body.len(), 256 * KIB);
+    }
+}
+
+/// A bare text that was put straight into the queue for one at a time.
+fn alone(body: &str) -> Received {
+    Received {
+        body: Bytes::from(body.to_owned()),
+        properties: Properties::default(),
+        info: DeliveryInfo::new(ALONE, "", ALONE),
+    }
+}
