@@ -257,7 +257,8 @@ impl Listener {
             self.0.bindings.iter().map(|binding| binding.queue.as_str()).collect();
         // Those of one at a time only where there is something to tell of them.
         let alone = worker.alone.values().map(String::as_str).collect::<BTreeSet<_>>();
-        let alone = alone.into_iter().filter(|queue| worker.hands.knows(queue));
+        let alone: Vec<&str> =
+            alone.into_iter().filter(|queue| worker.hands.knows(queue)).collect();
         Health {
             connection: self.state(),
             queues: worker.hands.health(queues.into_iter().chain(alone)),
