@@ -160,6 +160,32 @@ async fn what_was_set_aside_without_a_confirmation_is_found_all_the_same() {
     assert_eq!(model.depths(), BTreeMap::from(empty));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_suspect_is_held_while_it_cannot_be_set_aside() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
+    for _ in 0..2 {
+        let process = model.process();
+        let mut subscribed = process.subscribe(subscription()).await.unwrap();
+        let _held = subscribed.deliveries.recv().await.unwrap();
+        process.kill();
+    }
+    let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
+    let listener = rig.builder().endpoint(dies).build().unwrap();
+    model.change(|weather| weather.full = true);
+    listener.start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(rig.seen_so_far(), [""; 0], "it was worked on beside others");
+    assert_eq!(listener.health().paused[0].queue, "notifications.alone");
+    assert!(!listener.is_ready());
+    model.change(|weather| weather.full = false);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(listener.is_ready());
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), ["suspect"]);
+}
+
 fn subscription() -> Subscription {
     let (exchange, routing_key) = (String::new(), String::new());
     Subscription {

@@ -51,6 +51,15 @@ pub(super) enum NotMade {
     NoDelay,
 }
 
+/// Why a delivery was not set aside.
+#[derive(Debug)]
+pub(super) enum NotSetAside {
+    /// The listener stopped, or the session is over: the broker gives it out again.
+    Abandoned,
+    /// The broker does not take it, whatever is waited for.
+    Impossible(SendError),
+}
+
 impl Copier {
     pub(super) fn new(transport: Transport, timeout: Duration) -> Self {
         Self { transport, timeout, troubles: Troubles::default() }
@@ -73,6 +82,11 @@ impl Copier {
         let (mut pause, mut room) = (FIRST_PAUSE, ROOM);
         let mut trouble = None;
         loop {
+            // Of a session that is over the broker gives the original out again: a copy would be
+            // a second one.
+            if delivery.is_over() {
+                return Err(NotMade::Abandoned);
+            }
             let outgoing = Outgoing {
                 route: route.clone(),
                 body: delivery.body.clone(),
@@ -104,7 +118,7 @@ impl Copier {
                 .get_or_insert_with(|| self.troubles.begin(queue, &copy.owed, observers))
                 .says(&error, observers);
             let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-            if paused.is_none() || delivery.is_over() {
+            if paused.is_none() {
                 return Err(NotMade::Abandoned);
             }
             pause = LONGEST_PAUSE.min(pause * 2);
@@ -128,6 +142,38 @@ impl Copier {
             timeout: self.timeout,
         };
         self.transport.send(outgoing).await
+    }
+
+    /// As `move_to`, again and again with growing pauses while the broker has no room or is
+    /// away, but for no longer than `hold`.
+    pub(super) async fn set_aside(
+        &self,
+        queue: &str,
+        delivery: &Delivery,
+        marks: &Marks,
+        hold: Duration,
+        stop: &CancellationToken,
+        observers: &Observers,
+    ) -> Result<(), NotSetAside> {
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut trouble = None;
+        loop {
+            let Err(error) = self.move_to(queue, delivery, marks).await else { return Ok(()) };
+            if !error.is_transient() || began.elapsed().saturating_add(pause) > hold {
+                return Err(NotSetAside::Impossible(error));
+            }
+            let source = &delivery.info.queue;
+            tracing::warn!(%source, to = queue, %error, ?pause, "a delivery is held: it could not be set aside");
+            trouble
+                .get_or_insert_with(|| self.troubles.begin(queue, &[], observers))
+                .says(&error.to_string(), observers);
+            let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            if paused.is_none() || delivery.is_over() {
+                return Err(NotSetAside::Abandoned);
+            }
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
     }
 
     /// Waits while copies cannot be made for this method.

@@ -24,7 +24,7 @@ use crate::observe::{Event, Observers};
 use crate::order::OrderKey;
 use crate::outcome::BoxError;
 use crate::outcome::kind::Classifiers;
-use crate::runtime::copies::{Copier, NotMade};
+use crate::runtime::copies::{Copier, NotMade, NotSetAside};
 use crate::runtime::failure::{self, Copy, Destination, Verdict};
 use crate::runtime::hands::{Hands, InHand};
 use crate::runtime::headers::Marks;
@@ -33,6 +33,7 @@ use crate::runtime::poison::{Given, Suspicion};
 use crate::runtime::settle::{self, End, Subject};
 use crate::serializer::Serializer;
 use crate::transport::delivery::Delivery;
+use crate::transport::error::SendError;
 
 /// What every delivery is worked on with.
 #[derive(Debug)]
@@ -99,23 +100,30 @@ impl Worker {
             Suspicion::Note(count) => {
                 let queue = Arc::clone(&task.delivery.info.queue);
                 let marks = Marks { deliveries: count, ..task.marks.clone() };
-                if self.moved(&task, &queue, &marks).await {
-                    let end = End::Moved { to: &queue, count };
-                    return self.conclude(task, &end, &Subject::default());
+                match self.copier.move_to(&queue, &task.delivery, &marks).await {
+                    Ok(()) => {
+                        let end = End::Moved { to: &queue, count };
+                        return self.conclude(task, &end, &Subject::default());
+                    }
+                    Err(error) => tell_not_moved(&task, &queue, &error),
                 }
             }
             Suspicion::SetAside(count) => {
                 let queue = self.alone.get(&*task.delivery.info.queue);
                 let marks = Marks { deliveries: 0, ..task.marks.clone() };
                 if let Some(queue) = queue {
-                    let moved = self.moved(&task, queue, &marks).await;
+                    let moved = self.set_aside(&task, queue, &marks, stop).await;
                     // One that was not confirmed may stand there all the same.
                     self.set_aside.notify_one();
-                    if moved {
-                        let delivery = &task.marks.origin;
-                        self.observers.tell(&Event::SetAside { delivery, count });
-                        let end = End::Moved { to: queue, count };
-                        return self.conclude(task, &end, &Subject::default());
+                    match moved {
+                        Ok(()) => {
+                            let delivery = &task.marks.origin;
+                            self.observers.tell(&Event::SetAside { delivery, count });
+                            let end = End::Moved { to: queue, count };
+                            return self.conclude(task, &end, &Subject::default());
+                        }
+                        Err(NotSetAside::Abandoned) => return self.give_back(task),
+                        Err(NotSetAside::Impossible(error)) => tell_not_moved(&task, queue, &error),
                     }
                 }
                 suspect = Some(self.suspects.lock().await);
@@ -203,18 +211,17 @@ impl Worker {
         self.copier.make(&task.delivery, &task.marks, copy, stop, &self.observers).await
     }
 
-    async fn moved(&self, task: &Task, queue: &str, marks: &Marks) -> bool {
-        let moved = self.copier.move_to(queue, &task.delivery, marks).await;
-        moved
-            .inspect_err(|error| {
-                tracing::warn!(
-                    queue = %task.delivery.info.queue,
-                    to = queue,
-                    %error,
-                    "a delivery that was given out before could not be moved: it is worked on where it is"
-                );
-            })
-            .is_ok()
+    /// A suspect is held rather than worked on while the broker cannot take it: if it ended this
+    /// process too, all that is in hand would be counted once more.
+    async fn set_aside(
+        &self,
+        task: &Task,
+        queue: &str,
+        marks: &Marks,
+        stop: &CancellationToken,
+    ) -> Result<(), NotSetAside> {
+        let (hold, observers) = (self.options.retry.hold, &self.observers);
+        self.copier.set_aside(queue, &task.delivery, marks, hold, stop, observers).await
     }
 
     /// Whether it may be what ended the process that worked on it. What methods may give back on
@@ -319,6 +326,15 @@ impl Worker {
         let deserialized = crate::serializer::deserialize(&**serializer, &fields)?;
         Ok(Fields { priority: fields.priority, ..made.insert(deserialized).borrow() })
     }
+}
+
+fn tell_not_moved(task: &Task, to: &str, error: &SendError) {
+    tracing::warn!(
+        queue = %task.delivery.info.queue,
+        to,
+        %error,
+        "a delivery that was given out before could not be moved: it is worked on where it is"
+    );
 }
 
 fn labels(delivery: &Delivery) -> Labels<'_> {
