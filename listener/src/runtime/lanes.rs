@@ -1,11 +1,8 @@
 //! Which delivery is next: a lane for each priority, emptied in turn by weight, so that a flood
 //! of `info` holds up no `error`. Also the places to work on them: so many at once, and some of
-//! them out of reach of any one lane. Filled and emptied by `mod.rs`.
+//! them out of reach of any one lane. Filled and emptied by `crew.rs`.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::notification::priority::Priority;
 use crate::runtime::worker::Task;
@@ -23,28 +20,50 @@ const fn weight(priority: Option<Priority>) -> i64 {
     }
 }
 
-/// Deliveries that wait for a place, by lane.
+/// Deliveries that wait for a place, by lane, and the places.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    lanes: [Lane; LANES],
-    places: Places,
+    lanes: [Queue; LANES],
+    /// How many places are free.
+    free: usize,
 }
 
+/// One of the lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lane(usize);
+
 #[derive(Debug)]
-struct Lane {
+struct Queue {
     waiting: VecDeque<Task>,
     weight: i64,
     /// Smooth weighted round robin: every lane that waits earns its weight in each round, and
     /// the richest pays for all.
     credit: i64,
+    /// How many places this lane may still take.
+    free: usize,
+    /// How many deliveries ask for a place that were begun before.
+    asking: usize,
+}
+
+impl Queue {
+    fn can_go_on(&self) -> bool {
+        !self.waiting.is_empty() && self.free > self.asking
+    }
 }
 
 impl Lanes {
-    pub(super) fn new(places: Places) -> Self {
-        let lane =
-            |priority| Lane { waiting: VecDeque::new(), weight: weight(priority), credit: 0 };
+    /// So many places, of which no lane may take the last eighth.
+    pub(super) fn new(places: usize) -> Self {
+        let free = places - places / 8;
+        let lane = |priority| Queue {
+            waiting: VecDeque::new(),
+            weight: weight(priority),
+            credit: 0,
+            free,
+            asking: 0,
+        };
         let lanes = std::array::from_fn(|index| lane(Priority::ALL.get(index).copied()));
-        Self { lanes, places }
+        Self { lanes, free: places }
     }
 
     /// Puts a delivery into the lane of the routing key that it was sent with.
@@ -52,21 +71,27 @@ impl Lanes {
         self.lanes[lane_of(&task.marks.origin.routing_key)].waiting.push_back(task);
     }
 
+    /// Whether there is a delivery with a place to work on it.
+    pub(super) fn can_go_on(&self) -> bool {
+        self.has_free() && self.lanes.iter().any(Queue::can_go_on)
+    }
+
+    /// Whether a place is free beside those that others ask for.
+    fn has_free(&self) -> bool {
+        let claimed = self.lanes.iter().map(|lane| lane.asking.min(lane.free)).sum();
+        self.free > claimed
+    }
+
     /// The next delivery with a place to work on it, if there are both.
-    pub(super) fn next(&mut self) -> Option<(Task, Place)> {
-        let all = self.places.all.available_permits();
-        let eligible = |index: usize, lane: &Lane| {
-            !lane.waiting.is_empty() && self.places.lanes[index].available_permits() > 0
-        };
-        if all == 0 {
+    pub(super) fn next(&mut self) -> Option<(Task, Lane)> {
+        if !self.has_free() {
             return None;
         }
         let (mut richest, mut total) = (None, 0);
-        for index in 0..LANES {
-            if !eligible(index, &self.lanes[index]) {
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            if !lane.can_go_on() {
                 continue;
             }
-            let lane = &mut self.lanes[index];
             lane.credit += lane.weight;
             total += lane.weight;
             if richest.is_none_or(|(_, credit)| lane.credit > credit) {
@@ -74,7 +99,6 @@ impl Lanes {
             }
         }
         let (index, _) = richest?;
-        let place = self.places.try_take(index)?;
         let lane = &mut self.lanes[index];
         lane.credit -= total;
         let task = lane.waiting.pop_front()?;
@@ -82,12 +106,41 @@ impl Lanes {
             // A lane that did not wait has earned nothing.
             lane.credit = 0;
         }
-        Some((task, place))
+        lane.free -= 1;
+        self.free -= 1;
+        Some((task, Lane(index)))
     }
 
-    /// How many wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.waiting.len()).sum()
+    /// A delivery of this lane asks for a place from now on, before those that wait.
+    pub(super) fn ask(&mut self, Lane(index): Lane) {
+        self.lanes[index].asking += 1;
+    }
+
+    /// One that asked does so no more.
+    pub(super) fn asked(&mut self, Lane(index): Lane) {
+        self.lanes[index].asking -= 1;
+    }
+
+    /// Whether any ask.
+    pub(super) fn are_asking(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.asking > 0)
+    }
+
+    /// Takes a place for a delivery of this lane that asks for it, if there is one.
+    pub(super) fn take(&mut self, Lane(index): Lane) -> bool {
+        let lane = &mut self.lanes[index];
+        let is_free = self.free > 0 && lane.free > 0;
+        if is_free {
+            lane.free -= 1;
+            self.free -= 1;
+        }
+        is_free
+    }
+
+    /// A place of this lane is free again.
+    pub(super) fn free(&mut self, Lane(index): Lane) {
+        self.lanes[index].free += 1;
+        self.free += 1;
     }
 
     /// All that wait.
@@ -101,62 +154,10 @@ fn lane_of(routing_key: &str) -> usize {
     word.parse::<Priority>().map_or(LANES - 1, Priority::index)
 }
 
-/// The places to work on deliveries.
-#[derive(Clone, Debug)]
-pub(super) struct Places {
-    all: Arc<Semaphore>,
-    lanes: [Arc<Semaphore>; LANES],
-    freed: Arc<Notify>,
-}
-
-/// A place, free again when it is dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    lane: Option<OwnedSemaphorePermit>,
-    all: Option<OwnedSemaphorePermit>,
-    freed: Arc<Notify>,
-}
-
-impl Places {
-    /// So many places, of which no lane may take the last eighth.
-    pub(super) fn new(at_once: usize) -> Self {
-        let at_once = at_once.min(Semaphore::MAX_PERMITS);
-        let a_lane = at_once - at_once / 8;
-        Self {
-            all: Arc::new(Semaphore::new(at_once)),
-            lanes: std::array::from_fn(|_| Arc::new(Semaphore::new(a_lane))),
-            freed: Arc::default(),
-        }
-    }
-
-    fn try_take(&self, lane: usize) -> Option<Place> {
-        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let lane = Arc::clone(&self.lanes[lane]).try_acquire_owned().ok()?;
-        Some(Place { lane: Some(lane), all: Some(all), freed: Arc::clone(&self.freed) })
-    }
-
-    /// Waits for a place in the lane of this routing key.
-    pub(super) async fn take(&self, routing_key: &str) -> Option<Place> {
-        let lane = Arc::clone(&self.lanes[lane_of(routing_key)]).acquire_owned().await.ok()?;
-        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Place { lane: Some(lane), all: Some(all), freed: Arc::clone(&self.freed) })
-    }
-
-    /// Waits until a place has become free since this was last asked.
-    pub(super) async fn freed(&self) {
-        self.freed.notified().await;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        drop((self.lane.take(), self.all.take()));
-        self.freed.notify_one();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::*;
@@ -185,24 +186,28 @@ mod tests {
             let delivery = Delivery::new(Bytes::new(), Properties::default(), info, settlement);
             let marks = Marks::read(&delivery.properties, &delivery.info);
             let in_hand = Arc::new(Hands::default()).take(&delivery);
-            lanes.push(Task { delivery, in_hand, marks });
+            lanes.push(Task { delivery, in_hand, marks, turn: None });
         }
     }
 
-    fn take(lanes: &mut Lanes, count: usize) -> Vec<(String, Place)> {
+    fn take(lanes: &mut Lanes, count: usize) -> Vec<(String, Lane)> {
         std::iter::from_fn(|| lanes.next())
             .take(count)
             .map(|(task, place)| (task.delivery.info.routing_key.to_string(), place))
             .collect()
     }
 
-    fn names(taken: &[(String, Place)]) -> Vec<&str> {
+    fn free(lanes: &mut Lanes, taken: Vec<(String, Lane)>) {
+        taken.into_iter().for_each(|(_, lane)| lanes.free(lane));
+    }
+
+    fn names(taken: &[(String, Lane)]) -> Vec<&str> {
         taken.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     #[test]
     fn a_flood_holds_up_nobody() {
-        let mut lanes = Lanes::new(Places::new(100));
+        let mut lanes = Lanes::new(100);
         push(&mut lanes, "n.info", 50);
         push(&mut lanes, "n.error", 3);
         push(&mut lanes, "n.debug", 1);
@@ -213,7 +218,7 @@ mod tests {
 
     #[test]
     fn those_of_a_lane_keep_their_order() {
-        let mut lanes = Lanes::new(Places::new(10));
+        let mut lanes = Lanes::new(10);
         for key in ["a.info", "b.info", "c.info"] {
             push(&mut lanes, key, 1);
         }
@@ -222,25 +227,48 @@ mod tests {
 
     #[test]
     fn no_lane_takes_every_place() {
-        let places = Places::new(16);
-        let mut lanes = Lanes::new(places);
+        let mut lanes = Lanes::new(16);
         push(&mut lanes, "n.info", 50);
         let held = take(&mut lanes, 50);
         assert_eq!(held.len(), 14);
         push(&mut lanes, "n.error", 1);
+        assert!(lanes.can_go_on());
         assert_eq!(names(&take(&mut lanes, 50)), ["n.error"]);
-        drop(held);
-        assert_eq!(lanes.waiting(), 36);
-        assert_eq!(take(&mut lanes, 1).len(), 1);
+        assert!(!lanes.can_go_on());
+        let lane = held[0].1;
+        assert!(!lanes.take(lane), "the last eighth is for others");
+        free(&mut lanes, held);
+        assert!(lanes.take(lane));
+        lanes.free(lane);
+        assert_eq!(take(&mut lanes, 50).len(), 14);
+        assert_eq!(lanes.drain().count(), 36 - 14);
+    }
+
+    #[test]
+    fn who_asks_for_a_place_comes_before_those_who_wait_and_keeps_no_other_lane_from_its_own() {
+        let mut lanes = Lanes::new(16);
+        push(&mut lanes, "n.info", 16);
+        let held = take(&mut lanes, 50);
+        let lane = held[0].1;
+        lanes.ask(lane);
+        push(&mut lanes, "n.error", 2);
+        assert_eq!(names(&take(&mut lanes, 1)), ["n.error"]);
+        lanes.free(lane);
+        assert_eq!(names(&take(&mut lanes, 50)), ["n.error"]);
+        assert!(lanes.take(lane));
+        lanes.asked(lane);
+        assert!(!lanes.are_asking());
+        lanes.free(lane);
+        assert_eq!(names(&take(&mut lanes, 50)), ["n.info"]);
     }
 
     #[test]
     fn one_place_is_one_at_a_time() {
-        let mut lanes = Lanes::new(Places::new(1));
+        let mut lanes = Lanes::new(1);
         push(&mut lanes, "n.info", 2);
         let first = take(&mut lanes, 2);
         assert_eq!(first.len(), 1);
-        drop(first);
+        free(&mut lanes, first);
         assert_eq!(take(&mut lanes, 2).len(), 1);
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod builder;
 mod copies;
+mod crew;
 pub mod error;
 mod failure;
 mod hands;
@@ -27,17 +28,15 @@ use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::endpoint::{Bound, Definition};
 use crate::observe::Event;
 use crate::runtime::builder::ListenerBuilder;
+use crate::runtime::crew::Crew;
 use crate::runtime::error::{Error, Place};
 use crate::runtime::health::Health;
-use crate::runtime::lanes::{Lanes, Place as Slot, Places};
 use crate::runtime::shutdown::Signals;
-use crate::runtime::turns::{Turn, Turns};
-use crate::runtime::worker::{Task, Worker};
+use crate::runtime::worker::Worker;
 use crate::transport::driver::{Binding, ConnectionState, Subscribed, Subscription};
 
 /// A running service, or one that can run: a transport, targets, endpoints.
@@ -333,90 +332,37 @@ const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(5 * 60);
 /// closes the channel of all others with it.
 const SLOW: Duration = Duration::from_secs(24 * 60);
 
-/// Takes deliveries until it is stopped, each worked on by a task of its own.
+/// So many deliveries are taken at once.
+const BATCH: usize = 256;
+
+/// Takes deliveries until it is stopped, and hands them to those who work on them.
 async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: CancellationToken) -> usize {
     let Subscribed { mut deliveries, consumer } = subscribed;
-    let places = Places::new(worker.options.executor.at_once());
-    let mut lanes = Lanes::new(places.clone());
-    let crew = Crew {
-        worker: Arc::clone(&worker),
-        turns: Arc::default(),
-        places,
-        running: TaskTracker::new(),
-        stop: stop.clone(),
-        abort: CancellationToken::new(),
-    };
+    let crew = Crew::new(Arc::clone(&worker), stop.clone());
     let mut state = consumer.state();
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut look_again = tokio::time::interval(LOOK_AGAIN_EVERY);
     look_again.reset();
     worker.observers.tell(&Event::Attached);
+    let mut batch = Vec::new();
     loop {
-        while let Some((task, slot)) = lanes.next() {
-            crew.work(task, slot);
-        }
         // In this order: a stop takes nothing more, and what came of an old session is known to
         // be lost before it comes again.
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Ok(()) = state.changed() => changed(&worker, &state.borrow_and_update().clone()),
-            delivery = deliveries.recv() => match delivery {
-                Some(delivery) => lanes.push(worker.take(delivery)),
-                None => break,
+            count = deliveries.recv_many(&mut batch, BATCH) => match count {
+                0 => break,
+                _ => crew.take(batch.drain(..)),
             },
-            () = crew.places.freed(), if lanes.waiting() > 0 => {}
             () = worker.set_aside.notified() => consumer.look_again(),
+            stuck = crew.stuck() => crew.help(&stuck),
             _ = look_again.tick() => consumer.look_again(),
             _ = look.tick() => tell_slow(&worker),
         }
     }
-    let Crew { running, abort, .. } = crew;
-    let ending = shutdown::Ending { consumer, deliveries, lanes, running, abort };
-    ending.shut_down(&worker).await
-}
-
-/// Those who work on deliveries.
-struct Crew {
-    worker: Arc<Worker>,
-    turns: Arc<Turns>,
-    places: Places,
-    running: TaskTracker,
-    stop: CancellationToken,
-    abort: CancellationToken,
-}
-
-impl Crew {
-    /// Works on a delivery in a task of its own. One that has to wait for others of its order
-    /// gives up its slot until it is its turn.
-    fn work(&self, task: Task, slot: Slot) {
-        let keys = self.worker.keys(&task);
-        let turn = (!keys.is_empty()).then(|| self.turns.enter(keys));
-        let slot = turn.as_ref().is_none_or(Turn::is_next).then_some(slot);
-        let (worker, places) = (Arc::clone(&self.worker), self.places.clone());
-        let (stop, abort) = (self.stop.clone(), self.abort.clone());
-        self.running.spawn(async move {
-            let work = async {
-                let slot = match (slot, &turn) {
-                    (None, Some(turn)) => {
-                        let waited = async {
-                            turn.come().await;
-                            places.take(&task.marks.origin.routing_key).await
-                        };
-                        match stop.run_until_cancelled(waited).await {
-                            Some(slot) => slot,
-                            None => return worker.give_back(task),
-                        }
-                    }
-                    (slot, _) => slot,
-                };
-                worker.work(task, &stop).await;
-                drop(slot);
-            };
-            abort.run_until_cancelled(work).await;
-            drop(turn);
-        });
-    }
+    shutdown::Ending { consumer, deliveries, crew }.shut_down(&worker).await
 }
 
 fn changed(worker: &Worker, state: &ConnectionState) {

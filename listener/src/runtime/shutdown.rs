@@ -2,13 +2,12 @@
 //! deadline, the rest goes back to the broker, acknowledgements are flushed, connections
 //! close. Also the signals that ask for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::runtime::lanes::Lanes;
+use crate::runtime::crew::Crew;
 use crate::runtime::worker::Worker;
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{Consumer, LONGEST_WAIT};
@@ -21,21 +20,19 @@ const LAST_WAIT: Duration = Duration::from_millis(100);
 pub(super) struct Ending {
     pub(super) consumer: Box<dyn Consumer>,
     pub(super) deliveries: UnboundedReceiver<Delivery>,
-    pub(super) lanes: Lanes,
-    pub(super) running: TaskTracker,
-    /// Cancelled at the deadline: it ends what still runs.
-    pub(super) abort: CancellationToken,
+    pub(super) crew: Arc<Crew>,
 }
 
 impl Ending {
     /// Ends a subscription. Gives the number of methods that run on all the same.
     pub(super) async fn shut_down(self, worker: &Worker) -> usize {
-        let Self { consumer, mut deliveries, mut lanes, running, abort } = self;
+        let Self { consumer, mut deliveries, crew } = self;
+        let running = &crew.running;
         let deadline = worker.options.shutdown_timeout;
         let until = tokio::time::Instant::now() + deadline.min(LONGEST_WAIT);
         consumer.cancel().await;
         let mut given_back = 0_usize;
-        for task in lanes.drain() {
+        for task in crew.drain() {
             given_back += 1;
             worker.give_back(task);
         }
@@ -51,7 +48,7 @@ impl Ending {
                 ?deadline,
                 "methods still run after the deadline: their deliveries go back to the broker"
             );
-            abort.cancel();
+            crew.abort.cancel();
             let _ = tokio::time::timeout(LAST_WAIT, running.wait()).await;
         }
         consumer.close().await;

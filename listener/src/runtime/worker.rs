@@ -1,6 +1,6 @@
 //! One delivery through all stages, in order: suspect, open, read, call, decide, copy, settle.
 //! The stages themselves are in `poison.rs`, `envelope`, `walk.rs`, `failure.rs`, `copies.rs`
-//! and `settle.rs`. Called by `mod.rs` for each delivery, in a task of its own.
+//! and `settle.rs`. Called by `crew.rs` for each delivery.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -31,6 +31,7 @@ use crate::runtime::headers::Marks;
 use crate::runtime::options::{Executor, OnFailure, Options, RetryPlace};
 use crate::runtime::poison::{Given, Suspicion};
 use crate::runtime::settle::{self, End, Subject};
+use crate::runtime::turns::Turn;
 use crate::serializer::Serializer;
 use crate::transport::delivery::Delivery;
 use crate::transport::error::SendError;
@@ -62,6 +63,8 @@ pub(super) struct Task {
     pub(super) delivery: Delivery,
     pub(super) in_hand: InHand,
     pub(super) marks: Marks,
+    /// Its place behind others of its order, kept until it is settled.
+    pub(super) turn: Option<Turn>,
 }
 
 /// What came of calling the methods of a delivery.
@@ -84,7 +87,7 @@ impl Worker {
         }
         let in_hand = self.hands.take(&delivery);
         self.observers.tell(&Event::Taken { delivery: &delivery.info });
-        Task { delivery, in_hand, marks }
+        Task { delivery, in_hand, marks, turn: None }
     }
 
     /// Takes one delivery through all stages. `stop` is cancelled when the listener stops: a
@@ -198,8 +201,9 @@ impl Worker {
     }
 
     fn conclude(&self, task: Task, end: &End<'_>, subject: &Subject) {
-        let Task { delivery, in_hand, marks } = task;
+        let Task { delivery, in_hand, marks, turn } = task;
         settle::carry_out(delivery, &in_hand, &marks, end, subject, &self.observers);
+        drop(turn);
     }
 
     async fn copy(

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt};
 use lapin::Channel;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -39,7 +39,70 @@ pub(super) struct Origin {
     pub(super) place: Option<usize>,
 }
 
-type Arrivals = SelectAll<Pin<Box<dyn Stream<Item = (Arc<Origin>, Arrival)> + Send>>>;
+/// What arrives from all consumers of a channel.
+pub(super) struct Arrivals {
+    sources: Vec<Source>,
+    /// The source that is asked first.
+    first: usize,
+    /// How many more come from it before it is the next one's turn.
+    left: u32,
+}
+
+struct Source {
+    origin: Arc<Origin>,
+    consumer: lapin::Consumer,
+}
+
+/// So many are taken from one consumer in a row: asking each of them every time costs more than
+/// what it brings.
+const IN_A_ROW: u32 = 32;
+
+impl Arrivals {
+    const fn none() -> Self {
+        Self { sources: Vec::new(), first: 0, left: IN_A_ROW }
+    }
+
+    fn push(&mut self, origin: Arc<Origin>, consumer: lapin::Consumer) {
+        self.sources.push(Source { origin, consumer });
+    }
+
+    fn turn(&mut self, to: usize) {
+        self.first = to;
+        self.left = IN_A_ROW;
+    }
+}
+
+/// It ends when there are no consumers.
+impl Stream for Arrivals {
+    type Item = (Arc<Origin>, Arrival);
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.left == 0 {
+            this.turn(this.first + 1);
+        }
+        for step in 0..this.sources.len() {
+            let at = (this.first + step) % this.sources.len();
+            let source = &mut this.sources[at];
+            let Poll::Ready(item) = source.consumer.poll_next_unpin(context) else { continue };
+            let origin = Arc::clone(&source.origin);
+            if step > 0 {
+                this.turn(at);
+            }
+            this.left -= 1;
+            let arrival = match item {
+                Some(Ok(delivery)) => Arrival::Delivery(Box::new(delivery)),
+                Some(Err(error)) => Arrival::Fault(Fault::from(&error)),
+                None => {
+                    this.sources.swap_remove(at);
+                    Arrival::End
+                }
+            };
+            return Poll::Ready(Some((origin, arrival)));
+        }
+        if this.sources.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+    }
+}
 
 /// The consumers of a channel, and what arrives from them.
 pub(super) struct Consumers {
@@ -51,7 +114,7 @@ pub(super) struct Consumers {
 
 impl Consumers {
     pub(super) fn none() -> Self {
-        Self { last: 0, live: BTreeMap::new(), arrivals: SelectAll::new() }
+        Self { last: 0, live: BTreeMap::new(), arrivals: Arrivals::none() }
     }
 
     /// Attaches a consumer to a queue, of which so many deliveries may be unsettled.
@@ -81,14 +144,7 @@ impl Consumers {
         .map_err(|fault| failure::doing(fault, &format!("consume queue {queue:?}"), on.user))?;
         let origin = Arc::new(Origin { number: self.last, queue, place });
         self.live.insert(self.last, (Arc::clone(&origin), consumer.tag()));
-        let arrived = consumer
-            .map(|item| match item {
-                Ok(delivery) => Arrival::Delivery(Box::new(delivery)),
-                Err(error) => Arrival::Fault(Fault::from(&error)),
-            })
-            .chain(stream::once(async { Arrival::End }))
-            .map(move |arrival| (Arc::clone(&origin), arrival));
-        self.arrivals.push(arrived.boxed());
+        self.arrivals.push(origin, consumer);
         Ok(())
     }
 

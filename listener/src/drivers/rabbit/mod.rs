@@ -117,14 +117,9 @@ impl Driver for Rabbit {
         &self,
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        Box::pin(async move {
-            let io = self.core.io()?;
-            let start = supervisor::start(Arc::clone(&self.core), subscription);
-            // Aborted if this future is dropped, and the link that was being made is cut.
-            AbortOnDropHandle::new(io.handle().spawn(start))
-                .await
-                .unwrap_or_else(|error| Err(ended("attach", &error)))
-        })
+        // On the program's own runtime, where the deliveries are worked on: between two threads
+        // each would cost a wake-up. Connecting, and all that keeps a connection, is on ours.
+        Box::pin(supervisor::start(Arc::clone(&self.core), subscription))
     }
 
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {

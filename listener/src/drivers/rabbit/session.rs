@@ -7,26 +7,27 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Core;
 use super::consume::{Arrival, Consumers, Maker, On, Origin};
-use super::failure::Failure;
+use super::failure::{Failure, Fault};
 use super::hosts::Address;
 use super::link::{Link, LinkEvent, LinkEvents, close_channel};
 use super::options::{CALL_TIMEOUT, CHECK_EVERY};
 use super::ready::ready;
-use super::settle::{Ledger, SessionSettler, write};
+use super::settle::{Ledger, SETTLE_WITHIN, SessionSettler, Settlements, write};
 use super::topology::Topology;
 use super::window::Window;
 use crate::transport::delivery::{Delivery, Settle};
 use crate::transport::driver::Subscription;
 
-/// So many settlements are taken into one plan.
-const BATCH: usize = 256;
+/// So many deliveries are forwarded before settlements are looked at.
+const BATCH: usize = 64;
 
 /// Deliveries that were not handed on yet, each with the consumer it came over.
 type Came = Vec<(Arc<Origin>, Box<lapin::message::Delivery>)>;
@@ -50,7 +51,10 @@ pub(super) struct Session {
     /// Queues for one at a time that did not exist when they were looked for last.
     missing: BTreeSet<Arc<str>>,
     maker: Maker,
-    settlements: mpsc::UnboundedReceiver<(u64, Settle)>,
+    settlements: Settlements,
+    /// When the settlements that wait are written, enough of them or not.
+    due: Option<Instant>,
+    batch: Vec<(u64, Settle)>,
     ledger: Ledger,
     // After what runs over it.
     link: Link,
@@ -59,14 +63,14 @@ pub(super) struct Session {
 impl Session {
     /// Connects to a host, declares what is missing, and consumes each queue.
     pub(super) async fn attach(
-        core: &Core,
+        core: &Arc<Core>,
         address: &Address,
         subscription: &Subscription,
         generation: u64,
         stale: &Arc<AtomicU64>,
     ) -> Result<Self, Failure> {
         let options = &core.options;
-        let (link, events) = Link::open(options, &core.vhost, address, "consume").await?;
+        let (link, events) = connect(core, address).await?;
         Topology::new(&link, core)
             .expiring(subscription.expires)
             .subscription(&subscription.bindings)
@@ -92,6 +96,8 @@ impl Session {
             missing: subscription.alone.iter().map(|queue| queue.as_str().into()).collect(),
             maker: Maker::new(settler),
             settlements,
+            due: None,
+            batch: Vec::new(),
             ledger: Ledger::default(),
             link,
         };
@@ -216,8 +222,8 @@ impl Session {
     ) -> Next {
         let mut check = tokio::time::interval(CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut batch = Vec::with_capacity(BATCH);
         loop {
+            let due = self.due;
             // In this order: what ends the session makes the rest pointless, and settlements
             // make room for deliveries.
             tokio::select! {
@@ -227,30 +233,19 @@ impl Session {
                         return Next::Lost(fault.to_string());
                     }
                 }
-                _ = self.settlements.recv_many(&mut batch, BATCH) => {
-                    let plan = self.ledger.plan(&batch);
-                    batch.drain(..).for_each(|(tag, _)| self.window.settled(tag));
-                    if let Err(fault) = write(&self.channel, &plan) {
+                () = self.settlements.came() => {
+                    if let Err(fault) = self.settle(false) {
                         return Next::Lost(fault.to_string());
                     }
-                    if deliveries.is_some() && self.window.change() {
-                        return Next::Refit;
+                }
+                () = sleep_until(due.unwrap_or(self.since)), if due.is_some() => {
+                    if let Err(fault) = self.settle(true) {
+                        return Next::Lost(fault.to_string());
                     }
                 }
-                Some((origin, arrival)) = self.consumers.arrivals.next(), if deliveries.is_some() => {
-                    match arrival {
-                        Arrival::Delivery(delivery) => {
-                            self.forward(&origin, *delivery, deliveries);
-                            if self.window.change() {
-                                return Next::Refit;
-                            }
-                        }
-                        Arrival::Fault(fault) => return Next::Lost(fault.to_string()),
-                        Arrival::End => {
-                            if let Err(failure) = self.ended(&origin) {
-                                return Next::Lost(failure.to_string());
-                            }
-                        }
+                Some(arrived) = self.consumers.arrivals.next(), if deliveries.is_some() => {
+                    if let Err(failure) = self.arrived(arrived, deliveries) {
+                        return Next::Lost(failure.to_string());
                     }
                 }
                 _ = check.tick() => {
@@ -260,7 +255,47 @@ impl Session {
                     }
                 }
             }
+            if deliveries.is_some() && self.window.change() {
+                return Next::Refit;
+            }
         }
+    }
+
+    /// Forwards what came, and what is there with it.
+    fn arrived(
+        &mut self,
+        first: (Arc<Origin>, Arrival),
+        deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
+    ) -> Result<(), Failure> {
+        let mut next = Some(first);
+        let mut left = BATCH;
+        while let Some((origin, arrival)) = next.take() {
+            match arrival {
+                Arrival::Delivery(delivery) => self.forward(&origin, *delivery, deliveries),
+                Arrival::Fault(fault) => return Err(fault.into()),
+                Arrival::End => self.ended(&origin)?,
+            }
+            left -= 1;
+            if left > 0 {
+                next = self.consumers.arrivals.next().now_or_never().flatten();
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the settlements that wait, if they are enough or have waited long enough.
+    fn settle(&mut self, is_due: bool) -> Result<(), Fault> {
+        if !is_due && !self.settlements.are_enough(self.window.current()) {
+            if self.due.is_none() && !self.settlements.is_empty() {
+                self.due = Some(Instant::now() + SETTLE_WITHIN);
+            }
+            return Ok(());
+        }
+        self.due = None;
+        self.settlements.take(&mut self.batch);
+        let plan = self.ledger.plan(&self.batch);
+        self.batch.iter().for_each(|(tag, _)| self.window.settled(*tag));
+        write(&self.channel, &plan)
     }
 
     /// Stops the consumers; what the broker sent before it confirmed that is forwarded.
@@ -284,12 +319,7 @@ impl Session {
     /// Carries out the settlements that were asked for, and closes. Those that come later fail.
     pub(super) async fn close(mut self) {
         self.settlements.close();
-        let mut batch = Vec::new();
-        while let Ok(settlement) = self.settlements.try_recv() {
-            batch.push(settlement);
-        }
-        let plan = self.ledger.plan(&batch);
-        let closed = match write(&self.channel, &plan) {
+        let closed = match self.settle(true) {
             Ok(()) => close_channel(&self.channel).await,
             Err(fault) => Err(fault),
         };
@@ -301,6 +331,17 @@ impl Session {
         }
         self.link.close().await;
     }
+}
+
+/// Connects, on the driver's thread, which keeps the connection.
+async fn connect(core: &Arc<Core>, address: &Address) -> Result<(Link, LinkEvents), Failure> {
+    let io = core.io().map_err(Failure::Mistake)?;
+    let (core, address) = (Arc::clone(core), address.clone());
+    let open = async move { Link::open(&core.options, &core.vhost, &address, "consume").await };
+    // Aborted if this future is dropped, and the link that was being made is cut.
+    AbortOnDropHandle::new(io.handle().spawn(open))
+        .await
+        .unwrap_or_else(|error| Err(Failure::Weather(format!("the driver's task ended ({error})"))))
 }
 
 /// Each queue once, in order.

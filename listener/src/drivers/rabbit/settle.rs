@@ -3,13 +3,14 @@
 //! carries them is `session.rs`.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use super::failure::Fault;
 use crate::transport::delivery::{Settle, Settler};
@@ -19,30 +20,115 @@ use crate::transport::error::SettleError;
 /// something else to the next one.
 #[derive(Debug)]
 pub(super) struct SessionSettler {
-    settlements: mpsc::UnboundedSender<(u64, Settle)>,
+    desk: Arc<Desk>,
     stale: Arc<AtomicU64>,
 }
 
+/// Where settlements wait for the session that writes them. The session is woken when the first
+/// one comes, for it to look at the clock, and when there are enough to be written: a wake-up for
+/// each would cost more than all else.
+#[derive(Debug)]
+struct Desk {
+    waiting: Mutex<Waiting>,
+    /// The session is over.
+    is_over: AtomicBool,
+    came: Notify,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    settlements: Vec<(u64, Settle)>,
+    /// So many are enough to be written.
+    enough: usize,
+}
+
+/// Where the settlements of a session come out. Dropped, it ends its settler.
+#[derive(Debug)]
+pub(super) struct Settlements(Arc<Desk>);
+
 impl SessionSettler {
     /// A settler, and where its settlements come out. `stale` counts those that came too late.
-    pub(super) fn new(stale: Arc<AtomicU64>) -> (Self, mpsc::UnboundedReceiver<(u64, Settle)>) {
-        let (settlements, receiver) = mpsc::unbounded_channel();
-        (Self { settlements, stale }, receiver)
+    pub(super) fn new(stale: Arc<AtomicU64>) -> (Self, Settlements) {
+        let desk = Arc::new(Desk {
+            waiting: Mutex::new(Waiting { settlements: Vec::new(), enough: 1 }),
+            is_over: AtomicBool::new(false),
+            came: Notify::new(),
+        });
+        (Self { desk: Arc::clone(&desk), stale }, Settlements(desk))
     }
 }
 
 impl Settler for SessionSettler {
     fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError> {
-        self.settlements.send((tag, settle)).map_err(|_| {
+        let mut waiting = self.desk.lock();
+        // Looked at under the lock: what is put in before it is closed is written.
+        if self.is_over() {
             self.stale.fetch_add(1, Ordering::Relaxed);
-            SettleError
-        })
+            return Err(SettleError);
+        }
+        waiting.settlements.push((tag, settle));
+        let count = waiting.settlements.len();
+        // Once when there are enough: those that come until the session runs go along.
+        let wakes = count == 1 || count == waiting.enough;
+        drop(waiting);
+        if wakes {
+            self.desk.came.notify_one();
+        }
+        Ok(())
     }
 
     fn is_over(&self) -> bool {
-        self.settlements.is_closed()
+        self.desk.is_over.load(Ordering::Acquire)
     }
 }
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Settlements {
+    /// Until some wait that did not when this was asked last, or enough of them.
+    pub(super) async fn came(&self) {
+        self.0.came.notified().await;
+    }
+
+    /// Whether enough wait to be written; `prefetch` is how many may be unsettled.
+    pub(super) fn are_enough(&self, prefetch: u16) -> bool {
+        let mut waiting = self.0.lock();
+        waiting.enough = usize::from(prefetch / PART).max(1);
+        waiting.settlements.len() >= waiting.enough
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().settlements.is_empty()
+    }
+
+    /// Puts those that wait in the place of `batch`.
+    pub(super) fn take(&self, batch: &mut Vec<(u64, Settle)>) {
+        batch.clear();
+        std::mem::swap(batch, &mut self.0.lock().settlements);
+    }
+
+    /// From here on settlements fail.
+    pub(super) fn close(&self) {
+        let _waiting = self.0.lock();
+        self.0.is_over.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Settlements {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A tenth of the prefetch is written at once: the broker has the rest to send meanwhile.
+const PART: u16 = 10;
+
+/// How long a settlement waits for others to be written with.
+pub(super) const SETTLE_WITHIN: Duration = Duration::from_millis(2);
 
 /// What is written for settlements. Before RabbitMQ 4.3 a quorum queue counts both ways back; from
 /// then on a reject only. So what failed is rejected and what was not tried is nacked, whatever the
@@ -183,11 +269,43 @@ mod tests {
     }
 
     #[test]
+    fn what_waited_is_written_whatever_comes_with_the_end() {
+        let (settler, settlements) = SessionSettler::new(Arc::default());
+        assert!(settlements.is_empty());
+        for tag in 1..=9 {
+            settler.settle(tag, Ack).expect("the session stands");
+        }
+        assert!(!settlements.are_enough(100));
+        settler.settle(10, Requeue).expect("the session stands");
+        assert!(settlements.are_enough(100));
+        settlements.close();
+        assert_eq!(settler.settle(11, Ack), Err(SettleError));
+        let mut batch = vec![(99, Ack)];
+        settlements.take(&mut batch);
+        assert_eq!((batch.len(), batch[0], batch[9]), (10, (1, Ack), (10, Requeue)));
+        assert!(settlements.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_session_is_woken_by_the_first_and_by_the_last_that_is_needed() {
+        let (settler, settlements) = SessionSettler::new(Arc::default());
+        assert!(!settlements.are_enough(30));
+        let mut woken = Vec::new();
+        for tag in 1..=9 {
+            settler.settle(tag, Ack).expect("the session stands");
+            woken.extend(settlements.came().now_or_never().map(|()| tag));
+        }
+        assert_eq!(woken, [1, 3]);
+    }
+
+    #[test]
     fn an_ended_session_takes_nothing_and_counts() {
         let stale = Arc::new(AtomicU64::new(0));
-        let (settler, receiver) = SessionSettler::new(Arc::clone(&stale));
+        let (settler, settlements) = SessionSettler::new(Arc::clone(&stale));
         assert_eq!(settler.settle(1, Ack), Ok(()));
-        drop(receiver);
+        assert!(!settler.is_over());
+        drop(settlements);
+        assert!(settler.is_over());
         assert_eq!(settler.settle(2, Ack), Err(SettleError));
         assert_eq!(stale.load(Ordering::Relaxed), 1);
     }

@@ -289,7 +289,7 @@ impl Supervisor {
 
 /// Tries each host once. `attempts` keeps what each said last, also when this is dropped.
 async fn round(
-    core: &Core,
+    core: &Arc<Core>,
     rotation: &mut Rotation,
     subscription: &Subscription,
     generation: u64,

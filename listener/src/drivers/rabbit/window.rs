@@ -49,6 +49,11 @@ impl Window {
         }
     }
 
+    /// The prefetch that consumers have at present.
+    pub(super) const fn current(&self) -> u16 {
+        self.current
+    }
+
     /// The prefetch of a consumer that is made now: what is held counts, for the broker does
     /// not count what came over another consumer.
     pub(super) fn prefetch(&self, place: usize) -> u16 {

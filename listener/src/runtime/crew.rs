@@ -1,0 +1,277 @@
+//! Those who work on deliveries: tasks that each take one delivery after the other from the
+//! lanes. One is enough for methods that are done at once, so nothing is spawned for those; where
+//! it has to wait for a method another goes on, and where methods take the processor so many work
+//! side by side as the runtime has threads. What is done with a delivery is `worker.rs`.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::runtime::lanes::{Lane, Lanes};
+use crate::runtime::turns::Turns;
+use crate::runtime::worker::{Task, Worker};
+use crate::transport::delivery::Delivery;
+
+/// A method that takes the processor for longer than this is not waited for by one task alone.
+const HEAVY: Duration = Duration::from_micros(50);
+
+/// For so long a task works on without letting others of its thread run.
+const STINT: Duration = Duration::from_micros(200);
+
+/// After so long without anything begun, those at work are taken to be stuck in a method that
+/// blocks its thread.
+const STUCK: Duration = Duration::from_millis(10);
+
+/// Those who work on deliveries.
+#[derive(Debug)]
+pub(super) struct Crew {
+    worker: Arc<Worker>,
+    turns: Arc<Turns>,
+    board: Mutex<Board>,
+    /// Told when a place has become free that somebody asked for.
+    freed: Notify,
+    threads: usize,
+    pub(super) running: TaskTracker,
+    pub(super) stop: CancellationToken,
+    /// Cancelled at the deadline: it ends what still runs.
+    pub(super) abort: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Board {
+    lanes: Lanes,
+    /// How many tasks are at work, those that wait for a method left out.
+    busy: usize,
+    /// How many deliveries were begun.
+    begun: u64,
+}
+
+/// A place to work on a delivery, free again when it is dropped.
+struct Slot<'c> {
+    crew: &'c Crew,
+    lane: Lane,
+}
+
+/// Whether a task is at work; it is not any more once this is dropped.
+struct Duty<'c> {
+    crew: &'c Arc<Crew>,
+    is_busy: bool,
+}
+
+impl Crew {
+    pub(super) fn new(worker: Arc<Worker>, stop: CancellationToken) -> Arc<Self> {
+        let lanes = Lanes::new(worker.options.executor.at_once());
+        Arc::new(Self {
+            worker,
+            turns: Arc::default(),
+            board: Mutex::new(Board { lanes, busy: 0, begun: 0 }),
+            freed: Notify::new(),
+            threads: tokio::runtime::Handle::current().metrics().num_workers(),
+            running: TaskTracker::new(),
+            stop,
+            abort: CancellationToken::new(),
+        })
+    }
+
+    /// Takes deliveries, in the order in which they came.
+    pub(super) fn take(self: &Arc<Self>, deliveries: impl Iterator<Item = Delivery>) {
+        let mut tasks: Vec<Task> = deliveries.map(|delivery| self.worker.take(delivery)).collect();
+        for task in &mut tasks {
+            let keys = self.worker.keys(task);
+            task.turn = (!keys.is_empty()).then(|| self.turns.enter(keys));
+        }
+        let mut board = self.lock();
+        tasks.into_iter().for_each(|task| board.lanes.push(task));
+        self.call_up(board, 1);
+    }
+
+    /// All that nobody has begun.
+    pub(super) fn drain(&self) -> Vec<Task> {
+        self.lock().lanes.drain().collect()
+    }
+
+    /// Returns when those at work seem to be stuck: never if there is nothing else to begin.
+    pub(super) async fn stuck(&self) -> Stuck {
+        let begun = {
+            let board = self.lock();
+            (board.busy > 0 && board.lanes.can_go_on()).then_some(board.begun)
+        };
+        match begun {
+            Some(begun) => {
+                tokio::time::sleep(STUCK).await;
+                Stuck { begun }
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Has another one work if nothing was begun since.
+    pub(super) fn help(self: &Arc<Self>, stuck: &Stuck) {
+        let board = self.lock();
+        if board.begun == stuck.begun {
+            let most = board.busy + 1;
+            self.call_up(board, most);
+        }
+    }
+
+    /// Has one more work if there is something to begin, and fewer than `most` are at work.
+    fn call_up(self: &Arc<Self>, mut board: MutexGuard<'_, Board>, most: usize) {
+        if board.busy >= most || !board.lanes.can_go_on() {
+            return;
+        }
+        board.busy += 1;
+        drop(board);
+        let crew = Arc::clone(self);
+        self.running.spawn(async move {
+            crew.abort.run_until_cancelled(crew.serve()).await;
+        });
+    }
+
+    /// Works on one delivery after the other until nothing is left to begin.
+    async fn serve(self: &Arc<Self>) {
+        let mut duty = Duty { crew: self, is_busy: true };
+        let mut since = Instant::now();
+        while let Some((task, slot)) = self.next(&mut duty) {
+            let began = Instant::now();
+            {
+                let mut work = pin!(self.work(task, slot));
+                poll_fn(|context| {
+                    let polled = work.as_mut().poll(context);
+                    if polled.is_pending() {
+                        duty.leave();
+                    }
+                    polled
+                })
+                .await;
+            }
+            let now = Instant::now();
+            if duty.is_busy && now - began > HEAVY {
+                self.call_up(self.lock(), self.threads);
+            }
+            if now - since > STINT {
+                tokio::task::yield_now().await;
+                since = Instant::now();
+            }
+        }
+    }
+
+    /// The next delivery with a place to work on it. If there is none, whoever asks is not at
+    /// work any more: that is noted under the same lock, so that nothing is left lying.
+    fn next<'c>(&'c self, duty: &mut Duty<'_>) -> Option<(Task, Slot<'c>)> {
+        let mut board = self.lock();
+        if !duty.is_busy {
+            board.busy += 1;
+        }
+        let next = board.lanes.next();
+        duty.is_busy = next.is_some();
+        if next.is_some() {
+            board.begun += 1;
+        } else {
+            board.busy -= 1;
+        }
+        drop(board);
+        next.map(|(task, lane)| (task, Slot { crew: self, lane }))
+    }
+
+    /// Works on a delivery. One that has to wait for others of its order gives up its place
+    /// until it is its turn.
+    async fn work(self: &Arc<Self>, task: Task, slot: Slot<'_>) {
+        let mut slot = Some(slot);
+        if task.turn.as_ref().is_some_and(|turn| !turn.is_next()) {
+            let lane = slot.take().map(|slot| slot.lane);
+            self.call_up(self.lock(), 1);
+            let waited = async {
+                if let Some(turn) = &task.turn {
+                    turn.come().await;
+                }
+                match lane {
+                    Some(lane) => Some(self.place(lane).await),
+                    None => None,
+                }
+            };
+            match self.stop.run_until_cancelled(waited).await {
+                Some(place) => slot = place,
+                None => return self.worker.give_back(task),
+            }
+        }
+        self.worker.work(task, &self.stop).await;
+        drop(slot);
+    }
+
+    /// Waits for a place in a lane.
+    async fn place(&self, lane: Lane) -> Slot<'_> {
+        let _asking = Asking::new(self, lane);
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            // So that one that becomes free right after the look is not missed.
+            freed.as_mut().enable();
+            if self.lock().lanes.take(lane) {
+                return Slot { crew: self, lane };
+            }
+            freed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How far things were when those at work were looked at.
+#[derive(Debug)]
+pub(super) struct Stuck {
+    begun: u64,
+}
+
+/// Counted while it lives.
+struct Asking<'c> {
+    crew: &'c Crew,
+    lane: Lane,
+}
+
+impl<'c> Asking<'c> {
+    fn new(crew: &'c Crew, lane: Lane) -> Self {
+        crew.lock().lanes.ask(lane);
+        Self { crew, lane }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.crew.lock().lanes.asked(self.lane);
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut board = self.crew.lock();
+        board.lanes.free(self.lane);
+        let asked = board.lanes.are_asking();
+        drop(board);
+        if asked {
+            self.crew.freed.notify_waiters();
+        }
+    }
+}
+
+impl Duty<'_> {
+    /// It has to wait: another one goes on.
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.is_busy) {
+            let mut board = self.crew.lock();
+            board.busy -= 1;
+            self.crew.call_up(board, 1);
+        }
+    }
+}
+
+impl Drop for Duty<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
