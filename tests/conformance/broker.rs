@@ -110,7 +110,7 @@ impl Broker {
     }
 
     pub(crate) async fn attach(&self, subscription: Subscription) -> Listening {
-        let Subscribed { deliveries, consumer } =
+        let Subscribed { deliveries, consumer, .. } =
             timeout(DEADLINE, self.transport().subscribe(subscription))
                 .await
                 .expect("a subscription ends in time")

@@ -40,7 +40,9 @@ struct Sessions(std::sync::Mutex<Option<mpsc::UnboundedReceiver<Delivery>>>);
 impl Driver for Sessions {
     fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         let deliveries = self.0.lock().unwrap().take().expect("one subscription");
-        Box::pin(async move { Ok(Subscribed { deliveries, consumer: Box::new(Held) }) })
+        Box::pin(async move {
+            Ok(Subscribed { deliveries, consumer: Box::new(Held), hungry: Arc::default() })
+        })
     }
 
     fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {

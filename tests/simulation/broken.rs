@@ -47,7 +47,7 @@ impl Driver for BrokenDriver {
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         async move {
-            let Subscribed { mut deliveries, consumer } =
+            let Subscribed { mut deliveries, consumer, hungry } =
                 self.process.subscribe(subscription).await?;
             let (sender, receiver) = mpsc::unbounded_channel();
             let settler = Arc::new(BrokenSettler {
@@ -60,7 +60,7 @@ impl Driver for BrokenDriver {
                     let _ = sender.send(settler.hold(delivery));
                 }
             });
-            Ok(Subscribed { deliveries: receiver, consumer })
+            Ok(Subscribed { deliveries: receiver, consumer, hungry })
         }
         .boxed()
     }

@@ -35,6 +35,8 @@ pub(super) struct Crew {
     board: Mutex<Board>,
     /// Told when a place has become free that somebody asked for.
     freed: Notify,
+    /// Told when nothing waits any more.
+    hungry: Arc<Notify>,
     threads: usize,
     pub(super) running: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -64,13 +66,18 @@ struct Duty<'c> {
 }
 
 impl Crew {
-    pub(super) fn new(worker: Arc<Worker>, stop: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(
+        worker: Arc<Worker>,
+        hungry: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         let lanes = Lanes::new(worker.options.executor.at_once());
         Arc::new(Self {
             worker,
             turns: Arc::default(),
             board: Mutex::new(Board { lanes, busy: 0, begun: 0 }),
             freed: Notify::new(),
+            hungry,
             threads: tokio::runtime::Handle::current().metrics().num_workers(),
             running: TaskTracker::new(),
             stop,
@@ -174,7 +181,11 @@ impl Crew {
         } else {
             board.busy -= 1;
         }
+        let is_hungry = next.is_none() && board.lanes.are_empty();
         drop(board);
+        if is_hungry {
+            self.hungry.notify_one();
+        }
         next.map(|(task, lane)| (task, Slot { crew: self, lane }))
     }
 

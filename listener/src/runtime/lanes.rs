@@ -82,6 +82,11 @@ impl Lanes {
         self.free > claimed
     }
 
+    /// Whether nothing waits.
+    pub(super) fn are_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.waiting.is_empty())
+    }
+
     /// The next delivery with a place to work on it, if there are both.
     pub(super) fn next(&mut self) -> Option<(Task, Lane)> {
         if !self.has_free() {

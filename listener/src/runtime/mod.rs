@@ -337,8 +337,8 @@ const BATCH: usize = 256;
 
 /// Takes deliveries until it is stopped, and hands them to those who work on them.
 async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: CancellationToken) -> usize {
-    let Subscribed { mut deliveries, consumer } = subscribed;
-    let crew = Crew::new(Arc::clone(&worker), stop.clone());
+    let Subscribed { mut deliveries, consumer, hungry } = subscribed;
+    let crew = Crew::new(Arc::clone(&worker), hungry, stop.clone());
     let mut state = consumer.state();
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut look_again = tokio::time::interval(LOOK_AGAIN_EVERY);

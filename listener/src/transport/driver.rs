@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::transport::delivery::{Delivery, Properties};
 use crate::transport::error::{ConnectError, SendError};
@@ -94,6 +94,9 @@ pub struct Subscribed {
     pub deliveries: mpsc::UnboundedReceiver<Delivery>,
     /// The hold on the subscription.
     pub consumer: Box<dyn Consumer>,
+    /// Told by the listener when it has begun all that it was given. A driver may gather
+    /// deliveries until then, for a short time: a wake-up for each costs more than the rest.
+    pub hungry: Arc<Notify>,
 }
 
 /// The hold on a subscription. Dropping it closes the subscription without waiting.

@@ -56,7 +56,7 @@ impl Driver for Memory {
         async move {
             let (consumer, deliveries) = MemoryConsumer::attach(&self.bus, subscription);
             let consumer = Box::new(consumer);
-            Ok(Subscribed { deliveries, consumer })
+            Ok(Subscribed { deliveries, consumer, hungry: Arc::default() })
         }
         .boxed()
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,7 +27,11 @@ use crate::transport::delivery::{Delivery, Settle};
 use crate::transport::driver::Subscription;
 
 /// So many deliveries are forwarded before settlements are looked at.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
+
+/// How long deliveries gather at most while others wait to be begun: so long may an `error` be
+/// kept from passing what waits.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// Deliveries that were not handed on yet, each with the consumer it came over.
 type Came = Vec<(Arc<Origin>, Box<lapin::message::Delivery>)>;
@@ -219,9 +223,12 @@ impl Session {
     pub(super) async fn serve(
         &mut self,
         deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
+        hungry: &Notify,
     ) -> Next {
         let mut check = tokio::time::interval(CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Deliveries gather while this is set.
+        let mut until = None;
         loop {
             let due = self.due;
             // In this order: what ends the session makes the rest pointless, and settlements
@@ -243,11 +250,18 @@ impl Session {
                         return Next::Lost(fault.to_string());
                     }
                 }
-                Some(arrived) = self.consumers.arrivals.next(), if deliveries.is_some() => {
-                    if let Err(failure) = self.arrived(arrived, deliveries) {
-                        return Next::Lost(failure.to_string());
+                Some(arrived) = self.consumers.arrivals.next(),
+                    if deliveries.is_some() && until.is_none() =>
+                {
+                    match self.arrived(arrived, deliveries) {
+                        Ok(false) => {}
+                        Ok(true) => return Next::Refit,
+                        Err(failure) => return Next::Lost(failure.to_string()),
                     }
+                    until = Some(Instant::now() + GATHER);
                 }
+                () = hungry.notified(), if until.is_some() => until = None,
+                () = sleep_until(until.unwrap_or(self.since)), if until.is_some() => until = None,
                 _ = check.tick() => {
                     if !self.link.is_up() || !self.channel.status().connected() {
                         let reason = "the connection or its channel is closed";
@@ -261,12 +275,13 @@ impl Session {
         }
     }
 
-    /// Forwards what came, and what is there with it.
+    /// Forwards what came, and what is there with it. Whether the consumers must be put on
+    /// another prefetch.
     fn arrived(
         &mut self,
         first: (Arc<Origin>, Arrival),
         deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let mut next = Some(first);
         let mut left = BATCH;
         while let Some((origin, arrival)) = next.take() {
@@ -275,12 +290,15 @@ impl Session {
                 Arrival::Fault(fault) => return Err(fault.into()),
                 Arrival::End => self.ended(&origin)?,
             }
+            if self.window.change() {
+                return Ok(true);
+            }
             left -= 1;
             if left > 0 {
                 next = self.consumers.arrivals.next().now_or_never().flatten();
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Writes the settlements that wait, if they are enough or have waited long enough.

@@ -55,11 +55,13 @@ pub(super) async fn start(
     let (commands, orders) = mpsc::channel(2);
     let (state, watched) = watch::channel(ConnectionState::Attached);
     let look = Arc::new(Notify::new());
+    let hungry = Arc::new(Notify::new());
     attached(&session, &subscription, &stale);
     let supervisor = Supervisor {
         core,
         subscription,
         deliveries: Some(deliveries),
+        hungry: Arc::clone(&hungry),
         state,
         orders,
         look: Arc::clone(&look),
@@ -71,6 +73,7 @@ pub(super) async fn start(
     Ok(Subscribed {
         deliveries: receiver,
         consumer: Box::new(RabbitConsumer { commands, look, state: watched }),
+        hungry,
     })
 }
 
@@ -126,6 +129,8 @@ struct Supervisor {
     subscription: Subscription,
     /// Taken when it is cancelled: so the receiver ends after the last delivery.
     deliveries: Option<mpsc::UnboundedSender<Delivery>>,
+    /// Told when all that was handed on was begun.
+    hungry: Arc<Notify>,
     state: watch::Sender<ConnectionState>,
     orders: mpsc::Receiver<Order>,
     /// Told when queues for one at a time are to be looked for again.
@@ -150,7 +155,7 @@ impl Supervisor {
                     }
                     continue;
                 }
-                next = session.serve(self.deliveries.as_ref()) => {
+                next = session.serve(self.deliveries.as_ref(), &self.hungry) => {
                     let done = match next {
                         Next::Lost(reason) => Err(Failure::Weather(reason)),
                         Next::Refit => session.refit(&self.core, self.deliveries.as_ref()).await,
