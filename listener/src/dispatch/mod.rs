@@ -6,11 +6,13 @@ pub mod table;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, poll};
 
 use crate::dispatch::table::{Entry, Table};
 use crate::notification::Notification;
@@ -61,6 +63,11 @@ impl Dispatcher {
                 self.call_async(entry, notification).await
             }
         };
+        let mut called = pin!(called);
+        // No timer for those that are done at once.
+        if let Poll::Ready(result) = poll!(called.as_mut()) {
+            return result;
+        }
         let called = tokio::time::timeout(timeout, called).await;
         called.unwrap_or(Err(Failure::Timeout(timeout)))
     }

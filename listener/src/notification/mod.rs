@@ -65,6 +65,10 @@ impl<'n> Notification<'n> {
         }
     }
 
+    pub(crate) const fn fields(&self) -> &Fields<'n> {
+        &self.fields
+    }
+
     /// The priority, as the notification itself says it.
     #[must_use]
     pub const fn priority(&self) -> Priority {

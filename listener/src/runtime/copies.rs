@@ -3,6 +3,7 @@
 //! listener; what its original waits for is in `worker.rs`, who settles it in `settle.rs`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -176,6 +177,11 @@ impl Copier {
         }
     }
 
+    /// Whether some copies cannot be made at present.
+    pub(super) fn has_troubles(&self) -> bool {
+        self.troubles.any.load(Ordering::Acquire)
+    }
+
     /// Waits while copies cannot be made for this method.
     pub(super) async fn wait_for(&self, method: &str) {
         self.troubles.wait_for(method).await;
@@ -230,7 +236,8 @@ fn kept(delivery: &Delivery, room: usize) -> Properties {
     properties
 }
 
-fn shortened(text: &str, longest: usize) -> &str {
+/// As much of a text as so many bytes hold.
+pub(super) fn shortened(text: &str, longest: usize) -> &str {
     let mut end = text.len().min(longest);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -242,6 +249,8 @@ fn shortened(text: &str, longest: usize) -> &str {
 #[derive(Debug, Default)]
 struct Troubles {
     open: Mutex<Open>,
+    /// Whether there are any: looked at before each call.
+    any: AtomicBool,
     over: Notify,
 }
 
@@ -283,6 +292,7 @@ impl Troubles {
         open.last += 1;
         let number = open.last;
         open.by_number.insert(number, trouble);
+        self.any.store(true, Ordering::Release);
         Ongoing { troubles: self, observers, number }
     }
 
@@ -339,6 +349,7 @@ impl Drop for Ongoing<'_> {
     fn drop(&mut self) {
         let mut open = self.troubles.lock();
         let ended = open.by_number.remove(&self.number);
+        self.troubles.any.store(!open.by_number.is_empty(), Ordering::Release);
         let queue = ended.map(|trouble| trouble.queue).unwrap_or_default();
         let others = open.by_number.values().any(|trouble| trouble.queue == queue);
         drop(open);

@@ -21,8 +21,9 @@ pub(super) struct Hands(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    last: u64,
-    held: BTreeMap<u64, Hand>,
+    held: Vec<Option<Hand>>,
+    /// The places in `held` that are free.
+    free: Vec<usize>,
     settled: BTreeMap<Arc<str>, Settled>,
     /// How often a delivery came back to the broker from this process, by what it is.
     lost: HashMap<u64, u64>,
@@ -47,7 +48,7 @@ struct Settled {
 #[derive(Debug)]
 pub(super) struct InHand {
     hands: Arc<Hands>,
-    number: u64,
+    place: usize,
     since: Instant,
 }
 
@@ -62,17 +63,14 @@ impl Hands {
             in_work: false,
             told: false,
         };
-        let mut inner = self.lock();
-        inner.last += 1;
-        let number = inner.last;
-        inner.held.insert(number, hand);
-        InHand { hands: Arc::clone(self), number, since }
+        let place = self.lock().put(hand);
+        InHand { hands: Arc::clone(self), place, since }
     }
 
     /// The session is over: all that is in hand comes again, and not because anybody died.
     pub(super) fn lose_all(&self) {
         let mut inner = self.lock();
-        let digests: Vec<u64> = inner.held.values().map(|hand| digest(&hand.body)).collect();
+        let digests: Vec<u64> = inner.hands().map(|hand| digest(&hand.body)).collect();
         for digest in digests {
             inner.lose(digest);
         }
@@ -80,14 +78,18 @@ impl Hands {
 
     /// How often a delivery came back to the broker from this process.
     pub(super) fn losses(&self, delivery: &Delivery) -> u64 {
-        self.lock().lost.get(&digest(&delivery.body)).copied().unwrap_or(0)
+        let inner = self.lock();
+        if inner.lost.is_empty() {
+            return 0;
+        }
+        inner.lost.get(&digest(&delivery.body)).copied().unwrap_or(0)
     }
 
     /// The deliveries that have been in hand for longer than this, each told once.
     pub(super) fn slow(&self, limit: Duration) -> Vec<(Arc<str>, Duration)> {
         let mut inner = self.lock();
-        let slow =
-            inner.held.values_mut().filter(|hand| !hand.told && hand.since.elapsed() >= limit);
+        let hands = inner.held.iter_mut().flatten();
+        let slow = hands.filter(|hand| !hand.told && hand.since.elapsed() >= limit);
         slow.map(|hand| {
             hand.told = true;
             (Arc::clone(&hand.queue), hand.since.elapsed())
@@ -98,14 +100,14 @@ impl Hands {
     /// Whether anything of this queue is or was in hand.
     pub(super) fn knows(&self, queue: &str) -> bool {
         let inner = self.lock();
-        inner.settled.contains_key(queue) || inner.held.values().any(|hand| &*hand.queue == queue)
+        inner.settled.contains_key(queue) || inner.hands().any(|hand| &*hand.queue == queue)
     }
 
     /// How each of these queues stands.
     pub(super) fn health<'q>(&self, queues: impl Iterator<Item = &'q str>) -> Vec<QueueHealth> {
         let inner = self.lock();
         let health = |queue: &str| {
-            let of_queue = || inner.held.values().filter(|hand| &*hand.queue == queue);
+            let of_queue = || inner.hands().filter(|hand| &*hand.queue == queue);
             let settled = inner.settled.get(queue);
             QueueHealth {
                 queue: queue.to_owned(),
@@ -125,6 +127,23 @@ impl Hands {
 }
 
 impl Inner {
+    fn put(&mut self, hand: Hand) -> usize {
+        match self.free.pop() {
+            Some(place) => {
+                self.held[place] = Some(hand);
+                place
+            }
+            None => {
+                self.held.push(Some(hand));
+                self.held.len() - 1
+            }
+        }
+    }
+
+    fn hands(&self) -> impl Iterator<Item = &Hand> {
+        self.held.iter().flatten()
+    }
+
     fn lose(&mut self, digest: u64) {
         if self.lost.len() >= REMEMBERED {
             self.lost.clear();
@@ -141,7 +160,7 @@ impl InHand {
 
     /// Methods are called for it from now on.
     pub(super) fn begins(&self) {
-        if let Some(hand) = self.hands.lock().held.get_mut(&self.number) {
+        if let Some(hand) = &mut self.hands.lock().held[self.place] {
             hand.in_work = true;
         }
     }
@@ -149,21 +168,27 @@ impl InHand {
     /// It is settled for good.
     pub(super) fn settled(&self) {
         let mut inner = self.hands.lock();
-        let Some(hand) = inner.held.get(&self.number) else { return };
-        let (queue, body) = (Arc::clone(&hand.queue), hand.body.clone());
-        if !inner.lost.is_empty() {
-            inner.lost.remove(&digest(&body));
+        let Inner { held, lost, settled, .. } = &mut *inner;
+        let Some(hand) = &held[self.place] else { return };
+        if !lost.is_empty() {
+            lost.remove(&digest(&hand.body));
         }
-        let settled =
-            inner.settled.entry(queue).or_insert(Settled { count: 0, last: Instant::now() });
-        settled.count += 1;
-        settled.last = Instant::now();
+        let now = Instant::now();
+        match settled.get_mut(&hand.queue) {
+            Some(settled) => {
+                settled.count += 1;
+                settled.last = now;
+            }
+            None => {
+                settled.insert(Arc::clone(&hand.queue), Settled { count: 1, last: now });
+            }
+        }
     }
 
     /// It goes back to the broker, by our own will or with its session.
     pub(super) fn lost(&self) {
         let mut inner = self.hands.lock();
-        if let Some(digest) = inner.held.get(&self.number).map(|hand| digest(&hand.body)) {
+        if let Some(digest) = inner.held[self.place].as_ref().map(|hand| digest(&hand.body)) {
             inner.lose(digest);
         }
     }
@@ -171,7 +196,12 @@ impl InHand {
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        self.hands.lock().held.remove(&self.number);
+        let mut inner = self.hands.lock();
+        let hand = inner.held[self.place].take();
+        inner.free.push(self.place);
+        drop(inner);
+        // The body may be the last of it: freed without the lock.
+        drop(hand);
     }
 }
 

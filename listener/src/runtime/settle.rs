@@ -2,7 +2,9 @@
 //! settles what was worked on. A delivery in whose place copies stand comes here only once they
 //! are confirmed (`copies.rs`).
 
+use crate::notification::fields::Fields;
 use crate::observe::{Event, Observers};
+use crate::runtime::copies::shortened;
 use crate::runtime::failure::{Copy, Destination};
 use crate::runtime::hands::InHand;
 use crate::runtime::headers::Marks;
@@ -24,13 +26,27 @@ pub(super) enum End<'e> {
     GivenBack,
 }
 
-/// What the log says of a delivery beside its end.
+/// What the log says of a delivery beside its end. Empty where nothing is told.
 #[derive(Debug, Default)]
 pub(super) struct Subject {
     pub(super) message_id: String,
     pub(super) event_type: String,
     /// How many methods handled it.
     pub(super) handled: usize,
+}
+
+/// So many bytes of a text from outside are logged.
+const LONGEST: usize = 256;
+
+impl Subject {
+    pub(super) fn of(fields: &Fields<'_>, handled: usize) -> Self {
+        let clipped = |text: Option<&str>| shortened(text.unwrap_or_default(), LONGEST).to_owned();
+        Self {
+            message_id: clipped(fields.message_id.as_deref()),
+            event_type: clipped(fields.event_type.as_deref()),
+            handled,
+        }
+    }
 }
 
 /// Settles a delivery as its end says.

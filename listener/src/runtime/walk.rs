@@ -100,8 +100,13 @@ impl Worker {
         task: &Task,
         stop: &CancellationToken,
     ) -> Called {
-        let may_be_called = stop.run_until_cancelled(self.copier.wait_for(&entry.name)).await;
-        if may_be_called.is_none() || task.delivery.is_over() {
+        if self.copier.has_troubles() {
+            let waited = stop.run_until_cancelled(self.copier.wait_for(&entry.name)).await;
+            if waited.is_none() {
+                return Called::Abandoned;
+            }
+        }
+        if stop.is_cancelled() || task.delivery.is_over() {
             return Called::Abandoned;
         }
         match self.has_handled(entry, notification).await {

@@ -24,7 +24,7 @@ use crate::observe::{Event, Observers};
 use crate::order::OrderKey;
 use crate::outcome::BoxError;
 use crate::outcome::kind::Classifiers;
-use crate::runtime::copies::{Copier, NotMade, NotSetAside};
+use crate::runtime::copies::{Copier, NotMade, NotSetAside, shortened};
 use crate::runtime::failure::{self, Copy, Destination, Verdict};
 use crate::runtime::hands::{Hands, InHand};
 use crate::runtime::headers::Marks;
@@ -270,17 +270,13 @@ impl Worker {
         let opened = envelope::open(&delivery.body, labels(delivery), &self.options.limits)?;
         let mut deserialized = None;
         let fields = self.read(&opened.text, &mut deserialized)?;
-        let subject = Subject {
-            message_id: fields.message_id.as_deref().unwrap_or_default().to_owned(),
-            event_type: fields.event_type.as_deref().unwrap_or_default().to_owned(),
-            handled: 0,
-        };
         let written = fields.priority.as_deref().unwrap_or_default();
         let Ok(priority) = written.parse::<Priority>() else {
             // Nobody can have asked for it: acknowledged, as oslo.messaging does, and told.
+            let subject = Subject::of(&fields, 0);
             tracing::warn!(
                 queue = %delivery.info.queue,
-                priority = written,
+                priority = shortened(written, 64),
                 message_id = subject.message_id,
                 "unknown priority: no method handles it"
             );
@@ -288,7 +284,12 @@ impl Worker {
         };
         let notification = Notification::new(fields, priority, &task.marks.origin, &self.states);
         let walk = self.walk(&notification, task, stop).await;
-        let subject = Subject { handled: walk.handled, ..subject };
+        let is_told = walk.verdict != Verdict::Ack || tracing::enabled!(tracing::Level::DEBUG);
+        let subject = if is_told {
+            Subject::of(notification.fields(), walk.handled)
+        } else {
+            Subject { handled: walk.handled, ..Subject::default() }
+        };
         Ok(Judged {
             verdict: walk.verdict,
             subject,
