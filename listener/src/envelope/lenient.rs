@@ -24,6 +24,17 @@ pub(super) fn mend(text: &str) -> Cow<'_, str> {
     if suspicious { rewrite(text) } else { Cow::Borrowed(text) }
 }
 
+/// The same for a text that may be owned: then it is kept if nothing had to be changed.
+pub(super) fn mended(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => mend(text),
+        Cow::Owned(text) => match mend(&text) {
+            Cow::Borrowed(_) => Cow::Owned(text),
+            Cow::Owned(mended) => Cow::Owned(mended),
+        },
+    }
+}
+
 /// A key that a text may have somewhere.
 #[derive(Clone, Copy)]
 pub(super) enum Wanted {

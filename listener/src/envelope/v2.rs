@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope::error::{not_json, shown_json};
 use crate::envelope::fields::{Key, Text, expect_object};
-use crate::envelope::lenient::{Wanted, may_name, mend};
+use crate::envelope::lenient::{Wanted, may_name, mend, mended};
 use crate::envelope::{DecodeError, Part};
 
 pub(super) const VERSION: &str = "oslo.version";
@@ -55,13 +55,7 @@ impl<'t> Envelope<'t> {
             return Ok(None);
         };
         check_version(version.get())?;
-        let text = match message.string(MESSAGE, "a string")? {
-            Cow::Borrowed(text) => mend(text),
-            Cow::Owned(text) => match mend(&text) {
-                Cow::Borrowed(_) => Cow::Owned(text),
-                Cow::Owned(mended) => Cow::Owned(mended),
-            },
-        };
+        let text = mended(message.string(MESSAGE, "a string")?);
         expect_object(Part::Message, &text)?;
         Ok(Some(text))
     }
