@@ -2,11 +2,7 @@
 //! JSON. Whatever looks otherwise by a single byte is left to `v2.rs`, which gives the same
 //! text for what is taken here, and mends it. Called by `open`, before anything else is tried.
 
-/// What stands before the text within.
-const BEGIN: &[u8] = br#"{"oslo.version": "2.0", "oslo.message": ""#;
-
-/// What stands behind it.
-const END: &[u8] = br#""}"#;
+use crate::envelope::v2::{BEGIN, END};
 
 /// How many bytes are looked at together: one for each bit of a mask.
 const BLOCK: usize = 64;

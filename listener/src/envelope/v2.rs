@@ -14,8 +14,14 @@ use crate::envelope::fields::{Key, Text, expect_object};
 use crate::envelope::lenient::{Wanted, may_name, mend, mended};
 use crate::envelope::{DecodeError, Part};
 
-pub(super) const VERSION: &str = "oslo.version";
-pub(super) const MESSAGE: &str = "oslo.message";
+const VERSION: &str = "oslo.version";
+const MESSAGE: &str = "oslo.message";
+
+/// What oslo writes before the text within, which is escaped.
+pub(super) const BEGIN: &[u8] = br#"{"oslo.version": "2.0", "oslo.message": ""#;
+
+/// What it writes behind it.
+pub(super) const END: &[u8] = br#""}"#;
 
 /// The text within the envelope, or `None` if the body is not version 2: that is, if one
 /// of the two keys is missing.
