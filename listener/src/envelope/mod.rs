@@ -10,6 +10,8 @@ mod error;
 mod fields;
 mod kombu;
 mod lenient;
+mod places;
+mod scan;
 mod unescape;
 mod v1;
 mod v2;

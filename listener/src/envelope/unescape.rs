@@ -2,10 +2,8 @@
 //! JSON. Whatever looks otherwise by a single byte is left to `v2.rs`, which gives the same
 //! text for what is taken here, and mends it. Called by `open`, before anything else is tried.
 
+use crate::envelope::places::{BLOCK, has_control, places};
 use crate::envelope::v2::{BEGIN, END};
-
-/// How many bytes are looked at together: one for each bit of a mask.
-const BLOCK: usize = 64;
 
 /// How many bytes are copied together; what is copied too much is written over.
 const STEP: usize = 16;
@@ -63,7 +61,7 @@ impl Unescaped {
     /// Takes what is escaped in a block of the source, and all that stands before it.
     #[inline]
     fn block(&mut self, from: &[u8], at: usize, block: &[u8; BLOCK]) -> Option<()> {
-        self.control |= block.iter().fold(false, |found, byte| found | (*byte < b' '));
+        self.control |= has_control(block);
         self.quotes += usize::from(block.iter().map(|byte| u8::from(*byte == b'"')).sum::<u8>());
         let mut escapes = places(block, b'\\');
         if self.start > at {
@@ -126,22 +124,6 @@ fn meaning(escaped: u8) -> Option<u8> {
         b'r' => b'\r',
         b't' => b'\t',
         _ => return None,
-    })
-}
-
-/// A bit for each place where the byte stands.
-#[inline]
-fn places(block: &[u8; BLOCK], byte: u8) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    const LOW: u64 = ONES * 0x7f;
-    let (words, _) = block.as_chunks::<8>();
-    words.iter().enumerate().fold(0, |places, (at, word)| {
-        let differs = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
-        // The highest bit of each byte that does not differ, and no other bit.
-        let same = !(((differs & LOW) + LOW) | differs | LOW);
-        // All of them to the highest byte, in their order.
-        let bits = (same >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        places | bits << (8 * at)
     })
 }
 
