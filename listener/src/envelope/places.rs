@@ -9,13 +9,14 @@ pub(super) const BLOCK: usize = 64;
 pub(super) fn places(block: &[u8; BLOCK], byte: u8) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     const LOW: u64 = ONES * 0x7f;
+    const HIGH: u64 = ONES * 0x80;
     let (words, _) = block.as_chunks::<8>();
     words.iter().enumerate().fold(0, |places, (at, word)| {
         let differs = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
         // The highest bit of each byte that does not differ, and no other bit.
-        let same = !(((differs & LOW) + LOW) | differs | LOW);
+        let same = !(((differs & LOW) + LOW) | differs) & HIGH;
         // All of them to the highest byte, in their order.
-        let bits = (same >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        let bits = same.wrapping_mul(0x0002_0408_1020_4081) >> 56;
         places | bits << (8 * at)
     })
 }

@@ -249,11 +249,12 @@ impl Quotes {
             last[..rest.len()].copy_from_slice(rest);
             &last
         });
-        if has_control(block) {
-            return None;
-        }
         self.places = places(block, b'"');
-        if self.escaped || block.contains(&b'\\') {
+        let odd = |byte: u8| (byte < b' ') | (byte == b'\\');
+        if self.escaped || block.iter().fold(false, |found, byte| found | odd(*byte)) {
+            if has_control(block) {
+                return None;
+            }
             self.leave_escaped(bytes, places(block, b'\\'))?;
         }
         self.next += BLOCK;

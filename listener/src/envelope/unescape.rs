@@ -52,8 +52,8 @@ struct Unescaped {
     len: usize,
     /// Where in the source the bytes begin that were not copied yet.
     start: usize,
-    quotes: usize,
-    escaped_quotes: usize,
+    quotes: u32,
+    escaped_quotes: u32,
     control: bool,
 }
 
@@ -62,39 +62,39 @@ impl Unescaped {
     #[inline]
     fn block(&mut self, from: &[u8], at: usize, block: &[u8; BLOCK]) -> Option<()> {
         self.control |= has_control(block);
-        self.quotes += usize::from(block.iter().map(|byte| u8::from(*byte == b'"')).sum::<u8>());
+        self.quotes += u32::from(block.iter().map(|byte| u8::from(*byte == b'"')).sum::<u8>());
         let mut escapes = places(block, b'\\');
         if self.start > at {
             // The first byte belongs to an escape that began in the block before.
             escapes &= !1;
         }
+        let to = self.to.as_mut_slice();
+        let (mut start, mut len) = (self.start, self.len);
         while escapes != 0 {
             let place = at + escapes.trailing_zeros() as usize;
             escapes &= escapes - 1;
-            self.copy(from, place);
-            let escaped = from[place + 1];
-            self.to[self.len] = meaning(escaped)?;
-            self.len += 1;
-            self.start = place + 2;
-            self.escaped_quotes += usize::from(escaped == b'"');
-            if escaped == b'\\' {
-                escapes &= escapes.wrapping_sub(1);
+            // Some bytes more than stand there, that do not count.
+            let end = len + (place - start);
+            while len < end {
+                to[len..len + STEP].copy_from_slice(&from[start..start + STEP]);
+                len += STEP;
+                start += STEP;
             }
+            let escaped = from[place + 1];
+            if escaped == b'"' {
+                self.escaped_quotes += 1;
+                to[end] = b'"';
+            } else {
+                to[end] = meaning(escaped)?;
+                if escaped == b'\\' {
+                    escapes &= escapes.wrapping_sub(1);
+                }
+            }
+            len = end + 1;
+            start = place + 2;
         }
+        (self.start, self.len) = (start, len);
         Some(())
-    }
-
-    /// Copies up to a place, and some bytes more that do not count.
-    #[inline]
-    fn copy(&mut self, from: &[u8], to: usize) {
-        let mut at = self.start;
-        let mut len = self.len;
-        self.len += to - at;
-        while at < to {
-            self.to[len..len + STEP].copy_from_slice(&from[at..at + STEP]);
-            at += STEP;
-            len += STEP;
-        }
     }
 
     /// Copies up to a place near the end of the source.
@@ -115,9 +115,10 @@ impl Unescaped {
     }
 }
 
+/// Any but the quote, which is by far the most frequent.
 fn meaning(escaped: u8) -> Option<u8> {
     Some(match escaped {
-        b'"' | b'\\' | b'/' => escaped,
+        b'\\' | b'/' => escaped,
         b'b' => b'\x08',
         b'f' => b'\x0c',
         b'n' => b'\n',
