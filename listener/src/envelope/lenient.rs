@@ -1,7 +1,8 @@
 //! Python's JSON made standard JSON: `NaN` and the infinities become null, halves of
 //! surrogate pairs become U+FFFD. Valid JSON is left as it is, and what is invalid for other
 //! reasons stays invalid. Whether a text is JSON at all is not found out here. Called by
-//! `v1.rs` and `v2.rs` for every text, so looking whether there is anything to do is cheap.
+//! `open`, `v1.rs` and `v2.rs` for every text, so looking whether there is anything to do is
+//! cheap.
 
 use std::borrow::Cow;
 use std::ops::Range;
