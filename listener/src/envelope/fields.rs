@@ -12,10 +12,13 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::envelope::error::not_json;
-use crate::envelope::{DecodeError, Kind, Part};
+use crate::envelope::{DecodeError, Kind, Part, scan};
 use crate::notification::fields::Fields;
 
-const CONTEXT: &str = "_context_";
+pub(super) const CONTEXT: &str = "_context_";
+
+/// How many keys a context has at the most, as a rule.
+pub(super) const USUAL_CONTEXT: usize = 24;
 
 /// Finds the fields in an opened text.
 ///
@@ -31,6 +34,14 @@ const CONTEXT: &str = "_context_";
 /// # Ok::<(), listener::envelope::DecodeError>(())
 /// ```
 pub fn read(text: &str) -> Result<Fields<'_>, DecodeError> {
+    match scan::read(text) {
+        Some(fields) => Ok(fields),
+        None => parse(text),
+    }
+}
+
+/// The same for any text, with the reason where it cannot be done.
+fn parse(text: &str) -> Result<Fields<'_>, DecodeError> {
     expect_object(Part::Notification, text)?;
     let found: Found<'_> =
         serde_json::from_str(text).map_err(|error| not_json(Part::Notification, text, error))?;
@@ -57,7 +68,9 @@ fn string<'t>(
 }
 
 /// What Python makes of a key that comes twice: the first place, the last value.
-fn last_of_each<'t>(items: Vec<(Cow<'t, str>, &'t RawValue)>) -> Vec<(Cow<'t, str>, &'t RawValue)> {
+pub(super) fn last_of_each<'t>(
+    items: Vec<(Cow<'t, str>, &'t RawValue)>,
+) -> Vec<(Cow<'t, str>, &'t RawValue)> {
     // Comparing each with each is the fastest way to learn that a usual context has no
     // key twice, and must not be tried with an unusual one.
     const USUAL: usize = 32;
@@ -136,6 +149,9 @@ impl<'de> Visitor<'de> for FoundVisitor {
                 "_unique_id" => found.unique_id = Some(map.next_value()?),
                 "payload" => found.payload = Some(map.next_value()?),
                 key_text if key_text.starts_with(CONTEXT) => {
+                    if found.context.is_empty() {
+                        found.context.reserve(USUAL_CONTEXT);
+                    }
                     found.context.push((without_prefix(key), map.next_value()?));
                 }
                 // `_msg_id`, `_reply_q` and `_timeout` belong to calls, not to notifications.
@@ -255,6 +271,8 @@ impl<'de> Visitor<'de> for TextVisitor {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
 
     type Strings<'t> = [Option<&'t str>; 6];
@@ -281,6 +299,161 @@ mod tests {
     #[track_caller]
     fn refused(text: &str) -> String {
         read(text).unwrap_err().to_string()
+    }
+
+    const GOLDEN: [&str; 6] = [
+        include_str!("golden/v1.json"),
+        include_str!("golden/v1-list.json"),
+        include_str!("golden/v1-text.json"),
+        include_str!("golden/v1-null.json"),
+        include_str!("golden/v1-tagged.json"),
+        r#"{"event_type": "e", "payload": {"a": [{}, [], [[1.5e-3, -0]], {"b": ""}], "\"": "\\\\\""}, "_context_a": 1, "_context_a": [true]}"#,
+    ];
+
+    /// All of the fields, and which of them are copies.
+    fn shown(fields: &Fields<'_>) -> String {
+        let copies = |text: &Cow<'_, str>| matches!(text, Cow::Owned(_));
+        let context = fields.context.iter().map(|(key, value)| (key, copies(key), value.get()));
+        format!(
+            "{fields:?} {:?} {:?} {:?}",
+            fields.event_type.as_ref().map(copies),
+            fields.payload.get(),
+            context.collect::<Vec<_>>()
+        )
+    }
+
+    /// Wants nothing to be taken by `scan` that is not taken by the parser, or is not the same
+    /// there. Whether it was taken.
+    #[track_caller]
+    fn same(text: &str) -> bool {
+        let Some(found) = scan::read(text) else { return false };
+        let parsed = parse(text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
+        assert_eq!(shown(&found), shown(&parsed), "{text:?}");
+        true
+    }
+
+    #[test]
+    fn what_python_writes_needs_no_parser() {
+        for text in GOLDEN {
+            assert!(same(text), "{text}");
+        }
+        assert!(same(" { } "));
+    }
+
+    #[test]
+    fn mutated_texts_are_as_parsed() {
+        let tokens = [
+            "\"",
+            "\\",
+            "\\\\",
+            "\\\"",
+            "\\u00e9",
+            "\\ud800",
+            "\\ux",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            " ",
+            "\n",
+            "\t",
+            "0",
+            "01",
+            "1.",
+            "1e",
+            "1e+5",
+            "-",
+            "-1",
+            "null",
+            "nul",
+            "true",
+            "false",
+            "NaN",
+            "é",
+            "\0",
+            "\u{7f}",
+            ", \"priority\": null",
+            "\"_context_a\": {}, ",
+            "\"payload\": ",
+            "[[[[",
+        ];
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut taken = 0;
+        for _ in 0..40_000 {
+            let mut text = GOLDEN[rng.usize(..GOLDEN.len())].as_bytes().to_vec();
+            // In front, so that every place is at the edge of a block at times.
+            text.splice(..0, iter::repeat_n(b' ', rng.usize(..64)));
+            for _ in 0..rng.usize(1..4) {
+                let at = rng.usize(..text.len());
+                let token = tokens[rng.usize(..tokens.len())].bytes();
+                match rng.u8(..5) {
+                    0 => text[at] ^= 1 << rng.u8(..8),
+                    1 => drop(text.remove(at)),
+                    2 => drop(text.splice(at..at + 1, token)),
+                    3 => drop(text.splice(at..at, token)),
+                    _ => text.swap(at, rng.usize(..=at)),
+                }
+            }
+            if let Ok(text) = str::from_utf8(&text) {
+                taken += usize::from(same(text));
+            }
+        }
+        assert!((8_000..36_000).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn random_values_are_as_parsed() {
+        let tokens = [
+            "\"\"",
+            "\"a\"",
+            "\"a\": ",
+            "{",
+            "}",
+            "[",
+            "]",
+            ", ",
+            ",",
+            ":",
+            " ",
+            "0",
+            "-",
+            "1",
+            ".5",
+            "e1",
+            "E-2",
+            "null",
+            "true",
+            "false",
+            "\"\\n\"",
+            "\"\\u12aF\"",
+            "x",
+            "{\"a\": ",
+            "[1, ",
+            "1}",
+            "2]",
+        ];
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut taken = 0;
+        for _ in 0..60_000 {
+            let mut value = String::new();
+            for _ in 0..rng.usize(1..6) {
+                value.push_str(tokens[rng.usize(..tokens.len())]);
+            }
+            taken += usize::from(same(&format!("{{\"payload\": {value}}}")));
+            same(&format!("{{\"x\": {value}, \"priority\": {value}}}"));
+        }
+        assert!(taken > 2_000, "{taken}");
+    }
+
+    #[test]
+    fn nesting_that_is_too_deep_to_scan_is_parsed() {
+        for depth in 1..200 {
+            let text = format!("{{\"payload\": {}{}}}", "[".repeat(depth), "]".repeat(depth));
+            assert_eq!(same(&text), depth <= 64, "{depth}");
+            assert!(read(&text).is_ok());
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Python's JSON made standard JSON: `NaN` and the infinities become null, halves of
 //! surrogate pairs become U+FFFD. Valid JSON is left as it is, and what is invalid for other
 //! reasons stays invalid. Whether a text is JSON at all is not found out here. Called by
-//! `v1.rs` and `v2.rs` for every text, so looking whether there is anything to do is cheap.
+//! `open`, `v1.rs` and `v2.rs` for every text, so looking whether there is anything to do is
+//! cheap.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -22,6 +23,17 @@ pub(super) fn mend(text: &str) -> Cow<'_, str> {
         || INFINITY.find(bytes).is_some()
         || has_unicode_escape(bytes, |unit| (0xd800..=0xdfff).contains(&unit));
     if suspicious { rewrite(text) } else { Cow::Borrowed(text) }
+}
+
+/// The same for a text that may be owned: then it is kept if nothing had to be changed.
+pub(super) fn mended(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => mend(text),
+        Cow::Owned(text) => match mend(&text) {
+            Cow::Borrowed(_) => Cow::Owned(text),
+            Cow::Owned(mended) => Cow::Owned(mended),
+        },
+    }
 }
 
 /// A key that a text may have somewhere.

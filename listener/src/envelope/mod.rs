@@ -10,6 +10,9 @@ mod error;
 mod fields;
 mod kombu;
 mod lenient;
+mod places;
+mod scan;
+mod unescape;
 mod v1;
 mod v2;
 mod write;
@@ -129,6 +132,9 @@ fn check_content_type(label: Option<&str>) -> Result<(), DecodeError> {
 }
 
 fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeError> {
+    if let Some(text) = unescape::open(body) {
+        return Ok(Opened { text: lenient::mended(Cow::Owned(text)), version: Version::V2 });
+    }
     let text =
         str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?;
     fields::expect_object(Part::Body, text)?;

@@ -11,11 +11,17 @@ use serde_json::value::RawValue;
 
 use crate::envelope::error::{not_json, shown_json};
 use crate::envelope::fields::{Key, Text, expect_object};
-use crate::envelope::lenient::{Wanted, may_name, mend};
+use crate::envelope::lenient::{Wanted, may_name, mend, mended};
 use crate::envelope::{DecodeError, Part};
 
-pub(super) const VERSION: &str = "oslo.version";
-pub(super) const MESSAGE: &str = "oslo.message";
+const VERSION: &str = "oslo.version";
+const MESSAGE: &str = "oslo.message";
+
+/// What oslo writes before the text within, which is escaped.
+pub(super) const BEGIN: &[u8] = br#"{"oslo.version": "2.0", "oslo.message": ""#;
+
+/// What it writes behind it.
+pub(super) const END: &[u8] = br#""}"#;
 
 /// The text within the envelope, or `None` if the body is not version 2: that is, if one
 /// of the two keys is missing.
@@ -55,13 +61,7 @@ impl<'t> Envelope<'t> {
             return Ok(None);
         };
         check_version(version.get())?;
-        let text = match message.string(MESSAGE, "a string")? {
-            Cow::Borrowed(text) => mend(text),
-            Cow::Owned(text) => match mend(&text) {
-                Cow::Borrowed(_) => Cow::Owned(text),
-                Cow::Owned(mended) => Cow::Owned(mended),
-            },
-        };
+        let text = mended(message.string(MESSAGE, "a string")?);
         expect_object(Part::Message, &text)?;
         Ok(Some(text))
     }

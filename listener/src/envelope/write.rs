@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::ser::{CompactFormatter, Formatter};
+use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 
 use crate::envelope::{EncodeError, Version, v2};
 use crate::notification::context::Context;
@@ -67,19 +67,33 @@ pub fn encode<P: Serialize + ?Sized>(
     version: Version,
     message: &Message<'_, P>,
 ) -> Result<Vec<u8>, EncodeError> {
-    let body = to_vec(message).map_err(EncodeError::Payload)?;
-    match version {
-        Version::V1 => Ok(body),
+    let body = match version {
+        Version::V1 => to_vec::<false>(Vec::with_capacity(USUAL), message),
+        // The text within is written where it belongs, escaped once more.
         Version::V2 => {
-            let message = str::from_utf8(&body).expect("serde_json writes UTF-8");
-            to_vec(&Envelope { message }).map_err(EncodeError::Payload)
+            let mut body = Vec::with_capacity(2 * USUAL);
+            body.extend_from_slice(v2::BEGIN);
+            to_vec::<true>(body, message).map(|mut body| {
+                body.extend_from_slice(v2::END);
+                body
+            })
         }
-    }
+    };
+    body.map_err(EncodeError::Payload)
 }
 
-fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
-    let mut body = Vec::with_capacity(1024);
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut body, Python))?;
+/// Room that most bodies of version 1 fit in.
+const USUAL: usize = 1024;
+
+/// The prefix that a key of the context has on the wire.
+const CONTEXT: &str = "_context_";
+
+fn to_vec<const WITHIN: bool>(
+    mut body: Vec<u8>,
+    value: &(impl Serialize + ?Sized),
+) -> Result<Vec<u8>, serde_json::Error> {
+    let python = Python::<WITHIN>;
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut body, python))?;
     Ok(body)
 }
 
@@ -93,38 +107,62 @@ impl<P: Serialize + ?Sized> Serialize for Message<'_, P> {
         map.serialize_entry("payload", self.payload)?;
         map.serialize_entry("timestamp", self.timestamp)?;
         map.serialize_entry("_unique_id", self.unique_id)?;
+        let mut name = CONTEXT.to_owned();
         for (key, value) in self.context {
-            map.serialize_entry(&ContextKey(key), value)?;
+            name.truncate(CONTEXT.len());
+            name.push_str(key);
+            map.serialize_entry(&name, value)?;
         }
         map.end()
     }
 }
 
-struct ContextKey<'k>(&'k str);
+/// JSON as Python's `json.dumps` writes it when nobody asks it for anything else; as it is, or as it stands
+/// within a JSON string.
+struct Python<const WITHIN: bool>;
 
-impl Serialize for ContextKey<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("_context_{}", self.0))
+impl<const WITHIN: bool> Formatter for Python<WITHIN> {
+    fn begin_string<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(if WITHIN { br#"\""# } else { br#"""# })
     }
-}
 
-struct Envelope<'m> {
-    message: &'m str,
-}
-
-impl Serialize for Envelope<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry(v2::VERSION, "2.0")?;
-        map.serialize_entry(v2::MESSAGE, self.message)?;
-        map.end()
+    fn end_string<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.begin_string(out)
     }
-}
 
-/// JSON as Python's `json.dumps` writes it when nobody asks it for anything else.
-struct Python;
+    fn write_char_escape<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        escape: CharEscape,
+    ) -> io::Result<()> {
+        if !WITHIN {
+            return CompactFormatter.write_char_escape(out, escape);
+        }
+        match escape {
+            CharEscape::Quote => out.write_all(br#"\\\""#),
+            CharEscape::ReverseSolidus => out.write_all(br"\\\\"),
+            // Of these the backslash alone has to be escaped, and it stands first.
+            other => {
+                out.write_all(br"\")?;
+                CompactFormatter.write_char_escape(out, other)
+            }
+        }
+    }
 
-impl Formatter for Python {
+    /// Raw text may have spaces and characters that Python would not write: it is escaped
+    /// like any other string.
+    fn write_raw_fragment<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if !WITHIN {
+            return out.write_all(fragment.as_bytes());
+        }
+        let string = to_vec::<false>(Vec::with_capacity(2 * fragment.len()), fragment)?;
+        out.write_all(&string[1..string.len() - 1])
+    }
+
     fn begin_array_value<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
         if first { Ok(()) } else { out.write_all(b", ") }
     }
@@ -161,19 +199,32 @@ impl Formatter for Python {
         fragment: &str,
     ) -> io::Result<()> {
         // What is below the space never comes here: it has escapes of its own.
-        if fragment.bytes().all(|byte| byte < 0x7f) {
+        if is_plain(fragment.as_bytes()) {
             return out.write_all(fragment.as_bytes());
         }
         let mut written = 0;
         for (at, character) in fragment.char_indices().filter(|(_, c)| *c >= '\x7f') {
             out.write_all(&fragment.as_bytes()[written..at])?;
             for unit in character.encode_utf16(&mut [0; 2]) {
-                write!(out, "\\u{unit:04x}")?;
+                let backslash = if WITHIN { r"\\" } else { r"\" };
+                write!(out, "{backslash}u{unit:04x}")?;
             }
             written = at + character.len_utf8();
         }
         out.write_all(&fragment.as_bytes()[written..])
     }
+}
+
+/// Whether every byte is below 0x7f.
+fn is_plain(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    let (words, rest) = bytes.as_chunks::<8>();
+    // Only a byte of 0xff carries into its neighbour, and that one is seen by itself.
+    let high = words.iter().fold(0, |high, word| {
+        let word = u64::from_ne_bytes(*word);
+        high | word | word.wrapping_add(ONES)
+    });
+    high & (ONES << 7) == 0 && rest.iter().all(|byte| *byte < 0x7f)
 }
 
 /// Turns `1.5e16` and `0.000015` into what Python writes for numbers of that size: an
@@ -249,6 +300,55 @@ mod tests {
     #[test]
     fn version_2_is_written_as_python_writes_it() {
         check(Version::V2, include_bytes!("golden/v2.json"));
+    }
+
+    /// Wants version 2 to hold version 1, escaped as any other string.
+    #[track_caller]
+    fn check_within<P: Serialize + ?Sized>(payload: &P) {
+        let context = Context::new().with("\"é\n", "\\\u{7f}😀").with("b", 1.5e20);
+        let message = Message {
+            message_id: "m\"\\",
+            publisher_id: Some("é\0"),
+            event_type: "e",
+            priority: Priority::Info,
+            payload,
+            timestamp: "t",
+            unique_id: "u",
+            context: &context,
+        };
+        let alone = String::from_utf8(encode(Version::V1, &message).unwrap()).unwrap();
+        let envelope = BTreeMap::from([("oslo.message", &*alone)]);
+        let string = to_vec::<false>(Vec::new(), &envelope).unwrap();
+        let expected = [br#"{"oslo.version": "2.0", "#, &string[1..]].concat();
+        assert_eq!(
+            String::from_utf8(encode(Version::V2, &message).unwrap()).unwrap(),
+            String::from_utf8(expected).unwrap()
+        );
+    }
+
+    #[test]
+    fn version_2_holds_version_1_whatever_the_payload() {
+        check_within(&BTreeMap::from([(1, "a"), (-2, "b")]));
+        check_within(&BTreeMap::from([(true, '"'), (false, 'é')]));
+        check_within(&(1.5_f32, 1e300, f64::NAN, u128::MAX, (), Some("x"), [0_u8; 3]));
+        for raw in [r#"{"a":1e5,"b":"é\"\\"}"#, "[1,\n\t\"\u{7f}😀\\u00e9\"]", "\"\"", "null"] {
+            check_within(&RawValue::from_string(raw.to_owned()).unwrap());
+        }
+        let text: String = ('\0'..='\u{101}').chain(['\u{2028}', '😀']).collect();
+        check_within(&text);
+        check_within(&json!({&text: [&text, {"a": {}}, []]}));
+    }
+
+    #[test]
+    fn random_texts_are_written_within_as_alone() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let pieces =
+            ["\"", "\\", "\n", "\0", "/", "é", "😀", "\u{7f}", "a", "abcdefgh", "\u{ffff}"];
+        for _ in 0..2_000 {
+            let length = rng.usize(..20);
+            let text: String = (0..length).map(|_| pieces[rng.usize(..pieces.len())]).collect();
+            check_within(&text);
+        }
     }
 
     #[test]

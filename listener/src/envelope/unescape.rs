@@ -1,0 +1,305 @@
+//! The envelope of version 2 as oslo writes it, byte for byte, taken off without a parser of
+//! JSON. Whatever looks otherwise by a single byte is left to `v2.rs`, which gives the same
+//! text for what is taken here, and mends it. Called by `open`, before anything else is tried.
+
+use crate::envelope::places::{BLOCK, has_control, places};
+use crate::envelope::v2::{BEGIN, END};
+
+/// How many bytes are copied together; what is copied too much is written over.
+const STEP: usize = 16;
+
+/// The text within, unescaped; `None` if it has to be found in another way.
+///
+/// The body need not be UTF-8: the text is, and with it the body, for nothing but ASCII was
+/// changed.
+pub(super) fn open(body: &[u8]) -> Option<String> {
+    let within = body.strip_prefix(BEGIN)?.strip_suffix(END)?;
+    if within.first() != Some(&b'{') {
+        return None;
+    }
+    let text = unescape(within)?;
+    // One without escapes can be borrowed.
+    if text.len() == within.len() { None } else { String::from_utf8(text).ok() }
+}
+
+/// What the inside of a JSON string stands for, if it has no escapes but the short ones.
+fn unescape(from: &[u8]) -> Option<Vec<u8>> {
+    let mut done = Unescaped { to: vec![0; from.len() + STEP], ..Unescaped::default() };
+    let mut at = 0;
+    while let Some(block) = from.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>)
+        && from.len() - at >= BLOCK + STEP
+    {
+        done.block(from, at, block)?;
+        at += BLOCK;
+    }
+    // Then what is left, with so much behind it that it is no special case.
+    let rest = &from[at..];
+    let mut last = [b' '; 2 * BLOCK + STEP];
+    last[..rest.len()].copy_from_slice(rest);
+    done.copy_exactly(from, at);
+    done.start = done.start.saturating_sub(at);
+    for at in [0, BLOCK] {
+        let block = last[at..].first_chunk().expect("two blocks fit");
+        done.block(&last, at, block)?;
+    }
+    done.copy_exactly(&last, rest.len());
+    done.finish()
+}
+
+#[derive(Default)]
+struct Unescaped {
+    to: Vec<u8>,
+    len: usize,
+    /// Where in the source the bytes begin that were not copied yet.
+    start: usize,
+    quotes: u32,
+    escaped_quotes: u32,
+    control: bool,
+}
+
+impl Unescaped {
+    /// Takes what is escaped in a block of the source, and all that stands before it.
+    #[inline]
+    fn block(&mut self, from: &[u8], at: usize, block: &[u8; BLOCK]) -> Option<()> {
+        self.control |= has_control(block);
+        self.quotes += u32::from(block.iter().map(|byte| u8::from(*byte == b'"')).sum::<u8>());
+        let mut escapes = places(block, b'\\');
+        if self.start > at {
+            // The first byte belongs to an escape that began in the block before.
+            escapes &= !1;
+        }
+        let to = self.to.as_mut_slice();
+        let (mut start, mut len) = (self.start, self.len);
+        while escapes != 0 {
+            let place = at + escapes.trailing_zeros() as usize;
+            escapes &= escapes - 1;
+            // Some bytes more than stand there, that do not count.
+            let end = len + (place - start);
+            while len < end {
+                to[len..len + STEP].copy_from_slice(&from[start..start + STEP]);
+                len += STEP;
+                start += STEP;
+            }
+            let escaped = from[place + 1];
+            if escaped == b'"' {
+                self.escaped_quotes += 1;
+                to[end] = b'"';
+            } else {
+                to[end] = meaning(escaped)?;
+                if escaped == b'\\' {
+                    escapes &= escapes.wrapping_sub(1);
+                }
+            }
+            len = end + 1;
+            start = place + 2;
+        }
+        (self.start, self.len) = (start, len);
+        Some(())
+    }
+
+    /// Copies up to a place near the end of the source.
+    fn copy_exactly(&mut self, from: &[u8], to: usize) {
+        if self.start < to {
+            let len = to - self.start;
+            self.to[self.len..self.len + len].copy_from_slice(&from[self.start..to]);
+            self.len += len;
+            self.start = to;
+        }
+    }
+
+    /// A quote without a backslash would have ended the string, and so would have made a
+    /// control character the whole body invalid.
+    fn finish(mut self) -> Option<Vec<u8>> {
+        self.to.truncate(self.len);
+        (!self.control && self.quotes == self.escaped_quotes).then_some(self.to)
+    }
+}
+
+/// Any but the quote, which is by far the most frequent.
+fn meaning(escaped: u8) -> Option<u8> {
+    Some(match escaped {
+        b'\\' | b'/' => escaped,
+        b'b' => b'\x08',
+        b'f' => b'\x0c',
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::envelope::lenient::mended;
+    use crate::envelope::{DecodeError, Labels, Limits, Version, v2};
+
+    const GOLDEN: [&[u8]; 5] = [
+        include_bytes!("golden/v2.json"),
+        include_bytes!("golden/v2-list.json"),
+        include_bytes!("golden/v2-text.json"),
+        include_bytes!("golden/v2-null.json"),
+        include_bytes!("golden/v2-special.json"),
+    ];
+
+    /// What stands in bodies, and what must not stand there.
+    const PIECES: [&str; 24] = [
+        r#"\""#,
+        r#"\""#,
+        r#"\""#,
+        r"\\",
+        r"\\",
+        r"\/",
+        r"\n",
+        r"\b",
+        r"\f",
+        r"\r",
+        r"\t",
+        r"\\u00e9",
+        r"\\ud800",
+        r"\u00e9",
+        r"\ud83d\ude00",
+        "\"",
+        "\\",
+        "é",
+        "😀",
+        "NaN",
+        "-Infinity",
+        "\n",
+        "\0",
+        "\u{7f}",
+    ];
+
+    fn in_general(body: &[u8]) -> Result<Option<String>, DecodeError> {
+        let text =
+            str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?;
+        Ok(v2::open(text)?.map(Cow::into_owned))
+    }
+
+    /// Wants nothing to be taken that is not taken in general, or is another text there.
+    /// Whether it was taken.
+    #[track_caller]
+    fn same(body: &[u8]) -> bool {
+        let Some(text) = open(body) else { return false };
+        let text = mended(Cow::Owned(text)).into_owned();
+        let general = in_general(body);
+        assert!(
+            matches!(&general, Ok(Some(expected)) if *expected == text),
+            "{}: {text:?} but {general:?}",
+            body.escape_ascii()
+        );
+        true
+    }
+
+    fn random(rng: &mut fastrand::Rng, pieces: &[&str]) -> Vec<u8> {
+        let mut body = [BEGIN, b"{"].concat();
+        let length = body.len() + rng.usize(..400);
+        while body.len() < length {
+            if rng.bool() {
+                body.extend(std::iter::repeat_n(b'x', rng.usize(..20)));
+            }
+            body.extend(pieces[rng.usize(..pieces.len())].as_bytes());
+        }
+        body.extend(END);
+        body
+    }
+
+    #[test]
+    fn what_oslo_writes_is_taken() {
+        for body in GOLDEN {
+            assert!(same(body), "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn every_short_escape_is_taken_at_every_place() {
+        for before in 0..200 {
+            for (escape, meaning) in [
+                (r#"\""#, "\""),
+                (r"\\", "\\"),
+                (r"\/", "/"),
+                (r"\b", "\x08"),
+                (r"\f", "\x0c"),
+                (r"\n", "\n"),
+                (r"\r", "\r"),
+                (r"\t", "\t"),
+                (r#"\\\""#, "\\\""),
+                (r"\\\\", "\\\\"),
+            ] {
+                for after in [0, 1, 63, 64, 100] {
+                    let (before, after) = ("é".repeat(before), "y".repeat(after));
+                    let within = format!("{{{before}{escape}{after}");
+                    let body = [BEGIN, within.as_bytes(), END].concat();
+                    assert_eq!(open(&body), Some(format!("{{{before}{meaning}{after}")));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn random_bodies_are_as_in_general() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let (mut taken, mut left) = (0, 0);
+        for number in 0..40_000 {
+            // Half of them have nothing that is left to the general way.
+            let pieces = if number % 2 == 0 { &PIECES[..13] } else { &PIECES[..] };
+            let counter = if same(&random(&mut rng, pieces)) { &mut taken } else { &mut left };
+            *counter += 1;
+        }
+        assert!(taken > 15_000 && left > 10_000, "{taken} {left}");
+    }
+
+    #[test]
+    fn mutated_bodies_are_as_in_general() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut taken = 0;
+        for number in 0..40_000 {
+            let mut body = match number % 3 {
+                0 => random(&mut rng, &PIECES[..13]),
+                _ => GOLDEN[rng.usize(..GOLDEN.len())].to_vec(),
+            };
+            for _ in 0..rng.usize(1..4) {
+                let at = rng.usize(..body.len());
+                match rng.u8(..5) {
+                    0 => body[at] ^= 1 << rng.u8(..8),
+                    1 => drop(body.remove(at)),
+                    2 => body.insert(at, rng.u8(..)),
+                    3 => body.insert(at, [b'\\', b'"', b'n', b'u', b'\n'][rng.usize(..5)]),
+                    _ => body.swap(at, rng.usize(..at + 1)),
+                }
+            }
+            taken += usize::from(same(&body));
+        }
+        assert!(taken > 5_000, "{taken}");
+    }
+
+    #[test]
+    fn what_is_taken_is_what_open_gives() {
+        for body in GOLDEN {
+            let opened =
+                crate::envelope::open(body, Labels::default(), &Limits::default()).unwrap();
+            assert_eq!(opened.version, Version::V2);
+            assert_eq!(Some(opened.text.into_owned()), in_general(body).unwrap());
+        }
+    }
+
+    #[test]
+    fn whatever_looks_otherwise_is_left() {
+        for body in [
+            r#"{"oslo.version": "2.0", "oslo.message": "{}"}"#,
+            r#"{"oslo.version": "2.0", "oslo.message": " {\"a\": 1}"}"#,
+            r#"{"oslo.version": "2.0", "oslo.message": "{\"a\": 1}"} "#,
+            r#"{"oslo.version":"2.0","oslo.message":"{\"a\": 1}"}"#,
+            r#"{"oslo.message": "{\"a\": 1}", "oslo.version": "2.0"}"#,
+            r#"{"oslo.version": "2.1", "oslo.message": "{\"a\": 1}"}"#,
+            r#"{"oslo.version": "2.0", "oslo.message": "{\"a\": 1\"}"#,
+            r#"{"oslo.version": "2.0", "oslo.message": "{\"a\": 1}", "x": "y"}"#,
+            "{\"oslo.version\": \"2.0\", \"oslo.message\": \"{\\\"a\\\":\n1}\"}",
+        ] {
+            assert_eq!(open(body.as_bytes()), None, "{body}");
+        }
+        assert_eq!(open(&[BEGIN, b"{\\\"\xff\\\"", END].concat()), None);
+    }
+}
