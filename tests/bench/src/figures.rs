@@ -77,11 +77,14 @@ impl Figures {
         spread(self.runs(name).iter().map(figure).collect())
     }
 
-    /// To the baseline, in the same round each time; `None` if that did not run.
+    /// To the baseline, in the same round each time; `None` if that did not run,
+    /// or gave nothing to compare with.
     pub(crate) fn ratio(&self, name: &str, figure: Figure) -> Option<f64> {
         let pairs = self.runs(name).iter().zip(self.runs(self.half.baseline()));
         let ratios: Vec<f64> = pairs.map(|(run, base)| figure(run) / figure(base)).collect();
-        (!ratios.is_empty()).then(|| spread(ratios).median)
+        // A run too short for the processor's clock has no ratio either.
+        let known = !ratios.is_empty() && ratios.iter().all(|ratio| ratio.is_finite());
+        known.then(|| spread(ratios).median)
     }
 
     fn runs(&self, name: &str) -> &[Run] {
