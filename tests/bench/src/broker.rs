@@ -50,6 +50,10 @@ impl Broker {
         self.quorum
     }
 
+    pub(crate) fn pid(&self) -> Result<String, Error> {
+        Ok(self.node.vm_pid().ok_or("the broker is down")?.to_string())
+    }
+
     pub(crate) async fn version(&self) -> String {
         self.node.ctl(&["version"]).await.trim().to_owned()
     }

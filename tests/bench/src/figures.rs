@@ -16,24 +16,28 @@ pub(crate) struct Run {
     pub(crate) memory: f64,
     /// From the start of the process to the first message, in ms.
     pub(crate) first: f64,
+    /// What processes that are no part of this took meanwhile, in cores.
+    others: f64,
 }
 
 impl Run {
-    pub(crate) fn new(measured: &Measured, started_at: f64) -> Self {
+    pub(crate) fn new(measured: &Measured, started_at: f64, others: f64) -> Self {
         let messages = measured.messages as f64;
         Self {
             rate: messages / measured.seconds,
             cpu: (measured.cpu_user_s + measured.cpu_sys_s) * 1e6 / messages,
             memory: measured.peak_rss_kb as f64 / 1024.0,
             first: (measured.first_at - started_at) * 1e3,
+            others,
         }
     }
 }
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rate, cpu, memory, first } = self;
-        write!(f, "{rate:.0} a second, {cpu:.1} µs, {memory:.1} MiB, first after {first:.0} ms")
+        let Self { rate, cpu, memory, first, others } = self;
+        write!(f, "{rate:.0} a second, {cpu:.1} µs, {memory:.1} MiB, first after {first:.0} ms; ")?;
+        write!(f, "other processes: {others:.1} cores")
     }
 }
 
@@ -87,12 +91,17 @@ impl Figures {
         known.then(|| spread(ratios).median)
     }
 
+    pub(crate) fn others(&self) -> impl Iterator<Item = f64> {
+        self.rows.iter().flat_map(|(_, runs)| runs).map(|run| run.others)
+    }
+
     fn runs(&self, name: &str) -> &[Run] {
         self.rows.iter().find(|(row, _)| *row == name).map_or(&[], |(_, runs)| runs)
     }
 }
 
-fn spread(mut values: Vec<f64>) -> Spread {
+/// Of at least one value.
+pub(crate) fn spread(mut values: Vec<f64>) -> Spread {
     values.sort_by(f64::total_cmp);
     let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
     Spread { median: (low + high) / 2.0, least: values[0], most: values[values.len() - 1] }

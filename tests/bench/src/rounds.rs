@@ -4,13 +4,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::Error;
 use crate::broker::Broker;
 use crate::contender::{Contender, Half, start};
-use crate::figures::{Figures, Run};
+use crate::figures::{Figures, Run, spread};
 use crate::notification::number;
 use crate::options::Options;
+use crate::tally::cpu_of_all;
 use crate::{chart, table};
 
 /// What the fastest take in a round, if nothing else is asked for.
@@ -41,7 +43,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Error> {
             halves.push(figures);
         }
     }
-    let about = about(&broker, options, messages).await?;
+    let about = about(&broker, options, messages, &halves).await?;
     let markdown = table::markdown(&about, &halves);
     print!("{markdown}");
     let folder = folder(options);
@@ -61,9 +63,13 @@ async fn one(broker: &Broker, contender: &Contender, messages: u64) -> Result<Ru
         Half::Consume => broker.fill(messages).await?,
         Half::Publish => broker.purge().await?,
     }
+    let begun = Instant::now();
+    let (ours, all) = cpu_of_all(&broker.pid()?)?;
     let started = start(contender, broker, messages)?;
     let at = started.at;
     let measured = started.measured().await?;
+    let (ours_then, all_then) = cpu_of_all(&broker.pid()?)?;
+    let others = (all_then - all - (ours_then - ours)) / begun.elapsed().as_secs_f64();
     let (left, sum) = match contender.half {
         Half::Consume => (0, (0..messages).map(number).sum()),
         // One more was sent before the clock ran.
@@ -76,16 +82,24 @@ async fn one(broker: &Broker, contender: &Contender, messages: u64) -> Result<Ru
             "{found} messages with the sum {added}, expected {messages} and {sum}"
         )));
     }
-    Ok(Run::new(&measured, at))
+    Ok(Run::new(&measured, at, others.max(0.0)))
 }
 
-async fn about(broker: &Broker, options: &Options, messages: u64) -> Result<String, Error> {
+async fn about(
+    broker: &Broker,
+    options: &Options,
+    messages: u64,
+    halves: &[Figures],
+) -> Result<String, Error> {
+    let others: Vec<f64> = halves.iter().flat_map(Figures::others).collect();
+    let others = if others.is_empty() { 0.0 } else { spread(others).median };
     let cores = std::thread::available_parallelism()?;
     let queue = if options.quorum { "quorum" } else { "durable classic" };
     Ok(format!(
         "Medians of {} interleaved rounds, least and most in brackets. {cores} cores for the broker \
          (RabbitMQ {}), the driver and the contender; one {queue} queue; bodies of {} bytes; \
-         {messages} messages for the fastest contenders, fewer for the slow ones.",
+         {messages} messages for the fastest contenders, fewer for the slow ones. Other processes \
+         took {others:.1} cores meanwhile (median).",
         options.rounds,
         broker.version().await,
         broker.body_bytes()?,

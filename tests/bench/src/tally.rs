@@ -88,14 +88,35 @@ impl Tally {
 
 /// Seconds of the processor that all threads of this process had, in the program and in the system.
 fn cpu() -> Result<(f64, f64), Error> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields = process("self")?;
+    Ok((fields[0], fields[1]))
+}
+
+/// Seconds of the processor that this process, its ended children and `pid` had, and that all
+/// processes of the machine had.
+pub(crate) fn cpu_of_all(pid: &str) -> Result<(f64, f64), Error> {
+    let ours: f64 = process("self")?.iter().sum();
+    let theirs = process(pid)?;
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().ok_or("/proc/stat is empty")?;
+    let times: Vec<f64> = line.split_whitespace().skip(1).filter_map(|t| t.parse().ok()).collect();
+    // user, nice, system, idle, waiting for disks, interrupts of two kinds; the rest is of guests.
+    let busy: f64 = [0, 1, 2, 5, 6].iter().filter_map(|&at| times.get(at)).sum();
+    Ok((ours + theirs[0] + theirs[1], busy / TICKS))
+}
+
+/// Of a process, in seconds: in the program and in the system, its own and its ended children's.
+fn process(pid: &str) -> Result<[f64; 4], Error> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the program's name in brackets, and may hold anything.
-    let (_, fields) = stat.rsplit_once(')').ok_or("/proc/self/stat has no name in it")?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("/proc/PID/stat has no name in it")?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
-    let seconds = |field: usize| -> Result<f64, Error> {
-        Ok(fields.get(field).ok_or("/proc/self/stat is short")?.parse::<f64>()? / TICKS)
-    };
-    Ok((seconds(11)?, seconds(12)?))
+    let times = fields.get(11..15).ok_or("/proc/PID/stat is short")?;
+    let mut seconds = [0.0; 4];
+    for (second, ticks) in seconds.iter_mut().zip(times) {
+        *second = ticks.parse::<f64>()? / TICKS;
+    }
+    Ok(seconds)
 }
 
 /// A line of /proc/PID/status, in KiB: `VmHWM:` is the peak, `VmRSS:` what it is now.
