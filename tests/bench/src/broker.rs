@@ -1,0 +1,112 @@
+//! The broker that all of it runs against: a private node of RabbitMQ, its one queue, and how that
+//! is filled, counted and emptied. The node itself is `support`'s.
+
+use std::time::Duration;
+
+use lapin::options::{QueueDeclareOptions, QueuePurgeOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection};
+use support::{Amqp, RabbitNode};
+use tokio::time::{Instant, sleep};
+
+use crate::Error;
+use crate::notification::Writer;
+use crate::publish::lapin::{connected, send};
+
+pub(crate) const EXCHANGE: &str = "openstack";
+pub(crate) const QUEUE: &str = "notifications.info";
+
+const SETTLE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Broker {
+    node: RabbitNode,
+    quorum: bool,
+    writer: Writer,
+    // Held open: the channel closes with it.
+    _connection: Connection,
+    channel: Channel,
+}
+
+impl Broker {
+    /// A node of its own, with the queue, which is empty.
+    pub(crate) async fn start(quorum: bool) -> Result<Self, Error> {
+        let node = RabbitNode::start().await;
+        let url = node.url();
+        let amqp = Amqp::connect(&url).await;
+        amqp.declare_exchange(EXCHANGE, true).await;
+        let kind = [("x-queue-type", AMQPValue::LongString("quorum".into()))];
+        amqp.declare_queue(QUEUE, true, if quorum { &kind } else { &[] }).await;
+        amqp.bind(QUEUE, EXCHANGE, QUEUE).await;
+        amqp.close().await;
+        let (connection, channel) = connected(&url).await?;
+        Ok(Self { node, quorum, writer: Writer::new(), _connection: connection, channel })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.node.url()
+    }
+
+    pub(crate) fn is_quorum(&self) -> bool {
+        self.quorum
+    }
+
+    pub(crate) fn pid(&self) -> Result<String, Error> {
+        Ok(self.node.vm_pid().ok_or("the broker is down")?.to_string())
+    }
+
+    pub(crate) async fn version(&self) -> String {
+        self.node.ctl(&["version"]).await.trim().to_owned()
+    }
+
+    pub(crate) fn body_bytes(&self) -> Result<usize, Error> {
+        Ok(self.writer.body(0)?.len())
+    }
+
+    /// The queue then holds so many messages, and the broker is at rest.
+    pub(crate) async fn fill(&self, messages: u64) -> Result<(), Error> {
+        self.purge().await?;
+        send(&self.channel, &self.writer, messages, 1000).await?;
+        self.holds(messages).await?;
+        sleep(Duration::from_millis(500)).await;
+        Ok(())
+    }
+
+    /// Waits until so many messages are ready in the queue: it may take a moment until what a
+    /// contender left unacknowledged is there again, or the count of a quorum queue is right.
+    pub(crate) async fn holds(&self, messages: u64) -> Result<(), Error> {
+        let end = Instant::now() + SETTLE;
+        sleep(Duration::from_millis(100)).await;
+        loop {
+            let ready = self.ready().await?;
+            if ready == messages {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!("{ready} messages in the queue, expected {messages}").into());
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub(crate) async fn purge(&self) -> Result<(), Error> {
+        self.channel.queue_purge(QUEUE.into(), QueuePurgeOptions::default()).await?;
+        self.holds(0).await
+    }
+
+    async fn ready(&self) -> Result<u64, Error> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declared =
+            self.channel.queue_declare(QUEUE.into(), options, FieldTable::default()).await?;
+        Ok(declared.message_count().into())
+    }
+}
+
+/// The URL as clients of AMQP write it, with the default vhost by its name.
+pub(crate) fn amqp_url(url: &str) -> String {
+    format!("amqp://{}%2F", url.trim_start_matches("rabbit://"))
+}
+
+pub(crate) fn port(url: &str) -> Result<u16, Error> {
+    let port = url.trim_end_matches('/').rsplit_once(':').ok_or("the URL has no port")?.1;
+    Ok(port.parse()?)
+}
