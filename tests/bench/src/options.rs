@@ -64,6 +64,7 @@ pub(crate) fn read(arguments: &[String]) -> Result<Options, Error> {
             "--quorum" => options.quorum = true,
             "--memory" => options.memory = true,
             "--out" => options.out = Some(value()?.into()),
+            "--help" => return Err(USAGE.into()),
             _ => return Err(format!("unknown option {argument:?}\n{USAGE}").into()),
         }
     }
