@@ -3,6 +3,7 @@
 //! made by `supervisor.rs`.
 
 use std::collections::{BTreeSet, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Core;
@@ -20,7 +21,7 @@ use super::hosts::Address;
 use super::link::{Link, LinkEvent, LinkEvents, close_channel};
 use super::options::{CALL_TIMEOUT, CHECK_EVERY};
 use super::ready::ready;
-use super::settle::{Ledger, SETTLE_WITHIN, SessionSettler, Settlements, write};
+use super::settle::{Ledger, SessionSettler, Settlements, write};
 use super::topology::Topology;
 use super::window::Window;
 use crate::transport::delivery::{Delivery, Settle};
@@ -29,9 +30,9 @@ use crate::transport::driver::Subscription;
 /// So many deliveries are forwarded before settlements are looked at.
 const BATCH: usize = 256;
 
-/// How long deliveries gather at most while others wait to be begun: so long may an `error` be
-/// kept from passing what waits.
-const GATHER: Duration = Duration::from_millis(1);
+/// So long deliveries gather at most while others wait to be begun, for so long may an `error` be
+/// kept from passing what waits; and a settlement waits for others for twice that at most.
+const TICK: Duration = Duration::from_millis(1);
 
 /// Deliveries that were not handed on yet, each with the consumer it came over.
 type Came = Vec<(Arc<Origin>, Box<lapin::message::Delivery>)>;
@@ -56,8 +57,8 @@ pub(super) struct Session {
     missing: BTreeSet<Arc<str>>,
     maker: Maker,
     settlements: Settlements,
-    /// When the settlements that wait are written, enough of them or not.
-    due: Option<Instant>,
+    /// Whether some settlements have waited since the last tick.
+    have_waited: bool,
     batch: Vec<(u64, Settle)>,
     ledger: Ledger,
     // After what runs over it.
@@ -100,7 +101,7 @@ impl Session {
             missing: subscription.alone.iter().map(|queue| queue.as_str().into()).collect(),
             maker: Maker::new(settler),
             settlements,
-            due: None,
+            have_waited: false,
             batch: Vec::new(),
             ledger: Ledger::default(),
             link,
@@ -227,10 +228,17 @@ impl Session {
     ) -> Next {
         let mut check = tokio::time::interval(CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Deliveries gather while this is set.
-        let mut until = None;
+        // One timer for all, armed again only when it has gone off: to arm one may wake the thread
+        // that looks after timers.
+        let mut tick = pin!(sleep(TICK));
+        let mut is_armed = true;
+        // Deliveries gather for as long as this is set.
+        let mut is_gathering = false;
         loop {
-            let due = self.due;
+            if !is_armed && (is_gathering || !self.settlements.are_none()) {
+                tick.as_mut().reset(Instant::now() + TICK);
+                is_armed = true;
+            }
             // In this order: what ends the session makes the rest pointless, and settlements
             // make room for deliveries.
             tokio::select! {
@@ -245,23 +253,28 @@ impl Session {
                         return Next::Lost(fault.to_string());
                     }
                 }
-                () = sleep_until(due.unwrap_or(self.since)), if due.is_some() => {
+                () = hungry.notified() => {
+                    is_gathering = false;
                     if let Err(fault) = self.settle(true) {
                         return Next::Lost(fault.to_string());
                     }
                 }
+                () = tick.as_mut(), if is_armed => {
+                    (is_armed, is_gathering) = (false, false);
+                    if let Err(fault) = self.tick() {
+                        return Next::Lost(fault.to_string());
+                    }
+                }
                 Some(arrived) = self.consumers.arrivals.next(),
-                    if deliveries.is_some() && until.is_none() =>
+                    if deliveries.is_some() && !is_gathering =>
                 {
                     match self.arrived(arrived, deliveries) {
                         Ok(false) => {}
                         Ok(true) => return Next::Refit,
                         Err(failure) => return Next::Lost(failure.to_string()),
                     }
-                    until = Some(Instant::now() + GATHER);
+                    is_gathering = true;
                 }
-                () = hungry.notified(), if until.is_some() => until = None,
-                () = sleep_until(until.unwrap_or(self.since)), if until.is_some() => until = None,
                 _ = check.tick() => {
                     if !self.link.is_up() || !self.channel.status().connected() {
                         let reason = "the connection or its channel is closed";
@@ -301,19 +314,28 @@ impl Session {
         Ok(false)
     }
 
-    /// Writes the settlements that wait, if they are enough or have waited long enough.
-    fn settle(&mut self, is_due: bool) -> Result<(), Fault> {
-        if !is_due && !self.settlements.are_enough(self.window.current()) {
-            if self.due.is_none() && !self.settlements.is_empty() {
-                self.due = Some(Instant::now() + SETTLE_WITHIN);
-            }
+    /// Writes the settlements that wait, if they are enough or if it is time.
+    fn settle(&mut self, is_time: bool) -> Result<(), Fault> {
+        if !is_time && !self.settlements.are_enough(self.window.current()) {
             return Ok(());
         }
-        self.due = None;
+        self.have_waited = false;
         self.settlements.take(&mut self.batch);
+        if self.batch.is_empty() {
+            return Ok(());
+        }
         let plan = self.ledger.plan(&self.batch);
         self.batch.iter().for_each(|(tag, _)| self.window.settled(*tag));
         write(&self.channel, &plan)
+    }
+
+    /// Writes those settlements that have waited since the last time.
+    fn tick(&mut self) -> Result<(), Fault> {
+        if self.have_waited {
+            return self.settle(true);
+        }
+        self.have_waited = !self.settlements.are_none();
+        Ok(())
     }
 
     /// Stops the consumers; what the broker sent before it confirmed that is forwarded.

@@ -25,7 +25,7 @@ pub(super) struct SessionSettler {
 }
 
 /// Where settlements wait for the session that writes them. The session is woken when the first
-/// one comes, for it to look at the clock, and when there are enough to be written: a wake-up for
+/// one comes, to look at the clock, and when there are enough to be written: a wake-up for
 /// each would cost more than all else.
 #[derive(Debug)]
 struct Desk {
@@ -101,7 +101,7 @@ impl Settlements {
         waiting.settlements.len() >= waiting.enough
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) fn are_none(&self) -> bool {
         self.0.lock().settlements.is_empty()
     }
 
@@ -124,11 +124,8 @@ impl Drop for Settlements {
     }
 }
 
-/// A tenth of the prefetch is written at once: the broker has the rest to send meanwhile.
-const PART: u16 = 10;
-
-/// How long a settlement waits for others to be written with.
-pub(super) const SETTLE_WITHIN: Duration = Duration::from_millis(2);
+/// A quarter of the prefetch is enough to be written: the broker has the rest to send meanwhile.
+const PART: u16 = 4;
 
 /// What is written for settlements. Before RabbitMQ 4.3 a quorum queue counts both ways back; from
 /// then on a reject only. So what failed is rejected and what was not tried is nacked, whatever the
@@ -271,25 +268,25 @@ mod tests {
     #[test]
     fn what_waited_is_written_whatever_comes_with_the_end() {
         let (settler, settlements) = SessionSettler::new(Arc::default());
-        assert!(settlements.is_empty());
+        assert!(settlements.are_none());
         for tag in 1..=9 {
             settler.settle(tag, Ack).expect("the session stands");
         }
-        assert!(!settlements.are_enough(100));
+        assert!(!settlements.are_enough(40));
         settler.settle(10, Requeue).expect("the session stands");
-        assert!(settlements.are_enough(100));
+        assert!(settlements.are_enough(40));
         settlements.close();
         assert_eq!(settler.settle(11, Ack), Err(SettleError));
         let mut batch = vec![(99, Ack)];
         settlements.take(&mut batch);
         assert_eq!((batch.len(), batch[0], batch[9]), (10, (1, Ack), (10, Requeue)));
-        assert!(settlements.is_empty());
+        assert!(settlements.are_none());
     }
 
     #[tokio::test]
     async fn the_session_is_woken_by_the_first_and_by_the_last_that_is_needed() {
         let (settler, settlements) = SessionSettler::new(Arc::default());
-        assert!(!settlements.are_enough(30));
+        assert!(!settlements.are_enough(12));
         let mut woken = Vec::new();
         for tag in 1..=9 {
             settler.settle(tag, Ack).expect("the session stands");
