@@ -114,7 +114,9 @@ pub struct Options {
     /// How many deliveries are worked on at once. Default: `Concurrent(64)`, as
     /// oslo.messaging's `executor_thread_pool_size`.
     pub executor: Executor,
-    /// How many deliveries of one queue may be unsettled at once. Default: 100.
+    /// How many deliveries of one queue may be unsettled at once. Those that wait here are out of reach
+    /// of other listeners of the queue: take fewer where methods are slow and others stand beside.
+    /// Default: 500.
     pub prefetch: u16,
     /// How many bytes of bodies may be unsettled at once, over all queues. RabbitMQ counts
     /// deliveries and not bytes, so the prefetch is fitted to the sizes that come: until the first
@@ -148,7 +150,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             executor: Executor::Concurrent(64),
-            prefetch: 100,
+            prefetch: 500,
             bytes_in_flight: 64 * 1024 * 1024,
             allow_requeue: false,
             start_timeout: Duration::from_secs(30),

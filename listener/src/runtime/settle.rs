@@ -58,13 +58,13 @@ pub(super) fn carry_out(
     subject: &Subject,
     observers: &Observers,
 ) {
-    let info = delivery.info.clone();
     let settle = match end {
         End::Handled | End::Copied(_) | End::Moved { .. } => Settle::Ack,
         End::Requeued => Settle::Requeue,
         End::GivenBack => Settle::GiveBack,
     };
-    let settled = delivery.settle(settle).is_ok();
+    let (settled, info) = delivery.settle_known(settle);
+    let settled = settled.is_ok();
     // Told once, here: the field names are the same at each level.
     macro_rules! event {
         ($level:ident, $outcome:expr, $text:literal $(, $field:ident = $value:expr)*) => {

@@ -46,6 +46,11 @@ impl Delivery {
         self.settlement.settler.settle(self.settlement.tag, settle)
     }
 
+    /// As `settle`; gives back how it came.
+    pub(crate) fn settle_known(self, settle: Settle) -> (Result<(), SettleError>, DeliveryInfo) {
+        (self.settlement.settler.settle(self.settlement.tag, settle), self.info)
+    }
+
     /// Whether the session that delivered it is over: the broker gives it out again, so there
     /// is no use in working on it.
     #[must_use]

@@ -193,12 +193,17 @@ pub(super) struct On<'o> {
 /// Makes deliveries of one session.
 pub(super) struct Maker {
     settler: Arc<dyn Settler>,
-    names: Names,
+    exchanges: Names,
+    routing_keys: Names,
 }
 
 impl Maker {
     pub(super) fn new(settler: SessionSettler) -> Self {
-        Self { settler: Arc::new(settler), names: Names::default() }
+        Self {
+            settler: Arc::new(settler),
+            exchanges: Names::default(),
+            routing_keys: Names::default(),
+        }
     }
 
     pub(super) fn delivery(
@@ -209,8 +214,8 @@ impl Maker {
         let properties = wire::from_amqp(&arrived.properties);
         let info = DeliveryInfo::new(
             Arc::clone(queue),
-            self.names.shared(arrived.exchange.as_str()),
-            self.names.shared(arrived.routing_key.as_str()),
+            self.exchanges.shared(arrived.exchange.as_str()),
+            self.routing_keys.shared(arrived.routing_key.as_str()),
         )
         .redelivered(arrived.redelivered)
         .counted(delivery_count(&properties));
@@ -231,23 +236,36 @@ fn delivery_count(properties: &Properties) -> Option<u64> {
     }
 }
 
-/// Names that come again and again: exchanges and routing keys.
+/// Names that come again and again: exchanges, or routing keys.
 #[derive(Default)]
-struct Names(HashSet<Arc<str>>);
+struct Names {
+    known: HashSet<Arc<str>>,
+    /// As a rule the next one is the same.
+    last: Option<Arc<str>>,
+}
 
 /// A queue may be fed with ever new routing keys; they are forgotten beyond so many.
 const NAMES: usize = 1024;
 
 impl Names {
     fn shared(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(name) {
+        if let Some(last) = self.last.as_ref().filter(|last| ***last == *name) {
+            return Arc::clone(last);
+        }
+        let shared = self.look_up(name);
+        self.last = Some(Arc::clone(&shared));
+        shared
+    }
+
+    fn look_up(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(name) {
             return Arc::clone(known);
         }
-        if self.0.len() >= NAMES {
-            self.0.clear();
+        if self.known.len() >= NAMES {
+            self.known.clear();
         }
         let name: Arc<str> = name.into();
-        self.0.insert(Arc::clone(&name));
+        self.known.insert(Arc::clone(&name));
         name
     }
 }
@@ -264,6 +282,6 @@ mod tests {
         for n in 0..(2 * NAMES) {
             names.shared(&n.to_string());
         }
-        assert!(names.0.len() <= NAMES);
+        assert!(names.known.len() <= NAMES);
     }
 }

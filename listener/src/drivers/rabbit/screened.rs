@@ -16,9 +16,6 @@ use futures_util::{Stream, TryFutureExt};
 use super::greeting::{Greeting, Heard};
 use super::screen::Screen;
 
-/// So many bytes are read at once.
-const PIECE: usize = 64 * 1024;
-
 /// lapin's runtime: tokio, whose streams are looked over. To be made within tokio's. The broker's
 /// version is put into `heard`.
 pub(super) fn runtime(heard: Heard) -> Runtime<RuntimeParts<Tokio, Screening>> {
@@ -68,9 +65,7 @@ pub(super) struct Screened<S> {
     stream: S,
     screen: Screen,
     greeting: Greeting,
-    /// Where the stream is read to.
-    piece: Box<[u8]>,
-    /// What may be read, from `read` on.
+    /// What may be read before anything else, from `read` on.
     ready: Vec<u8>,
     read: usize,
 }
@@ -81,7 +76,6 @@ impl<S> Screened<S> {
             stream,
             screen: Screen::default(),
             greeting: Greeting::new(heard),
-            piece: vec![0; PIECE].into_boxed_slice(),
             ready: Vec::new(),
             read: 0,
         }
@@ -102,13 +96,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
         while this.read == this.ready.len() {
             this.read = 0;
             this.ready.clear();
-            let stream = Pin::new(&mut this.stream);
-            match ready!(stream.poll_read(context, &mut this.piece))? {
-                0 => return Poll::Ready(Ok(0)),
-                length => {
-                    this.greeting.hear(&this.piece[..length]);
-                    this.screen.feed(&this.piece[..length], &mut this.ready);
-                }
+            // Straight to where lapin wants it: nearly all of it stays there.
+            let length = ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+            let read = &buffer[..length];
+            this.greeting.hear(read);
+            let passed = this.screen.let_pass(read);
+            this.screen.feed(&read[passed..], &mut this.ready);
+            if passed > 0 || length == 0 {
+                return Poll::Ready(Ok(passed));
             }
         }
         let length = buffer.len().min(this.ready.len() - this.read);

@@ -181,7 +181,11 @@ impl Ledger {
         if self.singly {
             return;
         }
-        self.beyond.insert(tag);
+        if tag == self.floor + 1 {
+            self.floor = tag;
+        } else {
+            self.beyond.insert(tag);
+        }
         while self.beyond.first() == Some(&(self.floor + 1)) {
             self.beyond.pop_first();
             self.floor += 1;
