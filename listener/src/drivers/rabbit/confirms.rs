@@ -39,7 +39,7 @@ pub(super) fn put(obstacle: &Obstacle, reason: Option<String>) {
 }
 
 pub(super) struct Submission {
-    message: Message,
+    message: Arc<Message>,
     fate: oneshot::Sender<Fate>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Desk(mpsc::UnboundedSender<Submission>);
 impl Desk {
     /// Hands a message in to be published, in the order of these calls. What became of it
     /// is received.
-    pub(super) fn submit(&self, message: Message) -> oneshot::Receiver<Fate> {
+    pub(super) fn submit(&self, message: Arc<Message>) -> oneshot::Receiver<Fate> {
         let (fate, told) = oneshot::channel();
         // One that is not taken drops its sender, and `told` says so.
         let _ = self.0.send(Submission { message, fate });

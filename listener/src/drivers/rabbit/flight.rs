@@ -22,7 +22,7 @@ const WRITTEN: usize = 64;
 
 /// A message that waits for its confirmation.
 pub(super) struct Pending {
-    pub(super) message: Message,
+    pub(super) message: Arc<Message>,
     pub(super) fate: oneshot::Sender<Fate>,
     /// Why it came back, if it did.
     pub(super) returned: Option<String>,
@@ -47,7 +47,7 @@ impl Flight {
 
     /// Publishes: once this has returned, lapin has the message in its queue.
     pub(super) fn publish(&mut self, channel: &Arc<Channel>, pending: Pending) {
-        let mut handing = hand(Arc::clone(channel), pending.message.clone()).boxed();
+        let mut handing = hand(Arc::clone(channel), Arc::clone(&pending.message)).boxed();
         // What is written at once is seen by `poll_done` too, which asks with a waker.
         let early = handing.poll_unpin(&mut Context::from_waker(Waker::noop()));
         let handing = match early {
@@ -115,8 +115,8 @@ impl Flight {
 
 /// The queue of lapin has the message when this has been polled once; it is written when this
 /// is done.
-async fn hand(channel: Arc<Channel>, message: Message) -> lapin::Result<PublisherConfirm> {
-    let Message { exchange, routing_key, properties, body } = message;
+async fn hand(channel: Arc<Channel>, message: Arc<Message>) -> lapin::Result<PublisherConfirm> {
+    let Message { exchange, routing_key, properties, body } = message.as_ref().clone();
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     channel.basic_publish(exchange, routing_key, options, &body, properties).await
 }

@@ -127,7 +127,7 @@ impl SendSession {
     }
 
     /// Publishes, in the order of these calls.
-    pub(super) fn submit(&self, message: Message) -> oneshot::Receiver<Fate> {
+    pub(super) fn submit(&self, message: Arc<Message>) -> oneshot::Receiver<Fate> {
         self.desk.submit(message)
     }
 

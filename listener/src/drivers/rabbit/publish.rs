@@ -50,7 +50,7 @@ pub(super) async fn try_at_once(io: &Io, office: &Office, outgoing: &Outgoing) -
     let Ok(message) = way.message(outgoing) else {
         return goes(None);
     };
-    let told = session.submit(message);
+    let told = session.submit(Arc::new(message));
     let told = {
         // The caller's task need not be one of tokio's: the driver's clock is used.
         let _entered = io.handle().enter();
@@ -124,6 +124,7 @@ async fn attempts(
     };
     let message =
         Message::new(outgoing, &need).map_err(|error| refused(outgoing, error.to_string()))?;
+    let message = Arc::new(message);
     loop {
         let (session, prepared, fate) = match first.take() {
             Some((session, way, fate)) => (session, Arc::clone(&way.prepared), fate),
@@ -169,7 +170,7 @@ async fn attempt(
     outgoing: &Outgoing,
     progress: &mut Progress,
     need: &Need,
-    message: &Message,
+    message: &Arc<Message>,
 ) -> Result<Option<(Arc<SendSession>, Prepared, Fate)>, SendError> {
     let session = office.session(progress.newer_than).await?;
     fits(outgoing, &session)?;
@@ -186,9 +187,9 @@ async fn attempt(
     }
     progress.suspect |= session.may_refuse(outgoing.body.len());
     let fate = if progress.suspect {
-        session.submit_alone(message.clone()).await
+        session.submit_alone(message.as_ref().clone()).await
     } else {
-        fate_of(session.submit(message.clone()).await)
+        fate_of(session.submit(Arc::clone(message)).await)
     };
     if fate == Fate::Confirmed {
         session.keep_way(&outgoing.route, need, &prepared);
