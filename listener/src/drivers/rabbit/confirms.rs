@@ -1,35 +1,35 @@
 //! One session of sending: a connection and a channel in confirm mode, owned by one task that
-//! publishes, collects the confirmations and tells which messages came back. Who publishes
-//! again is `publish.rs`; who makes the next session, `office.rs`.
+//! publishes, collects the confirmations and tells which messages came back. What is on its way
+//! is kept by `flight.rs`. Who publishes again is `publish.rs`; who makes the next session,
+//! `office.rs`.
 //!
 //! One task, for two reasons that lie in lapin 4.12: two tasks that publish at once on a
 //! channel may swap their sequence numbers, and so their confirmations; and a returned message
 //! is handed out with whichever confirmation comes next, not with its own.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
+use lapin::Channel;
 use lapin::message::BasicReturnMessage;
-use lapin::{Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Core;
 use super::failure::Fault;
+use super::flight::{Done, Flight, Pending};
 use super::link::{Link, LinkEvent, LinkEvents, close_channel};
-use super::message::{Fate, Message, confirming, failed, publish, said};
+use super::message::{Fate, Message, confirming, failed, said};
 use super::options::CHECK_EVERY;
-use super::ready::ready;
 
 /// So many bytes may be kept of messages that nobody waits for and that were not confirmed, as
 /// when a quorum queue has lost its majority: the end of the session lets go of them.
 const GIVEN_UP: usize = 64 * 1024 * 1024;
 /// What a message takes beside its body, about.
 const SLIP: usize = 1024;
+/// So many messages are published at most before confirmations are looked for.
+const BATCH: usize = 256;
 
 /// What stands in the way of sending now, for those who give up waiting.
 pub(super) type Obstacle = Arc<Mutex<Option<String>>>;
@@ -39,7 +39,7 @@ pub(super) fn put(obstacle: &Obstacle, reason: Option<String>) {
 }
 
 pub(super) struct Submission {
-    message: Message,
+    message: Arc<Message>,
     fate: oneshot::Sender<Fate>,
 }
 
@@ -48,14 +48,13 @@ pub(super) struct Submission {
 pub(super) struct Desk(mpsc::UnboundedSender<Submission>);
 
 impl Desk {
-    /// Publishes, and says what became of it.
-    pub(super) async fn submit(&self, message: Message) -> Fate {
-        let lost = || Fate::Lost(Fault::Other("the connection is closed".to_owned()));
+    /// Hands a message in to be published, in the order of these calls. What became of it
+    /// is received.
+    pub(super) fn submit(&self, message: Arc<Message>) -> oneshot::Receiver<Fate> {
         let (fate, told) = oneshot::channel();
-        if self.0.send(Submission { message, fate }).is_err() {
-            return lost();
-        }
-        told.await.unwrap_or_else(|_| lost())
+        // One that is not taken drops its sender, and `told` says so.
+        let _ = self.0.send(Submission { message, fate });
+        told
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -63,29 +62,25 @@ impl Desk {
     }
 }
 
-type InFlight = FuturesUnordered<BoxFuture<'static, (u64, lapin::Result<Confirmation>)>>;
+/// What became of a message whose sender has gone.
+pub(super) fn fate_of(told: Result<Fate, oneshot::error::RecvError>) -> Fate {
+    told.unwrap_or_else(|_| Fate::Lost(Fault::Other("the connection is closed".to_owned())))
+}
 
 /// The task of a session.
 struct Collector {
     link: Arc<Link>,
     events: LinkEvents,
-    channel: Channel,
+    channel: Arc<Channel>,
     submissions: mpsc::UnboundedReceiver<Submission>,
-    in_flight: InFlight,
-    pending: HashMap<u64, Pending>,
-    number: u64,
+    /// What was just received; empty in between.
+    batch: Vec<Submission>,
+    flight: Flight,
     obstacle: Obstacle,
     /// What waits while the broker is short of memory; none when it is not.
     backlog: Option<Vec<Submission>>,
     // Last: the thread that it runs on must outlive the leave it takes.
     _core: Arc<Core>,
-}
-
-/// A message that waits for its confirmation.
-struct Pending {
-    message: Message,
-    fate: oneshot::Sender<Fate>,
-    returned: Option<String>,
 }
 
 /// Starts the task. It ends with the connection, or when the last desk is gone.
@@ -97,13 +92,12 @@ pub(super) async fn start(
 ) -> Result<(Desk, JoinHandle<()>), Fault> {
     let (desk, submissions) = mpsc::unbounded_channel();
     let collector = Collector {
-        channel: confirming(&link).await?,
+        channel: Arc::new(confirming(&link).await?),
         link,
         events,
         submissions,
-        in_flight: FuturesUnordered::new(),
-        pending: HashMap::new(),
-        number: 0,
+        batch: Vec::with_capacity(BATCH),
+        flight: Flight::default(),
         obstacle,
         backlog: None,
         _core: core,
@@ -117,9 +111,9 @@ impl Collector {
             let _ = close_channel(&self.channel).await;
             return self.link.close().await;
         };
-        tracing::warn!(%fault, in_flight = self.pending.len(), "lost the RabbitMQ connection for sending");
+        tracing::warn!(%fault, in_flight = self.flight.len(), "lost the RabbitMQ connection for sending");
         self.submissions.close();
-        for (_, pending) in self.pending.drain() {
+        for pending in self.flight.drain() {
             let _ = pending.fate.send(Fate::Lost(fault.clone()));
         }
         let mut unsent = self.backlog.take().unwrap_or_default();
@@ -142,18 +136,22 @@ impl Collector {
                     LinkEvent::Unblocked => self.unblocked(),
                     LinkEvent::Lost(fault) => return Some(fault),
                 },
-                Some(done) = self.in_flight.next() => {
+                done = poll_fn(|context| self.flight.poll_done(context)) => {
                     if let Some(fault) = self.collect(done)
                         && let Err(fault) = self.another_channel(fault).await
                     {
                         return Some(fault);
                     }
                 }
-                submission = self.submissions.recv() => match submission {
-                    Some(submission) => self.take(submission),
-                    // Whoever waits holds a desk.
-                    None => return None,
-                },
+                received = self.submissions.recv_many(&mut self.batch, BATCH) => {
+                    if received == 0 {
+                        // Whoever waits holds a desk.
+                        return None;
+                    }
+                    let mut batch = std::mem::take(&mut self.batch);
+                    batch.drain(..).for_each(|submission| self.take(submission));
+                    self.batch = batch;
+                }
                 _ = check.tick() => {
                     if !self.link.is_up() {
                         return Some(Fault::Other("the connection is closed".to_owned()));
@@ -172,7 +170,7 @@ impl Collector {
 
     /// About how many bytes are kept of messages whose senders wait no more.
     fn given_up(&self) -> usize {
-        let given_up = self.pending.values().filter(|pending| pending.fate.is_closed());
+        let given_up = self.flight.iter().filter(|pending| pending.fate.is_closed());
         given_up.map(|pending| pending.message.body.len() + SLIP).sum()
     }
 
@@ -204,38 +202,32 @@ impl Collector {
         if fate.is_closed() {
             return;
         }
-        self.number += 1;
-        let number = self.number;
-        let published = publish(self.channel.clone(), message.clone());
-        let pending = Pending { message, fate, returned: None };
-        self.pending.insert(number, pending);
-        self.in_flight.push(published.map(move |result| (number, result)).boxed());
+        self.flight.publish(&self.channel, Pending { message, fate, returned: None });
     }
 
     /// Tells all fates that are known by now. The fault that closed the channel, if one did.
-    fn collect(&mut self, first: (u64, lapin::Result<Confirmation>)) -> Option<Fault> {
+    fn collect(&mut self, first: Done) -> Option<Fault> {
         // lapin resolves the confirmations of one frame under the lock that this call takes, in
         // any order, and hands the returned messages to the first ones. So all that belongs to
         // the first one stands ready after it. The call itself may stay unfinished.
         let _ = self.channel.wait_for_confirms().now_or_never();
-        let mut done = vec![first];
-        done.append(&mut ready(&mut self.in_flight));
-        let mut confirmations = Vec::with_capacity(done.len());
-        for (number, result) in done {
+        let mut returned = Vec::new();
+        let mut judge = |(pending, result): Done| {
             let result = result.map(|confirmation| {
                 let acked = confirmation.is_ack();
-                if let Some(returned) = confirmation.take_message() {
-                    self.returned(&returned);
-                }
+                returned.extend(confirmation.take_message());
                 acked
             });
-            confirmations.push((number, result));
+            (pending, result)
+        };
+        let mut done = vec![judge(first)];
+        done.extend(self.flight.ready().into_iter().map(judge));
+        for message in &returned {
+            let done = done.iter_mut().map(|(pending, _)| pending);
+            came_back(message, done.chain(self.flight.iter_mut()));
         }
         let mut spoiled = None;
-        for (number, result) in confirmations {
-            let Some(pending) = self.pending.remove(&number) else {
-                continue;
-            };
+        for (pending, result) in done {
             let fate = match (result, pending.returned) {
                 (Ok(_), Some(reason)) => Fate::Returned(reason),
                 (Ok(true), None) => Fate::Confirmed,
@@ -252,31 +244,6 @@ impl Collector {
         spoiled.filter(|_| !self.channel.status().connected())
     }
 
-    /// Finds the message that came back: lapin does not say whose it is, but two that are
-    /// equal in all parts may stand for each other. Should the broker have changed it, then one
-    /// too many is sent again rather than one too few.
-    fn returned(&mut self, returned: &BasicReturnMessage) {
-        let likeness = |pending: &Pending| {
-            let message = &pending.message;
-            let is_candidate = pending.returned.is_none()
-                && message.exchange == returned.exchange
-                && message.routing_key == returned.routing_key;
-            is_candidate.then(|| {
-                let same_body = message.body[..] == returned.data[..];
-                (same_body, message.properties == returned.properties)
-            })
-        };
-        let most_alike = self
-            .pending
-            .values_mut()
-            .filter_map(|pending| likeness(pending).map(|likeness| (likeness, pending)))
-            .max_by_key(|(likeness, _)| *likeness);
-        match most_alike {
-            Some((_, pending)) => pending.returned = Some(said(returned)),
-            None => tracing::warn!("a message came back that nobody has sent"),
-        }
-    }
-
     /// After a fault: the others on the channel fail with it, and go on over a new one.
     async fn another_channel(&mut self, fault: Fault) -> Result<(), Fault> {
         if !self.link.is_up() {
@@ -286,20 +253,36 @@ impl Collector {
         // All confirmations of the old channel are resolved when it is closing; the lock is
         // taken as in `collect`, so none of them is met again on the new one.
         let _ = self.channel.wait_for_confirms().now_or_never();
-        for (number, result) in ready(&mut self.in_flight) {
-            self.collect_one(number, result, &fault);
+        for (pending, result) in self.flight.ready() {
+            // What was confirmed beside a fault is sent again rather than judged: a returned
+            // message may have gone with another's confirmation.
+            let fault = result.map_or_else(|error| Fault::from(&error), |_| fault.clone());
+            let _ = pending.fate.send(failed(fault));
         }
-        self.channel = confirming(&self.link).await?;
+        self.channel = Arc::new(confirming(&self.link).await?);
         Ok(())
     }
+}
 
-    fn collect_one(&mut self, number: u64, result: lapin::Result<Confirmation>, fault: &Fault) {
-        let Some(pending) = self.pending.remove(&number) else {
-            return;
-        };
-        // What was confirmed beside a fault is sent again rather than judged: a returned
-        // message may have gone with another's confirmation.
-        let fault = result.map_or_else(|error| Fault::from(&error), |_| fault.clone());
-        let _ = pending.fate.send(failed(fault));
+/// Marks the message that came back: lapin does not say whose it is, but two that are
+/// equal in all parts may stand for each other. Should the broker have changed it, then one
+/// too many is sent again rather than one too few.
+fn came_back<'p>(returned: &BasicReturnMessage, pending: impl Iterator<Item = &'p mut Pending>) {
+    let likeness = |pending: &Pending| {
+        let message = &pending.message;
+        let is_candidate = pending.returned.is_none()
+            && message.exchange == returned.exchange
+            && message.routing_key == returned.routing_key;
+        is_candidate.then(|| {
+            let same_body = message.body[..] == returned.data[..];
+            (same_body, message.properties == returned.properties)
+        })
+    };
+    let most_alike = pending
+        .filter_map(|pending| likeness(pending).map(|likeness| (likeness, pending)))
+        .max_by_key(|(likeness, _)| *likeness);
+    match most_alike {
+        Some((_, pending)) => pending.returned = Some(said(returned)),
+        None => tracing::warn!("a message came back that nobody has sent"),
     }
 }

@@ -110,7 +110,7 @@ pub(super) async fn confirming(link: &Link) -> Result<Channel, Fault> {
 }
 
 /// Publishes, and waits for the confirmation. What has been polled once is on its way.
-pub(super) async fn publish(channel: Channel, message: Message) -> lapin::Result<Confirmation> {
+async fn publish(channel: Channel, message: Message) -> lapin::Result<Confirmation> {
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let confirm = channel
         .basic_publish(

@@ -6,6 +6,7 @@ mod confirms;
 mod consume;
 mod delay;
 mod failure;
+mod flight;
 mod greeting;
 mod hosts;
 mod known;
@@ -46,6 +47,7 @@ use hosts::{Address, Rotation};
 use known::Known;
 use link::Io;
 use office::Office;
+use publish::Attempt;
 
 /// The RabbitMQ driver.
 ///
@@ -88,6 +90,9 @@ impl Rabbit {
     }
 
     fn office(&self, io: &Io) -> Office {
+        if let Some(office) = self.office.get() {
+            return office.clone();
+        }
         let _entered = io.handle().enter();
         self.office.get_or_init(|| Office::open(Arc::clone(&self.core))).clone()
     }
@@ -125,8 +130,14 @@ impl Driver for Rabbit {
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
         Box::pin(async move {
             let io = self.core.io()?;
-            let send = publish::send(self.office(&io), outgoing);
-            AbortOnDropHandle::new(self.sends.spawn_on(send, io.handle()))
+            let office = self.office(&io);
+            let _counted = self.sends.token();
+            let tried = match publish::try_at_once(&io, &office, &outgoing).await {
+                Attempt::Over(result) => return result,
+                Attempt::Goes(tried) => tried,
+            };
+            let send = publish::send(office, outgoing, tried);
+            AbortOnDropHandle::new(io.handle().spawn(send))
                 .await
                 .unwrap_or_else(|error| Err(ended("send", &error).into()))
         })

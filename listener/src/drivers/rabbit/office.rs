@@ -3,7 +3,7 @@
 //! one is `publish.rs`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
@@ -19,6 +19,8 @@ use super::message::{Fate, Message, Need, submit_alone};
 use super::options::{CLOSE_TIMEOUT, STABLE_AFTER};
 use super::topology::Topology;
 use super::version::Version;
+use super::wire::TooLong;
+use crate::transport::driver::{Outgoing, Route};
 use crate::transport::error::ConnectError;
 
 /// Whether what a message needs is there: empty while nobody has seen to it.
@@ -35,6 +37,18 @@ pub(super) enum Ready {
     NoDelay(String),
 }
 
+/// What the messages on a route need, and that it is there.
+pub(super) struct Way {
+    need: Need,
+    pub(super) prepared: Prepared,
+}
+
+impl Way {
+    pub(super) fn message(&self, outgoing: &Outgoing) -> Result<Message, TooLong> {
+        Message::new(outgoing, &self.need)
+    }
+}
+
 /// So many messages at once may have a channel of their own.
 const ALONE: usize = 8;
 
@@ -45,6 +59,8 @@ pub(super) struct SendSession {
     desk: Desk,
     /// What has been seen to in this session.
     needs: Mutex<HashMap<Need, Prepared>>,
+    /// How messages were sent on the routes that need nothing more.
+    ways: Mutex<HashMap<Route, Arc<Way>>>,
     /// The most bytes that the broker takes, once it has refused some.
     max_size: OnceLock<usize>,
     /// Those that send over channels of their own: a few at once.
@@ -90,6 +106,8 @@ impl SendSession {
         if needs.get(need).is_some_and(|current| Arc::ptr_eq(current, prepared)) {
             needs.remove(need);
         }
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.retain(|_, way| !Arc::ptr_eq(&way.prepared, prepared));
     }
 
     /// The most bytes of a body that the broker takes, as it has said itself.
@@ -108,8 +126,26 @@ impl SendSession {
         usual.is_some_and(|usual| size > usual)
     }
 
-    pub(super) async fn submit(&self, message: Message) -> Fate {
-        self.desk.submit(message).await
+    /// Publishes, in the order of these calls.
+    pub(super) fn submit(&self, message: Arc<Message>) -> oneshot::Receiver<Fate> {
+        self.desk.submit(message)
+    }
+
+    /// How a message on this route was sent before in this session, if one was.
+    pub(super) fn way(&self, route: &Route) -> Option<Arc<Way>> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner).get(route).cloned()
+    }
+
+    /// Keeps for the next message what one needed that the broker has.
+    pub(super) fn keep_way(&self, route: &Route, need: &Need, prepared: &Prepared) {
+        // Each delay would be a route of its own.
+        if matches!(route, Route::Delayed { .. }) {
+            return;
+        }
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.entry(route.clone()).or_insert_with(|| {
+            Arc::new(Way { need: need.clone(), prepared: Arc::clone(prepared) })
+        });
     }
 
     pub(super) async fn submit_alone(&self, message: Message) -> Fate {
@@ -141,28 +177,33 @@ enum Ask {
 #[derive(Clone)]
 pub(super) struct Office {
     asks: mpsc::UnboundedSender<Ask>,
+    current: Current,
     obstacle: Obstacle,
 }
+
+/// The session that is handed out.
+type Current = Arc<Mutex<Option<Arc<SendSession>>>>;
 
 impl Office {
     /// Starts the task. Must be called within the driver's runtime.
     pub(super) fn open(core: Arc<Core>) -> Self {
         let (asks, receiver) = mpsc::unbounded_channel();
         let obstacle = Obstacle::default();
+        let current = Current::default();
         let clerk = Clerk {
             rotation: core.rotation(),
             backoff: Backoff::new(&core.options),
             core,
             asks: receiver,
             waiting: Vec::new(),
-            current: None,
+            current: Arc::clone(&current),
             collector: None,
             since: None,
             generation: 0,
             obstacle: Arc::clone(&obstacle),
         };
         tokio::spawn(clerk.run());
-        Self { asks, obstacle }
+        Self { asks, current, obstacle }
     }
 
     /// An open session, made after the one of this generation. Waits while there is none.
@@ -174,6 +215,12 @@ impl Office {
         };
         self.asks.send(Ask::Session { newer_than, reply }).map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// The session that stands now, if one does: without a word to the task.
+    pub(super) fn current(&self) -> Option<Arc<SendSession>> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        current.filter(|session| session.is_open())
     }
 
     /// What stands in the way now.
@@ -194,7 +241,7 @@ struct Clerk {
     core: Arc<Core>,
     asks: mpsc::UnboundedReceiver<Ask>,
     waiting: Vec<oneshot::Sender<Result<Arc<SendSession>, ConnectError>>>,
-    current: Option<Arc<SendSession>>,
+    current: Current,
     /// The task of the current session.
     collector: Option<JoinHandle<()>>,
     /// When the last session was made.
@@ -210,9 +257,10 @@ impl Clerk {
         while let Some(ask) = self.asks.recv().await {
             match ask {
                 Ask::Session { newer_than, reply } => {
-                    match self.current.as_ref().filter(|session| session.is_open()) {
+                    let current = self.current().clone();
+                    match current.filter(|session| session.is_open()) {
                         Some(session) if session.generation > newer_than => {
-                            let _ = reply.send(Ok(Arc::clone(session)));
+                            let _ = reply.send(Ok(session));
                         }
                         _ => {
                             self.waiting.push(reply);
@@ -228,9 +276,13 @@ impl Clerk {
         }
     }
 
+    fn current(&self) -> MutexGuard<'_, Option<Arc<SendSession>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The session closes when the last one who sends lets go of it.
     async fn close(&mut self) {
-        self.current = None;
+        *self.current() = None;
         if let Some(collector) = self.collector.take() {
             // Its own deadlines are shorter; it is waited for no longer if a send goes on.
             let _ = timeout(2 * CLOSE_TIMEOUT, collector).await;
@@ -240,7 +292,8 @@ impl Clerk {
     /// Makes a session for those who wait, until none waits any more.
     async fn connect(&mut self) {
         // One that was closed on purpose says nothing of the broker.
-        let lost = self.current.take().and(self.since.take());
+        let lost = self.current().take();
+        let lost = lost.and_then(|_| self.since.take());
         let mut told = String::new();
         match lost.map(|since| since.elapsed()) {
             Some(age) if age < STABLE_AFTER => {
@@ -262,7 +315,7 @@ impl Clerk {
                     for reply in self.waiting.drain(..) {
                         let _ = reply.send(Ok(Arc::clone(&session)));
                     }
-                    self.current = Some(session);
+                    *self.current() = Some(session);
                     return;
                 }
                 Err(Failure::Mistake(error)) => {
@@ -349,6 +402,7 @@ impl Clerk {
             link,
             desk,
             needs: Mutex::default(),
+            ways: Mutex::default(),
             max_size: OnceLock::new(),
             alone: Semaphore::new(ALONE),
             core: Arc::clone(core),

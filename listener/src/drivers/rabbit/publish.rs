@@ -2,13 +2,16 @@
 //! first, what is tried again after which fate. The connection is `office.rs`'s; the
 //! confirmation, `confirms.rs`'s. Called by `Rabbit::send`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::confirms::fate_of;
 use super::failure::{self, Failure, Fault};
+use super::link::Io;
 use super::message::{Fate, Message, Need};
-use super::office::{Office, Ready, SendSession};
+use super::office::{Office, Prepared, Ready, SendSession, Way};
 use super::wire;
 use crate::transport::driver::{Outgoing, Route};
 use crate::transport::error::{ConnectError, SendError};
@@ -16,25 +19,76 @@ use crate::transport::error::{ConnectError, SendError};
 /// Room in the first frame of a message for what stands beside its headers.
 const FRAME_RESERVE: usize = 1024;
 
-/// Sends, and sends again, until `outgoing.timeout` is over.
-pub(super) async fn send(office: Office, outgoing: Outgoing) -> Result<(), SendError> {
+/// What came of the attempt that a caller makes itself.
+pub(super) enum Attempt {
+    /// There is no more to do.
+    Over(Result<(), SendError>),
+    /// It goes on as a task of the driver.
+    Goes(Tried),
+}
+
+/// The attempt of a caller, if it could make one.
+pub(super) struct Tried {
+    deadline: Instant,
+    first: Option<(Arc<SendSession>, Arc<Way>, Fate)>,
+}
+
+/// Publishes from the caller's task, if a session stands and has sent the like before: nearly
+/// all messages need no more. The rest is done by `send`.
+pub(super) async fn try_at_once(io: &Io, office: &Office, outgoing: &Outgoing) -> Attempt {
     let deadline = Instant::now() + outgoing.timeout;
+    let goes = |first| Attempt::Goes(Tried { deadline, first });
+    let Some(session) = office.current() else {
+        return goes(None);
+    };
+    let Some(way) = session.way(&outgoing.route) else {
+        return goes(None);
+    };
+    if fits(outgoing, &session).is_err() || session.may_refuse(outgoing.body.len()) {
+        return goes(None);
+    }
+    let Ok(message) = way.message(outgoing) else {
+        return goes(None);
+    };
+    let told = session.submit(Arc::new(message));
+    let told = {
+        // The caller's task need not be one of tokio's: the driver's clock is used.
+        let _entered = io.handle().enter();
+        timeout_at(deadline, told)
+    };
+    match told.await.map(fate_of) {
+        Ok(Fate::Confirmed) => Attempt::Over(Ok(())),
+        Ok(fate) => goes(Some((session, way, fate))),
+        Err(_) => Attempt::Over(Err(late(office, outgoing, Last::Nothing))),
+    }
+}
+
+/// Sends, and sends again, until `outgoing.timeout` is over.
+pub(super) async fn send(
+    office: Office,
+    outgoing: Outgoing,
+    tried: Tried,
+) -> Result<(), SendError> {
+    let Tried { deadline, first } = tried;
     let mut progress = Progress::default();
-    let sent = timeout_at(deadline, attempts(&office, &outgoing, &mut progress)).await;
-    sent.unwrap_or_else(|_| {
-        let route = outgoing.route.to_string();
-        Err(match progress.last {
-            Last::Refused => SendError::Refused { route },
-            last => SendError::TimedOut {
-                route,
-                after: outgoing.timeout,
-                last: office.obstacle().or(match last {
-                    Last::Reason(reason) => Some(reason),
-                    _ => None,
-                }),
-            },
-        })
-    })
+    let sent = timeout_at(deadline, attempts(&office, &outgoing, &mut progress, first)).await;
+    sent.unwrap_or_else(|_| Err(late(&office, &outgoing, progress.last)))
+}
+
+/// The error when the time is over.
+fn late(office: &Office, outgoing: &Outgoing, last: Last) -> SendError {
+    let route = outgoing.route.to_string();
+    match last {
+        Last::Refused => SendError::Refused { route },
+        last => SendError::TimedOut {
+            route,
+            after: outgoing.timeout,
+            last: office.obstacle().or(match last {
+                Last::Reason(reason) => Some(reason),
+                _ => None,
+            }),
+        },
+    }
 }
 
 /// What the attempts so far have shown.
@@ -63,31 +117,21 @@ async fn attempts(
     office: &Office,
     outgoing: &Outgoing,
     progress: &mut Progress,
+    mut first: Option<(Arc<SendSession>, Arc<Way>, Fate)>,
 ) -> Result<(), SendError> {
     let Some(need) = Need::of(&outgoing.route) else {
         return Err(no_delay(outgoing, "nothing is held back for more than a day".to_owned()));
     };
     let message =
         Message::new(outgoing, &need).map_err(|error| refused(outgoing, error.to_string()))?;
+    let message = Arc::new(message);
     loop {
-        let session = office.session(progress.newer_than).await?;
-        fits(outgoing, &session)?;
-        let prepared = match session.prepare(&need).await {
-            Ok(prepared) => prepared,
-            Err(Failure::Mistake(error)) => return Err(error.into()),
-            Err(Failure::Weather(reason)) => {
-                progress.again(Last::Reason(reason), &session).await;
-                continue;
-            }
-        };
-        if let Some(Ready::NoDelay(reason)) = prepared.get() {
-            return Err(no_delay(outgoing, reason.clone()));
-        }
-        progress.suspect |= session.may_refuse(outgoing.body.len());
-        let fate = if progress.suspect {
-            session.submit_alone(message.clone()).await
-        } else {
-            session.submit(message.clone()).await
+        let (session, prepared, fate) = match first.take() {
+            Some((session, way, fate)) => (session, Arc::clone(&way.prepared), fate),
+            None => match attempt(office, outgoing, progress, &need, &message).await? {
+                Some(attempt) => attempt,
+                None => continue,
+            },
         };
         match fate {
             Fate::Confirmed => return Ok(()),
@@ -118,6 +162,39 @@ async fn attempts(
             }
         }
     }
+}
+
+/// One attempt, and its fate; none if it did not come to that.
+async fn attempt(
+    office: &Office,
+    outgoing: &Outgoing,
+    progress: &mut Progress,
+    need: &Need,
+    message: &Arc<Message>,
+) -> Result<Option<(Arc<SendSession>, Prepared, Fate)>, SendError> {
+    let session = office.session(progress.newer_than).await?;
+    fits(outgoing, &session)?;
+    let prepared = match session.prepare(need).await {
+        Ok(prepared) => prepared,
+        Err(Failure::Mistake(error)) => return Err(error.into()),
+        Err(Failure::Weather(reason)) => {
+            progress.again(Last::Reason(reason), &session).await;
+            return Ok(None);
+        }
+    };
+    if let Some(Ready::NoDelay(reason)) = prepared.get() {
+        return Err(no_delay(outgoing, reason.clone()));
+    }
+    progress.suspect |= session.may_refuse(outgoing.body.len());
+    let fate = if progress.suspect {
+        session.submit_alone(message.as_ref().clone()).await
+    } else {
+        fate_of(session.submit(Arc::clone(message)).await)
+    };
+    if fate == Fate::Confirmed {
+        session.keep_way(&outgoing.route, need, &prepared);
+    }
+    Ok(Some((session, prepared, fate)))
 }
 
 /// The channel was closed. A message that was alone on it is to blame; the others are tried
