@@ -1,12 +1,18 @@
 //! Which of a listener's targets a delivery came from, and so which endpoints it concerns.
 //! Asked by `mod.rs` once for each notification; the targets are bound by the runtime.
 
+use std::collections::HashMap;
+
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::target::Target;
 
 /// Every target that a listener binds.
 #[derive(Debug, Default)]
-pub(super) struct Scope(Vec<Target>);
+pub(super) struct Scope {
+    targets: Vec<Target>,
+    /// Their places, by topic and then exchange.
+    places: HashMap<String, Vec<(String, usize)>>,
+}
 
 /// Where a delivery came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,34 +30,35 @@ pub(super) enum Origin<'s> {
 impl Scope {
     /// The place of a target, which is added if it is new.
     pub(super) fn place(&mut self, target: Target) -> usize {
-        self.0.iter().position(|known| *known == target).unwrap_or_else(|| {
-            self.0.push(target);
-            self.0.len() - 1
-        })
+        let exchange = target.exchange_name().unwrap_or_default();
+        let of_topic = self.places.entry(target.name().to_owned()).or_default();
+        if let Some((_, place)) = of_topic.iter().find(|(known, _)| known == exchange) {
+            return *place;
+        }
+        let place = self.targets.len();
+        of_topic.push((exchange.to_owned(), place));
+        self.targets.push(target);
+        place
     }
 
     /// The targets, each with its exchange.
     pub(super) fn targets(&self) -> &[Target] {
-        &self.0
+        &self.targets
     }
 
     pub(super) fn origin<'s>(&'s self, delivery: &DeliveryInfo) -> Origin<'s> {
-        let topic = delivery.topic();
-        let exact = self.0.iter().position(|known| {
-            known.name() == topic && known.exchange_name() == Some(&delivery.exchange)
-        });
-        if let Some(place) = exact {
-            return Origin::Target(place);
-        }
-        let same_topic = self.0.iter().find(|known| known.name() == topic);
-        same_topic.map_or(Origin::Unknown, |known| Origin::Topic(known.name()))
+        let Some((topic, of_topic)) = self.places.get_key_value(delivery.topic()) else {
+            return Origin::Unknown;
+        };
+        let exact = of_topic.iter().find(|(exchange, _)| *exchange == *delivery.exchange);
+        exact.map_or(Origin::Topic(topic), |(_, place)| Origin::Target(*place))
     }
 
     /// Whether what came from `origin` concerns an endpoint with these targets.
     pub(super) fn concerns(&self, origin: Origin<'_>, places: &[usize]) -> bool {
         match origin {
             Origin::Target(place) => places.contains(&place),
-            Origin::Topic(topic) => places.iter().any(|place| self.0[*place].name() == topic),
+            Origin::Topic(topic) => places.iter().any(|place| self.targets[*place].name() == topic),
             Origin::Unknown => true,
         }
     }
@@ -62,11 +69,15 @@ mod tests {
     use super::*;
 
     fn scope() -> Scope {
-        Scope(vec![
+        let mut scope = Scope::default();
+        for target in [
             Target::topic("notifications").exchange("openstack"),
             Target::topic("notifications").exchange("nova"),
             Target::topic("versioned").exchange("nova"),
-        ])
+        ] {
+            scope.place(target);
+        }
+        scope
     }
 
     /// Which of the three targets an endpoint must have to see a delivery.

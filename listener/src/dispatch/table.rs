@@ -17,6 +17,8 @@ use crate::target::Target;
 pub struct Table {
     endpoints: Vec<Bound>,
     by_priority: [Vec<Entry>; Priority::ALL.len()],
+    /// Those of each priority that concern a target, by its place in the scope.
+    by_target: [Vec<Vec<usize>>; Priority::ALL.len()],
     scope: Scope,
     names: BTreeSet<String>,
 }
@@ -129,7 +131,14 @@ impl Table {
             }
         }
         if mistakes.is_empty() {
-            Ok(Self { endpoints, by_priority, scope, names })
+            let by_target = by_priority.each_ref().map(|entries| {
+                let mut by_target = vec![Vec::new(); scope.targets().len()];
+                for (index, entry) in entries.iter().enumerate() {
+                    entry.targets.iter().for_each(|place| by_target[*place].push(index));
+                }
+                by_target
+            });
+            Ok(Self { endpoints, by_priority, by_target, scope, names })
         } else {
             Err(mistakes)
         }
@@ -178,17 +187,22 @@ impl Table {
         notification: &'t Notification<'_>,
     ) -> impl Iterator<Item = &'t Entry> {
         let origin = self.scope.origin(notification.delivery());
-        self.methods(notification.priority())
-            .iter()
-            .filter(move |entry| entry.wants(notification, origin, &self.scope))
+        let entries = self.methods(notification.priority());
+        let of_target: &[usize] = match origin {
+            Origin::Target(place) => &self.by_target[notification.priority().index()][place],
+            Origin::Topic(_) | Origin::Unknown => &[],
+        };
+        // What came from elsewhere is looked for among all.
+        let others = if matches!(origin, Origin::Target(_)) { &[] } else { entries };
+        let of_target = of_target.iter().map(|index| &entries[*index]);
+        let others = others.iter().filter(move |entry| self.scope.concerns(origin, &entry.targets));
+        of_target.chain(others).filter(move |entry| entry.wants(notification))
     }
 }
 
 impl Entry {
-    fn wants(&self, notification: &Notification<'_>, origin: Origin<'_>, scope: &Scope) -> bool {
-        scope.concerns(origin, &self.targets)
-            && self.endpoint_filter.matches(notification)
-            && self.filter.matches(notification)
+    fn wants(&self, notification: &Notification<'_>) -> bool {
+        self.endpoint_filter.matches(notification) && self.filter.matches(notification)
     }
 }
 

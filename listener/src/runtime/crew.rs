@@ -23,10 +23,6 @@ const HEAVY: Duration = Duration::from_micros(50);
 /// For so long a task works on without letting others of its thread run.
 const STINT: Duration = Duration::from_micros(200);
 
-/// After so long without anything begun, those at work are taken to be stuck in a method that
-/// blocks its thread.
-const STUCK: Duration = Duration::from_millis(10);
-
 /// Those who work on deliveries.
 #[derive(Debug)]
 pub(super) struct Crew {
@@ -102,25 +98,16 @@ impl Crew {
         self.lock().lanes.drain().collect()
     }
 
-    /// Returns when those at work seem to be stuck: never if there is nothing else to begin.
-    pub(super) async fn stuck(&self) -> Stuck {
-        let begun = {
-            let board = self.lock();
-            (board.busy > 0 && board.lanes.can_go_on()).then_some(board.begun)
-        };
-        match begun {
-            Some(begun) => {
-                tokio::time::sleep(STUCK).await;
-                Stuck { begun }
-            }
-            None => std::future::pending().await,
-        }
+    /// How many deliveries were begun so far, if others could be and all at work are busy.
+    pub(super) fn behind(&self) -> Option<u64> {
+        let board = self.lock();
+        (board.busy > 0 && board.lanes.can_go_on()).then_some(board.begun)
     }
 
-    /// Has another one work if nothing was begun since.
-    pub(super) fn help(self: &Arc<Self>, stuck: &Stuck) {
+    /// Has another one work if nothing was begun since those at work were behind.
+    pub(super) fn help(self: &Arc<Self>, begun: Option<u64>) {
         let board = self.lock();
-        if board.begun == stuck.begun {
+        if begun == Some(board.begun) {
             let most = board.busy + 1;
             self.call_up(board, most);
         }
@@ -231,12 +218,6 @@ impl Crew {
     fn lock(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// How far things were when those at work were looked at.
-#[derive(Debug)]
-pub(super) struct Stuck {
-    begun: u64,
 }
 
 /// Counted while it lives.

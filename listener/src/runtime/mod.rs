@@ -20,6 +20,7 @@ mod worker;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::{Bound, Definition};
@@ -335,6 +337,10 @@ const SLOW: Duration = Duration::from_secs(24 * 60);
 /// So many deliveries are taken at once.
 const BATCH: usize = 256;
 
+/// After so long without anything begun, those at work are taken to be stuck in a method that
+/// blocks its thread.
+const STUCK: Duration = Duration::from_millis(10);
+
 /// Takes deliveries until it is stopped, and hands them to those who work on them.
 async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: CancellationToken) -> usize {
     let Subscribed { mut deliveries, consumer, hungry } = subscribed;
@@ -345,7 +351,16 @@ async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: Cancellation
     look_again.reset();
     worker.observers.tell(&Event::Attached);
     let mut batch = Vec::new();
+    // Armed again only when it has gone off: to arm it may wake the thread that looks after timers.
+    let mut check = pin!(tokio::time::sleep(STUCK));
+    let mut begun = None;
     loop {
+        if begun.is_none() {
+            begun = crew.behind();
+            if begun.is_some() {
+                check.as_mut().reset(Instant::now() + STUCK);
+            }
+        }
         // In this order: a stop takes nothing more, and what came of an old session is known to
         // be lost before it comes again.
         tokio::select! {
@@ -357,7 +372,7 @@ async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: Cancellation
                 _ => crew.take(batch.drain(..)),
             },
             () = worker.set_aside.notified() => consumer.look_again(),
-            stuck = crew.stuck() => crew.help(&stuck),
+            () = check.as_mut(), if begun.is_some() => crew.help(begun.take()),
             _ = look_again.tick() => consumer.look_again(),
             _ = look.tick() => tell_slow(&worker),
         }

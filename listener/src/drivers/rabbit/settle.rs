@@ -258,6 +258,70 @@ mod tests {
         );
     }
 
+    /// All orders of these.
+    fn orders(tags: &[u64]) -> Vec<Vec<u64>> {
+        let [first, rest @ ..] = tags else { return vec![Vec::new()] };
+        let insert = |order: Vec<u64>| {
+            (0..=order.len()).map(move |at| {
+                let mut order = order.clone();
+                order.insert(at, *first);
+                order
+            })
+        };
+        orders(rest).into_iter().flat_map(insert).collect()
+    }
+
+    /// Carries out what is written, as a broker does that holds these.
+    fn carry_out(plan: &[Written], held: &mut BTreeSet<u64>) -> Vec<(u64, Settle)> {
+        let mut done = Vec::new();
+        for written in plan {
+            let (tag, settle, multiple) = match *written {
+                Written::Ack { tag, multiple } => (tag, Ack, multiple),
+                Written::Reject { tag } => (tag, Requeue, false),
+                Written::Nack { tag } => (tag, GiveBack, false),
+            };
+            assert!(held.contains(&tag), "the broker closes the channel at {written:?}");
+            let those: Vec<u64> =
+                held.iter().copied().filter(|one| *one == tag || multiple && *one < tag).collect();
+            for one in those {
+                held.remove(&one);
+                done.push((one, settle));
+            }
+        }
+        done
+    }
+
+    /// Every order in which five deliveries can be settled, in every way, cut into every number
+    /// of batches: what is written settles just those of each batch, and as was asked for.
+    #[test]
+    fn each_is_settled_with_its_batch_and_as_it_was_asked_for() {
+        const ALL: [u64; 5] = [1, 2, 3, 4, 5];
+        for order in orders(&ALL) {
+            for ways in 0..3_usize.pow(5) {
+                let way = |tag: u64| {
+                    let ways = ways / 3_usize.pow(u32::try_from(tag - 1).expect("small"));
+                    [Ack, Requeue, GiveBack][ways % 3]
+                };
+                for cuts in 0..16_u8 {
+                    let (mut ledger, mut held) = (Ledger::default(), BTreeSet::from(ALL));
+                    let mut batch = Vec::new();
+                    for (at, tag) in order.iter().enumerate() {
+                        batch.push((*tag, way(*tag)));
+                        if at < 4 && cuts & (1 << at) == 0 {
+                            continue;
+                        }
+                        let mut done = carry_out(&ledger.plan(&batch), &mut held);
+                        done.sort_unstable_by_key(|(tag, _)| *tag);
+                        batch.sort_unstable_by_key(|(tag, _)| *tag);
+                        assert_eq!(done, batch, "{order:?} {ways} {cuts}");
+                        batch.clear();
+                    }
+                    assert!(held.is_empty());
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_delivery_held_for_ever_costs_no_memory() {
         let mut ledger = Ledger::default();

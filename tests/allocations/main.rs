@@ -1,0 +1,153 @@
+//! How often the memory allocator is asked for one notification, from the driver's delivery to its
+//! settlement: counted exactly, so that a change that costs something is seen on any machine. A
+//! binary of its own with one test, for the allocator counts for the whole process.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::alloc::System;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
+use listener::transport::driver::{
+    ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, SendError, SettleError};
+use listener::{DeliveryInfo, Listener, Transport, notification_endpoint};
+use serde::Deserialize;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tokio::sync::{mpsc, watch};
+
+#[global_allocator]
+static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// As oslo's notifier writes it: version 2, 39 fields of payload, 6 of context.
+const BODY: &[u8] = include_bytes!("../bench/in_process/body.json");
+
+/// So many notifications are counted.
+const COUNT: u64 = 10_000;
+
+/// What is allocated for each: the text of the notification, the list of what is in its context,
+/// what serde_json keeps while it skips a field, the future of the method, and the count of those
+/// who hold the body.
+const EACH: u64 = 5;
+
+/// What is allocated once in a while: the channels' blocks, and lists that grow.
+const BESIDE: u64 = COUNT / 10;
+
+/// Hands out what is in the channel.
+struct Prepared(std::sync::Mutex<Option<mpsc::UnboundedReceiver<Delivery>>>);
+
+impl Driver for Prepared {
+    fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        let deliveries = self.0.lock().unwrap().take().expect("one subscription");
+        Box::pin(async move {
+            Ok(Subscribed { deliveries, consumer: Box::new(Held), hungry: Arc::default() })
+        })
+    }
+
+    fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        panic!("nothing is sent here")
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+#[derive(Debug)]
+struct Held;
+
+impl Consumer for Held {
+    fn look_again(&self) {}
+
+    fn cancel(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+
+    fn state(&self) -> watch::Receiver<ConnectionState> {
+        watch::channel(ConnectionState::Attached).1
+    }
+}
+
+/// Counts what was acknowledged.
+#[derive(Default)]
+struct Counted {
+    count: AtomicU64,
+    all: tokio::sync::Notify,
+}
+
+impl Settler for Counted {
+    fn settle(&self, _: u64, settle: Settle) -> Result<(), SettleError> {
+        assert_eq!(settle, Settle::Ack);
+        if (self.count.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(COUNT) {
+            self.all.notify_one();
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Deserialize)]
+struct Server<'n> {
+    instance_id: &'n str,
+    vcpus: u32,
+}
+
+/// Borrows what it is given, and allocates nothing.
+struct Borrows;
+
+#[notification_endpoint(register = false, event_type = r"^compute\.")]
+impl Borrows {
+    async fn info(&self, event_type: &str, payload: Server<'_>) {
+        assert!(payload.vcpus > 0 && !payload.instance_id.is_empty() && !event_type.is_empty());
+    }
+}
+
+/// Hands out as many as are counted, and waits until all are acknowledged.
+async fn drain(counted: &Arc<Counted>, sender: &mpsc::UnboundedSender<Delivery>) -> u64 {
+    let queue: Arc<str> = "notifications.info".into();
+    let deliveries: Vec<Delivery> = (0..COUNT)
+        .map(|tag| {
+            let settlement = Settlement::new(Arc::clone(counted) as Arc<dyn Settler>, tag);
+            let info =
+                DeliveryInfo::new(Arc::clone(&queue), Arc::clone(&queue), Arc::clone(&queue));
+            let body = Bytes::from(BODY.to_vec());
+            Delivery::new(body, Properties::default(), info, settlement)
+        })
+        .collect();
+    let region = Region::new(MEMORY);
+    // A little at a time, as a broker's prefetch has it.
+    for delivery in deliveries {
+        sender.send(delivery).unwrap();
+        tokio::task::consume_budget().await;
+    }
+    counted.all.notified().await;
+    let change = region.change();
+    (change.allocations + change.reallocations) as u64
+}
+
+#[tokio::test]
+async fn a_notification_costs_five_allocations() {
+    let (sender, deliveries) = mpsc::unbounded_channel();
+    let transport = Transport::new(Prepared(Some(deliveries).into()), "prepared");
+    let listener = Listener::builder().transport(transport).endpoint(Borrows).build().unwrap();
+    listener.start().await.unwrap();
+    let counted = Arc::new(Counted::default());
+    // What is kept from now on grows only here.
+    drain(&counted, &sender).await;
+    let allocations = drain(&counted, &sender).await;
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    let (each, beside) = (allocations / COUNT, allocations % COUNT);
+    assert_eq!(each, EACH, "{allocations} allocations for {COUNT} notifications");
+    assert!(beside < BESIDE, "{beside} allocations beside those of each");
+}
