@@ -145,6 +145,7 @@ async fn a_notification_costs_five_allocations() {
     // What is kept from now on grows only here.
     drain(&counted, &sender).await;
     let allocations = drain(&counted, &sender).await;
+    drop(sender);
     listener.stop().await;
     listener.wait().await.unwrap();
     let (each, beside) = (allocations / COUNT, allocations % COUNT);
