@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
-use listener::transport::driver::{
-    ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
-};
-use listener::transport::error::{ConnectError, SendError, SettleError};
+use listener::transport::error::SettleError;
 use listener::{DeliveryInfo, Listener, Transport, notification_endpoint};
 use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+
+use crate::prepared::Prepared;
+
+#[path = "../flow/prepared.rs"]
+mod prepared;
 
 #[global_allocator]
 static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -35,45 +36,6 @@ const EACH: u64 = 5;
 
 /// What is allocated once in a while: the channels' blocks, and lists that grow.
 const BESIDE: u64 = COUNT / 10;
-
-/// Hands out what is in the channel.
-struct Prepared(std::sync::Mutex<Option<mpsc::UnboundedReceiver<Delivery>>>);
-
-impl Driver for Prepared {
-    fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        let deliveries = self.0.lock().unwrap().take().expect("one subscription");
-        Box::pin(async move {
-            Ok(Subscribed { deliveries, consumer: Box::new(Held), hungry: Arc::default() })
-        })
-    }
-
-    fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        panic!("nothing is sent here")
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-}
-
-#[derive(Debug)]
-struct Held;
-
-impl Consumer for Held {
-    fn look_again(&self) {}
-
-    fn cancel(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
-
-    fn state(&self) -> watch::Receiver<ConnectionState> {
-        watch::channel(ConnectionState::Attached).1
-    }
-}
 
 /// Counts what was acknowledged.
 #[derive(Default)]
@@ -138,7 +100,7 @@ async fn drain(counted: &Arc<Counted>, sender: &mpsc::UnboundedSender<Delivery>)
 #[tokio::test]
 async fn a_notification_costs_five_allocations() {
     let (sender, deliveries) = mpsc::unbounded_channel();
-    let transport = Transport::new(Prepared(Some(deliveries).into()), "prepared");
+    let transport = Transport::new(Prepared::new(deliveries), "prepared");
     let listener = Listener::builder().transport(transport).endpoint(Borrows).build().unwrap();
     listener.start().await.unwrap();
     let counted = Arc::new(Counted::default());

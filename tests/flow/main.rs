@@ -23,6 +23,7 @@ mod outcome;
 mod owed;
 mod poison;
 mod pool;
+mod prepared;
 mod retry;
 mod rig;
 mod serializer;

@@ -139,13 +139,7 @@ async fn what_comes_again_because_a_method_gave_it_back_is_not_set_aside() {
 async fn what_was_set_aside_without_a_confirmation_is_found_all_the_same() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
-    rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
-    for _ in 0..2 {
-        let process = model.process();
-        let mut subscribed = process.subscribe(subscription()).await.unwrap();
-        let _held = subscribed.deliveries.recv().await.unwrap();
-        process.kill();
-    }
+    suspect(&model, &rig).await;
     model.change(|weather| weather.lost_confirms = 100);
     let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
     let listener = rig.builder().endpoint(dies).build().unwrap();
@@ -164,13 +158,7 @@ async fn what_was_set_aside_without_a_confirmation_is_found_all_the_same() {
 async fn a_suspect_is_held_while_it_cannot_be_set_aside() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
-    rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
-    for _ in 0..2 {
-        let process = model.process();
-        let mut subscribed = process.subscribe(subscription()).await.unwrap();
-        let _held = subscribed.deliveries.recv().await.unwrap();
-        process.kill();
-    }
+    suspect(&model, &rig).await;
     let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
     let listener = rig.builder().endpoint(dies).build().unwrap();
     model.change(|weather| weather.full = true);
@@ -184,6 +172,17 @@ async fn a_suspect_is_held_while_it_cannot_be_set_aside() {
     assert!(listener.is_ready());
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), ["suspect"]);
+}
+
+/// Sends what two processes die of.
+async fn suspect(model: &Model, rig: &Rig) {
+    rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
+    for _ in 0..2 {
+        let process = model.process();
+        let mut subscribed = process.subscribe(subscription()).await.unwrap();
+        let _held = subscribed.deliveries.recv().await.unwrap();
+        process.kill();
+    }
 }
 
 fn subscription() -> Subscription {

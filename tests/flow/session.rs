@@ -6,16 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use listener::runtime::options::{RetryOptions, RetryPlace};
 use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
-use listener::transport::driver::{
-    ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
-};
-use listener::transport::error::{ConnectError, SendError, SettleError};
+use listener::transport::error::SettleError;
 use listener::{DeliveryInfo, Listener, Outcome, State, Transport, notification_endpoint};
-use tokio::sync::{mpsc, watch};
 
+use tokio::sync::mpsc;
+
+use crate::prepared::Prepared;
 use crate::rig::{Log, Rig, finish};
 
 /// A session that can be ended; it counts nothing and settles nothing.
@@ -31,45 +29,6 @@ impl Settler for Session {
 
     fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
-    }
-}
-
-/// Delivers what is put into the channel.
-struct Sessions(std::sync::Mutex<Option<mpsc::UnboundedReceiver<Delivery>>>);
-
-impl Driver for Sessions {
-    fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        let deliveries = self.0.lock().unwrap().take().expect("one subscription");
-        Box::pin(async move {
-            Ok(Subscribed { deliveries, consumer: Box::new(Held), hungry: Arc::default() })
-        })
-    }
-
-    fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        panic!("nothing is sent here")
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-}
-
-#[derive(Debug)]
-struct Held;
-
-impl Consumer for Held {
-    fn look_again(&self) {}
-
-    fn cancel(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
-
-    fn state(&self) -> watch::Receiver<ConnectionState> {
-        watch::channel(ConnectionState::Attached).1
     }
 }
 
@@ -93,7 +52,7 @@ impl Retries {
 
 fn start(rig: &Rig) -> (Listener, mpsc::UnboundedSender<Delivery>) {
     let (sender, deliveries) = mpsc::unbounded_channel();
-    let transport = Transport::new(Sessions(Some(deliveries).into()), "sessions");
+    let transport = Transport::new(Prepared::new(deliveries), "sessions");
     let in_process = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
     let builder = rig.builder().transport(transport).retry(in_process);
     (builder.endpoint(Retries).build().unwrap(), sender)

@@ -1,0 +1,57 @@
+//! A driver that hands out what a test puts into its channel, and sends nothing.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::BoxFuture;
+use listener::transport::delivery::Delivery;
+use listener::transport::driver::{
+    ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, SendError};
+use tokio::sync::{mpsc, watch};
+
+/// Delivers what is put into the channel, to one subscription.
+pub(crate) struct Prepared(Mutex<Option<mpsc::UnboundedReceiver<Delivery>>>);
+
+impl Prepared {
+    /// A driver for what comes out of the channel.
+    pub(crate) fn new(deliveries: mpsc::UnboundedReceiver<Delivery>) -> Self {
+        Self(Mutex::new(Some(deliveries)))
+    }
+}
+
+impl Driver for Prepared {
+    fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        let deliveries = self.0.lock().expect("not poisoned").take().expect("one subscription");
+        Box::pin(async move {
+            Ok(Subscribed { deliveries, consumer: Box::new(Held), hungry: Arc::default() })
+        })
+    }
+
+    fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        panic!("nothing is sent here")
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+#[derive(Debug)]
+struct Held;
+
+impl Consumer for Held {
+    fn look_again(&self) {}
+
+    fn cancel(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+
+    fn state(&self) -> watch::Receiver<ConnectionState> {
+        watch::channel(ConnectionState::Attached).1
+    }
+}
