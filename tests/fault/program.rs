@@ -47,7 +47,19 @@ impl Program {
     }
 
     pub(crate) async fn line(&mut self) -> String {
-        let line = tokio::time::timeout(SOON, self.lines.next_line()).await;
+        // What it logs is read meanwhile: it stands still once the pipe is full.
+        let line = async {
+            loop {
+                tokio::select! {
+                    line = self.lines.next_line() => return line,
+                    Ok(Some(line)) = self.log.next_line() => {
+                        self.logged.push_str(&line);
+                        self.logged.push('\n');
+                    }
+                }
+            }
+        };
+        let line = tokio::time::timeout(SOON, line).await;
         line.expect("the program says nothing").unwrap().expect("the program ended")
     }
 
@@ -69,15 +81,23 @@ impl Program {
 
     pub(crate) async fn ended(mut self) -> Ended {
         tokio::time::timeout(SOON, async {
-            let mut lines = Vec::new();
-            while let Some(line) = self.lines.next_line().await.unwrap() {
-                lines.push(line);
-            }
-            let mut stderr = self.logged;
-            while let Some(line) = self.log.next_line().await.unwrap() {
-                stderr.push_str(&line);
-                stderr.push('\n');
-            }
+            // Side by side: a program whose log nobody reads stands still once the pipe is full.
+            let told = async {
+                let mut lines = Vec::new();
+                while let Some(line) = self.lines.next_line().await.unwrap() {
+                    lines.push(line);
+                }
+                lines
+            };
+            let logged = async {
+                let mut stderr = self.logged;
+                while let Some(line) = self.log.next_line().await.unwrap() {
+                    stderr.push_str(&line);
+                    stderr.push('\n');
+                }
+                stderr
+            };
+            let (lines, stderr) = tokio::join!(told, logged);
             Ended { status: self.child.wait().await.unwrap(), lines, stderr }
         })
         .await

@@ -88,8 +88,11 @@ pub(super) fn carry_out(
     match end {
         End::Requeued | End::GivenBack => {
             in_hand.lost();
-            let outcome = if settle == Settle::Requeue { "requeued" } else { "given back" };
-            event!(info, outcome, "settled");
+            // At a stop that is all that waits: how many, the stop tells.
+            match settle {
+                Settle::Requeue => event!(info, "requeued", "settled"),
+                _ => event!(debug, "given back", "settled"),
+            }
             return observers.tell(&Event::GivenBack { delivery: &info });
         }
         End::Handled if subject.handled == 0 => event!(debug, "unhandled", "settled"),
