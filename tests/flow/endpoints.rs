@@ -125,3 +125,16 @@ async fn what_is_put_straight_into_a_pools_queue_is_handled() {
     assert_eq!(both, ["Cinder", "Nova"]);
     finish(&listener).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_named_twice_is_one() {
+    let mut rig = Rig::new();
+    let twice =
+        [Target::topic("notifications"), Target::topic("notifications").exchange("openstack")];
+    let builder = twice.into_iter().fold(rig.builder(), |builder, target| builder.target(target));
+    let listener = builder.endpoint(Explicit).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), ["Explicit"]);
+}

@@ -1,7 +1,7 @@
 //! Which of a listener's targets a delivery came from, and so which endpoints it concerns.
 //! Asked by `mod.rs` once for each notification; the targets are bound by the runtime.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::target::Target;
@@ -55,7 +55,7 @@ impl Scope {
     }
 
     /// Whether what came from `origin` concerns an endpoint with these targets.
-    pub(super) fn concerns(&self, origin: Origin<'_>, places: &[usize]) -> bool {
+    pub(super) fn concerns(&self, origin: Origin<'_>, places: &BTreeSet<usize>) -> bool {
         match origin {
             Origin::Target(place) => places.contains(&place),
             Origin::Topic(topic) => places.iter().any(|place| self.targets[*place].name() == topic),
@@ -84,7 +84,7 @@ mod tests {
     fn check(exchange: &str, routing_key: &str, expected: [bool; 3]) {
         let scope = scope();
         let origin = scope.origin(&DeliveryInfo::new("queue", exchange, routing_key));
-        let concerns = [0, 1, 2].map(|place| scope.concerns(origin, &[place]));
+        let concerns = [0, 1, 2].map(|place| scope.concerns(origin, &BTreeSet::from([place])));
         assert_eq!(concerns, expected, "{exchange} {routing_key}");
     }
 

@@ -40,7 +40,7 @@ pub struct Entry {
     /// What its notifications have in common that are worked on in sequence.
     pub order: Option<OrderKey>,
     /// Its places in the scope.
-    targets: Vec<usize>,
+    targets: BTreeSet<usize>,
     endpoint_filter: Filter,
     filter: Filter,
 }
@@ -90,7 +90,8 @@ impl Table {
         let mut scope = Scope::default();
         for (endpoint, bound) in endpoints.iter().enumerate() {
             let definition = bound.definition();
-            let targets: Vec<usize> = own_targets(definition)
+            // Two of them may be one, once their exchanges are known.
+            let targets: BTreeSet<usize> = own_targets(definition)
                 .unwrap_or_else(|| shared.to_vec())
                 .into_iter()
                 .map(|target| scope.place(target.or_exchange(exchange)))
