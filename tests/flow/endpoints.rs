@@ -138,3 +138,31 @@ async fn a_target_that_is_named_twice_is_one() {
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), ["Explicit"]);
 }
+
+/// Blocks its thread, at the first notification, until the second is worked on.
+struct Blocks(std::sync::mpsc::SyncSender<()>, std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+#[notification_endpoint(register = false)]
+impl Blocks {
+    async fn info(&self, payload: u32, log: State<Log>) {
+        if payload == 1 {
+            let told = self.1.lock().unwrap().recv_timeout(std::time::Duration::from_secs(20));
+            let _ = log.send(format!("{}", told.is_ok()));
+        } else {
+            let _ = self.0.send(());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_that_blocks_its_thread_keeps_nobody_else_from_being_called() {
+    let mut rig = Rig::new();
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let listener = rig.builder().endpoint(Blocks(tell, told.into())).build().unwrap();
+    for number in [1, 2] {
+        rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
+    }
+    listener.start().await.unwrap();
+    assert_eq!(rig.seen().await, "true");
+    finish(&listener).await;
+}
