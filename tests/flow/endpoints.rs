@@ -1,5 +1,6 @@
 //! Which endpoints a listener has, in which order they run, and what each takes.
 
+use listener::runtime::builder::ListenerBuilder;
 use listener::{Context, Notifier, State, Target, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish};
@@ -131,7 +132,7 @@ async fn a_target_that_is_named_twice_is_one() {
     let mut rig = Rig::new();
     let twice =
         [Target::topic("notifications"), Target::topic("notifications").exchange("openstack")];
-    let builder = twice.into_iter().fold(rig.builder(), |builder, target| builder.target(target));
+    let builder = twice.into_iter().fold(rig.builder(), ListenerBuilder::target);
     let listener = builder.endpoint(Explicit).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
