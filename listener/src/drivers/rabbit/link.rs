@@ -15,15 +15,15 @@ use lapin::uri::{
     AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,
 };
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event};
-use socket2::{SockRef, Socket, TcpKeepalive};
+use socket2::{Socket, TcpKeepalive};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{self, Failure, Fault};
 use super::greeting::Heard;
 use super::hosts::Address;
 use super::options::{CALL_TIMEOUT, CLOSE_TIMEOUT, CONNECT_TIMEOUT, LoginMethod, RabbitOptions};
-use super::screened;
 use super::version::Version;
+use super::{screened, socket};
 
 /// The thread that all I/O of a driver runs on.
 #[derive(Debug)]
@@ -103,6 +103,35 @@ impl LinkEvents {
     }
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy)]
+pub(super) enum Role {
+    /// To consume queues, each with this prefetch.
+    Consume {
+        prefetch: u16,
+    },
+    Send,
+}
+
+/// From this prefetch on the broker has enough to send while acknowledgements wait for a pause of
+/// the thread that writes them.
+const AHEAD: u16 = 64;
+
+impl Role {
+    /// What the broker shows.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Consume { .. } => "consume",
+            Self::Send => "send",
+        }
+    }
+
+    /// Whether lapin's thread may pause to let more come. A caller waits for what is sent.
+    const fn pauses(self) -> bool {
+        matches!(self, Self::Consume { prefetch: AHEAD.. })
+    }
+}
+
 /// A connection.
 pub(super) struct Link {
     connection: Connection,
@@ -120,16 +149,16 @@ impl Link {
         options: &RabbitOptions,
         vhost: &str,
         address: &Address,
-        role: &str,
+        role: Role,
     ) -> Result<(Self, LinkEvents), Failure> {
         let lifeline = Lifeline::default();
-        let name = format!("listener:{}:{role}", std::process::id());
+        let name = format!("listener:{}:{}", std::process::id(), role.name());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let heard = Heard::default();
         let cut = lifeline.0.clone();
         let connector = Connection::connector(
             uri(options, vhost, address),
-            screened::runtime(heard.clone()),
+            screened::runtime(heard.clone(), role.pauses()),
             async move |uri: AMQPUri, runtime| {
                 let stream = tokio::select! {
                     () = cut.token.cancelled() => return Err(cut_off().into()),
@@ -140,7 +169,7 @@ impl Link {
                     ) => stream?,
                 };
                 if let AsyncTcpStream::Plain(stream) = &stream {
-                    cut.hold(&SockRef::from(stream.get_ref().get_ref()))?;
+                    cut.hold(stream.get_ref())?;
                 }
                 Ok(stream)
             },
@@ -221,7 +250,8 @@ struct Cut {
 }
 
 impl Cut {
-    fn hold(&self, socket: &SockRef<'_>) -> io::Result<()> {
+    fn hold(&self, socket: &socket::Socket) -> io::Result<()> {
+        let socket = socket.settings()?;
         socket.set_tcp_nodelay(true)?;
         // Heartbeats find a dead peer sooner; this is for a broker that wants none.
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;

@@ -14,7 +14,7 @@ use super::Core;
 use super::confirms::{self, Desk, Obstacle, put};
 use super::failure::Failure;
 use super::hosts::{Address, Backoff, Rotation};
-use super::link::Link;
+use super::link::{Link, Role};
 use super::message::{Fate, Message, Need, submit_alone};
 use super::options::{CLOSE_TIMEOUT, STABLE_AFTER};
 use super::topology::Topology;
@@ -389,7 +389,7 @@ impl Clerk {
 
     async fn session(&mut self, address: &Address) -> Result<SendSession, Failure> {
         let core = &self.core;
-        let (link, events) = Link::open(&core.options, &core.vhost, address, "send").await?;
+        let (link, events) = Link::open(&core.options, &core.vhost, address, Role::Send).await?;
         let link = Arc::new(link);
         let obstacle = Arc::clone(&self.obstacle);
         let (desk, collector) =

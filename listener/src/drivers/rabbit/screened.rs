@@ -1,5 +1,6 @@
-//! The stream that lapin reads: tokio's, with all that comes looked over by `screen.rs`, and the
-//! broker's greeting read along by `greeting.rs`. What is sent goes through as it is. Made by `link.rs`, for each connection.
+//! The stream that lapin reads: that of `socket.rs`, with all that comes looked over by `screen.rs`,
+//! and the broker's greeting read along by `greeting.rs`. What is sent goes through as it is. Made
+//! by `link.rs`, for each connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,27 +12,32 @@ use async_rs::traits::Reactor;
 use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
-use futures_util::{Stream, TryFutureExt};
+use futures_util::{FutureExt, Stream};
+use tokio::runtime::Handle;
 
 use super::greeting::{Greeting, Heard};
 use super::screen::Screen;
+use super::socket::Socket;
 
 /// lapin's runtime: tokio, whose streams are looked over. To be made within tokio's. The broker's
-/// version is put into `heard`.
-pub(super) fn runtime(heard: Heard) -> Runtime<RuntimeParts<Tokio, Screening>> {
+/// version is put into `heard`. `pauses` as in `Socket::new`.
+pub(super) fn runtime(heard: Heard, pauses: bool) -> Runtime<RuntimeParts<Tokio, Screening>> {
     let tokio = Tokio::current();
-    Runtime::new(RuntimeParts::new(tokio.clone(), Screening { tokio, heard }))
+    let screening = Screening { tokio: tokio.clone(), reactor: Handle::current(), heard, pauses };
+    Runtime::new(RuntimeParts::new(tokio, screening))
 }
 
 /// tokio's reactor, but for the type of its streams.
 #[derive(Clone, Debug)]
 pub(super) struct Screening {
     tokio: Tokio,
+    reactor: Handle,
     heard: Heard,
+    pauses: bool,
 }
 
 impl Reactor for Screening {
-    type TcpStream = Screened<<Tokio as Reactor>::TcpStream>;
+    type TcpStream = Screened<Socket>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Send + 'static>(
@@ -54,8 +60,10 @@ impl Reactor for Screening {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let heard = self.heard.clone();
-        self.tokio.tcp_connect_addr(address).map_ok(|stream| Screened::new(stream, heard))
+        let (reactor, heard, pauses) = (self.reactor.clone(), self.heard.clone(), self.pauses);
+        self.tokio.tcp_connect_addr(address).map(move |stream| {
+            Ok(Screened::new(Socket::new(stream?.into_inner(), reactor, pauses), heard))
+        })
     }
 }
 

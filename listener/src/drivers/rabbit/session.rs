@@ -18,10 +18,10 @@ use super::Core;
 use super::consume::{Arrival, Consumers, Maker, On, Origin};
 use super::failure::{Failure, Fault};
 use super::hosts::Address;
-use super::link::{Link, LinkEvent, LinkEvents, close_channel};
+use super::link::{Link, LinkEvent, LinkEvents, Role, close_channel};
 use super::options::{CALL_TIMEOUT, CHECK_EVERY};
 use super::ready::ready;
-use super::settle::{Ledger, SessionSettler, Settlements, write};
+use super::settle::{Ledger, PART, SessionSettler, Settlements, write};
 use super::topology::Topology;
 use super::window::Window;
 use crate::transport::delivery::{Delivery, Settle};
@@ -30,8 +30,12 @@ use crate::transport::driver::Subscription;
 /// So many deliveries are forwarded before settlements are looked at.
 const BATCH: usize = 256;
 
-/// So long deliveries gather at most while others wait to be begun, for so long may an `error` be
-/// kept from passing what waits; and a settlement waits for others for twice that at most.
+/// So many deliveries at once are a flow.
+const FLOW: usize = 8;
+
+/// So long deliveries gather at most while others wait to be begun, or while they flow; so long
+/// may an `error` be kept from passing what waits; and a settlement waits for others for twice
+/// that at most. tokio's clock may add a millisecond to each.
 const TICK: Duration = Duration::from_millis(1);
 
 /// Deliveries that were not handed on yet, each with the consumer it came over.
@@ -75,13 +79,13 @@ impl Session {
         stale: &Arc<AtomicU64>,
     ) -> Result<Self, Failure> {
         let options = &core.options;
-        let (link, events) = connect(core, address).await?;
+        let prefetch = options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1);
+        let (link, events) = connect(core, address, Role::Consume { prefetch }).await?;
         Topology::new(&link, core)
             .expiring(subscription.expires)
             .subscription(&subscription.bindings)
             .await?;
         let channel = link.channel().await?;
-        let prefetch = options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1);
         let queues = queues(subscription);
         let window = Window::new(subscription.bytes, prefetch, queues.len());
         let mut consumers = Consumers::none();
@@ -234,6 +238,8 @@ impl Session {
         let mut is_armed = true;
         // Deliveries gather for as long as this is set.
         let mut is_gathering = false;
+        // How many came at once the last time.
+        let mut came = 0;
         loop {
             if !is_armed && (is_gathering || !self.settlements.are_none()) {
                 tick.as_mut().reset(Instant::now() + TICK);
@@ -254,8 +260,8 @@ impl Session {
                     }
                 }
                 () = hungry.notified() => {
-                    is_gathering = false;
-                    if let Err(fault) = self.settle(true) {
+                    is_gathering &= self.is_in_flow(came);
+                    if let Err(fault) = self.settle(!is_gathering) {
                         return Next::Lost(fault.to_string());
                     }
                 }
@@ -269,8 +275,8 @@ impl Session {
                     if deliveries.is_some() && !is_gathering =>
                 {
                     match self.arrived(arrived, deliveries) {
-                        Ok(false) => {}
-                        Ok(true) => return Next::Refit,
+                        Ok(Some(count)) => came = count,
+                        Ok(None) => return Next::Refit,
                         Err(failure) => return Next::Lost(failure.to_string()),
                     }
                     is_gathering = true;
@@ -288,13 +294,19 @@ impl Session {
         }
     }
 
-    /// Forwards what came, and what is there with it. Whether the consumers must be put on
-    /// another prefetch.
+    /// Whether so many at once are worth waiting for more of them, though nothing is left to
+    /// begin: each burst wakes threads. The broker is not to wait for acknowledgements meanwhile.
+    fn is_in_flow(&self, came: usize) -> bool {
+        (FLOW..=usize::from(self.window.current() / PART)).contains(&came)
+    }
+
+    /// Forwards what came, and what is there with it. How many came, or none if the consumers
+    /// must be put on another prefetch.
     fn arrived(
         &mut self,
         first: (Arc<Origin>, Arrival),
         deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<usize>, Failure> {
         let mut next = Some(first);
         let mut left = BATCH;
         while let Some((origin, arrival)) = next.take() {
@@ -304,14 +316,14 @@ impl Session {
                 Arrival::End => self.ended(&origin)?,
             }
             if self.window.change() {
-                return Ok(true);
+                return Ok(None);
             }
             left -= 1;
             if left > 0 {
                 next = self.consumers.arrivals.next().now_or_never().flatten();
             }
         }
-        Ok(false)
+        Ok(Some(BATCH - left))
     }
 
     /// Writes the settlements that wait, if they are enough or if it is time.
@@ -374,10 +386,14 @@ impl Session {
 }
 
 /// Connects, on the driver's thread, which keeps the connection.
-async fn connect(core: &Arc<Core>, address: &Address) -> Result<(Link, LinkEvents), Failure> {
+async fn connect(
+    core: &Arc<Core>,
+    address: &Address,
+    role: Role,
+) -> Result<(Link, LinkEvents), Failure> {
     let io = core.io().map_err(Failure::Mistake)?;
     let (core, address) = (Arc::clone(core), address.clone());
-    let open = async move { Link::open(&core.options, &core.vhost, &address, "consume").await };
+    let open = async move { Link::open(&core.options, &core.vhost, &address, role).await };
     // Aborted if this future is dropped, and the link that was being made is cut.
     AbortOnDropHandle::new(io.handle().spawn(open))
         .await

@@ -124,7 +124,7 @@ impl Drop for Settlements {
 }
 
 /// A quarter of the prefetch is enough to be written: the broker has the rest to send meanwhile.
-const PART: u16 = 4;
+pub(super) const PART: u16 = 4;
 
 /// What is written for settlements. Before RabbitMQ 4.3 a quorum queue counts both ways back; from
 /// then on a reject only. So what failed is rejected and what was not tried is nacked, whatever the
