@@ -2,6 +2,7 @@
 //! The stages themselves are in `poison.rs`, `envelope`, `walk.rs`, `failure.rs`, `copies.rs`
 //! and `settle.rs`. Called by `crew.rs` for each delivery.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::{Dispatcher, panic_message};
-use crate::envelope::{self, Labels};
+use crate::envelope::{self, DecodeError, Labels};
 use crate::inbox::Inbox;
 use crate::notification::Notification;
 use crate::notification::fields::Fields;
@@ -65,6 +66,8 @@ pub(super) struct Task {
     pub(super) marks: Marks,
     /// Its place behind others of its order, kept until it is settled.
     pub(super) turn: Option<Turn>,
+    /// The text of its body, if that was opened before and does not take more than the body.
+    pub(super) text: Option<String>,
 }
 
 /// What came of calling the methods of a delivery.
@@ -87,7 +90,7 @@ impl Worker {
         }
         let in_hand = self.hands.take(&delivery);
         self.observers.tell(&Event::Taken { delivery: &delivery.info });
-        Task { delivery, in_hand, marks, turn: None }
+        Task { delivery, in_hand, marks, turn: None, text: None }
     }
 
     /// Takes one delivery through all stages. `stop` is cancelled when the listener stops: a
@@ -201,7 +204,7 @@ impl Worker {
     }
 
     fn conclude(&self, task: Task, end: &End<'_>, subject: &Subject) {
-        let Task { delivery, in_hand, marks, turn } = task;
+        let Task { delivery, in_hand, marks, turn, .. } = task;
         settle::carry_out(delivery, &in_hand, &marks, end, subject, &self.observers);
         drop(turn);
     }
@@ -267,9 +270,12 @@ impl Worker {
 
     async fn judge(&self, task: &Task, stop: &CancellationToken) -> Result<Judged, BoxError> {
         let delivery = &task.delivery;
-        let opened = envelope::open(&delivery.body, labels(delivery), &self.options.limits)?;
+        let text = match &task.text {
+            Some(text) => Cow::Borrowed(text.as_str()),
+            None => self.open(delivery)?,
+        };
         let mut deserialized = None;
-        let fields = self.read(&opened.text, &mut deserialized)?;
+        let fields = self.read(&text, &mut deserialized)?;
         let written = fields.priority.as_deref().unwrap_or_default();
         let Ok(priority) = written.parse::<Priority>() else {
             // Nobody can have asked for it: acknowledged, as oslo.messaging does, and told.
@@ -300,7 +306,7 @@ impl Worker {
 
     /// What this delivery has in common with others that it must not be worked on beside:
     /// nothing where nobody keeps an order.
-    pub(super) fn keys(&self, task: &Task) -> Vec<String> {
+    pub(super) fn keys(&self, task: &mut Task) -> Vec<String> {
         let keeps_order = self.order.is_some() || self.dispatcher.table().keeps_order();
         if !keeps_order && self.inbox.is_none() {
             return Vec::new();
@@ -310,14 +316,24 @@ impl Worker {
         std::panic::catch_unwind(read).ok().flatten().unwrap_or_default()
     }
 
-    fn read_keys(&self, task: &Task) -> Option<Vec<String>> {
-        let delivery = &task.delivery;
-        let opened = envelope::open(&delivery.body, labels(delivery), &self.options.limits).ok()?;
+    fn read_keys(&self, task: &mut Task) -> Option<Vec<String>> {
+        let text = self.open(&task.delivery).ok()?;
         let mut deserialized = None;
-        let fields = self.read(&opened.text, &mut deserialized).ok()?;
+        let fields = self.read(&text, &mut deserialized).ok()?;
         let priority = fields.priority.as_deref().unwrap_or_default().parse::<Priority>().ok()?;
         let notification = Notification::new(fields, priority, &task.marks.origin, &self.states);
-        Some(self.keys_of(&notification))
+        let keys = self.keys_of(&notification);
+        if let Cow::Owned(text) = text {
+            // What was compressed may be as large as it likes: it is opened again.
+            task.text = Some(text).filter(|text| text.len() <= task.delivery.body.len());
+        }
+        Some(keys)
+    }
+
+    /// The text of a body.
+    fn open<'d>(&self, delivery: &'d Delivery) -> Result<Cow<'d, str>, DecodeError> {
+        let opened = envelope::open(&delivery.body, labels(delivery), &self.options.limits)?;
+        Ok(opened.text)
     }
 
     /// The fields of a notification; those that a serializer makes are kept in `made`.
