@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use listener::runtime::builder::ListenerBuilder;
 use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
 use listener::transport::error::SettleError;
-use listener::{DeliveryInfo, Listener, Transport, notification_endpoint};
+use listener::{DeliveryInfo, Listener, OrderKey, Transport, notification_endpoint};
 use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::sync::mpsc;
@@ -33,6 +34,9 @@ const COUNT: u64 = 10_000;
 /// what serde_json keeps while it skips a field, the future of the method, and the count of those
 /// who hold the body.
 const EACH: u64 = 5;
+
+/// What is allocated for each where an order is kept.
+const EACH_IN_ORDER: u64 = 15;
 
 /// What is allocated once in a while: the channels' blocks, and lists that grow.
 const BESIDE: u64 = COUNT / 10;
@@ -98,10 +102,19 @@ async fn drain(counted: &Arc<Counted>, sender: &mpsc::UnboundedSender<Delivery>)
 }
 
 #[tokio::test]
-async fn a_notification_costs_five_allocations() {
+async fn a_notification_costs_five_allocations_and_its_order_some_more() {
+    let unordered = Listener::builder().endpoint(Borrows);
+    assert_eq!(each(unordered).await, EACH);
+    let ordered = Listener::builder().endpoint(Borrows);
+    let key = OrderKey::Payload("instance_id".to_owned());
+    assert_eq!(each(ordered.ordered_by(key)).await, EACH_IN_ORDER);
+}
+
+/// How many a notification takes.
+async fn each(listener: ListenerBuilder) -> u64 {
     let (sender, deliveries) = mpsc::unbounded_channel();
     let transport = Transport::new(Prepared::new(deliveries), "prepared");
-    let listener = Listener::builder().transport(transport).endpoint(Borrows).build().unwrap();
+    let listener = listener.transport(transport).build().unwrap();
     listener.start().await.unwrap();
     let counted = Arc::new(Counted::default());
     // What is kept from now on grows only here.
@@ -111,6 +124,6 @@ async fn a_notification_costs_five_allocations() {
     listener.stop().await;
     listener.wait().await.unwrap();
     let (each, beside) = (allocations / COUNT, allocations % COUNT);
-    assert_eq!(each, EACH, "{allocations} allocations for {COUNT} notifications");
-    assert!(beside < BESIDE, "{beside} allocations beside those of each");
+    assert!(beside < BESIDE, "{beside} allocations beside {each} for each of {COUNT}");
+    each
 }

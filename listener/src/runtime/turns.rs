@@ -83,7 +83,12 @@ impl Drop for Turn {
         let mut queues = self.turns.lock();
         for key in &self.keys {
             let Some(queue) = queues.by_key.get_mut(key) else { continue };
-            queue.retain(|place| place.number != self.number);
+            // As a rule it is the first.
+            if queue.front().is_some_and(|place| place.number == self.number) {
+                queue.pop_front();
+            } else {
+                queue.retain(|place| place.number != self.number);
+            }
             match queue.front() {
                 Some(next) => next.came.notify_one(),
                 None => {
