@@ -194,5 +194,6 @@ fn subscription() -> Subscription {
         expires: None,
         alone: Vec::new(),
         bytes: usize::MAX,
+        in_order: false,
     }
 }

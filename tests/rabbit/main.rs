@@ -44,6 +44,7 @@ fn subscription(queue: &str) -> Subscription {
         expires: None,
         alone: Vec::new(),
         bytes: usize::MAX,
+        in_order: false,
     }
 }
 

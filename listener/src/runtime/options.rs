@@ -116,11 +116,13 @@ pub struct Options {
     pub executor: Executor,
     /// How many deliveries of one queue may be unsettled at once. Those that wait here are out of reach
     /// of other listeners of the queue: take fewer where methods are slow and others stand beside.
-    /// Default: 500.
+    /// Default: 1000.
     pub prefetch: u16,
     /// How many bytes of bodies may be unsettled at once, over all queues. RabbitMQ counts
-    /// deliveries and not bytes, so the prefetch is fitted to the sizes that come: until the first
-    /// large ones have shown theirs, a whole prefetch of them may be on its way. Default: 64 MiB.
+    /// deliveries and not bytes, so the prefetch is fitted to the sizes that come: four of each
+    /// queue at first, then as many as fit, and one more of each queue while all is used up. If
+    /// sizes grow at once from small to large, a whole prefetch of large ones may be on its way;
+    /// also at first, where an order is kept. Default: 64 MiB.
     pub bytes_in_flight: usize,
     /// Whether a method may give a delivery back with `Outcome::Requeue`. Default: no.
     pub allow_requeue: bool,
@@ -150,7 +152,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             executor: Executor::Concurrent(64),
-            prefetch: 500,
+            prefetch: 1000,
             bytes_in_flight: 64 * 1024 * 1024,
             allow_requeue: false,
             start_timeout: Duration::from_secs(30),

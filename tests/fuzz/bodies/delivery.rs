@@ -160,5 +160,6 @@ fn dead_letters() -> Subscription {
         expires: None,
         alone: Vec::new(),
         bytes: usize::MAX,
+        in_order: false,
     }
 }
