@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use lapin::options::{QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection};
+use lapin::{BasicProperties, Channel, Connection};
 use support::{Amqp, RabbitNode};
 use tokio::time::{Instant, sleep};
 
 use crate::Error;
-use crate::notification::Writer;
+use crate::notification::{Writer, large};
 use crate::publish::lapin::{connected, send};
 
 pub(crate) const EXCHANGE: &str = "openstack";
@@ -69,6 +69,18 @@ impl Broker {
         self.holds(messages).await?;
         sleep(Duration::from_millis(500)).await;
         Ok(())
+    }
+
+    /// The queue then holds so many messages, each of so many bytes.
+    pub(crate) async fn fill_large(&self, messages: u64, bytes: usize) -> Result<(), Error> {
+        self.purge().await?;
+        let amqp = Amqp::connect(&self.url()).await;
+        for number in 0..messages {
+            let properties = BasicProperties::default();
+            amqp.publish(EXCHANGE, QUEUE, large(number, bytes)?, properties).await;
+        }
+        amqp.close().await;
+        self.holds(messages).await
     }
 
     /// Waits until so many messages are ready in the queue: it may take a moment until what a

@@ -42,6 +42,9 @@ pub(crate) const CONSUMERS: [Contender; 8] = [
     Contender { script: Some("consume.py"), ..consumer("oslo-batch", 5) },
 ];
 
+/// Nothing but its memory is measured, by `memory.rs`.
+pub(crate) const OURS_SLOW: Contender = consumer("ours-slow", 1);
+
 pub(crate) const PUBLISHERS: [Contender; 5] = [
     publisher("ours-1000", 2),
     publisher("ours-tasks", 2),
@@ -158,6 +161,7 @@ pub(crate) async fn run(arguments: &[String]) -> Result<(), Error> {
     let messages = messages.parse()?;
     let measured = match name.as_str() {
         "ours" => consume::ours::run(url, queue, messages).await?,
+        "ours-slow" => consume::ours::run_slow(url, messages).await?,
         "lapin-plain" => consume::lapin_plain::run(url, messages).await?,
         "lapin-tuned" => consume::lapin_tuned::run(url, messages).await?,
         "amqprs" => consume::amqprs::run(url, messages).await?,

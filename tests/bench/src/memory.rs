@@ -1,15 +1,20 @@
-//! `--memory`: a listener drains a million messages, and its memory is looked at each second. What
-//! it holds does not grow with what it has handled.
+//! `--memory`: a listener drains a million messages, and its memory is looked at each second: what
+//! it holds does not grow with what it has handled. Then a hundred large ones are handled slowly,
+//! all of them at once if memory allowed: it holds as many as the bytes in flight say.
 
 use std::time::Duration;
 
+use listener::runtime::options::Options as Defaults;
 use tokio::time::sleep;
 
 use crate::Error;
 use crate::broker::Broker;
-use crate::contender::{CONSUMERS, start};
+use crate::contender::{CONSUMERS, Contender, Measured, OURS_SLOW, start};
 use crate::options::Options;
 use crate::tally::memory;
+
+const LARGE: u64 = 100;
+const LARGE_MIB: usize = 16;
 
 pub(crate) async fn run(options: &Options) -> Result<(), Error> {
     let messages = options.messages.unwrap_or(1_000_000);
@@ -17,7 +22,29 @@ pub(crate) async fn run(options: &Options) -> Result<(), Error> {
     let broker = Broker::start(options.quorum).await?;
     eprintln!("filling the queue with {messages} messages");
     broker.fill(messages).await?;
-    let started = start(ours, &broker, messages)?;
+    let measured = watched(ours, &broker, messages).await?;
+    println!(
+        "{messages} messages in {:.1} s, {:.0} a second; peak RSS {:.1} MiB\n",
+        measured.seconds,
+        messages as f64 / measured.seconds,
+        mib(measured.peak_rss_kb)
+    );
+    eprintln!("filling the queue with {LARGE} messages of {LARGE_MIB} MiB");
+    broker.fill_large(LARGE, LARGE_MIB << 20).await?;
+    let measured = watched(&OURS_SLOW, &broker, LARGE).await?;
+    println!(
+        "{LARGE} messages of {LARGE_MIB} MiB in {:.1} s, {LARGE} slow calls allowed at once; peak RSS \
+         {:.1} MiB with {} MiB in flight",
+        measured.seconds,
+        mib(measured.peak_rss_kb),
+        Defaults::default().bytes_in_flight >> 20
+    );
+    Ok(())
+}
+
+/// Runs a contender, and prints what it holds each second.
+async fn watched(contender: &Contender, broker: &Broker, messages: u64) -> Result<Measured, Error> {
+    let started = start(contender, broker, messages)?;
     let pid = started.pid().ok_or("the listener has ended")?.to_string();
     let watch = tokio::spawn(async move {
         println!("| second | RSS, MiB |\n|---|---|");
@@ -25,17 +52,15 @@ pub(crate) async fn run(options: &Options) -> Result<(), Error> {
             sleep(Duration::from_secs(1)).await;
             // It has ended, or is about to.
             let Ok(kib) = memory(&pid, "VmRSS:") else { break };
-            println!("| {second} | {:.1} |", kib as f64 / 1024.0);
+            println!("| {second} | {:.1} |", mib(kib));
         }
     });
     let measured = started.measured().await?;
     watch.abort();
     broker.holds(0).await?;
-    println!(
-        "{messages} messages in {:.1} s, {:.0} a second; peak RSS {:.1} MiB",
-        measured.seconds,
-        messages as f64 / measured.seconds,
-        measured.peak_rss_kb as f64 / 1024.0
-    );
-    Ok(())
+    Ok(measured)
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }

@@ -161,6 +161,20 @@ impl Writer {
     }
 }
 
+/// A body of this size and a little more, with this number in its payload.
+pub(crate) fn large(number: u64, bytes: usize) -> Result<Vec<u8>, Error> {
+    let message = json!({
+        "message_id": uuid::Uuid::new_v4().to_string(),
+        "publisher_id": PUBLISHER_ID,
+        "event_type": EVENT_TYPE,
+        "priority": "INFO",
+        "payload": {"number": number, "rest": "x".repeat(bytes)},
+        "timestamp": "2026-03-21 17:54:30.227605",
+    });
+    let envelope = EnvelopeWritten { version: VERSION, message: &message.to_string() };
+    Ok(serde_json::to_vec(&envelope)?)
+}
+
 /// The number that is in the message of this index, and summed by those who read it.
 pub(crate) fn number(index: u64) -> u64 {
     1 + index % 64

@@ -18,7 +18,8 @@ usage: tests/bench/run [--rounds N] [--messages N] [--consume | --publish] [--on
 --quorum        a quorum queue in place of a durable classic one
 --out FOLDER    where results.md and chart.svg go. Default: tests/bench, if all contenders of both
                 halves ran five rounds or more; otherwise tests/bench/target
---memory        a listener drains a million messages; its memory, each second";
+--memory        a listener drains a million messages, and then handles a hundred of 16 MiB slowly;
+                its memory, each second";
 
 pub(crate) struct Options {
     pub(crate) rounds: usize,

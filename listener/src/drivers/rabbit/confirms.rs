@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::Core;
 use super::failure::Fault;
-use super::flight::{Done, Flight, Pending};
+use super::flight::{Done, Flight, Pending, hand};
 use super::link::{Link, LinkEvent, LinkEvents, close_channel};
 use super::message::{Fate, Message, confirming, failed, said};
 use super::options::CHECK_EVERY;
@@ -202,7 +202,8 @@ impl Collector {
         if fate.is_closed() {
             return;
         }
-        self.flight.publish(&self.channel, Pending { message, fate, returned: None });
+        let handing = hand(Arc::clone(&self.channel), Arc::clone(&message));
+        self.flight.take(Pending { message, fate, returned: None }, handing);
     }
 
     /// Tells all fates that are known by now. The fault that closed the channel, if one did.

@@ -1,8 +1,13 @@
-//! `listener`, with nothing tuned: an endpoint, a URL, and the defaults.
+//! `listener`, with nothing tuned: an endpoint, a URL, and the defaults. And, for its memory, with
+//! a hundred slow calls at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use listener::runtime::options::Executor;
 use listener::{Listener, notification_endpoint};
+use serde::Deserialize;
+use tokio::time::sleep;
 
 use crate::Error;
 use crate::contender::Measured;
@@ -29,6 +34,42 @@ pub(crate) async fn run(url: &str, queue: &str, messages: u64) -> Result<Measure
     let listener = Listener::builder()
         .transport_url(&url)
         .endpoint(Counter { tally: Arc::clone(&tally) })
+        .build()?;
+    listener.start().await?;
+    tally.all_handled().await;
+    listener.stop().await;
+    listener.wait().await?;
+    tally.measured()
+}
+
+/// How long a slow call takes.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// What is in a large notification; the rest of it is not asked for.
+#[derive(Deserialize)]
+struct Large {
+    number: u64,
+}
+
+struct Slow {
+    tally: Arc<Tally>,
+}
+
+#[notification_endpoint(register = false)]
+impl Slow {
+    async fn info(&self, payload: Large) {
+        sleep(SLOW).await;
+        self.tally.handled(payload.number);
+    }
+}
+
+/// A hundred calls at once, the rest as it comes.
+pub(crate) async fn run_slow(url: &str, messages: u64) -> Result<Measured, Error> {
+    let tally = Arc::new(Tally::of(messages));
+    let listener = Listener::builder()
+        .transport_url(url)
+        .executor(Executor::Concurrent(100))
+        .endpoint(Slow { tally: Arc::clone(&tally) })
         .build()?;
     listener.start().await?;
     tally.all_handled().await;
