@@ -56,6 +56,11 @@ impl Filter {
         })
     }
 
+    /// The regular expression that the type of the event must match, if there is one.
+    pub(crate) fn event_type(&self) -> Option<&str> {
+        self.event_type.as_ref().map(Regex::as_str)
+    }
+
     /// Whether the notification passes.
     #[must_use]
     pub fn matches(&self, notification: &Notification<'_>) -> bool {

@@ -1,6 +1,7 @@
 //! Which methods want a notification, and one call of one of them. In which order they are
 //! called for a delivery, and what follows from what they say, is in `runtime`.
 
+mod index;
 mod scope;
 pub mod table;
 

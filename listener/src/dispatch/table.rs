@@ -1,8 +1,10 @@
 //! The dispatch table: priority → methods, in (`order`, module path, line) order. Built once
 //! from the endpoints, with every filter compiled; it also says what there is to bind.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use crate::dispatch::index::Concerned;
 use crate::dispatch::scope::{Origin, Scope};
 use crate::endpoint::policy::Policy;
 use crate::endpoint::{Bound, Definition, MethodSpec};
@@ -18,7 +20,7 @@ pub struct Table {
     endpoints: Vec<Bound>,
     by_priority: [Vec<Entry>; Priority::ALL.len()],
     /// Those of each priority that concern a target, by its place in the scope.
-    by_target: [Vec<Vec<usize>>; Priority::ALL.len()],
+    by_target: [Vec<Concerned>; Priority::ALL.len()],
     scope: Scope,
     names: BTreeSet<String>,
 }
@@ -137,7 +139,7 @@ impl Table {
                 for (index, entry) in entries.iter().enumerate() {
                     entry.targets.iter().for_each(|place| by_target[*place].push(index));
                 }
-                by_target
+                by_target.into_iter().map(|all| Concerned::new(all, entries)).collect()
             });
             Ok(Self { endpoints, by_priority, by_target, scope, names })
         } else {
@@ -189,19 +191,25 @@ impl Table {
     ) -> impl Iterator<Item = &'t Entry> {
         let origin = self.scope.origin(notification.delivery());
         let entries = self.methods(notification.priority());
-        let of_target: &[usize] = match origin {
-            Origin::Target(place) => &self.by_target[notification.priority().index()][place],
-            Origin::Topic(_) | Origin::Unknown => &[],
+        let of_target = match origin {
+            Origin::Target(place) => self.by_target[notification.priority().index()][place]
+                .candidates(notification.event_type()),
+            Origin::Topic(_) | Origin::Unknown => Cow::Borrowed(&[][..]),
         };
         // What came from elsewhere is looked for among all.
         let others = if matches!(origin, Origin::Target(_)) { &[] } else { entries };
-        let of_target = of_target.iter().map(|index| &entries[*index]);
+        let of_target = (0..of_target.len()).map(move |at| &entries[of_target[at]]);
         let others = others.iter().filter(move |entry| self.scope.concerns(origin, &entry.targets));
         of_target.chain(others).filter(move |entry| entry.wants(notification))
     }
 }
 
 impl Entry {
+    /// A filter that the type of its events must pass, if it has one.
+    pub(super) fn event_type(&self) -> Option<&str> {
+        self.endpoint_filter.event_type().or_else(|| self.filter.event_type())
+    }
+
     fn wants(&self, notification: &Notification<'_>) -> bool {
         self.endpoint_filter.matches(notification) && self.filter.matches(notification)
     }
@@ -237,4 +245,107 @@ fn own_targets(definition: &Definition) -> Option<Vec<Target>> {
         None => Target::topic(*topic),
     };
     (!definition.topics.is_empty()).then(|| definition.topics.iter().map(target).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::index::MANY;
+    use crate::filter::FilterRule;
+    use crate::notification::delivery_info::DeliveryInfo;
+    use crate::notification::fields::Fields;
+    use crate::notification::states::States;
+
+    const EVENTS: [&str; 6] = [
+        "compute.instance.update",
+        "compute.instance.create.end",
+        "volume.create",
+        "",
+        "É",
+        "a\nb",
+    ];
+
+    const FILTERS: [&str; 10] = [
+        "compute",
+        r"^compute\.instance\.update$",
+        "volume|compute.instance.create",
+        "(?i)VOLUME",
+        ".",
+        "",
+        "$",
+        "nothing",
+        "É",
+        r"(?s)a.b\z",
+    ];
+
+    fn entry(endpoint: Option<&'static str>, method: Option<&'static str>) -> Entry {
+        let filter = |event_type| {
+            Filter::compile(&FilterRule { event_type, ..FilterRule::ALL }).expect("a filter")
+        };
+        Entry {
+            name: String::new(),
+            endpoint: 0,
+            method: 0,
+            blocking: false,
+            policy: Policy::NONE,
+            order: None,
+            targets: BTreeSet::new(),
+            endpoint_filter: filter(endpoint),
+            filter: filter(method),
+        }
+    }
+
+    fn notification<'n>(
+        event_type: Option<&'static str>,
+        delivery: &'n DeliveryInfo,
+        states: &'n States,
+    ) -> Notification<'n> {
+        let fields = Fields {
+            message_id: None,
+            timestamp: None,
+            publisher_id: None,
+            event_type: event_type.map(Into::into),
+            priority: None,
+            unique_id: None,
+            payload: serde_json::from_str("1").expect("JSON"),
+            context: Vec::new(),
+        };
+        Notification::new(fields, Priority::Info, delivery, states)
+    }
+
+    #[test]
+    fn all_filters_asked_as_one_say_what_each_says() {
+        let (delivery, states) = (DeliveryInfo::new("q", "", "t.info"), States::default());
+        let events = EVENTS.map(Some).into_iter().chain([None]);
+        let notifications: Vec<_> =
+            events.map(|event| notification(event, &delivery, &states)).collect();
+        let mut random = fastrand::Rng::with_seed(7);
+        for round in 0..50 {
+            let count = random.usize(0..3 * MANY);
+            let mut filter = || FILTERS.get(random.usize(..FILTERS.len() * 3 / 2)).copied();
+            let entries: Vec<Entry> = (0..count).map(|_| entry(filter(), filter())).collect();
+            // Every second concerns another target.
+            let all: Vec<usize> = (round % 2..count).step_by(1 + round % 2).collect();
+            let concerned = Concerned::new(all.clone(), &entries);
+            for notification in &notifications {
+                let wanting = |places: &[usize]| -> Vec<usize> {
+                    let wants = |place: &usize| entries[*place].wants(notification);
+                    places.iter().copied().filter(wants).collect()
+                };
+                let candidates = concerned.candidates(notification.event_type());
+                assert_eq!(wanting(&candidates), wanting(&all), "{:?}", notification.event_type());
+            }
+        }
+    }
+
+    #[test]
+    fn those_that_no_event_can_be_for_are_not_asked() {
+        let entries: Vec<Entry> = (0..MANY).map(|_| entry(Some("volume"), None)).collect();
+        let concerned = Concerned::new((0..MANY).collect(), &entries);
+        assert_eq!(concerned.candidates(Some("volume.create")).len(), MANY);
+        assert_eq!(concerned.candidates(Some("compute.instance.update")).len(), 0);
+        assert_eq!(concerned.candidates(None).len(), 0);
+        let few = Concerned::new((1..MANY).collect(), &entries);
+        assert_eq!(few.candidates(Some("compute.instance.update")).len(), MANY - 1);
+    }
 }

@@ -47,7 +47,22 @@ pub struct Notification<'n> {
 }
 
 impl<'n> Notification<'n> {
-    pub(crate) fn new(
+    /// A notification of what was read (`envelope::read`), received now. A listener makes them
+    /// of deliveries; a program does where it tries an extractor of its own.
+    ///
+    /// ```
+    /// use listener::notification::states::States;
+    /// use listener::{Attempt, DeliveryInfo, FromNotification, Notification, Priority};
+    ///
+    /// let fields = listener::envelope::read(r#"{"message_id": "7c5f", "payload": {"n": 1}}"#)?;
+    /// let (delivery, states) = (DeliveryInfo::new("q", "", "t.info"), States::default());
+    /// let notification = Notification::new(fields, Priority::Info, &delivery, &states);
+    /// let attempt = Attempt::from_notification(&notification)?;
+    /// assert_eq!((attempt.0, notification.message_id()), (1, "7c5f"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn new(
         fields: Fields<'n>,
         priority: Priority,
         delivery: &'n DeliveryInfo,
