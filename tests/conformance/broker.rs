@@ -136,7 +136,6 @@ pub(crate) fn default_queue(prefetch: u16) -> Subscription {
         expires: None,
         alone: Vec::new(),
         bytes: usize::MAX,
-        in_order: false,
     }
 }
 

@@ -194,6 +194,5 @@ fn subscription() -> Subscription {
         expires: None,
         alone: Vec::new(),
         bytes: usize::MAX,
-        in_order: false,
     }
 }

@@ -107,7 +107,6 @@ impl Rig {
             expires: None,
             alone: Vec::new(),
             bytes: usize::MAX,
-            in_order: false,
         };
         let mut subscribed = self.transport.subscribe(subscription).await.unwrap();
         let delivery = tokio::time::timeout(LONG, subscribed.deliveries.recv()).await;

@@ -45,7 +45,6 @@ async fn check(name: &str, queue: &str, body: &'static str) {
         expires: None,
         alone: Vec::new(),
         bytes: usize::MAX,
-        in_order: false,
     };
     let mut dead = transport.subscribe(subscription).await.unwrap();
     let letter = tokio::time::timeout(LONG, dead.deliveries.recv()).await.unwrap().unwrap();

@@ -44,7 +44,6 @@ fn subscription(queue: &str) -> Subscription {
         expires: None,
         alone: Vec::new(),
         bytes: usize::MAX,
-        in_order: false,
     }
 }
 

@@ -183,7 +183,6 @@ async fn look_at_dead_letters(transport: &Transport, count: usize, log: &Log) {
         expires: None,
         alone: Vec::new(),
         bytes: usize::MAX,
-        in_order: false,
     };
     log.note(&format!("{subscription:?}"));
     let mut dead = transport.subscribe(subscription).await.unwrap();

@@ -33,7 +33,6 @@ async fn subscribe(process: &Process) -> Result<Subscribed, ConnectError> {
         expires: None,
         alone: Vec::new(),
         bytes: usize::MAX,
-        in_order: false,
     };
     process.subscribe(subscription).await
 }

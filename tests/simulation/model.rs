@@ -127,7 +127,6 @@ impl World for ModelWorld {
             expires: None,
             alone: Vec::new(),
             bytes: usize::MAX,
-            in_order: false,
         };
         let transport = Transport::new(self.model.process(), "model");
         let mut subscribed = transport.subscribe(subscription).await.unwrap();

@@ -164,7 +164,6 @@ impl Listener {
             expires: self.0.expires,
             alone,
             bytes: worker.options.bytes_in_flight,
-            in_order: worker.keeps_order(),
         };
         let transport = &worker.copier.transport;
         let subscribed = transport

@@ -119,10 +119,8 @@ pub struct Options {
     /// Default: 1000.
     pub prefetch: u16,
     /// How many bytes of bodies may be unsettled at once, over all queues. RabbitMQ counts
-    /// deliveries and not bytes, so the prefetch is fitted to the sizes that come: four of each
-    /// queue at first, then as many as fit, and one more of each queue while all is used up. If
-    /// sizes grow at once from small to large, a whole prefetch of large ones may be on its way;
-    /// also at first, where an order is kept. Default: 64 MiB.
+    /// deliveries and not bytes, so the prefetch is fitted to the sizes that come: until the first
+    /// large ones have shown theirs, a whole prefetch of them may be on its way. Default: 64 MiB.
     pub bytes_in_flight: usize,
     /// Whether a method may give a delivery back with `Outcome::Requeue`. Default: no.
     pub allow_requeue: bool,

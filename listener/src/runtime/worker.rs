@@ -304,19 +304,11 @@ impl Worker {
         })
     }
 
-    /// Whether deliveries are worked on in their order, all or those with a key in common.
-    pub(super) fn keeps_order(&self) -> bool {
-        self.has_keys() || self.options.executor.at_once() == 1
-    }
-
-    fn has_keys(&self) -> bool {
-        self.order.is_some() || self.dispatcher.table().keeps_order()
-    }
-
     /// What this delivery has in common with others that it must not be worked on beside:
     /// nothing where nobody keeps an order.
     pub(super) fn keys(&self, task: &mut Task) -> Vec<String> {
-        if !self.has_keys() && self.inbox.is_none() {
+        let keeps_order = self.order.is_some() || self.dispatcher.table().keeps_order();
+        if !keeps_order && self.inbox.is_none() {
             return Vec::new();
         }
         // What cannot be read waits for nobody; why it cannot is told when it is worked on.

@@ -73,10 +73,6 @@ pub struct Subscription {
     /// nothing more is taken until some are settled. One delivery is let through however
     /// large it is, and what is on its way already comes too.
     pub bytes: usize,
-    /// Whether deliveries are worked on in their order, all or those that have something in
-    /// common. Then a queue with a single active consumer must not be given to another one
-    /// while deliveries are unsettled, if that can be helped.
-    pub in_order: bool,
 }
 
 /// A queue, and a routing key of an exchange that feeds it.

@@ -160,6 +160,5 @@ fn dead_letters() -> Subscription {
         expires: None,
         alone: Vec::new(),
         bytes: usize::MAX,
-        in_order: false,
     }
 }

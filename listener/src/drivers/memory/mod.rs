@@ -110,7 +110,6 @@ mod tests {
             expires: None,
             alone: vec![ALONE.to_owned()],
             bytes: usize::MAX,
-            in_order: false,
         };
         change(&mut subscription);
         memory.subscribe(subscription).await.expect("a bus refuses nothing")

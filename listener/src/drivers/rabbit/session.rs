@@ -87,7 +87,7 @@ impl Session {
             .await?;
         let channel = link.channel().await?;
         let queues = queues(subscription);
-        let window = Window::new(subscription.bytes, prefetch, queues.len(), subscription.in_order);
+        let window = Window::new(subscription.bytes, prefetch, queues.len());
         let mut consumers = Consumers::none();
         for (place, queue) in queues.into_iter().enumerate() {
             let on = On { channel: &channel, options, user: &link.user };

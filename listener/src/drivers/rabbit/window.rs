@@ -1,15 +1,13 @@
 //! How much may be unsettled at once: AMQP 0-9-1 bounds the number of deliveries of a consumer
 //! and not their bytes, so the number is fitted to the sizes that come. Decisions only: `consume.rs`
-//! changes the consumers, `session.rs` tells what came. A few at first, until they have shown their
-//! sizes; then all that was asked for, or fewer if they are large; one of each queue while the
-//! budget is used up, until half is free. What is on its way comes all the same. The broker takes a
-//! new consumer for another, also where a single one is active: so where an order is kept all that
-//! was asked for comes at first, and a consumer is changed only if they are large.
+//! changes the consumers, `session.rs` tells what came. All that was asked for at first; fewer once
+//! they are large; one of each queue while the budget is used up, until half is free. What is on
+//! its way comes all the same. A consumer is only changed for bytes: the broker takes a new one for
+//! another, also where a single one is active.
 
 use std::collections::HashMap;
 
-/// So many deliveries of a queue come at first, and must come before the number is fitted to their
-/// sizes.
+/// So many deliveries must come before the number is fitted to their sizes.
 const FEW: u16 = 4;
 /// How much a size weighs in the mean: an eighth.
 const WEIGHT: usize = 8;
@@ -37,12 +35,11 @@ pub(super) struct Window {
 
 impl Window {
     /// For so many bytes over all queues, and so many deliveries of each.
-    pub(super) fn new(budget: usize, full: u16, queues: usize, in_order: bool) -> Self {
-        let is_full = in_order || budget == usize::MAX;
+    pub(super) fn new(budget: usize, full: u16, queues: usize) -> Self {
         Self {
             budget: budget.max(1),
             full,
-            current: if is_full { full } else { full.min(FEW) },
+            current: full,
             is_narrow: false,
             held: HashMap::new(),
             counts: vec![0; queues.max(1)],
@@ -146,11 +143,7 @@ mod tests {
 
     impl Run {
         fn new(budget: usize, full: u16) -> Self {
-            Self { window: Window::new(budget, full, 1, false), next: 1 }
-        }
-
-        fn in_order(budget: usize, full: u16) -> Self {
-            Self { window: Window::new(budget, full, 1, true), next: 1 }
+            Self { window: Window::new(budget, full, 1), next: 1 }
         }
 
         fn prefetch(&self) -> u16 {
@@ -187,45 +180,10 @@ mod tests {
     }
 
     #[test]
-    fn a_few_come_before_all_do() {
+    fn small_deliveries_change_nothing() {
         let mut run = Run::new(32 * MIB, 100);
-        assert_eq!(run.prefetch(), 4);
-        // Four are held.
-        assert_eq!(run.come(4, 1000), [96]);
-        assert_eq!(run.come(96, 1000), [0; 0]);
-        assert_eq!(run.settle(1..=100), [0; 0]);
-        assert_eq!(run.prefetch(), 100);
-    }
-
-    #[test]
-    fn a_few_that_are_settled_as_they_come_are_enough_to_know_the_sizes() {
-        let mut run = Run::new(32 * MIB, 100);
-        for tag in 1..=3 {
-            assert_eq!((run.come(1, 1000), run.settle(tag..=tag)), (vec![], vec![]));
-        }
-        assert_eq!(run.come(1, 1000), [99]);
-    }
-
-    #[test]
-    fn fewer_than_a_few_are_all() {
-        let mut run = Run::new(32 * MIB, 3);
-        assert_eq!(run.prefetch(), 3);
-        assert_eq!(run.come(3, 1000), [0; 0]);
-    }
-
-    #[test]
-    fn where_an_order_is_kept_small_deliveries_change_nothing() {
-        let mut run = Run::in_order(32 * MIB, 100);
-        assert_eq!(run.prefetch(), 100);
         assert_eq!(run.come(100, 1000), [0; 0]);
         assert_eq!(run.settle(1..=100), [0; 0]);
-    }
-
-    #[test]
-    fn where_an_order_is_kept_large_deliveries_are_found_out_once_they_come() {
-        let mut run = Run::in_order(32 * MIB, 100);
-        // Eight fit, and four are held.
-        assert_eq!(run.come(4, 4 * MIB), [4]);
     }
 
     #[test]
