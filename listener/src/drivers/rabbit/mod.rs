@@ -22,6 +22,7 @@ mod screen;
 mod screened;
 mod session;
 mod settle;
+mod single;
 mod supervisor;
 mod topology;
 mod version;
