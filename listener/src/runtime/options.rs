@@ -118,9 +118,15 @@ pub struct Options {
     /// of other listeners of the queue: take fewer where methods are slow and others stand beside.
     /// Default: 1000.
     pub prefetch: u16,
-    /// How many bytes of bodies may be unsettled at once, over all queues. RabbitMQ counts
-    /// deliveries and not bytes, so the prefetch is fitted to the sizes that come: until the first
-    /// large ones have shown theirs, a whole prefetch of them may be on its way. Default: 64 MiB.
+    /// How many bytes of bodies may be unsettled at once, over all queues; one delivery of each
+    /// queue is let through, however large. RabbitMQ counts deliveries and not bytes, so the
+    /// prefetch is fitted: it begins with as many of each queue as there is room for if each has
+    /// 16 MiB, and goes by the sizes that have come from then on. Default: 64 MiB.
+    ///
+    /// It is exceeded where large ones follow small ones, by what is on its way by then: at most a
+    /// prefetch of them. And a queue with a single active consumer keeps the whole prefetch, as a
+    /// change would hand it to another process; so does one of which the user may not ask whether
+    /// it is one, until large ones have come: whoever may not declare cannot ask.
     pub bytes_in_flight: usize,
     /// Whether a method may give a delivery back with `Outcome::Requeue`. Default: no.
     pub allow_requeue: bool,

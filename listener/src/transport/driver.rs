@@ -70,8 +70,8 @@ pub struct Subscription {
     /// `Consumer::look_again` or the next session.
     pub alone: Vec<String>,
     /// How many bytes of bodies may be unsettled at once, over all queues. Once it is reached
-    /// nothing more is taken until some are settled. One delivery is let through however
-    /// large it is, and what is on its way already comes too.
+    /// nothing more is taken until some are settled. One delivery of each queue is let through
+    /// however large it is, and what is on its way already comes too.
     pub bytes: usize,
 }
 

@@ -17,6 +17,7 @@ use super::failure::{self, Failure, Fault};
 use super::link::call;
 use super::options::RabbitOptions;
 use super::settle::SessionSettler;
+use super::window::{Seat, Window};
 use super::wire;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::{Delivery, HeaderValue, Properties, Settlement, Settler};
@@ -35,8 +36,8 @@ pub(super) enum Arrival {
 pub(super) struct Origin {
     number: u64,
     pub(super) queue: Arc<str>,
-    /// The place of the queue in the window; none for a queue of which one is taken at a time.
-    pub(super) place: Option<usize>,
+    /// Its seat in the window; none for a queue of which one is taken at a time.
+    pub(super) seat: Option<Seat>,
 }
 
 /// What arrives from all consumers of a channel.
@@ -122,7 +123,7 @@ impl Consumers {
         &mut self,
         on: On<'_>,
         queue: Arc<str>,
-        place: Option<usize>,
+        seat: Option<Seat>,
         prefetch: u16,
     ) -> Result<(), Failure> {
         // Not global: so it counts for each consumer from here on, and quorum queues take it.
@@ -142,7 +143,7 @@ impl Consumers {
         ))
         .await
         .map_err(|fault| failure::doing(fault, &format!("consume queue {queue:?}"), on.user))?;
-        let origin = Arc::new(Origin { number: self.last, queue, place });
+        let origin = Arc::new(Origin { number: self.last, queue, seat });
         self.live.insert(self.last, (Arc::clone(&origin), consumer.tag()));
         self.arrivals.push(origin, consumer);
         Ok(())
@@ -161,10 +162,11 @@ impl Consumers {
         Ok(())
     }
 
-    /// Those whose prefetch the window fits.
-    pub(super) fn fitted(&self) -> Vec<Arc<Origin>> {
+    /// Those that the window wants made anew.
+    pub(super) fn due(&self, window: &Window) -> Vec<Arc<Origin>> {
         let origins = self.live.values().map(|(origin, _)| origin);
-        origins.filter(|origin| origin.place.is_some()).cloned().collect()
+        let due = origins.filter(|origin| origin.seat.is_some_and(|seat| window.is_due(seat)));
+        due.cloned().collect()
     }
 
     /// Stops some. What the broker sent before still arrives, and then their ends.

@@ -22,6 +22,7 @@ mod screen;
 mod screened;
 mod session;
 mod settle;
+mod single;
 mod socket;
 mod supervisor;
 mod topology;

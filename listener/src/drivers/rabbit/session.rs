@@ -81,17 +81,19 @@ impl Session {
         let options = &core.options;
         let prefetch = options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1);
         let (link, events) = connect(core, address, Role::Consume { prefetch }).await?;
-        Topology::new(&link, core)
-            .expiring(subscription.expires)
-            .subscription(&subscription.bindings)
-            .await?;
+        let mut topology = Topology::new(&link, core).expiring(subscription.expires);
+        topology.subscription(&subscription.bindings).await?;
         let channel = link.channel().await?;
         let queues = queues(subscription);
-        let window = Window::new(subscription.bytes, prefetch, queues.len());
+        let mut window = Window::new(subscription.bytes, prefetch, queues.len());
         let mut consumers = Consumers::none();
         for (place, queue) in queues.into_iter().enumerate() {
+            if window.is_fitted() {
+                window.fit(place, topology.single(&queue).await?);
+            }
             let on = On { channel: &channel, options, user: &link.user };
-            consumers.add(on, queue, Some(place), window.prefetch(place)).await?;
+            let (seat, prefetch) = window.seat(place);
+            consumers.add(on, queue, Some(seat), prefetch).await?;
         }
         let (settler, settlements) = SessionSettler::new(Arc::clone(stale));
         let mut session = Self {
@@ -129,21 +131,21 @@ impl Session {
         Ok(())
     }
 
-    /// Puts consumers with the prefetch that the window says now in the place of those that are
-    /// there: a consumer's own cannot be changed. The new ones come first, for a queue may go with
-    /// its last consumer, and take along what waits in it. What both bring meanwhile is forwarded
-    /// by its tags, so the order of a queue is kept.
+    /// Puts consumers with the prefetch that the window says now in the place of those that it
+    /// says it of: a consumer's own cannot be changed. The new ones come first, for a queue may go
+    /// with its last consumer, and take along what waits in it. What both bring meanwhile is
+    /// forwarded by its tags, so the order of a queue is kept.
     pub(super) async fn refit(
         &mut self,
         core: &Core,
         deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
     ) -> Result<(), Failure> {
-        let old = self.consumers.fitted();
-        for (place, queue) in old.iter().filter_map(|origin| Some((origin.place?, &origin.queue))) {
+        let old = self.consumers.due(&self.window);
+        for (seat, queue) in old.iter().filter_map(|origin| Some((origin.seat?, &origin.queue))) {
             let (channel, user) = (&self.channel, self.link.user.as_str());
             let on = On { channel, options: &core.options, user };
-            let prefetch = self.window.prefetch(place);
-            self.consumers.add(on, Arc::clone(queue), Some(place), prefetch).await?;
+            let (seat, prefetch) = self.window.seat(seat.place());
+            self.consumers.add(on, Arc::clone(queue), Some(seat), prefetch).await?;
         }
         self.consumers.cancel_those(&self.channel, &old).await?;
         let mut came = timeout(CALL_TIMEOUT, self.until_ended(old)).await.unwrap_or_else(|_| {
@@ -193,8 +195,8 @@ impl Session {
         delivery: lapin::message::Delivery,
         deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
     ) {
-        if let Some(place) = origin.place {
-            self.window.arrived(delivery.delivery_tag, place, delivery.data.len());
+        if let Some(seat) = origin.seat {
+            self.window.arrived(delivery.delivery_tag, seat, delivery.data.len());
         }
         let delivery = self.maker.delivery(&origin.queue, delivery);
         if let Some(deliveries) = deliveries {
@@ -208,7 +210,7 @@ impl Session {
         if !self.consumers.ended(origin) {
             return Ok(());
         }
-        if origin.place.is_none() {
+        if origin.seat.is_none() {
             self.missing.insert(Arc::clone(&origin.queue));
             return Ok(());
         }
@@ -275,8 +277,7 @@ impl Session {
                     if deliveries.is_some() && !is_gathering =>
                 {
                     match self.arrived(arrived, deliveries) {
-                        Ok(Some(count)) => came = count,
-                        Ok(None) => return Next::Refit,
+                        Ok(count) => came = count,
                         Err(failure) => return Next::Lost(failure.to_string()),
                     }
                     is_gathering = true;
@@ -297,16 +298,15 @@ impl Session {
     /// Whether so many at once are worth waiting for more of them, though nothing is left to
     /// begin: each burst wakes threads. The broker is not to wait for acknowledgements meanwhile.
     fn is_in_flow(&self, came: usize) -> bool {
-        (FLOW..=usize::from(self.window.current() / PART)).contains(&came)
+        (FLOW..=usize::from(self.window.widest() / PART)).contains(&came)
     }
 
-    /// Forwards what came, and what is there with it. How many came, or none if the consumers
-    /// must be put on another prefetch.
+    /// Forwards what came, and what is there with it. How many came.
     fn arrived(
         &mut self,
         first: (Arc<Origin>, Arrival),
         deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
-    ) -> Result<Option<usize>, Failure> {
+    ) -> Result<usize, Failure> {
         let mut next = Some(first);
         let mut left = BATCH;
         while let Some((origin, arrival)) = next.take() {
@@ -315,20 +315,17 @@ impl Session {
                 Arrival::Fault(fault) => return Err(fault.into()),
                 Arrival::End => self.ended(&origin)?,
             }
-            if self.window.change() {
-                return Ok(None);
-            }
             left -= 1;
             if left > 0 {
                 next = self.consumers.arrivals.next().now_or_never().flatten();
             }
         }
-        Ok(Some(BATCH - left))
+        Ok(BATCH - left)
     }
 
     /// Writes the settlements that wait, if they are enough or if it is time.
     fn settle(&mut self, is_time: bool) -> Result<(), Fault> {
-        if !is_time && !self.settlements.are_enough(self.window.current()) {
+        if !is_time && !self.settlements.are_enough(self.window.widest()) {
             return Ok(());
         }
         self.have_waited = false;

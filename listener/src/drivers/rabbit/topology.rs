@@ -17,6 +17,7 @@ use super::known::{Kind, Known};
 use super::limit;
 use super::link::{Link, call};
 use super::options::RabbitOptions;
+use super::single::{Probe, Single};
 use super::wire;
 use crate::transport::driver::Binding;
 use crate::transport::error::ConnectError;
@@ -199,6 +200,41 @@ impl<'a> Topology<'a> {
             Ok(_) => Ok(None),
             Err(fault) if fault.code() == Some(403) => Ok(None),
             Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+        }
+    }
+
+    /// Whether a queue goes to one consumer at a time, which nothing but a refusal shows. Whoever
+    /// may not declare cannot ask.
+    pub(super) async fn single(&mut self, queue: &str) -> Result<Single, Failure> {
+        if let Some(known) = self.known.single(queue) {
+            return Ok(known);
+        }
+        let single = self.ask_single(queue).await?;
+        if single != Single::Unknown {
+            self.known.learn_single(queue, single);
+        }
+        Ok(single)
+    }
+
+    async fn ask_single(&mut self, queue: &str) -> Result<Single, Failure> {
+        let name = short("the queue's name", queue)?;
+        let options = QueueDeclareOptions {
+            durable: self.durable(Kind::Queue, queue),
+            auto_delete: self.options.auto_delete(),
+            ..QueueDeclareOptions::default()
+        };
+        let mut probe = Probe::new(options, &arguments(self.options, self.expires));
+        loop {
+            let asked = self.declare_queue_with(&name, probe.options, probe.arguments()).await;
+            let Err(fault) = asked else { return Ok(Single::Unknown) };
+            match probe.refused(&fault) {
+                Ok(Some(single)) => return Ok(single),
+                Ok(None) => {}
+                Err(()) if fault.code().is_none() => {
+                    return Err(self.refused(fault, "look for", "queue", queue));
+                }
+                Err(()) => return Ok(Single::Unknown),
+            }
         }
     }
 

@@ -1,14 +1,19 @@
 //! How much may be unsettled at once: AMQP 0-9-1 bounds the number of deliveries of a consumer
-//! and not their bytes, so the number is fitted to the sizes that come. Decisions only: `consume.rs`
-//! changes the consumers, `session.rs` tells what came. All that was asked for at first; fewer once
-//! they are large; one of each queue while the budget is used up, until half is free. What is on
-//! its way comes all the same. A consumer is only changed for bytes: the broker takes a new one for
-//! another, also where a single one is active.
+//! and not their bytes, so the number is fitted to the sizes that come, for each queue by its own.
+//! At first every delivery counts as one of the largest; then as those that came. While the budget
+//! is used up one of each queue is let through, until half is free. What is on its way comes all
+//! the same. Decisions only: `consume.rs` changes the consumers, `session.rs` tells what came.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
-/// So many deliveries must come before the number is fitted to their sizes.
-const FEW: u16 = 4;
+use super::single::Single;
+
+/// What a delivery may be until the first have shown their size: RabbitMQ 4 takes no larger ones
+/// unless it is told to.
+const LARGEST: usize = 16 * 1024 * 1024;
+/// So many deliveries count with the largest of them, and so many must come between two changes.
+const FEW: usize = 4;
 /// How much a size weighs in the mean: an eighth.
 const WEIGHT: usize = 8;
 
@@ -18,109 +23,213 @@ pub(super) struct Window {
     budget: usize,
     /// The prefetch of each queue that is asked for if bytes do not matter.
     full: u16,
-    /// What the last consumers were given.
-    current: u16,
+    places: Vec<Place>,
+    /// Each unsettled delivery, by tag.
+    held: HashMap<u64, Held, BuildHasherDefault<TagHasher>>,
+    bytes: usize,
     /// The budget was used up.
     is_narrow: bool,
-    /// The place of its queue and the size of each unsettled delivery, by tag.
-    held: HashMap<u64, (usize, usize)>,
-    /// How many are unsettled, for each place.
-    counts: Vec<u16>,
-    bytes: usize,
-    /// The mean of the sizes, the last ones first.
-    mean: Option<usize>,
+    /// The largest prefetch of a consumer.
+    widest: u16,
+}
+
+/// Whose a consumer is: of which queue, and which in the row of its consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seat {
+    place: usize,
+    round: u32,
+}
+
+impl Seat {
+    pub(super) const fn place(self) -> usize {
+        self.place
+    }
+}
+
+/// A queue.
+#[derive(Debug, Default)]
+struct Place {
+    /// The present consumer's.
+    round: u32,
+    /// The present consumer's prefetch.
+    given: u16,
+    /// How many deliveries are unsettled.
+    count: usize,
+    /// Those of them that came over earlier consumers: the broker does not count them.
+    earlier: usize,
+    /// What a delivery is expected to have: at first the most that came, then the mean, the last
+    /// ones weighing most.
+    size: Option<usize>,
+    /// How many came, up to `FEW`.
+    came: usize,
     /// How many came since the last change.
-    since: u16,
+    since: usize,
+    /// Its consumer is to be made anew.
+    is_due: bool,
+    /// Whether it goes to one consumer at a time.
+    single: Single,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    seat: Seat,
+    size: usize,
 }
 
 impl Window {
     /// For so many bytes over all queues, and so many deliveries of each.
     pub(super) fn new(budget: usize, full: u16, queues: usize) -> Self {
+        let places = std::iter::repeat_with(Place::default).take(queues.max(1)).collect();
         Self {
             budget: budget.max(1),
             full,
-            current: full,
-            is_narrow: false,
-            held: HashMap::new(),
-            counts: vec![0; queues.max(1)],
+            places,
+            held: HashMap::default(),
             bytes: 0,
-            mean: None,
-            since: 0,
+            is_narrow: false,
+            widest: 1,
         }
     }
 
-    /// The prefetch that consumers have at present.
-    pub(super) const fn current(&self) -> u16 {
-        self.current
+    /// Whether the number depends on sizes at all.
+    pub(super) fn is_fitted(&self) -> bool {
+        self.fitted(LARGEST) < self.full
     }
 
-    /// The prefetch of a consumer that is made now: what is held counts, for the broker does
-    /// not count what came over another consumer.
-    pub(super) fn prefetch(&self, place: usize) -> u16 {
-        self.current.saturating_sub(self.counts[place]).max(1)
+    /// What is known of the queue at `place`; said before its first consumer. One that goes to one
+    /// consumer at a time is left as it is: a new consumer hands it to whoever is the next in line,
+    /// beside what is in work here, and a publisher that comes at the wrong moment ends a classic
+    /// queue of RabbitMQ 3.10. Where that is not known it is changed only for large deliveries.
+    pub(super) fn fit(&mut self, place: usize, single: Single) {
+        self.places[place].single = single;
     }
 
-    /// A delivery of the queue at `place` came.
-    pub(super) fn arrived(&mut self, tag: u64, place: usize, size: usize) {
+    /// The largest prefetch that a consumer has at present.
+    pub(super) const fn widest(&self) -> u16 {
+        self.widest
+    }
+
+    /// A consumer of the queue at `place` is made now, with this prefetch.
+    pub(super) fn seat(&mut self, place: usize) -> (Seat, u16) {
+        let given = self.next(place);
+        let at = &mut self.places[place];
+        at.given = given;
+        at.earlier = at.count;
+        at.round += 1;
+        at.since = 0;
+        at.is_due = false;
+        let seat = Seat { place, round: at.round };
+        self.widest = self.places.iter().map(|place| place.given).max().unwrap_or(1);
+        (seat, given)
+    }
+
+    /// A delivery came over this consumer.
+    pub(super) fn arrived(&mut self, tag: u64, seat: Seat, size: usize) {
         if self.is_boundless() {
             return;
         }
-        self.held.insert(tag, (place, size));
-        self.counts[place] = self.counts[place].saturating_add(1);
+        self.held.insert(tag, Held { seat, size });
         self.bytes = self.bytes.saturating_add(size);
-        let old = self.mean.unwrap_or(size);
-        self.mean = Some(old - old / WEIGHT + size / WEIGHT);
-        self.since = self.since.saturating_add(1);
+        let at = &mut self.places[seat.place];
+        at.count += 1;
+        if seat.round != at.round {
+            at.earlier += 1;
+        }
+        let old = at.size.unwrap_or(size);
+        at.size = Some(if at.came < FEW {
+            at.came += 1;
+            old.max(size)
+        } else {
+            old - old / WEIGHT + size / WEIGHT
+        });
+        at.since += 1;
     }
 
     pub(super) fn settled(&mut self, tag: u64) {
-        if let Some((place, size)) = self.held.remove(&tag) {
-            self.counts[place] -= 1;
-            self.bytes -= size;
-        }
-    }
-
-    /// Whether the consumers must be made anew, with what `prefetch` says from now on.
-    pub(super) fn change(&mut self) -> bool {
-        let Some(mean) = self.mean.filter(|_| !self.is_boundless()) else {
-            return false;
-        };
-        let fitted = self.fitted(mean);
-        let wanted = if self.bytes >= self.budget {
-            self.is_narrow = true;
-            1
-        } else if self.is_narrow {
-            if self.bytes > self.budget / 2 {
-                return false;
+        if let Some(Held { seat, size }) = self.held.remove(&tag) {
+            self.bytes = self.bytes.saturating_sub(size);
+            let at = &mut self.places[seat.place];
+            at.count -= 1;
+            if seat.round != at.round {
+                at.earlier -= 1;
             }
-            self.is_narrow = false;
-            fitted
-        } else if self.since >= FEW && self.is_off(fitted) {
-            fitted
-        } else {
-            return false;
-        };
-        if wanted == self.current {
+        }
+    }
+
+    /// Whether consumers must be made anew: those of which `is_due` says so.
+    pub(super) fn change(&mut self) -> bool {
+        if self.is_boundless() {
             return false;
         }
-        self.since = 0;
-        self.current = wanted;
-        true
+        let mut has_freed = false;
+        if self.bytes >= self.budget {
+            for at in self.places.iter_mut().filter(|at| at.single != Single::Yes && at.room() > 1)
+            {
+                at.is_due = true;
+                self.is_narrow = true;
+            }
+        } else if self.is_narrow && self.bytes <= self.budget / 2 {
+            self.is_narrow = false;
+            has_freed = true;
+        }
+        if !self.is_narrow {
+            for place in 0..self.places.len() {
+                if self.is_off(place, has_freed) {
+                    self.places[place].is_due = true;
+                }
+            }
+        }
+        self.places.iter().any(|at| at.is_due)
     }
 
-    /// Whether the number is so wrong that new consumers pay: when it doubles or halves, or when
-    /// all is to be had and nothing is held.
-    fn is_off(&self, fitted: u16) -> bool {
-        let (fitted, current) = (u32::from(fitted), u32::from(self.current));
-        let is_all = fitted == u32::from(self.full);
-        fitted >= 2 * current
-            || 2 * fitted <= current
-            || (fitted > current && is_all && self.held.is_empty())
+    /// Whether the consumer on this seat is to be made anew.
+    pub(super) fn is_due(&self, seat: Seat) -> bool {
+        self.places[seat.place].is_due
     }
 
-    /// How many deliveries of each queue the budget has room for, at this size.
+    /// Whether the number is so wrong that a new consumer pays: for half as many, or for half more
+    /// if that is at least half of what fits.
+    fn is_off(&self, place: usize, has_freed: bool) -> bool {
+        let at = &self.places[place];
+        let has_come = at.since >= FEW.min(at.whole());
+        if at.size.is_none() || at.single == Single::Yes || !(has_come || has_freed) {
+            return false;
+        }
+        let (fitted, given) = (usize::from(self.expected(place)), usize::from(at.given));
+        let next = usize::from(self.next(place));
+        let grows = 2 * next >= fitted && 2 * next >= 3 * given && self.bytes < self.budget;
+        grows || 2 * fitted <= given
+    }
+
+    /// The prefetch of a consumer of this queue that is made now. The broker does not count for it
+    /// what came over another, or is on its way.
+    fn next(&self, place: usize) -> u16 {
+        let at = &self.places[place];
+        let full = usize::from(self.full);
+        let fitted = usize::from(self.expected(place));
+        let next = if self.is_boundless() || (at.round == 0 && at.single != Single::No) {
+            full
+        } else if self.is_narrow {
+            1
+        } else if fitted <= usize::from(at.given) {
+            fitted.saturating_sub(at.count)
+        } else if fitted == full {
+            // All is to be had, and a small prefetch is not to lack for good what is held now.
+            full.saturating_sub(at.count).max(full - full / 8)
+        } else {
+            fitted.saturating_sub(at.whole())
+        };
+        u16::try_from(next).unwrap_or(u16::MAX).max(1)
+    }
+
+    /// How many deliveries the budget has room for, of each queue, if all are as those of this one.
+    fn expected(&self, place: usize) -> u16 {
+        self.fitted(self.places[place].size.unwrap_or(LARGEST))
+    }
+
+    /// The same for a size.
     fn fitted(&self, size: usize) -> u16 {
-        let count = self.budget / self.counts.len() / size.max(1);
+        let count = self.budget / self.places.len() / size.max(1);
         u16::try_from(count).unwrap_or(u16::MAX).clamp(1, self.full)
     }
 
@@ -129,34 +238,86 @@ impl Window {
     }
 }
 
+impl Place {
+    /// How many may be unsettled.
+    fn whole(&self) -> usize {
+        usize::from(self.given) + self.earlier
+    }
+
+    /// How many more the broker sends before one is settled.
+    fn room(&self) -> usize {
+        self.whole().saturating_sub(self.count)
+    }
+}
+
+/// Spreads tags, which the broker counts up: nobody can choose them so that they collide.
+#[derive(Debug, Default)]
+struct TagHasher(u64);
+
+impl Hasher for TagHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, tag: u64) {
+        self.0 = (self.0 ^ tag).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeMap, VecDeque};
 
     const MIB: usize = 1024 * 1024;
 
     /// A window of one queue, to which deliveries come in order.
     struct Run {
         window: Window,
+        seat: Seat,
+        given: u16,
         next: u64,
     }
 
     impl Run {
         fn new(budget: usize, full: u16) -> Self {
-            Self { window: Window::new(budget, full, 1), next: 1 }
+            Self::of(Window::new(budget, full, 1))
         }
 
-        fn prefetch(&self) -> u16 {
-            self.window.current
+        fn with(single: Single, budget: usize, full: u16) -> Self {
+            let mut window = Window::new(budget, full, 1);
+            window.fit(0, single);
+            Self::of(window)
+        }
+
+        fn of(mut window: Window) -> Self {
+            let (seat, given) = window.seat(0);
+            Self { window, seat, given, next: 1 }
+        }
+
+        /// The prefetch of the new consumer, if there is one.
+        fn change(&mut self) -> Option<u16> {
+            if !self.window.change() {
+                return None;
+            }
+            assert!(self.window.is_due(self.seat));
+            (self.seat, self.given) = self.window.seat(0);
+            Some(self.given)
         }
 
         /// So many deliveries of this size come; the prefetch after each change.
         fn come(&mut self, count: u64, size: usize) -> Vec<u16> {
             let mut changes = Vec::new();
             for _ in 0..count {
-                self.window.arrived(self.next, 0, size);
+                self.window.arrived(self.next, self.seat, size);
                 self.next += 1;
-                changes.extend(self.window.change().then(|| self.window.prefetch(0)));
+                changes.extend(self.change());
             }
             changes
         }
@@ -165,7 +326,7 @@ mod tests {
             let mut changes = Vec::new();
             for tag in tags {
                 self.window.settled(tag);
-                changes.extend(self.window.change().then(|| self.window.prefetch(0)));
+                changes.extend(self.change());
             }
             changes
         }
@@ -174,42 +335,122 @@ mod tests {
     #[test]
     fn without_a_budget_it_is_full_and_stays_so() {
         let mut run = Run::new(usize::MAX, 100);
-        assert_eq!(run.prefetch(), 100);
+        assert_eq!((run.given, run.window.is_fitted()), (100, false));
         assert_eq!(run.come(100, 16 * MIB), [0; 0]);
         assert!(run.window.held.is_empty());
     }
 
     #[test]
-    fn small_deliveries_change_nothing() {
-        let mut run = Run::new(32 * MIB, 100);
-        assert_eq!(run.come(100, 1000), [0; 0]);
-        assert_eq!(run.settle(1..=100), [0; 0]);
+    fn it_begins_with_what_fits_if_all_are_of_the_largest() {
+        let first = |budget, full, queues| Window::new(budget, full, queues).seat(0).1;
+        assert_eq!(first(64 * MIB, 500, 1), 4);
+        assert_eq!(first(64 * MIB, 500, 2), 2);
+        // One of each is let through.
+        assert_eq!(first(64 * MIB, 500, 7), 1);
+        assert_eq!(first(1, 500, 1), 1);
+        // All that is asked for fits.
+        assert_eq!(first(64 * MIB, 3, 1), 3);
+        assert_eq!(first(500 * 16 * MIB, 500, 1), 500);
+        assert!(!Window::new(64 * MIB, 4, 1).is_fitted());
+        assert!(Window::new(64 * MIB, 5, 1).is_fitted());
+    }
+
+    #[test]
+    fn small_deliveries_reach_all_that_is_asked_for_at_once_and_change_nothing_more() {
+        let mut run = Run::new(64 * MIB, 500);
+        assert_eq!(run.come(3, 1000), [0; 0]);
+        assert_eq!(run.come(1, 1000), [496]);
+        assert_eq!(run.come(496, 1000), [0; 0]);
+        assert_eq!(run.settle(1..=500), [0; 0]);
+        assert_eq!(run.come(200, 1000), [0; 0]);
+    }
+
+    #[test]
+    fn a_small_prefetch_does_not_lack_what_is_held_when_it_grows() {
+        for (full, second) in [(6, 6), (8, 7), (10, 9), (32, 28)] {
+            let mut run = Run::new(64 * MIB, full);
+            assert_eq!(run.come(4, 1000), [second]);
+            run.come(u64::from(second), 1000);
+            assert_eq!(run.settle(1..=run.next - 1), [0; 0]);
+        }
+        // Not worth another consumer.
+        assert_eq!(Run::new(64 * MIB, 5).come(4, 1000), [0; 0]);
+    }
+
+    #[test]
+    fn deliveries_that_come_slowly_grow_it_with_the_few_th() {
+        let mut run = Run::new(64 * MIB, 500);
+        for tag in 1..=3 {
+            assert_eq!((run.come(1, 1000), run.settle(tag..=tag)), (Vec::new(), Vec::new()));
+        }
+        assert_eq!(run.come(1, 1000), [499]);
+    }
+
+    #[test]
+    fn the_largest_of_the_first_ones_counts() {
+        let mut run = Run::new(64 * MIB, 500);
+        assert_eq!(run.come(3, 10), [0; 0]);
+        assert_eq!(run.come(1, 16 * MIB), [0; 0]);
+        // It was one, and is forgotten.
+        run.settle(1..=4);
+        for tag in 5..200 {
+            run.come(1, 10);
+            run.settle(tag..=tag);
+        }
+        assert!(run.given > 200, "{}", run.given);
     }
 
     #[test]
     fn large_deliveries_fill_the_budget_and_no_more() {
         let mut run = Run::new(32 * MIB, 100);
-        // Eight fit, and four are held.
-        assert_eq!(run.come(4, 4 * MIB), [4]);
-        // The budget is used up: one more is let through at most.
-        assert_eq!(run.come(4, 4 * MIB), [1]);
+        // Two of the largest fit, and eight of these.
+        assert_eq!(run.come(2, 4 * MIB), [6]);
+        assert_eq!(run.come(6, 4 * MIB), [0; 0]);
+        assert_eq!((run.window.bytes, run.window.places[0].room()), (32 * MIB, 0));
         assert_eq!(run.settle(1..=3), [0; 0]);
-        assert_eq!(run.settle(4..=4), [4]);
-        assert_eq!(run.come(4, 4 * MIB), [1]);
+        assert_eq!(run.window.places[0].room(), 1);
+        assert_eq!(run.come(1, 4 * MIB), [0; 0]);
     }
 
     #[test]
-    fn one_that_is_larger_than_the_budget_narrows_it_until_it_is_settled() {
-        let mut run = Run::new(MIB, 100);
-        assert_eq!(run.come(1, 8 * MIB), [1]);
-        assert_eq!(run.come(1, 8 * MIB), [0; 0]);
-        assert_eq!(run.settle(1..=1), [0; 0]);
-        assert_eq!(run.settle(2..=2), [0; 0]);
-        assert_eq!(run.prefetch(), 1);
+    fn the_largest_ones_change_nothing() {
+        let mut run = Run::new(64 * MIB, 500);
+        assert_eq!(run.come(4, 16 * MIB), [0; 0]);
+        for tag in 1..100 {
+            assert_eq!(run.settle(tag..=tag), [0; 0]);
+            assert_eq!(run.come(1, 16 * MIB), [0; 0]);
+        }
+    }
+
+    #[test]
+    fn one_of_each_comes_while_the_budget_is_used_up() {
+        let mut run = Run::new(32 * MIB, 100);
+        run.come(4, 1000);
+        run.settle(1..=4);
+        assert_eq!(run.given, 98);
+        assert_eq!(run.come(1, 33 * MIB), [1]);
+        assert!(run.window.is_narrow);
+        assert_eq!(run.come(1, 1000), [0; 0]);
+        // Half of it is free; as the others were small, some fit.
+        assert_eq!(run.settle(5..=5).len(), 1);
         assert!(!run.window.is_narrow);
-        // Small ones let it grow again.
-        run.come(60, 10);
-        assert!(run.prefetch() > 20, "{}", run.prefetch());
+        assert_eq!(run.come(60, 1000).last(), Some(&run.given));
+        assert!(run.given > 20, "{}", run.given);
+    }
+
+    #[test]
+    fn one_that_is_larger_than_the_budget_comes_alone() {
+        let mut run = Run::new(MIB, 100);
+        assert_eq!(run.given, 1);
+        assert_eq!(run.come(1, 8 * MIB), [0; 0]);
+        assert_eq!(run.window.places[0].room(), 0);
+        assert_eq!(run.settle(1..=1), [0; 0]);
+        // Small ones let it grow.
+        for tag in 2..=100 {
+            run.come(1, 10);
+            run.settle(tag..=tag);
+        }
+        assert!(run.given > 50, "{}", run.given);
     }
 
     #[test]
@@ -219,13 +460,14 @@ mod tests {
         run.settle(1..=4);
         let changes = run.come(4, 4 * MIB);
         assert_eq!((changes.len(), run.window.is_narrow), (1, false), "{changes:?}");
-        assert!(run.prefetch() <= 50, "{}", run.prefetch());
+        assert!(run.given <= 50, "{}", run.given);
     }
 
     #[test]
     fn a_large_one_among_small_ones_changes_nothing() {
         let mut run = Run::new(64 * MIB, 100);
         run.come(4, 1000);
+        run.settle(1..=4);
         for _ in 0..20 {
             let first = run.next;
             assert_eq!(run.come(49, 1000), [0; 0]);
@@ -241,6 +483,129 @@ mod tests {
         run.settle(1..=1);
         run.settle(1..=1);
         run.settle(9..=9);
-        assert_eq!((run.window.bytes, run.window.counts[0]), (1000, 1));
+        assert_eq!((run.window.bytes, run.window.places[0].count), (1000, 1));
+    }
+
+    #[test]
+    fn each_queue_grows_by_its_own_sizes() {
+        let mut window = Window::new(64 * MIB, 500, 2);
+        let seats = [window.seat(0), window.seat(1)];
+        assert_eq!(seats.map(|(_, given)| given), [2, 2]);
+        window.arrived(1, seats[0].0, 1000);
+        window.arrived(3, seats[0].0, 1000);
+        assert!(window.change());
+        assert_eq!(seats.map(|(seat, _)| window.is_due(seat)), [true, false]);
+        assert_eq!(window.seat(0).1, 498);
+        assert!(!window.change());
+        assert_eq!(window.widest(), 498);
+        // Of the other one comes later what is large.
+        window.arrived(2, seats[1].0, 16 * MIB);
+        window.arrived(4, seats[1].0, 16 * MIB);
+        assert!(!window.change());
+    }
+
+    #[test]
+    fn a_queue_that_goes_to_one_consumer_at_a_time_is_never_changed() {
+        let mut run = Run::with(Single::Yes, 64 * MIB, 500);
+        assert_eq!(run.given, 500);
+        assert_eq!(run.come(10, 16 * MIB), [0; 0]);
+        assert_eq!(run.settle(1..=10), [0; 0]);
+    }
+
+    #[test]
+    fn one_that_may_is_changed_for_large_deliveries_only() {
+        let mut run = Run::with(Single::Unknown, 64 * MIB, 500);
+        assert_eq!(run.given, 500);
+        assert_eq!(run.come(400, 1000), [0; 0]);
+        assert_eq!(run.settle(1..=400), [0; 0]);
+        assert_eq!(run.come(3, 16 * MIB).len(), 1);
+    }
+
+    /// A broker with messages of one queue: what came over each consumer and is not settled, and
+    /// how many may.
+    struct Model {
+        unsettled: BTreeMap<u64, (u32, usize)>,
+        credits: BTreeMap<u32, usize>,
+    }
+
+    impl Model {
+        fn over(&self, round: u32) -> usize {
+            self.unsettled.values().filter(|(over, _)| *over == round).count()
+        }
+
+        /// How many the broker may send over a consumer.
+        fn room(&self, round: u32) -> usize {
+            self.credits[&round].saturating_sub(self.over(round))
+        }
+    }
+
+    /// Deliveries of sizes by chance, settled in an order by chance; what the old consumer may
+    /// still bring comes, or does not.
+    fn play(seed: u64, budget: usize, full: u16, sizes: &[usize]) -> (usize, usize) {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let mut run = Run::new(budget, full);
+        let mut model = Model { unsettled: BTreeMap::new(), credits: BTreeMap::new() };
+        model.credits.insert(run.seat.round, usize::from(run.given));
+        let (mut most, mut changes) = (0, 0);
+        let mut left: VecDeque<usize> =
+            (0..2000).map(|_| sizes[chance.usize(..sizes.len())]).collect();
+        while !left.is_empty() || !model.unsettled.is_empty() {
+            let bring = |run: &mut Run, model: &mut Model, seat: Seat, size| {
+                run.window.arrived(run.next, seat, size);
+                model.unsettled.insert(run.next, (seat.round, size));
+                run.next += 1;
+            };
+            let has_room = model.room(run.seat.round) > 0;
+            assert!(has_room || !model.unsettled.is_empty(), "nothing can come");
+            if has_room && !left.is_empty() && chance.u8(..3) > 0 {
+                let seat = run.seat;
+                bring(&mut run, &mut model, seat, left.pop_front().expect("some are left"));
+            } else if !model.unsettled.is_empty() {
+                let at = chance.usize(..model.unsettled.len());
+                let tag = *model.unsettled.keys().nth(at).expect("one of them");
+                model.unsettled.remove(&tag);
+                run.window.settled(tag);
+            }
+            let bytes: usize = model.unsettled.values().map(|(_, size)| size).sum();
+            let at = &run.window.places[0];
+            assert_eq!((run.window.bytes, at.count), (bytes, model.unsettled.len()));
+            assert_eq!(at.count - at.earlier, model.over(run.seat.round));
+            assert_eq!(run.window.held.len(), model.unsettled.len());
+            most = most.max(bytes);
+            if !run.window.change() {
+                continue;
+            }
+            changes += 1;
+            let old = run.seat;
+            (run.seat, run.given) = run.window.seat(0);
+            model.credits.insert(run.seat.round, usize::from(run.given));
+            let late = chance.usize(..=model.room(old.round)).min(left.len());
+            for size in left.drain(..late) {
+                bring(&mut run, &mut model, old, size);
+            }
+        }
+        assert_eq!((run.window.bytes, run.window.held.len()), (0, 0));
+        (most, changes)
+    }
+
+    #[test]
+    fn it_counts_as_a_broker_does_and_always_lets_something_come() {
+        for seed in 0..20 {
+            play(seed, 32 * MIB, 100, &[10, 1000, 50_000]);
+            play(seed, 4 * MIB, 20, &[10, MIB, 3 * MIB]);
+            play(seed, MIB, 7, &[10, 2 * MIB]);
+        }
+    }
+
+    #[test]
+    fn deliveries_of_one_size_stay_within_the_budget_and_change_little() {
+        for size in [1, 4, 5, 8, 9, 12, 16].map(|count| count * MIB) {
+            for seed in 0..20 {
+                let (most, changes) = play(seed, 64 * MIB, 500, &[size]);
+                assert!(most <= 64 * MIB, "{most} bytes, of {size}");
+                assert!(2 * most > 64 * MIB - size, "{most} bytes, of {size}");
+                assert!(changes <= 4, "{changes} changes, of {size}");
+            }
+        }
     }
 }
