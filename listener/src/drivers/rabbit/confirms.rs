@@ -1,6 +1,6 @@
 //! One session of sending: a connection and a channel in confirm mode, owned by one task that
 //! publishes and collects the confirmations. What is on its way, and what became of it, is known
-//! to `flight.rs`. Who publishes again is `publish.rs`; who makes the next session,
+//! to `flight/`. Who publishes again is `publish.rs`; who makes the next session,
 //! `office.rs`.
 //!
 //! One task, for two reasons that lie in lapin 4.12: two tasks that publish at once on a
