@@ -7,6 +7,7 @@ mod consume;
 mod delay;
 mod faults;
 mod hostile;
+mod many;
 mod mistakes;
 mod retry;
 mod send;

@@ -1,6 +1,6 @@
 //! One session of sending: a connection and a channel in confirm mode, owned by one task that
-//! publishes, collects the confirmations and tells which messages came back. What is on its way
-//! is kept by `flight.rs`. Who publishes again is `publish.rs`; who makes the next session,
+//! publishes and collects the confirmations. What is on its way, and what became of it, is known
+//! to `flight/`. Who publishes again is `publish.rs`; who makes the next session,
 //! `office.rs`.
 //!
 //! One task, for two reasons that lie in lapin 4.12: two tasks that publish at once on a
@@ -12,15 +12,14 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use lapin::Channel;
-use lapin::message::BasicReturnMessage;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Core;
 use super::failure::Fault;
-use super::flight::{Done, Flight, Pending, hand};
+use super::flight::{Done, Flight, Pending};
 use super::link::{Link, LinkEvent, LinkEvents, close_channel};
-use super::message::{Fate, Message, confirming, failed, said};
+use super::message::{Fate, Message, confirming};
 use super::options::CHECK_EVERY;
 
 /// So many bytes may be kept of messages that nobody waits for and that were not confirmed, as
@@ -202,47 +201,14 @@ impl Collector {
         if fate.is_closed() {
             return;
         }
-        let handing = hand(Arc::clone(&self.channel), Arc::clone(&message));
-        self.flight.take(Pending { message, fate, returned: None }, handing);
+        self.flight.publish(&self.channel, Pending { message, fate, returned: None });
     }
 
     /// Tells all fates that are known by now. The fault that closed the channel, if one did.
     fn collect(&mut self, first: Done) -> Option<Fault> {
-        // lapin resolves the confirmations of one frame under the lock that this call takes, in
-        // any order, and hands the returned messages to the first ones. So all that belongs to
-        // the first one stands ready after it. The call itself may stay unfinished.
-        let _ = self.channel.wait_for_confirms().now_or_never();
-        let mut returned = Vec::new();
-        let mut judge = |(pending, result): Done| {
-            let result = result.map(|confirmation| {
-                let acked = confirmation.is_ack();
-                returned.extend(confirmation.take_message());
-                acked
-            });
-            (pending, result)
-        };
-        let mut done = vec![judge(first)];
-        done.extend(self.flight.ready().into_iter().map(judge));
-        for message in &returned {
-            let done = done.iter_mut().map(|(pending, _)| pending);
-            came_back(message, done.chain(self.flight.iter_mut()));
-        }
-        let mut spoiled = None;
-        for (pending, result) in done {
-            let fate = match (result, pending.returned) {
-                (Ok(_), Some(reason)) => Fate::Returned(reason),
-                (Ok(true), None) => Fate::Confirmed,
-                (Ok(false), None) => Fate::Refused,
-                (Err(error), _) => {
-                    let fault = Fault::from(&error);
-                    spoiled = Some(fault.clone());
-                    failed(fault)
-                }
-            };
-            let _ = pending.fate.send(fate);
-        }
-        // A straggler of an old channel says nothing of this one.
-        spoiled.filter(|_| !self.channel.status().connected())
+        let fault = self.flight.judge(first, || whole(&self.channel));
+        // One that comes with the end of the connection is told by the link.
+        fault.filter(|_| !self.channel.status().connected())
     }
 
     /// After a fault: the others on the channel fail with it, and go on over a new one.
@@ -251,39 +217,16 @@ impl Collector {
             return Err(fault);
         }
         tracing::warn!(%fault, "RabbitMQ closed the channel for sending");
-        // All confirmations of the old channel are resolved when it is closing; the lock is
-        // taken as in `collect`, so none of them is met again on the new one.
-        let _ = self.channel.wait_for_confirms().now_or_never();
-        for (pending, result) in self.flight.ready() {
-            // What was confirmed beside a fault is sent again rather than judged: a returned
-            // message may have gone with another's confirmation.
-            let fault = result.map_or_else(|error| Fault::from(&error), |_| fault.clone());
-            let _ = pending.fate.send(failed(fault));
-        }
+        // All confirmations of the old channel are resolved when it is closing, and none of them
+        // is met again on the new one.
+        self.flight.spoil(&fault, || whole(&self.channel));
         self.channel = Arc::new(confirming(&self.link).await?);
         Ok(())
     }
 }
 
-/// Marks the message that came back: lapin does not say whose it is, but two that are
-/// equal in all parts may stand for each other. Should the broker have changed it, then one
-/// too many is sent again rather than one too few.
-fn came_back<'p>(returned: &BasicReturnMessage, pending: impl Iterator<Item = &'p mut Pending>) {
-    let likeness = |pending: &Pending| {
-        let message = &pending.message;
-        let is_candidate = pending.returned.is_none()
-            && message.exchange == returned.exchange
-            && message.routing_key == returned.routing_key;
-        is_candidate.then(|| {
-            let same_body = message.body[..] == returned.data[..];
-            (same_body, message.properties == returned.properties)
-        })
-    };
-    let most_alike = pending
-        .filter_map(|pending| likeness(pending).map(|likeness| (likeness, pending)))
-        .max_by_key(|(likeness, _)| *likeness);
-    match most_alike {
-        Some((_, pending)) => pending.returned = Some(said(returned)),
-        None => tracing::warn!("a message came back that nobody has sent"),
-    }
+/// Until lapin is not in the middle of a frame of confirmations: it resolves those of one frame
+/// under the lock that this call takes. The call itself may stay unfinished.
+fn whole(channel: &Channel) {
+    let _ = channel.wait_for_confirms().now_or_never();
 }
