@@ -3,9 +3,16 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use listener::{Context, notification_endpoint};
+use futures_util::future::BoxFuture;
+use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
+use listener::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
+use listener::transport::error::{ConnectError, SendError, SettleError};
+use listener::{Context, DeliveryInfo, Transport, notification_endpoint};
+use tokio::sync::mpsc;
 
+use crate::prepared::Prepared;
 use crate::rig::{Rig, finish, once};
 
 #[derive(Clone, Default)]
@@ -31,17 +38,32 @@ impl Endpoint {
     }
 }
 
+impl Buffer {
+    /// Takes what is logged until the guard is dropped.
+    fn set(&self) -> tracing::subscriber::DefaultGuard {
+        let writer = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.text().lines().filter(|line| line.contains("listener::")).map(str::to_owned).collect()
+    }
+}
+
 /// Runs one delivery, and gives what was logged.
 async fn log(payload: &str) -> Vec<String> {
     let buffer = Buffer::default();
-    let writer = buffer.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .without_time()
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let guard = buffer.set();
     let rig = Rig::new();
     let listener = rig.builder().retry(once()).endpoint(Endpoint).build().unwrap();
     listener.start().await.unwrap();
@@ -50,9 +72,8 @@ async fn log(payload: &str) -> Vec<String> {
     rig.notifier().info(&context, "instance.create.end", &payload).await.unwrap();
     finish(&listener).await;
     drop(guard);
-    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
-    assert!(!text.contains("hunter2"), "{text}");
-    text.lines().filter(|line| line.contains("listener::")).map(str::to_owned).collect()
+    assert!(!buffer.text().contains("hunter2"), "{}", buffer.text());
+    buffer.lines()
 }
 
 /// How many lines hold all of these texts.
@@ -105,4 +126,66 @@ async fn a_dead_letter_is_told_once_as_an_error_with_its_reason() {
 async fn a_payload_that_does_not_fit_is_told_without_its_value() {
     let lines = log("\"hunter2\"").await;
     assert_eq!(count(&lines, &["ERROR", "reason=\"argument\"", "invalid type: a string"]), 1);
+}
+
+/// Hands out what a test prepared, and takes every copy.
+struct Taking(Prepared);
+
+impl Driver for Taking {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        self.0.subscribe(subscription)
+    }
+
+    fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.close()
+    }
+}
+
+#[derive(Debug)]
+struct Settles;
+
+impl Settler for Settles {
+    fn settle(&self, _: u64, _: Settle) -> Result<(), SettleError> {
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+/// As a classic queue gives them out after a process was stopped.
+#[tokio::test(start_paused = true)]
+async fn what_comes_again_uncounted_is_told_in_sum() {
+    let (sender, deliveries) = mpsc::unbounded_channel();
+    let transport = Transport::new(Taking(Prepared::new(deliveries)), "classic");
+    let builder = Rig::new().builder().transport(transport);
+    let listener = builder.endpoint(Endpoint).build().unwrap();
+    let buffer = Buffer::default();
+    let guard = buffer.set();
+    listener.start().await.unwrap();
+    for tag in 0..100 {
+        let info = DeliveryInfo::new("notifications.info", "", "").redelivered(true);
+        let settlement = Settlement::new(Arc::new(Settles), tag);
+        let body = r#"{"priority": "INFO", "payload": 1}"#.into();
+        sender.send(Delivery::new(body, Properties::default(), info, settlement)).unwrap();
+    }
+    // On a paused clock the time passes only when everything else waits.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(sender);
+    finish(&listener).await;
+    drop(guard);
+    let lines = buffer.lines();
+    assert_eq!(count(&lines, &["DEBUG", "outcome=\"noted\"", "count=1"]), 100, "{lines:#?}");
+    let sums = lines.iter().filter(|line| line.contains("INFO"));
+    let sums: Vec<&str> = sums.filter_map(|line| Some(line.split_once("noted=")?.1)).collect();
+    assert_eq!(sums, ["1", "2", "4", "8", "16", "32", "64"]);
+    assert_eq!(count(&lines, &["WARN"]), 0, "{lines:#?}");
 }

@@ -4,6 +4,7 @@
 use std::any::{TypeId, type_name};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -429,6 +430,7 @@ impl ListenerBuilder {
             alone,
             hands: Arc::default(),
             set_aside: Notify::new(),
+            noted: AtomicU64::new(0),
             suspects: tokio::sync::Mutex::default(),
         };
         Listener::new(worker, bindings, self.expires, self.owns_transport)

@@ -20,6 +20,8 @@ pub(super) enum End<'e> {
     Copied(&'e [Copy]),
     /// A confirmed copy stands in its place, because it was given out so often.
     Moved { to: &'e str, count: u64 },
+    /// A confirmed copy stands in its place, which says how often it was given out.
+    Noted { count: u64 },
     /// A method gave it back.
     Requeued,
     /// It was not done with.
@@ -59,7 +61,7 @@ pub(super) fn carry_out(
     observers: &Observers,
 ) {
     let settle = match end {
-        End::Handled | End::Copied(_) | End::Moved { .. } => Settle::Ack,
+        End::Handled | End::Copied(_) | End::Moved { .. } | End::Noted { .. } => Settle::Ack,
         End::Requeued => Settle::Requeue,
         End::GivenBack => Settle::GiveBack,
     };
@@ -106,6 +108,8 @@ pub(super) fn carry_out(
                 count = *count
             );
         }
+        // After a stop that is all that was waiting: how many, `worker.rs` tells.
+        End::Noted { count } => event!(debug, "noted", "settled", count = *count),
         End::Copied(copies) => {
             for copy in *copies {
                 let (error, methods) = (copy.error.as_str(), copy.owed.join(", "));

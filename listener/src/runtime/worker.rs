@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -54,6 +55,8 @@ pub(super) struct Worker {
     pub(super) hands: Arc<Hands>,
     /// Told when something was set aside.
     pub(super) set_aside: Notify,
+    /// How many copies were made that count where the broker does not.
+    pub(super) noted: AtomicU64,
     /// Held while a delivery is worked on that could not be set aside.
     pub(super) suspects: tokio::sync::Mutex<()>,
 }
@@ -108,8 +111,8 @@ impl Worker {
                 let marks = Marks { deliveries: count, ..task.marks.clone() };
                 match self.copier.move_to(&queue, &task.delivery, &marks).await {
                     Ok(()) => {
-                        let end = End::Moved { to: &queue, count };
-                        return self.conclude(task, &end, &Subject::default());
+                        self.tell_noted(&queue);
+                        return self.conclude(task, &End::Noted { count }, &Subject::default());
                     }
                     Err(error) => tell_not_moved(&task, &queue, &error),
                 }
@@ -137,6 +140,19 @@ impl Worker {
         }
         self.work_on(task, stop).await;
         drop(suspect);
+    }
+
+    /// Tells of copies that count, the first and each time that they are twice as many: when a
+    /// process ends, all that it held comes again at once, begun or not.
+    fn tell_noted(&self, queue: &str) {
+        let noted = self.noted.fetch_add(1, Ordering::Relaxed) + 1;
+        if noted.is_power_of_two() {
+            tracing::info!(
+                queue,
+                noted,
+                "given out before and not settled: copies that count stand at the end of the queue"
+            );
+        }
     }
 
     /// Calls the methods, again and again while it is held in the process, and carries out what
