@@ -118,6 +118,7 @@ where
     /// order. So none is told before all of its frame is there, and all that was done before:
     /// `whole` waits until lapin is not in the middle of a frame.
     pub(super) fn judge(&mut self, first: Done, whole: impl FnMut()) -> Option<Fault> {
+        let carries = is_carrier(&first.1);
         let mut returned = Vec::new();
         let mut open = |(pending, result): Done| {
             let result = result.map(|confirmation| {
@@ -128,7 +129,7 @@ where
             (pending, result)
         };
         let mut done = vec![open(first)];
-        done.extend(self.ready(whole).into_iter().map(open));
+        done.extend(self.ready(carries, whole).into_iter().map(open));
         for message in &returned {
             let done = done.iter_mut().map(|(pending, _)| pending);
             came_back(message, done.chain(self.iter_mut()));
@@ -153,7 +154,7 @@ where
     /// The channel was closed by this fault: all fail with it, but those that have one of
     /// their own.
     pub(super) fn spoil(&mut self, fault: &Fault, whole: impl FnMut()) {
-        for (pending, result) in self.ready(whole) {
+        for (pending, result) in self.ready(true, whole) {
             // What was confirmed beside a fault is sent again rather than judged: a returned
             // message may have gone with another's confirmation.
             let fault = result.map_or_else(|error| Fault::from(&error), |_| fault.clone());
@@ -164,18 +165,26 @@ where
         }
     }
 
-    /// All that are confirmed or have failed by now, in whole frames.
-    fn ready(&mut self, mut whole: impl FnMut()) -> Vec<Done> {
+    /// All that are confirmed or have failed by now, and each that lapin was done with before
+    /// one of them; in whole frames, once one of them carries a message that came back. Only
+    /// then do confirmations of the same frame matter to each other.
+    fn ready(&mut self, mut carries: bool, mut whole: impl FnMut()) -> Vec<Done> {
         let mut done = Vec::new();
         loop {
-            whole();
+            if carries {
+                whole();
+            }
             // What is confirmed has been written before; it may have been just now.
             self.advance();
             let more = ready(&mut self.written);
-            if more.is_empty() {
+            let is_last = more.is_empty();
+            carries |= more.iter().any(|(_, result)| is_carrier(result));
+            done.extend(more);
+            let unwritten = self.handing.len();
+            self.advance();
+            if is_last || !carries && self.handing.len() == unwritten {
                 return done;
             }
-            done.extend(more);
         }
     }
 
@@ -210,6 +219,11 @@ where
         let written = std::mem::take(&mut self.written).into_iter();
         handing.chain(written.filter_map(|written| Some(written.0?.0))).collect()
     }
+}
+
+/// Whether it came with a message that was returned, its own or another.
+fn is_carrier(result: &lapin::Result<Confirmation>) -> bool {
+    matches!(result, Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))))
 }
 
 /// The queue of lapin has the message when this has been polled once; it is written when this
