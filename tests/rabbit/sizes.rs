@@ -182,24 +182,30 @@ async fn what_a_queue_is_like_shows_through_its_other_arguments() {
             }
             let queue = if durable { queue.to_owned() } else { format!("transient {queue}") };
             amqp.declare_queue(&queue, durable, &arguments).await;
-            let subscription =
-                Subscription { prefetch: 100, bytes: 64 * MIB, ..subscription(&queue) };
-            let subscribed = rabbit(&url).subscribe(subscription).await.unwrap();
-            let list = ["list_consumers", "-p", "asked", "queue_name", "prefetch_count"];
-            assert_eq!(
-                node.ctl(&list).await.lines().last(),
-                Some(format!("{queue}\t{prefetch}").as_str())
-            );
-            subscribed.consumer.close().await;
+            assert_eq!(first_prefetch(node, &rabbit(&url), &queue).await, prefetch, "{queue}");
         }
     }
+    // What is there by now may be another queue than before.
+    let driver = rabbit(&url);
+    assert_eq!(first_prefetch(node, &driver, "plain").await, 4);
+    amqp.delete_queue("plain").await;
+    amqp.declare_queue("plain", true, &[SINGLE]).await;
+    assert_eq!(first_prefetch(node, &driver, "plain").await, 100);
     // Whoever may not declare cannot ask, and begins with all.
     node.ctl(&["set_permissions", "-p", "asked", "guest", "^$", ".*", ".*"]).await;
-    let subscription = Subscription { prefetch: 100, bytes: 64 * MIB, ..subscription("plain") };
-    let subscribed = rabbit(&url).subscribe(subscription).await.unwrap();
+    assert_eq!(first_prefetch(node, &rabbit(&url), "others").await, 100);
+}
+
+/// The prefetch with which a queue of the vhost `asked` is consumed at first, where 100 are asked
+/// for.
+async fn first_prefetch(node: &RabbitNode, rabbit: &Rabbit, queue: &str) -> u16 {
+    let subscription = Subscription { prefetch: 100, bytes: 64 * MIB, ..subscription(queue) };
+    let subscribed = rabbit.subscribe(subscription).await.unwrap();
     let list = ["list_consumers", "-p", "asked", "queue_name", "prefetch_count"];
-    assert_eq!(node.ctl(&list).await.lines().last(), Some("plain\t100"));
+    let consumers = node.ctl(&list).await;
     subscribed.consumer.close().await;
+    let of_queue = consumers.lines().find_map(|line| line.strip_prefix(queue));
+    of_queue.expect("it is consumed").trim().parse().unwrap()
 }
 
 #[tokio::test]

@@ -9,7 +9,6 @@ use std::sync::{Mutex, PoisonError};
 
 use super::delay::Holding;
 use super::failure::Fault;
-use super::single::Single;
 use super::version::Version;
 
 /// What can be declared.
@@ -25,8 +24,6 @@ pub(super) struct Known {
     durable: Mutex<HashMap<(Kind, String), bool>>,
     /// The delivery limits of queues that exist, as far as they show.
     limits: Mutex<HashMap<String, Option<u64>>>,
-    /// Whether queues go to one consumer at a time.
-    singles: Mutex<HashMap<String, Single>>,
     /// Quorum queues are switched off, by a feature flag that an upgrade left out.
     without_quorum: AtomicBool,
 }
@@ -52,17 +49,6 @@ impl Known {
     pub(super) fn learn_limit(&self, queue: &str, limit: Option<u64>) {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         limits.insert(queue.to_owned(), limit);
-    }
-
-    /// Whether a queue goes to one consumer at a time; `None` while it was not asked for.
-    pub(super) fn single(&self, queue: &str) -> Option<Single> {
-        let singles = self.singles.lock().unwrap_or_else(PoisonError::into_inner);
-        singles.get(queue).copied()
-    }
-
-    pub(super) fn learn_single(&self, queue: &str, single: Single) {
-        let mut singles = self.singles.lock().unwrap_or_else(PoisonError::into_inner);
-        singles.insert(queue.to_owned(), single);
     }
 
     /// The types of queue that can hold messages back, the best first.

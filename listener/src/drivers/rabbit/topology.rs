@@ -204,19 +204,8 @@ impl<'a> Topology<'a> {
     }
 
     /// Whether a queue goes to one consumer at a time, which nothing but a refusal shows. Whoever
-    /// may not declare cannot ask.
+    /// may not declare cannot ask. Asked in each session: a queue may be another by then.
     pub(super) async fn single(&mut self, queue: &str) -> Result<Single, Failure> {
-        if let Some(known) = self.known.single(queue) {
-            return Ok(known);
-        }
-        let single = self.ask_single(queue).await?;
-        if single != Single::Unknown {
-            self.known.learn_single(queue, single);
-        }
-        Ok(single)
-    }
-
-    async fn ask_single(&mut self, queue: &str) -> Result<Single, Failure> {
         let name = short("the queue's name", queue)?;
         let options = QueueDeclareOptions {
             durable: self.durable(Kind::Queue, queue),
