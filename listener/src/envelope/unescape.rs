@@ -1,9 +1,9 @@
-//! The envelope of version 2 as oslo writes it, byte for byte, taken off without a parser of
-//! JSON. Whatever looks otherwise by a single byte is left to `v2.rs`, which gives the same
+//! The envelope of version 2 as oslo writes it, byte for byte, or the same without spaces, taken off
+//! without a parser of JSON. Whatever looks otherwise by a single byte is left to `v2.rs`, which gives the same
 //! text for what is taken here, and mends it. Called by `open`, before anything else is tried.
 
 use crate::envelope::places::{BLOCK, has_control, places};
-use crate::envelope::v2::{BEGIN, END};
+use crate::envelope::v2::{BEGIN, BEGIN_CLOSE, END};
 
 /// How many bytes are copied together; what is copied too much is written over.
 const STEP: usize = 16;
@@ -13,7 +13,8 @@ const STEP: usize = 16;
 /// The body need not be UTF-8: the text is, and with it the body, for nothing but ASCII was
 /// changed.
 pub(super) fn open(body: &[u8]) -> Option<String> {
-    let within = body.strip_prefix(BEGIN)?.strip_suffix(END)?;
+    let within = body.strip_prefix(BEGIN).or_else(|| body.strip_prefix(BEGIN_CLOSE))?;
+    let within = within.strip_suffix(END)?;
     if within.first() != Some(&b'{') {
         return None;
     }
@@ -194,7 +195,8 @@ mod tests {
     }
 
     fn random(rng: &mut fastrand::Rng, pieces: &[&str]) -> Vec<u8> {
-        let mut body = [BEGIN, b"{"].concat();
+        let begin = [BEGIN, BEGIN_CLOSE][rng.usize(..2)];
+        let mut body = [begin, b"{"].concat();
         let length = body.len() + rng.usize(..400);
         while body.len() < length {
             if rng.bool() {
@@ -277,7 +279,9 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_what_open_gives() {
-        for body in GOLDEN {
+        let close: &[u8] = br#"{"oslo.version":"2.0","oslo.message":"{\"a\":1}"}"#;
+        assert_eq!(open(close).as_deref(), Some(r#"{"a":1}"#));
+        for body in GOLDEN.into_iter().chain([close]) {
             let opened =
                 crate::envelope::open(body, Labels::default(), &Limits::default()).unwrap();
             assert_eq!(opened.version, Version::V2);
@@ -291,7 +295,7 @@ mod tests {
             r#"{"oslo.version": "2.0", "oslo.message": "{}"}"#,
             r#"{"oslo.version": "2.0", "oslo.message": " {\"a\": 1}"}"#,
             r#"{"oslo.version": "2.0", "oslo.message": "{\"a\": 1}"} "#,
-            r#"{"oslo.version":"2.0","oslo.message":"{\"a\": 1}"}"#,
+            r#"{"oslo.version":"2.0", "oslo.message":"{\"a\": 1}"}"#,
             r#"{"oslo.message": "{\"a\": 1}", "oslo.version": "2.0"}"#,
             r#"{"oslo.version": "2.1", "oslo.message": "{\"a\": 1}"}"#,
             r#"{"oslo.version": "2.0", "oslo.message": "{\"a\": 1\"}"#,

@@ -20,6 +20,9 @@ const MESSAGE: &str = "oslo.message";
 /// What oslo writes before the text within, which is escaped.
 pub(super) const BEGIN: &[u8] = br#"{"oslo.version": "2.0", "oslo.message": ""#;
 
+/// The same without spaces, as others write JSON.
+pub(super) const BEGIN_CLOSE: &[u8] = br#"{"oslo.version":"2.0","oslo.message":""#;
+
 /// What it writes behind it.
 pub(super) const END: &[u8] = br#""}"#;
 

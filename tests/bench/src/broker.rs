@@ -39,7 +39,7 @@ impl Broker {
         amqp.bind(QUEUE, EXCHANGE, QUEUE).await;
         amqp.close().await;
         let (connection, channel) = connected(&url).await?;
-        Ok(Self { node, quorum, writer: Writer::new(), _connection: connection, channel })
+        Ok(Self { node, quorum, writer: Writer::as_oslo(), _connection: connection, channel })
     }
 
     pub(crate) fn url(&self) -> String {

@@ -2,7 +2,10 @@
 //! 39 fields of payload, of which a consumer reads 13. Written as a notifier in Rust would, and
 //! read as a consumer without this framework would: serde_json, by hand.
 
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -136,12 +139,19 @@ struct MessageWritten<'m> {
 /// Writes bodies, one after the other.
 pub(crate) struct Writer {
     context: serde_json::Map<String, Value>,
+    spaced: bool,
 }
 
 impl Writer {
+    /// As serde_json writes them.
     pub(crate) fn new() -> Self {
         let context = context().into_iter().map(|(key, value)| (format!("_context_{key}"), value));
-        Self { context: context.collect() }
+        Self { context: context.collect(), spaced: false }
+    }
+
+    /// As oslo.messaging does: Python's JSON has a space behind each comma and colon.
+    pub(crate) fn as_oslo() -> Self {
+        Self { spaced: true, ..Self::new() }
     }
 
     pub(crate) fn body(&self, index: u64) -> Result<Vec<u8>, Error> {
@@ -155,9 +165,34 @@ impl Writer {
             timestamp: "2026-03-21 17:54:30.227605",
             unique_id: uuid::Uuid::new_v4().simple().to_string(),
         };
-        let message = serde_json::to_string(&message)?;
-        let envelope = EnvelopeWritten { version: VERSION, message: &message };
-        Ok(serde_json::to_vec(&envelope)?)
+        let message = String::from_utf8(self.json(&message)?)?;
+        self.json(&EnvelopeWritten { version: VERSION, message: &message })
+    }
+
+    fn json(&self, value: &impl Serialize) -> Result<Vec<u8>, Error> {
+        if !self.spaced {
+            return Ok(serde_json::to_vec(value)?);
+        }
+        let mut json = Vec::new();
+        value.serialize(&mut Serializer::with_formatter(&mut json, Spaced))?;
+        Ok(json)
+    }
+}
+
+/// JSON as Python writes it.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { to.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        self.begin_array_value(to, first)
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
+        to.write_all(b": ")
     }
 }
 
