@@ -4,18 +4,17 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use listener::envelope::{Labels, Limits, Message, Version, encode, open, read};
-use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
-use listener::transport::error::SettleError;
-use listener::{Context, DeliveryInfo, Listener, Priority, Transport, notification_endpoint};
-use tokio::sync::{Notify, mpsc};
+use listener::{Context, Listener, Priority, Transport, notification_endpoint};
+use tokio::sync::mpsc;
 
+use crate::counted::Counted;
 use crate::prepared::Prepared;
 use crate::sample::{BODY, ByHand, Envelope, Server};
 
+mod counted;
 #[path = "../../flow/prepared.rs"]
 mod prepared;
 mod sample;
@@ -104,25 +103,6 @@ impl Handler {
     }
 }
 
-struct Counted {
-    left: AtomicU64,
-    all: Notify,
-}
-
-impl Settler for Counted {
-    fn settle(&self, _: u64, settle: Settle) -> Result<(), SettleError> {
-        assert_eq!(settle, Settle::Ack);
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.all.notify_one();
-        }
-        Ok(())
-    }
-
-    fn is_over(&self) -> bool {
-        false
-    }
-}
-
 /// All of a listener's part, from the driver's delivery to its settlement.
 #[tokio::main(flavor = "current_thread")]
 async fn handle(times: u64) {
@@ -130,17 +110,13 @@ async fn handle(times: u64) {
     let transport = Transport::new(Prepared::new(deliveries), "prepared");
     let listener = Listener::builder().transport(transport).endpoint(Handler).build().unwrap();
     listener.start().await.unwrap();
-    let counted = Arc::new(Counted { left: AtomicU64::new(times), all: Notify::new() });
-    let queue: Arc<str> = "notifications.info".into();
-    let body = Bytes::from_static(BODY);
+    let counted = Arc::new(Counted::default());
+    counted.expect(times);
     for tag in 0..times {
-        let settlement = Settlement::new(Arc::clone(&counted) as Arc<dyn Settler>, tag);
-        let info = DeliveryInfo::new(Arc::clone(&queue), Arc::clone(&queue), Arc::clone(&queue));
-        let delivery = Delivery::new(body.clone(), Properties::default(), info, settlement);
-        sender.send(delivery).unwrap();
+        sender.send(counted.delivery(tag, Bytes::from_static(BODY))).unwrap();
         tokio::task::consume_budget().await;
     }
-    counted.all.notified().await;
+    counted.all().await;
     drop(sender);
     listener.stop().await;
     listener.wait().await.unwrap();
