@@ -35,6 +35,11 @@ pub(crate) async fn run(url: &str, queue: &str, messages: u64) -> Result<Measure
         .transport_url(&url)
         .endpoint(Counter { tally: Arc::clone(&tally) })
         .build()?;
+    handle_all(&listener, &tally).await
+}
+
+/// Runs until all are handled, and settled.
+async fn handle_all(listener: &Listener, tally: &Tally) -> Result<Measured, Error> {
     listener.start().await?;
     tally.all_handled().await;
     listener.stop().await;
@@ -71,9 +76,5 @@ pub(crate) async fn run_slow(url: &str, messages: u64) -> Result<Measured, Error
         .executor(Executor::Concurrent(100))
         .endpoint(Slow { tally: Arc::clone(&tally) })
         .build()?;
-    listener.start().await?;
-    tally.all_handled().await;
-    listener.stop().await;
-    listener.wait().await?;
-    tally.measured()
+    handle_all(&listener, &tally).await
 }
