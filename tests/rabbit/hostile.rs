@@ -1,8 +1,14 @@
-//! Messages whose properties lapin cannot read: they neither end the process nor the session, and
-//! are delivered once, without them.
+//! Messages with properties that no honest publisher writes. Those that lapin cannot read neither
+//! end the process nor the session, and are delivered once, without them; those that say what
+//! only a broker may say are not believed.
 
 use super::*;
+use std::sync::{Arc, Mutex};
+
+use lapin::types::AMQPValue;
 use listener::transport::delivery::{HeaderValue, Headers};
+use listener::{Listener, Transport, notification_endpoint};
+use support::amqp::oslo_properties;
 use support::raw::{long, publish_raw};
 
 /// The third flag of the properties stands for headers.
@@ -84,4 +90,84 @@ async fn a_thousand_headers_are_kept() {
     let bytes: Vec<u8> = (0..1000).flat_map(|n| format!("\x03{n:03}V").into_bytes()).collect();
     let properties = [&HEADERS[..], &long(&bytes)].concat();
     check("many", &properties, (0..1000).map(one).collect()).await;
+}
+
+/// Handles numbers below 100.
+#[derive(Clone, Default)]
+struct Numbers(Arc<Mutex<Vec<u32>>>);
+
+#[notification_endpoint(register = false, name = "numbers")]
+impl Numbers {
+    async fn info(&self, payload: u32) -> Result<(), listener::BoxError> {
+        self.0.lock().unwrap().push(payload);
+        if payload < 100 { Ok(()) } else { Err(listener::permanent("too large"))? }
+    }
+}
+
+fn notification(payload: u32) -> String {
+    format!(r#"{{"message_id": "{payload}", "priority": "INFO", "payload": {payload}}}"#)
+}
+
+/// A queue of each kind, and a listener of it.
+async fn listening(vhost: &str, kind: &'static str) -> (String, Amqp, Listener, Numbers) {
+    let url = support::shared().await.vhost(vhost).await;
+    let amqp = Amqp::connect(&url).await;
+    let kind = AMQPValue::LongString(kind.into());
+    amqp.declare_queue(QUEUE, true, &[("x-queue-type", kind)]).await;
+    let numbers = Numbers::default();
+    let builder = Listener::builder().transport(Transport::open(&url).unwrap());
+    let listener = builder.endpoint(numbers.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    (url, amqp, listener, numbers)
+}
+
+/// Counts, deaths and other queues, as a shovel leaves them behind or a publisher writes them.
+fn from_another_life() -> lapin::BasicProperties {
+    let number = AMQPValue::LongLongInt(7);
+    let text = || AMQPValue::LongString("elsewhere".into());
+    oslo_properties(&[
+        ("x-delivery-count", number.clone()),
+        ("x-acquired-count", number.clone()),
+        ("x-stream-offset", number),
+        ("x-first-death-queue", text()),
+        ("x-last-death-reason", text()),
+        ("tenant", text()),
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn a_count_that_a_publisher_wrote_is_not_the_broker_s_and_goes_with_no_copy() {
+    for kind in ["classic", "quorum"] {
+        let vhost = format!("stale-{kind}");
+        let (_, amqp, listener, numbers) = listening(&vhost, kind).await;
+        amqp.publish("", QUEUE, notification(1), from_another_life()).await;
+        amqp.publish("", QUEUE, notification(100), from_another_life()).await;
+        let dead = async || {
+            let node = support::shared().await;
+            node.queue_depth(&vhost, "notifications.info.dead").await == Some(1)
+        };
+        wait_until("the dead letter", SOON, dead).await;
+        wait_until("both are called", SOON, async || numbers.0.lock().unwrap().len() == 2).await;
+        listener.stop().await;
+        listener.wait().await.unwrap();
+        let letter = amqp.drain("notifications.info.dead").await.pop().unwrap();
+        let headers = letter.delivery.properties.headers().clone().unwrap();
+        let names = headers.inner().keys().map(|name| name.as_str());
+        let names: Vec<_> = names.filter(|name| !name.starts_with("listener-")).collect();
+        assert_eq!(names, ["tenant"], "{kind}");
+        // Moved back as it is, with a count that the dead letters' queue could have written.
+        let mut headers = headers;
+        headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(3));
+        let again = letter.delivery.properties.clone().with_headers(headers);
+        listener.start().await.unwrap();
+        amqp.publish("", QUEUE, notification(2), again).await;
+        wait_until("it begins anew", SOON, async || numbers.0.lock().unwrap().len() == 3).await;
+        listener.stop().await;
+        listener.wait().await.unwrap();
+        let mut called = numbers.0.lock().unwrap().clone();
+        called.sort_unstable();
+        assert_eq!(called, [1, 2, 100], "each is called once");
+        assert_eq!(depth(support::shared().await, &vhost).await, Some(0));
+    }
 }

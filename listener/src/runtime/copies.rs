@@ -217,13 +217,11 @@ fn properties(delivery: &Delivery, marks: &Marks, copy: &Copy, room: usize) -> P
     properties
 }
 
-/// The properties of the original, as far as they may stand on a copy.
+/// The properties of the original, as far as they may stand on a copy: every copy begins with
+/// these.
 fn kept(delivery: &Delivery, room: usize) -> Properties {
     let mut properties = delivery.properties.clone();
-    // RabbitMQ routes by these two on every exchange: kept, they would send the copy back to
-    // where the original came from.
-    properties.headers.remove("CC");
-    properties.headers.remove("BCC");
+    properties.headers.remove_broker_owned();
     if properties.headers.size() > room {
         let compression = properties.headers.get("compression").cloned();
         properties.headers = Headers::default();
@@ -362,7 +360,113 @@ impl Drop for Ongoing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+
     use super::*;
+    use crate::notification::delivery_info::DeliveryInfo;
+    use crate::transport::delivery::{HeaderValue, Settle, Settlement, Settler};
+    use crate::transport::driver::{Driver, Subscribed, Subscription};
+    use crate::transport::error::{ConnectError, SettleError};
+
+    /// A broker that only sends: its answer to each message, and what it was given.
+    #[derive(Clone)]
+    struct Broker {
+        answer: fn(&Outgoing) -> Result<(), SendError>,
+        sent: Arc<Mutex<Vec<Outgoing>>>,
+    }
+
+    impl Broker {
+        fn new(answer: fn(&Outgoing) -> Result<(), SendError>) -> Self {
+            Self { answer, sent: Arc::default() }
+        }
+
+        fn copier(&self) -> Copier {
+            Copier::new(Transport::new(self.clone(), "test"), Duration::from_secs(1))
+        }
+
+        fn sent(&self) -> Vec<Outgoing> {
+            std::mem::take(&mut self.sent.lock().expect("no test panics with it"))
+        }
+    }
+
+    impl Driver for Broker {
+        fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+            std::future::pending().boxed()
+        }
+
+        fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+            let answer = (self.answer)(&outgoing);
+            self.sent.lock().expect("no test panics with it").push(outgoing);
+            std::future::ready(answer).boxed()
+        }
+
+        fn close(&self) -> BoxFuture<'_, ()> {
+            std::future::ready(()).boxed()
+        }
+    }
+
+    struct Stands;
+
+    impl Settler for Stands {
+        fn settle(&self, _: u64, _: Settle) -> Result<(), SettleError> {
+            Ok(())
+        }
+
+        fn is_over(&self) -> bool {
+            false
+        }
+    }
+
+    fn delivery(headers: Headers) -> Delivery {
+        Delivery::new(
+            Bytes::from_static(b"body"),
+            Properties { headers, ..Properties::default() },
+            DeliveryInfo::new("q", "nova", "notifications.info"),
+            Settlement::new(Arc::new(Stands), 1),
+        )
+    }
+
+    /// The copy of each kind that a listener makes of a delivery, as it is sent.
+    async fn every_copy(delivery: &Delivery) -> Vec<Outgoing> {
+        let broker = Broker::new(|_| Ok(()));
+        let (copier, observers) = (broker.copier(), Observers::default());
+        let stop = CancellationToken::new();
+        let marks = Marks::read(&delivery.properties, &delivery.info);
+        let long = Duration::from_secs(60);
+        for to in [Destination::Later(long), Destination::Dead("error")] {
+            let copy = Copy { to, owed: vec!["a::info".to_owned()], error: "no".to_owned() };
+            copier.make(delivery, &marks, &copy, &stop, &observers).await.expect("it is taken");
+        }
+        copier.move_to("q.alone", delivery, &marks).await.expect("it is taken");
+        let set_aside = copier.set_aside("q.alone", delivery, &marks, long, &stop, &observers);
+        set_aside.await.expect("it is taken");
+        broker.sent()
+    }
+
+    #[tokio::test]
+    async fn no_copy_says_what_only_a_broker_may_say() {
+        let names = [
+            "x-death",
+            "x-first-death-queue",
+            "x-last-death-reason",
+            "x-delivery-count",
+            "x-acquired-count",
+            "x-stream-offset",
+            "CC",
+            "BCC",
+            "tenant",
+        ];
+        let headers = names.map(|name| (name.to_owned(), HeaderValue::Int(7)));
+        for copy in every_copy(&delivery(headers.into_iter().collect())).await {
+            let kept = copy.properties.headers.iter().map(|(name, _)| name);
+            let kept: Vec<_> = kept.filter(|name| !name.starts_with("listener-")).collect();
+            assert_eq!(kept, ["tenant"], "{:?}", copy.route);
+        }
+    }
 
     #[test]
     fn a_long_error_is_cut_between_characters() {

@@ -159,6 +159,14 @@ impl Headers {
         self.0.retain(|(key, _)| key != name);
     }
 
+    /// Removes what only a broker may say of a message: how often and from where it moved it,
+    /// how often it delivered it, where else it is to go. On a copy these headers would be
+    /// about another message: a broker could take it for one that goes round in circles, or send
+    /// it to other queues; a reader could take an earlier queue's count for this one's.
+    pub fn remove_broker_owned(&mut self) {
+        self.0.retain(|(name, _)| !is_broker_owned(name));
+    }
+
     /// How many bytes the headers take in a frame of AMQP 0-9-1, or a little more.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -175,6 +183,20 @@ impl Headers {
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// The headers that RabbitMQ 3.10 to 4.3 writes into a message by itself (dead lettering, the
+/// counts of quorum queues, the offsets of streams), and those by which it routes (sender-selected
+/// distribution).
+const BROKER_OWNED: [&str; 6] =
+    ["x-death", "x-delivery-count", "x-acquired-count", "x-stream-offset", "CC", "BCC"];
+
+/// The same, with whatever follows: an exchange, a queue, a reason.
+const BROKER_OWNED_PREFIXES: [&str; 2] = ["x-first-death-", "x-last-death-"];
+
+fn is_broker_owned(name: &str) -> bool {
+    BROKER_OWNED.contains(&name)
+        || BROKER_OWNED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 impl FromIterator<(String, HeaderValue)> for Headers {
@@ -250,5 +272,36 @@ impl fmt::Debug for HeaderValue {
 impl From<&str> for HeaderValue {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_broker_may_say_is_removed_and_nothing_else() {
+        let headers = |names: &[&str]| -> Headers {
+            names.iter().map(|name| ((*name).to_owned(), HeaderValue::Int(1))).collect()
+        };
+        let mut all = headers(&[
+            "listener-attempts",
+            "x-death",
+            "x-first-death-exchange",
+            "x-first-death-queue",
+            "x-first-death-reason",
+            "x-last-death-exchange",
+            "x-last-death-queue",
+            "x-last-death-reason",
+            "x-delivery-count",
+            "x-acquired-count",
+            "x-stream-offset",
+            "CC",
+            "BCC",
+            "x-mine",
+            "cc",
+        ]);
+        all.remove_broker_owned();
+        assert_eq!(all, headers(&["listener-attempts", "x-mine", "cc"]));
     }
 }

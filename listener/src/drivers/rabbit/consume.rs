@@ -220,7 +220,7 @@ impl Maker {
             self.routing_keys.shared(arrived.routing_key.as_str()),
         )
         .redelivered(arrived.redelivered)
-        .counted(delivery_count(&properties));
+        .counted(delivery_count(&properties, arrived.redelivered));
         Delivery::new(
             Bytes::from(arrived.data),
             properties,
@@ -230,8 +230,14 @@ impl Maker {
     }
 }
 
-/// How often a quorum queue gave a message out before: it says nothing at the first time.
-fn delivery_count(properties: &Properties) -> Option<u64> {
+/// How often a quorum queue gave a message out before. At the first time no queue says so: what
+/// stands there then was written by a publisher, or by the queue that a message was moved from. A
+/// classic queue leaves that in place when it delivers again, and what kind a queue is
+/// AMQP does not show: so this tells what was said, and nothing is decided by it alone.
+fn delivery_count(properties: &Properties, redelivered: bool) -> Option<u64> {
+    if !redelivered {
+        return None;
+    }
     match properties.headers.get("x-delivery-count")? {
         HeaderValue::Int(count) => u64::try_from(*count).ok(),
         _ => None,

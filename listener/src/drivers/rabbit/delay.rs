@@ -1,5 +1,5 @@
-//! Messages that are held back: which queue holds them for how long, what that queue is like,
-//! and what a message must not carry into it. Decisions only; `topology.rs` declares the queue,
+//! Messages that are held back: which queue holds them for how long, and what that queue is
+//! like. Decisions only; `topology.rs` declares the queue,
 //! `publish.rs` sends into it.
 //!
 //! A retry queue has no consumer. A message in it expires, and the broker moves it to the queue
@@ -12,7 +12,6 @@ use std::time::Duration;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
 use super::version::Version;
-use crate::transport::delivery::Headers;
 
 /// The levels are 1 s, 2 s, 4 s .. up to the first that holds this.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -94,26 +93,9 @@ impl Holding {
     }
 }
 
-/// What the broker writes into the headers of a message that it moves. A copy that says it has
-/// been moved before could be taken for one that goes round in circles, which is dropped; and
-/// `CC` and `BCC` would send it to other queues, too.
-const BROKERS_OWN: [&str; 5] = ["x-death", "x-delivery-count", "x-acquired-count", "CC", "BCC"];
-
-/// The headers that a message is held back with.
-pub(super) fn own_headers(headers: &Headers) -> Headers {
-    let is_own = |name: &str| {
-        !BROKERS_OWN.contains(&name)
-            && !name.starts_with("x-first-death-")
-            && !name.starts_with("x-last-death-")
-    };
-    let kept = headers.iter().filter(|(name, _)| is_own(name));
-    kept.map(|(name, value)| (name.to_owned(), value.clone())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::delivery::HeaderValue;
 
     #[test]
     fn a_level_is_the_next_power_of_two_of_seconds() {
@@ -195,24 +177,5 @@ mod tests {
                 "x-queue-type=classic",
             ]
         );
-    }
-
-    #[test]
-    fn what_the_broker_writes_is_not_sent_along() {
-        let headers = |names: &[&str]| -> Headers {
-            names.iter().map(|name| ((*name).to_owned(), HeaderValue::Int(1))).collect()
-        };
-        let all = headers(&[
-            "listener-attempts",
-            "x-death",
-            "x-first-death-queue",
-            "x-last-death-reason",
-            "x-delivery-count",
-            "x-acquired-count",
-            "CC",
-            "BCC",
-            "x-mine",
-        ]);
-        assert_eq!(own_headers(&all), headers(&["listener-attempts", "x-mine"]));
     }
 }

@@ -54,7 +54,10 @@ impl Message {
             Need::Retry(queue, level) => ("", level.queue(queue)),
         };
         if let Route::Delayed { delay, .. } = outgoing.route {
-            let headers = delay::own_headers(&outgoing.properties.headers);
+            // One that says it was moved before could be taken for one that goes round in circles,
+            // which the broker drops.
+            let mut headers = outgoing.properties.headers.clone();
+            headers.remove_broker_owned();
             properties = properties
                 .with_headers(wire::headers_to(&headers)?)
                 .with_expiration(delay::expiration(delay).into());
