@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::nearest::nearest;
 use crate::order::OrderKey;
+use crate::runtime::options::OnUnknownPriority;
 use crate::shown::shown;
 use crate::target::Target;
 
@@ -15,7 +16,7 @@ use crate::target::Target;
 const PREFIX: &str = "LISTENER_";
 
 /// The options, by name. Those that oslo.messaging has keep its names.
-const OPTIONS: [&str; 17] = [
+const OPTIONS: [&str; 18] = [
     "transport_url",
     "topics",
     "control_exchange",
@@ -27,6 +28,7 @@ const OPTIONS: [&str; 17] = [
     "prefetch",
     "bytes_in_flight",
     "handler_timeout",
+    "unknown_priority",
     "retry_attempts",
     "retry_pause",
     "retry_max_pause",
@@ -50,6 +52,7 @@ const OPTIONS: [&str; 17] = [
 /// | `prefetch` | `LISTENER_PREFETCH` | how many unsettled deliveries of a queue |
 /// | `bytes_in_flight` | `LISTENER_BYTES_IN_FLIGHT` | how many bytes of unsettled deliveries |
 /// | `handler_timeout` | `LISTENER_HANDLER_TIMEOUT` | how long one call of a method may take, in seconds |
+/// | `unknown_priority` | `LISTENER_UNKNOWN_PRIORITY` | what becomes of a notification without a known priority: `dead_letter`, unless its routing key ends in one, or `lenient`, acknowledged as oslo.messaging does |
 /// | `retry_attempts` | `LISTENER_RETRY_ATTEMPTS` | how often a method that fails is called, the first call included |
 /// | `retry_pause`, `retry_max_pause` | `LISTENER_RETRY_PAUSE`, .. | the pause before the second call, and the longest; seconds |
 /// | `ordered_by` | `LISTENER_ORDERED_BY` | `publisher_id`, `event_type`, `payload.KEY` or `context.KEY`: what is equal in it is worked on in sequence |
@@ -70,6 +73,7 @@ pub struct Config {
     pub(crate) prefetch: Option<u16>,
     pub(crate) bytes_in_flight: Option<usize>,
     pub(crate) handler_timeout: Option<Duration>,
+    pub(crate) unknown_priority: Option<OnUnknownPriority>,
     pub(crate) retry_attempts: Option<u32>,
     pub(crate) retry_pause: Option<Duration>,
     pub(crate) retry_max_pause: Option<Duration>,
@@ -230,6 +234,13 @@ impl Config {
                 self.bytes_in_flight = Some(value.number(wrong, "a number above 0", 1)?);
             }
             "handler_timeout" => self.handler_timeout = Some(value.seconds(wrong, 1)?),
+            "unknown_priority" => {
+                self.unknown_priority = Some(match value.text(wrong)?.as_str() {
+                    "dead_letter" => OnUnknownPriority::DeadLetter,
+                    "lenient" => OnUnknownPriority::Lenient,
+                    other => return Err(wrong("`dead_letter` or `lenient`", quoted(other))),
+                });
+            }
             "retry_attempts" => {
                 self.retry_attempts = Some(value.number(wrong, "a number above 0", 1)?);
             }
@@ -440,6 +451,7 @@ mod tests {
             ("LISTENER_PREFETCH", "7"),
             ("LISTENER_BYTES_IN_FLIGHT", "1000"),
             ("LISTENER_HANDLER_TIMEOUT", "60"),
+            ("LISTENER_UNKNOWN_PRIORITY", "lenient"),
             ("LISTENER_RETRY_ATTEMPTS", "3"),
             ("LISTENER_RETRY_PAUSE", "2"),
             ("LISTENER_RETRY_MAX_PAUSE", "30"),
@@ -463,6 +475,7 @@ mod tests {
             prefetch: Some(7),
             bytes_in_flight: Some(1000),
             handler_timeout: Some(Duration::from_secs(60)),
+            unknown_priority: Some(OnUnknownPriority::Lenient),
             retry_attempts: Some(3),
             retry_pause: Some(Duration::from_secs(2)),
             retry_max_pause: Some(Duration::from_secs(30)),

@@ -88,6 +88,9 @@ impl ListenerBuilder {
         if let Some(timeout) = config.handler_timeout {
             self = self.handler_timeout(timeout);
         }
+        if let Some(on_unknown) = config.unknown_priority {
+            self = self.on_unknown_priority(on_unknown);
+        }
         let Config { retry_attempts, retry_pause, retry_max_pause, .. } = config;
         self = self.change_retry(|retry| RetryOptions {
             attempts: retry_attempts.unwrap_or(retry.attempts),

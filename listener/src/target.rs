@@ -60,6 +60,12 @@ pub fn routing_key(topic: &str, priority: Priority) -> String {
     format!("{topic}.{priority}")
 }
 
+/// The priority that a routing key ends in, if it is one that [`routing_key`] makes.
+pub(crate) fn priority_of(routing_key: &str) -> Option<Priority> {
+    let (_, last) = routing_key.rsplit_once('.')?;
+    Priority::ALL.into_iter().find(|priority| priority.as_str() == last)
+}
+
 /// The queue that takes what was given up of `queue`.
 #[must_use]
 pub fn dead_letter_queue(queue: &str) -> String {

@@ -23,6 +23,7 @@ mod outcome;
 mod owed;
 mod poison;
 mod pool;
+mod priority;
 mod prepared;
 mod retry;
 mod rig;

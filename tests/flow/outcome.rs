@@ -215,15 +215,3 @@ async fn what_nobody_wants_is_acknowledged() {
     rig.assert_empty("notifications.info").await;
     rig.assert_empty("notifications.info.dead").await;
 }
-
-#[tokio::test(start_paused = true)]
-async fn an_unknown_priority_is_acknowledged_as_oslo_does() {
-    let rig = Rig::new();
-    let listener = rig.builder().endpoint(After).build().unwrap();
-    listener.start().await.unwrap();
-    rig.send_raw(r#"{"priority": "LOUD"}"#).await;
-    rig.send_raw("{}").await;
-    finish(&listener).await;
-    rig.assert_empty("notifications.info").await;
-    rig.assert_empty("notifications.info.dead").await;
-}

@@ -125,6 +125,10 @@ pub enum DecodeError {
     },
 }
 
+/// What is said of a body that is JSON, and has nothing that a notification has.
+pub(crate) const NOT_A_NOTIFICATION: &str = "the body is not a notification: it has no known \
+    `priority`, no `event_type`, no `payload` and no `oslo.message`";
+
 /// A notification that cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

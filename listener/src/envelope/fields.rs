@@ -57,14 +57,25 @@ fn parse(text: &str) -> Result<Fields<'_>, DecodeError> {
     })
 }
 
+/// A string, null, or a number as it is written: not all who write notifications take ids and
+/// times to be strings, and nothing here depends on it.
 fn string<'t>(
     key: &'static str,
-    found: Option<Text<'t>>,
+    found: Option<&'t RawValue>,
 ) -> Result<Option<Cow<'t, str>>, DecodeError> {
-    match found {
-        None | Some(Text::Other(Kind::Null)) => Ok(None),
-        Some(text) => text.string(key, "a string or null").map(Some),
-    }
+    let Some(text) = found.map(RawValue::get) else { return Ok(None) };
+    let found = match text.bytes().next().and_then(Kind::of) {
+        Some(Kind::Null) => return Ok(None),
+        Some(Kind::Number) => return Ok(Some(Cow::Borrowed(text))),
+        Some(Kind::String) => {
+            let string = serde_json::from_str::<Text<'_>>(text);
+            let string = string.map_err(|error| not_json(Part::Notification, text, error))?;
+            return string.string(key, "a string or null").map(Some);
+        }
+        // The parser has seen it: every value has a kind.
+        found => found.unwrap_or(Kind::Object),
+    };
+    Err(DecodeError::Field { key, expected: "a string or null", found })
 }
 
 /// What Python makes of a key that comes twice: the first place, the last value.
@@ -112,12 +123,12 @@ pub(super) fn expect_object(part: Part, text: &str) -> Result<(), DecodeError> {
 /// one replaces is no mistake, so judging waits until the end.
 #[derive(Default)]
 struct Found<'t> {
-    message_id: Option<Text<'t>>,
-    timestamp: Option<Text<'t>>,
-    publisher_id: Option<Text<'t>>,
-    event_type: Option<Text<'t>>,
-    priority: Option<Text<'t>>,
-    unique_id: Option<Text<'t>>,
+    message_id: Option<&'t RawValue>,
+    timestamp: Option<&'t RawValue>,
+    publisher_id: Option<&'t RawValue>,
+    event_type: Option<&'t RawValue>,
+    priority: Option<&'t RawValue>,
+    unique_id: Option<&'t RawValue>,
     payload: Option<&'t RawValue>,
     context: Vec<(Cow<'t, str>, &'t RawValue)>,
 }
@@ -264,8 +275,16 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Text<'de>, A::Error> {
-        while items.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Text::Other(Kind::Object))
+        let mut kind = Kind::Object;
+        while let Some(Key(key)) = items.next_key()? {
+            // How serde_json gives out numbers where a crate of the program turns on its feature
+            // `arbitrary_precision`.
+            if key == "$serde_json::private::Number" {
+                kind = Kind::Number;
+            }
+            items.next_value::<IgnoredAny>()?;
+        }
+        Ok(Text::Other(kind))
     }
 }
 
@@ -555,10 +574,6 @@ mod tests {
     #[test]
     fn a_field_of_another_kind_is_refused() {
         for (value, found) in [
-            ("5", "a number"),
-            ("-5", "a number"),
-            ("184467440737095516160000", "a number"),
-            ("0.5", "a number"),
             ("true", "a boolean"),
             ("[\"secret\", [1]]", "a list"),
             ("{\"secret\": {\"a\": 1}}", "an object"),
@@ -570,6 +585,19 @@ mod tests {
                     refused(&format!(r#"{{"{key}": {value}, "payload": 1}}"#)),
                     format!("field \"{key}\" is {found} (expected a string or null)")
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_in_place_of_a_string_is_read_as_it_is_written() {
+        for number in ["5", "-5", "184467440737095516160000", "1700000000.25", "1e400"] {
+            let keys =
+                ["message_id", "timestamp", "publisher_id", "event_type", "priority", "_unique_id"];
+            for (at, key) in keys.into_iter().enumerate() {
+                let mut strings = [None; 6];
+                strings[at] = Some(number);
+                check(&format!(r#"{{"{key}": {number}, "payload": 1}}"#), strings, "1", &[]);
             }
         }
     }

@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use self::compression::{Compression, UnknownCompression};
+pub(crate) use self::error::NOT_A_NOTIFICATION;
 pub use self::error::{DecodeError, EncodeError, Kind, Part};
 pub use self::fields::read;
 pub use self::write::{Message, encode};
@@ -125,10 +126,19 @@ pub fn open<'b>(
 fn check_content_type(label: Option<&str>) -> Result<(), DecodeError> {
     let label = label.unwrap_or_default();
     let name = label.split(';').next().unwrap_or_default().trim();
-    if label.is_empty() || name.eq_ignore_ascii_case("application/json") {
+    if label.is_empty() || is_json(name) {
         return Ok(());
     }
     Err(DecodeError::ContentType { found: shown(label) })
+}
+
+/// `application/json`, its older name, and the types of RFC 6839 that say they are JSON, such as
+/// `application/cloudevents+json`.
+fn is_json(name: &str) -> bool {
+    let suffix = name.len().checked_sub("+json".len()).and_then(|at| name.get(at..));
+    name.eq_ignore_ascii_case("application/json")
+        || name.eq_ignore_ascii_case("text/json")
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
 }
 
 fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeError> {
@@ -285,6 +295,23 @@ mod tests {
     #[test]
     fn a_content_type_may_have_parameters() {
         accepted(Labels { content_type: Some("Application/JSON ; charset=utf-8"), ..JSON });
+    }
+
+    #[test]
+    fn other_names_of_json_are_taken() {
+        for name in [
+            "text/json",
+            "application/cloudevents+json",
+            "application/vnd.masstransit+JSON; charset=utf-8",
+        ] {
+            accepted(Labels { content_type: Some(name), ..JSON });
+        }
+        for name in ["text/plain", "application/octet-stream", "+", "json", "application/jsonp"] {
+            assert!(
+                open(b"{}", Labels { content_type: Some(name), ..JSON }, &Limits::default())
+                    .is_err()
+            );
+        }
     }
 
     #[test]

@@ -17,6 +17,11 @@ use crate::envelope::{DecodeError, Part};
 const VERSION: &str = "oslo.version";
 const MESSAGE: &str = "oslo.message";
 
+/// oslo.messaging's AMQP 1.0 driver puts the envelope within another object, and bridges to
+/// RabbitMQ pass that on: `{"request": {"oslo.version": .., "oslo.message": ..}, "context": {}}`.
+const REQUEST: &str = "request";
+const CONTEXT: &str = "context";
+
 /// What oslo writes before the text within, which is escaped.
 pub(super) const BEGIN: &[u8] = br#"{"oslo.version": "2.0", "oslo.message": ""#;
 
@@ -52,11 +57,23 @@ pub(super) fn open(text: &str) -> Result<Option<Cow<'_, str>>, DecodeError> {
 struct Envelope<'t> {
     version: Option<&'t RawValue>,
     message: Option<Text<'t>>,
+    /// The envelope within, where there is one and nothing else but a context.
+    request: Option<&'t RawValue>,
+    others: bool,
 }
 
 impl<'t> Envelope<'t> {
     fn read(text: &'t str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+        let envelope: Self = serde_json::from_str(text)?;
+        if let Some(request) = envelope.request.filter(|_| !envelope.others)
+            && request.get().starts_with('{')
+        {
+            let within: Self = serde_json::from_str(request.get())?;
+            if within.version.is_some() && within.message.is_some() {
+                return Ok(within);
+            }
+        }
+        Ok(envelope)
     }
 
     fn open(self) -> Result<Option<Cow<'t, str>>, DecodeError> {
@@ -101,7 +118,12 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
             match &*key {
                 VERSION => envelope.version = Some(map.next_value()?),
                 MESSAGE => envelope.message = Some(map.next_value()?),
+                REQUEST => envelope.request = Some(map.next_value()?),
+                CONTEXT => {
+                    map.next_value::<IgnoredAny>()?;
+                }
                 _ => {
+                    envelope.others = true;
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -161,6 +183,19 @@ mod tests {
         check(r#"{"oslo.message": 1}"#, None);
         check(r#"{"oslo.version": "2.0", "payload": "oslo.message"}"#, None);
         check(r#"{"payload": {"oslo.version": "2.0", "oslo.message": "{}"}}"#, None);
+    }
+
+    #[test]
+    fn an_envelope_within_a_request_is_opened() {
+        let envelope = r#"{"oslo.version": "2.0", "oslo.message": "{\"a\": 1}"}"#;
+        check(&format!(r#"{{"request": {envelope}, "context": {{}}}}"#), Some(r#"{"a": 1}"#));
+        check(
+            &format!(r#"{{"context": {{"x": NaN}}, "request": {envelope}}}"#),
+            Some(r#"{"a": 1}"#),
+        );
+        check(&format!(r#"{{"request": {envelope}, "event_type": "e"}}"#), None);
+        check(r#"{"request": {"oslo.version": "2.0"}, "x": "oslo.message"}"#, None);
+        check(r#"{"request": "oslo.message", "context": {}}"#, None);
     }
 
     #[test]

@@ -21,7 +21,9 @@ use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::runtime::Listener;
 use crate::runtime::copies::Copier;
 use crate::runtime::error::{BuildError, Place, Problem};
-use crate::runtime::options::{Executor, OnFailure, Options, RetryOptions, RetryPlace};
+use crate::runtime::options::{
+    Executor, OnFailure, OnUnknownPriority, Options, RetryOptions, RetryPlace,
+};
 use crate::runtime::worker::Worker;
 use crate::serializer::Serializer;
 use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target, alone_queue, routing_key};
@@ -169,6 +171,13 @@ impl ListenerBuilder {
     /// oslo.messaging does.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.options.on_failure = on_failure;
+        self
+    }
+
+    /// What follows when the body of a notification has no known priority: the routing key
+    /// decides, or it is acknowledged as oslo.messaging does.
+    pub fn on_unknown_priority(mut self, on_unknown: OnUnknownPriority) -> Self {
+        self.options.on_unknown_priority = on_unknown;
         self
     }
 

@@ -9,6 +9,7 @@ use crate::endpoint::policy::Policy;
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::outcome::{Chain, Failure};
 use crate::runtime::options::{OnFailure, RetryOptions};
+use crate::runtime::priority::NoPriority;
 
 /// How a method did not handle a notification.
 #[derive(Debug)]
@@ -105,8 +106,8 @@ pub(super) struct Copy {
 pub(super) enum Destination {
     /// Back to the queue, after a pause.
     Later(Duration),
-    /// To the dead letters. The reason is one word: `undecodable`, `error`, `argument`,
-    /// `version`, `panic`, `timeout`, `given-up`, `retries`, `requeue-not-allowed`,
+    /// To the dead letters. The reason is one word: `undecodable`, `unknown-priority`,
+    /// `error`, `argument`, `version`, `panic`, `timeout`, `given-up`, `retries`, `requeue-not-allowed`,
     /// `unknown-endpoint`, `poison`.
     Dead(&'static str),
 }
@@ -164,6 +165,11 @@ pub(super) fn panicked(message: &str) -> Verdict {
 /// The verdict on a body that cannot be read.
 pub(super) fn undecodable(error: &(dyn Error + 'static)) -> Verdict {
     Verdict::Copies(vec![dead("undecodable", Chain(error).to_string(), Vec::new())])
+}
+
+/// The verdict on a delivery that has no priority.
+pub(super) fn unknown_priority(none: &NoPriority) -> Verdict {
+    Verdict::Copies(vec![dead("unknown-priority", none.to_string(), Vec::new())])
 }
 
 /// What takes the place of a delivery that was worked on alone and never settled.

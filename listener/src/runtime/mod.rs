@@ -12,6 +12,7 @@ pub mod health;
 mod lanes;
 pub mod options;
 mod poison;
+mod priority;
 mod settle;
 mod shutdown;
 mod turns;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::endpoint::policy::Policy;
 use crate::envelope::Limits;
-pub use crate::runtime::poison::PoisonOptions;
 
 /// How many deliveries a listener works on at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +41,21 @@ pub enum OnFailure {
     /// It counts as handled, and its error is in the log alone, as oslo.messaging does without
     /// `allow_requeue`. The notification is lost for this method.
     Forget,
+}
+
+/// What follows when the body of a notification has no known priority, so that it says no method
+/// that could be called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnUnknownPriority {
+    /// The priority is the one that the routing key ends in (`notifications.info`). A notification
+    /// without that, and a body that is not a notification, goes to the dead letters with the
+    /// reason `unknown-priority`.
+    #[default]
+    DeadLetter,
+    /// It is acknowledged with a warning in the log, as oslo.messaging does. Nothing else keeps
+    /// it.
+    Lenient,
 }
 
 /// How often a method that fails is called for one notification, and after which pauses.
@@ -108,6 +122,17 @@ impl RetryOptions {
     }
 }
 
+/// When a delivery is taken for poison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoisonOptions {
+    /// How often a delivery may have been given out without being settled and still be worked
+    /// on beside others. From then on it is set aside, to be worked on alone.
+    pub suspect_after: u64,
+    /// How often it may have been worked on alone without being settled. From then on it is a
+    /// dead letter with the reason `poison`.
+    pub give_up_after: u64,
+}
+
 /// The numbers of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -142,6 +167,9 @@ pub struct Options {
     pub handler_timeout: Duration,
     /// What follows when a method fails.
     pub on_failure: OnFailure,
+    /// What follows when the body has no known priority. Default: the routing key decides, else
+    /// the notification goes to the dead letters.
+    pub on_unknown_priority: OnUnknownPriority,
     /// How often it is called again, and when. Default: 5 calls, with pauses of up to 1 s, 2 s,
     /// 4 s and 8 s.
     pub retry: RetryOptions,
@@ -164,6 +192,7 @@ impl Default for Options {
             send_timeout: Duration::from_secs(30),
             handler_timeout: Duration::from_secs(10 * 60),
             on_failure: OnFailure::Retry,
+            on_unknown_priority: OnUnknownPriority::DeadLetter,
             retry: RetryOptions::default(),
             poison: PoisonOptions { suspect_after: 2, give_up_after: 3 },
             limits: Limits::default(),

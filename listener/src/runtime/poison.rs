@@ -1,16 +1,7 @@
 //! What becomes of a delivery that was given out before and never settled: it may be what ended
 //! the process that worked on it. Pure; asked by `worker.rs` before anything is called.
 
-/// When a delivery is taken for poison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoisonOptions {
-    /// How often a delivery may have been given out without being settled and still be worked
-    /// on beside others. From then on it is set aside, to be worked on alone.
-    pub suspect_after: u64,
-    /// How often it may have been worked on alone without being settled. From then on it is a
-    /// dead letter with the reason `poison`.
-    pub give_up_after: u64,
-}
+use crate::runtime::options::PoisonOptions;
 
 /// How often a delivery was given out before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,12 +26,13 @@ use crate::observe::{Event, Observers};
 use crate::order::OrderKey;
 use crate::outcome::BoxError;
 use crate::outcome::kind::Classifiers;
-use crate::runtime::copies::{Copier, NotMade, NotSetAside, shortened};
+use crate::runtime::copies::{Copier, NotMade, NotSetAside};
 use crate::runtime::failure::{self, Copy, Destination, Verdict};
 use crate::runtime::hands::{Hands, InHand};
 use crate::runtime::headers::Marks;
-use crate::runtime::options::{Executor, OnFailure, Options, RetryPlace};
+use crate::runtime::options::{Executor, OnFailure, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::poison::{Given, Suspicion};
+use crate::runtime::priority::{self, NoPriority};
 use crate::runtime::settle::{self, End, Subject};
 use crate::runtime::turns::Turn;
 use crate::serializer::Serializer;
@@ -292,17 +293,13 @@ impl Worker {
         };
         let mut deserialized = None;
         let fields = self.read(&text, &mut deserialized)?;
-        let written = fields.priority.as_deref().unwrap_or_default();
-        let Ok(priority) = written.parse::<Priority>() else {
-            // Nobody can have asked for it: acknowledged, as oslo.messaging does, and told.
-            let subject = Subject::of(&fields, 0);
-            tracing::warn!(
-                queue = %delivery.info.queue,
-                priority = shortened(written, 64),
-                message_id = subject.message_id,
-                "unknown priority: no method handles it"
-            );
-            return Ok(Judged { verdict: Verdict::Ack, subject, attempts: 0, ordered: false });
+        let priority = match self.priority(task, &fields) {
+            Ok(priority) => priority,
+            Err(none) => {
+                let subject = Subject::of(&fields, 0);
+                let verdict = self.without_priority(task, &none, &subject);
+                return Ok(Judged { verdict, subject, attempts: 0, ordered: false });
+            }
         };
         let notification = Notification::new(fields, priority, &task.marks.origin, &self.states);
         let walk = self.walk(&notification, task, stop).await;
@@ -318,6 +315,26 @@ impl Worker {
             attempts: notification.attempt(),
             ordered: walk.ordered,
         })
+    }
+
+    fn priority(&self, task: &Task, fields: &Fields<'_>) -> Result<Priority, NoPriority> {
+        let routing_key = &task.marks.origin.routing_key;
+        priority::find(fields, routing_key, self.options.on_unknown_priority)
+    }
+
+    /// What follows for a delivery for which no method can be found.
+    fn without_priority(&self, task: &Task, none: &NoPriority, subject: &Subject) -> Verdict {
+        match self.options.on_unknown_priority {
+            OnUnknownPriority::DeadLetter => failure::unknown_priority(none),
+            OnUnknownPriority::Lenient => {
+                tracing::warn!(
+                    queue = %task.delivery.info.queue,
+                    message_id = subject.message_id,
+                    "acknowledged, and no method was called: {none}"
+                );
+                Verdict::Ack
+            }
+        }
     }
 
     /// What this delivery has in common with others that it must not be worked on beside:
@@ -336,7 +353,7 @@ impl Worker {
         let text = self.open(&task.delivery).ok()?;
         let mut deserialized = None;
         let fields = self.read(&text, &mut deserialized).ok()?;
-        let priority = fields.priority.as_deref().unwrap_or_default().parse::<Priority>().ok()?;
+        let priority = self.priority(task, &fields).ok()?;
         let notification = Notification::new(fields, priority, &task.marks.origin, &self.states);
         let keys = self.keys_of(&notification);
         if let Cow::Owned(text) = text {

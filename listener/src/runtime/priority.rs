@@ -1,0 +1,67 @@
+//! Which priority a delivery has: the one in its body, else the one that its routing key ends
+//! in. Pure; what follows when it has none is decided in `worker.rs`.
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use crate::envelope::NOT_A_NOTIFICATION;
+use crate::notification::fields::Fields;
+use crate::notification::priority::Priority;
+use crate::runtime::options::OnUnknownPriority;
+use crate::shown::shown;
+use crate::target::priority_of;
+
+/// A delivery that has no priority, so that no method can be found for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NoPriority {
+    /// None of the fields that make a notification is there.
+    NotANotification,
+    /// It is a notification, and neither body nor routing key has a priority.
+    Unknown {
+        /// What the body has in its place, if anything.
+        found: Option<String>,
+        routing_key: String,
+    },
+}
+
+/// The priority of what was read from a body that came by this routing key. A lenient listener
+/// looks at the body alone, as oslo.messaging does.
+pub(super) fn find(
+    fields: &Fields<'_>,
+    routing_key: &str,
+    on_unknown: OnUnknownPriority,
+) -> Result<Priority, NoPriority> {
+    if let Some(priority) = fields.priority.as_deref().and_then(|text| text.parse().ok()) {
+        return Ok(priority);
+    }
+    if fields.event_type.is_none() && fields.payload.get() == RawValue::NULL.get() {
+        return Err(NoPriority::NotANotification);
+    }
+    let by_key = match on_unknown {
+        OnUnknownPriority::DeadLetter => priority_of(routing_key),
+        OnUnknownPriority::Lenient => None,
+    };
+    by_key.ok_or_else(|| NoPriority::Unknown {
+        found: fields.priority.as_deref().map(shown),
+        routing_key: shown(routing_key),
+    })
+}
+
+impl fmt::Display for NoPriority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (found, routing_key) = match self {
+            Self::NotANotification => return f.write_str(NOT_A_NOTIFICATION),
+            Self::Unknown { found, routing_key } => (found, routing_key),
+        };
+        match found {
+            Some(found) => write!(f, "unknown priority \"{found}\" in the body")?,
+            None => f.write_str("the body has no `priority`")?,
+        }
+        write!(
+            f,
+            ", and the routing key \"{routing_key}\" does not end in one \
+             (expected audit, debug, info, warn, error, critical or sample)"
+        )
+    }
+}
