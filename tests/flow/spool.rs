@@ -312,6 +312,18 @@ async fn a_full_spool_drops_the_oldest_if_it_is_told_to() {
     assert_eq!(got, (dropped as u32..20).collect::<Vec<_>>());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_notification_that_may_not_wait_for_the_broker_is_spooled_and_sent_once() {
+    let (broker, directory) = (Broker::new(Mood::There), Directory::new());
+    let options = SpoolOptions { after: Duration::ZERO, ..directory.options() };
+    let notifier = builder(&broker).spool(options).build().unwrap();
+    for payload in 0..3 {
+        assert_eq!(notify(&notifier, payload).await.unwrap(), Safe::OnDisk);
+        drained(&notifier).await;
+    }
+    assert_eq!(broker.got(), [0, 1, 2]);
+}
+
 #[test]
 fn a_spool_outside_a_runtime_does_not_build() {
     let (broker, directory) = (Broker::new(Mood::There), Directory::new());

@@ -108,7 +108,7 @@ impl Settings {
     }
 
     /// Behind what waits in the spool already, so that the order is kept; at once, if nothing
-    /// waits. What the broker has not confirmed then goes to the spool, if it may confirm it
+    /// waits and the broker may take any time at all. What the broker has not confirmed then goes to the spool, if it may confirm it
     /// later.
     async fn send_or_spool(
         &self,
@@ -118,13 +118,15 @@ impl Settings {
         left: Duration,
     ) -> Result<Safe, NotifyError> {
         let deadline = Instant::now() + left;
-        if !spool.is_empty() {
+        let patience = spool.patience(left);
+        // A send that times out at once may have been sent all the same.
+        if !spool.is_empty() || patience.is_zero() {
             let spooled = spool.append(letters, deadline).await;
             return spooled
                 .map(|()| Safe::OnDisk)
                 .map_err(|error| NotifyError::Spool { error, tried: None });
         }
-        let failed = self.try_all(transport, letters, spool.patience(left)).await;
+        let failed = self.try_all(transport, letters, patience).await;
         if failed.is_empty() {
             return Ok(Safe::AtBroker);
         }

@@ -142,7 +142,7 @@ impl Keeper {
             return Some(self.pause(&why));
         }
         let aside = self.disk.run(move |store| store.set_aside(id, &why)).await;
-        if let Err(error) = aside.and_then(|aside| aside) {
+        if let Err(error) = aside {
             return Some(self.pause(&error.to_string()));
         }
         (self.failures, self.refusals) = (0, 0);

@@ -2,6 +2,8 @@
 //! in order once it does. Its options and the notifier's hold on it are here; `keeper.rs` is
 //! its task, `store.rs` its directory. `send.rs` decides what goes to it.
 
+#[cfg(test)]
+mod faults;
 mod files;
 mod keeper;
 mod record;
@@ -36,8 +38,10 @@ use crate::transport::Transport;
 /// disk keeps it. It may be sent twice, as when the broker took it and the confirmation was
 /// lost. What a disk has made unreadable, and what the broker refuses for good while it takes
 /// others (too large, or five times in a row without a queue), is set aside in a file that
-/// ends in `.aside`, told in the log at level ERROR, and the rest goes on. To send it after
-/// all, let the ending be `.segment` and start the program again.
+/// ends in `.aside`, told in the log at level ERROR, and the rest goes on: a notification that
+/// is corrupt or refused, or the whole segment, about 1 MiB, if that cannot be read five times
+/// in a row. To send it after all, let the ending be `.segment` and start the program again.
+/// No file is overwritten.
 ///
 /// While something waits, the oldest is tried again and again; what is transient, or a mistake
 /// that concerns all (a wrong password), holds back everything behind it.
@@ -52,7 +56,8 @@ pub struct SpoolOptions {
     pub when_full: WhenFull,
     /// How long a call waits for the broker's confirmation before it writes to the spool; at
     /// most half of the call's time. While something waits there already, a call does not wait
-    /// for the broker at all. Default: 5 s.
+    /// for the broker at all; with 0 none does, and every notification is written to the spool
+    /// first. Default: 5 s.
     pub after: Duration,
     /// How many messages of the spool are sent at once. With 1 the order is kept whatever
     /// happens, at the pace of one confirmation after the other: some hundred a second. A
@@ -96,8 +101,12 @@ pub struct Spooled {
     pub bytes: u64,
     /// How many were dropped since this notifier was built, to make room.
     pub dropped: u64,
-    /// How many parts were set aside since this notifier was built.
+    /// How many parts were set aside since this notifier was built. A part is a message, or a
+    /// whole segment that could not be read.
     pub set_aside: u64,
+    /// How many messages were lost since this notifier was built, because somebody removed
+    /// their file or emptied it.
+    pub lost: u64,
 }
 
 impl NotifierBuilder {
@@ -173,50 +182,51 @@ impl Spool {
     }
 
     /// Writes the letters of a notification behind what waits, and waits for room if there is
-    /// none. `Ok`: they survive a crash.
+    /// none. `Ok`: they survive a crash. `Full`: they are not written, and will not be.
     pub(super) async fn append(
         &self,
         letters: Vec<Letter>,
         deadline: Instant,
     ) -> Result<(), SpoolError> {
         let letters: Arc<[Letter]> = letters.into();
-        let written = timeout_at(deadline, self.write(&letters)).await;
-        match written.unwrap_or(Err(SpoolError::TimedOut)) {
-            Err(SpoolError::Full { directory, size, waiting, limit }) if size <= limit => {
-                let written = timeout_at(deadline, self.write_once_there_is_room(&letters, size));
-                let full = || Err(SpoolError::Full { directory, size, waiting, limit });
-                written.await.unwrap_or_else(|_| full())
+        let mut written = self.write(&letters, deadline).await;
+        // One after the other, so that not all try again whenever there is room for one.
+        let mut turn = None;
+        while let Err(SpoolError::Full { size, limit, .. }) = written
+            && size <= limit
+        {
+            let room = async {
+                if turn.is_none() {
+                    turn = self.turn.acquire().await.ok();
+                }
+                self.room(size).await
+            };
+            match timeout_at(deadline, room).await {
+                // Another call may take it first.
+                Ok(room) => room?,
+                Err(_) => break,
             }
-            written => written,
+            written = self.write(&letters, deadline).await;
         }
+        written
     }
 
-    async fn write(&self, letters: &Arc<[Letter]>) -> Result<(), SpoolError> {
+    async fn write(&self, letters: &Arc<[Letter]>, deadline: Instant) -> Result<(), SpoolError> {
         let (told, written) = oneshot::channel();
         // The notifier's window bounds how many wait here.
         let handed_in = self.appends.send(Append { letters: Arc::clone(letters), told });
         handed_in.map_err(|_| SpoolError::NoRuntime)?;
-        written.await.unwrap_or(Err(SpoolError::NoRuntime))
+        let written = timeout_at(deadline, written).await;
+        // From here on it may be written, whoever still waits for it.
+        written.map_or(Err(SpoolError::TimedOut), |told| told.unwrap_or(Err(SpoolError::NoRuntime)))
     }
 
-    async fn write_once_there_is_room(
-        &self,
-        letters: &Arc<[Letter]>,
-        size: u64,
-    ) -> Result<(), SpoolError> {
-        // One after the other, so that not all try again whenever there is room for one.
-        let _turn = self.turn.acquire().await;
+    /// Waits for room for so many bytes.
+    async fn room(&self, size: u64) -> Result<(), SpoolError> {
         let mut state = self.state.clone();
-        loop {
-            let there_is_room =
-                |state: &Spooled| state.bytes.saturating_add(size) <= self.max_bytes;
-            state.wait_for(there_is_room).await.map_err(|_| SpoolError::NoRuntime)?;
-            match self.write(letters).await {
-                // Another call has taken it.
-                Err(SpoolError::Full { .. }) => {}
-                written => return written,
-            }
-        }
+        let there_is_room = |state: &Spooled| state.bytes.saturating_add(size) <= self.max_bytes;
+        let waited = state.wait_for(there_is_room).await;
+        waited.map(|_| ()).map_err(|_| SpoolError::NoRuntime)
     }
 
     /// Waits until nothing waits, or the time is over.

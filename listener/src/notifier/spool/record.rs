@@ -97,7 +97,8 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
                 // The next whole record is looked for: a length that is wrong must not hide it.
                 let next = next_whole(rest).map(|next| at + next);
                 let end = next.unwrap_or(bytes.len());
-                if next.is_none() && matches!(found, Found::Torn) {
+                let is_torn = matches!(found, Found::Torn) || is_unwritten(bytes, at);
+                if next.is_none() && is_torn {
                     scan.torn = Some(at);
                 } else {
                     scan.corrupt.push(at..end);
@@ -107,6 +108,18 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
         }
     }
     scan
+}
+
+/// A file system allocates in blocks of this many bytes, or a multiple.
+const BLOCK: usize = 512;
+
+/// Whether a record that begins here was not written to its end before a loss of power: there
+/// are zeros to the end of the file, from here on or from a block of this record on.
+fn is_unwritten(bytes: &[u8], at: usize) -> bool {
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let unwritten = written.next_multiple_of(BLOCK);
+    let end = header(&bytes[at..]).map_or(at + HEADER, |(length, _)| at + length);
+    written <= at || (unwritten < bytes.len() && unwritten < end)
 }
 
 /// What begins here.
@@ -121,24 +134,30 @@ enum Found {
 }
 
 fn look(bytes: &[u8]) -> Found {
-    let Some(header) = bytes.first_chunk::<HEADER>() else {
+    let Some(first) = bytes.first_chunk::<HEADER>() else {
         let begun = bytes.len().min(MAGIC.len());
         return if bytes[..begun] == MAGIC[..begun] { Found::Torn } else { Found::Corrupt };
     };
-    let number = |at: usize| {
-        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-    };
-    if header[..4] != MAGIC || number(12) != crc32fast::hash(&header[..12]) {
+    let Some((length, checksum)) = header(bytes) else {
         return Found::Corrupt;
-    }
-    let length = HEADER + number(4) as usize;
+    };
     match bytes.get(HEADER..length) {
         None => Found::Torn,
-        Some(content) if crc32fast::hash(content) == number(8) => {
-            Found::Whole { length, waits: header[STATE_AT] != DONE }
+        Some(content) if crc32fast::hash(content) == checksum => {
+            Found::Whole { length, waits: first[STATE_AT] != DONE }
         }
         Some(_) => Found::Corrupt,
     }
+}
+
+/// The length of the record that begins here, and the checksum of its content.
+fn header(bytes: &[u8]) -> Option<(usize, u32)> {
+    let header = bytes.first_chunk::<HEADER>()?;
+    let number = |at: usize| {
+        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let is_whole = header[..4] == MAGIC && number(12) == crc32fast::hash(&header[..12]);
+    is_whole.then(|| (HEADER + number(4) as usize, number(8)))
 }
 
 /// Where the first whole record begins behind the first byte.
@@ -232,8 +251,35 @@ mod tests {
     }
 
     #[test]
+    fn zeros_that_a_loss_of_power_left_at_the_end_are_torn_and_not_corrupt() {
+        let (one, two) = (record("one"), record(&"x".repeat(2000)));
+        let first = [0..one.len()];
+        for zeros in [1, 16, 17, 300, 5000] {
+            let bytes = [one.clone(), vec![0; zeros]].concat();
+            check(&bytes, &first, &[], Some(one.len()));
+            check(&bytes[one.len()..], &[], &[], Some(0));
+        }
+        // The blocks of a record that were not written any more, from the first on or a later.
+        for begin in [512, 1024, 1536] {
+            let mut bytes = [one.as_slice(), two.as_slice()].concat();
+            bytes[begin..].fill(0);
+            check(&bytes, &first, &[], Some(one.len()));
+        }
+    }
+
+    #[test]
+    fn a_record_that_ends_in_zeros_by_itself_is_corrupt_if_it_changes() {
+        let mut bytes = record("compressed\0\0\0\0");
+        bytes[30] ^= 1;
+        check(&bytes, &[], &[0..bytes.len()], None);
+        // Nor is it taken for the record behind it that was not written any more.
+        bytes.extend([0; 2000]);
+        check(&bytes, &[], &[0..bytes.len()], None);
+    }
+
+    #[test]
     fn what_is_no_segment_is_all_corrupt() {
-        let noise = vec![0; 300];
+        let noise = vec![7; 300];
         check(&noise, &[], &[0..300], None);
         check(&[], &[], &[], None);
     }

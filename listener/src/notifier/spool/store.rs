@@ -4,10 +4,12 @@
 //!
 //! A record is removed by one byte in place, a segment when all of it is done. No segment of
 //! an earlier process is written to: what it may have left half written stays behind its end.
+//! No file is overwritten, and no record or segment holds back those behind it: what cannot be
+//! read, or kept in a file of its own, is passed over, and its segment is set aside.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,9 @@ use crate::notifier::letter::Letter;
 
 /// A segment is not written to any more once it is as large, in bytes.
 const SEGMENT: u64 = 1 << 20;
+
+/// A segment that cannot be read so often in a row is set aside.
+const TRIES: u32 = 5;
 
 const LOCK: &str = "lock";
 
@@ -48,6 +53,10 @@ struct Segment {
     /// Its records that wait, oldest first.
     waiting: VecDeque<Range<u64>>,
     length: u64,
+    /// Whether it holds something that was passed over, unsent: it is set aside at its end.
+    is_kept: bool,
+    /// How often in a row it could not be read.
+    failures: u32,
 }
 
 /// A record of a store.
@@ -63,7 +72,7 @@ impl Store {
         let directory = &options.directory;
         files::create_directory(directory).map_err(at("create", directory))?;
         let path = directory.join(LOCK);
-        let lock = files::open().create(true).open(&path).map_err(at("open", &path))?;
+        let lock = files::open_or_create(&path).map_err(at("open", &path))?;
         FileExt::try_lock(&lock).map_err(|error| match error {
             TryLockError::WouldBlock => SpoolError::InUse { directory: directory.clone() },
             TryLockError::Error(error) => at("lock", &path)(error),
@@ -78,9 +87,10 @@ impl Store {
             _lock: lock,
             options,
         };
-        for found in files::segments(&store.options.directory)? {
-            store.next = store.next.max(found.number.saturating_add(1));
-            store.recover(found.path)?;
+        let listing = files::list(&store.options.directory)?;
+        store.next = listing.next;
+        for path in listing.segments {
+            store.recover(path)?;
         }
         Ok(store)
     }
@@ -95,7 +105,11 @@ impl Store {
         &mut self,
         notifications: &[impl AsRef<[Letter]>],
     ) -> Vec<Result<(), SpoolError>> {
-        if self.segments.back().is_some_and(|segment| segment.length >= SEGMENT) {
+        // One that somebody has removed or changed would lose what is written to it.
+        let can_take_more = |segment: &Segment| {
+            segment.length < SEGMENT && files::is_as_long(&segment.path, segment.length)
+        };
+        if !self.segments.back().is_some_and(can_take_more) {
             self.writing = None;
         }
         let begin = self.end();
@@ -117,7 +131,7 @@ impl Store {
             return Ok(Err(full));
         }
         let (file, segment) = self.segment()?;
-        file.write_all(&records.concat()).map_err(at("write", &segment.path))?;
+        files::write(file, &segment.path, &records.concat()).map_err(at("write", &segment.path))?;
         let begin = segment.length;
         for record in &records {
             let end = segment.length + record.len() as u64;
@@ -131,27 +145,35 @@ impl Store {
     }
 
     /// The oldest records that wait, at most so many, and about a segment's bytes. A first one
-    /// that has become corrupt is set aside.
+    /// that has become corrupt is set aside, and so is a segment that cannot be read for the
+    /// fifth time in a row; before, that is an error, and may pass.
     pub(super) fn oldest(&mut self, most: usize) -> Result<Vec<(Id, Letter)>, SpoolError> {
-        loop {
-            let Some(first) = self.front() else {
-                return Ok(Vec::new());
-            };
+        while self.front().is_some() {
             let mut letters = Vec::new();
-            let mut bytes = 0;
-            while letters.len() < most.max(1)
-                && bytes < SEGMENT
-                && let Some((id, range)) = self.nth(letters.len())
-                && let Some(letter) = record::decode(&self.read(&range)?)
-            {
-                bytes += range.end - range.start;
-                letters.push((id, letter));
+            match self.read_oldest(most, &mut letters) {
+                _ if !letters.is_empty() => return Ok(letters),
+                Ok(corrupt) => self.put_aside(&corrupt, "it is corrupt"),
+                Err(error) => self.failed_to_read(error)?,
             }
-            if !letters.is_empty() {
-                return Ok(letters);
-            }
-            self.set_aside(first, "it is corrupt")?;
         }
+        Ok(Vec::new())
+    }
+
+    /// Reads records, up to one that is corrupt or cannot be read: its bytes, or why not.
+    fn read_oldest(&mut self, most: usize, letters: &mut Vec<(Id, Letter)>) -> io::Result<Vec<u8>> {
+        let mut bytes = 0;
+        while letters.len() < most.max(1)
+            && bytes < SEGMENT
+            && let Some((id, range)) = self.nth(letters.len())
+        {
+            let record = self.read(&range)?;
+            let Some(letter) = record::decode(&record) else {
+                return Ok(record);
+            };
+            bytes += range.end - range.start;
+            letters.push((id, letter));
+        }
+        Ok(Vec::new())
     }
 
     /// A record need not be kept any more.
@@ -162,42 +184,58 @@ impl Store {
     }
 
     /// Puts the oldest record where it is kept and not sent.
-    pub(super) fn set_aside(&mut self, id: Id, why: &str) -> Result<(), SpoolError> {
-        let oldest = self.nth(0).filter(|(front, _)| *front == id);
-        if let Some(((_, range), segment)) = oldest.zip(self.segments.front()) {
-            let path = segment.path.clone();
-            let bytes = self.read(&range)?;
-            self.put_aside(&path, range.start, &bytes, why)?;
-            self.remove_oldest();
+    pub(super) fn set_aside(&mut self, id: Id, why: &str) {
+        let Some((_, range)) = self.nth(0).filter(|(front, _)| *front == id) else {
+            return;
+        };
+        match self.read(&range) {
+            Ok(bytes) => self.put_aside(&bytes, why),
+            Err(error) => self.pass_over(why, &error),
         }
-        Ok(())
     }
 
     /// Finds what waits in a segment of an earlier process.
     fn recover(&mut self, path: PathBuf) -> Result<(), SpoolError> {
-        let bytes = fs::read(&path).map_err(at("read", &path))?;
+        let bytes = match files::read_whole(&path) {
+            Ok(bytes) => bytes,
+            // Somebody has removed it in between.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if self.is_of_all(&error) => return Err(at("read", &path)(error)),
+            Err(error) => {
+                self.keep_whole(&path, 0, &error);
+                return Ok(());
+            }
+        };
         let scan = record::scan(&bytes);
+        let mut is_kept = false;
         for range in scan.corrupt {
-            self.put_aside(&path, range.start as u64, &bytes[range], "it is corrupt")?;
+            is_kept |= !self.keep_part(&path, range.start as u64, &bytes[range], "it is corrupt");
         }
         if let Some(torn) = scan.torn {
             let lost = bytes.len() - torn;
             tracing::warn!(path = %path.display(), bytes = lost, "cut a notification that a crash left half written");
         }
-        if scan.waiting.is_empty() {
-            return fs::remove_file(&path).map_err(at("remove", &path));
-        }
         let waiting = scan.waiting.iter().map(|range| range.start as u64..range.end as u64);
         let waiting: VecDeque<Range<u64>> = waiting.collect();
         self.state.waiting += waiting.len();
         self.state.bytes += waiting.iter().map(|range| range.end - range.start).sum::<u64>();
-        self.push(path, waiting, bytes.len() as u64);
+        let segment = Segment { is_kept, ..self.new_segment(path, waiting, bytes.len() as u64) };
+        if segment.waiting.is_empty() {
+            retire(&segment);
+        } else {
+            self.segments.push_back(segment);
+        }
         Ok(())
     }
 
-    fn push(&mut self, path: PathBuf, waiting: VecDeque<Range<u64>>, length: u64) {
+    fn new_segment(
+        &mut self,
+        path: PathBuf,
+        waiting: VecDeque<Range<u64>>,
+        length: u64,
+    ) -> Segment {
         self.serial += 1;
-        self.segments.push_back(Segment { path, serial: self.serial, waiting, length });
+        Segment { path, serial: self.serial, waiting, length, is_kept: false, failures: 0 }
     }
 
     fn make_room(&mut self, size: u64) -> Result<(), SpoolError> {
@@ -229,17 +267,22 @@ impl Store {
     }
 
     /// The segment that is being written, or a new one.
-    fn segment(&mut self) -> Result<(&mut File, &mut Segment), SpoolError> {
+    fn segment(&mut self) -> Result<(&File, &mut Segment), SpoolError> {
         if self.writing.is_none() {
             let path = files::segment(&self.options.directory, self.next);
-            self.next += 1;
-            let file = files::open().create_new(true).open(&path).map_err(at("create", &path))?;
+            // A number is used once, even if the disk fails here.
+            self.next = self.next.saturating_add(1);
+            let file = files::create_new(&path).map_err(at("create", &path))?;
             let directory = &self.options.directory;
-            files::sync_directory(directory).map_err(at("write", directory))?;
+            if let Err(error) = files::sync_directory(directory) {
+                delete(&path);
+                return Err(at("write", directory)(error));
+            }
             self.writing = Some(file);
-            self.push(path, VecDeque::new(), 0);
+            let segment = self.new_segment(path, VecDeque::new(), 0);
+            self.segments.push_back(segment);
         }
-        let segment = self.writing.as_mut().zip(self.segments.back_mut());
+        let segment = self.writing.as_ref().zip(self.segments.back_mut());
         Ok(segment.expect("the last segment is the one that is being written"))
     }
 
@@ -247,7 +290,7 @@ impl Store {
         let Some((file, segment)) = self.writing.as_ref().zip(self.segments.back()) else {
             return Ok(());
         };
-        file.sync_data().map_err(at("write", &segment.path))
+        files::sync(file, &segment.path).map_err(at("write", &segment.path))
     }
 
     /// Where the next record of the segment that is being written begins.
@@ -269,11 +312,11 @@ impl Store {
             segment.waiting.pop_back();
         }
         segment.length = begin;
-        if let Err(error) = file.set_len(begin) {
+        if let Err(error) = files::cut(&file, &segment.path, begin) {
             tracing::warn!(path = %segment.path.display(), %error, "could not take back what was written to the spool");
         }
         if segment.waiting.is_empty() {
-            delete(&segment.path);
+            retire(segment);
             self.segments.pop_back();
             if self.segments.is_empty() {
                 self.reading = None;
@@ -293,78 +336,195 @@ impl Store {
     }
 
     /// What stands there in the first segment; less, if it has become shorter.
-    fn read(&mut self, range: &Range<u64>) -> Result<Vec<u8>, SpoolError> {
-        let (mut file, path) = self.reader()?;
-        let mut read = || {
-            let mut bytes = Vec::new();
-            file.seek(SeekFrom::Start(range.start))?;
-            file.take(range.end - range.start).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        read().map_err(at("read", path))
+    fn read(&mut self, range: &Range<u64>) -> io::Result<Vec<u8>> {
+        let read = self.reader().and_then(|(file, path)| files::read(file, path, range));
+        match &read {
+            Ok(_) => self.segments.front_mut().into_iter().for_each(|first| first.failures = 0),
+            // It is opened anew: what is there now may be another file.
+            Err(_) => self.reading = None,
+        }
+        read
     }
 
     /// The file of the first segment.
-    fn reader(&mut self) -> Result<(&File, &Path), SpoolError> {
+    fn reader(&mut self) -> io::Result<(&File, &Path)> {
         let path = self.segments.front().map(|segment| segment.path.as_path());
         let path = path.expect("only the record of a segment is asked for");
         let file = match self.reading.take() {
             Some(file) => file,
-            None => files::open().open(path).map_err(at("open", path))?,
+            None => files::open(path)?,
         };
         Ok((self.reading.insert(file), path))
+    }
+
+    /// The first segment could not be read: that may pass, or it is set aside.
+    fn failed_to_read(&mut self, error: io::Error) -> Result<(), SpoolError> {
+        let Some(first) = self.segments.front_mut() else {
+            return Ok(());
+        };
+        first.failures = first.failures.saturating_add(1);
+        let (path, failures) = (first.path.clone(), first.failures);
+        if failures < TRIES || self.is_of_all(&error) {
+            return Err(at("read", &path)(error));
+        }
+        if let Some(first) = self.pop_front() {
+            let bytes: u64 = first.waiting.iter().map(|range| range.end - range.start).sum();
+            self.state.waiting -= first.waiting.len();
+            self.state.bytes -= bytes;
+            self.keep_whole(&first.path, first.waiting.len(), &error);
+        }
+        Ok(())
+    }
+
+    /// Whether a file cannot be opened because none can, as when a process has too many open.
+    fn is_of_all(&self, error: &io::Error) -> bool {
+        error.kind() != ErrorKind::NotFound
+            && files::open(&self.options.directory.join(LOCK)).is_err()
     }
 
     /// Marks the oldest record done, and removes its segment if it was the last. A mark that
     /// cannot be written costs a duplicate after a restart, and nothing else.
     fn remove_oldest(&mut self) {
-        let Some(segment) = self.segments.front_mut() else {
+        let Some(range) = self.pop_oldest() else {
             return;
         };
-        let Some(range) = segment.waiting.pop_front() else {
-            return;
-        };
+        let stays = |first: &Segment| first.is_kept || !first.waiting.is_empty();
+        if self.segments.front().is_some_and(stays)
+            && let Err(error) = self.mark(range.start)
+        {
+            let directory = self.options.directory.display();
+            tracing::warn!(%directory, %error, "could not mark a notification of the spool as sent");
+        }
+        self.retire_first();
+    }
+
+    /// Takes the oldest record out of what waits.
+    fn pop_oldest(&mut self) -> Option<Range<u64>> {
+        let range = self.segments.front_mut()?.waiting.pop_front()?;
         self.state.waiting -= 1;
         self.state.bytes -= range.end - range.start;
-        if segment.waiting.is_empty() {
-            delete(&segment.path);
-            self.segments.pop_front();
-            self.reading = None;
-            if self.segments.is_empty() {
-                self.writing = None;
-            }
-        } else if let Err(error) = self.mark(range.start) {
-            tracing::warn!(%error, "could not mark a notification of the spool as sent");
+        Some(range)
+    }
+
+    /// Removes the first segment if nothing in it waits.
+    fn retire_first(&mut self) {
+        if let Some(first) = self.segments.front()
+            && first.waiting.is_empty()
+        {
+            retire(first);
+            self.pop_front();
         }
     }
 
-    fn mark(&mut self, begin: u64) -> Result<(), SpoolError> {
-        let (mut file, path) = self.reader()?;
-        let mut mark = || {
-            file.seek(SeekFrom::Start(begin + record::STATE_AT as u64))?;
-            file.write_all(&[record::DONE])
-        };
-        mark().map_err(at("write", path))
+    fn pop_front(&mut self) -> Option<Segment> {
+        self.reading = None;
+        let first = self.segments.pop_front();
+        if self.segments.is_empty() {
+            self.writing = None;
+        }
+        first
     }
 
-    fn put_aside(
-        &mut self,
-        segment: &Path,
-        part: u64,
-        bytes: &[u8],
-        why: &str,
-    ) -> Result<(), SpoolError> {
-        let path = files::aside(segment, part);
-        files::write_whole(&path, bytes).map_err(at("write", &path))?;
+    fn mark(&mut self, begin: u64) -> io::Result<()> {
+        let (file, path) = self.reader()?;
+        files::set(file, path, begin + record::STATE_AT as u64, record::DONE)
+    }
+
+    /// Keeps the oldest record, with these bytes, in a file of its own.
+    fn put_aside(&mut self, bytes: &[u8], why: &str) {
+        let Some((first, range)) = self.segments.front().zip(self.nth(0).map(|(_, range)| range))
+        else {
+            return;
+        };
+        if bytes.is_empty() {
+            tracing::error!(path = %first.path.display(), "lost a notification of the spool: somebody has emptied its file");
+            self.state.lost += 1;
+        } else {
+            let path = first.path.clone();
+            let is_kept = self.keep_part(&path, range.start, bytes, why);
+            if !is_kept {
+                self.keep_first();
+            } else if record::decode(bytes).is_some() {
+                return self.remove_oldest();
+            }
+        }
+        // Nothing is written into what is no record.
+        self.pop_oldest();
+        self.retire_first();
+    }
+
+    /// Leaves the oldest record in its segment, unsent.
+    fn pass_over(&mut self, why: &str, error: &io::Error) {
+        if let Some(first) = self.segments.front() {
+            tracing::error!(path = %first.path.display(), why, %error, "passed over a notification of the spool, unsent: it cannot be read");
+            self.state.set_aside += 1;
+        }
+        self.keep_first();
+        self.pop_oldest();
+        self.retire_first();
+    }
+
+    fn keep_first(&mut self) {
+        if let Some(first) = self.segments.front_mut() {
+            first.is_kept = true;
+        }
+    }
+
+    /// Whether a part of a segment could be kept in a file of its own. If not, its segment is to
+    /// be kept.
+    fn keep_part(&mut self, segment: &Path, part: u64, bytes: &[u8], why: &str) -> bool {
         self.state.set_aside += 1;
-        tracing::error!(path = %path.display(), why, "set a part of the spool aside, unsent");
-        Ok(())
+        match files::keep_part(segment, part, bytes) {
+            Ok(path) => {
+                tracing::error!(path = %path.display(), why, "set a part of the spool aside, unsent");
+                true
+            }
+            Err(error) => {
+                tracing::error!(path = %segment.display(), part, why, %error, "passed over a part of the spool, unsent: it cannot be set aside in a file of its own");
+                false
+            }
+        }
+    }
+
+    /// Sets a segment aside that cannot be read, with so many messages that wait, as far as is
+    /// known.
+    fn keep_whole(&mut self, segment: &Path, waiting: usize, error: &io::Error) {
+        let segment_path = segment.display();
+        if error.kind() == ErrorKind::NotFound {
+            tracing::error!(path = %segment_path, waiting, "lost a segment of the spool: somebody has removed its file");
+            self.state.lost += waiting as u64;
+            return;
+        }
+        self.state.set_aside += 1;
+        match files::keep_whole(segment) {
+            Ok(path) => {
+                tracing::error!(path = %path.display(), waiting, %error, "set a segment of the spool aside, unsent: it cannot be read");
+            }
+            Err(failed) => {
+                tracing::error!(path = %segment_path, waiting, %error, %failed, "passed over a segment of the spool, unsent: it can neither be read nor renamed");
+            }
+        }
+    }
+}
+
+/// Removes a segment that is done, or sets it aside if something in it was passed over.
+fn retire(segment: &Segment) {
+    if !segment.is_kept {
+        return delete(&segment.path);
+    }
+    match files::keep_whole(&segment.path) {
+        Ok(path) => {
+            tracing::error!(path = %path.display(), "set a segment of the spool aside: some of it is unsent");
+        }
+        Err(error) => {
+            tracing::error!(path = %segment.path.display(), %error, "a segment of the spool stays, with what is unsent");
+        }
     }
 }
 
 /// One that stays is sent again after a restart.
 fn delete(segment: &Path) {
-    if let Err(error) = fs::remove_file(segment) {
+    if let Err(error) = files::remove(segment) {
         tracing::warn!(path = %segment.display(), %error, "could not remove a segment of the spool");
     }
 }

@@ -3,14 +3,20 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
+use super::faults::{Faults, steps};
+use super::files::Step;
 use super::record;
 use super::store::{Id, Store};
-use super::{SpoolOptions, Spooled, WhenFull};
+use super::{Append, Spool, SpoolOptions, Spooled, WhenFull};
 use crate::notifier::error::SpoolError;
 use crate::notifier::letter::Letter;
 
@@ -43,6 +49,18 @@ impl Directory {
         files.sort();
         files
     }
+
+    /// The bodies of what was set aside, in the order of the files.
+    fn set_aside(&self) -> Vec<String> {
+        let files = self.files("aside").into_iter().filter(|path| path.is_file());
+        files.flat_map(|path| bodies(&fs::read(path).unwrap())).collect()
+    }
+}
+
+/// The bodies that wait in a segment.
+fn bodies(bytes: &[u8]) -> Vec<String> {
+    let records = record::scan(bytes).waiting;
+    records.into_iter().map(|range| text(&record::decode(&bytes[range]).unwrap())).collect()
 }
 
 impl Drop for Directory {
@@ -180,11 +198,257 @@ fn what_was_set_aside_is_sent_once_its_ending_is_put_back() {
     let mut store = directory.open();
     append(&mut store, &["one", "two"]);
     let (id, _) = oldest(&mut store);
-    store.set_aside(id, "a test").unwrap();
+    store.set_aside(id, "a test");
     drop(store);
     let aside = directory.files("aside").remove(0);
     fs::rename(&aside, aside.with_extension("segment")).unwrap();
     assert_eq!(take_all(&mut directory.open()), ["one", "two"]);
+}
+
+#[test]
+fn what_was_set_aside_is_not_overwritten_after_a_restart() {
+    let directory = Directory::new();
+    for body in ["one", "two", "two", "three"] {
+        let mut store = directory.open();
+        append(&mut store, &[body]);
+        let (id, _) = oldest(&mut store);
+        store.set_aside(id, "a test");
+    }
+    assert_eq!(directory.set_aside(), ["one", "two", "two", "three"]);
+}
+
+#[test]
+fn a_corrupt_record_is_set_aside_once_however_often_the_store_is_opened() {
+    let directory = Directory::new();
+    append(&mut directory.open(), &["one", "two"]);
+    let path = directory.files("segment").remove(0);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    for _ in 0..3 {
+        directory.open();
+    }
+    assert_eq!(directory.files("aside").len(), 1);
+    assert_eq!(take_all(&mut directory.open()), ["two"]);
+}
+
+/// A store with a first segment of `one` and `large`, and a second one of `last`.
+fn two_segments(directory: &Directory) -> (Store, PathBuf) {
+    let mut store = directory.open();
+    append(&mut store, &["one", &"x".repeat(1 << 20)]);
+    append(&mut store, &["last"]);
+    let first = directory.files("segment").remove(0);
+    (store, first)
+}
+
+/// What is sent, by one who tries again after an error, as the keeper does.
+fn take_all_that_can_be_read(store: &mut Store) -> Vec<String> {
+    let mut errors = 0;
+    let mut taken = Vec::new();
+    loop {
+        match store.oldest(1).map(|mut oldest| oldest.pop()) {
+            Ok(Some((id, letter))) => {
+                store.done(id);
+                taken.push(text(&letter));
+                errors = 0;
+            }
+            Ok(None) => return taken,
+            Err(error) => {
+                errors += 1;
+                assert!(errors < 20, "blocked by {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_is_gone_holds_back_nothing() {
+    let directory = Directory::new();
+    let (mut store, first) = two_segments(&directory);
+    fs::remove_file(first).unwrap();
+    assert_eq!(take_all_that_can_be_read(&mut store), ["last"]);
+    assert_eq!(store.state(), Spooled { lost: 2, ..Spooled::default() });
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_is_set_aside_and_holds_back_nothing() {
+    let directory = Directory::new();
+    let (mut store, first) = two_segments(&directory);
+    fs::remove_file(&first).unwrap();
+    fs::create_dir(&first).unwrap();
+    assert_eq!(take_all_that_can_be_read(&mut store), ["last"]);
+    assert_eq!(store.state(), Spooled { set_aside: 1, ..Spooled::default() });
+    assert_eq!(directory.files("aside").len(), 1);
+}
+
+#[test]
+fn a_store_opens_whatever_segment_cannot_be_read() {
+    let directory = Directory::new();
+    let (store, first) = two_segments(&directory);
+    drop(store);
+    fs::remove_file(&first).unwrap();
+    fs::create_dir(&first).unwrap();
+    let mut store = directory.open();
+    assert_eq!(take_all(&mut store), ["last"]);
+    assert_eq!(store.state().set_aside, 1);
+}
+
+/// Such steps on files whose name ends so fail with this error.
+fn fail(step: Step, ending: &'static str, kind: io::ErrorKind) -> Faults {
+    Faults::plan(move |found, path| {
+        let is_meant = found == step && path.to_string_lossy().ends_with(ending);
+        is_meant.then(|| kind.into())
+    })
+}
+
+#[test]
+fn a_segment_that_nobody_may_read_is_set_aside_with_what_it_holds() {
+    let directory = Directory::new();
+    let (mut store, _) = two_segments(&directory);
+    let faults = fail(Step::Open, "0000.segment", io::ErrorKind::PermissionDenied);
+    assert_eq!(take_all_that_can_be_read(&mut store), ["last"]);
+    drop(faults);
+    let set_aside = directory.set_aside();
+    assert_eq!((set_aside[0].as_str(), set_aside.len()), ("one", 2));
+    drop(store);
+    let aside = directory.files("aside").remove(0);
+    fs::rename(&aside, aside.with_extension("segment")).unwrap();
+    assert_eq!(take_all(&mut directory.open()).len(), 2);
+}
+
+#[test]
+fn a_fault_that_passes_sets_nothing_aside() {
+    let directory = Directory::new();
+    let (mut store, _) = two_segments(&directory);
+    for _ in 0..10 {
+        for _ in 0..4 {
+            let _faults = fail(Step::Open, "segment", io::ErrorKind::PermissionDenied);
+            assert!(store.oldest(1).is_err());
+        }
+        oldest(&mut store);
+        store = {
+            drop(store);
+            directory.open()
+        };
+    }
+    assert_eq!(take_all(&mut store).len(), 3);
+    assert_eq!(store.state().set_aside, 0);
+}
+
+#[test]
+fn a_process_with_too_many_open_files_sets_nothing_aside() {
+    let directory = Directory::new();
+    let (mut store, _) = two_segments(&directory);
+    let faults = fail(Step::Open, "", io::ErrorKind::Other);
+    for _ in 0..20 {
+        assert!(store.oldest(1).is_err());
+    }
+    drop(store);
+    assert!(Store::open(SpoolOptions::new(&directory.0)).is_err());
+    drop(faults);
+    let mut store = directory.open();
+    assert_eq!(take_all(&mut store).len(), 3);
+    assert_eq!(store.state().set_aside, 0);
+}
+
+#[test]
+fn what_cannot_be_set_aside_holds_back_nothing_and_stays_on_disk() {
+    let directory = Directory::new();
+    let mut store = directory.open();
+    append(&mut store, &["one", "two", "three"]);
+    let faults = fail(Step::Create, "aside", io::ErrorKind::StorageFull);
+    let (id, _) = oldest(&mut store);
+    store.set_aside(id, "a test");
+    assert_eq!(take_all(&mut store), ["two", "three"]);
+    drop(faults);
+    assert_eq!((directory.files("segment").len(), store.state().set_aside), (0, 1));
+    assert_eq!(directory.set_aside(), ["one"]);
+}
+
+#[test]
+fn half_of_a_file_is_not_set_aside() {
+    let directory = Directory::new();
+    let mut store = directory.open();
+    append(&mut store, &["one", "two"]);
+    let faults = fail(Step::Write, "aside", io::ErrorKind::StorageFull);
+    let (id, _) = oldest(&mut store);
+    store.set_aside(id, "a test");
+    assert_eq!(take_all(&mut store), ["two"]);
+    drop(faults);
+    assert_eq!(directory.set_aside(), ["one"]);
+}
+
+#[test]
+fn a_file_that_was_emptied_is_told_and_leaves_no_empty_files() {
+    let directory = Directory::new();
+    let (mut store, first) = two_segments(&directory);
+    fs::write(first, "").unwrap();
+    assert_eq!(take_all(&mut store), ["last"]);
+    assert_eq!(store.state(), Spooled { lost: 2, ..Spooled::default() });
+    assert_eq!(directory.files("aside"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_names_of_new_directories_are_synced_before_anything_is_written() {
+    let directory = Directory::new();
+    let deep = directory.0.join("one").join("two");
+    steps();
+    let mut store = Store::open(SpoolOptions::new(&deep)).unwrap();
+    append(&mut store, &["1"]);
+    let mut steps = steps();
+    let written = steps.iter().position(|(step, _)| *step == Step::Write).unwrap();
+    steps.truncate(written);
+    let temporary = std::env::temp_dir();
+    for synced in [&deep, &directory.0.join("one"), &directory.0, &temporary] {
+        assert!(steps.contains(&(Step::Sync, synced.clone())), "{} in {steps:?}", synced.display());
+    }
+}
+
+/// A spool without a keeper, full to the brim, and what is handed in to it.
+fn full_spool() -> (Spool, mpsc::UnboundedReceiver<Append>, watch::Sender<Spooled>) {
+    let (appends, receiver) = mpsc::unbounded_channel();
+    let state = watch::Sender::new(Spooled { waiting: 1, bytes: 100, ..Spooled::default() });
+    let spool = Spool {
+        appends,
+        state: state.subscribe(),
+        after: Duration::ZERO,
+        max_bytes: 100,
+        turn: Semaphore::new(1),
+    };
+    (spool, receiver, state)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_under_way_when_the_time_is_over_is_not_called_full() {
+    let (spool, mut receiver, state) = full_spool();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let full =
+        || SpoolError::Full { directory: PathBuf::new(), size: 10, waiting: 100, limit: 100 };
+    let keeper = async {
+        let refused = receiver.recv().await.unwrap();
+        refused.told.send(Err(full())).unwrap();
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        state.send_replace(Spooled::default());
+        // Taken, and not written yet.
+        receiver.recv().await.unwrap()
+    };
+    let (written, _taken) = tokio::join!(spool.append(vec![letter("1")], deadline), keeper);
+    assert_eq!(written, Err(SpoolError::TimedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_never_got_room_is_called_full() {
+    let (spool, mut receiver, _state) = full_spool();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let full =
+        || SpoolError::Full { directory: PathBuf::new(), size: 10, waiting: 100, limit: 100 };
+    let keeper = async {
+        let refused = receiver.recv().await.unwrap();
+        refused.told.send(Err(full())).unwrap();
+    };
+    let (written, ()) = tokio::join!(spool.append(vec![letter("1")], deadline), keeper);
+    assert_eq!(written, Err(full()));
+    assert!(receiver.try_recv().is_err());
 }
 
 #[test]
@@ -270,7 +534,7 @@ fn nobody_else_can_read_it() {
     let mut store = directory.open();
     append(&mut store, &["secret", "other"]);
     let (id, _) = oldest(&mut store);
-    store.set_aside(id, "a test").unwrap();
+    store.set_aside(id, "a test");
     assert_eq!(mode(&directory.0), 0o700);
     for ending in ["segment", "aside"] {
         assert_eq!(
@@ -371,5 +635,157 @@ fn whatever_happens_nothing_is_lost_nothing_comes_twice_and_the_order_stays() {
         }
         let expected: Vec<String> = trial.model.drain(..).collect();
         assert!(take_all(trial.store()) == expected, "seed {seed}");
+    }
+}
+
+/// What happens to a store whose disk fails and whose files somebody touches, by chance. What
+/// was promised is accounted for: sent, set aside, or in a file that somebody destroyed.
+struct Accounts {
+    directory: Directory,
+    store: Option<Store>,
+    next: u32,
+    rng: fastrand::Rng,
+    /// In order. Those that were refused are not among them.
+    promised: Vec<String>,
+    sent: Vec<String>,
+    refused: Vec<String>,
+    destroyed: Vec<String>,
+}
+
+impl Accounts {
+    fn new(seed: u64) -> Self {
+        let directory = Directory::new();
+        let store = Some(directory.open());
+        Self {
+            directory,
+            store,
+            next: 0,
+            rng: fastrand::Rng::with_seed(seed),
+            promised: Vec::new(),
+            sent: Vec::new(),
+            refused: Vec::new(),
+            destroyed: Vec::new(),
+        }
+    }
+
+    fn store(&mut self) -> &mut Store {
+        self.store.as_mut().unwrap()
+    }
+
+    fn step(&mut self) {
+        // Any step on any file may fail, in one of four turns.
+        let mut rng = self.rng.fork();
+        let _faults = (self.rng.u32(0..4) == 0).then(|| {
+            let kinds = [
+                io::ErrorKind::Other,
+                io::ErrorKind::PermissionDenied,
+                io::ErrorKind::NotFound,
+                io::ErrorKind::StorageFull,
+            ];
+            Faults::plan(move |_, _| {
+                (rng.u32(0..6) == 0).then(|| rng.choice(kinds).unwrap().into())
+            })
+        });
+        match self.rng.u32(0..12) {
+            0..4 => self.append(),
+            4..7 => (0..self.rng.u32(1..6)).for_each(|_| self.send()),
+            7 => self.set_aside(),
+            8 => self.open_again(),
+            9 => self.touch(|path| fs::remove_file(path).unwrap()),
+            10 => self.touch(|path| {
+                fs::remove_file(path).unwrap();
+                fs::create_dir(path).unwrap();
+            }),
+            _ => self.touch(|path| fs::write(path, "not a segment").unwrap()),
+        }
+    }
+
+    fn append(&mut self) {
+        let bodies: Vec<String> = (0..self.rng.u32(1..4))
+            .map(|_| {
+                self.next += 1;
+                let length = if self.rng.u32(0..4) == 0 { 400_000 } else { self.rng.usize(0..99) };
+                format!("{:06} {}", self.next, "x".repeat(length))
+            })
+            .collect();
+        let notifications: Vec<[Letter; 1]> = bodies.iter().map(|body| [letter(body)]).collect();
+        let written = self.store().append(&notifications);
+        for (body, written) in bodies.into_iter().zip(written) {
+            if written.is_ok() {
+                self.promised.push(body);
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        if let Ok(mut oldest) = self.store().oldest(1)
+            && let Some((id, letter)) = oldest.pop()
+        {
+            self.store().done(id);
+            self.sent.push(text(&letter));
+        }
+    }
+
+    fn set_aside(&mut self) {
+        if let Ok(mut oldest) = self.store().oldest(1)
+            && let Some((id, letter)) = oldest.pop()
+        {
+            self.store().set_aside(id, "a test");
+            self.refused.push(text(&letter));
+        }
+    }
+
+    fn open_again(&mut self) {
+        self.store = None;
+        let opened = Store::open(SpoolOptions::new(&self.directory.0));
+        self.store = opened.ok().or_else(|| {
+            let _none = Faults::plan(|_, _| None);
+            Some(self.directory.open())
+        });
+    }
+
+    /// Somebody destroys a segment, while the store is open or not.
+    fn touch(&mut self, destroy: impl FnOnce(&Path)) {
+        let segments = self.directory.files("segment");
+        let Some(path) = self.rng.choice(segments).filter(|path| path.is_file()) else {
+            return;
+        };
+        // What is on its way to the last one is in nobody's promise yet.
+        self.destroyed.extend(bodies(&fs::read(&path).unwrap()));
+        destroy(&path);
+        if self.rng.bool() {
+            self.open_again();
+        }
+    }
+
+    fn balance(mut self, seed: u64) {
+        for _ in 0..2 {
+            let sent = take_all_that_can_be_read(self.store());
+            self.sent.extend(sent);
+            self.open_again();
+        }
+        let set_aside = self.directory.set_aside();
+        for body in &self.promised {
+            let is_accounted = [&self.sent, &set_aside, &self.destroyed];
+            let is_accounted = is_accounted.iter().any(|bodies| bodies.contains(body));
+            assert!(is_accounted, "seed {seed}: lost {}", &body[..6]);
+        }
+        for body in &self.refused {
+            let is_kept = [&set_aside, &self.destroyed, &self.sent];
+            let is_kept = is_kept.iter().any(|bodies| bodies.contains(body));
+            assert!(is_kept, "seed {seed}: lost {} that was set aside", &body[..6]);
+        }
+        assert_eq!(self.directory.files("segment"), Vec::<PathBuf>::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn whatever_fails_and_whoever_touches_the_files_each_notification_is_accounted_for() {
+    for seed in 0..30 {
+        let mut accounts = Accounts::new(seed);
+        for _ in 0..60 {
+            accounts.step();
+        }
+        accounts.balance(seed);
     }
 }
