@@ -3,18 +3,20 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use listener::DeliveryInfo;
 use listener::transport::delivery::{HeaderValue, Headers, Properties};
+use listener::transport::driver::Route;
 
 use crate::broker::{Broker, EXCHANGE, KEY, Received, topic};
 
 claims! {
     what_is_sent_comes_in_order,
     a_delivery_says_how_it_came,
-    properties_and_headers_of_every_kind_come_unchanged,
+    properties_and_headers_of_every_kind_come_unchanged_by_every_route,
     missing_properties_stay_missing,
     any_body_comes_unchanged,
     a_body_of_a_megabyte_comes_whole,
@@ -43,19 +45,38 @@ async fn a_delivery_says_how_it_came(broker: &Broker) {
     );
 }
 
-async fn properties_and_headers_of_every_kind_come_unchanged(broker: &Broker) {
+async fn properties_and_headers_of_every_kind_come_unchanged_by_every_route(broker: &Broker) {
     let mut listening = broker.listen(10).await;
-    let properties = Properties {
+    let queue = KEY.to_owned();
+    let delayed = Route::Delayed { queue: queue.clone(), delay: Duration::from_secs(1) };
+    let put = DeliveryInfo::new(KEY, "", KEY);
+    for (route, info) in [
+        (topic(EXCHANGE, KEY), DeliveryInfo::new(KEY, EXCHANGE, KEY)),
+        (Route::Queue(queue), put.clone()),
+        (delayed, put),
+    ] {
+        let body = Bytes::from_static(&[0, 159, 255]);
+        broker.send_message(route, body.clone(), every_property()).await;
+        let mut received = listening.handle().await;
+        // A broker may add what it did with it.
+        received.properties.headers.remove_broker_owned();
+        assert_eq!(received, Received { body, properties: every_property(), info });
+    }
+}
+
+fn every_property() -> Properties {
+    Properties {
         content_type: Some(Cow::Borrowed("application/x-msgpack")),
         content_encoding: Some(Cow::Borrowed("binary")),
         headers: every_kind(),
-    };
-    let body = Bytes::from_static(&[0, 159, 255]);
-    broker.send_message(topic(EXCHANGE, KEY), body.clone(), properties.clone()).await;
-    assert_eq!(
-        listening.handle().await,
-        Received { body, properties, info: DeliveryInfo::new(KEY, EXCHANGE, KEY) }
-    );
+        priority: Some(5),
+        correlation_id: Some("req-1".into()),
+        reply_to: Some("replies".into()),
+        message_id: Some("8f4c".into()),
+        timestamp: Some(1_778_311_773),
+        kind: Some("event".into()),
+        app_id: Some("nova".into()),
+    }
 }
 
 /// Sorted by name: a driver may send a table in the order of its names.
@@ -66,19 +87,29 @@ fn every_kind() -> Headers {
     named(vec![
         ("bool", HeaderValue::Bool(true)),
         ("bytes", HeaderValue::Bytes(vec![0, 159, 255])),
+        ("decimal", HeaderValue::Decimal { scale: 2, value: 1234 }),
         ("float", HeaderValue::Float(-0.5)),
+        ("float32", HeaderValue::Float32(1.5)),
         ("int", HeaderValue::Int(i64::MIN)),
-        ("list", HeaderValue::List(vec!["a".into(), HeaderValue::Int(2), HeaderValue::Null])),
+        ("int16", HeaderValue::Int16(-2)),
+        ("int32", HeaderValue::Int32(-3)),
+        ("int8", HeaderValue::Int8(-1)),
+        ("list", HeaderValue::List(vec!["a".into(), HeaderValue::UInt16(2), HeaderValue::Null])),
         ("null", HeaderValue::Null),
+        ("raw", HeaderValue::RawText(vec![0xe9])),
         (
             "table",
             HeaderValue::Table(named(vec![
                 ("empty", HeaderValue::Table(Headers::default())),
                 ("false", HeaderValue::Bool(false)),
+                ("int32", HeaderValue::Int32(7)),
             ])),
         ),
         ("text", "Grüße, 世界".into()),
         ("timestamp", HeaderValue::Timestamp(1_778_311_773)),
+        ("uint16", HeaderValue::UInt16(u16::MAX)),
+        ("uint32", HeaderValue::UInt32(u32::MAX)),
+        ("uint8", HeaderValue::UInt8(u8::MAX)),
         ("x-none", "".into()),
     ])
 }

@@ -37,6 +37,7 @@ async fn what_is_delayed_comes_when_its_delay_is_over_as_it_was_sent(broker: &Br
         content_type: Some("application/json".into()),
         content_encoding: Some("utf-8".into()),
         headers: Headers::from_iter([header]),
+        ..Properties::default()
     };
     let body = Bytes::from_static(b"held back \0");
     let started = Instant::now();

@@ -85,6 +85,7 @@ async fn the_headers_of_the_original_are_kept_and_its_origin_is_added() {
         content_type: Some("text/plain".into()),
         content_encoding: Some("latin-1".into()),
         headers,
+        ..Properties::default()
     };
     rig.send_with("hello", properties).await;
     let letter = rig.take("notifications.info.dead").await;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod consume;
+mod copies;
 mod delay;
 mod faults;
 mod hostile;

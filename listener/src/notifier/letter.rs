@@ -23,6 +23,8 @@ impl Letter {
         let mut properties = Properties {
             content_type: Some(Cow::Borrowed("application/json")),
             content_encoding: Some(Cow::Borrowed("utf-8")),
+            // As oslo.messaging sends it.
+            priority: Some(0),
             ..Properties::default()
         };
         if let Some(compression) = &self.compression {

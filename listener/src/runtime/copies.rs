@@ -421,10 +421,10 @@ mod tests {
         }
     }
 
-    fn delivery(headers: Headers) -> Delivery {
+    fn delivery(properties: Properties) -> Delivery {
         Delivery::new(
             Bytes::from_static(b"body"),
-            Properties { headers, ..Properties::default() },
+            properties,
             DeliveryInfo::new("q", "nova", "notifications.info"),
             Settlement::new(Arc::new(Stands), 1),
         )
@@ -461,10 +461,34 @@ mod tests {
             "tenant",
         ];
         let headers = names.map(|name| (name.to_owned(), HeaderValue::Int(7)));
-        for copy in every_copy(&delivery(headers.into_iter().collect())).await {
+        let properties =
+            Properties { headers: headers.into_iter().collect(), ..Properties::default() };
+        for copy in every_copy(&delivery(properties)).await {
             let kept = copy.properties.headers.iter().map(|(name, _)| name);
             let kept: Vec<_> = kept.filter(|name| !name.starts_with("listener-")).collect();
             assert_eq!(kept, ["tenant"], "{:?}", copy.route);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_copy_keeps_the_properties_of_its_original() {
+        let properties = Properties {
+            content_type: Some("text/plain".into()),
+            content_encoding: Some("latin-1".into()),
+            headers: Headers::from_iter([("tenant".to_owned(), HeaderValue::Int8(7))]),
+            priority: Some(5),
+            correlation_id: Some("req-1".into()),
+            reply_to: Some("replies".into()),
+            message_id: Some("8f4c".into()),
+            timestamp: Some(1_778_311_773),
+            kind: Some("event".into()),
+            app_id: Some("nova".into()),
+        };
+        for copy in every_copy(&delivery(properties.clone())).await {
+            let mut kept = copy.properties;
+            let own = kept.headers.iter().filter(|(name, _)| !name.starts_with("listener-"));
+            kept.headers = own.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+            assert!(kept == properties, "{:?} has {kept:?}", copy.route);
         }
     }
 

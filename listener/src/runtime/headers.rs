@@ -129,9 +129,8 @@ fn names(value: &HeaderValue) -> Vec<String> {
 
 fn number(headers: &Headers, name: &str) -> Option<u64> {
     match headers.get(name)? {
-        HeaderValue::Int(number) => u64::try_from(*number).ok(),
         HeaderValue::Timestamp(seconds) => Some(*seconds),
-        _ => None,
+        other => u64::try_from(other.as_int()?).ok(),
     }
 }
 

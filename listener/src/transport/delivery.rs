@@ -17,7 +17,7 @@ use crate::transport::error::SettleError;
 pub struct Delivery {
     /// The body as it came.
     pub body: Bytes,
-    /// Content type, compression, headers.
+    /// What it says of itself: content type, headers, ids.
     pub properties: Properties,
     /// Queue, exchange, routing key.
     pub info: DeliveryInfo,
@@ -114,8 +114,11 @@ pub trait Settler: Send + Sync {
     fn is_over(&self) -> bool;
 }
 
-/// What a message says of its body. `Debug` shows no header's value.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What a message says of itself next to its body. A copy of a message keeps all of it, but for
+/// the headers that only a broker may write. When it expires, and which user sent it, is for the
+/// broker alone and not here. `Debug` shows no header's value, and none of the texts that the
+/// sender chose.
+#[derive(Clone, Default, PartialEq)]
 pub struct Properties {
     /// The content type, such as `application/json`.
     pub content_type: Option<Cow<'static, str>>,
@@ -123,6 +126,49 @@ pub struct Properties {
     pub content_encoding: Option<Cow<'static, str>>,
     /// The headers, in the order of the wire.
     pub headers: Headers,
+    /// The priority within a queue that has priorities.
+    pub priority: Option<u8>,
+    /// What it belongs to, such as the request that it answers.
+    pub correlation_id: Option<Box<str>>,
+    /// Where an answer is to go.
+    pub reply_to: Option<Box<str>>,
+    /// The sender's name for this message.
+    pub message_id: Option<Box<str>>,
+    /// When it was sent, in seconds since 1970.
+    pub timestamp: Option<u64>,
+    /// What kind of message it is: AMQP's `type`.
+    pub kind: Option<Box<str>>,
+    /// The program that sent it.
+    pub app_id: Option<Box<str>>,
+}
+
+impl Properties {
+    /// How many bytes the properties take in a frame of AMQP 0-9-1.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let short = |text: Option<usize>| text.map_or(0, |length| 1 + length);
+        let texts =
+            [&self.correlation_id, &self.reply_to, &self.message_id, &self.kind, &self.app_id]
+                .map(|text| short(text.as_deref().map(str::len)));
+        short(self.content_type.as_deref().map(str::len))
+            + short(self.content_encoding.as_deref().map(str::len))
+            + texts.iter().sum::<usize>()
+            + usize::from(self.priority.is_some())
+            + self.timestamp.map_or(0, |_| 8)
+            + self.headers.size()
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Properties")
+            .field("content_type", &self.content_type)
+            .field("content_encoding", &self.content_encoding)
+            .field("headers", &self.headers)
+            .field("priority", &self.priority)
+            .field("timestamp", &self.timestamp)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Headers, in the order of the wire. `Debug` shows their names only: a value may be secret.
@@ -167,10 +213,10 @@ impl Headers {
         self.0.retain(|(name, _)| !is_broker_owned(name));
     }
 
-    /// How many bytes the headers take in a frame of AMQP 0-9-1, or a little more.
+    /// How many bytes the headers take in a frame of AMQP 0-9-1.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.0.iter().map(|(key, value)| 2 + key.len() + value.size()).sum::<usize>() + 4
+        4 + self.0.iter().map(|(name, value)| 1 + name.len() + value.size()).sum::<usize>()
     }
 
     /// All headers.
@@ -213,8 +259,9 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// The value of a header: the types of AMQP 0-9-1 that carry meaning. `Debug` shows the type
-/// and, where it has one, the length.
+/// The value of a header, in the types of AMQP 0-9-1 as RabbitMQ has them, so that a copy keeps
+/// the type that the sender chose: not every reader takes every type. `Debug` shows the type and,
+/// where it has one, the length.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum HeaderValue {
@@ -222,15 +269,38 @@ pub enum HeaderValue {
     Null,
     /// True or false.
     Bool(bool),
-    /// Any integer.
+    /// An integer of 8 bits.
+    Int8(i8),
+    /// An unsigned integer of 8 bits.
+    UInt8(u8),
+    /// An integer of 16 bits.
+    Int16(i16),
+    /// An unsigned integer of 16 bits.
+    UInt16(u16),
+    /// An integer of 32 bits.
+    Int32(i32),
+    /// An unsigned integer of 32 bits.
+    UInt32(u32),
+    /// An integer of 64 bits.
     Int(i64),
-    /// A floating-point number.
+    /// A floating-point number of 32 bits.
+    Float32(f32),
+    /// A floating-point number of 64 bits.
     Float(f64),
+    /// A decimal number: the value, divided by ten to the power of the scale.
+    Decimal {
+        /// How many digits stand behind the point.
+        scale: u8,
+        /// The digits.
+        value: u32,
+    },
     /// A time, in seconds since 1970.
     Timestamp(u64),
     /// Text.
     Text(String),
-    /// Bytes that are no text.
+    /// What was sent as text and is not UTF-8.
+    RawText(Vec<u8>),
+    /// Bytes.
     Bytes(Vec<u8>),
     /// A list.
     List(Vec<HeaderValue>),
@@ -239,13 +309,31 @@ pub enum HeaderValue {
 }
 
 impl HeaderValue {
+    /// The number, if it is an integer of any type.
+    #[must_use]
+    pub fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Int8(n) => Some((*n).into()),
+            Self::UInt8(n) => Some((*n).into()),
+            Self::Int16(n) => Some((*n).into()),
+            Self::UInt16(n) => Some((*n).into()),
+            Self::Int32(n) => Some((*n).into()),
+            Self::UInt32(n) => Some((*n).into()),
+            Self::Int(n) => Some(*n),
+            _ => None,
+        }
+    }
+
     fn size(&self) -> usize {
         let content = match self {
             Self::Null => 0,
-            Self::Bool(_) => 1,
+            Self::Bool(_) | Self::Int8(_) | Self::UInt8(_) => 1,
+            Self::Int16(_) | Self::UInt16(_) => 2,
+            Self::Int32(_) | Self::UInt32(_) | Self::Float32(_) => 4,
+            Self::Decimal { .. } => 5,
             Self::Int(_) | Self::Float(_) | Self::Timestamp(_) => 8,
             Self::Text(text) => 4 + text.len(),
-            Self::Bytes(bytes) => 4 + bytes.len(),
+            Self::RawText(bytes) | Self::Bytes(bytes) => 4 + bytes.len(),
             Self::List(items) => 4 + items.iter().map(Self::size).sum::<usize>(),
             Self::Table(headers) => headers.size(),
         };
@@ -258,10 +346,19 @@ impl fmt::Debug for HeaderValue {
         match self {
             Self::Null => f.write_str("Null"),
             Self::Bool(_) => f.write_str("Bool(..)"),
+            Self::Int8(_) => f.write_str("Int8(..)"),
+            Self::UInt8(_) => f.write_str("UInt8(..)"),
+            Self::Int16(_) => f.write_str("Int16(..)"),
+            Self::UInt16(_) => f.write_str("UInt16(..)"),
+            Self::Int32(_) => f.write_str("Int32(..)"),
+            Self::UInt32(_) => f.write_str("UInt32(..)"),
             Self::Int(_) => f.write_str("Int(..)"),
+            Self::Float32(_) => f.write_str("Float32(..)"),
             Self::Float(_) => f.write_str("Float(..)"),
+            Self::Decimal { .. } => f.write_str("Decimal(..)"),
             Self::Timestamp(_) => f.write_str("Timestamp(..)"),
             Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::RawText(bytes) => write!(f, "RawText({} bytes)", bytes.len()),
             Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
             Self::List(items) => write!(f, "List({} items)", items.len()),
             Self::Table(headers) => write!(f, "Table({} items)", headers.0.len()),

@@ -139,7 +139,7 @@ pub struct Outgoing {
     pub route: Route,
     /// The body.
     pub body: Bytes,
-    /// Content type, compression, headers.
+    /// What it says of itself. A driver sends all of it, each header with its type.
     pub properties: Properties,
     /// How long the whole of it may take: reconnecting, sending, the confirmation.
     pub timeout: Duration,

@@ -63,7 +63,7 @@ impl<'d> Source<'d> {
     }
 
     pub(super) fn header(&mut self, depth: usize) -> HeaderValue {
-        match self.byte() % if depth == 0 { 7 } else { 9 } {
+        match self.byte() % if depth == 0 { 9 } else { 11 } {
             0 => HeaderValue::Null,
             1 => HeaderValue::Bool(self.byte() & 1 == 1),
             2 => HeaderValue::Int(self.number().cast_signed()),
@@ -71,7 +71,9 @@ impl<'d> Source<'d> {
             4 => HeaderValue::Timestamp(self.number()),
             5 => HeaderValue::Text(self.text()),
             6 => HeaderValue::Bytes(self.bytes().to_vec()),
-            7 => HeaderValue::List((0..self.byte() % 8).map(|_| self.header(depth - 1)).collect()),
+            7 => HeaderValue::UInt8(self.byte()),
+            8 => HeaderValue::Decimal { scale: self.byte(), value: self.byte().into() },
+            9 => HeaderValue::List((0..self.byte() % 8).map(|_| self.header(depth - 1)).collect()),
             _ => HeaderValue::Table(self.headers(depth - 1)),
         }
     }

@@ -20,7 +20,7 @@ use super::settle::SessionSettler;
 use super::window::{Seat, Window};
 use super::wire;
 use crate::notification::delivery_info::DeliveryInfo;
-use crate::transport::delivery::{Delivery, HeaderValue, Properties, Settlement, Settler};
+use crate::transport::delivery::{Delivery, Properties, Settlement, Settler};
 
 /// What comes from a queue.
 pub(super) enum Arrival {
@@ -238,10 +238,8 @@ fn delivery_count(properties: &Properties, redelivered: bool) -> Option<u64> {
     if !redelivered {
         return None;
     }
-    match properties.headers.get("x-delivery-count")? {
-        HeaderValue::Int(count) => u64::try_from(*count).ok(),
-        _ => None,
-    }
+    let count = properties.headers.get("x-delivery-count")?.as_int()?;
+    u64::try_from(count).ok()
 }
 
 /// Names that come again and again: exchanges, or routing keys.

@@ -12,12 +12,23 @@ use super::failure::{self, Failure, Fault};
 use super::link::Io;
 use super::message::{Fate, Message, Need};
 use super::office::{Office, Prepared, Ready, SendSession, Way};
-use super::wire;
 use crate::transport::driver::{Outgoing, Route};
 use crate::transport::error::{ConnectError, SendError};
 
-/// Room in the first frame of a message for what stands beside its headers.
-const FRAME_RESERVE: usize = 1024;
+/// Room in the first frame of a message for what stands next to its properties: the frame's own
+/// bytes, the mode of delivery, when it expires.
+const FRAME_RESERVE: usize = 64;
+
+/// Room for what a broker writes when it moves a message out of a retry queue. It does not split
+/// a frame that has become too large by that, and a client ends the connection for it.
+fn added_by_the_broker(route: &Route) -> usize {
+    match route {
+        // Thirteen headers of at most 64 bytes, which name the queue six times.
+        Route::Delayed { queue, .. } => 13 * 64 + 6 * (queue.len() + 16),
+        // A count, when it is delivered again.
+        Route::Queue(_) | Route::Topic { .. } => 64,
+    }
+}
 
 /// What came of the attempt that a caller makes itself.
 pub(super) enum Attempt {
@@ -251,7 +262,8 @@ impl Progress {
 
 /// Refuses what the broker would end the connection or the channel for.
 fn fits(outgoing: &Outgoing, session: &SendSession) -> Result<(), SendError> {
-    if wire::size(&outgoing.properties.headers) + FRAME_RESERVE > session.frame_max() {
+    let size = outgoing.properties.size() + FRAME_RESERVE + added_by_the_broker(&outgoing.route);
+    if size > session.frame_max() {
         return Err(SendError::HeadersTooLarge {
             route: outgoing.route.to_string(),
             limit: session.frame_max(),
