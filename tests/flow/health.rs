@@ -216,3 +216,60 @@ async fn what_is_sent_twice_is_handled_once_by_each_method_with_an_inbox() {
     let words = told.0.lock().unwrap();
     assert_eq!(words.iter().filter(|word| *word == "duplicate picky::info").count(), 2);
 }
+
+/// A driver that never takes a dead letter, as one whose limit is lower now, until it is raised.
+struct Limited {
+    inner: Transport,
+    limited: Arc<AtomicBool>,
+}
+
+impl Driver for Limited {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        Box::pin(self.inner.subscribe(subscription))
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        Box::pin(async move {
+            if self.limited.load(Ordering::SeqCst) {
+                let (route, size) = (outgoing.route.to_string(), outgoing.body.len());
+                return Err(SendError::TooLarge { route, size, limit: size - 1 });
+            }
+            self.inner.send(outgoing).await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner.close())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_the_broker_never_takes_pauses_nobody_and_is_not_lost() {
+    let mut rig = Rig::new();
+    let limited = Arc::new(AtomicBool::new(true));
+    let driver = Limited { inner: rig.transport.clone(), limited: Arc::clone(&limited) };
+    let builder = rig.builder().transport(Transport::new(driver, "limited")).retry(once());
+    let listener = builder.endpoint(Picky).build().unwrap();
+    listener.start().await.unwrap();
+    let notifier = rig.notifier();
+    for number in 0..10 {
+        notifier.info(&Context::new(), "x", &number).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(listener.is_ready(), "{:?}", listener.health());
+    assert_eq!(listener.health().refused, 1);
+    let mut seen = rig.seen_so_far();
+    seen.sort();
+    assert_eq!(seen, (0..10).map(|number| format!("picky {number}")).collect::<Vec<_>>());
+    // It comes again once it has been held.
+    tokio::time::sleep(Duration::from_secs(15 * 60)).await;
+    assert_eq!((rig.seen_so_far(), listener.health().refused), (vec!["picky 0".to_owned()], 2));
+    limited.store(false, Ordering::SeqCst);
+    let letter = rig.dead_letter().await;
+    assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "picky::info"));
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+}

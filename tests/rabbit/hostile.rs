@@ -104,6 +104,48 @@ impl Numbers {
     }
 }
 
+/// As large as a frame of 128 KiB lets them be.
+async fn check_owed_by(vhost: &str, endpoints: AMQPValue) {
+    let (_, amqp, listener, numbers) = listening(vhost, "classic").await;
+    let hostile = oslo_properties(&[("listener-endpoints", endpoints)]);
+    amqp.publish("", QUEUE, notification(100), hostile).await;
+    for number in 0..10 {
+        amqp.publish("", QUEUE, notification(number), oslo_properties(&[])).await;
+    }
+    let node = support::shared().await;
+    let dead = async || node.queue_depth(vhost, "notifications.info.dead").await == Some(1);
+    wait_until("the dead letter", SOON, dead).await;
+    let all =
+        async || numbers.0.lock().unwrap().iter().filter(|number| **number < 10).count() == 10;
+    wait_until("all others are handled", SOON, all).await;
+    assert!(listener.is_ready(), "{:?}", listener.health());
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert_eq!(depth(node, vhost).await, Some(0));
+    let letter = amqp.drain("notifications.info.dead").await.pop().unwrap();
+    assert_eq!(letter.delivery.data, notification(100).into_bytes());
+    let headers = letter.delivery.properties.headers().clone().unwrap();
+    let Some(AMQPValue::FieldArray(owed)) = headers.inner().get("listener-endpoints") else {
+        panic!("nobody owes it")
+    };
+    assert!(owed.as_slice().len() <= 65, "{} names", owed.as_slice().len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn sixty_thousand_names_of_those_that_owe_it_hold_nothing_up() {
+    let names = format!("numbers::info,{}", "x,y,".repeat(32_000));
+    check_owed_by("owed-text", AMQPValue::LongString(names.into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn unknown_names_of_any_length_hold_nothing_up() {
+    let name = |n: usize| AMQPValue::LongString(format!("{n}{}", "x".repeat(1000)).into());
+    let names: Vec<_> = (0..120).map(name).collect();
+    check_owed_by("owed-list", AMQPValue::FieldArray(names.into())).await;
+}
+
 fn notification(payload: u32) -> String {
     format!(r#"{{"message_id": "{payload}", "priority": "INFO", "payload": {payload}}}"#)
 }

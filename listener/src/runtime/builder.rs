@@ -428,7 +428,7 @@ impl ListenerBuilder {
             .collect();
         let worker = Worker {
             dispatcher: Dispatcher::new(table),
-            copier: Copier::new(transport, self.options.send_timeout),
+            copier: Copier::new(transport, self.options.send_timeout, self.options.retry.hold),
             states: self.states,
             serializer: self.serializer,
             inbox: self.inbox,

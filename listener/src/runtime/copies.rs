@@ -2,8 +2,8 @@
 //! aside. One that cannot be made is tried again with growing pauses, and told as a pause of the
 //! listener; what its original waits for is in `worker.rs`, who settles it in `settle.rs`.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::observe::{Event, Observers};
 use crate::runtime::failure::{Copy, Destination};
-use crate::runtime::headers::{self, Marks};
+use crate::runtime::headers::{self, Marks, shortened};
 use crate::runtime::health::Pause;
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
@@ -21,15 +21,56 @@ use crate::transport::delivery::{Delivery, Headers, Properties};
 use crate::transport::driver::{Outgoing, Route};
 use crate::transport::error::SendError;
 
-/// The longest text that a header of a copy carries, in bytes: headers share one AMQP frame,
-/// which is 128 KiB by default and 4 KiB at least.
-const LONGEST: usize = 2048;
+/// How much of a delivery a copy of it keeps. All headers share one AMQP frame, which is 128 KiB
+/// by default and 4 KiB at least: a copy that the broker does not take for that is made again in
+/// the next form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The headers and properties of the original, and all there is to say.
+    Whole,
+    /// No headers of the original, but for the one without which its body cannot be read; what is
+    /// said is cut.
+    Short,
+    /// Hardly more than the body and where it came from: what fits any frame.
+    Least,
+}
 
-/// The same for a broker with small frames.
-const SHORT: usize = 256;
+impl Form {
+    /// The next one that takes less; none after the least.
+    const fn less(self) -> Option<Self> {
+        match self {
+            Self::Whole => Some(Self::Short),
+            Self::Short => Some(Self::Least),
+            Self::Least => None,
+        }
+    }
 
-/// How much room the headers of the original may take, in bytes of an AMQP frame.
-const ROOM: usize = 100_000;
+    /// How much room the headers of the original may take, in bytes of a frame.
+    const fn room(self) -> usize {
+        match self {
+            Self::Whole => 100_000,
+            Self::Short | Self::Least => 0,
+        }
+    }
+
+    /// The longest text of an error, in bytes.
+    const fn error(self) -> usize {
+        match self {
+            Self::Whole => 2048,
+            Self::Short | Self::Least => 256,
+        }
+    }
+
+    /// The most that the names of those that owe it may take. A list that takes more is left out
+    /// whole, so that everybody owes it: rather twice than never.
+    const fn names(self) -> usize {
+        match self {
+            Self::Whole => usize::MAX,
+            Self::Short => 1024,
+            Self::Least => 256,
+        }
+    }
+}
 
 /// The pauses between attempts to make a copy.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -40,7 +81,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Copier {
     pub(super) transport: Transport,
     pub(super) timeout: Duration,
+    /// How long a delivery is held of which no copy can ever be made.
+    hold: Duration,
     troubles: Troubles,
+    refused: AtomicU64,
 }
 
 /// Why a copy was not made.
@@ -50,6 +94,9 @@ pub(super) enum NotMade {
     Abandoned,
     /// The broker cannot hold it back.
     NoDelay,
+    /// The broker never takes it, whatever is waited for. Its original has been held for as long
+    /// as may be, and comes again.
+    Refused,
 }
 
 /// Why a delivery was not set aside.
@@ -62,8 +109,9 @@ pub(super) enum NotSetAside {
 }
 
 impl Copier {
-    pub(super) fn new(transport: Transport, timeout: Duration) -> Self {
-        Self { transport, timeout, troubles: Troubles::default() }
+    pub(super) fn new(transport: Transport, timeout: Duration, hold: Duration) -> Self {
+        let (troubles, refused) = (Troubles::default(), AtomicU64::new(0));
+        Self { transport, timeout, hold, troubles, refused }
     }
 
     /// Makes a copy, again and again until it is confirmed.
@@ -80,7 +128,7 @@ impl Copier {
             Destination::Later(delay) => Route::Delayed { queue: source.to_string(), delay },
             Destination::Dead(_) => Route::Queue(dead_letter_queue(source)),
         };
-        let (mut pause, mut room) = (FIRST_PAUSE, ROOM);
+        let (mut pause, mut form) = (FIRST_PAUSE, Form::Whole);
         let mut trouble = None;
         loop {
             // Of a session that is over the broker gives the original out again: a copy would be
@@ -88,25 +136,28 @@ impl Copier {
             if delivery.is_over() {
                 return Err(NotMade::Abandoned);
             }
-            let outgoing = Outgoing {
-                route: route.clone(),
-                body: delivery.body.clone(),
-                properties: properties(delivery, marks, copy, room),
-                timeout: self.timeout,
-            };
+            let properties = properties(delivery, marks, copy, form);
             // An attempt is let finish: one that is broken off may have been sent all the same.
-            let error = match self.transport.send(outgoing).await {
+            let error = match self.send(&route, delivery, properties).await {
                 Ok(()) => return Ok(()),
                 Err(SendError::NoDelay { reason, .. }) => {
                     tracing::warn!(queue = %source, reason, "retries are held in the process");
                     return Err(NotMade::NoDelay);
                 }
-                Err(SendError::HeadersTooLarge { .. }) if room > 0 => {
-                    room = 0;
-                    continue;
-                }
-                Err(error) => error.to_string(),
+                Err(error @ SendError::HeadersTooLarge { .. }) => match form.less() {
+                    Some(less) => {
+                        form = less;
+                        continue;
+                    }
+                    None => error,
+                },
+                Err(error) => error,
             };
+            if error.is_of_the_message() {
+                drop(trouble);
+                return Err(self.refused(delivery, copy, &route, &error, stop).await);
+            }
+            let error = error.to_string();
             let queue = queue_of(&route);
             tracing::error!(
                 queue = %source,
@@ -126,6 +177,52 @@ impl Copier {
         }
     }
 
+    /// What follows when the broker never takes a copy. A retry is held in the process. A
+    /// delivery whose dead letter cannot be made stays with the broker, for there is no other
+    /// place where nothing of it is lost: it is held for a while, so that it does not come again
+    /// at once, and pauses nobody.
+    async fn refused(
+        &self,
+        delivery: &Delivery,
+        copy: &Copy,
+        route: &Route,
+        error: &SendError,
+        stop: &CancellationToken,
+    ) -> NotMade {
+        let (queue, to) = (&delivery.info.queue, queue_of(route));
+        if let Destination::Later(_) = copy.to {
+            tracing::warn!(%queue, to, %error, "the broker never takes this copy: the retry is held in the process");
+            return NotMade::NoDelay;
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            %queue,
+            to,
+            %error,
+            methods = shortened(&copy.owed.join(", "), Form::Whole.error()),
+            held = ?self.hold,
+            "the broker never takes this dead letter: its delivery is held, then released to its queue, and comes again; raise the broker's limit, or take the message out of the queue"
+        );
+        let held = stop.run_until_cancelled(tokio::time::sleep(self.hold)).await;
+        if held.is_none() || delivery.is_over() { NotMade::Abandoned } else { NotMade::Refused }
+    }
+
+    /// How many dead letters the broker never took.
+    pub(super) fn refused_count(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    async fn send(
+        &self,
+        route: &Route,
+        delivery: &Delivery,
+        properties: Properties,
+    ) -> Result<(), SendError> {
+        let (route, body) = (route.clone(), delivery.body.clone());
+        let outgoing = Outgoing { route, body, properties, timeout: self.timeout };
+        self.transport.send(outgoing).await
+    }
+
     /// Puts a copy straight into a queue, once, in the place of a delivery that was given out
     /// too often.
     pub(super) async fn move_to(
@@ -134,15 +231,19 @@ impl Copier {
         delivery: &Delivery,
         marks: &Marks,
     ) -> Result<(), SendError> {
-        let mut properties = kept(delivery, ROOM);
-        marks.write(&mut properties.headers);
-        let outgoing = Outgoing {
-            route: Route::Queue(queue.to_owned()),
-            body: delivery.body.clone(),
-            properties,
-            timeout: self.timeout,
-        };
-        self.transport.send(outgoing).await
+        let route = Route::Queue(queue.to_owned());
+        let mut form = Form::Whole;
+        loop {
+            let mut properties = kept(delivery, form);
+            bounded(marks.clone(), form).write(&mut properties.headers);
+            match self.send(&route, delivery, properties).await {
+                Err(error @ SendError::HeadersTooLarge { .. }) => match form.less() {
+                    Some(less) => form = less,
+                    None => return Err(error),
+                },
+                sent => return sent,
+            }
+        }
     }
 
     /// As `move_to`, again and again with growing pauses while the broker has no room or is
@@ -200,47 +301,52 @@ fn queue_of(route: &Route) -> &str {
     }
 }
 
-/// What the copy says. The error and the names are cut to fit a frame; without room, nothing of
-/// the original's headers is kept.
-fn properties(delivery: &Delivery, marks: &Marks, copy: &Copy, room: usize) -> Properties {
-    let mut properties = kept(delivery, room);
+/// What the copy says.
+fn properties(delivery: &Delivery, marks: &Marks, copy: &Copy, form: Form) -> Properties {
+    let mut properties = kept(delivery, form);
     let owed = (!copy.owed.is_empty()).then(|| copy.owed.clone());
     let first_time = Some(marks.first_time.unwrap_or_else(headers::now));
     // It was worked on, and nobody died of it.
     let marks = Marks { owed, first_time, deliveries: 0, ..marks.clone() };
-    marks.write(&mut properties.headers);
+    bounded(marks, form).write(&mut properties.headers);
     if let Destination::Dead(reason) = copy.to {
-        let longest = if room > 0 { LONGEST } else { SHORT };
         properties.headers.set(headers::REASON, reason.into());
-        properties.headers.set(headers::ERROR, shortened(&copy.error, longest).into());
+        properties.headers.set(headers::ERROR, shortened(&copy.error, form.error()).into());
     }
     properties
+}
+
+/// The marks, without the names of those that owe it if those take too much.
+fn bounded(marks: Marks, form: Form) -> Marks {
+    let size = |owed: &Vec<String>| owed.iter().map(|name| name.len() + 5).sum::<usize>();
+    Marks { owed: marks.owed.filter(|owed| size(owed) <= form.names()), ..marks }
 }
 
 /// The properties of the original, as far as they may stand on a copy: every copy begins with
 /// these.
-fn kept(delivery: &Delivery, room: usize) -> Properties {
+fn kept(delivery: &Delivery, form: Form) -> Properties {
     let mut properties = delivery.properties.clone();
     properties.headers.remove_broker_owned();
-    if properties.headers.size() > room {
-        let compression = properties.headers.get("compression").cloned();
-        properties.headers = Headers::default();
-        properties.headers.set(headers::HEADERS, "too large to be kept".into());
+    if properties.headers.size() > form.room() {
+        let compression = properties.headers.text("compression").map(|text| shortened(text, 255));
+        let mut headers = Headers::default();
+        headers.set(headers::HEADERS, "too large to be kept".into());
         // Without it the body could not be read any more.
         if let Some(compression) = compression {
-            properties.headers.set("compression", compression);
+            headers.set("compression", compression.into());
         }
+        properties.headers = headers;
     }
-    properties
-}
-
-/// As much of a text as so many bytes hold.
-pub(super) fn shortened(text: &str, longest: usize) -> &str {
-    let mut end = text.len().min(longest);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    match form {
+        Form::Whole | Form::Short => properties,
+        Form::Least => Properties {
+            content_type: properties.content_type,
+            content_encoding: properties.content_encoding,
+            headers: properties.headers,
+            priority: properties.priority,
+            ..Properties::default()
+        },
     }
-    &text[..end]
 }
 
 /// The copies that cannot be made at present.
@@ -256,6 +362,8 @@ struct Troubles {
 struct Open {
     last: u64,
     by_number: BTreeMap<u64, Trouble>,
+    /// How many of them each method waits for: asked before each call.
+    by_method: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
@@ -289,6 +397,9 @@ impl Troubles {
         let mut open = self.lock();
         open.last += 1;
         let number = open.last;
+        for method in methods {
+            *open.by_method.entry(method.clone()).or_default() += 1;
+        }
         open.by_number.insert(number, trouble);
         self.any.store(true, Ordering::Release);
         Ongoing { troubles: self, observers, number }
@@ -299,8 +410,7 @@ impl Troubles {
             let mut over = std::pin::pin!(self.over.notified());
             // So that one that ends right after the look is not missed.
             over.as_mut().enable();
-            let is_its = |trouble: &Trouble| trouble.methods.iter().any(|owed| owed == method);
-            if !self.lock().by_number.values().any(is_its) {
+            if !self.lock().by_method.contains_key(method) {
                 return;
             }
             over.await;
@@ -347,6 +457,12 @@ impl Drop for Ongoing<'_> {
     fn drop(&mut self) {
         let mut open = self.troubles.lock();
         let ended = open.by_number.remove(&self.number);
+        for method in ended.iter().flat_map(|trouble| &trouble.methods) {
+            match open.by_method.get_mut(method) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(open.by_method.remove(method)),
+            }
+        }
         self.troubles.any.store(!open.by_number.is_empty(), Ordering::Release);
         let queue = ended.map(|trouble| trouble.queue).unwrap_or_default();
         let others = open.by_number.values().any(|trouble| trouble.queue == queue);
@@ -372,6 +488,8 @@ mod tests {
     use crate::transport::driver::{Driver, Subscribed, Subscription};
     use crate::transport::error::{ConnectError, SettleError};
 
+    const HOLD: Duration = Duration::from_secs(900);
+
     /// A broker that only sends: its answer to each message, and what it was given.
     #[derive(Clone)]
     struct Broker {
@@ -385,7 +503,8 @@ mod tests {
         }
 
         fn copier(&self) -> Copier {
-            Copier::new(Transport::new(self.clone(), "test"), Duration::from_secs(1))
+            let transport = Transport::new(self.clone(), "test");
+            Copier::new(transport, Duration::from_secs(1), HOLD)
         }
 
         fn sent(&self) -> Vec<Outgoing> {
@@ -432,13 +551,17 @@ mod tests {
 
     /// The copy of each kind that a listener makes of a delivery, as it is sent.
     async fn every_copy(delivery: &Delivery) -> Vec<Outgoing> {
-        let broker = Broker::new(|_| Ok(()));
+        every_copy_by(&Broker::new(|_| Ok(())), delivery, "no").await
+    }
+
+    async fn every_copy_by(broker: &Broker, delivery: &Delivery, error: &str) -> Vec<Outgoing> {
         let (copier, observers) = (broker.copier(), Observers::default());
         let stop = CancellationToken::new();
-        let marks = Marks::read(&delivery.properties, &delivery.info);
+        let marks = Marks::read(&delivery.properties, &delivery.info, |_| true);
         let long = Duration::from_secs(60);
         for to in [Destination::Later(long), Destination::Dead("error")] {
-            let copy = Copy { to, owed: vec!["a::info".to_owned()], error: "no".to_owned() };
+            let owed = marks.owed.clone().unwrap_or_else(|| vec!["a::info".to_owned()]);
+            let copy = Copy { to, owed, error: error.to_owned() };
             copier.make(delivery, &marks, &copy, &stop, &observers).await.expect("it is taken");
         }
         copier.move_to("q.alone", delivery, &marks).await.expect("it is taken");
@@ -492,11 +615,79 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_long_error_is_cut_between_characters() {
-        assert_eq!(shortened("short", LONGEST), "short");
-        let long = format!("{}é", "x".repeat(LONGEST - 1));
-        assert_eq!(shortened(&long, LONGEST), "x".repeat(LONGEST - 1));
+    /// All that a publisher can make large, as large as a frame of 128 KiB lets it be.
+    fn large() -> Delivery {
+        let text = |length: usize| HeaderValue::Text("x".repeat(length));
+        let short = || Some("x".repeat(255).into_boxed_str());
+        let names = (0..200).map(|n| HeaderValue::Text(format!("{n}::{}", "x".repeat(600))));
+        let mut headers = Headers::default();
+        headers.set(headers::ENDPOINTS, HeaderValue::List(names.collect()));
+        headers.set(headers::EXCHANGE, text(255));
+        headers.set(headers::ROUTING_KEY, text(255));
+        headers.set("compression", text(2000));
+        headers.set("tenant", text(5000));
+        delivery(Properties {
+            content_type: Some("x".repeat(255).into()),
+            content_encoding: Some("x".repeat(255).into()),
+            headers,
+            priority: Some(5),
+            correlation_id: short(),
+            reply_to: short(),
+            message_id: short(),
+            timestamp: Some(1),
+            kind: short(),
+            app_id: short(),
+        })
+    }
+
+    const LIMIT: usize = 3000;
+
+    #[tokio::test]
+    async fn every_copy_of_any_delivery_has_a_form_that_fits_the_smallest_frame() {
+        let broker = Broker::new(|outgoing| match outgoing.properties.size() {
+            size if size > LIMIT => {
+                Err(SendError::HeadersTooLarge { route: outgoing.route.to_string(), limit: LIMIT })
+            }
+            _ => Ok(()),
+        });
+        let sent = every_copy_by(&broker, &large(), &"e".repeat(100_000)).await;
+        let fit = sent.iter().filter(|copy| copy.properties.size() <= LIMIT);
+        assert_eq!(fit.count(), 4, "a retry, a dead letter, and twice set aside");
+        for copy in sent.iter().filter(|copy| copy.properties.size() <= LIMIT) {
+            let said = copy.properties.headers.text(headers::HEADERS);
+            assert_eq!(said, Some("too large to be kept"), "{:?}", copy.route);
+            assert_eq!(copy.properties.headers.text(headers::QUEUE), Some("q"));
+        }
+    }
+
+    fn too_large(outgoing: &Outgoing) -> Result<(), SendError> {
+        let route = outgoing.route.to_string();
+        Err(SendError::TooLarge { route, size: outgoing.body.len(), limit: 1 })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_broker_never_takes_is_tried_once_and_pauses_nobody() {
+        let broker = Broker::new(too_large);
+        let (copier, observers) = (broker.copier(), Observers::default());
+        let (delivery, stop) = (delivery(Properties::default()), CancellationToken::new());
+        let marks = Marks::read(&delivery.properties, &delivery.info, |_| true);
+        let make = |to| {
+            let copy = Copy { to, owed: vec!["a::info".to_owned()], error: "no".to_owned() };
+            let (copier, delivery, marks, stop) = (&copier, &delivery, &marks, &stop);
+            let observers = &observers;
+            async move { copier.make(delivery, marks, &copy, stop, observers).await }
+        };
+        let began = Instant::now();
+        assert_eq!(make(Destination::Later(HOLD)).await, Err(NotMade::NoDelay));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let never = async || {
+            tokio::time::sleep(HOLD / 2).await;
+            assert!(!copier.has_troubles());
+            assert_eq!(copier.pauses(), []);
+        };
+        let (made, ()) = tokio::join!(make(Destination::Dead("error")), never());
+        assert_eq!((made, began.elapsed()), (Err(NotMade::Refused), HOLD));
+        assert_eq!((broker.sent().len(), copier.refused_count()), (2, 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 //! came from. Read from each delivery by `worker.rs`, written by `copies.rs`. The names are
 //! documented API: tools read them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +33,15 @@ pub const DELIVERIES: &str = "listener-deliveries";
 /// Set when the headers of the original were too large to be kept.
 pub const HEADERS: &str = "listener-headers";
 
+/// How many names of methods that do not exist are read from a delivery, and how much of each, in
+/// bytes. Whoever may publish may write any.
+const UNKNOWN_NAMES: usize = 64;
+const LONGEST_NAME: usize = 512;
+
+/// The longest name of a queue or exchange and the longest routing key in AMQP, in bytes: a longer
+/// one is not where anything came from.
+const LONGEST_ORIGIN: usize = 255;
+
 /// What a delivery says of itself beyond its body. One that is no copy says nothing: everybody
 /// is owed, and it came from where it was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +59,17 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// What the headers say. Those that are not of our making are passed by.
-    pub(super) fn read(properties: &Properties, info: &DeliveryInfo) -> Self {
+    /// What the headers say, `knows` being which methods exist. Headers that are not of our making
+    /// are ignored, and what is read of the others is bounded.
+    pub(super) fn read(
+        properties: &Properties,
+        info: &DeliveryInfo,
+        knows: impl Fn(&str) -> bool,
+    ) -> Self {
         let headers = &properties.headers;
         let text = |name, otherwise: &Arc<str>| {
-            headers.text(name).map_or_else(|| Arc::clone(otherwise), Arc::from)
+            let text = headers.text(name).filter(|text| text.len() <= LONGEST_ORIGIN);
+            text.map_or_else(|| Arc::clone(otherwise), Arc::from)
         };
         let origin = DeliveryInfo {
             queue: text(QUEUE, &info.queue),
@@ -61,7 +77,8 @@ impl Marks {
             routing_key: text(ROUTING_KEY, &info.routing_key),
             ..info.clone()
         };
-        let owed = headers.get(ENDPOINTS).map(names).filter(|names| !names.is_empty());
+        let owed = headers.get(ENDPOINTS).map(|value| names(value, knows));
+        let owed = owed.filter(|names| !names.is_empty());
         // A dead letter that was put back begins anew.
         if headers.get(REASON).is_some() {
             return Self { origin, owed, attempts: 0, first_time: None, deliveries: 0 };
@@ -107,24 +124,39 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// A list of texts, or one text with commas, as somebody may have written it by hand.
-fn names(value: &HeaderValue) -> Vec<String> {
+/// The names in a list of texts, or in one text with commas, as somebody may have written it by
+/// hand: each once, all that exist, and as many others as are read.
+fn names(value: &HeaderValue, knows: impl Fn(&str) -> bool) -> Vec<String> {
+    let (mut seen, mut names, mut unknown) = (HashSet::new(), Vec::new(), 0);
+    let mut take = |name| {
+        let exists = knows(name);
+        if (exists || unknown < UNKNOWN_NAMES) && seen.insert(name) {
+            unknown += usize::from(!exists);
+            let longest = if exists { name.len() } else { LONGEST_NAME };
+            names.push(shortened(name, longest).to_owned());
+        }
+    };
     match value {
-        HeaderValue::List(items) => items
-            .iter()
-            .filter_map(|item| match item {
-                HeaderValue::Text(name) => Some(name.clone()),
-                _ => None,
-            })
-            .collect(),
-        HeaderValue::Text(text) => text
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect(),
-        _ => Vec::new(),
+        HeaderValue::List(items) => items.iter().for_each(|item| {
+            if let HeaderValue::Text(name) = item {
+                take(name.as_str());
+            }
+        }),
+        HeaderValue::Text(text) => {
+            text.split(',').map(str::trim).filter(|name| !name.is_empty()).for_each(take);
+        }
+        _ => {}
     }
+    names
+}
+
+/// As much of a text as so many bytes hold.
+pub(super) fn shortened(text: &str, longest: usize) -> &str {
+    let mut end = text.len().min(longest);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 fn number(headers: &Headers, name: &str) -> Option<u64> {
@@ -150,7 +182,8 @@ mod tests {
 
     fn read(headers: Headers) -> Marks {
         let info = DeliveryInfo::new("billing", "", "billing");
-        Marks::read(&Properties { headers, ..Properties::default() }, &info)
+        let knows = |name: &str| name.starts_with("known::");
+        Marks::read(&Properties { headers, ..Properties::default() }, &info, knows)
     }
 
     #[test]
@@ -201,5 +234,37 @@ mod tests {
         headers.set(DELIVERIES, "many".into());
         headers.set(QUEUE, HeaderValue::Null);
         assert_eq!(read(headers), read(Headers::default()));
+    }
+
+    #[test]
+    fn what_is_read_of_names_and_origins_is_bounded() {
+        let mut headers = Headers::default();
+        let unknown = (0..1000).map(|n| format!("{n}{}", "x".repeat(1000)));
+        let known = (0..200).map(|n| format!("known::{n}"));
+        let all: Vec<String> = unknown.chain(known).collect();
+        let twice = all.iter().chain(&all).map(|name| HeaderValue::from(name.as_str()));
+        headers.set(ENDPOINTS, HeaderValue::List(twice.collect()));
+        headers.set(EXCHANGE, "e".repeat(256).as_str().into());
+        headers.set(ROUTING_KEY, "k".repeat(255).as_str().into());
+        let Marks { origin, owed, .. } = read(headers);
+        let owed = owed.expect("names are given");
+        assert_eq!(owed.len(), UNKNOWN_NAMES + 200, "all that exist, and no name twice");
+        assert!(owed.iter().all(|name| name.len() <= LONGEST_NAME));
+        assert_eq!((&*origin.exchange, origin.routing_key.len()), ("", 255));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shortened("short", 10), "short");
+        assert_eq!(shortened("123456789é", 10), "123456789");
+    }
+
+    #[test]
+    fn a_number_of_any_type_is_read() {
+        for attempts in [HeaderValue::Int(3), HeaderValue::UInt8(3), HeaderValue::Int32(3)] {
+            let mut headers = Headers::default();
+            headers.set(ATTEMPTS, attempts);
+            assert_eq!(read(headers).attempts, 3);
+        }
     }
 }

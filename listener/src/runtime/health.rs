@@ -18,6 +18,10 @@ pub struct Health {
     /// What keeps retries and dead letters from being sent at present, such as a broker that is
     /// short of memory.
     pub obstacle: Option<String>,
+    /// How often the broker has refused a dead letter that it never takes, as its limit is lower
+    /// now than when the message was sent. The notification went back to its queue, is not lost,
+    /// and counts anew each time it comes again.
+    pub refused: u64,
 }
 
 /// How one queue stands.
@@ -89,6 +93,7 @@ mod tests {
             queues: vec![queue],
             paused: Vec::new(),
             obstacle: None,
+            refused: 0,
         }
     }
 

@@ -189,7 +189,7 @@ mod tests {
             let settlement = Settlement::new(Arc::new(Nobody), 1);
             let info = DeliveryInfo::new(key, "", key);
             let delivery = Delivery::new(Bytes::new(), Properties::default(), info, settlement);
-            let marks = Marks::read(&delivery.properties, &delivery.info);
+            let marks = Marks::read(&delivery.properties, &delivery.info, |_| true);
             let in_hand = Arc::new(Hands::default()).take(&delivery);
             lanes.push(Task { delivery, in_hand, marks, turn: None, text: None });
         }

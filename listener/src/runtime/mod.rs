@@ -266,6 +266,7 @@ impl Listener {
             queues: worker.hands.health(queues.into_iter().chain(alone)),
             paused: worker.copier.pauses(),
             obstacle: worker.copier.transport.obstacle(),
+            refused: worker.copier.refused_count(),
         }
     }
 

@@ -4,10 +4,9 @@
 
 use crate::notification::fields::Fields;
 use crate::observe::{Event, Observers};
-use crate::runtime::copies::shortened;
 use crate::runtime::failure::{Copy, Destination};
 use crate::runtime::hands::InHand;
-use crate::runtime::headers::Marks;
+use crate::runtime::headers::{Marks, shortened};
 use crate::target::dead_letter_queue;
 use crate::transport::delivery::{Delivery, Settle};
 
@@ -39,6 +38,9 @@ pub(super) struct Subject {
 
 /// So many bytes of a text from outside are logged.
 const LONGEST: usize = 256;
+
+/// So many bytes of the errors of methods, and of their names.
+const LONGEST_LIST: usize = 2048;
 
 impl Subject {
     pub(super) fn of(fields: &Fields<'_>, handled: usize) -> Self {
@@ -112,7 +114,9 @@ pub(super) fn carry_out(
         End::Noted { count } => event!(debug, "noted", "settled", count = *count),
         End::Copied(copies) => {
             for copy in *copies {
-                let (error, methods) = (copy.error.as_str(), copy.owed.join(", "));
+                let methods = copy.owed.join(", ");
+                let methods = shortened(&methods, LONGEST_LIST);
+                let error = shortened(&copy.error, LONGEST_LIST);
                 match copy.to {
                     Destination::Later(after) => event!(
                         warn,

@@ -86,7 +86,8 @@ struct Judged {
 
 impl Worker {
     pub(super) fn take(&self, delivery: Delivery) -> Task {
-        let mut marks = Marks::read(&delivery.properties, &delivery.info);
+        let table = self.dispatcher.table();
+        let mut marks = Marks::read(&delivery.properties, &delivery.info, |name| table.knows(name));
         // Whoever may publish may write headers: a queue that is not one of ours is not where
         // this came from, and no copy is put there.
         if !self.alone.contains_key(&*marks.origin.queue) {

@@ -178,6 +178,15 @@ pub enum SendError {
         /// The longest frame of the connection, in bytes.
         limit: usize,
     },
+    /// The message cannot be written as the broker's protocol wants it, or the broker ends the
+    /// channel or connection that brings it, whenever it comes.
+    #[error("the message for {route} cannot be sent: {reason}")]
+    Invalid {
+        /// Where it was to go.
+        route: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The driver cannot hold a message back, or may not declare what it needs for that.
     #[error("the broker cannot hold back the message for {route}: {reason}")]
     NoDelay {
@@ -210,6 +219,13 @@ impl SendError {
                 | Self::Refused { .. }
                 | Self::Connect(ConnectError::Unreachable { .. })
         )
+    }
+
+    /// Whether it is the message that the broker does not take, and not the state that the broker
+    /// is in or what the user may do: the same message is never taken, and others are.
+    #[must_use]
+    pub const fn is_of_the_message(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::HeadersTooLarge { .. } | Self::Invalid { .. })
     }
 }
 

@@ -134,7 +134,7 @@ async fn attempts(
         return Err(no_delay(outgoing, "nothing is held back for more than a day".to_owned()));
     };
     let message =
-        Message::new(outgoing, &need).map_err(|error| refused(outgoing, error.to_string()))?;
+        Message::new(outgoing, &need).map_err(|error| invalid(outgoing, error.to_string()))?;
     let message = Arc::new(message);
     loop {
         let (session, prepared, fate) = match first.take() {
@@ -166,7 +166,7 @@ async fn attempts(
                     progress.strikes += 1;
                     progress.suspect = true;
                     if progress.strikes > 2 {
-                        return Err(refused(outgoing, fault.to_string()));
+                        return Err(invalid(outgoing, fault.to_string()));
                     }
                 }
                 progress.again(Last::Reason(fault.to_string()), &session).await;
@@ -233,8 +233,10 @@ async fn spoiled(
             {
                 Err(no_delay(outgoing, error.to_string()))
             }
+            Failure::Mistake(ConnectError::Refused { reason, .. }) | Failure::Weather(reason) => {
+                Err(invalid(outgoing, reason))
+            }
             Failure::Mistake(error) => Err(error.into()),
-            Failure::Weather(reason) => Err(refused(outgoing, reason)),
         };
     }
     let last = Last::Reason(fault.to_string());
@@ -275,11 +277,8 @@ fn fits(outgoing: &Outgoing, session: &SendSession) -> Result<(), SendError> {
     }
 }
 
-fn refused(outgoing: &Outgoing, reason: String) -> SendError {
-    SendError::Connect(ConnectError::Refused {
-        action: format!("take the message for {}", outgoing.route),
-        reason,
-    })
+fn invalid(outgoing: &Outgoing, reason: String) -> SendError {
+    SendError::Invalid { route: outgoing.route.to_string(), reason }
 }
 
 fn too_large(outgoing: &Outgoing, limit: usize) -> SendError {

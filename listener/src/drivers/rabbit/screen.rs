@@ -7,6 +7,10 @@
 /// two. In a debug build lapin's thread has room for some two hundred.
 const DEEPEST: usize = 32;
 
+/// So many headers, and entries of lists and tables in them, may there be: a few bytes on the wire
+/// become a hundred in memory, of each message that is taken ahead.
+const MOST: usize = 4096;
+
 /// A frame of properties that is larger, in bytes, is not kept: RabbitMQ takes none that is, but
 /// may make one, when it adds headers of its own.
 const LARGEST: usize = 128 * 1024 - HEAD - 1;
@@ -150,7 +154,7 @@ fn is_readable(payload: &[u8]) -> bool {
 /// Whether lapin can read a table, its length before it.
 pub(super) fn is_readable_table(bytes: &[u8]) -> bool {
     let mut bytes = bytes;
-    table(&mut bytes, DEEPEST).is_some() && bytes.is_empty()
+    Walk::default().table(&mut bytes, DEEPEST).is_some() && bytes.is_empty()
 }
 
 /// Walks the properties in the order of their flags. In each line of AMQP's grammar below,
@@ -163,7 +167,7 @@ fn properties(payload: &[u8]) -> Option<()> {
             continue;
         }
         match at {
-            2 => table(&mut rest, DEEPEST)?,
+            2 => Walk::default().table(&mut rest, DEEPEST)?,
             // The mode of delivery, and the priority.
             3 | 4 => fixed(&mut rest, 1)?,
             // The time.
@@ -175,37 +179,51 @@ fn properties(payload: &[u8]) -> Option<()> {
     (flags & 3 == 0 && rest.is_empty()).then_some(())
 }
 
-fn table(rest: &mut &[u8], deeper: usize) -> Option<()> {
-    let mut items = long(rest)?;
-    let deeper = deeper.checked_sub(1)?;
-    while !items.is_empty() {
-        short(&mut items)?;
-        value(&mut items, deeper)?;
-    }
-    Some(())
+/// A walk through headers: how many entries there may be yet.
+struct Walk {
+    left: usize,
 }
 
-fn list(rest: &mut &[u8], deeper: usize) -> Option<()> {
-    let mut items = long(rest)?;
-    let deeper = deeper.checked_sub(1)?;
-    while !items.is_empty() {
-        value(&mut items, deeper)?;
+impl Default for Walk {
+    fn default() -> Self {
+        Self { left: MOST }
     }
-    Some(())
 }
 
-fn value(rest: &mut &[u8], deeper: usize) -> Option<()> {
-    match rest.split_off_first()? {
-        b'V' => Some(()),
-        b't' | b'b' | b'B' => fixed(rest, 1),
-        b's' | b'U' | b'u' => fixed(rest, 2),
-        b'I' | b'i' | b'f' => fixed(rest, 4),
-        b'D' => fixed(rest, 5),
-        b'l' | b'L' | b'd' | b'T' => fixed(rest, 8),
-        b'S' | b'x' => long(rest).map(drop),
-        b'A' => list(rest, deeper),
-        b'F' => table(rest, deeper),
-        _ => None,
+impl Walk {
+    fn table(&mut self, rest: &mut &[u8], deeper: usize) -> Option<()> {
+        let mut items = long(rest)?;
+        let deeper = deeper.checked_sub(1)?;
+        while !items.is_empty() {
+            short(&mut items)?;
+            self.value(&mut items, deeper)?;
+        }
+        Some(())
+    }
+
+    fn list(&mut self, rest: &mut &[u8], deeper: usize) -> Option<()> {
+        let mut items = long(rest)?;
+        let deeper = deeper.checked_sub(1)?;
+        while !items.is_empty() {
+            self.value(&mut items, deeper)?;
+        }
+        Some(())
+    }
+
+    fn value(&mut self, rest: &mut &[u8], deeper: usize) -> Option<()> {
+        self.left = self.left.checked_sub(1)?;
+        match rest.split_off_first()? {
+            b'V' => Some(()),
+            b't' | b'b' | b'B' => fixed(rest, 1),
+            b's' | b'U' | b'u' => fixed(rest, 2),
+            b'I' | b'i' | b'f' => fixed(rest, 4),
+            b'D' => fixed(rest, 5),
+            b'l' | b'L' | b'd' | b'T' => fixed(rest, 8),
+            b'S' | b'x' => long(rest).map(drop),
+            b'A' => self.list(rest, deeper),
+            b'F' => self.table(rest, deeper),
+            _ => None,
+        }
     }
 }
 
@@ -321,6 +339,18 @@ mod tests {
         check(&properties(0x8000, b"\x01\xff"), &unreadable());
         check(&properties(0x8001, b"\x01t"), &unreadable());
         check(&properties(0, b"more"), &unreadable());
+    }
+
+    #[test]
+    fn more_headers_than_any_message_needs_are_left_out() {
+        kept(&table(&b"\0V".repeat(MOST)));
+        check(&table(&b"\0V".repeat(MOST + 1)), &unreadable());
+        let list = |count: usize| {
+            let size = u32::try_from(count).expect("short").to_be_bytes();
+            table(&[b"\x01kA", &size[..], &b"V".repeat(count)].concat())
+        };
+        kept(&list(MOST - 1));
+        check(&list(MOST), &unreadable());
     }
 
     #[test]

@@ -176,7 +176,12 @@ fn split(sent: Vec<(Id, Result<(), SendError>)>) -> (Vec<Id>, Option<(Id, SendEr
 
 /// Whether the broker refuses this letter, and may take others.
 const fn is_its_own(error: &SendError) -> bool {
-    matches!(error, SendError::Unroutable { .. } | SendError::Connect(ConnectError::Refused { .. }))
+    matches!(
+        error,
+        SendError::Unroutable { .. }
+            | SendError::Invalid { .. }
+            | SendError::Connect(ConnectError::Refused { .. })
+    )
 }
 
 async fn poll(sending: &mut Option<Sending>) -> Sent {
