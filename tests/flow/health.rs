@@ -14,7 +14,7 @@ use listener::{Context, MemoryInbox, Notifier, State, Transport, Version, notifi
 use crate::rig::{Log, Rig, finish, once};
 
 /// Fails at the payload 0.
-struct Picky;
+pub(crate) struct Picky;
 
 #[notification_endpoint(register = false, name = "picky")]
 impl Picky {
@@ -35,9 +35,9 @@ impl Slow {
 }
 
 /// A driver whose dead-letter queues are full while it is told so.
-struct Full {
-    inner: Transport,
-    full: Arc<AtomicBool>,
+pub(crate) struct Full {
+    pub(crate) inner: Transport,
+    pub(crate) full: Arc<AtomicBool>,
 }
 
 impl Driver for Full {
@@ -64,7 +64,7 @@ impl Driver for Full {
 
 /// Writes down what it is told, in a word.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Told(pub(crate) Arc<Mutex<Vec<String>>>);
 
 impl Observer for Told {
     fn observe(&self, event: &Event<'_>) {

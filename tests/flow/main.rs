@@ -29,4 +29,5 @@ mod retry;
 mod rig;
 mod serializer;
 mod session;
+mod slots;
 mod spool;

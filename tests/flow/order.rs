@@ -165,3 +165,33 @@ async fn a_flood_of_info_holds_up_no_error() {
     assert_eq!(rig.seen().await, "error");
     finish(&listener).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_at_a_time_is_the_order_of_arrival_whatever_the_priority() {
+    struct Slowly;
+
+    #[notification_endpoint(register = false)]
+    impl Slowly {
+        #[on(debug, info, error)]
+        async fn any(&self, payload: u32, log: State<Log>) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let _ = log.send(payload.to_string());
+        }
+    }
+
+    let mut rig = Rig::new();
+    let builder = rig.builder().pool("one").executor(Executor::Sequential);
+    let listener = builder.endpoint(Slowly).build().unwrap();
+    listener.start().await.unwrap();
+    let notifier = rig.notifier();
+    let context = Context::new();
+    for round in 0..5 {
+        notifier.debug(&context, "x", &(3 * round)).await.unwrap();
+        notifier.info(&context, "x", &(3 * round + 1)).await.unwrap();
+        notifier.error(&context, "x", &(3 * round + 2)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let expected: Vec<String> = (0..15).map(|number| number.to_string()).collect();
+    assert_eq!(rig.seen_so_far(), expected);
+    finish(&listener).await;
+}

@@ -5,14 +5,19 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::runtime::lanes::{Lane, Lanes};
+use crate::runtime::options::Executor;
+use crate::runtime::permit::{Permit, Slot};
 use crate::runtime::turns::Turns;
 use crate::runtime::worker::{Task, Worker};
 use crate::transport::delivery::Delivery;
@@ -50,9 +55,10 @@ struct Board {
 }
 
 /// A place to work on a delivery, free again when it is dropped.
-struct Slot<'c> {
-    crew: &'c Crew,
+struct Place<'c> {
+    crew: &'c Arc<Crew>,
     lane: Lane,
+    is_held: AtomicBool,
 }
 
 /// Whether a task is at work; it is not any more once this is dropped.
@@ -67,7 +73,7 @@ impl Crew {
         hungry: Arc<Notify>,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let lanes = Lanes::new(worker.options.executor.at_once());
+        let lanes = Lanes::new(worker.options.executor);
         Arc::new(Self {
             worker,
             turns: Arc::default(),
@@ -130,10 +136,10 @@ impl Crew {
     async fn serve(self: &Arc<Self>) {
         let mut duty = Duty { crew: self, is_busy: true };
         let mut since = Instant::now();
-        while let Some((task, slot)) = self.next(&mut duty) {
+        while let Some((task, place)) = self.next(&mut duty) {
             let began = Instant::now();
             {
-                let mut work = pin!(self.work(task, slot));
+                let mut work = pin!(self.work(task, place));
                 poll_fn(|context| {
                     let polled = work.as_mut().poll(context);
                     if polled.is_pending() {
@@ -156,7 +162,7 @@ impl Crew {
 
     /// The next delivery with a place to work on it. If there is none, whoever asks is not at
     /// work any more: that is noted under the same lock, so that nothing is left lying.
-    fn next<'c>(&'c self, duty: &mut Duty<'_>) -> Option<(Task, Slot<'c>)> {
+    fn next<'c>(self: &'c Arc<Self>, duty: &mut Duty<'_>) -> Option<(Task, Place<'c>)> {
         let mut board = self.lock();
         if !duty.is_busy {
             board.busy += 1;
@@ -173,46 +179,19 @@ impl Crew {
         if is_hungry {
             self.hungry.notify_one();
         }
-        next.map(|(task, lane)| (task, Slot { crew: self, lane }))
+        let is_held = AtomicBool::new(true);
+        next.map(|(task, lane)| (task, Place { crew: self, lane, is_held }))
     }
 
-    /// Works on a delivery. One that has to wait for others of its order gives up its place
-    /// until it is its turn.
-    async fn work(self: &Arc<Self>, task: Task, slot: Slot<'_>) {
-        let mut slot = Some(slot);
-        if task.turn.as_ref().is_some_and(|turn| !turn.is_next()) {
-            let lane = slot.take().map(|slot| slot.lane);
-            self.call_up(self.lock(), 1);
-            let waited = async {
-                if let Some(turn) = &task.turn {
-                    turn.come().await;
-                }
-                match lane {
-                    Some(lane) => Some(self.place(lane).await),
-                    None => None,
-                }
-            };
-            match self.stop.run_until_cancelled(waited).await {
-                Some(place) => slot = place,
-                None => return self.worker.give_back(task),
-            }
+    /// Works on a delivery, once it is its turn.
+    async fn work(&self, task: Task, place: Place<'_>) {
+        let permit = Permit::new(&place, &self.stop);
+        if let Some(turn) = &task.turn
+            && permit.wait(turn.come()).await.is_none()
+        {
+            return self.worker.give_back(task);
         }
-        self.worker.work(task, &self.stop).await;
-        drop(slot);
-    }
-
-    /// Waits for a place in a lane.
-    async fn place(&self, lane: Lane) -> Slot<'_> {
-        let _asking = Asking::new(self, lane);
-        loop {
-            let mut freed = pin!(self.freed.notified());
-            // So that one that becomes free right after the look is not missed.
-            freed.as_mut().enable();
-            if self.lock().lanes.take(lane) {
-                return Slot { crew: self, lane };
-            }
-            freed.await;
-        }
+        self.worker.work(task, permit).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Board> {
@@ -239,15 +218,54 @@ impl Drop for Asking<'_> {
     }
 }
 
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        let mut board = self.crew.lock();
-        board.lanes.free(self.lane);
-        let asked = board.lanes.are_asking();
-        drop(board);
-        if asked {
-            self.crew.freed.notify_waiters();
+impl Place<'_> {
+    /// Gives it up, if it is held.
+    fn free(&self) -> bool {
+        let was_held = self.is_held.swap(false, Ordering::Relaxed);
+        if was_held {
+            let mut board = self.crew.lock();
+            board.lanes.free(self.lane);
+            let asked = board.lanes.are_asking();
+            drop(board);
+            if asked {
+                self.crew.freed.notify_waiters();
+            }
         }
+        was_held
+    }
+}
+
+impl Slot for Place<'_> {
+    fn release(&self) {
+        // One after the other is what is promised there: what waits holds up those behind it.
+        if self.crew.worker.options.executor != Executor::Sequential && self.free() {
+            self.crew.call_up(self.crew.lock(), 1);
+        }
+    }
+
+    fn acquire(&self) -> BoxFuture<'_, ()> {
+        async {
+            if self.is_held.load(Ordering::Relaxed) {
+                return;
+            }
+            let _asking = Asking::new(self.crew, self.lane);
+            loop {
+                let mut freed = pin!(self.crew.freed.notified());
+                // So that one that becomes free right after the look is not missed.
+                freed.as_mut().enable();
+                if self.crew.lock().lanes.take(self.lane) {
+                    return self.is_held.store(true, Ordering::Relaxed);
+                }
+                freed.await;
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.free();
     }
 }
 

@@ -146,6 +146,16 @@ pub(super) fn verdict(decided: Vec<Decided>) -> Verdict {
     if copies.is_empty() { Verdict::Ack } else { Verdict::Copies(copies) }
 }
 
+impl Copy {
+    /// Gives up a notification whose next pause would be longer than it may be held.
+    pub(super) fn give_up_after(&mut self, hold: Duration) {
+        // Writing to a String cannot fail.
+        let _ =
+            write!(self.error, "; the next pause would hold the delivery for more than {hold:?}");
+        self.to = Destination::Dead("retries");
+    }
+}
+
 impl Destination {
     /// Whether a copy that goes here may take along what goes there.
     fn takes(self, other: Self) -> bool {

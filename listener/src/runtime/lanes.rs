@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::notification::priority::Priority;
+use crate::runtime::options::Executor;
 use crate::runtime::worker::Task;
 
 /// A lane for each priority, and one for what names none.
@@ -26,6 +27,8 @@ pub(super) struct Lanes {
     lanes: [Queue; LANES],
     /// How many places are free.
     free: usize,
+    /// Whether all go into one lane, in the order in which they came.
+    in_order: bool,
 }
 
 /// One of the lanes.
@@ -52,8 +55,10 @@ impl Queue {
 }
 
 impl Lanes {
-    /// So many places, of which no lane may take the last eighth.
-    pub(super) fn new(places: usize) -> Self {
+    /// As many places as this executor works on at once, of which no lane may take the last
+    /// eighth.
+    pub(super) fn new(executor: Executor) -> Self {
+        let places = executor.at_once();
         let free = places - places / 8;
         let lane = |priority| Queue {
             waiting: VecDeque::new(),
@@ -63,12 +68,14 @@ impl Lanes {
             asking: 0,
         };
         let lanes = std::array::from_fn(|index| lane(Priority::ALL.get(index).copied()));
-        Self { lanes, free: places }
+        Self { lanes, free: places, in_order: executor == Executor::Sequential }
     }
 
-    /// Puts a delivery into the lane of the routing key that it was sent with.
+    /// Puts a delivery into the lane of the routing key that it was sent with; into the one
+    /// lane there is where the order of arrival is kept.
     pub(super) fn push(&mut self, task: Task) {
-        self.lanes[lane_of(&task.marks.origin.routing_key)].waiting.push_back(task);
+        let lane = if self.in_order { 0 } else { lane_of(&task.marks.origin.routing_key) };
+        self.lanes[lane].waiting.push_back(task);
     }
 
     /// Whether there is a delivery with a place to work on it.
@@ -212,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_flood_holds_up_nobody() {
-        let mut lanes = Lanes::new(100);
+        let mut lanes = Lanes::new(Executor::Concurrent(100));
         push(&mut lanes, "n.info", 50);
         push(&mut lanes, "n.error", 3);
         push(&mut lanes, "n.debug", 1);
@@ -223,7 +230,7 @@ mod tests {
 
     #[test]
     fn those_of_a_lane_keep_their_order() {
-        let mut lanes = Lanes::new(10);
+        let mut lanes = Lanes::new(Executor::Concurrent(10));
         for key in ["a.info", "b.info", "c.info"] {
             push(&mut lanes, key, 1);
         }
@@ -232,7 +239,7 @@ mod tests {
 
     #[test]
     fn no_lane_takes_every_place() {
-        let mut lanes = Lanes::new(16);
+        let mut lanes = Lanes::new(Executor::Concurrent(16));
         push(&mut lanes, "n.info", 50);
         let held = take(&mut lanes, 50);
         assert_eq!(held.len(), 14);
@@ -251,7 +258,7 @@ mod tests {
 
     #[test]
     fn who_asks_for_a_place_comes_before_those_who_wait_and_keeps_no_other_lane_from_its_own() {
-        let mut lanes = Lanes::new(16);
+        let mut lanes = Lanes::new(Executor::Concurrent(16));
         push(&mut lanes, "n.info", 16);
         let held = take(&mut lanes, 50);
         let lane = held[0].1;
@@ -268,8 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn one_after_the_other_is_the_order_of_arrival() {
+        let mut lanes = Lanes::new(Executor::Sequential);
+        let keys = ["n.debug", "n.info", "n.error", "n.info"];
+        let mut begun = Vec::new();
+        keys.iter().for_each(|key| push(&mut lanes, key, 1));
+        while let [(name, lane)] = take(&mut lanes, 1).as_slice() {
+            begun.push(name.clone());
+            lanes.free(*lane);
+        }
+        assert_eq!(begun, keys);
+    }
+
+    #[test]
     fn one_place_is_one_at_a_time() {
-        let mut lanes = Lanes::new(1);
+        let mut lanes = Lanes::new(Executor::Concurrent(1));
         push(&mut lanes, "n.info", 2);
         let first = take(&mut lanes, 2);
         assert_eq!(first.len(), 1);

@@ -10,8 +10,8 @@ use crate::envelope::Limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Executor {
-    /// One after the other, in the order in which they came; one that is to be tried again holds
-    /// up those behind it.
+    /// One after the other, in the order in which they came, whatever their priority; one that is
+    /// to be tried again holds up those behind it.
     Sequential,
     /// Up to this many side by side; order is not kept. Of 8 or more, no priority takes the last
     /// eighth for itself.
@@ -69,8 +69,10 @@ pub struct RetryOptions {
     /// The longest of these pauses. Default: 60 s.
     pub max_pause: Duration,
     /// How long a delivery may be held in the process for its retries altogether, where the
-    /// broker does not hold them back. A pause that would end later is not begun: the
-    /// notification goes to the dead letters. RabbitMQ takes back what is unsettled for 30
+    /// broker does not hold them back. A pause that would end later is not held: the broker holds
+    /// it if it can. Where order is kept, that is so for a single pause longer than this, and its
+    /// place in the order is lost; after many shorter ones, and where the broker cannot hold it,
+    /// the notification goes to the dead letters. RabbitMQ takes back what is unsettled for 30
     /// minutes. Default: 15 minutes.
     pub hold: Duration,
     /// Where a notification is while it waits. Default: with the broker.

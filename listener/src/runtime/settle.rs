@@ -147,6 +147,30 @@ pub(super) fn carry_out(
     observers.tell(&Event::Acknowledged { delivery: &info, handled, after });
 }
 
+/// Tells of methods that are held in the process for another call.
+pub(super) fn held(
+    delivery: &Delivery,
+    marks: &Marks,
+    copy: &Copy,
+    subject: &Subject,
+    observers: &Observers,
+) {
+    let Destination::Later(after) = copy.to else { return };
+    tracing::warn!(
+        queue = %delivery.info.queue,
+        routing_key = %marks.origin.routing_key,
+        event_type = subject.event_type,
+        message_id = subject.message_id,
+        outcome = "retried",
+        error = copy.error,
+        methods = copy.owed.join(", "),
+        attempts = marks.attempts,
+        ?after,
+        "held in the process for another call"
+    );
+    observers.tell(&copied(copy, marks));
+}
+
 fn copied<'e>(copy: &'e Copy, marks: &'e Marks) -> Event<'e> {
     let (delivery, methods) = (&marks.origin, copy.owed.as_slice());
     match copy.to {

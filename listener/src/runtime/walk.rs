@@ -2,6 +2,7 @@
 //! may be called now, and what is decided of those that fail. Called by `worker.rs`; one call is
 //! `dispatch`, the decision `failure.rs`.
 
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::table::Entry;
@@ -19,6 +20,8 @@ pub(super) struct Walk {
     pub(super) handled: usize,
     /// Whether some of the methods keep an order.
     pub(super) ordered: bool,
+    /// The methods that were not called, for copies cannot be made for them at present.
+    pub(super) paused: Vec<String>,
 }
 
 /// What came of one method.
@@ -28,14 +31,17 @@ enum Called {
         now: bool,
     },
     Failed(Failed),
+    /// Copies cannot be made for it at present: it was not called.
+    Paused,
     Requeued,
     /// The listener stops, or the session is over.
     Abandoned,
 }
 
 impl Worker {
-    /// Calls every method that wants the notification and is owed it, in order. A failure does
-    /// not keep the others from running; a delivery that is given back ends the walk.
+    /// Calls every method that wants the notification and is owed it, in order. Neither a failure
+    /// nor a method that is paused keeps the others from running; a delivery that is given back
+    /// ends the walk.
     pub(super) async fn walk(
         &self,
         notification: &Notification<'_>,
@@ -51,7 +57,12 @@ impl Worker {
             calls,
             chance: fastrand::f64(),
         };
-        let mut walk = Walk { verdict: Verdict::Ack, handled: 0, ordered: self.order.is_some() };
+        let mut walk = Walk {
+            verdict: Verdict::Ack,
+            handled: 0,
+            ordered: self.order.is_some(),
+            paused: Vec::new(),
+        };
         let mut decided = self.unknown(task);
         for entry in self.owed(notification, task) {
             walk.ordered |= entry.order.is_some();
@@ -61,6 +72,10 @@ impl Worker {
                     continue;
                 }
                 Called::Failed(failed) => failed,
+                Called::Paused => {
+                    walk.paused.push(entry.name.clone());
+                    continue;
+                }
                 Called::Requeued => return Walk { verdict: Verdict::Requeue, ..walk },
                 Called::Abandoned => return Walk { verdict: Verdict::GiveBack, ..walk },
             };
@@ -100,11 +115,9 @@ impl Worker {
         task: &Task,
         stop: &CancellationToken,
     ) -> Called {
-        if self.copier.has_troubles() {
-            let waited = stop.run_until_cancelled(self.copier.wait_for(&entry.name)).await;
-            if waited.is_none() {
-                return Called::Abandoned;
-            }
+        if self.copier.has_troubles() && self.copier.wait_for(&entry.name).now_or_never().is_none()
+        {
+            return Called::Paused;
         }
         if stop.is_cancelled() || task.delivery.is_over() {
             return Called::Abandoned;

@@ -12,7 +12,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::{Dispatcher, panic_message};
 use crate::envelope::{self, DecodeError, Labels};
@@ -30,7 +29,9 @@ use crate::runtime::copies::{Copier, NotMade, NotSetAside};
 use crate::runtime::failure::{self, Copy, Destination, Verdict};
 use crate::runtime::hands::{Hands, InHand};
 use crate::runtime::headers::Marks;
+use crate::runtime::held::{Held, Round};
 use crate::runtime::options::{Executor, OnFailure, OnUnknownPriority, Options, RetryPlace};
+use crate::runtime::permit::{self, Permit};
 use crate::runtime::poison::{Given, Suspicion};
 use crate::runtime::priority::{self, NoPriority};
 use crate::runtime::settle::{self, End, Subject};
@@ -82,6 +83,33 @@ struct Judged {
     attempts: u32,
     /// Whether some of the methods keep an order, so that it may not come again later.
     ordered: bool,
+    /// The methods that were not called, for copies cannot be made for them at present.
+    paused: Vec<String>,
+}
+
+/// What became of a copy.
+enum Carried {
+    /// It stands.
+    Out(Copy),
+    /// Those that it is for are held in the process for this pause.
+    Held(Copy, Duration),
+    /// The listener stopped, or the session is over.
+    Abandoned,
+}
+
+impl Carried {
+    fn made(copy: Copy, made: Result<(), NotMade>) -> Self {
+        if made.is_ok() { Self::Out(copy) } else { Self::Abandoned }
+    }
+}
+
+/// What is next for a delivery.
+enum Next {
+    Round(Round),
+    /// Nothing is owed any more.
+    Nothing,
+    /// The listener stopped, or the session is over.
+    Abandoned,
 }
 
 impl Worker {
@@ -98,20 +126,19 @@ impl Worker {
         Task { delivery, in_hand, marks, turn: None, text: None }
     }
 
-    /// Takes one delivery through all stages. `stop` is cancelled when the listener stops: a
-    /// method that runs is let finish, a pause is not.
-    pub(super) async fn work(&self, task: Task, stop: &CancellationToken) {
+    /// Takes one delivery through all stages.
+    pub(super) async fn work(&self, task: Task, permit: Permit<'_>) {
         let mut suspect = None;
         match self.suspicion(&task) {
             Suspicion::None => {}
             Suspicion::Poison(count) => {
                 let owed = task.marks.owed.clone().unwrap_or_default();
-                return self.give_up(task, failure::poison(count, owed), stop).await;
+                return self.give_up(task, failure::poison(count, owed), permit).await;
             }
             Suspicion::Note(count) => {
                 let queue = Arc::clone(&task.delivery.info.queue);
                 let marks = Marks { deliveries: count, ..task.marks.clone() };
-                match self.copier.move_to(&queue, &task.delivery, &marks).await {
+                match permit.finish(self.copier.move_to(&queue, &task.delivery, &marks)).await {
                     Ok(()) => {
                         self.tell_noted(&queue);
                         return self.conclude(task, &End::Noted { count }, &Subject::default());
@@ -123,7 +150,7 @@ impl Worker {
                 let queue = self.alone.get(&*task.delivery.info.queue);
                 let marks = Marks { deliveries: 0, ..task.marks.clone() };
                 if let Some(queue) = queue {
-                    let moved = self.set_aside(&task, queue, &marks, stop).await;
+                    let moved = self.set_aside(&task, queue, &marks, permit).await;
                     // One that was not confirmed may stand there all the same.
                     self.set_aside.notify_one();
                     match moved {
@@ -137,10 +164,13 @@ impl Worker {
                         Err(NotSetAside::Impossible(error)) => tell_not_moved(&task, queue, &error),
                     }
                 }
-                suspect = Some(self.suspects.lock().await);
+                suspect = permit.wait(self.suspects.lock()).await;
+                if suspect.is_none() {
+                    return self.give_back(task);
+                }
             }
         }
-        self.work_on(task, stop).await;
+        self.work_on(task, permit).await;
         drop(suspect);
     }
 
@@ -157,60 +187,112 @@ impl Worker {
         }
     }
 
-    /// Calls the methods, again and again while it is held in the process, and carries out what
-    /// follows.
-    async fn work_on(&self, mut task: Task, stop: &CancellationToken) {
+    /// Calls the methods, again and again while some are held in the process, and carries out
+    /// what follows.
+    async fn work_on(&self, mut task: Task, permit: Permit<'_>) {
         task.in_hand.begins();
         let began = Instant::now();
+        let mut held = Held::default();
         let mut done: Vec<Copy> = Vec::new();
+        let mut handled = 0;
         loop {
-            let Judged { verdict, subject, attempts, ordered } =
-                self.judge_or_catch(&task, stop).await;
+            let calls = task.marks.attempts;
+            let Judged { verdict, mut subject, attempts, ordered, paused } =
+                self.judge_or_catch(&task, permit).await;
+            handled += subject.handled;
+            subject.handled = handled;
             task.marks.attempts = attempts;
+            paused.into_iter().for_each(|method| held.until_resumed(method, calls));
             let copies = match verdict {
                 Verdict::Copies(copies) => copies,
                 Verdict::Ack => Vec::new(),
                 Verdict::Requeue => return self.conclude(task, &End::Requeued, &subject),
                 Verdict::GiveBack => return self.conclude(task, &End::GivenBack, &subject),
             };
-            let in_process = ordered
-                || self.options.executor == Executor::Sequential
-                || self.options.retry.place == RetryPlace::Process;
-            let mut held = Held::default();
             for copy in copies {
-                let made = match copy.to {
-                    Destination::Later(_) if in_process => Err(NotMade::NoDelay),
-                    _ => self.copy(&task, &copy, stop).await,
-                };
-                match (made, copy.to) {
-                    (Ok(()), _) => done.push(copy),
-                    (Err(NotMade::NoDelay), Destination::Later(after)) => held.add(copy, after),
-                    (Err(_), _) => return self.conclude(task, &End::GivenBack, &subject),
+                match self.carry(&task, copy, ordered, began, permit).await {
+                    Carried::Out(copy) => done.push(copy),
+                    Carried::Held(copy, pause) => {
+                        settle::held(&task.delivery, &task.marks, &copy, &subject, &self.observers);
+                        held.pause(
+                            Some(copy.owed).filter(|owed| !owed.is_empty()),
+                            attempts,
+                            pause,
+                        );
+                    }
+                    Carried::Abandoned => return self.conclude(task, &End::GivenBack, &subject),
                 }
             }
-            if held.owed.is_empty() {
-                let end = if done.is_empty() { End::Handled } else { End::Copied(&done) };
-                return self.conclude(task, &end, &subject);
-            }
-            if began.elapsed().saturating_add(held.after) > self.options.retry.hold {
-                let copy = held.too_long(self.options.retry.hold);
-                if self.copy(&task, &copy, stop).await.is_err() {
-                    return self.conclude(task, &End::GivenBack, &subject);
+            match self.next(&mut held, &task, permit).await {
+                Next::Round(round) => {
+                    task.marks.owed = round.owed;
+                    task.marks.attempts = round.attempts;
                 }
-                done.push(copy);
-                return self.conclude(task, &End::Copied(&done), &subject);
+                Next::Nothing => {
+                    let end = if done.is_empty() { End::Handled } else { End::Copied(&done) };
+                    return self.conclude(task, &end, &subject);
+                }
+                Next::Abandoned => return self.conclude(task, &End::GivenBack, &subject),
             }
-            let paused = stop.run_until_cancelled(tokio::time::sleep(held.after)).await;
-            if paused.is_none() || task.delivery.is_over() {
-                return self.conclude(task, &End::GivenBack, &subject);
-            }
-            task.marks.owed = Some(held.owed);
         }
     }
 
+    /// Waits for the next of the calls that are held, without a slot.
+    async fn next(&self, held: &mut Held, task: &Task, permit: Permit<'_>) -> Next {
+        if held.is_empty() {
+            return Next::Nothing;
+        }
+        let ended = async {
+            tokio::select! {
+                round = held.next(&self.copier) => round.map_or(Next::Nothing, Next::Round),
+                () = permit::ended(&task.delivery) => Next::Abandoned,
+            }
+        };
+        match permit.wait(ended).await {
+            // A session may have ended with the pause.
+            Some(Next::Round(_)) if task.delivery.is_over() => Next::Abandoned,
+            Some(next) => next,
+            None => Next::Abandoned,
+        }
+    }
+
+    /// Makes a copy, or holds in the process those that it is for. What is held for a pause may
+    /// not be held for longer than `hold` altogether: a longer pause is the broker's, even where
+    /// order is kept, for it cannot be kept over such a time; where many short ones have
+    /// taken so long, order is kept and the notification given up.
+    async fn carry(
+        &self,
+        task: &Task,
+        mut copy: Copy,
+        ordered: bool,
+        began: Instant,
+        permit: Permit<'_>,
+    ) -> Carried {
+        let Destination::Later(pause) = copy.to else {
+            return Carried::made(copy.clone(), self.copy(task, &copy, permit).await);
+        };
+        let hold = self.options.retry.hold;
+        let fits = began.elapsed().saturating_add(pause) <= hold;
+        let in_order = ordered || self.options.executor == Executor::Sequential;
+        let in_process = in_order || self.options.retry.place == RetryPlace::Process;
+        if fits && in_process {
+            return Carried::Held(copy, pause);
+        }
+        if !in_order || pause > hold {
+            match self.copy(task, &copy, permit).await {
+                Err(NotMade::NoDelay) if fits => return Carried::Held(copy, pause),
+                Err(NotMade::NoDelay) => {}
+                made => return Carried::made(copy, made),
+            }
+        }
+        copy.give_up_after(hold);
+        let made = self.copy(task, &copy, permit).await;
+        Carried::made(copy, made)
+    }
+
     /// Gives a delivery up without calling anything.
-    async fn give_up(&self, task: Task, copy: Copy, stop: &CancellationToken) {
-        match self.copy(&task, &copy, stop).await {
+    async fn give_up(&self, task: Task, copy: Copy, permit: Permit<'_>) {
+        match self.copy(&task, &copy, permit).await {
             Ok(()) => self.conclude(task, &End::Copied(&[copy]), &Subject::default()),
             Err(_) => self.give_back(task),
         }
@@ -227,13 +309,10 @@ impl Worker {
         drop(turn);
     }
 
-    async fn copy(
-        &self,
-        task: &Task,
-        copy: &Copy,
-        stop: &CancellationToken,
-    ) -> Result<(), NotMade> {
-        self.copier.make(&task.delivery, &task.marks, copy, stop, &self.observers).await
+    async fn copy(&self, task: &Task, copy: &Copy, permit: Permit<'_>) -> Result<(), NotMade> {
+        let (delivery, marks) = (&task.delivery, &task.marks);
+        let made = self.copier.make(delivery, marks, copy, permit.stop, &self.observers);
+        permit.finish(made).await
     }
 
     /// A suspect is held rather than worked on while the broker cannot take it: if it ended this
@@ -243,10 +322,12 @@ impl Worker {
         task: &Task,
         queue: &str,
         marks: &Marks,
-        stop: &CancellationToken,
+        permit: Permit<'_>,
     ) -> Result<(), NotSetAside> {
         let (hold, observers) = (self.options.retry.hold, &self.observers);
-        self.copier.set_aside(queue, &task.delivery, marks, hold, stop, observers).await
+        let set_aside =
+            self.copier.set_aside(queue, &task.delivery, marks, hold, permit.stop, observers);
+        permit.finish(set_aside).await
     }
 
     /// Whether it may be what ended the process that worked on it. What methods may give back on
@@ -271,8 +352,8 @@ impl Worker {
 
     /// Methods are caught where they are called. What is caught here is the rest of the
     /// program's code: serializers, errors that cannot be printed.
-    async fn judge_or_catch(&self, task: &Task, stop: &CancellationToken) -> Judged {
-        let judged = AssertUnwindSafe(self.judge(task, stop)).catch_unwind().await;
+    async fn judge_or_catch(&self, task: &Task, permit: Permit<'_>) -> Judged {
+        let judged = AssertUnwindSafe(self.judge(task, permit)).catch_unwind().await;
         let verdict = match judged {
             Ok(Ok(judged)) => return judged,
             Ok(Err(error)) => failure::undecodable(&*error),
@@ -283,10 +364,11 @@ impl Worker {
             subject: Subject::default(),
             attempts: task.marks.attempts,
             ordered: false,
+            paused: Vec::new(),
         }
     }
 
-    async fn judge(&self, task: &Task, stop: &CancellationToken) -> Result<Judged, BoxError> {
+    async fn judge(&self, task: &Task, permit: Permit<'_>) -> Result<Judged, BoxError> {
         let delivery = &task.delivery;
         let text = match &task.text {
             Some(text) => Cow::Borrowed(text.as_str()),
@@ -299,11 +381,17 @@ impl Worker {
             Err(none) => {
                 let subject = Subject::of(&fields, 0);
                 let verdict = self.without_priority(task, &none, &subject);
-                return Ok(Judged { verdict, subject, attempts: 0, ordered: false });
+                return Ok(Judged {
+                    verdict,
+                    subject,
+                    attempts: 0,
+                    ordered: false,
+                    paused: Vec::new(),
+                });
             }
         };
         let notification = Notification::new(fields, priority, &task.marks.origin, &self.states);
-        let walk = self.walk(&notification, task, stop).await;
+        let walk = self.walk(&notification, task, permit.stop).await;
         let is_told = walk.verdict != Verdict::Ack || tracing::enabled!(tracing::Level::DEBUG);
         let subject = if is_told {
             Subject::of(notification.fields(), walk.handled)
@@ -315,6 +403,7 @@ impl Worker {
             subject,
             attempts: notification.attempt(),
             ordered: walk.ordered,
+            paused: walk.paused,
         })
     }
 
@@ -396,30 +485,5 @@ fn labels(delivery: &Delivery) -> Labels<'_> {
     Labels {
         content_type: delivery.properties.content_type.as_deref(),
         compression: delivery.properties.headers.text("compression"),
-    }
-}
-
-/// What is held in the process for another call.
-#[derive(Default)]
-struct Held {
-    owed: Vec<String>,
-    errors: Vec<String>,
-    /// The longest of the pauses that were asked for.
-    after: Duration,
-}
-
-impl Held {
-    fn add(&mut self, copy: Copy, after: Duration) {
-        self.owed.extend(copy.owed);
-        self.errors.push(copy.error);
-        self.after = self.after.max(after);
-    }
-
-    fn too_long(self, hold: Duration) -> Copy {
-        let error = format!(
-            "{}; the next pause would hold the delivery for more than {hold:?}",
-            self.errors.join("; ")
-        );
-        Copy { to: Destination::Dead("retries"), owed: self.owed, error }
     }
 }

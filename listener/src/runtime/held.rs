@@ -1,0 +1,69 @@
+//! The calls that a delivery still owes and that wait in the process: for the end of a pause, or
+//! until copies can be made again for a paused method. Each waits for itself; who calls and who
+//! settles is `worker.rs`.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, select_all};
+use tokio::time::Instant;
+
+use crate::runtime::copies::Copier;
+
+/// Methods that are to be called together.
+#[derive(Debug)]
+pub(super) struct Round {
+    /// The methods; `None`: everybody who wants it.
+    pub(super) owed: Option<Vec<String>>,
+    /// How often they have been called.
+    pub(super) attempts: u32,
+    until: Until,
+}
+
+#[derive(Debug)]
+enum Until {
+    Over(Instant),
+    /// The method's copies can be made again.
+    Resumed(String),
+}
+
+/// The rounds that are still to come.
+#[derive(Debug, Default)]
+pub(super) struct Held(Vec<Round>);
+
+impl Held {
+    /// Holds methods for a pause.
+    pub(super) fn pause(&mut self, owed: Option<Vec<String>>, attempts: u32, pause: Duration) {
+        let until = Until::Over(Instant::now() + pause);
+        self.0.push(Round { owed, attempts, until });
+    }
+
+    /// Holds a method for as long as it is paused.
+    pub(super) fn until_resumed(&mut self, method: String, attempts: u32) {
+        let owed = Some(vec![method.clone()]);
+        self.0.push(Round { owed, attempts, until: Until::Resumed(method) });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Waits for the first round that can begin. `None` when there is none.
+    pub(super) async fn next(&mut self, copier: &Copier) -> Option<Round> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let waits = self.0.iter().map(|round| round.until.passed(copier));
+        let ((), index, _) = select_all(waits).await;
+        Some(self.0.remove(index))
+    }
+}
+
+impl Until {
+    fn passed<'u>(&'u self, copier: &'u Copier) -> BoxFuture<'u, ()> {
+        match self {
+            Self::Over(end) => tokio::time::sleep_until(*end).boxed(),
+            Self::Resumed(method) => copier.wait_for(method).boxed(),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The permit that a delivery is worked on with: a slot, which is given up while the delivery
+//! only waits, and the signal to stop. The slots themselves are the scheduler's (`crew.rs`).
+
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::poll;
+use tokio_util::sync::CancellationToken;
+
+use crate::transport::delivery::Delivery;
+
+/// How long a slot is kept for what is done soon as a rule, such as the confirmation of a copy.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A slot of the scheduler. Released again when it is dropped.
+pub(super) trait Slot: Send + Sync {
+    /// Gives the slot up, so that another delivery is begun. Does nothing where it is not held,
+    /// nor where deliveries are worked on strictly one after the other.
+    fn release(&self);
+
+    /// Waits until the slot is held again.
+    fn acquire(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What a delivery is worked on with.
+#[derive(Clone, Copy)]
+pub(super) struct Permit<'p> {
+    slot: &'p dyn Slot,
+    /// Cancelled when the listener stops: a method that runs is let finish, a wait is not.
+    pub(super) stop: &'p CancellationToken,
+}
+
+/// How often a delivery that waits is looked at: a session does not say that it ended.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Waits until the session of a delivery is over: the broker gives it out again.
+pub(super) async fn ended(delivery: &Delivery) {
+    while !delivery.is_over() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+impl<'p> Permit<'p> {
+    pub(super) fn new(slot: &'p dyn Slot, stop: &'p CancellationToken) -> Self {
+        Self { slot, stop }
+    }
+
+    /// Waits for something without a slot; holds one again afterwards. `None` when the listener
+    /// stops before that.
+    pub(super) async fn wait<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
+        let waited = async {
+            let mut waited = pin!(waited);
+            // Nothing is given up for what is there already.
+            if let Poll::Ready(value) = poll!(waited.as_mut()) {
+                return value;
+            }
+            self.slot.release();
+            let value = waited.await;
+            self.slot.acquire().await;
+            value
+        };
+        self.stop.run_until_cancelled(waited).await
+    }
+
+    /// Waits for something to its end, also when the listener stops. The slot is given up if
+    /// that is not done soon.
+    pub(super) async fn finish<T>(&self, waited: impl Future<Output = T>) -> T {
+        let mut waited = pin!(waited);
+        if let Poll::Ready(value) = poll!(waited.as_mut()) {
+            return value;
+        }
+        if let Ok(value) = tokio::time::timeout(PATIENCE, waited.as_mut()).await {
+            return value;
+        }
+        self.slot.release();
+        let value = waited.await;
+        // When the listener stops nothing else is begun, so no slot is needed to go on.
+        self.stop.run_until_cancelled(self.slot.acquire()).await;
+        value
+    }
+}

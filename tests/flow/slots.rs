@@ -1,0 +1,255 @@
+//! Whoever waits without working holds no slot: methods whose copies cannot be made, pauses in
+//! the process, copies that the broker takes its time for. Each time 200 deliveries wait, more
+//! than there are slots, and a healthy method of the same priority is called all the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use listener::observe::{Event, Observer};
+use listener::runtime::options::{Options, RetryOptions, RetryPlace};
+use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
+use listener::transport::error::{ConnectError, SendError};
+use listener::{Context, Executor, Outcome, State, Transport, notification_endpoint};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::health::Full;
+use crate::rig::{Log, Rig, finish, once};
+
+const MANY: u32 = 200;
+
+/// Fails at the payload 0, for good.
+struct Compute;
+
+#[notification_endpoint(register = false, name = "compute", order = 1, event_type = "compute")]
+impl Compute {
+    async fn info(&self, payload: u32, log: State<Log>) -> Outcome {
+        let _ = log.send(format!("compute {payload}"));
+        if payload == 0 { Outcome::dead_letter("zero") } else { Outcome::Handled }
+    }
+}
+
+/// Asks to be called again in a minute.
+struct Again;
+
+#[notification_endpoint(register = false, name = "again", order = 1, event_type = "compute")]
+impl Again {
+    async fn info(&self) -> Outcome {
+        Outcome::retry_after(Duration::from_secs(60))
+    }
+}
+
+/// Handles what it is given.
+struct Volume;
+
+#[notification_endpoint(register = false, name = "volume", order = 2, event_type = "volume|both")]
+impl Volume {
+    async fn info(&self, event_type: &str, log: State<Log>) {
+        let _ = log.send(event_type.to_owned());
+    }
+}
+
+/// Handles everything.
+struct All;
+
+#[notification_endpoint(register = false, name = "all", order = 3)]
+impl All {
+    async fn info(&self, payload: u32, log: State<Log>) {
+        let _ = log.send(format!("all {payload}"));
+    }
+}
+
+async fn send(rig: &Rig, event_type: &str, payload: u32) {
+    rig.notifier().info(&Context::new(), event_type, &payload).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_method_holds_up_no_other_one() {
+    let mut rig = Rig::new();
+    let full = Arc::new(AtomicBool::new(true));
+    let driver = Full { inner: rig.transport.clone(), full: Arc::clone(&full) };
+    let builder = rig.builder().transport(Transport::new(driver, "full")).retry(once());
+    let listener = builder.endpoint(Compute).endpoint(Volume).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "compute", 0).await;
+    assert_eq!(rig.seen().await, "compute 0");
+    for number in 1..=MANY {
+        send(&rig, "compute", number).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    send(&rig, "volume", 0).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(rig.seen_so_far(), ["volume"]);
+    full.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut seen = rig.seen_so_far();
+    seen.sort();
+    let mut expected: Vec<_> = (1..=MANY).map(|number| format!("compute {number}")).collect();
+    expected.sort();
+    assert_eq!(seen, expected, "each is called once the pause is over, and once");
+    assert_eq!(rig.dead_letter().await.endpoints, "compute::info");
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_other_methods_of_a_notification_do_not_wait_for_the_paused_one() {
+    let mut rig = Rig::new();
+    let full = Arc::new(AtomicBool::new(true));
+    let driver = Full { inner: rig.transport.clone(), full: Arc::clone(&full) };
+    let builder = rig.builder().transport(Transport::new(driver, "full")).retry(once());
+    let listener = builder.endpoint(Compute).endpoint(All).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "compute", 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    send(&rig, "compute", 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), ["compute 0", "all 0", "all 1"]);
+    full.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(rig.seen_so_far(), ["compute 1"], "and none is called a second time");
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_paused_method_goes_back_at_a_stop() {
+    let mut rig = Rig::new();
+    let full = Arc::new(AtomicBool::new(true));
+    let driver = Full { inner: rig.transport.clone(), full: Arc::clone(&full) };
+    let builder = rig.builder().transport(Transport::new(driver, "full")).retry(once());
+    let listener = builder.endpoint(Compute).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "compute", 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for number in 1..=MANY {
+        send(&rig, "compute", number).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(rig.seen_so_far(), ["compute 0"]);
+    for _ in 0..=MANY {
+        rig.take("notifications.info").await;
+    }
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_bounded_by_the_prefetch() {
+    let rig = Rig::new();
+    let driver = Full { inner: rig.transport.clone(), full: Arc::new(AtomicBool::new(true)) };
+    let options = Options { prefetch: 100, retry: once(), ..Options::default() };
+    let builder = rig.builder().transport(Transport::new(driver, "full")).options(options);
+    let listener = builder.endpoint(Compute).build().unwrap();
+    listener.start().await.unwrap();
+    for number in 0..=MANY {
+        send(&rig, "compute", number).await;
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let health = listener.health();
+    assert_eq!(health.queues[0].in_hand, 100);
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_in_the_process_holds_up_no_other_delivery() {
+    let mut rig = Rig::new();
+    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let listener = rig.builder().retry(retry).endpoint(Again).endpoint(Volume).build().unwrap();
+    listener.start().await.unwrap();
+    for number in 0..MANY {
+        send(&rig, "compute", number).await;
+    }
+    send(&rig, "volume", 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), ["volume"]);
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_one_slot_too_a_pause_in_the_process_holds_up_nobody() {
+    let mut rig = Rig::new();
+    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let builder = rig.builder().retry(retry).executor(Executor::Concurrent(1));
+    let listener = builder.endpoint(Again).endpoint(Volume).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "compute", 0).await;
+    send(&rig, "volume", 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), ["volume"]);
+    finish(&listener).await;
+}
+
+/// A driver that does not confirm copies: their sends end after a minute.
+struct Unconfirmed(Transport);
+
+impl Driver for Unconfirmed {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        Box::pin(self.0.subscribe(subscription))
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        Box::pin(async move {
+            if !matches!(outgoing.route, Route::Topic { .. }) {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+            self.0.send(outgoing).await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.close())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_not_confirmed_for_long_holds_up_no_other_delivery() {
+    let mut rig = Rig::new();
+    let transport = Transport::new(Unconfirmed(rig.transport.clone()), "unconfirmed");
+    let builder = rig.builder().transport(transport);
+    let listener = builder.endpoint(Again).endpoint(Volume).build().unwrap();
+    listener.start().await.unwrap();
+    for number in 0..MANY {
+        send(&rig, "compute", number).await;
+    }
+    send(&rig, "volume", 0).await;
+    // Four rounds of those that wait, as each has its slot for a moment.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(rig.seen_so_far(), ["volume"]);
+    finish(&listener).await;
+}
+
+struct Retried(mpsc::UnboundedSender<(Vec<String>, u32, Duration)>);
+
+impl Observer for Retried {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::Retried { methods, attempts, after, .. } = event {
+            let _ = self.0.send((methods.to_vec(), *attempts, *after));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_in_the_process_is_told_to_observers() {
+    let rig = Rig::new();
+    let (told, mut retried) = mpsc::unbounded_channel();
+    let retry = RetryOptions { place: RetryPlace::Process, attempts: 3, ..RetryOptions::default() };
+    let builder = rig.builder().retry(retry).observer(Retried(told));
+    let listener = builder.endpoint(Again).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "compute", 0).await;
+    assert_eq!(rig.dead_letter().await.reason, "retries");
+    finish(&listener).await;
+    let expected =
+        [1, 2].map(|attempts| (vec!["again::info".to_owned()], attempts, Duration::from_secs(60)));
+    let told: Vec<_> = std::iter::from_fn(|| retried.try_recv().ok()).collect();
+    assert_eq!(told, expected);
+}
