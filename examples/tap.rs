@@ -1,5 +1,5 @@
 //! Run it with `cargo run -p examples --example tap -- URL [TOPIC..]`, such as
-//! `rabbit://guest:guest@127.0.0.1:5672/ notifications`.
+//! `amqp://guest:guest@127.0.0.1:5672 notifications`.
 //!
 //! Prints what passes on a transport, one line each, and takes nothing away from anybody: it
 //! has a queue of its own, which the broker deletes five minutes after the last tap has gone.

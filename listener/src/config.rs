@@ -41,7 +41,7 @@ const OPTIONS: [&str; 18] = [
 ///
 /// | option | variable | value |
 /// |---|---|---|
-/// | `transport_url` | `LISTENER_TRANSPORT_URL` | `rabbit://user:password@host:5672/vhost`; default `memory://` |
+/// | `transport_url` | `LISTENER_TRANSPORT_URL` | `amqp://user:password@host:5672/vhost`, or `rabbit://..` as oslo.messaging writes it; default `memory://` |
 /// | `topics` | `LISTENER_TOPICS` | a list; in the variable with commas: `notifications,nova/versioned_notifications`, where what stands before a `/` is the exchange |
 /// | `control_exchange` | `LISTENER_CONTROL_EXCHANGE` | the exchange of topics that name none |
 /// | `pool` | `LISTENER_POOL` | the queue of this pool |

@@ -53,7 +53,7 @@ impl ListenerBuilder {
         let url = config.transport_url.as_deref().unwrap_or_else(|| {
             tracing::warn!(
                 "no transport is configured: listening in memory, where only this process can \
-                 notify; set LISTENER_TRANSPORT_URL=rabbit://user:password@host:5672/ to use RabbitMQ"
+                 notify; set LISTENER_TRANSPORT_URL=amqp://user:password@host:5672 to use RabbitMQ"
             );
             "memory://"
         });

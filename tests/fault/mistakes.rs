@@ -28,7 +28,7 @@ async fn a_url_that_is_none_says_what_is_missing() {
     );
     assert_eq!(
         url_error("rabit://u:hunter2@h/").await,
-        "Error: the listener cannot be built: no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), memory (or fake)"
+        "Error: the listener cannot be built: no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)"
     );
 }
 
@@ -110,7 +110,7 @@ async fn a_queue_with_other_arguments_is_explained_with_the_difference() {
 #[tokio::test]
 async fn a_program_without_configuration_says_that_it_listens_in_memory() {
     let mut program = Program::start(&[]);
-    program.logs("set LISTENER_TRANSPORT_URL=rabbit://").await;
+    program.logs("set LISTENER_TRANSPORT_URL=amqp://").await;
     program.logs("attached").await;
     program.signal("-TERM");
     let ended = program.ended().await;

@@ -169,7 +169,7 @@ async fn hosts_that_are_no_broker_are_passed_by() {
     ];
     let others: String =
         impostors.iter().map(|other| format!("guest:guest@127.0.0.1:{},", other.port())).collect();
-    trial.options.url = trial.options.url.replace("rabbit://", &format!("rabbit://{others}"));
+    trial.options.url = trial.options.url.replace("amqp://", &format!("amqp://{others}"));
     let start = Instant::now();
     let mut worker = trial.worker().await;
     trial.attached_after(start.elapsed());
@@ -197,11 +197,11 @@ async fn a_program_started_before_its_brokers_waits_for_the_first_of_them() {
     let proxies = [Proxy::start(node.port()).await, Proxy::start(node.port()).await];
     let mut trial = Trial::new(23, "all hosts down at the start, one for ever", node).await;
     let hosts = format!(
-        "rabbit://nowhere.invalid,guest:guest@127.0.0.1:{},guest:guest@127.0.0.1:{}",
+        "amqp://nowhere.invalid,guest:guest@127.0.0.1:{},guest:guest@127.0.0.1:{}",
         proxies[0].port(),
         proxies[1].port()
     );
-    let direct = format!("rabbit://guest:guest@127.0.0.1:{}", node.port());
+    let direct = format!("amqp://guest:guest@127.0.0.1:{}", node.port());
     trial.options.url = trial.options.url.replace(&direct, &hosts);
     proxies.iter().for_each(|proxy| proxy.refuse(true));
     let mut worker = Worker::start(&trial.options);

@@ -2,14 +2,14 @@
 //! message, taken through two pools side by side.
 
 use support::python_peer::{ListenerOptions, NotifierOptions, PythonListener, PythonNotifier};
-use support::rabbit_node::{RabbitNode, shared};
+use support::rabbit_node::{RabbitNode, oslo_url, shared};
 use support::wait::wait_until;
 
 use crate::collect::{Collector, SOON, from_python};
 use crate::samples;
 
 async fn check(vhost: &str, driver: &str, durable: bool) {
-    let url = shared().await.vhost(vhost).await;
+    let url = oslo_url(&shared().await.vhost(vhost).await);
     let options = ListenerOptions {
         pool: Some("python".to_owned()),
         mapped: true,
@@ -52,10 +52,9 @@ async fn version_2_arrives_through_durable_queues() {
 #[ignore = "needs rabbitmq and oslo.messaging"]
 async fn compressed_bodies_arrive_as_python_receives_them() {
     for (compression, vhost) in [("gzip", "from-python-gzip"), ("bzip2", "from-python-bzip2")] {
-        let url = shared().await.vhost(vhost).await;
+        let url = oslo_url(&shared().await.vhost(vhost).await);
         let mut ours = Collector::start(&url, "rust").await;
         let options = NotifierOptions {
-            durable: true,
             rabbit: vec![("kombu_compression".to_owned(), compression.to_owned())],
             ..NotifierOptions::default()
         };
@@ -74,7 +73,7 @@ async fn compressed_bodies_arrive_as_python_receives_them() {
 #[ignore = "needs rabbitmq and oslo.messaging"]
 async fn queues_that_vanish_with_the_broker_come_back_as_python_wants_them() {
     let mut node = RabbitNode::start().await;
-    let url = node.url();
+    let url = oslo_url(&node.url());
     let text =
         r#"{"ctxt": {}, "publisher_id": "p", "event_type": "x", "priority": "info", "payload": 1}"#;
     let options = NotifierOptions::default();

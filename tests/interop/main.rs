@@ -8,3 +8,4 @@ mod collect;
 mod listen_from_python;
 mod notify_to_python;
 mod samples;
+mod starting_order;

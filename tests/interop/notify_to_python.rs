@@ -3,13 +3,13 @@
 use listener::{Compression, Context, Notifier, Transport, Version};
 use serde_json::Value;
 use support::python_peer::{ListenerOptions, PythonListener};
-use support::rabbit_node::shared;
+use support::rabbit_node::{oslo_url, shared};
 
 use crate::collect::{SOON, from_python};
 use crate::samples;
 
 async fn check(vhost: &str, version: Version, compression: Option<Compression>, durable: bool) {
-    let url = shared().await.vhost(vhost).await;
+    let url = oslo_url(&shared().await.vhost(vhost).await);
     let options = ListenerOptions { durable, ..ListenerOptions::default() };
     let mut python = PythonListener::start(&url, &options).await;
     let mut builder = Notifier::builder(Transport::open(&url).unwrap()).version(version);

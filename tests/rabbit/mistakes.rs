@@ -37,7 +37,7 @@ async fn a_wrong_password_is_told_at_once() {
 #[ignore = "needs rabbitmq"]
 async fn a_wrong_virtual_host_is_told_at_once() {
     let node = support::shared().await;
-    let url = format!("{}nowhere", node.url());
+    let url = node.url().replace("%2F", "nowhere");
     let expected = ConnectError::VirtualHost {
         host: format!("127.0.0.1:{}", node.port()),
         user: "guest".to_owned(),

@@ -216,7 +216,7 @@ async fn a_whole_run_over_rabbitmq_tells_no_secret() {
     let node = RabbitNode::start().await;
     node.ctl(&["add_user", "keeper", SECRET]).await;
     node.ctl(&["set_permissions", "keeper", ".*", ".*", ".*"]).await;
-    let url = |password: &str| format!("rabbit://keeper:{password}@127.0.0.1:{}/", node.port());
+    let url = |password: &str| format!("amqp://keeper:{password}@127.0.0.1:{}", node.port());
     whole_run(&url(SECRET), log).await;
     log.note(&refused(&url(&format!("wrong{SECRET}"))).await);
     log.assert_tells_no_secret();

@@ -19,12 +19,9 @@ pub struct Amqp {
 }
 
 impl Amqp {
-    /// Takes the URL that a node or vhost gives: `rabbit://`, where no path means the vhost `/`.
+    /// Takes the URL that a node or vhost gives.
     pub async fn connect(url: &str) -> Self {
-        let rest = url.strip_prefix("rabbit://").expect("a rabbit:// URL");
-        let slash = if rest.ends_with('/') { "%2F" } else { "" };
-        let url = format!("amqp://{rest}{slash}");
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         Self { connection, channel }

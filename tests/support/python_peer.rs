@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::rabbit_node::oslo_url;
+
 /// Python starts in a second; a busy machine gets more.
 const START: Duration = Duration::from_secs(60);
 const SEND: Duration = Duration::from_secs(60);
@@ -131,7 +133,7 @@ fn arguments(
     durable: bool,
     rabbit: &[(String, String)],
 ) -> Vec<String> {
-    let mut arguments = vec!["--url".to_owned(), url.to_owned()];
+    let mut arguments = vec!["--url".to_owned(), oslo_url(url)];
     for topic in topics {
         arguments.extend(["--topic".into(), topic.clone()]);
     }

@@ -77,9 +77,9 @@ impl RabbitNode {
         node
     }
 
-    /// The default vhost, as oslo.messaging writes it.
+    /// The default vhost, as RabbitMQ's clients write it.
     pub fn url(&self) -> String {
-        self.url_of("")
+        self.url_of("%2F")
     }
 
     pub fn port(&self) -> u16 {
@@ -157,7 +157,9 @@ impl RabbitNode {
         management::request(self.ports.management, method, path, body).await
     }
 
-    /// Creates a vhost in which guest may do everything; its URL.
+    /// Creates a vhost in which guest may do everything; its `amqp://` URL, by which the library
+    /// declares durable queues on every version of RabbitMQ. [`oslo_url`] makes one that
+    /// oslo.messaging reads.
     pub async fn vhost(&self, name: &str) -> String {
         let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
         let name = encode(name);
@@ -184,7 +186,7 @@ impl RabbitNode {
     }
 
     fn url_of(&self, vhost: &str) -> String {
-        format!("rabbit://guest:guest@127.0.0.1:{}/{vhost}", self.ports.amqp)
+        format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.ports.amqp)
     }
 
     fn folder(&self) -> PathBuf {
@@ -307,6 +309,13 @@ impl Drop for RabbitNode {
         let _ = vm.wait();
         self.forget_vm();
     }
+}
+
+/// The `rabbit://` URL, as oslo.messaging writes it, for the URL of a node or a vhost: no path is
+/// the vhost `/`.
+pub fn oslo_url(url: &str) -> String {
+    let url = url.replacen("amqp://", "rabbit://", 1);
+    url.strip_suffix("%2F").unwrap_or(&url).to_owned()
 }
 
 /// Whether the node answers to the protocol header of AMQP 0-9-1.

@@ -73,7 +73,18 @@ const TABLE: &[(&str, &[&str])] = &[
     // The only room that names all drivers; they do not know each other.
     ("drivers", &["drivers/memory", "drivers/rabbit", "transport", "shown"]),
     ("drivers/memory", &["transport", "notification/delivery_info", "shown"]),
-    ("drivers/rabbit", &["transport", "notification/delivery_info", "nearest", "shown"]),
+    // The names of the queues that other programs declare are made in `target`.
+    (
+        "drivers/rabbit",
+        &[
+            "transport",
+            "notification/delivery_info",
+            "notification/priority",
+            "target",
+            "nearest",
+            "shown",
+        ],
+    ),
     // Never the transport or the envelope: a walk knows notifications, not deliveries.
     ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome"]),
     ("inbox", &["outcome"]),

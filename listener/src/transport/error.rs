@@ -21,6 +21,22 @@ pub enum OpenError {
         /// The schemes that exist in this build.
         known: &'static str,
     },
+    /// The URL asks for TLS, which is not built in.
+    #[error(
+        "{found:?} in the transport URL asks for TLS, which this build does not have yet; use `amqp://` or `rabbit://` and a port of the broker without TLS (5672 unless configured otherwise)"
+    )]
+    NoTls {
+        /// The scheme of the URL.
+        found: String,
+    },
+    /// An option that oslo.messaging had once, and that has no meaning of its own any more.
+    #[error("option {option:?} of the transport URL is not used any more; {successor}")]
+    RetiredOption {
+        /// The name that was found.
+        option: String,
+        /// What stands in its place.
+        successor: &'static str,
+    },
     /// No option goes by this name.
     #[error("unknown option {option:?} in the query of the transport URL{}", hint(.near.as_deref()))]
     UnknownOption {

@@ -1,6 +1,7 @@
 //! Transport URLs as oslo.messaging writes them:
-//! `driver://[user:password@]host[:port][,host2..]/virtual_host?option=value`.
-//! What the options mean is each driver's own; passwords are never shown.
+//! `driver://[user:password@]host[:port][,host2..]/virtual_host?option=value`; and RabbitMQ's own,
+//! `amqp://..`, which differ in the path: none is the virtual host `/`, and `/` alone is the one
+//! with an empty name. What the options mean is each driver's own; passwords are never shown.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,12 +36,23 @@ pub enum UrlError {
     /// There is no `scheme://`.
     #[error("no scheme; expected one as in `rabbit://user:password@host:5672/`")]
     NoScheme,
-    /// The port is no number up to 65535. What stands there may be a part of a password
-    /// that was not escaped, so it is not shown.
+    /// The port is not a number from 1 to 65535. It is not shown: it may be a password that has
+    /// no host after it.
     #[error(
-        "the port of a host is no number up to 65535; in a password, write `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25"
+        "the port of a host is not a number from 1 to 65535; expected as in `rabbit://user:password@host:5672/`"
     )]
     Port,
+    /// The port of a host is not a number from 1 to 65535, and may be a part of a password that
+    /// was not escaped: an `@` comes later.
+    #[error(
+        "the port of a host is not a number from 1 to 65535; if it is a part of a password, write `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25 there"
+    )]
+    PortOrPassword,
+    /// A line break or another control character is inside the URL. At its ends they are ignored.
+    #[error(
+        "a line break or another control character is inside; take it out, or write it percent-encoded (a line break is %0A)"
+    )]
+    ControlCharacter,
     /// An `@` behind the first `/` or `?`.
     #[error(
         "an `@` stands behind the hosts; in a password, write `/` as %2F and `?` as %3F, and elsewhere `@` as %40"
@@ -82,7 +94,8 @@ impl TransportUrl {
         &self.hosts
     }
 
-    /// The path: the virtual host; `None` when there is no path.
+    /// The path: the virtual host; `None` when there is no path. In an `amqp://` URL the path `/`
+    /// is the virtual host with an empty name, in any other it counts as none.
     #[must_use]
     pub fn virtual_host(&self) -> Option<&str> {
         self.virtual_host.as_deref()
@@ -107,13 +120,18 @@ impl Host {
 impl FromStr for TransportUrl {
     type Err = UrlError;
 
+    /// White space around the URL is ignored: secrets are often stored with a line break.
     fn from_str(text: &str) -> Result<Self, UrlError> {
+        let text = text.trim();
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
         if scheme.is_empty() {
             return Err(UrlError::NoScheme);
         }
         if !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte)) {
             return Err(UrlError::Scheme);
+        }
+        if rest.contains(char::is_control) {
+            return Err(UrlError::ControlCharacter);
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (hosts, path) = match rest.split_once('/') {
@@ -125,18 +143,43 @@ impl FromStr for TransportUrl {
         }
         Ok(Self {
             scheme: scheme.to_owned(),
-            hosts: hosts
-                .split(',')
-                .filter(|host| !host.is_empty())
-                .map(host)
-                .collect::<Result<_, _>>()?,
+            hosts: read_hosts(hosts)?,
             virtual_host: path
-                .filter(|path| !path.is_empty())
+                .filter(|path| !path.is_empty() || is_amqp(scheme))
                 .map(|path| decode(path, "virtual host"))
                 .transpose()?,
             query: options(query)?,
         })
     }
+}
+
+/// Whether the path is read as RabbitMQ's URI specification has it.
+fn is_amqp(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("amqp") || scheme.eq_ignore_ascii_case("amqps")
+}
+
+fn read_hosts(text: &str) -> Result<Vec<Host>, UrlError> {
+    let mut hosts = Vec::new();
+    let mut rest = Some(text);
+    while let Some(text) = rest {
+        let (first, others) = match text.split_once(',') {
+            Some((first, others)) => (first, Some(others)),
+            None => (text, None),
+        };
+        if !first.is_empty() {
+            hosts.push(host(first).map_err(|error| match error {
+                // The comma may be one of a password.
+                UrlError::Port
+                    if !first.contains('@') && others.is_some_and(|o| o.contains('@')) =>
+                {
+                    UrlError::PortOrPassword
+                }
+                error => error,
+            })?);
+        }
+        rest = others;
+    }
+    Ok(hosts)
 }
 
 fn host(text: &str) -> Result<Host, UrlError> {
@@ -170,7 +213,10 @@ fn host(text: &str) -> Result<Host, UrlError> {
     }
     let port = port
         .filter(|port| !port.is_empty())
-        .map(|port| port.parse().map_err(|_| UrlError::Port))
+        .map(|port| match port.parse() {
+            Ok(0) | Err(_) => Err(UrlError::Port),
+            Ok(port) => Ok(port),
+        })
         .transpose()?;
     Ok(Host { name: name.to_owned(), port, username, password })
 }
@@ -231,7 +277,9 @@ impl fmt::Display for TransportUrl {
         for (index, host) in self.hosts.iter().enumerate() {
             write!(f, "{}{host}", if index == 0 { "" } else { "," })?;
         }
-        write!(f, "/")?;
+        if self.virtual_host.is_some() || !is_amqp(&self.scheme) {
+            write!(f, "/")?;
+        }
         if let Some(virtual_host) = &self.virtual_host {
             write!(f, "{}", utf8_percent_encode(virtual_host, ESCAPED))?;
         }
@@ -339,6 +387,40 @@ mod tests {
         assert_eq!(vhost("rabbit://h/%2Fnova"), text("/nova"));
     }
 
+    /// The examples of RabbitMQ's page "URI Specification".
+    #[test]
+    fn the_path_of_an_amqp_url_is_read_as_rabbitmq_reads_it() {
+        let vhost = |text| parse(text).virtual_host().map(str::to_owned);
+        assert_eq!(vhost("amqp://"), None);
+        assert_eq!(vhost("amqp://host"), None);
+        assert_eq!(vhost("amqp://host/"), text(""));
+        assert_eq!(vhost("amqp://host/%2F"), text("/"));
+        assert_eq!(vhost("amqp://host/vhost"), text("vhost"));
+        assert_eq!(vhost("AMQP://:@host/?heartbeat=10"), text(""));
+        assert_eq!(
+            hosts("amqp://user%61:%61pass@[::1]:10000/v%2fhost"),
+            [("::1".to_owned(), Some(10000), text("usera"), text("apass"))]
+        );
+        for url in ["amqp://h", "amqp://h/", "amqp://h/%2F", "amqps://h?verify=.."] {
+            assert_eq!(parse(url).to_string(), url);
+        }
+    }
+
+    #[test]
+    fn white_space_around_the_url_is_ignored() {
+        for url in
+            ["rabbit://u:p@h:5672/v\n", " rabbit://u:p@h:5672/v", "\trabbit://u:p@h:5672/v\r\n"]
+        {
+            assert_eq!(parse(url), parse("rabbit://u:p@h:5672/v"));
+        }
+        assert_eq!(parse("rabbit://u:p@h:5672\n"), parse("rabbit://u:p@h:5672"));
+        for url in
+            ["rabbit://u:p\n@h", "rabbit://h/v\n?a=b", "rabbit://h:56\r72", "rabbit://h/?a=\t1"]
+        {
+            assert_eq!(url.parse::<TransportUrl>(), Err(UrlError::ControlCharacter), "{url:?}");
+        }
+    }
+
     #[test]
     fn options_given_twice_are_joined() {
         assert_eq!(
@@ -375,9 +457,16 @@ mod tests {
             "no scheme; expected one as in `rabbit://user:password@host:5672/`"
         );
         assert_eq!(
-            error("rabbit://u:secret@h:56x/"),
-            "the port of a host is no number up to 65535; in a password, write `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25"
+            error("rabbit://u:sec,ret@h/"),
+            "the port of a host is not a number from 1 to 65535; if it is a part of a password, write `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25 there"
         );
+        for url in ["rabbit://u:p@h:56x/", "rabbit://h:0", "rabbit://h:65536", "rabbit://u:secret"]
+        {
+            assert_eq!(
+                error(url),
+                "the port of a host is not a number from 1 to 65535; expected as in `rabbit://user:password@host:5672/`"
+            );
+        }
         assert_eq!(
             error("rabbit://u:sec/ret@h/"),
             "an `@` stands behind the hosts; in a password, write `/` as %2F and `?` as %3F, and elsewhere `@` as %40"

@@ -113,12 +113,8 @@ impl Broker {
     }
 }
 
-/// The URL as clients of AMQP write it, with the default vhost by its name.
-pub(crate) fn amqp_url(url: &str) -> String {
-    format!("amqp://{}%2F", url.trim_start_matches("rabbit://"))
-}
 
 pub(crate) fn port(url: &str) -> Result<u16, Error> {
-    let port = url.trim_end_matches('/').rsplit_once(':').ok_or("the URL has no port")?.1;
+    let port = url.trim_end_matches("/%2F").rsplit_once(':').ok_or("the URL has no port")?.1;
     Ok(port.parse()?)
 }

@@ -59,16 +59,6 @@ impl Holding {
         }
     }
 
-    /// How long after its declaration the queue survives a crash of the broker. RabbitMQ keeps
-    /// the directory of quorum queues in a table that it writes half a second later: a queue
-    /// that is not there yet comes back empty, whatever was confirmed.
-    pub(super) fn settling(self) -> Duration {
-        match self {
-            Self::Quorum => Duration::from_secs(2),
-            Self::Classic => Duration::ZERO,
-        }
-    }
-
     /// The arguments of the queue. There is no `x-expires`: a queue without consumers counts as
     /// unused, and would go with what it holds.
     pub(super) fn arguments(self, queue: &str, level: Level) -> FieldTable {

@@ -159,12 +159,6 @@ pub(super) fn difference(text: &str) -> Option<String> {
     Some(format!("{argument} was asked to be {}, and is {}", value(asked), value(found)))
 }
 
-/// What an argument is, from the same text.
-pub(super) fn current(text: &str) -> Option<&str> {
-    let (_, current) = text.split_once(" but current is ")?;
-    Some(value(current))
-}
-
 /// `the value 'quorum' of type 'longstr'` and `'true'` alike become `quorum` and `true`.
 fn value(text: &str) -> &str {
     let mut quoted = text.split('\'');

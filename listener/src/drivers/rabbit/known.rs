@@ -1,54 +1,98 @@
 //! What was learnt of a broker and outlives a session. What exchanges and queues of others were
-//! like when they were first met: transient ones vanish with the broker, and whoever comes first
+//! like when they were last seen: transient ones vanish with the broker, and whoever comes first
 //! declares them again. If that is us, they must be as they were, for their owners would be
-//! refused otherwise. And what it would not declare. Kept by the driver, asked by `topology.rs`.
+//! refused otherwise. When a queue was first seen, and what the broker would not declare. Kept by
+//! the driver, asked by `topology.rs`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::delay::Holding;
+use super::deployment::Seen;
 use super::failure::Fault;
 use super::version::Version;
 
-/// What can be declared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
-    Exchange,
-    Queue,
-}
+/// How long after its declaration a quorum queue survives a crash of the broker. RabbitMQ keeps
+/// the directory of quorum queues in a table that it writes half a second later: a queue that is
+/// not there yet comes back empty, whatever was confirmed.
+const SETTLING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// Which exchanges and queues are durable, as far as was seen.
-    durable: Mutex<HashMap<(Kind, String), bool>>,
-    /// The delivery limits of queues that exist, as far as they show.
-    limits: Mutex<HashMap<String, Option<u64>>>,
+    seen: Mutex<LastSeen>,
     /// Quorum queues are switched off, by a feature flag that an upgrade left out.
     without_quorum: AtomicBool,
+    /// It was said that transient queues lose messages.
+    warned: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct LastSeen {
+    /// Which exchanges are durable.
+    exchanges: HashMap<String, bool>,
+    queues: HashMap<String, Seen>,
+    /// The last queue that other programs declare, too.
+    shared: Option<Seen>,
+    /// When each quorum queue was seen for the first time.
+    first: HashMap<String, Instant>,
 }
 
 impl Known {
-    /// Whether it is durable; `None` for one that was never met.
-    pub(super) fn durable(&self, kind: Kind, name: &str) -> Option<bool> {
-        let known = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&(kind, name.to_owned())).copied()
+    fn seen(&self) -> MutexGuard<'_, LastSeen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn learn(&self, kind: Kind, name: &str, durable: bool) {
-        let mut known = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((kind, name.to_owned()), durable);
+    /// Whether an exchange is durable, or was when it was seen last.
+    pub(super) fn exchange(&self, name: &str) -> Option<bool> {
+        self.seen().exchanges.get(name).copied()
     }
 
-    /// The delivery limit of a queue; `None` while it was not asked for.
-    pub(super) fn limit(&self, queue: &str) -> Option<Option<u64>> {
-        let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        limits.get(queue).copied()
+    pub(super) fn see_exchange(&self, name: &str, durable: bool) {
+        self.seen().exchanges.insert(name.to_owned(), durable);
     }
 
-    pub(super) fn learn_limit(&self, queue: &str, limit: Option<u64>) {
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        limits.insert(queue.to_owned(), limit);
+    /// What a queue is like, or was when it was seen last.
+    pub(super) fn queue(&self, name: &str) -> Option<Seen> {
+        self.seen().queues.get(name).copied()
+    }
+
+    pub(super) fn see_queue(&self, name: &str, queue: Seen) {
+        self.seen().queues.insert(name.to_owned(), queue);
+    }
+
+    /// What the queues are like that other programs declare, too, as far as one was seen.
+    pub(super) fn shared(&self) -> Option<Seen> {
+        self.seen().shared
+    }
+
+    pub(super) fn see_shared(&self, queue: Seen) {
+        self.seen().shared = Some(queue);
+    }
+
+    /// Takes note of a quorum queue that was declared just now.
+    pub(super) fn declared_quorum(&self, name: &str) {
+        self.seen().first.insert(name.to_owned(), Instant::now());
+    }
+
+    /// How long a quorum queue must not be relied on yet: as long as it may be new.
+    pub(super) fn settling(&self, name: &str) -> Duration {
+        let now = Instant::now();
+        let first = *self.seen().first.entry(name.to_owned()).or_insert(now);
+        SETTLING.saturating_sub(now - first)
+    }
+
+    /// Whether a queue was seen long enough ago to be relied on, whatever its type is.
+    pub(super) fn is_settled(&self, name: &str) -> bool {
+        self.seen().first.get(name).is_some_and(|first| first.elapsed() >= SETTLING)
+    }
+
+    /// Whether it is the first time that this is asked.
+    pub(super) fn is_first_warning(&self) -> bool {
+        !self.warned.swap(true, Ordering::Relaxed)
     }
 
     /// The types of queue that can hold messages back, the best first.
@@ -86,5 +130,21 @@ mod tests {
         assert_eq!(timed_out, [Holding::Quorum, Holding::Classic]);
         let disabled = "INTERNAL_ERROR - the corresponding feature flag is disabled";
         assert_eq!(refuse(541, disabled), [Holding::Classic]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quorum_queue_settles_once_from_when_it_was_first_seen() {
+        let known = Known::default();
+        let second = Duration::from_secs(1);
+        assert!(!known.is_settled("q"));
+        assert_eq!(known.settling("q"), 2 * second);
+        tokio::time::advance(second).await;
+        assert_eq!(known.settling("q"), second);
+        tokio::time::advance(second).await;
+        assert_eq!(known.settling("q"), Duration::ZERO);
+        assert!(known.is_settled("q"));
+        // Deleted in between, and declared again.
+        known.declared_quorum("q");
+        assert_eq!(known.settling("q"), 2 * second);
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{self, Failure, Fault};
 use super::greeting::Heard;
 use super::hosts::Address;
-use super::options::{CALL_TIMEOUT, CLOSE_TIMEOUT, CONNECT_TIMEOUT, LoginMethod, RabbitOptions};
+use super::options::{CALL_TIMEOUT, CLOSE_TIMEOUT, LoginMethod, RabbitOptions};
 use super::version::Version;
 use super::{screened, socket};
 
@@ -175,7 +175,7 @@ impl Link {
             },
             properties,
         );
-        let connection = within(CONNECT_TIMEOUT, connector)
+        let connection = within(options.connection_timeout, connector)
             .await
             .map_err(|fault| failure::connecting(fault, address, vhost))?;
         let events = LinkEvents(Box::pin(connection.events_listener()));
@@ -228,6 +228,9 @@ fn uri(options: &RabbitOptions, vhost: &str, address: &Address) -> AMQPUri {
         vhost: vhost.to_owned(),
         query: AMQPQueryString {
             heartbeat: Some(options.heartbeat_timeout_threshold),
+            // lapin takes the lower of ours and the broker's, and 0 for no limit.
+            frame_max: Some(options.frame_max),
+            channel_max: (options.channel_max > 0).then_some(options.channel_max),
             auth_mechanism: Some(match options.rabbit_login_method {
                 LoginMethod::Plain => SASLMechanism::Plain,
                 LoginMethod::AmqPlain => SASLMechanism::AMQPlain,

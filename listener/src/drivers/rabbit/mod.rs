@@ -5,6 +5,7 @@
 mod confirms;
 mod consume;
 mod delay;
+mod deployment;
 mod failure;
 mod flight;
 mod greeting;
@@ -73,12 +74,12 @@ struct Core {
 }
 
 impl Rabbit {
-    /// The driver for a `rabbit://` URL. Nothing is connected.
+    /// The driver for a `rabbit://` or `amqp://` URL. Nothing is connected.
     ///
     /// # Errors
     /// An option of the URL is unknown, or has a value that it cannot have.
     pub fn new(url: &TransportUrl) -> Result<Self, OpenError> {
-        let options = RabbitOptions::from_query(url.query())?;
+        let options = RabbitOptions::from_url(url)?;
         let mut addresses = hosts::addresses(url);
         fastrand::shuffle(&mut addresses);
         let core = Core {

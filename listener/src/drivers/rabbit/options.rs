@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-/// How long a host may take to accept a connection, log in and open the virtual host.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker may take to answer one request, such as a declaration. A quorum queue
 /// that elects its leader takes some seconds.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -18,19 +16,40 @@ pub(super) const STABLE_AFTER: Duration = Duration::from_secs(30);
 /// The longest pause after a refusal that only a person can mend.
 pub(super) const MISTAKE_PAUSE: Duration = Duration::from_secs(30);
 
-/// What the query of a `rabbit://` URL may say. The names and meanings are those of
-/// oslo.messaging's section `[oslo_messaging_rabbit]`; the defaults differ where noted.
+/// The largest frame that is asked for, in bytes: RabbitMQ's default. lapin's buffers are a
+/// multiple of it.
+pub(super) const FRAME_MAX: u32 = 131_072;
+
+/// What the query of a `rabbit://` or `amqp://` URL may say.
 ///
-/// Options of that section that concern RPC or connection pools are taken without effect:
-/// `rpc_conn_pool_size`, `conn_pool_min_size`, `conn_pool_ttl`, `kombu_compression` (read by
-/// the notifier), `kombu_missing_consumer_retry_timeout`, `kombu_reconnect_splay`,
+/// The names and meanings are those of oslo.messaging's section `[oslo_messaging_rabbit]`; the
+/// defaults differ where noted. An `amqp://` URL also takes those of RabbitMQ's URI query
+/// parameters: `heartbeat`, `connection_timeout`, `channel_max`, `auth_mechanism` (`plain`,
+/// `amqplain`, `external`) and `frame_max`. Those that concern TLS have no effect.
+///
+/// # What is declared
+/// Queues and exchanges that exist are used as they are. With `rabbit://` those that are missing
+/// are declared as oslo.messaging would declare them with the same options, so that programs that
+/// use it can declare them too: transient unless `amqp_durable_queues` or `rabbit_quorum_queue` is
+/// set. Where neither is given, what exists shows what the deployment uses: if the exchange is
+/// durable, or a queue is a quorum queue, so is what is declared. With `amqp://` what is missing is
+/// durable. Queues of the listener's own (retries, dead letters, quarantine) always are.
+///
+/// # Without effect
+/// Options of that section that concern RPC, connection pools or Python's notifier have none:
+/// `rpc_conn_pool_size`, `conn_pool_min_size`, `conn_pool_ttl`, `kombu_compression` (a notifier
+/// has [`compression`](crate::notifier::builder::NotifierBuilder::compression)),
+/// `kombu_missing_consumer_retry_timeout`, `kombu_reconnect_splay`,
 /// `rabbit_transient_quorum_queue`, `rabbit_transient_queues_ttl`, `rabbit_stream_fanout`,
 /// `heartbeat_rate`, `direct_mandatory_flag`, `use_queue_manager`, `hostname`, `processname`.
+/// Names that oslo.messaging had in older releases are read as those that replaced them, with a
+/// warning.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RabbitOptions {
-    /// Whether queues and exchanges that are declared outlive the broker. Not given: they do
-    /// (oslo.messaging: they do not).
+    /// Whether queues and exchanges that are declared survive a restart of the broker. Not given:
+    /// with `amqp://` they do; with `rabbit://` they do if what exists already does, else they do
+    /// not.
     pub amqp_durable_queues: Option<bool>,
     /// Whether queues and exchanges that are declared vanish with their last consumer.
     pub amqp_auto_delete: Option<bool>,
@@ -70,6 +89,27 @@ pub struct RabbitOptions {
     pub allow_low_delivery_limit: bool,
     /// Whether a consumer asks to be cancelled when a mirrored queue fails over.
     pub enable_cancel_on_failover: bool,
+    /// How long a host may take to accept a connection, log in and open the virtual host. Each of
+    /// several addresses behind its name gets a share. Default 10 s. `amqp://` only, in
+    /// milliseconds.
+    pub connection_timeout: Duration,
+    /// The most channels of a connection; 0 leaves it to the broker. `amqp://` only.
+    pub channel_max: u16,
+    /// The largest frame to ask for, in bytes. The broker's limit and 131072 are never exceeded.
+    /// `amqp://` only.
+    pub frame_max: u32,
+    /// Who else declares the same queues and exchanges.
+    pub(super) dialect: Dialect,
+}
+
+/// Whose rules hold for what is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `rabbit://`: programs that use oslo.messaging declare the same.
+    #[default]
+    Oslo,
+    /// `amqp://`: no other program needs to.
+    Amqp,
 }
 
 /// A way to log in.
@@ -114,6 +154,10 @@ impl Default for RabbitOptions {
             rabbit_interval_max: Duration::from_secs(30),
             allow_low_delivery_limit: false,
             enable_cancel_on_failover: false,
+            connection_timeout: Duration::from_secs(10),
+            channel_max: 0,
+            frame_max: FRAME_MAX,
+            dialect: Dialect::Oslo,
         }
     }
 }
@@ -129,7 +173,7 @@ impl RabbitOptions {
     }
 
     pub(super) fn durable(&self) -> bool {
-        self.amqp_durable_queues.unwrap_or(true) || self.quorum()
+        self.amqp_durable_queues.unwrap_or(self.dialect == Dialect::Amqp) || self.quorum()
     }
 
     pub(super) fn auto_delete(&self) -> bool {

@@ -4,10 +4,11 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::options::{FailoverStrategy, LoginMethod, RabbitOptions};
+use super::options::{Dialect, FRAME_MAX, FailoverStrategy, LoginMethod, RabbitOptions};
 use crate::nearest::nearest;
 use crate::shown::shown;
 use crate::transport::error::OpenError;
+use crate::transport::url::TransportUrl;
 
 const EFFECTIVE: &[&str] = &[
     "amqp_durable_queues",
@@ -47,15 +48,100 @@ const WITHOUT_EFFECT: &[&str] = &[
     "processname",
 ];
 
+/// What RabbitMQ's URI specification calls otherwise, in `amqp://` URLs, and the option that is
+/// meant.
+const OF_AMQP: &[(&str, &str)] =
+    &[("heartbeat", "heartbeat_timeout_threshold"), ("auth_mechanism", "rabbit_login_method")];
+
+/// What only an `amqp://` URL has.
+const AMQP_ONLY: &[&str] = &["connection_timeout", "channel_max", "frame_max"];
+
+/// What RabbitMQ's URI specification has for TLS.
+const AMQP_TLS: &[&str] = &[
+    "cacertfile",
+    "certfile",
+    "keyfile",
+    "verify",
+    "fail_if_no_peer_cert",
+    "server_name_indication",
+];
+
+/// The least `channel_max`: a few to declare, and some for large messages.
+const LEAST_CHANNELS: u16 = 16;
+
+/// What became of an option of an older oslo.messaging.
+enum Retired {
+    /// It has another name.
+    Renamed(&'static str),
+    /// It has no effect on notifications any more; why.
+    Ignored(&'static str),
+    /// It cannot be an option; what stands in its place.
+    Gone(&'static str),
+}
+
+const RETIRED: &[(&str, Retired)] = &[
+    ("rabbit_durable_queues", Retired::Renamed("amqp_durable_queues")),
+    ("rabbit_auto_delete", Retired::Renamed("amqp_auto_delete")),
+    ("rabbit_use_ssl", Retired::Renamed("ssl")),
+    ("kombu_ssl_version", Retired::Renamed("ssl_version")),
+    ("kombu_ssl_keyfile", Retired::Renamed("ssl_key_file")),
+    ("kombu_ssl_certfile", Retired::Renamed("ssl_cert_file")),
+    ("kombu_ssl_ca_certs", Retired::Renamed("ssl_ca_file")),
+    ("kombu_reconnect_timeout", Retired::Renamed("kombu_missing_consumer_retry_timeout")),
+    ("heartbeat_in_pthread", Retired::Ignored("heartbeats never depend on the program's threads")),
+    ("rabbit_max_retries", Retired::Ignored("a connection is retried until the caller's timeout")),
+    ("max_retries", Retired::Ignored("a connection is retried until the caller's timeout")),
+    ("send_single_reply", Retired::Ignored("it concerned RPC")),
+    ("fake_rabbit", Retired::Gone("for a bus in memory use a `memory://` URL")),
+    ("rabbit_host", Retired::Gone("write the host as in `rabbit://user:password@host:5672/`")),
+    ("rabbit_port", Retired::Gone("write the port as in `rabbit://user:password@host:5672/`")),
+    (
+        "rabbit_hosts",
+        Retired::Gone(
+            "write the hosts as in `rabbit://user:password@host1:5672,user:password@host2:5672/`",
+        ),
+    ),
+    ("rabbit_userid", Retired::Gone("write the user as in `rabbit://user:password@host:5672/`")),
+    (
+        "rabbit_password",
+        Retired::Gone("write the password as in `rabbit://user:password@host:5672/`"),
+    ),
+    (
+        "rabbit_virtual_host",
+        Retired::Gone("write the virtual host as in `rabbit://user:password@host:5672/vhost`"),
+    ),
+];
+
 impl RabbitOptions {
     /// Reads the query of a transport URL.
     ///
     /// # Errors
     /// An option is unknown, or has a value that it cannot have.
-    pub fn from_query(query: &[(String, String)]) -> Result<Self, OpenError> {
-        let mut options = Self::default();
-        for (name, value) in query {
-            options.set(name, value)?;
+    pub fn from_url(url: &TransportUrl) -> Result<Self, OpenError> {
+        let is_amqp = url.driver().eq_ignore_ascii_case("amqp");
+        let dialect = if is_amqp { Dialect::Amqp } else { Dialect::Oslo };
+        let mut options = Self { dialect, ..Self::default() };
+        let mut retired = Vec::new();
+        for (name, value) in url.query() {
+            match RETIRED.iter().find(|(old, _)| old == name) {
+                None => options.set(name, value)?,
+                Some((_, Retired::Renamed(new))) => {
+                    options.set(new, value)?;
+                    retired.push(format!("{name} (now {new})"));
+                }
+                Some((_, Retired::Ignored(why))) => {
+                    retired.push(format!("{name} (no effect: {why})"));
+                }
+                Some((_, Retired::Gone(successor))) => {
+                    return Err(OpenError::RetiredOption { option: name.clone(), successor });
+                }
+            }
+        }
+        if !retired.is_empty() {
+            tracing::warn!(
+                options = retired.join(", "),
+                "options of older releases of oslo.messaging are in the transport URL; its newest refuses them"
+            );
         }
         if options.rabbit_ha_queues == Some(true) && options.rabbit_quorum_queue == Some(true) {
             return Err(invalid(
@@ -65,6 +151,39 @@ impl RabbitOptions {
             ));
         }
         Ok(options)
+    }
+
+    /// Takes one of the options that `amqp://` URLs have beside oslo.messaging's. Whether it is
+    /// one.
+    fn set_amqp(&mut self, name: &str, value: &str) -> Result<bool, OpenError> {
+        if self.dialect != Dialect::Amqp {
+            return Ok(false);
+        }
+        match name {
+            "heartbeat" => self.heartbeat_timeout_threshold = number(name, value)?,
+            "auth_mechanism" => self.rabbit_login_method = login_method(name, value)?,
+            "connection_timeout" => self.connection_timeout = milliseconds(name, value)?,
+            "channel_max" => self.channel_max = channels(name, value)?,
+            "frame_max" => self.frame_max = frame_size(name, value)?,
+            _ if AMQP_TLS.contains(&name) => {
+                tracing::debug!(option = name, "has no effect: TLS is not built in yet");
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The known option that is nearest to a name.
+    fn nearest(&self, name: &str) -> Option<String> {
+        if self.dialect == Dialect::Oslo
+            && let Some((_, ours)) = OF_AMQP.iter().find(|(theirs, _)| *theirs == name)
+        {
+            return Some((*ours).to_owned());
+        }
+        let of_amqp = OF_AMQP.iter().map(|(theirs, _)| *theirs).chain(AMQP_ONLY.iter().copied());
+        let of_amqp = of_amqp.filter(|_| self.dialect == Dialect::Amqp);
+        let known = EFFECTIVE.iter().chain(WITHOUT_EFFECT).copied().chain(of_amqp);
+        nearest(name, known).map(str::to_owned)
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), OpenError> {
@@ -104,11 +223,10 @@ impl RabbitOptions {
                 tracing::debug!(option = name, "has no effect on notifications");
             }
             _ => {
-                let known = EFFECTIVE.iter().chain(WITHOUT_EFFECT).copied();
-                return Err(OpenError::UnknownOption {
-                    option: shown(name),
-                    near: nearest(name, known).map(str::to_owned),
-                });
+                if !self.set_amqp(name, value)? {
+                    let near = self.nearest(name);
+                    return Err(OpenError::UnknownOption { option: shown(name), near });
+                }
             }
         }
         Ok(())
@@ -155,6 +273,31 @@ fn seconds(option: &str, value: &str) -> Result<Duration, OpenError> {
         .ok_or_else(|| invalid(option, "seconds from 0 to 3600", value))
 }
 
+fn milliseconds(option: &str, value: &str) -> Result<Duration, OpenError> {
+    match number(option, value)? {
+        millis @ 1..=3_600_000 => Ok(Duration::from_millis(millis)),
+        _ => Err(invalid(option, "milliseconds from 1 to 3600000", value)),
+    }
+}
+
+fn channels(option: &str, value: &str) -> Result<u16, OpenError> {
+    match number(option, value)? {
+        1..LEAST_CHANNELS => {
+            Err(invalid(option, "16 to 65535, or 0 for the broker's limit", value))
+        }
+        count => Ok(count),
+    }
+}
+
+fn frame_size(option: &str, value: &str) -> Result<u32, OpenError> {
+    match number(option, value)? {
+        0 => Ok(FRAME_MAX),
+        // AMQP allows none that is smaller.
+        1..4096 => Err(invalid(option, "4096 or more bytes, or 0 for the broker's limit", value)),
+        size => Ok(FRAME_MAX.min(size)),
+    }
+}
+
 fn login_method(option: &str, value: &str) -> Result<LoginMethod, OpenError> {
     match value.to_ascii_uppercase().as_str() {
         "PLAIN" => Ok(LoginMethod::Plain),
@@ -188,9 +331,13 @@ mod tests {
     use super::*;
 
     fn read(query: &[(&str, &str)]) -> Result<RabbitOptions, String> {
-        let query: Vec<_> =
-            query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        RabbitOptions::from_query(&query).map_err(|error| error.to_string())
+        let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        of_url(&format!("rabbit://h/?{}", query.join("&")))
+    }
+
+    fn of_url(url: &str) -> Result<RabbitOptions, String> {
+        let url = url.parse().expect("a transport URL");
+        RabbitOptions::from_url(&url).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -270,5 +417,76 @@ mod tests {
             both,
             Err("option \"rabbit_ha_queues\" of the transport URL: expected false where rabbit_quorum_queue is true, found \"true\"".to_owned())
         );
+    }
+
+    #[test]
+    fn an_amqp_url_takes_the_options_of_both() {
+        let expected = RabbitOptions {
+            heartbeat_timeout_threshold: 10,
+            rabbit_login_method: LoginMethod::External,
+            connection_timeout: Duration::from_millis(2500),
+            channel_max: 100,
+            frame_max: 65_536,
+            rabbit_quorum_queue: Some(true),
+            dialect: Dialect::Amqp,
+            ..RabbitOptions::default()
+        };
+        let found = of_url(
+            "amqp://h?heartbeat=10&auth_mechanism=external&connection_timeout=2500&channel_max=100&frame_max=65536&verify=verify_none&rabbit_quorum_queue=true",
+        );
+        assert_eq!(found, Ok(expected));
+        assert_eq!(of_url("amqp://h?frame_max=0").map(|o| o.frame_max), Ok(FRAME_MAX));
+        assert_eq!(of_url("amqp://h?frame_max=9999999").map(|o| o.frame_max), Ok(FRAME_MAX));
+        let refused = |url: &str| of_url(url).expect_err("it is refused");
+        assert!(refused("amqp://h?channel_max=2").contains("16 to 65535, or 0"));
+        assert!(refused("amqp://h?frame_max=512").contains("4096 or more"));
+        assert!(refused("amqp://h?connection_timeout=0").contains("milliseconds from 1"));
+        assert!(refused("amqp://h?hearbeat=1").contains("did you mean \"heartbeat\"?"));
+        assert!(
+            refused("rabbit://h?heartbeat=1")
+                .contains("did you mean \"heartbeat_timeout_threshold\"?")
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_transient_with_rabbit_and_durable_with_amqp() {
+        let durable = |url: &str| of_url(url).map(|options| options.durable());
+        for (query, rabbit) in [
+            ("", false),
+            ("?amqp_durable_queues=false", false),
+            ("?amqp_durable_queues=true", true),
+            ("?rabbit_quorum_queue=true", true),
+        ] {
+            assert_eq!(durable(&format!("rabbit://h/{query}")), Ok(rabbit), "{query}");
+        }
+        assert_eq!(durable("amqp://h"), Ok(true));
+        assert_eq!(durable("amqp://h?amqp_durable_queues=false"), Ok(false));
+    }
+
+    #[test]
+    fn retired_names_are_read_as_their_successors_or_named_with_them() {
+        let found = read(&[
+            ("rabbit_durable_queues", "true"),
+            ("heartbeat_in_pthread", "true"),
+            ("rabbit_use_ssl", "false"),
+            ("rabbit_max_retries", "0"),
+            ("kombu_reconnect_timeout", "60"),
+            ("kombu_ssl_ca_certs", "/x"),
+            ("kombu_ssl_version", "TLSv1_2"),
+        ]);
+        let expected =
+            RabbitOptions { amqp_durable_queues: Some(true), ..RabbitOptions::default() };
+        assert_eq!(found, Ok(expected));
+        assert_eq!(
+            read(&[("rabbit_userid", "nova")]),
+            Err("option \"rabbit_userid\" of the transport URL is not used any more; write the user as in `rabbit://user:password@host:5672/`".to_owned())
+        );
+        let current: Vec<_> = EFFECTIVE.iter().chain(WITHOUT_EFFECT).collect();
+        for (old, retired) in RETIRED {
+            assert!(!current.contains(&old), "{old} is not retired");
+            if let Retired::Renamed(new) = retired {
+                assert!(new.starts_with("ssl_") || current.contains(&new), "{new} is not known");
+            }
+        }
     }
 }

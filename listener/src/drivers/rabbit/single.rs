@@ -72,7 +72,7 @@ impl Probe {
 /// The argument that differs and what it is, from the broker's `inequivalent arg 'x' for queue ..:
 /// received .. but current is the value '1' of type 'signedint'`, `is none`, or `is 'true'` where it
 /// is none of the arguments.
-fn told(refusal: &str) -> Option<(&str, Option<AMQPValue>)> {
+pub(super) fn told(refusal: &str) -> Option<(&str, Option<AMQPValue>)> {
     let (_, rest) = refusal.split_once("inequivalent arg '")?;
     let (argument, rest) = rest.split_once('\'')?;
     let (_, current) = rest.rsplit_once(" but current is ")?;

@@ -2,7 +2,7 @@
 //! and what differs from what was asked for is explained. Nothing is ever deleted. Called for
 //! each new session, before `consume.rs` and `publish.rs` use what is here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -11,26 +11,55 @@ use lapin::{Channel, ExchangeKind};
 use tokio::time::sleep;
 
 use super::Core;
-use super::delay::Level;
+use super::delay::{Holding, Level};
+use super::deployment::{self, Seen, Style};
 use super::failure::{self, Failure, Fault};
-use super::known::{Kind, Known};
+use super::known::Known;
 use super::limit;
 use super::link::{Link, call};
 use super::options::RabbitOptions;
 use super::single::{Probe, Single};
 use super::wire;
+use crate::notification::priority::Priority;
+use crate::target::routing_key;
 use crate::transport::driver::Binding;
 use crate::transport::error::ConnectError;
 
-/// Said of an exchange that was missing, for the notifiers of oslo.messaging that come later.
-const DECLARED: &str = "declared the exchange; oslo.messaging with other amqp_durable_queues \
-                        cannot use it: add amqp_durable_queues to the transport URL to match";
+/// Said once, of queues that do not survive a restart of the broker.
+const TRANSIENT: &str = "transient queues, oslo.messaging's default: what is in them is lost when RabbitMQ \
+                         restarts; set amqp_durable_queues=true (or rabbit_quorum_queue=true) for \
+                         all services of the deployment and in the transport URL, and delete them \
+                         and their exchanges once so that they are declared again";
 
-/// Whether a queue was there before us.
+/// Whether a queue or exchange is there before anything is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    Existed,
-    Declared,
+    Existing,
+    Missing,
+}
+
+/// What there is of that which bindings name.
+#[derive(Default)]
+struct Survey {
+    exchanges: BTreeMap<String, Result<Found, Failure>>,
+    queues: BTreeMap<String, Found>,
+    /// Those queues that other programs declare, too: named as the routing key.
+    shared: BTreeSet<String>,
+}
+
+impl Survey {
+    fn queue(&self, name: &str) -> Found {
+        self.queues.get(name).copied().unwrap_or(Found::Missing)
+    }
+
+    fn existing_exchanges(&self) -> impl Iterator<Item = &String> {
+        let existing = |found: &Result<Found, Failure>| *found == Ok(Found::Existing);
+        self.exchanges.iter().filter(move |(_, found)| existing(found)).map(|(name, _)| name)
+    }
+
+    fn existing_shared(&self) -> impl Iterator<Item = &String> {
+        self.shared.iter().filter(|name| self.queue(name) == Found::Existing)
+    }
 }
 
 /// Declares over channels of its own: a refusal closes the channel that it came on, and must
@@ -55,30 +84,25 @@ impl<'a> Topology<'a> {
 
     /// All that a listener consumes.
     pub(super) async fn subscription(&mut self, bindings: &[Binding]) -> Result<(), Failure> {
-        let mut queues = HashMap::new();
-        let mut exchanges = HashMap::new();
-        let mut bound = HashSet::new();
-        for binding in bindings.iter().filter(|binding| bound.insert(*binding)) {
-            let found = match queues.get(&binding.queue) {
-                Some(found) => *found,
-                None => {
-                    let found = self.queue(&binding.queue).await?;
-                    self.check_limit(&binding.queue, found).await?;
-                    found
-                }
-            };
-            queues.insert(&binding.queue, found);
-            if !exchanges.contains_key(&binding.exchange) {
-                let declared = self.exchange(&binding.exchange).await;
-                exchanges.insert(&binding.exchange, declared);
+        let mut seen = HashSet::new();
+        let bindings: Vec<_> = bindings.iter().filter(|binding| seen.insert(*binding)).collect();
+        let mut survey = self.survey(&bindings).await?;
+        let mut declared = HashSet::new();
+        for binding in &bindings {
+            let found = survey.queue(&binding.queue);
+            // The exchange first: it shows how the queue is declared.
+            let exchange = self.exchange(&binding.exchange, &mut survey).await;
+            if found == Found::Missing && declared.insert(&binding.queue) {
+                let style = self.style_of_queue(&binding.queue, &bindings, &survey);
+                self.declare_missing_queue(&binding.queue, style).await?;
             }
-            let tied = match exchanges[&binding.exchange].clone() {
+            let tied = match exchange {
                 Ok(()) => self.bind(binding).await,
                 Err(failure) => Err(failure),
             };
             match tied {
                 Err(Failure::Mistake(error @ ConnectError::Forbidden { .. }))
-                    if found == Found::Existed =>
+                    if found == Found::Existing =>
                 {
                     tracing::warn!(
                         queue = binding.queue,
@@ -91,6 +115,7 @@ impl<'a> Topology<'a> {
                 other => other?,
             }
         }
+        self.warn_of_transient(bindings.iter().map(|binding| binding.queue.as_str()));
         Ok(())
     }
 
@@ -102,16 +127,13 @@ impl<'a> Topology<'a> {
         exchange: &str,
         routing_key: &str,
     ) -> Result<Option<ConnectError>, Failure> {
-        self.exchange(exchange).await?;
         let binding = Binding {
             exchange: exchange.to_owned(),
             routing_key: routing_key.to_owned(),
             queue: routing_key.to_owned(),
         };
-        let ready = match self.queue(routing_key).await {
-            Ok(_) => self.bind(&binding).await,
-            Err(failure) => Err(failure),
-        };
+        let ready = self.tied(&binding).await?;
+        self.warn_of_transient([routing_key]);
         match ready {
             Ok(()) => Ok(None),
             Err(Failure::Mistake(error @ ConnectError::Forbidden { .. })) => Ok(Some(error)),
@@ -119,20 +141,67 @@ impl<'a> Topology<'a> {
         }
     }
 
+    /// Sees to an exchange, and then to a queue that is bound to it: the inner result.
+    async fn tied(&mut self, binding: &Binding) -> Result<Result<(), Failure>, Failure> {
+        let bindings = [binding];
+        let mut survey = Survey::default();
+        let looked = self.look_at_exchange(&binding.exchange).await;
+        survey.exchanges.insert(binding.exchange.clone(), looked);
+        let looked = self.look_at_queue(&binding.queue).await;
+        survey.queues.insert(binding.queue.clone(), looked.clone().unwrap_or(Found::Missing));
+        self.see_shared(&binding.queue, &mut survey);
+        if looked == Ok(Found::Missing) {
+            self.look_for_evidence(&bindings, &mut survey).await?;
+        }
+        self.exchange(&binding.exchange, &mut survey).await?;
+        let queue = match looked {
+            Ok(Found::Missing) => {
+                let style = self.style_of_queue(&binding.queue, &bindings, &survey);
+                self.declare_missing_queue(&binding.queue, style).await
+            }
+            looked => looked.map(drop),
+        };
+        Ok(match queue {
+            Ok(()) => self.bind(binding).await,
+            refused => refused,
+        })
+    }
+
     /// A queue that messages are put straight into. It keeps what may not be lost, so it is
-    /// durable whatever the options say.
+    /// durable whatever the options say; but one that other programs declare, too, and that has
+    /// vanished, is declared as it was.
     pub(super) async fn straight(&mut self, queue: &str) -> Result<(), Failure> {
         let name = short("the queue's name", queue)?;
         match self.look_for_queue(&name).await {
-            Ok(()) => Ok(()),
-            Err(fault) if fault.code() == Some(404) => {
-                let options =
-                    QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-                self.declare_queue(&name, options)
-                    .await
-                    .or_else(|fault| unless_there(fault, queue, &self.link.user))
+            Ok(()) if self.known.is_settled(queue) => return Ok(()),
+            Ok(()) => {
+                let seen = self.inspect(queue, &name).await?;
+                self.settle(queue, seen).await;
+                return Ok(());
             }
-            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+            Err(fault) if fault.code() == Some(404) => {}
+            Err(fault) => return Err(self.refused(fault, "look for", "queue", queue)),
+        }
+        let style = match self.known.queue(queue) {
+            Some(seen) => Style::like(seen, self.options),
+            None => Style::own(self.options),
+        };
+        match self.declare_queue(&name, style).await {
+            Ok(()) => {
+                if style.quorum {
+                    self.known.declared_quorum(queue);
+                }
+                self.settle(queue, style.into()).await;
+                Ok(())
+            }
+            Err(fault) => unless_there(fault, queue, &self.link.user),
+        }
+    }
+
+    /// Waits until a quorum queue that may be new survives a crash of the broker.
+    async fn settle(&self, queue: &str, seen: Seen) {
+        if seen.quorum == Some(true) {
+            sleep(self.known.settling(queue)).await;
         }
     }
 
@@ -141,22 +210,35 @@ impl<'a> Topology<'a> {
         self.straight(queue).await?;
         let retry = level.queue(queue);
         let name = short("the retry queue's name", &retry)?;
+        let holdings = self.known.holdings(self.link.version);
         let mut last = match self.look_for_queue(&name).await {
             Err(fault) if fault.code() == Some(404) => fault,
-            found => {
-                return found.map_err(|fault| self.refused(fault, "look for", "queue", &retry));
+            Ok(()) => {
+                if holdings.first() == Some(&Holding::Quorum) {
+                    sleep(self.known.settling(&retry)).await;
+                }
+                return Ok(());
             }
+            Err(fault) => return Err(self.refused(fault, "look for", "queue", &retry)),
         };
-        for holding in self.known.holdings(self.link.version) {
+        for holding in holdings {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let arguments = holding.arguments(queue, level);
             match self.declare_queue_with(&name, options, arguments).await {
                 Ok(()) => {
                     tracing::info!(queue = retry, ?holding, "declared the queue that holds back");
-                    sleep(holding.settling()).await;
+                    if holding == Holding::Quorum {
+                        self.known.declared_quorum(&retry);
+                        sleep(self.known.settling(&retry)).await;
+                    }
                     return Ok(());
                 }
-                Err(fault) if is_about_differences(&fault) => return Ok(()),
+                Err(fault) if is_about_differences(&fault) => {
+                    if holding == Holding::Quorum {
+                        sleep(self.known.settling(&retry)).await;
+                    }
+                    return Ok(());
+                }
                 Err(fault) => {
                     self.known.refuse(holding, &fault);
                     last = fault;
@@ -173,33 +255,28 @@ impl<'a> Topology<'a> {
 
     /// Refuses a quorum queue that would drop a message too soon. Whoever may not declare cannot
     /// ask, and is let through.
-    async fn check_limit(&mut self, queue: &str, found: Found) -> Result<(), Failure> {
-        let asked = self.options.rabbit_quorum_delivery_limit;
-        let limit = match found {
-            Found::Declared if self.options.quorum() && asked > 0 => Some(u64::from(asked)),
-            Found::Declared => None,
-            Found::Existed => match self.known.limit(queue) {
-                Some(known) => known,
-                None => {
-                    let limit = self.ask_limit(queue).await?;
-                    self.known.learn_limit(queue, limit);
-                    limit
-                }
-            },
-        };
+    fn check_limit(&self, queue: &str, limit: Option<u64>) -> Result<(), Failure> {
         let allowed = self.options.allow_low_delivery_limit;
         limit.map_or(Ok(()), |limit| limit::check(queue, limit, allowed))
     }
 
-    async fn ask_limit(&mut self, queue: &str) -> Result<Option<u64>, Failure> {
-        let name = short("the queue's name", queue)?;
-        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        let channel = self.channel().await?;
-        match call(channel.queue_declare(name, options, limit::probe())).await {
-            Err(fault) if fault.code() == Some(406) => Ok(limit::named(&fault)),
-            Ok(_) => Ok(None),
-            Err(fault) if fault.code() == Some(403) => Ok(None),
-            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+    /// What a queue that exists is like: a declaration that differs is refused, and the refusal
+    /// tells. Asked in each session, for a queue may be another by then.
+    async fn inspect(&mut self, queue: &str, name: &ShortString) -> Result<Seen, Failure> {
+        let mut probe = deployment::Probe::new();
+        loop {
+            let arguments = probe.arguments();
+            match self.declare_queue_with(name, probe.options, arguments).await {
+                Ok(()) => return Ok(deployment::Probe::accepted()),
+                Err(fault) if fault.code().is_none() => {
+                    return Err(self.refused(fault, "look for", "queue", queue));
+                }
+                Err(fault) => {
+                    if let Some(seen) = probe.refused(&fault) {
+                        return Ok(seen);
+                    }
+                }
+            }
         }
     }
 
@@ -207,12 +284,12 @@ impl<'a> Topology<'a> {
     /// may not declare cannot ask. Asked in each session: a queue may be another by then.
     pub(super) async fn single(&mut self, queue: &str) -> Result<Single, Failure> {
         let name = short("the queue's name", queue)?;
-        let options = QueueDeclareOptions {
-            durable: self.durable(Kind::Queue, queue),
-            auto_delete: self.options.auto_delete(),
-            ..QueueDeclareOptions::default()
+        let style = match self.known.queue(queue) {
+            Some(seen) => Style::like(seen, self.options),
+            None => Style::asked(self.options),
         };
-        let mut probe = Probe::new(options, &arguments(self.options, self.expires));
+        let options = self.declaration(style);
+        let mut probe = Probe::new(options, &arguments(self.options, style, self.expires));
         loop {
             let asked = self.declare_queue_with(&name, probe.options, probe.arguments()).await;
             let Err(fault) = asked else { return Ok(Single::Unknown) };
@@ -237,99 +314,222 @@ impl<'a> Topology<'a> {
         }
     }
 
-    async fn queue(&mut self, queue: &str) -> Result<Found, Failure> {
-        let name = short("the queue's name", queue)?;
-        let options = QueueDeclareOptions {
-            durable: self.durable(Kind::Queue, queue),
-            auto_delete: self.options.auto_delete(),
-            ..QueueDeclareOptions::default()
-        };
-        match self.look_for_queue(&name).await {
-            Ok(()) if self.options.ask_for_queues() => {
-                match self.declare_queue(&name, options).await {
-                    Ok(()) => Ok(Found::Existed),
-                    Err(fault) if fault.code() == Some(403) || is_about_expiry(&fault) => {
-                        Ok(Found::Existed)
-                    }
-                    Err(fault) => Err(mismatch(&fault, queue)
-                        .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue))),
-                }
+    /// Looks at all that bindings name, before anything is declared: what exists shows how.
+    async fn survey(&mut self, bindings: &[&Binding]) -> Result<Survey, Failure> {
+        let mut survey = Survey::default();
+        for binding in bindings {
+            if !survey.exchanges.contains_key(&binding.exchange) {
+                let looked = self.look_at_exchange(&binding.exchange).await;
+                survey.exchanges.insert(binding.exchange.clone(), looked);
             }
-            Ok(()) => {
-                if self.known.durable(Kind::Queue, queue).is_none() {
-                    let durable = QueueDeclareOptions { durable: true, ..options };
-                    let probed = self.declare_queue(&name, durable).await;
-                    self.learn(Kind::Queue, queue, probed);
-                }
-                Ok(Found::Existed)
+            if !survey.queues.contains_key(&binding.queue) {
+                let looked = self.look_at_queue(&binding.queue).await?;
+                survey.queues.insert(binding.queue.clone(), looked);
             }
-            Err(fault) if fault.code() == Some(404) => {
-                match self.declare_queue(&name, options).await {
-                    Ok(()) => {
-                        tracing::info!(queue, "declared the queue");
-                        Ok(Found::Declared)
-                    }
-                    // Somebody else declared it in between: it is used as it is.
-                    Err(fault) if fault.code() == Some(406) && !self.options.ask_for_queues() => {
-                        Ok(Found::Existed)
-                    }
-                    Err(fault) => Err(mismatch(&fault, queue)
-                        .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue))),
-                }
+            if binding.queue == binding.routing_key {
+                self.see_shared(&binding.queue, &mut survey);
             }
-            // Not even looking is allowed; consuming may be.
-            Err(fault) if fault.code() == Some(403) => Ok(Found::Existed),
-            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+        }
+        self.look_for_evidence(bindings, &mut survey).await?;
+        Ok(survey)
+    }
+
+    /// Takes note that other programs declare a queue, too.
+    fn see_shared(&self, queue: &str, survey: &mut Survey) {
+        survey.shared.insert(queue.to_owned());
+        let existing = survey.queue(queue) == Found::Existing;
+        if let Some(seen) = self.known.queue(queue).filter(|_| existing) {
+            self.known.see_shared(seen);
         }
     }
 
-    async fn exchange(&mut self, exchange: &str) -> Result<(), Failure> {
-        if exchange.is_empty() || exchange.starts_with("amq.") {
+    /// Looks for a queue that shows whether the deployment uses quorum queues, if that is not
+    /// known and something is to be declared: one of another priority, or the unpooled one.
+    async fn look_for_evidence(
+        &mut self,
+        bindings: &[&Binding],
+        survey: &mut Survey,
+    ) -> Result<(), Failure> {
+        let is_wanted = deployment::goes_by_evidence(self.options)
+            && survey.queues.values().any(|found| *found == Found::Missing)
+            && survey.existing_exchanges().any(|name| self.known.exchange(name) == Some(true))
+            && survey.existing_shared().next().is_none();
+        if !is_wanted {
             return Ok(());
+        }
+        let topics: BTreeSet<_> =
+            bindings.iter().filter_map(|b| Some(b.routing_key.rsplit_once('.')?.0)).collect();
+        for topic in topics {
+            for queue in Priority::ALL.map(|priority| routing_key(topic, priority)) {
+                let Ok(name) = short("the queue's name", &queue) else { continue };
+                if survey.queues.contains_key(&queue) || !self.exists(&queue).await? {
+                    continue;
+                }
+                let seen = self.inspect(&queue, &name).await?;
+                self.known.see_queue(&queue, seen);
+                survey.queues.insert(queue.clone(), Found::Existing);
+                self.see_shared(&queue, survey);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// How a queue that is missing is declared: as its exchanges show, which nobody with other
+    /// settings could use; as it was; as the other queues of the deployment are.
+    fn style_of_queue(&self, queue: &str, bindings: &[&Binding], survey: &Survey) -> Style {
+        let its_own = bindings.iter().filter(|binding| binding.queue == queue);
+        let its_exchanges = its_own
+            .filter(|binding| survey.exchanges.get(&binding.exchange) == Some(&Ok(Found::Existing)))
+            .map(|binding| self.known.exchange(&binding.exchange));
+        let shared = survey.existing_shared().filter_map(|name| self.known.queue(name));
+        let others = survey.existing_exchanges().map(|name| self.known.exchange(name));
+        let queues: Vec<_> =
+            self.known.queue(queue).into_iter().chain(shared).chain(self.known.shared()).collect();
+        let durable = its_exchanges.chain(queues.iter().map(|seen| seen.durable)).chain(others);
+        Style::of(self.options, durable, queues.iter().copied())
+    }
+
+    /// Whether an exchange that is missing is declared durable: as the queues that other programs
+    /// bind to it are, as it was, as the deployment's other exchanges are.
+    fn durable_exchange(&self, exchange: &str, survey: &Survey) -> bool {
+        let others = survey.existing_exchanges().map(|name| self.known.exchange(name));
+        let shared = survey.existing_shared().filter_map(|name| self.known.queue(name));
+        let durable = others
+            .chain([self.known.exchange(exchange)])
+            .chain(shared.map(|seen| seen.durable))
+            .chain([self.known.shared().and_then(|seen| seen.durable)]);
+        Style::of(self.options, durable, []).durable
+    }
+
+    async fn look_at_queue(&mut self, queue: &str) -> Result<Found, Failure> {
+        let name = short("the queue's name", queue)?;
+        match self.look_for_queue(&name).await {
+            Ok(()) => {}
+            Err(fault) if fault.code() == Some(404) => return Ok(Found::Missing),
+            // Not even looking is allowed; consuming may be.
+            Err(fault) if fault.code() == Some(403) => return Ok(Found::Existing),
+            Err(fault) => return Err(self.refused(fault, "look for", "queue", queue)),
+        }
+        if self.options.ask_for_queues() {
+            match self.declare_queue(&name, Style::asked(self.options)).await {
+                Ok(()) => {}
+                Err(fault) if fault.code() == Some(403) || is_about_expiry(&fault) => {}
+                Err(fault) => {
+                    return Err(mismatch(&fault, queue)
+                        .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue)));
+                }
+            }
+        }
+        let seen = self.inspect(queue, &name).await?;
+        self.known.see_queue(queue, seen);
+        self.check_limit(queue, seen.limit)?;
+        Ok(Found::Existing)
+    }
+
+    async fn declare_missing_queue(&mut self, queue: &str, style: Style) -> Result<(), Failure> {
+        let name = short("the queue's name", queue)?;
+        match self.declare_queue(&name, style).await {
+            Ok(()) => {
+                let Style { durable, quorum, .. } = style;
+                tracing::info!(queue, durable, quorum, "declared the queue");
+                if quorum {
+                    self.known.declared_quorum(queue);
+                }
+                self.known.see_queue(queue, style.into());
+                self.check_limit(queue, style.limit)
+            }
+            // Somebody else declared it in between: it is used as it is.
+            Err(fault) if fault.code() == Some(406) && !self.options.ask_for_queues() => Ok(()),
+            Err(fault) => Err(mismatch(&fault, queue)
+                .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue))),
+        }
+    }
+
+    async fn look_at_exchange(&mut self, exchange: &str) -> Result<Found, Failure> {
+        if exchange.is_empty() || exchange.starts_with("amq.") {
+            return Ok(Found::Existing);
         }
         let name = short("the exchange's name", exchange)?;
         let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-        let active = ExchangeDeclareOptions {
-            durable: self.durable(Kind::Exchange, exchange),
+        match self.declare_exchange(&name, passive).await {
+            Ok(()) => {}
+            Err(fault) if fault.code() == Some(404) => return Ok(Found::Missing),
+            Err(fault) if fault.code() == Some(403) => return Ok(Found::Existing),
+            Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
+        }
+        if deployment::goes_by_evidence(self.options) {
+            // One that is transient refuses this, and says so. Whoever may not declare will not.
+            let durable = ExchangeDeclareOptions {
+                durable: true,
+                auto_delete: self.options.auto_delete(),
+                ..ExchangeDeclareOptions::default()
+            };
+            match self.declare_exchange(&name, durable).await {
+                Ok(()) => self.known.see_exchange(exchange, true),
+                Err(fault) if is_about_durability(&fault) => {
+                    self.known.see_exchange(exchange, false);
+                }
+                Err(fault) if fault.code() == Some(406) => self.known.see_exchange(exchange, true),
+                Err(fault) if fault.code() == Some(403) => {}
+                Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
+            }
+        }
+        Ok(Found::Existing)
+    }
+
+    /// Declares an exchange if it was missing.
+    async fn exchange(&mut self, exchange: &str, survey: &mut Survey) -> Result<(), Failure> {
+        match survey.exchanges.get(exchange) {
+            Some(Ok(Found::Missing)) => {}
+            Some(Err(failure)) => return Err(failure.clone()),
+            Some(Ok(Found::Existing)) | None => return Ok(()),
+        }
+        let durable = self.durable_exchange(exchange, survey);
+        let declared = self.declare_missing_exchange(exchange, durable).await;
+        survey.exchanges.insert(exchange.to_owned(), declared.clone().map(|()| Found::Existing));
+        declared
+    }
+
+    async fn declare_missing_exchange(
+        &mut self,
+        exchange: &str,
+        durable: bool,
+    ) -> Result<(), Failure> {
+        let name = short("the exchange's name", exchange)?;
+        let options = ExchangeDeclareOptions {
+            durable,
             auto_delete: self.options.auto_delete(),
             ..ExchangeDeclareOptions::default()
         };
-        match self.declare_exchange(&name, passive).await {
+        match self.declare_exchange(&name, options).await {
             Ok(()) => {
-                if self.known.durable(Kind::Exchange, exchange).is_none() {
-                    let durable = ExchangeDeclareOptions { durable: true, ..active };
-                    let probed = self.declare_exchange(&name, durable).await;
-                    self.learn(Kind::Exchange, exchange, probed);
-                }
+                tracing::info!(exchange, durable, "declared the exchange");
+                self.known.see_exchange(exchange, durable);
                 Ok(())
             }
-            Err(fault) if fault.code() == Some(404) => {
-                match self.declare_exchange(&name, active).await {
-                    Ok(()) => {
-                        tracing::info!(exchange, durable = active.durable, "{DECLARED}");
-                        Ok(())
-                    }
-                    // Somebody else declared it in between: it is used as it is.
-                    Err(fault) if fault.code() == Some(406) => Ok(()),
-                    Err(fault) => Err(self.refused(fault, "declare", "exchange", exchange)),
-                }
-            }
-            Err(fault) if fault.code() == Some(403) => Ok(()),
-            Err(fault) => Err(self.refused(fault, "look for", "exchange", exchange)),
+            // Somebody else declared it in between: it is used as it is.
+            Err(fault) if fault.code() == Some(406) => Ok(()),
+            Err(fault) => Err(self.refused(fault, "declare", "exchange", exchange)),
         }
     }
 
-    /// As it was when it was first met; else as the options say.
-    fn durable(&self, kind: Kind, name: &str) -> bool {
-        let met = self.known.durable(kind, name).filter(|_| !self.options.ask_for_queues());
-        met.unwrap_or_else(|| self.options.durable())
+    /// Says once for each driver that what is in transient queues is lost with the broker.
+    fn warn_of_transient<'q>(&self, queues: impl IntoIterator<Item = &'q str>) {
+        let is_transient =
+            |queue: &&str| self.known.queue(queue).is_some_and(|seen| seen.durable == Some(false));
+        let transient: BTreeSet<_> = queues.into_iter().filter(is_transient).collect();
+        if !transient.is_empty() && self.known.is_first_warning() {
+            tracing::warn!(queues = ?transient, "{TRANSIENT}");
+        }
     }
 
-    /// Takes the answer to a declaration as durable of something that exists. Only "durable"
-    /// in a refusal tells that it is not; whoever may not declare never declares it again.
-    fn learn(&self, kind: Kind, name: &str, probed: Result<(), Fault>) {
-        let transient = |fault: &Fault| matches!(fault, Fault::Broker { code: 406, text } if text.contains("arg 'durable'"));
-        self.known.learn(kind, name, !probed.is_err_and(|fault| transient(&fault)));
+    fn declaration(&self, style: Style) -> QueueDeclareOptions {
+        QueueDeclareOptions {
+            durable: style.durable,
+            auto_delete: self.options.auto_delete(),
+            ..QueueDeclareOptions::default()
+        }
     }
 
     async fn bind(&mut self, binding: &Binding) -> Result<(), Failure> {
@@ -357,12 +557,9 @@ impl<'a> Topology<'a> {
         call(channel.queue_declare(name.clone(), options, FieldTable::default())).await.map(drop)
     }
 
-    async fn declare_queue(
-        &mut self,
-        name: &ShortString,
-        options: QueueDeclareOptions,
-    ) -> Result<(), Fault> {
-        self.declare_queue_with(name, options, arguments(self.options, self.expires)).await
+    async fn declare_queue(&mut self, name: &ShortString, style: Style) -> Result<(), Fault> {
+        let arguments = arguments(self.options, style, self.expires);
+        self.declare_queue_with(name, self.declaration(style), arguments).await
     }
 
     async fn declare_queue_with(
@@ -420,6 +617,10 @@ fn is_about_differences(fault: &Fault) -> bool {
     matches!(fault, Fault::Broker { code: 406, text } if failure::difference(text).is_some())
 }
 
+fn is_about_durability(fault: &Fault) -> bool {
+    matches!(fault, Fault::Broker { code: 406, text } if text.contains("arg 'durable'"))
+}
+
 /// How soon a queue goes away is asked of new ones only.
 fn is_about_expiry(fault: &Fault) -> bool {
     matches!(fault, Fault::Broker { code: 406, text } if text.contains("arg 'x-expires'"))
@@ -445,7 +646,7 @@ fn short(what: &str, name: &str) -> Result<ShortString, Failure> {
 }
 
 /// The arguments of a queue, those that oslo.messaging declares with.
-fn arguments(options: &RabbitOptions, expires: Option<Duration>) -> FieldTable {
+fn arguments(options: &RabbitOptions, style: Style, expires: Option<Duration>) -> FieldTable {
     let mut table = FieldTable::default();
     if let Some(expires) = expires {
         // At least a millisecond: RabbitMQ takes no 0.
@@ -456,15 +657,16 @@ fn arguments(options: &RabbitOptions, expires: Option<Duration>) -> FieldTable {
     if options.rabbit_ha_queues == Some(true) {
         table.insert("x-ha-policy".into(), text("all"));
     }
-    if options.quorum() {
+    if style.quorum {
         table.insert("x-queue-type".into(), text("quorum"));
         let limits = [
-            ("x-delivery-limit", options.rabbit_quorum_delivery_limit),
-            ("x-max-in-memory-length", options.rabbit_quorum_max_memory_length),
-            ("x-max-in-memory-bytes", options.rabbit_quorum_max_memory_bytes),
+            ("x-delivery-limit", style.limit.unwrap_or_default()),
+            ("x-max-in-memory-length", options.rabbit_quorum_max_memory_length.into()),
+            ("x-max-in-memory-bytes", options.rabbit_quorum_max_memory_bytes.into()),
         ];
         for (name, limit) in limits.into_iter().filter(|(_, limit)| *limit > 0) {
-            table.insert(name.into(), AMQPValue::LongLongInt(limit.into()));
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            table.insert(name.into(), AMQPValue::LongLongInt(limit));
         }
     }
     table
@@ -477,7 +679,7 @@ mod tests {
     #[test]
     fn the_arguments_are_those_that_the_options_ask_for() {
         let names = |options: &RabbitOptions, expires| -> Vec<String> {
-            let table = arguments(options, expires);
+            let table = arguments(options, Style::asked(options), expires);
             let pair = |(name, value): (&ShortString, &AMQPValue)| format!("{name}={value:?}");
             table.into_iter().map(pair).collect()
         };

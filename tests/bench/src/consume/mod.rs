@@ -12,13 +12,13 @@ use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties, Consumer};
 
 use crate::Error;
-use crate::broker::{QUEUE, amqp_url};
+use crate::broker::QUEUE;
 
 async fn lapin_consumer(
     url: &str,
     prefetch: u16,
 ) -> Result<(Connection, lapin::Channel, Consumer), Error> {
-    let connection = Connection::connect(&amqp_url(url), ConnectionProperties::default()).await?;
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();

@@ -7,7 +7,6 @@ use ruststream_lapin::prelude::*;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::broker::amqp_url;
 use crate::contender::Measured;
 use crate::notification::decode_message;
 use crate::tally::Tally;
@@ -43,7 +42,7 @@ async fn parallel(envelope: &Envelope) -> HandlerOutcome {
 }
 
 pub(crate) async fn run(url: &str, messages: u64) -> Result<Measured, Error> {
-    let broker = LapinBroker::new(amqp_url(url));
+    let broker = LapinBroker::new(url.to_owned());
     let app = RustStream::new(AppInfo::new("bench", "0.0.0")).with_broker(broker, |b| {
         b.include(plain);
     });
@@ -55,7 +54,7 @@ pub(crate) async fn run(url: &str, messages: u64) -> Result<Measured, Error> {
 }
 
 pub(crate) async fn run_64(url: &str, messages: u64) -> Result<Measured, Error> {
-    let broker = LapinBroker::new(amqp_url(url)).prefetch(nonzero!(300));
+    let broker = LapinBroker::new(url.to_owned()).prefetch(nonzero!(300));
     let app = RustStream::new(AppInfo::new("bench", "0.0.0")).with_broker(broker, |b| {
         b.include(parallel);
     });

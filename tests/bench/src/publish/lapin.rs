@@ -7,7 +7,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 
 use crate::Error;
-use crate::broker::{EXCHANGE, QUEUE, amqp_url};
+use crate::broker::{EXCHANGE, QUEUE};
 use crate::contender::Measured;
 use crate::notification::Writer;
 use crate::tally::Tally;
@@ -25,7 +25,7 @@ pub(crate) async fn run(url: &str, messages: u64, window: usize) -> Result<Measu
 }
 
 pub(crate) async fn connected(url: &str) -> Result<(Connection, Channel), Error> {
-    let connection = Connection::connect(&amqp_url(url), ConnectionProperties::default()).await?;
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok((connection, channel))
