@@ -123,6 +123,10 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
         Failure::Mistake(ConnectError::Refused { action: action.to_owned(), reason })
     };
     match code {
+        // Not a permission that is missing: it passes when the other consumer ends.
+        403 if text.contains("exclusive use") => Failure::Weather(format!(
+            "cannot {action}: another consumer has the queue exclusively ({text})"
+        )),
         403 => Failure::Mistake(ConnectError::Forbidden {
             user: user.to_owned(),
             action: action.to_owned(),
@@ -244,6 +248,7 @@ mod tests {
             .filter(|code| is_mistake(*code, "text"))
             .collect();
         assert_eq!(found, [403, 405, 406, 530, 540]);
+        assert!(!is_mistake(403, "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use"));
         assert!(is_mistake(
             541,
             "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated."
