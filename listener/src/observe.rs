@@ -48,8 +48,8 @@ pub enum Event<'e> {
         /// How long the listener had it.
         after: Duration,
     },
-    /// A delivery was given back: a method asked for it, or the listener stopped.
-    GivenBack {
+    /// A delivery is the broker's again: a method asked for it, or the listener stopped.
+    Released {
         /// How it came.
         delivery: &'e DeliveryInfo,
     },
@@ -78,13 +78,13 @@ pub enum Event<'e> {
         /// The methods that still owe it.
         methods: &'e [String],
     },
-    /// A delivery was set aside, to be worked on alone: it was given out several times and
-    /// never settled.
-    SetAside {
+    /// A delivery was moved to its quarantine queue, to be worked on one at a time: processes
+    /// that worked on it died.
+    Quarantined {
         /// How it came.
         delivery: &'e DeliveryInfo,
-        /// How often it was given out before.
-        count: u64,
+        /// How many.
+        deaths: u64,
     },
     /// A method had handled the notification before, as the inbox remembers, and was not called.
     Duplicate {

@@ -72,8 +72,14 @@ pub fn dead_letter_queue(queue: &str) -> String {
     format!("{queue}.dead")
 }
 
-/// The queue of what is set aside of a pool or a topic, to be worked on alone.
+/// The queue of what may end the process that works on it, taken from `queue`.
 #[must_use]
-pub fn alone_queue(pool_or_topic: &str) -> String {
-    format!("{pool_or_topic}.alone")
+pub fn quarantine_queue(queue: &str) -> String {
+    format!("{queue}.quarantine")
+}
+
+/// The journal of the suspects of a pool or a topic.
+#[must_use]
+pub fn quarantine_journal(pool_or_topic: &str) -> String {
+    format!("{pool_or_topic}.quarantine.journal")
 }

@@ -134,7 +134,7 @@ pub(crate) fn default_queue(prefetch: u16) -> Subscription {
         prefetch,
         timeout: DEADLINE,
         expires: None,
-        alone: Vec::new(),
+        quarantine: Vec::new(),
         bytes: usize::MAX,
     }
 }

@@ -1,5 +1,5 @@
-//! Messages that are held back, queues of which one delivery is taken at a time, and how many
-//! bytes are unsettled at once.
+//! Messages that are held back, quarantine queues, journals, and how many bytes are unsettled at
+//! once.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use listener::DeliveryInfo;
 use listener::transport::delivery::{HeaderValue, Headers, Properties, Settle};
-use listener::transport::driver::{Route, Subscription};
+use listener::transport::driver::{JournalAppend, Route, Subscription};
 use tokio::time::Instant;
 
 use crate::broker::{Broker, EXCHANGE, KEY, Listening, Received, default_queue, texts, topic};
@@ -15,15 +15,17 @@ use crate::broker::{Broker, EXCHANGE, KEY, Listening, Received, default_queue, t
 claims! {
     what_is_delayed_comes_when_its_delay_is_over_as_it_was_sent,
     what_is_delayed_keeps_nothing_waiting,
-    of_a_queue_for_one_at_a_time_one_is_unsettled,
-    a_queue_for_one_at_a_time_that_is_missing_is_found_later,
-    a_queue_for_one_at_a_time_does_not_wait_for_the_others,
+    of_a_quarantine_queue_one_is_unsettled,
+    a_quarantine_queue_that_is_missing_is_found_later,
+    a_quarantine_queue_does_not_wait_for_the_others,
+    a_journal_is_read_in_one_order_by_everybody,
+    a_journal_is_read_from_a_position_on,
     bytes_that_are_unsettled_are_bounded,
     what_is_larger_than_the_bytes_comes_all_the_same,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const ALONE: &str = "notifications.alone";
+const QUARANTINE: &str = "notifications.info.quarantine";
 
 async fn delay(broker: &Broker, delay: Duration, body: &Bytes, properties: Properties) {
     let route = Route::Delayed { queue: KEY.to_owned(), delay };
@@ -59,47 +61,91 @@ async fn what_is_delayed_keeps_nothing_waiting(broker: &Broker) {
 }
 
 /// With a prefetch of 10 for the others.
-async fn listen_alone(broker: &Broker) -> Listening {
-    broker.attach(Subscription { alone: vec![ALONE.to_owned()], ..default_queue(10) }).await
+async fn listen_quarantined(broker: &Broker) -> Listening {
+    broker
+        .attach(Subscription { quarantine: vec![QUARANTINE.to_owned()], ..default_queue(10) })
+        .await
 }
 
-async fn of_a_queue_for_one_at_a_time_one_is_unsettled(broker: &Broker) {
+async fn of_a_quarantine_queue_one_is_unsettled(broker: &Broker) {
     for body in ["a", "b", "c"] {
-        broker.put(ALONE, body).await;
+        broker.put(QUARANTINE, body).await;
     }
-    let mut listening = listen_alone(broker).await;
+    let mut listening = listen_quarantined(broker).await;
     let held = listening.next().await;
-    assert_eq!(Received::from(&held), alone("a"));
+    assert_eq!(Received::from(&held), quarantined("a"));
     // Another gets all that is left, so this one was given no more.
-    let mut other = broker.subscribe(&[("", ALONE, ALONE)], 10).await;
+    let mut other = broker.subscribe(&[("", QUARANTINE, QUARANTINE)], 10).await;
     assert_eq!(other.handle_texts(2).await, ["b", "c"]);
     assert!(!listening.has_more());
     other.close().await;
     held.settle(Settle::Ack).unwrap();
-    broker.put(ALONE, "d").await;
-    assert_eq!(listening.handle().await, alone("d"));
+    broker.put(QUARANTINE, "d").await;
+    assert_eq!(listening.handle().await, quarantined("d"));
 }
 
-async fn a_queue_for_one_at_a_time_that_is_missing_is_found_later(broker: &Broker) {
-    let mut listening = listen_alone(broker).await;
+async fn a_quarantine_queue_that_is_missing_is_found_later(broker: &Broker) {
+    let mut listening = listen_quarantined(broker).await;
     listening.look_again();
-    broker.put(ALONE, "a").await;
+    broker.put(QUARANTINE, "a").await;
     // Not consumed before it is looked for: another takes what is in it.
-    let mut other = broker.subscribe(&[("", ALONE, ALONE)], 1).await;
+    let mut other = broker.subscribe(&[("", QUARANTINE, QUARANTINE)], 1).await;
     assert_eq!(other.handle_texts(1).await, ["a"]);
     other.close().await;
-    broker.put(ALONE, "b").await;
+    broker.put(QUARANTINE, "b").await;
     listening.look_again();
-    assert_eq!(listening.handle().await, alone("b"));
+    assert_eq!(listening.handle().await, quarantined("b"));
 }
 
-async fn a_queue_for_one_at_a_time_does_not_wait_for_the_others(broker: &Broker) {
-    broker.put(ALONE, "alone").await;
-    let mut listening = listen_alone(broker).await;
+async fn a_quarantine_queue_does_not_wait_for_the_others(broker: &Broker) {
+    broker.put(QUARANTINE, "one").await;
+    let mut listening = listen_quarantined(broker).await;
     broker.send(EXCHANGE, KEY, "other").await;
     let mut texts = texts(&listening.take(2).await);
     texts.sort();
-    assert_eq!(texts, ["alone", "other"]);
+    assert_eq!(texts, ["one", "other"]);
+}
+
+fn append(entry: &str, read_from: Option<u64>) -> JournalAppend {
+    let (journal, entry) = ("notifications.quarantine.journal".to_owned(), entry.to_owned().into());
+    JournalAppend { journal, entry, read_from, timeout: 30 * SECOND }
+}
+
+async fn a_journal_is_read_in_one_order_by_everybody(broker: &Broker) {
+    let (one, other) = (broker.transport(), broker.transport());
+    let tasks = (0..20).map(|n| {
+        let transport = if n % 2 == 0 { one.clone() } else { other.clone() };
+        tokio::spawn(async move { transport.journal(append(&format!("{n}"), Some(0))).await })
+    });
+    let mut longest = Vec::new();
+    let mut all = Vec::new();
+    for (n, task) in tasks.enumerate().collect::<Vec<_>>() {
+        let entries = task.await.unwrap().unwrap().entries;
+        assert_eq!(entries.last().unwrap(), n.to_string().as_bytes(), "its own is the last");
+        if entries.len() > longest.len() {
+            longest.clone_from(&entries);
+        }
+        all.push(entries);
+    }
+    for entries in &all {
+        assert_eq!(entries[..], longest[..entries.len()]);
+    }
+    let read = one.journal(append("end", Some(0))).await.unwrap();
+    assert_eq!(read.entries.len(), 21);
+    one.close().await;
+    other.close().await;
+}
+
+async fn a_journal_is_read_from_a_position_on(broker: &Broker) {
+    let transport = broker.transport();
+    let first = transport.journal(append("a", Some(0))).await.unwrap();
+    assert_eq!(first.entries, ["a"]);
+    assert_eq!(transport.journal(append("b", None)).await.unwrap().entries, [""; 0]);
+    let second = transport.journal(append("c", Some(first.next))).await.unwrap();
+    assert_eq!(second.entries, ["b", "c"]);
+    let third = transport.journal(append("d", Some(second.next))).await.unwrap();
+    assert_eq!(third.entries, ["d"]);
+    transport.close().await;
 }
 
 const KIB: usize = 1024;
@@ -139,11 +185,11 @@ async fn what_is_larger_than_the_bytes_comes_all_the_same(broker: &Broker) {
     }
 }
 
-/// A bare text that was put straight into the queue for one at a time.
-fn alone(body: &str) -> Received {
+/// A bare text that was put straight into the quarantine queue.
+fn quarantined(body: &str) -> Received {
     Received {
         body: Bytes::from(body.to_owned()),
         properties: Properties::default(),
-        info: DeliveryInfo::new(ALONE, "", ALONE),
+        info: DeliveryInfo::new(QUARANTINE, "", QUARANTINE),
     }
 }

@@ -9,7 +9,7 @@ claims! {
     an_ack_frees_a_place,
     what_is_acknowledged_does_not_come_again,
     what_is_requeued_comes_again_before_later_ones,
-    what_is_given_back_comes_again_before_later_ones,
+    what_is_unsettled_at_the_close_keeps_its_old_order,
     what_is_requeued_may_go_to_another_consumer,
     what_comes_back_keeps_its_old_order,
     settlements_may_come_in_any_order,
@@ -38,23 +38,29 @@ async fn what_is_acknowledged_does_not_come_again(broker: &Broker) {
 }
 
 async fn what_is_requeued_comes_again_before_later_ones(broker: &Broker) {
-    comes_again(broker, Settle::Requeue).await;
-}
-
-async fn what_is_given_back_comes_again_before_later_ones(broker: &Broker) {
-    comes_again(broker, Settle::GiveBack).await;
-}
-
-async fn comes_again(broker: &Broker, settle: Settle) {
     let mut listening = broker.listen(1).await;
     for body in ["a", "b"] {
         broker.send(EXCHANGE, KEY, body).await;
     }
     let delivery = listening.next().await;
     assert_eq!(Received::from(&delivery), Received::text("a", KEY));
-    delivery.settle(settle).unwrap();
+    delivery.settle(Settle::Requeue).unwrap();
     assert_eq!(listening.handle().await, Received::text("a", KEY).again());
     assert_eq!(listening.handle().await, Received::text("b", KEY));
+}
+
+async fn what_is_unsettled_at_the_close_keeps_its_old_order(broker: &Broker) {
+    let mut first = broker.listen(4).await;
+    for body in ["a", "b", "c", "d", "e"] {
+        broker.send(EXCHANGE, KEY, body).await;
+    }
+    let mut held = first.take(4).await;
+    held.remove(1).settle(Settle::Ack).unwrap();
+    // One is dropped, and the others are still there when the session ends.
+    drop(held.remove(0));
+    first.close().await;
+    let mut second = broker.listen(10).await;
+    assert_eq!(second.handle_texts(4).await, ["a", "c", "d", "e"]);
 }
 
 async fn what_is_requeued_may_go_to_another_consumer(broker: &Broker) {

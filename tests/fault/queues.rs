@@ -165,8 +165,8 @@ async fn dead_letters_that_find_no_place_keep_their_source_and_nothing_spins() {
     // They are the worker's: unacknowledged, not lost.
     let held = async || {
         let depth = async |queue| node.queue_depth(&trial.vhost, queue).await.unwrap_or(0);
-        // A session that is lost on a busy machine may have some of them set aside.
-        Some(depth(QUEUE).await + depth("notifications.alone").await)
+        // A session that is lost on a busy machine may have some of them quarantined.
+        Some(depth(QUEUE).await + depth("notifications.info.quarantine").await)
     };
     assert_eq!(held().await, Some(20), "{}", worker.log());
     // Somebody mends it in the roughest way: it is declared again. The worker stands still, for

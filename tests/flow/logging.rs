@@ -160,32 +160,3 @@ impl Settler for Settles {
         false
     }
 }
-
-/// As a classic queue gives them out after a process was stopped.
-#[tokio::test(start_paused = true)]
-async fn what_comes_again_uncounted_is_told_in_sum() {
-    let (sender, deliveries) = mpsc::unbounded_channel();
-    let transport = Transport::new(Taking(Prepared::new(deliveries)), "classic");
-    let builder = Rig::new().builder().transport(transport);
-    let listener = builder.endpoint(Endpoint).build().unwrap();
-    let buffer = Buffer::default();
-    let guard = buffer.set();
-    listener.start().await.unwrap();
-    for tag in 0..100 {
-        let info = DeliveryInfo::new("notifications.info", "", "").redelivered(true);
-        let settlement = Settlement::new(Arc::new(Settles), tag);
-        let body = r#"{"priority": "INFO", "payload": 1}"#.into();
-        sender.send(Delivery::new(body, Properties::default(), info, settlement)).unwrap();
-    }
-    // On a paused clock the time passes only when everything else waits.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    drop(sender);
-    finish(&listener).await;
-    drop(guard);
-    let lines = buffer.lines();
-    assert_eq!(count(&lines, &["DEBUG", "outcome=\"noted\"", "count=1"]), 100, "{lines:#?}");
-    let sums = lines.iter().filter(|line| line.contains("INFO"));
-    let sums: Vec<&str> = sums.filter_map(|line| Some(line.split_once("noted=")?.1)).collect();
-    assert_eq!(sums, ["1", "2", "4", "8", "16", "32", "64"]);
-    assert_eq!(count(&lines, &["WARN"]), 0, "{lines:#?}");
-}

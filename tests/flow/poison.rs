@@ -1,5 +1,5 @@
-//! Notifications that end the process: recognised by how often they were given out, set aside,
-//! worked on alone, given up. A process that dies is a listener whose runtime is dropped.
+//! Notifications that end the process: recorded before they are begun, quarantined, worked on
+//! one at a time, given up. A process that dies is a listener whose runtime is dropped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use listener::drivers::memory::model::{Model, Weather};
-use listener::transport::driver::{Binding, Driver, Subscription};
+use listener::runtime::options::Executor;
 use listener::{Context, Listener, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 
 use crate::rig::{Log, Rig, finish};
+
+const QUARANTINE: &str = "notifications.info.quarantine";
 
 /// Ends its process at the payload "poison"; counts how many others are beside it then.
 struct Dies {
@@ -60,7 +62,7 @@ fn live(transport: &Transport, log: &Log) -> Option<u32> {
 }
 
 #[test]
-fn what_ends_the_process_is_set_aside_and_given_up_and_its_neighbours_are_handled() {
+fn what_ends_the_process_is_quarantined_and_given_up_and_its_neighbours_are_handled() {
     let (transport, log, mut seen) = {
         let rig = Rig::new();
         (rig.transport.clone(), rig.log(), rig.into_seen())
@@ -101,17 +103,17 @@ fn what_ends_the_process_is_set_aside_and_given_up_and_its_neighbours_are_handle
             (letter.reason.as_str(), letter.error.as_str()),
             (
                 "poison",
-                "was worked on alone 3 times and never settled: it may end the process that works on it"
+                "5 processes died while they worked on it: it may end every process that does"
             )
         );
-        for queue in ["notifications.info", "notifications.alone", "notifications.info.dead"] {
+        for queue in ["notifications.info", QUARANTINE, "notifications.info.dead"] {
             rig.assert_empty(queue).await;
         }
     });
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_again_because_a_method_gave_it_back_is_not_set_aside() {
+async fn what_is_redelivered_because_a_method_requeued_it_is_not_quarantined() {
     struct GivesBack(AtomicU32);
 
     #[notification_endpoint(register = false)]
@@ -132,11 +134,11 @@ async fn what_comes_again_because_a_method_gave_it_back_is_not_set_aside() {
     rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), ["called"; 11]);
-    rig.assert_empty("notifications.alone").await;
+    rig.assert_empty(QUARANTINE).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_set_aside_without_a_confirmation_is_found_all_the_same() {
+async fn what_was_quarantined_without_a_confirmation_is_found_all_the_same() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
@@ -150,12 +152,12 @@ async fn what_was_set_aside_without_a_confirmation_is_found_all_the_same() {
     finish(&listener).await;
     // Where it was, and where it had been moved to, once or more.
     assert!(rig.seen_so_far().len() > 1, "{:?}", model.depths());
-    let empty = ["notifications.alone", "notifications.info"].map(|name| (name.to_owned(), 0));
+    let empty = ["notifications.info", QUARANTINE].map(|name| (name.to_owned(), 0));
     assert_eq!(model.depths(), BTreeMap::from(empty));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspect_is_held_while_it_cannot_be_set_aside() {
+async fn a_suspect_is_held_while_it_cannot_be_quarantined() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
@@ -165,7 +167,7 @@ async fn a_suspect_is_held_while_it_cannot_be_set_aside() {
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(rig.seen_so_far(), [""; 0], "it was worked on beside others");
-    assert_eq!(listener.health().paused[0].queue, "notifications.alone");
+    assert_eq!(listener.health().paused[0].queue, QUARANTINE);
     assert!(!listener.is_ready());
     model.change(|weather| weather.full = false);
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -178,21 +180,187 @@ async fn a_suspect_is_held_while_it_cannot_be_set_aside() {
 async fn suspect(model: &Model, rig: &Rig) {
     rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
     for _ in 0..2 {
-        let process = model.process();
-        let mut subscribed = process.subscribe(subscription()).await.unwrap();
-        let _held = subscribed.deliveries.recv().await.unwrap();
-        process.kill();
+        die_of_one(model).await;
     }
 }
 
-fn subscription() -> Subscription {
-    let (exchange, routing_key) = (String::new(), String::new());
-    Subscription {
-        bindings: vec![Binding { exchange, routing_key, queue: "notifications.info".to_owned() }],
-        prefetch: 1,
-        timeout: Duration::from_secs(60),
-        expires: None,
-        alone: Vec::new(),
-        bytes: usize::MAX,
+/// A process that dies while it works on what it is given first.
+async fn die_of_one(model: &Model) {
+    struct Hangs(mpsc::UnboundedSender<()>);
+
+    #[notification_endpoint(register = false)]
+    impl Hangs {
+        async fn info(&self) {
+            let _ = self.0.send(());
+            std::future::pending::<()>().await;
+        }
     }
+
+    let process = model.process();
+    let (begins, mut begun) = mpsc::unbounded_channel();
+    let transport = Transport::new(process.clone(), "dies");
+    let listener =
+        Listener::builder().transport(transport).endpoint(Hangs(begins)).build().unwrap();
+    listener.start().await.unwrap();
+    begun.recv().await.unwrap();
+    process.kill();
+}
+
+/// One life of a process that is stopped in order while its first call runs.
+fn live_and_stop(transport: &Transport, log: &Log, slow: Duration, shutdown: Duration) {
+    struct Slow(Duration, mpsc::UnboundedSender<()>);
+
+    #[notification_endpoint(register = false)]
+    impl Slow {
+        async fn info(&self, payload: u32, log: State<Log>) {
+            let _ = self.1.send(());
+            tokio::time::sleep(self.0).await;
+            let _ = log.send(payload.to_string());
+        }
+    }
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (begins, mut begun) = mpsc::unbounded_channel();
+        let listener = Listener::builder()
+            .transport(transport.clone())
+            .state(log.clone())
+            .executor(Executor::Concurrent(1))
+            .shutdown_timeout(shutdown)
+            .endpoint(Slow(slow, begins))
+            .build()
+            .unwrap();
+        listener.start().await.unwrap();
+        begun.recv().await.unwrap();
+        listener.stop().await;
+        listener.wait().await.unwrap();
+    });
+}
+
+/// What a queue holds, in order.
+fn left(transport: &Transport, count: usize) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let rig = Rig::on(transport.clone());
+        let mut left = Vec::new();
+        for _ in 0..count {
+            let body = rig.take("notifications.info").await.body;
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let message = body["oslo.message"].as_str().unwrap();
+            let message: serde_json::Value = serde_json::from_str(message).unwrap();
+            left.push(message["payload"].to_string());
+        }
+        rig.assert_empty("notifications.info").await;
+        rig.assert_empty(QUARANTINE).await;
+        rig.assert_empty("notifications.info.dead").await;
+        left
+    })
+}
+
+fn send_numbers(transport: &Transport, numbers: std::ops::Range<u32>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let notifier = listener::Notifier::builder(transport.clone()).build().unwrap();
+    runtime.block_on(async {
+        for number in numbers {
+            notifier.info(&Context::new(), "x", &number).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn listeners_that_stop_in_order_quarantine_nothing_and_keep_the_order() {
+    let (transport, log, mut seen) = {
+        let rig = Rig::new();
+        (rig.transport.clone(), rig.log(), rig.into_seen())
+    };
+    send_numbers(&transport, 0..50);
+    for _ in 0..10 {
+        live_and_stop(&transport, &log, Duration::from_secs(1), Duration::from_secs(30));
+    }
+    let handled: Vec<String> = std::iter::from_fn(|| seen.try_recv().ok()).collect();
+    let numbers = |range: std::ops::Range<u32>| -> Vec<String> {
+        range.map(|number| number.to_string()).collect()
+    };
+    assert_eq!(handled, numbers(0..10));
+    assert_eq!(left(&transport, 40), numbers(10..50));
+}
+
+#[test]
+fn a_healthy_call_that_outlasts_each_stop_is_no_death() {
+    let (transport, log, _seen) = {
+        let rig = Rig::new();
+        (rig.transport.clone(), rig.log(), rig.into_seen())
+    };
+    send_numbers(&transport, 0..3);
+    for _ in 0..10 {
+        live_and_stop(&transport, &log, Duration::from_secs(60), Duration::from_secs(1));
+    }
+    assert_eq!(left(&transport, 3), ["0", "1", "2"]);
+}
+
+/// Two programs on one topic that share no queue: what one of them dies of is its own.
+#[tokio::test(start_paused = true)]
+async fn no_program_consumes_what_another_one_quarantined() {
+    struct InfoOnly;
+    struct ErrorOnly;
+
+    #[notification_endpoint(register = false)]
+    impl InfoOnly {
+        async fn info(&self, log: State<Log>) {
+            let _ = log.send("info".to_owned());
+        }
+    }
+
+    #[notification_endpoint(register = false)]
+    impl ErrorOnly {
+        async fn error(&self, payload: u32, log: State<Log>) {
+            let _ = log.send(format!("error {payload}"));
+        }
+    }
+
+    struct Hangs(mpsc::UnboundedSender<()>);
+
+    #[notification_endpoint(register = false)]
+    impl Hangs {
+        async fn error(&self) {
+            let _ = self.0.send(());
+            std::future::pending::<()>().await;
+        }
+    }
+
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    for number in 0..10_u32 {
+        rig.notifier().error(&Context::new(), "x", &number).await.unwrap();
+    }
+    for _ in 0..2 {
+        let process = model.process();
+        let (begins, mut begun) = mpsc::unbounded_channel();
+        let transport = Transport::new(process.clone(), "dies");
+        let builder = Listener::builder().transport(transport).endpoint(Hangs(begins));
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        for _ in 0..10 {
+            begun.recv().await.unwrap();
+        }
+        process.kill();
+    }
+    let other = rig.builder().endpoint(InfoOnly).build().unwrap();
+    other.start().await.unwrap();
+    let own = rig.builder().endpoint(ErrorOnly).build().unwrap();
+    own.start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    finish(&own).await;
+    finish(&other).await;
+    let mut seen = rig.seen_so_far();
+    seen.sort();
+    let expected: Vec<String> = (0..10).map(|number| format!("error {number}")).collect();
+    assert_eq!(seen, expected);
+    let depths = model.depths();
+    assert!(depths.contains_key("notifications.error.quarantine"), "{depths:?}");
+    assert!(depths.values().all(|depth| *depth == 0), "{depths:?}");
 }

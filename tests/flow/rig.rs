@@ -105,7 +105,7 @@ impl Rig {
             prefetch: 1,
             timeout: LONG,
             expires: None,
-            alone: Vec::new(),
+            quarantine: Vec::new(),
             bytes: usize::MAX,
         };
         let mut subscribed = self.transport.subscribe(subscription).await.unwrap();

@@ -43,7 +43,7 @@ async fn check(name: &str, queue: &str, body: &'static str) {
         prefetch: 1,
         timeout: LONG,
         expires: None,
-        alone: Vec::new(),
+        quarantine: Vec::new(),
         bytes: usize::MAX,
     };
     let mut dead = transport.subscribe(subscription).await.unwrap();

@@ -44,7 +44,7 @@ fn subscription(queue: &str) -> Subscription {
         prefetch: 10,
         timeout: Duration::from_secs(20),
         expires: None,
-        alone: Vec::new(),
+        quarantine: Vec::new(),
         bytes: usize::MAX,
     }
 }

@@ -181,7 +181,7 @@ async fn look_at_dead_letters(transport: &Transport, count: usize, log: &Log) {
         prefetch: 100,
         timeout: LONG,
         expires: None,
-        alone: Vec::new(),
+        quarantine: Vec::new(),
         bytes: usize::MAX,
     };
     log.note(&format!("{subscription:?}"));

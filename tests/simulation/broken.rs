@@ -119,7 +119,7 @@ impl Settler for BrokenSettler {
                 Ok(())
             }
             (Broken::RequeuesWhatIsDone, Settle::Ack) if tag < 60 => {
-                delivery.settle(Settle::GiveBack)
+                delivery.settle(Settle::Requeue)
             }
             _ => delivery.settle(settle),
         }

@@ -31,7 +31,7 @@ async fn subscribe(process: &Process) -> Result<Subscribed, ConnectError> {
         prefetch: 1,
         timeout: MINUTE,
         expires: None,
-        alone: Vec::new(),
+        quarantine: Vec::new(),
         bytes: usize::MAX,
     };
     process.subscribe(subscription).await

@@ -125,7 +125,7 @@ impl World for ModelWorld {
             prefetch: u16::MAX,
             timeout: PACE.send,
             expires: None,
-            alone: Vec::new(),
+            quarantine: Vec::new(),
             bytes: usize::MAX,
         };
         let transport = Transport::new(self.model.process(), "model");

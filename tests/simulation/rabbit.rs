@@ -153,7 +153,9 @@ impl World for RabbitWorld<'_> {
             let messages = queue["messages"].as_u64().expect("a queue that is up has a depth");
             (queue["name"].as_str().unwrap().to_owned(), usize::try_from(messages).unwrap())
         };
-        queues.iter().map(depth).collect()
+        // A journal keeps what was appended to it, and holds no message.
+        let is_journal = |(name, _): &(String, usize)| name.ends_with(".journal");
+        queues.iter().map(depth).filter(|queue| !is_journal(queue)).collect()
     }
 
     async fn drain(&mut self, queue: &str) -> Vec<Found> {

@@ -76,7 +76,9 @@ impl Account {
         let amqp = Amqp::connect(url).await;
         loop {
             let mut found = false;
-            for queue in node.queues(vhost).await {
+            // A journal keeps what was appended to it, and holds no message.
+            let queues = node.queues(vhost).await.into_iter();
+            for queue in queues.filter(|queue| !queue.ends_with(".journal")) {
                 let is_dead = queue.ends_with(".dead");
                 for message in amqp.drain(&queue).await {
                     found = true;

@@ -125,7 +125,7 @@ pub const FAULTS: [Fault; 42] = [
         16,
         "delivery limit without a dead letter exchange",
         By(&[
-            "fault/poison.rs poison_is_set_aside_before_the_broker_s_own_limit_drops_it",
+            "fault/poison.rs poison_is_quarantined_before_the_broker_s_own_limit_drops_it",
             "fault/poison.rs a_delivery_limit_that_would_drop_messages_is_refused",
         ]),
     ),

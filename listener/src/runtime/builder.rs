@@ -2,9 +2,8 @@
 //! that needs no I/O at once. What the options mean is in `options.rs`.
 
 use std::any::{TypeId, type_name};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -21,12 +20,14 @@ use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::runtime::Listener;
 use crate::runtime::copies::Copier;
 use crate::runtime::error::{BuildError, Place, Problem};
+use crate::runtime::journal::Journal;
 use crate::runtime::options::{
     Executor, OnFailure, OnUnknownPriority, Options, RetryOptions, RetryPlace,
 };
-use crate::runtime::worker::Worker;
+use crate::runtime::quarantine::Gate;
+use crate::runtime::worker::{Quarantines, Worker};
 use crate::serializer::Serializer;
-use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target, alone_queue, routing_key};
+use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target, quarantine_journal, routing_key};
 use crate::transport::Transport;
 use crate::transport::driver::Binding;
 use crate::transport::error::OpenError;
@@ -410,15 +411,17 @@ impl ListenerBuilder {
         if self.expires.is_some() {
             self.options.retry.place = RetryPlace::Process;
         }
-        let mut alone = HashMap::new();
+        let mut quarantines = Quarantines::default();
         let bindings = table
             .targets()
             .into_iter()
             .map(|(target, priority)| {
                 let routing_key = routing_key(target.name(), priority);
                 let queue = self.pool.clone().unwrap_or_else(|| routing_key.clone());
-                let aside = alone_queue(self.pool.as_deref().unwrap_or(target.name()));
-                alone.insert(queue.clone(), aside);
+                let journal = quarantine_journal(self.pool.as_deref().unwrap_or(target.name()));
+                quarantines.add(&queue, journal, |name| {
+                    Journal::new(transport.clone(), name, self.options.send_timeout)
+                });
                 Binding {
                     exchange: target.exchange_name().unwrap_or_default().to_owned(),
                     queue,
@@ -436,10 +439,10 @@ impl ListenerBuilder {
             classifiers: self.classifiers,
             observers: self.observers,
             options: self.options,
-            alone,
+            quarantines,
             hands: Arc::default(),
-            set_aside: Notify::new(),
-            noted: AtomicU64::new(0),
+            quarantined: Notify::new(),
+            gate: Gate::default(),
             suspects: tokio::sync::Mutex::default(),
         };
         Listener::new(worker, bindings, self.expires, self.owns_transport)

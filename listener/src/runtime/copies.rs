@@ -1,5 +1,5 @@
-//! Copies of a delivery: retries that the broker holds back, dead letters, and what is set
-//! aside. One that cannot be made is tried again with growing pauses, and told as a pause of the
+//! Copies of a delivery: retries that the broker holds back, dead letters, and what is
+//! quarantined. One that cannot be made is tried again with growing pauses, and told as a pause of the
 //! listener; what its original waits for is in `worker.rs`, who settles it in `settle.rs`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +15,7 @@ use crate::observe::{Event, Observers};
 use crate::runtime::failure::{Copy, Destination};
 use crate::runtime::headers::{self, Marks, shortened};
 use crate::runtime::health::Pause;
+use crate::runtime::quarantine::{Gate, Moving};
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
 use crate::transport::delivery::{Delivery, Headers, Properties};
@@ -99,9 +100,9 @@ pub(super) enum NotMade {
     Refused,
 }
 
-/// Why a delivery was not set aside.
+/// Why a suspect was not quarantined.
 #[derive(Debug)]
-pub(super) enum NotSetAside {
+pub(super) enum NotMoved {
     /// The listener stopped, or the session is over: the broker gives it out again.
     Abandoned,
     /// The broker does not take it, whatever is waited for.
@@ -223,58 +224,62 @@ impl Copier {
         self.transport.send(outgoing).await
     }
 
-    /// Puts a copy straight into a queue, once, in the place of a delivery that was given out
-    /// too often.
-    pub(super) async fn move_to(
+    /// Puts a copy straight into a queue, such as a suspect into its quarantine queue, again and again with growing pauses
+    /// while the broker has no room or is away, but for no longer than `hold`. The gate stays
+    /// closed until the copy that is given back is dropped: the original is acknowledged first.
+    #[expect(clippy::too_many_arguments, reason = "all of the listener that an attempt needs")]
+    pub(super) async fn move_to<'g>(
         &self,
-        queue: &str,
+        route: &Route,
+        delivery: &Delivery,
+        marks: &Marks,
+        hold: Duration,
+        stop: &CancellationToken,
+        gate: &'g Gate,
+        observers: &Observers,
+    ) -> Result<Moving<'g>, NotMoved> {
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut trouble = None;
+        loop {
+            let moving = gate.close();
+            let Err(error) = self.put(route, delivery, marks).await else {
+                return Ok(moving);
+            };
+            drop(moving);
+            if !error.is_transient() || began.elapsed().saturating_add(pause) > hold {
+                return Err(NotMoved::Impossible(error));
+            }
+            let (source, queue) = (&delivery.info.queue, queue_of(route));
+            tracing::warn!(%source, to = queue, %error, ?pause, "a delivery is held: it could not be moved");
+            trouble
+                .get_or_insert_with(|| self.troubles.begin(queue, &[], observers))
+                .says(&error.to_string(), observers);
+            let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            if paused.is_none() || delivery.is_over() {
+                return Err(NotMoved::Abandoned);
+            }
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    async fn put(
+        &self,
+        route: &Route,
         delivery: &Delivery,
         marks: &Marks,
     ) -> Result<(), SendError> {
-        let route = Route::Queue(queue.to_owned());
         let mut form = Form::Whole;
         loop {
             let mut properties = kept(delivery, form);
             bounded(marks.clone(), form).write(&mut properties.headers);
-            match self.send(&route, delivery, properties).await {
+            match self.send(route, delivery, properties).await {
                 Err(error @ SendError::HeadersTooLarge { .. }) => match form.less() {
                     Some(less) => form = less,
                     None => return Err(error),
                 },
                 sent => return sent,
             }
-        }
-    }
-
-    /// As `move_to`, again and again with growing pauses while the broker has no room or is
-    /// away, but for no longer than `hold`.
-    pub(super) async fn set_aside(
-        &self,
-        queue: &str,
-        delivery: &Delivery,
-        marks: &Marks,
-        hold: Duration,
-        stop: &CancellationToken,
-        observers: &Observers,
-    ) -> Result<(), NotSetAside> {
-        let began = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        let mut trouble = None;
-        loop {
-            let Err(error) = self.move_to(queue, delivery, marks).await else { return Ok(()) };
-            if !error.is_transient() || began.elapsed().saturating_add(pause) > hold {
-                return Err(NotSetAside::Impossible(error));
-            }
-            let source = &delivery.info.queue;
-            tracing::warn!(%source, to = queue, %error, ?pause, "a delivery is held: it could not be set aside");
-            trouble
-                .get_or_insert_with(|| self.troubles.begin(queue, &[], observers))
-                .says(&error.to_string(), observers);
-            let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-            if paused.is_none() || delivery.is_over() {
-                return Err(NotSetAside::Abandoned);
-            }
-            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
@@ -296,7 +301,7 @@ impl Copier {
 
 fn queue_of(route: &Route) -> &str {
     match route {
-        Route::Queue(queue) | Route::Delayed { queue, .. } => queue,
+        Route::Queue(queue) | Route::Quarantine(queue) | Route::Delayed { queue, .. } => queue,
         Route::Topic { routing_key, .. } => routing_key,
     }
 }
@@ -306,8 +311,7 @@ fn properties(delivery: &Delivery, marks: &Marks, copy: &Copy, form: Form) -> Pr
     let mut properties = kept(delivery, form);
     let owed = (!copy.owed.is_empty()).then(|| copy.owed.clone());
     let first_time = Some(marks.first_time.unwrap_or_else(headers::now));
-    // It was worked on, and nobody died of it.
-    let marks = Marks { owed, first_time, deliveries: 0, ..marks.clone() };
+    let marks = Marks { owed, first_time, ..marks.clone() };
     bounded(marks, form).write(&mut properties.headers);
     if let Destination::Dead(reason) = copy.to {
         properties.headers.set(headers::REASON, reason.into());
@@ -564,9 +568,10 @@ mod tests {
             let copy = Copy { to, owed, error: error.to_owned() };
             copier.make(delivery, &marks, &copy, &stop, &observers).await.expect("it is taken");
         }
-        copier.move_to("q.alone", delivery, &marks).await.expect("it is taken");
-        let set_aside = copier.set_aside("q.alone", delivery, &marks, long, &stop, &observers);
-        set_aside.await.expect("it is taken");
+        let gate = Gate::default();
+        let to = Route::Quarantine("q.quarantine".to_owned());
+        let moved = copier.move_to(&to, delivery, &marks, long, &stop, &gate, &observers);
+        drop(moved.await.expect("it is taken"));
         broker.sent()
     }
 
@@ -652,7 +657,7 @@ mod tests {
         });
         let sent = every_copy_by(&broker, &large(), &"e".repeat(100_000)).await;
         let fit = sent.iter().filter(|copy| copy.properties.size() <= LIMIT);
-        assert_eq!(fit.count(), 4, "a retry, a dead letter, and twice set aside");
+        assert_eq!(fit.count(), 3, "a retry, a dead letter, and a quarantined one");
         for copy in sent.iter().filter(|copy| copy.properties.size() <= LIMIT) {
             let said = copy.properties.headers.text(headers::HEADERS);
             assert_eq!(said, Some("too large to be kept"), "{:?}", copy.route);

@@ -189,7 +189,7 @@ impl Crew {
         if let Some(turn) = &task.turn
             && permit.wait(turn.come()).await.is_none()
         {
-            return self.worker.give_back(task);
+            return self.worker.release(task);
         }
         self.worker.work(task, permit).await;
     }

@@ -182,12 +182,15 @@ pub(super) fn unknown_priority(none: &NoPriority) -> Verdict {
     Verdict::Copies(vec![dead("unknown-priority", none.to_string(), Vec::new())])
 }
 
-/// What takes the place of a delivery that was worked on alone and never settled.
-pub(super) fn poison(count: u64, owed: Vec<String>) -> Copy {
+/// The reason of a dead letter that processes died of.
+pub(super) const POISON: &str = "poison";
+
+/// What takes the place of a delivery that so many processes died of.
+pub(super) fn poison(deaths: u64, owed: Vec<String>) -> Copy {
     let error = format!(
-        "was worked on alone {count} times and never settled: it may end the process that works on it"
+        "{deaths} processes died while they worked on it: it may end every process that does"
     );
-    dead("poison", error, owed)
+    dead(POISON, error, owed)
 }
 
 fn dead(reason: &'static str, error: String, owed: Vec<String>) -> Copy {

@@ -1,20 +1,14 @@
 //! What the listener has in hand: each delivery from the moment it is taken until it is settled.
-//! Health is read from it, deliveries that take long are found in it, and it remembers which
-//! were lost with a session of this very process, so that they are not taken for poison.
+//! Health is read from it, and deliveries that take long are found in it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::runtime::health::QueueHealth;
 use crate::transport::delivery::Delivery;
-
-/// So many deliveries that were lost are remembered; beyond that all are forgotten.
-const REMEMBERED: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Hands(Mutex<Inner>);
@@ -25,14 +19,11 @@ struct Inner {
     /// The places in `held` that are free.
     free: Vec<usize>,
     settled: BTreeMap<Arc<str>, Settled>,
-    /// How often a delivery came back to the broker from this process, by what it is.
-    lost: HashMap<u64, u64>,
 }
 
 #[derive(Debug)]
 struct Hand {
     queue: Arc<str>,
-    body: Bytes,
     since: Instant,
     in_work: bool,
     told: bool,
@@ -56,33 +47,10 @@ impl Hands {
     /// Takes a delivery in hand.
     pub(super) fn take(self: &Arc<Self>, delivery: &Delivery) -> InHand {
         let since = Instant::now();
-        let hand = Hand {
-            queue: Arc::clone(&delivery.info.queue),
-            body: delivery.body.clone(),
-            since,
-            in_work: false,
-            told: false,
-        };
+        let hand =
+            Hand { queue: Arc::clone(&delivery.info.queue), since, in_work: false, told: false };
         let place = self.lock().put(hand);
         InHand { hands: Arc::clone(self), place, since }
-    }
-
-    /// The session is over: all that is in hand comes again, and not because anybody died.
-    pub(super) fn lose_all(&self) {
-        let mut inner = self.lock();
-        let digests: Vec<u64> = inner.hands().map(|hand| digest(&hand.body)).collect();
-        for digest in digests {
-            inner.lose(digest);
-        }
-    }
-
-    /// How often a delivery came back to the broker from this process.
-    pub(super) fn losses(&self, delivery: &Delivery) -> u64 {
-        let inner = self.lock();
-        if inner.lost.is_empty() {
-            return 0;
-        }
-        inner.lost.get(&digest(&delivery.body)).copied().unwrap_or(0)
     }
 
     /// The deliveries that have been in hand for longer than this, each told once.
@@ -143,13 +111,6 @@ impl Inner {
     fn hands(&self) -> impl Iterator<Item = &Hand> {
         self.held.iter().flatten()
     }
-
-    fn lose(&mut self, digest: u64) {
-        if self.lost.len() >= REMEMBERED {
-            self.lost.clear();
-        }
-        *self.lost.entry(digest).or_default() += 1;
-    }
 }
 
 impl InHand {
@@ -168,11 +129,8 @@ impl InHand {
     /// It is settled for good.
     pub(super) fn settled(&self) {
         let mut inner = self.hands.lock();
-        let Inner { held, lost, settled, .. } = &mut *inner;
+        let Inner { held, settled, .. } = &mut *inner;
         let Some(hand) = &held[self.place] else { return };
-        if !lost.is_empty() {
-            lost.remove(&digest(&hand.body));
-        }
         let now = Instant::now();
         match settled.get_mut(&hand.queue) {
             Some(settled) => {
@@ -184,29 +142,12 @@ impl InHand {
             }
         }
     }
-
-    /// It goes back to the broker, by our own will or with its session.
-    pub(super) fn lost(&self) {
-        let mut inner = self.hands.lock();
-        if let Some(digest) = inner.held[self.place].as_ref().map(|hand| digest(&hand.body)) {
-            inner.lose(digest);
-        }
-    }
 }
 
 impl Drop for InHand {
     fn drop(&mut self) {
         let mut inner = self.hands.lock();
-        let hand = inner.held[self.place].take();
+        inner.held[self.place] = None;
         inner.free.push(self.place);
-        drop(inner);
-        // The body may be the last of it: freed without the lock.
-        drop(hand);
     }
-}
-
-fn digest(body: &Bytes) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    body.hash(&mut hasher);
-    hasher.finish()
 }

@@ -28,8 +28,6 @@ pub const ROUTING_KEY: &str = "listener-routing-key";
 pub const FIRST_TIME: &str = "listener-first-time";
 /// When the copy was made.
 pub const TIME: &str = "listener-time";
-/// How often it was given out without being settled, where the broker does not count that.
-pub const DELIVERIES: &str = "listener-deliveries";
 /// Set when the headers of the original were too large to be kept.
 pub const HEADERS: &str = "listener-headers";
 
@@ -54,8 +52,6 @@ pub(super) struct Marks {
     pub(super) attempts: u32,
     /// When it failed first, in seconds since 1970.
     pub(super) first_time: Option<u64>,
-    /// How often it was given out without being settled, as we count.
-    pub(super) deliveries: u64,
 }
 
 impl Marks {
@@ -81,20 +77,19 @@ impl Marks {
         let owed = owed.filter(|names| !names.is_empty());
         // A dead letter that was put back begins anew.
         if headers.get(REASON).is_some() {
-            return Self { origin, owed, attempts: 0, first_time: None, deliveries: 0 };
+            return Self { origin, owed, attempts: 0, first_time: None };
         }
         Self {
             origin,
             owed,
             attempts: number(headers, ATTEMPTS).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
             first_time: number(headers, FIRST_TIME),
-            deliveries: number(headers, DELIVERIES).unwrap_or(0),
         }
     }
 
     /// Says so in the headers of a copy that is made now, in place of what they said before.
     pub(super) fn write(&self, headers: &mut Headers) {
-        for name in [REASON, ERROR, ENDPOINTS, ATTEMPTS, DELIVERIES] {
+        for name in [REASON, ERROR, ENDPOINTS, ATTEMPTS] {
             headers.remove(name);
         }
         if let Some(owed) = &self.owed {
@@ -103,10 +98,6 @@ impl Marks {
         }
         if self.attempts > 0 {
             headers.set(ATTEMPTS, HeaderValue::Int(self.attempts.into()));
-        }
-        if self.deliveries > 0 {
-            let deliveries = i64::try_from(self.deliveries).unwrap_or(i64::MAX);
-            headers.set(DELIVERIES, HeaderValue::Int(deliveries));
         }
         headers.set(QUEUE, (&*self.origin.queue).into());
         headers.set(EXCHANGE, (&*self.origin.exchange).into());
@@ -176,7 +167,6 @@ mod tests {
             owed: Some(vec!["billing::info".to_owned(), "app::Of<A, B>::info".to_owned()]),
             attempts: 2,
             first_time: Some(1_778_311_773),
-            deliveries: 1,
         }
     }
 
@@ -202,7 +192,6 @@ mod tests {
                 owed: None,
                 attempts: 0,
                 first_time: None,
-                deliveries: 0,
             }
         );
     }
@@ -212,10 +201,7 @@ mod tests {
         let mut headers = Headers::default();
         marks().write(&mut headers);
         headers.set(REASON, "error".into());
-        assert_eq!(
-            read(headers),
-            Marks { attempts: 0, first_time: None, deliveries: 0, ..marks() }
-        );
+        assert_eq!(read(headers), Marks { attempts: 0, first_time: None, ..marks() });
     }
 
     #[test]
@@ -231,7 +217,6 @@ mod tests {
         let mut headers = Headers::default();
         headers.set(ATTEMPTS, HeaderValue::Int(-3));
         headers.set(ENDPOINTS, HeaderValue::Bool(true));
-        headers.set(DELIVERIES, "many".into());
         headers.set(QUEUE, HeaderValue::Null);
         assert_eq!(read(headers), read(Headers::default()));
     }

@@ -10,11 +10,12 @@ mod hands;
 pub mod headers;
 pub mod health;
 mod held;
+mod journal;
 mod lanes;
 pub mod options;
 mod permit;
-mod poison;
 mod priority;
+mod quarantine;
 mod settle;
 mod shutdown;
 mod turns;
@@ -40,6 +41,7 @@ use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::crew::Crew;
 use crate::runtime::error::{Error, Place};
 use crate::runtime::health::Health;
+use crate::runtime::journal::Journal;
 use crate::runtime::shutdown::Signals;
 use crate::runtime::worker::Worker;
 use crate::transport::driver::{Binding, ConnectionState, Subscribed, Subscription};
@@ -157,15 +159,12 @@ impl Listener {
                 source,
             })?;
         }
-        let mut alone: Vec<String> = worker.alone.values().cloned().collect();
-        alone.sort();
-        alone.dedup();
         let subscription = Subscription {
             bindings: self.0.bindings.clone(),
             prefetch: worker.options.prefetch,
             timeout: worker.options.start_timeout,
             expires: self.0.expires,
-            alone,
+            quarantine: worker.quarantines.queues().into_iter().map(str::to_owned).collect(),
             bytes: worker.options.bytes_in_flight,
         };
         let transport = &worker.copier.transport;
@@ -259,13 +258,16 @@ impl Listener {
         let worker = &self.0.worker;
         let queues: BTreeSet<&str> =
             self.0.bindings.iter().map(|binding| binding.queue.as_str()).collect();
-        // Those of one at a time only where there is something to tell of them.
-        let alone = worker.alone.values().map(String::as_str).collect::<BTreeSet<_>>();
-        let alone: Vec<&str> =
-            alone.into_iter().filter(|queue| worker.hands.knows(queue)).collect();
+        // The quarantine only where there is something to tell of it.
+        let quarantine: Vec<&str> = worker
+            .quarantines
+            .queues()
+            .into_iter()
+            .filter(|queue| worker.hands.knows(queue))
+            .collect();
         Health {
             connection: self.state(),
-            queues: worker.hands.health(queues.into_iter().chain(alone)),
+            queues: worker.hands.health(queues.into_iter().chain(quarantine)),
             paused: worker.copier.pauses(),
             obstacle: worker.copier.transport.obstacle(),
             refused: worker.copier.refused_count(),
@@ -330,8 +332,8 @@ impl fmt::Debug for Listener {
 /// How often what is in hand is looked through for what takes long.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// How often the queues for one at a time are looked for that were missing: another listener may
-/// have set something aside and stopped.
+/// How often the quarantine queues are looked for that were missing: another listener may have
+/// quarantined something and stopped.
 const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// From when on a delivery takes long: RabbitMQ takes back what is unsettled for 30 minutes, and
@@ -375,7 +377,7 @@ async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: Cancellation
                 0 => break,
                 _ => crew.take(batch.drain(..)),
             },
-            () = worker.set_aside.notified() => consumer.look_again(),
+            () = worker.quarantined.notified() => consumer.look_again(),
             () = check.as_mut(), if begun.is_some() => crew.help(begun.take()),
             _ = look_again.tick() => consumer.look_again(),
             _ = look.tick() => tell_slow(&worker),
@@ -387,15 +389,20 @@ async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: Cancellation
 fn changed(worker: &Worker, state: &ConnectionState) {
     match state {
         ConnectionState::Attached => {
-            worker.hands.lose_all();
+            release_all(worker);
             worker.observers.tell(&Event::Attached);
         }
         ConnectionState::Lost { reason } => {
-            worker.hands.lose_all();
+            release_all(worker);
             worker.observers.tell(&Event::Lost { reason });
         }
         ConnectionState::Closed => {}
     }
+}
+
+/// The session is over: what was begun is delivered again, and nobody died of it.
+fn release_all(worker: &Worker) {
+    worker.quarantines.journals().for_each(Journal::release_all);
 }
 
 fn tell_slow(worker: &Worker) {

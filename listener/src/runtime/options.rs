@@ -124,14 +124,14 @@ impl RetryOptions {
     }
 }
 
-/// When a delivery is taken for poison.
+/// When a delivery is taken for poison: for what ends the process that works on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoisonOptions {
-    /// How often a delivery may have been given out without being settled and still be worked
-    /// on beside others. From then on it is set aside, to be worked on alone.
+    /// After how many deaths a notification is quarantined: moved to `<queue>.quarantine` and
+    /// worked on one at a time. The first death leaves no more than the broker's `redelivered`
+    /// flag, and an orderly stop is no death.
     pub suspect_after: u64,
-    /// How often it may have been worked on alone without being settled. From then on it is a
-    /// dead letter with the reason `poison`.
+    /// After how many further deaths it is a dead letter with the reason `poison`.
     pub give_up_after: u64,
 }
 
@@ -175,8 +175,8 @@ pub struct Options {
     /// How often it is called again, and when. Default: 5 calls, with pauses of up to 1 s, 2 s,
     /// 4 s and 8 s.
     pub retry: RetryOptions,
-    /// When a delivery is taken for one that ends the process. Default: set aside when it was
-    /// given out twice before and not settled, given up after three more times alone.
+    /// When a notification is taken for one that ends the process. Default: quarantined after two
+    /// deaths, a dead letter after three more.
     pub poison: PoisonOptions,
     /// What a body may hold at most.
     pub limits: Limits,

@@ -17,14 +17,15 @@ pub(super) enum End<'e> {
     Handled,
     /// Confirmed copies stand in its place.
     Copied(&'e [Copy]),
-    /// A confirmed copy stands in its place, because it was given out so often.
-    Moved { to: &'e str, count: u64 },
-    /// A confirmed copy stands in its place, which says how often it was given out.
-    Noted { count: u64 },
+    /// A confirmed copy is in quarantine, because so many processes died of it.
+    Quarantined { to: &'e str, deaths: u64 },
+    /// A confirmed copy is at the end of its queue, before its queue drops it.
+    Renewed,
     /// A method gave it back.
     Requeued,
-    /// It was not done with.
-    GivenBack,
+    /// It was not done with: it is left unsettled, and the broker gives it out again, in its old
+    /// order, once the session is closed.
+    Released,
 }
 
 /// What the log says of a delivery beside its end. Empty where nothing is told.
@@ -53,7 +54,7 @@ impl Subject {
     }
 }
 
-/// Settles a delivery as its end says.
+/// Settles a delivery as its end says. Whether the broker is done with it.
 pub(super) fn carry_out(
     delivery: Delivery,
     in_hand: &InHand,
@@ -61,13 +62,14 @@ pub(super) fn carry_out(
     end: &End<'_>,
     subject: &Subject,
     observers: &Observers,
-) {
-    let settle = match end {
-        End::Handled | End::Copied(_) | End::Moved { .. } | End::Noted { .. } => Settle::Ack,
-        End::Requeued => Settle::Requeue,
-        End::GivenBack => Settle::GiveBack,
+) -> bool {
+    let (settled, info) = match end {
+        End::Handled | End::Copied(_) | End::Quarantined { .. } | End::Renewed => {
+            delivery.settle_known(Settle::Ack)
+        }
+        End::Requeued => delivery.settle_known(Settle::Requeue),
+        End::Released => (delivery.still_held(), delivery.info),
     };
-    let (settled, info) = delivery.settle_known(settle);
     let settled = settled.is_ok();
     // Told once, here: the field names are the same at each level.
     macro_rules! event {
@@ -84,34 +86,39 @@ pub(super) fn carry_out(
         };
     }
     if !settled {
-        in_hand.lost();
         // Whatever was decided, the broker delivers it again: its session is gone.
         event!(info, "stale", "settled too late: the broker delivers it again");
-        return observers.tell(&Event::Stale { delivery: &info });
+        observers.tell(&Event::Stale { delivery: &info });
+        return false;
     }
     match end {
-        End::Requeued | End::GivenBack => {
-            in_hand.lost();
-            // At a stop that is all that waits: how many, the stop tells.
-            match settle {
-                Settle::Requeue => event!(info, "requeued", "settled"),
-                _ => event!(debug, "given back", "settled"),
-            }
-            return observers.tell(&Event::GivenBack { delivery: &info });
+        End::Requeued => {
+            event!(info, "requeued", "settled");
+            observers.tell(&Event::Released { delivery: &info });
+            return false;
+        }
+        // At a stop that is all that waits: how many, the stop tells.
+        End::Released => {
+            event!(debug, "released", "left to the broker");
+            observers.tell(&Event::Released { delivery: &info });
+            return false;
         }
         End::Handled if subject.handled == 0 => event!(debug, "unhandled", "settled"),
         End::Handled => event!(debug, "handled", "settled", methods = subject.handled),
-        End::Moved { to, count } => {
+        End::Quarantined { to, deaths } => {
             event!(
                 warn,
-                "moved",
-                "settled: it was given out before and never settled",
+                "quarantined",
+                "settled: processes that worked on it died",
                 to = *to,
-                count = *count
+                deaths = *deaths
             );
         }
-        // After a stop that is all that was waiting: how many, `worker.rs` tells.
-        End::Noted { count } => event!(debug, "noted", "settled", count = *count),
+        End::Renewed => event!(
+            warn,
+            "renewed",
+            "settled: it was close to the delivery limit of its queue, and is a new message at its end"
+        ),
         End::Copied(copies) => {
             for copy in *copies {
                 let methods = copy.owed.join(", ");
@@ -145,6 +152,7 @@ pub(super) fn carry_out(
     in_hand.settled();
     let (handled, after) = (subject.handled, in_hand.since());
     observers.tell(&Event::Acknowledged { delivery: &info, handled, after });
+    true
 }
 
 /// Tells of methods that are held in the process for another call.

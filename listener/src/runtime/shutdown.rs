@@ -1,7 +1,9 @@
-//! How a listener ends: nothing new is taken, methods that run are let finish up to a
-//! deadline, the rest goes back to the broker, acknowledgements are flushed, connections
-//! close. Also the signals that ask for it.
+//! How a listener ends: nothing new is begun, methods that run are let finish up to a
+//! deadline, acknowledgements are flushed, connections close. What was not begun stays unsettled
+//! until then, so that it returns to its queue at once and in its old order. Also the signals
+//! that ask for it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,19 +32,29 @@ impl Ending {
         let running = &crew.running;
         let deadline = worker.options.shutdown_timeout;
         let until = tokio::time::Instant::now() + deadline.min(LONGEST_WAIT);
-        consumer.cancel().await;
-        let mut given_back = 0_usize;
+        let mut released = 0_usize;
         for task in crew.drain() {
-            given_back += 1;
-            worker.give_back(task);
-        }
-        while let Ok(Some(delivery)) = tokio::time::timeout_at(until, deliveries.recv()).await {
-            given_back += 1;
-            worker.give_back(worker.take(delivery));
+            released += 1;
+            worker.release(task);
         }
         running.close();
         let in_work = running.len();
-        if tokio::time::timeout_at(until, running.wait()).await.is_err() {
+        // The consumers stay until all that runs is done: cancelled before, another process would
+        // be given what comes behind the rest.
+        let finished = async {
+            let mut done = pin!(running.wait());
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut done => return,
+                    Some(delivery) = deliveries.recv() => {
+                        released += 1;
+                        worker.release(worker.take(delivery));
+                    }
+                }
+            }
+        };
+        if tokio::time::timeout_at(until, finished).await.is_err() {
             tracing::warn!(
                 unfinished = running.len(),
                 ?deadline,
@@ -51,9 +63,12 @@ impl Ending {
             crew.abort.cancel();
             let _ = tokio::time::timeout(LAST_WAIT, running.wait()).await;
         }
+        for journal in worker.quarantines.journals() {
+            journal.stop().await;
+        }
         consumer.close().await;
         let unfinished = worker.dispatcher.blocking().max(running.len());
-        tracing::info!(in_work, given_back, unfinished, "stopped");
+        tracing::info!(in_work, released, unfinished, "stopped");
         unfinished
     }
 }

@@ -1,12 +1,12 @@
 //! One delivery through all stages, in order: suspect, open, read, call, decide, copy, settle.
-//! The stages themselves are in `poison.rs`, `envelope`, `walk.rs`, `failure.rs`, `copies.rs`
-//! and `settle.rs`. Called by `crew.rs` for each delivery.
+//! The stages themselves are in `quarantine.rs`, `envelope`, `walk.rs`, `failure.rs`,
+//! `copies.rs` and `settle.rs`. Called by `crew.rs` for each delivery.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -25,19 +25,22 @@ use crate::observe::{Event, Observers};
 use crate::order::OrderKey;
 use crate::outcome::BoxError;
 use crate::outcome::kind::Classifiers;
-use crate::runtime::copies::{Copier, NotMade, NotSetAside};
+use crate::runtime::copies::{Copier, NotMade, NotMoved};
 use crate::runtime::failure::{self, Copy, Destination, Verdict};
 use crate::runtime::hands::{Hands, InHand};
-use crate::runtime::headers::Marks;
+use crate::runtime::headers::{self, Marks};
 use crate::runtime::held::{Held, Round};
+use crate::runtime::journal::{Journal, Key, Unavailable};
 use crate::runtime::options::{Executor, OnFailure, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::permit::{self, Permit};
-use crate::runtime::poison::{Given, Suspicion};
 use crate::runtime::priority::{self, NoPriority};
+use crate::runtime::quarantine::{self, Decision, Gate};
 use crate::runtime::settle::{self, End, Subject};
 use crate::runtime::turns::Turn;
 use crate::serializer::Serializer;
+use crate::target::quarantine_queue;
 use crate::transport::delivery::Delivery;
+use crate::transport::driver::Route;
 use crate::transport::error::SendError;
 
 /// What every delivery is worked on with.
@@ -52,16 +55,73 @@ pub(super) struct Worker {
     pub(super) classifiers: Classifiers,
     pub(super) observers: Observers,
     pub(super) options: Options,
-    /// The queue for what is set aside, by the queue that it is taken from.
-    pub(super) alone: HashMap<String, String>,
+    /// Where suspects of each work queue go, and where they are recorded.
+    pub(super) quarantines: Quarantines,
     pub(super) hands: Arc<Hands>,
-    /// Told when something was set aside.
-    pub(super) set_aside: Notify,
-    /// How many copies were made that count where the broker does not.
-    pub(super) noted: AtomicU64,
-    /// Held while a delivery is worked on that could not be set aside.
+    /// Told when something was moved into a quarantine queue.
+    pub(super) quarantined: Notify,
+    /// Closed while a suspect is on its way between queues.
+    pub(super) gate: Gate,
+    /// Held while a suspect is worked on that may end the process: one at a time.
     pub(super) suspects: tokio::sync::Mutex<()>,
 }
+
+/// The quarantine of each work queue. Each has its own: nobody consumes what another program
+/// quarantined.
+#[derive(Debug, Default)]
+pub(super) struct Quarantines {
+    by_source: HashMap<String, Quarantine>,
+    journals: HashMap<String, Arc<Journal>>,
+}
+
+/// Where the suspects of a work queue go.
+#[derive(Debug)]
+pub(super) struct Quarantine {
+    pub(super) queue: String,
+    pub(super) journal: Arc<Journal>,
+}
+
+impl Quarantines {
+    /// Adds the quarantine of a work queue; `make` makes its journal, the first time.
+    pub(super) fn add(
+        &mut self,
+        queue: &str,
+        journal: String,
+        make: impl Fn(String) -> Arc<Journal>,
+    ) {
+        let journal = self.journals.entry(journal.clone()).or_insert_with(|| make(journal)).clone();
+        let quarantine = || Quarantine { queue: quarantine_queue(queue), journal };
+        self.by_source.entry(queue.to_owned()).or_insert_with(quarantine);
+    }
+
+    /// The quarantine queues, in order.
+    pub(super) fn queues(&self) -> BTreeSet<&str> {
+        self.by_source.values().map(|quarantine| quarantine.queue.as_str()).collect()
+    }
+
+    pub(super) fn journals(&self) -> impl Iterator<Item = &Arc<Journal>> {
+        self.journals.values()
+    }
+
+    fn is_source(&self, queue: &str) -> bool {
+        self.by_source.contains_key(queue)
+    }
+
+    /// The work queue with this quarantine queue.
+    fn source_of(&self, quarantine: &str) -> Option<&str> {
+        let source = self.by_source.iter().find(|(_, one)| one.queue == quarantine);
+        source.map(|(queue, _)| queue.as_str())
+    }
+
+    /// The quarantine of what came from a queue, which may be the quarantine queue itself.
+    fn of(&self, queue: &str) -> Option<&Quarantine> {
+        self.by_source.get(queue).or_else(|| self.by_source.get(self.source_of(queue)?))
+    }
+}
+
+/// How long a decision against a suspect waits for those that lost their connection, and did not
+/// die, to say so.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A delivery, and the note that it is in hand.
 #[derive(Debug)]
@@ -73,6 +133,22 @@ pub(super) struct Task {
     pub(super) turn: Option<Turn>,
     /// The text of its body, if that was opened before and does not take more than the body.
     pub(super) text: Option<String>,
+    /// What it is recorded as, if this process has recorded that it is begun.
+    pub(super) recorded: Option<Key>,
+}
+
+/// What is to be done with a suspect now.
+enum Suspicion {
+    /// Work on it.
+    Work,
+    /// Work on it, but on one such at a time: nothing is known of it, nor recorded.
+    WorkUnrecorded,
+    Quarantine(u64),
+    GiveUp(u64),
+    /// Put it back as a new message, before its queue drops it.
+    Renew,
+    /// The listener stops, or the session is over.
+    Abandoned,
 }
 
 /// What came of calling the methods of a delivery.
@@ -93,13 +169,19 @@ enum Carried {
     Out(Copy),
     /// Those that it is for are held in the process for this pause.
     Held(Copy, Duration),
+    /// The broker never takes it: the delivery returns to its queue.
+    Refused,
     /// The listener stopped, or the session is over.
     Abandoned,
 }
 
 impl Carried {
     fn made(copy: Copy, made: Result<(), NotMade>) -> Self {
-        if made.is_ok() { Self::Out(copy) } else { Self::Abandoned }
+        match made {
+            Ok(()) => Self::Out(copy),
+            Err(NotMade::Refused) => Self::Refused,
+            Err(NotMade::Abandoned | NotMade::NoDelay) => Self::Abandoned,
+        }
     }
 }
 
@@ -118,72 +200,228 @@ impl Worker {
         let mut marks = Marks::read(&delivery.properties, &delivery.info, |name| table.knows(name));
         // Whoever may publish may write headers: a queue that is not one of ours is not where
         // this came from, and no copy is put there.
-        if !self.alone.contains_key(&*marks.origin.queue) {
-            marks.origin.queue = Arc::clone(&delivery.info.queue);
+        if !self.quarantines.is_source(&marks.origin.queue) {
+            let taken_from = &delivery.info.queue;
+            marks.origin.queue = self
+                .quarantines
+                .source_of(taken_from)
+                .map_or_else(|| Arc::clone(taken_from), Arc::from);
         }
         let in_hand = self.hands.take(&delivery);
         self.observers.tell(&Event::Taken { delivery: &delivery.info });
-        Task { delivery, in_hand, marks, turn: None, text: None }
+        Task { delivery, in_hand, marks, turn: None, text: None, recorded: None }
     }
 
     /// Takes one delivery through all stages.
-    pub(super) async fn work(&self, task: Task, permit: Permit<'_>) {
-        let mut suspect = None;
-        match self.suspicion(&task) {
-            Suspicion::None => {}
-            Suspicion::Poison(count) => {
-                let owed = task.marks.owed.clone().unwrap_or_default();
-                return self.give_up(task, failure::poison(count, owed), permit).await;
-            }
-            Suspicion::Note(count) => {
-                let queue = Arc::clone(&task.delivery.info.queue);
-                let marks = Marks { deliveries: count, ..task.marks.clone() };
-                match permit.finish(self.copier.move_to(&queue, &task.delivery, &marks)).await {
-                    Ok(()) => {
-                        self.tell_noted(&queue);
-                        return self.conclude(task, &End::Noted { count }, &Subject::default());
-                    }
-                    Err(error) => tell_not_moved(&task, &queue, &error),
+    pub(super) async fn work(&self, mut task: Task, permit: Permit<'_>) {
+        let mut suspects = None;
+        if let Some(quarantine) = self.suspected(&task) {
+            let is_quarantined = *task.delivery.info.queue == *quarantine.queue;
+            if is_quarantined {
+                suspects = permit.wait(self.suspects.lock()).await;
+                if suspects.is_none() {
+                    return self.release(task);
                 }
             }
-            Suspicion::SetAside(count) => {
-                let queue = self.alone.get(&*task.delivery.info.queue);
-                let marks = Marks { deliveries: 0, ..task.marks.clone() };
-                if let Some(queue) = queue {
-                    let moved = self.set_aside(&task, queue, &marks, permit).await;
-                    // One that was not confirmed may stand there all the same.
-                    self.set_aside.notify_one();
-                    match moved {
-                        Ok(()) => {
-                            let delivery = &task.marks.origin;
-                            self.observers.tell(&Event::SetAside { delivery, count });
-                            let end = End::Moved { to: queue, count };
-                            return self.conclude(task, &end, &Subject::default());
-                        }
-                        Err(NotSetAside::Abandoned) => return self.give_back(task),
-                        Err(NotSetAside::Impossible(error)) => tell_not_moved(&task, queue, &error),
+            match self.suspicion(&mut task, quarantine, is_quarantined, permit).await {
+                Suspicion::Work => {}
+                Suspicion::WorkUnrecorded => {
+                    if suspects.is_none() {
+                        suspects = permit.wait(self.suspects.lock()).await;
                     }
                 }
-                suspect = permit.wait(self.suspects.lock()).await;
-                if suspect.is_none() {
-                    return self.give_back(task);
+                Suspicion::Renew => {
+                    task = match self.renew(task, permit).await {
+                        Ok(()) => return,
+                        Err(task) => task,
+                    };
+                }
+                Suspicion::Abandoned => return self.release(task),
+                Suspicion::GiveUp(deaths) => return self.give_up(task, deaths, permit).await,
+                Suspicion::Quarantine(deaths) => {
+                    task = match self.quarantine(task, &quarantine.queue, deaths, permit).await {
+                        Ok(()) => return,
+                        Err(task) => task,
+                    };
+                    // It stays where it is, and is worked on as if it were in quarantine.
+                    suspects = permit.wait(self.suspects.lock()).await;
+                    // Recorded where that can be.
+                    let _ = self.record(&mut task, quarantine).await;
                 }
             }
+        } else if task.delivery.is_near_limit() {
+            task = match self.renew(task, permit).await {
+                Ok(()) => return,
+                Err(task) => task,
+            };
+        } else {
+            self.begin_anew(&task);
+        }
+        if permit.wait(self.gate.open()).await.is_none() {
+            return self.release(task);
         }
         self.work_on(task, permit).await;
-        drop(suspect);
+        drop(suspects);
     }
 
-    /// Tells of copies that count, the first and each time that they are twice as many: when a
-    /// process ends, all that it held comes again at once, begun or not.
-    fn tell_noted(&self, queue: &str) {
-        let noted = self.noted.fetch_add(1, Ordering::Relaxed) + 1;
-        if noted.is_power_of_two() {
-            tracing::info!(
-                queue,
-                noted,
-                "given out before and not settled: copies that count stand at the end of the queue"
-            );
+    /// The quarantine of a delivery that may be what ended the process that worked on it: one
+    /// that was given out before, or comes from quarantine. What methods may requeue on purpose
+    /// says nothing by being redelivered.
+    fn suspected(&self, task: &Task) -> Option<&Quarantine> {
+        if self.options.allow_requeue || self.options.on_failure == OnFailure::Requeue {
+            return None;
+        }
+        let info = &task.delivery.info;
+        let quarantine = self.quarantines.of(&info.queue)?;
+        (info.redelivered || *info.queue == *quarantine.queue).then_some(quarantine)
+    }
+
+    /// What the journal says of a suspect. One that is to be worked on is recorded as begun.
+    async fn suspicion(
+        &self,
+        task: &mut Task,
+        quarantine: &Quarantine,
+        is_quarantined: bool,
+        permit: Permit<'_>,
+    ) -> Suspicion {
+        let key = key_of(task);
+        let decide = async || {
+            let deaths = quarantine.journal.deaths(key).await?;
+            Ok(quarantine::decide(deaths, is_quarantined, &self.options.poison))
+        };
+        let mut decision = permit.finish(decide()).await;
+        if decision.is_ok_and(|decision| decision != Decision::Work) {
+            // Whoever lost its connection and lives says so soon.
+            if permit.wait(tokio::time::sleep(GRACE)).await.is_none() {
+                return Suspicion::Abandoned;
+            }
+            decision = permit.finish(decide()).await;
+        }
+        if permit.stop.is_cancelled() || task.delivery.is_over() {
+            return Suspicion::Abandoned;
+        }
+        let begun = match decision {
+            Ok(Decision::Quarantine(deaths)) => return Suspicion::Quarantine(deaths),
+            Ok(Decision::GiveUp(deaths)) => return Suspicion::GiveUp(deaths),
+            Ok(Decision::Work) if task.delivery.is_near_limit() && !is_quarantined => {
+                return Suspicion::Renew;
+            }
+            Ok(Decision::Work) => self.record(task, quarantine).await,
+            Err(unavailable) => Err(unavailable),
+        };
+        match begun {
+            // Where there is no journal nothing can ever be known.
+            Ok(()) | Err(Unavailable::Refused) => Suspicion::Work,
+            Err(Unavailable::Unreachable) => Suspicion::WorkUnrecorded,
+        }
+    }
+
+    /// Records that a suspect is begun.
+    async fn record(&self, task: &mut Task, quarantine: &Quarantine) -> Result<(), Unavailable> {
+        let key = key_of(task);
+        quarantine.journal.begin(key).await?;
+        task.recorded = Some(key);
+        Ok(())
+    }
+
+    /// A dead letter that was put back begins anew: whoever died of it before does not count.
+    fn begin_anew(&self, task: &Task) {
+        if task.delivery.properties.headers.text(headers::REASON) != Some(failure::POISON) {
+            return;
+        }
+        if let Some(quarantine) = self.quarantines.of(&task.delivery.info.queue) {
+            quarantine.journal.settled(key_of(task));
+        }
+    }
+
+    /// Moves a suspect into quarantine; gives it back if it cannot be moved.
+    async fn quarantine(
+        &self,
+        task: Task,
+        queue: &str,
+        deaths: u64,
+        permit: Permit<'_>,
+    ) -> Result<(), Task> {
+        let route = Route::Quarantine(queue.to_owned());
+        let moved =
+            self.move_to(task, &route, &End::Quarantined { to: queue, deaths }, permit).await;
+        // One that was not confirmed may stand there all the same.
+        self.quarantined.notify_one();
+        moved
+    }
+
+    /// Puts a delivery back into its queue as a new message; gives it back if that cannot be.
+    async fn renew(&self, task: Task, permit: Permit<'_>) -> Result<(), Task> {
+        let route = Route::Queue(task.delivery.info.queue.to_string());
+        self.move_to(task, &route, &End::Renewed, permit).await
+    }
+
+    /// Puts a copy in the place of a delivery; gives it back if that cannot be.
+    async fn move_to(
+        &self,
+        task: Task,
+        route: &Route,
+        end: &End<'_>,
+        permit: Permit<'_>,
+    ) -> Result<(), Task> {
+        let (hold, observers) = (self.options.retry.hold, &self.observers);
+        let (delivery, marks, stop) = (&task.delivery, &task.marks, permit.stop);
+        let moved = self.copier.move_to(route, delivery, marks, hold, stop, &self.gate, observers);
+        match permit.finish(moved).await {
+            Ok(moving) => {
+                if let End::Quarantined { deaths, .. } = *end {
+                    let delivery = &task.marks.origin;
+                    self.observers.tell(&Event::Quarantined { delivery, deaths });
+                }
+                let settler = task.delivery.settler();
+                self.conclude(task, end, &Subject::default());
+                // No method begins before the original is gone.
+                permit.finish(settler.flush()).await;
+                drop(moving);
+                Ok(())
+            }
+            Err(NotMoved::Abandoned) => {
+                self.release(task);
+                Ok(())
+            }
+            Err(NotMoved::Impossible(error)) => {
+                tell_not_moved(&task, route, &error);
+                Err(task)
+            }
+        }
+    }
+
+    /// Gives up what ended so many processes, without calling anything.
+    async fn give_up(&self, task: Task, deaths: u64, permit: Permit<'_>) {
+        let owed = task.marks.owed.clone().unwrap_or_default();
+        let copy = failure::poison(deaths, owed);
+        let mut moving = Some(self.gate.close());
+        let made = {
+            let mut made = pin!(self.copy(&task, &copy, permit));
+            match tokio::time::timeout(self.copier.timeout, &mut made).await {
+                Ok(made) => made,
+                // The others do not wait for a dead letter that cannot be made now.
+                Err(_) => {
+                    moving = None;
+                    made.await
+                }
+            }
+        };
+        match made {
+            Ok(()) => {}
+            Err(NotMade::Refused) => {
+                return self.conclude(task, &End::Requeued, &Subject::default());
+            }
+            Err(NotMade::Abandoned | NotMade::NoDelay) => return self.release(task),
+        }
+        let settler = task.delivery.settler();
+        let key = key_of(&task);
+        let quarantine = self.quarantines.of(&task.delivery.info.queue);
+        self.conclude(task, &End::Copied(&[copy]), &Subject::default());
+        permit.finish(settler.flush()).await;
+        drop(moving);
+        if let Some(quarantine) = quarantine {
+            quarantine.journal.settled(key);
         }
     }
 
@@ -207,7 +445,7 @@ impl Worker {
                 Verdict::Copies(copies) => copies,
                 Verdict::Ack => Vec::new(),
                 Verdict::Requeue => return self.conclude(task, &End::Requeued, &subject),
-                Verdict::GiveBack => return self.conclude(task, &End::GivenBack, &subject),
+                Verdict::GiveBack => return self.conclude(task, &End::Released, &subject),
             };
             for copy in copies {
                 match self.carry(&task, copy, ordered, began, permit).await {
@@ -220,7 +458,8 @@ impl Worker {
                             pause,
                         );
                     }
-                    Carried::Abandoned => return self.conclude(task, &End::GivenBack, &subject),
+                    Carried::Refused => return self.conclude(task, &End::Requeued, &subject),
+                    Carried::Abandoned => return self.conclude(task, &End::Released, &subject),
                 }
             }
             match self.next(&mut held, &task, permit).await {
@@ -232,7 +471,7 @@ impl Worker {
                     let end = if done.is_empty() { End::Handled } else { End::Copied(&done) };
                     return self.conclude(task, &end, &subject);
                 }
-                Next::Abandoned => return self.conclude(task, &End::GivenBack, &subject),
+                Next::Abandoned => return self.conclude(task, &End::Released, &subject),
             }
         }
     }
@@ -290,22 +529,23 @@ impl Worker {
         Carried::made(copy, made)
     }
 
-    /// Gives a delivery up without calling anything.
-    async fn give_up(&self, task: Task, copy: Copy, permit: Permit<'_>) {
-        match self.copy(&task, &copy, permit).await {
-            Ok(()) => self.conclude(task, &End::Copied(&[copy]), &Subject::default()),
-            Err(_) => self.give_back(task),
-        }
-    }
-
-    /// Gives a delivery back that was not begun.
-    pub(super) fn give_back(&self, task: Task) {
-        self.conclude(task, &End::GivenBack, &Subject::default());
+    /// Leaves a delivery that was not done with to the broker.
+    pub(super) fn release(&self, task: Task) {
+        self.conclude(task, &End::Released, &Subject::default());
     }
 
     fn conclude(&self, task: Task, end: &End<'_>, subject: &Subject) {
-        let Task { delivery, in_hand, marks, turn, .. } = task;
-        settle::carry_out(delivery, &in_hand, &marks, end, subject, &self.observers);
+        let Task { delivery, in_hand, marks, turn, recorded, .. } = task;
+        let queue = Arc::clone(&delivery.info.queue);
+        let is_settled =
+            settle::carry_out(delivery, &in_hand, &marks, end, subject, &self.observers);
+        if let (Some(key), Some(quarantine)) = (recorded, self.quarantines.of(&queue)) {
+            if is_settled {
+                quarantine.journal.settled(key);
+            } else {
+                quarantine.journal.released(key);
+            }
+        }
         drop(turn);
     }
 
@@ -313,41 +553,6 @@ impl Worker {
         let (delivery, marks) = (&task.delivery, &task.marks);
         let made = self.copier.make(delivery, marks, copy, permit.stop, &self.observers);
         permit.finish(made).await
-    }
-
-    /// A suspect is held rather than worked on while the broker cannot take it: if it ended this
-    /// process too, all that is in hand would be counted once more.
-    async fn set_aside(
-        &self,
-        task: &Task,
-        queue: &str,
-        marks: &Marks,
-        permit: Permit<'_>,
-    ) -> Result<(), NotSetAside> {
-        let (hold, observers) = (self.options.retry.hold, &self.observers);
-        let set_aside =
-            self.copier.set_aside(queue, &task.delivery, marks, hold, permit.stop, observers);
-        permit.finish(set_aside).await
-    }
-
-    /// Whether it may be what ended the process that worked on it. What methods may give back on
-    /// purpose says nothing by coming again.
-    fn suspicion(&self, task: &Task) -> Suspicion {
-        let info = &task.delivery.info;
-        if !info.redelivered && info.delivery_count.is_none_or(|count| count == 0) {
-            return Suspicion::None;
-        }
-        if self.options.allow_requeue || self.options.on_failure == OnFailure::Requeue {
-            return Suspicion::None;
-        }
-        let losses = self.hands.losses(&task.delivery);
-        let given = Given {
-            counted: info.delivery_count.map(|count| count.saturating_sub(losses)),
-            noted: task.marks.deliveries,
-            redelivered: info.redelivered && losses == 0,
-            alone: self.alone.values().any(|alone| **alone == *info.queue),
-        };
-        given.suspicion(&self.options.poison)
     }
 
     /// Methods are caught where they are called. What is caught here is the rest of the
@@ -472,12 +677,16 @@ impl Worker {
     }
 }
 
-fn tell_not_moved(task: &Task, to: &str, error: &SendError) {
+fn key_of(task: &Task) -> Key {
+    Key::of(&task.marks.origin.queue, &task.delivery.body)
+}
+
+fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {
     tracing::warn!(
         queue = %task.delivery.info.queue,
-        to,
+        %to,
         %error,
-        "a delivery that was given out before could not be moved: it is worked on where it is"
+        "a delivery could not be moved: it is worked on where it is"
     );
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::error::SettleError;
@@ -22,6 +23,7 @@ pub struct Delivery {
     /// Queue, exchange, routing key.
     pub info: DeliveryInfo,
     settlement: Settlement,
+    near_limit: bool,
 }
 
 impl Delivery {
@@ -33,7 +35,18 @@ impl Delivery {
         info: DeliveryInfo,
         settlement: Settlement,
     ) -> Self {
-        Self { body, properties, info, settlement }
+        Self { body, properties, info, settlement, near_limit: false }
+    }
+
+    /// The same, of which the broker says, where that is so, that its queue drops it if it is
+    /// given out a few times more.
+    #[must_use]
+    pub fn near_limit(self, near_limit: bool) -> Self {
+        Self { near_limit, ..self }
+    }
+
+    pub(crate) fn is_near_limit(&self) -> bool {
+        self.near_limit
     }
 
     /// Carries out a settlement. Returns at once: the driver sends it on, in order, and
@@ -49,6 +62,17 @@ impl Delivery {
     /// As `settle`; gives back how it came.
     pub(crate) fn settle_known(self, settle: Settle) -> (Result<(), SettleError>, DeliveryInfo) {
         (self.settlement.settler.settle(self.settlement.tag, settle), self.info)
+    }
+
+    /// Whether it can still be settled.
+    pub(crate) fn still_held(&self) -> Result<(), SettleError> {
+        if self.is_over() { Err(SettleError) } else { Ok(()) }
+    }
+
+    /// What waits until the broker has processed all that was settled before; see
+    /// [`Settler::flush`].
+    pub(crate) fn settler(&self) -> Arc<dyn Settler> {
+        Arc::clone(&self.settlement.settler)
     }
 
     /// Whether the session that delivered it is over: the broker gives it out again, so there
@@ -77,9 +101,6 @@ pub enum Settle {
     Ack,
     /// It failed: the broker gives it out again, and may count that.
     Requeue,
-    /// It was not tried, as at a shutdown: the broker gives it out again, and does not count
-    /// that where it can tell the two apart.
-    GiveBack,
 }
 
 /// The right to settle one delivery, as a driver makes it.
@@ -112,6 +133,13 @@ pub trait Settler: Send + Sync {
 
     /// Whether the session is over.
     fn is_over(&self) -> bool;
+
+    /// Waits until the broker has processed every settlement that was asked for before, or the
+    /// session is over. Returns at once where settlements are carried out as they are asked for:
+    /// the default.
+    fn flush(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What a message says of itself next to its body. A copy of a message keeps all of it, but for

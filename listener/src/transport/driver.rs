@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::transport::delivery::{Delivery, Properties};
-use crate::transport::error::{ConnectError, SendError};
+use crate::transport::error::{ConnectError, JournalError, SendError};
 
 /// The longest wait that can be asked for: a longer one is cut to it, so that no driver meets
 /// a time that cannot be.
@@ -41,6 +41,23 @@ pub trait Driver: Send + Sync + 'static {
     /// Dropping the future stops waiting; whether the message was sent is then unknown.
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>>;
 
+    /// Appends an entry to a journal, which is created first where it is missing, and reads what
+    /// other processes have appended.
+    ///
+    /// A journal is one sequence of entries that every process reads in the same order, durable
+    /// like a queue; old entries may be dropped once it holds a megabyte or more. The runtime
+    /// records there which suspects a process has begun, so that a death can be told from an
+    /// orderly stop. Returns once the entry is confirmed and, where `read_from` is set, all
+    /// entries from that position up to this one have been read. Entries are unique.
+    ///
+    /// # Errors
+    /// [`JournalError::Unsupported`]: this driver or this broker has no journals, or the user may
+    /// not use them. The default.
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        let reason = format!("the driver keeps no journal {:?}", append.journal);
+        Box::pin(std::future::ready(Err(JournalError::Unsupported(reason))))
+    }
+
     /// What keeps messages from being sent at present, such as a broker that is short of
     /// memory; `None` when nothing is known to.
     fn obstacle(&self) -> Option<String> {
@@ -65,10 +82,10 @@ pub struct Subscription {
     /// declared for this subscription go away, with what they hold, when they have been
     /// without a consumer for so long. What exists already is used as it is.
     pub expires: Option<Duration>,
-    /// Queues whose deliveries are worked on one at a time: each that exists is consumed with
-    /// a prefetch of 1. One that does not is not declared, and left out until
+    /// Quarantine queues, whose deliveries are worked on one at a time: each that exists is
+    /// consumed with a prefetch of 1. One that does not is not declared, and left out until
     /// `Consumer::look_again` or the next session.
-    pub alone: Vec<String>,
+    pub quarantine: Vec<String>,
     /// How many bytes of bodies may be unsettled at once, over all queues. Once it is reached
     /// nothing more is taken until some are settled. One delivery of each queue is let through
     /// however large it is, and what is on its way already comes too.
@@ -102,14 +119,15 @@ pub struct Subscribed {
 /// The hold on a subscription. Dropping it closes the subscription without waiting.
 pub trait Consumer: Send + Sync + fmt::Debug {
     /// Takes nothing new: returns once the broker sends nothing more. What was delivered can
-    /// still be settled. Called once, when a listener stops.
+    /// still be settled.
     fn cancel(&self) -> BoxFuture<'_, ()>;
 
-    /// Carries out the settlements that were asked for, then closes; what is unsettled is the
-    /// broker's again.
+    /// Carries out the settlements that were asked for, then closes. What is unsettled is the
+    /// broker's again: it returns to its queue in its old order, and as not tried where the
+    /// broker can tell the two apart.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 
-    /// Looks again for those of `Subscription::alone` that were missing, and consumes those
+    /// Looks again for those of `Subscription::quarantine` that were missing, and consumes those
     /// that exist by now. Returns at once.
     fn look_again(&self);
 
@@ -156,6 +174,28 @@ impl fmt::Debug for Outgoing {
     }
 }
 
+/// An entry for a journal; see [`Driver::journal`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalAppend {
+    /// The journal's name.
+    pub journal: String,
+    /// The entry: unique among all entries of the journal.
+    pub entry: Bytes,
+    /// Where to begin reading; `None`: nothing is read. 0 is the oldest entry that is kept.
+    pub read_from: Option<u64>,
+    /// How long the whole of it may take.
+    pub timeout: Duration,
+}
+
+/// What was read of a journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalRead {
+    /// The entries in order, up to and with the one that was appended; empty if nothing was read.
+    pub entries: Vec<Bytes>,
+    /// Where the next reading begins.
+    pub next: u64,
+}
+
 /// Where a message goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
@@ -169,6 +209,9 @@ pub enum Route {
     },
     /// Straight into a queue, which is declared first.
     Queue(String),
+    /// Straight into a quarantine queue, which is declared first: durable, replicated where the
+    /// broker can do that, and without a limit on deliveries.
+    Quarantine(String),
     /// Straight into a queue, which is declared first, but not before `delay` is over. Until
     /// then it stands somewhere durable, and no crash at any point loses it. It may come
     /// later than asked for, at most by as much again.
@@ -186,7 +229,7 @@ impl fmt::Display for Route {
             Self::Topic { exchange, routing_key } => {
                 write!(f, "exchange {exchange:?} with routing key {routing_key:?}")
             }
-            Self::Queue(queue) => write!(f, "queue {queue:?}"),
+            Self::Queue(queue) | Self::Quarantine(queue) => write!(f, "queue {queue:?}"),
             Self::Delayed { queue, delay } => write!(f, "queue {queue:?} after {delay:?}"),
         }
     }

@@ -250,3 +250,16 @@ impl SendError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the session that delivered it is over; the broker will deliver it again")]
 pub struct SettleError;
+
+/// Why a journal could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// There is none, and waiting does not help: the driver or the broker cannot keep one, or the
+    /// user has no permission.
+    #[error("no journal can be kept: {0}")]
+    Unsupported(String),
+    /// The broker is away, or did not answer in time.
+    #[error("the journal cannot be reached: {0}")]
+    Unreachable(String),
+}

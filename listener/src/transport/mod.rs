@@ -10,8 +10,10 @@ pub mod url;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::transport::driver::{Driver, LONGEST_WAIT, Outgoing, Subscribed, Subscription};
-use crate::transport::error::{ConnectError, SendError};
+use crate::transport::driver::{
+    Driver, JournalAppend, JournalRead, LONGEST_WAIT, Outgoing, Subscribed, Subscription,
+};
+use crate::transport::error::{ConnectError, JournalError, SendError};
 
 /// A way to the notifications: cheap to clone, shared by listeners and notifiers.
 ///
@@ -49,6 +51,15 @@ impl Transport {
     pub async fn send(&self, mut outgoing: Outgoing) -> Result<(), SendError> {
         outgoing.timeout = outgoing.timeout.min(LONGEST_WAIT);
         self.driver.send(outgoing).await
+    }
+
+    /// Appends to a journal, and reads it.
+    ///
+    /// # Errors
+    /// As [`Driver::journal`].
+    pub async fn journal(&self, mut append: JournalAppend) -> Result<JournalRead, JournalError> {
+        append.timeout = append.timeout.min(LONGEST_WAIT);
+        self.driver.journal(append).await
     }
 
     /// What keeps messages from being sent at present; as [`Driver::obstacle`].

@@ -158,7 +158,7 @@ fn dead_letters() -> Subscription {
         prefetch: 100,
         timeout: LONG,
         expires: None,
-        alone: Vec::new(),
+        quarantine: Vec::new(),
         bytes: usize::MAX,
     }
 }

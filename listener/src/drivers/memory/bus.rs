@@ -12,10 +12,12 @@ use tokio::time::Instant;
 
 use crate::drivers::memory::consumer::{Attached, ConsumerId, Session};
 use crate::drivers::memory::exchange::Exchange;
-use crate::drivers::memory::queue::{Limit, Message, Queue, Return, Tap};
+use crate::drivers::memory::queue::{Limit, Message, Queue, Tap};
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::{Delivery, Settle, Settlement, Settler};
-use crate::transport::driver::{ConnectionState, LONGEST_WAIT, Outgoing, Route, Subscription};
+use crate::transport::driver::{
+    ConnectionState, JournalAppend, JournalRead, LONGEST_WAIT, Outgoing, Route, Subscription,
+};
 use crate::transport::error::SettleError;
 
 /// A bus of this process.
@@ -35,6 +37,7 @@ struct State {
     /// queue.
     held: BTreeMap<(Instant, u64), Message>,
     limits: BTreeMap<String, Limit>,
+    journals: BTreeMap<String, Vec<Bytes>>,
     last: u64,
 }
 
@@ -75,7 +78,9 @@ impl Bus {
                 let queues = state.bind(&exchange, &routing_key, &routing_key).route(&routing_key);
                 (exchange, routing_key, queues, None)
             }
-            Route::Queue(queue) => (String::new(), queue.clone(), vec![queue], None),
+            Route::Queue(queue) | Route::Quarantine(queue) => {
+                (String::new(), queue.clone(), vec![queue], None)
+            }
             Route::Delayed { queue, delay } => {
                 (String::new(), queue.clone(), vec![queue], Some(delay.min(LONGEST_WAIT)))
             }
@@ -145,8 +150,7 @@ impl Bus {
         }
         match settle {
             Settle::Ack => {}
-            Settle::Requeue => state.take_back(message, Return::Counted),
-            Settle::GiveBack => state.take_back(message, Return::Uncounted),
+            Settle::Requeue => state.take_back(message),
         }
         for queue in queues {
             state.deliver(&queue);
@@ -202,6 +206,17 @@ impl Bus {
         }
         state.drop_unused();
         given_back
+    }
+
+    /// Appends to a journal, and reads it.
+    pub(super) fn journal(&self, append: JournalAppend) -> JournalRead {
+        let mut state = self.lock();
+        let entries = state.journals.entry(append.journal).or_default();
+        entries.push(append.entry);
+        let next = entries.len();
+        let from = append.read_from.map_or(next, |from| usize::try_from(from).unwrap_or(next));
+        let entries = entries.get(from..).unwrap_or_default().to_vec();
+        JournalRead { entries, next: u64::try_from(next).unwrap_or(u64::MAX) }
     }
 
     /// Limits how often a queue gives a message out.
@@ -262,10 +277,10 @@ impl State {
         if attached.sender.is_none() || attached.session.is_over() {
             return;
         }
-        let Subscription { bindings, alone, prefetch, .. } = &attached.subscription;
+        let Subscription { bindings, quarantine, prefetch, .. } = &attached.subscription;
         let shared = bindings.iter().map(|binding| (&binding.queue, *prefetch));
         let mut tapped: Vec<Arc<str>> = Vec::new();
-        for (name, credit) in shared.chain(alone.iter().map(|queue| (queue, 1))) {
+        for (name, credit) in shared.chain(quarantine.iter().map(|queue| (queue, 1))) {
             let missing = self.queues.get_mut(name).filter(|queue| !queue.is_tapped_by(consumer));
             if let Some(queue) = missing {
                 queue.taps.push_back(Tap { consumer, credit });
@@ -307,7 +322,7 @@ impl State {
         for message in unsettled.into_values() {
             names.insert(Arc::clone(&message.info.queue));
             bodies.push(message.body.clone());
-            self.take_back(message, Return::Counted);
+            self.take_back(message);
         }
         for name in names {
             self.deliver(&name);
@@ -316,8 +331,8 @@ impl State {
     }
 
     /// Puts a message back, unless it has come back too often.
-    fn take_back(&mut self, message: Message, how: Return) {
-        let message = message.again(how);
+    fn take_back(&mut self, message: Message) {
+        let message = message.again();
         let queue = &*message.info.queue;
         match self.limits.get(queue).filter(|limit| message.count() > limit.deliveries) {
             None => self.queues.entry(queue.to_owned()).or_default().put_back(message),
@@ -371,7 +386,10 @@ impl State {
             self.last += 1;
             let settlement = Settlement::new(attached.session.clone(), self.last);
             let (body, properties) = (message.body.clone(), message.properties.clone());
-            let delivery = Delivery::new(body, properties, message.info.clone(), settlement);
+            let limit = self.limits.get(name).map(|limit| (limit.deliveries / 2).max(1));
+            let is_near = limit.is_some_and(|half| message.count() >= half);
+            let delivery = Delivery::new(body, properties, message.info.clone(), settlement)
+                .near_limit(is_near);
             if let Some(sender) = &attached.sender {
                 // A receiver that is gone detaches its consumer, and this comes back then.
                 let _ = sender.send(delivery);

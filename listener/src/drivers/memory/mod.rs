@@ -17,8 +17,10 @@ use futures_util::future::BoxFuture;
 use crate::drivers::memory::bus::Bus;
 use crate::drivers::memory::consumer::MemoryConsumer;
 use crate::shown::shown;
-use crate::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
-use crate::transport::error::{ConnectError, OpenError, SendError};
+use crate::transport::driver::{
+    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
+};
+use crate::transport::error::{ConnectError, JournalError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
 
 /// The buses of this process. They live as long as it does: a message must not vanish
@@ -69,6 +71,10 @@ impl Driver for Memory {
         .boxed()
     }
 
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        std::future::ready(Ok(self.bus.journal(append))).boxed()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         std::future::ready(()).boxed()
     }
@@ -89,7 +95,7 @@ mod tests {
     use crate::transport::driver::{Binding, Route};
 
     const QUEUE: &str = "notifications.info";
-    const ALONE: &str = "notifications.alone";
+    const ALONE: &str = "notifications.info.quarantine";
     const LONG: Duration = Duration::from_secs(3600);
 
     /// A bus that nobody else uses.
@@ -108,7 +114,7 @@ mod tests {
             prefetch: 10,
             timeout: LONG,
             expires: None,
-            alone: vec![ALONE.to_owned()],
+            quarantine: vec![ALONE.to_owned()],
             bytes: usize::MAX,
         };
         change(&mut subscription);
@@ -219,22 +225,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_tried_is_counted_and_what_was_not_is_not() {
+    async fn what_comes_back_is_counted() {
         let memory = memory();
         let mut subscribed = subscribe(&memory, |_| {}).await;
         put(&memory, QUEUE, "a").await;
         let mut counts = Vec::new();
-        for settle in [Settle::GiveBack, Settle::Requeue, Settle::Requeue, Settle::GiveBack] {
+        for _ in 0..2 {
             let delivery = next(&mut subscribed).await;
             counts.push(delivery.info.delivery_count);
-            delivery.settle(settle).expect("the session stands");
+            delivery.settle(Settle::Requeue).expect("the session stands");
         }
         let held = next(&mut subscribed).await;
         drop(subscribed);
         let mut second = subscribe(&memory, |_| {}).await;
         let after_a_loss = next(&mut second).await;
         counts.extend([held.info.delivery_count, after_a_loss.info.delivery_count]);
-        assert_eq!(counts, [None, Some(0), Some(1), Some(2), Some(2), Some(3)]);
+        assert_eq!(counts, [None, Some(1), Some(2), Some(3)]);
     }
 
     #[tokio::test]

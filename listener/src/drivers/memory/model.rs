@@ -20,9 +20,10 @@ use crate::drivers::memory::consumer::{ConsumerId, MemoryConsumer};
 pub use crate::drivers::memory::queue::Limit;
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{
-    ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
+    ConnectionState, Consumer, Driver, JournalAppend, JournalRead, Outgoing, Subscribed,
+    Subscription,
 };
-use crate::transport::error::{ConnectError, SendError};
+use crate::transport::error::{ConnectError, JournalError, SendError};
 
 /// The longest pause before a session that was lost is made again, once the broker is there.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -222,6 +223,26 @@ impl Model {
         }
     }
 
+    /// One entry, appended again with each new connection until it is confirmed and read. The
+    /// confirmations that get lost are those of messages.
+    async fn journal(&self, append: &JournalAppend) -> JournalRead {
+        loop {
+            self.until(|weather| !weather.down && !weather.blocked).await;
+            let connection = self.lock().connections;
+            let is_lost = || self.lock().connections != connection;
+            self.travel().await;
+            let lost_sends = self.weather().lost_sends;
+            if !is_lost() && !self.happens(lost_sends) {
+                let read = self.0.bus.journal(append.clone());
+                self.travel().await;
+                if !is_lost() {
+                    return read;
+                }
+            }
+            sleep(self.up_to(LONGEST_PAUSE)).await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -283,6 +304,15 @@ impl Driver for Process {
                 let (route, after) = (outgoing.route.to_string(), outgoing.timeout);
                 Err(SendError::TimedOut { route, after, last: self.obstacle() })
             })
+        })
+        .boxed()
+    }
+
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        self.while_alive(async move {
+            let appended = timeout(append.timeout, self.model.journal(&append)).await;
+            let late = || JournalError::Unreachable("no confirmation in time".to_owned());
+            appended.map_err(|_| late())
         })
         .boxed()
     }

@@ -44,15 +44,6 @@ pub struct Limit {
     pub dead_letters: Option<String>,
 }
 
-/// Whether a message that comes back was tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Return {
-    /// It was given out, and may be why its consumer failed.
-    Counted,
-    /// Nobody began with it.
-    Uncounted,
-}
-
 impl Queue {
     pub(super) fn is_tapped_by(&self, consumer: ConsumerId) -> bool {
         self.taps.iter().any(|tap| tap.consumer == consumer)
@@ -75,8 +66,8 @@ impl Queue {
 impl Message {
     /// The message as it comes the next time. Its count is said from now on: like a quorum
     /// queue, this one says nothing the first time.
-    pub(super) fn again(mut self, how: Return) -> Self {
-        let count = self.count() + u64::from(how == Return::Counted);
+    pub(super) fn again(mut self) -> Self {
+        let count = self.count() + 1;
         self.info = self.info.redelivered(true).counted(Some(count));
         self
     }

@@ -13,10 +13,13 @@ use lapin::Channel;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use super::Core;
+use super::deployment::Seen;
 use super::failure::{self, Failure, Fault};
 use super::link::call;
 use super::options::RabbitOptions;
 use super::settle::SessionSettler;
+use super::version::Version;
 use super::window::{Seat, Window};
 use super::wire;
 use crate::notification::delivery_info::DeliveryInfo;
@@ -194,14 +197,18 @@ pub(super) struct On<'o> {
 
 /// Makes deliveries of one session.
 pub(super) struct Maker {
+    core: Arc<Core>,
+    version: Option<Version>,
     settler: Arc<dyn Settler>,
     exchanges: Names,
     routing_keys: Names,
 }
 
 impl Maker {
-    pub(super) fn new(settler: SessionSettler) -> Self {
+    pub(super) fn new(core: Arc<Core>, version: Option<Version>, settler: SessionSettler) -> Self {
         Self {
+            core,
+            version,
             settler: Arc::new(settler),
             exchanges: Names::default(),
             routing_keys: Names::default(),
@@ -219,27 +226,33 @@ impl Maker {
             self.exchanges.shared(arrived.exchange.as_str()),
             self.routing_keys.shared(arrived.routing_key.as_str()),
         )
-        .redelivered(arrived.redelivered)
-        .counted(delivery_count(&properties, arrived.redelivered));
-        Delivery::new(
-            Bytes::from(arrived.data),
-            properties,
-            info,
-            Settlement::new(Arc::clone(&self.settler), arrived.delivery_tag),
-        )
+        .redelivered(arrived.redelivered);
+        // Asked for few deliveries: what a queue is like is behind a lock.
+        let seen = arrived.redelivered.then(|| self.core.known.queue(queue)).flatten();
+        let count = delivery_count(&properties, arrived.redelivered, seen);
+        let is_near = count.is_some_and(|count| is_near_limit(count, seen, self.version));
+        let settlement = Settlement::new(Arc::clone(&self.settler), arrived.delivery_tag);
+        let info = info.counted(count);
+        Delivery::new(Bytes::from(arrived.data), properties, info, settlement).near_limit(is_near)
     }
 }
 
-/// How often a quorum queue gave a message out before. At the first time no queue says so: what
-/// stands there then was written by a publisher, or by the queue that a message was moved from. A
-/// classic queue leaves that in place when it delivers again, and what kind a queue is
-/// AMQP does not show: so this tells what was said, and nothing is decided by it alone.
-fn delivery_count(properties: &Properties, redelivered: bool) -> Option<u64> {
-    if !redelivered {
+/// What a quorum queue says of how often it gave a message out before; it says nothing the first
+/// time. On other queues a publisher, or an earlier queue, may have written the header.
+fn delivery_count(properties: &Properties, redelivered: bool, seen: Option<Seen>) -> Option<u64> {
+    if !redelivered || seen.and_then(|seen| seen.quorum) == Some(false) {
         return None;
     }
     let count = properties.headers.get("x-delivery-count")?.as_int()?;
     u64::try_from(count).ok()
+}
+
+/// Whether a message that was given out so often is halfway to the limit at which a queue drops
+/// it.
+fn is_near_limit(count: u64, seen: Option<Seen>, version: Option<Version>) -> bool {
+    let set = seen.and_then(|seen| seen.limit);
+    let limit = set.or_else(|| version.and_then(Version::default_delivery_limit));
+    limit.is_some_and(|limit| count >= (limit / 2).max(1))
 }
 
 /// Names that come again and again: exchanges, or routing keys.

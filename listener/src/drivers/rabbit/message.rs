@@ -20,6 +20,10 @@ pub(super) enum Need {
     Topic { exchange: String, routing_key: String },
     /// A queue.
     Queue(String),
+    /// A quarantine queue.
+    Quarantine(String),
+    /// A journal.
+    Journal(String),
     /// A queue, and the one that holds messages back for it.
     Retry(String, Level),
 }
@@ -30,6 +34,7 @@ impl Need {
         Some(match route.clone() {
             Route::Topic { exchange, routing_key } => Self::Topic { exchange, routing_key },
             Route::Queue(queue) => Self::Queue(queue),
+            Route::Quarantine(queue) => Self::Quarantine(queue),
             Route::Delayed { queue, delay } => Self::Retry(queue, Level::of(delay)?),
         })
     }
@@ -50,7 +55,9 @@ impl Message {
         let mut properties = wire::to_amqp(&outgoing.properties)?;
         let (exchange, routing_key) = match need {
             Need::Topic { exchange, routing_key } => (exchange.as_str(), routing_key.clone()),
-            Need::Queue(queue) => ("", queue.clone()),
+            Need::Queue(queue) | Need::Quarantine(queue) | Need::Journal(queue) => {
+                ("", queue.clone())
+            }
             Need::Retry(queue, level) => ("", level.queue(queue)),
         };
         if let Route::Delayed { delay, .. } = outgoing.route {

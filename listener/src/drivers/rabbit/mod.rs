@@ -10,6 +10,7 @@ mod failure;
 mod flight;
 mod greeting;
 mod hosts;
+mod journal;
 mod known;
 mod limit;
 mod link;
@@ -17,6 +18,7 @@ mod message;
 mod office;
 mod options;
 mod publish;
+mod quarantine;
 mod query;
 mod ready;
 mod screen;
@@ -43,8 +45,10 @@ pub use screen::let_through;
 #[doc(hidden)]
 pub use wire::{headers_from_table, table_from_headers};
 
-use crate::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
-use crate::transport::error::{ConnectError, OpenError, SendError};
+use crate::transport::driver::{
+    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
+};
+use crate::transport::error::{ConnectError, JournalError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
 use hosts::{Address, Rotation};
 use known::Known;
@@ -143,6 +147,19 @@ impl Driver for Rabbit {
             AbortOnDropHandle::new(io.handle().spawn(send))
                 .await
                 .unwrap_or_else(|error| Err(ended("send", &error).into()))
+        })
+    }
+
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        Box::pin(async move {
+            let unreachable =
+                |error: &dyn fmt::Display| JournalError::Unreachable(error.to_string());
+            let io = self.core.io().map_err(|error| unreachable(&error))?;
+            let _counted = self.sends.token();
+            let append = journal::append(self.office(&io), append);
+            AbortOnDropHandle::new(io.handle().spawn(append))
+                .await
+                .unwrap_or_else(|error| Err(unreachable(&error)))
         })
     }
 

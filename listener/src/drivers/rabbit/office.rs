@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use lapin::Channel;
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Core;
 use super::confirms::{self, Desk, Obstacle, put};
-use super::failure::Failure;
+use super::failure::{Failure, Fault};
 use super::hosts::{Address, Backoff, Rotation};
 use super::link::{Link, Role};
 use super::message::{Fate, Message, Need, submit_alone};
@@ -87,6 +88,8 @@ impl SendSession {
                 .await
                 .map(|refusal| refusal.map_or(Ready::Declared, Ready::Perhaps)),
             Need::Queue(queue) => topology.straight(queue).await.map(|()| Ready::Declared),
+            Need::Quarantine(queue) => topology.quarantine(queue).await.map(|()| Ready::Declared),
+            Need::Journal(journal) => topology.journal(journal).await.map(|()| Ready::Declared),
             Need::Retry(queue, level) => match topology.delayed(queue, *level).await {
                 Ok(()) => Ok(Ready::Declared),
                 Err(Failure::Mistake(error)) => {
@@ -152,6 +155,11 @@ impl SendSession {
         // It is never closed, and a channel too many would do no harm.
         let _turn = self.alone.acquire().await;
         submit_alone(&self.link, message).await
+    }
+
+    /// A channel of its own, for what is no message.
+    pub(super) async fn channel(&self) -> Result<Channel, Fault> {
+        self.link.channel().await
     }
 
     pub(super) fn is_open(&self) -> bool {

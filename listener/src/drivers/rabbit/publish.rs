@@ -26,7 +26,7 @@ fn added_by_the_broker(route: &Route) -> usize {
         // Thirteen headers of at most 64 bytes, which name the queue six times.
         Route::Delayed { queue, .. } => 13 * 64 + 6 * (queue.len() + 16),
         // A count, when it is delivered again.
-        Route::Queue(_) | Route::Topic { .. } => 64,
+        Route::Queue(_) | Route::Quarantine(_) | Route::Topic { .. } => 64,
     }
 }
 

@@ -21,8 +21,9 @@ use super::hosts::Address;
 use super::link::{Link, LinkEvent, LinkEvents, Role, close_channel};
 use super::options::{CALL_TIMEOUT, CHECK_EVERY};
 use super::ready::ready;
-use super::settle::{Ledger, PART, SessionSettler, Settlements, write};
+use super::settle::{Ledger, PART, SessionSettler, Settlements, processed, release, write};
 use super::topology::Topology;
+use super::version::Version;
 use super::window::Window;
 use crate::transport::delivery::{Delivery, Settle};
 use crate::transport::driver::Subscription;
@@ -104,8 +105,8 @@ impl Session {
             channel,
             consumers,
             window,
-            missing: subscription.alone.iter().map(|queue| queue.as_str().into()).collect(),
-            maker: Maker::new(settler),
+            missing: subscription.quarantine.iter().map(|queue| queue.as_str().into()).collect(),
+            maker: Maker::new(Arc::clone(core), link.version, settler),
             settlements,
             have_waited: false,
             batch: Vec::new(),
@@ -325,17 +326,21 @@ impl Session {
 
     /// Writes the settlements that wait, if they are enough or if it is time.
     fn settle(&mut self, is_time: bool) -> Result<(), Fault> {
-        if !is_time && !self.settlements.are_enough(self.window.widest()) {
+        let flushes = self.settlements.flushes();
+        if !is_time && flushes.is_empty() && !self.settlements.are_enough(self.window.widest()) {
             return Ok(());
         }
         self.have_waited = false;
         self.settlements.take(&mut self.batch);
-        if self.batch.is_empty() {
-            return Ok(());
+        if !self.batch.is_empty() {
+            let plan = self.ledger.plan(&self.batch);
+            self.batch.iter().for_each(|(tag, _)| self.window.settled(*tag));
+            write(&self.channel, &plan)?;
         }
-        let plan = self.ledger.plan(&self.batch);
-        self.batch.iter().for_each(|(tag, _)| self.window.settled(*tag));
-        write(&self.channel, &plan)
+        if !flushes.is_empty() {
+            tokio::spawn(processed(self.channel.clone(), flushes));
+        }
+        Ok(())
     }
 
     /// Writes those settlements that have waited since the last time.
@@ -368,7 +373,11 @@ impl Session {
     /// Carries out the settlements that were asked for, and closes. Those that come later fail.
     pub(super) async fn close(mut self) {
         self.settlements.close();
-        let closed = match self.settle(true) {
+        let mut settled = self.settle(true);
+        if settled.is_ok() && self.link.version.is_some_and(Version::counts_closed_channels) {
+            settled = release(&self.channel);
+        }
+        let closed = match settled {
             Ok(()) => close_channel(&self.channel).await,
             Err(fault) => Err(fault),
         };

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions};
-use tokio::sync::Notify;
+use lapin::options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions, ChannelFlowOptions};
+use tokio::sync::{Notify, oneshot};
 
 use super::failure::Fault;
+use super::link::call;
 use crate::transport::delivery::{Settle, Settler};
 use crate::transport::error::SettleError;
 
@@ -39,6 +41,8 @@ struct Waiting {
     settlements: Vec<(u64, Settle)>,
     /// So many are enough to be written.
     enough: usize,
+    /// Told once the broker has processed all that came before; dropped with the session.
+    flushes: Vec<oneshot::Sender<()>>,
 }
 
 /// Where the settlements of a session come out. Dropped, it ends its settler.
@@ -49,7 +53,11 @@ impl SessionSettler {
     /// A settler, and where its settlements come out. `stale` counts those that came too late.
     pub(super) fn new(stale: Arc<AtomicU64>) -> (Self, Settlements) {
         let desk = Arc::new(Desk {
-            waiting: Mutex::new(Waiting { settlements: Vec::new(), enough: 1 }),
+            waiting: Mutex::new(Waiting {
+                settlements: Vec::new(),
+                enough: 1,
+                flushes: Vec::new(),
+            }),
             is_over: AtomicBool::new(false),
             came: Notify::new(),
         });
@@ -78,6 +86,18 @@ impl Settler for SessionSettler {
 
     fn is_over(&self) -> bool {
         self.desk.is_over.load(Ordering::Acquire)
+    }
+
+    fn flush(&self) -> BoxFuture<'static, ()> {
+        let (done, processed) = oneshot::channel();
+        let mut waiting = self.desk.lock();
+        if !self.is_over() {
+            waiting.flushes.push(done);
+            self.desk.came.notify_one();
+        }
+        drop(waiting);
+        // An error: the session is over.
+        Box::pin(async move { drop(processed.await) })
     }
 }
 
@@ -110,10 +130,16 @@ impl Settlements {
         std::mem::swap(batch, &mut self.0.lock().settlements);
     }
 
+    /// Those that wait until all settlements so far have been processed.
+    pub(super) fn flushes(&self) -> Vec<oneshot::Sender<()>> {
+        std::mem::take(&mut self.0.lock().flushes)
+    }
+
     /// From here on settlements fail.
     pub(super) fn close(&self) {
-        let _waiting = self.0.lock();
+        let mut waiting = self.0.lock();
         self.0.is_over.store(true, Ordering::Release);
+        waiting.flushes.clear();
     }
 }
 
@@ -126,14 +152,12 @@ impl Drop for Settlements {
 /// A quarter of the prefetch is enough to be written: the broker has the rest to send meanwhile.
 pub(super) const PART: u16 = 4;
 
-/// What is written for settlements. Before RabbitMQ 4.3 a quorum queue counts both ways back; from
-/// then on a reject only. So what failed is rejected and what was not tried is nacked, whatever the
-/// version: where both count, they come to the same.
+/// What is written for settlements. What failed is rejected: a quorum queue of every version
+/// counts that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     Ack { tag: u64, multiple: bool },
     Reject { tag: u64 },
-    Nack { tag: u64 },
 }
 
 /// Knows which tags of a channel have been settled, so that acknowledgements of neighbours
@@ -162,7 +186,6 @@ impl Ledger {
                 Settle::Ack => acks.push(*tag),
                 // Before the acknowledgements: one of them may stand for all tags below it.
                 Settle::Requeue => plan.push(Written::Reject { tag: *tag }),
-                Settle::GiveBack => plan.push(Written::Nack { tag: *tag }),
             }
             self.settled(*tag);
         }
@@ -209,10 +232,6 @@ pub(super) fn write(channel: &Channel, plan: &[Written]) -> Result<(), Fault> {
             Written::Reject { tag } => {
                 channel.basic_reject(tag, BasicRejectOptions { requeue: true }).now_or_never()
             }
-            Written::Nack { tag } => {
-                let options = BasicNackOptions { requeue: true, multiple: false };
-                channel.basic_nack(tag, options).now_or_never()
-            }
         };
         if let Some(Err(error)) = result {
             return Err(Fault::from(&error));
@@ -221,10 +240,32 @@ pub(super) fn write(channel: &Channel, plan: &[Written]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Waits until the broker has processed all that was written on the channel before: it answers in
+/// order.
+pub(super) async fn processed(channel: Channel, waiting: Vec<oneshot::Sender<()>>) {
+    let answered = call(channel.channel_flow(ChannelFlowOptions { active: true })).await;
+    if answered.is_ok() {
+        for done in waiting {
+            // Nobody may wait any more.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Returns all that is unsettled, as not tried.
+pub(super) fn release(channel: &Channel) -> Result<(), Fault> {
+    let options = BasicNackOptions { requeue: true, multiple: true };
+    // Tag 0 is AMQP's for all.
+    match channel.basic_nack(0, options).now_or_never() {
+        Some(Err(error)) => Err(Fault::from(&error)),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Settle::{Ack, GiveBack, Requeue};
+    use Settle::{Ack, Requeue};
 
     const fn ack(tag: u64, multiple: bool) -> Written {
         Written::Ack { tag, multiple }
@@ -250,11 +291,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_goes_first() {
+    fn what_is_requeued_goes_first() {
         let mut ledger = Ledger::default();
         assert_eq!(
-            ledger.plan(&[(1, Ack), (2, Requeue), (3, GiveBack), (4, Ack)]),
-            [Written::Reject { tag: 2 }, Written::Nack { tag: 3 }, ack(4, true)]
+            ledger.plan(&[(1, Ack), (2, Requeue), (3, Requeue), (4, Ack)]),
+            [Written::Reject { tag: 2 }, Written::Reject { tag: 3 }, ack(4, true)]
         );
     }
 
@@ -278,7 +319,6 @@ mod tests {
             let (tag, settle, multiple) = match *written {
                 Written::Ack { tag, multiple } => (tag, Ack, multiple),
                 Written::Reject { tag } => (tag, Requeue, false),
-                Written::Nack { tag } => (tag, GiveBack, false),
             };
             assert!(held.contains(&tag), "the broker closes the channel at {written:?}");
             let those: Vec<u64> =
@@ -297,10 +337,10 @@ mod tests {
     fn each_is_settled_with_its_batch_and_as_it_was_asked_for() {
         const ALL: [u64; 5] = [1, 2, 3, 4, 5];
         for order in orders(&ALL) {
-            for ways in 0..3_usize.pow(5) {
+            for ways in 0..2_usize.pow(5) {
                 let way = |tag: u64| {
-                    let ways = ways / 3_usize.pow(u32::try_from(tag - 1).expect("small"));
-                    [Ack, Requeue, GiveBack][ways % 3]
+                    let ways = ways / 2_usize.pow(u32::try_from(tag - 1).expect("small"));
+                    [Ack, Requeue][ways % 2]
                 };
                 for cuts in 0..16_u8 {
                     let (mut ledger, mut held) = (Ledger::default(), BTreeSet::from(ALL));

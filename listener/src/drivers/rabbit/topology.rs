@@ -18,6 +18,7 @@ use super::known::Known;
 use super::limit;
 use super::link::{Link, call};
 use super::options::RabbitOptions;
+use super::quarantine::{self, SideQueue};
 use super::single::{Probe, Single};
 use super::wire;
 use crate::notification::priority::Priority;
@@ -96,6 +97,8 @@ impl<'a> Topology<'a> {
                 let style = self.style_of_queue(&binding.queue, &bindings, &survey);
                 self.declare_missing_queue(&binding.queue, style).await?;
             }
+            // Of whoever consumes: a publisher loses nothing by it.
+            self.check_limit(&binding.queue)?;
             let tied = match exchange {
                 Ok(()) => self.bind(binding).await,
                 Err(failure) => Err(failure),
@@ -205,6 +208,55 @@ impl<'a> Topology<'a> {
         }
     }
 
+    /// A quarantine queue: a quorum queue where the broker has them, so that it survives the loss
+    /// of a node as the work queue may. One that exists is used as it is.
+    pub(super) async fn quarantine(&mut self, queue: &str) -> Result<(), Failure> {
+        let name = short("the quarantine queue's name", queue)?;
+        let types = quarantine::types(self.link.version);
+        self.declare_first_of(&name, queue, types.iter().copied()).await?;
+        // Another process may have declared it a moment ago.
+        sleep(self.known.settling(queue)).await;
+        Ok(())
+    }
+
+    /// A journal: a stream queue.
+    pub(super) async fn journal(&mut self, journal: &str) -> Result<(), Failure> {
+        let name = short("the journal's name", journal)?;
+        self.declare_first_of(&name, journal, std::iter::once(SideQueue::Stream)).await
+    }
+
+    /// Declares a queue that is missing as the first of these that the broker takes.
+    async fn declare_first_of(
+        &mut self,
+        name: &ShortString,
+        queue: &str,
+        types: impl Iterator<Item = SideQueue>,
+    ) -> Result<(), Failure> {
+        let mut last = match self.look_for_queue(name).await {
+            Err(fault) if fault.code() == Some(404) => fault,
+            found => return found.map_err(|fault| self.refused(fault, "look for", "queue", queue)),
+        };
+        for side in types {
+            let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            let arguments = side.arguments(self.link.version);
+            match self.declare_queue_with(name, options, arguments).await {
+                Ok(()) => {
+                    tracing::info!(queue, ?side, "declared the queue");
+                    if side == SideQueue::Quorum {
+                        self.known.declared_quorum(queue);
+                    }
+                    return Ok(());
+                }
+                Err(fault) if is_about_differences(&fault) => return Ok(()),
+                Err(fault) => last = fault,
+            }
+            if matches!(last.code(), None | Some(403)) {
+                break;
+            }
+        }
+        Err(self.refused(last, "declare", "queue", queue))
+    }
+
     /// A queue that messages are put straight into, and the one that holds them back for it.
     pub(super) async fn delayed(&mut self, queue: &str, level: Level) -> Result<(), Failure> {
         self.straight(queue).await?;
@@ -255,7 +307,8 @@ impl<'a> Topology<'a> {
 
     /// Refuses a quorum queue that would drop a message too soon. Whoever may not declare cannot
     /// ask, and is let through.
-    fn check_limit(&self, queue: &str, limit: Option<u64>) -> Result<(), Failure> {
+    fn check_limit(&self, queue: &str) -> Result<(), Failure> {
+        let limit = self.known.queue(queue).and_then(|seen| seen.limit);
         let allowed = self.options.allow_low_delivery_limit;
         limit.map_or(Ok(()), |limit| limit::check(queue, limit, allowed))
     }
@@ -423,7 +476,6 @@ impl<'a> Topology<'a> {
         }
         let seen = self.inspect(queue, &name).await?;
         self.known.see_queue(queue, seen);
-        self.check_limit(queue, seen.limit)?;
         Ok(Found::Existing)
     }
 
@@ -437,7 +489,7 @@ impl<'a> Topology<'a> {
                     self.known.declared_quorum(queue);
                 }
                 self.known.see_queue(queue, style.into());
-                self.check_limit(queue, style.limit)
+                Ok(())
             }
             // Somebody else declared it in between: it is used as it is.
             Err(fault) if fault.code() == Some(406) && !self.options.ask_for_queues() => Ok(()),

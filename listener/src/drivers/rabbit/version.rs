@@ -34,6 +34,21 @@ impl Version {
         self >= Self { major: 3, minor: 10 }
     }
 
+    /// Whether it has quorum queues.
+    pub(super) fn has_quorum_queues(self) -> bool {
+        matches!(self, Self { major: 4.., .. } | Self { major: 3, minor: 8.. })
+    }
+
+    /// The limit on deliveries of a quorum queue that is declared without one.
+    pub(super) fn default_delivery_limit(self) -> Option<u64> {
+        matches!(self, Self { major: 4.., .. }).then_some(20)
+    }
+
+    /// Whether what is nacked is not counted, where what a closed channel returns is.
+    pub(super) fn counts_closed_channels(self) -> bool {
+        matches!(self, Self { major: 5.., .. } | Self { major: 4, minor: 3.. })
+    }
+
     /// The most bytes of a body that it takes unless it is configured otherwise. Before 3.8 it
     /// could not be, and a body of 2 GiB was taken.
     pub(super) fn max_message_size(self) -> Option<usize> {

@@ -1,0 +1,141 @@
+//! Journals: each is a stream queue, to which every process appends and which each reads on its
+//! own. What the entries mean is the runtime's. The stream is declared in `topology.rs`; called
+//! by `Rabbit::journal`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use tokio::time::timeout;
+
+use super::confirms::fate_of;
+use super::failure::{Failure, Fault};
+use super::link::{call, close_channel};
+use super::message::{Fate, Message, Need};
+use super::office::{Office, SendSession};
+use crate::transport::delivery::Properties;
+use crate::transport::driver::{JournalAppend, JournalRead, Outgoing, Route};
+use crate::transport::error::JournalError;
+
+/// How many entries may be on their way from the broker.
+const PREFETCH: u16 = 200;
+
+/// Appends, and reads what was appended before.
+pub(super) async fn append(
+    office: Office,
+    append: JournalAppend,
+) -> Result<JournalRead, JournalError> {
+    let late = || {
+        let last = office.obstacle();
+        JournalError::Unreachable(last.unwrap_or_else(|| "no answer in time".to_owned()))
+    };
+    let appended = timeout(append.timeout, attempts(&office, &append)).await;
+    appended.unwrap_or_else(|_| Err(late()))
+}
+
+/// Tries again with each session until one attempt has an answer.
+async fn attempts(office: &Office, append: &JournalAppend) -> Result<JournalRead, JournalError> {
+    let mut newer_than = 0;
+    loop {
+        let session = office
+            .session(newer_than)
+            .await
+            .map_err(|error| JournalError::Unreachable(error.to_string()))?;
+        match attempt(&session, append).await {
+            Ok(read) => return Ok(read),
+            Err(Failure::Mistake(error)) => {
+                return Err(JournalError::Unsupported(error.to_string()));
+            }
+            Err(Failure::Weather(reason)) => {
+                tracing::debug!(journal = append.journal, reason, "the journal is tried again");
+                if session.is_open() {
+                    return Err(JournalError::Unreachable(reason));
+                }
+                newer_than = session.generation;
+            }
+        }
+    }
+}
+
+async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<JournalRead, Failure> {
+    let need = Need::Journal(append.journal.clone());
+    let prepared = session.prepare(&need).await?;
+    let message = Message::new(&outgoing(append), &need)
+        .map_err(|error| Failure::Weather(error.to_string()))?;
+    match fate_of(session.submit(Arc::new(message)).await) {
+        Fate::Confirmed => {}
+        fate => {
+            // It may have been deleted: it is declared anew for the next attempt.
+            session.forget(&need, &prepared);
+            return Err(Failure::Weather(format!("the entry was not confirmed: {fate:?}")));
+        }
+    }
+    let Some(from) = append.read_from else { return Ok(JournalRead::default()) };
+    let channel = session.channel().await?;
+    let read = read(&channel, append, from).await;
+    // A scratch channel: that it closes is all there is to say of it.
+    let _ = close_channel(&channel).await;
+    Ok(read?)
+}
+
+/// All entries from a position up to the one that was appended, which is there.
+async fn read(channel: &Channel, append: &JournalAppend, from: u64) -> Result<JournalRead, Fault> {
+    call(channel.basic_qos(PREFETCH, BasicQosOptions { global: false })).await?;
+    let mut arguments = FieldTable::default();
+    let offset = match i64::try_from(from) {
+        Ok(0) | Err(_) => AMQPValue::LongString("first".into()),
+        Ok(from) => AMQPValue::LongLongInt(from),
+    };
+    arguments.insert("x-stream-offset".into(), offset);
+    let name = append.journal.as_str().into();
+    let options = BasicConsumeOptions::default();
+    let mut consumer = call(channel.basic_consume(name, "".into(), options, arguments)).await?;
+    let mut entries = Vec::new();
+    let mut next = from;
+    while let Some(entry) = consumer.next().await {
+        let entry = entry.map_err(|error| Fault::from(&error))?;
+        if let Some(offset) = offset_of(&entry) {
+            // A chunk is delivered from its beginning on.
+            if offset < from {
+                ack(channel, entry.delivery_tag).await?;
+                continue;
+            }
+            next = offset + 1;
+        }
+        let is_own = *entry.data == *append.entry;
+        let tag = entry.delivery_tag;
+        entries.push(Bytes::from(entry.data));
+        if is_own {
+            return Ok(JournalRead { entries, next });
+        }
+        ack(channel, tag).await?;
+    }
+    Err(Fault::Other("the journal was deleted".to_owned()))
+}
+
+/// Lets the broker send one more.
+async fn ack(channel: &Channel, tag: u64) -> Result<(), Fault> {
+    call(channel.basic_ack(tag, BasicAckOptions { multiple: false })).await
+}
+
+fn offset_of(entry: &lapin::message::Delivery) -> Option<u64> {
+    let headers = entry.properties.headers().as_ref()?;
+    match headers.inner().get("x-stream-offset")? {
+        AMQPValue::LongLongInt(offset) => u64::try_from(*offset).ok(),
+        _ => None,
+    }
+}
+
+fn outgoing(append: &JournalAppend) -> Outgoing {
+    let properties =
+        Properties { content_type: Some("application/json".into()), ..Properties::default() };
+    Outgoing {
+        route: Route::Queue(append.journal.clone()),
+        body: append.entry.clone(),
+        properties,
+        timeout: append.timeout,
+    }
+}

@@ -1,0 +1,93 @@
+//! The queues beside a work queue that keep what may end a process, and what is known of it: of
+//! which type they are, and with which arguments. Decisions only; `topology.rs` declares them.
+
+use lapin::types::{AMQPValue, FieldTable, LongString};
+
+use super::version::Version;
+
+/// How large a journal grows before its oldest entries are dropped, and the size of the pieces
+/// in which they are.
+const JOURNAL_BYTES: i64 = 8 * 1024 * 1024;
+const JOURNAL_SEGMENT: i64 = 1024 * 1024;
+
+/// A type of queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SideQueue {
+    Quorum,
+    Classic,
+    Stream,
+}
+
+/// The types of a quarantine queue, the best first.
+pub(super) fn types(version: Option<Version>) -> &'static [SideQueue] {
+    match version {
+        Some(version) if version.has_quorum_queues() => &[SideQueue::Quorum, SideQueue::Classic],
+        _ => &[SideQueue::Classic],
+    }
+}
+
+impl SideQueue {
+    pub(super) fn arguments(self, version: Option<Version>) -> FieldTable {
+        let text = |text: &str| AMQPValue::LongString(LongString::from(text));
+        let mut table = FieldTable::default();
+        let mut set = |name: &str, value| {
+            table.insert(name.into(), value);
+        };
+        match self {
+            Self::Quorum => {
+                set("x-queue-type", text("quorum"));
+                // From RabbitMQ 4.0 on a quorum queue drops what was redelivered 20 times, unless
+                // it is declared without a limit. An orderly stop redelivers, too.
+                if version.and_then(Version::default_delivery_limit).is_some() {
+                    set("x-delivery-limit", AMQPValue::LongLongInt(-1));
+                }
+            }
+            // Said, for the default of a virtual host may be another.
+            Self::Classic => set("x-queue-type", text("classic")),
+            Self::Stream => {
+                set("x-queue-type", text("stream"));
+                set("x-max-length-bytes", AMQPValue::LongLongInt(JOURNAL_BYTES));
+                set("x-stream-max-segment-size-bytes", AMQPValue::LongLongInt(JOURNAL_SEGMENT));
+            }
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(side: SideQueue, version: Option<Version>) -> Vec<String> {
+        let said = |value: &AMQPValue| match value {
+            AMQPValue::LongString(text) => text.to_string(),
+            AMQPValue::LongLongInt(number) => number.to_string(),
+            other => format!("{other:?}"),
+        };
+        let table = side.arguments(version);
+        table.inner().iter().map(|(name, value)| format!("{name}={}", said(value))).collect()
+    }
+
+    #[test]
+    fn the_arguments_for_each_version() {
+        let (old, new) = (Some(Version::new(3, 13)), Some(Version::new(4, 0)));
+        assert_eq!(names(SideQueue::Quorum, old), ["x-queue-type=quorum"]);
+        assert_eq!(names(SideQueue::Quorum, new), ["x-delivery-limit=-1", "x-queue-type=quorum"]);
+        assert_eq!(names(SideQueue::Classic, new), ["x-queue-type=classic"]);
+        assert_eq!(
+            names(SideQueue::Stream, new),
+            [
+                "x-max-length-bytes=8388608",
+                "x-queue-type=stream",
+                "x-stream-max-segment-size-bytes=1048576"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_types_for_each_version() {
+        assert_eq!(types(None), [SideQueue::Classic]);
+        assert_eq!(types(Some(Version::new(3, 7))), [SideQueue::Classic]);
+        assert_eq!(types(Some(Version::new(3, 10))), [SideQueue::Quorum, SideQueue::Classic]);
+    }
+}

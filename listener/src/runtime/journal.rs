@@ -1,0 +1,518 @@
+//! Which suspects the processes of a queue have begun, recorded where every process reads it: in
+//! a journal of the transport. What a process has begun and never settled, though it did not
+//! stop, is evidence that it died of it; an orderly stop withdraws what it had begun. What
+//! follows from the evidence is `quarantine.rs`; asked and told by `worker.rs`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::transport::Transport;
+use crate::transport::driver::JournalAppend;
+use crate::transport::error::JournalError;
+
+/// How soon it is recorded that a suspect was settled or released.
+const FLUSH_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a journal that the broker refused is not asked for again, and one that could not be
+/// reached.
+const REFUSED_FOR: Duration = Duration::from_secs(5 * 60);
+const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
+
+/// How long one entry may take at most.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest that a stop waits for its record.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The most suspects of other processes that are remembered; beyond that all are forgotten.
+const REMEMBERED: usize = 100_000;
+
+/// The most keys of one kind in an entry; the rest goes into the next one.
+const KEYS_OF_ENTRY: usize = 10_000;
+
+/// What a suspect is recognised by in every process: a digest of its body and the queue that it
+/// was first taken from. Notifications with equal bodies share one: what one of them does to a
+/// process, the others do too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Key(u64);
+
+impl Key {
+    pub(super) fn of(queue: &str, body: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (queue, body).hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// There is no evidence, and nothing is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unavailable {
+    /// There is no journal.
+    Refused,
+    /// The broker is away, or takes nothing.
+    Unreachable,
+}
+
+/// The journal of a pool or a topic, as one process uses it.
+#[derive(Debug)]
+pub(super) struct Journal {
+    transport: Transport,
+    name: String,
+    /// This process, apart from every other one and from its own earlier lives.
+    process: String,
+    timeout: Duration,
+    requests: Mutex<Requests>,
+    /// Held by the one that appends for all that wait.
+    known: tokio::sync::Mutex<Known>,
+    flushes: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Requests {
+    waiting: Vec<Request>,
+    /// What this process has begun and neither settled nor released.
+    begun: BTreeSet<Key>,
+    /// To be recorded with the next entry.
+    settled: BTreeSet<Key>,
+    released: BTreeSet<Key>,
+}
+
+/// One that waits until an entry is appended.
+#[derive(Debug)]
+struct Request {
+    /// What it begins; `None`: it wants to know what others have.
+    begin: Option<Key>,
+    done: oneshot::Sender<Result<(), Unavailable>>,
+}
+
+/// What the entries that were read say.
+#[derive(Debug, Default)]
+struct Known {
+    /// How many entries this process has appended.
+    appended: u64,
+    /// Where the next reading begins.
+    next: u64,
+    /// The processes that have begun a suspect and neither settled nor released it.
+    begun: HashMap<Key, BTreeSet<String>>,
+    /// Why it cannot be used, and until when that is not tried.
+    unavailable: Option<(Unavailable, Instant)>,
+}
+
+/// What is written. A field that is missing is empty.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Entry {
+    process: String,
+    /// Makes each entry of a process another one.
+    number: u64,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    begin: BTreeSet<Key>,
+    /// Released by this process: it is no evidence any more that this one began them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    released: BTreeSet<Key>,
+    /// Settled for good: whoever began them did not die of it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    settled: BTreeSet<Key>,
+    /// The process has stopped in order, and released all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stopped: bool,
+}
+
+impl Journal {
+    pub(super) fn new(transport: Transport, name: String, timeout: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            transport,
+            name,
+            process: uuid::Uuid::new_v4().simple().to_string(),
+            timeout: timeout.min(TIMEOUT),
+            requests: Mutex::default(),
+            known: tokio::sync::Mutex::default(),
+            flushes: AtomicBool::new(false),
+        })
+    }
+
+    /// How many other processes have begun this and neither settled nor released it, as of now:
+    /// all that was recorded before this call is seen.
+    pub(super) async fn deaths(&self, key: Key) -> Result<usize, Unavailable> {
+        self.ask(None).await?;
+        let known = self.known.lock().await;
+        let processes = known.begun.get(&key);
+        Ok(processes.map_or(0, |all| all.iter().filter(|one| **one != self.process).count()))
+    }
+
+    /// Records that this process begins a suspect. Once this has returned the record outlives it.
+    pub(super) async fn begin(&self, key: Key) -> Result<(), Unavailable> {
+        {
+            let mut requests = self.requests();
+            requests.begun.insert(key);
+            // What was recorded of an earlier delivery of it is over.
+            requests.settled.remove(&key);
+            requests.released.remove(&key);
+        }
+        let begun = self.ask(Some(key)).await;
+        if begun.is_err() {
+            self.requests().begun.remove(&key);
+        }
+        begun
+    }
+
+    /// A suspect that was begun is settled for good; recorded soon.
+    pub(super) fn settled(self: &Arc<Self>, key: Key) {
+        let mut requests = self.requests();
+        requests.begun.remove(&key);
+        requests.settled.insert(key);
+        drop(requests);
+        self.flush_soon();
+    }
+
+    /// A suspect that was begun is the broker's again, and this process is alive; recorded soon.
+    pub(super) fn released(self: &Arc<Self>, key: Key) {
+        let mut requests = self.requests();
+        if requests.begun.remove(&key) {
+            requests.released.insert(key);
+            drop(requests);
+            self.flush_soon();
+        }
+    }
+
+    /// The session was lost: all that was begun is the broker's again.
+    pub(super) fn release_all(self: &Arc<Self>) {
+        let mut requests = self.requests();
+        let begun = std::mem::take(&mut requests.begun);
+        let none = begun.is_empty();
+        requests.released.extend(begun);
+        drop(requests);
+        if !none {
+            self.flush_soon();
+        }
+    }
+
+    /// Records that this process stops in order: nothing that it began is evidence any more.
+    /// Does nothing where nothing was recorded. Waits for a short time at most.
+    pub(super) async fn stop(&self) {
+        let append = async {
+            let mut known = self.known.lock().await;
+            if known.appended == 0 {
+                return;
+            }
+            let entry = Entry { stopped: true, ..Entry::default() };
+            if self.append(&mut known, entry, false).await.is_ok() {
+                let mut requests = self.requests();
+                requests.begun.clear();
+                requests.released.clear();
+            }
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, append).await.is_err() {
+            tracing::warn!(
+                journal = self.name,
+                "the stop could not be recorded in time: what this process began may be \
+                 quarantined though nothing crashed"
+            );
+        }
+    }
+
+    /// Waits until an entry with this is appended. One appends for all that wait meanwhile.
+    async fn ask(&self, begin: Option<Key>) -> Result<(), Unavailable> {
+        loop {
+            let (done, mut answer) = oneshot::channel();
+            self.requests().waiting.push(Request { begin, done });
+            let mut known = self.known.lock().await;
+            match answer.try_recv() {
+                Ok(result) => return result,
+                // Whoever appended for it was dropped in the middle.
+                Err(oneshot::error::TryRecvError::Closed) => continue,
+                Err(oneshot::error::TryRecvError::Empty) => {}
+            }
+            let waiting = std::mem::take(&mut self.requests().waiting);
+            let begin = waiting.iter().filter_map(|request| request.begin).collect();
+            let reads = waiting.iter().any(|request| request.begin.is_none());
+            let entry = Entry { begin, ..Entry::default() };
+            let result = self.append(&mut known, entry, reads).await;
+            for request in waiting {
+                let _ = request.done.send(result);
+            }
+            return result;
+        }
+    }
+
+    /// Appends an entry, with all that is to be recorded besides.
+    async fn append(
+        &self,
+        known: &mut Known,
+        entry: Entry,
+        reads: bool,
+    ) -> Result<(), Unavailable> {
+        if let Some((unavailable, until)) = known.unavailable
+            && Instant::now() < until
+        {
+            return Err(unavailable);
+        }
+        known.appended += 1;
+        let (settled, released) = {
+            let requests = self.requests();
+            let some = |keys: &BTreeSet<Key>| keys.iter().take(KEYS_OF_ENTRY).copied().collect();
+            (some(&requests.settled), some(&requests.released))
+        };
+        let entry = Entry {
+            process: self.process.clone(),
+            number: known.appended,
+            settled,
+            released,
+            ..entry
+        };
+        let Ok(text) = serde_json::to_vec(&entry) else { return Err(Unavailable::Refused) };
+        let append = JournalAppend {
+            journal: self.name.clone(),
+            entry: Bytes::from(text),
+            read_from: reads.then_some(known.next),
+            timeout: self.timeout,
+        };
+        match self.transport.journal(append).await {
+            Ok(read) => {
+                known.unavailable = None;
+                if reads {
+                    read.entries.iter().for_each(|entry| known.apply(entry));
+                    known.next = read.next;
+                }
+                let mut requests = self.requests();
+                requests.settled.retain(|key| !entry.settled.contains(key));
+                requests.released.retain(|key| !entry.released.contains(key));
+                Ok(())
+            }
+            Err(JournalError::Unsupported(reason)) => {
+                if known.now(Unavailable::Refused, REFUSED_FOR) {
+                    tracing::warn!(
+                        journal = self.name,
+                        reason,
+                        "what ends the process cannot be recognised: grant the user the \
+                         permission to configure, write and read this journal"
+                    );
+                }
+                Err(Unavailable::Refused)
+            }
+            Err(JournalError::Unreachable(reason)) => {
+                if known.now(Unavailable::Unreachable, UNREACHABLE_FOR) {
+                    tracing::warn!(journal = self.name, reason, "the journal cannot be reached");
+                }
+                // It may be another one when it is reached again: read from its beginning.
+                (known.next, known.begun) = (0, HashMap::new());
+                Err(Unavailable::Unreachable)
+            }
+        }
+    }
+
+    fn flush_soon(self: &Arc<Self>) {
+        if self.flushes.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let journal = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(FLUSH_AFTER).await;
+                journal.flushes.store(false, Ordering::Release);
+                let mut known = journal.known.lock().await;
+                let recorded = journal.append(&mut known, Entry::default(), false).await;
+                drop(known);
+                let requests = journal.requests();
+                let is_done = requests.settled.is_empty() && requests.released.is_empty();
+                let is_over = match recorded {
+                    Ok(()) => is_done,
+                    Err(Unavailable::Refused) => true,
+                    Err(Unavailable::Unreachable) => Arc::strong_count(&journal) == 1,
+                };
+                if is_over {
+                    return;
+                }
+                drop(requests);
+                // Another one may have been asked for meanwhile.
+                if journal.flushes.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// It cannot be used for a time. Whether that is new.
+    fn now(&mut self, unavailable: Unavailable, duration: Duration) -> bool {
+        let before = self.unavailable.replace((unavailable, Instant::now() + duration));
+        before.is_none_or(|(before, _)| before != unavailable)
+    }
+
+    /// Takes what an entry says; one that is not of our making says nothing.
+    fn apply(&mut self, entry: &[u8]) {
+        let Ok(entry) = serde_json::from_slice::<Entry>(entry) else { return };
+        for key in &entry.settled {
+            self.begun.remove(key);
+        }
+        for key in &entry.released {
+            self.forget(*key, &entry.process);
+        }
+        if entry.stopped {
+            self.begun.retain(|_, processes| {
+                processes.remove(&entry.process);
+                !processes.is_empty()
+            });
+        }
+        for key in entry.begin {
+            if self.begun.len() >= REMEMBERED {
+                self.begun.clear();
+            }
+            self.begun.entry(key).or_default().insert(entry.process.clone());
+        }
+    }
+
+    fn forget(&mut self, key: Key, process: &str) {
+        if let Some(processes) = self.begun.get_mut(&key) {
+            processes.remove(process);
+            if processes.is_empty() {
+                self.begun.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(transport: &Transport) -> Arc<Journal> {
+        Journal::new(transport.clone(), "q.quarantine.journal".to_owned(), Duration::from_secs(9))
+    }
+
+    fn key(body: &str) -> Key {
+        Key::of("q", body.as_bytes())
+    }
+
+    fn transport(name: &str) -> Transport {
+        Transport::open(&format!("memory://{name}")).expect("a transport")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_process_has_begun_and_never_settled_is_a_death() {
+        let transport = transport("journal-deaths");
+        let (first, second, third) =
+            (journal(&transport), journal(&transport), journal(&transport));
+        assert_eq!(first.deaths(key("a")).await, Ok(0));
+        first.begin(key("a")).await.expect("a journal");
+        assert_eq!(first.deaths(key("a")).await, Ok(0), "its own is no death");
+        assert_eq!(second.deaths(key("a")).await, Ok(1));
+        second.begin(key("a")).await.expect("a journal");
+        assert_eq!(third.deaths(key("a")).await, Ok(2));
+        assert_eq!(third.deaths(key("b")).await, Ok(0));
+        third.begin(key("a")).await.expect("a journal");
+        third.settled(key("a"));
+        tokio::time::sleep(2 * FLUSH_AFTER).await;
+        assert_eq!(first.deaths(key("a")).await, Ok(0), "nobody died of what was settled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_orderly_stop_and_a_lost_session_are_no_deaths() {
+        let transport = transport("journal-stops");
+        let (stopped, lost, other) =
+            (journal(&transport), journal(&transport), journal(&transport));
+        for process in [&stopped, &lost] {
+            process.begin(key("a")).await.expect("a journal");
+            process.begin(key("b")).await.expect("a journal");
+        }
+        assert_eq!(other.deaths(key("a")).await, Ok(2));
+        stopped.stop().await;
+        assert_eq!(other.deaths(key("a")).await, Ok(1));
+        lost.release_all();
+        tokio::time::sleep(2 * FLUSH_AFTER).await;
+        assert_eq!(other.deaths(key("a")).await, Ok(0));
+        assert_eq!(other.deaths(key("b")).await, Ok(0));
+        // A process that goes on after its stop begins anew.
+        stopped.begin(key("a")).await.expect("a journal");
+        assert_eq!(other.deaths(key("a")).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_at_once_share_entries_and_one_that_gives_up_takes_nobody_along() {
+        let transport = transport("journal-shared");
+        let (one, other) = (journal(&transport), journal(&transport));
+        let keys: Vec<Key> = (0..100).map(|n: u32| key(&n.to_string())).collect();
+        let tasks: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                let (one, key) = (Arc::clone(&one), *key);
+                tokio::spawn(async move { one.begin(key).await })
+            })
+            .collect();
+        tasks[0].abort();
+        for task in tasks.into_iter().skip(1) {
+            task.await.expect("not aborted").expect("a journal");
+        }
+        for key in &keys[1..] {
+            assert_eq!(other.deaths(*key).await, Ok(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_driver_without_journals_gives_no_evidence() {
+        struct Bare;
+        impl crate::transport::driver::Driver for Bare {
+            fn subscribe(
+                &self,
+                _: crate::transport::driver::Subscription,
+            ) -> futures_util::future::BoxFuture<
+                '_,
+                Result<crate::transport::driver::Subscribed, crate::transport::error::ConnectError>,
+            > {
+                unreachable!("nothing is consumed")
+            }
+
+            fn send(
+                &self,
+                _: crate::transport::driver::Outgoing,
+            ) -> futures_util::future::BoxFuture<'_, Result<(), crate::transport::error::SendError>>
+            {
+                unreachable!("nothing is sent")
+            }
+
+            fn close(&self) -> futures_util::future::BoxFuture<'_, ()> {
+                Box::pin(std::future::ready(()))
+            }
+        }
+        let journal = journal(&Transport::new(Bare, "bare"));
+        assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Refused));
+        assert_eq!(journal.begin(key("a")).await, Err(Unavailable::Refused));
+        journal.stop().await;
+    }
+
+    #[test]
+    fn what_is_not_of_our_making_says_nothing() {
+        let mut known = Known::default();
+        for text in ["", "{", "[]", "{\"begin\": [\"x\"]}", "{\"begin\": 7}"] {
+            known.apply(text.as_bytes());
+        }
+        assert!(known.begun.is_empty());
+    }
+
+    #[test]
+    fn what_others_begin_is_bounded() {
+        let mut known = Known::default();
+        let begin = |keys: std::ops::Range<u64>| {
+            let begin = keys.map(Key).collect();
+            serde_json::to_vec(&Entry { process: "p".to_owned(), begin, ..Entry::default() })
+        };
+        for part in 0..30 {
+            let keys = part * 10_000..(part + 1) * 10_000;
+            known.apply(&begin(keys).expect("JSON"));
+            assert!(known.begun.len() <= REMEMBERED);
+        }
+    }
+}
