@@ -3,16 +3,9 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
-use listener::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
-use listener::transport::error::{ConnectError, SendError, SettleError};
-use listener::{Context, DeliveryInfo, Transport, notification_endpoint};
-use tokio::sync::mpsc;
+use listener::{Context, notification_endpoint};
 
-use crate::prepared::Prepared;
 use crate::rig::{Rig, finish, once};
 
 #[derive(Clone, Default)]
@@ -126,37 +119,4 @@ async fn a_dead_letter_is_told_once_as_an_error_with_its_reason() {
 async fn a_payload_that_does_not_fit_is_told_without_its_value() {
     let lines = log("\"hunter2\"").await;
     assert_eq!(count(&lines, &["ERROR", "reason=\"argument\"", "invalid type: a string"]), 1);
-}
-
-/// Hands out what a test prepared, and takes every copy.
-struct Taking(Prepared);
-
-impl Driver for Taking {
-    fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        self.0.subscribe(subscription)
-    }
-
-    fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.close()
-    }
-}
-
-#[derive(Debug)]
-struct Settles;
-
-impl Settler for Settles {
-    fn settle(&self, _: u64, _: Settle) -> Result<(), SettleError> {
-        Ok(())
-    }
-
-    fn is_over(&self) -> bool {
-        false
-    }
 }

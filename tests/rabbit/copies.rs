@@ -94,7 +94,8 @@ fn keeps_all(copy: &BasicGetMessage) {
     let properties = &copy.delivery.properties;
     let found = properties.headers().clone().unwrap();
     let own = |name: &&str| !name.starts_with("listener-") && !name.starts_with("x-");
-    let names: Vec<_> = found.inner().keys().map(|name| name.as_str()).filter(own).collect();
+    let names: Vec<_> =
+        found.inner().keys().map(lapin::types::ShortString::as_str).filter(own).collect();
     assert_eq!(names, headers().iter().map(|(name, _)| *name).collect::<Vec<_>>());
     for (name, value) in headers() {
         assert_eq!(found.inner()[name], value, "{name}");

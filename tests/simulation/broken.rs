@@ -11,8 +11,10 @@ use futures_util::future::BoxFuture;
 use listener::Transport;
 use listener::drivers::memory::model::Process;
 use listener::transport::delivery::{Delivery, Settle, Settlement, Settler};
-use listener::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
-use listener::transport::error::{ConnectError, SendError, SettleError};
+use listener::transport::driver::{
+    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, JournalError, SendError, SettleError};
 use tokio::sync::mpsc;
 
 use crate::model::{FAULTS, PACE};
@@ -75,6 +77,10 @@ impl Driver for BrokenDriver {
         self.process.send(outgoing)
     }
 
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        self.process.journal(append)
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         self.process.close()
     }
@@ -118,7 +124,7 @@ impl Settler for BrokenSettler {
                 held.insert(tag, delivery);
                 Ok(())
             }
-            (Broken::RequeuesWhatIsDone, Settle::Ack) if tag < 60 => {
+            (Broken::RequeuesWhatIsDone, Settle::Ack) if !delivery.info.redelivered => {
                 delivery.settle(Settle::Requeue)
             }
             _ => delivery.settle(settle),

@@ -103,6 +103,8 @@ impl ListenerBuilder {
             });
         }
         self.pool = Some(pool);
+        // The last call counts whole: a queue that is to stay must not be declared to expire.
+        self.expires = None;
         self
     }
 
@@ -110,9 +112,10 @@ impl ListenerBuilder {
     /// queue, with what it holds, once no listener of the pool has been there for `expires`.
     /// The queue of a `pool` stays, and fills. Retries are held in the process: a retry queue
     /// would outlive the pool.
-    pub fn temporary_pool(mut self, pool: impl Into<String>, expires: Duration) -> Self {
-        self.expires = Some(expires);
-        self.pool(pool)
+    pub fn temporary_pool(self, pool: impl Into<String>, expires: Duration) -> Self {
+        let mut builder = self.pool(pool);
+        builder.expires = Some(expires);
+        builder
     }
 
     /// How many deliveries are worked on at once.

@@ -386,7 +386,7 @@ impl State {
             self.last += 1;
             let settlement = Settlement::new(attached.session.clone(), self.last);
             let (body, properties) = (message.body.clone(), message.properties.clone());
-            let limit = self.limits.get(name).map(|limit| (limit.deliveries / 2).max(1));
+            let limit = self.limits.get(name).map(|limit| (limit.deliveries / 2).max(2));
             let is_near = limit.is_some_and(|half| message.count() >= half);
             let delivery = Delivery::new(body, properties, message.info.clone(), settlement)
                 .near_limit(is_near);

@@ -252,7 +252,7 @@ fn delivery_count(properties: &Properties, redelivered: bool, seen: Option<Seen>
 fn is_near_limit(count: u64, seen: Option<Seen>, version: Option<Version>) -> bool {
     let set = seen.and_then(|seen| seen.limit);
     let limit = set.or_else(|| version.and_then(Version::default_delivery_limit));
-    limit.is_some_and(|limit| count >= (limit / 2).max(1))
+    limit.is_some_and(|limit| count >= (limit / 2).max(2))
 }
 
 /// Names that come again and again: exchanges, or routing keys.
