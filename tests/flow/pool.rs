@@ -79,3 +79,30 @@ async fn a_temporary_pool_leaves_nothing_behind() {
     rig.notifier().info(&Context::new(), "x", &2).await.unwrap();
     rig.assert_empty("tap").await;
 }
+
+/// Of a temporary pool and another one the last counts whole: its queue stays.
+#[tokio::test(start_paused = true)]
+async fn of_several_pools_the_last_counts_whole() {
+    struct Nothing;
+
+    #[notification_endpoint(register = false)]
+    impl Nothing {
+        async fn info(&self) {}
+    }
+
+    let model = listener::drivers::memory::model::Model::new(1);
+    let transport = || listener::Transport::new(model.process(), "model");
+    let minute = Duration::from_secs(60);
+    for (pool, stays) in [("billing", true), ("tap", false)] {
+        let builder = Listener::builder().transport(transport()).endpoint(Nothing);
+        let builder = match stays {
+            true => builder.temporary_pool("other", minute).pool(pool),
+            false => builder.pool("other").temporary_pool(pool, minute),
+        };
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        listener.stop().await;
+        listener.wait().await.unwrap();
+        assert_eq!(model.depths().contains_key(pool), stays, "{pool}");
+    }
+}
