@@ -176,11 +176,11 @@ impl Journal {
     /// A suspect that was begun is the broker's again, and this process is alive; recorded soon.
     pub(super) fn released(self: &Arc<Self>, key: Key) {
         let mut requests = self.requests();
-        if requests.begun.remove(&key) {
-            requests.released.insert(key);
-            drop(requests);
-            self.flush_soon();
-        }
+        requests.begun.remove(&key);
+        // Also what was released before: its record may have come after that.
+        requests.released.insert(key);
+        drop(requests);
+        self.flush_soon();
     }
 
     /// The session was lost: all that was begun is the broker's again.
@@ -438,6 +438,26 @@ mod tests {
         // A process that goes on after its stop begins anew.
         stopped.begin(key("a")).await.expect("a journal");
         assert_eq!(other.deaths(key("a")).await, Ok(1));
+    }
+
+    /// The session is lost while the record of a begin is on its way: the entry says both, and the
+    /// release comes once the delivery is found to be stale.
+    #[tokio::test(start_paused = true)]
+    async fn a_begin_that_is_recorded_after_its_session_was_lost_is_no_death() {
+        let transport = transport("journal-late");
+        let (one, other) = (journal(&transport), journal(&transport));
+        let held = one.known.lock().await;
+        let begins = tokio::spawn({
+            let one = Arc::clone(&one);
+            async move { one.begin(key("a")).await }
+        });
+        tokio::task::yield_now().await;
+        one.release_all();
+        drop(held);
+        begins.await.expect("no panic").expect("a journal");
+        one.released(key("a"));
+        tokio::time::sleep(2 * FLUSH_AFTER).await;
+        assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
 
     #[tokio::test(start_paused = true)]
