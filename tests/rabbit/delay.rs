@@ -72,6 +72,23 @@ async fn a_message_that_waits_survives_a_killed_broker() {
     assert!(started.elapsed() >= delay);
 }
 
+/// What is put into a queue that is new: RabbitMQ itself may forget such a queue, of any type.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_is_confirmed_in_a_new_queue_survives_a_broker_that_is_killed_at_once() {
+    let mut node = RabbitNode::start().await;
+    let rabbit = rabbit(&node.url());
+    for n in 0..5 {
+        let queue = format!("notifications.info-{n}.dead");
+        let outgoing = Outgoing { route: Route::Queue(queue.clone()), ..delayed("one", SECOND) };
+        rabbit.send(outgoing).await.unwrap();
+        node.kill().await;
+        node.restart().await;
+        assert_eq!(node.queue_depth("/", &queue).await, Some(1), "{queue}");
+    }
+    rabbit.close().await;
+}
+
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn nothing_is_held_back_without_the_permission_to_configure() {

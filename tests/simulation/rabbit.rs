@@ -54,6 +54,7 @@ impl<'n> RabbitWorld<'n> {
         let url = node.vhost(&vhost).await;
         let world = Self { node, vhost, url, process: None, faults: BTreeSet::new() };
         world.let_dead_letters_be(100_000).await;
+        world.let_the_queue_be_old().await;
         world
     }
 
@@ -63,6 +64,16 @@ impl<'n> RabbitWorld<'n> {
     async fn let_dead_letters_be(&self, most: u32) {
         let definition = format!(r#"{{"max-length": {most}, "overflow": "reject-publish"}}"#);
         self.ctl(&["set_policy", "-p", &self.vhost, "full", r"\.dead$", &definition]).await;
+    }
+
+    /// Declares the queue some time before the first message. RabbitMQ may forget a queue that is
+    /// new when it is killed, with what it has confirmed; a notifier cannot know that its queue is
+    /// new, and nothing in AMQP says when it is old enough.
+    async fn let_the_queue_be_old(&self) {
+        let amqp = Amqp::connect(&self.url).await;
+        amqp.declare_queue("notifications.info", true, &[]).await;
+        amqp.close().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
 
     /// Asks the node, unless it is down.

@@ -16,9 +16,10 @@ use super::deployment::Seen;
 use super::failure::Fault;
 use super::version::Version;
 
-/// How long after its declaration a quorum queue survives a crash of the broker. RabbitMQ keeps
-/// the directory of quorum queues in a table that it writes half a second later: a queue that is
-/// not there yet comes back empty, whatever was confirmed.
+/// How long after its declaration a queue survives a crash of the broker. RabbitMQ writes that a
+/// queue exists later than what is in it: one that is not written yet is gone, or comes back empty,
+/// whatever was confirmed. Seen of quorum queues whenever the broker is killed within half a
+/// second, and now and then of classic ones.
 const SETTLING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ struct LastSeen {
     queues: HashMap<String, Seen>,
     /// The last queue that other programs declare, too.
     shared: Option<Seen>,
-    /// When each quorum queue was seen for the first time.
+    /// When each queue was seen for the first time.
     first: HashMap<String, Instant>,
 }
 
@@ -61,7 +62,9 @@ impl Known {
     }
 
     pub(super) fn see_queue(&self, name: &str, queue: Seen) {
-        self.seen().queues.insert(name.to_owned(), queue);
+        let mut seen = self.seen();
+        seen.queues.insert(name.to_owned(), queue);
+        seen.first.entry(name.to_owned()).or_insert_with(Instant::now);
     }
 
     /// What the queues are like that other programs declare, too, as far as one was seen.
@@ -73,21 +76,16 @@ impl Known {
         self.seen().shared = Some(queue);
     }
 
-    /// Takes note of a quorum queue that was declared just now.
-    pub(super) fn declared_quorum(&self, name: &str) {
+    /// Takes note of a queue that was declared just now.
+    pub(super) fn declared(&self, name: &str) {
         self.seen().first.insert(name.to_owned(), Instant::now());
     }
 
-    /// How long a quorum queue must not be relied on yet: as long as it may be new.
+    /// How long a queue must not be relied on yet: as long as it may be new.
     pub(super) fn settling(&self, name: &str) -> Duration {
         let now = Instant::now();
         let first = *self.seen().first.entry(name.to_owned()).or_insert(now);
         SETTLING.saturating_sub(now - first)
-    }
-
-    /// Whether a queue was seen long enough ago to be relied on, whatever its type is.
-    pub(super) fn is_settled(&self, name: &str) -> bool {
-        self.seen().first.get(name).is_some_and(|first| first.elapsed() >= SETTLING)
     }
 
     /// Whether it is the first time that this is asked.
@@ -133,18 +131,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_quorum_queue_settles_once_from_when_it_was_first_seen() {
+    async fn a_queue_settles_once_from_when_it_was_first_seen() {
         let known = Known::default();
         let second = Duration::from_secs(1);
-        assert!(!known.is_settled("q"));
         assert_eq!(known.settling("q"), 2 * second);
         tokio::time::advance(second).await;
         assert_eq!(known.settling("q"), second);
         tokio::time::advance(second).await;
         assert_eq!(known.settling("q"), Duration::ZERO);
-        assert!(known.is_settled("q"));
         // Deleted in between, and declared again.
-        known.declared_quorum("q");
+        known.declared("q");
         assert_eq!(known.settling("q"), 2 * second);
     }
 }

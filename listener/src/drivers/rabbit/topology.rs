@@ -11,7 +11,7 @@ use lapin::{Channel, ExchangeKind};
 use tokio::time::sleep;
 
 use super::Core;
-use super::delay::{Holding, Level};
+use super::delay::Level;
 use super::deployment::{self, Seen, Style};
 use super::failure::{self, Failure, Fault};
 use super::known::Known;
@@ -176,12 +176,7 @@ impl<'a> Topology<'a> {
     pub(super) async fn straight(&mut self, queue: &str) -> Result<(), Failure> {
         let name = short("the queue's name", queue)?;
         match self.look_for_queue(&name).await {
-            Ok(()) if self.known.is_settled(queue) => return Ok(()),
-            Ok(()) => {
-                let seen = self.inspect(queue, &name).await?;
-                self.settle(queue, seen).await;
-                return Ok(());
-            }
+            Ok(()) => return self.settle(queue).await,
             Err(fault) if fault.code() == Some(404) => {}
             Err(fault) => return Err(self.refused(fault, "look for", "queue", queue)),
         }
@@ -191,21 +186,18 @@ impl<'a> Topology<'a> {
         };
         match self.declare_queue(&name, style).await {
             Ok(()) => {
-                if style.quorum {
-                    self.known.declared_quorum(queue);
-                }
-                self.settle(queue, style.into()).await;
-                Ok(())
+                self.known.declared(queue);
             }
-            Err(fault) => unless_there(fault, queue, &self.link.user),
+            Err(fault) => unless_there(fault, queue, &self.link.user)?,
         }
+        self.settle(queue).await
     }
 
-    /// Waits until a quorum queue that may be new survives a crash of the broker.
-    async fn settle(&self, queue: &str, seen: Seen) {
-        if seen.quorum == Some(true) {
-            sleep(self.known.settling(queue)).await;
-        }
+    /// Waits until a queue that may be new survives a crash of the broker: this process, or
+    /// another one, may have declared it a moment ago.
+    async fn settle(&self, queue: &str) -> Result<(), Failure> {
+        sleep(self.known.settling(queue)).await;
+        Ok(())
     }
 
     /// A quarantine queue: a quorum queue where the broker has them, so that it survives the loss
@@ -214,9 +206,7 @@ impl<'a> Topology<'a> {
         let name = short("the quarantine queue's name", queue)?;
         let types = quarantine::types(self.link.version);
         self.declare_first_of(&name, queue, types.iter().copied()).await?;
-        // Another process may have declared it a moment ago.
-        sleep(self.known.settling(queue)).await;
-        Ok(())
+        self.settle(queue).await
     }
 
     /// A journal: a stream queue.
@@ -242,9 +232,7 @@ impl<'a> Topology<'a> {
             match self.declare_queue_with(name, options, arguments).await {
                 Ok(()) => {
                     tracing::info!(queue, ?side, "declared the queue");
-                    if side == SideQueue::Quorum {
-                        self.known.declared_quorum(queue);
-                    }
+                    self.known.declared(queue);
                     return Ok(());
                 }
                 Err(fault) if is_about_differences(&fault) => return Ok(()),
@@ -265,12 +253,7 @@ impl<'a> Topology<'a> {
         let holdings = self.known.holdings(self.link.version);
         let mut last = match self.look_for_queue(&name).await {
             Err(fault) if fault.code() == Some(404) => fault,
-            Ok(()) => {
-                if holdings.first() == Some(&Holding::Quorum) {
-                    sleep(self.known.settling(&retry)).await;
-                }
-                return Ok(());
-            }
+            Ok(()) => return self.settle(&retry).await,
             Err(fault) => return Err(self.refused(fault, "look for", "queue", &retry)),
         };
         for holding in holdings {
@@ -279,17 +262,11 @@ impl<'a> Topology<'a> {
             match self.declare_queue_with(&name, options, arguments).await {
                 Ok(()) => {
                     tracing::info!(queue = retry, ?holding, "declared the queue that holds back");
-                    if holding == Holding::Quorum {
-                        self.known.declared_quorum(&retry);
-                        sleep(self.known.settling(&retry)).await;
-                    }
-                    return Ok(());
+                    self.known.declared(&retry);
+                    return self.settle(&retry).await;
                 }
                 Err(fault) if is_about_differences(&fault) => {
-                    if holding == Holding::Quorum {
-                        sleep(self.known.settling(&retry)).await;
-                    }
-                    return Ok(());
+                    return self.settle(&retry).await;
                 }
                 Err(fault) => {
                     self.known.refuse(holding, &fault);
@@ -485,9 +462,7 @@ impl<'a> Topology<'a> {
             Ok(()) => {
                 let Style { durable, quorum, .. } = style;
                 tracing::info!(queue, durable, quorum, "declared the queue");
-                if quorum {
-                    self.known.declared_quorum(queue);
-                }
+                self.known.declared(queue);
                 self.known.see_queue(queue, style.into());
                 Ok(())
             }
