@@ -2,6 +2,7 @@
 //! metrics, alerts and tests. The runtime tells; how things stand now is `Listener::health`.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::notification::delivery_info::DeliveryInfo;
@@ -134,7 +135,12 @@ impl Observers {
 
     pub(crate) fn tell(&self, event: &Event<'_>) {
         for observer in &self.0 {
-            observer.observe(event);
+            // An observer watches: what it does must not decide what becomes of a delivery.
+            let observed = catch_unwind(AssertUnwindSafe(|| observer.observe(event)));
+            if observed.is_err() {
+                // What it said, the panic hook has printed.
+                tracing::error!("an observer panicked");
+            }
         }
     }
 }

@@ -51,8 +51,17 @@ impl OrderKey {
             Self::Payload(key) => notification.payload_value(key),
             Self::Context(key) => notification.context_value(key),
         };
-        raw.map(|raw| raw.get().to_owned()).filter(|text| text != "null")
+        raw.map(|raw| canonical(raw.get())).filter(|text| text != "null")
     }
+}
+
+/// One text for one value: JSON writes a character in more than one way.
+fn canonical(raw: &str) -> String {
+    if !raw.contains('\\') {
+        return raw.to_owned();
+    }
+    let value = serde_json::from_str::<serde_json::Value>(raw);
+    value.map_or_else(|_| raw.to_owned(), |value| value.to_string())
 }
 
 impl FromStr for OrderKey {

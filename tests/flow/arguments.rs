@@ -1,8 +1,11 @@
 //! Every argument and every return type of an endpoint method: the right value arrives.
 
+use std::time::{Duration, SystemTime};
+
+use listener::runtime::options::{RetryOptions, RetryPlace};
 use listener::{
-    Attempt, Context, DeliveryInfo, FromNotification, Metadata, Notification, Outcome, PartError,
-    Priority, ReceivedAt, State, Versioned, VersionedPayload, notification_endpoint,
+    Attempt, Context, DeliveryInfo, Executor, FromNotification, Metadata, Notification, Outcome,
+    PartError, Priority, ReceivedAt, State, Versioned, VersionedPayload, notification_endpoint,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -274,18 +277,69 @@ struct Again;
 
 #[notification_endpoint(register = false)]
 impl Again {
-    async fn info(&self, attempt: Attempt, ReceivedAt(at): ReceivedAt, log: State<Log>) -> Outcome {
+    async fn info(&self, attempt: Attempt, log: State<Log>) -> Outcome {
         if attempt < Attempt(3) {
             return Outcome::retry();
         }
-        let _ = log.send(format!("{attempt:?} {}", at.elapsed().unwrap().as_secs() < 60));
+        let _ = log.send(format!("{attempt:?}"));
         Outcome::Handled
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempts_are_counted_from_one() {
-    assert_eq!(written(Again, BODY).await, "Attempt(3) true");
+    assert_eq!(written(Again, BODY).await, "Attempt(3)");
+}
+
+/// Says when it was received, and asks to be called again once.
+struct Clocked;
+
+type Received = tokio::sync::mpsc::UnboundedSender<(u32, u32, SystemTime)>;
+
+#[notification_endpoint(register = false)]
+impl Clocked {
+    async fn info(
+        &self,
+        payload: u32,
+        attempt: Attempt,
+        ReceivedAt(at): ReceivedAt,
+        received: State<Received>,
+    ) -> Outcome {
+        let _ = received.send((payload, attempt.0, at));
+        if attempt == Attempt(1) { Outcome::retry() } else { Outcome::Handled }
+    }
+
+    fn warn(&self, payload: u32, attempt: Attempt, at: ReceivedAt, received: State<Received>) {
+        let _ = received.send((payload, attempt.0, at.0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notification_is_received_when_it_arrives_however_long_it_waits_then() {
+    let rig = Rig::new();
+    let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let builder = rig.builder().pool("one").retry(retry).executor(Executor::Sequential);
+    let listener = builder.state::<Received>(sender).endpoint(Clocked).build().unwrap();
+    listener.start().await.unwrap();
+    let before = SystemTime::now();
+    rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &2).await.unwrap();
+    rig.notifier().warn(&Context::new(), "x", &3).await.unwrap();
+    // The first is in its pause; the others have arrived and wait behind it.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let arrived = SystemTime::now();
+    let mut calls = Vec::new();
+    while calls.len() < 5 {
+        calls.push(received.recv().await.unwrap());
+    }
+    finish(&listener).await;
+    let order: Vec<_> = calls.iter().map(|(number, attempt, _)| (*number, *attempt)).collect();
+    assert_eq!(order, [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)]);
+    assert_eq!((calls[0].2, calls[2].2), (calls[1].2, calls[3].2), "the same at each call");
+    for (number, _, at) in calls {
+        assert!((before..=arrived).contains(&at), "{number}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

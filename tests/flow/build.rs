@@ -75,7 +75,7 @@ fn every_mistake_is_reported_at_once() {
             "the topic of a target is empty; expected a name",
             "pool is empty; expected the name of a queue",
             "prefetch is 0; expected 1 or more: 0 would take the whole queue into memory",
-            "no endpoint is in group \"no such group\"; the groups are: generic, given, group-a, group-b, init-both, init-fails, init-fallible, init-plain, init-stated, init-waited",
+            "no endpoint is in group \"no such group\"; the groups are: generic, given, group-a, group-b, init-both, init-fails, init-fallible, init-hangs, init-panics, init-panics-at-once, init-plain, init-stated, init-waited",
             "no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)",
         ]
     );

@@ -41,7 +41,7 @@ impl Stated {
 }
 
 async fn waited() -> Waited {
-    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
     Waited("waited".to_owned())
 }
 

@@ -25,6 +25,7 @@ mod poison;
 mod pool;
 mod priority;
 mod prepared;
+mod program_code;
 mod retry;
 mod rig;
 mod serializer;

@@ -195,3 +195,32 @@ async fn one_at_a_time_is_the_order_of_arrival_whatever_the_priority() {
     assert_eq!(rig.seen_so_far(), expected);
     finish(&listener).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_its_value_however_it_is_written() {
+    struct Keyed;
+
+    #[notification_endpoint(register = false, ordered_by = "payload.name")]
+    impl Keyed {
+        async fn info(&self, event_type: &str, log: State<Log>) {
+            let _ = log.send(format!("{event_type} begins"));
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+    }
+
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Keyed).build().unwrap();
+    listener.start().await.unwrap();
+    for (event_type, name) in [("plain", "é"), ("escaped", "\\u00e9")] {
+        let payload = format!(r#"{{"name": "{name}"}}"#);
+        let body = format!(
+            r#"{{"priority": "INFO", "event_type": "{event_type}", "payload": {payload}}}"#
+        );
+        rig.send_raw(body).await;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(rig.seen_so_far(), ["plain begins"]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(rig.seen_so_far(), ["escaped begins"]);
+    finish(&listener).await;
+}

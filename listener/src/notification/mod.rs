@@ -13,7 +13,6 @@ pub mod states;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -41,7 +40,7 @@ pub struct Notification<'n> {
     states: &'n States,
     received_at: SystemTime,
     /// Which call of the present method this is. Methods are called one after the other.
-    attempt: AtomicU32,
+    attempt: u32,
     context: OnceLock<Result<Context, PartError>>,
     metadata: OnceLock<Metadata>,
 }
@@ -74,7 +73,7 @@ impl<'n> Notification<'n> {
             delivery,
             states,
             received_at: SystemTime::now(),
-            attempt: AtomicU32::new(1),
+            attempt: 1,
             context: OnceLock::new(),
             metadata: OnceLock::new(),
         }
@@ -191,11 +190,12 @@ impl<'n> Notification<'n> {
     /// Which call of the present method this is for this delivery, from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.attempt.load(Ordering::Relaxed)
+        self.attempt
     }
 
-    pub(crate) fn set_attempt(&self, attempt: u32) {
-        self.attempt.store(attempt, Ordering::Relaxed);
+    /// The same, as it is given to a method at this call.
+    pub(crate) fn of_call(self, received_at: SystemTime, attempt: u32) -> Self {
+        Self { received_at, attempt, ..self }
     }
 
     /// How it reached this listener.

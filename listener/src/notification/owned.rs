@@ -48,9 +48,8 @@ impl OwnedNotification {
 
     pub(crate) fn borrow(&self) -> Notification<'_> {
         let fields = self.fields.borrow();
-        let notification = Notification::new(fields, self.priority, &self.delivery, &self.states);
-        notification.set_attempt(self.attempt);
-        Notification { received_at: self.received_at, ..notification }
+        Notification::new(fields, self.priority, &self.delivery, &self.states)
+            .of_call(self.received_at, self.attempt)
     }
 }
 

@@ -3,11 +3,14 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::dispatch::panic_message;
 use crate::endpoint::policy::Policy;
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::outcome::{Chain, Failure};
+use crate::runtime::caught;
 use crate::runtime::options::{OnFailure, RetryOptions};
 use crate::runtime::priority::NoPriority;
 
@@ -65,7 +68,7 @@ pub(super) fn step(failed: &Failed, policy: &Policy, ground: Ground<'_>) -> Step
                 OnFailure::Requeue => return Step::Requeue,
                 OnFailure::Forget => return Step::Forget,
             }
-            match ground.classifiers.kind(failure) {
+            match kind(failure, ground.classifiers) {
                 ErrorKind::Permanent => return Step::GiveUp(failure.reason()),
                 ErrorKind::Transient => (None, failure.reason()),
                 ErrorKind::RetryAfter(after) => (Some(after), failure.reason()),
@@ -76,6 +79,14 @@ pub(super) fn step(failed: &Failed, policy: &Policy, ground: Ground<'_>) -> Step
         return Step::GiveUp(exhausted);
     }
     Step::Again(after.unwrap_or_else(|| retry.pause_after(ground.calls, ground.chance)))
+}
+
+/// What kind of failure it is; one that cannot be told for a panic is worth another call.
+fn kind(failure: &Failure, classifiers: &Classifiers) -> ErrorKind {
+    catch_unwind(AssertUnwindSafe(|| classifiers.kind(failure))).unwrap_or_else(|panic| {
+        tracing::error!(panic = panic_message(&*panic), "a classifier panicked");
+        ErrorKind::Transient
+    })
 }
 
 /// What becomes of a delivery.
@@ -166,15 +177,21 @@ impl Destination {
     }
 }
 
-/// The verdict on a delivery whose way through the stages panicked: a serializer, or an error
-/// that cannot be printed.
-pub(super) fn panicked(message: &str) -> Verdict {
-    Verdict::Copies(vec![dead("panic", format!("panicked: {message}"), Vec::new())])
+/// The verdict on a delivery whose way through the stages panicked, such as in a serializer, for
+/// all that still owe it: as for a method that panics.
+pub(super) fn panicked(message: &str, owed: Vec<String>, ground: Ground<'_>) -> Verdict {
+    let failed = Failed::Failure(Failure::Panic(message.to_owned()));
+    let to = match step(&failed, &Policy::NONE, ground) {
+        Step::Again(after) => Destination::Later(after),
+        Step::Requeue => return Verdict::Requeue,
+        Step::GiveUp(_) | Step::Forget => Destination::Dead("panic"),
+    };
+    Verdict::Copies(vec![Copy { to, owed, error: format!("panicked: {message}") }])
 }
 
-/// The verdict on a body that cannot be read.
-pub(super) fn undecodable(error: &(dyn Error + 'static)) -> Verdict {
-    Verdict::Copies(vec![dead("undecodable", Chain(error).to_string(), Vec::new())])
+/// The verdict on a body that cannot be read, for all that still owe it.
+pub(super) fn undecodable(error: &(dyn Error + 'static), owed: Vec<String>) -> Verdict {
+    Verdict::Copies(vec![dead("undecodable", caught::text(&Chain(error)), owed)])
 }
 
 /// The verdict on a delivery that has no priority.
@@ -200,7 +217,7 @@ fn dead(reason: &'static str, error: String, owed: Vec<String>) -> Copy {
 impl Failed {
     fn text(&self) -> String {
         match self {
-            Self::Failure(failure) => failure.to_string(),
+            Self::Failure(failure) => caught::text(failure),
             Self::GivenUp(reason) => reason.clone(),
             Self::Retry(_) => "asked to be called again".to_owned(),
             Self::RequeueNotAllowed => "asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`".to_owned(),

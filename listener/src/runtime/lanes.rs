@@ -198,7 +198,15 @@ mod tests {
             let delivery = Delivery::new(Bytes::new(), Properties::default(), info, settlement);
             let marks = Marks::read(&delivery.properties, &delivery.info, |_| true);
             let in_hand = Arc::new(Hands::default()).take(&delivery);
-            lanes.push(Task { delivery, in_hand, marks, turn: None, text: None, recorded: None });
+            lanes.push(Task {
+                delivery,
+                in_hand,
+                marks,
+                turn: None,
+                text: None,
+                recorded: None,
+                received_at: std::time::SystemTime::UNIX_EPOCH,
+            });
         }
     }
 

@@ -2,6 +2,7 @@
 //! delivery's way is in `worker.rs`, the end in `shutdown.rs`, the beginning in `builder.rs`.
 
 pub mod builder;
+mod caught;
 mod copies;
 mod crew;
 pub mod error;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::{Bound, Definition};
 use crate::observe::Event;
+use crate::outcome::BoxError;
 use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::crew::Crew;
 use crate::runtime::error::{Error, Place};
@@ -44,7 +46,7 @@ use crate::runtime::health::Health;
 use crate::runtime::journal::Journal;
 use crate::runtime::shutdown::Signals;
 use crate::runtime::worker::Worker;
-use crate::transport::driver::{Binding, ConnectionState, Subscribed, Subscription};
+use crate::transport::driver::{Binding, ConnectionState, LONGEST_WAIT, Subscribed, Subscription};
 
 /// A running service, or one that can run: a transport, targets, endpoints.
 ///
@@ -154,9 +156,10 @@ impl Listener {
         let worker = &self.0.worker;
         self.log_table();
         for endpoint in worker.dispatcher.table().endpoints() {
-            endpoint.make(&worker.states).await.map_err(|source| Error::Instance {
-                endpoint: Place::of(endpoint.definition()),
-                source,
+            let limit = worker.options.start_timeout.min(LONGEST_WAIT);
+            let made = caught::within(limit, async { endpoint.make(&worker.states).await }).await;
+            made.map_err(BoxError::from).and_then(|made| made).map_err(|source| {
+                Error::Instance { endpoint: Place::of(endpoint.definition()), source }
             })?;
         }
         let subscription = Subscription {

@@ -2,6 +2,8 @@
 //! may be called now, and what is decided of those that fail. Called by `worker.rs`; one call is
 //! `dispatch`, the decision `failure.rs`.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
@@ -10,8 +12,14 @@ use crate::inbox::InboxEntry;
 use crate::notification::Notification;
 use crate::observe::Event;
 use crate::outcome::{Failure, Outcome};
+use crate::runtime::caught;
 use crate::runtime::failure::{self, Decided, Failed, Ground, Step, Verdict};
+use crate::runtime::headers::shortened;
+use crate::runtime::permit;
 use crate::runtime::worker::{Task, Worker};
+
+/// The longest text from outside that a log line carries, in bytes.
+const LONGEST_TEXT: usize = 256;
 
 /// What came of a walk.
 pub(super) struct Walk {
@@ -48,15 +56,7 @@ impl Worker {
         task: &Task,
         stop: &CancellationToken,
     ) -> Walk {
-        let calls = task.marks.attempts.saturating_add(1);
-        notification.set_attempt(calls);
-        let ground = Ground {
-            retry: self.options.retry,
-            on_failure: self.options.on_failure,
-            classifiers: &self.classifiers,
-            calls,
-            chance: fastrand::f64(),
-        };
+        let ground = self.ground(notification.attempt());
         let mut walk = Walk {
             verdict: Verdict::Ack,
             handled: 0,
@@ -122,7 +122,13 @@ impl Worker {
         if stop.is_cancelled() || task.delivery.is_over() {
             return Called::Abandoned;
         }
-        match self.has_handled(entry, notification).await {
+        let asked = tokio::select! {
+            biased;
+            asked = self.has_handled(entry, notification) => asked,
+            () = stop.cancelled() => return Called::Abandoned,
+            () = permit::ended(&task.delivery) => return Called::Abandoned,
+        };
+        match asked {
             Ok(false) => {}
             Ok(true) => {
                 let (delivery, method) = (&task.marks.origin, entry.name.as_str());
@@ -131,8 +137,7 @@ impl Worker {
             }
             Err(failure) => return Called::Failed(Failed::Failure(failure)),
         }
-        let timeout = entry.policy.timeout.unwrap_or(self.options.handler_timeout);
-        match self.dispatcher.call(entry, notification, timeout).await {
+        match self.dispatcher.call(entry, notification, self.limit(entry)).await {
             Ok(Outcome::Handled) => {
                 self.remember(entry, notification).await;
                 Called::Done { now: true }
@@ -142,6 +147,22 @@ impl Worker {
             Ok(Outcome::DeadLetter(reason)) => Called::Failed(Failed::GivenUp(reason.into_owned())),
             Ok(Outcome::Retry { after }) => Called::Failed(Failed::Retry(after)),
             Err(failure) => Called::Failed(Failed::Failure(failure)),
+        }
+    }
+
+    /// How long one call of a method may take, and what the inbox does for it.
+    fn limit(&self, entry: &Entry) -> Duration {
+        entry.policy.timeout.unwrap_or(self.options.handler_timeout)
+    }
+
+    /// What is decided by for a delivery whose methods have been called so often.
+    pub(super) fn ground(&self, calls: u32) -> Ground<'_> {
+        Ground {
+            retry: self.options.retry,
+            on_failure: self.options.on_failure,
+            classifiers: &self.classifiers,
+            calls,
+            chance: fastrand::f64(),
         }
     }
 
@@ -157,8 +178,14 @@ impl Worker {
         if message_id.is_empty() {
             return Ok(false);
         }
-        let asked = inbox.contains(InboxEntry { message_id, method: &entry.name }).await;
-        asked.map_err(|error| Failure::Error(format!("the inbox cannot be asked: {error}").into()))
+        let asked = InboxEntry { message_id, method: &entry.name };
+        let why =
+            match caught::within(self.limit(entry), async { inbox.contains(asked).await }).await {
+                Ok(Ok(handled)) => return Ok(handled),
+                Ok(Err(error)) => caught::text(&error),
+                Err(fault) => fault.to_string(),
+            };
+        Err(Failure::Error(format!("the inbox cannot be asked: {why}").into()))
     }
 
     /// What is not remembered is handled again if it comes again, which is better than not at
@@ -169,9 +196,19 @@ impl Worker {
             return;
         }
         let method = &entry.name;
-        if let Err(error) = inbox.insert(InboxEntry { message_id, method }).await {
-            tracing::warn!(message_id, method, error, "the inbox does not remember");
-        }
+        let handled = InboxEntry { message_id, method };
+        let error =
+            match caught::within(self.limit(entry), async { inbox.insert(handled).await }).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => caught::text(&error),
+                Err(fault) => fault.to_string(),
+            };
+        tracing::warn!(
+            message_id = shortened(message_id, LONGEST_TEXT),
+            method,
+            error = shortened(&error, LONGEST_TEXT),
+            "inbox write failed; the notification may be handled again"
+        );
     }
 
     /// What this notification has in common with others that must not be worked on beside it.

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use tokio::sync::Notify;
@@ -133,6 +133,8 @@ pub(super) struct Task {
     pub(super) turn: Option<Turn>,
     /// The text of its body, if that was opened before and does not take more than the body.
     pub(super) text: Option<String>,
+    /// When it was taken from the driver.
+    pub(super) received_at: SystemTime,
     /// What it is recorded as, if this process has recorded that it is begun.
     pub(super) recorded: Option<Key>,
 }
@@ -209,7 +211,15 @@ impl Worker {
         }
         let in_hand = self.hands.take(&delivery);
         self.observers.tell(&Event::Taken { delivery: &delivery.info });
-        Task { delivery, in_hand, marks, turn: None, text: None, recorded: None }
+        Task {
+            delivery,
+            in_hand,
+            marks,
+            turn: None,
+            text: None,
+            recorded: None,
+            received_at: SystemTime::now(),
+        }
     }
 
     /// Takes one delivery through all stages.
@@ -559,16 +569,21 @@ impl Worker {
     /// program's code: serializers, errors that cannot be printed.
     async fn judge_or_catch(&self, task: &Task, permit: Permit<'_>) -> Judged {
         let judged = AssertUnwindSafe(self.judge(task, permit)).catch_unwind().await;
-        let verdict = match judged {
+        let owed = || task.marks.owed.clone().unwrap_or_default();
+        let calls = task.marks.attempts.saturating_add(1);
+        let (verdict, attempts) = match judged {
             Ok(Ok(judged)) => return judged,
-            Ok(Err(error)) => failure::undecodable(&*error),
-            Err(panic) => failure::panicked(&panic_message(&*panic)),
+            Ok(Err(error)) => (failure::undecodable(&*error, owed()), task.marks.attempts),
+            Err(panic) => {
+                let message = panic_message(&*panic);
+                (failure::panicked(&message, owed(), self.ground(calls)), calls)
+            }
         };
         Judged {
             verdict,
             subject: Subject::default(),
-            attempts: task.marks.attempts,
-            ordered: false,
+            attempts,
+            ordered: self.order.is_some() || self.dispatcher.table().keeps_order(),
             paused: Vec::new(),
         }
     }
@@ -595,7 +610,9 @@ impl Worker {
                 });
             }
         };
-        let notification = Notification::new(fields, priority, &task.marks.origin, &self.states);
+        let calls = task.marks.attempts.saturating_add(1);
+        let notification = Notification::new(fields, priority, &task.marks.origin, &self.states)
+            .of_call(task.received_at, calls);
         let walk = self.walk(&notification, task, permit.stop).await;
         let is_told = walk.verdict != Verdict::Ack || tracing::enabled!(tracing::Level::DEBUG);
         let subject = if is_told {

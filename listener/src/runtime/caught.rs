@@ -1,0 +1,84 @@
+//! The program's own code beside its methods (an inbox, an error's `Display`, `init`): called so
+//! that a panic ends no task of the listener, and with a deadline where it may wait. The methods
+//! themselves are called by `dispatch`.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::{FutureExt, poll};
+
+use crate::dispatch::panic_message;
+
+/// How the program's code did not return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Panicked(String),
+    TimedOut(Duration),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(message) => write!(f, "panicked: {message}"),
+            Self::TimedOut(limit) => write!(f, "was not done within {limit:?}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Waits for what the program's code does, for no longer than `limit`.
+pub(super) async fn within<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, Fault> {
+    let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
+    // No timer for what is done at once.
+    let done = match poll!(call.as_mut()) {
+        Poll::Ready(done) => done,
+        Poll::Pending => {
+            tokio::time::timeout(limit, call).await.map_err(|_| Fault::TimedOut(limit))?
+        }
+    };
+    done.map_err(|panic| Fault::Panicked(panic_message(&*panic)))
+}
+
+/// The text of an error of the program's.
+pub(super) fn text(error: &dyn fmt::Display) -> String {
+    catch_unwind(AssertUnwindSafe(|| error.to_string())).unwrap_or_else(|panic| {
+        format!("an error that cannot be printed: {}", panic_message(&*panic))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_panics_or_takes_too_long_is_told() {
+        let limit = Duration::from_secs(1);
+        assert_eq!(within(limit, async { 1 }).await, Ok(1));
+        assert_eq!(within(limit, std::future::pending::<()>()).await, Err(Fault::TimedOut(limit)));
+        let panics = async { panic!("no luck") };
+        assert_eq!(within::<()>(limit, panics).await, Err(Fault::Panicked("no luck".to_owned())));
+        let late = async {
+            tokio::task::yield_now().await;
+            panic!("no luck")
+        };
+        assert_eq!(within::<()>(limit, late).await, Err(Fault::Panicked("no luck".to_owned())));
+    }
+
+    #[test]
+    fn an_error_that_cannot_be_printed_is_printed_as_such() {
+        struct Unprintable;
+
+        impl fmt::Display for Unprintable {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("no text")
+            }
+        }
+
+        assert_eq!(text(&"plain"), "plain");
+        assert_eq!(text(&Unprintable), "an error that cannot be printed: no text");
+    }
+}
