@@ -1,5 +1,5 @@
-//! The queues beside a work queue that keep what may end a process, and what is known of it: of
-//! which type they are, and with which arguments. Decisions only; `topology.rs` declares them.
+//! Quarantine queues and journals: of which type they are, and with which arguments. Decisions only;
+//! `topology.rs` declares them.
 
 use lapin::types::{AMQPValue, FieldTable, LongString};
 

@@ -153,7 +153,7 @@ impl RabbitOptions {
         Ok(options)
     }
 
-    /// Takes one of the options that `amqp://` URLs have beside oslo.messaging's. Whether it is
+    /// Takes one of the options that `amqp://` URLs have in addition to oslo.messaging's. Whether it is
     /// one.
     fn set_amqp(&mut self, name: &str, value: &str) -> Result<bool, OpenError> {
         if self.dialect != Dialect::Amqp {

@@ -174,9 +174,15 @@ impl<'a> Topology<'a> {
     /// durable whatever the options say; but one that other programs declare, too, and that has
     /// vanished, is declared as it was.
     pub(super) async fn straight(&mut self, queue: &str) -> Result<(), Failure> {
+        self.present(queue).await?;
+        self.settle(queue).await
+    }
+
+    /// As `straight`, for a queue that is not relied on yet.
+    async fn present(&mut self, queue: &str) -> Result<(), Failure> {
         let name = short("the queue's name", queue)?;
         match self.look_for_queue(&name).await {
-            Ok(()) => return self.settle(queue).await,
+            Ok(()) => return Ok(()),
             Err(fault) if fault.code() == Some(404) => {}
             Err(fault) => return Err(self.refused(fault, "look for", "queue", queue)),
         }
@@ -187,10 +193,10 @@ impl<'a> Topology<'a> {
         match self.declare_queue(&name, style).await {
             Ok(()) => {
                 self.known.declared(queue);
+                Ok(())
             }
-            Err(fault) => unless_there(fault, queue, &self.link.user)?,
+            Err(fault) => unless_there(fault, queue, &self.link.user),
         }
-        self.settle(queue).await
     }
 
     /// Waits until a queue that may be new survives a crash of the broker: this process, or
@@ -247,14 +253,27 @@ impl<'a> Topology<'a> {
 
     /// A queue that messages are put straight into, and the one that holds them back for it.
     pub(super) async fn delayed(&mut self, queue: &str, level: Level) -> Result<(), Failure> {
-        self.straight(queue).await?;
+        self.present(queue).await?;
         let retry = level.queue(queue);
-        let name = short("the retry queue's name", &retry)?;
+        self.holding_back(queue, &retry, level).await?;
+        // The one settles while the other does.
+        self.settle(&retry).await?;
+        self.settle(queue).await
+    }
+
+    /// Declares the queue that holds messages back.
+    async fn holding_back(
+        &mut self,
+        queue: &str,
+        retry: &str,
+        level: Level,
+    ) -> Result<(), Failure> {
+        let name = short("the retry queue's name", retry)?;
         let holdings = self.known.holdings(self.link.version);
         let mut last = match self.look_for_queue(&name).await {
             Err(fault) if fault.code() == Some(404) => fault,
-            Ok(()) => return self.settle(&retry).await,
-            Err(fault) => return Err(self.refused(fault, "look for", "queue", &retry)),
+            Ok(()) => return Ok(()),
+            Err(fault) => return Err(self.refused(fault, "look for", "queue", retry)),
         };
         for holding in holdings {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
@@ -262,12 +281,10 @@ impl<'a> Topology<'a> {
             match self.declare_queue_with(&name, options, arguments).await {
                 Ok(()) => {
                     tracing::info!(queue = retry, ?holding, "declared the queue that holds back");
-                    self.known.declared(&retry);
-                    return self.settle(&retry).await;
+                    self.known.declared(retry);
+                    return Ok(());
                 }
-                Err(fault) if is_about_differences(&fault) => {
-                    return self.settle(&retry).await;
-                }
+                Err(fault) if is_about_differences(&fault) => return Ok(()),
                 Err(fault) => {
                     self.known.refuse(holding, &fault);
                     last = fault;
@@ -279,7 +296,7 @@ impl<'a> Topology<'a> {
                 }
             }
         }
-        Err(self.refused(last, "declare", "queue", &retry))
+        Err(self.refused(last, "declare", "queue", retry))
     }
 
     /// Refuses a quorum queue that would drop a message too soon. Whoever may not declare cannot
