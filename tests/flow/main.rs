@@ -32,3 +32,4 @@ mod serializer;
 mod session;
 mod slots;
 mod spool;
+mod steps;

@@ -184,18 +184,19 @@ async fn suspect(model: &Model, rig: &Rig) {
     }
 }
 
+/// Never returns.
+struct Hangs(mpsc::UnboundedSender<()>);
+
+#[notification_endpoint(register = false)]
+impl Hangs {
+    async fn info(&self) {
+        let _ = self.0.send(());
+        std::future::pending::<()>().await;
+    }
+}
+
 /// A process that dies while it works on what it is given first.
 async fn die_of_one(model: &Model) {
-    struct Hangs(mpsc::UnboundedSender<()>);
-
-    #[notification_endpoint(register = false)]
-    impl Hangs {
-        async fn info(&self) {
-            let _ = self.0.send(());
-            std::future::pending::<()>().await;
-        }
-    }
-
     let process = model.process();
     let (begins, mut begun) = mpsc::unbounded_channel();
     let transport = Transport::new(process.clone(), "dies");
@@ -363,4 +364,36 @@ async fn no_program_consumes_what_another_one_quarantined() {
     let depths = model.depths();
     assert!(depths.contains_key("notifications.error.quarantine"), "{depths:?}");
     assert!(depths.values().all(|depth| *depth == 0), "{depths:?}");
+}
+
+/// The cause is fixed, and the dead letter put back; then it is redelivered for another reason.
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_put_back_begins_anew() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
+    for _ in 0..5 {
+        die_of_one(&model).await;
+    }
+    let fixed = || Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
+    let listener = rig.builder().endpoint(fixed()).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+    let letter = rig.take("notifications.info.dead").await;
+    assert_eq!(letter.properties.headers.text("listener-reason"), Some("poison"));
+    rig.put_with("notifications.info", letter.body, letter.properties).await;
+    // Stopped in the middle of the call, and long after the put back letter was taken.
+    let builder = rig.builder().shutdown_timeout(Duration::ZERO);
+    let listener = builder.endpoint(Hangs(mpsc::unbounded_channel().0)).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    finish(&listener).await;
+    let listener = rig.builder().endpoint(fixed()).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), ["suspect"]);
+    assert!(model.depths().values().all(|depth| *depth == 0), "{:?}", model.depths());
 }

@@ -424,15 +424,12 @@ impl Worker {
             }
             Err(NotMade::Abandoned | NotMade::NoDelay) => return self.release(task),
         }
+        // The records stay: they are evidence for a second copy, which a death may have left. A
+        // dead letter that is put back begins anew (`begin_anew`).
         let settler = task.delivery.settler();
-        let key = key_of(&task);
-        let quarantine = self.quarantines.of(&task.delivery.info.queue);
         self.conclude(task, &End::Copied(&[copy]), &Subject::default());
         permit.finish(settler.flush()).await;
         drop(moving);
-        if let Some(quarantine) = quarantine {
-            quarantine.journal.settled(key);
-        }
     }
 
     /// Calls the methods, again and again while some are held in the process, and carries out

@@ -1,0 +1,209 @@
+//! A process dies before or after each single step that it takes on the way of a notification that
+//! kills every process: each record, copy and settlement. Whatever the step, the notification ends
+//! as a dead letter, its neighbours are handled, and what results is bounded by the deaths.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use listener::drivers::memory::model::{Model, Process};
+use listener::transport::delivery::{Delivery, Settle, Settlement, Settler};
+use listener::transport::driver::{
+    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, JournalError, SendError, SettleError};
+use listener::{Context, Listener, State, Transport, notification_endpoint};
+use tokio::sync::mpsc;
+
+use crate::rig::{Log, Rig};
+
+/// When the process dies of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Before,
+    After,
+}
+
+/// A process that dies at a step.
+#[derive(Clone)]
+struct Mortal {
+    process: Process,
+    /// The number of the step, and when; `None`: it dies of no step.
+    fate: Option<(u64, When)>,
+    steps: Arc<AtomicU64>,
+    death: mpsc::UnboundedSender<()>,
+}
+
+impl Mortal {
+    fn die(&self) {
+        self.process.kill();
+        let _ = self.death.send(());
+    }
+
+    /// Whether this step is the last one.
+    fn is_last(&self) -> Option<When> {
+        let step = self.steps.fetch_add(1, Ordering::SeqCst);
+        self.fate.filter(|(last, _)| *last == step).map(|(_, when)| when)
+    }
+
+    async fn step<T>(&self, done: impl Future<Output = T>) -> T {
+        let last = self.is_last();
+        if last == Some(When::Before) {
+            self.die();
+        }
+        // Of a dead process nothing comes.
+        let done = done.await;
+        if last == Some(When::After) {
+            self.die();
+            std::future::pending::<()>().await;
+        }
+        done
+    }
+}
+
+impl Driver for Mortal {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        async move {
+            let Subscribed { mut deliveries, consumer, hungry } =
+                self.process.subscribe(subscription).await?;
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let settles = Arc::new(Settles { mortal: self.clone(), held: Mutex::default() });
+            tokio::spawn(async move {
+                while let Some(delivery) = deliveries.recv().await {
+                    let _ = sender.send(settles.hold(delivery));
+                }
+            });
+            Ok(Subscribed { deliveries: receiver, consumer, hungry })
+        }
+        .boxed()
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        self.step(self.process.send(outgoing)).boxed()
+    }
+
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        self.step(self.process.journal(append)).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.process.close()
+    }
+}
+
+/// Settles as the process does, for as long as that lives.
+struct Settles {
+    mortal: Mortal,
+    held: Mutex<BTreeMap<u64, Delivery>>,
+}
+
+impl Settles {
+    fn hold(self: &Arc<Self>, delivery: Delivery) -> Delivery {
+        let (body, properties, info) =
+            (delivery.body.clone(), delivery.properties.clone(), delivery.info.clone());
+        let mut held = self.held.lock().unwrap();
+        let tag = held.last_key_value().map_or(0, |(last, _)| last + 1);
+        held.insert(tag, delivery);
+        Delivery::new(body, properties, info, Settlement::new(Arc::clone(self) as _, tag))
+    }
+}
+
+impl Settler for Settles {
+    fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError> {
+        let last = self.mortal.is_last();
+        if last == Some(When::Before) {
+            self.mortal.die();
+        }
+        let delivery = self.held.lock().unwrap().remove(&tag).ok_or(SettleError)?;
+        let settled = delivery.settle(settle);
+        if last == Some(When::After) {
+            self.mortal.die();
+        }
+        settled
+    }
+
+    fn is_over(&self) -> bool {
+        self.held.lock().unwrap().values().next().is_some_and(Delivery::is_over)
+    }
+}
+
+/// Ends its process at the payload "poison".
+struct Dies(Mortal);
+
+#[notification_endpoint(register = false)]
+impl Dies {
+    async fn info(&self, payload: &str, log: State<Log>) {
+        let _ = log.send(payload.to_owned());
+        if payload == "poison" {
+            self.0.die();
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// One life. Whether it died, and how many steps it took.
+async fn live(model: &Model, log: &Log, fate: Option<(u64, When)>) -> (bool, u64) {
+    let (death, mut died) = mpsc::unbounded_channel();
+    let mortal = Mortal { process: model.process(), fate, steps: Arc::default(), death };
+    let builder = Listener::builder().transport(Transport::new(mortal.clone(), "mortal"));
+    let listener = builder.state(log.clone()).endpoint(Dies(mortal.clone())).build().unwrap();
+    listener.start().await.unwrap();
+    let died = tokio::time::timeout(Duration::from_secs(3600), died.recv()).await.is_ok();
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    (died, mortal.steps.load(Ordering::SeqCst))
+}
+
+/// Of several lives the one with this number dies of a step, unless it comes to its end before.
+/// How many steps that life took.
+async fn dies_once(number: usize, step: u64, when: When) -> u64 {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    for payload in ["one", "poison", "two"] {
+        rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
+    }
+    let (mut lives, mut deaths, mut steps) = (0, 0, 0);
+    loop {
+        let fate = (lives == number).then_some((step, when));
+        let (died, took) = live(&model, &rig.log(), fate).await;
+        steps += if lives == number { took } else { 0 };
+        if !died {
+            break;
+        }
+        lives += 1;
+        deaths += 1;
+        assert!(deaths < 12, "life {number} at {step} {when:?}: it is never given up");
+    }
+    let seen = rig.seen_so_far();
+    let case = format!("life {number} dies {when:?} step {step}: {seen:?}, {:?}", model.depths());
+    for neighbour in ["one", "two"] {
+        assert!(seen.iter().any(|payload| payload == neighbour), "{case}");
+    }
+    let called = seen.iter().filter(|payload| *payload == "poison").count();
+    assert!(called <= 5, "{case}");
+    let depths = model.depths();
+    let dead = depths.get("notifications.info.dead").copied().unwrap_or_default();
+    // One for the notification, and one more where the death left a copy too many.
+    assert!((1..=2).contains(&dead), "{case}");
+    assert!(depths.iter().all(|(queue, depth)| queue.ends_with(".dead") || *depth == 0), "{case}");
+    steps
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_at_any_step_leaves_one_copy_too_many_at_most() {
+    for when in [When::Before, When::After] {
+        for number in 0..7 {
+            let mut step = 0;
+            while step <= dies_once(number, step, when).await {
+                step += 1;
+            }
+            assert!(step > 0, "life {number} took no step");
+        }
+    }
+}
