@@ -59,7 +59,7 @@ async fn a_slow_handler_on_a_large_backlog_holds_no_more_than_its_prefetch() {
     const BACKLOG: u64 = 10_000;
     let node = shared().await;
     let mut trial = Trial::new(30, "backlog of 10,000 before a slow handler", node).await;
-    trial.options.pause_ms = 20;
+    trial.options.pause_ms = 60;
     trial.send(plain(0..BACKLOG)).await;
     let mut worker = trial.worker().await;
     trial.until_handled(&mut worker, 1000).await;

@@ -16,7 +16,7 @@ use listener::transport::driver::{
 };
 use listener::transport::error::{ConnectError, JournalError, SendError, SettleError};
 use listener::{Context, Listener, State, Transport, notification_endpoint};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::rig::{Log, Rig};
 
@@ -206,4 +206,120 @@ async fn a_death_at_any_step_leaves_one_copy_too_many_at_most() {
             assert!(step > 0, "life {number} took no step");
         }
     }
+}
+
+/// A process whose copies and whose settlements are not known to be processed until it is said.
+struct Held {
+    process: Process,
+    copies: Arc<Semaphore>,
+    flushes: Arc<Semaphore>,
+}
+
+impl Driver for Held {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        async move {
+            let Subscribed { mut deliveries, consumer, hungry } =
+                self.process.subscribe(subscription).await?;
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let flushes = Arc::clone(&self.flushes);
+            tokio::spawn(async move {
+                while let Some(delivery) = deliveries.recv().await {
+                    let (body, properties, info) =
+                        (delivery.body.clone(), delivery.properties.clone(), delivery.info.clone());
+                    let one = Flushed {
+                        delivery: Mutex::new(Some(delivery)),
+                        flushes: Arc::clone(&flushes),
+                    };
+                    let settlement = Settlement::new(Arc::new(one), 0);
+                    let _ = sender.send(Delivery::new(body, properties, info, settlement));
+                }
+            });
+            Ok(Subscribed { deliveries: receiver, consumer, hungry })
+        }
+        .boxed()
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        async move {
+            self.copies.acquire().await.unwrap().forget();
+            self.process.send(outgoing).await
+        }
+        .boxed()
+    }
+
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        self.process.journal(append)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.process.close()
+    }
+}
+
+struct Flushed {
+    delivery: Mutex<Option<Delivery>>,
+    flushes: Arc<Semaphore>,
+}
+
+impl Settler for Flushed {
+    fn settle(&self, _: u64, settle: Settle) -> Result<(), SettleError> {
+        let delivery = self.delivery.lock().unwrap().take().ok_or(SettleError)?;
+        delivery.settle(settle)
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn flush(&self) -> BoxFuture<'static, ()> {
+        let flushes = Arc::clone(&self.flushes);
+        async move { flushes.acquire().await.unwrap().forget() }.boxed()
+    }
+}
+
+struct Logs;
+
+#[notification_endpoint(register = false)]
+impl Logs {
+    async fn info(&self, payload: &str, log: State<Log>) {
+        let _ = log.send(payload.to_owned());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_method_begins_while_a_suspect_is_on_its_way() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    rig.notifier().info(&Context::new(), "x", &"poison").await.unwrap();
+    for _ in 0..2 {
+        assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
+    }
+    rig.seen_so_far();
+    let (copies, flushes) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let held = Held {
+        process: model.process(),
+        copies: Arc::clone(&copies),
+        flushes: Arc::clone(&flushes),
+    };
+    let builder = rig.builder().transport(Transport::new(held, "held")).endpoint(Logs);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    // Past the grace that others have to say that they live.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    rig.notifier().info(&Context::new(), "x", &"neighbour").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), [""; 0], "the copy is not confirmed");
+    copies.add_permits(1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), [""; 0], "the acknowledgement is not processed");
+    flushes.add_permits(1);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let mut seen = rig.seen_so_far();
+    seen.sort();
+    assert_eq!(seen, ["neighbour", "poison"]);
+    listener.stop().await;
+    listener.wait().await.unwrap();
 }
