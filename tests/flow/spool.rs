@@ -29,6 +29,8 @@ enum Mood {
     Away,
     /// It has no queue for this payload.
     HasNoQueueFor(u32),
+    /// This process cannot even ask it.
+    OutOfReach,
     /// It is away for this topic.
     AwayFor(&'static str),
 }
@@ -66,6 +68,10 @@ impl Broker {
         if mood == Mood::HasNoQueueFor(payload) {
             let (route, reason) = (outgoing.route.to_string(), "312 NO_ROUTE".to_owned());
             return Err(SendError::Unroutable { route, reason });
+        }
+        if mood == Mood::OutOfReach {
+            let (action, reason) = ("start the driver's thread".to_owned(), "a test".to_owned());
+            return Err(ConnectError::Local { action, reason }.into());
         }
         self.got.lock().unwrap().push((routing_key.clone(), payload));
         Ok(())
@@ -221,6 +227,20 @@ async fn what_the_broker_refuses_for_good_is_set_aside_and_holds_back_nothing() 
     // A call that meets it directly is told.
     let error = notify(&notifier, 1).await.unwrap_err();
     assert!(!error.is_transient() && !error.may_have_been_sent(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_in_this_process_is_spooled_and_never_set_aside() {
+    let (broker, directory) = (Broker::new(Mood::OutOfReach), Directory::new());
+    let notifier = spooling(&broker, &directory);
+    assert_eq!(notify(&notifier, 0).await.unwrap(), Safe::OnDisk);
+    // Longer than a notification is tried that is refused for itself.
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let spooled = notifier.spooled();
+    assert_eq!((spooled.waiting, spooled.set_aside), (1, 0));
+    broker.mood.send_replace(Mood::There);
+    drained(&notifier).await;
+    assert_eq!(broker.got(), [0]);
 }
 
 #[tokio::test(start_paused = true)]

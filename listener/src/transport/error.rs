@@ -144,6 +144,61 @@ pub enum ConnectError {
         /// What the broker said.
         reason: String,
     },
+    /// A name is longer than the protocol takes. No broker was asked.
+    #[error(
+        "{what} has {length} bytes, and AMQP takes {limit} at most; it is made of a topic, a pool or an exchange: give that a shorter name"
+    )]
+    NameTooLong {
+        /// Which name, such as `the queue's name`.
+        what: String,
+        /// Its length, in bytes.
+        length: usize,
+        /// The most that the protocol takes, in bytes.
+        limit: usize,
+    },
+    /// Something failed in this process. No broker was asked, and none refused.
+    #[error("this process could not {action}: {reason}")]
+    Local {
+        /// What was tried, such as `start the driver's thread`.
+        action: String,
+        /// What was in the way.
+        reason: String,
+    },
+}
+
+impl ConnectError {
+    /// Whether the same may succeed later, with nothing mended: the broker is away, or this
+    /// process was short of something.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self.blame(), Blame::Nobody)
+    }
+
+    const fn blame(&self) -> Blame {
+        match self {
+            Self::Unreachable { .. } | Self::Local { .. } => Blame::Nobody,
+            Self::LoginRefused { .. }
+            | Self::VirtualHost { .. }
+            | Self::Forbidden { .. }
+            | Self::Mismatch { .. }
+            | Self::LowDeliveryLimit { .. } => Blame::Setup,
+            Self::Refused { .. } => Blame::Route,
+            Self::NameTooLong { .. } => Blame::Message,
+        }
+    }
+}
+
+/// Who has to do something before the same can succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// Nobody: it passes by itself.
+    Nobody,
+    /// Whoever runs the broker, or gave the account and the options: most messages fare alike.
+    Setup,
+    /// Whoever chose where the message goes: others may be taken.
+    Route,
+    /// Whoever wrote the message: it is never taken, and others are.
+    Message,
 }
 
 /// A message was not sent, or it is not known whether it was.
@@ -211,6 +266,14 @@ pub enum SendError {
         /// What is missing.
         reason: String,
     },
+    /// The driver's task ended while it sent the message: it may have been sent.
+    #[error("the driver's task ended before {route} had the message ({reason})")]
+    Interrupted {
+        /// Where it was to go.
+        route: String,
+        /// Why it ended.
+        reason: String,
+    },
     /// The broker cannot be used as it is.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -222,26 +285,35 @@ impl SendError {
     /// connection was lost, nothing can be known.
     #[must_use]
     pub const fn may_have_been_sent(&self) -> bool {
-        matches!(self, Self::TimedOut { .. })
+        matches!(self, Self::TimedOut { .. } | Self::Interrupted { .. })
     }
 
-    /// Whether the same message may be taken later, with nothing mended: the broker is away,
-    /// or has no room.
+    /// Whether the same message may be taken later, with nothing mended: the broker is away
+    /// or has no room, or this process was short of something.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::TimedOut { .. }
-                | Self::Refused { .. }
-                | Self::Connect(ConnectError::Unreachable { .. })
-        )
+        matches!(self.blame(), Blame::Nobody)
     }
 
     /// Whether it is the message that the broker does not take, and not the state that the broker
     /// is in or what the user may do: the same message is never taken, and others are.
     #[must_use]
     pub const fn is_of_the_message(&self) -> bool {
-        matches!(self, Self::TooLarge { .. } | Self::HeadersTooLarge { .. } | Self::Invalid { .. })
+        matches!(self.blame(), Blame::Message)
+    }
+
+    pub(crate) const fn blame(&self) -> Blame {
+        match self {
+            Self::TimedOut { .. } | Self::Refused { .. } | Self::Interrupted { .. } => {
+                Blame::Nobody
+            }
+            Self::NoDelay { .. } => Blame::Setup,
+            Self::Unroutable { .. } => Blame::Route,
+            Self::TooLarge { .. } | Self::HeadersTooLarge { .. } | Self::Invalid { .. } => {
+                Blame::Message
+            }
+            Self::Connect(error) => error.blame(),
+        }
     }
 }
 
@@ -262,4 +334,31 @@ pub enum JournalError {
     /// The broker is away, or did not answer in time.
     #[error("the journal cannot be reached: {0}")]
     Unreachable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_in_this_process_is_transient_and_not_said_of_the_broker() {
+        let (action, reason) = ("start the driver's thread".to_owned(), "no memory".to_owned());
+        let error = SendError::from(ConnectError::Local { action, reason });
+        assert_eq!(error.blame(), Blame::Nobody);
+        assert!(error.is_transient() && !error.may_have_been_sent());
+        assert_eq!(
+            error.to_string(),
+            "this process could not start the driver's thread: no memory"
+        );
+        let (route, reason) = ("queue \"q\"".to_owned(), "panic".to_owned());
+        let error = SendError::Interrupted { route, reason };
+        assert!(error.is_transient() && error.may_have_been_sent());
+    }
+
+    #[test]
+    fn a_name_that_the_protocol_cannot_have_is_of_the_message() {
+        let what = "the queue's name".to_owned();
+        let error = SendError::from(ConnectError::NameTooLong { what, length: 256, limit: 255 });
+        assert!(error.is_of_the_message() && !error.is_transient());
+    }
 }

@@ -70,8 +70,18 @@ impl From<&lapin::Error> for Fault {
 pub(super) enum Failure {
     /// It passes by itself: try again.
     Weather(String),
-    /// It does not pass by itself.
+    /// It does not pass by itself, or not with the broker: something failed in this process.
     Mistake(ConnectError),
+}
+
+impl Failure {
+    /// Whether it passes by itself.
+    pub(super) const fn passes(&self) -> bool {
+        match self {
+            Self::Weather(_) => true,
+            Self::Mistake(error) => error.is_transient(),
+        }
+    }
 }
 
 impl fmt::Display for Failure {

@@ -112,9 +112,9 @@ impl Core {
         if let Some(io) = &*io {
             return Ok(Arc::clone(io));
         }
-        let started = Io::start().map_err(|error| ConnectError::Refused {
+        let started = Io::start().map_err(|error| ConnectError::Local {
             action: "start the driver's thread".to_owned(),
-            reason: error.to_string(),
+            reason: format!("{error}; check its limits on threads, open files and memory"),
         })?;
         Ok(Arc::clone(io.insert(Arc::new(started))))
     }
@@ -143,10 +143,12 @@ impl Driver for Rabbit {
                 Attempt::Over(result) => return result,
                 Attempt::Goes(tried) => tried,
             };
+            let route = outgoing.route.clone();
             let send = publish::send(office, outgoing, tried);
-            AbortOnDropHandle::new(io.handle().spawn(send))
-                .await
-                .unwrap_or_else(|error| Err(ended("send", &error).into()))
+            // It panicked, or its runtime is gone.
+            AbortOnDropHandle::new(io.handle().spawn(send)).await.unwrap_or_else(|error| {
+                Err(SendError::Interrupted { route: route.to_string(), reason: error.to_string() })
+            })
         })
     }
 
@@ -178,14 +180,6 @@ impl Driver for Rabbit {
             self.sends.reopen();
             office.close().await;
         })
-    }
-}
-
-/// A task of ours panicked, or its runtime is gone.
-fn ended(action: &str, error: &tokio::task::JoinError) -> ConnectError {
-    ConnectError::Refused {
-        action: action.to_owned(),
-        reason: format!("the driver's task ended ({error})"),
     }
 }
 

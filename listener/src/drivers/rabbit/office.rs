@@ -217,9 +217,9 @@ impl Office {
     /// An open session, made after the one of this generation. Waits while there is none.
     pub(super) async fn session(&self, newer_than: u64) -> Result<Arc<SendSession>, ConnectError> {
         let (reply, answer) = oneshot::channel();
-        let ended = || ConnectError::Refused {
+        let ended = || ConnectError::Local {
             action: "send".to_owned(),
-            reason: "the driver is closed".to_owned(),
+            reason: "the driver's task has ended".to_owned(),
         };
         self.asks.send(Ask::Session { newer_than, reply }).map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
@@ -415,5 +415,23 @@ impl Clerk {
             alone: Semaphore::new(ALONE),
             core: Arc::clone(core),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::rabbit::Rabbit;
+    use crate::transport::error::SendError;
+
+    #[test]
+    fn a_driver_that_has_ended_does_not_speak_for_the_broker() {
+        let url = "rabbit://guest:guest@127.0.0.1:1/".parse().expect("a URL");
+        let core = Rabbit::new(&url).expect("a driver").core;
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let office = runtime().block_on(async { Office::open(core) });
+        let Err(error) = runtime().block_on(office.session(0)) else { panic!("a session") };
+        let error = SendError::from(error);
+        assert!(error.is_transient() && !error.to_string().contains("broker"), "{error}");
     }
 }

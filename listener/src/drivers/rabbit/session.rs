@@ -27,6 +27,7 @@ use super::version::Version;
 use super::window::Window;
 use crate::transport::delivery::{Delivery, Settle};
 use crate::transport::driver::Subscription;
+use crate::transport::error::ConnectError;
 
 /// So many deliveries are forwarded before settlements are looked at.
 const BATCH: usize = 256;
@@ -401,9 +402,10 @@ async fn connect(
     let (core, address) = (Arc::clone(core), address.clone());
     let open = async move { Link::open(&core.options, &core.vhost, &address, role).await };
     // Aborted if this future is dropped, and the link that was being made is cut.
-    AbortOnDropHandle::new(io.handle().spawn(open))
-        .await
-        .unwrap_or_else(|error| Err(Failure::Weather(format!("the driver's task ended ({error})"))))
+    AbortOnDropHandle::new(io.handle().spawn(open)).await.unwrap_or_else(|error| {
+        let (action, reason) = ("connect".to_owned(), error.to_string());
+        Err(Failure::Mistake(ConnectError::Local { action, reason }))
+    })
 }
 
 /// Each queue once, in order.

@@ -31,20 +31,28 @@ pub(super) async fn start(
     let mut backoff = Backoff::new(&core.options);
     let mut attempts = BTreeMap::new();
     let deadline = Instant::now() + subscription.timeout;
+    let mut local = None;
     let first = async {
         loop {
-            match round(&core, &mut rotation, &subscription, 1, &stale, &mut attempts).await {
+            let round = round(&core, &mut rotation, &subscription, 1, &stale, &mut attempts);
+            let failure = match round.await {
                 Ok(session) => return Ok(session),
-                Err(Failure::Mistake(error)) => return Err(error),
-                Err(Failure::Weather(reason)) => {
-                    let pause = backoff.pause();
-                    tracing::warn!(reason, ?pause, "cannot attach to RabbitMQ yet");
-                    sleep(pause).await;
-                }
-            }
+                Err(Failure::Mistake(error)) if !error.is_transient() => return Err(error),
+                Err(failure) => failure,
+            };
+            let pause = backoff.pause();
+            tracing::warn!(reason = %failure, ?pause, "cannot attach to RabbitMQ yet");
+            local = match failure {
+                Failure::Mistake(error) => Some(error),
+                Failure::Weather(_) => None,
+            };
+            sleep(pause).await;
         }
     };
     let session = timeout_at(deadline, first).await.unwrap_or_else(|_| {
+        if let Some(error) = local.take() {
+            return Err(error);
+        }
         let said = |(host, reason): (&String, &String)| format!("{host} ({reason})");
         Err(ConnectError::Unreachable {
             after: subscription.timeout,
@@ -271,20 +279,18 @@ impl Supervisor {
     /// Tells of a failed round, once for each reason, and says how long to pause.
     fn failed(&mut self, failure: &Failure, told: &mut String) -> Duration {
         let reason = failure.to_string();
-        let pause = match failure {
-            Failure::Weather(_) => self.backoff.pause(),
-            Failure::Mistake(_) => self.backoff.slow_pause(),
-        };
+        let pause = if failure.passes() { self.backoff.pause() } else { self.backoff.slow_pause() };
         if *told == reason {
             tracing::debug!(reason, ?pause, "still cannot attach to RabbitMQ");
             return pause;
         }
-        match failure {
-            Failure::Weather(_) => tracing::warn!(reason, ?pause, "cannot attach to RabbitMQ"),
-            Failure::Mistake(_) => tracing::error!(
+        if failure.passes() {
+            tracing::warn!(reason, ?pause, "cannot attach to RabbitMQ");
+        } else {
+            tracing::error!(
                 reason,
                 "RabbitMQ refuses; it is tried again and again until somebody mends it"
-            ),
+            );
         }
         self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });
         *told = reason;

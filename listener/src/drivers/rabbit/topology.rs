@@ -20,7 +20,7 @@ use super::link::{Link, call};
 use super::options::RabbitOptions;
 use super::quarantine::{self, SideQueue};
 use super::single::{Probe, Single};
-use super::wire;
+use super::wire::{self, NAME_LIMIT};
 use crate::notification::priority::Priority;
 use crate::target::routing_key;
 use crate::transport::driver::Binding;
@@ -681,11 +681,9 @@ fn mismatch(fault: &Fault, queue: &str) -> Option<Failure> {
 }
 
 fn short(what: &str, name: &str) -> Result<ShortString, Failure> {
-    wire::short(what, name).map_err(|error| {
-        Failure::Mistake(ConnectError::Refused {
-            action: format!("use {what}"),
-            reason: error.to_string(),
-        })
+    wire::short(what, name).map_err(|_| {
+        let (what, length) = (what.to_owned(), name.len());
+        Failure::Mistake(ConnectError::NameTooLong { what, length, limit: NAME_LIMIT })
     })
 }
 

@@ -13,9 +13,12 @@ use lapin::types::{
 use super::screen;
 use crate::transport::delivery::{HeaderValue, Headers, Properties};
 
+/// The longest name, in bytes.
+pub(super) const NAME_LIMIT: usize = 255;
+
 /// What AMQP cannot carry: a name or short text of more than 255 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} has {length} bytes, and AMQP takes at most 255")]
+#[error("{what} has {length} bytes, and AMQP takes {NAME_LIMIT} at most")]
 pub(super) struct TooLong {
     what: String,
     length: usize,
@@ -258,7 +261,7 @@ mod tests {
         };
         assert_eq!(
             to_amqp(&properties).expect_err("too long").to_string(),
-            "a header's name has 256 bytes, and AMQP takes at most 255"
+            "a header's name has 256 bytes, and AMQP takes 255 at most"
         );
     }
 }

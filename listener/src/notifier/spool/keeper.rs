@@ -16,7 +16,7 @@ use super::store::{Id, Store};
 use crate::notifier::error::SpoolError;
 use crate::notifier::letter::Letter;
 use crate::transport::Transport;
-use crate::transport::error::{ConnectError, SendError};
+use crate::transport::error::{Blame, SendError};
 
 /// So many calls share one write at most.
 const AT_ONCE: usize = 256;
@@ -138,7 +138,7 @@ impl Keeper {
         let (id, error) = failed?;
         self.refusals = if is_its_own(&error) { self.refusals + 1 } else { 0 };
         let why = error.to_string();
-        if self.refusals < PATIENCE && !matches!(error, SendError::TooLarge { .. }) {
+        if self.refusals < PATIENCE && !is_too_large(&error) {
             return Some(self.pause(&why));
         }
         let aside = self.disk.run(move |store| store.set_aside(id, &why)).await;
@@ -174,14 +174,17 @@ fn split(sent: Vec<(Id, Result<(), SendError>)>) -> (Vec<Id>, Option<(Id, SendEr
     (done, None)
 }
 
-/// Whether the broker refuses this letter, and may take others.
+/// Whether this letter is not taken, and others may be.
 const fn is_its_own(error: &SendError) -> bool {
-    matches!(
-        error,
-        SendError::Unroutable { .. }
-            | SendError::Invalid { .. }
-            | SendError::Connect(ConnectError::Refused { .. })
-    )
+    match error.blame() {
+        Blame::Route | Blame::Message => true,
+        Blame::Nobody | Blame::Setup => false,
+    }
+}
+
+/// Whether it was measured, and is never sent.
+const fn is_too_large(error: &SendError) -> bool {
+    matches!(error, SendError::TooLarge { .. } | SendError::HeadersTooLarge { .. })
 }
 
 async fn poll(sending: &mut Option<Sending>) -> Sent {
