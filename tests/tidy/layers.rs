@@ -234,11 +234,13 @@ impl Reader<'_> {
                     self.hold_to(&OPEN, &tokens[at]);
                 }
             }
-            TokenTree::Ident(word) if word == "settle" => {
+            TokenTree::Ident(word) if settles(&word.to_string()) => {
                 let called = matches!(tokens.get(at + 1), Some(TokenTree::Group(_)));
                 let of_something = at > 0 && is_punct(tokens.get(at - 1), '.');
-                let of_delivery = at > 2 && is_word(tokens.get(at - 3), "Delivery");
-                if (of_something && called) || (of_delivery && is_path(tokens, at - 2)) {
+                let owners = ["Delivery", "Settler"];
+                let is_owned =
+                    at > 2 && owners.iter().any(|owner| is_word(tokens.get(at - 3), owner));
+                if (of_something && called) || (is_owned && is_path(tokens, at - 2)) {
                     self.hold_to(&SETTLE, &tokens[at]);
                 }
             }
@@ -339,6 +341,11 @@ impl Reader<'_> {
             self.breaches.push(format!("{}:{line}: {token}: {}", self.path, only.rule));
         }
     }
+}
+
+/// Whether a method of this name settles: `settle`, and what begins with `settle_`.
+fn settles(method: &str) -> bool {
+    method == "settle" || method.starts_with("settle_")
 }
 
 fn may_import(room: &str) -> &'static [&'static str] {
@@ -553,6 +560,37 @@ mod tests {
                 &format!("runtime/worker.rs:3: settle: {rule}"),
             ],
         );
+        check(
+            "runtime/worker.rs",
+            "fn f() { delivery.settle_known(s); Settler::settle(x, 1, s); journal.settled(key); }",
+            &[
+                &format!("runtime/worker.rs:1: settle_known: {rule}"),
+                &format!("runtime/worker.rs:1: settle: {rule}"),
+            ],
+        );
+    }
+
+    fn source(path: &str) -> String {
+        let mut files = tree::sources("listener/src").into_iter();
+        files.find(|file| file.path == path).expect("the file is there").text
+    }
+
+    #[test]
+    fn the_settlements_of_the_runtime_are_seen() {
+        let found = breaches("runtime/worker.rs", &source("runtime/settle.rs"));
+        assert!(found.iter().any(|breach| breach.contains(SETTLE.rule)), "{found:?}");
+    }
+
+    #[test]
+    fn what_settles_a_delivery_has_a_name_that_says_so() {
+        let text = source("transport/delivery.rs");
+        let functions = text.split("#[cfg(test)]").next().unwrap_or_default().split("fn ").skip(1);
+        let settling: Vec<&str> = functions
+            .filter(|function| function.contains(".settle("))
+            .filter_map(|function| function.split(['(', '<']).next())
+            .collect();
+        assert!(settling.len() > 1, "{settling:?}");
+        assert!(settling.iter().all(|name| settles(name)), "{settling:?}");
     }
 
     #[test]
