@@ -83,7 +83,7 @@ pub struct Config {
 }
 
 /// The configuration cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// No option goes by this name.
@@ -426,6 +426,8 @@ fn read_file(path: &str) -> Result<Vec<(String, Raw)>, ConfigError> {
         reason: "this build has no feature `config`; add it to `listener` in Cargo.toml".to_owned(),
     })
 }
+
+debug_is_the_message!(ConfigError);
 
 #[cfg(test)]
 mod tests {

@@ -68,6 +68,9 @@
 //! `LISTENER_CONFIG` names. These three are on by default. `spool`: the notifier's spool on
 //! disk.
 
+// First, for its macro.
+#[macro_use]
+mod shown;
 #[cfg(feature = "macros")]
 pub mod guide;
 // In the order of a delivery's way.
@@ -91,7 +94,6 @@ pub mod config;
 mod listen;
 mod link;
 mod nearest;
-mod shown;
 #[doc(hidden)]
 pub mod __private;
 

@@ -31,7 +31,7 @@ pub enum OrderKey {
 }
 
 /// A text names no part of a notification.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{found:?} names no part of a notification; expected `publisher_id`, `event_type`, `payload.KEY` or `context.KEY`"
 )]
@@ -88,6 +88,8 @@ impl fmt::Display for OrderKey {
         }
     }
 }
+
+debug_is_the_message!(UnknownOrderKey);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,20 @@
-//! What an error may show of a text from outside: a word that somebody may have misspelt, and
-//! nothing that looks as a secret or a whole document does. Asked wherever an error quotes: by
-//! `config.rs`, `envelope` and the drivers.
+//! What an error shows. Of a text from outside: a word that somebody may have misspelt, and
+//! nothing that looks as a secret or a whole document does; asked wherever an error quotes, by
+//! `config.rs`, `envelope` and the drivers. And as `Debug`: its message.
+
+/// Makes `Debug` print the message of an error: that is what `main` shows of an error that it
+/// returns, also within `Box<dyn Error>`, and what `unwrap` does.
+macro_rules! debug_is_the_message {
+    ($($error:ty),+) => {
+        $(
+            impl ::std::fmt::Debug for $error {
+                fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                    ::std::fmt::Display::fmt(self, f)
+                }
+            }
+        )+
+    };
+}
 
 /// So many bytes of a text are shown.
 const LONGEST: usize = 64;

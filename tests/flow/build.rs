@@ -82,6 +82,18 @@ fn every_mistake_is_reported_at_once() {
 }
 
 #[test]
+fn a_mistake_is_told_in_words_where_main_returns_a_boxed_error() {
+    fn main() -> Result<(), Box<dyn std::error::Error>> {
+        Listener::builder().transport_url("rabit://h/").endpoint(Plain).build()?;
+        Ok(())
+    }
+    assert_eq!(
+        format!("Error: {:?}", main().unwrap_err()),
+        "Error: the listener cannot be built: no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)"
+    );
+}
+
+#[test]
 fn a_provided_endpoint_that_is_not_given_is_named() {
     let built = Listener::builder().transport_url("memory://").group("given").build();
     assert_eq!(

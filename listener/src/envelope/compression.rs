@@ -116,7 +116,7 @@ impl FromStr for Compression {
 }
 
 /// A name that stands for no compression that this crate has.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "compression {found:?} is not supported \
      (expected \"application/x-gzip\" or \"application/x-bz2\")"
@@ -125,6 +125,8 @@ pub struct UnknownCompression {
     /// The name as it was found, if it can be one.
     pub found: String,
 }
+
+debug_is_the_message!(UnknownCompression);
 
 #[cfg(test)]
 mod tests {

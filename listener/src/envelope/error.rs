@@ -11,7 +11,7 @@ use crate::shown::shown;
 /// A body that is no notification. No attempt at the same bytes will end otherwise.
 ///
 /// Places are counted in bytes, after `NaN` and the like were mended.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The content type is not JSON's.
@@ -130,7 +130,7 @@ pub(crate) const NOT_A_NOTIFICATION: &str = "the body is not a notification: it 
     `priority`, no `event_type`, no `payload` and no `oslo.message`";
 
 /// A notification that cannot be written.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The payload has no form in JSON: its `Serialize` failed, or a map in it has keys
@@ -219,6 +219,8 @@ pub(super) fn not_json(part: Part, text: &str, source: serde_json::Error) -> Dec
     let at = if source.is_eof() { text.len() } else { at.min(text.len()) };
     DecodeError::Json { part, at, source }
 }
+
+debug_is_the_message!(DecodeError, EncodeError);
 
 #[cfg(test)]
 mod tests {

@@ -36,7 +36,7 @@ impl<T> Deref for State<T> {
 ///
 /// Only an extractor that does not forward `requires` can meet it: the builder has checked
 /// all others.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error(
     "the listener has no state of type `{0}`; give it one with `Listener::builder().state(..)`"
 )]
@@ -60,3 +60,5 @@ impl<'n, T: Shared> FromNotification<'n> for State<T> {
         needs.state::<T>();
     }
 }
+
+debug_is_the_message!(MissingState);

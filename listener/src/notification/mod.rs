@@ -233,7 +233,7 @@ impl fmt::Debug for Notification<'_> {
 ///
 /// Says where and what was expected; strings of the notification itself are left out, for
 /// they may be secrets.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
 pub struct PartError {
     path: String,
@@ -356,6 +356,8 @@ fn closing_quote(text: &str) -> Option<usize> {
         closes
     })
 }
+
+debug_is_the_message!(PartError);
 
 #[cfg(test)]
 mod tests {

@@ -98,7 +98,7 @@ impl FromStr for Priority {
 }
 
 /// A text that names none of the seven priorities.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown priority {found:?} (expected audit, debug, info, warn, error, critical or sample)"
 )]
@@ -106,6 +106,8 @@ pub struct UnknownPriority {
     /// The text as it was found.
     pub found: String,
 }
+
+debug_is_the_message!(UnknownPriority);
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use crate::outcome::BoxError;
 use crate::transport::error::SendError;
 
 /// A notifier cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotifierBuildError {
     /// A topic without a name.
@@ -29,7 +29,7 @@ pub enum NotifierBuildError {
 /// What to do is told by two questions. [`is_transient`](Self::is_transient): the same call
 /// may succeed later; if not, somebody has to mend something first.
 /// [`may_have_been_sent`](Self::may_have_been_sent): calling again may send it twice.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum NotifyError {
     /// It cannot be written; nothing was sent. Mend the payload's type.
@@ -137,7 +137,7 @@ impl fmt::Display for Unsent {
 }
 
 /// What a spool cannot do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpoolError {
     /// Another notifier, of this process or another, has the directory.
@@ -179,6 +179,8 @@ pub enum SpoolError {
     #[error("no tokio runtime runs the spool; build the notifier in one that lives as long as it")]
     NoRuntime,
 }
+
+debug_is_the_message!(NotifierBuildError, NotifyError, SpoolError);
 
 #[cfg(test)]
 mod tests {

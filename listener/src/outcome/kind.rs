@@ -66,14 +66,7 @@ impl fmt::Display for Classified {
     }
 }
 
-impl fmt::Debug for Classified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Classified")
-            .field("kind", &self.kind)
-            .field("source", &self.source)
-            .finish()
-    }
-}
+debug_is_the_message!(Classified);
 
 impl Error for Classified {
     fn source(&self) -> Option<&(dyn Error + 'static)> {

@@ -1,5 +1,5 @@
-//! What ends a listener, or keeps it from beginning. `Debug` prints the message too, for that
-//! is what `fn main() -> Result<(), listener::Error>` shows.
+//! What ends a listener, or keeps it from beginning: the errors of the stages come together here.
+//! What was wrong while it was built is told all at once.
 
 use std::fmt;
 
@@ -44,14 +44,8 @@ pub enum Error {
     Task(String),
 }
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// Every mistake that can be found without I/O.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct BuildError {
     problems: Vec<Problem>,
 }
@@ -83,7 +77,7 @@ impl fmt::Display for BuildError {
 }
 
 /// One mistake of a listener that does not build.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// There is nothing to call.
@@ -216,3 +210,5 @@ fn known_groups(known: &[String]) -> String {
         format!("the groups are: {}", known.join(", "))
     }
 }
+
+debug_is_the_message!(Error, BuildError, Problem);

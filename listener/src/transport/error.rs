@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::transport::url::UrlError;
 
 /// A transport could not be opened: its URL is wrong. Nothing was connected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The text is no transport URL.
@@ -65,7 +65,7 @@ fn hint(near: Option<&str>) -> String {
 }
 
 /// A listener could not be attached to its queues, or a notifier to its exchange.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// No host answered in time.
@@ -202,7 +202,7 @@ pub(crate) enum Blame {
 }
 
 /// A message was not sent, or it is not known whether it was.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The broker has no queue for it.
@@ -319,12 +319,12 @@ impl SendError {
 
 /// A delivery could not be settled, because the session that delivered it is over. The broker
 /// gives it out again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session that delivered it is over; the broker will deliver it again")]
 pub struct SettleError;
 
 /// Why a journal could not be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
     /// There is none, and waiting does not help: the driver or the broker cannot keep one, or the
@@ -335,6 +335,8 @@ pub enum JournalError {
     #[error("the journal cannot be reached: {0}")]
     Unreachable(String),
 }
+
+debug_is_the_message!(OpenError, ConnectError, SendError, SettleError, JournalError);
 
 #[cfg(test)]
 mod tests {

@@ -30,7 +30,7 @@ pub struct Host {
 }
 
 /// The text is no transport URL. The text itself is not repeated, for it may hold a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
     /// There is no `scheme://`.
@@ -318,6 +318,8 @@ impl fmt::Debug for Host {
         write!(f, "Host({self})")
     }
 }
+
+debug_is_the_message!(UrlError);
 
 #[cfg(test)]
 mod tests {
