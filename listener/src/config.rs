@@ -15,6 +15,9 @@ use crate::target::Target;
 /// The prefix of the environment variables.
 const PREFIX: &str = "LISTENER_";
 
+/// The environment, as errors name it.
+const ENVIRONMENT: &str = "the environment (LISTENER_..)";
+
 /// The options, by name. Those that oslo.messaging has keep its names.
 const OPTIONS: [&str; 18] = [
     "transport_url",
@@ -48,7 +51,7 @@ const OPTIONS: [&str; 18] = [
 /// | `group` | `LISTENER_GROUP` | the endpoints of these groups only; a list |
 /// | `allow_requeue` | `LISTENER_ALLOW_REQUEUE` | `true` or `false` |
 /// | `executor` | `LISTENER_EXECUTOR` | `concurrent` or `sequential` |
-/// | `executor_thread_pool_size` | `LISTENER_EXECUTOR_THREAD_POOL_SIZE` | how many deliveries at once |
+/// | `executor_thread_pool_size` | `LISTENER_EXECUTOR_THREAD_POOL_SIZE` | how many deliveries at once; makes the executor concurrent, so more than 1 beside `sequential` is a mistake |
 /// | `prefetch` | `LISTENER_PREFETCH` | how many unsettled deliveries of a queue |
 /// | `bytes_in_flight` | `LISTENER_BYTES_IN_FLIGHT` | how many bytes of unsettled deliveries |
 /// | `handler_timeout` | `LISTENER_HANDLER_TIMEOUT` | how long one call of a method may take, in seconds |
@@ -68,7 +71,8 @@ pub struct Config {
     pub(crate) pool: Option<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) allow_requeue: Option<bool>,
-    pub(crate) sequential: bool,
+    /// Without a size, `Concurrent` keeps that of the builder.
+    pub(crate) executor: Option<ExecutorKind>,
     pub(crate) executor_thread_pool_size: Option<usize>,
     pub(crate) prefetch: Option<u16>,
     pub(crate) bytes_in_flight: Option<usize>,
@@ -80,6 +84,13 @@ pub struct Config {
     pub(crate) ordered_by: Option<OrderKey>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Option<Duration>,
+}
+
+/// The value of `executor`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExecutorKind {
+    Sequential,
+    Concurrent,
 }
 
 /// The configuration cannot be read.
@@ -108,6 +119,9 @@ pub enum ConfigError {
         /// What it was given, unless that may be a secret.
         found: String,
     },
+    /// Several mistakes: all that were found.
+    #[error("the configuration has {} mistakes:{}", .0.len(), listed(.0))]
+    Several(Vec<Self>),
     /// The file cannot be read.
     #[error("the file {path:?} that LISTENER_CONFIG names cannot be read: {reason}")]
     File {
@@ -116,6 +130,10 @@ pub enum ConfigError {
         /// Why not.
         reason: String,
     },
+}
+
+fn listed(mistakes: &[ConfigError]) -> String {
+    mistakes.iter().map(|mistake| format!("\n- {mistake}")).collect()
 }
 
 fn known(near: Option<&str>) -> String {
@@ -174,20 +192,54 @@ impl Config {
             .collect();
         ours.sort();
         let mut config = Self::default();
+        let mut mistakes = Vec::new();
         if let Some((_, path)) = ours.iter().find(|(name, _)| name == "config") {
-            let origin = format!("{path:?}");
-            for (name, value) in read_file(path)? {
-                config.set(&name, value, &origin)?;
+            config.take(
+                read_file(path).unwrap_or_else(|error| {
+                    mistakes.push(error);
+                    Vec::new()
+                }),
+                &format!("{path:?}"),
+                &mut mistakes,
+            );
+        }
+        // Kubernetes, for one, sets LISTENER_SERVICE_HOST for a service "listener".
+        let is_ours = |name: &str| OPTIONS.contains(&name) || nearest(name, OPTIONS).is_some();
+        let values: Vec<(String, Raw)> = ours
+            .into_iter()
+            .filter(|(name, _)| name != "config" && is_ours(name))
+            .map(|(name, value)| (name, Raw::Text(value)))
+            .collect();
+        // A kind of executor wins over the size that the file has for another.
+        if values.iter().any(|(name, _)| name == "executor") {
+            config.executor_thread_pool_size = None;
+        }
+        config.take(values, ENVIRONMENT, &mut mistakes);
+        match mistakes.pop() {
+            None => Ok(config),
+            Some(mistake) if mistakes.is_empty() => Err(mistake),
+            Some(mistake) => {
+                mistakes.push(mistake);
+                Err(ConfigError::Several(mistakes))
             }
         }
-        for (name, value) in ours.into_iter().filter(|(name, _)| name != "config") {
-            if !OPTIONS.contains(&name.as_str()) && nearest(&name, OPTIONS).is_none() {
-                // Kubernetes, for one, sets LISTENER_SERVICE_HOST for a service "listener".
-                continue;
-            }
-            config.set(&name, Raw::Text(value), "the environment (LISTENER_..)")?;
+    }
+
+    /// Takes what one origin says over what was there before.
+    fn take(&mut self, values: Vec<(String, Raw)>, origin: &str, mistakes: &mut Vec<ConfigError>) {
+        let concerned = values.iter().any(|(name, _)| name.starts_with("executor"));
+        let set =
+            values.into_iter().filter_map(|(name, value)| self.set(&name, value, origin).err());
+        mistakes.extend(set);
+        let size = self.executor_thread_pool_size.filter(|_| concerned);
+        if let (Some(ExecutorKind::Sequential), Some(size @ 2..)) = (self.executor, size) {
+            mistakes.push(ConfigError::Value {
+                name: "executor_thread_pool_size".to_owned(),
+                origin: origin.to_owned(),
+                expected: "nothing, or 1, where `executor` is `sequential`; take one of the two out",
+                found: size.to_string(),
+            });
         }
-        Ok(config)
     }
 
     fn set(&mut self, name: &str, value: Raw, origin: &str) -> Result<(), ConfigError> {
@@ -215,13 +267,13 @@ impl Config {
             "group" => self.groups = value.list(wrong, "names of groups")?,
             "allow_requeue" => self.allow_requeue = Some(value.bool(wrong)?),
             "executor" => {
-                self.sequential = match value.text(wrong)?.as_str() {
-                    "sequential" => true,
-                    "concurrent" => false,
+                self.executor = Some(match value.text(wrong)?.as_str() {
+                    "sequential" => ExecutorKind::Sequential,
+                    "concurrent" => ExecutorKind::Concurrent,
                     other => {
                         return Err(wrong("`concurrent` or `sequential`", quoted(other)));
                     }
-                }
+                });
             }
             "executor_thread_pool_size" => {
                 self.executor_thread_pool_size =
@@ -290,7 +342,7 @@ fn texts(
             Err(_) if option == "config" || OPTIONS.contains(&option.as_str()) => {
                 return Err(ConfigError::Value {
                     name: option,
-                    origin: "the environment (LISTENER_..)".to_owned(),
+                    origin: ENVIRONMENT.to_owned(),
                     expected: "text in UTF-8",
                     found: "other bytes".to_owned(),
                 });
@@ -448,7 +500,7 @@ mod tests {
             ("LISTENER_POOL", "billing"),
             ("LISTENER_GROUP", "a,b"),
             ("LISTENER_ALLOW_REQUEUE", "true"),
-            ("LISTENER_EXECUTOR", "sequential"),
+            ("LISTENER_EXECUTOR", "concurrent"),
             ("LISTENER_EXECUTOR_THREAD_POOL_SIZE", "8"),
             ("LISTENER_PREFETCH", "7"),
             ("LISTENER_BYTES_IN_FLIGHT", "1000"),
@@ -472,7 +524,7 @@ mod tests {
             pool: Some("billing".to_owned()),
             groups: vec!["a".to_owned(), "b".to_owned()],
             allow_requeue: Some(true),
-            sequential: true,
+            executor: Some(ExecutorKind::Concurrent),
             executor_thread_pool_size: Some(8),
             prefetch: Some(7),
             bytes_in_flight: Some(1000),
@@ -487,6 +539,23 @@ mod tests {
         };
         assert_eq!(read(&[]), Ok(Config::default()));
         assert_eq!(config, Ok(expected));
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        assert_eq!(
+            read(&[
+                ("LISTENER_PREFETCH", "many"),
+                ("LISTENER_EXECUTOR", "sequential"),
+                ("LISTENER_EXECUTOR_THREAD_POOL_SIZE", "8"),
+                ("LISTENER_TOPIC", "x"),
+            ]),
+            Err("the configuration has 3 mistakes:\
+                 \n- option \"prefetch\" in the environment (LISTENER_..): expected a number from 1 to 65535, found \"many\"\
+                 \n- unknown option \"topic\" in the environment (LISTENER_..); did you mean \"topics\"?\
+                 \n- option \"executor_thread_pool_size\" in the environment (LISTENER_..): expected nothing, or 1, where `executor` is `sequential`; take one of the two out, found 8"
+                .to_owned())
+        );
     }
 
     #[test]
@@ -540,6 +609,19 @@ mod tests {
             assert_eq!(found.map_err(String::as_str), expected);
         };
         check("prefetch = 9\npool = 'file'\n", Ok((Some(9), Some("env"))));
+        let executor = |text: &str, variables: &[(&str, &str)]| {
+            std::fs::write(&path, text).expect("a file");
+            let file = ("LISTENER_CONFIG", path.to_str().expect("a path"));
+            let config = read(&[variables, &[file]].concat());
+            config.map(|config| (config.executor, config.executor_thread_pool_size)).ok()
+        };
+        let sequential = ("LISTENER_EXECUTOR", "sequential");
+        let size = ("LISTENER_EXECUTOR_THREAD_POOL_SIZE", "8");
+        assert_eq!(
+            executor("executor_thread_pool_size = 8", &[sequential]),
+            Some((Some(ExecutorKind::Sequential), None))
+        );
+        assert_eq!(executor("executor = 'sequential'", &[size]), None);
         check(
             "prefetc = 9",
             Err("unknown option \"prefetc\" in \"FILE\"; did you mean \"prefetch\"?"),

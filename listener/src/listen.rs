@@ -1,11 +1,11 @@
 //! `listen()`, and the other places where URL, drivers and runtime meet. What the options
 //! are called and where they are read is in `config.rs`.
 
-use crate::config::Config;
+use crate::config::{Config, ExecutorKind};
 use crate::runtime::Listener;
 use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::error::Error;
-use crate::runtime::options::{Executor, RetryOptions};
+use crate::runtime::options::{Executor, Options, RetryOptions};
 use crate::transport::Transport;
 
 /// Runs every registered endpoint until SIGINT or SIGTERM, configured from the environment
@@ -38,6 +38,20 @@ use crate::transport::Transport;
 pub async fn listen() -> Result<(), Error> {
     let config = Config::from_env()?;
     Listener::builder().configured(config).registered().build()?.run().await
+}
+
+/// What the configuration makes of an executor: what it does not say is left as it is.
+fn configured_executor(
+    given: Executor,
+    kind: Option<ExecutorKind>,
+    size: Option<usize>,
+) -> Executor {
+    match (kind, size, given) {
+        (Some(ExecutorKind::Sequential), _, _) => Executor::Sequential,
+        (_, Some(size), _) => Executor::Concurrent(size),
+        (Some(ExecutorKind::Concurrent), None, Executor::Sequential) => Options::default().executor,
+        (_, None, given) => given,
+    }
 }
 
 impl ListenerBuilder {
@@ -73,12 +87,8 @@ impl ListenerBuilder {
         if let Some(allow) = config.allow_requeue {
             self = self.allow_requeue(allow);
         }
-        if let Some(size) = config.executor_thread_pool_size {
-            self = self.executor(Executor::Concurrent(size));
-        }
-        if config.sequential {
-            self = self.executor(Executor::Sequential);
-        }
+        let (kind, size) = (config.executor, config.executor_thread_pool_size);
+        self = self.change_executor(|executor| configured_executor(executor, kind, size));
         if let Some(prefetch) = config.prefetch {
             self = self.prefetch(prefetch);
         }
@@ -108,5 +118,36 @@ impl ListenerBuilder {
             self = self.shutdown_timeout(timeout);
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_wins_over_the_builder_in_all_that_it_says() {
+        let check = |given: Executor, variables: &[(&str, &str)], expected: Executor| {
+            let variables = variables
+                .iter()
+                .map(|(name, value)| (format!("LISTENER_{name}"), (*value).to_owned()));
+            let config = Config::from_variables(variables).expect("a configuration");
+            let mut found = None;
+            let _ = Listener::builder().executor(given).configured(config).change_executor(
+                |executor| {
+                    found = Some(executor);
+                    executor
+                },
+            );
+            assert_eq!(found, Some(expected));
+        };
+        let (one, many) = (Executor::Sequential, Executor::Concurrent(16));
+        check(one, &[], one);
+        check(many, &[], many);
+        check(one, &[("EXECUTOR", "concurrent")], Options::default().executor);
+        check(many, &[("EXECUTOR", "concurrent")], many);
+        check(many, &[("EXECUTOR", "sequential")], one);
+        check(one, &[("EXECUTOR_THREAD_POOL_SIZE", "8")], Executor::Concurrent(8));
+        check(one, &[("EXECUTOR", "sequential"), ("EXECUTOR_THREAD_POOL_SIZE", "1")], one);
     }
 }

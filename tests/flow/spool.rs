@@ -390,6 +390,18 @@ async fn one_that_is_too_large_is_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn every_mistake_of_a_notifier_is_told_at_once() {
+    let broker = Broker::new(Mood::There);
+    let error = builder(&broker).topic("").window(0).build().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the notifier cannot be built, for 2 reasons:\
+         \n- a topic of the notifier is empty; expected a name such as \"notifications\"\
+         \n- the window of the notifier is 0; expected at least 1 notification and 1 byte"
+    );
+}
+
+#[test]
 fn a_window_without_a_place_does_not_build() {
     let broker = Broker::new(Mood::There);
     for builder in [builder(&broker).window(0), builder(&broker).window_bytes(0)] {

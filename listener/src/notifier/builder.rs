@@ -131,16 +131,21 @@ impl NotifierBuilder {
     /// through, and what waits in it is sent from now on, in a task of the current runtime.
     ///
     /// # Errors
-    /// A topic without a name, an empty window, or a spool that cannot be opened: another
-    /// notifier has it, a file cannot be read or written, or this is no tokio runtime.
+    /// A topic without a name and an empty window, all such mistakes at once. Without any, a spool
+    /// that cannot be opened: another notifier has it, a file cannot be read or written, or this
+    /// is no tokio runtime.
     pub fn build(self) -> Result<Notifier, NotifierBuildError> {
         let topics =
             if self.topics.is_empty() { vec![Target::topic(DEFAULT_TOPIC)] } else { self.topics };
+        let mut mistakes = Vec::new();
         if topics.iter().any(|topic| topic.name().is_empty()) {
-            return Err(NotifierBuildError::EmptyTopic);
+            mistakes.push(NotifierBuildError::EmptyTopic);
         }
         if self.window == 0 || self.window_bytes == 0 {
-            return Err(NotifierBuildError::EmptyWindow);
+            mistakes.push(NotifierBuildError::EmptyWindow);
+        }
+        if let Some(error) = NotifierBuildError::of(mistakes) {
+            return Err(error);
         }
         let open = |options: SpoolOptions| options.open(self.transport.clone(), self.timeout);
         let spool = self.spool.map(open).transpose()?;

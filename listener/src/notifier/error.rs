@@ -22,6 +22,25 @@ pub enum NotifierBuildError {
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// Several mistakes: all that can be found without I/O.
+    #[error("the notifier cannot be built, for {} reasons:{}", .0.len(), listed(.0))]
+    Several(Vec<Self>),
+}
+
+impl NotifierBuildError {
+    /// All of these as one error; none if there are none.
+    pub(super) fn of(mut mistakes: Vec<Self>) -> Option<Self> {
+        let last = mistakes.pop()?;
+        if mistakes.is_empty() {
+            return Some(last);
+        }
+        mistakes.push(last);
+        Some(Self::Several(mistakes))
+    }
+}
+
+fn listed(mistakes: &[NotifierBuildError]) -> String {
+    mistakes.iter().map(|mistake| format!("\n- {mistake}")).collect()
 }
 
 /// A notification is not known to be safe.

@@ -56,7 +56,7 @@ pub struct ListenerBuilder {
 }
 
 impl ListenerBuilder {
-    /// The transport to consume from. Default: `memory://`.
+    /// The transport to consume from; there must be one.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = Some(Ok(transport));
         self.owns_transport = false;
@@ -121,6 +121,12 @@ impl ListenerBuilder {
     /// How many deliveries are worked on at once.
     pub fn executor(mut self, executor: Executor) -> Self {
         self.options.executor = executor;
+        self
+    }
+
+    /// Changes the executor.
+    pub(crate) fn change_executor(mut self, change: impl FnOnce(Executor) -> Executor) -> Self {
+        self.options.executor = change(self.options.executor);
         self
     }
 
