@@ -24,6 +24,13 @@ use crate::wait::wait_until;
 const MEND: &str = "run tests/run, which installs it (Debian, Ubuntu: apt-get install \
                     rabbitmq-server; elsewhere install RabbitMQ 3.10 or later with Erlang)";
 
+/// Names the folder of the commands of another RabbitMQ than the installed one.
+const CHOICE: &str = "LISTENER_RABBITMQ";
+
+/// The commands that the support calls.
+const SCRIPTS: [&str; 4] =
+    ["rabbitmq-server", "rabbitmqctl", "rabbitmq-queues", "rabbitmq-upgrade"];
+
 /// More nodes than this at once starve each other on a small machine, and tests that
 /// measure time against a broker fail for no reason of their own.
 static PLACES: Semaphore = Semaphore::const_new(3);
@@ -185,12 +192,55 @@ fn new_folder() -> PathBuf {
     base
 }
 
-/// The folder of RabbitMQ's own scripts.
+/// The folder of RabbitMQ's own scripts: that in `LISTENER_RABBITMQ`, or the installed one.
 fn scripts() -> PathBuf {
+    if let Some(chosen) = std::env::var_os(CHOICE).filter(|chosen| !chosen.is_empty()) {
+        return chosen_scripts(PathBuf::from(chosen)).unwrap_or_else(|reason| panic!("{reason}"));
+    }
     let debian = PathBuf::from("/usr/lib/rabbitmq/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::iter::once(debian)
         .chain(std::env::split_paths(&path))
         .find(|folder| folder.join("rabbitmq-server").is_file())
         .unwrap_or_else(|| panic!("rabbitmq-server was not found: {MEND}"))
+}
+
+/// Another broker than the one that was asked for is never taken instead.
+fn chosen_scripts(folder: PathBuf) -> Result<PathBuf, String> {
+    let missing = SCRIPTS.iter().find(|script| !folder.join(script).is_file());
+    match missing {
+        _ if !folder.is_absolute() => Err(format!(
+            "{CHOICE}={} is no absolute path: tests run in several folders",
+            folder.display()
+        )),
+        Some(script) => Err(format!(
+            "{CHOICE}={} is to be the folder of RabbitMQ's commands, and has no {script}; \
+             `tests/run --broker 4.3` makes such a folder and sets it",
+            folder.display()
+        )),
+        None => Ok(folder),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chosen_folder_without_the_commands_is_an_error_and_says_which() {
+        let folder = std::env::temp_dir().join(format!("listener-scripts-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let error = chosen_scripts(folder.clone()).unwrap_err();
+        assert!(error.contains(&*folder.to_string_lossy()), "{error}");
+        assert!(error.contains("has no rabbitmq-server"), "{error}");
+
+        for script in SCRIPTS {
+            fs::write(folder.join(script), "").unwrap();
+        }
+        assert_eq!(chosen_scripts(folder.clone()), Ok(folder.clone()));
+        fs::remove_dir_all(folder).unwrap();
+
+        let error = chosen_scripts(PathBuf::from("target/rabbitmq-4.3/bin")).unwrap_err();
+        assert!(error.contains("is no absolute path"), "{error}");
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod account;
+mod broker_choice;
 mod node;
 mod processes;
 mod proxy;
