@@ -10,6 +10,7 @@
 mod arguments;
 mod build;
 mod dead_letter;
+mod delays;
 mod ending;
 mod endpoints;
 mod filter;
