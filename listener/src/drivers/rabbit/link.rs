@@ -5,12 +5,13 @@
 //! (`Io`): a program that blocks its runtime, or has only one thread, keeps its connections.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_rs::traits::Reactor;
 use futures_util::{Stream, StreamExt};
-use lapin::tcp::{AMQPUriTcpExt, TLSConfig};
 use lapin::uri::{
     AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,
 };
@@ -18,6 +19,7 @@ use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event};
 use socket2::{Socket, TcpKeepalive};
 use tokio_util::sync::CancellationToken;
 
+use super::dial::dial;
 use super::failure::{self, Failure, Fault};
 use super::greeting::Heard;
 use super::hosts::Address;
@@ -144,12 +146,28 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects and logs in. Dropping the future leaves nothing behind.
+    /// Connects and logs in, at one of the addresses of the host. Dropping the future leaves
+    /// nothing behind.
     pub(super) async fn open(
         options: &RabbitOptions,
         vhost: &str,
         address: &Address,
         role: Role,
+    ) -> Result<(Self, LinkEvents), Failure> {
+        let Address { host, port, .. } = address;
+        dial(host, *port, options.connection_timeout, |at, limit| {
+            Self::open_at(options, vhost, address, role, at, limit)
+        })
+        .await
+    }
+
+    async fn open_at(
+        options: &RabbitOptions,
+        vhost: &str,
+        address: &Address,
+        role: Role,
+        at: SocketAddr,
+        limit: Duration,
     ) -> Result<(Self, LinkEvents), Failure> {
         let lifeline = Lifeline::default();
         let name = format!("listener:{}:{}", std::process::id(), role.name());
@@ -159,23 +177,17 @@ impl Link {
         let connector = Connection::connector(
             uri(options, vhost, address),
             screened::runtime(heard.clone(), role.pauses()),
-            async move |uri: AMQPUri, runtime| {
+            async move |_: AMQPUri, runtime| {
                 let stream = tokio::select! {
                     () = cut.token.cancelled() => return Err(cut_off().into()),
-                    stream = AMQPUriTcpExt::connect_with_config_async(
-                        &uri,
-                        TLSConfig::default(),
-                        &runtime,
-                    ) => stream?,
+                    stream = runtime.tcp_connect_addr(at) => stream?,
                 };
-                if let AsyncTcpStream::Plain(stream) = &stream {
-                    cut.hold(stream.get_ref())?;
-                }
-                Ok(stream)
+                cut.hold(stream.get_ref())?;
+                Ok(AsyncTcpStream::Plain(stream))
             },
             properties,
         );
-        let connection = within(options.connection_timeout, connector)
+        let connection = within(limit, connector)
             .await
             .map_err(|fault| failure::connecting(fault, address, vhost))?;
         let events = LinkEvents(Box::pin(connection.events_listener()));

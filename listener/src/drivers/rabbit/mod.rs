@@ -6,6 +6,7 @@ mod confirms;
 mod consume;
 mod delay;
 mod deployment;
+mod dial;
 mod failure;
 mod flight;
 mod greeting;
