@@ -1,6 +1,6 @@
 //! What does not build: every mistake that needs no I/O, all in one error, each with the mend.
 
-use listener::{Config, Listener, State, Target, notification_endpoint};
+use listener::{Config, Listener, State, Target, Transport, notification_endpoint};
 
 use crate::rig::Log;
 
@@ -91,6 +91,20 @@ fn a_mistake_is_told_in_words_where_main_returns_a_boxed_error() {
         format!("Error: {:?}", main().unwrap_err()),
         "Error: the listener cannot be built: no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)"
     );
+}
+
+#[test]
+fn a_url_that_asks_for_tls_says_that_there_is_none_yet() {
+    for scheme in ["amqps", "AMQPS", "rabbits"] {
+        let error = Transport::open(&format!("{scheme}://u:secret@h:5671/")).unwrap_err();
+        let found = scheme.to_lowercase();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "\"{found}\" in the transport URL asks for TLS, which this build does not have yet; use `amqp://` or `rabbit://` and a port of the broker without TLS (5672 unless configured otherwise)"
+            )
+        );
+    }
 }
 
 #[test]

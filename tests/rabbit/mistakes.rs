@@ -4,6 +4,7 @@
 use super::*;
 use lapin::types::AMQPValue;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A user who may do only what the patterns say; the URL with that user.
 pub(super) async fn user(
@@ -61,6 +62,60 @@ async fn a_broker_that_is_not_there_is_waited_for() {
         }
         other => panic!("{other}"),
     }
+}
+
+/// The port of a server that greets every client in this way, and then leaves or stays.
+async fn server(greeting: &'static [u8], stays: bool) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut clients = Vec::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut header = [0; 8];
+            client.read_exact(&mut header).await.unwrap();
+            client.write_all(greeting).await.unwrap();
+            if stays {
+                clients.push(client);
+            }
+        }
+    });
+    port
+}
+
+async fn answered(greeting: &'static [u8], stays: bool) -> String {
+    let port = server(greeting, stays).await;
+    let mut waiting = subscription(QUEUE);
+    waiting.timeout = Duration::from_secs(20);
+    let error = refused(&format!("amqp://127.0.0.1:{port}"), waiting).await;
+    error.to_string().replace(&port.to_string(), "PORT")
+}
+
+#[tokio::test]
+async fn what_answers_in_place_of_a_broker_is_named_with_the_mend() {
+    let check = async |greeting, expected: &str| {
+        let mend = "check the port in the transport URL: a broker takes AMQP without TLS at 5672 unless configured otherwise";
+        let expected =
+            format!("127.0.0.1:PORT is no AMQP broker: it answered with {expected}; {mend}");
+        assert_eq!(answered(greeting, true).await, expected);
+        assert_eq!(answered(greeting, false).await, expected);
+    };
+    // An alert: this was no handshake of TLS.
+    check(b"\x15\x03\x03\x00\x02\x02\x0a", "TLS, which this build does not have yet").await;
+    check(b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP").await;
+    check(b"SSH-2.0-OpenSSH_9.6\r\n", "\"SSH-2.0-OpenSSH_9.6\"").await;
+    check(b"AMQP\x00\x01\x00\x00", "another version of AMQP, 1.0.0").await;
+    check(b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8", "something else").await;
+}
+
+#[tokio::test]
+async fn what_closes_without_an_answer_is_waited_for_and_said_so() {
+    let port = server(b"", false).await;
+    let mut waiting = subscription(QUEUE);
+    waiting.timeout = Duration::from_secs(2);
+    let error = refused(&format!("amqp://127.0.0.1:{port}"), waiting).await;
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
+    let said = "no AMQP came: a port for TLS or HTTP, or a proxy without a broker behind it";
+    assert!(error.to_string().contains(said), "{error}");
 }
 
 #[tokio::test]

@@ -78,6 +78,16 @@ pub enum ConnectError {
         /// The hosts, each with what it answered last.
         attempts: String,
     },
+    /// Something answered that is no AMQP broker.
+    #[error(
+        "{host} is no AMQP broker: it answered with {answer}; check the port in the transport URL: a broker takes AMQP without TLS at 5672 unless configured otherwise"
+    )]
+    NoBroker {
+        /// The host.
+        host: String,
+        /// What it speaks, such as `TLS` or `HTTP`.
+        answer: String,
+    },
     /// User or password is wrong.
     #[error(
         "{host} refused to log in user {user:?}; check user and password in the transport URL, and that the user may log in"
@@ -177,7 +187,8 @@ impl ConnectError {
     const fn blame(&self) -> Blame {
         match self {
             Self::Unreachable { .. } | Self::Local { .. } => Blame::Nobody,
-            Self::LoginRefused { .. }
+            Self::NoBroker { .. }
+            | Self::LoginRefused { .. }
             | Self::VirtualHost { .. }
             | Self::Forbidden { .. }
             | Self::Mismatch { .. }

@@ -123,6 +123,18 @@ pub(super) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failur
     }
 }
 
+/// What it means that something else answered.
+pub(super) fn no_broker(address: &Address, answer: String) -> Failure {
+    Failure::Mistake(ConnectError::NoBroker { host: address.to_string(), answer })
+}
+
+/// What it means that nothing was said on a connection that had been made.
+pub(super) fn silent(fault: &Fault) -> Failure {
+    Failure::Weather(format!(
+        "{fault}; no AMQP came: a port for TLS or HTTP, or a proxy without a broker behind it, does so"
+    ))
+}
+
 /// What a refused declaration, binding, consumer or message means. `action` is such as
 /// `declare queue "notifications.info"`.
 pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {

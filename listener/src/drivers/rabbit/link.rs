@@ -187,9 +187,11 @@ impl Link {
             },
             properties,
         );
-        let connection = within(limit, connector)
-            .await
-            .map_err(|fault| failure::connecting(fault, address, vhost))?;
+        let connection = within(limit, connector).await.map_err(|fault| match heard.other() {
+            Some(answer) => failure::no_broker(address, answer),
+            None if heard.is_silent() => failure::silent(&fault),
+            None => failure::connecting(fault, address, vhost),
+        })?;
         let events = LinkEvents(Box::pin(connection.events_listener()));
         let link = Self {
             connection,
