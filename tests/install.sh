@@ -7,9 +7,13 @@ OSLO='oslo.messaging>=17,<19'
 PYTHON=target/python/bin/python
 
 install_needs() {
-    command -v cargo >/dev/null || missing "Rust $1 or later (https://rustup.rs)"
+    need_rust "$1"
     install_packages
     install_oslo
+}
+
+need_rust() {
+    command -v cargo >/dev/null || missing "Rust $1 or later (https://rustup.rs)"
 }
 
 install_packages() {

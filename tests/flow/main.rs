@@ -10,7 +10,6 @@
 mod arguments;
 mod build;
 mod dead_letter;
-mod delays;
 mod ending;
 mod endpoints;
 mod filter;

@@ -1,7 +1,7 @@
 //! Programs of several crates, built with Cargo as a user builds them and run: which endpoints
-//! they have, with every linker setting that could lose some. Their sources stand in `users`;
-//! `workshop.rs` builds them. That the macro compiles in odd places is in `tests/ui` too; here
-//! it is seen that what was compiled is found.
+//! they have. Their sources stand in `users`; `workshop.rs` builds them. The linker settings that
+//! could lose some are in `tests/linking_lto`. That the macro compiles in odd places is in
+//! `tests/ui` too; here it is seen that what was compiled is found.
 //!
 //! Not run: the target `x86_64-unknown-linux-musl`, whose standard library is not part of a
 //! default toolchain and would have to be fetched.
@@ -10,44 +10,17 @@
 
 mod workshop;
 
-use workshop::{
-    DEV, Profile, RELEASE_IN_ONE_UNIT, RELEASE_IN_SIXTEEN_UNITS, build, run, run_with,
-    two_registries,
-};
-
-const INVOICES: &str = "billing::Invoices";
-const REFUNDS: &str = "billing::deep::Refunds";
+use workshop::{DEV, INVOICES, REFUNDS, check_endpoints, run, run_with, two_registries};
 
 const NOTHING: &str = "the listener cannot be built: no endpoint is registered; \
     write `#[notification_endpoint]` on an impl block, or hand one to \
     `Listener::builder().endpoint(..)`; endpoints of another crate are only linked when that \
     crate is named in code, as with `listener::link!(that_crate);`";
 
-/// The same programs have the same endpoints, however they are linked: with none of their own,
-/// so that nothing else leads to the library, and with both kinds.
-#[track_caller]
-fn check(profile: &Profile) {
-    build(profile, &["library", "both"]);
-    assert_eq!(run(profile, "library"), [INVOICES, REFUNDS]);
-    assert_eq!(run(profile, "both"), [INVOICES, REFUNDS, "both::Counter"]);
-}
-
 #[test]
 #[ignore = "builds projects"]
 fn endpoints_of_linked_crates_are_found_in_a_dev_build() {
-    check(&DEV);
-}
-
-#[test]
-#[ignore = "builds projects"]
-fn endpoints_are_the_same_after_fat_lto_with_one_codegen_unit() {
-    check(&RELEASE_IN_ONE_UNIT);
-}
-
-#[test]
-#[ignore = "builds projects"]
-fn endpoints_are_the_same_after_fat_lto_with_sixteen_codegen_units() {
-    check(&RELEASE_IN_SIXTEEN_UNITS);
+    check_endpoints(&DEV);
 }
 
 #[test]

@@ -8,32 +8,22 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// How programs are built.
 pub(crate) struct Profile {
-    options: &'static [&'static str],
+    pub(crate) options: &'static [&'static str],
 }
 
 pub(crate) const DEV: Profile = Profile { options: &[] };
 
-/// With `lto = "fat"`, as the users' Cargo.toml has it. Only what the endpoints go through is
-/// divided otherwise, so that the other dependencies are built once for both.
-pub(crate) const RELEASE_IN_SIXTEEN_UNITS: Profile = Profile {
-    options: &[
-        "--release",
-        "--config=profile.release.codegen-units=16",
-        "--config=profile.release.package.'*'.codegen-units=16",
-        "--config=profile.release.package.listener.codegen-units=16",
-        "--config=profile.release.package.inventory.codegen-units=16",
-    ],
-};
+pub(crate) const INVOICES: &str = "billing::Invoices";
+pub(crate) const REFUNDS: &str = "billing::deep::Refunds";
 
-pub(crate) const RELEASE_IN_ONE_UNIT: Profile = Profile {
-    options: &[
-        "--release",
-        "--config=profile.release.codegen-units=1",
-        "--config=profile.release.package.'*'.codegen-units=16",
-        "--config=profile.release.package.listener.codegen-units=1",
-        "--config=profile.release.package.inventory.codegen-units=1",
-    ],
-};
+/// The same programs have the same endpoints, however they are linked: with none of their own,
+/// so that nothing else leads to the library, and with both kinds.
+#[track_caller]
+pub(crate) fn check_endpoints(profile: &Profile) {
+    build(profile, &["library", "both"]);
+    assert_eq!(run(profile, "library"), [INVOICES, REFUNDS]);
+    assert_eq!(run(profile, "both"), [INVOICES, REFUNDS, "both::Counter"]);
+}
 
 /// One build at a time: each writes its programs where another one's stand.
 static BENCH: Mutex<()> = Mutex::new(());
@@ -55,7 +45,7 @@ static USERS: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// Builds these programs side by side: each is optimised by one thread.
 #[track_caller]
-pub(crate) fn build(profile: &Profile, programs: &[&str]) {
+fn build(profile: &Profile, programs: &[&str]) {
     let _bench = BENCH.lock().unwrap_or_else(PoisonError::into_inner);
     let mut cargo = cargo("build", &USERS);
     cargo.arg("--quiet").args(profile.options);
@@ -89,7 +79,12 @@ pub(crate) fn two_registries() -> String {
         copy(&root().join(member), &next.join(member));
     }
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let manifest = manifest.replace("0.1.0", "0.2.0").replace(r#", "examples", "tests""#, "");
+    let manifest = manifest.replace("0.1.0", "0.2.0");
+    let members = |line: &str| match line.starts_with("members = ") {
+        true => "members = [\"listener\", \"listener-macros\"]\n".to_owned(),
+        false => format!("{line}\n"),
+    };
+    let manifest: String = manifest.lines().map(members).collect();
     fs::write(next.join("Cargo.toml"), manifest).unwrap();
 
     let program = folder().join("two");

@@ -19,14 +19,26 @@ fn unnamed(folder: &str, main: &str, files: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// The manifest of `tests`, with those of the folders that are crates of their own.
+fn manifest(folders: &[String]) -> String {
+    let own = folders.iter().filter_map(|folder| {
+        let path = format!("tests/{folder}/Cargo.toml");
+        tree::root()
+            .join(&path)
+            .exists()
+            .then(|| tree::text(&path).replace("\npath = \"", &format!("\npath = \"{folder}/")))
+    });
+    std::iter::once(tree::text("tests/Cargo.toml")).chain(own).collect()
+}
+
 #[test]
 fn every_folder_of_tests_is_run_with_all_its_files() {
-    let manifest = tree::text("tests/Cargo.toml");
     let folders: Vec<String> = tree::entries("tests")
         .into_iter()
         .filter(|folder| tree::root().join("tests").join(folder).join("main.rs").exists())
         .collect();
     assert!(folders.len() >= 9, "too few folders were found: {folders:?}");
+    let manifest = manifest(&folders);
     let mains: Vec<String> = folders.iter().map(|folder| format!("{folder}/main.rs")).collect();
     assert_eq!(unregistered(&manifest, &mains), [""; 0]);
 

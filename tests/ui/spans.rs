@@ -10,7 +10,7 @@ const OF_RUSTC: [&str; 2] = ["init_unknown", "two_blocks"];
 /// What is wrong with a case, against its recording.
 fn mistakes(case: &Case) -> Vec<String> {
     let Case { name, marked, said, .. } = case;
-    let file = format!("ui/fail/{name}.rs");
+    let file = format!("fail/{name}.rs");
     let mut mistakes = Vec::new();
     let is_many = name.starts_with("many_");
     if marked.is_empty() || (marked.len() > 1) != is_many {
@@ -55,7 +55,7 @@ fn info(self) {}
     const RECORDING: &str = "\
 error: an endpoint method takes `&self`
        help: take `&self`
- --> ui/fail/receiver.rs:2:9
+ --> fail/receiver.rs:2:9
   |
 2 | fn info(self) {}
   |         ^^^^
@@ -82,7 +82,7 @@ error: an endpoint method takes `&self`
             SOURCE,
             &RECORDING.replace("2:9", "2:4").replace("      ^^^^", " ^^^^^^^"),
             &[
-                "ui/fail/receiver.rs: marked [Place { line: 2, from: 9, to: 12 }], reported [Place { line: 2, from: 4, to: 10 }]",
+                "fail/receiver.rs: marked [Place { line: 2, from: 9, to: 12 }], reported [Place { line: 2, from: 4, to: 10 }]",
             ],
         );
     }
@@ -93,7 +93,7 @@ error: an endpoint method takes `&self`
             SOURCE,
             &RECORDING.replace("^^^^", "^^^^^"),
             &[
-                "ui/fail/receiver.rs: marked [Place { line: 2, from: 9, to: 12 }], reported [Place { line: 2, from: 9, to: 13 }]",
+                "fail/receiver.rs: marked [Place { line: 2, from: 9, to: 12 }], reported [Place { line: 2, from: 9, to: 13 }]",
             ],
         );
     }
@@ -102,9 +102,9 @@ error: an endpoint method takes `&self`
     fn an_error_in_generated_code_is_a_mistake() {
         check(
             SOURCE,
-            &RECORDING.replace("ui/fail/receiver.rs", "$WORKSPACE/listener/src/endpoint.rs"),
+            &RECORDING.replace("fail/receiver.rs", "$WORKSPACE/listener/src/endpoint.rs"),
             &[
-                "ui/fail/receiver.rs: is said to be at \"$WORKSPACE/listener/src/endpoint.rs\": an endpoint method takes `&self`",
+                "fail/receiver.rs: is said to be at \"$WORKSPACE/listener/src/endpoint.rs\": an endpoint method takes `&self`",
             ],
         );
     }
@@ -115,7 +115,7 @@ error: an endpoint method takes `&self`
             SOURCE,
             &format!("{RECORDING}\n{RECORDING}"),
             &[
-                "ui/fail/receiver.rs: marked [Place { line: 2, from: 9, to: 12 }], reported [Place { line: 2, from: 9, to: 12 }, Place { line: 2, from: 9, to: 12 }]",
+                "fail/receiver.rs: marked [Place { line: 2, from: 9, to: 12 }], reported [Place { line: 2, from: 9, to: 12 }, Place { line: 2, from: 9, to: 12 }]",
             ],
         );
     }
@@ -125,18 +125,18 @@ error: an endpoint method takes `&self`
         check(
             SOURCE,
             &RECORDING.replace("       help: take `&self`\n", ""),
-            &["ui/fail/receiver.rs: says no mend: an endpoint method takes `&self`"],
+            &["fail/receiver.rs: says no mend: an endpoint method takes `&self`"],
         );
         check(
             SOURCE,
             &RECORDING.replace("help: take `&self`", "help: the trait `X` is not implemented"),
-            &["ui/fail/receiver.rs: says no mend: an endpoint method takes `&self`"],
+            &["fail/receiver.rs: says no mend: an endpoint method takes `&self`"],
         );
     }
 
     #[test]
     fn a_case_without_a_mark_is_a_mistake() {
-        check("fn info(self) {}", "", &["ui/fail/receiver.rs: marks 0 tokens: one mistake a file"]);
+        check("fn info(self) {}", "", &["fail/receiver.rs: marks 0 tokens: one mistake a file"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::cases::{self, Case, Said};
 
-const FILE: &str = "../listener/src/guide/mistakes.md";
+const FILE: &str = "../../listener/src/guide/mistakes.md";
 
 const HEAD: &str = "\
 All mistakes of a block are reported at once, each at the token that is wrong.

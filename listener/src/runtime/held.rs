@@ -9,7 +9,6 @@ use futures_util::future::{BoxFuture, select_all};
 use tokio::time::Instant;
 
 use crate::runtime::copies::Copier;
-use crate::transport::driver::LONGEST_WAIT;
 
 /// Methods that are to be called together.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub(super) struct Held(Vec<Round>);
 impl Held {
     /// Holds methods for a pause.
     pub(super) fn pause(&mut self, owed: Option<Vec<String>>, attempts: u32, pause: Duration) {
-        let until = Until::Over(Instant::now() + pause.min(LONGEST_WAIT));
+        let until = Until::Over(Instant::now() + pause);
         self.0.push(Round { owed, attempts, until });
     }
 
