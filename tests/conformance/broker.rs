@@ -136,6 +136,7 @@ pub(crate) fn default_queue(prefetch: u16) -> Subscription {
         expires: None,
         quarantine: Vec::new(),
         bytes: usize::MAX,
+        slots: None,
     }
 }
 

@@ -24,7 +24,7 @@ impl Driver for Prepared {
     fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         let deliveries = self.0.lock().expect("not poisoned").take().expect("one subscription");
         Box::pin(async move {
-            Ok(Subscribed { deliveries, consumer: Box::new(Held), hungry: Arc::default() })
+            Ok(Subscribed { deliveries, consumer: Box::new(Held), demand: Arc::default() })
         })
     }
 

@@ -107,6 +107,7 @@ impl Rig {
             expires: None,
             quarantine: Vec::new(),
             bytes: usize::MAX,
+            slots: None,
         };
         let mut subscribed = self.transport.subscribe(subscription).await.unwrap();
         let delivery = tokio::time::timeout(LONG, subscribed.deliveries.recv()).await;

@@ -70,7 +70,7 @@ impl Driver for Mortal {
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         async move {
-            let Subscribed { mut deliveries, consumer, hungry } =
+            let Subscribed { mut deliveries, consumer, demand } =
                 self.process.subscribe(subscription).await?;
             let (sender, receiver) = mpsc::unbounded_channel();
             let settles = Arc::new(Settles { mortal: self.clone(), held: Mutex::default() });
@@ -79,7 +79,7 @@ impl Driver for Mortal {
                     let _ = sender.send(settles.hold(delivery));
                 }
             });
-            Ok(Subscribed { deliveries: receiver, consumer, hungry })
+            Ok(Subscribed { deliveries: receiver, consumer, demand })
         }
         .boxed()
     }
@@ -221,7 +221,7 @@ impl Driver for Held {
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         async move {
-            let Subscribed { mut deliveries, consumer, hungry } =
+            let Subscribed { mut deliveries, consumer, demand } =
                 self.process.subscribe(subscription).await?;
             let (sender, receiver) = mpsc::unbounded_channel();
             let flushes = Arc::clone(&self.flushes);
@@ -237,7 +237,7 @@ impl Driver for Held {
                     let _ = sender.send(Delivery::new(body, properties, info, settlement));
                 }
             });
-            Ok(Subscribed { deliveries: receiver, consumer, hungry })
+            Ok(Subscribed { deliveries: receiver, consumer, demand })
         }
         .boxed()
     }

@@ -45,6 +45,7 @@ async fn check(name: &str, queue: &str, body: &'static str) {
         expires: None,
         quarantine: Vec::new(),
         bytes: usize::MAX,
+        slots: None,
     };
     let mut dead = transport.subscribe(subscription).await.unwrap();
     let letter = tokio::time::timeout(LONG, dead.deliveries.recv()).await.unwrap().unwrap();

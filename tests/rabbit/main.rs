@@ -12,6 +12,7 @@ mod many;
 mod mistakes;
 mod retry;
 mod send;
+mod sharing;
 mod sizes;
 mod spool;
 
@@ -46,6 +47,7 @@ fn subscription(queue: &str) -> Subscription {
         expires: None,
         quarantine: Vec::new(),
         bytes: usize::MAX,
+        slots: None,
     }
 }
 

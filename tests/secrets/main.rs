@@ -183,6 +183,7 @@ async fn look_at_dead_letters(transport: &Transport, count: usize, log: &Log) {
         expires: None,
         quarantine: Vec::new(),
         bytes: usize::MAX,
+        slots: None,
     };
     log.note(&format!("{subscription:?}"));
     let mut dead = transport.subscribe(subscription).await.unwrap();

@@ -33,6 +33,7 @@ async fn subscribe(process: &Process) -> Result<Subscribed, ConnectError> {
         expires: None,
         quarantine: Vec::new(),
         bytes: usize::MAX,
+        slots: None,
     };
     process.subscribe(subscription).await
 }

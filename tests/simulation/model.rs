@@ -127,6 +127,7 @@ impl World for ModelWorld {
             expires: None,
             quarantine: Vec::new(),
             bytes: usize::MAX,
+            slots: None,
         };
         let transport = Transport::new(self.model.process(), "model");
         let mut subscribed = transport.subscribe(subscription).await.unwrap();

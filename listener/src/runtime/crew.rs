@@ -21,6 +21,7 @@ use crate::runtime::permit::{Permit, Slot};
 use crate::runtime::turns::Turns;
 use crate::runtime::worker::{Task, Worker};
 use crate::transport::delivery::Delivery;
+use crate::transport::demand::Demand;
 
 /// A method that takes the processor for longer than this is not waited for by one task alone.
 const HEAVY: Duration = Duration::from_micros(50);
@@ -37,7 +38,7 @@ pub(super) struct Crew {
     /// Told when a place has become free that somebody asked for.
     freed: Notify,
     /// Told when nothing waits any more.
-    hungry: Arc<Notify>,
+    demand: Arc<Demand>,
     threads: usize,
     pub(super) running: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -70,7 +71,7 @@ struct Duty<'c> {
 impl Crew {
     pub(super) fn new(
         worker: Arc<Worker>,
-        hungry: Arc<Notify>,
+        demand: Arc<Demand>,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let lanes = Lanes::new(worker.options.executor);
@@ -79,7 +80,7 @@ impl Crew {
             turns: Arc::default(),
             board: Mutex::new(Board { lanes, busy: 0, begun: 0 }),
             freed: Notify::new(),
-            hungry,
+            demand,
             threads: tokio::runtime::Handle::current().metrics().num_workers(),
             running: TaskTracker::new(),
             stop,
@@ -174,13 +175,19 @@ impl Crew {
         } else {
             board.busy -= 1;
         }
-        let is_hungry = next.is_none() && board.lanes.are_empty();
-        drop(board);
-        if is_hungry {
-            self.hungry.notify_one();
+        if next.is_none() {
+            self.tell(&board);
         }
+        drop(board);
         let is_held = AtomicBool::new(true);
         next.map(|(task, lane)| (task, Place { crew: self, lane, is_held }))
+    }
+
+    /// Tells the driver if nothing waits any more. Under the lock, so that it is told in order.
+    fn tell(&self, board: &Board) {
+        if board.lanes.are_empty() {
+            self.demand.begun(board.begun, board.lanes.has_free());
+        }
     }
 
     /// Works on a delivery, once it is its turn.
@@ -226,6 +233,9 @@ impl Place<'_> {
             let mut board = self.crew.lock();
             board.lanes.free(self.lane);
             let asked = board.lanes.are_asking();
+            if self.crew.demand.is_watched() {
+                self.crew.tell(&board);
+            }
             drop(board);
             if asked {
                 self.crew.freed.notify_waiters();
@@ -275,6 +285,9 @@ impl Duty<'_> {
         if std::mem::take(&mut self.is_busy) {
             let mut board = self.crew.lock();
             board.busy -= 1;
+            if self.crew.demand.is_watched() {
+                self.crew.tell(&board);
+            }
             self.crew.call_up(board, 1);
         }
     }

@@ -84,7 +84,7 @@ impl Lanes {
     }
 
     /// Whether a place is free beside those that others ask for.
-    fn has_free(&self) -> bool {
+    pub(super) fn has_free(&self) -> bool {
         let claimed = self.lanes.iter().map(|lane| lane.asking.min(lane.free)).sum();
         self.free > claimed
     }

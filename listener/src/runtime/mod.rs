@@ -169,6 +169,7 @@ impl Listener {
             expires: self.0.expires,
             quarantine: worker.quarantines.queues().into_iter().map(str::to_owned).collect(),
             bytes: worker.options.bytes_in_flight,
+            slots: Some(worker.options.executor.at_once()),
         };
         let transport = &worker.copier.transport;
         let subscribed = transport
@@ -352,8 +353,8 @@ const STUCK: Duration = Duration::from_millis(10);
 
 /// Takes deliveries until it is stopped, and hands them to those who work on them.
 async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: CancellationToken) -> usize {
-    let Subscribed { mut deliveries, consumer, hungry } = subscribed;
-    let crew = Crew::new(Arc::clone(&worker), hungry, stop.clone());
+    let Subscribed { mut deliveries, consumer, demand } = subscribed;
+    let crew = Crew::new(Arc::clone(&worker), demand, stop.clone());
     let mut state = consumer.state();
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut look_again = tokio::time::interval(LOOK_AGAIN_EVERY);
@@ -415,7 +416,8 @@ fn tell_slow(worker: &Worker) {
             ?since,
             "a delivery is not settled yet: RabbitMQ takes back what is unsettled for its \
              consumer_timeout, 30 minutes by default, and all else of the channel with it; set a \
-             shorter `handler_timeout`, or let the method return and be called again"
+             shorter `handler_timeout`, or let the method return and be called again; if it was \
+             not begun yet, set a smaller `prefetch`"
         );
         worker.observers.tell(&Event::Slow { queue: &queue, since });
     }

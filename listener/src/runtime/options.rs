@@ -141,9 +141,17 @@ pub struct Options {
     /// How many deliveries are worked on at once. Default: `Concurrent(64)`, as
     /// oslo.messaging's `executor_thread_pool_size`.
     pub executor: Executor,
-    /// How many deliveries of one queue may be unsettled at once. Those that wait here are out of reach
-    /// of other listeners of the queue: take fewer where methods are slow and others stand beside.
-    /// Default: 1000.
+    /// How many deliveries of one queue may be unsettled at once. Default: 1000.
+    ///
+    /// It is the most: on RabbitMQ a listener has as many here as it works on at once, and more
+    /// where methods are quick: the work of about a second. Those that wait here are out of reach
+    /// of the other listeners of the queue, and an `error` passes only what waits here. More come
+    /// also while deliveries wait without being worked on, for a retry or their turn.
+    ///
+    /// Methods that become slow all at once may find up to `prefetch` here; take a smaller one if
+    /// these could not be begun within RabbitMQ's consumer timeout (30 minutes). A queue with a
+    /// single active consumer, and one of which the user may not ask whether it is one, always have
+    /// the whole prefetch.
     pub prefetch: u16,
     /// How many bytes of bodies may be unsettled at once, over all queues; one delivery of each
     /// queue is let through, however large. RabbitMQ counts deliveries and not bytes, so the

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::transport::delivery::{Delivery, Properties};
+use crate::transport::demand::Demand;
 use crate::transport::error::{ConnectError, JournalError, SendError};
 
 /// The longest wait that can be asked for: a longer one is cut to it, so that no driver meets
@@ -90,6 +91,10 @@ pub struct Subscription {
     /// nothing more is taken until some are settled. One delivery of each queue is let through
     /// however large it is, and what is on its way already comes too.
     pub bytes: usize,
+    /// How many deliveries the listener works on at once. A driver may then keep fewer than
+    /// `prefetch` here, by the pace at which they are settled, so that other consumers of the
+    /// queue get their share; `None`: always as many as `prefetch`.
+    pub slots: Option<usize>,
 }
 
 /// A queue, and a routing key of an exchange that feeds it.
@@ -111,9 +116,8 @@ pub struct Subscribed {
     pub deliveries: mpsc::UnboundedReceiver<Delivery>,
     /// The hold on the subscription.
     pub consumer: Box<dyn Consumer>,
-    /// Told by the listener when it has begun all that it was given. A driver may gather
-    /// deliveries until then, for a short time: a wake-up for each costs more than the rest.
-    pub hungry: Arc<Notify>,
+    /// What the listener tells of how it gets on with them.
+    pub demand: Arc<Demand>,
 }
 
 /// The hold on a subscription. Dropping it closes the subscription without waiting.

@@ -3,6 +3,7 @@
 //! `drivers`.
 
 pub mod delivery;
+pub mod demand;
 pub mod driver;
 pub mod error;
 pub mod url;

@@ -160,5 +160,6 @@ fn dead_letters() -> Subscription {
         expires: None,
         quarantine: Vec::new(),
         bytes: usize::MAX,
+        slots: None,
     }
 }

@@ -58,7 +58,7 @@ impl Driver for Memory {
         async move {
             let (consumer, deliveries) = MemoryConsumer::attach(&self.bus, subscription);
             let consumer = Box::new(consumer);
-            Ok(Subscribed { deliveries, consumer, hungry: Arc::default() })
+            Ok(Subscribed { deliveries, consumer, demand: Arc::default() })
         }
         .boxed()
     }
@@ -116,6 +116,7 @@ mod tests {
             expires: None,
             quarantine: vec![ALONE.to_owned()],
             bytes: usize::MAX,
+            slots: None,
         };
         change(&mut subscription);
         memory.subscribe(subscription).await.expect("a bus refuses nothing")

@@ -292,7 +292,7 @@ impl Driver for Process {
             let (sender, deliveries) = mpsc::unbounded_channel();
             tokio::spawn(carry(self.model.clone(), given, sender));
             let consumer = Box::new(ModelConsumer { model: self.model.clone(), consumer });
-            Ok(Subscribed { deliveries, consumer, hungry: Arc::default() })
+            Ok(Subscribed { deliveries, consumer, demand: Arc::default() })
         })
         .boxed()
     }

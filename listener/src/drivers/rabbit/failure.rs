@@ -43,7 +43,7 @@ impl fmt::Display for Fault {
                 // Its own words do not say what to do about it.
                 if text.contains("delivery acknowledgement on channel") {
                     f.write_str(
-                        "; a delivery was unsettled for longer than the broker's consumer_timeout: set a shorter handler_timeout",
+                        "; a delivery was unsettled for longer than the broker's consumer_timeout: set a shorter handler_timeout, and where a method is slow only at times a smaller prefetch",
                     )?;
                 }
                 Ok(())
@@ -294,7 +294,7 @@ mod tests {
     fn a_consumer_timeout_says_what_to_do_about_it() {
         let text = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms";
         let said = broker(406, text).to_string();
-        assert!(said.ends_with("set a shorter handler_timeout"), "{said}");
+        assert!(said.contains("set a shorter handler_timeout, and"), "{said}");
         assert!(!broker(406, "PRECONDITION_FAILED - other").to_string().contains("timeout"));
     }
 

@@ -18,6 +18,7 @@ mod link;
 mod message;
 mod office;
 mod options;
+mod pace;
 mod publish;
 mod quarantine;
 mod query;

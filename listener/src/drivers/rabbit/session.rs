@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,6 +26,7 @@ use super::topology::Topology;
 use super::version::Version;
 use super::window::Window;
 use crate::transport::delivery::{Delivery, Settle};
+use crate::transport::demand::Demand;
 use crate::transport::driver::Subscription;
 use crate::transport::error::ConnectError;
 
@@ -42,6 +43,20 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// Deliveries that were not handed on yet, each with the consumer it came over.
 type Came = Vec<(Arc<Origin>, Box<lapin::message::Delivery>)>;
+
+/// Where deliveries go.
+pub(super) struct Given {
+    pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
+    pub(super) demand: Arc<Demand>,
+}
+
+impl Given {
+    /// It fails when the program has let go of its end: it closes soon.
+    fn give(&self, delivery: Delivery) {
+        self.demand.gave();
+        let _ = self.deliveries.send(delivery);
+    }
+}
 
 /// What is to be done with a session.
 pub(super) enum Next {
@@ -87,7 +102,8 @@ impl Session {
         topology.subscription(&subscription.bindings).await?;
         let channel = link.channel().await?;
         let queues = queues(subscription);
-        let mut window = Window::new(subscription.bytes, prefetch, queues.len());
+        let slots = subscription.slots.unwrap_or(usize::MAX);
+        let mut window = Window::new(subscription.bytes, prefetch, slots, queues.len());
         let mut consumers = Consumers::none();
         for (place, queue) in queues.into_iter().enumerate() {
             if window.is_fitted() {
@@ -140,7 +156,7 @@ impl Session {
     pub(super) async fn refit(
         &mut self,
         core: &Core,
-        deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
+        deliveries: Option<&Given>,
     ) -> Result<(), Failure> {
         let old = self.consumers.due(&self.window);
         for (seat, queue) in old.iter().filter_map(|origin| Some((origin.seat?, &origin.queue))) {
@@ -190,19 +206,19 @@ impl Session {
         Ok(())
     }
 
-    /// Hands a delivery on. It fails when the program has let go of its end: it closes soon.
+    /// Hands a delivery on.
     fn forward(
         &mut self,
         origin: &Origin,
         delivery: lapin::message::Delivery,
-        deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
+        deliveries: Option<&Given>,
     ) {
         if let Some(seat) = origin.seat {
             self.window.arrived(delivery.delivery_tag, seat, delivery.data.len());
         }
         let delivery = self.maker.delivery(&origin.queue, delivery);
         if let Some(deliveries) = deliveries {
-            let _ = deliveries.send(delivery);
+            deliveries.give(delivery);
         }
     }
 
@@ -229,11 +245,7 @@ impl Session {
 
     /// Forwards deliveries and carries out settlements until something else is to be done. May
     /// be dropped and called again at any point.
-    pub(super) async fn serve(
-        &mut self,
-        deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
-        hungry: &Notify,
-    ) -> Next {
+    pub(super) async fn serve(&mut self, deliveries: Option<&Given>, demand: &Demand) -> Next {
         let mut check = tokio::time::interval(CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // One timer for all, armed again only when it has gone off: to arm one may wake the thread
@@ -263,7 +275,7 @@ impl Session {
                         return Next::Lost(fault.to_string());
                     }
                 }
-                () = hungry.notified() => {
+                () = demand.all_begun() => {
                     is_gathering &= self.is_in_flow(came);
                     if let Err(fault) = self.settle(!is_gathering) {
                         return Next::Lost(fault.to_string());
@@ -291,10 +303,20 @@ impl Session {
                     }
                 }
             }
-            if deliveries.is_some() && self.window.change() {
+            if deliveries.is_some() && self.is_off(demand) {
                 return Next::Refit;
             }
         }
+    }
+
+    /// Whether consumers are to be put on another prefetch.
+    fn is_off(&mut self, demand: &Demand) -> bool {
+        if self.window.is_paced() {
+            let is_idle = demand.is_idle() && self.settlements.are_none();
+            self.window.look(Instant::now().into_std(), is_idle);
+            demand.watch(self.window.is_exhausted());
+        }
+        self.window.change()
     }
 
     /// Whether so many at once are worth waiting for more of them, though nothing is left to
@@ -307,7 +329,7 @@ impl Session {
     fn arrived(
         &mut self,
         first: (Arc<Origin>, Arrival),
-        deliveries: Option<&mpsc::UnboundedSender<Delivery>>,
+        deliveries: Option<&Given>,
     ) -> Result<usize, Failure> {
         let mut next = Some(first);
         let mut left = BATCH;
@@ -354,7 +376,7 @@ impl Session {
     }
 
     /// Stops the consumers; what the broker sent before it confirmed that is forwarded.
-    pub(super) async fn cancel(&mut self, deliveries: &mpsc::UnboundedSender<Delivery>) {
+    pub(super) async fn cancel(&mut self, deliveries: &Given) {
         if let Err(fault) = self.consumers.cancel(&self.channel).await {
             tracing::warn!(%fault, "a consumer could not be cancelled");
             return;

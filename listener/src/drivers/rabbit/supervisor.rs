@@ -16,8 +16,8 @@ use super::Core;
 use super::failure::Failure;
 use super::hosts::{Backoff, Rotation};
 use super::options::STABLE_AFTER;
-use super::session::{Next, Session, queues};
-use crate::transport::delivery::Delivery;
+use super::session::{Given, Next, Session, queues};
+use crate::transport::demand::Demand;
 use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
 use crate::transport::error::ConnectError;
 
@@ -63,13 +63,13 @@ pub(super) async fn start(
     let (commands, orders) = mpsc::channel(2);
     let (state, watched) = watch::channel(ConnectionState::Attached);
     let look = Arc::new(Notify::new());
-    let hungry = Arc::new(Notify::new());
+    let demand = Arc::new(Demand::default());
     attached(&session, &subscription, &stale);
     let supervisor = Supervisor {
         core,
         subscription,
-        deliveries: Some(deliveries),
-        hungry: Arc::clone(&hungry),
+        deliveries: Some(Given { deliveries, demand: Arc::clone(&demand) }),
+        demand: Arc::clone(&demand),
         state,
         orders,
         look: Arc::clone(&look),
@@ -81,7 +81,7 @@ pub(super) async fn start(
     Ok(Subscribed {
         deliveries: receiver,
         consumer: Box::new(RabbitConsumer { commands, look, state: watched }),
-        hungry,
+        demand,
     })
 }
 
@@ -136,9 +136,9 @@ struct Supervisor {
     core: Arc<Core>,
     subscription: Subscription,
     /// Taken when it is cancelled: so the receiver ends after the last delivery.
-    deliveries: Option<mpsc::UnboundedSender<Delivery>>,
-    /// Told when all that was handed on was begun.
-    hungry: Arc<Notify>,
+    deliveries: Option<Given>,
+    /// How the listener gets on with what was given to it, in all sessions.
+    demand: Arc<Demand>,
     state: watch::Sender<ConnectionState>,
     orders: mpsc::Receiver<Order>,
     /// Told when queues for one at a time are to be looked for again.
@@ -163,7 +163,7 @@ impl Supervisor {
                     }
                     continue;
                 }
-                next = session.serve(self.deliveries.as_ref(), &self.hungry) => {
+                next = session.serve(self.deliveries.as_ref(), &self.demand) => {
                     let done = match next {
                         Next::Lost(reason) => Err(Failure::Weather(reason)),
                         Next::Refit => session.refit(&self.core, self.deliveries.as_ref()).await,

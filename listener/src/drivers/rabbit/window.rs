@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::time::Instant;
 
+use super::pace::Pace;
 use super::single::Single;
 
 /// What a delivery may be until the first have shown their size: RabbitMQ 4 takes no larger ones
@@ -31,6 +33,8 @@ pub(super) struct Window {
     is_narrow: bool,
     /// The largest prefetch of a consumer.
     widest: u16,
+    /// Whether the number depends on the pace.
+    is_paced: bool,
 }
 
 /// Whose a consumer is: of which queue, and which in the row of its consumers.
@@ -47,8 +51,9 @@ impl Seat {
 }
 
 /// A queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Place {
+    pace: Pace,
     /// The present consumer's.
     round: u32,
     /// The present consumer's prefetch.
@@ -77,10 +82,14 @@ struct Held {
 }
 
 impl Window {
-    /// For so many bytes over all queues, and so many deliveries of each.
-    pub(super) fn new(budget: usize, full: u16, queues: usize) -> Self {
-        let places = std::iter::repeat_with(Place::default).take(queues.max(1)).collect();
+    /// For so many bytes over all queues, and so many deliveries of each, of which so many are
+    /// worked on at once.
+    pub(super) fn new(budget: usize, full: u16, slots: usize, queues: usize) -> Self {
+        let pace = Pace::new(slots, full, Instant::now());
+        let place = || Place::new(pace.clone());
+        let places = std::iter::repeat_with(place).take(queues.max(1)).collect();
         Self {
+            is_paced: slots < usize::from(full),
             budget: budget.max(1),
             full,
             places,
@@ -91,9 +100,32 @@ impl Window {
         }
     }
 
-    /// Whether the number depends on sizes at all.
+    /// Whether the number depends on sizes, or on the pace, at all.
     pub(super) fn is_fitted(&self) -> bool {
-        self.fitted(LARGEST) < self.full
+        self.is_paced || self.fitted(LARGEST) < self.full
+    }
+
+    /// Whether the number depends on the pace: `look` is to be called then.
+    pub(super) const fn is_paced(&self) -> bool {
+        self.is_paced
+    }
+
+    /// Looks at the pace. `is_idle`: all that came is begun, more could be, and nothing waits to be
+    /// settled.
+    pub(super) fn look(&mut self, now: Instant, is_idle: bool) {
+        for place in 0..self.places.len() {
+            let starves = is_idle && self.is_exhausted_at(place);
+            let at = &mut self.places[place];
+            if starves {
+                at.pace.starves(at.whole());
+            }
+            at.pace.look(now, is_idle, 2 * at.count >= at.whole());
+        }
+    }
+
+    /// Whether all that may be here of some queue is here, though the budget has room for more.
+    pub(super) fn is_exhausted(&self) -> bool {
+        (0..self.places.len()).any(|place| self.is_exhausted_at(place))
     }
 
     /// What is known of the queue at `place`; said before its first consumer. One that goes to one
@@ -150,6 +182,7 @@ impl Window {
             self.bytes = self.bytes.saturating_sub(size);
             let at = &mut self.places[seat.place];
             at.count -= 1;
+            at.pace.settled();
             if seat.round != at.round {
                 at.earlier -= 1;
             }
@@ -197,8 +230,10 @@ impl Window {
         }
         let (fitted, given) = (usize::from(self.expected(place)), usize::from(at.given));
         let next = usize::from(self.next(place));
-        let grows = 2 * next >= fitted && 2 * next >= 3 * given && self.bytes < self.budget;
-        grows || 2 * fitted <= given
+        let grows = 2 * next >= fitted && 2 * next >= 3 * given;
+        let slots = at.pace.slots();
+        let lacks = self.is_paced && at.whole() < slots - slots / 8 && next > given;
+        (grows || lacks) && self.bytes < self.budget || 2 * fitted <= given
     }
 
     /// The prefetch of a consumer of this queue that is made now. The broker does not count for it
@@ -213,18 +248,30 @@ impl Window {
             1
         } else if fitted <= usize::from(at.given) {
             fitted.saturating_sub(at.count)
-        } else if fitted == full {
-            // All is to be had, and a small prefetch is not to lack for good what is held now.
-            full.saturating_sub(at.count).max(full - full / 8)
+        } else if fitted == full || usize::from(self.sized(place)) >= at.whole() + fitted {
+            // There is room, and a small prefetch is not to lack for good what is held now.
+            fitted.saturating_sub(at.count).max(fitted - fitted / 8)
         } else {
             fitted.saturating_sub(at.whole())
         };
         u16::try_from(next).unwrap_or(u16::MAX).max(1)
     }
 
-    /// How many deliveries the budget has room for, of each queue, if all are as those of this one.
+    /// How many deliveries of this queue are to be here.
     fn expected(&self, place: usize) -> u16 {
+        self.sized(place).min(self.places[place].pace.worth())
+    }
+
+    /// How many deliveries the budget has room for, of each queue, if all are as those of this one.
+    fn sized(&self, place: usize) -> u16 {
         self.fitted(self.places[place].size.unwrap_or(LARGEST))
+    }
+
+    /// Whether all that may be here of a queue is here, though the budget has room for half more.
+    fn is_exhausted_at(&self, place: usize) -> bool {
+        let at = &self.places[place];
+        let is_full = at.single != Single::Yes && at.room() == 0;
+        is_full && !self.is_narrow && 3 * at.whole() < 2 * usize::from(self.sized(place))
     }
 
     /// The same for a size.
@@ -234,11 +281,26 @@ impl Window {
     }
 
     fn is_boundless(&self) -> bool {
-        self.budget == usize::MAX
+        self.budget == usize::MAX && !self.is_paced
     }
 }
 
 impl Place {
+    fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            round: 0,
+            given: 0,
+            count: 0,
+            earlier: 0,
+            size: None,
+            came: 0,
+            since: 0,
+            is_due: false,
+            single: Single::default(),
+        }
+    }
+
     /// How many may be unsettled.
     fn whole(&self) -> usize {
         usize::from(self.given) + self.earlier
@@ -287,11 +349,11 @@ mod tests {
 
     impl Run {
         fn new(budget: usize, full: u16) -> Self {
-            Self::of(Window::new(budget, full, 1))
+            Self::of(Window::new(budget, full, usize::MAX, 1))
         }
 
         fn with(single: Single, budget: usize, full: u16) -> Self {
-            let mut window = Window::new(budget, full, 1);
+            let mut window = Window::new(budget, full, usize::MAX, 1);
             window.fit(0, single);
             Self::of(window)
         }
@@ -342,7 +404,7 @@ mod tests {
 
     #[test]
     fn it_begins_with_what_fits_if_all_are_of_the_largest() {
-        let first = |budget, full, queues| Window::new(budget, full, queues).seat(0).1;
+        let first = |budget, full, queues| Window::new(budget, full, usize::MAX, queues).seat(0).1;
         assert_eq!(first(64 * MIB, 500, 1), 4);
         assert_eq!(first(64 * MIB, 500, 2), 2);
         // One of each is let through.
@@ -351,8 +413,8 @@ mod tests {
         // All that is asked for fits.
         assert_eq!(first(64 * MIB, 3, 1), 3);
         assert_eq!(first(500 * 16 * MIB, 500, 1), 500);
-        assert!(!Window::new(64 * MIB, 4, 1).is_fitted());
-        assert!(Window::new(64 * MIB, 5, 1).is_fitted());
+        assert!(!Window::new(64 * MIB, 4, usize::MAX, 1).is_fitted());
+        assert!(Window::new(64 * MIB, 5, usize::MAX, 1).is_fitted());
     }
 
     #[test]
@@ -488,7 +550,7 @@ mod tests {
 
     #[test]
     fn each_queue_grows_by_its_own_sizes() {
-        let mut window = Window::new(64 * MIB, 500, 2);
+        let mut window = Window::new(64 * MIB, 500, usize::MAX, 2);
         let seats = [window.seat(0), window.seat(1)];
         assert_eq!(seats.map(|(_, given)| given), [2, 2]);
         window.arrived(1, seats[0].0, 1000);
@@ -519,6 +581,61 @@ mod tests {
         assert_eq!(run.come(400, 1000), [0; 0]);
         assert_eq!(run.settle(1..=400), [0; 0]);
         assert_eq!(run.come(3, 16 * MIB).len(), 1);
+    }
+
+    /// With so many worked on at once, of small deliveries.
+    fn paced(slots: usize) -> Run {
+        Run::of(Window::new(64 * MIB, 1000, slots, 1))
+    }
+
+    #[test]
+    fn as_many_come_as_are_worked_on_at_once() {
+        assert_eq!(paced(1).given, 1);
+        let mut run = paced(64);
+        assert_eq!(run.given, 4);
+        assert_eq!(run.come(4, 1000), [60]);
+        assert_eq!(run.come(60, 1000), [0; 0]);
+        // Slow methods: nothing was settled.
+        let later = Instant::now() + std::time::Duration::from_secs(60);
+        run.window.look(later, false);
+        assert_eq!((run.change(), run.window.is_exhausted()), (None, true));
+    }
+
+    #[test]
+    fn quick_methods_have_all() {
+        let mut run = paced(64);
+        run.come(4, 1000);
+        let mut first = 1;
+        for _ in 0..3 {
+            run.come(u64::from(run.given), 1000);
+            run.settle(first..=run.next - 1);
+            first = run.next;
+            run.window.look(Instant::now(), false);
+            run.change();
+        }
+        assert!(run.given > 800, "{}", run.given);
+    }
+
+    #[test]
+    fn what_waits_without_being_worked_on_lets_others_come() {
+        let mut run = paced(4);
+        assert_eq!(run.come(4, 1000), [0; 0]);
+        for whole in [32, 256, 1000] {
+            run.window.look(Instant::now(), true);
+            let given = run.change().expect("more are had");
+            assert!(usize::from(given) + run.window.places[0].count >= whole, "{given}");
+            run.come(u64::from(given), 1000);
+        }
+        run.window.look(Instant::now(), true);
+        assert_eq!((run.change(), run.window.is_exhausted()), (None, false));
+    }
+
+    #[test]
+    fn bytes_bound_it_also_at_any_pace() {
+        let mut run = Run::of(Window::new(64 * MIB, 1000, 4, 1));
+        assert_eq!(run.come(4, 16 * MIB), [0; 0]);
+        run.window.look(Instant::now(), true);
+        assert_eq!(run.change(), None);
     }
 
     /// A broker with messages of one queue: what came over each consumer and is not settled, and

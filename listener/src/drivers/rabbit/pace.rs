@@ -1,0 +1,203 @@
+//! How many deliveries of a queue are worth having here: as many as are worked on at once, and as
+//! many as are settled in a second. What waits here beyond that is out of reach of the other
+//! consumers of the queue, and may reach the broker's consumer timeout before it is begun.
+//! Decisions only: `window.rs` asks.
+
+use std::time::{Duration, Instant};
+
+/// So much work is worth having here. The pace is also measured anew so often.
+const AHEAD: Duration = Duration::from_secs(1);
+
+/// The pace must be lower for so long before fewer are had.
+const SLOW_FOR: Duration = Duration::from_secs(10);
+
+/// It grows by no more at once: the first ones may be quicker than the others.
+const GROWTH: usize = 8;
+
+/// What is known of the pace of a queue.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    slots: usize,
+    full: usize,
+    worth: usize,
+    /// How many were settled since the last measurement began.
+    settled: usize,
+    since: Instant,
+    slow: Option<Slow>,
+}
+
+/// Much is held, and the pace asks for less than half of it.
+#[derive(Clone, Copy, Debug)]
+struct Slow {
+    since: Instant,
+    /// The most that the pace has asked for meanwhile.
+    most: usize,
+}
+
+impl Pace {
+    /// Of a queue of which so many are worked on at once, and `full` may be here.
+    pub(super) fn new(slots: usize, full: u16, now: Instant) -> Self {
+        let full = usize::from(full);
+        let slots = slots.clamp(1, full.max(1));
+        Self { slots, full, worth: slots, settled: 0, since: now, slow: None }
+    }
+
+    /// How many are worth having here.
+    pub(super) fn worth(&self) -> u16 {
+        u16::try_from(self.worth).unwrap_or(u16::MAX)
+    }
+
+    /// How many are worked on at once.
+    pub(super) const fn slots(&self) -> usize {
+        self.slots
+    }
+
+    const fn can_grow(&self) -> bool {
+        self.worth < self.full
+    }
+
+    /// One was settled.
+    pub(super) const fn settled(&mut self) {
+        self.settled += 1;
+    }
+
+    /// All that may be here, so many, waits for something else than being worked on: others are
+    /// to come past it.
+    pub(super) fn starves(&mut self, held: usize) {
+        self.worth = held.max(self.worth).saturating_mul(GROWTH).min(self.full);
+        self.slow = None;
+    }
+
+    /// Measures. `is_idle`: more could be begun than has come; `is_held`: most of what may be here
+    /// is here.
+    pub(super) fn look(&mut self, now: Instant, is_idle: bool, is_held: bool) {
+        let elapsed = now.saturating_duration_since(self.since);
+        if self.settled < self.worth && elapsed < AHEAD {
+            return;
+        }
+        let wanted = self.wanted(elapsed);
+        if 2 * wanted >= 3 * self.worth && self.can_grow() {
+            self.worth = wanted.min(GROWTH * self.worth).min(self.full);
+            (self.settled, self.since, self.slow) = (0, now, None);
+            return;
+        }
+        if elapsed < AHEAD {
+            return;
+        }
+        (self.settled, self.since) = (0, now);
+        if is_idle || !is_held || 2 * wanted > self.worth {
+            self.slow = None;
+            return;
+        }
+        let Some(slow) = &mut self.slow else {
+            // This measurement may have begun before it became slow.
+            self.slow = Some(Slow { since: now, most: self.slots });
+            return;
+        };
+        slow.most = slow.most.max(wanted);
+        if now.saturating_duration_since(slow.since) >= SLOW_FOR {
+            self.worth = slow.most;
+            self.slow = None;
+        }
+    }
+
+    /// As many as would be settled in `AHEAD`, and no fewer than are worked on at once.
+    fn wanted(&self, elapsed: Duration) -> usize {
+        let ahead = AHEAD.as_micros().saturating_mul(self.settled as u128);
+        let wanted = ahead / elapsed.as_micros().max(1);
+        usize::try_from(wanted).unwrap_or(usize::MAX).clamp(self.slots, self.full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Run {
+        pace: Pace,
+        now: Instant,
+    }
+
+    impl Run {
+        fn new(slots: usize, full: u16) -> Self {
+            let now = Instant::now();
+            Self { pace: Pace::new(slots, full, now), now }
+        }
+
+        /// So many are settled one after the other, each after so long, of a queue that holds more.
+        fn settle(&mut self, count: usize, each: Duration) -> u16 {
+            for _ in 0..count {
+                self.now += each;
+                self.pace.settled();
+                self.pace.look(self.now, false, true);
+            }
+            self.pace.worth()
+        }
+    }
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn it_begins_with_as_many_as_are_worked_on_at_once() {
+        let worth = |slots, full| Run::new(slots, full).pace.worth();
+        assert_eq!(worth(1, 1000), 1);
+        assert_eq!(worth(64, 1000), 64);
+        assert_eq!(worth(64, 10), 10);
+        assert_eq!(worth(usize::MAX, 1000), 1000);
+    }
+
+    #[test]
+    fn methods_that_are_done_at_once_have_all_that_may_be_had_after_a_few_rounds() {
+        let mut run = Run::new(64, 1000);
+        assert_eq!(run.settle(64, Duration::from_micros(50)), 512);
+        assert_eq!(run.settle(512, Duration::from_micros(50)), 1000);
+        let mut run = Run::new(1, 1000);
+        assert_eq!(run.settle(1 + 8 + 64 + 512, Duration::from_micros(50)), 1000);
+    }
+
+    #[test]
+    fn slow_methods_have_as_many_as_are_worked_on_at_once() {
+        let mut run = Run::new(64, 1000);
+        assert_eq!(run.settle(500, 156 * MS), 64);
+        let mut run = Run::new(1, 1000);
+        assert_eq!(run.settle(100, 2000 * MS), 1);
+    }
+
+    #[test]
+    fn it_is_the_work_of_a_second() {
+        let mut run = Run::new(1, 1000);
+        assert_eq!(run.settle(200, 50 * MS), 20);
+    }
+
+    #[test]
+    fn methods_that_become_slow_have_fewer_after_a_while() {
+        let mut run = Run::new(64, 1000);
+        assert_eq!(run.settle(1000, MS / 10), 1000);
+        assert_eq!(run.settle(50, 156 * MS), 1000);
+        assert_eq!(run.settle(100, 156 * MS), 64);
+        // And more again.
+        assert_eq!(run.settle(2000, MS / 10), 1000);
+    }
+
+    #[test]
+    fn a_queue_with_little_in_it_keeps_what_may_be_had() {
+        let mut run = Run::new(64, 1000);
+        run.settle(1000, MS / 10);
+        for _ in 0..1000 {
+            run.now += 100 * MS;
+            run.pace.settled();
+            run.pace.look(run.now, true, true);
+            run.pace.look(run.now, false, false);
+        }
+        assert_eq!(run.pace.worth(), 1000);
+    }
+
+    #[test]
+    fn what_waits_for_something_else_holds_up_nothing() {
+        let mut run = Run::new(64, 1000);
+        run.pace.starves(64);
+        assert_eq!(run.pace.worth(), 512);
+        run.pace.starves(512);
+        assert_eq!((run.pace.worth(), run.pace.can_grow()), (1000, false));
+    }
+}

@@ -1,0 +1,206 @@
+//! How many deliveries a listener has here: as many as it works on, and more where methods are
+//! quick, so that several listeners share a queue, and none holds what it does not begin for long.
+//! What the pace asks for is tested beside `pace.rs`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use listener::runtime::options::RetryOptions;
+use listener::{Context, Executor, Listener, Notifier, Transport, notification_endpoint};
+use tokio::sync::Semaphore;
+
+use super::*;
+
+/// Handles nothing before its gate opens.
+#[derive(Clone)]
+struct Gated {
+    gate: Arc<Semaphore>,
+    begun: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Gated {
+    fn new() -> Self {
+        Self { gate: Arc::new(Semaphore::new(0)), begun: Arc::default() }
+    }
+
+    fn count(&self) -> usize {
+        self.begun.lock().unwrap().len()
+    }
+}
+
+#[notification_endpoint(register = false, name = "gated")]
+impl Gated {
+    async fn info(&self, payload: u32) {
+        self.begun.lock().unwrap().push(payload);
+        self.gate.acquire().await.unwrap().forget();
+    }
+}
+
+async fn send_numbers(url: &str, numbers: std::ops::Range<u32>) {
+    let notifier = Notifier::builder(Transport::open(url).unwrap()).build().unwrap();
+    for number in numbers {
+        notifier.info(&Context::new(), "number", &number).await.unwrap();
+    }
+}
+
+fn listener(url: &str, executor: Executor, gated: &Gated) -> Listener {
+    let builder = Listener::builder().transport(Transport::open(url).unwrap());
+    builder.executor(executor).endpoint(gated.clone()).build().unwrap()
+}
+
+/// How many messages of the queue are unacknowledged.
+async fn unacknowledged(node: &RabbitNode, vhost: &str) -> u64 {
+    let list =
+        ["--formatter", "json", "list_queues", "-p", vhost, "name", "messages_unacknowledged"];
+    let queues: serde_json::Value = serde_json::from_str(&node.ctl(&list).await).unwrap();
+    let held = queues.as_array().unwrap().iter().find(|queue| queue["name"] == QUEUE);
+    held.unwrap()["messages_unacknowledged"].as_u64().unwrap()
+}
+
+async fn stop(listener: &Listener) {
+    listener.stop().await;
+    listener.wait().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn slow_methods_leave_to_others_what_they_do_not_work_on() {
+    const COUNT: u32 = 100;
+    let node = support::shared().await;
+    let url = node.vhost("shared").await;
+    send_numbers(&url, 0..COUNT).await;
+    let (first, second) = (Gated::new(), Gated::new());
+    let one = listener(&url, Executor::Concurrent(8), &first);
+    one.start().await.unwrap();
+    // Of 8 or more no priority takes the last eighth.
+    wait_until("seven are begun", SOON, async || first.count() == 7).await;
+    // Those that came first may be here beside as many as are worked on at once.
+    let held = unacknowledged(node, "shared").await;
+    assert!((7..=12).contains(&held), "{held}");
+    let other = listener(&url, Executor::Sequential, &second);
+    other.start().await.unwrap();
+    wait_until("another one is begun", SOON, async || second.count() == 1).await;
+    assert_eq!(unacknowledged(node, "shared").await, held + 1);
+    first.gate.add_permits(COUNT as usize);
+    second.gate.add_permits(COUNT as usize);
+    let all = async || first.count() + second.count() == COUNT as usize;
+    wait_until("all are begun", SOON, all).await;
+    stop(&one).await;
+    stop(&other).await;
+    assert_eq!(depth(node, "shared").await, Some(0));
+}
+
+/// It waits for a while before the second call; without a slot, as the queue is temporary.
+#[derive(Clone, Default)]
+struct Waiting(Arc<AtomicUsize>);
+
+#[notification_endpoint(register = false, name = "waiting", event_type = "^fails$")]
+impl Waiting {
+    async fn info(&self) -> Result<(), &'static str> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Err("the backend is away")
+    }
+}
+
+#[derive(Clone, Default)]
+struct Healthy(Arc<AtomicUsize>);
+
+#[notification_endpoint(register = false, name = "healthy", event_type = "^works$")]
+impl Healthy {
+    async fn info(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn what_waits_without_being_worked_on_lets_others_past() {
+    const COUNT: usize = 60;
+    let node = support::shared().await;
+    let url = node.vhost("past").await;
+    let transport = Transport::open(&url).unwrap();
+    let (waiting, healthy) = (Waiting::default(), Healthy::default());
+    let retry = RetryOptions { pause: LONG, max_pause: LONG, ..RetryOptions::default() };
+    let listener = Listener::builder()
+        .transport(transport.clone())
+        .executor(Executor::Concurrent(4))
+        .temporary_pool("past", LONG)
+        .retry(retry)
+        .endpoint(waiting.clone())
+        .endpoint(healthy.clone())
+        .build()
+        .unwrap();
+    listener.start().await.unwrap();
+    let notifier = Notifier::builder(transport).build().unwrap();
+    for _ in 0..COUNT {
+        notifier.info(&Context::new(), "fails", &()).await.unwrap();
+    }
+    for _ in 0..COUNT {
+        notifier.info(&Context::new(), "works", &()).await.unwrap();
+    }
+    let all = async || healthy.0.load(Ordering::Relaxed) == COUNT;
+    wait_until("the others are handled", SOON, all).await;
+    assert_eq!(waiting.0.load(Ordering::Relaxed), COUNT);
+    stop(&listener).await;
+}
+
+/// Long beside a test.
+const LONG: Duration = Duration::from_secs(600);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn quick_methods_have_more_here_than_they_work_on() {
+    const COUNT: u32 = 5000;
+    let node = support::shared().await;
+    let url = node.vhost("quick").await;
+    send_numbers(&url, 0..COUNT).await;
+    let gated = Gated::new();
+    gated.gate.add_permits(COUNT as usize);
+    let listener = listener(&url, Executor::Sequential, &gated);
+    listener.start().await.unwrap();
+    wait_until("all are begun", SOON, async || gated.count() == COUNT as usize).await;
+    let list = ["list_consumers", "-p", "quick", "queue_name", "prefetch_count"];
+    let consumers = node.ctl(&list).await;
+    let prefetch = consumers.lines().find_map(|line| line.strip_prefix(QUEUE)).unwrap();
+    // At what pace depends on the machine.
+    let prefetch: u16 = prefetch.trim().parse().unwrap();
+    assert!(prefetch >= 20, "{prefetch}");
+    assert_eq!(*gated.begun.lock().unwrap(), (0..COUNT).collect::<Vec<_>>(), "in order");
+    stop(&listener).await;
+}
+
+/// Takes half a second, and says which it was.
+#[derive(Clone, Default)]
+struct HalfASecond(Arc<Mutex<Vec<u32>>>);
+
+#[notification_endpoint(register = false, name = "half-a-second")]
+impl HalfASecond {
+    async fn info(&self, payload: u32) {
+        self.0.lock().unwrap().push(payload);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// RabbitMQ closes the channel of a consumer that leaves a delivery unsettled for longer; all
+/// together these take twice as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn what_waits_to_be_begun_does_not_reach_the_consumer_timeout() {
+    const COUNT: u32 = 20;
+    let node = RabbitNode::start().await;
+    for (name, value) in [("consumer_timeout", 5000), ("channel_tick_interval", 500)] {
+        let set = format!("application:set_env(rabbit, {name}, {value}).");
+        node.ctl(&["eval", &set]).await;
+    }
+    // Classic queues have no such timeout from RabbitMQ 4.3 on.
+    let url = format!("{}?rabbit_quorum_queue=true&amqp_durable_queues=true", node.url());
+    send_numbers(&url, 0..COUNT).await;
+    let slow = HalfASecond::default();
+    let builder = Listener::builder().transport(Transport::open(&url).unwrap());
+    let listener = builder.executor(Executor::Sequential).endpoint(slow.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    let all = async || slow.0.lock().unwrap().len() >= COUNT as usize;
+    wait_until("all are handled", 3 * SOON, all).await;
+    stop(&listener).await;
+    assert_eq!(*slow.0.lock().unwrap(), (0..COUNT).collect::<Vec<_>>(), "each once");
+}
