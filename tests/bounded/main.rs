@@ -1,10 +1,13 @@
 //! How much memory a body takes while it is opened and read: no more than so many times its own
-//! size, beside what a decompressed body may have. A binary of its own with one test, for the
-//! allocator counts for the whole process.
+//! size, beside what a decompressed body may have; and how much many bodies take together in a
+//! listener (`together.rs`). A binary of its own with one test, for the allocator counts for the
+//! whole process.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use listener::envelope::{Compression, Labels, Limits, open, read};
 use peak_alloc::PeakAlloc;
+
+mod together;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -19,7 +22,7 @@ const BASE: usize = 64 << 10;
 /// What a decompressor takes; bzip2's is the largest.
 const DECOMPRESSOR: usize = 6 << 20;
 
-const LIMITS: Limits = Limits { max_body: 512 << 10, max_depth: 512 };
+const LIMITS: Limits = Limits { max_body: 512 << 10, max_decompressed: 512 << 10, max_depth: 512 };
 
 /// The most bytes that were in use at once, beyond those of the body.
 fn peak(body: &[u8], compression: Option<Compression>) -> usize {
@@ -96,7 +99,12 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn a_body_takes_so_many_times_its_size_and_no_more() {
+fn bodies_take_so_many_times_their_size_and_no_more() {
+    one_body();
+    together::many_bodies();
+}
+
+fn one_body() {
     // What is made once for the process is not the body's.
     peak(b"{\"payload\": NaN}", None);
     for (name, body) in bodies() {

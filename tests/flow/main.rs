@@ -9,6 +9,7 @@
 
 mod arguments;
 mod build;
+mod compressed;
 mod dead_letter;
 mod ending;
 mod endpoints;

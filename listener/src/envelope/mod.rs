@@ -49,9 +49,12 @@ pub enum Version {
 /// How much a body may ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// The most bytes of a body, after decompression. The default is 128 MiB, the
+    /// The most bytes of a body, after decompression too. The default is 128 MiB, the
     /// largest message that RabbitMQ 3.13 takes.
     pub max_body: usize,
+    /// The most bytes of a body that came compressed, after decompression: a small body can
+    /// become a thousand times larger. The default is 32 MiB.
+    pub max_decompressed: usize,
     /// The most levels of lists and objects in a version 1 body that has kombu's tagged
     /// values, default 512. Other bodies may nest as deep as they like: none is walked by
     /// recursion.
@@ -60,7 +63,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_body: 128 << 20, max_depth: 512 }
+        Self { max_body: 128 << 20, max_decompressed: 32 << 20, max_depth: 512 }
     }
 }
 
@@ -115,7 +118,8 @@ pub fn open<'b>(
         }
         None => open_plain(body, limits),
         Some(name) => {
-            let body = name.parse::<Compression>()?.decompress(body, limits.max_body)?;
+            let limit = limits.max_decompressed.min(limits.max_body);
+            let body = name.parse::<Compression>()?.decompress(body, limit)?;
             let Opened { text, version } = open_plain(&body, limits)?;
             Ok(Opened { text: Cow::Owned(text.into_owned()), version })
         }
@@ -289,6 +293,19 @@ mod tests {
         assert_eq!(
             open(b"{  }", JSON, &limits).unwrap_err().to_string(),
             "body has 4 bytes or more (expected at most 3)"
+        );
+    }
+
+    #[test]
+    fn a_compressed_body_has_a_limit_of_its_own() {
+        let body = Compression::Zlib.compress(b"{      }");
+        let labels = Labels { compression: Some("gzip"), ..JSON };
+        for (max_body, max_decompressed, fits) in [(8, 8, true), (8, 7, false), (7, 8, false)] {
+            let limits = Limits { max_body, max_decompressed, ..Limits::default() };
+            assert_eq!(open(&body, labels, &limits).is_ok(), fits, "{limits:?}");
+        }
+        assert!(
+            open(b"{      }", JSON, &Limits { max_decompressed: 1, ..Limits::default() }).is_ok()
         );
     }
 

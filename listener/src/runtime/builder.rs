@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::table::{Cause, Table, TableMistake};
 use crate::endpoint::{Bound, Endpoint, Registration, Source};
+use crate::envelope::Limits;
 use crate::extract::needs::Needs;
 use crate::inbox::Inbox;
 use crate::notification::states::States;
@@ -21,6 +22,7 @@ use crate::runtime::Listener;
 use crate::runtime::copies::Copier;
 use crate::runtime::error::{BuildError, Place, Problem};
 use crate::runtime::journal::Journal;
+use crate::runtime::opened::Budget;
 use crate::runtime::options::{
     Executor, OnFailure, OnUnknownPriority, Options, RetryOptions, RetryPlace,
 };
@@ -148,7 +150,14 @@ impl ListenerBuilder {
         self
     }
 
-    /// How many bytes of bodies may be unsettled at once, over all queues.
+    /// What a body may hold at most.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
+    /// How many bytes of bodies may be unsettled at once, over all queues; and how many of bodies
+    /// that came compressed may be open at once.
     pub fn bytes_in_flight(mut self, bytes: usize) -> Self {
         self.options.bytes_in_flight = bytes;
         self
@@ -447,6 +456,7 @@ impl ListenerBuilder {
             order: self.order,
             classifiers: self.classifiers,
             observers: self.observers,
+            opened: Budget::new(self.options.bytes_in_flight),
             options: self.options,
             quarantines,
             hands: Arc::default(),

@@ -3,6 +3,7 @@
 //! it has to wait for a method another goes on, and where methods take the processor so many work
 //! side by side as the runtime has threads. What is done with a delivery is `worker.rs`.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +54,10 @@ struct Board {
     busy: usize,
     /// How many deliveries were begun.
     begun: u64,
+    /// Those whose keys are still to be read, in the order in which they came.
+    unread: VecDeque<Task>,
+    /// Whether a task reads them.
+    is_reading: bool,
 }
 
 /// A place to work on a delivery, free again when it is dropped.
@@ -78,7 +83,13 @@ impl Crew {
         Arc::new(Self {
             worker,
             turns: Arc::default(),
-            board: Mutex::new(Board { lanes, busy: 0, begun: 0 }),
+            board: Mutex::new(Board {
+                lanes,
+                busy: 0,
+                begun: 0,
+                unread: VecDeque::new(),
+                is_reading: false,
+            }),
             freed: Notify::new(),
             demand,
             threads: tokio::runtime::Handle::current().metrics().num_workers(),
@@ -90,19 +101,78 @@ impl Crew {
 
     /// Takes deliveries, in the order in which they came.
     pub(super) fn take(self: &Arc<Self>, deliveries: impl Iterator<Item = Delivery>) {
-        let mut tasks: Vec<Task> = deliveries.map(|delivery| self.worker.take(delivery)).collect();
-        for task in &mut tasks {
-            let keys = self.worker.keys(task);
-            task.turn = (!keys.is_empty()).then(|| self.turns.enter(keys));
+        let mut tasks: VecDeque<Task> =
+            deliveries.map(|delivery| self.worker.take(delivery)).collect();
+        let mut at_once = tasks.len();
+        if self.worker.has_keys() {
+            at_once = 0;
+            // Nobody else adds to what is unread.
+            if !self.lock().is_reading {
+                for task in tasks.iter_mut().take_while(|task| self.worker.reads_at_once(task)) {
+                    self.enter(task);
+                    at_once += 1;
+                }
+            }
         }
+        let unread = tasks.split_off(at_once);
         let mut board = self.lock();
         tasks.into_iter().for_each(|task| board.lanes.push(task));
+        board.unread.extend(unread);
+        if !board.unread.is_empty() && !std::mem::replace(&mut board.is_reading, true) {
+            let crew = Arc::clone(self);
+            self.running.spawn(async move {
+                crew.abort.run_until_cancelled(crew.read()).await;
+            });
+        }
         self.call_up(board, 1);
+    }
+
+    /// Has a delivery wait for those with a key of its own.
+    fn enter(&self, task: &mut Task) {
+        let keys = self.worker.keys(task);
+        task.turn = (!keys.is_empty()).then(|| self.turns.enter(keys));
+    }
+
+    /// Reads the keys of what takes long to open, one after the other, and on a thread where
+    /// nothing waits for it. What comes behind waits, for its order is that of arrival.
+    async fn read(self: &Arc<Self>) {
+        while let Some(mut task) = self.next_unread() {
+            if self.worker.reads_at_once(&task) {
+                self.enter(&mut task);
+            } else {
+                let crew = Arc::clone(self);
+                let entered = tokio::task::spawn_blocking(move || {
+                    crew.enter(&mut task);
+                    task
+                });
+                // What is dropped here is unsettled, and the broker's again.
+                let Ok(entered) = entered.await else { continue };
+                task = entered;
+            }
+            if self.stop.is_cancelled() {
+                self.worker.release(task);
+                continue;
+            }
+            let mut board = self.lock();
+            board.lanes.push(task);
+            self.call_up(board, 1);
+        }
+    }
+
+    /// The next whose keys are to be read. If there is none, it is noted under the same lock that
+    /// nobody reads.
+    fn next_unread(&self) -> Option<Task> {
+        let mut board = self.lock();
+        let next = board.unread.pop_front();
+        board.is_reading = next.is_some();
+        next
     }
 
     /// All that nobody has begun.
     pub(super) fn drain(&self) -> Vec<Task> {
-        self.lock().lanes.drain().collect()
+        let mut board = self.lock();
+        let unread = std::mem::take(&mut board.unread);
+        board.lanes.drain().chain(unread).collect()
     }
 
     /// How many deliveries were begun so far, if others could be and all at work are busy.
@@ -185,7 +255,7 @@ impl Crew {
 
     /// Tells the driver if nothing waits any more. Under the lock, so that it is told in order.
     fn tell(&self, board: &Board) {
-        if board.lanes.are_empty() {
+        if board.lanes.are_empty() && board.unread.is_empty() {
             self.demand.begun(board.begun, board.lanes.has_free());
         }
     }

@@ -162,6 +162,10 @@ pub struct Options {
     /// prefetch of them. And a queue with a single active consumer keeps the whole prefetch, as a
     /// change would hand it to another process; so does one of which the user may not ask whether
     /// it is one, until large ones have come: whoever may not declare cannot ask.
+    ///
+    /// As many bytes again may be open of bodies that came compressed: they count with what they
+    /// have when they are open, for as long as their methods are called. One that finds no room
+    /// waits, without a slot; one that is larger than all of it is worked on alone.
     pub bytes_in_flight: usize,
     /// Whether a method may give a delivery back with `Outcome::Requeue`. Default: no.
     pub allow_requeue: bool,

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::dispatch::{Dispatcher, panic_message};
-use crate::envelope::{self, DecodeError, Labels};
+use crate::envelope::{self, DecodeError, Labels, Limits};
 use crate::inbox::Inbox;
 use crate::notification::Notification;
 use crate::notification::fields::Fields;
@@ -31,6 +31,7 @@ use crate::runtime::hands::{Hands, InHand};
 use crate::runtime::headers::{self, Marks};
 use crate::runtime::held::{Held, Round};
 use crate::runtime::journal::{Journal, Key, Unavailable};
+use crate::runtime::opened::{self, Budget, Share};
 use crate::runtime::options::{Executor, OnFailure, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::permit::{self, Permit};
 use crate::runtime::priority::{self, NoPriority};
@@ -58,6 +59,8 @@ pub(super) struct Worker {
     /// Where suspects of each work queue go, and where they are recorded.
     pub(super) quarantines: Quarantines,
     pub(super) hands: Arc<Hands>,
+    /// What may be open at once of bodies that came compressed.
+    pub(super) opened: Budget,
     /// Told when something was moved into a quarantine queue.
     pub(super) quarantined: Notify,
     /// Closed while a suspect is on its way between queues.
@@ -123,6 +126,9 @@ impl Quarantines {
 /// die, to say so.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Bodies up to this size, in bytes, are read where deliveries are taken.
+const SMALL: usize = 64 << 10;
+
 /// A delivery, and the note that it is in hand.
 #[derive(Debug)]
 pub(super) struct Task {
@@ -163,6 +169,19 @@ struct Judged {
     ordered: bool,
     /// The methods that were not called, for copies cannot be made for them at present.
     paused: Vec<String>,
+}
+
+impl Judged {
+    /// Nothing was called: the delivery is left to the broker.
+    fn released(task: &Task) -> Self {
+        Self {
+            verdict: Verdict::GiveBack,
+            subject: Subject::default(),
+            attempts: task.marks.attempts,
+            ordered: false,
+            paused: Vec::new(),
+        }
+    }
 }
 
 /// What became of a copy.
@@ -587,8 +606,19 @@ impl Worker {
 
     async fn judge(&self, task: &Task, permit: Permit<'_>) -> Result<Judged, BoxError> {
         let delivery = &task.delivery;
+        let _share;
         let text = match &task.text {
             Some(text) => Cow::Borrowed(text.as_str()),
+            None if is_compressed(delivery) => {
+                // On the heap, so that the futures of others stay small.
+                match self.open_compressed(delivery, permit).boxed().await {
+                    Some((opened, share)) => {
+                        _share = share;
+                        Cow::Owned(opened?)
+                    }
+                    None => return Ok(Judged::released(task)),
+                }
+            }
             None => self.open(delivery)?,
         };
         let mut deserialized = None;
@@ -646,16 +676,26 @@ impl Worker {
         }
     }
 
+    /// Whether deliveries have anything in common that others must not be worked on beside.
+    pub(super) fn has_keys(&self) -> bool {
+        self.order.is_some() || self.dispatcher.table().keeps_order() || self.inbox.is_some()
+    }
+
     /// What this delivery has in common with others that it must not be worked on beside:
     /// nothing where nobody keeps an order.
     pub(super) fn keys(&self, task: &mut Task) -> Vec<String> {
-        let keeps_order = self.order.is_some() || self.dispatcher.table().keeps_order();
-        if !keeps_order && self.inbox.is_none() {
+        if !self.has_keys() || task.delivery.is_over() {
             return Vec::new();
         }
         // What cannot be read waits for nobody; why it cannot is told when it is worked on.
         let read = AssertUnwindSafe(|| self.read_keys(task));
         std::panic::catch_unwind(read).ok().flatten().unwrap_or_default()
+    }
+
+    /// Whether the keys of a delivery are found in no time: its body is not compressed, and not
+    /// large.
+    pub(super) fn reads_at_once(&self, task: &Task) -> bool {
+        !is_compressed(&task.delivery) && task.delivery.body.len() <= SMALL
     }
 
     fn read_keys(&self, task: &mut Task) -> Option<Vec<String>> {
@@ -670,6 +710,37 @@ impl Worker {
             task.text = Some(text).filter(|text| text.len() <= task.delivery.body.len());
         }
         Some(keys)
+    }
+
+    /// Opens a body that came compressed, once there is room for it, and what it takes of that.
+    /// `None`: the listener stopped, or the session is over.
+    async fn open_compressed(
+        &self,
+        delivery: &Delivery,
+        permit: Permit<'_>,
+    ) -> Option<(Result<String, DecodeError>, Option<Share<'_>>)> {
+        let limits = self.options.limits;
+        let most = limits.max_decompressed.min(limits.max_body);
+        let mut room = opened::usual(delivery.body.len(), most);
+        loop {
+            let free = async {
+                tokio::select! {
+                    biased;
+                    share = self.opened.take(room) => share,
+                    () = permit::ended(delivery) => None,
+                }
+            };
+            let mut share = permit.wait(free).await??;
+            let limits = Limits { max_decompressed: room, ..limits };
+            match opened::apart(delivery, limits).await {
+                Err(DecodeError::TooLarge { .. }) if room < most => room = most,
+                Err(error) => return Some((Err(error), None)),
+                Ok(text) => {
+                    share.shrink(text.len());
+                    return Some((Ok(text), Some(share)));
+                }
+            }
+        }
     }
 
     /// The text of a body.
@@ -704,7 +775,11 @@ fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {
     );
 }
 
-fn labels(delivery: &Delivery) -> Labels<'_> {
+fn is_compressed(delivery: &Delivery) -> bool {
+    labels(delivery).compression.is_some_and(|name| !name.is_empty())
+}
+
+pub(super) fn labels(delivery: &Delivery) -> Labels<'_> {
     Labels {
         content_type: delivery.properties.content_type.as_deref(),
         compression: delivery.properties.headers.text("compression"),

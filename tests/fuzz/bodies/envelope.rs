@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::tells_no_secret;
 
-const LIMITS: Limits = Limits { max_body: 1 << 20, max_depth: 64 };
+const LIMITS: Limits = Limits { max_body: 1 << 20, max_decompressed: 1 << 20, max_depth: 64 };
 
 const TYPES: [Option<&str>; 4] =
     [Some("application/json"), None, Some("Application/JSON; charset=utf-8"), Some("text/plain")];

@@ -1,0 +1,89 @@
+//! Many compressed bodies that a listener has at once, each a thousand times larger when it is
+//! opened: what is open together is bounded, whether or not an order is kept.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use listener::envelope::Compression;
+use listener::runtime::builder::ListenerBuilder;
+use listener::transport::delivery::Properties;
+use listener::transport::driver::{Outgoing, Route};
+use listener::{Listener, OrderKey, State, Transport, notification_endpoint};
+
+use crate::MEMORY;
+
+const BODIES: u32 = 64;
+
+/// The size of one body, opened.
+const OPENED: usize = 512 << 10;
+
+/// So many bytes of bodies may be in hand: one of them opened.
+const BUDGET: usize = OPENED;
+
+/// So many of them may there be at once: one that a method has or that is being opened, and one
+/// that is opened for the key of its order, each with the buffers of the decompressor.
+const TIMES: usize = 10;
+
+struct Waits;
+
+#[notification_endpoint(register = false)]
+impl Waits {
+    async fn info(&self, payload: &str, called: State<Arc<AtomicU32>>) {
+        assert!(payload.len() > OPENED / 2);
+        called.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+}
+
+/// The most bytes in use while a listener works on all of them.
+fn peak(name: &str, set: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let transport = Transport::open(&format!("memory://together-{name}")).unwrap();
+        let called: Arc<AtomicU32> = Arc::default();
+        let builder = Listener::builder().transport(transport.clone()).endpoint(Waits);
+        let builder = builder.bytes_in_flight(BUDGET).state(Arc::clone(&called));
+        let listener = set(builder).build().unwrap();
+        listener.start().await.unwrap();
+        let padding = "x".repeat(OPENED - 200);
+        let body = format!(r#"{{"priority": "INFO", "event_type": "x", "payload": "{padding}"}}"#);
+        let body = Bytes::from(Compression::Zlib.compress(body.as_bytes()));
+        drop(padding);
+        let before = MEMORY.current_usage();
+        MEMORY.reset_peak_usage();
+        for _ in 0..BODIES {
+            let mut properties = Properties::default();
+            properties.headers.set("compression", Compression::Zlib.content_type().into());
+            let outgoing = Outgoing {
+                route: Route::Queue("notifications.info".to_owned()),
+                body: body.clone(),
+                properties,
+                timeout: Duration::from_secs(60),
+            };
+            transport.send(outgoing).await.unwrap();
+        }
+        while called.load(Ordering::SeqCst) < BODIES {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        listener.stop().await;
+        listener.wait().await.unwrap();
+        MEMORY.peak_usage() - before
+    })
+}
+
+pub(crate) fn many_bodies() {
+    for (name, order) in [("unordered", None), ("ordered", Some("nothing"))] {
+        let taken = peak(name, |builder| match order {
+            Some(key) => builder.ordered_by(OrderKey::Payload(key.to_owned())),
+            None => builder,
+        });
+        println!("{BODIES} bodies, {name}: {taken} bytes, {OPENED} each");
+        assert!(taken <= TIMES * OPENED, "{name}: {taken} for {BODIES} bodies of {OPENED}");
+    }
+}

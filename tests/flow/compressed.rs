@@ -1,0 +1,216 @@
+//! Compressed bodies that are large once opened: all that are open at once fit one budget, and
+//! whoever waits for room in it holds up nobody. How much memory that is, `tests/bounded` counts.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use listener::drivers::memory::model::Model;
+use listener::envelope::Compression;
+use listener::observe::{Event, Observer};
+use listener::runtime::builder::ListenerBuilder;
+use listener::transport::delivery::Properties;
+use listener::{
+    Context, Executor, MemoryInbox, Metadata, OrderKey, State, Transport, notification_endpoint,
+};
+use tokio::time::Instant;
+
+use crate::rig::{Log, Rig, finish};
+
+/// So many bytes may be open at once: fewer than one body has.
+const BUDGET: usize = 128 << 10;
+const LARGE: usize = 256 << 10;
+const CALL: Duration = Duration::from_secs(300);
+
+/// Takes five minutes for each.
+struct Slow;
+
+#[notification_endpoint(register = false, name = "slow", event_type = "^slow$")]
+impl Slow {
+    async fn info(&self, metadata: &Metadata, log: State<Log>) {
+        let _ = log.send(format!("slow {}", metadata.message_id()));
+        tokio::time::sleep(CALL).await;
+    }
+}
+
+struct Quick;
+
+#[notification_endpoint(register = false, name = "quick", event_type = "^quick$")]
+impl Quick {
+    async fn info(&self, metadata: &Metadata, log: State<Log>) {
+        let _ = log.send(format!("quick {}", metadata.message_id()));
+    }
+}
+
+fn body(event_type: &str, number: u32, padding: usize) -> Vec<u8> {
+    let padding = " ".repeat(padding);
+    format!(
+        r#"{{"priority": "INFO", "event_type": "{event_type}", "message_id": "{number}", "payload": {{"key": 1, "x": "{padding}"}}}}"#
+    )
+    .into_bytes()
+}
+
+/// Sends a body that is large, and compressed to a few hundred bytes.
+async fn send(rig: &Rig, event_type: &str, number: u32) {
+    let mut properties = Properties {
+        content_type: Some(Cow::Borrowed("application/json")),
+        ..Properties::default()
+    };
+    properties.headers.set("compression", Compression::Zlib.content_type().into());
+    let body = Compression::Zlib.compress(&body(event_type, number, LARGE));
+    assert!(body.len() < 1024);
+    rig.send_with(Bytes::from(body), properties).await;
+}
+
+fn builder(rig: &Rig) -> ListenerBuilder {
+    rig.builder().bytes_in_flight(BUDGET).endpoint(Slow).endpoint(Quick)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_room_holds_up_nobody_and_is_called_in_the_end() {
+    let mut rig = Rig::new();
+    let listener = builder(&rig).build().unwrap();
+    listener.start().await.unwrap();
+    for number in 0..100 {
+        send(&rig, "slow", number).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), ["slow 0"], "one body takes all there is");
+    rig.send_raw(body("quick", 1, 0)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), ["quick 1"], "it is not compressed, and there is a slot");
+    tokio::time::sleep(3 * CALL).await;
+    assert_eq!(rig.seen_so_far(), ["slow 1", "slow 2", "slow 3"]);
+    listener.stop().await;
+    listener.wait().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_larger_than_all_there_is_is_handled() {
+    for executor in [Executor::Sequential, Executor::Concurrent(1), Executor::Concurrent(64)] {
+        let mut rig = Rig::new();
+        let listener = builder(&rig).executor(executor).build().unwrap();
+        listener.start().await.unwrap();
+        for number in 0..10 {
+            send(&rig, "quick", number).await;
+        }
+        let mut seen = Vec::new();
+        for _ in 0..10 {
+            seen.push(rig.seen().await);
+        }
+        seen.sort();
+        assert_eq!(seen, (0..10).map(|number| format!("quick {number}")).collect::<Vec<_>>());
+        finish(&listener).await;
+        rig.assert_empty("notifications.info").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_room_goes_back_at_a_stop() {
+    let mut rig = Rig::new();
+    let listener = builder(&rig).shutdown_timeout(2 * CALL).build().unwrap();
+    listener.start().await.unwrap();
+    let began = Instant::now();
+    for number in 0..10 {
+        send(&rig, "slow", number).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert_eq!(rig.seen_so_far(), ["slow 0"]);
+    assert_eq!(began.elapsed().as_secs(), CALL.as_secs(), "the first one is let finish");
+    for _ in 1..10 {
+        rig.take("notifications.info").await;
+    }
+    rig.assert_empty("notifications.info").await;
+}
+
+#[derive(Clone, Default)]
+struct Stale(Arc<AtomicU32>);
+
+impl Observer for Stale {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::Stale { .. } = event {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_room_sees_that_its_session_is_over() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    let stale = Stale::default();
+    let listener = builder(&rig).observer(stale.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    for number in 0..10 {
+        send(&rig, "slow", number).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), ["slow 0"]);
+    model.lose_connections("cut");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(stale.0.load(Ordering::SeqCst), 9, "all but the one that is in work");
+    listener.stop().await;
+    listener.wait().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn order_is_kept_among_bodies_of_every_size() {
+    let mut rig = Rig::new();
+    let key = OrderKey::Payload("key".to_owned());
+    let builder = builder(&rig).ordered_by(key).inbox(MemoryInbox::new(100));
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    for number in 0..20 {
+        match number % 3 {
+            0 => send(&rig, "quick", number).await,
+            1 => rig.send_raw(body("quick", number, 0)).await,
+            // Not compressed, and large.
+            _ => rig.send_raw(body("quick", number, LARGE)).await,
+        }
+    }
+    for number in 0..20 {
+        assert_eq!(rig.seen().await, format!("quick {number}"));
+    }
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+}
+
+/// With an order a body is opened before it is begun: a stop does not wait for what is still to
+/// be opened.
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_what_was_not_opened_to_the_broker() {
+    let mut rig = Rig::new();
+    let key = OrderKey::Payload("key".to_owned());
+    let listener = builder(&rig).ordered_by(key).build().unwrap();
+    listener.start().await.unwrap();
+    for number in 0..50 {
+        send(&rig, "quick", number).await;
+    }
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    let handled = rig.seen_so_far().len();
+    for _ in handled..50 {
+        rig.take("notifications.info").await;
+    }
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compressed_body_over_its_limit_is_a_dead_letter() {
+    let rig = Rig::new();
+    let limits = listener::envelope::Limits { max_decompressed: 1000, ..Default::default() };
+    let listener = builder(&rig).limits(limits).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, "quick", 1).await;
+    let letter = rig.dead_letter().await;
+    assert_eq!(letter.reason, "undecodable");
+    assert!(letter.error.contains("(expected at most 1000)"), "{}", letter.error);
+    rig.notifier().info(&Context::new(), "quick", &"x".repeat(2000)).await.unwrap();
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+    rig.assert_empty("notifications.info.dead").await;
+}
