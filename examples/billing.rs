@@ -52,7 +52,11 @@ impl Billing {
     /// An error is enough: the method is called again, and then the listener writes the dead
     /// letter. This one will not pass, and says so: it is a dead letter at once.
     #[on(info, event_type = r"instance\.delete\.end$")]
-    async fn bill(&self, payload: Instance, ledger: State<Ledger>) -> Result<(), Classified> {
+    async fn bill(
+        &self,
+        payload: Instance,
+        State(ledger): State<Ledger>,
+    ) -> Result<(), Classified> {
         if payload.flavor != "small" {
             ledger.write(format!("{} is not billed", payload.instance_id));
             return Err(permanent(UnknownFlavor(payload.flavor)));

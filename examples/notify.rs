@@ -1,28 +1,37 @@
-//! Run it with `cargo run -p examples --example notify -- URL PRIORITY EVENT_TYPE PAYLOAD`, such as
-//! `amqp://guest:guest@127.0.0.1:5672 info instance.create.end '{"instance_id": "i-1"}'`.
+//! Run it with `cargo run -p examples --example notify -- URL PRIORITY EVENT_TYPE PAYLOAD [TOPIC]`, such
+//! as `amqp://guest:guest@127.0.0.1:5672 info instance.create.end '{"instance_id": "i-1"}'`.
 //!
-//! Sends one notification, and ends with code 0 once the broker has confirmed it.
+//! Sends one notification, and ends with code 0 once the broker has confirmed it. TOPIC may name an
+//! exchange: `nova/versioned_notifications`; without it `openstack/notifications` is meant.
 
 use std::error::Error;
 use std::process::ExitCode;
 
-use listener::{Context, Notifier, Priority, Transport};
+use listener::{Context, Notifier, Priority, Target, Transport};
 use serde_json::value::RawValue;
 
 /// lapin logs the bodies of messages that come back, so it is left out.
 const LOG: &str = "info,lapin=off";
 
-const USAGE: &str = "usage: notify URL PRIORITY EVENT_TYPE PAYLOAD";
+const USAGE: &str = "usage: notify URL PRIORITY EVENT_TYPE PAYLOAD [TOPIC]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(LOG).with_writer(std::io::stderr).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [url, priority, event_type, payload] = arguments.as_slice() else {
+    let [url, priority, event_type, payload, topic @ ..] = arguments.as_slice() else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    match notify(url, priority, event_type, payload).await {
+    let target = match topic {
+        [] => Target::topic("notifications"),
+        [topic] => Target::from(topic.as_str()),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match notify(url, target, priority, event_type, payload).await {
         Ok(()) => {
             println!("confirmed");
             ExitCode::SUCCESS
@@ -36,6 +45,7 @@ async fn main() -> ExitCode {
 
 async fn notify(
     url: &str,
+    target: Target,
     priority: &str,
     event_type: &str,
     payload: &str,
@@ -44,7 +54,8 @@ async fn notify(
     let payload: &RawValue =
         serde_json::from_str(payload).map_err(|error| format!("PAYLOAD is not JSON: {error}"))?;
     let publisher_id = format!("listener-notify.{}", std::process::id());
-    let notifier = Notifier::builder(Transport::open(url)?).publisher_id(publisher_id).build()?;
+    let builder = Notifier::builder(Transport::open(url)?).publisher_id(publisher_id);
+    let notifier = builder.target(target).build()?;
     notifier.notify(priority, &Context::new(), event_type, payload).await?;
     notifier.close().await;
     Ok(())

@@ -2,7 +2,8 @@
 //! `amqp://guest:guest@127.0.0.1:5672 notifications`.
 //!
 //! Prints what passes on a transport, one line each, and takes nothing away from anybody: it
-//! has a queue of its own, which the broker deletes five minutes after the last tap has gone.
+//! has a queue of its own, which the broker deletes five minutes after the last tap has gone. A TOPIC
+//! may name an exchange: `nova/versioned_notifications`.
 
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ async fn main() -> Result<(), listener::Error> {
         .executor(Executor::Sequential)
         .endpoint(Tap);
     for topic in arguments {
-        builder = builder.target(Target::topic(topic));
+        builder = builder.target(Target::from(topic.as_str()));
     }
     builder.build()?.run().await
 }

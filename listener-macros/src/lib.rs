@@ -55,7 +55,8 @@ use proc_macro::TokenStream;
 ///
 /// A method is an `async fn`, or a `fn` that may block. It takes `&self` or no receiver. It
 /// returns `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, where `E` is any error
-/// type, a `String`, or a boxed error.
+/// type, a `String`, or a `Box<dyn Error + Send + Sync>`: `listener::BoxError`, or
+/// `anyhow::Error`.
 ///
 /// # Arguments
 ///
@@ -77,7 +78,7 @@ use proc_macro::TokenStream;
 /// | option | |
 /// |---|---|
 /// | `topic = "t"`, `topics("t", "u")` | the topics it takes, instead of the listener's |
-/// | `exchange = "x"` | the exchange of those topics |
+/// | `exchange = "x"` | the exchange of those topics; no filter: what comes to their queues from an exchange that no endpoint names is for all endpoints of the topic |
 /// | `group = "g"` | the group by which a listener may choose it |
 /// | `order = -1` | endpoints run in (`order`, module path, line) order; 0 if not given |
 /// | `name = "n"` | what notifications that it still owes call it, instead of module and type: it stays when the type moves |

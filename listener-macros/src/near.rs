@@ -55,7 +55,6 @@ pub(crate) const OPTION_WORDS: &[(&str, &str)] = &[
     ("queue", "topic"),
     ("retries", "attempts"),
     ("retries", "retry"),
-    ("routing_key", "topic"),
     ("stable_name", "name"),
     ("times", "attempts"),
     ("tries", "attempts"),

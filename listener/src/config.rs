@@ -259,7 +259,7 @@ impl Config {
                 self.topics = value
                     .list(wrong, "topics, or exchange/topic")?
                     .iter()
-                    .map(|topic| target(topic))
+                    .map(|topic| Target::from(topic.as_str()))
                     .collect();
             }
             "control_exchange" => self.control_exchange = Some(value.text(wrong)?),
@@ -351,13 +351,6 @@ fn texts(
         }
     }
     Ok(texts)
-}
-
-fn target(text: &str) -> Target {
-    match text.split_once('/') {
-        Some((exchange, topic)) => Target::topic(topic).exchange(exchange),
-        None => Target::topic(text),
-    }
 }
 
 impl Raw {

@@ -46,21 +46,53 @@
 //!
 //! # What it promises
 //!
-//! - At least once: a delivery is acknowledged when every endpoint that wants it has handled
-//!   it, or when a confirmed copy of it stands in the dead-letter queue `<queue>.dead`.
-//!   Never before.
-//! - What fails, panics, or cannot be read goes to the dead letters with the reason in its
-//!   headers ([`runtime::headers`] names them), body untouched. Nothing is dropped, and
-//!   nothing spins.
-//! - A connection that is lost is made again, for as long as the program runs.
-//! - Bounded: prefetch, deliveries in work, sizes ([`Options`]).
+//! - **At least once.** A delivery is acknowledged when every endpoint that wants it has handled
+//!   it, or when confirmed, persistent copies stand in its place: in a retry queue, or in the
+//!   dead-letter queue `<queue>.dead`. While a copy cannot be made, the original stays
+//!   unacknowledged, its methods pause, and readiness says so.
+//! - **What fails is tried again, for those who failed.** An error, a panic or a call that takes
+//!   too long is tried again with growing pauses, held back by the broker, and then goes to the
+//!   dead letters, body untouched, with the reason in its headers. The methods that handled it
+//!   are not called again.
+//! - **Nothing spins, and nothing takes the others along.** A notification that ends the process
+//!   is recognised, worked on alone, and given up; its neighbours are handled. A flood of `info`
+//!   holds up no `error`.
+//! - **It stays up.** A broker that is killed, a connection that is closed, a link that is cut,
+//!   a queue that is deleted: the listener attaches again, with growing pauses, to the next
+//!   host. Of 42 faults of brokers, networks, processes and peers each is a test that accounts
+//!   for every message, or names the reason why it is none.
+//! - **It takes a bounded part of the machine**: deliveries, bytes and calls at once; bad input
+//!   ends no process, and secrets stay out of logs and errors.
+//! - **A notifier tells what became of a notification**: confirmed, returned, refused, or
+//!   perhaps sent. With the feature `spool` it keeps notifications on disk while the broker is
+//!   away, and sends them in order when it is back. The spool's files hold payloads and
+//!   contexts, for this user to read only.
+//! - **Existing queues and exchanges are used as they are**, and nothing is ever deleted; it
+//!   works without permission to configure. With a `rabbit://` URL missing ones are declared as
+//!   oslo.messaging declares them, with an `amqp://` URL they are durable.
+//! - **It stops in order.** SIGTERM lets methods finish, gives back what was not begun, and ends
+//!   with code 0; the next listener gets exactly the rest.
+//! - **A mistake does not compile, and says its mend**, at the token that is wrong, all of a
+//!   block at once.
+//! - **It says what is wrong**: every other mistake that can be found without I/O in one error,
+//!   with the mend, and never a password.
+//! - **It is the same wire.** What Python's notifier sends arrives as at Python's own listener,
+//!   and the reverse, in both envelope versions.
 //!
 //! # Where to look
 //!
-//! [`guide`] has every form of an endpoint, and every mistake in one; [`link!`] keeps the
-//! endpoints of a library in the program; [`Listener`] is the running service; [`Outcome`] what
-//! a method may say; [`FromNotification`] arguments of the program's own;
-//! [`Config`] the environment variables of [`listen`](listen()); [`envelope`] the wire.
+//! | to | see |
+//! |---|---|
+//! | write endpoints, and test them | [`guide`]: every form, and every mistake with what the compiler says |
+//! | say what becomes of a notification | [`Outcome`], [`permanent`], [`retry_after`]; [`guide::failures`] |
+//! | take arguments of the program's own | [`FromNotification`] |
+//! | run it, configured from outside | [`listen`](listen()); [`Config`] has the variables |
+//! | run it within a program | [`Listener::builder`]: [`ListenerBuilder`], [`RetryOptions`], [`OnFailure`], [`Options`] |
+//! | watch it: probes, metrics, alerts | [`Listener::health`], [`Listener::is_ready`], [`Observer`] |
+//! | send notifications | [`Notifier`] |
+//! | handle duplicates once | [`Inbox`], [`MemoryInbox`] |
+//! | keep endpoints of a library linked | [`link!`] |
+//! | choose and tune the transport | [`Transport::open`], [`drivers`]; [`envelope`] has the wire |
 //!
 //! # Features
 //!
@@ -111,14 +143,20 @@ pub use crate::notification::delivery_info::DeliveryInfo;
 pub use crate::notification::metadata::Metadata;
 pub use crate::notification::priority::Priority;
 pub use crate::notification::{Notification, PartError};
+pub use crate::notifier::builder::NotifierBuilder;
 pub use crate::notifier::error::NotifyError;
 pub use crate::notifier::{Notifier, Safe};
+pub use crate::observe::{Event, Observer};
 pub use crate::order::OrderKey;
 pub use crate::outcome::kind::{Classified, ErrorKind, permanent, retry_after, transient};
 pub use crate::outcome::{BoxError, Outcome};
 pub use crate::runtime::Listener;
+pub use crate::runtime::builder::ListenerBuilder;
 pub use crate::runtime::error::Error;
-pub use crate::runtime::options::{Executor, Options};
+pub use crate::runtime::health::Health;
+pub use crate::runtime::options::{
+    Executor, OnFailure, OnUnknownPriority, Options, PoisonOptions, RetryOptions, RetryPlace,
+};
 pub use crate::serializer::Serializer;
 pub use crate::target::Target;
 pub use crate::transport::Transport;

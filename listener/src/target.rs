@@ -1,6 +1,8 @@
 //! Where notifications are taken from and sent to: `Target` is exchange and topic. Routing
 //! keys (`topic.priority`) and queue names are made here and nowhere else.
 
+use std::fmt;
+
 use crate::notification::priority::Priority;
 
 /// The topic of listeners and notifiers that name none, as in oslo.messaging.
@@ -9,7 +11,12 @@ pub const DEFAULT_TOPIC: &str = "notifications";
 /// The exchange of a target that names none: oslo.messaging's `control_exchange`.
 pub const DEFAULT_EXCHANGE: &str = "openstack";
 
-/// A topic on an exchange.
+/// A topic on an exchange. As text it is `topic` or `exchange/topic`, as in `LISTENER_TOPICS`.
+///
+/// The exchange says where queues are bound; it is no filter. All listeners of a topic share the
+/// queues `topic.priority`, whichever exchanges are bound to them: what comes from an exchange that
+/// no endpoint names concerns every endpoint of the topic. A pool has a queue of its own, to which
+/// only the exchanges of its listeners are bound.
 ///
 /// ```
 /// use listener::Target;
@@ -50,6 +57,31 @@ impl Target {
     #[must_use]
     pub fn exchange_name(&self) -> Option<&str> {
         self.exchange.as_deref()
+    }
+}
+
+/// Reads `topic` or `exchange/topic`.
+///
+/// ```
+/// use listener::Target;
+///
+/// assert_eq!(Target::from("nova/billing"), Target::topic("billing").exchange("nova"));
+/// ```
+impl From<&str> for Target {
+    fn from(text: &str) -> Self {
+        match text.split_once('/') {
+            Some((exchange, topic)) => Self::topic(topic).exchange(exchange),
+            None => Self::topic(text),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(exchange) = &self.exchange {
+            write!(f, "{exchange}/")?;
+        }
+        f.write_str(&self.topic)
     }
 }
 

@@ -69,7 +69,7 @@ fn the_examples_say_how_they_are_called() {
     let notify = run("notify", &["memory://", "info"]);
     assert_eq!(
         (notify.status.code(), lines(&notify.stderr)),
-        (Some(2), vec!["usage: notify URL PRIORITY EVENT_TYPE PAYLOAD".to_owned()])
+        (Some(2), vec!["usage: notify URL PRIORITY EVENT_TYPE PAYLOAD [TOPIC]".to_owned()])
     );
     let wrong = run("notify", &["memory://", "info", "x", "{no json"]);
     assert_eq!(wrong.status.code(), Some(1));
@@ -81,8 +81,22 @@ fn the_examples_say_how_they_are_called() {
 async fn tap_prints_what_notify_sends_and_takes_it_from_nobody() {
     let node = shared().await;
     let url = node.vhost("examples").await;
+    tap_and_notify(&url, &[]).await;
+    assert_eq!(node.queue_depth("examples", "notifications.warn").await, Some(1));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn tap_and_notify_take_a_topic_on_another_exchange() {
+    let url = shared().await.vhost("examples-exchange").await;
+    tap_and_notify(&url, &["nova/versioned_notifications"]).await;
+}
+
+/// Runs a tap, sends one notification, and waits until it is printed.
+async fn tap_and_notify(url: &str, topic: &[&str]) {
     let mut tap = tokio::process::Command::new(EXAMPLES.join("tap"))
-        .arg(&url)
+        .arg(url)
+        .args(topic)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -99,7 +113,8 @@ async fn tap_prints_what_notify_sends_and_takes_it_from_nobody() {
     };
     tokio::time::timeout(Duration::from_secs(60), attached).await.unwrap();
 
-    let sent = run("notify", &[&url, "warn", "host.full", r#"{"percent": 93.5}"#]);
+    let sent = [&[url, "warn", "host.full", r#"{"percent": 93.5}"#], topic].concat();
+    let sent = run("notify", &sent);
     assert_eq!(lines(&sent.stdout), ["confirmed"], "{sent:?}");
 
     let mut printed = BufReader::new(tap.stdout.take().unwrap()).lines();
@@ -110,7 +125,6 @@ async fn tap_prints_what_notify_sends_and_takes_it_from_nobody() {
             && line.ends_with(r#"host.full {"percent": 93.5}"#),
         "{line}"
     );
-    assert_eq!(node.queue_depth("examples", "notifications.warn").await, Some(1));
 
     let pid = tap.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());

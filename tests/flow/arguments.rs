@@ -432,3 +432,19 @@ async fn an_unknown_major_version_has_a_reason_of_its_own() {
         )
     );
 }
+
+struct Told;
+
+#[notification_endpoint(register = false)]
+impl Told {
+    async fn info(&self, payload: u32, State(log): State<Log>) {
+        let _ = log.send(format!("told of {payload}"));
+    }
+}
+
+#[tokio::test]
+async fn a_method_can_be_called_by_hand_with_a_state_of_the_tests_own() {
+    let (log, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    Told.info(7, State::new(log)).await;
+    assert_eq!(seen.recv().await.as_deref(), Some("told of 7"));
+}

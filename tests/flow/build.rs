@@ -2,6 +2,7 @@
 
 use listener::{Config, Listener, State, Target, Transport, notification_endpoint};
 
+use crate::logging::Buffer;
 use crate::rig::Log;
 
 struct Database;
@@ -56,6 +57,73 @@ fn a_missing_state_is_named_with_endpoint_method_and_place() {
     );
 }
 
+struct Guarded<T>(T);
+
+/// Takes each state with something around it too many, or too few.
+struct Wrapped;
+
+#[notification_endpoint(register = false)]
+impl Wrapped {
+    async fn info(&self, _db: State<std::sync::Arc<Database>>) {}
+    async fn warn(&self, _count: State<u8>) {}
+    async fn error(&self, _other: State<u16>) {}
+}
+
+#[test]
+fn a_missing_state_names_the_given_one_that_was_likely_meant() {
+    let built = Listener::builder()
+        .transport_url("memory://")
+        .state(Database)
+        .state(Guarded(1_u8))
+        .endpoint(Wrapped)
+        .build();
+    let text = error(built);
+    let mends: Vec<&str> = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once("has none; "))
+        .map(|m| m.1)
+        .collect();
+    assert_eq!(
+        mends,
+        [
+            "did you mean `State<flow::build::Database>`, which it has? A `State` needs no `Arc` around it.",
+            "did you mean `State<flow::build::Guarded<u8>>`, which it has?",
+            "add `.state(..)` to its builder",
+        ]
+    );
+}
+
+struct OfItsOwn;
+
+#[notification_endpoint(register = false, topic = "versioned_notifications")]
+impl OfItsOwn {
+    async fn info(&self) {}
+}
+
+/// What is logged while a listener with these targets is built.
+fn logged(builder: listener::runtime::builder::ListenerBuilder) -> String {
+    let buffer = Buffer::default();
+    let guard = buffer.set();
+    let built = builder.transport_url("memory://").build();
+    drop(guard);
+    assert!(built.is_ok(), "{built:?}");
+    buffer.text()
+}
+
+#[test]
+fn topics_of_the_listener_that_no_endpoint_takes_from_are_told() {
+    let builder = || Listener::builder().target(Target::topic("billing").exchange("nova"));
+    let text = logged(builder().endpoint(OfItsOwn));
+    let told = "the listener's topics are not used: each of its endpoints names its own";
+    assert!(
+        text.contains("WARN") && text.contains(told) && text.contains("nova/billing"),
+        "{text}"
+    );
+    assert_eq!(logged(builder().endpoint(OfItsOwn).endpoint(Plain)), "");
+    assert_eq!(logged(Listener::builder().endpoint(OfItsOwn)), "");
+}
+
 #[test]
 fn every_mistake_is_reported_at_once() {
     let built = Listener::builder()
@@ -84,7 +152,7 @@ fn every_mistake_is_reported_at_once() {
 #[test]
 fn a_mistake_is_told_in_words_where_main_returns_a_boxed_error() {
     fn main() -> Result<(), Box<dyn std::error::Error>> {
-        Listener::builder().transport_url("rabit://h/").endpoint(Plain).build()?;
+        let _ = Listener::builder().transport_url("rabit://h/").endpoint(Plain).build()?;
         Ok(())
     }
     assert_eq!(

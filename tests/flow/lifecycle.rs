@@ -7,6 +7,7 @@ use std::time::Duration;
 use listener::{Context, Executor, State, notification_endpoint};
 use tokio::sync::Semaphore;
 
+use crate::logging::Buffer;
 use crate::rig::{Log, Rig, finish};
 
 /// Waits for a permit in each call, and notes how many calls run at once.
@@ -236,4 +237,28 @@ async fn a_blocking_method_stalls_nobody_on_one_thread() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_blocking_method_stalls_nobody_on_worker_threads() {
     a_blocking_method_stalls_nobody().await;
+}
+
+/// What is logged while a listener runs and is dropped, stopped before or not.
+async fn logged_at_drop(stopped: bool) -> String {
+    let rig = Rig::new();
+    let buffer = Buffer::default();
+    let guard = buffer.set();
+    let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
+    listener.start().await.unwrap();
+    if stopped {
+        finish(&listener).await;
+    }
+    drop(listener);
+    drop(guard);
+    buffer.text()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_is_dropped_while_it_runs_says_that_it_stops_and_why() {
+    let told = "the listener stops: its last handle was dropped";
+    let text = logged_at_drop(false).await;
+    assert!(text.lines().any(|line| line.contains("WARN") && line.contains(told)), "{text}");
+    let text = logged_at_drop(true).await;
+    assert!(!text.contains("WARN"), "{text}");
 }

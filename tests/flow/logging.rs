@@ -8,8 +8,9 @@ use listener::{Context, notification_endpoint};
 
 use crate::rig::{Rig, finish, once};
 
+/// Keeps what is logged.
 #[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Buffer(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -33,7 +34,7 @@ impl Endpoint {
 
 impl Buffer {
     /// Takes what is logged until the guard is dropped.
-    fn set(&self) -> tracing::subscriber::DefaultGuard {
+    pub(crate) fn set(&self) -> tracing::subscriber::DefaultGuard {
         let writer = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::DEBUG)
@@ -44,7 +45,7 @@ impl Buffer {
         tracing::subscriber::set_default(subscriber)
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 

@@ -1,4 +1,4 @@
-//! Options that stand in the wrong place: `topic` in `#[on(..)]`, a priority in
+//! Options that stand in the wrong place, or that there are two of: `topic` in `#[on(..)]`, a priority in
 //! `#[notification_endpoint(..)]`, `timeout` in `retry(..)`. Asked by `parse.rs` and
 //! `check/method.rs` for each key that they do not know.
 
@@ -26,6 +26,14 @@ const OF_ENDPOINT: &[&str] = &[
 /// The options within `retry(..)`.
 const OF_RETRY: &[&str] = &["attempts", "pause", "max_pause"];
 
+/// What to say of a routing key, which is a topic and a priority.
+fn routing_key(key: &str) -> Option<Elsewhere> {
+    ["routing_key", "binding_key", "routing"].contains(&key).then(|| Elsewhere {
+        found: format!("unknown option `{key}`"),
+        mend: "a routing key is `topic.priority`: write `topic = \"..\"` in `#[notification_endpoint(..)]`, and name the method after the priority or list it in `#[on(..)]`".to_owned(),
+    })
+}
+
 /// What to say of a key in `#[on(..)]` that is an option of the endpoint.
 pub(crate) fn in_on(key: &str) -> Option<Elsewhere> {
     if OF_RETRY.contains(&key) {
@@ -36,13 +44,14 @@ pub(crate) fn in_on(key: &str) -> Option<Elsewhere> {
             ),
         });
     }
-    OF_ENDPOINT.contains(&key).then(|| Elsewhere {
+    let of_endpoint = OF_ENDPOINT.contains(&key).then(|| Elsewhere {
         found: format!("`{key}` is an option of the whole endpoint"),
         mend: match key {
             "order" => "move it up into `#[notification_endpoint(order = ..)]`: the methods of an endpoint run in the order in which they are written".to_owned(),
             _ => format!("move it up into `#[notification_endpoint({key} ..)]`; for some methods only, write an endpoint of their own"),
         },
-    })
+    });
+    of_endpoint.or_else(|| routing_key(key))
 }
 
 /// What to say of a key in `#[notification_endpoint(..)]` that is one of `#[on(..)]`, or of
@@ -54,10 +63,11 @@ pub(crate) fn in_endpoint(key: &str) -> Option<Elsewhere> {
             mend: format!("write `retry({key} = ..)`"),
         });
     }
-    PRIORITIES.contains(&key).then(|| Elsewhere {
+    let priority = PRIORITIES.contains(&key).then(|| Elsewhere {
         found: format!("`{key}` is a priority, and stands at a method"),
         mend: format!("name the method `{key}`, or write `#[on({key})]` above it"),
-    })
+    });
+    priority.or_else(|| routing_key(key))
 }
 
 /// What to say of a key in `retry(..)` that is an option of the endpoint itself.

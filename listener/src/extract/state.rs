@@ -13,10 +13,38 @@ use crate::notification::states::States;
 
 /// A value that the program gave to its listener with `Listener::builder().state(value)`.
 ///
-/// It is shared, not copied: `T` needs no `Clone`. A listener whose endpoints ask for a
-/// state that was not given does not build.
+/// It is shared, not copied: `T` needs no `Clone`, and no `Arc` around it. It derefs to the value;
+/// the argument `State(database): State<Database>` takes it apart into the `Arc<Database>`, to be
+/// moved into a task for example. A listener whose endpoints ask for a state that was not given
+/// does not build.
 #[derive(Debug)]
 pub struct State<T>(pub Arc<T>);
+
+impl<T> State<T> {
+    /// A state as a method is given it, for a test that calls the method by hand.
+    ///
+    /// ```
+    /// use listener::{State, notification_endpoint};
+    ///
+    /// struct Billing;
+    ///
+    /// #[notification_endpoint(register = false)]
+    /// impl Billing {
+    ///     async fn info(&self, payload: u32, State(limit): State<u32>) -> Result<(), String> {
+    ///         if payload > *limit { Err("too much".to_owned()) } else { Ok(()) }
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// assert!(Billing.info(7, State::new(5)).await.is_err());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+}
 
 impl<T> Clone for State<T> {
     fn clone(&self) -> Self {

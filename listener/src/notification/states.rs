@@ -26,6 +26,13 @@ impl States {
         Arc::clone(value).downcast().ok()
     }
 
+    /// The names of the types, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let mut names: Vec<_> = self.0.values().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names.into_iter()
+    }
+
     /// Whether a value of this type was given.
     #[must_use]
     pub fn has(&self, id: TypeId) -> bool {

@@ -58,7 +58,8 @@ pub struct ListenerBuilder {
 }
 
 impl ListenerBuilder {
-    /// The transport to consume from; there must be one.
+    /// The transport to consume from; `transport_url` opens one. There is no default: a listener
+    /// without a transport does not build.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = Some(Ok(transport));
         self.owns_transport = false;
@@ -302,6 +303,7 @@ impl ListenerBuilder {
         for endpoint in &endpoints {
             self.check_states(endpoint, &mut problems);
         }
+        self.tell_unused(&endpoints);
         let shared = match std::mem::take(&mut self.targets) {
             targets if targets.is_empty() => vec![Target::topic(DEFAULT_TOPIC)],
             targets => targets,
@@ -391,6 +393,21 @@ impl ListenerBuilder {
         endpoints
     }
 
+    /// Topics of the listener that no endpoint takes from: somebody set them for nothing.
+    fn tell_unused(&self, endpoints: &[Bound]) {
+        let takes_from_them = |endpoint: &Bound| endpoint.definition().topics.is_empty();
+        if self.targets.is_empty() || endpoints.is_empty() || endpoints.iter().any(takes_from_them)
+        {
+            return;
+        }
+        let topics: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            topics = topics.join(", "),
+            "the listener's topics are not used: each of its endpoints names its own in its \
+             attribute; take `topic` out of one, or leave the listener's topics out"
+        );
+    }
+
     fn wants(&self, registration: &Registration) -> bool {
         let in_group = |group: &str| self.groups.iter().any(|wanted| wanted == group);
         self.groups.is_empty() || registration.definition.group.is_some_and(in_group)
@@ -416,6 +433,7 @@ impl ListenerBuilder {
                     endpoint: Place::of(endpoint.definition()),
                     whose: whose.clone(),
                     state: need.name.to_owned(),
+                    near: self.given_near(need.name),
                 });
             }
         };
@@ -423,6 +441,14 @@ impl ListenerBuilder {
         for method in endpoint.methods() {
             check(format!("method `{}`", method.name), &|needs| (method.requires)(needs));
         }
+    }
+
+    /// The type of a given state that is the needed one with something around it, such as an
+    /// `Arc`, or without.
+    fn given_near(&self, needed: &str) -> Option<String> {
+        let is_around = |outer: &str, inner: &str| outer.ends_with(&format!("<{inner}>"));
+        let near = |given: &&str| is_around(given, needed) || is_around(needed, given);
+        self.states.names().find(near).map(str::to_owned)
     }
 
     fn assemble(mut self, table: Table, transport: Transport) -> Listener {

@@ -95,7 +95,8 @@ pub enum Problem {
     },
     /// An endpoint needs a state that was not given.
     #[error(
-        "{endpoint}: {whose} takes `State<{state}>`, and the listener has none; add `.state(..)` to its builder"
+        "{endpoint}: {whose} takes `State<{state}>`, and the listener has none; {}",
+        given_state(.state, .near.as_deref())
     )]
     MissingState {
         /// The endpoint.
@@ -104,6 +105,8 @@ pub enum Problem {
         whose: String,
         /// The type of the state.
         state: String,
+        /// The type of a given state that is the same with something around it, or without.
+        near: Option<String>,
     },
     /// Two states of one type were given.
     #[error(
@@ -201,6 +204,17 @@ impl fmt::Display for Place {
 
 fn of_method(method: Option<&str>) -> String {
     method.map(|method| format!(" of method `{method}`")).unwrap_or_default()
+}
+
+fn given_state(needed: &str, near: Option<&str>) -> String {
+    let Some(near) = near else {
+        return "add `.state(..)` to its builder".to_owned();
+    };
+    let shared = match needed.strip_suffix(&format!("::Arc<{near}>")) {
+        Some(_) => " A `State` needs no `Arc` around it.",
+        None => "",
+    };
+    format!("did you mean `State<{near}>`, which it has?{shared}")
 }
 
 fn known_groups(known: &[String]) -> String {

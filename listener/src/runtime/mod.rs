@@ -52,7 +52,9 @@ use crate::transport::driver::{Binding, ConnectionState, LONGEST_WAIT, Subscribe
 /// A running service, or one that can run: a transport, targets, endpoints.
 ///
 /// `start`, `stop` and `wait` may be called from anywhere, in any number: each does what is
-/// left to do. After a stop, `start` begins anew. A listener of which no clone is left stops.
+/// left to do. After a stop, `start` begins anew. A listener of which no clone is left stops: keep
+/// it for as long as it is to run. `builder.build()?.start().await?` as one expression drops it at
+/// once.
 ///
 /// ```
 /// use listener::{Listener, Notifier, Context, Transport, notification_endpoint};
@@ -84,6 +86,7 @@ use crate::transport::driver::{Binding, ConnectionState, LONGEST_WAIT, Subscribe
 /// # }
 /// ```
 #[derive(Clone)]
+#[must_use = "a listener that is dropped stops: keep it until `stop` and `wait`, or `run` it"]
 pub struct Listener(Arc<Inner>);
 
 struct Inner {
@@ -101,9 +104,14 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = running {
-            running.stop.cancel();
+        let Some(running) = running else { return };
+        if !running.stop.is_cancelled() && !running.task.is_finished() {
+            tracing::warn!(
+                "the listener stops: its last handle was dropped while it ran; keep it in a \
+                 variable, as in `let listener = builder.build()?`, until `stop` and `wait`"
+            );
         }
+        running.stop.cancel();
     }
 }
 

@@ -1,0 +1,19 @@
+//! A returned `Result` whose boxed error stays on its thread.
+#![allow(unused)]
+
+use std::error::Error;
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self) -> Result<(), Box<dyn Error>> {
+    //~                     ^^^^^^^^^^^^^^^^^^^^^^^^^^
+        Ok(())
+    }
+}
+
+fn main() {}

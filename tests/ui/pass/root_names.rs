@@ -1,0 +1,31 @@
+//! What a program names in its own signatures stands at the root.
+#![deny(warnings)]
+#![allow(dead_code)]
+
+use listener::{
+    Event, Health, Listener, ListenerBuilder, NotifierBuilder, Observer, OnFailure,
+    OnUnknownPriority, PoisonOptions, RetryOptions, RetryPlace, Target, Transport,
+};
+
+struct Metrics;
+
+impl Observer for Metrics {
+    fn observe(&self, _event: &Event<'_>) {}
+}
+
+fn tuned(builder: ListenerBuilder, poison: PoisonOptions) -> ListenerBuilder {
+    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let options = listener::Options { poison, retry, ..listener::Options::default() };
+    let builder = builder.options(options).on_unknown_priority(OnUnknownPriority::Lenient);
+    builder.on_failure(OnFailure::Retry).observer(Metrics)
+}
+
+fn health(listener: &Listener) -> Health {
+    listener.health()
+}
+
+fn notifier(transport: Transport) -> NotifierBuilder {
+    listener::Notifier::builder(transport).target(Target::from("nova/billing"))
+}
+
+fn main() {}
