@@ -93,7 +93,7 @@ fn spoken(bytes: &[u8]) -> String {
         }
         [b'H', b'T', b'T', b'P', b'/', ..] => "HTTP".to_owned(),
         _ => {
-            let line = bytes.split(|byte| byte.is_ascii_control()).next().unwrap_or_default();
+            let line = bytes.split(u8::is_ascii_control).next().unwrap_or_default();
             match std::str::from_utf8(line) {
                 Ok(line) if !line.is_empty() && line.is_ascii() => format!("\"{}\"", shown(line)),
                 _ => "something else".to_owned(),
