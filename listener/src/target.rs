@@ -31,7 +31,9 @@ pub struct Target {
 }
 
 impl Target {
-    /// A topic on the default exchange (oslo.messaging's `control_exchange`).
+    /// A topic on the default exchange (oslo.messaging's `control_exchange`). It is a name, not a
+    /// pattern, without the priority that its routing keys end in, and has 232 bytes at most: so
+    /// the queues can be named after it.
     pub fn topic(topic: impl Into<String>) -> Self {
         Self { topic: topic.into(), exchange: None }
     }
@@ -114,4 +116,137 @@ pub fn quarantine_queue(queue: &str) -> String {
 #[must_use]
 pub fn quarantine_journal(pool_or_topic: &str) -> String {
     format!("{pool_or_topic}.quarantine.journal")
+}
+
+/// The longest name that AMQP takes, in bytes.
+const LONGEST: usize = 255;
+
+/// The longest ending of a queue that holds retries back; drivers make no longer one.
+pub(crate) const LONGEST_RETRY: &str = ".retry.131072s";
+
+/// So much of a name is shown.
+const SHOWN: usize = 40;
+
+/// What a name is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A topic, after which queues are named.
+    Topic,
+    /// A topic that only routes: its queue is a pool's, or another program's.
+    Route,
+    Pool,
+    Exchange,
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Topic | Self::Route => "topic",
+            Self::Pool => "pool",
+            Self::Exchange => "exchange",
+        }
+    }
+
+    /// The longest name that is made of a name in this role.
+    fn longest(self, name: &str) -> String {
+        let key = |name| routing_key(name, Priority::Critical);
+        match self {
+            Self::Topic => format!("{}{LONGEST_RETRY}", key(name)),
+            Self::Route => key(name),
+            Self::Pool => quarantine_journal(name),
+            Self::Exchange => name.to_owned(),
+        }
+    }
+}
+
+/// What is wrong with a name, with the mend: found when something is built, where it would
+/// otherwise show at the first failure, or never.
+pub(crate) fn mistake(role: Role, name: &str) -> Option<String> {
+    let text = wrong(role, name)?;
+    let shown: String = name.chars().take(SHOWN).collect();
+    let cut = if shown.len() < name.len() { ".." } else { "" };
+    Some(format!("{} {:?} {text}", role.name(), shown + cut))
+}
+
+fn wrong(role: Role, name: &str) -> Option<String> {
+    let is_topic = matches!(role, Role::Topic | Role::Route);
+    if is_topic && name.contains(['*', '#']) {
+        return Some(
+            "holds `*` or `#`; expected the name of one topic: a topic is no pattern, so give each by its name"
+                .to_owned(),
+        );
+    }
+    if is_topic && name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Some(
+            "holds white space; expected the name of one topic: give several one by one, and in a variable with commas"
+                .to_owned(),
+        );
+    }
+    if name.trim() != name || name.contains(char::is_control) {
+        return Some(
+            "holds white space at an end, or a control character; expected a name without"
+                .to_owned(),
+        );
+    }
+    if matches!(role, Role::Topic | Role::Pool) && name.starts_with("amq.") {
+        return Some(
+            "begins with `amq.`, which brokers reserve for themselves; choose another name"
+                .to_owned(),
+        );
+    }
+    let longest = role.longest(name).len();
+    (longest > LONGEST).then(|| {
+        let most = LONGEST - (longest - name.len());
+        let made = match role {
+            Role::Exchange => String::new(),
+            _ => {
+                let made = role.longest(&format!("<{}>", role.name()));
+                format!(": names such as `{made}` are made of it, and AMQP takes {LONGEST} bytes")
+            }
+        };
+        format!("has {} bytes; expected {most} at most{made}", name.len())
+    })
+}
+
+/// Says that a topic looks like a routing key: somebody who has another program's in mind gives
+/// it, and then nothing comes.
+pub(crate) fn warn_of_priority(topic: &str) {
+    if let Some(priority) = priority_of(topic) {
+        let queue = routing_key(topic, priority);
+        tracing::warn!(
+            topic,
+            queue,
+            "the topic ends in a priority, as a routing key does, and is given another one: leave \
+             it out, unless others send to a topic of this very name"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_names_that_are_made_of_the_longest_that_is_allowed_fit() {
+        let fit = |name: String| assert!(name.len() <= LONGEST, "{name}");
+        let longest = |role| {
+            let fits = |length: &usize| mistake(role, &"a".repeat(*length)).is_none();
+            "a".repeat((1..=LONGEST + 1).take_while(fits).last().unwrap_or_default())
+        };
+        let of_queue = |queue: &str| {
+            for name in [dead_letter_queue(queue), quarantine_queue(queue)] {
+                fit(name);
+            }
+            fit(format!("{queue}{LONGEST_RETRY}"));
+        };
+        let (topic, pool) = (longest(Role::Topic), longest(Role::Pool));
+        for priority in Priority::ALL {
+            of_queue(&routing_key(&topic, priority));
+            fit(routing_key(&longest(Role::Route), priority));
+        }
+        of_queue(&pool);
+        fit(quarantine_journal(&pool));
+        fit(quarantine_journal(&topic));
+        assert_eq!((longest(Role::Exchange).len(), topic.len(), pool.len()), (255, 232, 236));
+    }
 }

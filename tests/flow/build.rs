@@ -1,6 +1,8 @@
 //! What does not build: every mistake that needs no I/O, all in one error, each with the mend.
 
-use listener::{Config, Listener, State, Target, Transport, notification_endpoint};
+use listener::runtime::builder::ListenerBuilder;
+use listener::runtime::error::BuildError;
+use listener::{Config, Listener, Notifier, State, Target, Transport, notification_endpoint};
 
 use crate::logging::Buffer;
 use crate::rig::Log;
@@ -32,7 +34,7 @@ impl Given {
 }
 
 /// The error of a builder, without the place of the endpoint in its file.
-fn error(built: Result<Listener, listener::runtime::error::BuildError>) -> String {
+fn error(built: Result<Listener, BuildError>) -> String {
     let text = built.expect_err("it must not build").to_string();
     text.split_inclusive(".rs:")
         .map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()))
@@ -182,6 +184,112 @@ fn a_provided_endpoint_that_is_not_given_is_named() {
         error(built),
         "the listener cannot be built: endpoint `flow::build::Given` (tests/flow/build.rs:) is `provided`, and no instance was given; add `.endpoint(..)` with one to the listener's builder, or choose other endpoints with `.group(..)`"
     );
+}
+
+#[derive(Default)]
+struct Wild;
+
+#[notification_endpoint(register = false, topic = "nova.*")]
+impl Wild {
+    async fn info(&self) {}
+}
+
+fn with(change: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> Result<Listener, BuildError> {
+    change(Listener::builder().transport_url("memory://").endpoint(Plain)).build()
+}
+
+/// What is wrong with a topic, a pool or an exchange.
+fn wrong(change: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> String {
+    let text = error(with(change));
+    text.strip_prefix("the listener cannot be built: ").expect(&text).to_owned()
+}
+
+#[test]
+fn a_name_whose_queues_cannot_be_named_is_refused() {
+    let long = |length| "a".repeat(length);
+    let shown = format!("\"{}..\"", long(40));
+    let topic = |length| Target::topic(long(length));
+    assert!(with(|builder| builder.pool(long(236))).is_ok());
+    assert_eq!(
+        wrong(|builder| builder.pool(long(237))),
+        format!(
+            "pool {shown} has 237 bytes; expected 236 at most: names such as `<pool>.quarantine.journal` are made of it, and AMQP takes 255 bytes"
+        )
+    );
+    assert!(with(|builder| builder.target(topic(232))).is_ok());
+    assert_eq!(
+        wrong(|builder| builder.target(topic(233))),
+        format!(
+            "topic {shown} has 233 bytes; expected 232 at most: names such as `<topic>.critical.retry.131072s` are made of it, and AMQP takes 255 bytes"
+        )
+    );
+    // The queue has another name then.
+    assert!(with(|builder| builder.target(topic(246)).pool("tap")).is_ok());
+    assert!(
+        wrong(|builder| builder.target(topic(247)).pool("tap")).contains("expected 246 at most")
+    );
+    assert!(
+        wrong(|builder| builder.control_exchange(long(256)))
+            .contains(&format!("exchange {shown} has 256 bytes; expected 255 at most"))
+    );
+}
+
+#[test]
+fn a_topic_that_is_a_pattern_or_several_is_refused() {
+    for name in ["notifications.*", "#", "nova.#.info"] {
+        assert_eq!(
+            wrong(|builder| builder.target(Target::topic(name))),
+            format!(
+                "topic \"{name}\" holds `*` or `#`; expected the name of one topic: a topic is no pattern, so give each by its name"
+            )
+        );
+    }
+    for name in ["notifications versioned_notifications", "notifications\n", " notifications"] {
+        assert_eq!(
+            wrong(|builder| builder.target(Target::topic(name))),
+            format!(
+                "topic {name:?} holds white space; expected the name of one topic: give several one by one, and in a variable with commas"
+            )
+        );
+    }
+    let variables = [("LISTENER_TOPICS".to_owned(), "notifications nova".to_owned())];
+    let config = Config::from_variables(variables).unwrap();
+    let text = wrong(|builder| builder.configured(config).transport_url("memory://"));
+    assert!(text.contains("and in a variable with commas"), "{text}");
+    assert_eq!(
+        error(Listener::builder().transport_url("memory://").endpoint(Wild).build()),
+        "the listener cannot be built: endpoint `flow::build::Wild` (tests/flow/build.rs:): topic \"nova.*\" holds `*` or `#`; expected the name of one topic: a topic is no pattern, so give each by its name"
+    );
+}
+
+#[test]
+fn a_queue_that_the_broker_reserves_is_refused() {
+    let reserved = "begins with `amq.`, which brokers reserve for themselves; choose another name";
+    assert_eq!(wrong(|builder| builder.pool("amq.tap")), format!("pool \"amq.tap\" {reserved}"));
+    assert_eq!(
+        wrong(|builder| builder.target(Target::topic("amq.x"))),
+        format!("topic \"amq.x\" {reserved}")
+    );
+    assert!(with(|builder| builder.control_exchange("amq.topic").pool("tap")).is_ok());
+    assert!(
+        wrong(|builder| builder.pool("tap\n")).starts_with("pool \"tap\\n\" holds white space")
+    );
+}
+
+#[test]
+fn the_topics_of_a_notifier_are_held_to_the_same() {
+    let transport = Transport::open("memory://").unwrap();
+    let error = Notifier::builder(transport)
+        .topic("notifications.*")
+        .topic("a".repeat(247))
+        .control_exchange("e".repeat(256))
+        .build()
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("the notifier cannot be built, for 3 reasons:"), "{text}");
+    assert!(text.contains("topic \"notifications.*\" holds `*` or `#`"), "{text}");
+    assert!(text.contains("has 247 bytes; expected 246 at most"), "{text}");
+    assert!(text.contains("has 256 bytes; expected 255 at most"), "{text}");
 }
 
 #[test]

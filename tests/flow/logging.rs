@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use listener::{Context, notification_endpoint};
+use listener::{Context, Notifier, Target, notification_endpoint};
 
 use crate::rig::{Rig, finish, once};
 
@@ -52,6 +52,26 @@ impl Buffer {
     fn lines(&self) -> Vec<String> {
         self.text().lines().filter(|line| line.contains("listener::")).map(str::to_owned).collect()
     }
+}
+
+#[test]
+fn a_topic_that_ends_in_a_priority_is_told() {
+    let built = |topic: &str| {
+        let buffer = Buffer::default();
+        let guard = buffer.set();
+        let rig = Rig::new();
+        rig.builder().target(Target::topic(topic)).endpoint(Endpoint).build().unwrap();
+        Notifier::builder(rig.transport.clone()).topic(topic).build().unwrap();
+        drop(guard);
+        let lines = buffer.lines();
+        lines
+            .iter()
+            .filter(|line| line.contains("WARN") && line.contains("ends in a priority"))
+            .count()
+    };
+    assert_eq!(built("notifications.info"), 2);
+    assert_eq!(built("notifications"), 0);
+    assert_eq!(built("notifications.informed"), 0);
 }
 
 /// Runs one delivery, and gives what was logged.

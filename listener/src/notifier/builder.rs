@@ -11,7 +11,7 @@ use crate::notifier::send::Settings;
 use crate::notifier::spool::SpoolOptions;
 use crate::notifier::window::Window;
 use crate::serializer::Serializer;
-use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target};
+use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Role, Target, mistake, warn_of_priority};
 use crate::transport::Transport;
 use crate::transport::driver::LONGEST_WAIT;
 
@@ -131,7 +131,7 @@ impl NotifierBuilder {
     /// through, and what waits in it is sent from now on, in a task of the current runtime.
     ///
     /// # Errors
-    /// A topic without a name and an empty window, all such mistakes at once. Without any, a spool
+    /// Names that no broker takes, and an empty window, all such mistakes at once. Without any, a spool
     /// that cannot be opened: another notifier has it, a file cannot be read or written, or this
     /// is no tokio runtime.
     pub fn build(self) -> Result<Notifier, NotifierBuildError> {
@@ -141,6 +141,7 @@ impl NotifierBuilder {
         if topics.iter().any(|topic| topic.name().is_empty()) {
             mistakes.push(NotifierBuildError::EmptyTopic);
         }
+        mistakes.extend(wrong_names(&topics, &self.control_exchange));
         if self.window == 0 || self.window_bytes == 0 {
             mistakes.push(NotifierBuildError::EmptyWindow);
         }
@@ -165,4 +166,12 @@ impl NotifierBuilder {
             }),
         })
     }
+}
+
+fn wrong_names(topics: &[Target], exchange: &str) -> Vec<NotifierBuildError> {
+    topics.iter().for_each(|topic| warn_of_priority(topic.name()));
+    let exchanges = topics.iter().filter_map(Target::exchange_name).chain([exchange]);
+    let exchanges = exchanges.map(|exchange| (Role::Exchange, exchange));
+    let names = topics.iter().map(|topic| (Role::Route, topic.name())).chain(exchanges);
+    names.filter_map(|(role, name)| mistake(role, name).map(NotifierBuildError::Name)).collect()
 }

@@ -16,6 +16,9 @@ pub enum NotifierBuildError {
     /// A topic without a name.
     #[error("a topic of the notifier is empty; expected a name such as \"notifications\"")]
     EmptyTopic,
+    /// A topic or an exchange has a name that no broker takes, or that means nothing.
+    #[error("{0}")]
+    Name(String),
     /// A window in which nothing has a place.
     #[error("the window of the notifier is 0; expected at least 1 notification and 1 byte")]
     EmptyWindow,

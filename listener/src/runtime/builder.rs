@@ -22,6 +22,7 @@ use crate::runtime::Listener;
 use crate::runtime::copies::Copier;
 use crate::runtime::error::{BuildError, Place, Problem};
 use crate::runtime::journal::Journal;
+use crate::runtime::names;
 use crate::runtime::opened::Budget;
 use crate::runtime::options::{
     Executor, OnFailure, OnUnknownPriority, Options, RetryOptions, RetryPlace,
@@ -95,7 +96,8 @@ impl ListenerBuilder {
 
     /// Takes copies into a queue of this name instead of taking from the queues that all
     /// unpooled listeners share. The listeners of one pool share its queue. Pool names are
-    /// global in a virtual host.
+    /// global in a virtual host, and have 236 bytes at most, so that the queues beside it can be
+    /// named after it.
     pub fn pool(mut self, pool: impl Into<String>) -> Self {
         let pool = pool.into();
         if pool.is_empty() {
@@ -299,8 +301,11 @@ impl ListenerBuilder {
     pub fn build(mut self) -> Result<Listener, BuildError> {
         let mut problems = std::mem::take(&mut self.problems);
         self.check_options(&mut problems);
+        let (exchange, pool) = (self.control_exchange.as_deref(), self.pool.as_deref());
+        names::of_the_listener(&self.targets, exchange, pool, &mut problems);
         let endpoints = self.choose(&mut problems);
         for endpoint in &endpoints {
+            names::of_endpoint(endpoint, self.pool.as_deref(), &mut problems);
             self.check_states(endpoint, &mut problems);
         }
         self.tell_unused(&endpoints);

@@ -160,6 +160,14 @@ pub enum Problem {
         /// The name.
         name: String,
     },
+    /// A topic, a pool or an exchange has a name that no broker takes, or that means nothing.
+    #[error("{}{reason}", of_endpoint(.endpoint.as_ref()))]
+    Name {
+        /// The endpoint, if the name stands in its attribute.
+        endpoint: Option<Place>,
+        /// Which name, what is wrong with it, and the mend.
+        reason: String,
+    },
     /// The transport's URL is wrong.
     #[error(transparent)]
     Transport(#[from] OpenError),
@@ -200,6 +208,10 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "endpoint `{}` ({}:{})", self.endpoint, self.file, self.line)
     }
+}
+
+fn of_endpoint(endpoint: Option<&Place>) -> String {
+    endpoint.map(|endpoint| format!("{endpoint}: ")).unwrap_or_default()
 }
 
 fn of_method(method: Option<&str>) -> String {

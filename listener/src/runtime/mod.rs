@@ -13,6 +13,7 @@ pub mod health;
 mod held;
 mod journal;
 mod lanes;
+mod names;
 mod opened;
 pub mod options;
 mod permit;

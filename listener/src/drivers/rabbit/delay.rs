@@ -98,6 +98,12 @@ mod tests {
     }
 
     #[test]
+    fn no_queue_has_a_longer_ending_than_names_are_checked_for() {
+        let longest = Level::of(LONGEST_DELAY).expect("a level").queue("");
+        assert_eq!(longest, crate::target::LONGEST_RETRY);
+    }
+
+    #[test]
     fn a_level_is_less_than_twice_any_delay_of_a_second_and_more() {
         for millis in (1000..100_000).step_by(7) {
             let delay = Duration::from_millis(millis);

@@ -1,0 +1,41 @@
+//! The names that a listener is given, held against what a broker takes: topics, pool, exchanges.
+//! The rules are in `target.rs`; called by the builder.
+
+use crate::endpoint::Bound;
+use crate::runtime::error::{Place, Problem};
+use crate::target::{Role, Target, mistake, warn_of_priority};
+
+/// What is wrong with the names that the builder was given.
+pub(super) fn of_the_listener(
+    targets: &[Target],
+    exchange: Option<&str>,
+    pool: Option<&str>,
+    problems: &mut Vec<Problem>,
+) {
+    let topics = targets.iter().map(|target| (role_of_topics(pool), target.name()));
+    let exchanges = targets.iter().filter_map(Target::exchange_name).chain(exchange);
+    let exchanges = exchanges.map(|exchange| (Role::Exchange, exchange));
+    let pool = pool.map(|pool| (Role::Pool, pool));
+    let names = topics.chain(exchanges).chain(pool);
+    problems.extend(names.filter_map(|(role, name)| {
+        mistake(role, name).map(|reason| Problem::Name { endpoint: None, reason })
+    }));
+    targets.iter().for_each(|target| warn_of_priority(target.name()));
+}
+
+/// What is wrong with the names in an endpoint's attribute.
+pub(super) fn of_endpoint(endpoint: &Bound, pool: Option<&str>, problems: &mut Vec<Problem>) {
+    let definition = endpoint.definition();
+    let topics = definition.topics.iter().map(|topic| (role_of_topics(pool), *topic));
+    let exchange = definition.exchange.map(|exchange| (Role::Exchange, exchange));
+    problems.extend(topics.chain(exchange).filter_map(|(role, name)| {
+        let reason = mistake(role, name)?;
+        Some(Problem::Name { endpoint: Some(Place::of(definition)), reason })
+    }));
+    definition.topics.iter().copied().for_each(warn_of_priority);
+}
+
+/// In a pool all topics share its queue.
+const fn role_of_topics(pool: Option<&str>) -> Role {
+    if pool.is_some() { Role::Route } else { Role::Topic }
+}
