@@ -11,6 +11,7 @@ mod arguments;
 mod build;
 mod compressed;
 mod dead_letter;
+mod delays;
 mod ending;
 mod endpoints;
 mod filter;

@@ -22,14 +22,14 @@ use crate::rig::{Log, Rig};
 
 /// When the process dies of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+pub(crate) enum When {
     Before,
     After,
 }
 
 /// A process that dies at a step.
 #[derive(Clone)]
-struct Mortal {
+pub(crate) struct Mortal {
     process: Process,
     /// The number of the step, and when; `None`: it dies of no step.
     fate: Option<(u64, When)>,
@@ -38,6 +38,20 @@ struct Mortal {
 }
 
 impl Mortal {
+    /// A process, and the signal that it died.
+    pub(crate) fn new(
+        process: Process,
+        fate: Option<(u64, When)>,
+    ) -> (Self, mpsc::UnboundedReceiver<()>) {
+        let (death, died) = mpsc::unbounded_channel();
+        (Self { process, fate, steps: Arc::default(), death }, died)
+    }
+
+    /// How many steps it has taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.steps.load(Ordering::SeqCst)
+    }
+
     fn die(&self) {
         self.process.kill();
         let _ = self.death.send(());
@@ -149,15 +163,14 @@ impl Dies {
 
 /// One life. Whether it died, and how many steps it took.
 async fn live(model: &Model, log: &Log, fate: Option<(u64, When)>) -> (bool, u64) {
-    let (death, mut died) = mpsc::unbounded_channel();
-    let mortal = Mortal { process: model.process(), fate, steps: Arc::default(), death };
+    let (mortal, mut died) = Mortal::new(model.process(), fate);
     let builder = Listener::builder().transport(Transport::new(mortal.clone(), "mortal"));
     let listener = builder.state(log.clone()).endpoint(Dies(mortal.clone())).build().unwrap();
     listener.start().await.unwrap();
     let died = tokio::time::timeout(Duration::from_secs(3600), died.recv()).await.is_ok();
     listener.stop().await;
     listener.wait().await.unwrap();
-    (died, mortal.steps.load(Ordering::SeqCst))
+    (died, mortal.taken())
 }
 
 /// Of several lives the one with this number dies of a step, unless it comes to its end before.

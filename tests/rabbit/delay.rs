@@ -4,7 +4,9 @@
 use super::*;
 use lapin::types::AMQPValue;
 use listener::transport::delivery::HeaderValue;
+use listener::{Attempt, Context, Listener, Notifier, Outcome, Transport, notification_endpoint};
 use std::time::Instant;
+use tokio::sync::mpsc;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -129,6 +131,62 @@ async fn nothing_is_held_back_for_more_than_a_day() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+struct Tomorrow;
+
+#[notification_endpoint(register = false, name = "tomorrow", event_type = "tomorrow")]
+impl Tomorrow {
+    async fn info(&self) -> Outcome {
+        Outcome::retry_after(Duration::from_secs(25 * 3600))
+    }
+}
+
+struct Now(mpsc::UnboundedSender<u32>);
+
+#[notification_endpoint(register = false, name = "now", event_type = "now")]
+impl Now {
+    async fn info(&self, attempt: Attempt) {
+        let _ = self.0.send(attempt.0);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_delay_of_more_than_a_day_goes_round() {
+    let node = support::shared().await;
+    let url = node.vhost("goes_round").await;
+    let transport = Transport::open(&url).unwrap();
+    let (called, mut calls) = mpsc::unbounded_channel();
+    let builder = Listener::builder().transport(transport.clone());
+    let listener = builder.endpoint(Tomorrow).endpoint(Now(called)).build().unwrap();
+    listener.start().await.unwrap();
+    let notifier = Notifier::builder(transport.clone()).build().unwrap();
+    notifier.info(&Context::new(), "tomorrow", &()).await.unwrap();
+    let amqp = Amqp::connect(&url).await;
+    let retry = format!("{QUEUE}.retry.131072s");
+    wait_until("the first round", SOON, async || {
+        node.queue_depth("goes_round", &retry).await == Some(1)
+    })
+    .await;
+    let held = amqp.drain(&retry).await;
+    let properties = &held[0].delivery.properties;
+    let headers = properties.headers().clone().unwrap();
+    assert_eq!(headers.inner().get("listener-remaining"), Some(&AMQPValue::LongLongInt(3600)));
+    assert_eq!(properties.expiration().clone(), Some("86400000".into()));
+    // The last round, as if the others were over.
+    let mut last =
+        to(Route::Queue(QUEUE.to_owned()), r#"{"priority": "INFO", "event_type": "now"}"#);
+    last.properties.headers.set("listener-remaining", HeaderValue::Int(3));
+    last.properties.headers.set("listener-attempts", HeaderValue::Int(1));
+    let began = Instant::now();
+    transport.send(last).await.unwrap();
+    assert_eq!(timeout(SOON, calls.recv()).await.unwrap(), Some(2));
+    assert!(began.elapsed() >= 3 * SECOND, "{:?}", began.elapsed());
+    wait_until("the settlement", SOON, async || depth(node, "goes_round").await == Some(0)).await;
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert_eq!(node.queue_depth("goes_round", &format!("{QUEUE}.dead")).await, None);
 }
 
 /// The broker drops what comes to a queue again without having been rejected in between.

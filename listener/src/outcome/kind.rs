@@ -18,7 +18,8 @@ pub enum ErrorKind {
     Transient,
     /// It will not pass: the notification goes to the dead letters at once.
     Permanent,
-    /// It may pass, but not before this time is over.
+    /// It may pass, but not before this time is over: of any length, but more than a year counts
+    /// as a year.
     RetryAfter(Duration),
 }
 

@@ -50,7 +50,7 @@ impl Outcome {
         Self::Retry { after: None }
     }
 
-    /// Call the method again after `after`.
+    /// Call the method again after `after`: of any length, but more than a year counts as a year.
     #[must_use]
     pub const fn retry_after(after: Duration) -> Self {
         Self::Retry { after: Some(after) }

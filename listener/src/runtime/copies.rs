@@ -19,7 +19,7 @@ use crate::runtime::quarantine::{Gate, Moving};
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
 use crate::transport::delivery::{Delivery, Headers, Properties};
-use crate::transport::driver::{Outgoing, Route};
+use crate::transport::driver::{LONGEST_DELAY, Outgoing, Route};
 use crate::transport::error::SendError;
 
 /// How much of a delivery a copy of it keeps. All headers share one AMQP frame, which is 128 KiB
@@ -126,7 +126,10 @@ impl Copier {
     ) -> Result<(), NotMade> {
         let source = &marks.origin.queue;
         let route = match copy.to {
-            Destination::Later(delay) => Route::Delayed { queue: source.to_string(), delay },
+            Destination::Later(delay) => {
+                let delay = delay.min(LONGEST_DELAY);
+                Route::Delayed { queue: source.to_string(), delay }
+            }
             Destination::Dead(_) => Route::Queue(dead_letter_queue(source)),
         };
         let (mut pause, mut form) = (FIRST_PAUSE, Form::Whole);
@@ -311,7 +314,11 @@ fn properties(delivery: &Delivery, marks: &Marks, copy: &Copy, form: Form) -> Pr
     let mut properties = kept(delivery, form);
     let owed = (!copy.owed.is_empty()).then(|| copy.owed.clone());
     let first_time = Some(marks.first_time.unwrap_or_else(headers::now));
-    let marks = Marks { owed, first_time, ..marks.clone() };
+    let remaining = match copy.to {
+        Destination::Later(delay) => headers::remaining_after_longest(delay),
+        Destination::Dead(_) => None,
+    };
+    let marks = Marks { owed, first_time, remaining, ..marks.clone() };
     bounded(marks, form).write(&mut properties.headers);
     if let Destination::Dead(reason) = copy.to {
         properties.headers.set(headers::REASON, reason.into());

@@ -189,6 +189,12 @@ pub(super) fn panicked(message: &str, owed: Vec<String>, ground: Ground<'_>) -> 
     Verdict::Copies(vec![Copy { to, owed, error: format!("panicked: {message}") }])
 }
 
+/// The copy of a delivery that was not called yet, for it is to wait for so long first.
+pub(super) fn waits(remaining: Duration, owed: Vec<String>) -> Copy {
+    let error = "a pause of its methods is not over".to_owned();
+    Copy { to: Destination::Later(remaining), owed, error }
+}
+
 /// The verdict on a body that cannot be read, for all that still owe it.
 pub(super) fn undecodable(error: &(dyn Error + 'static), owed: Vec<String>) -> Verdict {
     Verdict::Copies(vec![dead("undecodable", caught::text(&Chain(error)), owed)])

@@ -4,10 +4,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::{HeaderValue, Headers, Properties};
+use crate::transport::driver::{LONGEST_DELAY, LONGEST_WAIT};
 
 /// Why it was given up: one word. Only dead letters have it.
 pub const REASON: &str = "listener-reason";
@@ -28,6 +29,9 @@ pub const ROUTING_KEY: &str = "listener-routing-key";
 pub const FIRST_TIME: &str = "listener-first-time";
 /// When the copy was made.
 pub const TIME: &str = "listener-time";
+/// How many seconds of a delay remain, where that is longer than a broker holds a message back at
+/// once: the copy goes round. A publisher that writes it delays what it publishes, by a year at most.
+pub const REMAINING: &str = "listener-remaining";
 /// Set when the headers of the original were too large to be kept.
 pub const HEADERS: &str = "listener-headers";
 
@@ -52,6 +56,8 @@ pub(super) struct Marks {
     pub(super) attempts: u32,
     /// When it failed first, in seconds since 1970.
     pub(super) first_time: Option<u64>,
+    /// How much of its delay remains.
+    pub(super) remaining: Option<Duration>,
 }
 
 impl Marks {
@@ -77,19 +83,20 @@ impl Marks {
         let owed = owed.filter(|names| !names.is_empty());
         // A dead letter that was put back begins anew.
         if headers.get(REASON).is_some() {
-            return Self { origin, owed, attempts: 0, first_time: None };
+            return Self { origin, owed, attempts: 0, first_time: None, remaining: None };
         }
         Self {
             origin,
             owed,
             attempts: number(headers, ATTEMPTS).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
             first_time: number(headers, FIRST_TIME),
+            remaining: remaining(headers),
         }
     }
 
     /// Says so in the headers of a copy that is made now, in place of what they said before.
     pub(super) fn write(&self, headers: &mut Headers) {
-        for name in [REASON, ERROR, ENDPOINTS, ATTEMPTS] {
+        for name in [REASON, ERROR, ENDPOINTS, ATTEMPTS, REMAINING] {
             headers.remove(name);
         }
         if let Some(owed) = &self.owed {
@@ -107,7 +114,27 @@ impl Marks {
             headers.set(FIRST_TIME, HeaderValue::Timestamp(first_time));
         }
         headers.set(TIME, HeaderValue::Timestamp(now()));
+        if let Some(remaining) = self.remaining {
+            let seconds = remaining.as_secs() + u64::from(remaining.subsec_nanos() > 0);
+            headers.set(REMAINING, HeaderValue::Int(i64::try_from(seconds).unwrap_or(i64::MAX)));
+        }
     }
+}
+
+/// What remains of a delay once a broker has held the copy back for the longest that it is asked
+/// for: nothing of most.
+pub(super) fn remaining_after_longest(delay: Duration) -> Option<Duration> {
+    let remaining = delay.min(LONGEST_WAIT).saturating_sub(LONGEST_DELAY);
+    (!remaining.is_zero()).then_some(remaining)
+}
+
+/// What the header says of it, less what the copy has lain in its queue since it was due.
+fn remaining(headers: &Headers) -> Option<Duration> {
+    let remaining = Duration::from_secs(number(headers, REMAINING)?).min(LONGEST_WAIT);
+    let made = number(headers, TIME).unwrap_or(u64::MAX);
+    let late = Duration::from_secs(now().saturating_sub(made)).saturating_sub(LONGEST_DELAY);
+    let remaining = remaining.saturating_sub(late);
+    (!remaining.is_zero()).then_some(remaining)
 }
 
 /// Seconds since 1970.
@@ -167,6 +194,7 @@ mod tests {
             owed: Some(vec!["billing::info".to_owned(), "app::Of<A, B>::info".to_owned()]),
             attempts: 2,
             first_time: Some(1_778_311_773),
+            remaining: Some(Duration::from_secs(7200)),
         }
     }
 
@@ -192,6 +220,7 @@ mod tests {
                 owed: None,
                 attempts: 0,
                 first_time: None,
+                remaining: None,
             }
         );
     }
@@ -201,7 +230,38 @@ mod tests {
         let mut headers = Headers::default();
         marks().write(&mut headers);
         headers.set(REASON, "error".into());
-        assert_eq!(read(headers), Marks { attempts: 0, first_time: None, ..marks() });
+        assert_eq!(
+            read(headers),
+            Marks { attempts: 0, first_time: None, remaining: None, ..marks() }
+        );
+    }
+
+    #[test]
+    fn what_remains_of_a_delay_is_bounded_and_shrinks_while_the_copy_lies_in_its_queue() {
+        let of = |remaining, made| {
+            let mut headers = Headers::default();
+            headers.set(REMAINING, remaining);
+            headers.set(TIME, HeaderValue::Timestamp(made));
+            read(headers).remaining
+        };
+        let (hour, day) = (Duration::from_secs(3600), LONGEST_DELAY.as_secs());
+        let most = [HeaderValue::Timestamp(u64::MAX), HeaderValue::Int(i64::MAX)];
+        for most in most {
+            assert_eq!(of(most, now()), Some(LONGEST_WAIT));
+        }
+        assert_eq!(of(HeaderValue::Int(3600), u64::MAX), Some(hour));
+        assert_eq!(of(HeaderValue::Int(3600), now() - day), Some(hour));
+        assert!(of(HeaderValue::Int(3600), now() - day - 1800) <= Some(hour / 2));
+        assert_eq!(of(HeaderValue::Int(3600), now() - day - 3600), None);
+        assert_eq!(of(HeaderValue::Int(-1), now()), None);
+    }
+
+    #[test]
+    fn a_delay_goes_round_if_it_is_longer_than_the_longest() {
+        assert_eq!(remaining_after_longest(LONGEST_DELAY), None);
+        let more = Duration::from_millis(1);
+        assert_eq!(remaining_after_longest(LONGEST_DELAY + more), Some(more));
+        assert_eq!(remaining_after_longest(Duration::MAX), Some(LONGEST_WAIT - LONGEST_DELAY));
     }
 
     #[test]

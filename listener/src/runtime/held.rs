@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, select_all};
 use tokio::time::Instant;
 
 use crate::runtime::copies::Copier;
+use crate::transport::driver::LONGEST_WAIT;
 
 /// Methods that are to be called together.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(super) struct Held(Vec<Round>);
 impl Held {
     /// Holds methods for a pause.
     pub(super) fn pause(&mut self, owed: Option<Vec<String>>, attempts: u32, pause: Duration) {
-        let until = Until::Over(Instant::now() + pause);
+        let until = Until::Over(Instant::now() + pause.min(LONGEST_WAIT));
         self.0.push(Round { owed, attempts, until });
     }
 

@@ -2,6 +2,8 @@
 //! settles what was worked on. A delivery in whose place copies stand comes here only once they
 //! are confirmed (`copies.rs`).
 
+use std::time::Duration;
+
 use crate::notification::fields::Fields;
 use crate::observe::{Event, Observers};
 use crate::runtime::failure::{Copy, Destination};
@@ -21,6 +23,8 @@ pub(super) enum End<'e> {
     Quarantined { to: &'e str, deaths: u64 },
     /// A confirmed copy is at the end of its queue, before its queue drops it.
     Renewed,
+    /// A confirmed copy waits for what remains of a long pause.
+    Deferred(Duration),
     /// A method gave it back.
     Requeued,
     /// It was not done with: it is left unsettled, and the broker gives it out again, in its old
@@ -64,9 +68,11 @@ pub(super) fn carry_out(
     observers: &Observers,
 ) -> bool {
     let (settled, info) = match end {
-        End::Handled | End::Copied(_) | End::Quarantined { .. } | End::Renewed => {
-            delivery.settle_known(Settle::Ack)
-        }
+        End::Handled
+        | End::Copied(_)
+        | End::Quarantined { .. }
+        | End::Renewed
+        | End::Deferred(_) => delivery.settle_known(Settle::Ack),
         End::Requeued => delivery.settle_known(Settle::Requeue),
         End::Released => (delivery.still_held(), delivery.info),
     };
@@ -118,6 +124,12 @@ pub(super) fn carry_out(
             warn,
             "renewed",
             "settled: it was close to the delivery limit of its queue, and is a new message at its end"
+        ),
+        End::Deferred(after) => event!(
+            info,
+            "deferred",
+            "settled: its pause is longer than the broker holds it back at once",
+            after = tracing::field::debug(after)
         ),
         End::Copied(copies) => {
             for copy in *copies {

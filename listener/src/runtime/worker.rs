@@ -35,7 +35,7 @@ use crate::runtime::opened::{self, Budget, Share};
 use crate::runtime::options::{Executor, OnFailure, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::permit::{self, Permit};
 use crate::runtime::priority::{self, NoPriority};
-use crate::runtime::quarantine::{self, Decision, Gate};
+use crate::runtime::quarantine::{self, Decision, Gate, Moving};
 use crate::runtime::settle::{self, End, Subject};
 use crate::runtime::turns::Turn;
 use crate::serializer::Serializer;
@@ -242,7 +242,8 @@ impl Worker {
     }
 
     /// Takes one delivery through all stages.
-    pub(super) async fn work(&self, mut task: Task, permit: Permit<'_>) {
+    pub(super) async fn work(&self, task: Task, permit: Permit<'_>) {
+        let Some(mut task) = self.wait_further(task, permit).await else { return };
         let mut suspects = None;
         if let Some(quarantine) = self.suspected(&task) {
             let is_quarantined = *task.delivery.info.queue == *quarantine.queue;
@@ -424,18 +425,7 @@ impl Worker {
     async fn give_up(&self, task: Task, deaths: u64, permit: Permit<'_>) {
         let owed = task.marks.owed.clone().unwrap_or_default();
         let copy = failure::poison(deaths, owed);
-        let mut moving = Some(self.gate.close());
-        let made = {
-            let mut made = pin!(self.copy(&task, &copy, permit));
-            match tokio::time::timeout(self.copier.timeout, &mut made).await {
-                Ok(made) => made,
-                // The others do not wait for a dead letter that cannot be made now.
-                Err(_) => {
-                    moving = None;
-                    made.await
-                }
-            }
-        };
+        let (made, moving) = self.while_closed(self.copy(&task, &copy, permit)).await;
         match made {
             Ok(()) => {}
             Err(NotMade::Refused) => {
@@ -449,6 +439,60 @@ impl Worker {
         self.conclude(task, &End::Copied(&[copy]), &Subject::default());
         permit.finish(settler.flush()).await;
         drop(moving);
+    }
+
+    /// Makes a copy while no method begins, up to what is given back beside it. The others do not
+    /// wait for one that cannot be made now.
+    async fn while_closed<T>(&self, copying: impl Future<Output = T>) -> (T, Option<Moving<'_>>) {
+        let moving = self.gate.close();
+        let mut copying = pin!(copying);
+        match tokio::time::timeout(self.copier.timeout, &mut copying).await {
+            Ok(made) => (made, Some(moving)),
+            Err(_) => {
+                drop(moving);
+                (copying.await, None)
+            }
+        }
+    }
+
+    /// Has a delivery wait for what remains of a pause that is longer than the broker holds
+    /// anything back: its copy goes round. Gives it back when it is to be worked on.
+    async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
+        let Some(remaining) = task.marks.remaining.take() else { return Some(task) };
+        let copy = failure::waits(remaining, task.marks.owed.clone().unwrap_or_default());
+        let ordered = self.order.is_some() || self.dispatcher.table().keeps_order();
+        let carrying = self.carry(&task, copy, ordered, Instant::now(), permit);
+        let (carried, moving) = self.while_closed(carrying).await;
+        match carried {
+            Carried::Out(copy) => {
+                let copies = [copy];
+                let end = match copies[0].to {
+                    Destination::Later(after) => End::Deferred(after),
+                    Destination::Dead(_) => End::Copied(&copies),
+                };
+                let settler = task.delivery.settler();
+                self.conclude(task, &end, &Subject::default());
+                permit.finish(settler.flush()).await;
+                drop(moving);
+                return None;
+            }
+            Carried::Held(_, pause) => {
+                drop(moving);
+                let paused = async {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = permit::ended(&task.delivery) => {}
+                    }
+                };
+                if permit.wait(paused).await.is_some() && !task.delivery.is_over() {
+                    return Some(task);
+                }
+                self.release(task);
+            }
+            Carried::Refused => self.conclude(task, &End::Requeued, &Subject::default()),
+            Carried::Abandoned => self.release(task),
+        }
+        None
     }
 
     /// Calls the methods, again and again while some are held in the process, and carries out

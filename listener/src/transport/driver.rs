@@ -17,6 +17,10 @@ use crate::transport::error::{ConnectError, JournalError, SendError};
 /// a time that cannot be.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// The longest delay that a driver is asked for (`Route::Delayed`): the runtime has a copy with a
+/// longer one go round until its time is over.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
+
 /// A broker, or something that stands for one.
 pub trait Driver: Send + Sync + 'static {
     /// Declares what is missing, attaches a consumer to each queue, and delivers.
@@ -222,7 +226,7 @@ pub enum Route {
     Delayed {
         /// The queue.
         queue: String,
-        /// How long it is held back.
+        /// How long it is held back: at most [`LONGEST_DELAY`].
         delay: Duration,
     },
 }

@@ -12,18 +12,16 @@ use std::time::Duration;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
 use super::version::Version;
+use crate::transport::driver::LONGEST_DELAY;
 
-/// The levels are 1 s, 2 s, 4 s .. up to the first that holds this.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
-
-/// A level of delay: a power of two, in seconds.
+/// A level of delay: a power of two, in seconds, up to the first that holds the longest delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Level(u32);
 
 impl Level {
     /// The least level that is not below the delay; none for more than a day.
     pub(super) fn of(delay: Duration) -> Option<Self> {
-        if delay > LONGEST {
+        if delay > LONGEST_DELAY {
             return None;
         }
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);

@@ -1,0 +1,274 @@
+//! Delays of more than a day, which no broker is asked for at once: a copy goes round until the time
+//! is over. By the bus in memory, and by a driver that holds nothing back for longer than RabbitMQ's.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use listener::drivers::memory::model::Model;
+use listener::observe::{Event, Observer};
+use listener::transport::delivery::{HeaderValue, Properties};
+use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
+use listener::transport::error::{ConnectError, SendError};
+use listener::{
+    Attempt, Context, Executor, Listener, Outcome, State, Transport, notification_endpoint,
+};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::rig::{Log, Rig, finish};
+use crate::steps::{Mortal, When};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const REMAINING: &str = "listener-remaining";
+const BODY: &str = r#"{"priority": "INFO", "event_type": "x", "payload": 1}"#;
+
+/// Asks at its first call to be called again after so many hours as the payload says.
+struct Later;
+
+#[notification_endpoint(register = false, name = "later")]
+impl Later {
+    async fn info(&self, payload: u32, attempt: Attempt, log: State<Log>) -> Outcome {
+        let _ = log.send(format!("call {}", attempt.0));
+        match attempt.0 {
+            1 => Outcome::retry_after(HOUR * payload),
+            _ => Outcome::Handled,
+        }
+    }
+}
+
+/// Handles at the first call.
+struct Once;
+
+#[notification_endpoint(register = false, name = "once")]
+impl Once {
+    async fn info(&self, attempt: Attempt, log: State<Log>) {
+        let _ = log.send(format!("call {}", attempt.0));
+    }
+}
+
+/// Holds nothing back for more than a day, nor at all where `never` is set.
+struct ADay {
+    inner: Transport,
+    never: bool,
+}
+
+impl Driver for ADay {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        Box::pin(self.inner.subscribe(subscription))
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        Box::pin(async move {
+            match outgoing.route {
+                Route::Delayed { delay, .. } if delay > DAY || self.never => {
+                    let route = outgoing.route.to_string();
+                    Err(SendError::NoDelay { route, reason: "too long".to_owned() })
+                }
+                _ => self.inner.send(outgoing).await,
+            }
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner.close())
+    }
+}
+
+/// When the calls for one notification came, in hours.
+async fn calls(listener: &Listener, rig: &mut Rig, hours: u32) -> Vec<(String, f64)> {
+    listener.start().await.unwrap();
+    let began = Instant::now();
+    rig.notifier().info(&Context::new(), "x", &hours).await.unwrap();
+    let mut calls = Vec::new();
+    while let Ok(line) = tokio::time::timeout(DAY * 3, rig.next_line()).await {
+        calls.push((line, (began.elapsed().as_secs_f64() / 36.0).round() / 100.0));
+    }
+    finish(listener).await;
+    for queue in ["notifications.info", "notifications.info.dead"] {
+        rig.assert_empty(queue).await;
+    }
+    calls
+}
+
+fn both(hours: f64) -> Vec<(String, f64)> {
+    vec![("call 1".to_owned(), 0.0), ("call 2".to_owned(), hours)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_of_any_length_is_honoured() {
+    for hours in [24, 25, 48, 49, 60] {
+        let mut rig = Rig::new();
+        let driver = ADay { inner: rig.transport.clone(), never: false };
+        let builder = rig.builder().transport(Transport::new(driver, "a-day"));
+        let listener = builder.endpoint(Later).build().unwrap();
+        assert_eq!(calls(&listener, &mut rig, hours).await, both(hours.into()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_order_is_kept_a_long_delay_goes_round_too() {
+    let mut rig = Rig::new();
+    let builder = rig.builder().executor(Executor::Sequential);
+    let listener = builder.endpoint(Later).build().unwrap();
+    assert_eq!(calls(&listener, &mut rig, 30).await, both(30.0));
+}
+
+/// Counts what is told of retries and dead letters.
+struct Told(mpsc::UnboundedSender<String>);
+
+impl Observer for Told {
+    fn observe(&self, event: &Event<'_>) {
+        let told = match event {
+            Event::Retried { attempts, after, .. } => format!("retried {attempts} {after:?}"),
+            Event::DeadLettered { reason, .. } => format!("dead {reason}"),
+            _ => return,
+        };
+        let _ = self.0.send(told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_delay_is_told_to_observers_once() {
+    let mut rig = Rig::new();
+    let (told, mut events) = mpsc::unbounded_channel();
+    let listener = rig.builder().observer(Told(told)).endpoint(Later).build().unwrap();
+    calls(&listener, &mut rig, 60).await;
+    let events: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert_eq!(events, ["retried 1 216000s"]);
+}
+
+/// The time until a message with this header is called, in hours; the method is called once.
+async fn until_called(value: HeaderValue, others: &[(&str, HeaderValue)]) -> f64 {
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Once).build().unwrap();
+    listener.start().await.unwrap();
+    let mut properties = Properties::default();
+    properties.headers.set(REMAINING, value);
+    for (name, value) in others {
+        properties.headers.set(*name, value.clone());
+    }
+    let began = Instant::now();
+    rig.send_with(BODY, properties).await;
+    let line = tokio::time::timeout(DAY * 3, rig.next_line()).await.expect("it is called");
+    let hours = began.elapsed().as_secs_f64() / 3600.0;
+    assert_eq!(line, "call 1");
+    assert!(tokio::time::timeout(DAY * 3, rig.next_line()).await.is_err(), "it is called once");
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+    hours.round()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_of_a_publisher_is_read_as_one_of_the_listener_s() {
+    assert_eq!(until_called(HeaderValue::Int(-1), &[]).await, 0.0);
+    assert_eq!(until_called("many".into(), &[]).await, 0.0);
+    assert_eq!(until_called(HeaderValue::Int(0), &[]).await, 0.0);
+    assert_eq!(until_called(HeaderValue::Int(7200), &[]).await, 2.0);
+    assert_eq!(until_called(HeaderValue::Timestamp(180_000), &[]).await, 50.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_other_header_lengthens_a_delay() {
+    let others = [
+        ("x-death", HeaderValue::List(Vec::new())),
+        ("x-first-death-reason", "expired".into()),
+        ("x-last-death-queue", "notifications.info.retry.131072s".into()),
+        ("listener-time", HeaderValue::Timestamp(u64::MAX)),
+        ("listener-first-time", HeaderValue::Timestamp(u64::MAX)),
+    ];
+    assert_eq!(until_called(HeaderValue::Int(7200), &others).await, 2.0);
+    // What lay in its queue before it was taken counts as waited.
+    let long_ago = [("listener-time", HeaderValue::Timestamp(1))];
+    assert_eq!(until_called(HeaderValue::Int(7200), &long_ago).await, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_put_back_begins_at_once() {
+    let reason = [("listener-reason", "error".into())];
+    assert_eq!(until_called(HeaderValue::Int(7200), &reason).await, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_can_be_held_back_what_remains_is_held_or_given_up() {
+    for (seconds, expected) in [(600, "call 1"), (7200, "retries")] {
+        let mut rig = Rig::new();
+        let driver = ADay { inner: rig.transport.clone(), never: true };
+        let builder = rig.builder().transport(Transport::new(driver, "never"));
+        let listener = builder.endpoint(Once).build().unwrap();
+        listener.start().await.unwrap();
+        let mut properties = Properties::default();
+        properties.headers.set(REMAINING, HeaderValue::Int(seconds));
+        let began = Instant::now();
+        rig.send_with(BODY, properties).await;
+        if expected == "retries" {
+            assert_eq!(rig.dead_letter().await.reason, expected);
+        } else {
+            assert_eq!(rig.seen().await, expected);
+            assert_eq!(began.elapsed().as_secs(), 600);
+        }
+        finish(&listener).await;
+        assert_eq!(rig.seen_so_far(), [""; 0]);
+        rig.assert_empty("notifications.info").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_remains_and_is_held_in_the_process_goes_back_at_a_stop() {
+    let mut rig = Rig::new();
+    let driver = ADay { inner: rig.transport.clone(), never: true };
+    let builder = rig.builder().transport(Transport::new(driver, "never"));
+    let listener = builder.endpoint(Once).build().unwrap();
+    listener.start().await.unwrap();
+    let mut properties = Properties::default();
+    properties.headers.set(REMAINING, HeaderValue::Int(600));
+    rig.send_with(BODY, properties).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let began = Instant::now();
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+    assert_eq!(rig.take("notifications.info").await.body, BODY);
+}
+
+/// One life of a process that may die of a step: how many steps it took.
+async fn live(model: &Model, log: &Log, fate: Option<(u64, When)>) -> u64 {
+    let (mortal, mut died) = Mortal::new(model.process(), fate);
+    let builder = Listener::builder().transport(Transport::new(mortal.clone(), "mortal"));
+    let listener = builder.state(log.clone()).endpoint(Later).build().unwrap();
+    listener.start().await.unwrap();
+    let _ = tokio::time::timeout(DAY * 3, died.recv()).await;
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    mortal.taken()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_at_any_step_of_a_round_leaves_one_copy_too_many_at_most() {
+    for when in [When::Before, When::After] {
+        let mut step = 0;
+        loop {
+            let model = Model::new(1);
+            let mut rig = Rig::on(Transport::new(model.process(), "model"));
+            rig.notifier().info(&Context::new(), "x", &60).await.unwrap();
+            let took = live(&model, &rig.log(), Some((step, when))).await;
+            live(&model, &rig.log(), None).await;
+            let seen = rig.seen_so_far();
+            let case = format!("{when:?} step {step}: {seen:?}, {:?}", model.depths());
+            let last = seen.iter().filter(|line| *line == "call 2").count();
+            assert!((1..=2).contains(&last), "{case}");
+            assert!(seen.len() <= 4, "{case}");
+            assert!(model.depths().values().all(|depth| *depth == 0), "{case}");
+            if step > took {
+                break;
+            }
+            step += 1;
+        }
+        // The copy and the settlement of each of three rounds, and the settlement at the end.
+        assert!(step >= 7, "{step} steps");
+    }
+}
