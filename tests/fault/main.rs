@@ -10,7 +10,7 @@ mod alarms;
 mod broker;
 mod broker_killed;
 mod cluster;
-
+mod durable_only;
 mod endpoints;
 mod input;
 mod killed;

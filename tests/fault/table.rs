@@ -3,5 +3,5 @@
 
 fn main() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fault/results.md");
-    std::fs::write(path, support::fault_list::table()).expect("the table can be written");
+    std::fs::write(path, support::fault_table::table()).expect("the table can be written");
 }

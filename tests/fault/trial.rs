@@ -264,6 +264,7 @@ impl Trial {
         account.drain(node, &self.vhost, &self.url).await;
         eprintln!("row {}, {}: {account}; bound {bound}", self.row, self.fault);
         let record = Record {
+            broker: node.version().await,
             row: self.row,
             fault: self.fault.to_owned(),
             sent: account.sent.len(),

@@ -68,6 +68,29 @@ async fn prefetch_bounds_what_is_unsettled_and_close_gives_it_back() {
     assert_eq!(depth(node, "prefetch").await, Some(24));
 }
 
+/// There is room at the consumer: what it gives back must not come to it once more.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_quorum_queue_counts_what_failed_and_no_orderly_close_where_it_can_tell_them_apart() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&(node.vhost("counts").await + "?rabbit_quorum_queue=true"));
+    send(&rabbit, "one").await;
+    let mut subscribed = subscribe(&rabbit).await;
+    next(&mut subscribed).await.settle(Settle::Requeue).unwrap();
+    assert_eq!(next(&mut subscribed).await.info.delivery_count, Some(1));
+    subscribed.consumer.close().await;
+
+    let of_the_close = u64::from(node.version().await < (4, 3));
+    let mut subscribed = subscribe(&rabbit).await;
+    assert_eq!(next(&mut subscribed).await.info.delivery_count, Some(1 + of_the_close));
+    node.ctl(&["close_all_connections", "--vhost", "counts", "a test"]).await;
+    let delivery = next(&mut subscribed).await;
+    assert_eq!(delivery.info.delivery_count, Some(2 + of_the_close));
+    delivery.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    assert_eq!(depth(node, "counts").await, Some(0));
+}
+
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn many_settlements_in_any_order_all_arrive() {

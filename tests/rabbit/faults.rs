@@ -294,3 +294,27 @@ async fn a_broker_that_ends_each_connection_is_not_stormed_by_those_who_send() {
     assert!(accepted <= 9, "{accepted} connections");
     send(&rabbit, "last").await;
 }
+
+/// Up to RabbitMQ 4.2 it closes the channel. From 4.3 on only quorum queues do it, and cancel the
+/// consumer, without a word.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_consumer_timeout_is_told_with_what_to_do_about_it() {
+    let node = RabbitNode::start().await;
+    for (name, milliseconds) in [("consumer_timeout", 1000), ("channel_tick_interval", 500)] {
+        let set = format!("application:set_env(rabbit, {name}, {milliseconds}).");
+        node.ctl(&["eval", &set]).await;
+    }
+    let rabbit = rabbit(&(node.url() + "?rabbit_quorum_queue=true"));
+    let mut subscribed = subscribe(&rabbit).await;
+    send(&rabbit, "one").await;
+    let mut changes = subscribed.consumer.state();
+    let held = next(&mut subscribed).await;
+    let is_told = |state: &ConnectionState| matches!(state, ConnectionState::Lost { reason } if reason.contains("set a shorter handler_timeout"));
+    timeout(SOON, changes.wait_for(is_told)).await.expect("the timeout is told").unwrap();
+    assert!(held.settle(Settle::Ack).is_err(), "an old session takes no settlement");
+    // It was not handled.
+    next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    assert_eq!(depth(&node, "/").await, Some(0));
+}

@@ -4,6 +4,7 @@
 use super::*;
 use lapin::types::AMQPValue;
 use serde_json::json;
+use support::oslo_url;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A user who may do only what the patterns say; the URL with that user.
@@ -159,11 +160,13 @@ async fn a_mismatch_is_explained_when_it_was_asked_for_and_otherwise_ignored() {
     };
     assert_eq!(refused(&asked, subscription(QUEUE)).await, expected);
     assert_eq!(rabbit(&asked).send(topic("one")).await, Err(SendError::Connect(expected)));
-    amqp.declare_queue("durable.info", true, &[]).await;
+    // Said outright: what a version makes of a queue without a type it tells in its own way.
+    let classic = ("x-queue-type", AMQPValue::LongString("classic".into()));
+    amqp.declare_queue("durable.info", true, &[classic]).await;
     let quorum = format!("{url}?rabbit_quorum_queue=true");
     let expected = ConnectError::Mismatch {
         what: "queue \"durable.info\"".to_owned(),
-        difference: "x-queue-type was asked to be quorum, and is not set".to_owned(),
+        difference: "x-queue-type was asked to be quorum, and is classic".to_owned(),
     };
     assert_eq!(refused(&quorum, subscription("durable.info")).await, expected);
 }
@@ -243,4 +246,42 @@ async fn a_quorum_queue_with_a_low_delivery_limit_is_refused_unless_the_loss_is_
     let asked = format!("{url}?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=2");
     let error = refused(&asked, subscription("asked")).await;
     assert!(matches!(error, ConnectError::LowDeliveryLimit { limit: 2, .. }), "{error}");
+}
+
+/// RabbitMQ 4 can be told to take none; the versions before take them.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_that_takes_no_transient_queues_is_answered_with_the_option_to_set() {
+    let mut node = RabbitNode::start().await;
+    let can_deny = node.version().await >= (4, 0);
+    if can_deny {
+        node.configure("deprecated_features.permit.transient_nonexcl_queues = false");
+        node.restart().await;
+    }
+    let mends = [
+        (oslo_url(&node.vhost("oslo").await), "set amqp_durable_queues=true in the transport URL"),
+        (
+            node.vhost("amqp").await + "?amqp_durable_queues=false",
+            "leave amqp_durable_queues=false out of the transport URL",
+        ),
+    ];
+    for (url, mend) in mends {
+        if !can_deny {
+            subscribe(&rabbit(&url)).await.consumer.close().await;
+            continue;
+        }
+        match refused(&url, subscription(QUEUE)).await {
+            ConnectError::Refused { action, reason } => {
+                assert_eq!(action, format!("declare queue {QUEUE:?}"));
+                assert!(reason.contains(mend), "{reason}");
+            }
+            other => panic!("{other}"),
+        }
+        let error = rabbit(&url).send(topic("one")).await.unwrap_err();
+        assert!(!error.is_transient() && error.to_string().contains(mend), "{error}");
+    }
+    // As it says.
+    let durable = oslo_url(&node.vhost("durable").await) + "?amqp_durable_queues=true";
+    subscribe(&rabbit(&durable)).await.consumer.close().await;
+    subscribe(&rabbit(&node.vhost("default").await)).await.consumer.close().await;
 }

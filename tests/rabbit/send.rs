@@ -55,8 +55,7 @@ async fn a_full_queue_refuses() {
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_message_that_is_too_large_takes_no_other_along() {
-    let node = RabbitNode::start().await;
-    node.ctl(&["eval", "application:set_env(rabbit, max_message_size, 100000)."]).await;
+    let node = RabbitNode::start_with("max_message_size = 100000").await;
     let rabbit = rabbit(&node.url());
     let large = "x".repeat(150_000);
     let sends = (0..200).map(|n| {

@@ -139,6 +139,8 @@ pub fn id_of(body: &[u8]) -> u64 {
 /// One line of the table of results.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
+    /// Major and minor number of the broker's version.
+    pub broker: (u32, u32),
     /// Of the list of faults.
     pub row: u8,
     /// What was done, in a few words.
@@ -162,27 +164,32 @@ pub struct Record {
 }
 
 impl Record {
-    /// Keeps it in `target/fault` for the table; one of the same row and fault is overwritten.
+    /// Keeps it in `target/fault` for the table; one of the same version, row and fault is
+    /// overwritten.
     pub fn keep(&self) {
         let name: String = self
             .fault
             .chars()
             .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
             .collect();
-        let folder = folder();
+        let (major, minor) = self.broker;
+        let folder = folder().join(format!("{major}.{minor}"));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join(format!("{:02}-{name}.json", self.row));
         std::fs::write(path, serde_json::to_vec(self).unwrap()).unwrap();
     }
 
-    /// All that were kept, by row.
+    /// All that were kept, by row, fault and version.
     pub fn all() -> Vec<Self> {
-        let files = std::fs::read_dir(folder()).into_iter().flatten();
-        let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-        paths.sort();
+        let entries = |folder: PathBuf| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten();
+            entries.map(|entry| entry.unwrap().path())
+        };
+        let files = entries(folder()).filter(|path| path.is_dir()).flat_map(entries);
         let read = |path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        paths.iter().map(read).collect()
+        let mut all: Vec<Self> = files.map(read).collect();
+        all.sort_by(|a, b| (a.row, &a.fault, a.broker).cmp(&(b.row, &b.fault, b.broker)));
+        all
     }
 }
 

@@ -1,11 +1,5 @@
-//! The list of faults, each with the tests that show it or the reason why none does, and the table
-//! of their results. `fault` holds that each of these tests is there; its program `fault_table`
-//! writes the table.
-
-use std::fmt::Write;
-use std::time::Duration;
-
-use crate::account::Record;
+//! The list of faults, each with the tests that show it or the reason why none does. `fault` holds
+//! that each of these tests is there; the table of their results is `fault_table.rs`.
 
 pub struct Fault {
     pub number: u8,
@@ -270,15 +264,18 @@ pub const FAULTS: [Fault; 42] = [
     fault(
         39,
         "counts of nack and reject in RabbitMQ 4.3",
-        Not(
-            "the broker here is 3.10, which counts every redelivery; the count is read the same way, and both rows of its table are unit tests of the failure policy",
-        ),
+        By(&[
+            "rabbit/consume.rs a_quorum_queue_counts_what_failed_and_no_orderly_close_where_it_can_tell_them_apart",
+        ]),
     ),
     fault(40, "stream truncated", Not("a listener does not consume from streams")),
     fault(
         41,
-        "transient queues denied (RabbitMQ 4.3)",
-        Not("RabbitMQ 3.10 cannot deny them; queues are declared durable by default"),
+        "transient queues denied (RabbitMQ 4)",
+        By(&[
+            "fault/durable_only.rs a_broker_that_denies_transient_queues_is_told_of_and_waited_for",
+            "rabbit/mistakes.rs a_broker_that_takes_no_transient_queues_is_answered_with_the_option_to_set",
+        ]),
     ),
     fault(
         42,
@@ -286,63 +283,3 @@ pub const FAULTS: [Fault; 42] = [
         By(&["fault/queues.rs peers_that_declare_otherwise_and_restart_do_not_disturb_a_listener"]),
     ),
 ];
-
-/// The table in Markdown: what was kept by the last runs, and what is not run.
-pub fn table() -> String {
-    let mut text = String::from(
-        "# What became of each message under each fault\n\n\
-         Made by `cargo run -p tests --bin fault_table` from what the tests of `fault` kept. \
-         Confirmed is handled, dead or queued; duplicates are copies beyond the first, wherever \
-         they ended. Calls: the most for one message. Ready: the longest time from the end of the \
-         fault to readiness. CPU: of the program, of the time it ran (a debug build).\n\n\
-         | # | fault | sent | confirmed | handled | dead | queued | lost | duplicates (bound) | calls | ready after | CPU |\n\
-         |--:|--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-    );
-    for Record {
-        row,
-        fault,
-        sent,
-        confirmed,
-        handled,
-        dead,
-        queued,
-        lost,
-        duplicates,
-        bound,
-        calls,
-        attached_ms,
-        cpu_ms,
-        ran_ms,
-    } in Record::all()
-    {
-        let attached = attached_ms.map_or("-".to_owned(), seconds);
-        let number = if row == 0 { "-".to_owned() } else { row.to_string() };
-        let (cpu, ran) = (seconds(cpu_ms), seconds(ran_ms));
-        writeln!(
-            text,
-            "| {number} | {fault} | {sent} | {confirmed} | {handled} | {dead} | {queued} | {lost} | {duplicates} ({bound}) | {calls} | {attached} | {cpu} of {ran} |"
-        )
-        .unwrap();
-    }
-    text.push_str("\nShown by tests that keep no account: ");
-    let kept: Vec<u8> = Record::all().iter().map(|record| record.row).collect();
-    let others = FAULTS.iter().filter(|fault| !kept.contains(&fault.number));
-    let others: Vec<String> = others
-        .filter_map(|fault| match fault.shown {
-            By(_) => Some(format!("{} ({})", fault.number, fault.what)),
-            Not(_) => None,
-        })
-        .collect();
-    text.push_str(&if others.is_empty() { "none".to_owned() } else { others.join(", ") });
-    text.push_str(".\n\nNot run:\n\n");
-    for fault in &FAULTS {
-        if let Not(reason) = fault.shown {
-            writeln!(text, "- {}, {}: {reason}.", fault.number, fault.what).unwrap();
-        }
-    }
-    text
-}
-
-fn seconds(milliseconds: u64) -> String {
-    format!("{:.1} s", Duration::from_millis(milliseconds).as_secs_f64())
-}

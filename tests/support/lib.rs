@@ -12,6 +12,7 @@
 pub mod account;
 pub mod amqp;
 pub mod fault_list;
+pub mod fault_table;
 pub mod impostor;
 pub mod job;
 mod management;

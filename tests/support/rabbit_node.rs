@@ -63,18 +63,55 @@ struct Ports {
 impl RabbitNode {
     /// A node on a host of its own, ready for clients.
     pub async fn start() -> Self {
-        Self::start_on(RabbitHost::start().await, "node1").await
+        Self::start_with("").await
+    }
+
+    /// As `start`, with these lines in its `rabbitmq.conf`.
+    pub async fn start_with(lines: &str) -> Self {
+        let mut node = Self::new_on(RabbitHost::start().await, "node1");
+        node.configure(lines);
+        node.boot().await;
+        node
     }
 
     /// A node on `host`, ready for clients. Nodes that are to form a cluster share a host and
     /// differ in `name`.
     pub async fn start_on(host: Arc<RabbitHost>, name: &str) -> Self {
-        let ports = Ports { amqp: free_port(), distribution: free_port(), management: free_port() };
-        let name = name.to_owned();
-        let mut node = Self { name, ports, vm: None, host };
-        node.write_configuration();
+        let mut node = Self::new_on(host, name);
+        node.configure("");
         node.boot().await;
         node
+    }
+
+    fn new_on(host: Arc<RabbitHost>, name: &str) -> Self {
+        let ports = Ports { amqp: free_port(), distribution: free_port(), management: free_port() };
+        Self { name: name.to_owned(), ports, vm: None, host }
+    }
+
+    /// From its next start on these lines are in its `rabbitmq.conf`, besides those of all nodes.
+    pub fn configure(&self, lines: &str) {
+        let folder = self.folder();
+        for part in ["mnesia", "log", "schema"] {
+            fs::create_dir_all(folder.join(part)).unwrap();
+        }
+        let configuration = self.configuration(lines);
+        fs::write(folder.join("rabbitmq.conf"), configuration).unwrap();
+        // What a queue of at-least-once dead letters could not move, as at a restart before the
+        // other queue is up, is tried again each second, not each three minutes.
+        let advanced = "[{rabbit, [{quorum_tick_interval, 200}, \
+                        {dead_letter_worker_publisher_confirm_timeout, 1000}]}].\n";
+        fs::write(folder.join("advanced.config"), advanced).unwrap();
+        fs::write(folder.join("enabled_plugins"), "[rabbitmq_management].\n").unwrap();
+        // An empty file: it keeps the machine's own /etc/rabbitmq out.
+        fs::write(folder.join("rabbitmq-env.conf"), "").unwrap();
+    }
+
+    /// Major and minor number of the broker's version.
+    pub async fn version(&self) -> (u32, u32) {
+        let printed = self.ctl(&["eval", "rabbit_misc:version()."]).await;
+        let version = printed.trim().trim_matches('"');
+        let mut numbers = version.split('.').map(|number| number.parse().expect("a number"));
+        (numbers.next().unwrap(), numbers.next().unwrap())
     }
 
     /// The default vhost, as RabbitMQ's clients write it.
@@ -193,13 +230,12 @@ impl RabbitNode {
         self.host.folder(&self.name)
     }
 
-    fn write_configuration(&self) {
-        let folder = self.folder();
-        for part in ["mnesia", "log", "schema"] {
-            fs::create_dir_all(folder.join(part)).unwrap();
-        }
+    fn configuration(&self, lines: &str) -> String {
         let Ports { amqp, management, .. } = self.ports;
-        let configuration = format!(
+        // Of all versions the same: RabbitMQ 4 takes 16 MiB otherwise, and reads it once.
+        let size =
+            if lines.contains("max_message_size") { "" } else { "max_message_size = 134217728" };
+        format!(
             "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
              log.console = false\n\
              log.file.level = info\n\
@@ -207,17 +243,10 @@ impl RabbitNode {
              disk_free_limit.absolute = 50MB\n\
              loopback_users = none\n\
              management.tcp.ip = 127.0.0.1\n\
-             management.tcp.port = {management}\n"
-        );
-        fs::write(folder.join("rabbitmq.conf"), configuration).unwrap();
-        // What a queue of at-least-once dead letters could not move, as at a restart before the
-        // other queue is up, is tried again each second, not each three minutes.
-        let advanced = "[{rabbit, [{quorum_tick_interval, 200}, \
-                        {dead_letter_worker_publisher_confirm_timeout, 1000}]}].\n";
-        fs::write(folder.join("advanced.config"), advanced).unwrap();
-        fs::write(folder.join("enabled_plugins"), "[rabbitmq_management].\n").unwrap();
-        // An empty file: it keeps the machine's own /etc/rabbitmq out.
-        fs::write(folder.join("rabbitmq-env.conf"), "").unwrap();
+             management.tcp.port = {management}\n\
+             {size}\n\
+             {lines}\n"
+        )
     }
 
     async fn boot(&mut self) {

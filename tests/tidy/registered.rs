@@ -54,6 +54,21 @@ fn every_folder_of_tests_is_run_with_all_its_files() {
 }
 
 #[test]
+fn every_suite_with_a_broker_runs_against_each_version_of_it() {
+    let script = tree::text("tests/broker.sh");
+    let (_, list) = script.split_once("BROKER_SUITES=(").expect("the list of suites");
+    let mut listed: Vec<&str> = list.split(')').next().unwrap().split_whitespace().collect();
+    listed.sort_unstable();
+    let needs = |folder: &String| {
+        let has_main = tree::root().join(format!("tests/{folder}/main.rs")).exists();
+        let sources = || tree::sources(&format!("tests/{folder}"));
+        has_main && sources().iter().any(|file| file.text.contains("ignore = \"needs rabbitmq"))
+    };
+    let using: Vec<String> = tree::entries("tests").into_iter().filter(needs).collect();
+    assert_eq!(listed, using);
+}
+
+#[test]
 fn a_forgotten_folder_or_file_is_named() {
     let text = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     assert_eq!(

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::hosts::Address;
+use super::options::Dialect;
 use crate::transport::error::ConnectError;
 
 /// What went wrong with one call.
@@ -154,14 +155,38 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
             action: action.to_owned(),
             reason: text,
         }),
-        // RabbitMQ 4.3 and later, where queues must be durable or exclusive.
-        541 if text.contains("transient_nonexcl_queues") => refused(format!(
-            "it takes durable queues only; set amqp_durable_queues or rabbit_quorum_queue to true in the transport URL, or leave both out ({text})"
-        )),
+        541 if is_about_transience(&text) => refused(format!("{code} {text}")),
         405 | 406 | 501 | 502 | 503 | 505 | 530 | 540 => refused(format!("{code} {text}")),
         // 404: deleted in between, or on a node that is down. The others end a connection.
         _ => Failure::Weather(format!("cannot {action}: {code} {text}")),
     }
+}
+
+/// What it means that a broker takes durable queues only, as RabbitMQ 4 can be told to; none if the
+/// fault is about something else.
+pub(super) fn no_transient_queue(fault: &Fault, queue: &str, dialect: Dialect) -> Option<Failure> {
+    let Fault::Broker { code: 541, text } = fault else {
+        return None;
+    };
+    let mend = match dialect {
+        Dialect::Oslo => {
+            "set amqp_durable_queues=true in the transport URL (and rabbit_quorum_queue=true where the queues are quorum queues), as in the configuration of the deployment's other services"
+        }
+        Dialect::Amqp => {
+            "leave amqp_durable_queues=false out of the transport URL, and queues are durable"
+        }
+    };
+    is_about_transience(text).then(|| {
+        Failure::Mistake(ConnectError::Refused {
+            action: format!("declare queue {queue:?}"),
+            reason: format!("it takes no transient queues; {mend} ({text})"),
+        })
+    })
+}
+
+/// 541 is also what passes by itself.
+fn is_about_transience(text: &str) -> bool {
+    text.contains("transient_nonexcl_queues")
 }
 
 /// The most bytes that the broker takes, from its `message size 9 is larger than configured max
@@ -275,6 +300,20 @@ mod tests {
             541,
             "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated."
         ));
+    }
+
+    #[test]
+    fn a_refusal_of_transient_queues_names_the_option_that_each_kind_of_url_takes() {
+        let text = "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated.";
+        let check = |dialect, words: &str| {
+            let found = no_transient_queue(&broker(541, text), "q", dialect);
+            let Some(Failure::Mistake(error)) = found else { panic!("{found:?}") };
+            assert!(error.to_string().contains(words), "{error}");
+        };
+        check(Dialect::Oslo, "set amqp_durable_queues=true in the transport URL");
+        check(Dialect::Amqp, "leave amqp_durable_queues=false out of the transport URL");
+        let timed_out = broker(541, "INTERNAL_ERROR - timed out");
+        assert_eq!(no_transient_queue(&timed_out, "q", Dialect::Oslo), None);
     }
 
     #[test]

@@ -233,7 +233,7 @@ impl Session {
             return Ok(());
         }
         Err(Failure::Weather(format!(
-            "the broker cancelled the consumer of queue {:?}, as when the queue is deleted",
+            "the broker cancelled the consumer of queue {:?}, as when the queue is deleted, or when a delivery was unsettled for longer than the consumer timeout of a quorum queue (RabbitMQ 4.3): set a shorter handler_timeout then",
             origin.queue
         )))
     }
@@ -396,21 +396,25 @@ impl Session {
     /// Carries out the settlements that were asked for, and closes. Those that come later fail.
     pub(super) async fn close(mut self) {
         self.settlements.close();
-        let mut settled = self.settle(true);
-        if settled.is_ok() && self.link.version.is_some_and(Version::counts_closed_channels) {
-            settled = release(&self.channel);
-        }
-        let closed = match settled {
-            Ok(()) => close_channel(&self.channel).await,
-            Err(fault) => Err(fault),
-        };
-        if let Err(fault) = closed {
+        if let Err(fault) = self.leave().await {
             tracing::warn!(
                 %fault,
                 "the last settlements may not have arrived; the broker will deliver again what it has not seen settled"
             );
         }
         self.link.close().await;
+    }
+
+    /// What is unsettled goes back as not tried, where the broker tells that apart. A consumer that
+    /// still takes deliveries would get some of it again at once: the close of the channel would
+    /// count those, and put them behind the others.
+    async fn leave(&mut self) -> Result<(), Fault> {
+        self.settle(true)?;
+        if self.link.version.is_some_and(Version::counts_closed_channels) {
+            self.consumers.cancel(&self.channel).await?;
+            release(&self.channel)?;
+        }
+        close_channel(&self.channel).await
     }
 }
 

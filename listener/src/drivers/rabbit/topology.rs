@@ -486,6 +486,7 @@ impl<'a> Topology<'a> {
             // Somebody else declared it in between: it is used as it is.
             Err(fault) if fault.code() == Some(406) && !self.options.ask_for_queues() => Ok(()),
             Err(fault) => Err(mismatch(&fault, queue)
+                .or_else(|| failure::no_transient_queue(&fault, queue, self.options.dialect))
                 .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue))),
         }
     }
