@@ -11,6 +11,7 @@ mod hostile;
 mod many;
 mod mistakes;
 mod retry;
+mod rights;
 mod send;
 mod sharing;
 mod sizes;

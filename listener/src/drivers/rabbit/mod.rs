@@ -23,6 +23,7 @@ mod publish;
 mod quarantine;
 mod query;
 mod ready;
+mod rights;
 mod screen;
 mod screened;
 mod session;

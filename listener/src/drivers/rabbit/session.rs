@@ -21,6 +21,7 @@ use super::hosts::Address;
 use super::link::{Link, LinkEvent, LinkEvents, Role, close_channel};
 use super::options::{CALL_TIMEOUT, CHECK_EVERY};
 use super::ready::ready;
+use super::rights;
 use super::settle::{Ledger, PART, SessionSettler, Settlements, processed, release, write};
 use super::topology::Topology;
 use super::version::Version;
@@ -131,6 +132,9 @@ impl Session {
             link,
         };
         session.look_again(core).await?;
+        if generation == 1 {
+            rights::tell(&session.link, core, subscription).await;
+        }
         Ok(session)
     }
 

@@ -351,6 +351,25 @@ impl<'a> Topology<'a> {
         }
     }
 
+    /// Whether the user may declare a queue that is missing, and, if it `moves`, read it and have
+    /// its messages put into others. Asked with an argument that RabbitMQ refuses, once it has
+    /// looked at the permissions: so nothing is declared.
+    pub(super) async fn may_declare(&mut self, queue: &str, moves: bool) -> Result<bool, Failure> {
+        let name = short("the queue's name", queue)?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-expires".into(), AMQPValue::LongLongInt(0));
+        if moves {
+            let nameless = AMQPValue::LongString(LongString::from(""));
+            arguments.insert("x-dead-letter-exchange".into(), nameless);
+        }
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        match self.declare_queue_with(&name, options, arguments).await {
+            Err(fault) if fault.code() == Some(403) => self.exists(queue).await,
+            Err(fault) if fault.code().is_none() => Err(fault.into()),
+            Ok(()) | Err(_) => Ok(true),
+        }
+    }
+
     /// Whether a queue is there. One that may not be looked at counts as missing.
     pub(super) async fn exists(&mut self, queue: &str) -> Result<bool, Failure> {
         let name = short("the queue's name", queue)?;

@@ -1,0 +1,186 @@
+//! What an account may not do with the queues that are kept beside those that are consumed: asked
+//! once, when a listener attaches for the first time, and told with the patterns that suffice. It
+//! would show at the first failure otherwise. Called by `session.rs`; asked by `topology.rs`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Core;
+use super::delay::Level;
+use super::failure::Failure;
+use super::link::Link;
+use super::topology::Topology;
+use crate::target::{dead_letter_queue, quarantine_journal, quarantine_queue};
+use crate::transport::driver::{Binding, Subscription};
+
+/// So long a listener's start may be held up by these questions.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Asks, and tells what is missing.
+pub(super) async fn tell(link: &Link, core: &Core, subscription: &Subscription) {
+    // Another broker might declare what RabbitMQ refuses.
+    if link.version.is_none() {
+        return;
+    }
+    let mut topology = Topology::new(link, core);
+    let Ok(Ok(missing)) = timeout(LIMIT, missing(&mut topology, subscription)).await else {
+        // It is told when it is needed; and a connection that is lost is found by others.
+        return;
+    };
+    if missing.is_empty() {
+        return;
+    }
+    let Patterns { configure, write, read } = patterns(&subscription.bindings);
+    tracing::warn!(
+        user = link.user,
+        queues = ?missing,
+        configure,
+        write,
+        read,
+        "the user may not declare or use queues that are kept beside those that are consumed: a \
+         delivery whose dead letter cannot be made stays unacknowledged and its methods pause, a \
+         retry is held in the process, what ends the process is not recognised; grant these \
+         patterns, or more"
+    );
+}
+
+/// The queues that the user may not declare, of the first queue of each pool or topic.
+async fn missing(
+    topology: &mut Topology<'_>,
+    subscription: &Subscription,
+) -> Result<Vec<String>, Failure> {
+    let mut missing = Vec::new();
+    let mut seen = BTreeSet::new();
+    for binding in &subscription.bindings {
+        if !seen.insert(stem(binding)) {
+            continue;
+        }
+        for (queue, moves) in beside(binding, subscription) {
+            if !topology.may_declare(&queue, moves).await? {
+                missing.push(queue);
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// The queues beside one, and whether the broker moves messages out of it or it is read.
+fn beside(binding: &Binding, subscription: &Subscription) -> Vec<(String, bool)> {
+    let queue = &binding.queue;
+    let mut queues = vec![(dead_letter_queue(queue), false)];
+    // Where the queue itself may go, retries are held in the process.
+    if let (None, Some(level)) = (subscription.expires, Level::of(Duration::from_secs(1))) {
+        queues.push((level.queue(queue), true));
+    }
+    if !subscription.quarantine.is_empty() {
+        queues.push((quarantine_queue(queue), true));
+        queues.push((quarantine_journal(stem(binding).name()), true));
+    }
+    queues
+}
+
+/// What the queues of a binding are named after.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stem<'b> {
+    Pool(&'b str),
+    Topic(&'b str),
+}
+
+fn stem(binding: &Binding) -> Stem<'_> {
+    match binding.routing_key.rsplit_once('.') {
+        Some((topic, _)) if binding.queue == binding.routing_key => Stem::Topic(topic),
+        _ => Stem::Pool(&binding.queue),
+    }
+}
+
+impl<'b> Stem<'b> {
+    const fn name(self) -> &'b str {
+        match self {
+            Self::Pool(name) | Self::Topic(name) => name,
+        }
+    }
+
+    /// All queues that are named after it.
+    fn pattern(self) -> String {
+        match self {
+            Self::Pool(pool) => format!(r"{}(\..*)?", escaped(pool)),
+            Self::Topic(topic) => format!(r"{}\..*", escaped(topic)),
+        }
+    }
+}
+
+/// The permissions of an account that does all that a listener does.
+#[derive(Debug, PartialEq, Eq)]
+struct Patterns {
+    configure: String,
+    write: String,
+    read: String,
+}
+
+fn patterns(bindings: &[Binding]) -> Patterns {
+    let stems: BTreeSet<_> = bindings.iter().map(stem).collect();
+    let queues: Vec<_> = stems.into_iter().map(Stem::pattern).collect();
+    let exchanges: BTreeSet<_> =
+        bindings.iter().map(|b| b.exchange.as_str()).filter(|name| !name.is_empty()).collect();
+    let exchanges = exchanges.into_iter().map(escaped);
+    let any_of = |names: Vec<String>| format!("^({})$", names.join("|"));
+    Patterns {
+        configure: any_of(queues.clone()),
+        // So the permissions name the nameless exchange.
+        write: any_of(queues.iter().cloned().chain([r"amq\.default".to_owned()]).collect()),
+        read: any_of(queues.into_iter().chain(exchanges).collect()),
+    }
+}
+
+/// A name as a pattern that it alone fits.
+fn escaped(name: &str) -> String {
+    let mut pattern = String::new();
+    for c in name.chars() {
+        if c.is_ascii_punctuation() && !matches!(c, '_' | '-' | '/' | ':' | ',') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(exchange: &str, routing_key: &str, queue: &str) -> Binding {
+        Binding {
+            exchange: exchange.to_owned(),
+            routing_key: routing_key.to_owned(),
+            queue: queue.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_patterns_of_a_pool() {
+        let bindings = [
+            binding("nova", "notifications.info", "my.tap"),
+            binding("neutron", "notifications.error", "my.tap"),
+        ];
+        let expected = Patterns {
+            configure: r"^(my\.tap(\..*)?)$".to_owned(),
+            write: r"^(my\.tap(\..*)?|amq\.default)$".to_owned(),
+            read: r"^(my\.tap(\..*)?|neutron|nova)$".to_owned(),
+        };
+        assert_eq!(patterns(&bindings), expected);
+    }
+
+    #[test]
+    fn the_patterns_of_topics() {
+        let bindings = ["a.info", "a.error", "b_c.info"].map(|key| binding("nova", key, key));
+        let queues = r"a\..*|b_c\..*";
+        let expected = Patterns {
+            configure: format!("^({queues})$"),
+            write: format!(r"^({queues}|amq\.default)$"),
+            read: format!("^({queues}|nova)$"),
+        };
+        assert_eq!(patterns(&bindings), expected);
+    }
+}
