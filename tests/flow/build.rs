@@ -104,7 +104,7 @@ impl OfItsOwn {
 }
 
 /// What is logged while a listener with these targets is built.
-fn logged(builder: listener::runtime::builder::ListenerBuilder) -> String {
+fn logged(builder: ListenerBuilder) -> String {
     let buffer = Buffer::default();
     let guard = buffer.set();
     let built = builder.transport_url("memory://").build();

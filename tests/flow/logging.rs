@@ -60,7 +60,8 @@ fn a_topic_that_ends_in_a_priority_is_told() {
         let buffer = Buffer::default();
         let guard = buffer.set();
         let rig = Rig::new();
-        rig.builder().target(Target::topic(topic)).endpoint(Endpoint).build().unwrap();
+        let _listener =
+            rig.builder().target(Target::topic(topic)).endpoint(Endpoint).build().unwrap();
         Notifier::builder(rig.transport.clone()).topic(topic).build().unwrap();
         drop(guard);
         let lines = buffer.lines();
