@@ -2,19 +2,28 @@
 //! decided by the seed, the notification, the endpoint and how often it was called before, and
 //! by nothing else: not by when it is called, or by which process.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use listener::{DeliveryInfo, Listener, Outcome, State, Transport, notification_endpoint};
+use futures_util::future::BoxFuture;
+use listener::observe::{Event, Observer};
+use listener::{
+    DeliveryInfo, Inbox, InboxEntry, Listener, Outcome, State, Transport, notification_endpoint,
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::script::Script;
+use crate::script::{POOL, Program, Script};
 
 /// The names of the endpoints, as copies have them.
-pub(crate) const ENDPOINTS: [&str; 3] = ["alpha::info", "beta::info", "gamma::info"];
+pub(crate) const ENDPOINTS: [&str; 4] = ["alpha::info", "beta::info", "gamma::info", "delta::info"];
+
+/// The program that an endpoint is of.
+pub(crate) const fn program(endpoint: usize) -> Program {
+    if endpoint == 3 { Program::Second } else { Program::First }
+}
 
 /// What is sent. The text says the number again, so that a payload that is mixed up is found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +59,8 @@ pub(crate) struct Log {
     deadly: Option<u32>,
     began: Instant,
     calls: Arc<Mutex<Vec<Call>>>,
+    quarantined: Arc<AtomicU64>,
+    inboxes: Arc<Mutex<Inboxes>>,
 }
 
 /// Whether a process lives. What one does that is dead did not happen.
@@ -83,11 +94,18 @@ impl Log {
             deadly: script.deadly,
             began: Instant::now(),
             calls: Arc::default(),
+            quarantined: Arc::default(),
+            inboxes: Arc::default(),
         }
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.lock().clone()
+    }
+
+    /// How often something was quarantined.
+    pub(crate) fn quarantined(&self) -> u64 {
+        self.quarantined.load(Ordering::SeqCst)
     }
 
     /// Writes a call down; its place in the log, and how often this was called before.
@@ -98,6 +116,10 @@ impl Log {
         let (at, redelivered) = (self.began.elapsed(), info.redelivered);
         calls.push(Call { at, payload, endpoint, redelivered, handled: false });
         (calls.len() - 1, before)
+    }
+
+    fn inboxes(&self) -> MutexGuard<'_, Inboxes> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Call>> {
@@ -187,20 +209,101 @@ macro_rules! endpoints {
     };
 }
 
-endpoints!(Alpha = "alpha" at 0, Beta = "beta" at 1, Gamma = "gamma" at 2);
+endpoints!(Alpha = "alpha" at 0, Beta = "beta" at 1, Gamma = "gamma" at 2, Delta = "delta" at 3);
 
 /// The listener of one process.
-pub(crate) fn listener(script: &Script, log: &Log, life: &Life, transport: Transport) -> Listener {
-    Listener::builder()
+pub(crate) fn listener(
+    script: &Script,
+    program: Program,
+    log: &Log,
+    life: &Life,
+    transport: Transport,
+) -> Listener {
+    let mut builder = Listener::builder()
         .transport(transport)
         .options(script.options)
         .state(log.clone())
         .state(life.clone())
-        .endpoint(Alpha)
-        .endpoint(Beta)
-        .endpoint(Gamma)
-        .build()
-        .unwrap()
+        .observer(Counting { log: log.clone(), life: life.clone() });
+    if script.has_inbox {
+        builder = builder.inbox(Shared { log: log.clone(), life: life.clone() });
+    }
+    let builder = match program {
+        Program::First => builder.endpoint(Alpha).endpoint(Beta).endpoint(Gamma),
+        Program::Second => builder.endpoint(Delta).pool(POOL),
+    };
+    builder.build().unwrap()
+}
+
+/// Counts what is quarantined by a process that lives.
+struct Counting {
+    log: Log,
+    life: Life,
+}
+
+impl Observer for Counting {
+    fn observe(&self, event: &Event<'_>) {
+        if matches!(event, Event::Quarantined { .. }) && !self.life.is_over() {
+            self.log.quarantined.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// What all processes have handled, as in a database that they share.
+#[derive(Debug, Default)]
+struct Inboxes {
+    handled: BTreeSet<(String, String)>,
+    /// How often it was asked.
+    asked: u64,
+}
+
+/// The inbox of a process. Now and then it does not answer, or fails.
+struct Shared {
+    log: Log,
+    life: Life,
+}
+
+impl Shared {
+    /// Whether it answers, by the seed.
+    async fn answer(&self) -> Result<(), listener::BoxError> {
+        let asked = {
+            let mut inboxes = self.log.inboxes();
+            inboxes.asked += 1;
+            inboxes.asked
+        };
+        let fate = fastrand::Rng::with_seed(self.log.seed ^ (asked << 20)).u8(0..100);
+        match fate {
+            _ if self.life.is_over() => std::future::pending().await,
+            0..4 => std::future::pending().await,
+            4..8 => Err("the database is away".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Inbox for Shared {
+    fn contains<'a>(
+        &'a self,
+        entry: InboxEntry<'a>,
+    ) -> BoxFuture<'a, Result<bool, listener::BoxError>> {
+        Box::pin(async move {
+            self.answer().await?;
+            let key = (entry.message_id.to_owned(), entry.method.to_owned());
+            Ok(self.log.inboxes().handled.contains(&key))
+        })
+    }
+
+    fn insert<'a>(
+        &'a self,
+        entry: InboxEntry<'a>,
+    ) -> BoxFuture<'a, Result<(), listener::BoxError>> {
+        Box::pin(async move {
+            self.answer().await?;
+            let key = (entry.message_id.to_owned(), entry.method.to_owned());
+            self.log.inboxes().handled.insert(key);
+            Ok(())
+        })
+    }
 }
 
 /// How often each endpoint was called for each notification, and how often it handled it.

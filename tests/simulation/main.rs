@@ -101,6 +101,7 @@ fn what_is_confirmed_is_handled_or_dead_whatever_fails() {
     assert!(failed.is_empty(), "{} seeds failed; the commands above replay them", failed.len());
     // A run in which hardly anything goes wrong shows nothing.
     assert!(total.dead * 50 > total.sent && total.duplicates * 500 > total.sent, "{total:?}");
+    assert!(total.quarantined > 0 && total.second > 0, "{total:?}");
 }
 
 #[test]

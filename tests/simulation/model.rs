@@ -11,7 +11,7 @@ use listener::{Listener, Transport};
 use tokio::task::JoinHandle;
 
 use crate::oracle::payload;
-use crate::script::{Fault, LIMITED, Limited, Pace, Script};
+use crate::script::{Fault, LIMITED, Limited, PROCESSES, Pace, Script};
 use crate::world::{Found, QUEUE, World};
 
 /// The time of a paused clock costs nothing.
@@ -30,6 +30,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault::Down,
     Fault::Alarm,
     Fault::Full,
+    Fault::DeadLettersFull,
     Fault::Slow,
     Fault::Unreliable,
 ];
@@ -38,7 +39,7 @@ pub(crate) struct ModelWorld {
     model: Model,
     /// What stands between the program and its driver.
     driver: fn(Process) -> Transport,
-    process: Option<Running>,
+    processes: [Option<Running>; PROCESSES.len()],
 }
 
 struct Running {
@@ -58,7 +59,7 @@ impl ModelWorld {
             }
             Limited::Dropped(after) => model.limit(QUEUE, limit(after, None)),
         }
-        Self { model, driver, process: None }
+        Self { model, driver, processes: Default::default() }
     }
 }
 
@@ -67,7 +68,7 @@ impl World for ModelWorld {
         (self.driver)(self.model.process())
     }
 
-    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener) {
+    async fn start(&mut self, at: usize, build: impl FnOnce(Transport) -> Listener) {
         let process = self.model.process();
         let listener = build((self.driver)(process.clone()));
         let starting = listener.clone();
@@ -76,19 +77,25 @@ impl World for ModelWorld {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
-        self.process = Some(Running { process, listener, start });
+        self.processes[at] = Some(Running { process, listener, start });
     }
 
-    async fn stop(&mut self) {
-        if let Some(Running { listener, start, .. }) = self.process.take() {
+    async fn started(&mut self, at: usize) {
+        if let Some(running) = &mut self.processes[at] {
+            let _ = (&mut running.start).await;
+        }
+    }
+
+    async fn stop(&mut self, at: usize) {
+        if let Some(Running { listener, start, .. }) = self.processes[at].take() {
             start.abort();
             listener.stop().await;
             listener.wait().await.unwrap();
         }
     }
 
-    async fn crash(&mut self) {
-        if let Some(Running { process, start, .. }) = self.process.take() {
+    async fn crash(&mut self, at: usize) {
+        if let Some(Running { process, start, .. }) = self.processes[at].take() {
             start.abort();
             process.kill();
         }
@@ -101,6 +108,9 @@ impl World for ModelWorld {
             Fault::Down => self.model.change(|weather| weather.down = true),
             Fault::Alarm => self.model.change(|weather| weather.blocked = true),
             Fault::Full => self.model.change(|weather| weather.full = true),
+            Fault::DeadLettersFull => {
+                self.model.change(|weather| weather.dead_letters_full = true);
+            }
             Fault::Slow => self.model.change(|weather| weather.latency = Duration::from_secs(1)),
             Fault::Unreliable => self.model.change(|weather| {
                 weather.latency = Duration::from_millis(50);

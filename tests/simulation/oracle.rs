@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::endpoints::{ENDPOINTS, Payload, count};
+use crate::endpoints::{ENDPOINTS, Payload, count, program};
 use crate::run::{History, is_dead};
-use crate::script::Script;
+use crate::script::{POOL, Program, Script};
 use crate::world::Found;
 
 /// What was found wrong.
@@ -24,6 +24,8 @@ pub(crate) enum Wrong {
     Unexpected { place: String, what: String },
     /// It still lies in a queue although all is well.
     Left { queue: String, count: usize },
+    /// So much was quarantined although no process died.
+    Quarantined(u64),
     /// It was called more often than the policy allows.
     TooManyCalls { number: u32, endpoint: &'static str, calls: u64, bound: u64 },
     /// It was handled more often than faults can explain.
@@ -39,6 +41,10 @@ pub(crate) struct Tally {
     /// Handled again: at least once is the promise.
     pub(crate) duplicates: u64,
     pub(crate) dead: u64,
+    /// How often something was quarantined.
+    pub(crate) quarantined: u64,
+    /// What the second program handled.
+    pub(crate) second: u64,
 }
 
 impl Tally {
@@ -48,6 +54,8 @@ impl Tally {
         self.handled += other.handled;
         self.duplicates += other.duplicates;
         self.dead += other.dead;
+        self.quarantined += other.quarantined;
+        self.second += other.second;
     }
 }
 
@@ -88,7 +96,9 @@ pub(crate) fn judge(script: &Script, history: &History) -> Result<Tally, BTreeSe
                     let what = String::from_utf8_lossy(&message.body).into_owned();
                     wrong.insert(Wrong::Unexpected { place: queue.clone(), what });
                 }
-                Some(payload) => owed.extend(owed_by(message).map(|by| (payload.number, by))),
+                Some(payload) => {
+                    owed.extend(owed_by(queue, message).map(|by| (payload.number, by)));
+                }
             }
         }
         if is_dead(queue) {
@@ -103,17 +113,24 @@ pub(crate) fn judge(script: &Script, history: &History) -> Result<Tally, BTreeSe
     }
     for (number, confirmed) in &history.sent {
         for (at, &endpoint) in ENDPOINTS.iter().enumerate() {
+            if !script.has(program(at)) {
+                continue;
+            }
             let handled = counts.get(&(*number, at)).is_some_and(|(_, handled)| *handled > 0);
             if *confirmed && !handled && !owed.contains(&(*number, at)) {
                 wrong.insert(Wrong::Lost { number: *number, endpoint });
             }
         }
     }
+    if history.quarantined > 0 && !script.has_deaths() {
+        wrong.insert(Wrong::Quarantined(history.quarantined));
+    }
     wrong.extend(beyond_bounds(script, history, &known));
     if !wrong.is_empty() {
         return Err(wrong);
     }
     let handled: u64 = counts.values().map(|(_, handled)| handled).sum();
+    let of_second = counts.iter().filter(|((_, at), _)| program(*at) == Program::Second);
     let once = counts.values().filter(|(_, handled)| *handled > 0).count() as u64;
     Ok(Tally {
         sent: history.sent.len() as u64,
@@ -121,14 +138,19 @@ pub(crate) fn judge(script: &Script, history: &History) -> Result<Tally, BTreeSe
         handled,
         duplicates: handled - once,
         dead,
+        quarantined: history.quarantined,
+        second: of_second.map(|(_, (_, handled))| handled).sum(),
     })
 }
 
-/// The endpoints that a message is for.
-fn owed_by(message: &Found) -> impl Iterator<Item = usize> {
+/// The endpoints that a message is for: those that it names, or all of the program whose queue
+/// it lies in.
+fn owed_by<'m>(queue: &str, message: &'m Found) -> impl Iterator<Item = usize> + use<'m> {
+    let of = if queue.starts_with(POOL) { Program::Second } else { Program::First };
     let named =
         |name: &&str| message.owed.is_empty() || message.owed.iter().any(|owed| owed == name);
-    ENDPOINTS.iter().enumerate().filter(move |(_, name)| named(name)).map(|(at, _)| at)
+    let all = ENDPOINTS.iter().enumerate().filter(move |(at, _)| program(*at) == of);
+    all.filter(move |(_, name)| named(name)).map(|(at, _)| at)
 }
 
 /// What happened more often than faults and policy explain. A notification has a life for each

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::oracle::{Tally, judge};
 use crate::run::run;
-use crate::script::{Fault, Pace, Script, Step};
+use crate::script::{Fault, PROCESSES, Pace, Program, Script, Step};
 use crate::world::{Found, World};
 use crate::{simulate, sound};
 
@@ -29,7 +29,8 @@ const PACE: Pace = Pace {
     trouble: 40,
 };
 
-const FAULTS: &[Fault] = &[Fault::Cut, Fault::Cancel(0), Fault::Down, Fault::Alarm, Fault::Full];
+const FAULTS: &[Fault] =
+    &[Fault::Cut, Fault::Cancel(0), Fault::Down, Fault::Alarm, Fault::DeadLettersFull];
 
 /// How many seeds are run at least.
 const LEAST: usize = 4;
@@ -38,7 +39,7 @@ struct RabbitWorld<'n> {
     node: &'n mut RabbitNode,
     vhost: String,
     url: String,
-    process: Option<Running>,
+    processes: [Option<Running>; PROCESSES.len()],
     faults: BTreeSet<&'static str>,
 }
 
@@ -52,7 +53,8 @@ impl<'n> RabbitWorld<'n> {
     async fn new(node: &'n mut RabbitNode, script: &Script) -> Self {
         let vhost = format!("seed-{}", script.seed);
         let url = node.vhost(&vhost).await;
-        let world = Self { node, vhost, url, process: None, faults: BTreeSet::new() };
+        let world =
+            Self { node, vhost, url, processes: Default::default(), faults: BTreeSet::new() };
         world.let_dead_letters_be(100_000).await;
         world.let_the_queue_be_old().await;
         world
@@ -89,7 +91,7 @@ impl World for RabbitWorld<'_> {
         Transport::open(&self.url).unwrap()
     }
 
-    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener) {
+    async fn start(&mut self, at: usize, build: impl FnOnce(Transport) -> Listener) {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
         let listener = build(self.sender());
@@ -99,11 +101,17 @@ impl World for RabbitWorld<'_> {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
-        self.process = Some(Running { runtime, listener, start });
+        self.processes[at] = Some(Running { runtime, listener, start });
     }
 
-    async fn stop(&mut self) {
-        if let Some(Running { runtime, listener, start }) = self.process.take() {
+    async fn started(&mut self, at: usize) {
+        if let Some(running) = &mut self.processes[at] {
+            let _ = (&mut running.start).await;
+        }
+    }
+
+    async fn stop(&mut self, at: usize) {
+        if let Some(Running { runtime, listener, start }) = self.processes[at].take() {
             start.abort();
             listener.stop().await;
             listener.wait().await.unwrap();
@@ -111,8 +119,8 @@ impl World for RabbitWorld<'_> {
         }
     }
 
-    async fn crash(&mut self) {
-        if let Some(Running { runtime, .. }) = self.process.take() {
+    async fn crash(&mut self, at: usize) {
+        if let Some(Running { runtime, .. }) = self.processes[at].take() {
             runtime.shutdown_background();
         }
     }
@@ -137,11 +145,13 @@ impl World for RabbitWorld<'_> {
             }
             // The dead letters only: what expires in a retry queue into a full queue is dropped
             // by the broker.
-            Fault::Full => {
+            Fault::DeadLettersFull => {
                 self.let_dead_letters_be(0).await;
                 self.faults.insert("full");
             }
-            Fault::Slow | Fault::Unreliable => unreachable!("not among the faults of a node"),
+            Fault::Full | Fault::Slow | Fault::Unreliable => {
+                unreachable!("not among the faults of a node")
+            }
         }
     }
 
@@ -226,24 +236,26 @@ async fn what_is_confirmed_is_handled_or_dead_in_rabbitmq_too() {
     assert!(total.handled > 0 && total.dead > 0, "{total:?}");
 }
 
-/// The first seeds that have all the faults, and the end of a process in both ways, among them;
-/// and some more.
+/// The first seeds that have all the faults, the end of a process in both ways, and the second
+/// program among them; and some more.
 fn seeds() -> Vec<u64> {
     let kind = |step: &Step| match step {
         Step::Fault(fault) => Some(discriminant(fault)),
         _ => None,
     };
     let mut missing: Vec<_> = FAULTS.iter().map(discriminant).collect();
-    let (mut stop, mut crash) = (false, false);
+    let (mut stop, mut crash, mut second) = (false, false, false);
     let mut seeds = Vec::new();
     for seed in 0.. {
-        let steps = Script::new(seed, PACE, FAULTS).steps;
-        let before = (missing.len(), stop, crash);
+        let script = Script::new(seed, PACE, FAULTS);
+        let steps = &script.steps;
+        let before = (missing.len(), stop, crash, second);
         missing.retain(|fault| !steps.iter().filter_map(kind).any(|found| found == *fault));
-        stop |= steps.contains(&Step::Stop);
-        crash |= steps.contains(&Step::Crash);
-        let is_whole = missing.is_empty() && stop && crash;
-        if is_whole || before != (missing.len(), stop, crash) {
+        stop |= steps.iter().any(|step| matches!(step, Step::Stop(_)));
+        crash |= steps.iter().any(|step| matches!(step, Step::Crash(_)));
+        second |= script.has(Program::Second);
+        let is_whole = missing.is_empty() && stop && crash && second;
+        if is_whole || before != (missing.len(), stop, crash, second) {
             seeds.push(seed);
         }
         if is_whole && seeds.len() >= LEAST {

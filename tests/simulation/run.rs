@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::endpoints::{Call, ENDPOINTS, Life, Log, Payload, listener};
-use crate::script::{Script, Step};
+use crate::script::{PROCESSES, Program, Script, Step};
 use crate::world::{Found, World};
 
 /// How often it is looked whether a process is to be ended, or all is at rest.
@@ -22,6 +22,8 @@ pub(crate) struct History {
     /// Each notification that was sent, and whether that was confirmed.
     pub(crate) sent: Vec<(u32, bool)>,
     pub(crate) calls: Vec<Call>,
+    /// How often something was quarantined.
+    pub(crate) quarantined: u64,
     /// What lies in the queues at the end: dead letters, and what is left.
     pub(crate) found: BTreeMap<String, Vec<Found>>,
     pub(crate) lives: Option<BTreeMap<u32, Lives>>,
@@ -31,19 +33,19 @@ struct Run<'r, W> {
     script: &'r Script,
     world: &'r mut W,
     log: Log,
-    life: Option<Life>,
+    lives: [Option<Life>; PROCESSES.len()],
 }
 
 pub(crate) async fn run<W: World>(script: &Script, world: &mut W) -> History {
     let sender = Notifier::builder(world.sender()).timeout(script.pace.send).build().unwrap();
-    let mut run = Run { script, world, log: Log::new(script), life: None };
+    let mut run = Run { script, world, log: Log::new(script), lives: Default::default() };
     let mut sends = Vec::new();
     for step in &script.steps {
         match *step {
             Step::Send(number) => sends.push((number, tokio::spawn(send(sender.clone(), number)))),
-            Step::Start => run.start().await,
-            Step::Stop => run.stop().await,
-            Step::Crash => run.crash().await,
+            Step::Start(at) => run.start(at).await,
+            Step::Stop(at) => run.stop(at).await,
+            Step::Crash(at) => run.crash(at).await,
             Step::Fault(fault) => run.world.harm(fault).await,
             Step::Heal => run.world.heal().await,
             Step::Wait(time) => run.wait(time).await,
@@ -52,14 +54,17 @@ pub(crate) async fn run<W: World>(script: &Script, world: &mut W) -> History {
     run.world.heal().await;
     let sent = run.sent(sends).await;
     run.rest().await;
-    run.stop().await;
+    for at in 0..PROCESSES.len() {
+        run.stop(at).await;
+    }
     let mut found = BTreeMap::new();
     for (queue, depth) in run.world.depths().await {
         if depth > 0 {
             found.insert(queue.clone(), run.world.drain(&queue).await);
         }
     }
-    History { sent, calls: run.log.calls(), found, lives: run.world.lives() }
+    let (calls, quarantined) = (run.log.calls(), run.log.quarantined());
+    History { sent, calls, quarantined, found, lives: run.world.lives() }
 }
 
 async fn send(sender: Notifier, number: u32) -> bool {
@@ -67,32 +72,38 @@ async fn send(sender: Notifier, number: u32) -> bool {
 }
 
 impl<W: World> Run<'_, W> {
-    async fn start(&mut self) {
-        if self.life.is_none() {
+    async fn start(&mut self, at: usize) {
+        if self.lives[at].is_none() {
             let life = Life::default();
-            let (script, log) = (self.script, &self.log);
-            self.world.start(|transport| listener(script, log, &life, transport)).await;
-            self.life = Some(life);
+            let (script, log, program) = (self.script, &self.log, PROCESSES[at]);
+            let build = |transport| listener(script, program, log, &life, transport);
+            self.world.start(at, build).await;
+            if program == Program::Second {
+                self.world.started(at).await;
+            }
+            self.lives[at] = Some(life);
         }
     }
 
-    async fn stop(&mut self) {
-        self.world.stop().await;
-        self.life = None;
+    async fn stop(&mut self, at: usize) {
+        self.world.stop(at).await;
+        self.lives[at] = None;
     }
 
-    async fn crash(&mut self) {
-        if let Some(life) = self.life.take() {
+    async fn crash(&mut self, at: usize) {
+        if let Some(life) = self.lives[at].take() {
             life.end();
         }
-        self.world.crash().await;
+        self.world.crash(at).await;
     }
 
     /// A process that a notification has ended is ended, and another begins.
     async fn bury(&mut self) {
-        if self.life.as_ref().is_some_and(Life::is_dying) {
-            self.crash().await;
-            self.start().await;
+        for at in 0..PROCESSES.len() {
+            if self.lives[at].as_ref().is_some_and(Life::is_dying) {
+                self.crash(at).await;
+                self.start(at).await;
+            }
         }
     }
 
@@ -119,7 +130,9 @@ impl<W: World> Run<'_, W> {
     /// Waits until only dead letters are left, and nothing comes of what is still worked on
     /// although it is the broker's again; or too long.
     async fn rest(&mut self) {
-        self.start().await;
+        for at in (0..PROCESSES.len()).filter(|at| self.script.begins(*at)) {
+            self.start(at).await;
+        }
         let until = Instant::now() + self.script.pace.rest;
         let quiet = self.script.pace.timeout * ENDPOINTS.len() as u32;
         let mut since = None;

@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     Alarm,
     /// Queues are full: what is sent is refused.
     Full,
+    /// The queues of dead letters are full.
+    DeadLettersFull,
     /// Everything takes its time.
     Slow,
     /// Connections break before what is sent arrives, or before it is confirmed.
@@ -30,17 +32,33 @@ pub(crate) enum Fault {
 pub(crate) enum Step {
     /// A notification is sent; the same number again is the same notification again.
     Send(u32),
-    /// The listener's process begins.
-    Start,
+    /// A process begins; which of `PROCESSES`.
+    Start(usize),
     /// It ends in order.
-    Stop,
+    Stop(usize),
     /// It dies.
-    Crash,
+    Crash(usize),
     Fault(Fault),
     /// All faults end.
     Heal,
     Wait(Duration),
 }
+
+/// A program that listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// It consumes the queues of the topic, and may run more than once.
+    First,
+    /// Another program, with endpoints of its own, which gets a copy of each notification over a
+    /// pool.
+    Second,
+}
+
+/// The processes that a script may begin.
+pub(crate) const PROCESSES: [Program; 3] = [Program::First, Program::First, Program::Second];
+
+/// The pool of the second program.
+pub(crate) const POOL: &str = "second";
 
 /// How fast a world goes: its own time, or ours.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +98,8 @@ pub(crate) struct Script {
     pub(crate) limited: Limited,
     /// The notifications that end every process that works on them.
     pub(crate) deadly: Option<u32>,
+    /// Whether the programs have an inbox, which now and then hangs or fails.
+    pub(crate) has_inbox: bool,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -97,11 +117,20 @@ impl Script {
             2 if deadly.is_none() => Limited::Dropped(30),
             _ => Limited::Never,
         };
+        let has_inbox = chance.u8(0..3) == 0;
         let mut steps = Vec::new();
+        // A queue has no copies of what was sent before it was bound.
+        if chance.u8(0..3) == 0 {
+            steps.push(Step::Start(2));
+        }
         let begins = chance.u32(0..3);
+        let joins = (chance.u8(0..3) == 0).then(|| chance.u32(0..messages));
         for number in 0..messages {
             if number == begins {
-                steps.push(Step::Start);
+                steps.push(Step::Start(0));
+            }
+            if Some(number) == joins {
+                steps.push(Step::Start(1));
             }
             steps.push(Step::Send(number));
             if chance.u8(0..5) == 0 {
@@ -114,13 +143,30 @@ impl Script {
                 trouble(&mut chance, &pace, faults, &mut steps);
             }
         }
-        Self { seed, pace, options, limited, deadly, steps }
+        Self { seed, pace, options, limited, deadly, has_inbox, steps }
     }
 
     /// How often a process is stopped in order.
     pub(crate) fn stops(&self) -> u64 {
-        // The last at the very end.
-        1 + self.steps.iter().filter(|step| **step == Step::Stop).count() as u64
+        let stops = self.steps.iter().filter(|step| matches!(step, Step::Stop(_))).count();
+        // The last of each at the very end.
+        let ends = 1 + (1..PROCESSES.len()).filter(|at| self.begins(*at)).count();
+        (ends + stops) as u64
+    }
+
+    /// Whether this process begins; the first one always does.
+    pub(crate) fn begins(&self, at: usize) -> bool {
+        at == 0 || self.steps.contains(&Step::Start(at))
+    }
+
+    /// Whether a process of this program begins.
+    pub(crate) fn has(&self, program: Program) -> bool {
+        (0..PROCESSES.len()).any(|at| PROCESSES[at] == program && self.begins(at))
+    }
+
+    /// Whether a process dies.
+    pub(crate) fn has_deaths(&self) -> bool {
+        self.deadly.is_some() || self.steps.iter().any(|step| matches!(step, Step::Crash(_)))
     }
 }
 
@@ -129,9 +175,12 @@ fn trouble(chance: &mut fastrand::Rng, pace: &Pace, faults: &[Fault], steps: &mu
     let fault = match chance.u8(0..10) {
         0..2 => {
             let wait = Step::Wait(part(chance, pace.wait));
-            return steps.extend([Step::Crash, wait, Step::Start]);
+            let at = chance.usize(0..PROCESSES.len());
+            let begun = steps.contains(&Step::Start(at));
+            let at = if begun { at } else { 0 };
+            return steps.extend([Step::Crash(at), wait, Step::Start(at)]);
         }
-        2 => return steps.extend([Step::Stop, Step::Start]),
+        2 => return rolling(chance, pace, steps),
         _ => match faults[chance.usize(0..faults.len())] {
             Fault::Cancel(_) => Fault::Cancel(chance.usize(0..4)),
             fault => fault,
@@ -143,6 +192,18 @@ fn trouble(chance: &mut fastrand::Rng, pace: &Pace, faults: &[Fault], steps: &mu
         steps.extend([Step::Fault(second), Step::Wait(part(chance, pace.wait))]);
     }
     steps.push(Step::Heal);
+}
+
+/// Each process that was begun is stopped and begun again, one after the other.
+fn rolling(chance: &mut fastrand::Rng, pace: &Pace, steps: &mut Vec<Step>) {
+    for at in 0..PROCESSES.len() {
+        if steps.contains(&Step::Start(at)) {
+            steps.extend([Step::Stop(at), Step::Start(at)]);
+            if chance.bool() {
+                steps.push(Step::Wait(part(chance, pace.wait)));
+            }
+        }
+    }
 }
 
 fn part(chance: &mut fastrand::Rng, longest: Duration) -> Duration {

@@ -1,5 +1,4 @@
-//! What a script is carried out in: a broker that can be harmed, and one process at a time that
-//! listens. `model.rs` and `rabbit.rs` are worlds; `run.rs` is the only one who asks them.
+//! What a script is carried out in: a broker that can be harmed, and the processes that listen. `model.rs` and `rabbit.rs` are worlds; `run.rs` is the only one who asks them.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +16,16 @@ pub(crate) trait World {
 
     /// Begins a process with the listener that is built over its transport; it starts as soon
     /// as the broker lets it.
-    async fn start(&mut self, build: impl FnOnce(Transport) -> Listener);
+    async fn start(&mut self, process: usize, build: impl FnOnce(Transport) -> Listener);
 
-    /// Ends the process in order; without one, nothing happens.
-    async fn stop(&mut self);
+    /// Waits until a process that was begun has started.
+    async fn started(&mut self, process: usize);
 
-    /// Ends the process at once; without one, nothing happens.
-    async fn crash(&mut self);
+    /// Ends a process in order; without one, nothing happens.
+    async fn stop(&mut self, process: usize);
+
+    /// Ends a process at once; without one, nothing happens.
+    async fn crash(&mut self, process: usize);
 
     async fn harm(&mut self, fault: Fault);
 

@@ -20,7 +20,7 @@ use crate::drivers::memory::consumer::{ConsumerId, MemoryConsumer};
 pub use crate::drivers::memory::queue::Limit;
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{
-    ConnectionState, Consumer, Driver, JournalAppend, JournalRead, Outgoing, Subscribed,
+    ConnectionState, Consumer, Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed,
     Subscription,
 };
 use crate::transport::error::{ConnectError, JournalError, SendError};
@@ -42,6 +42,8 @@ pub struct Weather {
     pub blocked: bool,
     /// The queues are full, and reject what is sent.
     pub full: bool,
+    /// The queues of dead letters are full, and reject what is sent.
+    pub dead_letters_full: bool,
     /// There is no broker. What it had confirmed is there when it comes back.
     pub down: bool,
 }
@@ -200,12 +202,14 @@ impl Model {
             let connection = self.lock().connections;
             let is_lost = || self.lock().connections != connection;
             self.travel().await;
-            let Weather { lost_sends, lost_confirms, full, .. } = self.weather();
+            let Weather { lost_sends, lost_confirms, full, dead_letters_full, .. } = self.weather();
             if is_lost() || self.happens(lost_sends) {
                 sleep(self.up_to(LONGEST_PAUSE)).await;
                 continue;
             }
-            if full {
+            let is_dead =
+                matches!(&outgoing.route, Route::Queue(queue) if queue.ends_with(".dead"));
+            if full || (dead_letters_full && is_dead) {
                 return Err(SendError::Refused { route: outgoing.route.to_string() });
             }
             self.0.bus.send(outgoing.clone());
