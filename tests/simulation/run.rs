@@ -43,7 +43,13 @@ pub(crate) async fn run<W: World>(script: &Script, world: &mut W) -> History {
     for step in &script.steps {
         match *step {
             Step::Send(number) => sends.push((number, tokio::spawn(send(sender.clone(), number)))),
-            Step::Start(at) => run.start(at).await,
+            Step::Start(at) => {
+                run.start(at).await;
+                if PROCESSES[at] == Program::Second && sends.is_empty() {
+                    // Its queue is bound before anything is sent.
+                    run.world.started(at).await;
+                }
+            }
             Step::Stop(at) => run.stop(at).await,
             Step::Crash(at) => run.crash(at).await,
             Step::Fault(fault) => run.world.harm(fault).await,
@@ -78,9 +84,6 @@ impl<W: World> Run<'_, W> {
             let (script, log, program) = (self.script, &self.log, PROCESSES[at]);
             let build = |transport| listener(script, program, log, &life, transport);
             self.world.start(at, build).await;
-            if program == Program::Second {
-                self.world.started(at).await;
-            }
             self.lives[at] = Some(life);
         }
     }
