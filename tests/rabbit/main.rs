@@ -30,7 +30,7 @@ use support::{Amqp, RabbitNode, wait_until};
 use tokio::time::timeout;
 
 const QUEUE: &str = "notifications.info";
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(90);
 
 fn rabbit(url: &str) -> Rabbit {
     Rabbit::new(&url.parse().unwrap()).unwrap()

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::sync::{Mutex, MutexGuard, OnceCell, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::management::{self, encode};
@@ -20,6 +20,12 @@ use crate::rabbit_host::{RabbitHost, free_port};
 
 /// A node boots in 5 to 10 s; several at once on two slow cores take a multiple of it.
 const BOOT: Duration = Duration::from_secs(120);
+
+/// One of the tools takes half a second of a processor: its own virtual machine starts.
+const TOOL: Duration = Duration::from_secs(120);
+
+/// More of the tools than this at once take the processor from the nodes that they ask.
+static TOOLS: Semaphore = Semaphore::const_new(2);
 
 /// The node that the tests of one binary share. It is never killed, so take a `vhost` of its own
 /// for each test, and a node of your own to harm it.
@@ -175,12 +181,13 @@ impl RabbitNode {
 
     /// As `ctl`, another of the tools: `rabbitmq-queues`, `rabbitmq-upgrade`.
     pub async fn tool(&self, tool: &str, args: &[&str]) -> String {
+        let _place = TOOLS.acquire().await.expect("the semaphore is never closed");
         let mut command = self.host.command(tool);
         command.args(["-q", "-n", &self.name()]).args(args);
         let output = tokio::process::Command::from(command).kill_on_drop(true).output();
-        let output = timeout(Duration::from_secs(60), output)
+        let output = timeout(TOOL, output)
             .await
-            .unwrap_or_else(|_| panic!("{tool} {args:?} did not end within 60 s"))
+            .unwrap_or_else(|_| panic!("{tool} {args:?} did not end within {TOOL:?}"))
             .expect("the tool starts");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
