@@ -57,7 +57,7 @@ async fn a_broker_suspended_for_long_is_given_up_and_attached_once() {
     node.suspend().await;
     // Heartbeats come every 2 s; twice that without one is the end of the session.
     worker.ready(false).await;
-    worker.logs("heartbeat").await;
+    worker.logs("no heartbeat").await;
     worker.is_calm(Duration::from_secs(2)).await;
     node.resume().await;
     trial.attached_after(worker.ready(true).await);

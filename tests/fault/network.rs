@@ -79,7 +79,7 @@ async fn a_link_that_leads_nowhere_is_given_up_after_two_heartbeats() {
     trial.until_handled(&mut worker, 100).await;
     proxy.toxics(LOST);
     worker.ready(false).await;
-    worker.logs("heartbeat").await;
+    worker.logs("no heartbeat").await;
     worker.is_calm(Duration::from_secs(2)).await;
     // What stands leads nowhere for ever; what is made from now on does not.
     proxy.toxics(NONE);

@@ -72,6 +72,10 @@ fn binary(
         command.env("RUST_TEST_THREADS", WAITING_THREADS);
     }
     command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder);
+    if folder.ends_with("ui") {
+        // Nobody debugs its cases, and all of them together take gigabytes.
+        command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    }
     command
 }
 
