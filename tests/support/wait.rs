@@ -16,7 +16,7 @@ pub async fn wait_until(what: &str, deadline: Duration, mut condition: impl Asyn
         match tokio::time::timeout_at(end, condition()).await {
             Ok(true) => return,
             Ok(false) if Instant::now() < end => {
-                tokio::time::sleep(PAUSE.max(asked.elapsed())).await
+                tokio::time::sleep(PAUSE.max(asked.elapsed())).await;
             }
             _ => panic!("not within {deadline:?}: {what}"),
         }
