@@ -68,7 +68,7 @@ impl WorkerOptions {
             retry_pause_ms: 200,
             handler_timeout_ms: 60_000,
             send_timeout_ms: 3000,
-            start_timeout_s: 60,
+            start_timeout_s: 300,
             shutdown_timeout_s: 30,
         }
     }
