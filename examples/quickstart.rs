@@ -3,6 +3,8 @@
 //! An endpoint with a method for each of three priorities, and a notifier that sends one
 //! notification to each, in memory. It ends when the third is handled.
 
+use std::borrow::Cow;
+
 use listener::{
     Context, Listener, Metadata, Notifier, State, Target, Transport, notification_endpoint,
 };
@@ -21,11 +23,14 @@ struct Usage {
     memory_percent: f64,
 }
 
-/// A payload may borrow from the message it came in.
+/// A payload may borrow from the message that it came in. A `Cow` does where the text has no escapes;
+/// a `&str` would not take `\n`, `\"` or `\u00e9`, and errors are full of those.
 #[derive(Serialize, Deserialize)]
 struct Fault<'f> {
-    instance_id: &'f str,
-    message: &'f str,
+    #[serde(borrow)]
+    instance_id: Cow<'f, str>,
+    #[serde(borrow)]
+    message: Cow<'f, str>,
 }
 
 /// Tells `main` that a notification was handled.
@@ -54,7 +59,11 @@ impl Quickstart {
         done: State<Done>,
     ) {
         let request = ctxt.get_str("request_id").unwrap_or("no request");
-        println!("error  {}: {} ({request})", payload.instance_id, payload.message);
+        println!(
+            "error  {}: {} ({request})",
+            payload.instance_id,
+            payload.message.replace('\n', " ")
+        );
         assert!(!metadata.message_id().is_empty());
         let _ = done.send(());
     }
@@ -77,7 +86,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     notifier.info(&ctxt, "instance.create.end", &created).await?;
     let usage = Usage { host: "host1".to_owned(), memory_percent: 93.5 };
     notifier.warn(&ctxt, "host.usage", &usage).await?;
-    let fault = Fault { instance_id: "i-2", message: "no valid host was found" };
+    let fault =
+        Fault { instance_id: "i-2".into(), message: "no valid host:\n\"disk full\"".into() };
     notifier.error(&ctxt, "instance.create.error", &fault).await?;
 
     for _ in 0..3 {

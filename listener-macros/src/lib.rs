@@ -66,7 +66,7 @@ use proc_macro::TokenStream;
 /// |---|---|
 /// | `ctxt` | `&Context`, any type that implements `Deserialize`, `Option` of one, or `Result<T, PartError>` |
 /// | `publisher_id`, `event_type` | `&str`, `Option<&str>`, `String` or `Option<String>` |
-/// | `payload` | any type that implements `Deserialize`, borrowed ones included; `Versioned<T>`; `Option` of one (null is `None`), or `Result<T, PartError>` |
+/// | `payload` | any type that implements `Deserialize`, borrowed ones included (texts as `Cow<str>` with `#[serde(borrow)]`: a `&str` takes no escapes); `Versioned<T>`; `Option` of one (null is `None`), or `Result<T, PartError>` |
 /// | `metadata` | `&Metadata` |
 ///
 /// Every other argument is taken by its type, which implements `FromNotification`:

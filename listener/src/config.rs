@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
+use crate::duration::duration;
 use crate::nearest::nearest;
 use crate::order::OrderKey;
 use crate::runtime::options::OnUnknownPriority;
@@ -14,6 +15,9 @@ use crate::target::Target;
 
 /// The prefix of the environment variables.
 const PREFIX: &str = "LISTENER_";
+
+/// The variable that is set in each container of Kubernetes.
+const IN_A_POD: &str = "KUBERNETES_SERVICE_HOST";
 
 /// The environment, as errors name it.
 const ENVIRONMENT: &str = "the environment (LISTENER_..)";
@@ -40,11 +44,11 @@ const OPTIONS: [&str; 18] = [
     "shutdown_timeout",
 ];
 
-/// The configuration of [`listen`](crate::listen()). What is `None` or empty keeps its default.
+/// The configuration of [`listen`](crate::listen()). What is not given keeps its default.
 ///
 /// | option | variable | value |
 /// |---|---|---|
-/// | `transport_url` | `LISTENER_TRANSPORT_URL` | `amqp://user:password@host:5672/vhost`, or `rabbit://..` as oslo.messaging writes it; default `memory://` |
+/// | `transport_url` | `LISTENER_TRANSPORT_URL` | `amqp://user:password@host:5672/vhost`, or `rabbit://..` as oslo.messaging writes it; or `memory://`, which is the default where nothing at all is configured |
 /// | `topics` | `LISTENER_TOPICS` | a list; in the variable with commas: `notifications,nova/versioned_notifications`, where what stands before a `/` is the exchange |
 /// | `control_exchange` | `LISTENER_CONTROL_EXCHANGE` | the exchange of topics that name none |
 /// | `pool` | `LISTENER_POOL` | the queue of this pool |
@@ -54,14 +58,22 @@ const OPTIONS: [&str; 18] = [
 /// | `executor_thread_pool_size` | `LISTENER_EXECUTOR_THREAD_POOL_SIZE` | how many deliveries at once; makes the executor concurrent, so more than 1 beside `sequential` is a mistake |
 /// | `prefetch` | `LISTENER_PREFETCH` | how many unsettled deliveries of a queue |
 /// | `bytes_in_flight` | `LISTENER_BYTES_IN_FLIGHT` | how many bytes of unsettled deliveries |
-/// | `handler_timeout` | `LISTENER_HANDLER_TIMEOUT` | how long one call of a method may take, in seconds |
+/// | `handler_timeout` | `LISTENER_HANDLER_TIMEOUT` | how long one call of a method may take |
 /// | `unknown_priority` | `LISTENER_UNKNOWN_PRIORITY` | what becomes of a notification without a known priority: `dead_letter`, unless its routing key ends in one, or `lenient`, acknowledged as oslo.messaging does |
 /// | `retry_attempts` | `LISTENER_RETRY_ATTEMPTS` | how often a method that fails is called, the first call included |
-/// | `retry_pause`, `retry_max_pause` | `LISTENER_RETRY_PAUSE`, .. | the pause before the second call, and the longest; seconds |
+/// | `retry_pause`, `retry_max_pause` | `LISTENER_RETRY_PAUSE`, .. | the pause before the second call, and the longest |
 /// | `ordered_by` | `LISTENER_ORDERED_BY` | `publisher_id`, `event_type`, `payload.KEY` or `context.KEY`: what is equal in it is worked on in sequence |
-/// | `start_timeout`, `shutdown_timeout` | `LISTENER_START_TIMEOUT`, .. | seconds |
+/// | `start_timeout`, `shutdown_timeout` | `LISTENER_START_TIMEOUT`, .. | how long the broker is waited for at the start, and methods at the end |
 ///
 /// `LISTENER_CONFIG` names a TOML file with the same options; the variables win.
+///
+/// A time is written as in the attribute, `30s`, `1m30s` or `500ms`, or as whole seconds. White space
+/// and line breaks around a value are left out. An empty value is as good as none, and is logged:
+/// `${POOL:-}` in a compose file leaves such.
+///
+/// Where any of these options is given, if only an empty one, or the program runs in a container of
+/// Kubernetes, there has to be a `transport_url`, and without one nothing starts: in memory only the
+/// program itself can notify, so a listener whose URL was forgotten would be ready and do nothing.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// Where to consume from; it may hold a password.
@@ -84,6 +96,8 @@ pub struct Config {
     pub(crate) ordered_by: Option<OrderKey>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Option<Duration>,
+    /// Whether anything is configured, so that memory cannot be what was meant.
+    pub(crate) is_deployed: bool,
 }
 
 /// The value of `executor`.
@@ -186,14 +200,19 @@ impl Config {
     pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut ours: Vec<(String, String)> = variables
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_lowercase(), value)))
-            .collect();
-        ours.sort();
         let mut config = Self::default();
+        let mut ours: Vec<(String, String)> = Vec::new();
+        for (name, value) in variables {
+            config.is_deployed |= name == IN_A_POD && !value.is_empty();
+            if let Some(name) = name.strip_prefix(PREFIX) {
+                ours.push((name.to_lowercase(), value.trim().to_owned()));
+            }
+        }
+        ours.sort();
         let mut mistakes = Vec::new();
-        if let Some((_, path)) = ours.iter().find(|(name, _)| name == "config") {
+        let file = ours.iter().find(|(name, _)| name == "config");
+        config.is_deployed |= file.is_some();
+        if let Some((_, path)) = file.filter(|(_, path)| is_given("config", path)) {
             config.take(
                 read_file(path).unwrap_or_else(|error| {
                     mistakes.push(error);
@@ -204,10 +223,12 @@ impl Config {
             );
         }
         // Kubernetes, for one, sets LISTENER_SERVICE_HOST for a service "listener".
-        let is_ours = |name: &str| OPTIONS.contains(&name) || nearest(name, OPTIONS).is_some();
+        let is_ours = |name: &str| OPTIONS.contains(&name) || meant(name).is_some();
+        ours.retain(|(name, _)| name != "config" && is_ours(name));
+        config.is_deployed |= !ours.is_empty();
         let values: Vec<(String, Raw)> = ours
             .into_iter()
-            .filter(|(name, _)| name != "config" && is_ours(name))
+            .filter(|(name, value)| !OPTIONS.contains(&name.as_str()) || is_given(name, value))
             .map(|(name, value)| (name, Raw::Text(value)))
             .collect();
         // A kind of executor wins over the size that the file has for another.
@@ -243,6 +264,13 @@ impl Config {
     }
 
     fn set(&mut self, name: &str, value: Raw, origin: &str) -> Result<(), ConfigError> {
+        let value = match value {
+            Raw::Text(text) if OPTIONS.contains(&name) && !is_given(name, text.trim()) => {
+                return Ok(());
+            }
+            Raw::Text(text) => Raw::Text(text.trim().to_owned()),
+            other => other,
+        };
         let wrong = |expected, found| ConfigError::Value {
             name: name.to_owned(),
             origin: origin.to_owned(),
@@ -285,7 +313,9 @@ impl Config {
             "bytes_in_flight" => {
                 self.bytes_in_flight = Some(value.number(wrong, "a number above 0", 1)?);
             }
-            "handler_timeout" => self.handler_timeout = Some(value.seconds(wrong, 1)?),
+            "handler_timeout" => {
+                self.handler_timeout = Some(value.time(wrong, Duration::from_millis(1))?)
+            }
             "unknown_priority" => {
                 self.unknown_priority = Some(match value.text(wrong)?.as_str() {
                     "dead_letter" => OnUnknownPriority::DeadLetter,
@@ -296,21 +326,21 @@ impl Config {
             "retry_attempts" => {
                 self.retry_attempts = Some(value.number(wrong, "a number above 0", 1)?);
             }
-            "retry_pause" => self.retry_pause = Some(value.seconds(wrong, 0)?),
-            "retry_max_pause" => self.retry_max_pause = Some(value.seconds(wrong, 0)?),
+            "retry_pause" => self.retry_pause = Some(value.time(wrong, Duration::ZERO)?),
+            "retry_max_pause" => self.retry_max_pause = Some(value.time(wrong, Duration::ZERO)?),
             "ordered_by" => {
                 let text = value.text(wrong)?;
                 let expected = "`publisher_id`, `event_type`, `payload.KEY` or `context.KEY`";
                 let parsed = text.parse().map_err(|_| wrong(expected, quoted(&text)));
                 self.ordered_by = Some(parsed?);
             }
-            "start_timeout" => self.start_timeout = Some(value.seconds(wrong, 0)?),
-            "shutdown_timeout" => self.shutdown_timeout = Some(value.seconds(wrong, 0)?),
+            "start_timeout" => self.start_timeout = Some(value.time(wrong, Duration::ZERO)?),
+            "shutdown_timeout" => self.shutdown_timeout = Some(value.time(wrong, Duration::ZERO)?),
             _ => {
                 return Err(ConfigError::Unknown {
                     name: shown(name),
                     origin: origin.to_owned(),
-                    near: nearest(name, OPTIONS).map(str::to_owned),
+                    near: meant(name).map(str::to_owned),
                 });
             }
         }
@@ -359,8 +389,8 @@ impl Raw {
         wrong: impl Fn(&'static str, String) -> ConfigError,
     ) -> Result<String, ConfigError> {
         match self {
-            Self::Text(text) if !text.is_empty() => Ok(text),
-            other => Err(wrong("a name", other.shown())),
+            Self::Text(text) if !text.contains(char::is_control) => Ok(text),
+            other => Err(wrong("a name in one line", other.shown())),
         }
     }
 
@@ -376,7 +406,11 @@ impl Raw {
                 .filter(|item| !item.is_empty())
                 .map(str::to_owned)
                 .collect()),
-            Self::List(items) => Ok(items),
+            Self::List(items) => Ok(items
+                .iter()
+                .map(|item| item.trim().to_owned())
+                .filter(|item| !item.is_empty())
+                .collect()),
             other => Err(wrong(expected, other.shown())),
         }
     }
@@ -401,7 +435,7 @@ impl Raw {
     ) -> Result<N, ConfigError> {
         let number = match &self {
             Self::Int(number) => u64::try_from(*number).ok(),
-            Self::Text(text) => text.trim().parse().ok(),
+            Self::Text(text) => text.parse().ok(),
             _ => None,
         };
         number
@@ -410,13 +444,22 @@ impl Raw {
             .ok_or_else(|| wrong(expected, self.shown()))
     }
 
-    fn seconds(
+    fn time(
         self,
         wrong: impl Fn(&'static str, String) -> ConfigError,
-        least: u64,
+        least: Duration,
     ) -> Result<Duration, ConfigError> {
-        let expected = if least == 0 { "whole seconds" } else { "whole seconds, 1 or more" };
-        self.number(wrong, expected, least).map(Duration::from_secs)
+        let time = match &self {
+            Self::Int(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
+            Self::Text(text) => duration(text),
+            _ => None,
+        };
+        let expected = if least.is_zero() {
+            "a time such as `30s`, `1m30s` or `500ms`, or whole seconds"
+        } else {
+            "a time above zero such as `30s`, `1m30s` or `500ms`, or whole seconds"
+        };
+        time.filter(|time| *time >= least).ok_or_else(|| wrong(expected, self.shown()))
     }
 
     fn shown(&self) -> String {
@@ -428,6 +471,20 @@ impl Raw {
             Self::Other(kind) => (*kind).to_owned(),
         }
     }
+}
+
+/// The option that a name comes close to, or that is called so elsewhere.
+fn meant(name: &str) -> Option<&'static str> {
+    let url = (name == "url" || name.ends_with("_url")).then_some("transport_url");
+    nearest(name, OPTIONS).or(url)
+}
+
+/// Whether a value says anything. An empty one does not, and is told.
+fn is_given(name: &str, value: &str) -> bool {
+    if value.is_empty() {
+        tracing::info!(option = name, "the option is empty: as if it were not given");
+    }
+    !value.is_empty()
 }
 
 fn quoted(text: &str) -> String {
@@ -529,6 +586,7 @@ mod tests {
             ordered_by: Some(OrderKey::Payload("instance_id".to_owned())),
             start_timeout: Some(Duration::from_secs(5)),
             shutdown_timeout: Some(Duration::from_secs(6)),
+            is_deployed: true,
         };
         assert_eq!(read(&[]), Ok(Config::default()));
         assert_eq!(config, Ok(expected));
@@ -575,6 +633,12 @@ mod tests {
     }
 
     #[test]
+    fn in_a_pod_something_is_meant() {
+        let config = read(&[("KUBERNETES_SERVICE_HOST", "10.0.0.1")]);
+        assert_eq!(config, Ok(Config { is_deployed: true, ..Config::default() }));
+    }
+
+    #[test]
     fn a_variable_of_somebody_else_is_left_alone() {
         assert_eq!(read(&[("LISTENER_SERVICE_HOST", "10.0.0.1")]), Ok(Config::default()));
     }
@@ -615,6 +679,7 @@ mod tests {
             Some((Some(ExecutorKind::Sequential), None))
         );
         assert_eq!(executor("executor = 'sequential'", &[size]), None);
+        check("prefetch = '9'\npool = ''\nshutdown_timeout = '1m'", Ok((Some(9), Some("env"))));
         check(
             "prefetc = 9",
             Err("unknown option \"prefetc\" in \"FILE\"; did you mean \"prefetch\"?"),

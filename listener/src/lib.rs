@@ -3,6 +3,8 @@
 //! A program annotates its handlers and calls one function:
 //!
 //! ```no_run
+//! use std::borrow::Cow;
+//!
 //! use listener::{Context, Metadata, Outcome, notification_endpoint};
 //! use serde::Deserialize;
 //!
@@ -14,7 +16,8 @@
 //! #[derive(Deserialize)]
 //! struct Fault<'f> {
 //!     code: u32,
-//!     message: &'f str,
+//!     #[serde(borrow)]
+//!     message: Cow<'f, str>,
 //! }
 //!
 //! #[derive(Default)]
@@ -27,9 +30,9 @@
 //!         println!("{event_type}: {} {:?} {}", payload.instance_id, ctxt, metadata.message_id());
 //!     }
 //!
-//!     /// A payload may borrow; an outcome says what becomes of the notification.
+//!     /// A payload may borrow what has no escapes; an outcome says what becomes of the notification.
 //!     async fn error(&self, payload: Fault<'_>) -> Outcome {
-//!         if payload.code == 0 { Outcome::Handled } else { Outcome::dead_letter(payload.message.to_owned()) }
+//!         if payload.code == 0 { Outcome::Handled } else { Outcome::dead_letter(payload.message) }
 //!     }
 //! }
 //!
@@ -125,6 +128,7 @@ pub mod notifier;
 pub mod config;
 mod listen;
 mod link;
+mod duration;
 mod nearest;
 #[doc(hidden)]
 pub mod __private;

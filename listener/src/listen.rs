@@ -11,7 +11,8 @@ use crate::transport::Transport;
 /// Runs every registered endpoint until SIGINT or SIGTERM, configured from the environment
 /// and the file that `LISTENER_CONFIG` names; see [`Config`] for the options.
 ///
-/// Without any configuration it listens on `memory://`, and logs so.
+/// Where nothing at all is configured it listens on `memory://`, and logs so; [`Config`] says when a
+/// URL has to be given.
 ///
 /// ```no_run
 /// use listener::notification_endpoint;
@@ -61,17 +62,19 @@ impl ListenerBuilder {
         self.opened(Transport::open(url))
     }
 
-    /// Takes over what the configuration says; what it does not say is left as it is. A
-    /// transport URL that it does not name is `memory://`.
+    /// Takes over what the configuration says; what it does not say is left as it is. Where it is
+    /// empty altogether and the builder has no transport, that is `memory://`.
     pub fn configured(mut self, config: Config) -> Self {
-        let url = config.transport_url.as_deref().unwrap_or_else(|| {
+        if let Some(url) = config.transport_url.as_deref() {
+            self = self.transport_url(url);
+        } else if !config.is_deployed && !self.has_transport() {
             tracing::warn!(
-                "no transport is configured: listening in memory, where only this process can \
-                 notify; set LISTENER_TRANSPORT_URL=amqp://user:password@host:5672 to use RabbitMQ"
+                "nothing is configured: listening in memory, where only this process can \
+                 notify; set LISTENER_TRANSPORT_URL=amqp://user:password@host:5672 to use RabbitMQ, \
+                 or memory:// to listen in memory without this warning"
             );
-            "memory://"
-        });
-        self = self.transport_url(url);
+            self = self.transport_url("memory://");
+        }
         for target in config.topics {
             self = self.target(target);
         }

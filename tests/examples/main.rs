@@ -42,7 +42,7 @@ fn quickstart_prints_three_handled_notifications_and_ends() {
     assert_eq!(
         lines(&output.stdout),
         [
-            "error  i-2: no valid host was found (req-1)",
+            "error  i-2: no valid host: \"disk full\" (req-1)",
             "info   instance.create.end: i-1 has 4 vcpus",
             "warn   compute.host1: host1 is 93.5% full",
         ]

@@ -323,6 +323,28 @@ fn a_state_given_twice_is_a_mistake() {
 }
 
 #[test]
+fn a_configuration_without_a_transport_is_a_mistake() {
+    let config = |name: &str, value: &str| {
+        Config::from_variables([(name.to_owned(), value.to_owned())]).unwrap()
+    };
+    for (name, value) in [
+        ("LISTENER_TRANSPORT_URL", ""),
+        ("LISTENER_TOPICS", "notifications"),
+        ("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
+    ] {
+        let built = Listener::builder().configured(config(name, value)).endpoint(Plain).build();
+        let text = error(built);
+        assert!(
+            text.contains("the transport is not given; expected LISTENER_TRANSPORT_URL"),
+            "{text}"
+        );
+        let builder = Listener::builder().transport_url("memory://kept");
+        let built = builder.configured(config(name, value)).endpoint(Plain).build();
+        assert!(format!("{built:?}").contains("memory://kept"), "{built:?}");
+    }
+}
+
+#[test]
 fn without_configuration_the_transport_is_memory() {
     let built = Listener::builder().configured(Config::default()).endpoint(Plain).build();
     assert!(format!("{built:?}").contains("Transport(memory://)"), "{built:?}");
@@ -333,6 +355,6 @@ fn a_builder_without_transport_says_so() {
     let built = Listener::builder().endpoint(Plain).build();
     assert_eq!(
         error(built),
-        "the listener cannot be built: the transport is not given; expected `.transport(..)` or `.transport_url(..)`, such as \"memory://\""
+        "the listener cannot be built: the transport is not given; expected LISTENER_TRANSPORT_URL, `.transport(..)` or `.transport_url(..)`: amqp://user:password@host:5672 for RabbitMQ, or memory:// where only this process notifies"
     );
 }

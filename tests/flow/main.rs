@@ -8,12 +8,15 @@
 )]
 
 mod arguments;
+mod borrowed;
 mod build;
+mod config;
 mod compressed;
 mod dead_letter;
 mod delays;
 mod ending;
 mod endpoints;
+mod executor;
 mod filter;
 mod health;
 mod instances;

@@ -67,7 +67,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The one error that `main` returns wraps those of the stages, the configuration's too.
     ("runtime/error", &["config", "transport", "endpoint", "outcome"]),
     ("notifier", &["transport", "envelope", "serializer", "target", "notification", "outcome"]),
-    ("config", &["runtime/options", "target", "nearest", "order", "shown"]),
+    ("config", &["runtime/options", "target", "duration", "nearest", "order", "shown"]),
     // The words of the configuration, and no more of the runtime.
     ("runtime/options", &["endpoint", "envelope"]),
     // The only room that names all drivers; they do not know each other.
@@ -101,6 +101,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("outcome", &["notification"]),
     ("notification", &[]),
     ("link", &[]),
+    ("duration", &[]),
     ("nearest", &[]),
     ("shown", &[]),
     // Pages, and no code.

@@ -241,9 +241,15 @@ pub struct PartError {
     version: bool,
 }
 
+/// What follows where a `&str` met a text with escapes.
+const BORROWED: &str = "; a text with escapes cannot be borrowed as `&str`: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
+
 impl PartError {
     /// A part that is no such thing.
-    pub(crate) fn new(path: &str, message: String) -> Self {
+    pub(crate) fn new(path: &str, mut message: String) -> Self {
+        if message.contains("expected a borrowed string") {
+            message.push_str(BORROWED);
+        }
         Self { path: path.to_owned(), message, version: false }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::envelope::EncodeError;
 use crate::outcome::BoxError;
 use crate::transport::error::SendError;
+use crate::transport::executor::NoRuntime;
 
 /// A notifier cannot be built.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +55,9 @@ fn listed(mistakes: &[NotifierBuildError]) -> String {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum NotifyError {
+    /// It was not called within a tokio runtime, or in one without timers; nothing was sent.
+    #[error("the notifier cannot send: {0}")]
+    Runtime(#[from] NoRuntime),
     /// It cannot be written; nothing was sent. Mend the payload's type.
     #[error("the notification cannot be written: {0}")]
     Encode(#[from] EncodeError),
@@ -101,7 +105,9 @@ impl NotifyError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Encode(_) | Self::Serializer(_) | Self::TooLarge { .. } => false,
+            Self::Runtime(_) | Self::Encode(_) | Self::Serializer(_) | Self::TooLarge { .. } => {
+                false
+            }
             Self::WindowFull { .. } => true,
             Self::Send(unsent) => unsent.iter().all(|(_, error)| error.is_transient()),
             Self::Spool { error, .. } => {
@@ -116,7 +122,8 @@ impl NotifyError {
     #[must_use]
     pub fn may_have_been_sent(&self) -> bool {
         match self {
-            Self::Encode(_)
+            Self::Runtime(_)
+            | Self::Encode(_)
             | Self::Serializer(_)
             | Self::TooLarge { .. }
             | Self::WindowFull { .. } => false,
@@ -198,7 +205,9 @@ pub enum SpoolError {
         reason: String,
     },
     /// The spool works in a task of the program's runtime, and there is none, or no more.
-    #[error("no tokio runtime runs the spool; build the notifier in one that lives as long as it")]
+    #[error(
+        "no tokio runtime with timers runs the spool; build the notifier in one that has `enable_all` and lives as long as it"
+    )]
     NoRuntime,
 }
 

@@ -23,7 +23,7 @@ use crate::notification::priority::Priority;
 use crate::notifier::builder::NotifierBuilder;
 use crate::notifier::error::NotifyError;
 use crate::notifier::send::{Settings, Subject};
-use crate::transport::Transport;
+use crate::transport::{Transport, executor};
 
 /// Where a notification is that a notifier has taken. A crash of this program does not lose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +93,7 @@ impl Notifier {
     ///
     /// # Errors
     /// It could not be written, or some topic did not confirm it in time; the others may
-    /// have it. [`NotifyError`] says whether to call again.
+    /// have it. There is no tokio runtime with timers here. [`NotifyError`] says whether to call again.
     pub async fn notify<P: Serialize + ?Sized>(
         &self,
         priority: Priority,
@@ -101,6 +101,7 @@ impl Notifier {
         event_type: &str,
         payload: &P,
     ) -> Result<Safe, NotifyError> {
+        executor::check()?;
         let publisher_id = self.publisher_id.as_deref();
         let subject = Subject { publisher_id, priority, event_type };
         let letters = self.settings.write(subject, ctxt, payload)?;

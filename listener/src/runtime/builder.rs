@@ -74,6 +74,10 @@ impl ListenerBuilder {
         self
     }
 
+    pub(crate) const fn has_transport(&self) -> bool {
+        self.transport.is_some()
+    }
+
     /// Also takes from this target. Default: topic `notifications`; endpoints that name
     /// topics of their own take from those instead.
     pub fn target(mut self, target: Target) -> Self {
@@ -331,7 +335,9 @@ impl ListenerBuilder {
                 problems.push(Problem::Option {
                     option: "the transport",
                     found: "not given".to_owned(),
-                    expected: "`.transport(..)` or `.transport_url(..)`, such as \"memory://\"",
+                    expected: "LISTENER_TRANSPORT_URL, `.transport(..)` or `.transport_url(..)`: \
+                               amqp://user:password@host:5672 for RabbitMQ, or memory:// where only \
+                               this process notifies",
                 });
                 None
             }

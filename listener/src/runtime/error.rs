@@ -6,6 +6,7 @@ use std::fmt;
 use crate::endpoint::Definition;
 use crate::outcome::{BoxError, Chain};
 use crate::transport::error::{ConnectError, OpenError};
+use crate::transport::executor::NoRuntime;
 
 /// What ends a listener, or keeps it from beginning.
 #[derive(thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum Error {
         /// Why not.
         source: ConnectError,
     },
+    /// It was not called within a tokio runtime, or in one without timers or I/O.
+    #[error("the listener cannot run: {0}")]
+    Runtime(#[from] NoRuntime),
     /// The instance of an endpoint could not be made.
     #[error("{endpoint}: its `init` failed: {}", Chain(&**source))]
     Instance {

@@ -49,6 +49,7 @@ use crate::runtime::journal::Journal;
 use crate::runtime::shutdown::Signals;
 use crate::runtime::worker::Worker;
 use crate::transport::driver::{Binding, ConnectionState, LONGEST_WAIT, Subscribed, Subscription};
+use crate::transport::executor;
 
 /// A running service, or one that can run: a transport, targets, endpoints.
 ///
@@ -153,8 +154,10 @@ impl Listener {
     /// # Errors
     /// A function that `init` names failed. The broker cannot be reached within
     /// `start_timeout`, or refuses for a reason that
-    /// will not pass by itself. Nothing stays behind; `start` may be called again.
+    /// will not pass by itself. There is no tokio runtime with timers here. Nothing stays behind;
+    /// `start` may be called again.
     pub async fn start(&self) -> Result<(), Error> {
+        executor::check()?;
         let _starting = self.0.starting.lock().await;
         if let Some(running) = self.running().filter(|running| !running.task.is_finished()) {
             if !running.stop.is_cancelled() {
@@ -228,9 +231,10 @@ impl Listener {
     /// at once, with exit code 130: what is unsettled is the broker's again.
     ///
     /// # Errors
-    /// As `start` and `wait`.
+    /// As `start` and `wait`; a tokio runtime without I/O cannot wait for signals.
     pub async fn run(&self) -> Result<(), Error> {
-        let mut signals = Signals::new().map_err(Error::Signals)?;
+        executor::check()?;
+        let mut signals = executor::with_io(Signals::new)?.map_err(Error::Signals)?;
         tokio::select! {
             started = self.start() => started?,
             signal = signals.next() => {

@@ -172,7 +172,8 @@ pub struct Options {
     /// How long `start` waits for a broker that cannot be reached. Default: 30 s.
     pub start_timeout: Duration,
     /// How long `wait` lets methods run after `stop`; what is unfinished then goes back to
-    /// the broker. Default: 30 s.
+    /// the broker. Default: 25 s, so that all is over before the 30 s after which Kubernetes and
+    /// others kill a process.
     pub shutdown_timeout: Duration,
     /// How long one attempt to send a copy (a retry, a dead letter) may take. Default: 30 s.
     pub send_timeout: Duration,
@@ -202,7 +203,7 @@ impl Default for Options {
             bytes_in_flight: 64 * 1024 * 1024,
             allow_requeue: false,
             start_timeout: Duration::from_secs(30),
-            shutdown_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(25),
             send_timeout: Duration::from_secs(30),
             handler_timeout: Duration::from_secs(10 * 60),
             on_failure: OnFailure::Retry,
@@ -211,5 +212,18 @@ impl Default for Options {
             poison: PoisonOptions { suspect_after: 2, give_up_after: 3 },
             limits: Limits::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kubernetes' `terminationGracePeriodSeconds`, if none is set.
+    const GRACE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_stop_is_over_before_the_process_is_killed() {
+        assert!(Options::default().shutdown_timeout + Duration::from_secs(3) < GRACE);
     }
 }

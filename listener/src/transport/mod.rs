@@ -6,6 +6,7 @@ pub mod delivery;
 pub mod demand;
 pub mod driver;
 pub mod error;
+pub mod executor;
 pub mod url;
 
 use std::fmt;
@@ -41,6 +42,10 @@ impl Transport {
         &self,
         mut subscription: Subscription,
     ) -> Result<Subscribed, ConnectError> {
+        executor::check().map_err(|missing| ConnectError::Local {
+            action: "start to consume".to_owned(),
+            reason: missing.to_string(),
+        })?;
         subscription.timeout = subscription.timeout.min(LONGEST_WAIT);
         self.driver.subscribe(subscription).await
     }

@@ -25,7 +25,7 @@ use crate::notifier::error::SpoolError;
 use crate::notifier::letter::Letter;
 use crate::notifier::spool::keeper::{Append, Disk, Keeper};
 use crate::notifier::spool::store::Store;
-use crate::transport::Transport;
+use crate::transport::{Transport, executor};
 
 /// Where and how a notifier keeps what the broker does not take for now.
 ///
@@ -160,7 +160,8 @@ pub(super) struct Spool {
 impl SpoolOptions {
     /// Takes the directory and starts the task. Each try to send may take so long.
     pub(super) fn open(self, transport: Transport, timeout: Duration) -> Result<Spool, SpoolError> {
-        let runtime = Handle::try_current().map_err(|_| SpoolError::NoRuntime)?;
+        executor::check().map_err(|_| SpoolError::NoRuntime)?;
+        let runtime = Handle::current();
         let Self { after, max_bytes, at_once, .. } = self;
         let disk = Disk::new(Store::open(self)?);
         let (appends, receiver) = mpsc::unbounded_channel();

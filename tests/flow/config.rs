@@ -1,0 +1,80 @@
+//! How values of the configuration are read: what is empty, what has white space around it, times.
+
+use listener::Config;
+
+fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
+    let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::from_variables(owned).map_err(|error| error.to_string())
+}
+
+/// Each option with a value that it takes.
+const OPTIONS: [(&str, &str); 19] = [
+    ("LISTENER_TRANSPORT_URL", "rabbit://h/"),
+    ("LISTENER_TOPICS", "notifications,nova/other"),
+    ("LISTENER_CONTROL_EXCHANGE", "cinder"),
+    ("LISTENER_POOL", "billing"),
+    ("LISTENER_GROUP", "a"),
+    ("LISTENER_ALLOW_REQUEUE", "true"),
+    ("LISTENER_EXECUTOR", "sequential"),
+    ("LISTENER_EXECUTOR_THREAD_POOL_SIZE", "8"),
+    ("LISTENER_PREFETCH", "7"),
+    ("LISTENER_BYTES_IN_FLIGHT", "1000"),
+    ("LISTENER_HANDLER_TIMEOUT", "1m"),
+    ("LISTENER_UNKNOWN_PRIORITY", "lenient"),
+    ("LISTENER_RETRY_ATTEMPTS", "3"),
+    ("LISTENER_RETRY_PAUSE", "500ms"),
+    ("LISTENER_RETRY_MAX_PAUSE", "30"),
+    ("LISTENER_ORDERED_BY", "payload.instance_id"),
+    ("LISTENER_START_TIMEOUT", "5"),
+    ("LISTENER_SHUTDOWN_TIMEOUT", "6"),
+    ("LISTENER_CONFIG", ""),
+];
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let nothing = read(&[("LISTENER_TOPICS", "")]);
+    assert!(nothing.is_ok(), "{nothing:?}");
+    for (name, _) in OPTIONS {
+        for empty in ["", " \n"] {
+            assert_eq!(read(&[(name, empty)]), nothing, "{name}");
+        }
+    }
+}
+
+#[test]
+fn white_space_and_line_breaks_around_a_value_are_left_out() {
+    for (name, value) in OPTIONS {
+        let config = read(&[(name, value)]);
+        assert!(config.is_ok(), "{config:?}");
+        assert_eq!(read(&[(name, &format!(" {value}\r\n"))]), config, "{name}");
+    }
+}
+
+#[test]
+fn a_line_break_within_a_name_is_a_mistake() {
+    let error = read(&[("LISTENER_POOL", "a\nb")]).unwrap_err();
+    assert!(error.contains("expected a name in one line"), "{error}");
+}
+
+#[test]
+fn a_time_has_the_units_of_the_attribute_or_is_in_seconds() {
+    let timeout = |text: &str| read(&[("LISTENER_HANDLER_TIMEOUT", text)]);
+    assert_eq!(timeout("90"), timeout("1m30s"));
+    assert_eq!(timeout("3600"), timeout("1h"));
+    assert_ne!(timeout("500ms"), timeout("1s"));
+    assert!(timeout("500ms").is_ok());
+    for wrong in ["0s", "0", "1.5s", "30 s", "-1s", "1s1m"] {
+        let error = timeout(wrong).unwrap_err();
+        let expected =
+            "expected a time above zero such as `30s`, `1m30s` or `500ms`, or whole seconds";
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn the_url_under_another_name_is_an_error_that_names_the_option() {
+    for name in ["LISTENER_URL", "LISTENER_BROKER_URL"] {
+        let error = read(&[(name, "amqp://u:hunter2@h")]).unwrap_err();
+        assert!(error.ends_with("did you mean \"transport_url\"?"), "{error}");
+    }
+}

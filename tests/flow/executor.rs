@@ -1,0 +1,71 @@
+//! What is called outside of a tokio runtime, or in one that lacks something: an error that names
+//! the fix, and no panic.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use listener::{Context, Listener, Notifier, Transport, notification_endpoint};
+
+struct Plain;
+
+#[notification_endpoint(register = false)]
+impl Plain {
+    async fn info(&self) {}
+}
+
+fn listener() -> Listener {
+    let transport = Transport::open("memory://executor").unwrap();
+    Listener::builder().transport(transport).endpoint(Plain).build().unwrap()
+}
+
+async fn notify() -> Result<(), listener::NotifyError> {
+    let transport = Transport::open("memory://executor").unwrap();
+    let notifier = Notifier::builder(transport).build().unwrap();
+    notifier.info(&Context::new(), "x", &()).await.map(drop)
+}
+
+/// The text of the error that a future ends with when it is polled once.
+fn error<T, E: std::fmt::Display>(future: impl Future<Output = Result<T, E>>) -> String {
+    match pin!(future).poll(&mut TaskContext::from_waker(Waker::noop())) {
+        Poll::Ready(Err(error)) => error.to_string(),
+        Poll::Ready(Ok(_)) => "it succeeds".to_owned(),
+        Poll::Pending => "it waits".to_owned(),
+    }
+}
+
+const OUTSIDE: &str = "there is no tokio runtime here; run it within one, as in `#[tokio::main]`";
+
+#[test]
+fn another_executor_gets_an_error() {
+    let listener = listener();
+    for text in [error(listener.start()), error(listener.run())] {
+        assert!(text.starts_with(&format!("the listener cannot run: {OUTSIDE}")), "{text}");
+    }
+    let text = error(notify());
+    assert!(text.starts_with(&format!("the notifier cannot send: {OUTSIDE}")), "{text}");
+}
+
+#[test]
+fn a_runtime_without_timers_gets_an_error() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let listener = listener();
+    let _entered = runtime.enter();
+    let lacks = "the tokio runtime has no timers; call `enable_all`";
+    for text in [error(listener.start()), error(listener.run()), error(notify())] {
+        assert!(text.contains(lacks), "{text}");
+    }
+}
+
+#[test]
+fn a_runtime_without_io_gets_an_error_where_signals_are_waited_for() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let listener = listener();
+    let text = runtime.block_on(async { listener.run().await }).unwrap_err().to_string();
+    assert!(text.contains("the tokio runtime has no I/O; call `enable_all`"), "{text}");
+    runtime.block_on(async {
+        listener.start().await.unwrap();
+        listener.stop().await;
+        listener.wait().await.unwrap();
+    });
+}
