@@ -314,7 +314,7 @@ impl Config {
                 self.bytes_in_flight = Some(value.number(wrong, "a number above 0", 1)?);
             }
             "handler_timeout" => {
-                self.handler_timeout = Some(value.time(wrong, Duration::from_millis(1))?)
+                self.handler_timeout = Some(value.time(wrong, Duration::from_millis(1))?);
             }
             "unknown_priority" => {
                 self.unknown_priority = Some(match value.text(wrong)?.as_str() {

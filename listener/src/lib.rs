@@ -92,6 +92,7 @@
 //! | run it, configured from outside | [`listen`](listen()); [`Config`] has the variables |
 //! | run it within a program | [`Listener::builder`]: [`ListenerBuilder`], [`RetryOptions`], [`OnFailure`], [`Options`] |
 //! | watch it: probes, metrics, alerts | [`Listener::health`], [`Listener::is_ready`], [`Observer`] |
+//! | run it well: the account, policies, dead letters, Kubernetes | [`guide::operating`] |
 //! | send notifications | [`Notifier`] |
 //! | handle duplicates once | [`Inbox`], [`MemoryInbox`] |
 //! | keep endpoints of a library linked | [`link!`] |

@@ -1,5 +1,5 @@
 //! Runs the examples as a user would, and reads what they print. `tap` and `notify` need a
-//! broker between them; all four are built once, with cargo.
+//! broker between them; all are built once, with cargo.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
 
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use support::rabbit_node::shared;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 /// Builds the examples, and gives the folder where they stand: beside this test's own. With the
 /// features of the whole workspace, as `tests/run` has built them already.
@@ -75,6 +75,48 @@ fn the_examples_say_how_they_are_called() {
     let wrong = run("notify", &["memory://", "info", "x", "{no json"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(lines(&wrong.stderr)[0].starts_with("PAYLOAD is not JSON: "), "{wrong:?}");
+}
+
+/// What the server answers to a request for this path.
+async fn answer(address: &str, path: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn server_answers_probes_and_ends_with_its_listener_at_one_signal() {
+    for signal in ["-TERM", "-INT"] {
+        let mut server = tokio::process::Command::new(EXAMPLES.join("server"))
+            .env("LISTENER_TRANSPORT_URL", "memory://")
+            .env("SERVER_ADDRESS", "127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut printed = BufReader::new(server.stdout.take().unwrap()).lines();
+        let line = printed.next_line().await.unwrap().unwrap();
+        let address = line.strip_prefix("serves http://").unwrap();
+        let ready = async {
+            while !answer(address, "/ready").await.starts_with("HTTP/1.1 200 ") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ready).await.unwrap();
+        assert!(answer(address, "/live").await.starts_with("HTTP/1.1 200 "));
+        assert!(answer(address, "/other").await.starts_with("HTTP/1.1 404 "));
+
+        let pid = server.id().unwrap().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let ended = tokio::time::timeout(Duration::from_secs(60), server.wait_with_output()).await;
+        let ended = ended.unwrap().unwrap();
+        let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(0), "{log}");
+        assert!(log.contains("stopped") && !log.contains("WARN"), "{log}");
+    }
 }
 
 #[tokio::test]

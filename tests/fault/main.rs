@@ -18,6 +18,7 @@ mod listed;
 
 mod mistakes;
 mod network;
+mod operating;
 mod poison;
 mod process;
 mod program;

@@ -108,8 +108,21 @@ async fn a_queue_with_other_arguments_is_explained_with_the_difference() {
 }
 
 #[tokio::test]
+async fn a_program_whose_url_was_forgotten_does_not_start() {
+    for variables in [
+        &[("LISTENER_TRANSPORT_URL", "")][..],
+        &[("LISTENER_POOL", "billing")],
+        &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")],
+    ] {
+        let text = error(variables).await;
+        let expected = "the transport is not given; expected LISTENER_TRANSPORT_URL";
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_program_without_configuration_says_that_it_listens_in_memory() {
-    let mut program = Program::start(&[]);
+    let mut program = Program::start(&[("KUBERNETES_SERVICE_HOST", "")]);
     program.logs("set LISTENER_TRANSPORT_URL=amqp://").await;
     program.logs("attached").await;
     program.signal("-TERM");

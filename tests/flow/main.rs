@@ -23,6 +23,7 @@ mod instances;
 mod lifecycle;
 mod logging;
 mod notifier;
+mod operating;
 mod order;
 mod outcome;
 mod owed;

@@ -1,0 +1,50 @@
+//! The account that the page for operators gives to a pool is enough for all that a listener does.
+
+use support::amqp::{Amqp, oslo_properties};
+use support::rabbit_node::shared;
+
+use crate::program::Program;
+
+const PAGE: &str = include_str!("../../listener/src/guide/operating.md");
+
+/// The three patterns of the page's `set_permissions`.
+fn patterns() -> [&'static str; 3] {
+    let (_, rest) = PAGE.split_once("rabbitmqctl set_permissions -p / billing ").unwrap();
+    let quoted: Vec<_> = rest.lines().next().unwrap().split('\'').skip(1).step_by(2).collect();
+    quoted.try_into().unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn the_account_of_the_page_is_enough_for_a_pool() {
+    let node = shared().await;
+    let admin = Amqp::connect(&node.vhost("least").await).await;
+    admin.declare_exchange("nova", true).await;
+    let [configure, write, read] = patterns();
+    node.ctl(&["add_user", "billing", "hunter2"]).await;
+    node.ctl(&["set_permissions", "-p", "least", "billing", configure, write, read]).await;
+    let url = format!("amqp://billing:hunter2@127.0.0.1:{}/least", node.port());
+    let mut program = Program::start(&[
+        ("LISTENER_TRANSPORT_URL", &url),
+        ("LISTENER_POOL", "billing"),
+        ("LISTENER_TOPICS", "nova/notifications"),
+    ]);
+    program.logs("attached").await;
+    let send = async |payload: &str| {
+        let body = format!(r#"{{"priority": "INFO", "event_type": "x", "payload": {payload}}}"#);
+        admin.publish("nova", "notifications.info", body, oslo_properties(&[])).await;
+    };
+    send("1").await;
+    assert_eq!(program.line().await, "begins 1");
+    assert_eq!(program.line().await, "ends 1");
+    send("\"no number\"").await;
+    program.logs("outcome=\"dead-lettered\"").await;
+    program.signal("-TERM");
+    let ended = program.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(admin.drain("billing.dead").await.len(), 1);
+    // The queue was declared and bound by the account itself, and so was what is beside it.
+    let refused = ended.stderr.lines().find(|line| line.contains("may not"));
+    assert_eq!(refused, None);
+    admin.close().await;
+}
