@@ -2,6 +2,8 @@
 //! nothing that looks as a secret or a whole document does; asked wherever an error quotes, by
 //! `config.rs`, `envelope` and the drivers. And as `Debug`: its message.
 
+use std::fmt;
+
 /// Makes `Debug` print the message of an error: that is what `main` shows of an error that it
 /// returns, also within `Box<dyn Error>`, and what `unwrap` does.
 macro_rules! debug_is_the_message {
@@ -14,6 +16,25 @@ macro_rules! debug_is_the_message {
             }
         )+
     };
+}
+
+/// So many bytes of an error are kept and logged, and of a list of names.
+pub(crate) const LONGEST_ERROR: usize = 2048;
+
+/// As much of a text as so many bytes hold.
+pub(crate) fn shortened(text: &str, longest: usize) -> &str {
+    let mut end = text.len().min(longest);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The text of an error, no longer than may be logged.
+pub(crate) fn error_text(error: &(impl fmt::Display + ?Sized)) -> String {
+    let mut text = error.to_string();
+    text.truncate(shortened(&text, LONGEST_ERROR).len());
+    text
 }
 
 /// So many bytes of a text are shown.
@@ -35,6 +56,13 @@ pub(crate) fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shortened("short", 10), "short");
+        assert_eq!(shortened("123456789é", 10), "123456789");
+        assert_eq!(error_text(&"é".repeat(LONGEST_ERROR)).len(), LONGEST_ERROR);
+    }
 
     #[test]
     fn names_numbers_and_content_types_are_shown() {

@@ -9,8 +9,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use listener::observe::{Event, Observer};
 use listener::runtime::options::{Options, RetryOptions, RetryPlace};
-use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
-use listener::transport::error::{ConnectError, SendError};
+use listener::transport::driver::{
+    Binding, Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, JournalError, SendError};
 use listener::{Context, Executor, Outcome, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -252,4 +254,83 @@ async fn a_pause_in_the_process_is_told_to_observers() {
         [1, 2].map(|attempts| (vec!["again::info".to_owned()], attempts, Duration::from_secs(60)));
     let told: Vec<_> = std::iter::from_fn(|| retried.try_recv().ok()).collect();
     assert_eq!(told, expected);
+}
+
+/// Whose journal cannot be reached, so that suspects are worked on one at a time.
+struct NoJournal(Transport);
+
+impl Driver for NoJournal {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        Box::pin(self.0.subscribe(subscription))
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        Box::pin(self.0.send(outgoing))
+    }
+
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        let late = JournalError::Unreachable("no answer".to_owned());
+        Box::pin(async move {
+            tokio::time::sleep(append.timeout).await;
+            Err(late)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.close())
+    }
+}
+
+/// Takes a minute for each.
+struct Long;
+
+#[notification_endpoint(register = false, name = "long", event_type = "compute")]
+impl Long {
+    async fn info(&self, log: State<Log>) {
+        let _ = log.send("long".to_owned());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_that_wait_for_each_other_hold_up_no_other_delivery() {
+    let mut rig = Rig::new();
+    for number in 0..MANY {
+        send(&rig, "compute", number).await;
+    }
+    let binding = Binding {
+        exchange: String::new(),
+        routing_key: String::new(),
+        queue: "notifications.info".to_owned(),
+    };
+    let subscription = Subscription {
+        bindings: vec![binding],
+        prefetch: 1000,
+        timeout: Duration::from_secs(1),
+        expires: None,
+        quarantine: Vec::new(),
+        bytes: usize::MAX,
+        slots: None,
+    };
+    // Given out once before, and not settled.
+    let mut before = rig.transport.subscribe(subscription).await.unwrap();
+    for _ in 0..MANY {
+        assert!(before.deliveries.recv().await.is_some());
+    }
+    drop(before);
+    let transport = Transport::new(NoJournal(rig.transport.clone()), "no-journal");
+    let builder = rig.builder().transport(transport).endpoint(Long).endpoint(Volume);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    while rig.seen().await != "long" {}
+    send(&rig, "volume", 0).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(rig.seen_so_far(), ["volume"], "and no second suspect beside the first");
+    let began = Instant::now();
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(60), "those that wait are not waited for");
 }

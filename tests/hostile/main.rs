@@ -1,12 +1,13 @@
 //! Input that means harm: the claims of `tests/fuzz/bodies` over mutated seeds (`mutations.rs`),
-//! the bodies that are known to hurt JSON parsers (`bodies_of_harm.rs`), and headers that pretend
-//! to be the listener's own (`copies.rs`). How much memory a body takes is `tests/bounded`'s.
+//! the bodies that are known to hurt JSON parsers (`bodies_of_harm.rs`), headers that pretend
+//! to be the listener's own (`copies.rs`), and texts that would fill a log (`log_lines.rs`). How much memory a body takes is `tests/bounded`'s.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../fuzz/bodies/mod.rs"]
 mod bodies;
 mod bodies_of_harm;
 mod copies;
+mod log_lines;
 mod mutations;
 
 #[test]

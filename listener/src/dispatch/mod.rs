@@ -18,6 +18,7 @@ use futures_util::{FutureExt, poll};
 use crate::dispatch::table::{Entry, Table};
 use crate::notification::Notification;
 use crate::outcome::{Failure, MethodResult};
+use crate::shown::error_text;
 
 /// Calls the methods of a table.
 #[derive(Debug)]
@@ -125,5 +126,5 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
         .downcast_ref::<&'static str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned());
-    message.unwrap_or_else(|| "a value that is no text".to_owned())
+    message.map_or_else(|| "a value that is no text".to_owned(), |message| error_text(&message))
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, poll};
 
 use crate::dispatch::panic_message;
+use crate::shown::error_text;
 
 /// How the program's code did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +44,9 @@ pub(super) async fn within<T>(limit: Duration, call: impl Future<Output = T>) ->
     done.map_err(|panic| Fault::Panicked(panic_message(&*panic)))
 }
 
-/// The text of an error of the program's.
+/// The text of an error of the program's, as much of it as is kept.
 pub(super) fn text(error: &dyn fmt::Display) -> String {
-    catch_unwind(AssertUnwindSafe(|| error.to_string())).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| error_text(error))).unwrap_or_else(|panic| {
         format!("an error that cannot be printed: {}", panic_message(&*panic))
     })
 }

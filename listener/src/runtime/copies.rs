@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::observe::{Event, Observers};
 use crate::runtime::failure::{Copy, Destination};
-use crate::runtime::headers::{self, Marks, shortened};
+use crate::runtime::headers::{self, Marks};
 use crate::runtime::health::Pause;
 use crate::runtime::quarantine::{Gate, Moving};
+use crate::shown::{LONGEST_ERROR, error_text, shortened};
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
 use crate::transport::delivery::{Delivery, Headers, Properties};
@@ -57,7 +58,7 @@ impl Form {
     /// The longest text of an error, in bytes.
     const fn error(self) -> usize {
         match self {
-            Self::Whole => 2048,
+            Self::Whole => LONGEST_ERROR,
             Self::Short | Self::Least => 256,
         }
     }
@@ -145,6 +146,7 @@ impl Copier {
             let error = match self.send(&route, delivery, properties).await {
                 Ok(()) => return Ok(()),
                 Err(SendError::NoDelay { reason, .. }) => {
+                    let reason = error_text(&reason);
                     tracing::warn!(queue = %source, reason, "retries are held in the process");
                     return Err(NotMade::NoDelay);
                 }
@@ -161,7 +163,7 @@ impl Copier {
                 drop(trouble);
                 return Err(self.refused(delivery, copy, &route, &error, stop).await);
             }
-            let error = error.to_string();
+            let error = error_text(&error);
             let queue = queue_of(&route);
             tracing::error!(
                 queue = %source,
@@ -194,16 +196,17 @@ impl Copier {
         stop: &CancellationToken,
     ) -> NotMade {
         let (queue, to) = (&delivery.info.queue, queue_of(route));
+        let error = error_text(error);
         if let Destination::Later(_) = copy.to {
-            tracing::warn!(%queue, to, %error, "the broker never takes this copy: the retry is held in the process");
+            tracing::warn!(%queue, to, error, "the broker never takes this copy: the retry is held in the process");
             return NotMade::NoDelay;
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
             %queue,
             to,
-            %error,
-            methods = shortened(&copy.owed.join(", "), Form::Whole.error()),
+            error,
+            methods = copy.owed_names(),
             held = ?self.hold,
             "the broker never takes this dead letter: its delivery is held, then released to its queue, and comes again; raise the broker's limit, or take the message out of the queue"
         );
@@ -254,10 +257,11 @@ impl Copier {
                 return Err(NotMoved::Impossible(error));
             }
             let (source, queue) = (&delivery.info.queue, queue_of(route));
-            tracing::warn!(%source, to = queue, %error, ?pause, "a delivery is held: it could not be moved");
+            let error = error_text(&error);
+            tracing::warn!(%source, to = queue, error, ?pause, "a delivery is held: it could not be moved");
             trouble
                 .get_or_insert_with(|| self.troubles.begin(queue, &[], observers))
-                .says(&error.to_string(), observers);
+                .says(&error, observers);
             let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
             if paused.is_none() || delivery.is_over() {
                 return Err(NotMoved::Abandoned);

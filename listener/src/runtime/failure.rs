@@ -13,6 +13,7 @@ use crate::outcome::{Chain, Failure};
 use crate::runtime::caught;
 use crate::runtime::options::{OnFailure, RetryOptions};
 use crate::runtime::priority::NoPriority;
+use crate::shown::{LONGEST_ERROR, error_text, shortened};
 
 /// How a method did not handle a notification.
 #[derive(Debug)]
@@ -158,6 +159,24 @@ pub(super) fn verdict(decided: Vec<Decided>) -> Verdict {
 }
 
 impl Copy {
+    /// The names of those that owe it, as the log has them.
+    pub(super) fn owed_names(&self) -> String {
+        let mut names = String::new();
+        for name in &self.owed {
+            if names.len() > LONGEST_ERROR {
+                break;
+            }
+            names.push_str(if names.is_empty() { "" } else { ", " });
+            names.push_str(name);
+        }
+        error_text(&names)
+    }
+
+    /// What went wrong, as the log has it.
+    pub(super) fn error_text(&self) -> &str {
+        shortened(&self.error, LONGEST_ERROR)
+    }
+
     /// Gives up a notification whose next pause would be longer than it may be held.
     pub(super) fn give_up_after(&mut self, hold: Duration) {
         // Writing to a String cannot fail.
@@ -224,7 +243,7 @@ impl Failed {
     fn text(&self) -> String {
         match self {
             Self::Failure(failure) => caught::text(failure),
-            Self::GivenUp(reason) => reason.clone(),
+            Self::GivenUp(reason) => error_text(reason),
             Self::Retry(_) => "asked to be called again".to_owned(),
             Self::RequeueNotAllowed => "asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`".to_owned(),
             Self::Unknown => "no method goes by this name; was it renamed? give the endpoint a `name`".to_owned(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::notification::delivery_info::DeliveryInfo;
+use crate::shown::shortened;
 use crate::transport::delivery::{HeaderValue, Headers, Properties};
 use crate::transport::driver::{LONGEST_DELAY, LONGEST_WAIT};
 
@@ -168,15 +169,6 @@ fn names(value: &HeaderValue, knows: impl Fn(&str) -> bool) -> Vec<String> {
     names
 }
 
-/// As much of a text as so many bytes hold.
-pub(super) fn shortened(text: &str, longest: usize) -> &str {
-    let mut end = text.len().min(longest);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
 fn number(headers: &Headers, name: &str) -> Option<u64> {
     match headers.get(name)? {
         HeaderValue::Timestamp(seconds) => Some(*seconds),
@@ -296,12 +288,6 @@ mod tests {
         assert_eq!(owed.len(), UNKNOWN_NAMES + 200, "all that exist, and no name twice");
         assert!(owed.iter().all(|name| name.len() <= LONGEST_NAME));
         assert_eq!((&*origin.exchange, origin.routing_key.len()), ("", 255));
-    }
-
-    #[test]
-    fn a_long_text_is_cut_between_characters() {
-        assert_eq!(shortened("short", 10), "short");
-        assert_eq!(shortened("123456789é", 10), "123456789");
     }
 
     #[test]

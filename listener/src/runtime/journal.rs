@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::shown::error_text;
 use crate::transport::Transport;
 use crate::transport::driver::JournalAppend;
 use crate::transport::error::JournalError;
@@ -291,7 +292,7 @@ impl Journal {
                 if known.now(Unavailable::Refused, REFUSED_FOR) {
                     tracing::warn!(
                         journal = self.name,
-                        reason,
+                        reason = error_text(&reason),
                         "what ends the process cannot be recognised: grant the user the \
                          permission to configure, write and read this journal"
                     );
@@ -300,6 +301,7 @@ impl Journal {
             }
             Err(JournalError::Unreachable(reason)) => {
                 if known.now(Unavailable::Unreachable, UNREACHABLE_FOR) {
+                    let reason = error_text(&reason);
                     tracing::warn!(journal = self.name, reason, "the journal cannot be reached");
                 }
                 // It may be another one when it is reached again: read from its beginning.

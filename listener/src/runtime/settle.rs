@@ -8,7 +8,8 @@ use crate::notification::fields::Fields;
 use crate::observe::{Event, Observers};
 use crate::runtime::failure::{Copy, Destination};
 use crate::runtime::hands::InHand;
-use crate::runtime::headers::{Marks, shortened};
+use crate::runtime::headers::Marks;
+use crate::shown::shortened;
 use crate::target::dead_letter_queue;
 use crate::transport::delivery::{Delivery, Settle};
 
@@ -43,9 +44,6 @@ pub(super) struct Subject {
 
 /// So many bytes of a text from outside are logged.
 const LONGEST: usize = 256;
-
-/// So many bytes of the errors of methods, and of their names.
-const LONGEST_LIST: usize = 2048;
 
 impl Subject {
     pub(super) fn of(fields: &Fields<'_>, handled: usize) -> Self {
@@ -133,9 +131,7 @@ pub(super) fn carry_out(
         ),
         End::Copied(copies) => {
             for copy in *copies {
-                let methods = copy.owed.join(", ");
-                let methods = shortened(&methods, LONGEST_LIST);
-                let error = shortened(&copy.error, LONGEST_LIST);
+                let (methods, error) = (copy.owed_names(), copy.error_text());
                 match copy.to {
                     Destination::Later(after) => event!(
                         warn,
@@ -182,8 +178,8 @@ pub(super) fn held(
         event_type = subject.event_type,
         message_id = subject.message_id,
         outcome = "retried",
-        error = copy.error,
-        methods = copy.owed.join(", "),
+        error = copy.error_text(),
+        methods = copy.owed_names(),
         attempts = marks.attempts,
         ?after,
         "held in the process for another call"

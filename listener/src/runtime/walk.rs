@@ -14,9 +14,9 @@ use crate::observe::Event;
 use crate::outcome::{Failure, Outcome};
 use crate::runtime::caught;
 use crate::runtime::failure::{self, Decided, Failed, Ground, Step, Verdict};
-use crate::runtime::headers::shortened;
 use crate::runtime::permit;
 use crate::runtime::worker::{Task, Worker};
+use crate::shown::shortened;
 
 /// The longest text from outside that a log line carries, in bytes.
 const LONGEST_TEXT: usize = 256;

@@ -39,6 +39,7 @@ use crate::runtime::quarantine::{self, Decision, Gate, Moving};
 use crate::runtime::settle::{self, End, Subject};
 use crate::runtime::turns::Turn;
 use crate::serializer::Serializer;
+use crate::shown::error_text;
 use crate::target::quarantine_queue;
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::Route;
@@ -814,7 +815,7 @@ fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {
     tracing::warn!(
         queue = %task.delivery.info.queue,
         %to,
-        %error,
+        error = error_text(error),
         "a delivery could not be moved: it is worked on where it is"
     );
 }
