@@ -86,7 +86,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     // Never the transport or the envelope: a walk knows notifications, not deliveries.
-    ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome"]),
+    ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome", "shown"]),
     ("inbox", &["outcome"]),
     ("observe", &["notification/delivery_info"]),
     ("order", &["notification"]),
