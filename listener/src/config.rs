@@ -146,8 +146,13 @@ pub enum ConfigError {
     },
 }
 
+/// So many mistakes are told in one error.
+const LISTED: usize = 10;
+
 fn listed(mistakes: &[ConfigError]) -> String {
-    mistakes.iter().map(|mistake| format!("\n- {mistake}")).collect()
+    let told = mistakes.iter().take(LISTED).map(|mistake| format!("\n- {mistake}"));
+    let more = mistakes.len().saturating_sub(LISTED);
+    told.chain((more > 0).then(|| format!("\n- and {more} more"))).collect()
 }
 
 fn known(near: Option<&str>) -> String {

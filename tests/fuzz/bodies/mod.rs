@@ -29,7 +29,8 @@ pub use self::url::url;
 /// need a secret use it too, and `tests/run` looks for it in all that they print.
 pub const SECRET: &str = "s3cr3t!canary";
 
-/// No error is longer, with its causes: it must fit a log line and a dead letter's header.
+/// No error is longer, with its causes: it must fit a log line and a dead letter's header. One that
+/// lists several mistakes has as much for each.
 const LONGEST: usize = 1024;
 
 /// An error, its causes and its `Debug`, none of which may tell the secret.
@@ -41,5 +42,6 @@ fn tells_no_secret(error: &(dyn Error + 'static)) {
         next = error.source();
     }
     assert!(!told.contains(SECRET), "the secret is told: {told}");
-    assert!(told.len() <= LONGEST, "too long an error: {} bytes: {told}", told.len());
+    let longest = LONGEST * told.matches("\n- ").count().clamp(1, 22);
+    assert!(told.len() <= longest, "too long an error: {} bytes: {told}", told.len());
 }
