@@ -76,6 +76,16 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// What it is where there are other hosts: one that is no broker is passed by.
+    pub(super) fn among(self, hosts: usize) -> Self {
+        match self {
+            Self::Mistake(error @ ConnectError::NoBroker { .. }) if hosts > 1 => {
+                Self::Weather(error.to_string())
+            }
+            failure => failure,
+        }
+    }
+
     /// Whether it passes by itself.
     pub(super) const fn passes(&self) -> bool {
         match self {

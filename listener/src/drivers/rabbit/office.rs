@@ -382,8 +382,10 @@ impl Clerk {
 
     async fn round(&mut self) -> Result<Arc<SendSession>, Failure> {
         let mut last = Failure::Weather("no host".to_owned());
-        for address in self.rotation.round() {
-            match self.session(&address).await {
+        let hosts = self.rotation.round();
+        let count = hosts.len();
+        for address in hosts {
+            match self.session(&address).await.map_err(|failure| failure.among(count)) {
                 Ok(session) => return Ok(Arc::new(session)),
                 Err(Failure::Weather(reason)) => {
                     self.rotation.tried(&address);

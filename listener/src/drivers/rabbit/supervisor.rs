@@ -308,14 +308,16 @@ async fn round(
     attempts: &mut BTreeMap<String, String>,
 ) -> Result<Session, Failure> {
     let mut last = Failure::Weather("no host".to_owned());
-    for address in rotation.round() {
+    let hosts = rotation.round();
+    let count = hosts.len();
+    for address in hosts {
         attempts.entry(address.to_string()).or_insert_with(|| "no answer yet".to_owned());
         match Session::attach(core, &address, subscription, generation, stale).await {
             Ok(session) => return Ok(session),
             Err(failure) => {
                 rotation.tried(&address);
                 attempts.insert(address.to_string(), failure.to_string());
-                last = match failure {
+                last = match failure.among(count) {
                     Failure::Weather(reason) => Failure::Weather(format!("{address}: {reason}")),
                     // One host may be wrong where another is right, but not before the first
                     // attachment: then the mistake is told at once.
