@@ -63,7 +63,7 @@ async fn copy(vhost: &str, payload: &str, to: &str) -> BasicGetMessage {
     let amqp = Amqp::connect(&url).await;
     amqp.declare_queue(QUEUE, true, &[("x-max-priority", AMQPValue::ShortShortUInt(10))]).await;
     // Long enough for the listener to stop before the retry is delivered.
-    let (pause, attempts) = (Duration::from_secs(16), 2);
+    let (pause, attempts) = (Duration::from_secs(60), 2);
     let retry = RetryOptions { attempts, pause, ..RetryOptions::default() };
     let builder = Listener::builder().transport(Transport::open(&url).unwrap()).retry(retry);
     let listener = builder.endpoint(Fails).build().unwrap();
@@ -72,7 +72,7 @@ async fn copy(vhost: &str, payload: &str, to: &str) -> BasicGetMessage {
     amqp.publish("", QUEUE, body, sent()).await;
     // Its queue is declared before the copy is made.
     let made = async || {
-        let copies = ["retry.8s", "retry.16s", "dead"].map(|end| format!("{QUEUE}.{end}"));
+        let copies = ["retry.32s", "retry.64s", "dead"].map(|end| format!("{QUEUE}.{end}"));
         let mut depths = 0;
         for queue in copies {
             depths += node.queue_depth(vhost, &queue).await.unwrap_or(0);
