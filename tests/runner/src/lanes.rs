@@ -12,8 +12,9 @@ use crate::jobs::Job;
 use crate::log::{self, Count};
 use crate::sets::Lane;
 
-/// How many jobs of each lane are run at a time. Each waiting one may have several brokers.
-const ROOM: [(Lane, usize); 2] = [(Lane::Compute, 1), (Lane::Wait, 2)];
+/// How many jobs of each lane are run at a time. A waiting one has several brokers, which keep two
+/// processors busy enough that two such jobs are in each other's way.
+const ROOM: [(Lane, usize); 2] = [(Lane::Compute, 1), (Lane::Wait, 1)];
 
 /// A job that has ended.
 #[derive(Debug)]
