@@ -32,7 +32,10 @@
 //!
 //!     /// A payload may borrow what has no escapes; an outcome says what becomes of the notification.
 //!     async fn error(&self, payload: Fault<'_>) -> Outcome {
-//!         if payload.code == 0 { Outcome::Handled } else { Outcome::dead_letter(payload.message) }
+//!         match payload.code {
+//!             0 => Outcome::Handled,
+//!             _ => Outcome::dead_letter(payload.message.into_owned()),
+//!         }
 //!     }
 //! }
 //!
