@@ -192,6 +192,25 @@ async fn a_dead_letter_that_is_put_back_begins_at_once() {
     assert_eq!(until_called(HeaderValue::Int(7200), &reason).await, 0.0);
 }
 
+/// What a publisher writes into a header delays its own message alone.
+#[tokio::test(start_paused = true)]
+async fn what_remains_holds_up_nobody_where_one_is_worked_on_at_a_time() {
+    let mut rig = Rig::new();
+    let builder = rig.builder().executor(Executor::Sequential);
+    let listener = builder.endpoint(Once).build().unwrap();
+    listener.start().await.unwrap();
+    let mut properties = Properties::default();
+    properties.headers.set(REMAINING, HeaderValue::Int(600));
+    let began = Instant::now();
+    rig.send_with(BODY, properties).await;
+    rig.send_with(BODY, Properties::default()).await;
+    assert_eq!(rig.seen().await, "call 1");
+    assert_eq!(began.elapsed().as_secs(), 0, "the second one waited for the first");
+    assert_eq!(rig.seen().await, "call 1");
+    assert!(began.elapsed().as_secs() >= 600);
+    finish(&listener).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn where_nothing_can_be_held_back_what_remains_is_held_or_given_up() {
     for (seconds, expected) in [(600, "call 1"), (7200, "retries")] {

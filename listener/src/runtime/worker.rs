@@ -461,8 +461,10 @@ impl Worker {
     async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
         let Some(remaining) = task.marks.remaining.take() else { return Some(task) };
         let copy = failure::waits(remaining, task.marks.owed.clone().unwrap_or_default());
-        let ordered = self.order.is_some() || self.dispatcher.table().keeps_order();
-        let carrying = self.carry(&task, copy, ordered, Instant::now(), permit);
+        // The broker's even where order is kept: its place is lost already, and the header may be
+        // its publisher's.
+        let held = (remaining <= self.options.retry.hold).then_some(remaining);
+        let carrying = self.delay(&task, copy, held, permit);
         let (carried, moving) = self.while_closed(carrying).await;
         match carried {
             Carried::Out(copy) => {
@@ -573,7 +575,7 @@ impl Worker {
     async fn carry(
         &self,
         task: &Task,
-        mut copy: Copy,
+        copy: Copy,
         ordered: bool,
         began: Instant,
         permit: Permit<'_>,
@@ -589,13 +591,29 @@ impl Worker {
             return Carried::Held(copy, pause);
         }
         if !in_order || pause > hold {
-            match self.copy(task, &copy, permit).await {
-                Err(NotMade::NoDelay) if fits => return Carried::Held(copy, pause),
-                Err(NotMade::NoDelay) => {}
-                made => return Carried::made(copy, made),
-            }
+            return self.delay(task, copy, fits.then_some(pause), permit).await;
         }
-        copy.give_up_after(hold);
+        self.give_up_waiting(task, copy, permit).await
+    }
+
+    /// Has the broker hold a copy back. Where it cannot, the delivery is held in the process for
+    /// such a pause, or given up without one.
+    async fn delay(
+        &self,
+        task: &Task,
+        copy: Copy,
+        held: Option<Duration>,
+        permit: Permit<'_>,
+    ) -> Carried {
+        match (self.copy(task, &copy, permit).await, held) {
+            (Err(NotMade::NoDelay), Some(pause)) => Carried::Held(copy, pause),
+            (Err(NotMade::NoDelay), None) => self.give_up_waiting(task, copy, permit).await,
+            (made, _) => Carried::made(copy, made),
+        }
+    }
+
+    async fn give_up_waiting(&self, task: &Task, mut copy: Copy, permit: Permit<'_>) -> Carried {
+        copy.give_up_after(self.options.retry.hold);
         let made = self.copy(task, &copy, permit).await;
         Carried::made(copy, made)
     }
