@@ -49,7 +49,8 @@ where
     for (tried, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / left;
-        match attempt(**address, rounded(share)).await {
+        let attempted = attempt(**address, rounded(share)).await;
+        match attempted.map_err(|failure| failure.among(addresses.len())) {
             Ok(done) => return Ok(done),
             Err(Failure::Weather(reason)) => reasons.push((address.ip(), reason)),
             Err(mistake) => return Err(mistake),
@@ -137,6 +138,24 @@ mod tests {
         assert_eq!(second, "127.0.0.1: connection refused");
         let alone = each(&[closed()], deadline, connect).await;
         assert_eq!(alone, Err(Failure::Weather("connection refused".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn an_address_where_something_else_answers_is_passed_over() {
+        let other = crate::transport::error::ConnectError::NoBroker {
+            host: "h".to_owned(),
+            answer: "HTTP".to_owned(),
+        };
+        let (first, second) = (closed(), closed());
+        let attempt = |address, _| {
+            let failed = Err(Failure::Mistake(other.clone()));
+            std::future::ready(if address == first { failed } else { Ok(address) })
+        };
+        let deadline = Instant::now() + Duration::from_secs(1);
+        assert_eq!(each(&[first, second], deadline, attempt).await, Ok(second));
+        // There is nothing else to try.
+        let alone = each(&[first], deadline, attempt).await;
+        assert_eq!(alone, Err(Failure::Mistake(other.clone())));
     }
 
     #[tokio::test]

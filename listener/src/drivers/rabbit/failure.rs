@@ -76,10 +76,11 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// What it is where there are other hosts: one that is no broker is passed by.
-    pub(super) fn among(self, hosts: usize) -> Self {
+    /// What it means where several hosts or addresses are tried: one where something other than a
+    /// broker answers says nothing of the others.
+    pub(super) fn among(self, tried: usize) -> Self {
         match self {
-            Self::Mistake(error @ ConnectError::NoBroker { .. }) if hosts > 1 => {
+            Self::Mistake(error @ ConnectError::NoBroker { .. }) if tried > 1 => {
                 Self::Weather(error.to_string())
             }
             failure => failure,
