@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::transport::executor::NoRuntime;
 use crate::transport::url::UrlError;
 
 /// A transport could not be opened: its URL is wrong. Nothing was connected.
@@ -166,6 +167,9 @@ pub enum ConnectError {
         /// The most that the protocol takes, in bytes.
         limit: usize,
     },
+    /// There is no tokio runtime to work in.
+    #[error(transparent)]
+    Runtime(#[from] NoRuntime),
     /// Something failed in this process. No broker was asked, and none refused.
     #[error("this process could not {action}: {reason}")]
     Local {
@@ -187,7 +191,8 @@ impl ConnectError {
     const fn blame(&self) -> Blame {
         match self {
             Self::Unreachable { .. } | Self::Local { .. } => Blame::Nobody,
-            Self::NoBroker { .. }
+            Self::Runtime(_)
+            | Self::NoBroker { .. }
             | Self::LoginRefused { .. }
             | Self::VirtualHost { .. }
             | Self::Forbidden { .. }
@@ -204,7 +209,8 @@ impl ConnectError {
 pub(crate) enum Blame {
     /// Nobody: it passes by itself.
     Nobody,
-    /// Whoever runs the broker, or gave the account and the options: most messages fare alike.
+    /// Whoever runs the broker, gave the account and the options, or made the runtime: most
+    /// messages fare alike.
     Setup,
     /// Whoever chose where the message goes: others may be taken.
     Route,
@@ -366,6 +372,12 @@ mod tests {
         let (route, reason) = ("queue \"q\"".to_owned(), "panic".to_owned());
         let error = SendError::Interrupted { route, reason };
         assert!(error.is_transient() && error.may_have_been_sent());
+    }
+
+    #[test]
+    fn a_missing_runtime_does_not_pass_by_itself() {
+        let error = SendError::from(ConnectError::from(NoRuntime::Missing));
+        assert!(!error.is_transient() && !error.is_of_the_message());
     }
 
     #[test]

@@ -42,10 +42,7 @@ impl Transport {
         &self,
         mut subscription: Subscription,
     ) -> Result<Subscribed, ConnectError> {
-        executor::check().map_err(|missing| ConnectError::Local {
-            action: "start to consume".to_owned(),
-            reason: missing.to_string(),
-        })?;
+        executor::check()?;
         subscription.timeout = subscription.timeout.min(LONGEST_WAIT);
         self.driver.subscribe(subscription).await
     }
