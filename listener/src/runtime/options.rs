@@ -143,15 +143,16 @@ pub struct Options {
     pub executor: Executor,
     /// How many deliveries of one queue may be unsettled at once. Default: 1000.
     ///
-    /// It is the most: on RabbitMQ a listener has as many here as it works on at once, and more
-    /// where methods are quick: the work of about a second. Those that wait here are out of reach
-    /// of the other listeners of the queue, and an `error` passes only what waits here. More come
-    /// also while deliveries wait without being worked on, for a retry or their turn.
+    /// This is a maximum. On RabbitMQ the prefetch adapts to the pace of the methods: it is the
+    /// number of concurrent deliveries, or the number settled per second if that is larger.
+    /// Prefetched deliveries are not available to other listeners of the queue, and an `error`
+    /// overtakes only deliveries that were prefetched. The prefetch also grows while deliveries
+    /// wait without a slot, for a retry or their turn.
     ///
-    /// Methods that become slow all at once may find up to `prefetch` here; take a smaller one if
-    /// these could not be begun within RabbitMQ's consumer timeout (30 minutes). A queue with a
-    /// single active consumer, and one of which the user may not ask whether it is one, always have
-    /// the whole prefetch.
+    /// If methods suddenly become slow, up to `prefetch` deliveries may be waiting; choose a smaller
+    /// value if they could not all begin within RabbitMQ's consumer timeout (30 minutes). A queue
+    /// with a single active consumer always uses the whole prefetch; so does a queue of which the
+    /// user may not ask whether it has one.
     pub prefetch: u16,
     /// How many bytes of bodies may be unsettled at once, over all queues; one delivery of each
     /// queue is let through, however large. RabbitMQ counts deliveries and not bytes, so the

@@ -1,12 +1,12 @@
-//! What a listener tells its driver of how it gets on: whether all that it was given is begun, and
-//! whether it could begin more. Exact, though both run side by side: the driver counts what it
-//! gives, the listener what it begins.
+//! What a listener reports to its driver: whether it has begun every delivery that it was given, and
+//! whether it could begin more. The driver counts what it gives and the listener what it begins, so
+//! that a report about fewer deliveries is not mistaken for a current one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// How a listener gets on with the deliveries that a driver gives it.
+/// Whether a listener needs more deliveries than its driver has given it.
 #[derive(Debug, Default)]
 pub struct Demand {
     all_begun: Notify,
@@ -18,25 +18,25 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// By the driver, before each delivery that it gives.
+    /// Called by the driver before it sends each delivery.
     pub fn gave(&self) {
         self.given.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Until the listener has begun all that it was given. A driver may gather deliveries until
-    /// then, for a short time: a wake-up for each costs more than the rest.
+    /// Waits until the listener has begun every delivery that it was given. A driver may batch
+    /// deliveries until then, for a short time: a wake-up for each costs more than the rest.
     pub async fn all_begun(&self) {
         self.all_begun.notified().await;
     }
 
-    /// Whether the listener has begun all that it was given, and could begin more.
+    /// Whether the listener has begun every delivery that it was given, and has a free slot.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.begun.load(Ordering::Acquire) == self.given.load(Ordering::Acquire)
     }
 
-    /// By the driver: whether `all_begun` is to be told also when a delivery waits for its method,
-    /// and when one gives its slot up. It costs a wake-up for each of them.
+    /// Called by the driver: whether `all_begun` also completes each time that a delivery waits for
+    /// its method or gives up its slot. That costs a wake-up each time.
     pub fn watch(&self, is_watched: bool) {
         if self.is_watched() != is_watched {
             self.is_watched.store(is_watched, Ordering::Release);
@@ -49,7 +49,8 @@ impl Demand {
         self.is_watched.load(Ordering::Acquire)
     }
 
-    /// By the listener: so many were begun, nothing waits to be, and more could be begun or not.
+    /// Called by the listener when no delivery is waiting to begin: how many it has begun since it
+    /// subscribed, and whether it has a free slot.
     pub fn begun(&self, count: u64, could_begin_more: bool) {
         if could_begin_more {
             self.begun.store(count, Ordering::Release);

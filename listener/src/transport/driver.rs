@@ -95,9 +95,9 @@ pub struct Subscription {
     /// nothing more is taken until some are settled. One delivery of each queue is let through
     /// however large it is, and what is on its way already comes too.
     pub bytes: usize,
-    /// How many deliveries the listener works on at once. A driver may then keep fewer than
-    /// `prefetch` here, by the pace at which they are settled, so that other consumers of the
-    /// queue get their share; `None`: always as many as `prefetch`.
+    /// How many deliveries the listener works on at once. With it a driver may adapt the prefetch to
+    /// the pace of settlements, up to `prefetch`, so that other consumers of the queue get their
+    /// share; `None`: always the whole prefetch.
     pub slots: Option<usize>,
 }
 
@@ -120,7 +120,7 @@ pub struct Subscribed {
     pub deliveries: mpsc::UnboundedReceiver<Delivery>,
     /// The hold on the subscription.
     pub consumer: Box<dyn Consumer>,
-    /// What the listener tells of how it gets on with them.
+    /// Where the listener reports that it could begin more deliveries.
     pub demand: Arc<Demand>,
 }
 
