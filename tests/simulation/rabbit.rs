@@ -78,6 +78,20 @@ impl<'n> RabbitWorld<'n> {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
 
+    /// The depths of all queues, if they all have one.
+    async fn known_depths(&self) -> Option<BTreeMap<String, usize>> {
+        let list = ["--formatter", "json", "list_queues", "-p", &self.vhost, "name", "messages"];
+        let queues: Vec<Value> = serde_json::from_str(&self.node.ctl(&list).await).unwrap();
+        // A journal keeps what was appended to it, and holds no message.
+        let is_journal = |name: &str| name.ends_with(".journal");
+        let named = queues.iter().map(|queue| (queue["name"].as_str().unwrap(), queue));
+        let depths = named.filter(|(name, _)| !is_journal(name)).map(|(name, queue)| {
+            let messages = queue["messages"].as_u64()?;
+            Some((name.to_owned(), usize::try_from(messages).unwrap()))
+        });
+        depths.collect()
+    }
+
     /// Asks the node, unless it is down.
     async fn ctl(&self, arguments: &[&str]) {
         if !self.faults.contains("down") {
@@ -168,15 +182,14 @@ impl World for RabbitWorld<'_> {
     }
 
     async fn depths(&mut self) -> BTreeMap<String, usize> {
-        let list = ["--formatter", "json", "list_queues", "-p", &self.vhost, "name", "messages"];
-        let queues: Vec<Value> = serde_json::from_str(&self.node.ctl(&list).await).unwrap();
-        let depth = |queue: &Value| {
-            let messages = queue["messages"].as_u64().expect("a queue that is up has a depth");
-            (queue["name"].as_str().unwrap().to_owned(), usize::try_from(messages).unwrap())
-        };
-        // A journal keeps what was appended to it, and holds no message.
-        let is_journal = |(name, _): &(String, usize)| name.ends_with(".journal");
-        queues.iter().map(depth).filter(|queue| !is_journal(queue)).collect()
+        // A queue has no depth while it starts, as after the node was killed.
+        for _ in 0..60 {
+            if let Some(depths) = self.known_depths().await {
+                return depths;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        panic!("a queue has no depth for a minute");
     }
 
     async fn drain(&mut self, queue: &str) -> Vec<Found> {
