@@ -66,6 +66,28 @@ fn odd_crates_have_their_endpoints() {
     assert_eq!(run(&DEV, "strict"), ["strict::Strict"]);
 }
 
+/// Features are united over a program: any crate may turn on `arbitrary_precision`.
+#[test]
+#[ignore = "builds projects"]
+fn numbers_are_the_same_with_serde_json_s_arbitrary_precision() {
+    let measured = "Measured { v: 1.5, w: 1e-5, n: -5, large: 1e300, wide: 18446744073709551615 }";
+    let value = "value: Some(1.5) Some(1e-5) Some(-5) Some(1e300) Some(18446744073709551615)";
+    let expected = [
+        &format!("typed: {measured}, 5"),
+        &format!("versioned: {measured}"),
+        &format!("versioned: {measured}"),
+        "versioned: payload: expected a versioned object \"Measured\" (`nova_object.name` and \
+            `nova_object.data`, or another service's), found a number",
+        value,
+        r#"raw: {"v": 1.50, "w": 1e-05, "n": -5, "large": 1e300, "wide": 18446744073709551615}"#,
+        "wrong: a string at line 1 column 4",
+        &format!("typed: {measured}, now"),
+        value,
+    ];
+    assert_eq!(run(&DEV, "numbers"), expected);
+    assert_eq!(run_with(&DEV, "numbers", &["--features", "shop/precise"]), expected);
+}
+
 /// They would be two registries, and each listener would have half of the endpoints.
 #[test]
 #[ignore = "builds projects"]

@@ -176,7 +176,7 @@ impl Link {
         let cut = lifeline.0.clone();
         let connector = Connection::connector(
             uri(options, vhost, address),
-            screened::runtime(heard.clone(), role.pauses()),
+            screened::runtime(heard.clone(), options.largest_frame(), role.pauses()),
             async move |_: AMQPUri, runtime| {
                 let stream = tokio::select! {
                     () = cut.token.cancelled() => return Err(cut_off().into()),
@@ -243,7 +243,7 @@ fn uri(options: &RabbitOptions, vhost: &str, address: &Address) -> AMQPUri {
         query: AMQPQueryString {
             heartbeat: Some(options.heartbeat_timeout_threshold),
             // lapin takes the lower of ours and the broker's, and 0 for no limit.
-            frame_max: Some(options.frame_max),
+            frame_max: Some(options.largest_frame()),
             channel_max: (options.channel_max > 0).then_some(options.channel_max),
             auth_mechanism: Some(match options.rabbit_login_method {
                 LoginMethod::Plain => SASLMechanism::Plain,

@@ -20,6 +20,9 @@ pub(super) const MISTAKE_PAUSE: Duration = Duration::from_secs(30);
 /// multiple of it.
 pub(super) const FRAME_MAX: u32 = 131_072;
 
+/// The smallest frame that AMQP allows to agree on.
+pub(super) const FRAME_MIN: u32 = 4096;
+
 /// What the query of a `rabbit://` or `amqp://` URL may say.
 ///
 /// The names and meanings are those of oslo.messaging's section `[oslo_messaging_rabbit]`; the
@@ -95,7 +98,7 @@ pub struct RabbitOptions {
     pub connection_timeout: Duration,
     /// The most channels of a connection; 0 leaves it to the broker. `amqp://` only.
     pub channel_max: u16,
-    /// The largest frame to ask for, in bytes. The broker's limit and 131072 are never exceeded.
+    /// The largest frame to ask for, in bytes: 4096 to 131072. The broker's limit is never exceeded.
     /// `amqp://` only.
     pub frame_max: u32,
     /// Who else declares the same queues and exchanges.
@@ -163,6 +166,14 @@ impl Default for RabbitOptions {
 }
 
 impl RabbitOptions {
+    /// The largest frame to ask for, within what AMQP and lapin allow.
+    pub(super) fn largest_frame(&self) -> u32 {
+        match self.frame_max {
+            0 => FRAME_MAX,
+            size => size.clamp(FRAME_MIN, FRAME_MAX),
+        }
+    }
+
     /// Whether the user said what queues should be like, so that one that is otherwise must be
     /// told of.
     pub(super) fn ask_for_queues(&self) -> bool {

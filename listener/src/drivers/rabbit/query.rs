@@ -4,7 +4,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::options::{Dialect, FRAME_MAX, FailoverStrategy, LoginMethod, RabbitOptions};
+use super::options::{Dialect, FRAME_MAX, FRAME_MIN, FailoverStrategy, LoginMethod, RabbitOptions};
 use crate::nearest::nearest;
 use crate::shown::shown;
 use crate::transport::error::OpenError;
@@ -293,7 +293,9 @@ fn frame_size(option: &str, value: &str) -> Result<u32, OpenError> {
     match number(option, value)? {
         0 => Ok(FRAME_MAX),
         // AMQP allows none that is smaller.
-        1..4096 => Err(invalid(option, "4096 or more bytes, or 0 for the broker's limit", value)),
+        1..FRAME_MIN => {
+            Err(invalid(option, "4096 or more bytes, or 0 for the broker's limit", value))
+        }
         size => Ok(FRAME_MAX.min(size)),
     }
 }

@@ -11,9 +11,10 @@ const DEEPEST: usize = 32;
 /// become a hundred in memory, of each message that is taken ahead.
 const MOST: usize = 4096;
 
-/// A frame of properties that is larger, in bytes, is not kept: RabbitMQ takes none that is, but
-/// may make one, when it adds headers of its own.
-const LARGEST: usize = 128 * 1024 - HEAD - 1;
+/// The largest frame, in bytes, until a smaller limit is agreed. A broker keeps to the limit, but for
+/// a frame of properties: it may add headers of its own to what it has taken, and what it has taken
+/// from a connection with a larger limit it sends as it is.
+const LARGEST: u32 = 128 * 1024;
 
 /// Type, channel and size of a frame.
 const HEAD: usize = 7;
@@ -30,8 +31,11 @@ const UNREADABLE: &[u8] =
     b"\x20\x00\x00\x00\x00\x22\x10listener-headersS\x00\x00\x00\x0cnot readable";
 
 /// Looks over a stream of frames, however it is cut into pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Screen {
+    /// The largest payload of a frame of properties, in bytes. lapin ends a connection over a frame
+    /// that is larger than what was agreed.
+    largest: usize,
     /// The head of a frame, or a frame of properties, as far as it has come.
     held: Vec<u8>,
     /// So many bytes go through as they are.
@@ -40,7 +44,18 @@ pub(super) struct Screen {
     skip: usize,
 }
 
+impl Default for Screen {
+    fn default() -> Self {
+        Self { largest: payload(LARGEST), held: Vec::new(), pass: 0, skip: 0 }
+    }
+}
+
 impl Screen {
+    /// From here on no frame may be larger than this, in bytes, its head and its end included.
+    pub(super) fn limit(&mut self, frame_max: u32) {
+        self.largest = self.largest.min(payload(frame_max));
+    }
+
     /// Takes the next piece; what goes on to lapin is put behind `out`.
     pub(super) fn feed(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
         while !piece.is_empty() {
@@ -65,7 +80,7 @@ impl Screen {
             take(&mut rest, &mut self.pass);
             match frame(rest) {
                 Some((PROPERTIES, size)) => {
-                    let is_kept = size <= LARGEST
+                    let is_kept = size <= self.largest
                         && rest.len() > HEAD + size
                         && is_readable(&rest[HEAD..HEAD + size]);
                     if !is_kept {
@@ -83,7 +98,7 @@ impl Screen {
     /// How many bytes are needed before anything can be said of the frame that begins.
     fn missing(&self) -> usize {
         let needed = match frame(&self.held) {
-            Some((PROPERTIES, size)) if size <= LARGEST => HEAD + size + 1,
+            Some((PROPERTIES, size)) if size <= self.largest => HEAD + size + 1,
             Some((PROPERTIES, _)) => HEAD + FIXED,
             _ => HEAD,
         };
@@ -93,7 +108,7 @@ impl Screen {
     fn decide(&mut self, out: &mut Vec<u8>) {
         match frame(&self.held) {
             Some((PROPERTIES, _)) if self.missing() > 0 => return,
-            Some((PROPERTIES, size)) if size > LARGEST => {
+            Some((PROPERTIES, size)) if size > self.largest => {
                 self.skip = size - FIXED + 1;
                 replace(&self.held, out);
             }
@@ -108,6 +123,11 @@ impl Screen {
         }
         self.held.clear();
     }
+}
+
+/// How large the payload of a frame of this size is.
+fn payload(frame_max: u32) -> usize {
+    (frame_max as usize).saturating_sub(HEAD + 1)
 }
 
 /// What goes on to lapin of a stream that comes in these pieces, for tests that have its bytes.
@@ -363,6 +383,30 @@ mod tests {
         kept(&text(128 * 1024 - overhead));
         check(&text(128 * 1024 - overhead + 1), &unreadable());
         check(&text(1 << 20), &unreadable());
+    }
+
+    #[test]
+    fn a_smaller_limit_counts_and_a_larger_one_does_not() {
+        for (limits, largest) in [
+            (&[65_536][..], 65_536_usize),
+            (&[65_536, 4096], 4096),
+            (&[4096, 65_536], 4096),
+            (&[1 << 20], 128 * 1024),
+            (&[0], 0),
+        ] {
+            for (size, is_kept) in [(largest.max(100), largest > 0), (largest + 100, false)] {
+                let value = u32::try_from(size - 33).expect("short");
+                let text = [&b"\x01kS"[..], &value.to_be_bytes(), &vec![b'x'; value as usize]];
+                let stream = table(&text.concat());
+                assert_eq!(stream.len(), size, "one frame");
+                let mut screen = Screen::default();
+                limits.iter().for_each(|&limit| screen.limit(limit));
+                let passed = screen.let_pass(&stream);
+                let mut out = stream[..passed].to_vec();
+                screen.feed(&stream[passed..], &mut out);
+                assert_eq!(out == stream, is_kept, "{limits:?}, {size} bytes");
+            }
+        }
     }
 
     #[test]

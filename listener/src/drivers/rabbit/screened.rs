@@ -20,10 +20,16 @@ use super::screen::Screen;
 use super::socket::Socket;
 
 /// lapin's runtime: tokio, whose streams are looked over. To be made within tokio's. The broker's
-/// version is put into `heard`. `pauses` as in `Socket::new`.
-pub(super) fn runtime(heard: Heard, pauses: bool) -> Runtime<RuntimeParts<Tokio, Screening>> {
+/// version is put into `heard`. `frame_max`: the largest frame that lapin asks for, in bytes.
+/// `pauses` as in `Socket::new`.
+pub(super) fn runtime(
+    heard: Heard,
+    frame_max: u32,
+    pauses: bool,
+) -> Runtime<RuntimeParts<Tokio, Screening>> {
     let tokio = Tokio::current();
-    let screening = Screening { tokio: tokio.clone(), reactor: Handle::current(), heard, pauses };
+    let reactor = Handle::current();
+    let screening = Screening { tokio: tokio.clone(), reactor, heard, frame_max, pauses };
     Runtime::new(RuntimeParts::new(tokio, screening))
 }
 
@@ -33,6 +39,7 @@ pub(super) struct Screening {
     tokio: Tokio,
     reactor: Handle,
     heard: Heard,
+    frame_max: u32,
     pauses: bool,
 }
 
@@ -60,9 +67,9 @@ impl Reactor for Screening {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let (reactor, heard, pauses) = (self.reactor.clone(), self.heard.clone(), self.pauses);
+        let Self { reactor, heard, frame_max, pauses, .. } = self.clone();
         self.tokio.tcp_connect_addr(address).map(move |stream| {
-            Ok(Screened::new(Socket::new(stream?.into_inner(), reactor, pauses), heard))
+            Ok(Screened::new(Socket::new(stream?.into_inner(), reactor, pauses), heard, frame_max))
         })
     }
 }
@@ -79,14 +86,11 @@ pub(super) struct Screened<S> {
 }
 
 impl<S> Screened<S> {
-    pub(super) fn new(stream: S, heard: Heard) -> Self {
-        Self {
-            stream,
-            screen: Screen::default(),
-            greeting: Greeting::new(heard),
-            ready: Vec::new(),
-            read: 0,
-        }
+    /// `frame_max`: the largest frame that lapin asks for, in bytes.
+    pub(super) fn new(stream: S, heard: Heard, frame_max: u32) -> Self {
+        let mut screen = Screen::default();
+        screen.limit(frame_max);
+        Self { stream, screen, greeting: Greeting::new(heard), ready: Vec::new(), read: 0 }
     }
 
     pub(super) fn get_ref(&self) -> &S {
@@ -107,7 +111,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
             // Straight to where lapin wants it: nearly all of it stays there.
             let length = ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
             let read = &buffer[..length];
-            this.greeting.hear(read);
+            // No properties are sent before the limit of frames is agreed: lapin takes the lower one.
+            if let Some(frame_max) = this.greeting.hear(read) {
+                this.screen.limit(frame_max);
+            }
             let passed = this.screen.let_pass(read);
             this.screen.feed(&read[passed..], &mut this.ready);
             if passed > 0 || length == 0 {
