@@ -24,7 +24,7 @@ async fn a_short_broker(
     trial.send(plain(30..180)).await;
     node.ctl(harm).await;
     wait_until("the alarm is raised", SOON, async || {
-        node.ctl(&["eval", "rabbit_alarm:get_alarms()."]).await.contains("resource_limit")
+        node.eval("rabbit_alarm:get_alarms()").await.contains("resource_limit")
     })
     .await;
     let mut worker = Worker::start(&trial.options);

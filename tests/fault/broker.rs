@@ -123,9 +123,9 @@ async fn close_channels(node: &RabbitNode, vhost: &str) {
     let script = format!(
         r#"[gen_server:cast(P, {{method, {{'basic.ack', 99999999, false}}, none, noflow}})
            || [{{pid, P}}, {{vhost, <<"{vhost}">>}}, {{consumer_count, C}}]
-           <- rabbit_channel:info_all([pid, vhost, consumer_count]), C > 0]."#
+           <- rabbit_channel:info_all([pid, vhost, consumer_count]), C > 0]"#
     );
-    let closed = node.ctl(&["eval", &script]).await;
+    let closed = node.eval(&script).await;
     assert!(closed.contains("ok"), "no channel was closed: {closed}");
 }
 
@@ -154,7 +154,7 @@ async fn a_channel_that_the_broker_closes_ends_the_session_and_nothing_else() {
 /// RabbitMQ 4.3 on cancels it; channels look for it as often as the second says.
 async fn consumer_timeout(node: &RabbitNode, timeout: u32, tick: u32) {
     for (name, value) in [("consumer_timeout", timeout), ("channel_tick_interval", tick)] {
-        node.ctl(&["eval", &format!("application:set_env(rabbit, {name}, {value}).")]).await;
+        node.eval(&format!("application:set_env(rabbit, {name}, {value})")).await;
     }
 }
 
@@ -244,11 +244,11 @@ async fn a_virtual_host_that_is_gone_is_waited_for() {
 async fn nothing_asks_for_the_management_api() {
     let node = harmed().await;
     let trial = Trial::new(38, "management API absent", &node).await;
-    node.ctl(&["eval", "application:stop(rabbitmq_management)."]).await;
+    node.eval("application:stop(rabbitmq_management)").await;
     let mut worker = trial.worker().await;
     trial.send((0..100).map(|id| Job { id, act: Act::Fail(u32::from(id < 10)) })).await;
     trial.until_all_handled(&mut worker).await;
     assert_eq!(worker.losses(), 0, "{}", worker.log());
-    node.ctl(&["eval", "application:start(rabbitmq_management)."]).await;
+    node.eval("application:start(rabbitmq_management)").await;
     trial.finish(worker, &node, 0).await;
 }

@@ -155,8 +155,8 @@ async fn move_leader(nodes: &[RabbitNode; 3], vhost: &str) {
     let target = nodes[1].name();
     let script = format!(
         r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{QUEUE}">>)),
-           rabbit_quorum_queue:transfer_leadership(Q, '{target}')."#
+           rabbit_quorum_queue:transfer_leadership(Q, '{target}')"#
     );
-    nodes[0].ctl(&["eval", &script]).await;
+    nodes[0].eval(&script).await;
     wait_until("the leader is elsewhere", SOON, async || leader(nodes, vhost).await != 0).await;
 }

@@ -319,8 +319,8 @@ async fn a_broker_that_ends_each_connection_is_not_stormed_by_those_who_send() {
 async fn a_consumer_timeout_is_told_with_what_to_do_about_it() {
     let node = RabbitNode::start().await;
     for (name, milliseconds) in [("consumer_timeout", 1000), ("channel_tick_interval", 500)] {
-        let set = format!("application:set_env(rabbit, {name}, {milliseconds}).");
-        node.ctl(&["eval", &set]).await;
+        let set = format!("application:set_env(rabbit, {name}, {milliseconds})");
+        node.eval(&set).await;
     }
     let rabbit = rabbit(&(node.url() + "?rabbit_quorum_queue=true"));
     let mut subscribed = subscribe(&rabbit).await;

@@ -189,8 +189,8 @@ async fn what_waits_to_be_begun_does_not_reach_the_consumer_timeout() {
     const COUNT: u32 = 20;
     let node = RabbitNode::start().await;
     for (name, value) in [("consumer_timeout", 5000), ("channel_tick_interval", 500)] {
-        let set = format!("application:set_env(rabbit, {name}, {value}).");
-        node.ctl(&["eval", &set]).await;
+        let set = format!("application:set_env(rabbit, {name}, {value})");
+        node.eval(&set).await;
     }
     // Classic queues have no such timeout from RabbitMQ 4.3 on.
     let url = format!("{}?rabbit_quorum_queue=true&amqp_durable_queues=true", node.url());

@@ -9,7 +9,6 @@ use std::time::Duration;
 use lapin::types::AMQPValue;
 use listener::drivers::memory::model::Lives;
 use listener::{Listener, Transport};
-use serde_json::Value;
 use support::{Amqp, RabbitNode};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -80,16 +79,10 @@ impl<'n> RabbitWorld<'n> {
 
     /// The depths of all queues, if they all have one.
     async fn known_depths(&self) -> Option<BTreeMap<String, usize>> {
-        let list = ["--formatter", "json", "list_queues", "-p", &self.vhost, "name", "messages"];
-        let queues: Vec<Value> = serde_json::from_str(&self.node.ctl(&list).await).unwrap();
         // A journal keeps what was appended to it, and holds no message.
-        let is_journal = |name: &str| name.ends_with(".journal");
-        let named = queues.iter().map(|queue| (queue["name"].as_str().unwrap(), queue));
-        let depths = named.filter(|(name, _)| !is_journal(name)).map(|(name, queue)| {
-            let messages = queue["messages"].as_u64()?;
-            Some((name.to_owned(), usize::try_from(messages).unwrap()))
-        });
-        depths.collect()
+        let depths = self.node.queue_depths(&self.vhost).await.into_iter();
+        let depths = depths.filter(|(name, _)| !name.ends_with(".journal"));
+        depths.map(|(name, depth)| Some((name, usize::try_from(depth?).unwrap()))).collect()
     }
 
     /// Asks the node, unless it is down.

@@ -88,6 +88,13 @@ impl RabbitHost {
         command
     }
 
+    /// Erlang's program that calls functions in a node.
+    pub(crate) fn erl_call(&self) -> Command {
+        let mut command = Command::new("erl_call");
+        self.environment(&mut command);
+        command
+    }
+
     /// Nothing of the caller's environment gets through but the path: variables of RabbitMQ's
     /// or a cookie in the home folder would lead to another node.
     fn environment(&self, command: &mut Command) {

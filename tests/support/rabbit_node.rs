@@ -2,11 +2,13 @@
 //! Tests start one for themselves, or take `shared()`, one per test binary, with a vhost each.
 //! Nothing in it belongs to a runtime. Its folder, cookie and epmd are `rabbit_host.rs`'s.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,6 +22,9 @@ use crate::rabbit_host::{RabbitHost, free_port};
 
 /// A node boots in 5 to 10 s; several at once on two slow cores take a multiple of it.
 const BOOT: Duration = Duration::from_secs(120);
+
+/// A quorum queue counts its messages each 0.2 s, as `advanced.config` says.
+const COUNTED: Duration = Duration::from_millis(300);
 
 /// One of the tools takes half a second of a processor: its own virtual machine starts.
 const TOOL: Duration = Duration::from_secs(120);
@@ -114,8 +119,8 @@ impl RabbitNode {
 
     /// Major and minor number of the broker's version.
     pub async fn version(&self) -> (u32, u32) {
-        let printed = self.ctl(&["eval", "rabbit_misc:version()."]).await;
-        let version = printed.trim().trim_matches('"');
+        let printed = self.eval("rabbit_misc:version()").await;
+        let version = printed.trim_matches('"');
         let mut numbers = version.split('.').map(|number| number.parse().expect("a number"));
         (numbers.next().unwrap(), numbers.next().unwrap())
     }
@@ -195,6 +200,40 @@ impl RabbitNode {
         printed
     }
 
+    /// The value of an Erlang expression in the node, as Erlang prints it. Takes some milliseconds,
+    /// for no virtual machine is started.
+    pub async fn eval(&self, expression: &str) -> String {
+        self.eval_as("~tp", expression).await
+    }
+
+    /// As `eval`, written as this sequence of Erlang's `io:format` says.
+    async fn eval_as(&self, format: &str, expression: &str) -> String {
+        // A node refuses a second client of the same name; those that `-r` chooses are the same.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let client = format!("c{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut command = tokio::process::Command::from(self.host.erl_call());
+        command.args(["-h", &client, "-name", &self.name(), "-timeout", "60"]);
+        command.args(["-fetch_stdout", "-no_result_term", "-e"]).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("`erl_call` starts: it comes with Erlang");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        let form = format!("io:format(\"value: {format}\", [begin {expression} end]).\n");
+        let output = timeout(TOOL, async {
+            stdin.write_all(form.as_bytes()).await?;
+            drop(stdin);
+            child.wait_with_output().await
+        });
+        let output = output
+            .await
+            .unwrap_or_else(|_| panic!("{expression} was not evaluated within {TOOL:?}"))
+            .expect("`erl_call` reads and writes");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let value = printed.strip_prefix("value: ").filter(|_| output.status.success());
+        let value = value.unwrap_or_else(|| panic!("{expression} failed: {printed}{errors}"));
+        value.to_owned()
+    }
+
     /// The management API: `path` begins with `/api/`. Its statistics lag up to 5 s behind.
     /// Panics on anything but a 2xx answer.
     pub async fn api(&self, method: &str, path: &str, body: Option<Value>) -> Value {
@@ -220,13 +259,32 @@ impl RabbitNode {
         names.map(|queue| queue["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Messages that wait in the queue or are unacknowledged; `None` if there is no such queue.
-    /// The queue itself is asked, so the number is exact; that of a quorum queue is at most 0.2 s
-    /// old.
+    /// Messages that wait in the queue or are unacknowledged; `None` if there is no such queue, or
+    /// it is not up. The number is that of when this was called or later: what the broker has been
+    /// sent before, such as an acknowledgement, is counted.
     pub async fn queue_depth(&self, vhost: &str, queue: &str) -> Option<u64> {
-        let list = ["--formatter", "json", "list_queues", "-p", vhost, "name", "messages"];
-        let queues: Vec<Value> = serde_json::from_str(&self.ctl(&list).await).unwrap();
-        queues.iter().find(|row| row["name"] == queue).and_then(|row| row["messages"].as_u64())
+        self.queue_depths(vhost).await.remove(queue).flatten()
+    }
+
+    /// As `queue_depth`, of all queues of the vhost; `None` for one that is not up.
+    pub async fn queue_depths(&self, vhost: &str) -> BTreeMap<String, Option<u64>> {
+        sleep(COUNTED).await;
+        let vhost: Vec<String> = vhost.bytes().map(|byte| byte.to_string()).collect();
+        let expression = format!(
+            "Depth = fun(Queue) ->
+                 try rabbit_amqqueue:info(Queue, [messages]) of
+                     [{{messages, Count}}] when is_integer(Count) -> Count;
+                     _ -> null
+                 catch
+                     _:_ -> null
+                 end
+             end,
+             rabbit_json:encode(maps:from_list(
+                 [{{element(4, amqqueue:get_name(Queue)), Depth(Queue)}}
+                     || Queue <- rabbit_amqqueue:list(<<{}>>)]))",
+            vhost.join(",")
+        );
+        serde_json::from_str(&self.eval_as("~ts", &expression).await).unwrap()
     }
 
     fn url_of(&self, vhost: &str) -> String {

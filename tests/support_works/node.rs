@@ -59,8 +59,6 @@ async fn depth_counts_ready_and_unacknowledged_of_both_kinds_of_queue() {
         }
         // Without an acknowledgement the message is still the queue's.
         amqp.channel().basic_get(queue.into(), Default::default()).await.unwrap().unwrap();
-        // A quorum queue counts again each 0.2 s.
-        tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(node.queue_depth("depth and more", queue).await, Some(3), "{queue}");
     }
     amqp.delete_queue("classic").await;
