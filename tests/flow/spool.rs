@@ -33,6 +33,10 @@ enum Mood {
     OutOfReach,
     /// It is away for this topic.
     AwayFor(&'static str),
+    /// The queue of this routing key is another than the one to be declared.
+    HasAnother(&'static str),
+    /// The account may do nothing.
+    Forbids,
 }
 
 /// A broker that may be away, and keeps what it gets: routing key and payload.
@@ -72,6 +76,16 @@ impl Broker {
         if mood == Mood::OutOfReach {
             let (action, reason) = ("start the driver's thread".to_owned(), "a test".to_owned());
             return Err(ConnectError::Local { action, reason }.into());
+        }
+        if matches!(mood, Mood::HasAnother(key) if key == routing_key) {
+            let what = format!("queue {routing_key:?}");
+            let difference = "x-queue-type was asked to be quorum, and is classic".to_owned();
+            return Err(ConnectError::Mismatch { what, difference }.into());
+        }
+        if mood == Mood::Forbids {
+            let (user, action) = ("billing".to_owned(), "declare queues".to_owned());
+            let reason = "403 ACCESS_REFUSED".to_owned();
+            return Err(ConnectError::Forbidden { user, action, reason }.into());
         }
         self.got.lock().unwrap().push((routing_key.clone(), payload));
         Ok(())
@@ -227,6 +241,47 @@ async fn what_the_broker_refuses_for_good_is_set_aside_and_holds_back_nothing() 
     // A call that meets it directly is told.
     let error = notify(&notifier, 1).await.unwrap_err();
     assert!(!error.is_transient() && !error.may_have_been_sent(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_cannot_be_declared_holds_back_no_other() {
+    let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
+    let notifier = spooling(&broker, &directory);
+    let warn = async |payload: u32| {
+        notifier.notify(Priority::Warn, &Context::new(), "x", &payload).await.unwrap()
+    };
+    for payload in 0..3 {
+        warn(payload).await;
+    }
+    broker.mood.send_replace(Mood::HasAnother("notifications.warn"));
+    // Without another route it is not known whether the mistake concerns all.
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!((notifier.spooled().waiting, notifier.spooled().set_aside), (3, 0));
+    for payload in 3..6 {
+        assert_eq!(notify(&notifier, payload).await.unwrap(), Safe::OnDisk);
+    }
+    warn(6).await;
+    assert_eq!(notify(&notifier, 7).await.unwrap(), Safe::OnDisk);
+    drained(&notifier).await;
+    // The one by which that was learned came once more.
+    assert_eq!((broker.got(), notifier.spooled().set_aside), (vec![3, 3, 4, 5, 7], 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_that_concerns_all_routes_sets_nothing_aside() {
+    let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
+    let notifier = spooling(&broker, &directory);
+    for priority in [Priority::Warn, Priority::Info, Priority::Error] {
+        notifier.notify(priority, &Context::new(), "x", &0_u32).await.unwrap();
+    }
+    broker.mood.send_replace(Mood::Forbids);
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!((notifier.spooled().waiting, notifier.spooled().set_aside), (3, 0));
+    broker.mood.send_replace(Mood::There);
+    // The longest pause between two tries.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    drained(&notifier).await;
+    assert_eq!((broker.got(), notifier.spooled().set_aside), (vec![0, 0, 0], 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,10 @@ pub(super) struct Letter {
 }
 
 impl Letter {
+    pub(super) fn route(&self) -> Route {
+        Route::Topic { exchange: self.exchange.clone(), routing_key: self.routing_key.clone() }
+    }
+
     pub(super) fn outgoing(&self, timeout: Duration) -> Outgoing {
         let mut properties = Properties {
             content_type: Some(Cow::Borrowed("application/json")),
@@ -30,14 +34,6 @@ impl Letter {
         if let Some(compression) = &self.compression {
             properties.headers.set("compression", compression.as_ref().into());
         }
-        Outgoing {
-            route: Route::Topic {
-                exchange: self.exchange.clone(),
-                routing_key: self.routing_key.clone(),
-            },
-            body: self.body.clone(),
-            properties,
-            timeout,
-        }
+        Outgoing { route: self.route(), body: self.body.clone(), properties, timeout }
     }
 }

@@ -2,6 +2,7 @@
 //! sends what waits, oldest first, until the broker has it. It ends with the last notifier;
 //! what waits then stays on disk. Started by `SpoolOptions::open`.
 
+use std::collections::HashSet;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,12 +17,13 @@ use super::store::{Id, Store};
 use crate::notifier::error::SpoolError;
 use crate::notifier::letter::Letter;
 use crate::transport::Transport;
+use crate::transport::driver::Route;
 use crate::transport::error::{Blame, SendError};
 
 /// So many calls share one write at most.
 const AT_ONCE: usize = 256;
 
-/// A letter that the broker refuses for itself so often in a row is set aside.
+/// A letter that is refused so often in a row, while others are taken, is set aside.
 const PATIENCE: u32 = 5;
 
 /// Between two tries, at first and at most.
@@ -52,12 +54,42 @@ pub(super) struct Keeper {
     failures: u32,
     /// How often in a row it was refused for itself.
     refusals: u32,
+    /// Whether it was refused last for a mistake that may concern all letters, or its route alone.
+    is_setup: bool,
+    /// How many letters behind it are known to have the same route.
+    same_route: usize,
+    /// Routes that are refused for such a mistake, while others are taken.
+    refused: HashSet<Route>,
 }
 
-/// What became of the oldest letters, in their order; none, if none waits.
-type Sent = Result<Vec<(Id, Result<(), SendError>)>, SpoolError>;
+/// A letter that was tried.
+struct Tried {
+    id: Id,
+    route: Route,
+    result: Result<(), SendError>,
+}
 
-type Sending = BoxFuture<'static, Sent>;
+/// What became of a try.
+struct Sent {
+    /// The oldest letters, in their order; none, if none waits.
+    oldest: Vec<Tried>,
+    /// How many letters behind the oldest were looked at for one with another route, and whether
+    /// that was confirmed.
+    same_route: usize,
+    is_other_taken: bool,
+}
+
+type Sending = BoxFuture<'static, Result<Sent, SpoolError>>;
+
+/// Which letters are sent.
+#[derive(Clone, Copy)]
+enum Choice {
+    /// So many of the oldest.
+    Oldest(usize),
+    /// The oldest, and if it is not taken, behind so many the next one with another route, to learn
+    /// whether that is. It is sent again in its turn.
+    WithOther(usize),
+}
 
 impl Keeper {
     pub(super) fn new(
@@ -67,7 +99,18 @@ impl Keeper {
         at_once: usize,
         appends: mpsc::UnboundedReceiver<Append>,
     ) -> Self {
-        Self { disk, transport, timeout, at_once, appends, failures: 0, refusals: 0 }
+        Self {
+            disk,
+            transport,
+            timeout,
+            at_once,
+            appends,
+            failures: 0,
+            refusals: 0,
+            is_setup: false,
+            same_route: 0,
+            refused: HashSet::new(),
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -106,52 +149,93 @@ impl Keeper {
     /// Sends the oldest letters after a pause: one alone, if it failed before.
     fn send_oldest(&self, pause: Duration) -> Sending {
         let (disk, transport, timeout) = (self.disk.clone(), self.transport.clone(), self.timeout);
-        let most = if self.failures == 0 { self.at_once } else { 1 };
+        let choice = match self.failures {
+            0 => Choice::Oldest(self.at_once),
+            PATIENCE.. if self.is_setup => Choice::WithOther(self.same_route),
+            _ => Choice::Oldest(1),
+        };
         Box::pin(async move {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
-            let letters = disk.run(move |store| store.oldest(most)).await??;
-            let (transport, timeout) = (&transport, timeout);
-            let sends = letters
-                .into_iter()
-                .map(async |(id, letter)| (id, transport.send(letter.outgoing(timeout)).await));
-            Ok(join_all(sends).await)
+            let (letters, other, same_route) =
+                disk.run(move |store| choose(store, choice)).await??;
+            let send = async |letter: &Letter| transport.send(letter.outgoing(timeout)).await;
+            let sends = letters.iter().map(async |(id, letter)| Tried {
+                id: *id,
+                route: letter.route(),
+                result: send(letter).await,
+            });
+            let oldest = join_all(sends).await;
+            let is_other_taken = match &other {
+                Some(letter) if oldest.iter().all(|tried| tried.result.is_err()) => {
+                    send(letter).await.is_ok()
+                }
+                _ => false,
+            };
+            Ok(Sent { oldest, same_route, is_other_taken })
         })
     }
 
     /// What follows from a try: a pause, if there is to be another of the same letter. Letters
     /// behind one that failed are sent again, even if they were confirmed.
-    async fn sent(&mut self, sent: Sent) -> Option<Duration> {
+    async fn sent(&mut self, sent: Result<Sent, SpoolError>) -> Option<Duration> {
         let sent = match sent {
             Ok(sent) => sent,
             Err(error) => return Some(self.pause(&error.to_string())),
         };
-        let (done, failed) = split(sent);
-        if !done.is_empty() {
-            (self.failures, self.refusals) = (0, 0);
-            let done = move |store: &mut Store| done.into_iter().for_each(|id| store.done(id));
-            if let Err(error) = self.disk.run(done).await {
+        self.same_route = sent.same_route;
+        for Tried { id, route, result } in sent.oldest {
+            let settled = match result {
+                Ok(()) => self.disk.run(move |store| store.done(id)).await,
+                Err(error) => {
+                    let why = error.to_string();
+                    if !self.is_given_up(&error, route, sent.is_other_taken) {
+                        return Some(self.pause(&why));
+                    }
+                    self.disk.run(move |store| store.set_aside(id, &why)).await
+                }
+            };
+            if let Err(error) = settled {
                 return Some(self.pause(&error.to_string()));
             }
+            (self.failures, self.refusals, self.same_route) = (0, 0, 0);
+            self.is_setup = false;
         }
-        let (id, error) = failed?;
-        self.refusals = if is_its_own(&error) { self.refusals + 1 } else { 0 };
-        let why = error.to_string();
-        if self.refusals < PATIENCE && !is_too_large(&error) {
-            return Some(self.pause(&why));
-        }
-        let aside = self.disk.run(move |store| store.set_aside(id, &why)).await;
-        if let Err(error) = aside {
-            return Some(self.pause(&error.to_string()));
-        }
-        (self.failures, self.refusals) = (0, 0);
         None
+    }
+
+    /// Whether a letter that failed is never sent, while others are.
+    fn is_given_up(&mut self, error: &SendError, route: Route, is_other_taken: bool) -> bool {
+        let blame = error.blame();
+        self.is_setup = blame == Blame::Setup;
+        match blame {
+            Blame::Nobody => {
+                self.refusals = 0;
+                false
+            }
+            Blame::Route | Blame::Message => {
+                self.refusals += 1;
+                self.refusals >= PATIENCE || is_too_large(error)
+            }
+            Blame::Setup if is_other_taken => {
+                self.refused.insert(route);
+                true
+            }
+            Blame::Setup if self.refused.contains(&route) => true,
+            Blame::Setup => {
+                // It is not known any more that others are taken.
+                self.refused.clear();
+                self.refusals = 0;
+                false
+            }
+        }
     }
 
     /// How long until the next try, after one more that failed.
     fn pause(&mut self, error: &str) -> Duration {
-        if self.failures == 0 {
+        // At first, and then ever more rarely.
+        if self.failures == 0 || self.failures.is_power_of_two() {
             let waiting = self.disk.state.borrow().waiting;
             tracing::warn!(error, waiting, "cannot send what waits in the spool; trying on");
         }
@@ -162,23 +246,19 @@ impl Keeper {
     }
 }
 
-/// Those that were confirmed before the first that was not, and that one.
-fn split(sent: Vec<(Id, Result<(), SendError>)>) -> (Vec<Id>, Option<(Id, SendError)>) {
-    let mut done = Vec::new();
-    for (id, result) in sent {
-        match result {
-            Ok(()) => done.push(id),
-            Err(error) => return (done, Some((id, error))),
-        }
-    }
-    (done, None)
-}
+type Chosen = (Vec<(Id, Letter)>, Option<Letter>, usize);
 
-/// Whether this letter is not taken, and others may be.
-const fn is_its_own(error: &SendError) -> bool {
-    match error.blame() {
-        Blame::Route | Blame::Message => true,
-        Blame::Nobody | Blame::Setup => false,
+/// The oldest letters that were chosen, the one with another route, and how many were looked at
+/// for it.
+fn choose(store: &mut Store, choice: Choice) -> Result<Chosen, SpoolError> {
+    match choice {
+        Choice::Oldest(most) => Ok((store.oldest(most)?, None, 0)),
+        Choice::WithOther(behind) => {
+            let oldest = store.oldest(1)?;
+            let Some((_, letter)) = oldest.first() else { return Ok((oldest, None, 0)) };
+            let (other, behind) = store.other_route(&letter.route(), behind);
+            Ok((oldest, other, behind))
+        }
     }
 }
 
@@ -187,7 +267,7 @@ const fn is_too_large(error: &SendError) -> bool {
     matches!(error, SendError::TooLarge { .. } | SendError::HeadersTooLarge { .. })
 }
 
-async fn poll(sending: &mut Option<Sending>) -> Sent {
+async fn poll(sending: &mut Option<Sending>) -> Result<Sent, SpoolError> {
     match sending {
         Some(sending) => sending.await,
         None => pending().await,

@@ -44,7 +44,10 @@ use crate::transport::{Transport, executor};
 /// No file is overwritten.
 ///
 /// While something waits, the oldest is tried again and again; what is transient, or a mistake
-/// that concerns all (a wrong password), holds back everything behind it.
+/// that concerns all (a wrong password), holds back everything behind it. Where a queue or an
+/// exchange cannot be declared or may not be used, and a notification to another one is confirmed
+/// meanwhile, those to the first are set aside; the one that was confirmed is sent once more.
+/// While nothing waits, such a mistake is the error of the call, and nothing is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolOptions {
     /// Its directory: made if missing, for one notifier at a time. On a local disk: other file

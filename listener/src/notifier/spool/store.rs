@@ -20,6 +20,7 @@ use super::record;
 use super::{SpoolOptions, Spooled, WhenFull};
 use crate::notifier::error::SpoolError;
 use crate::notifier::letter::Letter;
+use crate::transport::driver::Route;
 
 /// A segment is not written to any more once it is as large, in bytes.
 const SEGMENT: u64 = 1 << 20;
@@ -174,6 +175,34 @@ impl Store {
             letters.push((id, letter));
         }
         Ok(Vec::new())
+    }
+
+    /// The first letter with another route than this one, of those behind so many, and how many
+    /// have been looked at now: about a segment's bytes in one call. What cannot be read is not
+    /// found.
+    pub(super) fn other_route(&self, route: &Route, behind: usize) -> (Option<Letter>, usize) {
+        let (mut begin, mut looked_at, mut bytes) = (0, behind, 0);
+        for segment in &self.segments {
+            let end = begin + segment.waiting.len();
+            let Some(file) = (end > looked_at).then(|| files::open(&segment.path)) else {
+                begin = end;
+                continue;
+            };
+            let Ok(file) = file else { break };
+            for range in segment.waiting.range(looked_at - begin..) {
+                let Ok(record) = files::read(&file, &segment.path, range) else { break };
+                match record::decode(&record) {
+                    Some(letter) if letter.route() != *route => return (Some(letter), looked_at),
+                    _ => looked_at += 1,
+                }
+                bytes += range.end - range.start;
+                if bytes >= SEGMENT {
+                    return (None, looked_at);
+                }
+            }
+            begin = end;
+        }
+        (None, looked_at)
     }
 
     /// A record need not be kept any more.

@@ -789,3 +789,31 @@ fn whatever_fails_and_whoever_touches_the_files_each_notification_is_accounted_f
         accounts.balance(seed);
     }
 }
+
+#[test]
+fn a_letter_with_another_route_is_found_behind_any_number_of_segments() {
+    let directory = Directory::new();
+    let mut store = directory.open();
+    let other = Letter { routing_key: "notifications.warn".to_owned(), ..letter("other") };
+    let route = letter("").route();
+    assert!(store.other_route(&route, 0).0.is_none(), "there is none");
+    let large = letter(&"x".repeat(300_000));
+    for _ in 0..10 {
+        store.append(&[[large.clone()]]).pop().unwrap().unwrap();
+    }
+    store.append(&[[other]]).pop().unwrap().unwrap();
+    assert!(directory.files("segment").len() > 2);
+    let (mut calls, mut looked_at) = (0, 0);
+    let found = loop {
+        let (found, now) = store.other_route(&route, looked_at);
+        assert!(now - looked_at <= 4, "no more than a segment at a time");
+        (calls, looked_at) = (calls + 1, now);
+        if let Some(letter) = found {
+            break text(&letter);
+        }
+    };
+    assert_eq!((found.as_str(), looked_at), ("other", 10));
+    assert!(calls > 2, "{calls}");
+    // It stays where it is.
+    assert_eq!(text(&store.oldest(1).unwrap()[0].1), text(&large));
+}
