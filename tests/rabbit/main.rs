@@ -5,6 +5,7 @@
 
 mod consume;
 mod copies;
+mod declared;
 mod delay;
 mod faults;
 mod hostile;

@@ -125,6 +125,19 @@ pub enum ConnectError {
         /// What the broker said.
         reason: String,
     },
+    /// An exchange does not exist yet, and the user may not declare it. It is waited for, as its
+    /// owner may declare it later.
+    #[error(
+        "exchange {exchange:?} does not exist, and user {user:?} may not declare it; start the program that it belongs to, declare it by hand, or grant the permission ({reason})"
+    )]
+    NoExchange {
+        /// The exchange.
+        exchange: String,
+        /// The user.
+        user: String,
+        /// What the broker said.
+        reason: String,
+    },
     /// A queue or exchange exists with other arguments than those asked for.
     #[error(
         "{what} exists with other arguments: {difference}; take the option out of the transport URL to use it as it is, or delete it and let it be declared again"
@@ -190,7 +203,9 @@ impl ConnectError {
 
     const fn blame(&self) -> Blame {
         match self {
-            Self::Unreachable { .. } | Self::Local { .. } => Blame::Nobody,
+            Self::Unreachable { .. } | Self::NoExchange { .. } | Self::Local { .. } => {
+                Blame::Nobody
+            }
             Self::Runtime(_)
             | Self::NoBroker { .. }
             | Self::LoginRefused { .. }

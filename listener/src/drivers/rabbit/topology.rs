@@ -43,6 +43,8 @@ enum Found {
 #[derive(Default)]
 struct Survey {
     exchanges: BTreeMap<String, Result<Found, Failure>>,
+    /// How those exchanges are declared that are missing.
+    planned: BTreeMap<String, bool>,
     queues: BTreeMap<String, Found>,
     /// Those queues that other programs declare, too: named as the routing key.
     shared: BTreeSet<String>,
@@ -91,19 +93,16 @@ impl<'a> Topology<'a> {
         let mut declared = HashSet::new();
         for binding in &bindings {
             let found = survey.queue(&binding.queue);
-            // The exchange first: it shows how the queue is declared.
-            let exchange = self.exchange(&binding.exchange, &mut survey).await;
+            // The queue first: one that is refused leaves no exchange behind.
             if found == Found::Missing && declared.insert(&binding.queue) {
                 let style = self.style_of_queue(&binding.queue, &bindings, &survey);
                 self.declare_missing_queue(&binding.queue, style).await?;
             }
             // Of whoever consumes: a publisher loses nothing by it.
             self.check_limit(&binding.queue)?;
-            let tied = match exchange {
-                Ok(()) => self.bind(binding).await,
-                Err(failure) => Err(failure),
-            };
-            match tied {
+            let exchange = self.exchange(&binding.exchange, &mut survey).await;
+            exchange.map_err(|failure| missing_exchange(failure, &binding.exchange))?;
+            match self.bind(binding).await {
                 Err(Failure::Mistake(error @ ConnectError::Forbidden { .. }))
                     if found == Found::Existing =>
                 {
@@ -144,7 +143,8 @@ impl<'a> Topology<'a> {
         }
     }
 
-    /// Sees to an exchange, and then to a queue that is bound to it: the inner result.
+    /// Sees to an exchange, and to a queue that is bound to it: the inner result. A queue that may
+    /// not be declared does not keep the exchange from being declared.
     async fn tied(&mut self, binding: &Binding) -> Result<Result<(), Failure>, Failure> {
         let bindings = [binding];
         let mut survey = Survey::default();
@@ -156,7 +156,7 @@ impl<'a> Topology<'a> {
         if looked == Ok(Found::Missing) {
             self.look_for_evidence(&bindings, &mut survey).await?;
         }
-        self.exchange(&binding.exchange, &mut survey).await?;
+        self.plan_exchanges(&bindings, &mut survey);
         let queue = match looked {
             Ok(Found::Missing) => {
                 let style = self.style_of_queue(&binding.queue, &bindings, &survey);
@@ -164,6 +164,10 @@ impl<'a> Topology<'a> {
             }
             looked => looked.map(drop),
         };
+        if queue.as_ref().is_err_and(|failure| !is_forbidden(failure)) {
+            return Ok(queue);
+        }
+        self.exchange(&binding.exchange, &mut survey).await?;
         Ok(match queue {
             Ok(()) => self.bind(binding).await,
             refused => refused,
@@ -397,7 +401,18 @@ impl<'a> Topology<'a> {
             }
         }
         self.look_for_evidence(bindings, &mut survey).await?;
+        self.plan_exchanges(bindings, &mut survey);
         Ok(survey)
+    }
+
+    /// Decides how those exchanges are declared that are missing, before anything is.
+    fn plan_exchanges(&self, bindings: &[&Binding], survey: &mut Survey) {
+        for Binding { exchange, .. } in bindings {
+            if survey.exchanges.get(exchange) == Some(&Ok(Found::Missing)) {
+                let durable = self.durable_exchange(exchange, bindings, survey);
+                survey.planned.insert(exchange.clone(), durable);
+            }
+        }
     }
 
     /// Takes note that other programs declare a queue, too.
@@ -441,29 +456,46 @@ impl<'a> Topology<'a> {
         Ok(())
     }
 
-    /// How a queue that is missing is declared: as its exchanges show, which nobody with other
-    /// settings could use; as it was; as the other queues of the deployment are.
+    /// How a queue that is missing is declared: as it was when it was seen; as its exchanges show,
+    /// which nobody with other settings could use; as the other queues of the deployment are.
     fn style_of_queue(&self, queue: &str, bindings: &[&Binding], survey: &Survey) -> Style {
+        if let Some(seen) = self.known.queue(queue) {
+            return Style::like(seen, self.options);
+        }
         let its_own = bindings.iter().filter(|binding| binding.queue == queue);
-        let its_exchanges = its_own
-            .filter(|binding| survey.exchanges.get(&binding.exchange) == Some(&Ok(Found::Existing)))
-            .map(|binding| self.known.exchange(&binding.exchange));
-        let shared = survey.existing_shared().filter_map(|name| self.known.queue(name));
+        let its_exchanges = its_own.map(|binding| self.exchange_shown(&binding.exchange, survey));
         let others = survey.existing_exchanges().map(|name| self.known.exchange(name));
-        let queues: Vec<_> =
-            self.known.queue(queue).into_iter().chain(shared).chain(self.known.shared()).collect();
+        let shared = survey.existing_shared().filter_map(|name| self.known.queue(name));
+        let queues: Vec<_> = shared.chain(self.known.shared()).collect();
         let durable = its_exchanges.chain(queues.iter().map(|seen| seen.durable)).chain(others);
         Style::of(self.options, durable, queues.iter().copied())
     }
 
-    /// Whether an exchange that is missing is declared durable: as the queues that other programs
-    /// bind to it are, as it was, as the deployment's other exchanges are.
-    fn durable_exchange(&self, exchange: &str, survey: &Survey) -> bool {
-        let others = survey.existing_exchanges().map(|name| self.known.exchange(name));
-        let shared = survey.existing_shared().filter_map(|name| self.known.queue(name));
-        let durable = others
-            .chain([self.known.exchange(exchange)])
-            .chain(shared.map(|seen| seen.durable))
+    /// Whether an exchange is durable, or will be once it is declared.
+    fn exchange_shown(&self, exchange: &str, survey: &Survey) -> Option<bool> {
+        match survey.exchanges.get(exchange) {
+            Some(Ok(Found::Existing)) => self.known.exchange(exchange),
+            Some(Ok(Found::Missing)) => survey.planned.get(exchange).copied(),
+            Some(Err(_)) | None => None,
+        }
+    }
+
+    /// Whether an exchange that is missing is declared durable: as it was when it was seen, whatever
+    /// the options say, for its owner declares it so; as the queues are that other programs bind to
+    /// it; as the deployment's other exchanges and queues are.
+    fn durable_exchange(&self, exchange: &str, bindings: &[&Binding], survey: &Survey) -> bool {
+        if let Some(durable) = self.known.exchange(exchange) {
+            return durable;
+        }
+        let is_own =
+            |name: &&String| bindings.iter().any(|b| b.exchange == exchange && b.queue == **name);
+        let shown = |name: &String| self.known.queue(name).and_then(|seen| seen.durable);
+        let durable = survey
+            .existing_shared()
+            .filter(is_own)
+            .map(shown)
+            .chain(survey.existing_exchanges().map(|name| self.known.exchange(name)))
+            .chain(survey.existing_shared().map(shown))
             .chain([self.known.shared().and_then(|seen| seen.durable)]);
         Style::of(self.options, durable, []).durable
     }
@@ -522,22 +554,20 @@ impl<'a> Topology<'a> {
             Err(fault) if fault.code() == Some(403) => return Ok(Found::Existing),
             Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
         }
-        if deployment::goes_by_evidence(self.options) {
-            // One that is transient refuses this, and says so. Whoever may not declare will not.
-            let durable = ExchangeDeclareOptions {
-                durable: true,
-                auto_delete: self.options.auto_delete(),
-                ..ExchangeDeclareOptions::default()
-            };
-            match self.declare_exchange(&name, durable).await {
-                Ok(()) => self.known.see_exchange(exchange, true),
-                Err(fault) if is_about_durability(&fault) => {
-                    self.known.see_exchange(exchange, false);
-                }
-                Err(fault) if fault.code() == Some(406) => self.known.see_exchange(exchange, true),
-                Err(fault) if fault.code() == Some(403) => {}
-                Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
+        // One that is transient refuses this, and says so. Whoever may not declare will not.
+        let durable = ExchangeDeclareOptions {
+            durable: true,
+            auto_delete: self.options.auto_delete(),
+            ..ExchangeDeclareOptions::default()
+        };
+        match self.declare_exchange(&name, durable).await {
+            Ok(()) => self.known.see_exchange(exchange, true),
+            Err(fault) if is_about_durability(&fault) => {
+                self.known.see_exchange(exchange, false);
             }
+            Err(fault) if fault.code() == Some(406) => self.known.see_exchange(exchange, true),
+            Err(fault) if fault.code() == Some(403) => {}
+            Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
         }
         Ok(Found::Existing)
     }
@@ -549,7 +579,7 @@ impl<'a> Topology<'a> {
             Some(Err(failure)) => return Err(failure.clone()),
             Some(Ok(Found::Existing)) | None => return Ok(()),
         }
-        let durable = self.durable_exchange(exchange, survey);
+        let durable = survey.planned.get(exchange).copied().unwrap_or(self.options.durable());
         let declared = self.declare_missing_exchange(exchange, durable).await;
         survey.exchanges.insert(exchange.to_owned(), declared.clone().map(|()| Found::Existing));
         declared
@@ -664,6 +694,22 @@ impl<'a> Topology<'a> {
 
     fn refused(&self, fault: Fault, verb: &str, what: &str, name: &str) -> Failure {
         failure::doing(fault, &format!("{verb} {what} {name:?}"), &self.link.user)
+    }
+}
+
+fn is_forbidden(failure: &Failure) -> bool {
+    matches!(failure, Failure::Mistake(ConnectError::Forbidden { .. }))
+}
+
+/// What it means for a listener that an exchange is missing and may not be declared: nothing comes
+/// before its owner has declared it.
+fn missing_exchange(failure: Failure, exchange: &str) -> Failure {
+    match failure {
+        Failure::Mistake(ConnectError::Forbidden { user, reason, .. }) => {
+            let exchange = exchange.to_owned();
+            Failure::Mistake(ConnectError::NoExchange { exchange, user, reason })
+        }
+        failure => failure,
     }
 }
 
