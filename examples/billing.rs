@@ -47,11 +47,11 @@ impl std::error::Error for UnknownFlavor {}
 #[derive(Default)]
 struct Billing;
 
-#[notification_endpoint(publisher_id = r"compute\.", event_type = r"instance\.")]
+#[notification_endpoint(publisher_id = r"compute\.", event_type = r"compute\.instance\.")]
 impl Billing {
     /// An error is enough: the method is called again, and then the listener writes the dead
     /// letter. This one will not pass, and says so: it is a dead letter at once.
-    #[on(info, event_type = r"instance\.delete\.end$")]
+    #[on(info, event_type = r"compute\.instance\.delete\.end$")]
     async fn bill(
         &self,
         payload: Instance,
@@ -90,11 +90,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         flavor: flavor.to_owned(),
         hours: 21,
     };
-    compute.info(&ctxt, "instance.delete.end", &instance("i-1", "small")).await?;
-    compute.info(&ctxt, "instance.delete.end", &instance("i-2", "huge")).await?;
-    compute.info(&ctxt, "instance.delete.start", &instance("i-3", "small")).await?;
-    network.info(&ctxt, "instance.delete.end", &instance("i-4", "small")).await?;
-    compute.error(&ctxt, "instance.delete.error", &instance("i-5", "small")).await?;
+    compute.info(&ctxt, "compute.instance.delete.end", &instance("i-1", "small")).await?;
+    compute.info(&ctxt, "compute.instance.delete.end", &instance("i-2", "huge")).await?;
+    compute.info(&ctxt, "compute.instance.delete.start", &instance("i-3", "small")).await?;
+    network.info(&ctxt, "compute.instance.delete.end", &instance("i-4", "small")).await?;
+    compute.error(&ctxt, "compute.instance.delete.error", &instance("i-5", "small")).await?;
     for _ in 0..3 {
         println!("{}", written.recv().await.ok_or("the listener ended")?);
     }

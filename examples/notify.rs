@@ -1,5 +1,5 @@
 //! Run it with `cargo run -p examples --example notify -- URL PRIORITY EVENT_TYPE PAYLOAD [TOPIC]`, such
-//! as `amqp://guest:guest@127.0.0.1:5672 info instance.create.end '{"instance_id": "i-1"}'`.
+//! as `rabbit://guest:guest@127.0.0.1:5672 info compute.instance.create.end '{"instance_id": "i-1"}'`.
 //!
 //! Sends one notification, and ends with code 0 once the broker has confirmed it. TOPIC may name an
 //! exchange: `nova/versioned_notifications`; without it `openstack/notifications` is meant.

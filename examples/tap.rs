@@ -1,9 +1,9 @@
 //! Run it with `cargo run -p examples --example tap -- URL [TOPIC..]`, such as
-//! `amqp://guest:guest@127.0.0.1:5672 notifications`.
+//! `rabbit://guest:guest@127.0.0.1:5672 nova/notifications`.
 //!
 //! Prints what passes on a transport, one line each, and takes nothing away from anybody: it
 //! has a queue of its own, which the broker deletes five minutes after the last tap has gone. A TOPIC
-//! may name an exchange: `nova/versioned_notifications`.
+//! may name an exchange: `nova/versioned_notifications`; without one it is `openstack`.
 
 use std::time::Duration;
 

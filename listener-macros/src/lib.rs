@@ -16,7 +16,7 @@ use proc_macro::TokenStream;
 /// # use listener::{Context, Metadata, Outcome, Priority};
 /// use listener::notification_endpoint;
 /// # #[derive(serde::Deserialize)] struct Instance { uuid: String }
-/// # #[derive(serde::Deserialize)] struct Fault<'a> { code: &'a str }
+/// # #[derive(serde::Deserialize)] struct Fault<'a> { #[serde(borrow)] code: std::borrow::Cow<'a, str> }
 ///
 /// #[derive(Default)]
 /// struct Billing;
@@ -32,7 +32,7 @@ use proc_macro::TokenStream;
 ///
 ///     /// A payload may borrow from the notification.
 ///     async fn error(&self, payload: Fault<'_>) -> Outcome {
-///         if payload.code == "again" { Outcome::Requeue } else { Outcome::Handled }
+///         if payload.code == "again" { Outcome::retry() } else { Outcome::Handled }
 ///     }
 ///
 ///     /// Handles the priorities of its list, and what its own filter lets through of them.
@@ -44,7 +44,8 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// The impl block is emitted as it was written. Every method in it handles notifications;
-/// helpers live in a plain impl block. All mistakes of a block are reported at once.
+/// helpers live in a plain impl block. All mistakes of form in a block are reported at once; those of
+/// types follow once there is none.
 ///
 /// # Methods
 ///

@@ -50,7 +50,7 @@ fn a_missing_state_is_named_with_endpoint_method_and_place() {
         .build();
     let needs = |method| {
         format!(
-            "\n- endpoint `flow::build::Needy` (tests/flow/build.rs:): method `{method}` takes `State<flow::build::Database>`, and the listener has none; add `.state(..)` to its builder"
+            "\n- endpoint `flow::build::Needy` (tests/flow/build.rs:): method `{method}` takes `State<flow::build::Database>`, and the listener has none; give it with `Listener::builder().configured(Config::from_env()?).state(..)`, in the place of `listen()`"
         )
     };
     assert_eq!(
@@ -91,7 +91,7 @@ fn a_missing_state_names_the_given_one_that_was_likely_meant() {
         [
             "did you mean `State<flow::build::Database>`, which it has? A `State` needs no `Arc` around it.",
             "did you mean `State<flow::build::Guarded<u8>>`, which it has?",
-            "add `.state(..)` to its builder",
+            "give it with `Listener::builder().configured(Config::from_env()?).state(..)`, in the place of `listen()`",
         ]
     );
 }

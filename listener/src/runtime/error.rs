@@ -224,7 +224,7 @@ fn of_method(method: Option<&str>) -> String {
 
 fn given_state(needed: &str, near: Option<&str>) -> String {
     let Some(near) = near else {
-        return "add `.state(..)` to its builder".to_owned();
+        return "give it with `Listener::builder().configured(Config::from_env()?).state(..)`, in the place of `listen()`".to_owned();
     };
     let shared = match needed.strip_suffix(&format!("::Arc<{near}>")) {
         Some(_) => " A `State` needs no `Arc` around it.",

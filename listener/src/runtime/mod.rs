@@ -326,11 +326,13 @@ impl Listener {
                 "endpoint"
             );
         }
-        let queues: BTreeSet<_> =
-            self.0.bindings.iter().map(|binding| binding.queue.as_str()).collect();
+        let bindings = self.0.bindings.iter().map(|binding| {
+            format!("{}/{} to {}", binding.exchange, binding.routing_key, binding.queue)
+        });
+        let bindings: BTreeSet<_> = bindings.collect();
         tracing::info!(
             transport = %worker.copier.transport,
-            queues = queues.into_iter().collect::<Vec<_>>().join(", "),
+            bindings = Vec::from_iter(bindings).join(", "),
             prefetch = worker.options.prefetch,
             executor = ?worker.options.executor,
             "starting"
