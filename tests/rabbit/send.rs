@@ -81,6 +81,19 @@ async fn a_message_that_is_too_large_takes_no_other_along() {
     assert!(depth(&node, "/").await.unwrap() >= 199);
 }
 
+/// No broker is needed: nobody listens there.
+#[tokio::test]
+async fn what_was_never_on_a_connection_was_not_sent() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let rabbit = rabbit(&format!("amqp://guest:guest@{nobody}"));
+    let outgoing = Outgoing { timeout: Duration::from_secs(2), ..topic("one") };
+    let error = rabbit.send(outgoing).await.unwrap_err();
+    assert!(matches!(error, SendError::NotSent { .. }), "{error}");
+    assert!(error.is_transient() && !error.may_have_been_sent(), "{error}");
+    let text = error.to_string();
+    assert!(text.starts_with("nothing was sent to ") && text.contains("refused"), "{text}");
+}
+
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_broker_short_of_memory_is_waited_for() {

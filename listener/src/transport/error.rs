@@ -263,6 +263,16 @@ pub enum SendError {
         /// The last thing that went wrong.
         last: Option<String>,
     },
+    /// It could not be tried within its time, as when no broker is reached: nothing was sent.
+    #[error("nothing was sent to {route} within {after:?}{}", last.as_deref().map(|last| format!(" ({last})")).unwrap_or_default())]
+    NotSent {
+        /// Where it was to go.
+        route: String,
+        /// How long was waited.
+        after: Duration,
+        /// The last thing that went wrong.
+        last: Option<String>,
+    },
     /// The message is larger than the broker takes; nothing was sent.
     #[error("the message for {route} has {size} bytes, and the broker takes {limit} at most")]
     TooLarge {
@@ -336,9 +346,10 @@ impl SendError {
 
     pub(crate) const fn blame(&self) -> Blame {
         match self {
-            Self::TimedOut { .. } | Self::Refused { .. } | Self::Interrupted { .. } => {
-                Blame::Nobody
-            }
+            Self::TimedOut { .. }
+            | Self::NotSent { .. }
+            | Self::Refused { .. }
+            | Self::Interrupted { .. } => Blame::Nobody,
             Self::NoDelay { .. } => Blame::Setup,
             Self::Unroutable { .. } => Blame::Route,
             Self::TooLarge { .. } | Self::HeadersTooLarge { .. } | Self::Invalid { .. } => {

@@ -70,7 +70,10 @@ pub(super) async fn try_at_once(io: &Io, office: &Office, outgoing: &Outgoing) -
     match told.await.map(fate_of) {
         Ok(Fate::Confirmed) => Attempt::Over(Ok(())),
         Ok(fate) => goes(Some((session, way, fate))),
-        Err(_) => Attempt::Over(Err(late(office, outgoing, Last::Nothing))),
+        Err(_) => {
+            let progress = Progress { is_submitted: true, ..Progress::default() };
+            Attempt::Over(Err(late(office, outgoing, progress)))
+        }
     }
 }
 
@@ -81,24 +84,24 @@ pub(super) async fn send(
     tried: Tried,
 ) -> Result<(), SendError> {
     let Tried { deadline, first } = tried;
-    let mut progress = Progress::default();
+    let mut progress = Progress { is_submitted: first.is_some(), ..Progress::default() };
     let sent = timeout_at(deadline, attempts(&office, &outgoing, &mut progress, first)).await;
-    sent.unwrap_or_else(|_| Err(late(&office, &outgoing, progress.last)))
+    sent.unwrap_or_else(|_| Err(late(&office, &outgoing, progress)))
 }
 
 /// The error when the time is over.
-fn late(office: &Office, outgoing: &Outgoing, last: Last) -> SendError {
-    let route = outgoing.route.to_string();
-    match last {
-        Last::Refused => SendError::Refused { route },
-        last => SendError::TimedOut {
-            route,
-            after: outgoing.timeout,
-            last: office.obstacle().or(match last {
-                Last::Reason(reason) => Some(reason),
-                _ => None,
-            }),
-        },
+fn late(office: &Office, outgoing: &Outgoing, progress: Progress) -> SendError {
+    let (route, after) = (outgoing.route.to_string(), outgoing.timeout);
+    let reason = match progress.last {
+        Last::Refused => return SendError::Refused { route },
+        Last::Reason(reason) => Some(reason),
+        Last::Nothing => None,
+    };
+    let last = office.obstacle().or(reason);
+    if progress.is_submitted {
+        SendError::TimedOut { route, after, last }
+    } else {
+        SendError::NotSent { route, after, last }
     }
 }
 
@@ -106,6 +109,8 @@ fn late(office: &Office, outgoing: &Outgoing, last: Last) -> SendError {
 #[derive(Default)]
 struct Progress {
     last: Last,
+    /// Whether it may have been written to a connection.
+    is_submitted: bool,
     /// No session up to this one is wanted any more.
     newer_than: u64,
     returned: bool,
@@ -197,6 +202,7 @@ async fn attempt(
         return Err(no_delay(outgoing, reason.clone()));
     }
     progress.suspect |= session.may_refuse(outgoing.body.len());
+    progress.is_submitted = true;
     let fate = if progress.suspect {
         session.submit_alone(message.as_ref().clone()).await
     } else {
