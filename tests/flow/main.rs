@@ -12,6 +12,7 @@ mod borrowed;
 mod build;
 mod config;
 mod compressed;
+mod copies;
 mod dead_letter;
 mod delays;
 mod ending;

@@ -4,7 +4,7 @@
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
 use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString};
-use listener::runtime::options::RetryOptions;
+use listener::runtime::options::{Options, RetryOptions};
 use listener::{Listener, Transport, notification_endpoint};
 
 use super::*;
@@ -124,4 +124,39 @@ async fn a_dead_letter_keeps_every_property_and_the_type_of_every_header() {
 #[ignore = "needs rabbitmq"]
 async fn a_retry_keeps_every_property_and_the_type_of_every_header() {
     keeps_all(&copy("kept-retry", "transient", QUEUE).await);
+}
+
+/// Attempts of 2 s, and confirmations that take longer while nobody dies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn a_dead_letter_that_is_confirmed_late_is_sent_twice_at_most() {
+    let node = support::shared().await;
+    let vhost = "confirmed-late";
+    let url = node.vhost(vhost).await;
+    let proxy = support::Proxy::start(node.port()).await;
+    let through = url.replace(&format!(":{}", node.port()), &format!(":{}", proxy.port()));
+    let options = Options { send_timeout: Duration::from_secs(2), ..Options::default() };
+    let builder = Listener::builder().transport(Transport::open(&through).unwrap());
+    let listener = builder.options(options).endpoint(Fails).build().unwrap();
+    listener.start().await.unwrap();
+    let amqp = Amqp::connect(&url).await;
+    let fail = async || {
+        let body = r#"{"priority": "INFO", "payload": "permanent"}"#.to_owned();
+        amqp.publish("", QUEUE, body, BasicProperties::default()).await;
+    };
+    let letters = async || node.queue_depth(vhost, "notifications.info.dead").await.unwrap_or(0);
+    // Its queue is there, and one way takes 2 s from now on.
+    fail().await;
+    wait_until("the first dead letter", SOON, async || letters().await == 1).await;
+    proxy.toxics(support::Toxics { latency: Duration::from_secs(2), ..Default::default() });
+    fail().await;
+    wait_until("the confirmation", SOON, async || {
+        node.queue_depth(vhost, QUEUE).await == Some(0) && letters().await > 1
+    })
+    .await;
+    assert!(listener.is_ready());
+    proxy.toxics(support::Toxics::default());
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert!(letters().await <= 3, "{} dead letters of 2 notifications", letters().await);
 }

@@ -3,6 +3,7 @@
 //! listener; what its original waits for is in `worker.rs`, who settles it in `settle.rs`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::observe::{Event, Observers};
 use crate::runtime::failure::{Copy, Destination};
 use crate::runtime::headers::{self, Marks};
 use crate::runtime::health::Pause;
+use crate::runtime::permit;
 use crate::runtime::quarantine::{Gate, Moving};
 use crate::shown::{LONGEST_ERROR, error_text, shortened};
 use crate::target::dead_letter_queue;
@@ -78,11 +80,59 @@ impl Form {
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// An attempt that was not confirmed in time is sent again, and the broker may have both. The
+/// next one may take this many times as long, up to `MOST_PATIENCE` times the usual.
+const MORE_PATIENCE: u32 = 4;
+const MOST_PATIENCE: u32 = 64;
+
+/// How long attempts may take longer than usual after the last one that needed it.
+const PATIENT_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// How long an attempt to make a copy may take: longer where the broker has shown that it confirms
+/// slowly, so that few copies are sent twice.
+#[derive(Debug)]
+struct Patience {
+    usual: Duration,
+    /// More than usual, and since when nothing has needed it.
+    more: Mutex<Option<(Duration, Instant)>>,
+}
+
+impl Patience {
+    const fn new(usual: Duration) -> Self {
+        Self { usual, more: Mutex::new(None) }
+    }
+
+    fn get(&self) -> Duration {
+        let more = *self.lock();
+        let more = more.filter(|(_, needed)| needed.elapsed() < PATIENT_FOR);
+        more.map_or(self.usual, |(more, _)| more)
+    }
+
+    /// An attempt that might take `after` was not confirmed by then. Those beside it count once.
+    fn timed_out(&self, after: Duration) {
+        let longer = after.saturating_mul(MORE_PATIENCE);
+        let longer = longer.min(self.usual.saturating_mul(MOST_PATIENCE)).max(self.get());
+        *self.lock() = Some((longer, Instant::now()));
+    }
+
+    /// A confirmation took longer than usual.
+    fn still_needed(&self) {
+        if let Some((_, needed)) = &mut *self.lock() {
+            *needed = Instant::now();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Duration, Instant)>> {
+        self.more.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Makes copies.
 #[derive(Debug)]
 pub(super) struct Copier {
     pub(super) transport: Transport,
     pub(super) timeout: Duration,
+    patience: Patience,
     /// How long a delivery is held of which no copy can ever be made.
     hold: Duration,
     troubles: Troubles,
@@ -113,7 +163,7 @@ pub(super) enum NotMoved {
 impl Copier {
     pub(super) fn new(transport: Transport, timeout: Duration, hold: Duration) -> Self {
         let (troubles, refused) = (Troubles::default(), AtomicU64::new(0));
-        Self { transport, timeout, hold, troubles, refused }
+        Self { transport, timeout, patience: Patience::new(timeout), hold, troubles, refused }
     }
 
     /// Makes a copy, again and again until it is confirmed.
@@ -143,7 +193,22 @@ impl Copier {
             }
             let properties = properties(delivery, marks, copy, form);
             // An attempt is let finish: one that is broken off may have been sent all the same.
-            let error = match self.send(&route, delivery, properties).await {
+            let mut sending = pin!(self.send(&route, delivery, properties));
+            let sent = match self.in_time(sending.as_mut()).await {
+                Some(sent) => sent,
+                None => {
+                    let error = error_text(&self.late(&route));
+                    tracing::error!(
+                        queue = %source,
+                        to = queue_of(&route),
+                        error,
+                        "a copy is not confirmed yet: its delivery stays unacknowledged until it is"
+                    );
+                    self.report(&mut trouble, &route, &copy.owed, &error, observers);
+                    unless_over(delivery, sending).await.ok_or(NotMade::Abandoned)?
+                }
+            };
+            let error = match sent {
                 Ok(()) => return Ok(()),
                 Err(SendError::NoDelay { reason, .. }) => {
                     let reason = error_text(&reason);
@@ -164,17 +229,14 @@ impl Copier {
                 return Err(self.refused(delivery, copy, &route, &error, stop).await);
             }
             let error = error_text(&error);
-            let queue = queue_of(&route);
             tracing::error!(
                 queue = %source,
-                to = queue,
+                to = queue_of(&route),
                 error,
                 ?pause,
                 "a copy could not be made: its delivery stays unacknowledged until it can"
             );
-            trouble
-                .get_or_insert_with(|| self.troubles.begin(queue, &copy.owed, observers))
-                .says(&error, observers);
+            self.report(&mut trouble, &route, &copy.owed, &error, observers);
             let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
             if paused.is_none() {
                 return Err(NotMade::Abandoned);
@@ -226,8 +288,43 @@ impl Copier {
         properties: Properties,
     ) -> Result<(), SendError> {
         let (route, body) = (route.clone(), delivery.body.clone());
-        let outgoing = Outgoing { route, body, properties, timeout: self.timeout };
-        self.transport.send(outgoing).await
+        let (timeout, began) = (self.patience.get(), Instant::now());
+        let outgoing = Outgoing { route, body, properties, timeout };
+        let sent = self.transport.send(outgoing).await;
+        match &sent {
+            Err(SendError::TimedOut { .. }) => self.patience.timed_out(timeout),
+            Ok(()) if began.elapsed() > self.timeout => self.patience.still_needed(),
+            _ => {}
+        }
+        sent
+    }
+
+    /// Tells that a copy cannot be made at present; `methods` pause until it can.
+    fn report<'t>(
+        &'t self,
+        trouble: &mut Option<Ongoing<'t>>,
+        route: &Route,
+        methods: &[String],
+        error: &str,
+        observers: &'t Observers,
+    ) {
+        trouble
+            .get_or_insert_with(|| self.troubles.begin(queue_of(route), methods, observers))
+            .says(error, observers);
+    }
+
+    /// Waits for an attempt for the usual time. `None` if it goes on, for it has more.
+    async fn in_time<T>(&self, sending: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        if self.patience.get() <= self.timeout {
+            return Some(sending.await);
+        }
+        tokio::time::timeout(self.timeout, sending).await.ok()
+    }
+
+    /// What is said of an attempt that goes on after the usual time.
+    fn late(&self, route: &Route) -> SendError {
+        let (route, last) = (route.to_string(), self.transport.obstacle());
+        SendError::TimedOut { route, after: self.timeout, last }
     }
 
     /// Puts a copy straight into a queue, such as a suspect into its quarantine queue, again and again with growing pauses
@@ -248,10 +345,24 @@ impl Copier {
         let mut pause = FIRST_PAUSE;
         let mut trouble = None;
         loop {
-            let moving = gate.close();
-            let Err(error) = self.put(route, delivery, marks).await else {
-                return Ok(moving);
+            let mut moving = gate.close();
+            let mut putting = pin!(self.put(route, delivery, marks));
+            let put = match self.in_time(putting.as_mut()).await {
+                Some(put) => put,
+                None => {
+                    // Methods begin meanwhile: nobody knows how long it takes.
+                    drop(moving);
+                    let error = error_text(&self.late(route));
+                    self.report(&mut trouble, route, &[], &error, observers);
+                    let put = unless_over(delivery, putting);
+                    let rest = hold.saturating_sub(began.elapsed());
+                    let put = tokio::time::timeout(rest, put).await;
+                    moving = gate.close();
+                    put.unwrap_or_else(|_| Some(Err(self.late(route))))
+                        .ok_or(NotMoved::Abandoned)?
+                }
             };
+            let Err(error) = put else { return Ok(moving) };
             drop(moving);
             if !error.is_transient() || began.elapsed().saturating_add(pause) > hold {
                 return Err(NotMoved::Impossible(error));
@@ -259,14 +370,29 @@ impl Copier {
             let (source, queue) = (&delivery.info.queue, queue_of(route));
             let error = error_text(&error);
             tracing::warn!(%source, to = queue, error, ?pause, "a delivery is held: it could not be moved");
-            trouble
-                .get_or_insert_with(|| self.troubles.begin(queue, &[], observers))
-                .says(&error, observers);
+            self.report(&mut trouble, route, &[], &error, observers);
             let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
             if paused.is_none() || delivery.is_over() {
                 return Err(NotMoved::Abandoned);
             }
             pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    /// Tries once to put a copy with these marks at the end of the queue that a delivery was taken
+    /// from. Whether it is confirmed.
+    pub(super) async fn replace(&self, delivery: &Delivery, marks: &Marks) -> bool {
+        let route = Route::Queue(delivery.info.queue.to_string());
+        match self.put(&route, delivery, marks).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(
+                    queue = %delivery.info.queue,
+                    error = error_text(&error),
+                    "no copy for the methods that still owe a notification could be made: it comes again for all of them"
+                );
+                false
+            }
         }
     }
 
@@ -303,6 +429,16 @@ impl Copier {
     /// What cannot be made at present.
     pub(super) fn pauses(&self) -> Vec<Pause> {
         self.troubles.pauses()
+    }
+}
+
+/// Waits for an attempt that takes long, unless the session of the delivery ends: the broker gives
+/// the original out again, and the driver would send the copy over the next connection.
+async fn unless_over<T>(delivery: &Delivery, sending: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        sent = sending => Some(sent),
+        () = permit::ended(delivery) => None,
     }
 }
 

@@ -49,6 +49,22 @@ impl Held {
         self.0.is_empty()
     }
 
+    /// Whether some wait for the end of a pause.
+    pub(super) fn has_pauses(&self) -> bool {
+        self.0.iter().any(|round| matches!(round.until, Until::Over(_)))
+    }
+
+    /// The methods of all rounds; `None` where one is for everybody who wants it.
+    pub(super) fn owed(&self) -> Option<Vec<String>> {
+        let owed: Option<Vec<_>> = self.0.iter().map(|round| round.owed.clone()).collect();
+        owed.map(|owed| owed.concat())
+    }
+
+    /// How often the methods of each round have been called.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|round| round.attempts)
+    }
+
     /// Waits for the first round that can begin. `None` when there is none.
     pub(super) async fn next(&mut self, copier: &Copier) -> Option<Round> {
         if self.0.is_empty() {

@@ -176,7 +176,10 @@ pub struct Options {
     /// the broker. Default: 25 s, so that all is over before the 30 s after which Kubernetes and
     /// others kill a process.
     pub shutdown_timeout: Duration,
-    /// How long one attempt to send a copy (a retry, a dead letter) may take. Default: 30 s.
+    /// How long one attempt to send a copy (a retry, a dead letter) may take before the methods
+    /// that owe it pause and it is sent again. After an attempt that was not confirmed in time the
+    /// next ones may take four times as long, and so on up to 64 times, so that few copies are sent
+    /// twice. Default: 30 s.
     pub send_timeout: Duration,
     /// How long one call of a method may take. Default: 10 minutes; RabbitMQ takes back what is
     /// unsettled for 30.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -193,8 +194,8 @@ enum Carried {
     Held(Copy, Duration),
     /// The broker never takes it: the delivery returns to its queue.
     Refused,
-    /// The listener stopped, or the session is over.
-    Abandoned,
+    /// It was not made: the listener stopped, or the session is over.
+    Abandoned(Copy),
 }
 
 impl Carried {
@@ -202,8 +203,44 @@ impl Carried {
         match made {
             Ok(()) => Self::Out(copy),
             Err(NotMade::Refused) => Self::Refused,
-            Err(NotMade::Abandoned | NotMade::NoDelay) => Self::Abandoned,
+            Err(NotMade::Abandoned | NotMade::NoDelay) => Self::Abandoned(copy),
         }
+    }
+}
+
+/// A copy that is still to be made.
+struct Due {
+    copy: Copy,
+    /// How often those that owe it have been called.
+    attempts: u32,
+}
+
+/// What has become of the methods of a delivery so far.
+#[derive(Default)]
+struct Course {
+    held: Held,
+    due: Vec<Due>,
+    /// The copies that stand.
+    made: Vec<Copy>,
+    /// Whether an order is kept, so that no copy may be put behind others.
+    in_order: bool,
+}
+
+impl Course {
+    /// Whether the copies that end the work on a delivery have to wait: a copy that is made before
+    /// the last call is made again if the listener stops before that call.
+    fn is_to_wait(&self) -> bool {
+        self.held.has_pauses() || (self.in_order && !self.held.is_empty())
+    }
+
+    /// The marks of a copy for all that still owe it. `None` where they cannot be named.
+    fn rest(&self, marks: &Marks) -> Option<Marks> {
+        let mut owed = self.held.owed()?;
+        owed.extend(self.due.iter().flat_map(|due| due.copy.owed.iter().cloned()));
+        let due = self.due.iter().map(|due| due.attempts.saturating_sub(1));
+        let attempts = self.held.attempts().chain(due).min()?;
+        let is_named = !owed.is_empty() && self.due.iter().all(|due| !due.copy.owed.is_empty());
+        is_named.then(|| Marks { owed: Some(owed), attempts, ..marks.clone() })
     }
 }
 
@@ -426,7 +463,8 @@ impl Worker {
     async fn give_up(&self, task: Task, deaths: u64, permit: Permit<'_>) {
         let owed = task.marks.owed.clone().unwrap_or_default();
         let copy = failure::poison(deaths, owed);
-        let (made, moving) = self.while_closed(self.copy(&task, &copy, permit)).await;
+        let copying = permit.finish(self.copy(&task.delivery, &task.marks, &copy, permit));
+        let (made, moving) = self.while_closed(copying).await;
         match made {
             Ok(()) => {}
             Err(NotMade::Refused) => {
@@ -464,7 +502,8 @@ impl Worker {
         // The broker's even where order is kept: its place is lost already, and the header may be
         // its publisher's.
         let held = (remaining <= self.options.retry.hold).then_some(remaining);
-        let carrying = self.delay(&task, copy, held, permit);
+        let carrying = self.delay(&task.delivery, &task.marks, copy, held, permit);
+        let carrying = permit.finish(carrying);
         let (carried, moving) = self.while_closed(carrying).await;
         match carried {
             Carried::Out(copy) => {
@@ -493,7 +532,7 @@ impl Worker {
                 self.release(task);
             }
             Carried::Refused => self.conclude(task, &End::Requeued, &Subject::default()),
-            Carried::Abandoned => self.release(task),
+            Carried::Abandoned(_) => self.release(task),
         }
         None
     }
@@ -503,8 +542,7 @@ impl Worker {
     async fn work_on(&self, mut task: Task, permit: Permit<'_>) {
         task.in_hand.begins();
         let began = Instant::now();
-        let mut held = Held::default();
-        let mut done: Vec<Copy> = Vec::new();
+        let mut course = Course::default();
         let mut handled = 0;
         loop {
             let calls = task.marks.attempts;
@@ -513,40 +551,150 @@ impl Worker {
             handled += subject.handled;
             subject.handled = handled;
             task.marks.attempts = attempts;
-            paused.into_iter().for_each(|method| held.until_resumed(method, calls));
+            course.in_order = ordered || self.options.executor == Executor::Sequential;
+            paused.into_iter().for_each(|method| course.held.until_resumed(method, calls));
             let copies = match verdict {
                 Verdict::Copies(copies) => copies,
                 Verdict::Ack => Vec::new(),
-                Verdict::Requeue => return self.conclude(task, &End::Requeued, &subject),
-                Verdict::GiveBack => return self.conclude(task, &End::Released, &subject),
-            };
-            for copy in copies {
-                match self.carry(&task, copy, ordered, began, permit).await {
-                    Carried::Out(copy) => done.push(copy),
-                    Carried::Held(copy, pause) => {
-                        settle::held(&task.delivery, &task.marks, &copy, &subject, &self.observers);
-                        held.pause(
-                            Some(copy.owed).filter(|owed| !owed.is_empty()),
-                            attempts,
-                            pause,
-                        );
-                    }
-                    Carried::Refused => return self.conclude(task, &End::Requeued, &subject),
-                    Carried::Abandoned => return self.conclude(task, &End::Released, &subject),
+                Verdict::Requeue | Verdict::GiveBack => {
+                    let is_requeue = verdict == Verdict::Requeue;
+                    let end = if is_requeue { End::Requeued } else { End::Released };
+                    course.held.pause(task.marks.owed.clone(), calls, Duration::ZERO);
+                    return self.leave(task, course, &end, &subject, permit).await;
                 }
+            };
+            course.due.extend(copies.into_iter().map(|copy| Due { copy, attempts }));
+            if let Err(end) = self.carry_out(&task, &mut course, began, &subject, permit).await {
+                return self.leave(task, course, &end, &subject, permit).await;
             }
-            match self.next(&mut held, &task, permit).await {
+            match self.next(&mut course.held, &task, permit).await {
                 Next::Round(round) => {
                     task.marks.owed = round.owed;
                     task.marks.attempts = round.attempts;
                 }
                 Next::Nothing => {
-                    let end = if done.is_empty() { End::Handled } else { End::Copied(&done) };
+                    let made = course.made;
+                    let end = if made.is_empty() { End::Handled } else { End::Copied(&made) };
                     return self.conclude(task, &end, &subject);
                 }
-                Next::Abandoned => return self.conclude(task, &End::Released, &subject),
+                Next::Abandoned => {
+                    return self.leave(task, course, &End::Released, &subject, permit).await;
+                }
             }
         }
+    }
+
+    /// Makes the copies that are due, and holds in the process those that need none. Retries come
+    /// first: they wait for no dead letter, whose queue may be full.
+    ///
+    /// # Errors
+    /// The end of a delivery that copies cannot stand for.
+    async fn carry_out(
+        &self,
+        task: &Task,
+        course: &mut Course,
+        began: Instant,
+        subject: &Subject,
+        permit: Permit<'_>,
+    ) -> Result<(), End<'static>> {
+        if course.due.is_empty() {
+            return Ok(());
+        }
+        let in_process = course.in_order || self.options.retry.place == RetryPlace::Process;
+        let mut due = std::mem::take(&mut course.due);
+        if in_process {
+            for Due { copy, attempts } in std::mem::take(&mut due) {
+                match copy.to {
+                    Destination::Later(pause) if self.may_hold(pause, began) => {
+                        self.hold(task, course, copy, attempts, pause, subject);
+                    }
+                    _ => due.push(Due { copy, attempts }),
+                }
+            }
+        } else {
+            let is_retry = |due: &Due| matches!(due.copy.to, Destination::Later(_));
+            let (retries, rest) = due.into_iter().partition(is_retry);
+            due = rest;
+            self.carry_all(task, course, retries, began, subject, permit).await?;
+        }
+        if course.is_to_wait() {
+            course.due = due;
+            return Ok(());
+        }
+        self.carry_all(task, course, due, began, subject, permit).await
+    }
+
+    /// Makes copies side by side: none waits for another one.
+    ///
+    /// # Errors
+    /// As `carry_out`.
+    async fn carry_all(
+        &self,
+        task: &Task,
+        course: &mut Course,
+        copies: Vec<Due>,
+        began: Instant,
+        subject: &Subject,
+        permit: Permit<'_>,
+    ) -> Result<(), End<'static>> {
+        if copies.is_empty() {
+            return Ok(());
+        }
+        let in_order = course.in_order;
+        let carry = |Due { copy, attempts }| async move {
+            let marks = Marks { attempts, ..task.marks.clone() };
+            (self.carry(&task.delivery, &marks, copy, in_order, began, permit).await, attempts)
+        };
+        let mut carried_out = Ok(());
+        for (carried, attempts) in permit.finish(join_all(copies.into_iter().map(carry))).await {
+            match carried {
+                Carried::Out(copy) => course.made.push(copy),
+                Carried::Held(copy, pause) => {
+                    self.hold(task, course, copy, attempts, pause, subject);
+                }
+                Carried::Refused => carried_out = Err(End::Requeued),
+                Carried::Abandoned(copy) => {
+                    course.due.push(Due { copy, attempts });
+                    carried_out = Err(End::Released);
+                }
+            }
+        }
+        carried_out
+    }
+
+    /// Holds the methods that a copy is for in the process.
+    fn hold(
+        &self,
+        task: &Task,
+        course: &mut Course,
+        copy: Copy,
+        attempts: u32,
+        pause: Duration,
+        subject: &Subject,
+    ) {
+        settle::held(&task.delivery, &task.marks, &copy, subject, &self.observers);
+        course.held.pause(Some(copy.owed).filter(|owed| !owed.is_empty()), attempts, pause);
+    }
+
+    /// Leaves a delivery that was not done with to the broker. Where copies stand for some of its
+    /// methods, they would be called again: a copy for the others takes its place, unless order is
+    /// kept.
+    async fn leave(
+        &self,
+        task: Task,
+        course: Course,
+        end: &End<'_>,
+        subject: &Subject,
+        permit: Permit<'_>,
+    ) {
+        let is_possible = !course.made.is_empty() && !course.in_order && !task.delivery.is_over();
+        let rest = is_possible.then(|| course.rest(&task.marks)).flatten();
+        if let Some(rest) = rest
+            && permit.finish(self.copier.replace(&task.delivery, &rest)).await
+        {
+            return self.conclude(task, &End::Copied(&course.made), subject);
+        }
+        self.conclude(task, end, subject);
     }
 
     /// Waits for the next of the calls that are held, without a slot.
@@ -568,53 +716,67 @@ impl Worker {
         }
     }
 
-    /// Makes a copy, or holds in the process those that it is for. What is held for a pause may
-    /// not be held for longer than `hold` altogether: a longer pause is the broker's, even where
-    /// order is kept, for it cannot be kept over such a time; where many short ones have
-    /// taken so long, order is kept and the notification given up.
+    /// Whether a pause may be spent in the process. What is held may not be held for longer than
+    /// `hold` altogether: a longer pause is the broker's, even where order is kept, for it cannot
+    /// be kept over such a time; where many short ones have taken so long, order is kept and the
+    /// notification given up.
+    fn may_hold(&self, pause: Duration, began: Instant) -> bool {
+        began.elapsed().saturating_add(pause) <= self.options.retry.hold
+    }
+
+    /// Makes a copy, or says that those that it is for are to be held in the process.
     async fn carry(
         &self,
-        task: &Task,
+        delivery: &Delivery,
+        marks: &Marks,
         copy: Copy,
-        ordered: bool,
+        in_order: bool,
         began: Instant,
         permit: Permit<'_>,
     ) -> Carried {
-        let Destination::Later(pause) = copy.to else {
-            return Carried::made(copy.clone(), self.copy(task, &copy, permit).await);
-        };
-        let hold = self.options.retry.hold;
-        let fits = began.elapsed().saturating_add(pause) <= hold;
-        let in_order = ordered || self.options.executor == Executor::Sequential;
-        let in_process = in_order || self.options.retry.place == RetryPlace::Process;
-        if fits && in_process {
-            return Carried::Held(copy, pause);
+        match copy.to {
+            Destination::Dead(_) => {
+                let made = self.copy(delivery, marks, &copy, permit).await;
+                Carried::made(copy, made)
+            }
+            Destination::Later(pause) if in_order && pause <= self.options.retry.hold => {
+                self.give_up_waiting(delivery, marks, copy, permit).await
+            }
+            Destination::Later(pause) => {
+                let held = self.may_hold(pause, began).then_some(pause);
+                self.delay(delivery, marks, copy, held, permit).await
+            }
         }
-        if !in_order || pause > hold {
-            return self.delay(task, copy, fits.then_some(pause), permit).await;
-        }
-        self.give_up_waiting(task, copy, permit).await
     }
 
     /// Has the broker hold a copy back. Where it cannot, the delivery is held in the process for
     /// such a pause, or given up without one.
     async fn delay(
         &self,
-        task: &Task,
+        delivery: &Delivery,
+        marks: &Marks,
         copy: Copy,
         held: Option<Duration>,
         permit: Permit<'_>,
     ) -> Carried {
-        match (self.copy(task, &copy, permit).await, held) {
+        match (self.copy(delivery, marks, &copy, permit).await, held) {
             (Err(NotMade::NoDelay), Some(pause)) => Carried::Held(copy, pause),
-            (Err(NotMade::NoDelay), None) => self.give_up_waiting(task, copy, permit).await,
+            (Err(NotMade::NoDelay), None) => {
+                self.give_up_waiting(delivery, marks, copy, permit).await
+            }
             (made, _) => Carried::made(copy, made),
         }
     }
 
-    async fn give_up_waiting(&self, task: &Task, mut copy: Copy, permit: Permit<'_>) -> Carried {
+    async fn give_up_waiting(
+        &self,
+        delivery: &Delivery,
+        marks: &Marks,
+        mut copy: Copy,
+        permit: Permit<'_>,
+    ) -> Carried {
         copy.give_up_after(self.options.retry.hold);
-        let made = self.copy(task, &copy, permit).await;
+        let made = self.copy(delivery, marks, &copy, permit).await;
         Carried::made(copy, made)
     }
 
@@ -638,10 +800,15 @@ impl Worker {
         drop(turn);
     }
 
-    async fn copy(&self, task: &Task, copy: &Copy, permit: Permit<'_>) -> Result<(), NotMade> {
-        let (delivery, marks) = (&task.delivery, &task.marks);
-        let made = self.copier.make(delivery, marks, copy, permit.stop, &self.observers);
-        permit.finish(made).await
+    /// Makes a copy, however long that takes: callers give up the slot.
+    async fn copy(
+        &self,
+        delivery: &Delivery,
+        marks: &Marks,
+        copy: &Copy,
+        permit: Permit<'_>,
+    ) -> Result<(), NotMade> {
+        self.copier.make(delivery, marks, copy, permit.stop, &self.observers).await
     }
 
     /// Methods are caught where they are called. What is caught here is the rest of the

@@ -1,0 +1,197 @@
+//! Copies that are confirmed late or not at all, and what becomes of them when the listener stops:
+//! nothing is multiplied, and no method waits for the copy of another one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use listener::drivers::memory::model::{Model, Weather};
+use listener::{
+    Attempt, BoxError, Context, OrderKey, Outcome, RetryOptions, RetryPlace, State, Transport,
+    notification_endpoint, permanent, retry_after,
+};
+
+use crate::rig::{Log, Rig, finish};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn rig() -> (Model, Rig) {
+    let model = Model::new(3);
+    let rig = Rig::on(Transport::new(model.process(), "model"));
+    (model, rig)
+}
+
+async fn send(rig: &Rig) {
+    rig.notifier().info(&Context::new(), "x", &"a").await.unwrap();
+}
+
+struct Fails(Arc<AtomicU32>);
+
+#[notification_endpoint(register = false)]
+impl Fails {
+    async fn info(&self) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err("always")?
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn confirmations_that_come_late_count() {
+    let (model, rig) = rig();
+    let calls = Arc::new(AtomicU32::new(0));
+    let listener = rig.builder().endpoint(Fails(Arc::clone(&calls))).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig).await;
+    model.change(|weather| weather.latency = 60 * SECOND);
+    tokio::time::sleep(4 * HOUR).await;
+    model.change(|weather| *weather = Weather::default());
+    tokio::time::sleep(HOUR).await;
+    // The first copy is sent twice, and none that follows it.
+    let calls = calls.load(Ordering::SeqCst);
+    assert!(calls <= 9, "{calls} calls for one notification, {:?}", model.depths());
+    finish(&listener).await;
+}
+
+/// Gives up at once.
+struct GivesUp;
+
+#[notification_endpoint(register = false, order = 1)]
+impl GivesUp {
+    async fn info(&self) -> Result<(), BoxError> {
+        Err(permanent("no"))?
+    }
+}
+
+/// Fails at its first call.
+struct FailsOnce;
+
+#[notification_endpoint(register = false, order = 2)]
+impl FailsOnce {
+    async fn info(&self, attempt: Attempt, log: State<Log>) -> Result<(), BoxError> {
+        let _ = log.send(format!("call {}", attempt.0));
+        if attempt.0 == 1 { Err("once")? } else { Ok(()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_waits_for_the_dead_letter_of_no_other_method() {
+    for place in [RetryPlace::Broker, RetryPlace::Process] {
+        let (model, mut rig) = rig();
+        model.change(|weather| weather.dead_letters_full = true);
+        let retry = RetryOptions { place, ..RetryOptions::default() };
+        let builder = rig.builder().retry(retry).endpoint(GivesUp).endpoint(FailsOnce);
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        send(&rig).await;
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(rig.seen_so_far(), ["call 1", "call 2"], "{place:?}");
+        model.change(|weather| *weather = Weather::default());
+        tokio::time::sleep(60 * SECOND).await;
+        finish(&listener).await;
+        let depths: Vec<_> = model.depths().into_iter().filter(|(_, depth)| *depth > 0).collect();
+        assert_eq!(depths, [("notifications.info.dead".to_owned(), 1)], "{place:?}");
+    }
+}
+
+/// Asks for ten minutes, again and again.
+struct AsksForMinutes;
+
+#[notification_endpoint(register = false, order = 2)]
+impl AsksForMinutes {
+    async fn info(&self) -> Result<(), BoxError> {
+        Err(retry_after("later", 600 * SECOND))?
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn orderly_stops_make_no_second_dead_letter() {
+    for is_ordered in [false, true] {
+        let (model, rig) = rig();
+        send(&rig).await;
+        let start = async || {
+            let builder = match is_ordered {
+                true => rig.builder().ordered_by(OrderKey::EventType),
+                false => rig.builder().retry(in_process()),
+            };
+            let builder = builder.endpoint(GivesUp).endpoint(AsksForMinutes);
+            let listener = builder.build().unwrap();
+            listener.start().await.unwrap();
+            listener
+        };
+        for _ in 0..5 {
+            let listener = start().await;
+            tokio::time::sleep(20 * SECOND).await;
+            finish(&listener).await;
+        }
+        let listener = start().await;
+        tokio::time::sleep(2 * HOUR).await;
+        finish(&listener).await;
+        let depth = model.depths()["notifications.info.dead"];
+        let letters = [rig.dead_letter().await.endpoints, rig.dead_letter().await.endpoints];
+        assert_eq!((depth, letters[0] != letters[1]), (2, true), "{is_ordered} {letters:?}");
+    }
+}
+
+fn in_process() -> RetryOptions {
+    RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() }
+}
+
+/// Asks once for more time than may be held in the process.
+struct AsksOnce(Arc<AtomicU32>);
+
+#[notification_endpoint(register = false, order = 1)]
+impl AsksOnce {
+    async fn info(&self, attempt: Attempt) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        if attempt.0 == 1 { Err(retry_after("later", 1200 * SECOND))? } else { Ok(()) }
+    }
+}
+
+/// Fails once, then gives the delivery back for a while.
+struct GivesBack(AtomicU32);
+
+#[notification_endpoint(register = false, order = 2)]
+impl GivesBack {
+    async fn info(&self, attempt: Attempt) -> Result<Outcome, BoxError> {
+        let calls = self.0.fetch_add(1, Ordering::SeqCst);
+        match attempt.0 {
+            1 => Err("once")?,
+            _ if calls < 20 => Ok(Outcome::Requeue),
+            _ => Ok(Outcome::Handled),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_requeue_multiplies_no_copies() {
+    let (model, rig) = rig();
+    send(&rig).await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let builder = rig.builder().allow_requeue(true).retry(in_process());
+    let builder = builder.endpoint(AsksOnce(Arc::clone(&calls)));
+    let listener = builder.endpoint(GivesBack(AtomicU32::new(0))).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(120 * SECOND).await;
+    let before = calls.load(Ordering::SeqCst);
+    tokio::time::sleep(HOUR).await;
+    let after = calls.load(Ordering::SeqCst);
+    assert_eq!(after - before, 1, "{before} calls, then {after}: {:?}", model.depths());
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_a_dead_letter_cannot_be_sent_makes_no_second_retry() {
+    let (model, rig) = rig();
+    model.change(|weather| weather.dead_letters_full = true);
+    send(&rig).await;
+    for _ in 0..5 {
+        let builder = rig.builder().endpoint(GivesUp).endpoint(AsksForMinutes);
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        tokio::time::sleep(20 * SECOND).await;
+        finish(&listener).await;
+    }
+    let left: usize = model.depths().into_values().sum();
+    assert_eq!(left, 2, "one for each method: {:?}", model.depths());
+}
