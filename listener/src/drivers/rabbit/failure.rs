@@ -116,8 +116,7 @@ pub(super) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failur
     let Fault::Broker { code, text } = fault else {
         return fault.into();
     };
-    // A limit of connections is full now, and a virtual host that is down comes up again.
-    if text.contains("limit") || text.contains("is down") {
+    if passes_by_itself(&text) {
         return Failure::Weather(format!("{code} {text}"));
     }
     match code {
@@ -133,6 +132,14 @@ pub(super) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failur
         }),
         _ => Failure::Weather(format!("{code} {text}")),
     }
+}
+
+/// Whether a limit of connections is full now, or the virtual host is down and comes up again. Names
+/// of users and virtual hosts, which stand in the text, may be any words.
+fn passes_by_itself(text: &str) -> bool {
+    let is_missing = text.contains("vhost ") && text.ends_with(" not found");
+    let is_full = text.contains("connection limit (") && text.ends_with("is reached");
+    !is_missing && (is_full || text.ends_with("is down"))
 }
 
 /// What it means that something else answered.
@@ -290,6 +297,17 @@ mod tests {
                 "541 INTERNAL_ERROR - access to vhost 'nova' refused for user 'u': vhost 'nova' is down",
             ),
         );
+        for name in ["rate-limits", "connection limit (1) is reached", "what is down"] {
+            let text = format!("NOT_ALLOWED - vhost {name} not found");
+            let found = connecting(broker(530, &text), &address(), name);
+            assert!(!found.passes(), "{name}");
+            let text = format!("NOT_ALLOWED - access to vhost '{name}' refused for user '{name}'");
+            assert!(!connecting(broker(530, &text), &address(), name).passes(), "{name}");
+        }
+        for limit in ["user connection limit (1)", "node connection limit (9)"] {
+            let text = format!("NOT_ALLOWED - connection refused: {limit} is reached");
+            assert!(connecting(broker(530, &text), &address(), "nova").passes(), "{limit}");
+        }
         check(
             broker(320, "CONNECTION_FORCED - broker forced connection closure"),
             Ok("320 CONNECTION_FORCED - broker forced connection closure"),
