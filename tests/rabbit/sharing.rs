@@ -204,3 +204,60 @@ async fn what_waits_to_be_begun_does_not_reach_the_consumer_timeout() {
     stop(&listener).await;
     assert_eq!(*slow.0.lock().unwrap(), (0..COUNT).collect::<Vec<_>>(), "each once");
 }
+
+/// Of such a queue, and of one worked on at once, the deliveries that are here.
+async fn held_by(driver: &Rabbit, slots: usize) -> (Subscribed, Vec<Delivery>) {
+    let mut subscribed = driver.subscribe(paced(slots)).await.unwrap();
+    let mut held = Vec::new();
+    let wait = Duration::from_secs(3);
+    while let Ok(Some(delivery)) = timeout(wait, subscribed.deliveries.recv()).await {
+        held.push(delivery);
+    }
+    (subscribed, held)
+}
+
+fn paced(slots: usize) -> Subscription {
+    let bytes = 64 * 1024 * 1024;
+    Subscription { prefetch: 1000, bytes, slots: Some(slots), ..subscription(QUEUE) }
+}
+
+/// An account that may not declare cannot ask what a queue is like.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn an_account_that_may_only_read_holds_no_more_than_it_works_on() {
+    let node = support::shared().await;
+    let url = mistakes::user(node, "read_only", "^$", "^$", ".*").await;
+    let amqp = Amqp::connect(&node.vhost("read_only").await).await;
+    amqp.declare_exchange("nova", true).await;
+    amqp.declare_queue(QUEUE, true, &[]).await;
+    for _ in 0..100 {
+        amqp.publish("", QUEUE, "{}", lapin::BasicProperties::default()).await;
+    }
+    let (_subscribed, held) = held_by(&rabbit(&url), 1).await;
+    assert_eq!(held.len(), 1);
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_single_active_consumer_stays_so_for_an_account_that_may_only_read() {
+    let node = support::shared().await;
+    let url = mistakes::user(node, "read_only_single", "^$", "^$", ".*").await;
+    let amqp = Amqp::connect(&node.vhost("read_only_single").await).await;
+    amqp.declare_exchange("nova", true).await;
+    let single = ("x-single-active-consumer", lapin::types::AMQPValue::Boolean(true));
+    amqp.declare_queue(QUEUE, true, &[single]).await;
+    let (one, two) = (rabbit(&url), rabbit(&url));
+    let mut first = one.subscribe(paced(64)).await.unwrap();
+    let mut held = Vec::new();
+    let (mut second, _) = held_by(&two, 64).await;
+    for _ in 0..4 {
+        amqp.publish("", QUEUE, "{}", lapin::BasicProperties::default()).await;
+        held.push(next(&mut first).await);
+    }
+    // So long as it takes to look at the pace.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    amqp.publish("", QUEUE, "{}", lapin::BasicProperties::default()).await;
+    let other = timeout(Duration::from_secs(1), second.deliveries.recv()).await;
+    assert!(other.is_err(), "it goes to another process while four are in work");
+    next(&mut first).await;
+}

@@ -131,7 +131,8 @@ impl Window {
     /// What is known of the queue at `place`; said before its first consumer. One that goes to one
     /// consumer at a time is left as it is: a new consumer hands it to whoever is the next in line,
     /// beside what is in work here, and a publisher that comes at the wrong moment ends a classic
-    /// queue of RabbitMQ 3.10. Where that is not known it is changed only for large deliveries.
+    /// queue of RabbitMQ 3.10. Where that is not known it has as many as are worked on at once, and is
+    /// changed only for large deliveries.
     pub(super) fn fit(&mut self, place: usize, single: Single) {
         self.places[place].single = single;
     }
@@ -242,8 +243,10 @@ impl Window {
         let at = &self.places[place];
         let full = usize::from(self.full);
         let fitted = usize::from(self.expected(place));
-        let next = if self.is_boundless() || (at.round == 0 && at.single != Single::No) {
+        let next = if self.is_boundless() || (at.round == 0 && at.single == Single::Yes) {
             full
+        } else if at.round == 0 && at.single == Single::Unknown {
+            at.worth()
         } else if self.is_narrow {
             1
         } else if fitted <= usize::from(at.given) {
@@ -259,7 +262,8 @@ impl Window {
 
     /// How many deliveries of this queue are to be here.
     fn expected(&self, place: usize) -> u16 {
-        self.sized(place).min(self.places[place].pace.worth())
+        let worth = self.places[place].worth();
+        self.sized(place).min(u16::try_from(worth).unwrap_or(u16::MAX))
     }
 
     /// How many deliveries the budget has room for, of each queue, if all are as those of this one.
@@ -270,7 +274,7 @@ impl Window {
     /// Whether all that may be here of a queue is here, though the budget has room for half more.
     fn is_exhausted_at(&self, place: usize) -> bool {
         let at = &self.places[place];
-        let is_full = at.single != Single::Yes && at.room() == 0;
+        let is_full = at.single == Single::No && at.room() == 0;
         is_full && !self.is_narrow && 3 * at.whole() < 2 * usize::from(self.sized(place))
     }
 
@@ -298,6 +302,15 @@ impl Place {
             since: 0,
             is_due: false,
             single: Single::default(),
+        }
+    }
+
+    /// How many are worth having here. A queue that may go to one consumer at a time is not handed
+    /// over for the sake of the pace.
+    fn worth(&self) -> usize {
+        match self.single {
+            Single::No => self.pace.worth().into(),
+            Single::Yes | Single::Unknown => self.pace.slots(),
         }
     }
 
@@ -585,7 +598,34 @@ mod tests {
 
     /// With so many worked on at once, of small deliveries.
     fn paced(slots: usize) -> Run {
-        Run::of(Window::new(64 * MIB, 1000, slots, 1))
+        paced_of(Single::No, slots)
+    }
+
+    fn paced_of(single: Single, slots: usize) -> Run {
+        let mut window = Window::new(64 * MIB, 1000, slots, 1);
+        window.fit(0, single);
+        Run::of(window)
+    }
+
+    #[test]
+    fn one_that_may_go_to_one_consumer_at_a_time_is_never_changed_for_the_pace() {
+        for slots in [1, 4, 64] {
+            let mut run = paced_of(Single::Unknown, slots);
+            assert_eq!(usize::from(run.given), slots);
+            let mut first = 1;
+            for _ in 0..10 {
+                // Quick methods, and then what waits without being worked on.
+                assert_eq!(run.come(slots as u64, 1000), [0; 0]);
+                run.window.look(Instant::now(), true);
+                assert_eq!((run.change(), run.window.is_exhausted()), (None, false));
+                assert_eq!(run.settle(first..=run.next - 1), [0; 0]);
+                first = run.next;
+                run.window.look(Instant::now(), false);
+                assert_eq!(run.change(), None);
+            }
+        }
+        let mut run = paced_of(Single::Unknown, 64);
+        assert_eq!(run.come(4, 16 * MIB).len(), 1, "bytes force it");
     }
 
     #[test]
