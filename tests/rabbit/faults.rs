@@ -335,3 +335,31 @@ async fn a_consumer_timeout_is_told_with_what_to_do_about_it() {
     subscribed.consumer.close().await;
     assert_eq!(depth(&node, "/").await, Some(0));
 }
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_consumer_timeout_of_a_quarantine_queue_is_told_like_any_other() {
+    const QUARANTINE: &str = "notifications.info.quarantine";
+    let node = RabbitNode::start().await;
+    for (name, milliseconds) in [("consumer_timeout", 1000), ("channel_tick_interval", 500)] {
+        let set = format!("application:set_env(rabbit, {name}, {milliseconds})");
+        node.eval(&set).await;
+    }
+    let rabbit = rabbit(&node.url());
+    rabbit.send(to(Route::Quarantine(QUARANTINE.to_owned()), "{}")).await.unwrap();
+    let quarantine = vec![QUARANTINE.to_owned()];
+    let subscription = Subscription { quarantine, ..subscription(QUEUE) };
+    let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
+    let mut changes = subscribed.consumer.state();
+    let held = next(&mut subscribed).await;
+    let is_told = |state: &ConnectionState| matches!(state, ConnectionState::Lost { reason } if reason.contains("set a shorter handler_timeout"));
+    timeout(SOON, changes.wait_for(is_told)).await.expect("the timeout is told").unwrap();
+    assert!(held.settle(Settle::Ack).is_err(), "an old session takes no settlement");
+    next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    // One that is deleted is no fault.
+    let amqp = Amqp::connect(&node.url()).await;
+    amqp.delete_queue(QUARANTINE).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(*subscribed.consumer.state().borrow(), ConnectionState::Attached);
+    subscribed.consumer.close().await;
+}

@@ -65,6 +65,8 @@ pub(super) enum Next {
     Lost(String),
     /// Its consumers are to be put on another prefetch.
     Refit,
+    /// A consumer of a queue for one at a time has ended: why is to be seen.
+    Ended,
 }
 
 pub(super) struct Session {
@@ -77,6 +79,8 @@ pub(super) struct Session {
     window: Window,
     /// Queues for one at a time that did not exist when they were looked for last.
     missing: BTreeSet<Arc<str>>,
+    /// Those whose consumer has ended: deleted, or the broker took a delivery back.
+    ended: BTreeSet<Arc<str>>,
     maker: Maker,
     settlements: Settlements,
     /// Whether some settlements have waited since the last tick.
@@ -124,6 +128,7 @@ impl Session {
             consumers,
             window,
             missing: subscription.quarantine.iter().map(|queue| queue.as_str().into()).collect(),
+            ended: BTreeSet::new(),
             maker: Maker::new(Arc::clone(core), link.version, settler),
             settlements,
             have_waited: false,
@@ -226,20 +231,29 @@ impl Session {
         }
     }
 
-    /// Nothing more comes from a consumer: nothing is to be done if we have cancelled it. A queue
-    /// for one at a time is there again when something is set aside.
+    /// Nothing more comes from a consumer: nothing is to be done if we have cancelled it.
     fn ended(&mut self, origin: &Origin) -> Result<(), Failure> {
         if !self.consumers.ended(origin) {
             return Ok(());
         }
         if origin.seat.is_none() {
-            self.missing.insert(Arc::clone(&origin.queue));
+            self.ended.insert(Arc::clone(&origin.queue));
             return Ok(());
         }
-        Err(Failure::Weather(format!(
-            "the broker cancelled the consumer of queue {:?}, as when the queue is deleted, or when a delivery was unsettled for longer than the consumer timeout of a quorum queue (RabbitMQ 4.3): set a shorter handler_timeout then",
-            origin.queue
-        )))
+        Err(cancelled(&origin.queue))
+    }
+
+    /// Sees why consumers of queues for one at a time have ended. Such a queue that was deleted is
+    /// there again when something is set aside; one that is still there took a delivery back.
+    pub(super) async fn look_at_ended(&mut self, core: &Core) -> Result<(), Failure> {
+        let mut topology = Topology::new(&self.link, core);
+        for queue in std::mem::take(&mut self.ended) {
+            if topology.exists(&queue).await? {
+                return Err(cancelled(&queue));
+            }
+            self.missing.insert(queue);
+        }
+        Ok(())
     }
 
     /// How long it has stood.
@@ -306,6 +320,9 @@ impl Session {
                         return Next::Lost(reason.to_owned());
                     }
                 }
+            }
+            if !self.ended.is_empty() {
+                return Next::Ended;
             }
             if deliveries.is_some() && self.is_off(demand) {
                 return Next::Refit;
@@ -420,6 +437,13 @@ impl Session {
         }
         close_channel(&self.channel).await
     }
+}
+
+/// What it means that the broker ended a consumer of a queue.
+fn cancelled(queue: &str) -> Failure {
+    Failure::Weather(format!(
+        "the broker cancelled the consumer of queue {queue:?}, as when the queue is deleted, or when a delivery was unsettled for longer than the consumer timeout of a quorum queue (RabbitMQ 4.3): set a shorter handler_timeout then"
+    ))
 }
 
 /// Connects, on the driver's thread, which keeps the connection.

@@ -166,6 +166,7 @@ impl Supervisor {
                 next = session.serve(self.deliveries.as_ref(), &self.demand) => {
                     let done = match next {
                         Next::Lost(reason) => Err(Failure::Weather(reason)),
+                        Next::Ended => session.look_at_ended(&self.core).await,
                         Next::Refit => session.refit(&self.core, self.deliveries.as_ref()).await,
                     };
                     match self.on(session, done).await {
