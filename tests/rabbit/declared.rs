@@ -1,12 +1,22 @@
 //! What the driver declares, and when: in which order, as it was before a restart of the broker,
 //! which options of the URL count, and what it says where something may not be declared.
 
-use lapin::options::BasicPublishOptions;
-use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lapin::options::{
+    BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use listener::{Listener, Outcome, Transport, notification_endpoint};
+use serde_json::{Value, json};
 use support::oslo_url;
 
 use super::mistakes::user;
 use super::*;
+
+const DEAD: &str = "notifications.info.dead";
 
 fn bindings(bindings: &[(&str, &str, &str)]) -> Subscription {
     let binding = |(exchange, routing_key, queue): &(&str, &str, &str)| Binding {
@@ -38,6 +48,14 @@ async fn is_durable_exchange(node: &RabbitNode, vhost: &str, exchange: &str) -> 
 
 async fn queue(node: &RabbitNode, vhost: &str, queue: &str) -> Value {
     node.api("GET", &format!("/api/queues/{vhost}/{queue}"), None).await
+}
+
+/// A virtual host whose queues are quorum queues where no type is named.
+async fn vhost_of_quorum_queues(node: &RabbitNode, vhost: &str) -> String {
+    let url = node.vhost(vhost).await;
+    let quorum = json!({"default_queue_type": "quorum"});
+    node.api("PUT", &format!("/api/vhosts/{vhost}"), Some(quorum)).await;
+    url
 }
 
 /// The account of the guide for the pool `billing`.
@@ -128,6 +146,90 @@ async fn what_was_seen_is_declared_as_it_was_after_a_restart() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn dead_letters_survive_a_consumer_that_goes_whatever_the_options_say() {
+    let node = support::shared().await;
+    let url = node.vhost("dead_stays").await;
+    let options = "?amqp_durable_queues=true&amqp_auto_delete=true";
+    let rabbit = rabbit(&format!("{}{options}", oslo_url(&url)));
+    rabbit.send(to(Route::Queue(DEAD.to_owned()), "{}")).await.unwrap();
+    let amqp = Amqp::connect(&url).await;
+    let options = BasicConsumeOptions::default();
+    let consumer =
+        amqp.channel().basic_consume(DEAD.into(), "look".into(), options, FieldTable::default());
+    let tag = consumer.await.unwrap().tag();
+    amqp.channel().basic_cancel(tag, BasicCancelOptions::default()).await.unwrap();
+    amqp.close().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.queue_depth("dead_stays", DEAD).await, Some(1));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn auto_delete_alone_in_the_url_is_all_that_is_compared() {
+    let node = support::shared().await;
+    let admin = node.vhost("auto_delete").await;
+    Amqp::connect(&admin).await.declare_exchange("nova", true).await;
+    let url = format!("{}?amqp_auto_delete=false", oslo_url(&admin));
+    for _ in 0..2 {
+        let subscribed = rabbit(&url).subscribe(subscription(QUEUE)).await.unwrap();
+        subscribed.consumer.close().await;
+    }
+    let asked = format!("{}?amqp_auto_delete=true", oslo_url(&admin));
+    let expected = ConnectError::Mismatch {
+        what: format!("queue {QUEUE:?}"),
+        difference: "auto_delete was asked to be true, and is false".to_owned(),
+    };
+    assert_eq!(refused(&asked, subscription(QUEUE)).await, expected);
+}
+
+/// The other queues of a deployment show the options that its programs declare with.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_is_missing_is_declared_with_the_arguments_of_what_exists() {
+    let node = support::shared().await;
+    let admin = node.vhost("arguments").await;
+    let amqp = Amqp::connect(&admin).await;
+    amqp.declare_exchange("nova", true).await;
+    let arguments = [
+        ("x-queue-type", AMQPValue::LongString("quorum".into())),
+        ("x-delivery-limit", AMQPValue::LongInt(7)),
+        ("x-max-in-memory-length", AMQPValue::LongInt(1000)),
+        ("x-max-in-memory-bytes", AMQPValue::LongInt(100_000)),
+    ];
+    amqp.declare_queue(QUEUE, true, &arguments).await;
+    let missing = "notifications.error";
+    rabbit(&oslo_url(&admin)).subscribe(subscription(missing)).await.unwrap();
+    let found = queue(node, "arguments", missing).await;
+    let limits = json!({
+        "x-queue-type": "quorum",
+        "x-delivery-limit": 7,
+        "x-max-in-memory-length": 1000,
+        "x-max-in-memory-bytes": 100_000,
+    });
+    assert_eq!(found["arguments"], limits);
+
+    let admin = node.vhost("arguments_auto_delete").await;
+    let amqp = Amqp::connect(&admin).await;
+    let options = ExchangeDeclareOptions { auto_delete: true, ..ExchangeDeclareOptions::default() };
+    let topic = lapin::ExchangeKind::Topic;
+    let declared =
+        amqp.channel().exchange_declare("nova".into(), topic, options, FieldTable::default());
+    declared.await.unwrap();
+    let options = QueueDeclareOptions { auto_delete: true, ..QueueDeclareOptions::default() };
+    let declared = amqp.channel().queue_declare(QUEUE.into(), options, FieldTable::default());
+    declared.await.unwrap();
+    let driver = rabbit(&oslo_url(&admin));
+    let both = bindings(&[("nova", missing, missing), ("heat", missing, missing)]);
+    let _subscribed = driver.subscribe(both).await.unwrap();
+    let found = queue(node, "arguments_auto_delete", missing).await;
+    assert_eq!((&found["durable"], &found["auto_delete"]), (&json!(false), &json!(true)));
+    let all = exchanges(node, "arguments_auto_delete").await;
+    let heat = all.iter().find(|found| found["name"] == "heat").unwrap();
+    assert_eq!((&heat["durable"], &heat["auto_delete"]), (&json!(false), &json!(true)));
+}
+
 /// RabbitMQ 4.3 can be told to take no transient queues; 4.0 takes this setting as well.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
@@ -146,4 +248,79 @@ async fn a_queue_that_is_refused_leaves_no_exchange_behind() {
     let durable = format!("{url}?amqp_durable_queues=true");
     subscribe(&rabbit(&durable)).await.consumer.close().await;
     assert!(is_durable_exchange(&node, "refused", "nova").await);
+}
+
+/// A virtual host's default type of queue is not shown, but decides.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_that_a_virtual_host_makes_a_quorum_queue_is_known_as_one() {
+    let node = support::shared().await;
+    if node.version().await < (4, 0) {
+        return;
+    }
+    let url = vhost_of_quorum_queues(node, "default_quorum").await;
+    let requeues = Requeues::default();
+    let transport = Transport::open(&url).unwrap();
+    let builder = Listener::builder().transport(transport).allow_requeue(true);
+    let listener = builder.endpoint(requeues.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    assert_eq!(queue(node, "default_quorum", QUEUE).await["type"], "quorum");
+    let body = r#"{"event_type": "x", "priority": "INFO", "payload": 1}"#;
+    rabbit(&url).send(topic(body)).await.unwrap();
+    // RabbitMQ drops it when it was redelivered 20 times.
+    let all = async || requeues.0.load(Ordering::Relaxed) == REQUEUES + 1;
+    wait_until("it is handled", SOON, all).await;
+    listener.stop().await;
+    listener.wait().await.unwrap();
+}
+
+const REQUEUES: usize = 30;
+
+#[derive(Clone, Default)]
+struct Requeues(Arc<AtomicUsize>);
+
+#[notification_endpoint(register = false, name = "requeues")]
+impl Requeues {
+    async fn info(&self) -> Outcome {
+        let calls = self.0.fetch_add(1, Ordering::Relaxed);
+        if calls < REQUEUES { Outcome::Requeue } else { Outcome::Handled }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_dead_letter_may_be_looked_at_any_number_of_times() {
+    let node = support::shared().await;
+    let looked_at = node.vhost("looked_at").await;
+    let quorum = vhost_of_quorum_queues(node, "looked_at_quorum").await;
+    let options = "?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=7";
+    for (vhost, url, options, kind) in
+        [("looked_at", looked_at, options, "quorum"), ("looked_at_quorum", quorum, "", "classic")]
+    {
+        let driver = rabbit(&format!("{url}{options}"));
+        driver.send(to(Route::Queue(DEAD.to_owned()), "{}")).await.unwrap();
+        assert_eq!(queue(node, vhost, DEAD).await["type"], kind);
+        for _ in 0..25 {
+            let ask = json!({"count": 1, "ackmode": "reject_requeue_true", "encoding": "auto"});
+            let path = format!("/api/queues/{vhost}/{DEAD}/get");
+            let found = node.api("POST", &path, Some(ask)).await;
+            assert_eq!(found.as_array().map(Vec::len), Some(1), "{vhost}");
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_stream_is_refused_as_a_work_queue() {
+    let node = support::shared().await;
+    let url = node.vhost("stream").await;
+    let amqp = Amqp::connect(&url).await;
+    let stream = ("x-queue-type", AMQPValue::LongString("stream".into()));
+    amqp.declare_queue(QUEUE, true, &[stream]).await;
+    let expected = "queue \"notifications.info\" is a stream; expected a classic or quorum queue";
+    for url in [oslo_url(&url), url.clone(), format!("{url}?amqp_auto_delete=false")] {
+        let error = refused(&url, subscription(QUEUE)).await;
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(!error.is_transient());
+    }
 }

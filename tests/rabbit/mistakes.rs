@@ -125,6 +125,7 @@ async fn without_the_permission_to_configure_an_existing_queue_can_be_tapped() {
     let node = support::shared().await;
     let url = user(node, "tapped", "^$", "^$", ".*").await;
     let amqp = Amqp::connect(&node.vhost("tapped").await).await;
+    amqp.declare_exchange("nova", true).await;
     amqp.declare_queue(QUEUE, true, &[]).await;
     amqp.publish("", QUEUE, "one", lapin_properties()).await;
     let rabbit = rabbit(&url);

@@ -160,6 +160,15 @@ pub enum ConnectError {
         /// The least that is safe.
         least: u64,
     },
+    /// A stream in place of a queue: what was published before a start would not come, and nothing is
+    /// taken out of it.
+    #[error(
+        "queue {queue:?} is a stream; expected a classic or quorum queue: declare it as one, or choose another topic or pool"
+    )]
+    Stream {
+        /// The queue.
+        queue: String,
+    },
     /// The broker refused for another reason that will not pass by itself.
     #[error("the broker refused to {action}: {reason}")]
     Refused {
@@ -212,7 +221,8 @@ impl ConnectError {
             | Self::VirtualHost { .. }
             | Self::Forbidden { .. }
             | Self::Mismatch { .. }
-            | Self::LowDeliveryLimit { .. } => Blame::Setup,
+            | Self::LowDeliveryLimit { .. }
+            | Self::Stream { .. } => Blame::Setup,
             Self::Refused { .. } => Blame::Route,
             Self::NameTooLong { .. } => Blame::Message,
         }

@@ -250,7 +250,7 @@ fn delivery_count(properties: &Properties, redelivered: bool, seen: Option<Seen>
 /// Whether a message that was given out so often is halfway to the limit at which a queue drops
 /// it.
 fn is_near_limit(count: u64, seen: Option<Seen>, version: Option<Version>) -> bool {
-    let set = seen.and_then(|seen| seen.limit);
+    let set = seen.and_then(|seen| seen.limits.deliveries);
     let limit = set.or_else(|| version.and_then(Version::default_delivery_limit));
     limit.is_some_and(|limit| count >= (limit / 2).max(2))
 }

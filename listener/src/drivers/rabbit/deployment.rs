@@ -14,75 +14,118 @@ use super::single::told;
 /// How many refusals about other arguments are followed up.
 const MOST: usize = 12;
 
+const DELIVERIES: &str = "x-delivery-limit";
+const MEMORY_LENGTH: &str = "x-max-in-memory-length";
+const MEMORY_BYTES: &str = "x-max-in-memory-bytes";
+
+/// How long a queue or exchange stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lifetime {
+    pub(super) durable: bool,
+    pub(super) auto_delete: bool,
+}
+
+/// The limits that a quorum queue was declared with. Those of a policy never show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) deliveries: Option<u64>,
+    pub(super) memory_length: Option<u64>,
+    pub(super) memory_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// With their names as arguments.
+    pub(super) fn named(self) -> [(&'static str, Option<u64>); 3] {
+        [
+            (DELIVERIES, self.deliveries),
+            (MEMORY_LENGTH, self.memory_length),
+            (MEMORY_BYTES, self.memory_bytes),
+        ]
+    }
+}
+
 /// What a queue is like, as far as it shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    pub(super) durable: Option<bool>,
+    pub(super) lifetime: Option<Lifetime>,
     pub(super) quorum: Option<bool>,
-    /// The delivery limit that it was declared with. That of a policy never shows.
-    pub(super) limit: Option<u64>,
+    pub(super) stream: bool,
+    pub(super) limits: Limits,
+}
+
+impl Seen {
+    pub(super) fn durable(self) -> Option<bool> {
+        self.lifetime.map(|lifetime| lifetime.durable)
+    }
 }
 
 impl From<Style> for Seen {
     fn from(style: Style) -> Self {
-        Self { durable: Some(style.durable), quorum: Some(style.quorum), limit: style.limit }
+        Self {
+            lifetime: Some(style.lifetime),
+            quorum: Some(style.quorum),
+            stream: false,
+            limits: style.limits,
+        }
     }
 }
 
 /// How a queue is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Style {
-    pub(super) durable: bool,
+    pub(super) lifetime: Lifetime,
     pub(super) quorum: bool,
-    pub(super) limit: Option<u64>,
+    pub(super) limits: Limits,
 }
 
 impl Style {
     /// As the options say.
     pub(super) fn asked(options: &RabbitOptions) -> Self {
-        let limit =
-            Some(u64::from(options.rabbit_quorum_delivery_limit)).filter(|limit| *limit > 0);
-        Self {
-            durable: options.durable(),
-            quorum: options.quorum(),
-            limit: limit.filter(|_| options.quorum()),
+        let lifetime = Lifetime { durable: options.durable(), auto_delete: options.auto_delete() };
+        if !options.quorum() {
+            return Self { lifetime, quorum: false, limits: Limits::default() };
         }
-    }
-
-    /// As the options say, but never transient: for queues that are the listener's own.
-    pub(super) fn own(options: &RabbitOptions) -> Self {
-        Self { durable: true, ..Self::asked(options) }
+        let given = |limit: u32| Some(u64::from(limit)).filter(|limit| *limit > 0);
+        let limits = Limits {
+            deliveries: given(options.rabbit_quorum_delivery_limit),
+            memory_length: given(options.rabbit_quorum_max_memory_length),
+            memory_bytes: given(options.rabbit_quorum_max_memory_bytes),
+        };
+        Self { lifetime, quorum: true, limits }
     }
 
     /// As a queue that was seen, as far as that showed.
     pub(super) fn like(seen: Seen, options: &RabbitOptions) -> Self {
         let asked = Self::asked(options);
         let quorum = seen.quorum.unwrap_or(asked.quorum);
+        let Lifetime { durable, auto_delete } = seen.lifetime.unwrap_or(asked.lifetime);
         Self {
-            durable: quorum || seen.durable.unwrap_or(asked.durable),
+            lifetime: Lifetime { durable: quorum || durable, auto_delete },
             quorum,
-            limit: if seen.quorum.is_some() { seen.limit } else { asked.limit },
+            limits: if seen.quorum.is_some() { seen.limits } else { asked.limits },
         }
     }
 
-    /// As the options say; where they leave it open, as what exists shows. `durable` is what
+    /// As the options say; where they leave it open, as what exists shows. `lifetimes` are what
     /// exchanges and queues show, and `queues` what queues show, the best evidence first.
     pub(super) fn of(
         options: &RabbitOptions,
-        durable: impl IntoIterator<Item = Option<bool>>,
+        lifetimes: impl IntoIterator<Item = Option<Lifetime>>,
         queues: impl IntoIterator<Item = Seen>,
     ) -> Self {
         let asked = Self::asked(options);
         if !goes_by_evidence(options) {
             return asked;
         }
-        let durable = durable.into_iter().flatten().next().unwrap_or(asked.durable);
+        let shown = lifetimes.into_iter().flatten().next().unwrap_or(asked.lifetime);
+        let auto_delete = options.amqp_auto_delete.unwrap_or(shown.auto_delete);
+        let lifetime = Lifetime { auto_delete, ..shown };
         let shown = queues.into_iter().find(|seen| seen.quorum.is_some());
         match shown {
-            Some(Seen { quorum: Some(true), limit, .. }) if durable => {
-                Self { durable, quorum: true, limit }
+            Some(Seen { quorum: Some(true), limits, .. }) if lifetime.durable => {
+                Self { lifetime, quorum: true, limits }
             }
-            _ => Self { durable, quorum: false, limit: None },
+            _ => Self { lifetime, quorum: false, limits: Limits::default() },
         }
     }
 }
@@ -96,8 +139,8 @@ pub(super) fn goes_by_evidence(options: &RabbitOptions) -> bool {
         && options.rabbit_ha_queues.is_none()
 }
 
-/// A declaration of a queue that exists. It fits a quorum queue without a delivery limit; the
-/// refusal for any other tells what that is.
+/// A declaration of a queue that exists. It begins as that of a durable quorum queue, and takes over
+/// what each refusal tells, until it fits.
 pub(super) struct Probe {
     pub(super) options: QueueDeclareOptions,
     arguments: BTreeMap<ShortString, AMQPValue>,
@@ -119,34 +162,59 @@ impl Probe {
     }
 
     /// What the queue is, if it was declared with this.
-    pub(super) fn accepted() -> Seen {
-        Seen { durable: Some(true), quorum: Some(true), limit: None }
+    pub(super) fn accepted(&self) -> Seen {
+        let number = |name| match self.arguments.get(name) {
+            Some(AMQPValue::LongLongInt(limit)) => u64::try_from(*limit).ok(),
+            _ => None,
+        };
+        let limits = Limits {
+            deliveries: number(DELIVERIES),
+            memory_length: number(MEMORY_LENGTH),
+            memory_bytes: number(MEMORY_BYTES),
+        };
+        Seen { quorum: Some(true), limits, ..self.told_by_arguments() }
     }
 
     /// What a refusal tells; none if it is to be asked again.
     pub(super) fn refused(&mut self, fault: &Fault) -> Option<Seen> {
         let Fault::Broker { code: 406, text } = fault else { return Some(Seen::default()) };
-        // Whether it is durable is compared before all arguments.
-        let durable = Seen { durable: Some(true), ..Seen::default() };
-        let number = |value| match value {
-            Some(AMQPValue::LongLongInt(limit)) => u64::try_from(limit).ok(),
-            _ => None,
-        };
         match told(text) {
-            Some(("durable", Some(AMQPValue::Boolean(false)))) => {
-                return Some(Seen { durable: Some(false), quorum: Some(false), limit: None });
-            }
-            Some(("x-queue-type", _)) => return Some(Seen { quorum: Some(false), ..durable }),
-            Some(("x-delivery-limit", value)) => {
-                return Some(Seen { quorum: Some(true), limit: number(value), ..durable });
-            }
+            Some(("durable", Some(AMQPValue::Boolean(is)))) => self.options.durable = is,
             Some(("auto_delete", Some(AMQPValue::Boolean(is)))) => self.options.auto_delete = is,
+            Some(("x-queue-type", value)) => {
+                let stream = value == Some(AMQPValue::LongString(LongString::from("stream")));
+                return Some(Seen { quorum: Some(false), stream, ..self.told_by_arguments() });
+            }
             Some((name, Some(value))) => drop(self.arguments.insert(name.into(), value)),
             Some((name, None)) => drop(self.arguments.remove(name)),
             None => return Some(Seen::default()),
         }
         self.left -= 1;
-        (self.left == 0).then_some(durable)
+        (self.left == 0).then(|| self.told_by_arguments())
+    }
+
+    /// What it is once its arguments are compared: RabbitMQ compares how long it stays before them.
+    fn told_by_arguments(&self) -> Seen {
+        let QueueDeclareOptions { durable, auto_delete, .. } = self.options;
+        Seen { lifetime: Some(Lifetime { durable, auto_delete }), ..Seen::default() }
+    }
+}
+
+/// A declaration of an exchange that exists: as `Probe`, and never one of an argument.
+pub(super) struct ExchangeProbe(pub(super) Lifetime);
+
+impl ExchangeProbe {
+    /// Whether it is to be asked again. What the refusal is about otherwise, such as the type of the
+    /// exchange, does not show how long it stays.
+    pub(super) fn refused(&mut self, fault: &Fault) -> bool {
+        let Fault::Broker { code: 406, text } = fault else { return false };
+        let old = self.0;
+        match told(text) {
+            Some(("durable", Some(AMQPValue::Boolean(is)))) => self.0.durable = is,
+            Some(("auto_delete", Some(AMQPValue::Boolean(is)))) => self.0.auto_delete = is,
+            _ => {}
+        }
+        self.0 != old
     }
 }
 
@@ -154,10 +222,14 @@ impl Probe {
 mod tests {
     use super::*;
 
-    const CLASSIC: Seen = Seen { durable: Some(true), quorum: Some(false), limit: None };
-    const QUORUM: Seen = Seen { durable: Some(true), quorum: Some(true), limit: Some(9) };
-    const TRANSIENT: Seen = Seen { durable: Some(false), quorum: Some(false), limit: None };
-    const HIDDEN: Seen = Seen { durable: None, quorum: None, limit: None };
+    const STAYS: Lifetime = Lifetime { durable: true, auto_delete: false };
+    const GOES: Lifetime = Lifetime { durable: false, auto_delete: false };
+    const NONE: Limits = Limits { deliveries: None, memory_length: None, memory_bytes: None };
+    const NINE: Limits = Limits { deliveries: Some(9), memory_length: Some(5), ..NONE };
+    const HIDDEN: Seen = Seen { lifetime: None, quorum: None, stream: false, limits: NONE };
+    const CLASSIC: Seen = Seen { lifetime: Some(STAYS), quorum: Some(false), ..HIDDEN };
+    const QUORUM: Seen = Seen { quorum: Some(true), limits: NINE, ..CLASSIC };
+    const TRANSIENT: Seen = Seen { lifetime: Some(GOES), ..CLASSIC };
 
     fn options(url: &str) -> RabbitOptions {
         RabbitOptions::from_url(&url.parse().expect("a transport URL")).expect("known options")
@@ -172,21 +244,23 @@ mod tests {
 
     #[test]
     fn what_exists_shows_how_the_rest_is_declared() {
-        let style = |durable, quorum, limit| Style { durable, quorum, limit };
+        let style = |lifetime, quorum, limits| Style { lifetime, quorum, limits };
+        let with_consumers = Lifetime { durable: false, auto_delete: true };
         let table = [
-            (vec![], vec![], style(false, false, None)),
-            (vec![Some(false)], vec![], style(false, false, None)),
-            (vec![Some(true)], vec![], style(true, false, None)),
-            (vec![None, Some(true), Some(false)], vec![HIDDEN], style(true, false, None)),
-            (vec![Some(true)], vec![HIDDEN, QUORUM], style(true, true, Some(9))),
-            (vec![Some(true)], vec![CLASSIC, QUORUM], style(true, false, None)),
+            (vec![], vec![], style(GOES, false, NONE)),
+            (vec![Some(GOES)], vec![], style(GOES, false, NONE)),
+            (vec![Some(STAYS)], vec![], style(STAYS, false, NONE)),
+            (vec![Some(with_consumers)], vec![], style(with_consumers, false, NONE)),
+            (vec![None, Some(STAYS), Some(GOES)], vec![HIDDEN], style(STAYS, false, NONE)),
+            (vec![Some(STAYS)], vec![HIDDEN, QUORUM], style(STAYS, true, NINE)),
+            (vec![Some(STAYS)], vec![CLASSIC, QUORUM], style(STAYS, false, NONE)),
             // The exchange decides: whoever has other settings cannot use it.
-            (vec![Some(false), Some(true)], vec![QUORUM], style(false, false, None)),
-            (vec![Some(false)], vec![TRANSIENT], style(false, false, None)),
+            (vec![Some(GOES), Some(STAYS)], vec![QUORUM], style(GOES, false, NONE)),
+            (vec![Some(GOES)], vec![TRANSIENT], style(GOES, false, NONE)),
         ];
-        for (durable, queues, expected) in table {
-            let found = Style::of(&options("rabbit://h"), durable.clone(), queues.clone());
-            assert_eq!(found, expected, "{durable:?} {queues:?}");
+        for (lifetimes, queues, expected) in table {
+            let found = Style::of(&options("rabbit://h"), lifetimes.clone(), queues.clone());
+            assert_eq!(found, expected, "{lifetimes:?} {queues:?}");
         }
     }
 
@@ -200,15 +274,21 @@ mod tests {
             ("amqp://h?rabbit_quorum_queue=true", Some(false), CLASSIC, true, true),
         ];
         for (url, exchange, queue, durable, quorum) in table {
+            let exchange = exchange.map(|durable| Lifetime { durable, auto_delete: true });
             let found = Style::of(&options(url), [exchange], [queue]);
-            assert_eq!((found.durable, found.quorum), (durable, quorum), "{url}");
+            assert_eq!((found.lifetime.durable, found.quorum), (durable, quorum), "{url}");
+            assert!(!found.lifetime.auto_delete, "{url}");
         }
     }
 
     #[test]
-    fn queues_of_our_own_are_never_transient() {
-        assert!(Style::own(&options("rabbit://h")).durable);
-        assert!(Style::own(&options("rabbit://h?amqp_durable_queues=false")).durable);
+    fn auto_delete_that_is_given_leaves_the_rest_to_what_exists() {
+        for is in [false, true] {
+            let options = options(&format!("rabbit://h?amqp_auto_delete={is}"));
+            let other = Lifetime { durable: true, auto_delete: !is };
+            let found = Style::of(&options, [Some(other)], []).lifetime;
+            assert_eq!(found, Lifetime { durable: true, auto_delete: is });
+        }
     }
 
     #[test]
@@ -221,17 +301,28 @@ mod tests {
 
     #[test]
     fn the_refusals_tell_what_a_queue_is() {
-        let seen = |argument, current| Probe::new().refused(&refusal(argument, current));
-        assert_eq!(seen("durable", "'false'"), Some(TRANSIENT));
-        assert_eq!(seen("x-queue-type", "none"), Some(CLASSIC));
-        assert_eq!(seen("x-queue-type", "the value 'classic' of type 'longstr'"), Some(CLASSIC));
-        assert_eq!(seen("x-delivery-limit", "the value '9' of type 'signedint'"), Some(QUORUM));
+        let seen = |current| Probe::new().refused(&refusal("x-queue-type", current));
+        assert_eq!(seen("none"), Some(CLASSIC));
+        assert_eq!(seen("the value 'classic' of type 'longstr'"), Some(CLASSIC));
+        let stream = Seen { stream: true, ..CLASSIC };
+        assert_eq!(seen("the value 'stream' of type 'longstr'"), Some(stream));
+        assert_eq!(seen("'stream'"), Some(stream));
         let forbidden = Fault::Broker { code: 403, text: "ACCESS_REFUSED".to_owned() };
         assert_eq!(Probe::new().refused(&forbidden), Some(HIDDEN));
     }
 
     #[test]
-    fn other_arguments_are_taken_over_and_it_is_asked_again() {
+    fn what_a_refusal_tells_is_taken_over_and_it_is_asked_again() {
+        let mut probe = Probe::new();
+        for argument in ["durable", "auto_delete"] {
+            let is = probe.options.auto_delete || argument == "auto_delete";
+            assert_eq!(probe.refused(&refusal(argument, &format!("'{is}'"))), None);
+        }
+        assert_eq!((probe.options.durable, probe.options.auto_delete), (false, true));
+        let with_consumers = Some(Lifetime { durable: false, auto_delete: true });
+        let classic = probe.refused(&refusal("x-queue-type", "none"));
+        assert_eq!(classic, Some(Seen { lifetime: with_consumers, ..CLASSIC }));
+
         let mut probe = Probe::new();
         let other = refusal("x-max-length", "the value '10' of type 'signedint'");
         assert_eq!(probe.refused(&other), None);
@@ -239,9 +330,24 @@ mod tests {
             probe.arguments().inner().get("x-max-length"),
             Some(&AMQPValue::LongLongInt(10))
         );
-        assert_eq!(probe.refused(&refusal("auto_delete", "'true'")), None);
-        assert!(probe.options.auto_delete);
+        for (name, limit) in NINE.named() {
+            let Some(limit) = limit else { continue };
+            let current = format!("the value '{limit}' of type 'signedint'");
+            assert_eq!(probe.refused(&refusal(name, &current)), None);
+        }
+        assert_eq!(probe.accepted(), QUORUM);
         let told = (0..MOST).find_map(|_| probe.refused(&other));
-        assert_eq!(told, Some(Seen { durable: Some(true), ..HIDDEN }));
+        assert_eq!(told, Some(Seen { quorum: None, ..CLASSIC }));
+    }
+
+    #[test]
+    fn the_refusals_tell_how_long_an_exchange_stays() {
+        let mut probe = ExchangeProbe(STAYS);
+        assert!(probe.refused(&refusal("durable", "'false'")));
+        assert!(probe.refused(&refusal("auto_delete", "'true'")));
+        assert_eq!(probe.0, Lifetime { durable: false, auto_delete: true });
+        // The same again, and what is about something else.
+        assert!(!probe.refused(&refusal("auto_delete", "'true'")));
+        assert!(!probe.refused(&refusal("type", "'fanout'")));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::delay::Holding;
-use super::deployment::Seen;
+use super::deployment::{Lifetime, Seen};
 use super::failure::Fault;
 use super::version::Version;
 
@@ -33,8 +33,7 @@ pub(super) struct Known {
 
 #[derive(Debug, Default)]
 struct LastSeen {
-    /// Which exchanges are durable.
-    exchanges: HashMap<String, bool>,
+    exchanges: HashMap<String, Lifetime>,
     queues: HashMap<String, Seen>,
     /// The last queue that other programs declare, too.
     shared: Option<Seen>,
@@ -47,13 +46,13 @@ impl Known {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an exchange is durable, or was when it was seen last.
-    pub(super) fn exchange(&self, name: &str) -> Option<bool> {
+    /// How long an exchange stays, or did when it was seen last.
+    pub(super) fn exchange(&self, name: &str) -> Option<Lifetime> {
         self.seen().exchanges.get(name).copied()
     }
 
-    pub(super) fn see_exchange(&self, name: &str, durable: bool) {
-        self.seen().exchanges.insert(name.to_owned(), durable);
+    pub(super) fn see_exchange(&self, name: &str, lifetime: Lifetime) {
+        self.seen().exchanges.insert(name.to_owned(), lifetime);
     }
 
     /// What a queue is like, or was when it was seen last.

@@ -35,8 +35,11 @@ pub(super) const FRAME_MIN: u32 = 4096;
 /// are declared as oslo.messaging would declare them with the same options, so that programs that
 /// use it can declare them too: transient unless `amqp_durable_queues` or `rabbit_quorum_queue` is
 /// set. Where neither is given, what exists shows what the deployment uses: if the exchange is
-/// durable, or a queue is a quorum queue, so is what is declared. With `amqp://` what is missing is
-/// durable. Queues of the listener's own (retries, dead letters, quarantine) always are.
+/// durable, or a queue is a quorum queue, so is what is declared, and with the same limits;
+/// `amqp_auto_delete` is taken over in the same way. With `amqp://` what is missing is durable.
+/// What this process has seen and has vanished with the broker is declared as it was. Queues of the
+/// listener's own (retries, dead letters, quarantine) are always durable, and neither
+/// `amqp_auto_delete` nor a delivery limit is theirs.
 ///
 /// # Without effect
 /// Options of that section that concern RPC, connection pools or Python's notifier have none:
@@ -54,7 +57,8 @@ pub struct RabbitOptions {
     /// with `amqp://` they do; with `rabbit://` they do if what exists already does, else they do
     /// not.
     pub amqp_durable_queues: Option<bool>,
-    /// Whether queues and exchanges that are declared vanish with their last consumer.
+    /// Whether queues and exchanges that are declared vanish with their last consumer. Not given: as
+    /// what exists with `rabbit://`, else they do not.
     pub amqp_auto_delete: Option<bool>,
     /// Whether queues that are declared are quorum queues.
     pub rabbit_quorum_queue: Option<bool>,
@@ -174,11 +178,10 @@ impl RabbitOptions {
         }
     }
 
-    /// Whether the user said what queues should be like, so that one that is otherwise must be
-    /// told of.
+    /// Whether the user said of which kind queues should be, so that one that is otherwise must be
+    /// told of. `amqp_auto_delete` is compared by itself.
     pub(super) fn ask_for_queues(&self) -> bool {
         self.amqp_durable_queues.is_some()
-            || self.amqp_auto_delete.is_some()
             || self.rabbit_quorum_queue.is_some()
             || self.rabbit_ha_queues.is_some()
     }

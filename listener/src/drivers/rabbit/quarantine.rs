@@ -1,8 +1,10 @@
-//! Quarantine queues and journals: of which type they are, and with which arguments. Decisions only;
-//! `topology.rs` declares them.
+//! Dead-letter queues, quarantine queues and journals: of which type they are, and with which
+//! arguments. They are durable, and stay without a consumer, whatever the options say. Decisions
+//! only; `topology.rs` declares them.
 
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
+use super::options::RabbitOptions;
 use super::version::Version;
 
 /// How large a journal grows before its oldest entries are dropped, and the size of the pieces
@@ -26,6 +28,11 @@ pub(super) fn types(version: Option<Version>) -> &'static [SideQueue] {
     }
 }
 
+/// The type of a dead-letter queue: what the work queues are asked to be.
+pub(super) fn dead_letters(options: &RabbitOptions) -> SideQueue {
+    if options.quorum() { SideQueue::Quorum } else { SideQueue::Classic }
+}
+
 impl SideQueue {
     pub(super) fn arguments(self, version: Option<Version>) -> FieldTable {
         let text = |text: &str| AMQPValue::LongString(LongString::from(text));
@@ -37,7 +44,8 @@ impl SideQueue {
             Self::Quorum => {
                 set("x-queue-type", text("quorum"));
                 // From RabbitMQ 4.0 on a quorum queue drops what was redelivered 20 times, unless
-                // it is declared without a limit. An orderly stop redelivers, too.
+                // it is declared without a limit. An orderly stop redelivers, too, and so does whoever
+                // looks at a dead letter.
                 if version.and_then(Version::default_delivery_limit).is_some() {
                     set("x-delivery-limit", AMQPValue::LongLongInt(-1));
                 }
@@ -82,6 +90,15 @@ mod tests {
                 "x-stream-max-segment-size-bytes=1048576"
             ]
         );
+    }
+
+    #[test]
+    fn dead_letters_are_in_a_quorum_queue_where_that_is_asked_for() {
+        let kind = |rabbit_quorum_queue| {
+            dead_letters(&RabbitOptions { rabbit_quorum_queue, ..RabbitOptions::default() })
+        };
+        let kinds = [None, Some(false), Some(true)].map(kind);
+        assert_eq!(kinds, [SideQueue::Classic, SideQueue::Classic, SideQueue::Quorum]);
     }
 
     #[test]

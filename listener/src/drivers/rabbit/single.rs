@@ -70,8 +70,8 @@ impl Probe {
 }
 
 /// The argument that differs and what it is, from the broker's `inequivalent arg 'x' for queue ..:
-/// received .. but current is the value '1' of type 'signedint'`, `is none`, or `is 'true'` where it
-/// is none of the arguments.
+/// received .. but current is the value '1' of type 'signedint'`, `is none`, `is 'true'` where it is
+/// none of the arguments, or `is 'stream'` where it is the type of the queue.
 pub(super) fn told(refusal: &str) -> Option<(&str, Option<AMQPValue>)> {
     let (_, rest) = refusal.split_once("inequivalent arg '")?;
     let (argument, rest) = rest.split_once('\'')?;
@@ -79,8 +79,10 @@ pub(super) fn told(refusal: &str) -> Option<(&str, Option<AMQPValue>)> {
     if current.starts_with("none") {
         return Some((argument, None));
     }
-    if let Some(flag) = current.strip_prefix('\'') {
-        return Some((argument, Some(AMQPValue::Boolean(flag.split_once('\'')?.0.parse().ok()?))));
+    if let Some(quoted) = current.strip_prefix('\'') {
+        let (quoted, _) = quoted.split_once('\'')?;
+        let value = quoted.parse().map_or_else(|_| text(quoted), AMQPValue::Boolean);
+        return Some((argument, Some(value)));
     }
     let (value, rest) = current.strip_prefix("the value '")?.rsplit_once("' of type '")?;
     let value = match rest.split_once('\'')?.0 {

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::Core;
 use super::delay::Level;
-use super::deployment::{self, Seen, Style};
+use super::deployment::{self, ExchangeProbe, Lifetime, Seen, Style};
 use super::failure::{self, Failure, Fault};
 use super::known::Known;
 use super::limit;
@@ -44,7 +44,7 @@ enum Found {
 struct Survey {
     exchanges: BTreeMap<String, Result<Found, Failure>>,
     /// How those exchanges are declared that are missing.
-    planned: BTreeMap<String, bool>,
+    planned: BTreeMap<String, Lifetime>,
     queues: BTreeMap<String, Found>,
     /// Those queues that other programs declare, too: named as the routing key.
     shared: BTreeSet<String>,
@@ -99,7 +99,7 @@ impl<'a> Topology<'a> {
                 self.declare_missing_queue(&binding.queue, style).await?;
             }
             // Of whoever consumes: a publisher loses nothing by it.
-            self.check_limit(&binding.queue)?;
+            self.check_queue(&binding.queue)?;
             let exchange = self.exchange(&binding.exchange, &mut survey).await;
             exchange.map_err(|failure| missing_exchange(failure, &binding.exchange))?;
             match self.bind(binding).await {
@@ -174,9 +174,9 @@ impl<'a> Topology<'a> {
         })
     }
 
-    /// A queue that messages are put straight into. It keeps what may not be lost, so it is
-    /// durable whatever the options say; but one that other programs declare, too, and that has
-    /// vanished, is declared as it was.
+    /// A queue that messages are put straight into, such as that of dead letters: durable whatever
+    /// the options say, as it keeps what may not be lost. One that other programs declare, too, and
+    /// that has vanished, is declared as it was.
     pub(super) async fn straight(&mut self, queue: &str) -> Result<(), Failure> {
         self.present(queue).await?;
         self.settle(queue).await
@@ -185,21 +185,15 @@ impl<'a> Topology<'a> {
     /// As `straight`, for a queue that is not relied on yet.
     async fn present(&mut self, queue: &str) -> Result<(), Failure> {
         let name = short("the queue's name", queue)?;
-        match self.look_for_queue(&name).await {
-            Ok(()) => return Ok(()),
-            Err(fault) if fault.code() == Some(404) => {}
-            Err(fault) => return Err(self.refused(fault, "look for", "queue", queue)),
-        }
-        let style = match self.known.queue(queue) {
-            Some(seen) => Style::like(seen, self.options),
-            None => Style::own(self.options),
+        let Some(seen) = self.known.queue(queue) else {
+            let side = quarantine::dead_letters(self.options);
+            return self.declare_first_of(&name, queue, std::iter::once(side)).await;
         };
-        match self.declare_queue(&name, style).await {
-            Ok(()) => {
-                self.known.declared(queue);
-                Ok(())
+        match self.look_for_queue(&name).await {
+            Err(fault) if fault.code() == Some(404) => {
+                self.declare_missing_queue(queue, Style::like(seen, self.options)).await
             }
-            Err(fault) => unless_there(fault, queue, &self.link.user),
+            found => found.map_err(|fault| self.refused(fault, "look for", "queue", queue)),
         }
     }
 
@@ -303,12 +297,16 @@ impl<'a> Topology<'a> {
         Err(self.refused(last, "declare", "queue", retry))
     }
 
-    /// Refuses a quorum queue that would drop a message too soon. Whoever may not declare cannot
-    /// ask, and is let through.
-    fn check_limit(&self, queue: &str) -> Result<(), Failure> {
-        let limit = self.known.queue(queue).and_then(|seen| seen.limit);
+    /// Refuses a stream, and a quorum queue that would drop a message too soon. Whoever may not
+    /// declare cannot ask, and is let through.
+    fn check_queue(&self, queue: &str) -> Result<(), Failure> {
+        let Some(seen) = self.known.queue(queue) else { return Ok(()) };
+        if seen.stream {
+            let queue = queue.to_owned();
+            return Err(Failure::Mistake(ConnectError::Stream { queue }));
+        }
         let allowed = self.options.allow_low_delivery_limit;
-        limit.map_or(Ok(()), |limit| limit::check(queue, limit, allowed))
+        seen.limits.deliveries.map_or(Ok(()), |limit| limit::check(queue, limit, allowed))
     }
 
     /// What a queue that exists is like: a declaration that differs is refused, and the refusal
@@ -318,7 +316,7 @@ impl<'a> Topology<'a> {
         loop {
             let arguments = probe.arguments();
             match self.declare_queue_with(name, probe.options, arguments).await {
-                Ok(()) => return Ok(deployment::Probe::accepted()),
+                Ok(()) => return Ok(probe.accepted()),
                 Err(fault) if fault.code().is_none() => {
                     return Err(self.refused(fault, "look for", "queue", queue));
                 }
@@ -339,7 +337,7 @@ impl<'a> Topology<'a> {
             Some(seen) => Style::like(seen, self.options),
             None => Style::asked(self.options),
         };
-        let options = self.declaration(style);
+        let options = declaration(style);
         let mut probe = Probe::new(options, &arguments(self.options, style, self.expires));
         loop {
             let asked = self.declare_queue_with(&name, probe.options, probe.arguments()).await;
@@ -409,8 +407,8 @@ impl<'a> Topology<'a> {
     fn plan_exchanges(&self, bindings: &[&Binding], survey: &mut Survey) {
         for Binding { exchange, .. } in bindings {
             if survey.exchanges.get(exchange) == Some(&Ok(Found::Missing)) {
-                let durable = self.durable_exchange(exchange, bindings, survey);
-                survey.planned.insert(exchange.clone(), durable);
+                let lifetime = self.lifetime_of_exchange(exchange, bindings, survey);
+                survey.planned.insert(exchange.clone(), lifetime);
             }
         }
     }
@@ -433,7 +431,9 @@ impl<'a> Topology<'a> {
     ) -> Result<(), Failure> {
         let is_wanted = deployment::goes_by_evidence(self.options)
             && survey.queues.values().any(|found| *found == Found::Missing)
-            && survey.existing_exchanges().any(|name| self.known.exchange(name) == Some(true))
+            && survey
+                .existing_exchanges()
+                .any(|name| self.known.exchange(name).is_some_and(|seen| seen.durable))
             && survey.existing_shared().next().is_none();
         if !is_wanted {
             return Ok(());
@@ -467,12 +467,12 @@ impl<'a> Topology<'a> {
         let others = survey.existing_exchanges().map(|name| self.known.exchange(name));
         let shared = survey.existing_shared().filter_map(|name| self.known.queue(name));
         let queues: Vec<_> = shared.chain(self.known.shared()).collect();
-        let durable = its_exchanges.chain(queues.iter().map(|seen| seen.durable)).chain(others);
-        Style::of(self.options, durable, queues.iter().copied())
+        let lifetimes = its_exchanges.chain(queues.iter().map(|seen| seen.lifetime)).chain(others);
+        Style::of(self.options, lifetimes, queues.iter().copied())
     }
 
-    /// Whether an exchange is durable, or will be once it is declared.
-    fn exchange_shown(&self, exchange: &str, survey: &Survey) -> Option<bool> {
+    /// How long an exchange stays, or will once it is declared.
+    fn exchange_shown(&self, exchange: &str, survey: &Survey) -> Option<Lifetime> {
         match survey.exchanges.get(exchange) {
             Some(Ok(Found::Existing)) => self.known.exchange(exchange),
             Some(Ok(Found::Missing)) => survey.planned.get(exchange).copied(),
@@ -480,24 +480,29 @@ impl<'a> Topology<'a> {
         }
     }
 
-    /// Whether an exchange that is missing is declared durable: as it was when it was seen, whatever
-    /// the options say, for its owner declares it so; as the queues are that other programs bind to
-    /// it; as the deployment's other exchanges and queues are.
-    fn durable_exchange(&self, exchange: &str, bindings: &[&Binding], survey: &Survey) -> bool {
-        if let Some(durable) = self.known.exchange(exchange) {
-            return durable;
+    /// How long an exchange that is missing is to stay: as it did when it was seen, whatever the
+    /// options say, for its owner declares it so; as the queues do that other programs bind to it; as
+    /// the deployment's other exchanges and queues do.
+    fn lifetime_of_exchange(
+        &self,
+        exchange: &str,
+        bindings: &[&Binding],
+        survey: &Survey,
+    ) -> Lifetime {
+        if let Some(seen) = self.known.exchange(exchange) {
+            return seen;
         }
         let is_own =
             |name: &&String| bindings.iter().any(|b| b.exchange == exchange && b.queue == **name);
-        let shown = |name: &String| self.known.queue(name).and_then(|seen| seen.durable);
-        let durable = survey
+        let shown = |name: &String| self.known.queue(name).and_then(|seen| seen.lifetime);
+        let lifetimes = survey
             .existing_shared()
             .filter(is_own)
             .map(shown)
             .chain(survey.existing_exchanges().map(|name| self.known.exchange(name)))
             .chain(survey.existing_shared().map(shown))
-            .chain([self.known.shared().and_then(|seen| seen.durable)]);
-        Style::of(self.options, durable, []).durable
+            .chain([self.known.shared().and_then(|seen| seen.lifetime)]);
+        Style::of(self.options, lifetimes, []).lifetime
     }
 
     async fn look_at_queue(&mut self, queue: &str) -> Result<Found, Failure> {
@@ -520,22 +525,41 @@ impl<'a> Topology<'a> {
             }
         }
         let seen = self.inspect(queue, &name).await?;
+        self.check_auto_delete(queue, seen)?;
         self.known.see_queue(queue, seen);
         Ok(Found::Existing)
+    }
+
+    /// Compares the one option that may be given while the others are left to what exists.
+    fn check_auto_delete(&self, queue: &str, seen: Seen) -> Result<(), Failure> {
+        let (Some(asked), Some(found)) = (self.options.amqp_auto_delete, seen.lifetime) else {
+            return Ok(());
+        };
+        if asked == found.auto_delete {
+            return Ok(());
+        }
+        let is = found.auto_delete;
+        Err(Failure::Mistake(ConnectError::Mismatch {
+            what: format!("queue {queue:?}"),
+            difference: format!("auto_delete was asked to be {asked}, and is {is}"),
+        }))
     }
 
     async fn declare_missing_queue(&mut self, queue: &str, style: Style) -> Result<(), Failure> {
         let name = short("the queue's name", queue)?;
         match self.declare_queue(&name, style).await {
             Ok(()) => {
-                let Style { durable, quorum, .. } = style;
+                let Style { lifetime: Lifetime { durable, .. }, quorum, .. } = style;
                 tracing::info!(queue, durable, quorum, "declared the queue");
                 self.known.declared(queue);
-                self.known.see_queue(queue, style.into());
+                // Where no type is named the virtual host has one.
+                let is_known = quorum || !durable;
+                let seen = if is_known { style.into() } else { self.inspect(queue, &name).await? };
+                self.known.see_queue(queue, seen);
                 Ok(())
             }
             // Somebody else declared it in between: it is used as it is.
-            Err(fault) if fault.code() == Some(406) && !self.options.ask_for_queues() => Ok(()),
+            Err(fault) if is_about_differences(&fault) => self.look_at_queue(queue).await.map(drop),
             Err(fault) => Err(mismatch(&fault, queue)
                 .or_else(|| failure::no_transient_queue(&fault, queue, self.options.dialect))
                 .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue))),
@@ -555,19 +579,15 @@ impl<'a> Topology<'a> {
             Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
         }
         // One that is transient refuses this, and says so. Whoever may not declare will not.
-        let durable = ExchangeDeclareOptions {
-            durable: true,
-            auto_delete: self.options.auto_delete(),
-            ..ExchangeDeclareOptions::default()
-        };
-        match self.declare_exchange(&name, durable).await {
-            Ok(()) => self.known.see_exchange(exchange, true),
-            Err(fault) if is_about_durability(&fault) => {
-                self.known.see_exchange(exchange, false);
+        let auto_delete = self.options.auto_delete();
+        let mut probe = ExchangeProbe(Lifetime { durable: true, auto_delete });
+        loop {
+            match self.declare_exchange(&name, exchange_options(probe.0)).await {
+                Ok(()) => break self.known.see_exchange(exchange, probe.0),
+                Err(fault) if probe.refused(&fault) => {}
+                Err(fault) if matches!(fault.code(), Some(403 | 406)) => break,
+                Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
             }
-            Err(fault) if fault.code() == Some(406) => self.known.see_exchange(exchange, true),
-            Err(fault) if fault.code() == Some(403) => {}
-            Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
         }
         Ok(Found::Existing)
     }
@@ -579,8 +599,9 @@ impl<'a> Topology<'a> {
             Some(Err(failure)) => return Err(failure.clone()),
             Some(Ok(Found::Existing)) | None => return Ok(()),
         }
-        let durable = survey.planned.get(exchange).copied().unwrap_or(self.options.durable());
-        let declared = self.declare_missing_exchange(exchange, durable).await;
+        let planned = survey.planned.get(exchange).copied();
+        let lifetime = planned.unwrap_or_else(|| Style::asked(self.options).lifetime);
+        let declared = self.declare_missing_exchange(exchange, lifetime).await;
         survey.exchanges.insert(exchange.to_owned(), declared.clone().map(|()| Found::Existing));
         declared
     }
@@ -588,18 +609,13 @@ impl<'a> Topology<'a> {
     async fn declare_missing_exchange(
         &mut self,
         exchange: &str,
-        durable: bool,
+        lifetime: Lifetime,
     ) -> Result<(), Failure> {
         let name = short("the exchange's name", exchange)?;
-        let options = ExchangeDeclareOptions {
-            durable,
-            auto_delete: self.options.auto_delete(),
-            ..ExchangeDeclareOptions::default()
-        };
-        match self.declare_exchange(&name, options).await {
+        match self.declare_exchange(&name, exchange_options(lifetime)).await {
             Ok(()) => {
-                tracing::info!(exchange, durable, "declared the exchange");
-                self.known.see_exchange(exchange, durable);
+                tracing::info!(exchange, durable = lifetime.durable, "declared the exchange");
+                self.known.see_exchange(exchange, lifetime);
                 Ok(())
             }
             // Somebody else declared it in between: it is used as it is.
@@ -610,19 +626,12 @@ impl<'a> Topology<'a> {
 
     /// Says once for each driver that what is in transient queues is lost with the broker.
     fn warn_of_transient<'q>(&self, queues: impl IntoIterator<Item = &'q str>) {
-        let is_transient =
-            |queue: &&str| self.known.queue(queue).is_some_and(|seen| seen.durable == Some(false));
+        let is_transient = |queue: &&str| {
+            self.known.queue(queue).is_some_and(|seen| seen.durable() == Some(false))
+        };
         let transient: BTreeSet<_> = queues.into_iter().filter(is_transient).collect();
         if !transient.is_empty() && self.known.is_first_warning() {
             tracing::warn!(queues = ?transient, "{TRANSIENT}");
-        }
-    }
-
-    fn declaration(&self, style: Style) -> QueueDeclareOptions {
-        QueueDeclareOptions {
-            durable: style.durable,
-            auto_delete: self.options.auto_delete(),
-            ..QueueDeclareOptions::default()
         }
     }
 
@@ -653,7 +662,7 @@ impl<'a> Topology<'a> {
 
     async fn declare_queue(&mut self, name: &ShortString, style: Style) -> Result<(), Fault> {
         let arguments = arguments(self.options, style, self.expires);
-        self.declare_queue_with(name, self.declaration(style), arguments).await
+        self.declare_queue_with(name, declaration(style), arguments).await
     }
 
     async fn declare_queue_with(
@@ -713,22 +722,19 @@ fn missing_exchange(failure: Failure, exchange: &str) -> Failure {
     }
 }
 
-fn unless_there(fault: Fault, queue: &str, user: &str) -> Result<(), Failure> {
-    // Somebody else declared it in between: it is used as it is.
-    if fault.code() == Some(406) {
-        return Ok(());
-    }
-    let action = format!("declare queue {queue:?}");
-    Err(failure::doing(fault, &action, user))
+fn declaration(style: Style) -> QueueDeclareOptions {
+    let Lifetime { durable, auto_delete } = style.lifetime;
+    QueueDeclareOptions { durable, auto_delete, ..QueueDeclareOptions::default() }
+}
+
+fn exchange_options(lifetime: Lifetime) -> ExchangeDeclareOptions {
+    let Lifetime { durable, auto_delete } = lifetime;
+    ExchangeDeclareOptions { durable, auto_delete, ..ExchangeDeclareOptions::default() }
 }
 
 /// Somebody else declared it in between: it is used as it is.
 fn is_about_differences(fault: &Fault) -> bool {
     matches!(fault, Fault::Broker { code: 406, text } if failure::difference(text).is_some())
-}
-
-fn is_about_durability(fault: &Fault) -> bool {
-    matches!(fault, Fault::Broker { code: 406, text } if text.contains("arg 'durable'"))
 }
 
 /// How soon a queue goes away is asked of new ones only.
@@ -767,12 +773,8 @@ fn arguments(options: &RabbitOptions, style: Style, expires: Option<Duration>) -
     }
     if style.quorum {
         table.insert("x-queue-type".into(), text("quorum"));
-        let limits = [
-            ("x-delivery-limit", style.limit.unwrap_or_default()),
-            ("x-max-in-memory-length", options.rabbit_quorum_max_memory_length.into()),
-            ("x-max-in-memory-bytes", options.rabbit_quorum_max_memory_bytes.into()),
-        ];
-        for (name, limit) in limits.into_iter().filter(|(_, limit)| *limit > 0) {
+        for (name, limit) in style.limits.named() {
+            let Some(limit) = limit else { continue };
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             table.insert(name.into(), AMQPValue::LongLongInt(limit));
         }
