@@ -181,7 +181,7 @@ impl Config {
     ///
     /// # Errors
     /// An unknown option, a wrong value, a file that cannot be read. A variable that begins
-    /// with `LISTENER_` and resembles no option is not ours, and left alone.
+    /// with `LISTENER_` and resembles no option is ignored, and its name logged.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_variables(texts(std::env::vars_os())?)
     }
@@ -227,9 +227,17 @@ impl Config {
                 &mut mistakes,
             );
         }
-        // Kubernetes, for one, sets LISTENER_SERVICE_HOST for a service "listener".
+        ours.retain(|(name, _)| name != "config" && !is_of_a_service(name));
         let is_ours = |name: &str| OPTIONS.contains(&name) || meant(name).is_some();
-        ours.retain(|(name, _)| name != "config" && is_ours(name));
+        let (ours, others): (Vec<_>, Vec<_>) =
+            ours.into_iter().partition(|(name, _)| is_ours(name));
+        if !others.is_empty() {
+            let names: Vec<_> = others.iter().map(|(name, _)| shown(name)).collect();
+            tracing::info!(
+                variables = shown(&names.join(", ")),
+                "these variables that begin with LISTENER_ are no options: they are ignored"
+            );
+        }
         config.is_deployed |= !ours.is_empty();
         let values: Vec<(String, Raw)> = ours
             .into_iter()
@@ -480,8 +488,23 @@ impl Raw {
 
 /// The option that a name comes close to, or that is called so elsewhere.
 fn meant(name: &str) -> Option<&'static str> {
-    let url = (name == "url" || name.ends_with("_url")).then_some("transport_url");
-    nearest(name, OPTIONS).or(url)
+    let elsewhere = match name {
+        "exchange" => Some("control_exchange"),
+        "queue" => Some("pool"),
+        "concurrency" | "threads" | "workers" => Some("executor_thread_pool_size"),
+        "timeout" => Some("handler_timeout"),
+        "retries" | "max_retries" | "attempts" => Some("retry_attempts"),
+        "vhost" | "virtual_host" | "url" => Some("transport_url"),
+        name if name.ends_with("_url") => Some("transport_url"),
+        _ => None,
+    };
+    elsewhere.or_else(|| nearest(name, OPTIONS))
+}
+
+/// Whether Kubernetes sets such a variable, for a service named `listener`.
+fn is_of_a_service(name: &str) -> bool {
+    let name = name.strip_prefix("service_").unwrap_or(name);
+    name == "host" || name == "port" || name.starts_with("port_")
 }
 
 /// Whether a value says anything. An empty one does not, and is told.
@@ -612,6 +635,30 @@ mod tests {
                  \n- option \"executor_thread_pool_size\" in the environment (LISTENER_..): expected nothing, or 1, where `executor` is `sequential`; take one of the two out, found 8"
                 .to_owned())
         );
+    }
+
+    #[test]
+    fn a_name_from_elsewhere_is_an_error_that_names_the_option() {
+        for (name, option) in [
+            ("EXCHANGE", "control_exchange"),
+            ("QUEUE", "pool"),
+            ("RETRIES", "retry_attempts"),
+            ("TIMEOUT", "handler_timeout"),
+            ("CONCURRENCY", "executor_thread_pool_size"),
+            ("VHOST", "transport_url"),
+            ("BROKER_URL", "transport_url"),
+        ] {
+            let error = read(&[(&format!("LISTENER_{name}"), "x")]).expect_err(name);
+            assert!(error.ends_with(&format!("did you mean \"{option}\"?")), "{error}");
+        }
+    }
+
+    #[test]
+    fn variables_of_a_service_named_listener_are_not_options() {
+        let service = ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_AMQP", "PORT", "PORT_80_TCP"];
+        for name in service {
+            assert_eq!(read(&[(&format!("LISTENER_{name}"), "x")]), Ok(Config::default()));
+        }
     }
 
     #[test]

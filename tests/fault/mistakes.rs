@@ -24,7 +24,7 @@ async fn url_error(url: &str) -> String {
 async fn a_url_that_is_none_says_what_is_missing() {
     assert_eq!(
         url_error("127.0.0.1:5672").await,
-        "Error: the listener cannot be built: the transport URL is wrong: no scheme; expected one as in `rabbit://user:password@host:5672/`"
+        "Error: the listener cannot be built: the transport URL is wrong: no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
     );
     assert_eq!(
         url_error("rabit://u:hunter2@h/").await,

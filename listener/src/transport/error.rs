@@ -101,7 +101,8 @@ pub enum ConnectError {
     },
     /// The virtual host does not exist, or the user may not use it.
     #[error(
-        "{host} has no virtual host {vhost:?} that user {user:?} may use; check the path of the transport URL, or create it and set its permissions ({reason})"
+        "{host} has no virtual host {vhost:?} that user {user:?} may use; {} ({reason})",
+        no_virtual_host(.vhost)
     )]
     VirtualHost {
         /// The host.
@@ -200,6 +201,14 @@ pub enum ConnectError {
         /// What was in the way.
         reason: String,
     },
+}
+
+fn no_virtual_host(vhost: &str) -> &'static str {
+    if vhost.is_empty() {
+        "for the virtual host \"/\" end the transport URL without a `/`, or with `/%2F`"
+    } else {
+        "check the path of the transport URL, or create it and set its permissions"
+    }
 }
 
 impl ConnectError {
@@ -414,6 +423,17 @@ mod tests {
     fn a_missing_runtime_does_not_pass_by_itself() {
         let error = SendError::from(ConnectError::from(NoRuntime::Missing));
         assert!(!error.is_transient() && !error.is_of_the_message());
+    }
+
+    #[test]
+    fn the_virtual_host_without_a_name_says_how_the_default_one_is_written() {
+        let error = |vhost: &str| {
+            let (host, user) = ("h:5672".to_owned(), "u".to_owned());
+            let (vhost, reason) = (vhost.to_owned(), "not found".to_owned());
+            ConnectError::VirtualHost { host, user, vhost, reason }.to_string()
+        };
+        assert!(error("").contains("end the transport URL without a `/`"), "{}", error(""));
+        assert!(error("nova").contains("check the path of the transport URL"), "{}", error("nova"));
     }
 
     #[test]

@@ -34,12 +34,14 @@ pub struct Host {
 #[non_exhaustive]
 pub enum UrlError {
     /// There is no `scheme://`.
-    #[error("no scheme; expected one as in `rabbit://user:password@host:5672/`")]
+    #[error(
+        "no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
+    )]
     NoScheme,
     /// The port is not a number from 1 to 65535. It is not shown: it may be a password that has
     /// no host after it.
     #[error(
-        "the port of a host is not a number from 1 to 65535; expected as in `rabbit://user:password@host:5672/`"
+        "the port of a host is not a number from 1 to 65535; expected as in `rabbit://user:password@host:5672`"
     )]
     Port,
     /// The port of a host is not a number from 1 to 65535, and may be a part of a password that
@@ -64,14 +66,14 @@ pub enum UrlError {
     /// The name of a host is empty, or has characters that none can have. It is not shown: it may
     /// be a part of a password.
     #[error(
-        "the name of a host is no name or address; expected as in `rabbit://user:password@host:5672/`"
+        "the name of a host is no name or address; expected as in `rabbit://user:password@host:5672`"
     )]
     HostName,
     /// The scheme has characters that none can have.
-    #[error("the scheme is no name; expected one as in `rabbit://user:password@host:5672/`")]
+    #[error("the scheme is no name; expected one as in `rabbit://user:password@host:5672`")]
     Scheme,
     /// A percent sign that is no escape, or escapes that are no UTF-8.
-    #[error("the {part} is not percent-encoded UTF-8")]
+    #[error("the {part} is not percent-encoded UTF-8; write `%` as `%25`")]
     Encoding {
         /// User, password, virtual host or option.
         part: &'static str,
@@ -456,7 +458,7 @@ mod tests {
         let error = |text: &str| text.parse::<TransportUrl>().expect_err("a mistake").to_string();
         assert_eq!(
             error("h:5672"),
-            "no scheme; expected one as in `rabbit://user:password@host:5672/`"
+            "no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
         );
         assert_eq!(
             error("rabbit://u:sec,ret@h/"),
@@ -466,14 +468,17 @@ mod tests {
         {
             assert_eq!(
                 error(url),
-                "the port of a host is not a number from 1 to 65535; expected as in `rabbit://user:password@host:5672/`"
+                "the port of a host is not a number from 1 to 65535; expected as in `rabbit://user:password@host:5672`"
             );
         }
         assert_eq!(
             error("rabbit://u:sec/ret@h/"),
             "an `@` stands behind the hosts; in a password, write `/` as %2F and `?` as %3F, and elsewhere `@` as %40"
         );
-        assert_eq!(error("rabbit://u:sec%zz@h/"), "the password is not percent-encoded UTF-8");
+        assert_eq!(
+            error("rabbit://u:sec%zz@h/"),
+            "the password is not percent-encoded UTF-8; write `%` as `%25`"
+        );
         assert_eq!(
             error("rabbit://[::1/"),
             "an IPv6 address without its closing bracket; expected as in `[::1]:5672`"
@@ -482,12 +487,12 @@ mod tests {
         {
             assert_eq!(
                 error(text),
-                "the name of a host is no name or address; expected as in `rabbit://user:password@host:5672/`"
+                "the name of a host is no name or address; expected as in `rabbit://user:password@host:5672`"
             );
         }
         assert_eq!(
             error("r b://h"),
-            "the scheme is no name; expected one as in `rabbit://user:password@host:5672/`"
+            "the scheme is no name; expected one as in `rabbit://user:password@host:5672`"
         );
         assert_eq!(error("rabbit://u:12?secret@h/"), error("rabbit://u:sec/ret@h/"));
         assert_eq!(error("rabbit://h/?ssl"), "an option has no value; expected `name=value`");

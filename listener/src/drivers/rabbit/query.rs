@@ -93,18 +93,18 @@ const RETIRED: &[(&str, Retired)] = &[
     ("max_retries", Retired::Ignored("a connection is retried until the caller's timeout")),
     ("send_single_reply", Retired::Ignored("it concerned RPC")),
     ("fake_rabbit", Retired::Gone("for a bus in memory use a `memory://` URL")),
-    ("rabbit_host", Retired::Gone("write the host as in `rabbit://user:password@host:5672/`")),
-    ("rabbit_port", Retired::Gone("write the port as in `rabbit://user:password@host:5672/`")),
+    ("rabbit_host", Retired::Gone("write the host as in `rabbit://user:password@host:5672`")),
+    ("rabbit_port", Retired::Gone("write the port as in `rabbit://user:password@host:5672`")),
     (
         "rabbit_hosts",
         Retired::Gone(
             "write the hosts as in `rabbit://user:password@host1:5672,user:password@host2:5672/`",
         ),
     ),
-    ("rabbit_userid", Retired::Gone("write the user as in `rabbit://user:password@host:5672/`")),
+    ("rabbit_userid", Retired::Gone("write the user as in `rabbit://user:password@host:5672`")),
     (
         "rabbit_password",
-        Retired::Gone("write the password as in `rabbit://user:password@host:5672/`"),
+        Retired::Gone("write the password as in `rabbit://user:password@host:5672`"),
     ),
     (
         "rabbit_virtual_host",
@@ -481,7 +481,7 @@ mod tests {
         assert_eq!(found, Ok(expected));
         assert_eq!(
             read(&[("rabbit_userid", "nova")]),
-            Err("option \"rabbit_userid\" of the transport URL is not used any more; write the user as in `rabbit://user:password@host:5672/`".to_owned())
+            Err("option \"rabbit_userid\" of the transport URL is not used any more; write the user as in `rabbit://user:password@host:5672`".to_owned())
         );
         let current: Vec<_> = EFFECTIVE.iter().chain(WITHOUT_EFFECT).collect();
         for (old, retired) in RETIRED {
