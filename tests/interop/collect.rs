@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use listener::runtime::builder::ListenerBuilder;
-use listener::{Context, Listener, Metadata, Notification, Transport, notification_endpoint};
+use listener::{
+    Context, Listener, Metadata, Notification, Target, Transport, notification_endpoint,
+};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -49,6 +51,11 @@ impl Collector {
     /// Listens on `notifications` beside all other listeners without a pool.
     pub(crate) async fn unpooled(url: &str) -> Self {
         Self::build(url, |builder| builder).await
+    }
+
+    /// Listens on these targets beside all other listeners without a pool.
+    pub(crate) async fn of(url: &str, targets: impl IntoIterator<Item = Target>) -> Self {
+        Self::build(url, |builder| targets.into_iter().fold(builder, ListenerBuilder::target)).await
     }
 
     async fn build(url: &str, change: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> Self {

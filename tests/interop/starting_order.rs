@@ -3,7 +3,7 @@
 //! control exchange. On an empty virtual host, in both orders, with the same options on both
 //! sides, with options on Python's side only, and after a restart of the broker.
 
-use listener::{Context, Notifier, Transport};
+use listener::{Context, Notifier, Target, Transport};
 use support::python_peer::{ListenerOptions, NotifierOptions, PythonListener, PythonNotifier};
 use support::rabbit_node::{RabbitNode, shared};
 use support::wait::wait_until;
@@ -212,4 +212,57 @@ async fn python_works_on_what_we_declared_after_a_restart_of_the_broker() {
         deployment.is_kept(&node, vhost).await;
         ours.stop().await;
     }
+}
+
+/// Options that other programs set, and our URL does not: what exists shows them.
+#[tokio::test]
+#[ignore = "needs rabbitmq and oslo.messaging"]
+async fn python_works_on_what_we_declared_beside_queues_with_its_options() {
+    let node = shared().await;
+    let quorum = ("rabbit_quorum_queue", "true");
+    for (vhost, options) in [
+        ("memory", vec![quorum, ("rabbit_quorum_max_memory_length", "1000")]),
+        ("limit", vec![quorum, ("rabbit_quorum_delivery_limit", "7")]),
+        ("auto_delete", vec![("amqp_auto_delete", "true")]),
+    ] {
+        let url = node.vhost(vhost).await;
+        let rabbit: Vec<_> =
+            options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let options = NotifierOptions { rabbit: rabbit.clone(), ..NotifierOptions::default() };
+        PythonNotifier::start(&url, "messagingv2", &options).await.send(&text(0)).await;
+        let mut ours = Collector::unpooled(&oslo_url(&url)).await;
+        ours.next().await;
+        // It declares the queues of all priorities.
+        let options = ListenerOptions { rabbit, ..ListenerOptions::default() };
+        PythonListener::start(&url, &options).await.stop().await;
+        ours.stop().await;
+    }
+}
+
+/// What a service has declared with its defaults is declared so again, whatever another one has.
+#[tokio::test]
+#[ignore = "needs rabbitmq and oslo.messaging"]
+async fn python_works_on_its_transient_exchange_beside_a_durable_one_after_a_restart() {
+    let mut node = RabbitNode::start().await;
+    let url = node.url();
+    let amqp = Amqp::connect(&url).await;
+    for (exchange, topic, durable) in [("nova", "notifications", false), ("heat", "heat", true)] {
+        let queue = format!("{topic}.info");
+        amqp.declare_exchange(exchange, durable).await;
+        amqp.declare_queue(&queue, durable, &[]).await;
+        amqp.bind(&queue, exchange, &queue).await;
+    }
+    amqp.close().await;
+    let target = |exchange, topic: &str| Target::topic(topic).exchange(exchange);
+    let targets = [target("nova", "notifications"), target("heat", "heat")];
+    let mut ours = Collector::of(&oslo_url(&url), targets).await;
+    node.stop().await;
+    wait_until("readiness is lost", SOON, async || !ours.is_ready()).await;
+    node.restart().await;
+    wait_until("the listener is ready again", SOON, async || ours.is_ready()).await;
+    let exchange = Some("nova".to_owned());
+    let options = NotifierOptions { exchange, ..NotifierOptions::default() };
+    PythonNotifier::start(&url, "messagingv2", &options).await.send(&text(1)).await;
+    ours.next().await;
+    ours.stop().await;
 }

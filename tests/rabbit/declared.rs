@@ -9,6 +9,7 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
+use listener::transport::driver::JournalAppend;
 use listener::{Listener, Outcome, Transport, notification_endpoint};
 use serde_json::{Value, json};
 use support::oslo_url;
@@ -323,4 +324,53 @@ async fn a_stream_is_refused_as_a_work_queue() {
         assert!(error.to_string().contains(expected), "{error}");
         assert!(!error.is_transient());
     }
+}
+
+/// RabbitMQ writes that a queue exists later than what is in it: a crash in the next moments would
+/// take along what was confirmed.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_that_was_declared_for_a_message_settles_before_it_is_sent() {
+    const SETTLES: Duration = Duration::from_millis(1900);
+    let node = support::shared().await;
+    let url = node.vhost("settles").await;
+    let driver = rabbit(&url);
+    let timed = async |driver: &Rabbit, outgoing| {
+        let began = std::time::Instant::now();
+        driver.send(outgoing).await.unwrap();
+        began.elapsed()
+    };
+    assert!(timed(&driver, topic("one")).await >= SETTLES);
+    // It is there already, for this process and for another.
+    assert!(timed(&driver, topic("two")).await < SETTLES);
+    assert!(timed(&rabbit(&url), topic("three")).await < SETTLES);
+    // What is lost with the broker anyway does not wait.
+    let transient = rabbit(&oslo_url(&node.vhost("settles_transient").await));
+    assert!(timed(&transient, topic("one")).await < SETTLES);
+    let append = || JournalAppend {
+        journal: "notifications.quarantine.journal".to_owned(),
+        entry: Bytes::from_static(b"{}"),
+        read_from: None,
+        timeout: SOON,
+    };
+    let began = std::time::Instant::now();
+    driver.journal(append()).await.unwrap();
+    assert!(began.elapsed() >= SETTLES);
+    let began = std::time::Instant::now();
+    rabbit(&url).journal(append()).await.unwrap();
+    assert!(began.elapsed() < SETTLES);
+}
+
+/// Who put a letter there had waited until the queue had settled.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_dead_letter_queue_with_a_letter_in_it_is_relied_on_at_once() {
+    let node = support::shared().await;
+    let url = node.vhost("settled").await;
+    let dead = || to(Route::Queue(DEAD.to_owned()), "{}");
+    rabbit(&url).send(dead()).await.unwrap();
+    assert_eq!(node.queue_depth("settled", DEAD).await, Some(1));
+    let began = std::time::Instant::now();
+    rabbit(&url).send(dead()).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
 }

@@ -97,6 +97,7 @@ async fn nothing_is_held_back_without_the_permission_to_configure() {
     let node = support::shared().await;
     let url = mistakes::user(node, "no_delay", "^$", ".*", ".*").await;
     let amqp = Amqp::connect(&node.vhost("no_delay").await).await;
+    amqp.declare_exchange("nova", true).await;
     amqp.declare_queue(QUEUE, true, &[]).await;
     let rabbit = rabbit(&url);
     for _ in 0..2 {

@@ -4,7 +4,7 @@
 //! refused otherwise. When a queue was first seen, and what the broker would not declare. Kept by
 //! the driver, asked by `topology.rs`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +39,10 @@ struct LastSeen {
     shared: Option<Seen>,
     /// When each queue was seen for the first time.
     first: HashMap<String, Instant>,
+    /// When this process declared a queue.
+    declared: HashMap<String, Instant>,
+    /// Side queues that held a message.
+    settled: HashSet<String>,
 }
 
 impl Known {
@@ -77,14 +81,35 @@ impl Known {
 
     /// Takes note of a queue that was declared just now.
     pub(super) fn declared(&self, name: &str) {
-        self.seen().first.insert(name.to_owned(), Instant::now());
+        let mut seen = self.seen();
+        seen.settled.remove(name);
+        seen.first.insert(name.to_owned(), Instant::now());
+        seen.declared.insert(name.to_owned(), Instant::now());
     }
 
-    /// How long a queue must not be relied on yet: as long as it may be new.
+    /// Takes note of a message in a queue that only listeners put something into: it had settled
+    /// for whoever did.
+    pub(super) fn holds_a_message(&self, name: &str) {
+        self.seen().settled.insert(name.to_owned());
+    }
+
+    /// How long a queue must not be relied on yet: as long as it may be new, also for another
+    /// process.
     pub(super) fn settling(&self, name: &str) -> Duration {
         let now = Instant::now();
-        let first = *self.seen().first.entry(name.to_owned()).or_insert(now);
+        let mut seen = self.seen();
+        if seen.settled.contains(name) {
+            return Duration::ZERO;
+        }
+        let first = *seen.first.entry(name.to_owned()).or_insert(now);
         SETTLING.saturating_sub(now - first)
+    }
+
+    /// As `settling`, for a queue that other programs declare, too, and do not wait for: only what
+    /// this process declared may be new.
+    pub(super) fn settling_own(&self, name: &str) -> Duration {
+        let declared = self.seen().declared.get(name).copied();
+        declared.map_or(Duration::ZERO, |declared| SETTLING.saturating_sub(declared.elapsed()))
     }
 
     /// Whether it is the first time that this is asked.
@@ -141,5 +166,25 @@ mod tests {
         // Deleted in between, and declared again.
         known.declared("q");
         assert_eq!(known.settling("q"), 2 * second);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_side_queue_that_held_a_message_has_settled_unless_it_is_declared_again() {
+        let known = Known::default();
+        known.holds_a_message("q.dead");
+        assert_eq!(known.settling("q.dead"), Duration::ZERO);
+        known.declared("q.dead");
+        assert_eq!(known.settling("q.dead"), SETTLING);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_queue_of_others_only_what_this_process_declared_settles() {
+        let known = Known::default();
+        known.see_queue("q", Seen::default());
+        assert_eq!(known.settling_own("q"), Duration::ZERO);
+        known.declared("q");
+        assert_eq!(known.settling_own("q"), SETTLING);
+        tokio::time::advance(SETTLING).await;
+        assert_eq!(known.settling_own("q"), Duration::ZERO);
     }
 }

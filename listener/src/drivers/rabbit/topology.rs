@@ -22,7 +22,7 @@ use super::quarantine::{self, SideQueue};
 use super::single::{Probe, Single};
 use super::wire::{self, NAME_LIMIT};
 use crate::notification::priority::Priority;
-use crate::target::routing_key;
+use crate::target::{dead_letter_queue, quarantine_queue, routing_key};
 use crate::transport::driver::Binding;
 use crate::transport::error::ConnectError;
 
@@ -137,7 +137,10 @@ impl<'a> Topology<'a> {
         let ready = self.tied(&binding).await?;
         self.warn_of_transient([routing_key]);
         match ready {
-            Ok(()) => Ok(None),
+            Ok(()) => {
+                self.settle_own(routing_key).await;
+                Ok(None)
+            }
             Err(Failure::Mistake(error @ ConnectError::Forbidden { .. })) => Ok(Some(error)),
             Err(failure) => Err(failure),
         }
@@ -193,7 +196,8 @@ impl<'a> Topology<'a> {
             Err(fault) if fault.code() == Some(404) => {
                 self.declare_missing_queue(queue, Style::like(seen, self.options)).await
             }
-            found => found.map_err(|fault| self.refused(fault, "look for", "queue", queue)),
+            Ok(_) => Ok(()),
+            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
         }
     }
 
@@ -202,6 +206,15 @@ impl<'a> Topology<'a> {
     async fn settle(&self, queue: &str) -> Result<(), Failure> {
         sleep(self.known.settling(queue)).await;
         Ok(())
+    }
+
+    /// As `settle`, if it was this process that declared the queue. What is transient is lost with
+    /// the broker anyway.
+    async fn settle_own(&self, queue: &str) {
+        let durable = self.known.queue(queue).and_then(Seen::durable);
+        if durable != Some(false) {
+            sleep(self.known.settling_own(queue)).await;
+        }
     }
 
     /// A quarantine queue: a quorum queue where the broker has them, so that it survives the loss
@@ -216,7 +229,9 @@ impl<'a> Topology<'a> {
     /// A journal: a stream queue.
     pub(super) async fn journal(&mut self, journal: &str) -> Result<(), Failure> {
         let name = short("the journal's name", journal)?;
-        self.declare_first_of(&name, journal, std::iter::once(SideQueue::Stream)).await
+        self.declare_first_of(&name, journal, std::iter::once(SideQueue::Stream)).await?;
+        self.settle_own(journal).await;
+        Ok(())
     }
 
     /// Declares a queue that is missing as the first of these that the broker takes.
@@ -227,8 +242,14 @@ impl<'a> Topology<'a> {
         types: impl Iterator<Item = SideQueue>,
     ) -> Result<(), Failure> {
         let mut last = match self.look_for_queue(name).await {
+            Ok(messages) => {
+                if messages > 0 && is_for_copies(queue) {
+                    self.known.holds_a_message(queue);
+                }
+                return Ok(());
+            }
             Err(fault) if fault.code() == Some(404) => fault,
-            found => return found.map_err(|fault| self.refused(fault, "look for", "queue", queue)),
+            Err(fault) => return Err(self.refused(fault, "look for", "queue", queue)),
         };
         for side in types {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
@@ -270,7 +291,12 @@ impl<'a> Topology<'a> {
         let holdings = self.known.holdings(self.link.version);
         let mut last = match self.look_for_queue(&name).await {
             Err(fault) if fault.code() == Some(404) => fault,
-            Ok(()) => return Ok(()),
+            Ok(messages) => {
+                if messages > 0 {
+                    self.known.holds_a_message(retry);
+                }
+                return Ok(());
+            }
             Err(fault) => return Err(self.refused(fault, "look for", "queue", retry)),
         };
         for holding in holdings {
@@ -376,7 +402,7 @@ impl<'a> Topology<'a> {
     pub(super) async fn exists(&mut self, queue: &str) -> Result<bool, Failure> {
         let name = short("the queue's name", queue)?;
         match self.look_for_queue(&name).await {
-            Ok(()) => Ok(true),
+            Ok(_) => Ok(true),
             Err(fault) if matches!(fault.code(), Some(403 | 404)) => Ok(false),
             Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
         }
@@ -508,7 +534,7 @@ impl<'a> Topology<'a> {
     async fn look_at_queue(&mut self, queue: &str) -> Result<Found, Failure> {
         let name = short("the queue's name", queue)?;
         match self.look_for_queue(&name).await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(fault) if fault.code() == Some(404) => return Ok(Found::Missing),
             // Not even looking is allowed; consuming may be.
             Err(fault) if fault.code() == Some(403) => return Ok(Found::Existing),
@@ -654,10 +680,12 @@ impl<'a> Topology<'a> {
             })
     }
 
-    async fn look_for_queue(&mut self, name: &ShortString) -> Result<(), Fault> {
+    /// How many messages wait in a queue that exists.
+    async fn look_for_queue(&mut self, name: &ShortString) -> Result<u32, Fault> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let channel = self.channel().await?;
-        call(channel.queue_declare(name.clone(), options, FieldTable::default())).await.map(drop)
+        let found = call(channel.queue_declare(name.clone(), options, FieldTable::default()));
+        Ok(found.await?.message_count())
     }
 
     async fn declare_queue(&mut self, name: &ShortString, style: Style) -> Result<(), Fault> {
@@ -704,6 +732,11 @@ impl<'a> Topology<'a> {
     fn refused(&self, fault: Fault, verb: &str, what: &str, name: &str) -> Failure {
         failure::doing(fault, &format!("{verb} {what} {name:?}"), &self.link.user)
     }
+}
+
+/// Whether only listeners put something into a queue of this name, once it has settled.
+fn is_for_copies(queue: &str) -> bool {
+    [dead_letter_queue(""), quarantine_queue("")].iter().any(|end| queue.ends_with(end.as_str()))
 }
 
 fn is_forbidden(failure: &Failure) -> bool {
