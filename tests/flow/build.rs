@@ -2,6 +2,7 @@
 
 use listener::runtime::builder::ListenerBuilder;
 use listener::runtime::error::BuildError;
+use listener::runtime::options::{Options, PoisonOptions};
 use listener::{Config, Listener, Notifier, State, Target, Transport, notification_endpoint};
 
 use crate::logging::Buffer;
@@ -149,6 +150,21 @@ fn every_mistake_is_reported_at_once() {
             "no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)",
         ]
     );
+}
+
+/// With fewer every orderly stop would be a death.
+#[test]
+fn fewer_than_two_deaths_make_no_suspect() {
+    for suspect_after in [0, 1] {
+        let poison = PoisonOptions { suspect_after, give_up_after: 3 };
+        let options = Options { poison, ..Options::default() };
+        let text = error(Listener::builder().options(options).endpoint(Plain).build());
+        let said = format!(
+            "poison.suspect_after is {suspect_after}; expected 2 or more: a first death looks \
+             like an orderly stop"
+        );
+        assert!(text.contains(&said), "{text}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod copies;
 mod dead_letter;
 mod delays;
 mod ending;
+mod evidence;
 mod endpoints;
 mod executor;
 mod filter;

@@ -15,7 +15,10 @@ use listener::transport::driver::{
     Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
 };
 use listener::transport::error::{ConnectError, JournalError, SendError, SettleError};
-use listener::{Context, Listener, State, Transport, notification_endpoint};
+use listener::{
+    Attempt, Context, Listener, Outcome, RetryOptions, RetryPlace, State, Transport,
+    notification_endpoint,
+};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::rig::{Log, Rig};
@@ -333,6 +336,70 @@ async fn no_method_begins_while_a_suspect_is_on_its_way() {
     let mut seen = rig.seen_so_far();
     seen.sort();
     assert_eq!(seen, ["neighbour", "poison"]);
+    listener.stop().await;
+    listener.wait().await.unwrap();
+}
+
+/// Takes its time for the payload "walk".
+struct TakesTime;
+
+#[notification_endpoint(register = false, order = 1)]
+impl TakesTime {
+    async fn info(&self, payload: &str) {
+        if payload == "walk" {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+        }
+    }
+}
+
+/// Asks for another call for the payload "again".
+struct AsksAgain;
+
+#[notification_endpoint(register = false, order = 2)]
+impl AsksAgain {
+    async fn info(&self, payload: &str, attempt: Attempt, log: State<Log>) -> Outcome {
+        let _ = log.send(format!("{payload} {}", attempt.0));
+        if payload == "again" && attempt.0 == 1 {
+            return Outcome::retry_after(Duration::from_secs(8));
+        }
+        Outcome::Handled
+    }
+}
+
+/// Also of deliveries that were begun before: neither their next method nor a retry that is held.
+#[tokio::test(start_paused = true)]
+async fn no_further_method_begins_while_a_suspect_is_on_its_way() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    rig.notifier().info(&Context::new(), "x", &"poison").await.unwrap();
+    for _ in 0..2 {
+        assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
+    }
+    rig.seen_so_far();
+    let (copies, flushes) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let held = Held {
+        process: model.process(),
+        copies: Arc::clone(&copies),
+        flushes: Arc::clone(&flushes),
+    };
+    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let builder = rig.builder().transport(Transport::new(held, "held")).retry(retry);
+    let listener = builder.endpoint(TakesTime).endpoint(AsksAgain).build().unwrap();
+    listener.start().await.unwrap();
+    for payload in ["walk", "again"] {
+        rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), ["again 1"]);
+    // The suspect is moved after the grace that others have to say that they live.
+    tokio::time::sleep(Duration::from_secs(19)).await;
+    assert_eq!(rig.seen_so_far(), [""; 0], "the copy is not confirmed");
+    copies.add_permits(1);
+    flushes.add_permits(1);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let mut seen = rig.seen_so_far();
+    seen.sort();
+    assert_eq!(seen, ["again 2", "poison 1", "walk 1"]);
     listener.stop().await;
     listener.wait().await.unwrap();
 }

@@ -165,3 +165,48 @@ async fn what_ends_the_process_is_given_up_where_the_broker_counts() {
 async fn what_ends_the_process_is_given_up_where_the_broker_does_not_count() {
     poison("poison-classic", "amqp_durable_queues=true").await;
 }
+
+/// Never returns.
+struct Hangs(mpsc::UnboundedSender<()>);
+
+#[notification_endpoint(register = false, name = "hangs")]
+impl Hangs {
+    async fn info(&self) {
+        let _ = self.0.send(());
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The account may have what `operating` lists for dead letters and retries, and no journal.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn orderly_stops_near_the_delivery_limit_lose_nothing_without_a_journal() {
+    let (node, vhost) = (support::shared().await, "stops-without-journal");
+    let url = node.vhost(vhost).await;
+    let user = serde_json::json!({"password": "p", "tags": ""});
+    node.api("PUT", "/api/users/stops", Some(user)).await;
+    let may = serde_json::json!({
+        "configure": "^(notifications.info($|.dead$|.retry.*)|openstack$)",
+        "write": "^(notifications.info|amq.default|openstack)$",
+        "read": "^(notifications.info($|.retry.*)|openstack$)",
+    });
+    node.api("PUT", &format!("/api/permissions/{vhost}/stops"), Some(may)).await;
+    let quorum = format!("{url}?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=6");
+    let notifier = Notifier::builder(Transport::open(&quorum).unwrap()).build().unwrap();
+    notifier.info(&Context::new(), "x", &1).await.unwrap();
+    notifier.close().await;
+    let restricted = url.replace("guest:guest", "stops:p");
+    for _ in 0..10 {
+        let (begins, mut begun) = mpsc::unbounded_channel();
+        let transport = Transport::open(&restricted).unwrap();
+        let builder = Listener::builder().transport(transport.clone()).endpoint(Hangs(begins));
+        let listener = builder.shutdown_timeout(Duration::ZERO).build().unwrap();
+        listener.start().await.unwrap();
+        timeout(SOON, begun.recv()).await.expect("it is begun").unwrap();
+        listener.stop().await;
+        listener.wait().await.unwrap();
+        transport.close().await;
+    }
+    let is_back = async || node.queue_depth(vhost, QUEUE).await == Some(1);
+    wait_until("the notification in its queue", SOON, is_back).await;
+}

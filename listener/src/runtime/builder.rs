@@ -366,8 +366,14 @@ impl ListenerBuilder {
         zero("retry.attempts", options.retry.attempts == 0, "1 or more");
         zero("bytes_in_flight", options.bytes_in_flight == 0, "1 or more");
         zero("handler_timeout", options.handler_timeout.is_zero(), "a time above 0");
-        zero("poison.suspect_after", options.poison.suspect_after == 0, "1 or more");
         zero("poison.give_up_after", options.poison.give_up_after == 0, "1 or more");
+        if options.poison.suspect_after < 2 {
+            problems.push(Problem::Option {
+                option: "poison.suspect_after",
+                found: options.poison.suspect_after.to_string(),
+                expected: "2 or more: a first death looks like an orderly stop",
+            });
+        }
     }
 
     /// The instances: those that were given, and the registered ones that were asked for.
@@ -499,7 +505,7 @@ impl ListenerBuilder {
             hands: Arc::default(),
             quarantined: Notify::new(),
             gate: Gate::default(),
-            suspects: tokio::sync::Mutex::default(),
+            suspects: Arc::default(),
         };
         Listener::new(worker, bindings, self.expires, self.owns_transport)
     }

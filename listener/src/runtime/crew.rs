@@ -324,9 +324,13 @@ impl Slot for Place<'_> {
         }
     }
 
+    fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Relaxed)
+    }
+
     fn acquire(&self) -> BoxFuture<'_, ()> {
         async {
-            if self.is_held.load(Ordering::Relaxed) {
+            if self.is_held() {
                 return;
             }
             let _asking = Asking::new(self.crew, self.lane);

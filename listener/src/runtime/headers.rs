@@ -30,6 +30,8 @@ pub const ROUTING_KEY: &str = "listener-routing-key";
 pub const FIRST_TIME: &str = "listener-first-time";
 /// When the copy was made.
 pub const TIME: &str = "listener-time";
+/// Of a dead letter that was put back, and of every copy of it since: when the letter was made.
+pub const LETTER_TIME: &str = "listener-letter-time";
 /// How many seconds of a delay remain, where that is longer than a broker holds a message back at
 /// once: the copy goes round. A publisher that writes it delays what it publishes, by a year at most.
 pub const REMAINING: &str = "listener-remaining";
@@ -59,6 +61,8 @@ pub(super) struct Marks {
     pub(super) first_time: Option<u64>,
     /// How much of its delay remains.
     pub(super) remaining: Option<Duration>,
+    /// When its dead letter was made, if one was put back, in seconds since 1970.
+    pub(super) letter_time: Option<u64>,
 }
 
 impl Marks {
@@ -84,7 +88,9 @@ impl Marks {
         let owed = owed.filter(|names| !names.is_empty());
         // A dead letter that was put back begins anew.
         if headers.get(REASON).is_some() {
-            return Self { origin, owed, attempts: 0, first_time: None, remaining: None };
+            let letter_time = Some(number(headers, TIME).unwrap_or_default());
+            let (attempts, first_time, remaining) = (0, None, None);
+            return Self { origin, owed, attempts, first_time, remaining, letter_time };
         }
         Self {
             origin,
@@ -92,6 +98,7 @@ impl Marks {
             attempts: number(headers, ATTEMPTS).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
             first_time: number(headers, FIRST_TIME),
             remaining: remaining(headers),
+            letter_time: number(headers, LETTER_TIME),
         }
     }
 
@@ -110,9 +117,11 @@ impl Marks {
         headers.set(QUEUE, (&*self.origin.queue).into());
         headers.set(EXCHANGE, (&*self.origin.exchange).into());
         headers.set(ROUTING_KEY, (&*self.origin.routing_key).into());
-        headers.remove(FIRST_TIME);
-        if let Some(first_time) = self.first_time {
-            headers.set(FIRST_TIME, HeaderValue::Timestamp(first_time));
+        for (name, time) in [(FIRST_TIME, self.first_time), (LETTER_TIME, self.letter_time)] {
+            headers.remove(name);
+            if let Some(time) = time {
+                headers.set(name, HeaderValue::Timestamp(time));
+            }
         }
         headers.set(TIME, HeaderValue::Timestamp(now()));
         if let Some(remaining) = self.remaining {
@@ -187,6 +196,7 @@ mod tests {
             attempts: 2,
             first_time: Some(1_778_311_773),
             remaining: Some(Duration::from_secs(7200)),
+            letter_time: Some(1_778_225_373),
         }
     }
 
@@ -213,6 +223,7 @@ mod tests {
                 attempts: 0,
                 first_time: None,
                 remaining: None,
+                letter_time: None,
             }
         );
     }
@@ -222,9 +233,11 @@ mod tests {
         let mut headers = Headers::default();
         marks().write(&mut headers);
         headers.set(REASON, "error".into());
+        headers.set(TIME, HeaderValue::Timestamp(1_778_400_000));
+        let letter_time = Some(1_778_400_000);
         assert_eq!(
             read(headers),
-            Marks { attempts: 0, first_time: None, remaining: None, ..marks() }
+            Marks { attempts: 0, first_time: None, remaining: None, letter_time, ..marks() }
         );
     }
 

@@ -39,16 +39,17 @@ const REMEMBERED: usize = 100_000;
 /// The most keys of one kind in an entry; the rest goes into the next one.
 const KEYS_OF_ENTRY: usize = 10_000;
 
-/// What a suspect is recognised by in every process: a digest of its body and the queue that it
-/// was first taken from. Notifications with equal bodies share one: what one of them does to a
-/// process, the others do too.
+/// What a suspect is recognised by in every process: a digest of its body, of the queue that it
+/// was first taken from, and of when its dead letter was made if that was put back: it begins
+/// anew. Notifications with equal bodies share one: what one of them does to a process, the
+/// others do too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Key(u64);
 
 impl Key {
-    pub(super) fn of(queue: &str, body: &[u8]) -> Self {
+    pub(super) fn of(queue: &str, body: &[u8], letter_time: Option<u64>) -> Self {
         let mut hasher = DefaultHasher::new();
-        (queue, body).hash(&mut hasher);
+        (queue, body, letter_time).hash(&mut hasher);
         Self(hasher.finish())
     }
 }
@@ -84,6 +85,13 @@ struct Requests {
     /// To be recorded with the next entry.
     settled: BTreeSet<Key>,
     released: BTreeSet<Key>,
+}
+
+impl Requests {
+    /// Whether the journal holds nothing that this process would have to withdraw at its stop.
+    fn has_nothing_to_withdraw(&self) -> bool {
+        self.begun.is_empty() && self.settled.is_empty() && self.released.is_empty()
+    }
 }
 
 /// One that waits until an entry is appended.
@@ -150,17 +158,21 @@ impl Journal {
     }
 
     /// Records that this process begins a suspect. Once this has returned the record outlives it.
-    pub(super) async fn begin(&self, key: Key) -> Result<(), Unavailable> {
-        {
+    pub(super) async fn begin(self: &Arc<Self>, key: Key) -> Result<(), Unavailable> {
+        let is_first = {
             let mut requests = self.requests();
-            requests.begun.insert(key);
             // What was recorded of an earlier delivery of it is over.
             requests.settled.remove(&key);
             requests.released.remove(&key);
-        }
+            requests.begun.insert(key)
+        };
         let begun = self.ask(Some(key)).await;
-        if begun.is_err() {
-            self.requests().begun.remove(&key);
+        match begun {
+            // The record may stand all the same.
+            Err(Unavailable::Unreachable) if is_first => self.released(key),
+            Err(Unavailable::Refused) if is_first => drop(self.requests().begun.remove(&key)),
+            // With equal bodies the record is that of the one before.
+            Ok(()) | Err(_) => {}
         }
         begun
     }
@@ -197,27 +209,31 @@ impl Journal {
     }
 
     /// Records that this process stops in order: nothing that it began is evidence any more.
-    /// Does nothing where nothing was recorded. Waits for a short time at most.
+    /// Does nothing where nothing is to be withdrawn. Waits for a short time at most.
     pub(super) async fn stop(&self) {
-        let append = async {
-            let mut known = self.known.lock().await;
-            if known.appended == 0 {
-                return;
-            }
-            let entry = Entry { stopped: true, ..Entry::default() };
-            if self.append(&mut known, entry, false).await.is_ok() {
-                let mut requests = self.requests();
-                requests.begun.clear();
-                requests.released.clear();
-            }
-        };
-        if tokio::time::timeout(STOP_TIMEOUT, append).await.is_err() {
+        let stopped = tokio::time::timeout(STOP_TIMEOUT, self.append_stop()).await;
+        if !matches!(stopped, Ok(Ok(()))) {
             tracing::warn!(
                 journal = self.name,
-                "the stop could not be recorded in time: what this process began may be \
-                 quarantined though nothing crashed"
+                "the stop could not be recorded: what this process began may be quarantined though \
+                 nothing crashed"
             );
         }
+    }
+
+    async fn append_stop(&self) -> Result<(), Unavailable> {
+        let mut known = self.known.lock().await;
+        if self.requests().has_nothing_to_withdraw() {
+            return Ok(());
+        }
+        // Asked anew: it may have been away only a moment ago.
+        known.unavailable = None;
+        let entry = Entry { stopped: true, ..Entry::default() };
+        self.append(&mut known, entry, false).await?;
+        let mut requests = self.requests();
+        requests.begun.clear();
+        requests.released.clear();
+        Ok(())
     }
 
     /// Waits until an entry with this is appended. One appends for all that wait meanwhile.
@@ -396,7 +412,7 @@ mod tests {
     }
 
     fn key(body: &str) -> Key {
-        Key::of("q", body.as_bytes())
+        Key::of("q", body.as_bytes(), None)
     }
 
     fn transport(name: &str) -> Transport {
@@ -440,6 +456,17 @@ mod tests {
         // A process that goes on after its stop begins anew.
         stopped.begin(key("a")).await.expect("a journal");
         assert_eq!(other.deaths(key("a")).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_appends_what_was_settled_a_moment_before() {
+        let transport = transport("journal-settled");
+        let (died, stopped, other) =
+            (journal(&transport), journal(&transport), journal(&transport));
+        died.begin(key("a")).await.expect("a journal");
+        stopped.settled(key("a"));
+        stopped.stop().await;
+        assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
 
     /// The session is lost while the record of a begin is on its way: the entry says both, and the

@@ -129,7 +129,7 @@ impl RetryOptions {
 pub struct PoisonOptions {
     /// After how many deaths a notification is quarantined: moved to `<queue>.quarantine` and
     /// worked on one at a time. The first death leaves no more than the broker's `redelivered`
-    /// flag, and an orderly stop is no death.
+    /// flag, as an orderly stop does, and that is no death: so this is 2 or more.
     pub suspect_after: u64,
     /// After how many further deaths it is a dead letter with the reason `poison`.
     pub give_up_after: u64,

@@ -20,6 +20,9 @@ pub(super) trait Slot: Send + Sync {
     /// nor where deliveries are worked on strictly one after the other.
     fn release(&self);
 
+    /// Whether it is held.
+    fn is_held(&self) -> bool;
+
     /// Waits until the slot is held again.
     fn acquire(&self) -> BoxFuture<'_, ()>;
 }
@@ -53,19 +56,24 @@ impl<'p> Permit<'p> {
         let waited = async {
             let mut waited = pin!(waited);
             // Nothing is given up for what is there already.
-            if let Poll::Ready(value) = poll!(waited.as_mut()) {
-                return value;
+            let value = match poll!(waited.as_mut()) {
+                Poll::Ready(value) => value,
+                Poll::Pending => {
+                    self.slot.release();
+                    waited.await
+                }
+            };
+            if !self.slot.is_held() {
+                self.slot.acquire().await;
             }
-            self.slot.release();
-            let value = waited.await;
-            self.slot.acquire().await;
             value
         };
         self.stop.run_until_cancelled(waited).await
     }
 
-    /// Waits for something to its end, also when the listener stops. The slot is given up if
-    /// that is not done soon.
+    /// Waits for something to its end, also when the listener stops. The slot is given up if that
+    /// is not done soon, and not taken again: to settle a delivery takes none. Whoever goes on to
+    /// call methods has to `wait` first.
     pub(super) async fn finish<T>(&self, waited: impl Future<Output = T>) -> T {
         let mut waited = pin!(waited);
         if let Poll::Ready(value) = poll!(waited.as_mut()) {
@@ -75,9 +83,6 @@ impl<'p> Permit<'p> {
             return value;
         }
         self.slot.release();
-        let value = waited.await;
-        // When the listener stops nothing else is begun, so no slot is needed to go on.
-        self.stop.run_until_cancelled(self.slot.acquire()).await;
-        value
+        waited.await
     }
 }

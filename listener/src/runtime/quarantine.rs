@@ -92,9 +92,10 @@ mod tests {
     #[test]
     fn options_at_their_bounds() {
         let options = |suspect_after, give_up_after| PoisonOptions { suspect_after, give_up_after };
-        assert_eq!(decide(0, false, &options(1, 1)), Decision::Quarantine(1));
-        assert_eq!(decide(0, true, &options(1, 1)), Decision::Work);
-        assert_eq!(decide(1, true, &options(1, 1)), Decision::GiveUp(2));
+        assert_eq!(decide(0, false, &options(2, 1)), Decision::Work);
+        assert_eq!(decide(1, false, &options(2, 1)), Decision::Quarantine(2));
+        assert_eq!(decide(1, true, &options(2, 1)), Decision::Work);
+        assert_eq!(decide(2, true, &options(2, 1)), Decision::GiveUp(3));
         assert_eq!(
             decide(usize::MAX - 1, false, &options(u64::MAX, 1)),
             Decision::GiveUp(u64::MAX)

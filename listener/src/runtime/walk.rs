@@ -122,9 +122,15 @@ impl Worker {
         if stop.is_cancelled() || task.delivery.is_over() {
             return Called::Abandoned;
         }
+        let asking = async {
+            let asked = self.has_handled(entry, notification).await;
+            // A suspect may have been on its way since the delivery was begun.
+            self.gate.open().await;
+            asked
+        };
         let asked = tokio::select! {
             biased;
-            asked = self.has_handled(entry, notification) => asked,
+            asked = asking => asked,
             () = stop.cancelled() => return Called::Abandoned,
             () = permit::ended(&task.delivery) => return Called::Abandoned,
         };

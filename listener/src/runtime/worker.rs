@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::dispatch::{Dispatcher, panic_message};
@@ -29,7 +29,7 @@ use crate::outcome::kind::Classifiers;
 use crate::runtime::copies::{Copier, NotMade, NotMoved};
 use crate::runtime::failure::{self, Copy, Destination, Verdict};
 use crate::runtime::hands::{Hands, InHand};
-use crate::runtime::headers::{self, Marks};
+use crate::runtime::headers::Marks;
 use crate::runtime::held::{Held, Round};
 use crate::runtime::journal::{Journal, Key, Unavailable};
 use crate::runtime::opened::{self, Budget, Share};
@@ -68,7 +68,7 @@ pub(super) struct Worker {
     /// Closed while a suspect is on its way between queues.
     pub(super) gate: Gate,
     /// Held while a suspect is worked on that may end the process: one at a time.
-    pub(super) suspects: tokio::sync::Mutex<()>,
+    pub(super) suspects: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The quarantine of each work queue. Each has its own: nobody consumes what another program
@@ -145,20 +145,8 @@ pub(super) struct Task {
     pub(super) received_at: SystemTime,
     /// What it is recorded as, if this process has recorded that it is begun.
     pub(super) recorded: Option<Key>,
-}
-
-/// What is to be done with a suspect now.
-enum Suspicion {
-    /// Work on it.
-    Work,
-    /// Work on it, but on one such at a time: nothing is known of it, nor recorded.
-    WorkUnrecorded,
-    Quarantine(u64),
-    GiveUp(u64),
-    /// Put it back as a new message, before its queue drops it.
-    Renew,
-    /// The listener stops, or the session is over.
-    Abandoned,
+    /// Held while no other suspect may be worked on, until it is settled.
+    pub(super) alone: Option<OwnedMutexGuard<()>>,
 }
 
 /// What came of calling the methods of a delivery.
@@ -275,61 +263,77 @@ impl Worker {
             turn: None,
             text: None,
             recorded: None,
+            alone: None,
             received_at: SystemTime::now(),
         }
     }
 
     /// Takes one delivery through all stages.
     pub(super) async fn work(&self, task: Task, permit: Permit<'_>) {
-        let Some(mut task) = self.wait_further(task, permit).await else { return };
-        let mut suspects = None;
-        if let Some(quarantine) = self.suspected(&task) {
-            let is_quarantined = *task.delivery.info.queue == *quarantine.queue;
-            if is_quarantined {
-                suspects = permit.wait(self.suspects.lock()).await;
-                if suspects.is_none() {
-                    return self.release(task);
-                }
-            }
-            match self.suspicion(&mut task, quarantine, is_quarantined, permit).await {
-                Suspicion::Work => {}
-                Suspicion::WorkUnrecorded => {
-                    if suspects.is_none() {
-                        suspects = permit.wait(self.suspects.lock()).await;
-                    }
-                }
-                Suspicion::Renew => {
-                    task = match self.renew(task, permit).await {
-                        Ok(()) => return,
-                        Err(task) => task,
-                    };
-                }
-                Suspicion::Abandoned => return self.release(task),
-                Suspicion::GiveUp(deaths) => return self.give_up(task, deaths, permit).await,
-                Suspicion::Quarantine(deaths) => {
-                    task = match self.quarantine(task, &quarantine.queue, deaths, permit).await {
-                        Ok(()) => return,
-                        Err(task) => task,
-                    };
-                    // It stays where it is, and is worked on as if it were in quarantine.
-                    suspects = permit.wait(self.suspects.lock()).await;
-                    // Recorded where that can be.
-                    let _ = self.record(&mut task, quarantine).await;
-                }
-            }
-        } else if task.delivery.is_near_limit() {
-            task = match self.renew(task, permit).await {
-                Ok(()) => return,
-                Err(task) => task,
-            };
-        } else {
-            self.begin_anew(&task);
-        }
+        let Some(task) = self.wait_further(task, permit).await else { return };
+        let Some(task) = self.examine(task, permit).await else { return };
         if permit.wait(self.gate.open()).await.is_none() {
             return self.release(task);
         }
         self.work_on(task, permit).await;
-        drop(suspects);
+    }
+
+    /// Gives a delivery back if it is to be worked on where it is: it is no suspect, or is
+    /// recorded as begun as far as there is a journal. Any other is moved, given up or released
+    /// here. What is near the delivery limit of its queue is put back as a new message, whatever
+    /// the journal says: its queue would drop it.
+    async fn examine(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
+        let Some(quarantine) = self.suspected(&task) else {
+            return self.renew_near_limit(task, permit).await;
+        };
+        let is_quarantined = *task.delivery.info.queue == *quarantine.queue;
+        if is_quarantined {
+            task = self.alone(task, permit).await?;
+        }
+        let decision = self.decide(&task, quarantine, is_quarantined, permit).await;
+        if permit.stop.is_cancelled() || task.delivery.is_over() {
+            self.release(task);
+            return None;
+        }
+        let mut is_alone = decision == Err(Unavailable::Unreachable);
+        match decision {
+            Ok(Decision::GiveUp(deaths)) => {
+                self.give_up(task, deaths, permit).await;
+                return None;
+            }
+            Ok(Decision::Quarantine(deaths)) => {
+                task = self.quarantine(task, &quarantine.queue, deaths, permit).await.err()?;
+                // It stays where it is, and is worked on as if it were in quarantine.
+                is_alone = true;
+            }
+            Ok(Decision::Work) | Err(_) => {}
+        }
+        if !is_quarantined {
+            task = self.renew_near_limit(task, permit).await?;
+        }
+        if is_alone {
+            task = self.alone(task, permit).await?;
+        }
+        // Where there is no journal nothing can ever be known.
+        if decision.is_ok()
+            && self.record(&mut task, quarantine).await == Err(Unavailable::Unreachable)
+        {
+            task = self.alone(task, permit).await?;
+        }
+        Some(task)
+    }
+
+    /// Waits until no other suspect is worked on that may end the process. `None`: the listener
+    /// stops.
+    async fn alone(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
+        if task.alone.is_none() {
+            task.alone = permit.wait(Arc::clone(&self.suspects).lock_owned()).await;
+        }
+        if task.alone.is_none() {
+            self.release(task);
+            return None;
+        }
+        Some(task)
     }
 
     /// The quarantine of a delivery that may be what ended the process that worked on it: one
@@ -344,44 +348,25 @@ impl Worker {
         (info.redelivered || *info.queue == *quarantine.queue).then_some(quarantine)
     }
 
-    /// What the journal says of a suspect. One that is to be worked on is recorded as begun.
-    async fn suspicion(
+    /// What follows from what the journal says of a suspect.
+    async fn decide(
         &self,
-        task: &mut Task,
+        task: &Task,
         quarantine: &Quarantine,
         is_quarantined: bool,
         permit: Permit<'_>,
-    ) -> Suspicion {
+    ) -> Result<Decision, Unavailable> {
         let key = key_of(task);
         let decide = async || {
             let deaths = quarantine.journal.deaths(key).await?;
             Ok(quarantine::decide(deaths, is_quarantined, &self.options.poison))
         };
-        let mut decision = permit.finish(decide()).await;
-        if decision.is_ok_and(|decision| decision != Decision::Work) {
-            // Whoever lost its connection and lives says so soon.
-            if permit.wait(tokio::time::sleep(GRACE)).await.is_none() {
-                return Suspicion::Abandoned;
-            }
-            decision = permit.finish(decide()).await;
+        let decision = permit.finish(decide()).await?;
+        // Whoever lost its connection and lives says so soon.
+        if decision == Decision::Work || permit.wait(tokio::time::sleep(GRACE)).await.is_none() {
+            return Ok(decision);
         }
-        if permit.stop.is_cancelled() || task.delivery.is_over() {
-            return Suspicion::Abandoned;
-        }
-        let begun = match decision {
-            Ok(Decision::Quarantine(deaths)) => return Suspicion::Quarantine(deaths),
-            Ok(Decision::GiveUp(deaths)) => return Suspicion::GiveUp(deaths),
-            Ok(Decision::Work) if task.delivery.is_near_limit() && !is_quarantined => {
-                return Suspicion::Renew;
-            }
-            Ok(Decision::Work) => self.record(task, quarantine).await,
-            Err(unavailable) => Err(unavailable),
-        };
-        match begun {
-            // Where there is no journal nothing can ever be known.
-            Ok(()) | Err(Unavailable::Refused) => Suspicion::Work,
-            Err(Unavailable::Unreachable) => Suspicion::WorkUnrecorded,
-        }
+        permit.finish(decide()).await
     }
 
     /// Records that a suspect is begun.
@@ -390,16 +375,6 @@ impl Worker {
         quarantine.journal.begin(key).await?;
         task.recorded = Some(key);
         Ok(())
-    }
-
-    /// A dead letter that was put back begins anew: whoever died of it before does not count.
-    fn begin_anew(&self, task: &Task) {
-        if task.delivery.properties.headers.text(headers::REASON) != Some(failure::POISON) {
-            return;
-        }
-        if let Some(quarantine) = self.quarantines.of(&task.delivery.info.queue) {
-            quarantine.journal.settled(key_of(task));
-        }
     }
 
     /// Moves a suspect into quarantine; gives it back if it cannot be moved.
@@ -418,10 +393,14 @@ impl Worker {
         moved
     }
 
-    /// Puts a delivery back into its queue as a new message; gives it back if that cannot be.
-    async fn renew(&self, task: Task, permit: Permit<'_>) -> Result<(), Task> {
+    /// Puts a delivery back into its queue as a new message if its queue would drop it soon;
+    /// gives it back otherwise, and if that cannot be.
+    async fn renew_near_limit(&self, task: Task, permit: Permit<'_>) -> Option<Task> {
+        if !task.delivery.is_near_limit() {
+            return Some(task);
+        }
         let route = Route::Queue(task.delivery.info.queue.to_string());
-        self.move_to(task, &route, &End::Renewed, permit).await
+        self.move_to(task, &route, &End::Renewed, permit).await.err()
     }
 
     /// Puts a copy in the place of a delivery; gives it back if that cannot be.
@@ -472,8 +451,7 @@ impl Worker {
             }
             Err(NotMade::Abandoned | NotMade::NoDelay) => return self.release(task),
         }
-        // The records stay: they are evidence for a second copy, which a death may have left. A
-        // dead letter that is put back begins anew (`begin_anew`).
+        // The records stay: they are evidence for a second copy, which a death may have left.
         let settler = task.delivery.settler();
         self.conclude(task, &End::Copied(&[copy]), &Subject::default());
         permit.finish(settler.flush()).await;
@@ -993,7 +971,7 @@ impl Worker {
 }
 
 fn key_of(task: &Task) -> Key {
-    Key::of(&task.marks.origin.queue, &task.delivery.body)
+    Key::of(&task.marks.origin.queue, &task.delivery.body, task.marks.letter_time)
 }
 
 fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {

@@ -27,7 +27,7 @@ const QUEUE: &str = "notifications.info";
 /// Comes behind the delivery that is asked about; deliveries are worked on in turn.
 const LAST: &[u8] = br#"{"priority": "INFO", "event_type": "last", "payload": {}}"#;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "compression",
     "listener-endpoints",
     "listener-attempts",
@@ -35,6 +35,7 @@ const NAMES: [&str; 12] = [
     "listener-exchange",
     "listener-routing-key",
     "listener-first-time",
+    "listener-letter-time",
     "listener-time",
     "listener-deliveries",
     "listener-reason",

@@ -1,0 +1,423 @@
+//! What counts as a death, and what does not: orderly stops near the delivery limit of a queue,
+//! dead letters that were put back, records whose confirmation came late, and a journal that is
+//! away or refused.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use listener::drivers::memory::model::{Limit, Model, Process, Weather};
+use listener::observe::{Event, Observer};
+use listener::runtime::options::Executor;
+use listener::transport::driver::{
+    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, JournalError, SendError};
+use listener::{Context, Listener, State, Transport, notification_endpoint};
+use tokio::sync::mpsc;
+
+use crate::rig::{Log, Rig, finish};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How the journal of a process behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Book {
+    Works,
+    Refused,
+    Away,
+    /// Appends what begins something, and its confirmation is lost.
+    Unconfirmed,
+}
+
+/// A process with a journal of its own behaviour.
+#[derive(Clone)]
+struct Recording {
+    process: Process,
+    book: Arc<Mutex<Book>>,
+}
+
+impl Driver for Recording {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        self.process.subscribe(subscription)
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        self.process.send(outgoing)
+    }
+
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        let book = *self.book.lock().unwrap();
+        async move {
+            match book {
+                Book::Works => self.process.journal(append).await,
+                Book::Refused => Err(JournalError::Unsupported("no permission".to_owned())),
+                Book::Away => Err(JournalError::Unreachable("away".to_owned())),
+                Book::Unconfirmed => {
+                    let begins = String::from_utf8_lossy(&append.entry).contains("\"begin\"");
+                    let read = self.process.journal(append).await;
+                    if begins { Err(JournalError::Unreachable("late".to_owned())) } else { read }
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
+}
+
+/// Never returns.
+struct Hangs(mpsc::UnboundedSender<()>);
+
+#[notification_endpoint(register = false)]
+impl Hangs {
+    async fn info(&self) {
+        let _ = self.0.send(());
+        std::future::pending::<()>().await;
+    }
+}
+
+fn hangs() -> Hangs {
+    Hangs(mpsc::unbounded_channel().0)
+}
+
+struct Logs;
+
+#[notification_endpoint(register = false)]
+impl Logs {
+    async fn info(&self, payload: &str, log: State<Log>) {
+        let _ = log.send(payload.to_owned());
+    }
+}
+
+/// What was decided against suspects.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    fn so_far(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Observer for Told {
+    fn observe(&self, event: &Event<'_>) {
+        let told = match event {
+            Event::Quarantined { deaths, .. } => format!("quarantined after {deaths}"),
+            Event::DeadLettered { reason, .. } => format!("dead letter: {reason}"),
+            _ => return,
+        };
+        self.0.lock().unwrap().push(told);
+    }
+}
+
+/// A bus, with one healthy notification in its queue.
+async fn one_healthy() -> (Model, Rig) {
+    let model = Model::new(1);
+    let rig = Rig::on(Transport::new(model.process(), "model"));
+    rig.notifier().info(&Context::new(), "x", &"healthy").await.unwrap();
+    (model, rig)
+}
+
+/// A listener whose method never returns, and that ends it at a stop.
+async fn start(rig: &Rig, process: Process, book: &Arc<Mutex<Book>>, told: &Told) -> Listener {
+    let driver = Recording { process, book: Arc::clone(book) };
+    let builder = rig.builder().transport(Transport::new(driver, "recording"));
+    let builder = builder.observer(told.clone()).shutdown_timeout(Duration::ZERO);
+    let listener = builder.endpoint(hangs()).build().unwrap();
+    listener.start().await.unwrap();
+    listener
+}
+
+fn book(book: Book) -> Arc<Mutex<Book>> {
+    Arc::new(Mutex::new(book))
+}
+
+/// A process that works on it for a while, and stops in order.
+async fn work_and_stop(rig: &Rig, process: Process, its: Book) {
+    let listener = start(rig, process, &book(its), &Told::default()).await;
+    tokio::time::sleep(20 * SECOND).await;
+    finish(&listener).await;
+}
+
+/// How many are left of one notification after many orderly stops, in a queue with a delivery
+/// limit that dead-letters nothing.
+async fn left_after_stops(its: Book) -> usize {
+    let (model, rig) = one_healthy().await;
+    model.limit("notifications.info", Limit { deliveries: 6, dead_letters: None });
+    for _ in 0..12 {
+        work_and_stop(&rig, model.process(), its).await;
+    }
+    model.depths().values().sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn orderly_stops_near_the_delivery_limit_lose_nothing_whatever_the_journal_says() {
+    for its in [Book::Works, Book::Refused, Book::Away] {
+        assert_eq!(left_after_stops(its).await, 1, "{its:?}");
+    }
+}
+
+/// What cannot be quarantined stays in its queue, and is renewed there as any other is.
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_cannot_be_quarantined_is_renewed_before_its_queue_drops_it() {
+    let (model, rig) = one_healthy().await;
+    for _ in 0..2 {
+        die_of_one(&model).await;
+    }
+    model.limit("notifications.info", Limit { deliveries: 6, dead_letters: None });
+    for _ in 0..12 {
+        let driver = NoQuarantine(model.process());
+        let builder = rig.builder().transport(Transport::new(driver, "no quarantine"));
+        let builder = builder.shutdown_timeout(Duration::ZERO).endpoint(hangs());
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        tokio::time::sleep(20 * SECOND).await;
+        finish(&listener).await;
+    }
+    assert_eq!(model.depths().values().sum::<usize>(), 1, "{:?}", model.depths());
+}
+
+/// A broker that lets nobody put anything into a quarantine queue.
+struct NoQuarantine(Process);
+
+impl Driver for NoQuarantine {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        self.0.subscribe(subscription)
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        let route = outgoing.route.to_string();
+        if route.contains(".quarantine") {
+            let (size, limit) = (outgoing.body.len(), 1);
+            let refused = Err(SendError::TooLarge { route, size, limit });
+            return std::future::ready(refused).boxed();
+        }
+        self.0.send(outgoing)
+    }
+
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        self.0.journal(append)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.close()
+    }
+}
+
+struct Slow;
+
+#[notification_endpoint(register = false)]
+impl Slow {
+    async fn info(&self, payload: &str, log: State<Log>) {
+        if payload == "slow" {
+            tokio::time::sleep(540 * SECOND).await;
+        }
+        let _ = log.send(payload.to_owned());
+    }
+
+    async fn error(&self, log: State<Log>) {
+        let _ = log.send("error".to_owned());
+    }
+}
+
+/// A suspect cannot be quarantined for a moment, and all slots are taken when it can.
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_is_moved_waits_for_no_slot() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
+    for _ in 0..2 {
+        die_of_one(&model).await;
+    }
+    let builder = rig.builder().executor(Executor::Concurrent(16)).endpoint(Slow);
+    let listener = builder.build().unwrap();
+    model.change(|weather| weather.full = true);
+    listener.start().await.unwrap();
+    // So that the bus takes the others.
+    tokio::time::sleep(7 * SECOND).await;
+    model.change(|weather| weather.full = false);
+    for _ in 0..20 {
+        rig.notifier().info(&Context::new(), "x", &"slow").await.unwrap();
+    }
+    model.change(|weather| weather.full = true);
+    tokio::time::sleep(20 * SECOND).await;
+    model.change(|weather| *weather = Weather::default());
+    tokio::time::sleep(60 * SECOND).await;
+    rig.notifier().error(&Context::new(), "x", &"e").await.unwrap();
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(rig.seen_so_far(), ["error"], "{:?}", model.depths());
+    tokio::time::sleep(1200 * SECOND).await;
+    assert!(rig.seen_so_far().contains(&"suspect".to_owned()), "{:?}", model.depths());
+    finish(&listener).await;
+}
+
+/// A process that dies while it works on what it is given first.
+async fn die_of_one(model: &Model) {
+    let process = model.process();
+    let (begins, mut begun) = mpsc::unbounded_channel();
+    let transport = Transport::new(process.clone(), "dies");
+    let listener =
+        Listener::builder().transport(transport).endpoint(Hangs(begins)).build().unwrap();
+    listener.start().await.unwrap();
+    let begins = tokio::time::timeout(600 * SECOND, begun.recv()).await;
+    begins.expect("it is begun").unwrap();
+    process.kill();
+}
+
+/// For a while, a process that handles what it is given.
+async fn handle(rig: &Rig, told: &Told) {
+    let builder = rig.builder().observer(told.clone());
+    let listener = builder.endpoint(Logs).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(60 * SECOND).await;
+    finish(&listener).await;
+}
+
+/// Kills processes until it is a dead letter, and puts that back, behind others.
+async fn put_back(model: &Model, rig: &Rig, others: usize) {
+    for _ in 0..5 {
+        die_of_one(model).await;
+    }
+    handle(rig, &Told::default()).await;
+    let letter = rig.take("notifications.info.dead").await;
+    assert_eq!(letter.properties.headers.text("listener-reason"), Some("poison"));
+    for _ in 0..others {
+        rig.notifier().info(&Context::new(), "x", &"other").await.unwrap();
+    }
+    rig.put_with("notifications.info", letter.body, letter.properties).await;
+}
+
+/// A process that works on one at a time, and stops in order.
+async fn work_on_one_and_stop(model: &Model, rig: &Rig, after: Duration) {
+    let process = model.process();
+    let builder = rig.builder().transport(Transport::new(process.clone(), "stops"));
+    let builder = builder.shutdown_timeout(Duration::ZERO).executor(Executor::Concurrent(1));
+    let listener = builder.endpoint(hangs()).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(after).await;
+    finish(&listener).await;
+    process.kill();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_put_back_is_handled_though_its_first_process_stops_before_it_begins_it() {
+    let (model, mut rig) = one_healthy().await;
+    put_back(&model, &rig, 1).await;
+    work_on_one_and_stop(&model, &rig, 60 * SECOND).await;
+    let told = Told::default();
+    handle(&rig, &told).await;
+    assert_eq!(rig.seen_so_far(), ["other", "healthy"], "{:?}", told.so_far());
+    assert_eq!(told.so_far(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_put_back_is_handled_though_its_first_process_stops_at_once() {
+    let (model, mut rig) = one_healthy().await;
+    put_back(&model, &rig, 0).await;
+    work_on_one_and_stop(&model, &rig, SECOND / 2).await;
+    let told = Told::default();
+    handle(&rig, &told).await;
+    assert_eq!(rig.seen_so_far(), ["healthy"], "{:?}", told.so_far());
+    assert_eq!(told.so_far(), [""; 0]);
+}
+
+/// Old evidence does not count, also not for the copies of a letter that was put back.
+#[tokio::test(start_paused = true)]
+async fn a_letter_put_back_is_given_up_after_as_many_deaths_as_before() {
+    let (model, mut rig) = one_healthy().await;
+    put_back(&model, &rig, 0).await;
+    for deaths in 0..5 {
+        die_of_one(&model).await;
+        assert_eq!(model.depths()["notifications.info.dead"], 0, "after {deaths} deaths");
+    }
+    let told = Told::default();
+    handle(&rig, &told).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+    assert_eq!(told.so_far(), ["dead letter: poison"]);
+}
+
+/// Whoever may publish writes headers of a dead letter on an equal body.
+#[tokio::test(start_paused = true)]
+async fn no_publisher_withdraws_evidence() {
+    let (model, mut rig) = one_healthy().await;
+    for _ in 0..5 {
+        die_of_one(&model).await;
+    }
+    let suspect = rig.take("notifications.info.quarantine").await;
+    let mut letter = suspect.properties.clone();
+    letter.headers.set("listener-reason", "poison".into());
+    rig.put_with("notifications.info", suspect.body.clone(), letter).await;
+    handle(&rig, &Told::default()).await;
+    assert_eq!(rig.seen_so_far(), ["healthy"], "the publisher's");
+    rig.put_with("notifications.info.quarantine", suspect.body, suspect.properties).await;
+    let told = Told::default();
+    handle(&rig, &told).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+    assert_eq!(told.so_far(), ["dead letter: poison"]);
+}
+
+/// A process works on what it could not record for all it knows, and lives on; its session ends.
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_confirmation_was_lost_is_no_death() {
+    let (model, rig) = one_healthy().await;
+    // An orderly stop, so that it is redelivered.
+    work_and_stop(&rig, model.process(), Book::Works).await;
+    let told = Told::default();
+    let one = start(&rig, model.process(), &book(Book::Unconfirmed), &told).await;
+    tokio::time::sleep(60 * SECOND).await;
+    let two = start(&rig, model.process(), &book(Book::Works), &told).await;
+    tokio::time::sleep(20 * SECOND).await;
+    model.cancel(0);
+    tokio::time::sleep(60 * SECOND).await;
+    assert!(one.is_ready() && two.is_ready());
+    assert_eq!(told.so_far(), [""; 0], "nobody died");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_recorded_though_the_journal_was_away_a_moment_before() {
+    for trouble in [Book::Away, Book::Refused] {
+        let (model, rig) = one_healthy().await;
+        work_and_stop(&rig, model.process(), Book::Works).await;
+        let (its, process, told) = (book(Book::Works), model.process(), Told::default());
+        let one = start(&rig, process.clone(), &its, &told).await;
+        tokio::time::sleep(20 * SECOND).await;
+        *its.lock().unwrap() = trouble;
+        model.lose_connections("a test");
+        tokio::time::sleep(4 * SECOND).await;
+        *its.lock().unwrap() = Book::Works;
+        finish(&one).await;
+        // It has stopped in order; now the process is gone.
+        process.kill();
+        let two = start(&rig, model.process(), &book(Book::Works), &told).await;
+        tokio::time::sleep(60 * SECOND).await;
+        finish(&two).await;
+        assert_eq!(told.so_far(), [""; 0], "nobody died: {trouble:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_cannot_be_recorded_is_told_in_the_log() {
+    for (trouble, is_told) in [(Book::Away, true), (Book::Refused, true), (Book::Works, false)] {
+        let (model, rig) = one_healthy().await;
+        work_and_stop(&rig, model.process(), Book::Works).await;
+        let buffer = crate::logging::Buffer::default();
+        let _guard = buffer.set();
+        let its = book(Book::Works);
+        let listener = start(&rig, model.process(), &its, &Told::default()).await;
+        tokio::time::sleep(20 * SECOND).await;
+        *its.lock().unwrap() = trouble;
+        finish(&listener).await;
+        let text = buffer.text();
+        assert_eq!(text.contains("the stop could not be recorded"), is_told, "{trouble:?} {text}");
+    }
+}
