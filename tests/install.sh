@@ -1,5 +1,5 @@
 # What `tests/run` and `tests/bench/run` need beside Rust, installed where it is missing:
-# rabbitmq-server and Python's venv by apt-get on Debian and Ubuntu, and oslo.messaging into
+# rabbitmq-server, libfaketime and Python's venv by apt-get on Debian and Ubuntu, and oslo.messaging into
 # target/python. Sourced in the project's folder. `install_needs RUST` does all of it
 # (RUST: the version to ask for where there is no cargo); none runs as a service.
 
@@ -21,6 +21,10 @@ install_packages() {
         has_apt || missing 'RabbitMQ 3.10 or later with Erlang, its scripts in the PATH'
         install_without_service
     fi
+    if ! has_faketime; then
+        has_apt || missing 'libfaketime, under /usr/lib'
+        apt_install libfaketime
+    fi
     if ! has_oslo && ! has_venv python3 && ! has_venv /usr/bin/python3; then
         has_apt || missing 'Python 3.10 or later with venv and pip'
         apt_install python3 python3-venv
@@ -29,6 +33,10 @@ install_packages() {
 
 has_rabbitmq() {
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null
+}
+
+has_faketime() {
+    compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null
 }
 
 has_oslo() {

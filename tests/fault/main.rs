@@ -9,6 +9,7 @@
 mod alarms;
 mod broker;
 mod broker_killed;
+mod clock;
 mod cluster;
 mod durable_only;
 mod endpoints;

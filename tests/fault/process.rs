@@ -1,5 +1,6 @@
 //! A `worker` as a process: started, signalled, measured, and watched on both its outputs.
 
+use std::ffi::OsStr;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -41,7 +42,13 @@ pub(crate) struct Measures {
 
 impl Worker {
     pub(crate) fn start(options: &WorkerOptions) -> Self {
+        Self::start_with(options, &[])
+    }
+
+    /// As `start`, with these variables in its environment.
+    pub(crate) fn start_with(options: &WorkerOptions, variables: &[(&str, &OsStr)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_worker"))
+            .envs(variables.iter().copied())
             .env("WORKER", serde_json::to_string(options).unwrap())
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
