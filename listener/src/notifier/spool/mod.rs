@@ -50,8 +50,10 @@ use crate::transport::{Transport, executor};
 /// While nothing waits, such a mistake is the error of the call, and nothing is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolOptions {
-    /// Its directory: made if missing, for one notifier at a time. On a local disk: other file
-    /// systems may not keep the lock.
+    /// Its directory: made if missing, for one notifier at a time. It is free again shortly after the
+    /// last clone of that notifier is dropped, once what was being written is on disk: to build the
+    /// next one in the same process, try again while that is [`SpoolError::InUse`]. On a local disk:
+    /// other file systems may not keep the lock.
     pub directory: PathBuf,
     /// How many bytes may wait. The files take up to about 1 MiB more. Default: 256 MiB.
     pub max_bytes: u64,
