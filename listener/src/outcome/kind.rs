@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::outcome::{BoxError, Failure};
+use crate::outcome::{BoxError, Failure, LONGEST_CHAIN};
 
 /// What is to be expected of another call after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,7 @@ fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn
             None => error.source(),
         }
     })
+    .take(LONGEST_CHAIN)
 }
 
 #[cfg(test)]
@@ -179,6 +180,27 @@ mod tests {
         check(Http(404), ErrorKind::Permanent);
         check(Billing(Http(429)), ErrorKind::RetryAfter(Duration::from_secs(60)));
         check(Billing(Http(503)), ErrorKind::Transient);
+    }
+
+    #[test]
+    fn an_error_that_is_its_own_cause_has_a_kind() {
+        struct OfItself;
+
+        impl fmt::Display for OfItself {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("of itself")
+            }
+        }
+
+        debug_is_the_message!(OfItself);
+
+        impl Error for OfItself {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(self)
+            }
+        }
+
+        check(OfItself, ErrorKind::Transient);
     }
 
     #[test]

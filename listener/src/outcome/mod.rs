@@ -134,6 +134,9 @@ fn inside<'p>(argument: &str, path: &'p str) -> Option<&'p str> {
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
 }
 
+/// So many of an error and its causes are looked at: it may be its own cause.
+const LONGEST_CHAIN: usize = 64;
+
 /// An error and its causes, `: ` between them.
 pub(crate) struct Chain<'e>(pub(crate) &'e (dyn Error + 'static));
 
@@ -147,15 +150,17 @@ impl fmt::Display for Chain<'_> {
 fn write_chain(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt::Result {
     let mut last = error.to_string();
     f.write_str(&last)?;
-    let mut cause = error.source();
-    while let Some(error) = cause {
+    let causes = std::iter::successors(error.source(), |error| {
+        let error: &(dyn Error + 'static) = *error;
+        error.source()
+    });
+    for error in causes.take(LONGEST_CHAIN - 1) {
         let text = error.to_string();
         // Many errors already print their cause: do not say it twice.
         if !last.ends_with(&text) {
             write!(f, ": {text}")?;
             last = text;
         }
-        cause = error.source();
     }
     Ok(())
 }
@@ -207,6 +212,8 @@ impl<E: Into<BoxError>> IntoOutcome for Result<Outcome, E> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
@@ -232,6 +239,28 @@ mod tests {
             (failure.reason(), failure.to_string().as_str()),
             ("error", "billing failed: no row")
         );
+    }
+
+    #[test]
+    fn an_error_that_is_its_own_cause_is_printed() {
+        #[derive(Debug)]
+        struct OfItself(Cell<u32>);
+
+        impl fmt::Display for OfItself {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.set(self.0.get() + 1);
+                write!(f, "{}", self.0.get())
+            }
+        }
+
+        impl Error for OfItself {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(self)
+            }
+        }
+
+        let text = Chain(&OfItself(Cell::new(100))).to_string();
+        assert_eq!(text.split(": ").count(), LONGEST_CHAIN);
     }
 
     #[test]
