@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use listener::runtime::options::OnFailure;
 use listener::{Context, Notifier, Target, notification_endpoint};
 
 use crate::rig::{Rig, finish, once};
@@ -141,4 +142,22 @@ async fn a_dead_letter_is_told_once_as_an_error_with_its_reason() {
 async fn a_payload_that_does_not_fit_is_told_without_its_value() {
     let lines = log("\"hunter2\"").await;
     assert_eq!(count(&lines, &["ERROR", "reason=\"argument\"", "invalid type: a string"]), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_told_once_as_an_error_with_its_method() {
+    let buffer = Buffer::default();
+    let guard = buffer.set();
+    let rig = Rig::new();
+    let builder = rig.builder().on_failure(OnFailure::Forget);
+    let listener = builder.endpoint(Endpoint).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "instance.create.end", &0).await.unwrap();
+    finish(&listener).await;
+    drop(guard);
+    let lines = buffer.lines();
+    let texts =
+        ["ERROR", "flow::logging::Endpoint::info", "it is nothing", "queue=notifications.info"];
+    assert_eq!(count(&lines, &texts), 1, "{lines:#?}");
+    assert_eq!(count(&lines, &["ERROR"]), 1, "{lines:#?}");
 }

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use listener::observe::{Event, Observer};
 use listener::runtime::builder::ListenerBuilder;
-use listener::runtime::options::{RetryOptions, RetryPlace};
+use listener::runtime::options::{OnFailure, RetryOptions, RetryPlace};
 use listener::{
     BoxError, Context, ErrorKind, Inbox, InboxEntry, Listener, Serializer, State,
     notification_endpoint,
@@ -155,6 +155,94 @@ async fn an_inbox_that_never_answers_ends_in_a_dead_letter_of_the_method() {
         assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "failing::info"));
         assert!(letter.error.contains("inbox"), "{}", letter.error);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inbox_that_cannot_be_asked_is_retried_whatever_follows_a_failure() {
+    for on_failure in [OnFailure::Forget, OnFailure::Requeue] {
+        let mut rig = Rig::new();
+        let inbox = Faulty { contains: Some(Fault::Fails), insert: None, left: AtomicU32::new(2) };
+        let listener = builder(&rig).on_failure(on_failure).inbox(inbox).build().unwrap();
+        let (seen, letter) = run(&mut rig, listener, 1).await;
+        assert_eq!((seen, letter), (lines(&["well 1", "failing 1"]), None), "{on_failure:?}");
+        let inbox = Faulty { contains: Some(Fault::Fails), insert: None, left: AtomicU32::new(99) };
+        let listener = builder(&rig).on_failure(on_failure).inbox(inbox).build().unwrap();
+        let (seen, letter) = run(&mut rig, listener, 1).await;
+        let endpoints = letter.map(|letter| letter.endpoints);
+        assert_eq!((seen, endpoints.as_deref()), (lines(&["well 1"]), Some("failing::info")));
+    }
+}
+
+/// Panics when it is dropped.
+struct PanicsAtDrop;
+
+impl Drop for PanicsAtDrop {
+    fn drop(&mut self) {
+        panic!("dropped before it was done")
+    }
+}
+
+/// Takes too long, and panics when it is dropped for that.
+struct NotDone;
+
+#[notification_endpoint(register = false, name = "not-done", order = 3)]
+impl NotDone {
+    async fn info(&self) {
+        let _panics = PanicsAtDrop;
+        pending::<()>().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_that_panics_when_it_is_dropped_has_timed_out() {
+    let mut rig = Rig::new();
+    let listener = builder(&rig).endpoint(NotDone).build().unwrap();
+    let (seen, letter) = run(&mut rig, listener, 1).await;
+    assert_eq!(seen, lines(&["well 1", "failing 1"]));
+    let letter = letter.expect("a dead letter");
+    assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("timeout", "not-done::info"));
+}
+
+/// An inbox that does not answer for one method, and panics when it is not waited for.
+struct NotAsked;
+
+impl Inbox for NotAsked {
+    fn contains<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<bool, BoxError>> {
+        async move {
+            if entry.method == "failing::info" {
+                let _panics = PanicsAtDrop;
+                pending::<()>().await;
+            }
+            Ok(false)
+        }
+        .boxed()
+    }
+
+    fn insert<'a>(&'a self, _: InboxEntry<'a>) -> BoxFuture<'a, Result<(), BoxError>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inbox_that_panics_when_it_is_dropped_is_a_failure_of_the_method() {
+    let mut rig = Rig::new();
+    let listener = builder(&rig).inbox(NotAsked).build().unwrap();
+    let (seen, letter) = run(&mut rig, listener, 1).await;
+    assert_eq!(seen, lines(&["well 1"]));
+    let letter = letter.expect("a dead letter");
+    assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "failing::info"));
+    assert!(letter.error.contains("was not done within 10s"), "{}", letter.error);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inbox_that_panics_when_the_listener_stops_makes_no_copy() {
+    let rig = Rig::new();
+    let listener = builder(&rig).inbox(NotAsked).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
+    finish(&listener).await;
+    let left = rig.take("notifications.info").await;
+    assert_eq!(left.properties.headers.text("listener-queue"), None, "the original, and no copy");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,12 @@
 //! Which methods want a notification, and one call of one of them. In which order they are
 //! called for a delivery, and what follows from what they say, is in `runtime`.
 
+pub mod contained;
 mod index;
 mod scope;
 pub mod table;
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, poll};
 
+use crate::dispatch::contained::contained;
 use crate::dispatch::table::{Entry, Table};
 use crate::notification::Notification;
 use crate::outcome::{Failure, MethodResult};
@@ -48,7 +49,7 @@ impl Dispatcher {
     }
 
     /// Calls a method once. A panic is a failure, and so is a call that is not done within
-    /// `timeout`.
+    /// `timeout`, whether or not it panics when it is dropped for that.
     ///
     /// # Errors
     /// The failure.
@@ -76,8 +77,8 @@ impl Dispatcher {
 
     async fn call_async(&self, entry: &Entry, notification: &Notification<'_>) -> MethodResult {
         let endpoint = &self.table.endpoints()[entry.endpoint];
-        let call = AssertUnwindSafe(async { endpoint.call(entry.method, notification).await });
-        call.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)))
+        let called = contained(|| endpoint.call(entry.method, notification)).await;
+        called.unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 
     /// A plain `fn` may block, so it runs on a thread of its own, with a copy: the caller is

@@ -8,8 +8,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::{FutureExt, poll};
+use futures_util::future::BoxFuture;
+use futures_util::poll;
 
+use crate::dispatch::contained::contained;
 use crate::dispatch::panic_message;
 use crate::shown::error_text;
 
@@ -32,8 +34,11 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// Waits for what the program's code does, for no longer than `limit`.
-pub(super) async fn within<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, Fault> {
-    let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
+pub(super) async fn within<'c, T>(
+    limit: Duration,
+    call: impl FnOnce() -> BoxFuture<'c, T>,
+) -> Result<T, Fault> {
+    let mut call = pin!(contained(call));
     // No timer for what is done at once.
     let done = match poll!(call.as_mut()) {
         Poll::Ready(done) => done,
@@ -53,18 +58,26 @@ pub(super) fn text(error: &dyn fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn what_panics_or_takes_too_long_is_told() {
         let limit = Duration::from_secs(1);
-        assert_eq!(within(limit, async { 1 }).await, Ok(1));
-        assert_eq!(within(limit, std::future::pending::<()>()).await, Err(Fault::TimedOut(limit)));
-        let panics = async { panic!("no luck") };
+        assert_eq!(within(limit, || async { 1 }.boxed()).await, Ok(1));
+        let hangs = || pending::<()>().boxed();
+        assert_eq!(within(limit, hangs).await, Err(Fault::TimedOut(limit)));
+        let panics = || async { panic!("no luck") }.boxed();
         assert_eq!(within::<()>(limit, panics).await, Err(Fault::Panicked("no luck".to_owned())));
-        let late = async {
-            tokio::task::yield_now().await;
-            panic!("no luck")
+        let late = || {
+            async {
+                tokio::task::yield_now().await;
+                panic!("no luck")
+            }
+            .boxed()
         };
         assert_eq!(within::<()>(limit, late).await, Err(Fault::Panicked("no luck".to_owned())));
     }

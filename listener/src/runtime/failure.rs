@@ -20,6 +20,10 @@ use crate::shown::{LONGEST_ERROR, error_text, shortened};
 pub(super) enum Failed {
     /// An error, a panic, a timeout, or an argument that could not be made.
     Failure(Failure),
+    /// The inbox could not tell whether it has handled the notification, and why: it was not
+    /// called. Another call is worth it whatever the program wants of failures, for this is none
+    /// of the method.
+    NotAsked(String),
     /// It gave the notification up, with this reason.
     GivenUp(String),
     /// It asks for another call, after this pause or the listener's own.
@@ -63,6 +67,7 @@ pub(super) fn step(failed: &Failed, policy: &Policy, ground: Ground<'_>) -> Step
         Failed::RequeueNotAllowed => return Step::GiveUp("requeue-not-allowed"),
         Failed::Unknown => return Step::GiveUp("unknown-endpoint"),
         Failed::Retry(after) => (*after, "retries"),
+        Failed::NotAsked(_) => (None, "error"),
         Failed::Failure(failure) => {
             match ground.on_failure {
                 OnFailure::Retry => {}
@@ -240,8 +245,9 @@ fn dead(reason: &'static str, error: String, owed: Vec<String>) -> Copy {
 }
 
 impl Failed {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
+            Self::NotAsked(why) => error_text(&format!("the inbox cannot be asked: {why}")),
             Self::Failure(failure) => caught::text(failure),
             Self::GivenUp(reason) => error_text(reason),
             Self::Retry(_) => "asked to be called again".to_owned(),
@@ -318,6 +324,9 @@ mod tests {
         let decide = |failed, on_failure| decide(&failed, &Policy::NONE, 1, on_failure);
         assert_eq!(decide(error("no"), OnFailure::Requeue), Step::Requeue);
         assert_eq!(decide(error("no"), OnFailure::Forget), Step::Forget);
+        let not_asked = || Failed::NotAsked("no".to_owned());
+        assert_eq!(decide(not_asked(), OnFailure::Forget), Step::Again(2 * SECOND));
+        assert_eq!(decide(not_asked(), OnFailure::Requeue), Step::Again(2 * SECOND));
         let given_up = Failed::GivenUp("no".to_owned());
         assert_eq!(decide(given_up, OnFailure::Forget), Step::GiveUp("given-up"));
     }

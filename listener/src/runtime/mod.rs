@@ -170,7 +170,7 @@ impl Listener {
         self.log_table();
         for endpoint in worker.dispatcher.table().endpoints() {
             let limit = worker.options.start_timeout.min(LONGEST_WAIT);
-            let made = caught::within(limit, async { endpoint.make(&worker.states).await }).await;
+            let made = caught::within(limit, || endpoint.make(&worker.states).boxed()).await;
             made.map_err(BoxError::from).and_then(|made| made).map_err(|source| {
                 Error::Instance { endpoint: Place::of(endpoint.definition()), source }
             })?;

@@ -39,7 +39,8 @@ pub enum OnFailure {
     /// `allow_requeue`. It spins for as long as the method fails.
     Requeue,
     /// It counts as handled, and its error is in the log alone, as oslo.messaging does without
-    /// `allow_requeue`. The notification is lost for this method.
+    /// `allow_requeue`. The notification is lost for this method. An inbox that cannot be asked is
+    /// no failure of a method: that is retried all the same.
     Forget,
 }
 

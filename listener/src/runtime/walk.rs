@@ -11,12 +11,12 @@ use crate::dispatch::table::Entry;
 use crate::inbox::InboxEntry;
 use crate::notification::Notification;
 use crate::observe::Event;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::Outcome;
 use crate::runtime::caught;
 use crate::runtime::failure::{self, Decided, Failed, Ground, Step, Verdict};
 use crate::runtime::permit;
 use crate::runtime::worker::{Task, Worker};
-use crate::shown::shortened;
+use crate::shown::{LONGEST_ERROR, shortened};
 
 /// The longest text from outside that a log line carries, in bytes.
 const LONGEST_TEXT: usize = 256;
@@ -80,6 +80,9 @@ impl Worker {
                 Called::Abandoned => return Walk { verdict: Verdict::GiveBack, ..walk },
             };
             let step = failure::step(&failed, &entry.policy, ground);
+            if step == Step::Forget {
+                tell_forgotten(entry, &failed, notification, task);
+            }
             decided.push(Decided { method: entry.name.clone(), failed, step });
         }
         Walk { verdict: failure::verdict(decided), ..walk }
@@ -141,7 +144,7 @@ impl Worker {
                 self.observers.tell(&Event::Duplicate { delivery, method });
                 return Called::Done { now: false };
             }
-            Err(failure) => return Called::Failed(Failed::Failure(failure)),
+            Err(failed) => return Called::Failed(failed),
         }
         match self.dispatcher.call(entry, notification, self.limit(entry)).await {
             Ok(Outcome::Handled) => {
@@ -177,7 +180,7 @@ impl Worker {
         &self,
         entry: &Entry,
         notification: &Notification<'_>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, Failed> {
         let (Some(inbox), message_id) = (&self.inbox, notification.message_id()) else {
             return Ok(false);
         };
@@ -185,13 +188,12 @@ impl Worker {
             return Ok(false);
         }
         let asked = InboxEntry { message_id, method: &entry.name };
-        let why =
-            match caught::within(self.limit(entry), async { inbox.contains(asked).await }).await {
-                Ok(Ok(handled)) => return Ok(handled),
-                Ok(Err(error)) => caught::text(&error),
-                Err(fault) => fault.to_string(),
-            };
-        Err(Failure::Error(format!("the inbox cannot be asked: {why}").into()))
+        let why = match caught::within(self.limit(entry), || inbox.contains(asked)).await {
+            Ok(Ok(handled)) => return Ok(handled),
+            Ok(Err(error)) => caught::text(&error),
+            Err(fault) => fault.to_string(),
+        };
+        Err(Failed::NotAsked(why))
     }
 
     /// What is not remembered is handled again if it comes again, which is better than not at
@@ -203,12 +205,11 @@ impl Worker {
         }
         let method = &entry.name;
         let handled = InboxEntry { message_id, method };
-        let error =
-            match caught::within(self.limit(entry), async { inbox.insert(handled).await }).await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => caught::text(&error),
-                Err(fault) => fault.to_string(),
-            };
+        let error = match caught::within(self.limit(entry), || inbox.insert(handled)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => caught::text(&error),
+            Err(fault) => fault.to_string(),
+        };
         tracing::warn!(
             message_id = shortened(message_id, LONGEST_TEXT),
             method,
@@ -234,4 +235,17 @@ impl Worker {
         }
         keys
     }
+}
+
+/// The log alone has what is forgotten.
+fn tell_forgotten(entry: &Entry, failed: &Failed, notification: &Notification<'_>, task: &Task) {
+    tracing::error!(
+        queue = %task.delivery.info.queue,
+        routing_key = %task.marks.origin.routing_key,
+        event_type = shortened(notification.event_type().unwrap_or_default(), LONGEST_TEXT),
+        message_id = shortened(notification.message_id(), LONGEST_TEXT),
+        method = entry.name,
+        error = shortened(&failed.text(), LONGEST_ERROR),
+        "a method failed, and its failure is forgotten: the notification is lost for it"
+    );
 }
