@@ -112,6 +112,25 @@ async fn an_exchange_that_vanished_and_may_not_be_declared_is_waited_for() {
     subscribed.consumer.close().await;
 }
 
+/// At the next start it would exist, and be taken for one that is bound.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_that_may_not_be_bound_is_not_declared() {
+    let node = support::shared().await;
+    let admin = Amqp::connect(&node.vhost("no_binding").await).await;
+    admin.declare_exchange("nova", true).await;
+    let url = user(node, "no_binding", "^billing", "^billing", "^billing").await;
+    for _ in 0..2 {
+        match refused(&url, bindings(&[("nova", QUEUE, "billing")])).await {
+            ConnectError::Forbidden { action, .. } => {
+                assert_eq!(action, "bind queue \"billing\" to exchange \"nova\"");
+            }
+            other => panic!("{other}"),
+        }
+        assert_eq!(node.queues("no_binding").await, [""; 0]);
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn what_was_seen_is_declared_as_it_was_after_a_restart() {

@@ -90,6 +90,10 @@ impl<'a> Topology<'a> {
         let mut seen = HashSet::new();
         let bindings: Vec<_> = bindings.iter().filter(|binding| seen.insert(*binding)).collect();
         let mut survey = self.survey(&bindings).await?;
+        // Another broker might look for the queue first.
+        if self.link.version.is_some() {
+            self.check_bindings(&bindings, &survey).await?;
+        }
         let mut declared = HashSet::new();
         for binding in &bindings {
             let found = survey.queue(&binding.queue);
@@ -118,6 +122,25 @@ impl<'a> Topology<'a> {
             }
         }
         self.warn_of_transient(bindings.iter().map(|binding| binding.queue.as_str()));
+        Ok(())
+    }
+
+    /// Refuses queues that are missing and may not be bound, before they are declared: at the next
+    /// start they would exist, and be taken for bound ones. RabbitMQ looks at permissions before it
+    /// looks for the queue.
+    async fn check_bindings(
+        &mut self,
+        bindings: &[&Binding],
+        survey: &Survey,
+    ) -> Result<(), Failure> {
+        let is_missing = |queue: &str| survey.queue(queue) == Found::Missing;
+        for binding in bindings.iter().filter(|binding| is_missing(&binding.queue)) {
+            // As a rule it fails, for the queue is missing.
+            let Err(failure) = self.bind(binding).await else { continue };
+            if is_forbidden(&failure) && self.may_declare(&binding.queue, false).await? {
+                return Err(failure);
+            }
+        }
         Ok(())
     }
 
@@ -485,7 +508,7 @@ impl<'a> Topology<'a> {
     /// How a queue that is missing is declared: as it was when it was seen; as its exchanges show,
     /// which nobody with other settings could use; as the other queues of the deployment are.
     fn style_of_queue(&self, queue: &str, bindings: &[&Binding], survey: &Survey) -> Style {
-        if let Some(seen) = self.known.queue(queue) {
+        if let Some(seen) = self.known.queue(queue).filter(|seen| seen.lifetime.is_some()) {
             return Style::like(seen, self.options);
         }
         let its_own = bindings.iter().filter(|binding| binding.queue == queue);
