@@ -189,7 +189,7 @@ async fn dead_letters_survive_a_consumer_that_goes_whatever_the_options_say() {
 #[ignore = "needs rabbitmq"]
 async fn auto_delete_alone_in_the_url_is_all_that_is_compared() {
     let node = support::shared().await;
-    let admin = node.vhost("auto_delete").await;
+    let admin = node.vhost("auto_delete_alone").await;
     Amqp::connect(&admin).await.declare_exchange("nova", true).await;
     let url = format!("{}?amqp_auto_delete=false", oslo_url(&admin));
     for _ in 0..2 {
