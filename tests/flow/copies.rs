@@ -1,11 +1,17 @@
 //! Copies that are confirmed late or not at all, and what becomes of them when the listener stops:
 //! nothing is multiplied, and no method waits for the copy of another one.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use listener::drivers::memory::model::{Model, Weather};
+use listener::transport::delivery::{HeaderValue, Properties};
+use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
+use listener::transport::error::{ConnectError, SendError};
 use listener::{
     Attempt, BoxError, Context, OrderKey, Outcome, RetryOptions, RetryPlace, State, Transport,
     notification_endpoint, permanent, retry_after,
@@ -194,4 +200,77 @@ async fn a_stop_while_a_dead_letter_cannot_be_sent_makes_no_second_retry() {
     }
     let left: usize = model.depths().into_values().sum();
     assert_eq!(left, 2, "one for each method: {:?}", model.depths());
+}
+
+/// A broker that never takes a dead letter, has no room for pauses of 20 minutes, and takes all
+/// else.
+struct Picky(Transport);
+
+impl Driver for Picky {
+    fn subscribe(&self, s: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        self.0.subscribe(s).boxed()
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        let route = outgoing.route.to_string();
+        match &outgoing.route {
+            Route::Queue(queue) if queue.ends_with(".dead") => {
+                let size = outgoing.body.len();
+                ready(Err(SendError::TooLarge { route, size, limit: size - 1 })).boxed()
+            }
+            Route::Delayed { delay, .. } if *delay == 1200 * SECOND => {
+                ready(Err(SendError::Refused { route })).boxed()
+            }
+            _ => self.0.send(outgoing).boxed(),
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.close().boxed()
+    }
+}
+
+/// Asks for more time than may be held in the process, and for which there is room.
+struct AsksForLonger;
+
+#[notification_endpoint(register = false, order = 3)]
+impl AsksForLonger {
+    async fn info(&self) -> Result<(), BoxError> {
+        Err(retry_after("later", 1300 * SECOND))?
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_the_place_of_a_delivery_names_all_that_owe_it() {
+    for place in [RetryPlace::Broker, RetryPlace::Process] {
+        let rig = Rig::new();
+        let transport = Transport::new(Picky(rig.transport.clone()), "picky");
+        let retry = RetryOptions { place, ..RetryOptions::default() };
+        let builder = rig.builder().transport(transport).retry(retry).endpoint(GivesUp);
+        let builder = builder.endpoint(AsksOnce(Arc::default())).endpoint(AsksForLonger);
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        send(&rig).await;
+        // The dead letter is given up after 15 minutes, and one retry is not.
+        tokio::time::sleep(1000 * SECOND).await;
+        finish(&listener).await;
+        let left = rig.take("notifications.info").await;
+        let names = ["flow::copies::AsksOnce::info", "flow::copies::GivesUp::info"];
+        assert_eq!(owed(&left.properties), names, "{place:?}");
+    }
+}
+
+fn owed(properties: &Properties) -> Vec<&str> {
+    let Some(HeaderValue::List(owed)) = properties.headers.get("listener-endpoints") else {
+        panic!("{properties:?}")
+    };
+    let mut owed: Vec<_> = owed
+        .iter()
+        .map(|name| match name {
+            HeaderValue::Text(name) => name.as_str(),
+            other => panic!("{other:?} is no name"),
+        })
+        .collect();
+    owed.sort_unstable();
+    owed
 }

@@ -181,7 +181,7 @@ enum Carried {
     /// Those that it is for are held in the process for this pause.
     Held(Copy, Duration),
     /// The broker never takes it: the delivery returns to its queue.
-    Refused,
+    Refused(Copy),
     /// It was not made: the listener stopped, or the session is over.
     Abandoned(Copy),
 }
@@ -190,7 +190,7 @@ impl Carried {
     fn made(copy: Copy, made: Result<(), NotMade>) -> Self {
         match made {
             Ok(()) => Self::Out(copy),
-            Err(NotMade::Refused) => Self::Refused,
+            Err(NotMade::Refused) => Self::Refused(copy),
             Err(NotMade::Abandoned | NotMade::NoDelay) => Self::Abandoned(copy),
         }
     }
@@ -509,7 +509,7 @@ impl Worker {
                 }
                 self.release(task);
             }
-            Carried::Refused => self.conclude(task, &End::Requeued, &Subject::default()),
+            Carried::Refused(_) => self.conclude(task, &End::Requeued, &Subject::default()),
             Carried::Abandoned(_) => self.release(task),
         }
         None
@@ -579,27 +579,39 @@ impl Worker {
             return Ok(());
         }
         let in_process = course.in_order || self.options.retry.place == RetryPlace::Process;
-        let mut due = std::mem::take(&mut course.due);
+        // What is not carried out stays due: somebody owes it.
+        let is_retry = |due: &Due| matches!(due.copy.to, Destination::Later(_));
+        let (retries, rest) = std::mem::take(&mut course.due).into_iter().partition(is_retry);
+        course.due = rest;
         if in_process {
-            for Due { copy, attempts } in std::mem::take(&mut due) {
-                match copy.to {
-                    Destination::Later(pause) if self.may_hold(pause, began) => {
-                        self.hold(task, course, copy, attempts, pause, subject);
-                    }
-                    _ => due.push(Due { copy, attempts }),
-                }
-            }
+            self.hold_all(task, course, retries, began, subject);
         } else {
-            let is_retry = |due: &Due| matches!(due.copy.to, Destination::Later(_));
-            let (retries, rest) = due.into_iter().partition(is_retry);
-            due = rest;
             self.carry_all(task, course, retries, began, subject, permit).await?;
         }
         if course.is_to_wait() {
-            course.due = due;
             return Ok(());
         }
+        let due = std::mem::take(&mut course.due);
         self.carry_all(task, course, due, began, subject, permit).await
+    }
+
+    /// Holds in the process those retries that may be held there.
+    fn hold_all(
+        &self,
+        task: &Task,
+        course: &mut Course,
+        retries: Vec<Due>,
+        began: Instant,
+        subject: &Subject,
+    ) {
+        for Due { copy, attempts } in retries {
+            match copy.to {
+                Destination::Later(pause) if self.may_hold(pause, began) => {
+                    self.hold(task, course, copy, attempts, pause, subject);
+                }
+                _ => course.due.push(Due { copy, attempts }),
+            }
+        }
     }
 
     /// Makes copies side by side: none waits for another one.
@@ -630,7 +642,10 @@ impl Worker {
                 Carried::Held(copy, pause) => {
                     self.hold(task, course, copy, attempts, pause, subject);
                 }
-                Carried::Refused => carried_out = Err(End::Requeued),
+                Carried::Refused(copy) => {
+                    course.due.push(Due { copy, attempts });
+                    carried_out = Err(End::Requeued);
+                }
                 Carried::Abandoned(copy) => {
                     course.due.push(Due { copy, attempts });
                     carried_out = Err(End::Released);
