@@ -251,7 +251,7 @@ async fn what_takes_the_place_of_a_delivery_names_all_that_owe_it() {
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
         send(&rig).await;
-        // The dead letter is given up after 15 minutes, and one retry is not.
+        // The dead letter is refused, and one retry is tried on and on.
         tokio::time::sleep(1000 * SECOND).await;
         finish(&listener).await;
         let left = rig.take("notifications.info").await;

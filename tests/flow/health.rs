@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use listener::observe::{Event, Observer};
+use listener::runtime::builder::ListenerBuilder;
 use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
 use listener::transport::error::{ConnectError, SendError};
-use listener::{Context, MemoryInbox, Notifier, State, Transport, Version, notification_endpoint};
+use listener::{
+    Context, Executor, MemoryInbox, Notifier, OrderKey, State, Transport, Version,
+    notification_endpoint,
+};
 
 use crate::rig::{Log, Rig, finish, once};
 
@@ -272,4 +276,38 @@ async fn a_dead_letter_that_the_broker_never_takes_pauses_nobody_and_is_not_lost
     assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "picky::info"));
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
+}
+
+/// Ten notifications, the first of which fails and whose dead letter is never taken: what was
+/// called within ten minutes.
+async fn called_beside_a_refused_one(change: impl Fn(ListenerBuilder) -> ListenerBuilder) {
+    let mut rig = Rig::new();
+    let limited = Arc::new(AtomicBool::new(true));
+    let driver = Limited { inner: rig.transport.clone(), limited: Arc::clone(&limited) };
+    let builder = rig.builder().transport(Transport::new(driver, "limited")).retry(once());
+    let listener = change(builder).endpoint(Picky).build().unwrap();
+    listener.start().await.unwrap();
+    for number in 0..10 {
+        rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let expected: Vec<_> = (0..10).map(|number| format!("picky {number}")).collect();
+    assert_eq!(rig.seen_so_far(), expected);
+    assert_eq!((listener.is_ready(), listener.health().refused), (true, 1));
+    // It is held, and goes back at a stop.
+    finish(&listener).await;
+    rig.take("notifications.info").await;
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_the_broker_never_takes_holds_up_no_sequential_listener() {
+    called_beside_a_refused_one(|builder| builder.executor(Executor::Sequential)).await;
+    let few = |builder: ListenerBuilder| builder.executor(Executor::Sequential).prefetch(2);
+    called_beside_a_refused_one(few).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_the_broker_never_takes_holds_up_nothing_of_its_order() {
+    called_beside_a_refused_one(|builder| builder.ordered_by(OrderKey::EventType)).await;
 }

@@ -146,8 +146,7 @@ pub(super) enum NotMade {
     Abandoned,
     /// The broker cannot hold it back.
     NoDelay,
-    /// The broker never takes it, whatever is waited for. Its original has been held for as long
-    /// as may be, and comes again.
+    /// The broker never takes it, whatever is waited for.
     Refused,
 }
 
@@ -226,7 +225,7 @@ impl Copier {
             };
             if error.is_of_the_message() {
                 drop(trouble);
-                return Err(self.refused(delivery, copy, &route, &error, stop).await);
+                return Err(self.refused(delivery, copy, &route, &error));
             }
             let error = error_text(&error);
             tracing::error!(
@@ -247,15 +246,14 @@ impl Copier {
 
     /// What follows when the broker never takes a copy. A retry is held in the process. A
     /// delivery whose dead letter cannot be made stays with the broker, for there is no other
-    /// place where nothing of it is lost: it is held for a while, so that it does not come again
-    /// at once, and pauses nobody.
-    async fn refused(
+    /// place where nothing of it is lost: `worker.rs` holds it for a while, so that it does not
+    /// come again at once.
+    fn refused(
         &self,
         delivery: &Delivery,
         copy: &Copy,
         route: &Route,
         error: &SendError,
-        stop: &CancellationToken,
     ) -> NotMade {
         let (queue, to) = (&delivery.info.queue, queue_of(route));
         let error = error_text(error);
@@ -272,8 +270,7 @@ impl Copier {
             held = ?self.hold,
             "the broker never takes this dead letter: its delivery is held, then released to its queue, and comes again; raise the broker's limit, or take the message out of the queue"
         );
-        let held = stop.run_until_cancelled(tokio::time::sleep(self.hold)).await;
-        if held.is_none() || delivery.is_over() { NotMade::Abandoned } else { NotMade::Refused }
+        NotMade::Refused
     }
 
     /// How many dead letters the broker never took.
@@ -832,13 +829,10 @@ mod tests {
         let began = Instant::now();
         assert_eq!(make(Destination::Later(HOLD)).await, Err(NotMade::NoDelay));
         assert_eq!(began.elapsed(), Duration::ZERO);
-        let never = async || {
-            tokio::time::sleep(HOLD / 2).await;
-            assert!(!copier.has_troubles());
-            assert_eq!(copier.pauses(), []);
-        };
-        let (made, ()) = tokio::join!(make(Destination::Dead("error")), never());
-        assert_eq!((made, began.elapsed()), (Err(NotMade::Refused), HOLD));
+        let made = make(Destination::Dead("error")).await;
+        assert_eq!((made, began.elapsed()), (Err(NotMade::Refused), Duration::ZERO));
+        assert!(!copier.has_troubles());
+        assert_eq!(copier.pauses(), []);
         assert_eq!((broker.sent().len(), copier.refused_count()), (2, 1));
     }
 

@@ -319,7 +319,13 @@ impl Place<'_> {
 impl Slot for Place<'_> {
     fn release(&self) {
         // One after the other is what is promised there: what waits holds up those behind it.
-        if self.crew.worker.options.executor != Executor::Sequential && self.free() {
+        if self.crew.worker.options.executor != Executor::Sequential {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&self) {
+        if self.free() {
             self.crew.call_up(self.crew.lock(), 1);
         }
     }

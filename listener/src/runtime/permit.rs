@@ -20,6 +20,9 @@ pub(super) trait Slot: Send + Sync {
     /// nor where deliveries are worked on strictly one after the other.
     fn release(&self);
 
+    /// Gives the slot up for good, also where deliveries are worked on one after the other.
+    fn give_up(&self);
+
     /// Whether it is held.
     fn is_held(&self) -> bool;
 
@@ -48,6 +51,13 @@ pub(super) async fn ended(delivery: &Delivery) {
 impl<'p> Permit<'p> {
     pub(super) fn new(slot: &'p dyn Slot, stop: &'p CancellationToken) -> Self {
         Self { slot, stop }
+    }
+
+    /// Waits for something without a slot and takes none afterwards, also where deliveries are
+    /// worked on one after the other. `None` when the listener stops before that.
+    pub(super) async fn wait_outside<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
+        self.slot.give_up();
+        self.stop.run_until_cancelled(waited).await
     }
 
     /// Waits for something without a slot; holds one again afterwards. `None` when the listener

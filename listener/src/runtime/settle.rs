@@ -28,6 +28,8 @@ pub(super) enum End<'e> {
     Deferred(Duration),
     /// A method gave it back.
     Requeued,
+    /// The broker never takes its dead letter: it goes back to its queue.
+    Refused,
     /// It was not done with: it is left unsettled, and the broker gives it out again, in its old
     /// order, once the session is closed.
     Released,
@@ -71,7 +73,7 @@ pub(super) fn carry_out(
         | End::Quarantined { .. }
         | End::Renewed
         | End::Deferred(_) => delivery.settle_known(Settle::Ack),
-        End::Requeued => delivery.settle_known(Settle::Requeue),
+        End::Requeued | End::Refused => delivery.settle_known(Settle::Requeue),
         End::Released => (delivery.still_held(), delivery.info),
     };
     let settled = settled.is_ok();
@@ -96,7 +98,7 @@ pub(super) fn carry_out(
         return false;
     }
     match end {
-        End::Requeued => {
+        End::Requeued | End::Refused => {
             event!(info, "requeued", "settled");
             observers.tell(&Event::Released { delivery: &info });
             return false;

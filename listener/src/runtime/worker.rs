@@ -447,7 +447,8 @@ impl Worker {
         match made {
             Ok(()) => {}
             Err(NotMade::Refused) => {
-                return self.conclude(task, &End::Requeued, &Subject::default());
+                drop(moving);
+                return self.return_later(task, &Subject::default(), permit).await;
             }
             Err(NotMade::Abandoned | NotMade::NoDelay) => return self.release(task),
         }
@@ -509,7 +510,10 @@ impl Worker {
                 }
                 self.release(task);
             }
-            Carried::Refused(_) => self.conclude(task, &End::Requeued, &Subject::default()),
+            Carried::Refused(_) => {
+                drop(moving);
+                self.return_later(task, &Subject::default(), permit).await;
+            }
             Carried::Abandoned(_) => self.release(task),
         }
         None
@@ -644,7 +648,7 @@ impl Worker {
                 }
                 Carried::Refused(copy) => {
                     course.due.push(Due { copy, attempts });
-                    carried_out = Err(End::Requeued);
+                    carried_out = Err(End::Refused);
                 }
                 Carried::Abandoned(copy) => {
                     course.due.push(Due { copy, attempts });
@@ -687,7 +691,25 @@ impl Worker {
         {
             return self.conclude(task, &End::Copied(&course.made), subject);
         }
-        self.conclude(task, end, subject);
+        match end {
+            End::Refused => self.return_later(task, subject, permit).await,
+            _ => self.conclude(task, end, subject),
+        }
+    }
+
+    /// Returns a delivery to its queue whose dead letter the broker never takes; after a while, so
+    /// that it does not come again at once. Its order is lost by that, so nobody waits for it.
+    async fn return_later(&self, mut task: Task, subject: &Subject, permit: Permit<'_>) {
+        (task.turn, task.alone) = (None, None);
+        let held = async {
+            tokio::select! {
+                () = tokio::time::sleep(self.options.retry.hold) => {}
+                () = permit::ended(&task.delivery) => {}
+            }
+        };
+        let is_held = permit.wait_outside(held).await.is_some();
+        let end = if is_held { End::Refused } else { End::Released };
+        self.conclude(task, &end, subject);
     }
 
     /// Waits for the next of the calls that are held, without a slot.
