@@ -837,6 +837,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn attempts_that_time_out_are_given_more_time_until_an_hour_needs_none() {
+        let seconds = Duration::from_secs;
+        let patience = Patience::new(seconds(30));
+        assert_eq!(patience.get(), seconds(30));
+        // Two beside each other count once.
+        for (timed_out, expected) in
+            [(30, 120), (30, 120), (120, 480), (480, 1920), (1920, 1920), (30, 1920)]
+        {
+            patience.timed_out(seconds(timed_out));
+            assert_eq!(patience.get(), seconds(expected), "{timed_out}");
+        }
+        tokio::time::sleep(PATIENT_FOR - seconds(1)).await;
+        patience.still_needed();
+        tokio::time::sleep(PATIENT_FOR - seconds(1)).await;
+        assert_eq!(patience.get(), seconds(1920));
+        tokio::time::sleep(seconds(1)).await;
+        assert_eq!(patience.get(), seconds(30));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_method_waits_for_its_own_copies_only() {
         let (troubles, observers) = (Troubles::default(), Observers::default());
         let full = troubles.begin("q.dead", &["a".to_owned()], &observers);
