@@ -9,7 +9,8 @@ use crate::cases::{self, Case, Said};
 const FILE: &str = "../../listener/src/guide/mistakes.md";
 
 const HEAD: &str = "\
-All mistakes of a block are reported at once, each at the token that is wrong.
+All mistakes of form in a block are reported at once, each at the token that is wrong; those of types
+follow once there is none.
 
 | mistake | what the compiler says | the mend |
 |---|---|---|

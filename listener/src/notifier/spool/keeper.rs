@@ -56,8 +56,7 @@ pub(super) struct Keeper {
     refusals: u32,
     /// Whether it was refused last for a mistake that may concern all letters, or its route alone.
     is_setup: bool,
-    /// How many letters behind it are known to have the same route.
-    same_route: usize,
+    looked_at: Option<LookedAt>,
     /// Routes that are refused for such a mistake, while others are taken.
     refused: HashSet<Route>,
 }
@@ -73,22 +72,24 @@ struct Tried {
 struct Sent {
     /// The oldest letters, in their order; none, if none waits.
     oldest: Vec<Tried>,
-    /// How many letters behind the oldest were looked at for one with another route, and whether
-    /// that was confirmed.
-    same_route: usize,
+    looked_at: Option<LookedAt>,
+    /// Whether a letter with another route than the oldest was confirmed.
     is_other_taken: bool,
 }
 
 type Sending = BoxFuture<'static, Result<Sent, SpoolError>>;
+
+/// How many of the oldest letters are known to have the same route, while the first is this one.
+type LookedAt = (Id, usize);
 
 /// Which letters are sent.
 #[derive(Clone, Copy)]
 enum Choice {
     /// So many of the oldest.
     Oldest(usize),
-    /// The oldest, and if it is not taken, behind so many the next one with another route, to learn
-    /// whether that is. It is sent again in its turn.
-    WithOther(usize),
+    /// The oldest, and if it is not taken, the next one with another route that was not looked at
+    /// yet, to learn whether that is. It is sent again in its turn.
+    WithOther(Option<LookedAt>),
 }
 
 impl Keeper {
@@ -108,7 +109,7 @@ impl Keeper {
             failures: 0,
             refusals: 0,
             is_setup: false,
-            same_route: 0,
+            looked_at: None,
             refused: HashSet::new(),
         }
     }
@@ -151,14 +152,14 @@ impl Keeper {
         let (disk, transport, timeout) = (self.disk.clone(), self.transport.clone(), self.timeout);
         let choice = match self.failures {
             0 => Choice::Oldest(self.at_once),
-            PATIENCE.. if self.is_setup => Choice::WithOther(self.same_route),
+            PATIENCE.. if self.is_setup => Choice::WithOther(self.looked_at),
             _ => Choice::Oldest(1),
         };
         Box::pin(async move {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
-            let (letters, other, same_route) =
+            let (letters, other, looked_at) =
                 disk.run(move |store| choose(store, choice)).await??;
             let send = async |letter: &Letter| transport.send(letter.outgoing(timeout)).await;
             let sends = letters.iter().map(async |(id, letter)| Tried {
@@ -173,7 +174,7 @@ impl Keeper {
                 }
                 _ => false,
             };
-            Ok(Sent { oldest, same_route, is_other_taken })
+            Ok(Sent { oldest, looked_at, is_other_taken })
         })
     }
 
@@ -184,7 +185,7 @@ impl Keeper {
             Ok(sent) => sent,
             Err(error) => return Some(self.pause(&error.to_string())),
         };
-        self.same_route = sent.same_route;
+        self.looked_at = sent.looked_at;
         for Tried { id, route, result } in sent.oldest {
             let settled = match result {
                 Ok(()) => self.disk.run(move |store| store.done(id)).await,
@@ -199,7 +200,7 @@ impl Keeper {
             if let Err(error) = settled {
                 return Some(self.pause(&error.to_string()));
             }
-            (self.failures, self.refusals, self.same_route) = (0, 0, 0);
+            (self.failures, self.refusals) = (0, 0);
             self.is_setup = false;
         }
         None
@@ -246,20 +247,21 @@ impl Keeper {
     }
 }
 
-type Chosen = (Vec<(Id, Letter)>, Option<Letter>, usize);
+type Chosen = (Vec<(Id, Letter)>, Option<Letter>, Option<LookedAt>);
 
-/// The oldest letters that were chosen, the one with another route, and how many were looked at
-/// for it.
+/// The oldest letters that were chosen, and the one with another route.
 fn choose(store: &mut Store, choice: Choice) -> Result<Chosen, SpoolError> {
-    match choice {
-        Choice::Oldest(most) => Ok((store.oldest(most)?, None, 0)),
-        Choice::WithOther(behind) => {
-            let oldest = store.oldest(1)?;
-            let Some((_, letter)) = oldest.first() else { return Ok((oldest, None, 0)) };
-            let (other, behind) = store.other_route(&letter.route(), behind);
-            Ok((oldest, other, behind))
-        }
-    }
+    let looked_at = match choice {
+        Choice::Oldest(most) => return Ok((store.oldest(most)?, None, None)),
+        Choice::WithOther(looked_at) => looked_at,
+    };
+    let oldest = store.oldest(1)?;
+    let Some((id, letter)) = oldest.first() else { return Ok((oldest, None, None)) };
+    // Another one is the first if that was dropped for want of room.
+    let known = looked_at.filter(|(first, _)| first == id).map_or(0, |(_, known)| known);
+    let (other, known) = store.other_route(&letter.route(), known);
+    let looked_at = Some((*id, known));
+    Ok((oldest, other, looked_at))
 }
 
 /// Whether it was measured, and is never sent.
