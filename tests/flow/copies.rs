@@ -13,8 +13,8 @@ use listener::transport::delivery::{HeaderValue, Properties};
 use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
 use listener::transport::error::{ConnectError, SendError};
 use listener::{
-    Attempt, BoxError, Context, OrderKey, Outcome, RetryOptions, RetryPlace, State, Transport,
-    notification_endpoint, permanent, retry_after,
+    Attempt, BoxError, Context, Executor, OrderKey, Outcome, RetryOptions, RetryPlace, State,
+    Transport, notification_endpoint, permanent, retry_after,
 };
 
 use crate::rig::{Log, Rig, finish};
@@ -273,4 +273,80 @@ fn owed(properties: &Properties) -> Vec<&str> {
         .collect();
     owed.sort_unstable();
     owed
+}
+
+/// Gives up at once, as `GivesUp` does.
+struct GivesUpToo;
+
+#[notification_endpoint(register = false, order = 1)]
+impl GivesUpToo {
+    async fn info(&self) -> Result<(), BoxError> {
+        Err(permanent("no"))?
+    }
+}
+
+/// Holds its slot for longer than a stop waits.
+struct Holds;
+
+#[notification_endpoint(register = false)]
+impl Holds {
+    async fn warn(&self) {
+        tokio::time::sleep(HOUR).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_forgets_nobody_whose_turn_has_come_and_who_has_no_slot_yet() {
+    let (model, rig) = rig();
+    model.change(|weather| weather.dead_letters_full = true);
+    let builder = rig.builder().executor(Executor::Concurrent(1)).endpoint(Holds);
+    let builder = builder.endpoint(GivesUp).endpoint(GivesUpToo).endpoint(FailsOnce);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    // The first one's dead letter is tried on and on. Of the second, both methods are paused, and a
+    // retry of the third one waits with the broker.
+    send(&rig).await;
+    tokio::time::sleep(60 * SECOND).await;
+    send(&rig).await;
+    tokio::time::sleep(60 * SECOND).await;
+    rig.notifier().warn(&Context::new(), "x", &"a").await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    model.change(|weather| weather.dead_letters_full = false);
+    tokio::time::sleep(60 * SECOND).await;
+    finish(&listener).await;
+    let left = rig.take("notifications.info").await;
+    let names = ["flow::copies::GivesUp::info", "flow::copies::GivesUpToo::info"];
+    assert_eq!(owed(&left.properties), names);
+}
+
+/// Wants an order, and asks for minutes.
+struct Ordered;
+
+#[notification_endpoint(register = false, order = 1, ordered_by = "payload.key")]
+impl Ordered {
+    async fn info(&self) -> Result<(), BoxError> {
+        Err(retry_after("later", 600 * SECOND))?
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_method_wants_in_order_keeps_its_place_whatever_becomes_of_the_others() {
+    let (_, rig) = rig();
+    let calls = Arc::new(AtomicU32::new(0));
+    let builder = rig.builder().endpoint(Ordered).endpoint(Fails(Arc::clone(&calls)));
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    for number in 1..=2 {
+        let payload = serde_json::json!({"key": "same", "number": number});
+        rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
+    }
+    // The other method has failed more than once.
+    tokio::time::sleep(60 * SECOND).await;
+    assert!(calls.load(Ordering::SeqCst) > 1);
+    finish(&listener).await;
+    for number in 1..=2 {
+        let left = rig.take("notifications.info").await;
+        let body = String::from_utf8_lossy(&left.body).into_owned();
+        assert!(body.contains(&format!(r#"\"number\": {number}"#)), "{number}: {body}");
+    }
 }

@@ -28,6 +28,10 @@ enum Until {
     Resumed(String),
 }
 
+/// A round that can begin, of those that are held now.
+#[derive(Debug)]
+pub(super) struct Ready(usize);
+
 /// The rounds that are still to come.
 #[derive(Debug, Default)]
 pub(super) struct Held(Vec<Round>);
@@ -65,14 +69,20 @@ impl Held {
         self.0.iter().map(|round| round.attempts)
     }
 
-    /// Waits for the first round that can begin. `None` when there is none.
-    pub(super) async fn next(&mut self, copier: &Copier) -> Option<Round> {
+    /// Waits for the first round that can begin. `None` when there is none. It stays held until it
+    /// is taken: whoever stops before that still owes it.
+    pub(super) async fn ready(&self, copier: &Copier) -> Option<Ready> {
         if self.0.is_empty() {
             return None;
         }
         let waits = self.0.iter().map(|round| round.until.passed(copier));
         let ((), index, _) = select_all(waits).await;
-        Some(self.0.remove(index))
+        Some(Ready(index))
+    }
+
+    /// Takes a round that is ready.
+    pub(super) fn take(&mut self, Ready(index): Ready) -> Round {
+        self.0.remove(index)
     }
 }
 

@@ -533,7 +533,8 @@ impl Worker {
             handled += subject.handled;
             subject.handled = handled;
             task.marks.attempts = attempts;
-            course.in_order = ordered || self.options.executor == Executor::Sequential;
+            // Also once those that want an order are not among the next: they may still owe it.
+            course.in_order |= ordered || self.options.executor == Executor::Sequential;
             paused.into_iter().for_each(|method| course.held.until_resumed(method, calls));
             let copies = match verdict {
                 Verdict::Copies(copies) => copies,
@@ -717,17 +718,17 @@ impl Worker {
         if held.is_empty() {
             return Next::Nothing;
         }
-        let ended = async {
+        let ready = async {
             tokio::select! {
-                round = held.next(&self.copier) => round.map_or(Next::Nothing, Next::Round),
-                () = permit::ended(&task.delivery) => Next::Abandoned,
+                ready = held.ready(&self.copier) => ready,
+                () = permit::ended(&task.delivery) => None,
             }
         };
-        match permit.wait(ended).await {
+        match permit.wait(ready).await.flatten() {
             // A session may have ended with the pause.
-            Some(Next::Round(_)) if task.delivery.is_over() => Next::Abandoned,
-            Some(next) => next,
-            None => Next::Abandoned,
+            Some(ready) if !task.delivery.is_over() => Next::Round(held.take(ready)),
+            // What was to be next is still owed.
+            _ => Next::Abandoned,
         }
     }
 
