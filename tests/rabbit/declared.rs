@@ -93,6 +93,35 @@ async fn an_exchange_that_is_missing_and_may_not_be_declared_is_waited_for() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
+async fn a_queue_that_was_given_is_used_as_it_is_bound_though_our_exchange_is_missing() {
+    let node = support::shared().await;
+    let url = user(node, "given_queue", "^$", "^$", "^orders$").await;
+    let amqp = Amqp::connect(&node.vhost("given_queue").await).await;
+    amqp.declare_queue("orders", true, &[]).await;
+    amqp.publish("", "orders", "one", lapin::BasicProperties::default()).await;
+    let pool = bindings(&[("openstack", QUEUE, "orders")]);
+    let mut subscribed = rabbit(&url).subscribe(pool).await.unwrap();
+    let delivery = next(&mut subscribed).await;
+    assert_eq!(delivery.body, "one");
+    delivery.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn while_one_exchange_is_missing_the_others_are_bound() {
+    let node = support::shared().await;
+    let url = user(node, "one_missing", "^billing", "^billing", ".*").await;
+    let amqp = Amqp::connect(&node.vhost("one_missing").await).await;
+    amqp.declare_exchange("nova", false).await;
+    let pool = bindings(&[("cinder", QUEUE, "billing"), ("nova", QUEUE, "billing")]);
+    let error = refused(&url, Subscription { timeout: Duration::from_secs(3), ..pool }).await;
+    assert!(error.to_string().contains("exchange \"cinder\" does not exist"), "{error}");
+    assert!(is_routed(&amqp, "nova", QUEUE).await);
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
 async fn an_exchange_that_vanished_and_may_not_be_declared_is_waited_for() {
     let node = support::shared().await;
     let url = billing(node, "least_vanished").await;

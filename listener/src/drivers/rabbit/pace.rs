@@ -20,6 +20,8 @@ pub(super) struct Pace {
     slots: usize,
     full: usize,
     worth: usize,
+    /// How many are needed, whatever the pace: others are to come past those that wait.
+    needed: usize,
     /// How many were settled since the last measurement began.
     settled: usize,
     since: Instant,
@@ -39,12 +41,17 @@ impl Pace {
     pub(super) fn new(slots: usize, full: u16, now: Instant) -> Self {
         let full = usize::from(full);
         let slots = slots.clamp(1, full.max(1));
-        Self { slots, full, worth: slots, settled: 0, since: now, slow: None }
+        Self { slots, full, worth: slots, needed: slots, settled: 0, since: now, slow: None }
     }
 
     /// How many are worth having here.
     pub(super) fn worth(&self) -> u16 {
         u16::try_from(self.worth).unwrap_or(u16::MAX)
+    }
+
+    /// How many are needed, whatever the pace.
+    pub(super) const fn needed(&self) -> usize {
+        self.needed
     }
 
     /// How many are worked on at once.
@@ -65,6 +72,7 @@ impl Pace {
     /// to come past it.
     pub(super) fn starves(&mut self, held: usize) {
         self.worth = held.max(self.worth).saturating_mul(GROWTH).min(self.full);
+        self.needed = held.max(self.needed).saturating_mul(GROWTH).min(self.full);
         self.slow = None;
     }
 

@@ -3,6 +3,8 @@
 //! and unreadable ones the session, again and again. A message with such properties comes
 //! through without them, and with a header that says so. Called by `screened.rs`.
 
+use super::options::FRAME_MIN;
+
 /// So many lists and tables may stand in each other: a broker's own headers (`x-death`) have
 /// two. In a debug build lapin's thread has room for some two hundred.
 const DEEPEST: usize = 32;
@@ -51,9 +53,10 @@ impl Default for Screen {
 }
 
 impl Screen {
-    /// From here on no frame may be larger than this, in bytes, its head and its end included.
+    /// From here on no frame may be larger than this, in bytes, its head and its end included. lapin
+    /// agrees on none that is smaller than AMQP allows.
     pub(super) fn limit(&mut self, frame_max: u32) {
-        self.largest = self.largest.min(payload(frame_max));
+        self.largest = self.largest.min(payload(frame_max.max(FRAME_MIN)));
     }
 
     /// Takes the next piece; what goes on to lapin is put behind `out`.
@@ -392,9 +395,10 @@ mod tests {
             (&[65_536, 4096], 4096),
             (&[4096, 65_536], 4096),
             (&[1 << 20], 128 * 1024),
-            (&[0], 0),
+            (&[0], 4096),
+            (&[10], 4096),
         ] {
-            for (size, is_kept) in [(largest.max(100), largest > 0), (largest + 100, false)] {
+            for (size, is_kept) in [(largest, true), (largest + 100, false)] {
                 let value = u32::try_from(size - 33).expect("short");
                 let text = [&b"\x01kS"[..], &value.to_be_bytes(), &vec![b'x'; value as usize]];
                 let stream = table(&text.concat());

@@ -95,6 +95,7 @@ impl<'a> Topology<'a> {
             self.check_bindings(&bindings, &survey).await?;
         }
         let mut declared = HashSet::new();
+        let mut missing = None;
         for binding in &bindings {
             let found = survey.queue(&binding.queue);
             // The queue first: one that is refused leaves no exchange behind.
@@ -105,8 +106,19 @@ impl<'a> Topology<'a> {
             // Of whoever consumes: a publisher loses nothing by it.
             self.check_queue(&binding.queue)?;
             let exchange = self.exchange(&binding.exchange, &mut survey).await;
-            exchange.map_err(|failure| missing_exchange(failure, &binding.exchange))?;
-            match self.bind(binding).await {
+            let is_missing = exchange.as_ref().is_err_and(is_forbidden);
+            // Whoever may not declare the queue was given it, bound as it is to be.
+            let is_given = found == Found::Existing && !self.may_have_declared(&binding.queue);
+            let bound = match exchange {
+                Ok(()) => self.bind(binding).await,
+                Err(failure) if is_missing && !is_given => {
+                    // The others collect meanwhile.
+                    missing.get_or_insert_with(|| missing_exchange(failure, &binding.exchange));
+                    continue;
+                }
+                failed => failed,
+            };
+            match bound {
                 Err(Failure::Mistake(error @ ConnectError::Forbidden { .. }))
                     if found == Found::Existing =>
                 {
@@ -121,8 +133,17 @@ impl<'a> Topology<'a> {
                 other => other?,
             }
         }
+        if let Some(failure) = missing {
+            return Err(failure);
+        }
         self.warn_of_transient(bindings.iter().map(|binding| binding.queue.as_str()));
         Ok(())
+    }
+
+    /// Whether this user may have declared a queue that exists: what it is like is told only to
+    /// those who may.
+    fn may_have_declared(&self, queue: &str) -> bool {
+        self.known.queue(queue).and_then(Seen::durable).is_some()
     }
 
     /// Refuses queues that are missing and may not be bound, before they are declared: at the next

@@ -274,7 +274,7 @@ impl Window {
     /// Whether all that may be here of a queue is here, though the budget has room for half more.
     fn is_exhausted_at(&self, place: usize) -> bool {
         let at = &self.places[place];
-        let is_full = at.single == Single::No && at.room() == 0;
+        let is_full = at.single != Single::Yes && at.room() == 0;
         is_full && !self.is_narrow && 3 * at.whole() < 2 * usize::from(self.sized(place))
     }
 
@@ -306,11 +306,11 @@ impl Place {
     }
 
     /// How many are worth having here. A queue that may go to one consumer at a time is not handed
-    /// over for the sake of the pace.
+    /// over for the sake of the pace, but where nothing would come otherwise.
     fn worth(&self) -> usize {
         match self.single {
             Single::No => self.pace.worth().into(),
-            Single::Yes | Single::Unknown => self.pace.slots(),
+            Single::Yes | Single::Unknown => self.pace.needed(),
         }
     }
 
@@ -614,10 +614,10 @@ mod tests {
             assert_eq!(usize::from(run.given), slots);
             let mut first = 1;
             for _ in 0..10 {
-                // Quick methods, and then what waits without being worked on.
+                // Quick methods.
                 assert_eq!(run.come(slots as u64, 1000), [0; 0]);
-                run.window.look(Instant::now(), true);
-                assert_eq!((run.change(), run.window.is_exhausted()), (None, false));
+                run.window.look(Instant::now(), false);
+                assert_eq!(run.change(), None);
                 assert_eq!(run.settle(first..=run.next - 1), [0; 0]);
                 first = run.next;
                 run.window.look(Instant::now(), false);
@@ -626,6 +626,16 @@ mod tests {
         }
         let mut run = paced_of(Single::Unknown, 64);
         assert_eq!(run.come(4, 16 * MIB).len(), 1, "bytes force it");
+    }
+
+    #[test]
+    fn one_that_may_go_to_one_consumer_at_a_time_is_changed_where_nothing_would_come_otherwise() {
+        let mut run = paced_of(Single::Unknown, 64);
+        run.come(64, 1000);
+        // All of them wait, and none is worked on.
+        assert!(run.window.is_exhausted());
+        run.window.look(Instant::now(), true);
+        assert!(run.change().is_some_and(|given| given > 400), "{}", run.given);
     }
 
     #[test]

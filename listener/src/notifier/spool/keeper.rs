@@ -79,7 +79,7 @@ struct Sent {
 
 type Sending = BoxFuture<'static, Result<Sent, SpoolError>>;
 
-/// How many of the oldest letters are known to have the same route, while the first is this one.
+/// How many of the oldest letters have been looked at for another route, while the first is this one.
 type LookedAt = (Id, usize);
 
 /// Which letters are sent.
@@ -188,7 +188,10 @@ impl Keeper {
         self.looked_at = sent.looked_at;
         for Tried { id, route, result } in sent.oldest {
             let settled = match result {
-                Ok(()) => self.disk.run(move |store| store.done(id)).await,
+                Ok(()) => {
+                    self.refused.remove(&route);
+                    self.disk.run(move |store| store.done(id)).await
+                }
                 Err(error) => {
                     let why = error.to_string();
                     if !self.is_given_up(&error, route, sent.is_other_taken) {
@@ -202,6 +205,10 @@ impl Keeper {
             }
             (self.failures, self.refusals) = (0, 0);
             self.is_setup = false;
+        }
+        if self.disk.state.borrow().waiting == 0 {
+            // What was learnt is old when something waits again.
+            self.refused.clear();
         }
         None
     }
@@ -225,8 +232,6 @@ impl Keeper {
             }
             Blame::Setup if self.refused.contains(&route) => true,
             Blame::Setup => {
-                // It is not known any more that others are taken.
-                self.refused.clear();
                 self.refusals = 0;
                 false
             }
@@ -259,8 +264,11 @@ fn choose(store: &mut Store, choice: Choice) -> Result<Chosen, SpoolError> {
     let Some((id, letter)) = oldest.first() else { return Ok((oldest, None, None)) };
     // Another one is the first if that was dropped for want of room.
     let known = looked_at.filter(|(first, _)| first == id).map_or(0, |(_, known)| known);
-    let (other, known) = store.other_route(&letter.route(), known);
-    let looked_at = Some((*id, known));
+    let (other, looked_at) = store.other_route(&letter.route(), known);
+    // The next time another one is tried, and after the last the first again.
+    let is_at_end = other.is_none() && looked_at == known;
+    let next = if is_at_end { 0 } else { looked_at + usize::from(other.is_some()) };
+    let looked_at = Some((*id, next));
     Ok((oldest, other, looked_at))
 }
 
