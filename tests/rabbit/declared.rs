@@ -238,6 +238,32 @@ async fn auto_delete_alone_in_the_url_is_all_that_is_compared() {
 /// The other queues of a deployment show the options that its programs declare with.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
+async fn an_exchange_of_any_kind_shows_that_the_deployment_is_durable() {
+    let node = support::shared().await;
+    let other = ("alternate-exchange", AMQPValue::LongString("other".into()));
+    for (vhost, kind, argument) in [
+        ("durable_fanout", lapin::ExchangeKind::Fanout, None),
+        ("durable_headers", lapin::ExchangeKind::Headers, None),
+        ("durable_alternate", lapin::ExchangeKind::Topic, Some(other)),
+    ] {
+        let admin = node.vhost(vhost).await;
+        let amqp = Amqp::connect(&admin).await;
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let mut arguments = FieldTable::default();
+        if let Some((name, value)) = argument {
+            arguments.insert(name.into(), value);
+        }
+        let channel = amqp.channel();
+        channel.exchange_declare("nova".into(), kind, options, arguments).await.unwrap();
+        let pool = bindings(&[("nova", QUEUE, "billing")]);
+        let subscribed = rabbit(&oslo_url(&admin)).subscribe(pool).await.unwrap();
+        assert_eq!(queue(node, vhost, "billing").await["durable"], true, "{vhost}");
+        subscribed.consumer.close().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
 async fn what_is_missing_is_declared_with_the_arguments_of_what_exists() {
     let node = support::shared().await;
     let admin = node.vhost("arguments").await;

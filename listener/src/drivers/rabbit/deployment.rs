@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use lapin::ExchangeKind;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
@@ -200,21 +201,34 @@ impl Probe {
     }
 }
 
-/// A declaration of an exchange that exists: as `Probe`, and never one of an argument.
-pub(super) struct ExchangeProbe(pub(super) Lifetime);
+/// A declaration of an exchange that exists: as `Probe`, but for its arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ExchangeProbe {
+    pub(super) kind: ExchangeKind,
+    pub(super) lifetime: Lifetime,
+}
 
 impl ExchangeProbe {
-    /// Whether it is to be asked again. What the refusal is about otherwise, such as the type of the
-    /// exchange, does not show how long it stays.
+    /// Whether it is to be asked again.
     pub(super) fn refused(&mut self, fault: &Fault) -> bool {
         let Fault::Broker { code: 406, text } = fault else { return false };
-        let old = self.0;
+        let old = self.clone();
         match told(text) {
-            Some(("durable", Some(AMQPValue::Boolean(is)))) => self.0.durable = is,
-            Some(("auto_delete", Some(AMQPValue::Boolean(is)))) => self.0.auto_delete = is,
+            Some(("type", Some(AMQPValue::LongString(kind)))) => {
+                self.kind = ExchangeKind::Custom(kind.to_string());
+            }
+            Some(("durable", Some(AMQPValue::Boolean(is)))) => self.lifetime.durable = is,
+            Some(("auto_delete", Some(AMQPValue::Boolean(is)))) => self.lifetime.auto_delete = is,
             _ => {}
         }
-        self.0 != old
+        *self != old
+    }
+
+    /// Whether a refusal is about something that is compared once the lifetime is.
+    pub(super) fn is_about_the_rest(fault: &Fault) -> bool {
+        let compared = ["type", "durable", "auto_delete"];
+        matches!(fault, Fault::Broker { code: 406, text }
+            if told(text).is_some_and(|(name, _)| !compared.contains(&name)))
     }
 }
 
@@ -342,12 +356,20 @@ mod tests {
 
     #[test]
     fn the_refusals_tell_how_long_an_exchange_stays() {
-        let mut probe = ExchangeProbe(STAYS);
+        let mut probe = ExchangeProbe { kind: ExchangeKind::Topic, lifetime: STAYS };
         assert!(probe.refused(&refusal("durable", "'false'")));
         assert!(probe.refused(&refusal("auto_delete", "'true'")));
-        assert_eq!(probe.0, Lifetime { durable: false, auto_delete: true });
-        // The same again, and what is about something else.
-        assert!(!probe.refused(&refusal("auto_delete", "'true'")));
-        assert!(!probe.refused(&refusal("type", "'fanout'")));
+        assert!(probe.refused(&refusal("type", "'fanout'")));
+        let lifetime = Lifetime { durable: false, auto_delete: true };
+        let kind = ExchangeKind::Custom("fanout".to_owned());
+        assert_eq!(probe, ExchangeProbe { kind, lifetime });
+        // The same again, and what is compared after all of that.
+        for (name, is_after) in
+            [("auto_delete", false), ("type", false), ("internal", true), ("alternate", true)]
+        {
+            let fault = refusal(name, if name == "type" { "'fanout'" } else { "'true'" });
+            assert!(!probe.refused(&fault), "{name}");
+            assert_eq!(ExchangeProbe::is_about_the_rest(&fault), is_after, "{name}");
+        }
     }
 }

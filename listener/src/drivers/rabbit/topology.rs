@@ -650,11 +650,16 @@ impl<'a> Topology<'a> {
         }
         // One that is transient refuses this, and says so. Whoever may not declare will not.
         let auto_delete = self.options.auto_delete();
-        let mut probe = ExchangeProbe(Lifetime { durable: true, auto_delete });
+        let lifetime = Lifetime { durable: true, auto_delete };
+        let mut probe = ExchangeProbe { kind: ExchangeKind::Topic, lifetime };
         loop {
-            match self.declare_exchange(&name, exchange_options(probe.0)).await {
-                Ok(()) => break self.known.see_exchange(exchange, probe.0),
+            let options = exchange_options(probe.lifetime);
+            match self.declare_exchange_of(probe.kind.clone(), &name, options).await {
+                Ok(()) => break self.known.see_exchange(exchange, probe.lifetime),
                 Err(fault) if probe.refused(&fault) => {}
+                Err(fault) if ExchangeProbe::is_about_the_rest(&fault) => {
+                    break self.known.see_exchange(exchange, probe.lifetime);
+                }
                 Err(fault) if matches!(fault.code(), Some(403 | 406)) => break,
                 Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
             }
@@ -752,14 +757,17 @@ impl<'a> Topology<'a> {
         name: &ShortString,
         options: ExchangeDeclareOptions,
     ) -> Result<(), Fault> {
+        self.declare_exchange_of(ExchangeKind::Topic, name, options).await
+    }
+
+    async fn declare_exchange_of(
+        &mut self,
+        kind: ExchangeKind,
+        name: &ShortString,
+        options: ExchangeDeclareOptions,
+    ) -> Result<(), Fault> {
         let channel = self.channel().await?;
-        call(channel.exchange_declare(
-            name.clone(),
-            ExchangeKind::Topic,
-            options,
-            FieldTable::default(),
-        ))
-        .await
+        call(channel.exchange_declare(name.clone(), kind, options, FieldTable::default())).await
     }
 
     /// The scratch channel, a new one if the last was closed by a refusal.
