@@ -78,7 +78,7 @@
 //!   oslo.messaging declares them, with an `amqp://` URL they are durable.
 //! - **It stops in order.** SIGTERM lets methods finish, gives back what was not begun, and ends
 //!   with code 0; the next listener gets exactly the rest.
-//! - **A mistake does not compile, and says its mend**, at the token that is wrong: all mistakes of
+//! - **Mistakes are compile errors that suggest a fix**, at the token that is wrong: all mistakes of
 //!   form at once, and those of types once the form is right.
 //! - **It says what is wrong**: every other mistake that can be found without I/O in one error,
 //!   with the mend, and never a password.

@@ -108,7 +108,7 @@ impl Patience {
         more.map_or(self.usual, |(more, _)| more)
     }
 
-    /// An attempt that might take `after` was not confirmed by then. Those beside it count once.
+    /// An attempt that might take `after` was not confirmed by then. Concurrent ones count once.
     fn timed_out(&self, after: Duration) {
         let longer = after.saturating_mul(MORE_PATIENCE);
         let longer = longer.min(self.usual.saturating_mul(MOST_PATIENCE)).max(self.get());
@@ -246,8 +246,8 @@ impl Copier {
 
     /// What follows when the broker never takes a copy. A retry is held in the process. A
     /// delivery whose dead letter cannot be made stays with the broker, for there is no other
-    /// place where nothing of it is lost: `worker.rs` holds it for a while, so that it does not
-    /// come again at once.
+    /// place where nothing of it is lost: `worker.rs` holds it for a while, so that it is not
+    /// redelivered at once.
     fn refused(
         &self,
         delivery: &Delivery,
@@ -386,7 +386,7 @@ impl Copier {
                 tracing::warn!(
                     queue = %delivery.info.queue,
                     error = error_text(&error),
-                    "no copy for the methods that still owe a notification could be made: it comes again for all of them"
+                    "no copy for the methods that still owe a notification could be made: it is redelivered to all of them"
                 );
                 false
             }
@@ -841,7 +841,7 @@ mod tests {
         let seconds = Duration::from_secs;
         let patience = Patience::new(seconds(30));
         assert_eq!(patience.get(), seconds(30));
-        // Two beside each other count once.
+        // Two concurrent ones count once.
         for (timed_out, expected) in
             [(30, 120), (30, 120), (120, 480), (480, 1920), (1920, 1920), (30, 1920)]
         {

@@ -168,7 +168,7 @@ impl Journal {
         };
         let begun = self.ask(Some(key)).await;
         match begun {
-            // The record may stand all the same.
+            // The record may exist nevertheless.
             Err(Unavailable::Unreachable) if is_first => self.released(key),
             Err(Unavailable::Refused) if is_first => drop(self.requests().begun.remove(&key)),
             // With equal bodies the record is that of the one before.

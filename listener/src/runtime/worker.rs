@@ -208,7 +208,7 @@ struct Due {
 struct Course {
     held: Held,
     due: Vec<Due>,
-    /// The copies that stand.
+    /// The confirmed copies.
     made: Vec<Copy>,
     /// Whether an order is kept, so that no copy may be put behind others.
     in_order: bool,
@@ -571,7 +571,7 @@ impl Worker {
     /// first: they wait for no dead letter, whose queue may be full.
     ///
     /// # Errors
-    /// The end of a delivery that copies cannot stand for.
+    /// The end of a delivery that copies cannot replace.
     async fn carry_out(
         &self,
         task: &Task,
@@ -674,7 +674,7 @@ impl Worker {
         course.held.pause(Some(copy.owed).filter(|owed| !owed.is_empty()), attempts, pause);
     }
 
-    /// Leaves a delivery that was not done with to the broker. Where copies stand for some of its
+    /// Leaves a delivery that was not done with to the broker. Where copies exist for some of its
     /// methods, they would be called again: a copy for the others takes its place, unless order is
     /// kept.
     async fn leave(
@@ -699,7 +699,7 @@ impl Worker {
     }
 
     /// Returns a delivery to its queue whose dead letter the broker never takes; after a while, so
-    /// that it does not come again at once. Its order is lost by that, so nobody waits for it.
+    /// that it is not redelivered at once. Its order is lost by that, so nobody waits for it.
     async fn return_later(&self, mut task: Task, subject: &Subject, permit: Permit<'_>) {
         (task.turn, task.alone) = (None, None);
         let held = async {

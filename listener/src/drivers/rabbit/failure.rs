@@ -135,7 +135,7 @@ pub(super) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failur
 }
 
 /// Whether a limit of connections is full now, or the virtual host is down and comes up again. Names
-/// of users and virtual hosts, which stand in the text, may be any words.
+/// of users and virtual hosts, which occur in the text, may be any words.
 fn passes_by_itself(text: &str) -> bool {
     let is_missing = text.contains("vhost ") && text.ends_with(" not found");
     let is_full = text.contains("connection limit (") && text.ends_with("is reached");

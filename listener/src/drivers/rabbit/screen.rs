@@ -15,7 +15,7 @@ const MOST: usize = 4096;
 
 /// The largest frame, in bytes, until a smaller limit is agreed. A broker keeps to the limit, but for
 /// a frame of properties: it may add headers of its own to what it has taken, and what it has taken
-/// from a connection with a larger limit it sends as it is.
+/// from a connection with a larger limit it sends unchanged.
 const LARGEST: u32 = 128 * 1024;
 
 /// Type, channel and size of a frame.

@@ -107,7 +107,7 @@ impl<'a> Topology<'a> {
             self.check_queue(&binding.queue)?;
             let exchange = self.exchange(&binding.exchange, &mut survey).await;
             let is_missing = exchange.as_ref().is_err_and(is_forbidden);
-            // Whoever may not declare the queue was given it, bound as it is to be.
+            // Somebody else has declared and bound a queue that this user may not declare.
             let is_given = found == Found::Existing && !self.may_have_declared(&binding.queue);
             let bound = match exchange {
                 Ok(()) => self.bind(binding).await,
@@ -140,7 +140,7 @@ impl<'a> Topology<'a> {
         Ok(())
     }
 
-    /// Whether this user may have declared a queue that exists: what it is like is told only to
+    /// Whether this user may have declared a queue that exists: the broker shows its properties only to
     /// those who may.
     fn may_have_declared(&self, queue: &str) -> bool {
         self.known.queue(queue).and_then(Seen::durable).is_some()

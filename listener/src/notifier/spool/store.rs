@@ -177,8 +177,8 @@ impl Store {
         Ok(Vec::new())
     }
 
-    /// The first letter with another route than this one, of those behind so many, and how many
-    /// have been looked at now: about a segment's bytes in one call. What cannot be read is not
+    /// The first letter with another route than this one, after the first `behind` ones, and how many
+    /// have been examined by now: about a segment's bytes in one call. What cannot be read is not
     /// found.
     pub(super) fn other_route(&self, route: &Route, behind: usize) -> (Option<Letter>, usize) {
         let (mut begin, mut looked_at, mut bytes) = (0, behind, 0);
