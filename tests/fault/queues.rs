@@ -185,7 +185,7 @@ async fn dead_letters_that_find_no_place_keep_their_source_and_nothing_spins() {
         .queue_declare("notifications.info.dead".into(), passive, FieldTable::default())
         .await
         .unwrap();
-    assert_eq!(dead.message_count(), 20);
+    assert_eq!(dead.message_count(), 20, "{}", worker.log());
     amqp.close().await;
     trial.finish(worker, node, 0).await;
 }

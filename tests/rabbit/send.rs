@@ -94,6 +94,33 @@ async fn what_was_never_on_a_connection_was_not_sent() {
     assert!(text.starts_with("nothing was sent to ") && text.contains("refused"), "{text}");
 }
 
+/// It was refused before; what is under way at the end may be in the queue all the same.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_is_unconfirmed_at_the_end_may_have_been_sent_though_it_was_refused_before() {
+    let node = RabbitNode::start().await;
+    let rabbit = rabbit(&node.url());
+    let amqp = Amqp::connect(&node.url()).await;
+    let full = [
+        ("x-max-length", AMQPValue::LongInt(0)),
+        ("x-overflow", AMQPValue::LongString("reject-publish".into())),
+    ];
+    amqp.declare_queue("full", true, &full).await;
+    amqp.close().await;
+    let mut outgoing = to(Route::Queue("full".to_owned()), "one");
+    outgoing.timeout = Duration::from_secs(9);
+    // The first attempt waits for two seconds: the queue may be new.
+    let suspend = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        node.suspend().await;
+    };
+    let (sent, ()) = tokio::join!(rabbit.send(outgoing), suspend);
+    node.resume().await;
+    let error = sent.unwrap_err();
+    assert!(matches!(error, SendError::TimedOut { .. }), "{error}");
+    assert!(error.may_have_been_sent(), "{error}");
+}
+
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_broker_short_of_memory_is_waited_for() {

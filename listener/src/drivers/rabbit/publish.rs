@@ -71,7 +71,7 @@ pub(super) async fn try_at_once(io: &Io, office: &Office, outgoing: &Outgoing) -
         Ok(Fate::Confirmed) => Attempt::Over(Ok(())),
         Ok(fate) => goes(Some((session, way, fate))),
         Err(_) => {
-            let progress = Progress { is_submitted: true, ..Progress::default() };
+            let progress = Progress { is_under_way: true, ..Progress::default() };
             Attempt::Over(Err(late(office, outgoing, progress)))
         }
     }
@@ -84,21 +84,24 @@ pub(super) async fn send(
     tried: Tried,
 ) -> Result<(), SendError> {
     let Tried { deadline, first } = tried;
-    let mut progress = Progress { is_submitted: first.is_some(), ..Progress::default() };
-    let sent = timeout_at(deadline, attempts(&office, &outgoing, &mut progress, first)).await;
+    let mut progress = Progress::default();
+    let sent =
+        timeout_at(deadline, attempts(&office, &outgoing, deadline, &mut progress, first)).await;
     sent.unwrap_or_else(|_| Err(late(&office, &outgoing, progress)))
 }
 
 /// The error when the time is over.
 fn late(office: &Office, outgoing: &Outgoing, progress: Progress) -> SendError {
     let (route, after) = (outgoing.route.to_string(), outgoing.timeout);
+    let may_have_been_sent = progress.is_under_way || progress.is_unknown;
     let reason = match progress.last {
-        Last::Refused => return SendError::Refused { route },
+        Last::Refused if !may_have_been_sent => return SendError::Refused { route },
+        Last::Refused => Some("the broker refused it before".to_owned()),
         Last::Reason(reason) => Some(reason),
         Last::Nothing => None,
     };
     let last = office.obstacle().or(reason);
-    if progress.is_submitted {
+    if may_have_been_sent {
         SendError::TimedOut { route, after, last }
     } else {
         SendError::NotSent { route, after, last }
@@ -109,8 +112,10 @@ fn late(office: &Office, outgoing: &Outgoing, progress: Progress) -> SendError {
 #[derive(Default)]
 struct Progress {
     last: Last,
-    /// Whether it may have been written to a connection.
-    is_submitted: bool,
+    /// It was handed to a connection, and its fate is not known yet.
+    is_under_way: bool,
+    /// What became of an earlier attempt is not known: the broker may have it.
+    is_unknown: bool,
     /// No session up to this one is wanted any more.
     newer_than: u64,
     returned: bool,
@@ -132,6 +137,7 @@ enum Last {
 async fn attempts(
     office: &Office,
     outgoing: &Outgoing,
+    deadline: Instant,
     progress: &mut Progress,
     mut first: Option<(Arc<SendSession>, Arc<Way>, Fate)>,
 ) -> Result<(), SendError> {
@@ -144,11 +150,13 @@ async fn attempts(
     loop {
         let (session, prepared, fate) = match first.take() {
             Some((session, way, fate)) => (session, Arc::clone(&way.prepared), fate),
-            None => match attempt(office, outgoing, progress, &need, &message).await? {
+            None => match attempt(office, outgoing, deadline, progress, &need, &message).await? {
                 Some(attempt) => attempt,
                 None => continue,
             },
         };
+        progress.is_under_way = false;
+        progress.is_unknown |= matches!(fate, Fate::Spoiled(_) | Fate::Lost(_));
         match fate {
             Fate::Confirmed => return Ok(()),
             Fate::Refused => progress.again(Last::Refused, &session).await,
@@ -184,6 +192,7 @@ async fn attempts(
 async fn attempt(
     office: &Office,
     outgoing: &Outgoing,
+    deadline: Instant,
     progress: &mut Progress,
     need: &Need,
     message: &Arc<Message>,
@@ -202,7 +211,10 @@ async fn attempt(
         return Err(no_delay(outgoing, reason.clone()));
     }
     progress.suspect |= session.may_refuse(outgoing.body.len());
-    progress.is_submitted = true;
+    if deadline.saturating_duration_since(Instant::now()) < time_to_confirm(outgoing.timeout) {
+        return Err(late(office, outgoing, std::mem::take(progress)));
+    }
+    progress.is_under_way = true;
     let fate = if progress.suspect {
         session.submit_alone(message.as_ref().clone()).await
     } else {
@@ -266,6 +278,13 @@ impl Progress {
         self.pauses += 1;
         sleep(ceiling / 2 + (ceiling / 2).mul_f64(fastrand::f64())).await;
     }
+}
+
+/// How much of `timeout` an attempt needs at least. One that is handed over later would hardly be
+/// confirmed in time, and the broker might have it: then its sender, told of an error, would send
+/// it a second time.
+fn time_to_confirm(timeout: Duration) -> Duration {
+    (timeout / 4).min(Duration::from_secs(1))
 }
 
 /// Refuses what the broker would end the connection or the channel for.
