@@ -37,6 +37,14 @@ enum Mood {
     HasOthers(&'static [&'static str]),
     /// The account may do nothing.
     Forbids,
+    /// It takes no transient queues.
+    DeniesTransient,
+    /// The account may do nothing, until so many more sends were refused.
+    ForbidsNext(u32),
+    /// The queue of `warn` is another than that to be declared; from this payload on it is away.
+    HasOthersAndHangsFrom(u32),
+    /// It takes one more. Then the account may do nothing.
+    TakesOneAndForbids,
 }
 
 /// A broker that may be away, and keeps what it gets: routing key and payload.
@@ -66,6 +74,7 @@ impl Broker {
         let is_away = |mood: &Mood| match mood {
             Mood::Away => true,
             Mood::AwayFor(topic) => routing_key.starts_with(topic),
+            Mood::HasOthersAndHangsFrom(first) => payload >= *first,
             _ => false,
         };
         let mood = *self.mood.subscribe().wait_for(|mood| !is_away(mood)).await.unwrap();
@@ -77,15 +86,31 @@ impl Broker {
             let (action, reason) = ("start the driver's thread".to_owned(), "a test".to_owned());
             return Err(ConnectError::Local { action, reason }.into());
         }
-        if matches!(mood, Mood::HasOthers(keys) if keys.contains(&routing_key.as_str())) {
+        let others: &[&str] = match mood {
+            Mood::HasOthers(keys) => keys,
+            Mood::HasOthersAndHangsFrom(_) => &["notifications.warn"],
+            _ => &[],
+        };
+        if others.contains(&routing_key.as_str()) {
             let what = format!("queue {routing_key:?}");
             let difference = "x-queue-type was asked to be quorum, and is classic".to_owned();
             return Err(ConnectError::Mismatch { what, difference }.into());
         }
-        if mood == Mood::Forbids {
+        match mood {
+            Mood::ForbidsNext(1) => _ = self.mood.send_replace(Mood::There),
+            Mood::ForbidsNext(left) => _ = self.mood.send_replace(Mood::ForbidsNext(left - 1)),
+            Mood::TakesOneAndForbids => _ = self.mood.send_replace(Mood::Forbids),
+            _ => {}
+        }
+        if matches!(mood, Mood::Forbids | Mood::ForbidsNext(_)) {
             let (user, action) = ("billing".to_owned(), "declare queues".to_owned());
             let reason = "403 ACCESS_REFUSED".to_owned();
             return Err(ConnectError::Forbidden { user, action, reason }.into());
+        }
+        if mood == Mood::DeniesTransient {
+            let action = format!("declare queue {routing_key:?}");
+            let reason = "541 INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated";
+            return Err(ConnectError::Refused { action, reason: reason.to_owned() }.into());
         }
         self.got.lock().unwrap().push((routing_key.clone(), payload));
         Ok(())
@@ -296,19 +321,59 @@ async fn routes_that_cannot_be_declared_hold_back_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mistake_that_concerns_all_routes_sets_nothing_aside() {
+    for mood in [Mood::Forbids, Mood::DeniesTransient] {
+        let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
+        let notifier = spooling(&broker, &directory);
+        for priority in [Priority::Warn, Priority::Info, Priority::Error] {
+            notifier.notify(priority, &Context::new(), "x", &0_u32).await.unwrap();
+        }
+        broker.mood.send_replace(mood);
+        tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+        assert_eq!((notifier.spooled().waiting, notifier.spooled().set_aside), (3, 0));
+        broker.mood.send_replace(Mood::There);
+        // The longest pause between two tries.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        drained(&notifier).await;
+        assert_eq!((broker.got(), notifier.spooled().set_aside), (vec![0, 0, 0], 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_that_is_corrected_between_two_sends_sets_nothing_aside() {
+    // At whichever send: alone, with one of another route, or between the two.
+    for refused in 1..12 {
+        let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
+        let notifier = spooling(&broker, &directory);
+        for (payload, priority) in [Priority::Warn, Priority::Info].into_iter().enumerate() {
+            notifier.notify(priority, &Context::new(), "x", &payload).await.unwrap();
+        }
+        broker.mood.send_replace(Mood::ForbidsNext(refused));
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let mut got = broker.got();
+        got.sort_unstable();
+        got.dedup();
+        assert_eq!((got, notifier.spooled()), (vec![0, 1], Spooled::default()), "{refused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_was_refused_once_is_not_set_aside_for_a_mistake_that_concerns_all() {
     let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
     let notifier = spooling(&broker, &directory);
-    for priority in [Priority::Warn, Priority::Info, Priority::Error] {
-        notifier.notify(priority, &Context::new(), "x", &0_u32).await.unwrap();
+    let priorities = [Priority::Warn, Priority::Info, Priority::Info, Priority::Warn];
+    for (payload, priority) in priorities.into_iter().enumerate() {
+        notifier.notify(priority, &Context::new(), "x", &payload).await.unwrap();
     }
-    broker.mood.send_replace(Mood::Forbids);
-    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
-    assert_eq!((notifier.spooled().waiting, notifier.spooled().set_aside), (3, 0));
+    // Something waits all the time, so that what was learned of the route is not forgotten.
+    broker.mood.send_replace(Mood::HasOthersAndHangsFrom(2));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!((notifier.spooled().waiting, notifier.spooled().set_aside), (2, 1));
+    broker.mood.send_replace(Mood::TakesOneAndForbids);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!((notifier.spooled().waiting, notifier.spooled().set_aside), (1, 1));
     broker.mood.send_replace(Mood::There);
-    // The longest pause between two tries.
-    tokio::time::sleep(Duration::from_secs(30)).await;
     drained(&notifier).await;
-    assert_eq!((broker.got(), notifier.spooled().set_aside), (vec![0, 0, 0], 0));
+    assert_eq!((broker.got(), notifier.spooled().set_aside), (vec![1, 1, 2, 3], 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -424,6 +489,58 @@ async fn a_notification_that_may_not_wait_for_the_broker_is_spooled_and_sent_onc
         drained(&notifier).await;
     }
     assert_eq!(broker.got(), [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_of_a_dropped_notification_does_not_count_for_the_next() {
+    let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
+    let options =
+        SpoolOptions { max_bytes: 1000, when_full: WhenFull::DropOldest, ..directory.options() };
+    let notifier = builder(&broker).spool(options).build().unwrap();
+    for payload in 0..2 {
+        notify(&notifier, payload).await.unwrap();
+    }
+    broker.mood.send_replace(Mood::HasNoQueueFor(0));
+    // It is refused four times, and the fifth time would be the last.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    broker.mood.send_replace(Mood::HasNoQueueFor(1));
+    let mut payload = 2;
+    while notifier.spooled().dropped == 0 {
+        notify(&notifier, payload).await.unwrap();
+        payload += 1;
+    }
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    broker.mood.send_replace(Mood::There);
+    drained(&notifier).await;
+    assert_eq!((notifier.spooled().dropped, notifier.spooled().set_aside), (1, 0));
+    assert_eq!(broker.got(), (1..payload).collect::<Vec<_>>());
+}
+
+#[test]
+fn calls_that_end_while_the_disk_does_not_answer_leave_no_more_than_the_window() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
+        let options = SpoolOptions { after: Duration::ZERO, ..directory.options() };
+        let builder = builder(&broker).timeout(Duration::from_millis(20)).window(2);
+        let notifier = builder.spool(options).build().unwrap();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let disk = tokio::task::spawn_blocking(move || released.recv());
+        for payload in 0..50 {
+            let error = notify(&notifier, payload).await.unwrap_err();
+            assert!(error.is_transient(), "{error}");
+        }
+        drop(release);
+        disk.await.unwrap().unwrap_err();
+        let mut calls = 1;
+        // It comes behind all that were handed in before.
+        while notify(&notifier, 50).await.is_err() {
+            calls += 1;
+        }
+        let waiting = notifier.spooled().waiting;
+        assert!(waiting <= 2 + calls, "{waiting} after {calls}");
+    });
 }
 
 #[test]

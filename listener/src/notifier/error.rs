@@ -75,7 +75,8 @@ pub enum NotifyError {
         /// The most that the notifier takes, in bytes.
         limit: usize,
     },
-    /// So many were on their way for so long that it did not get its turn; nothing was sent.
+    /// So many were on their way, to the broker or to the spool's disk, for so long that it did not
+    /// get its turn; nothing was sent.
     /// Send slower, or call again.
     #[error(
         "no place in the window of {window} notifications within {after:?}: the broker confirms slower than this program sends"

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::notifier::error::SpoolError;
 use crate::notifier::letter::Letter;
+use crate::notifier::window::Place;
 use crate::transport::Transport;
 
 #[derive(Debug)]
@@ -31,7 +32,12 @@ impl Spool {
     }
 
     #[allow(clippy::unused_async, reason = "as the real one")]
-    pub(super) async fn append(&self, _: Vec<Letter>, _: Instant) -> Result<(), SpoolError> {
+    pub(super) async fn append(
+        &self,
+        _: Vec<Letter>,
+        _: Place,
+        _: Instant,
+    ) -> Result<(), SpoolError> {
         match *self {}
     }
 

@@ -20,7 +20,7 @@ use crate::notifier::Safe;
 use crate::notifier::error::{NotifyError, Unsent};
 use crate::notifier::letter::Letter;
 use crate::notifier::spool::Spool;
-use crate::notifier::window::Window;
+use crate::notifier::window::{Place, Window};
 use crate::serializer::Serializer;
 use crate::target::{Target, routing_key};
 use crate::transport::Transport;
@@ -89,15 +89,16 @@ impl Settings {
         letters: Vec<Letter>,
     ) -> Result<Safe, NotifyError> {
         let bytes = letters.iter().map(|letter| letter.body.len()).sum();
-        let Some((_place, left)) = self.window.enter(bytes, self.timeout).await else {
+        let Some((place, left)) = self.window.enter(bytes, self.timeout).await else {
             return Err(NotifyError::WindowFull {
                 window: self.window.places,
                 after: self.timeout,
             });
         };
         match &self.spool {
-            Some(spool) => self.send_or_spool(transport, spool, letters, left).await,
+            Some(spool) => self.send_or_spool(transport, spool, letters, place, left).await,
             None => {
+                let _place = place;
                 let failed = self.try_all(transport, letters, left).await;
                 if failed.is_empty() {
                     return Ok(Safe::AtBroker);
@@ -115,13 +116,14 @@ impl Settings {
         transport: &Transport,
         spool: &Spool,
         letters: Vec<Letter>,
+        place: Place,
         left: Duration,
     ) -> Result<Safe, NotifyError> {
         let deadline = Instant::now() + left;
         let patience = spool.patience(left);
         // A send that times out at once may have been sent all the same.
         if !spool.is_empty() || patience.is_zero() {
-            let spooled = spool.append(letters, deadline).await;
+            let spooled = spool.append(letters, place, deadline).await;
             return spooled
                 .map(|()| Safe::OnDisk)
                 .map_err(|error| NotifyError::Spool { error, tried: None });
@@ -133,7 +135,7 @@ impl Settings {
         let later = failed.iter().filter(|failed| failed.error.is_transient());
         let later: Vec<Letter> = later.map(|failed| failed.letter.clone()).collect();
         if !later.is_empty()
-            && let Err(error) = spool.append(later, deadline).await
+            && let Err(error) = spool.append(later, place, deadline).await
         {
             return Err(NotifyError::Spool { error, tried: Some(self.unsent(failed)) });
         }

@@ -1,9 +1,10 @@
 //! How many notifications of a notifier may be on their way at once, and how many bytes of
 //! them. Those beyond wait here, in the order in which they came.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 #[derive(Debug)]
@@ -12,14 +13,15 @@ pub(super) struct Window {
     pub(super) places: usize,
     /// Bytes of bodies; never 0.
     bytes: u32,
-    free_places: Semaphore,
-    free_bytes: Semaphore,
+    free_places: Arc<Semaphore>,
+    free_bytes: Arc<Semaphore>,
 }
 
 /// A place in the window, until it is dropped.
-pub(super) struct Place<'w> {
-    _place: SemaphorePermit<'w>,
-    _bytes: SemaphorePermit<'w>,
+#[derive(Debug)]
+pub(super) struct Place {
+    _place: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
 }
 
 impl Window {
@@ -28,28 +30,26 @@ impl Window {
         Self {
             places,
             bytes,
-            free_places: Semaphore::new(places),
-            free_bytes: Semaphore::new(usize::try_from(bytes).unwrap_or(usize::MAX)),
+            free_places: Arc::new(Semaphore::new(places)),
+            free_bytes: Arc::new(Semaphore::new(usize::try_from(bytes).unwrap_or(usize::MAX))),
         }
     }
 
     /// A place for a notification of so many bytes, and what is left of the time; none if the
     /// time is over first. One that is larger than the whole window goes alone.
-    pub(super) async fn enter(
-        &self,
-        bytes: usize,
-        time: Duration,
-    ) -> Option<(Place<'_>, Duration)> {
+    pub(super) async fn enter(&self, bytes: usize, time: Duration) -> Option<(Place, Duration)> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes);
-        if let (Ok(place), Ok(bytes)) =
-            (self.free_places.try_acquire(), self.free_bytes.try_acquire_many(bytes))
-        {
+        let (free_places, free_bytes) = (&self.free_places, &self.free_bytes);
+        if let (Ok(place), Ok(bytes)) = (
+            Arc::clone(free_places).try_acquire_owned(),
+            Arc::clone(free_bytes).try_acquire_many_owned(bytes),
+        ) {
             return Some((Place { _place: place, _bytes: bytes }, time));
         }
         let begun = Instant::now();
         let place = async {
-            let place = self.free_places.acquire().await.ok()?;
-            let bytes = self.free_bytes.acquire_many(bytes).await.ok()?;
+            let place = Arc::clone(free_places).acquire_owned().await.ok()?;
+            let bytes = Arc::clone(free_bytes).acquire_many_owned(bytes).await.ok()?;
             Some(Place { _place: place, _bytes: bytes })
         };
         let place = timeout(time, place).await.ok().flatten()?;

@@ -231,8 +231,8 @@ impl ConnectError {
             | Self::Forbidden { .. }
             | Self::Mismatch { .. }
             | Self::LowDeliveryLimit { .. }
-            | Self::Stream { .. } => Blame::Setup,
-            Self::Refused { .. } => Blame::Route,
+            | Self::Stream { .. }
+            | Self::Refused { .. } => Blame::Setup,
             Self::NameTooLong { .. } => Blame::Message,
         }
     }

@@ -2,7 +2,7 @@
 //! sends what waits, oldest first, until the broker has it. It ends with the last notifier;
 //! what waits then stays on disk. Started by `SpoolOptions::open`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,12 +10,13 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Spooled;
 use super::store::{Id, Store};
 use crate::notifier::error::SpoolError;
 use crate::notifier::letter::Letter;
+use crate::notifier::window::Place;
 use crate::transport::Transport;
 use crate::transport::driver::Route;
 use crate::transport::error::{Blame, SendError};
@@ -29,9 +30,15 @@ const PATIENCE: u32 = 5;
 /// Between two tries, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// A notification's letters to be written, and where to tell that they are.
+/// That a route is refused while others are taken is believed of so many letters, unless another
+/// route is confirmed again, and for so long after the last of them.
+const BELIEVED: (u32, Duration) = (256, Duration::from_secs(10 * 60));
+
+/// A notification's letters to be written, their place in the window, and where to tell that they
+/// are.
 pub(super) struct Append {
     pub(super) letters: Arc<[Letter]>,
+    pub(super) place: Arc<Place>,
     pub(super) told: oneshot::Sender<Result<(), SpoolError>>,
 }
 
@@ -52,13 +59,36 @@ pub(super) struct Keeper {
     appends: mpsc::UnboundedReceiver<Append>,
     /// How often in a row the oldest letter was not sent, for any reason.
     failures: u32,
-    /// How often in a row it was refused for itself.
-    refusals: u32,
-    /// Whether it was refused last for a mistake that may concern all letters, or its route alone.
-    is_setup: bool,
+    /// The letter that was refused for itself, and how often in a row.
+    refusals: Option<(Id, u32)>,
+    /// Whether it is to be learned if a mistake concerns all letters, or the route of the oldest alone.
+    asks_other: bool,
     looked_at: Option<LookedAt>,
     /// Routes that are refused for such a mistake, while others are taken.
-    refused: HashSet<Route>,
+    refused: HashMap<Route, Refused>,
+}
+
+/// What is known of a route that is refused while others are taken.
+struct Refused {
+    last: Instant,
+    /// How many more of its letters are set aside before another route must have been confirmed.
+    left: u32,
+}
+
+impl Refused {
+    fn now() -> Self {
+        Self { last: Instant::now(), left: BELIEVED.0 }
+    }
+
+    /// Another letter was refused: whether it is for the same reason.
+    fn again(&mut self) -> bool {
+        if self.left == 0 || self.last.elapsed() > BELIEVED.1 {
+            return false;
+        }
+        self.left -= 1;
+        self.last = Instant::now();
+        true
+    }
 }
 
 /// A letter that was tried.
@@ -73,7 +103,7 @@ struct Sent {
     /// The oldest letters, in their order; none, if none waits.
     oldest: Vec<Tried>,
     looked_at: Option<LookedAt>,
-    /// Whether a letter with another route than the oldest was confirmed.
+    /// Whether a letter with another route than the oldest was confirmed, between two tries of that.
     is_other_taken: bool,
 }
 
@@ -88,7 +118,8 @@ enum Choice {
     /// So many of the oldest.
     Oldest(usize),
     /// The oldest, and if it is not taken, the next one with another route that was not looked at
-    /// yet, to learn whether that is. It is sent again in its turn.
+    /// yet, to learn whether that is. It is sent again in its turn; and the oldest at once, as what was
+    /// wrong may have been corrected before the other one was taken.
     WithOther(Option<LookedAt>),
 }
 
@@ -107,10 +138,10 @@ impl Keeper {
             at_once,
             appends,
             failures: 0,
-            refusals: 0,
-            is_setup: false,
+            refusals: None,
+            asks_other: false,
             looked_at: None,
-            refused: HashSet::new(),
+            refused: HashMap::new(),
         }
     }
 
@@ -136,13 +167,18 @@ impl Keeper {
         }
     }
 
-    async fn append(&self, appends: Vec<Append>) {
-        let (letters, told): (Vec<_>, Vec<_>) =
-            appends.into_iter().map(|append| (append.letters, append.told)).unzip();
+    async fn append(&self, mut appends: Vec<Append>) {
+        // Whoever waits no more was told that it may be written, or not.
+        appends.retain(|append| !append.told.is_closed());
+        if appends.is_empty() {
+            return;
+        }
+        let letters: Vec<_> = appends.iter().map(|append| Arc::clone(&append.letters)).collect();
         let count = letters.len();
         let written = self.disk.run(move |store| store.append(&letters)).await;
         let written = written.unwrap_or_else(|error| vec![Err(error); count]);
-        for (told, written) in told.into_iter().zip(written) {
+        for (Append { told, place, .. }, written) in appends.into_iter().zip(written) {
+            drop(place);
             let _ = told.send(written);
         }
     }
@@ -152,7 +188,7 @@ impl Keeper {
         let (disk, transport, timeout) = (self.disk.clone(), self.transport.clone(), self.timeout);
         let choice = match self.failures {
             0 => Choice::Oldest(self.at_once),
-            PATIENCE.. if self.is_setup => Choice::WithOther(self.looked_at),
+            _ if self.asks_other => Choice::WithOther(self.looked_at),
             _ => Choice::Oldest(1),
         };
         Box::pin(async move {
@@ -167,13 +203,15 @@ impl Keeper {
                 route: letter.route(),
                 result: send(letter).await,
             });
-            let oldest = join_all(sends).await;
-            let is_other_taken = match &other {
-                Some(letter) if oldest.iter().all(|tried| tried.result.is_err()) => {
-                    send(letter).await.is_ok()
-                }
-                _ => false,
-            };
+            let mut oldest = join_all(sends).await;
+            let mut is_other_taken = false;
+            if let (Some(other), [first], [(_, letter)]) = (&other, &mut oldest[..], &letters[..])
+                && first.result.is_err()
+                && send(other).await.is_ok()
+            {
+                first.result = send(letter).await;
+                is_other_taken = true;
+            }
             Ok(Sent { oldest, looked_at, is_other_taken })
         })
     }
@@ -190,11 +228,12 @@ impl Keeper {
             let settled = match result {
                 Ok(()) => {
                     self.refused.remove(&route);
+                    self.refused.values_mut().for_each(|refused| refused.left = BELIEVED.0);
                     self.disk.run(move |store| store.done(id)).await
                 }
                 Err(error) => {
                     let why = error.to_string();
-                    if !self.is_given_up(&error, route, sent.is_other_taken) {
+                    if !self.is_given_up(id, &error, route, sent.is_other_taken) {
                         return Some(self.pause(&why));
                     }
                     self.disk.run(move |store| store.set_aside(id, &why)).await
@@ -203,8 +242,8 @@ impl Keeper {
             if let Err(error) = settled {
                 return Some(self.pause(&error.to_string()));
             }
-            (self.failures, self.refusals) = (0, 0);
-            self.is_setup = false;
+            (self.failures, self.refusals) = (0, None);
+            self.asks_other = false;
         }
         if self.disk.state.borrow().waiting == 0 {
             // What was learnt is old when something waits again.
@@ -214,27 +253,30 @@ impl Keeper {
     }
 
     /// Whether a letter that failed is never sent, while others are.
-    fn is_given_up(&mut self, error: &SendError, route: Route, is_other_taken: bool) -> bool {
+    fn is_given_up(
+        &mut self,
+        id: Id,
+        error: &SendError,
+        route: Route,
+        is_other_taken: bool,
+    ) -> bool {
         let blame = error.blame();
-        self.is_setup = blame == Blame::Setup;
+        self.asks_other = blame == Blame::Setup
+            && (self.failures.saturating_add(1) >= PATIENCE || self.refused.contains_key(&route));
+        // Another one is the first if that was dropped for want of room.
+        let refusals = self.refusals.take().filter(|(first, _)| *first == id);
         match blame {
-            Blame::Nobody => {
-                self.refusals = 0;
-                false
-            }
+            Blame::Nobody => false,
             Blame::Route | Blame::Message => {
-                self.refusals += 1;
-                self.refusals >= PATIENCE || is_too_large(error)
+                let refusals = refusals.map_or(1, |(_, refusals)| refusals + 1);
+                self.refusals = Some((id, refusals));
+                refusals >= PATIENCE || is_too_large(error)
             }
             Blame::Setup if is_other_taken => {
-                self.refused.insert(route);
+                self.refused.insert(route, Refused::now());
                 true
             }
-            Blame::Setup if self.refused.contains(&route) => true,
-            Blame::Setup => {
-                self.refusals = 0;
-                false
-            }
+            Blame::Setup => self.refused.get_mut(&route).is_some_and(Refused::again),
         }
     }
 

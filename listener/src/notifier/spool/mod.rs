@@ -25,6 +25,7 @@ use crate::notifier::error::SpoolError;
 use crate::notifier::letter::Letter;
 use crate::notifier::spool::keeper::{Append, Disk, Keeper};
 use crate::notifier::spool::store::Store;
+use crate::notifier::window::Place;
 use crate::transport::{Transport, executor};
 
 /// Where and how a notifier keeps what the broker does not take for now.
@@ -45,8 +46,9 @@ use crate::transport::{Transport, executor};
 ///
 /// While something waits, the oldest is tried again and again; what is transient, or a mistake
 /// that concerns all (a wrong password), holds back everything behind it. Where a queue or an
-/// exchange cannot be declared or may not be used, and a notification to another one is confirmed
-/// meanwhile, those to the first are set aside; the one that was confirmed is sent once more.
+/// exchange cannot be declared or may not be used, and between two tries a notification to another
+/// one is confirmed, those to the first are set aside, at most 256 of them before another one must
+/// have been confirmed again; the one that was confirmed is sent once more.
 /// While nothing waits, such a mistake is the error of the call, and nothing is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolOptions {
@@ -55,7 +57,8 @@ pub struct SpoolOptions {
     /// next one in the same process, try again while that is [`SpoolError::InUse`]. On a local disk:
     /// other file systems may not keep the lock.
     pub directory: PathBuf,
-    /// How many bytes may wait. The files take up to about 1 MiB more. Default: 256 MiB.
+    /// How many bytes may wait. The files take up to about 1 MiB more, and what was sent of a
+    /// notification to several topics, while the rest of it waits. Default: 256 MiB.
     pub max_bytes: u64,
     /// What becomes of a notification for which there is no room. Default: it is refused.
     pub when_full: WhenFull,
@@ -64,10 +67,12 @@ pub struct SpoolOptions {
     /// for the broker at all; with 0 none does, and every notification is written to the spool
     /// first. Default: 5 s.
     pub after: Duration,
-    /// How many messages of the spool are sent at once. With 1 the order is kept whatever
-    /// happens, at the pace of one confirmation after the other: some hundred a second. A
-    /// program that sends more than that all the time needs more, or it never gets ahead of its
-    /// spool; then neighbours may change places, up to so many. Default: 1.
+    /// How many messages of the spool are sent at once. With 1 each is sent in its order, at the
+    /// pace of one confirmation after the other: some hundred a second. A program that sends more
+    /// than that all the time needs more, or it never gets ahead of its spool; then neighbours
+    /// may change places, up to so many. With any number, some may be sent before as well as in
+    /// their order: to learn whether the mistake by which the oldest is refused concerns all, later
+    /// ones with another topic or priority are tried. Default: 1.
     pub at_once: usize,
 }
 
@@ -188,14 +193,16 @@ impl Spool {
     }
 
     /// Writes the letters of a notification behind what waits, and waits for room if there is
-    /// none. `Ok`: they survive a crash. `Full`: they are not written, and will not be.
+    /// none. `Ok`: they survive a crash. `Full`: they are not written, and will not be. Their place
+    /// in the window is free once the task has done with them, however long that takes.
     pub(super) async fn append(
         &self,
         letters: Vec<Letter>,
+        place: Place,
         deadline: Instant,
     ) -> Result<(), SpoolError> {
-        let letters: Arc<[Letter]> = letters.into();
-        let mut written = self.write(&letters, deadline).await;
+        let (letters, place) = (Arc::from(letters), Arc::new(place));
+        let mut written = self.write(&letters, &place, deadline).await;
         // One after the other, so that not all try again whenever there is room for one.
         let mut turn = None;
         while let Err(SpoolError::Full { size, limit, .. }) = written
@@ -212,15 +219,21 @@ impl Spool {
                 Ok(room) => room?,
                 Err(_) => break,
             }
-            written = self.write(&letters, deadline).await;
+            written = self.write(&letters, &place, deadline).await;
         }
         written
     }
 
-    async fn write(&self, letters: &Arc<[Letter]>, deadline: Instant) -> Result<(), SpoolError> {
+    async fn write(
+        &self,
+        letters: &Arc<[Letter]>,
+        place: &Arc<Place>,
+        deadline: Instant,
+    ) -> Result<(), SpoolError> {
         let (told, written) = oneshot::channel();
+        let (letters, place) = (Arc::clone(letters), Arc::clone(place));
         // The notifier's window bounds how many wait here.
-        let handed_in = self.appends.send(Append { letters: Arc::clone(letters), told });
+        let handed_in = self.appends.send(Append { letters, place, told });
         handed_in.map_err(|_| SpoolError::NoRuntime)?;
         let written = timeout_at(deadline, written).await;
         // From here on it may be written, whoever still waits for it.

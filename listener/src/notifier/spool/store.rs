@@ -106,6 +106,19 @@ impl Store {
         &mut self,
         notifications: &[impl AsRef<[Letter]>],
     ) -> Vec<Result<(), SpoolError>> {
+        let mut written = Vec::with_capacity(notifications.len());
+        while let rest @ [_, ..] = &notifications[written.len()..] {
+            written.extend(self.append_to_one(rest));
+        }
+        written
+    }
+
+    /// Writes the first notifications to one segment, until that is large enough: at least one. After
+    /// a fault of the disk, none of those that are left is written.
+    fn append_to_one(
+        &mut self,
+        notifications: &[impl AsRef<[Letter]>],
+    ) -> Vec<Result<(), SpoolError>> {
         // One that somebody has removed or changed would lose what is written to it.
         let can_take_more = |segment: &Segment| {
             segment.length < SEGMENT && files::is_as_long(&segment.path, segment.length)
@@ -114,12 +127,26 @@ impl Store {
             self.writing = None;
         }
         let begin = self.end();
-        let written = notifications.iter().map(|letters| self.write(letters.as_ref()));
-        let written: Result<Vec<_>, SpoolError> = written.collect();
-        written.and_then(|written| self.sync().map(|()| written)).unwrap_or_else(|error| {
+        self.write_to_one(notifications).unwrap_or_else(|error| {
             self.cut(begin);
             vec![Err(error); notifications.len()]
         })
+    }
+
+    fn write_to_one(
+        &mut self,
+        notifications: &[impl AsRef<[Letter]>],
+    ) -> Result<Vec<Result<(), SpoolError>>, SpoolError> {
+        let mut written = Vec::new();
+        for letters in notifications {
+            written.push(self.write(letters.as_ref())?);
+            // What is done stays on disk for as long as something in its segment waits.
+            if self.segments.back().is_some_and(|segment| segment.length >= SEGMENT) {
+                break;
+            }
+        }
+        self.sync()?;
+        Ok(written)
     }
 
     /// One notification. The inner error is its own; the outer one, that of the disk.

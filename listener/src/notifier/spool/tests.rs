@@ -19,6 +19,7 @@ use super::store::{Id, Store};
 use super::{Append, Spool, SpoolOptions, Spooled, WhenFull};
 use crate::notifier::error::SpoolError;
 use crate::notifier::letter::Letter;
+use crate::notifier::window::{Place, Window};
 
 /// A directory of a test, gone with it.
 struct Directory(PathBuf);
@@ -418,6 +419,10 @@ fn full_spool() -> (Spool, mpsc::UnboundedReceiver<Append>, watch::Sender<Spoole
     (spool, receiver, state)
 }
 
+async fn place() -> Place {
+    Window::new(1, 1).enter(1, Duration::from_secs(1)).await.unwrap().0
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_write_that_is_under_way_when_the_time_is_over_is_not_called_full() {
     let (spool, mut receiver, state) = full_spool();
@@ -432,7 +437,8 @@ async fn a_write_that_is_under_way_when_the_time_is_over_is_not_called_full() {
         // Taken, and not written yet.
         receiver.recv().await.unwrap()
     };
-    let (written, _taken) = tokio::join!(spool.append(vec![letter("1")], deadline), keeper);
+    let (written, _taken) =
+        tokio::join!(spool.append(vec![letter("1")], place().await, deadline), keeper);
     assert_eq!(written, Err(SpoolError::TimedOut));
 }
 
@@ -446,7 +452,8 @@ async fn a_write_that_never_got_room_is_called_full() {
         let refused = receiver.recv().await.unwrap();
         refused.told.send(Err(full())).unwrap();
     };
-    let (written, ()) = tokio::join!(spool.append(vec![letter("1")], deadline), keeper);
+    let (written, ()) =
+        tokio::join!(spool.append(vec![letter("1")], place().await, deadline), keeper);
     assert_eq!(written, Err(full()));
     assert!(receiver.try_recv().is_err());
 }
@@ -462,6 +469,37 @@ fn a_full_spool_refuses_and_takes_again_once_there_is_room() {
     assert_eq!(take(&mut store).as_deref(), Some("1"));
     assert_eq!(append(&mut store, &["4"]), [Ok(())]);
     assert_eq!(take_all(&mut store), ["2", "4"]);
+}
+
+#[test]
+fn what_is_done_of_one_write_does_not_stay_on_disk_beside_what_waits() {
+    let directory = Directory::new();
+    let mut store = directory.open();
+    let large = "x".repeat(3 << 20);
+    let written = append(&mut store, &[&large, "1", &large, "2", &large, "3"]);
+    assert!(written.iter().all(Result::is_ok), "{written:?}");
+    let mut taken = Vec::new();
+    while let Some(body) = take(&mut store) {
+        let files = directory.files("segment").into_iter();
+        let bytes: u64 = files.map(|path| fs::metadata(path).unwrap().len()).sum();
+        assert!(bytes <= store.state().bytes + (1 << 20), "{bytes} for {:?}", store.state());
+        taken.push(body.len());
+    }
+    assert_eq!(taken, [3 << 20, 1, 3 << 20, 1, 3 << 20, 1]);
+}
+
+#[test]
+fn a_disk_that_fails_within_a_write_keeps_what_was_synced_before() {
+    let directory = Directory::new();
+    let mut store = directory.open();
+    let large = "x".repeat(1 << 20);
+    let faults = fail(Step::Write, "0001.segment", io::ErrorKind::StorageFull);
+    let written = append(&mut store, &[&large, "1", "2"]);
+    drop(faults);
+    assert_eq!(written.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(append(&mut store, &["3"]), [Ok(())]);
+    drop(store);
+    assert_eq!(take_all(&mut directory.open()), [&large, "3"]);
 }
 
 #[test]
