@@ -54,7 +54,9 @@ impl Driver for Full {
 
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
         Box::pin(async move {
-            if self.full.load(Ordering::SeqCst) && matches!(outgoing.route, Route::Queue(_)) {
+            let is_dead =
+                matches!(&outgoing.route, Route::Queue(queue) if queue.ends_with(".dead"));
+            if is_dead && self.full.load(Ordering::SeqCst) {
                 return Err(SendError::Refused { route: outgoing.route.to_string() });
             }
             self.inner.send(outgoing).await

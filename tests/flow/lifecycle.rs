@@ -100,6 +100,33 @@ async fn a_stop_lets_finish_what_began_and_gives_back_the_rest() {
     rig.assert_empty("notifications.info").await;
 }
 
+/// Wants what `Gate` wants, and is called after it.
+struct Second;
+
+#[notification_endpoint(register = false, order = 1)]
+impl Second {
+    async fn info(&self, payload: u32, log: State<Log>) {
+        let _ = log.send(format!("second {payload}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_lets_every_method_handle_what_one_has_begun() {
+    let mut rig = Rig::new();
+    let gate = Gate::closed();
+    let listener = rig.builder().endpoint(gate.clone()).endpoint(Second).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, 0..1).await;
+    assert_eq!(rig.seen().await, "begins 0");
+    listener.stop().await;
+    gate.open.add_permits(2);
+    listener.wait().await.unwrap();
+    listener.start().await.unwrap();
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), ["ends 0", "second 0"]);
+    rig.assert_empty("notifications.info").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_does_not_end_by_the_deadline_goes_back_to_the_broker() {
     let mut rig = Rig::new();

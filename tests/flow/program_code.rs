@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use listener::observe::{Event, Observer};
 use listener::runtime::builder::ListenerBuilder;
 use listener::runtime::options::{OnFailure, RetryOptions, RetryPlace};
+use listener::transport::delivery::HeaderValue;
 use listener::{
     BoxError, Context, ErrorKind, Inbox, InboxEntry, Listener, Serializer, State,
     notification_endpoint,
@@ -235,14 +236,17 @@ async fn an_inbox_that_panics_when_it_is_dropped_is_a_failure_of_the_method() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_panics_when_the_listener_stops_makes_no_copy() {
+async fn an_inbox_that_panics_when_the_listener_stops_is_no_failure() {
     let rig = Rig::new();
     let listener = builder(&rig).inbox(NotAsked).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
     finish(&listener).await;
     let left = rig.take("notifications.info").await;
-    assert_eq!(left.properties.headers.text("listener-queue"), None, "the original, and no copy");
+    let headers = &left.properties.headers;
+    let owed = vec![HeaderValue::Text("failing::info".to_owned())];
+    assert_eq!(headers.get("listener-endpoints"), Some(&HeaderValue::List(owed)));
+    assert_eq!(headers.get("listener-attempts"), None, "it was not called");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use listener::observe::{Event, Observer};
+use listener::runtime::builder::ListenerBuilder;
 use listener::runtime::options::{Options, RetryOptions, RetryPlace};
 use listener::transport::driver::{
     Binding, Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed, Subscription,
@@ -139,6 +140,42 @@ async fn what_waits_for_a_paused_method_goes_back_at_a_stop() {
         rig.take("notifications.info").await;
     }
     rig.assert_empty("notifications.info").await;
+}
+
+/// What is called before a stop with dead letters that find no place, and after it.
+async fn seen_around_a_stop(builder: impl Fn(&Rig) -> ListenerBuilder) -> [Vec<String>; 2] {
+    let mut rig = Rig::new();
+    let full = Arc::new(AtomicBool::new(true));
+    let driver = Full { inner: rig.transport.clone(), full: Arc::clone(&full) };
+    let builder = builder(&rig).transport(Transport::new(driver, "full")).endpoint(All);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    for number in 0..2 {
+        send(&rig, "compute", number).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    let before = rig.seen_so_far();
+    full.store(false, Ordering::SeqCst);
+    listener.start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    finish(&listener).await;
+    let mut after = rig.seen_so_far();
+    after.sort();
+    [before, after]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_calls_nobody_again_who_has_handled_what_others_still_owe() {
+    let [before, after] = seen_around_a_stop(|rig| rig.builder().endpoint(Compute)).await;
+    assert_eq!(before, ["compute 0", "all 0", "all 1"]);
+    assert_eq!(after, ["compute 0", "compute 1"], "those that were not done");
+    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let builder = |rig: &Rig| rig.builder().retry(retry).endpoint(Again);
+    let [before, after] = seen_around_a_stop(builder).await;
+    assert_eq!(before, ["all 0", "all 1"]);
+    assert_eq!(after, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -155,8 +155,7 @@ fn owed_by<'m>(queue: &str, message: &'m Found) -> impl Iterator<Item = usize> +
 
 /// What happened more often than faults and policy explain. A notification has a life for each
 /// time that it was sent, that it was stored and nobody knew, and that it came back unsettled;
-/// in a life an endpoint handles it once, and is called as often as the policy says, and once
-/// more where a stop broke off what had begun.
+/// in a life an endpoint handles it once, and is called as often as the policy says.
 fn beyond_bounds(script: &Script, history: &History, known: &BTreeMap<u32, u64>) -> Vec<Wrong> {
     let Some(lives) = &history.lives else {
         return Vec::new();
@@ -166,7 +165,7 @@ fn beyond_bounds(script: &Script, history: &History, known: &BTreeMap<u32, u64>)
         let endpoint = ENDPOINTS[at];
         let own = lives.get(&number).copied().unwrap_or_default();
         let sent = known.get(&number).copied().unwrap_or_default();
-        let most = (sent + own.unconfirmed + own.given_back) * (1 + script.stops());
+        let most = sent + own.unconfirmed + own.given_back;
         let bound = most * u64::from(script.options.retry.attempts);
         if calls > bound {
             wrong.push(Wrong::TooManyCalls { number, endpoint, calls, bound });

@@ -20,6 +20,8 @@ pub(super) enum End<'e> {
     Handled,
     /// Confirmed copies stand in its place.
     Copied(&'e [Copy]),
+    /// As `Copied`; what is still owed is owed by another confirmed copy, at the end of its queue.
+    Replaced(&'e [Copy]),
     /// A confirmed copy is in quarantine, because so many processes died of it.
     Quarantined { to: &'e str, deaths: u64 },
     /// A confirmed copy is at the end of its queue, before its queue drops it.
@@ -70,6 +72,7 @@ pub(super) fn carry_out(
     let (settled, info) = match end {
         End::Handled
         | End::Copied(_)
+        | End::Replaced(_)
         | End::Quarantined { .. }
         | End::Renewed
         | End::Deferred(_) => delivery.settle_known(Settle::Ack),
@@ -131,7 +134,15 @@ pub(super) fn carry_out(
             "settled: its pause is longer than the broker holds it back at once",
             after = tracing::field::debug(after)
         ),
-        End::Copied(copies) => {
+        End::Copied(copies) | End::Replaced(copies) => {
+            if let End::Replaced(_) = end {
+                event!(
+                    info,
+                    "replaced",
+                    "settled: a copy at the end of its queue is for the methods that still owe it",
+                    methods = subject.handled
+                );
+            }
             for copy in *copies {
                 let (methods, error) = (copy.owed_names(), copy.error_text());
                 match copy.to {

@@ -21,6 +21,10 @@ use crate::shown::{LONGEST_ERROR, shortened};
 /// The longest text from outside that a log line carries, in bytes.
 const LONGEST_TEXT: usize = 256;
 
+/// How long a stop waits for what the inbox says of the next method of a notification that others
+/// were called for.
+const ASKED_AT_A_STOP: Duration = Duration::from_millis(500);
+
 /// What came of a walk.
 pub(super) struct Walk {
     pub(super) verdict: Verdict,
@@ -28,7 +32,8 @@ pub(super) struct Walk {
     pub(super) handled: usize,
     /// Whether some of the methods keep an order.
     pub(super) ordered: bool,
-    /// The methods that were not called, for copies cannot be made for them at present.
+    /// The methods that were not called: copies cannot be made for them at present, or the
+    /// listener stops and cannot wait for the inbox.
     pub(super) paused: Vec<String>,
 }
 
@@ -49,7 +54,8 @@ enum Called {
 impl Worker {
     /// Calls every method that wants the notification and is owed it, in order. Neither a failure
     /// nor a method that is paused keeps the others from running; a delivery that is given back
-    /// ends the walk.
+    /// ends the walk. A stop does so only before the first call: nobody is called again for those
+    /// behind.
     pub(super) async fn walk(
         &self,
         notification: &Notification<'_>,
@@ -64,14 +70,22 @@ impl Worker {
             paused: Vec::new(),
         };
         let mut decided = self.unknown(task);
+        let mut is_begun = false;
         for entry in self.owed(notification, task) {
             walk.ordered |= entry.order.is_some();
-            let failed = match self.call(entry, notification, task, stop).await {
+            let called = self.call(entry, notification, task, stop, is_begun).await;
+            let is_left = is_begun && !task.delivery.is_over();
+            is_begun |= matches!(called, Called::Done { now: true } | Called::Failed(_));
+            let failed = match called {
                 Called::Done { now } => {
                     walk.handled += usize::from(now);
                     continue;
                 }
                 Called::Failed(failed) => failed,
+                Called::Abandoned if is_left => {
+                    walk.paused.push(entry.name.clone());
+                    continue;
+                }
                 Called::Paused => {
                     walk.paused.push(entry.name.clone());
                     continue;
@@ -111,18 +125,20 @@ impl Worker {
             .collect()
     }
 
+    /// Calls a method. A stop keeps it from being called if none was before (`is_begun`).
     async fn call(
         &self,
         entry: &Entry,
         notification: &Notification<'_>,
         task: &Task,
         stop: &CancellationToken,
+        is_begun: bool,
     ) -> Called {
         if self.copier.has_troubles() && self.copier.wait_for(&entry.name).now_or_never().is_none()
         {
             return Called::Paused;
         }
-        if stop.is_cancelled() || task.delivery.is_over() {
+        if task.delivery.is_over() || (stop.is_cancelled() && !is_begun) {
             return Called::Abandoned;
         }
         let asking = async {
@@ -131,10 +147,16 @@ impl Worker {
             self.gate.open().await;
             asked
         };
+        let stopped = async {
+            stop.cancelled().await;
+            if is_begun {
+                tokio::time::sleep(ASKED_AT_A_STOP).await;
+            }
+        };
         let asked = tokio::select! {
             biased;
             asked = asking => asked,
-            () = stop.cancelled() => return Called::Abandoned,
+            () = stopped => return Called::Abandoned,
             () = permit::ended(&task.delivery) => return Called::Abandoned,
         };
         match asked {

@@ -227,6 +227,8 @@ impl Course {
         owed.extend(self.due.iter().flat_map(|due| due.copy.owed.iter().cloned()));
         let due = self.due.iter().map(|due| due.attempts.saturating_sub(1));
         let attempts = self.held.attempts().chain(due).min()?;
+        owed.sort_unstable();
+        owed.dedup();
         let is_named = !owed.is_empty() && self.due.iter().all(|due| !due.copy.owed.is_empty());
         is_named.then(|| Marks { owed: Some(owed), attempts, ..marks.clone() })
     }
@@ -674,9 +676,9 @@ impl Worker {
         course.held.pause(Some(copy.owed).filter(|owed| !owed.is_empty()), attempts, pause);
     }
 
-    /// Leaves a delivery that was not done with to the broker. Where copies exist for some of its
-    /// methods, they would be called again: a copy for the others takes its place, unless order is
-    /// kept.
+    /// Leaves a delivery that was not done with to the broker. Where some of its methods have
+    /// handled it, or copies exist for them, they would be called again: a copy for the others
+    /// takes its place, unless order is kept.
     async fn leave(
         &self,
         task: Task,
@@ -685,12 +687,15 @@ impl Worker {
         subject: &Subject,
         permit: Permit<'_>,
     ) {
-        let is_possible = !course.made.is_empty() && !course.in_order && !task.delivery.is_over();
+        // Whoever gives a delivery back gives it back to all.
+        let is_handled = subject.handled > 0 && !matches!(end, End::Requeued);
+        let is_done_in_part = is_handled || !course.made.is_empty();
+        let is_possible = is_done_in_part && !course.in_order && !task.delivery.is_over();
         let rest = is_possible.then(|| course.rest(&task.marks)).flatten();
         if let Some(rest) = rest
             && permit.finish(self.copier.replace(&task.delivery, &rest)).await
         {
-            return self.conclude(task, &End::Copied(&course.made), subject);
+            return self.conclude(task, &End::Replaced(&course.made), subject);
         }
         match end {
             End::Refused => self.return_later(task, subject, permit).await,
