@@ -53,17 +53,29 @@ impl Collector {
         Self::build(url, |builder| builder).await
     }
 
+    /// As `unpooled`, where it may fail.
+    pub(crate) async fn try_unpooled(url: &str) -> Result<Self, listener::Error> {
+        Self::try_build(url, |builder| builder).await
+    }
+
     /// Listens on these targets beside all other listeners without a pool.
     pub(crate) async fn of(url: &str, targets: impl IntoIterator<Item = Target>) -> Self {
         Self::build(url, |builder| targets.into_iter().fold(builder, ListenerBuilder::target)).await
     }
 
     async fn build(url: &str, change: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> Self {
+        Self::try_build(url, change).await.unwrap()
+    }
+
+    async fn try_build(
+        url: &str,
+        change: impl FnOnce(ListenerBuilder) -> ListenerBuilder,
+    ) -> Result<Self, listener::Error> {
         let (sender, collected) = mpsc::unbounded_channel();
         let builder = Listener::builder().transport(Transport::open(url).unwrap());
         let listener = change(builder).endpoint(Collect(sender)).build().unwrap();
-        listener.start().await.unwrap();
-        Self { listener, collected }
+        listener.start().await?;
+        Ok(Self { listener, collected })
     }
 
     pub(crate) async fn next(&mut self) -> Value {

@@ -4,6 +4,7 @@
 //! sides, with options on Python's side only, and after a restart of the broker.
 
 use listener::{Context, Notifier, Target, Transport};
+use serde_json::json;
 use support::python_peer::{ListenerOptions, NotifierOptions, PythonListener, PythonNotifier};
 use support::rabbit_node::{RabbitNode, shared};
 use support::wait::wait_until;
@@ -188,6 +189,32 @@ async fn queues_are_declared_as_an_exchange_of_rpc_is() {
     }
 }
 
+/// An account that may not configure the exchange: the broker does not show it whether that is durable.
+#[tokio::test]
+#[ignore = "needs rabbitmq and oslo.messaging"]
+async fn python_publishes_though_our_user_may_not_see_that_its_exchange_is_durable() {
+    let node = shared().await;
+    let vhost = "hidden";
+    let amqp_url = node.vhost(vhost).await;
+    DURABLE.declares_the_control_exchange(&amqp_url).await;
+    let password = json!({"password": "pw", "tags": ""});
+    node.api("PUT", "/api/users/collector", Some(password)).await;
+    let queues = r"^(notifications\..*|openstack|amq\.default)$";
+    let may = json!({"configure": r"^notifications\..*", "write": queues, "read": queues});
+    node.api("PUT", "/api/permissions/hidden/collector", Some(may)).await;
+    let ours_url = oslo_url(&amqp_url).replace("guest:guest", "collector:pw");
+    // It is refused, and leaves nothing behind.
+    if let Ok(ours) = Collector::try_unpooled(&ours_url).await {
+        ours.stop().await;
+    }
+    DURABLE.notifier(&amqp_url).await.send(&text(1)).await;
+    // By now the queue shows it.
+    let mut ours = Collector::try_unpooled(&ours_url).await.unwrap();
+    ours.next().await;
+    ours.stop().await;
+    DURABLE.is_kept(node, vhost).await;
+}
+
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
 async fn python_works_on_what_we_declared_after_a_restart_of_the_broker() {
@@ -223,8 +250,13 @@ async fn python_works_on_what_we_declared_beside_queues_with_its_options() {
     for (vhost, options) in [
         ("memory", vec![quorum, ("rabbit_quorum_max_memory_length", "1000")]),
         ("limit", vec![quorum, ("rabbit_quorum_delivery_limit", "7")]),
+        ("unlimited", vec![quorum, ("rabbit_quorum_delivery_limit", "-1")]),
         ("auto_delete", vec![("amqp_auto_delete", "true")]),
     ] {
+        // Before 4.0 RabbitMQ refuses a negative limit, and has none by default.
+        if vhost == "unlimited" && node.version().await < (4, 0) {
+            continue;
+        }
         let url = node.vhost(vhost).await;
         let rabbit: Vec<_> =
             options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

@@ -143,6 +143,125 @@ async fn an_exchange_that_vanished_and_may_not_be_declared_is_waited_for() {
     subscribed.consumer.close().await;
 }
 
+/// An account for the queues of the topic `notifications`, which may bind them to `nova`, but not
+/// configure it: so the broker does not show whether it is durable.
+async fn without_the_exchange(node: &RabbitNode, vhost: &str) -> String {
+    let (configure, write, read) = (
+        r"^notifications\.",
+        r"^(notifications\.|nova$|amq\.default$)",
+        r"^(notifications\.|nova$)",
+    );
+    oslo_url(&user(node, vhost, configure, write, read).await)
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_pools_queue_is_durable_where_it_does_not_show_what_the_deployment_has() {
+    let node = support::shared().await;
+    for (vhost, exchange) in [("hidden_pool", Some(true)), ("hidden_pool_missing", None)] {
+        let url = billing(node, vhost).await;
+        let amqp = Amqp::connect(&node.vhost(vhost).await).await;
+        if let Some(durable) = exchange {
+            amqp.declare_exchange("nova", durable).await;
+        }
+        let pool = bindings(&[("nova", QUEUE, "billing")]);
+        let pool = Subscription { timeout: Duration::from_secs(3), ..pool };
+        let subscribed = rabbit(&url).subscribe(pool).await;
+        assert_eq!(subscribed.is_ok(), exchange.is_some());
+        assert_eq!(queue(node, vhost, "billing").await["durable"], true, "{vhost}");
+    }
+}
+
+/// Declared transient in a durable deployment, it would keep services from publishing.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_shared_queue_is_not_declared_where_it_does_not_show_what_the_deployment_has() {
+    let node = support::shared().await;
+    let vhost = "hidden_shared";
+    let url = without_the_exchange(node, vhost).await;
+    let amqp = Amqp::connect(&node.vhost(vhost).await).await;
+    // Its owner has not started yet.
+    let error =
+        refused(&url, Subscription { timeout: Duration::from_secs(3), ..subscription(QUEUE) })
+            .await;
+    assert!(error.to_string().contains("exchange \"nova\" does not exist"), "{error}");
+    assert!(error.is_transient());
+    rabbit(&url).send(topic("one")).await.unwrap_err();
+    assert_eq!(node.queues(vhost).await, [""; 0]);
+
+    amqp.declare_exchange("nova", true).await;
+    let expected = "set amqp_durable_queues (true or false) in the transport URL as the deployment's other services have it, or grant the permission to configure exchange \"nova\"";
+    let error = refused(&url, subscription(QUEUE)).await;
+    assert!(error.to_string().contains(expected), "{error}");
+    assert!(!error.is_transient());
+    let error = rabbit(&url).send(topic("one")).await.unwrap_err();
+    assert!(error.to_string().contains(expected), "{error}");
+    assert_eq!(node.queues(vhost).await, [""; 0]);
+
+    // As a service of the deployment has declared the queue of another priority.
+    amqp.declare_queue("notifications.error", true, &[]).await;
+    subscribe(&rabbit(&url)).await.consumer.close().await;
+    assert_eq!(queue(node, vhost, QUEUE).await["durable"], true);
+    for (durable, missing) in [(true, "notifications.warn"), (false, "notifications.audit")] {
+        let given = format!("{url}?amqp_durable_queues={durable}");
+        let subscribed = rabbit(&given).subscribe(subscription(missing)).await.unwrap();
+        assert_eq!(queue(node, vhost, missing).await["durable"], durable);
+        subscribed.consumer.close().await;
+    }
+}
+
+/// Of another exchange, while ours is missing.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_of_another_priority_shows_that_the_deployment_is_durable() {
+    let node = support::shared().await;
+    let admin = node.vhost("other_priority").await;
+    let amqp = Amqp::connect(&admin).await;
+    amqp.declare_queue("notifications.error", true, &[]).await;
+    subscribe(&rabbit(&oslo_url(&admin))).await.consumer.close().await;
+    assert_eq!(queue(node, "other_priority", QUEUE).await["durable"], true);
+    assert!(is_durable_exchange(node, "other_priority", "nova").await);
+}
+
+/// Such declarations ask what exists: one that has vanished by then must not come back by them.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_is_asked_of_a_queue_or_an_exchange_declares_none() {
+    let node = support::shared().await;
+    let url = node.vhost("asked").await;
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let kind = |name| ("x-queue-type", text(name));
+    let last = ("x-queue-leader-locator", text("?"));
+    let all = [vec![kind("?")], vec![last.clone()], vec![kind("quorum"), last]];
+    for (durable, arguments) in
+        [true, false].into_iter().flat_map(|is| all.clone().map(|a| (is, a)))
+    {
+        let mut table = FieldTable::default();
+        for (name, value) in &arguments {
+            table.insert((*name).into(), value.clone());
+        }
+        let options = QueueDeclareOptions { durable, ..QueueDeclareOptions::default() };
+        // Each refusal closes its channel.
+        let amqp = Amqp::connect(&url).await;
+        let declared = amqp.channel().queue_declare("q".into(), options, table);
+        let refused = declared.await.unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains("PRECONDITION_FAILED"), "{text}");
+    }
+    for durable in [true, false] {
+        let mut table = FieldTable::default();
+        table.insert("alternate-exchange".into(), AMQPValue::LongInt(0));
+        let options = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
+        let topic = lapin::ExchangeKind::Topic;
+        let amqp = Amqp::connect(&url).await;
+        let declared = amqp.channel().exchange_declare("e".into(), topic, options, table);
+        let refused = declared.await.unwrap_err();
+        assert!(refused.to_string().contains("alternate-exchange"), "{refused}");
+    }
+    assert_eq!(node.queues("asked").await, [""; 0]);
+    assert!(exchanges(node, "asked").await.iter().all(|exchange| exchange["name"] != "e"));
+}
+
 /// At the next start it would exist, and be taken for one that is bound.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
@@ -150,7 +269,11 @@ async fn a_queue_that_may_not_be_bound_is_not_declared() {
     let node = support::shared().await;
     let admin = Amqp::connect(&node.vhost("no_binding").await).await;
     admin.declare_exchange("nova", true).await;
-    let url = user(node, "no_binding", "^billing", "^billing", "^billing").await;
+    let url =
+        user(node, "no_binding", "^(billing|notif)", "^(billing|notif|nova)", "^billing").await;
+    let error = rabbit(&url).send(topic("one")).await.unwrap_err();
+    assert!(error.to_string().contains("may not bind queue \"notifications.info\""), "{error}");
+    assert_eq!(node.queues("no_binding").await, [""; 0]);
     for _ in 0..2 {
         match refused(&url, bindings(&[("nova", QUEUE, "billing")])).await {
             ConnectError::Forbidden { action, .. } => {

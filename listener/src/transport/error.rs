@@ -139,6 +139,19 @@ pub enum ConnectError {
         /// What the broker said.
         reason: String,
     },
+    /// A queue is missing that the deployment's other programs declare, too, and the user may not see
+    /// with which options they do.
+    #[error(
+        "queue {queue:?} is missing, and user {user:?} may not see whether the deployment's queues are durable; set amqp_durable_queues (true or false) in the transport URL as the deployment's other services have it, or grant the permission to configure exchange {exchange:?}"
+    )]
+    HiddenExchange {
+        /// The exchange, which would show it.
+        exchange: String,
+        /// The queue.
+        queue: String,
+        /// The user.
+        user: String,
+    },
     /// A queue or exchange exists with other arguments than those asked for.
     #[error(
         "{what} exists with other arguments: {difference}; take the option out of the transport URL to use it as it is, or delete it and let it be declared again"
@@ -229,6 +242,7 @@ impl ConnectError {
             | Self::LoginRefused { .. }
             | Self::VirtualHost { .. }
             | Self::Forbidden { .. }
+            | Self::HiddenExchange { .. }
             | Self::Mismatch { .. }
             | Self::LowDeliveryLimit { .. }
             | Self::Stream { .. }

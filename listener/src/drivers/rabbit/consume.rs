@@ -250,8 +250,11 @@ fn delivery_count(properties: &Properties, redelivered: bool, seen: Option<Seen>
 /// Whether a message that was given out so often is halfway to the limit at which a queue drops
 /// it.
 fn is_near_limit(count: u64, seen: Option<Seen>, version: Option<Version>) -> bool {
-    let set = seen.and_then(|seen| seen.limits.deliveries);
-    let limit = set.or_else(|| version.and_then(Version::default_delivery_limit));
+    let limit = match seen.and_then(|seen| seen.limits.deliveries) {
+        // A negative one is none.
+        Some(set) => u64::try_from(set).ok(),
+        None => version.and_then(Version::default_delivery_limit),
+    };
     limit.is_some_and(|limit| count >= (limit / 2).max(2))
 }
 
@@ -291,7 +294,19 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use super::super::deployment::Limits;
     use super::*;
+
+    #[test]
+    fn a_queue_without_a_limit_has_none_that_is_near() {
+        let seen = |deliveries| {
+            let limits = Limits { deliveries, ..Limits::default() };
+            Some(Seen { quorum: Some(true), limits, ..Seen::default() })
+        };
+        let version = Some(Version::new(4, 0));
+        let is_near = |limit| is_near_limit(10, seen(limit), version);
+        assert_eq!([None, Some(20), Some(30), Some(-1)].map(is_near), [true, true, false, false]);
+    }
 
     #[test]
     fn a_name_that_comes_again_is_shared() {

@@ -18,6 +18,13 @@ const MOST: usize = 12;
 const DELIVERIES: &str = "x-delivery-limit";
 const MEMORY_LENGTH: &str = "x-max-in-memory-length";
 const MEMORY_BYTES: &str = "x-max-in-memory-bytes";
+/// The last argument that RabbitMQ compares of all that a queue of ours may have.
+const LOCATOR: &str = "x-queue-leader-locator";
+const ALTERNATE: &str = "alternate-exchange";
+
+/// What no queue is declared with: so an argument that has this value is refused, that of a queue
+/// that exists because it differs, and that of a new one because it is invalid.
+const NONE_SUCH: &str = "?";
 
 /// How long a queue or exchange stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +36,15 @@ pub(super) struct Lifetime {
 /// The limits that a quorum queue was declared with. Those of a policy never show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Limits {
-    pub(super) deliveries: Option<u64>,
-    pub(super) memory_length: Option<u64>,
-    pub(super) memory_bytes: Option<u64>,
+    /// A negative one is none, where RabbitMQ has one by default.
+    pub(super) deliveries: Option<i64>,
+    pub(super) memory_length: Option<i64>,
+    pub(super) memory_bytes: Option<i64>,
 }
 
 impl Limits {
     /// With their names as arguments.
-    pub(super) fn named(self) -> [(&'static str, Option<u64>); 3] {
+    pub(super) fn named(self) -> [(&'static str, Option<i64>); 3] {
         [
             (DELIVERIES, self.deliveries),
             (MEMORY_LENGTH, self.memory_length),
@@ -86,13 +94,19 @@ impl Style {
         if !options.quorum() {
             return Self { lifetime, quorum: false, limits: Limits::default() };
         }
-        let given = |limit: u32| Some(u64::from(limit)).filter(|limit| *limit > 0);
+        let given = |limit: i64| Some(limit).filter(|limit| *limit != 0);
         let limits = Limits {
             deliveries: given(options.rabbit_quorum_delivery_limit),
-            memory_length: given(options.rabbit_quorum_max_memory_length),
-            memory_bytes: given(options.rabbit_quorum_max_memory_bytes),
+            memory_length: given(options.rabbit_quorum_max_memory_length.into()),
+            memory_bytes: given(options.rabbit_quorum_max_memory_bytes.into()),
         };
         Self { lifetime, quorum: true, limits }
+    }
+
+    /// As a queue of no other program is declared where nothing shows what the deployment has.
+    pub(super) fn durable(options: &RabbitOptions) -> Self {
+        let lifetime = Lifetime { durable: true, auto_delete: options.auto_delete() };
+        Self { lifetime, quorum: false, limits: Limits::default() }
     }
 
     /// As a queue that was seen, as far as that showed.
@@ -140,20 +154,34 @@ pub(super) fn goes_by_evidence(options: &RabbitOptions) -> bool {
         && options.rabbit_ha_queues.is_none()
 }
 
-/// A declaration of a queue that exists. It begins as that of a durable quorum queue, and takes over
-/// what each refusal tells, until it fits.
+/// A declaration that is refused whatever the queue is like, again and again, with what the last
+/// refusal told; a new queue is refused, too, if the one that was seen has vanished. It begins as
+/// that of a durable queue of a type that does not exist. Once the type is known and is that of
+/// quorum queues, it goes on to their limits.
 pub(super) struct Probe {
     pub(super) options: QueueDeclareOptions,
     arguments: BTreeMap<ShortString, AMQPValue>,
+    is_quorum: bool,
     left: usize,
+}
+
+/// What the refusal of a probe means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It is to be asked again.
+    Again,
+    /// What the queue is like, as far as it shows.
+    Seen(Seen),
+    /// The queue has vanished.
+    Gone,
 }
 
 impl Probe {
     pub(super) fn new() -> Self {
-        let quorum = AMQPValue::LongString(LongString::from("quorum"));
         Self {
             options: QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() },
-            arguments: BTreeMap::from([("x-queue-type".into(), quorum)]),
+            arguments: BTreeMap::from([("x-queue-type".into(), text(NONE_SUCH))]),
+            is_quorum: false,
             left: MOST,
         }
     }
@@ -162,10 +190,45 @@ impl Probe {
         FieldTable::from(self.arguments.clone())
     }
 
-    /// What the queue is, if it was declared with this.
-    pub(super) fn accepted(&self) -> Seen {
+    /// What a refusal tells.
+    pub(super) fn refused(&mut self, fault: &Fault) -> Told {
+        if is_of_a_new_queue(fault) {
+            return Told::Gone;
+        }
+        let Fault::Broker { code: 406, text: refusal } = fault else {
+            return Told::Seen(Seen::default());
+        };
+        match told(refusal) {
+            Some(("durable", Some(AMQPValue::Boolean(is)))) => self.options.durable = is,
+            Some(("auto_delete", Some(AMQPValue::Boolean(is)))) => self.options.auto_delete = is,
+            Some(("x-queue-type", Some(kind))) if kind == text("quorum") => {
+                self.is_quorum = true;
+                self.arguments.insert("x-queue-type".into(), kind);
+                self.arguments.insert(LOCATOR.into(), text(NONE_SUCH));
+            }
+            Some(("x-queue-type", kind)) => {
+                let stream = kind == Some(text("stream"));
+                return Told::Seen(Seen { quorum: Some(false), stream, ..self.so_far() });
+            }
+            Some((LOCATOR, _)) => return Told::Seen(self.so_far()),
+            Some((name, Some(value))) => drop(self.arguments.insert(name.into(), value)),
+            Some((name, None)) => drop(self.arguments.remove(name)),
+            None => return Told::Seen(Seen::default()),
+        }
+        self.left -= 1;
+        if self.left == 0 { Told::Seen(self.so_far()) } else { Told::Again }
+    }
+
+    /// What it is, as far as arguments were compared: RabbitMQ compares how long it stays before
+    /// them.
+    pub(super) fn so_far(&self) -> Seen {
+        let QueueDeclareOptions { durable, auto_delete, .. } = self.options;
+        let lifetime = Some(Lifetime { durable, auto_delete });
+        if !self.is_quorum {
+            return Seen { lifetime, ..Seen::default() };
+        }
         let number = |name| match self.arguments.get(name) {
-            Some(AMQPValue::LongLongInt(limit)) => u64::try_from(*limit).ok(),
+            Some(AMQPValue::LongLongInt(limit)) => Some(*limit),
             _ => None,
         };
         let limits = Limits {
@@ -173,35 +236,36 @@ impl Probe {
             memory_length: number(MEMORY_LENGTH),
             memory_bytes: number(MEMORY_BYTES),
         };
-        Seen { quorum: Some(true), limits, ..self.told_by_arguments() }
-    }
-
-    /// What a refusal tells; none if it is to be asked again.
-    pub(super) fn refused(&mut self, fault: &Fault) -> Option<Seen> {
-        let Fault::Broker { code: 406, text } = fault else { return Some(Seen::default()) };
-        match told(text) {
-            Some(("durable", Some(AMQPValue::Boolean(is)))) => self.options.durable = is,
-            Some(("auto_delete", Some(AMQPValue::Boolean(is)))) => self.options.auto_delete = is,
-            Some(("x-queue-type", value)) => {
-                let stream = value == Some(AMQPValue::LongString(LongString::from("stream")));
-                return Some(Seen { quorum: Some(false), stream, ..self.told_by_arguments() });
-            }
-            Some((name, Some(value))) => drop(self.arguments.insert(name.into(), value)),
-            Some((name, None)) => drop(self.arguments.remove(name)),
-            None => return Some(Seen::default()),
-        }
-        self.left -= 1;
-        (self.left == 0).then(|| self.told_by_arguments())
-    }
-
-    /// What it is once its arguments are compared: RabbitMQ compares how long it stays before them.
-    fn told_by_arguments(&self) -> Seen {
-        let QueueDeclareOptions { durable, auto_delete, .. } = self.options;
-        Seen { lifetime: Some(Lifetime { durable, auto_delete }), ..Seen::default() }
+        Seen { lifetime, quorum: Some(true), limits, ..Seen::default() }
     }
 }
 
-/// A declaration of an exchange that exists: as `Probe`, but for its arguments.
+/// Arguments with one that comes last and that no new queue is declared with: whoever declares a
+/// queue that exists with them compares the others.
+pub(super) fn compared(mut arguments: FieldTable) -> FieldTable {
+    arguments.insert(LOCATOR.into(), text(NONE_SUCH));
+    arguments
+}
+
+/// What a refusal of such arguments says of that last one: what the queue has in its place; none if
+/// it is about another.
+pub(super) fn told_of_the_last(fault: &Fault) -> Option<Option<AMQPValue>> {
+    let Fault::Broker { code: 406, text } = fault else { return None };
+    let (name, value) = told(text)?;
+    (name == LOCATOR).then_some(value)
+}
+
+/// Whether a refusal is that of a queue that does not exist, with an argument that none may have.
+pub(super) fn is_of_a_new_queue(fault: &Fault) -> bool {
+    matches!(fault, Fault::Broker { code: 406, text }
+        if told(text).is_none() && text.contains("invalid arg '"))
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(text))
+}
+
+/// A declaration of an exchange: as `Probe`, but for its arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ExchangeProbe {
     pub(super) kind: ExchangeKind,
@@ -209,6 +273,18 @@ pub(super) struct ExchangeProbe {
 }
 
 impl ExchangeProbe {
+    /// Begins with what is likely.
+    pub(super) fn new(options: &RabbitOptions) -> Self {
+        let lifetime = Lifetime { durable: true, auto_delete: options.auto_delete() };
+        Self { kind: ExchangeKind::Topic, lifetime }
+    }
+
+    /// One that should be text, and that RabbitMQ compares last: so no exchange is declared by
+    /// mistake.
+    pub(super) fn arguments() -> FieldTable {
+        FieldTable::from(BTreeMap::from([(ALTERNATE.into(), AMQPValue::LongInt(0))]))
+    }
+
     /// Whether it is to be asked again.
     pub(super) fn refused(&mut self, fault: &Fault) -> bool {
         let Fault::Broker { code: 406, text } = fault else { return false };
@@ -229,6 +305,12 @@ impl ExchangeProbe {
         let compared = ["type", "durable", "auto_delete"];
         matches!(fault, Fault::Broker { code: 406, text }
             if told(text).is_some_and(|(name, _)| !compared.contains(&name)))
+    }
+
+    /// Whether a refusal is that of an exchange that does not exist.
+    pub(super) fn is_of_a_new_one(fault: &Fault) -> bool {
+        matches!(fault, Fault::Broker { code: 406, text }
+            if told(text).is_none() && text.contains(ALTERNATE))
     }
 }
 
@@ -316,13 +398,17 @@ mod tests {
     #[test]
     fn the_refusals_tell_what_a_queue_is() {
         let seen = |current| Probe::new().refused(&refusal("x-queue-type", current));
-        assert_eq!(seen("none"), Some(CLASSIC));
-        assert_eq!(seen("the value 'classic' of type 'longstr'"), Some(CLASSIC));
-        let stream = Seen { stream: true, ..CLASSIC };
-        assert_eq!(seen("the value 'stream' of type 'longstr'"), Some(stream));
-        assert_eq!(seen("'stream'"), Some(stream));
+        assert_eq!(seen("none"), Told::Seen(CLASSIC));
+        assert_eq!(seen("the value 'classic' of type 'longstr'"), Told::Seen(CLASSIC));
+        let stream = Told::Seen(Seen { stream: true, ..CLASSIC });
+        assert_eq!(seen("the value 'stream' of type 'longstr'"), stream);
+        assert_eq!(seen("'stream'"), stream);
         let forbidden = Fault::Broker { code: 403, text: "ACCESS_REFUSED".to_owned() };
-        assert_eq!(Probe::new().refused(&forbidden), Some(HIDDEN));
+        assert_eq!(Probe::new().refused(&forbidden), Told::Seen(HIDDEN));
+        let text =
+            "PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue 'q' in vhost '/': ..";
+        let gone = Fault::Broker { code: 406, text: text.to_owned() };
+        assert_eq!(Probe::new().refused(&gone), Told::Gone);
     }
 
     #[test]
@@ -330,28 +416,45 @@ mod tests {
         let mut probe = Probe::new();
         for argument in ["durable", "auto_delete"] {
             let is = probe.options.auto_delete || argument == "auto_delete";
-            assert_eq!(probe.refused(&refusal(argument, &format!("'{is}'"))), None);
+            assert_eq!(probe.refused(&refusal(argument, &format!("'{is}'"))), Told::Again);
         }
         assert_eq!((probe.options.durable, probe.options.auto_delete), (false, true));
         let with_consumers = Some(Lifetime { durable: false, auto_delete: true });
         let classic = probe.refused(&refusal("x-queue-type", "none"));
-        assert_eq!(classic, Some(Seen { lifetime: with_consumers, ..CLASSIC }));
+        assert_eq!(classic, Told::Seen(Seen { lifetime: with_consumers, ..CLASSIC }));
 
         let mut probe = Probe::new();
         let other = refusal("x-max-length", "the value '10' of type 'signedint'");
-        assert_eq!(probe.refused(&other), None);
+        assert_eq!(probe.refused(&other), Told::Again);
         assert_eq!(
             probe.arguments().inner().get("x-max-length"),
             Some(&AMQPValue::LongLongInt(10))
         );
+        assert_eq!(probe.refused(&refusal("x-queue-type", "'quorum'")), Told::Again);
         for (name, limit) in NINE.named() {
             let Some(limit) = limit else { continue };
             let current = format!("the value '{limit}' of type 'signedint'");
-            assert_eq!(probe.refused(&refusal(name, &current)), None);
+            assert_eq!(probe.refused(&refusal(name, &current)), Told::Again);
         }
-        assert_eq!(probe.accepted(), QUORUM);
-        let told = (0..MOST).find_map(|_| probe.refused(&other));
-        assert_eq!(told, Some(Seen { quorum: None, ..CLASSIC }));
+        for current in ["none", "the value 'balanced' of type 'longstr'"] {
+            assert_eq!(probe.refused(&refusal(LOCATOR, current)), Told::Seen(QUORUM));
+        }
+        let mut probe = Probe::new();
+        let told = (0..MOST).map(|_| probe.refused(&other)).find(|told| *told != Told::Again);
+        assert_eq!(told, Some(Told::Seen(Seen { quorum: None, ..CLASSIC })));
+    }
+
+    #[test]
+    fn a_negative_limit_is_taken_over_and_declared() {
+        let mut probe = Probe::new();
+        probe.refused(&refusal("x-queue-type", "'quorum'"));
+        probe.refused(&refusal(DELIVERIES, "the value '-1' of type 'signedint'"));
+        let seen = probe.so_far();
+        assert_eq!(seen.limits.deliveries, Some(-1));
+        let like = Style::like(seen, &options("rabbit://h"));
+        assert_eq!(like.limits, seen.limits);
+        let asked = options("rabbit://h?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=-1");
+        assert_eq!(Style::asked(&asked).limits, seen.limits);
     }
 
     #[test]
@@ -370,6 +473,11 @@ mod tests {
             let fault = refusal(name, if name == "type" { "'fanout'" } else { "'true'" });
             assert!(!probe.refused(&fault), "{name}");
             assert_eq!(ExchangeProbe::is_about_the_rest(&fault), is_after, "{name}");
+            assert!(!ExchangeProbe::is_of_a_new_one(&fault), "{name}");
         }
+        let text = "PRECONDITION_FAILED - invalid type 'signedint' for arg 'alternate-exchange' in exchange 'nova' in vhost '/'";
+        let fault = Fault::Broker { code: 406, text: text.to_owned() };
+        assert!(!probe.refused(&fault) && !ExchangeProbe::is_about_the_rest(&fault));
+        assert!(ExchangeProbe::is_of_a_new_one(&fault));
     }
 }

@@ -9,10 +9,11 @@ use crate::transport::error::ConnectError;
 const LEAST: u64 = 5;
 
 /// Refuses a limit that is too low, or tells of it where that was allowed.
-pub(super) fn check(queue: &str, limit: u64, allowed: bool) -> Result<(), Failure> {
-    if limit >= LEAST {
+pub(super) fn check(queue: &str, limit: i64, allowed: bool) -> Result<(), Failure> {
+    // A negative one is none.
+    let Some(limit) = u64::try_from(limit).ok().filter(|limit| *limit < LEAST) else {
         return Ok(());
-    }
+    };
     let error = ConnectError::LowDeliveryLimit { queue: queue.to_owned(), limit, least: LEAST };
     if allowed {
         tracing::error!(%error, "notifications may be lost, as allow_low_delivery_limit allows");
@@ -27,7 +28,7 @@ mod tests {
 
     #[test]
     fn a_limit_below_five_is_refused_unless_it_was_allowed() {
-        assert_eq!([5, 20].map(|limit| check("q", limit, false)), [Ok(()), Ok(())]);
+        assert_eq!([-1, 5, 20].map(|limit| check("q", limit, false)), [Ok(()), Ok(()), Ok(())]);
         assert_eq!(check("q", 4, true), Ok(()));
         let refused = check("q", 4, false).expect_err("too low");
         assert!(refused.to_string().contains("queue \"q\" has a delivery limit of 4"), "{refused}");

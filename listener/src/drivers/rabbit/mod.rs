@@ -31,6 +31,7 @@ mod settle;
 mod single;
 mod socket;
 mod supervisor;
+mod survey;
 mod topology;
 mod version;
 mod window;

@@ -36,7 +36,10 @@ pub(super) const FRAME_MIN: u32 = 4096;
 /// use it can declare them too: transient unless `amqp_durable_queues` or `rabbit_quorum_queue` is
 /// set. Where neither is given, what exists shows what the deployment uses: if the exchange is
 /// durable, or a queue is a quorum queue, so is what is declared, and with the same limits;
-/// `amqp_auto_delete` is taken over in the same way. With `amqp://` what is missing is durable.
+/// `amqp_auto_delete` is taken over in the same way. RabbitMQ shows it only to an account that may
+/// configure what exists. To another one a pool's queue is declared durable; a queue that other
+/// programs declare, too, is not declared until an option says how, for declared otherwise it would
+/// keep services from publishing. With `amqp://` what is missing is durable.
 /// What this process has seen and has vanished with the broker is declared as it was. Queues of the
 /// listener's own (retries, dead letters, quarantine) are always durable, and neither
 /// `amqp_auto_delete` nor a delivery limit is theirs.
@@ -62,8 +65,9 @@ pub struct RabbitOptions {
     pub amqp_auto_delete: Option<bool>,
     /// Whether queues that are declared are quorum queues.
     pub rabbit_quorum_queue: Option<bool>,
-    /// How often a quorum queue gives a message out again; 0 leaves it to the broker.
-    pub rabbit_quorum_delivery_limit: u32,
+    /// How often a quorum queue gives a message out again; 0 leaves it to the broker, and from RabbitMQ
+    /// 4.0 on a negative number means without a limit.
+    pub rabbit_quorum_delivery_limit: i64,
     /// How many messages a quorum queue keeps in memory; 0 leaves it to the broker.
     pub rabbit_quorum_max_memory_length: u32,
     /// How many bytes a quorum queue keeps in memory; 0 leaves it to the broker.

@@ -193,7 +193,7 @@ impl RabbitOptions {
             "rabbit_quorum_queue" => self.rabbit_quorum_queue = Some(truth(name, value)?),
             "allow_low_delivery_limit" => self.allow_low_delivery_limit = truth(name, value)?,
             "rabbit_quorum_delivery_limit" => {
-                self.rabbit_quorum_delivery_limit = number(name, value)?;
+                self.rabbit_quorum_delivery_limit = delivery_limit(name, value)?;
             }
             "rabbit_quorum_max_memory_length" => {
                 self.rabbit_quorum_max_memory_length = number(name, value)?;
@@ -251,6 +251,11 @@ fn truth(option: &str, value: &str) -> Result<bool, OpenError> {
 
 fn number<N: FromStr>(option: &str, value: &str) -> Result<N, OpenError> {
     value.parse().map_err(|_| invalid(option, "a whole number that is not negative", value))
+}
+
+fn delivery_limit(option: &str, value: &str) -> Result<i64, OpenError> {
+    let expected = "a whole number: 0 for the broker's default, below 0 for no limit";
+    value.parse().map_err(|_| invalid(option, expected, value))
 }
 
 fn prefetch(option: &str, value: &str) -> Result<u16, OpenError> {
@@ -373,6 +378,17 @@ mod tests {
             ("ssl_ca_file", "/ca.pem"),
         ]);
         assert_eq!(found, Ok(expected));
+    }
+
+    #[test]
+    fn a_negative_delivery_limit_is_none() {
+        let limit = |value| {
+            let read = read(&[("rabbit_quorum_delivery_limit", value)]);
+            read.map(|options| options.rabbit_quorum_delivery_limit)
+        };
+        assert_eq!(limit("-1"), Ok(-1));
+        let error = limit("many").expect_err("no number");
+        assert!(error.contains("a whole number: 0 for the broker's default"), "{error}");
     }
 
     #[test]

@@ -122,15 +122,20 @@ struct Patterns {
 fn patterns(bindings: &[Binding]) -> Patterns {
     let stems: BTreeSet<_> = bindings.iter().map(stem).collect();
     let queues: Vec<_> = stems.into_iter().map(Stem::pattern).collect();
-    let exchanges: BTreeSet<_> =
-        bindings.iter().map(|b| b.exchange.as_str()).filter(|name| !name.is_empty()).collect();
-    let exchanges = exchanges.into_iter().map(escaped);
+    let exchanges = |wanted: fn(&Binding) -> bool| {
+        let named = bindings.iter().filter(|b| !b.exchange.is_empty() && wanted(b));
+        let names: BTreeSet<_> = named.map(|binding| binding.exchange.as_str()).collect();
+        names.into_iter().map(escaped)
+    };
+    // Only to those who may declare it the broker shows how the deployment declares queues that are shared.
+    let shown = exchanges(|binding| matches!(stem(binding), Stem::Topic(_)));
+    let bound = exchanges(|_| true);
     let any_of = |names: Vec<String>| format!("^({})$", names.join("|"));
     Patterns {
-        configure: any_of(queues.clone()),
+        configure: any_of(queues.iter().cloned().chain(shown).collect()),
         // So the permissions name the nameless exchange.
         write: any_of(queues.iter().cloned().chain([r"amq\.default".to_owned()]).collect()),
-        read: any_of(queues.into_iter().chain(exchanges).collect()),
+        read: any_of(queues.into_iter().chain(bound).collect()),
     }
 }
 
@@ -177,7 +182,7 @@ mod tests {
         let bindings = ["a.info", "a.error", "b_c.info"].map(|key| binding("nova", key, key));
         let queues = r"a\..*|b_c\..*";
         let expected = Patterns {
-            configure: format!("^({queues})$"),
+            configure: format!("^({queues}|nova)$"),
             write: format!(r"^({queues}|amq\.default)$"),
             read: format!("^({queues}|nova)$"),
         };

@@ -2,7 +2,7 @@
 //! and what differs from what was asked for is explained. Nothing is ever deleted. Called for
 //! each new session, before `consume.rs` and `publish.rs` use what is here.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::Core;
 use super::delay::Level;
-use super::deployment::{self, ExchangeProbe, Lifetime, Seen, Style};
+use super::deployment::{Lifetime, Seen, Style};
 use super::failure::{self, Failure, Fault};
 use super::known::Known;
 use super::limit;
@@ -20,9 +20,9 @@ use super::link::{Link, call};
 use super::options::RabbitOptions;
 use super::quarantine::{self, SideQueue};
 use super::single::{Probe, Single};
+use super::survey::{Exchange, Found, Survey, missing_exchange};
 use super::wire::{self, NAME_LIMIT};
-use crate::notification::priority::Priority;
-use crate::target::{dead_letter_queue, quarantine_queue, routing_key};
+use crate::target::{dead_letter_queue, quarantine_queue};
 use crate::transport::driver::Binding;
 use crate::transport::error::ConnectError;
 
@@ -32,46 +32,13 @@ const TRANSIENT: &str = "transient queues, oslo.messaging's default: what is in 
                          all services of the deployment and in the transport URL, and delete them \
                          and their exchanges once so that they are declared again";
 
-/// Whether a queue or exchange is there before anything is declared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    Existing,
-    Missing,
-}
-
-/// What there is of that which bindings name.
-#[derive(Default)]
-struct Survey {
-    exchanges: BTreeMap<String, Result<Found, Failure>>,
-    /// How those exchanges are declared that are missing.
-    planned: BTreeMap<String, Lifetime>,
-    queues: BTreeMap<String, Found>,
-    /// Those queues that other programs declare, too: named as the routing key.
-    shared: BTreeSet<String>,
-}
-
-impl Survey {
-    fn queue(&self, name: &str) -> Found {
-        self.queues.get(name).copied().unwrap_or(Found::Missing)
-    }
-
-    fn existing_exchanges(&self) -> impl Iterator<Item = &String> {
-        let existing = |found: &Result<Found, Failure>| *found == Ok(Found::Existing);
-        self.exchanges.iter().filter(move |(_, found)| existing(found)).map(|(name, _)| name)
-    }
-
-    fn existing_shared(&self) -> impl Iterator<Item = &String> {
-        self.shared.iter().filter(|name| self.queue(name) == Found::Existing)
-    }
-}
-
 /// Declares over channels of its own: a refusal closes the channel that it came on, and must
 /// not take consumers or messages along.
 pub(super) struct Topology<'a> {
-    link: &'a Link,
-    options: &'a RabbitOptions,
-    known: &'a Known,
-    expires: Option<Duration>,
+    pub(super) link: &'a Link,
+    pub(super) options: &'a RabbitOptions,
+    pub(super) known: &'a Known,
+    pub(super) expires: Option<Duration>,
     scratch: Option<Channel>,
 }
 
@@ -94,14 +61,16 @@ impl<'a> Topology<'a> {
         if self.link.version.is_some() {
             self.check_bindings(&bindings, &survey).await?;
         }
+        let styles = self.styles(&bindings, &survey).await?;
         let mut declared = HashSet::new();
         let mut missing = None;
         for binding in &bindings {
             let found = survey.queue(&binding.queue);
             // The queue first: one that is refused leaves no exchange behind.
-            if found == Found::Missing && declared.insert(&binding.queue) {
-                let style = self.style_of_queue(&binding.queue, &bindings, &survey);
-                self.declare_missing_queue(&binding.queue, style).await?;
+            if let Some(style) = styles.get(binding.queue.as_str())
+                && declared.insert(&binding.queue)
+            {
+                self.declare_missing_queue(&binding.queue, *style).await?;
             }
             // Of whoever consumes: a publisher loses nothing by it.
             self.check_queue(&binding.queue)?;
@@ -185,7 +154,9 @@ impl<'a> Topology<'a> {
                 self.settle_own(routing_key).await;
                 Ok(None)
             }
-            Err(Failure::Mistake(error @ ConnectError::Forbidden { .. })) => Ok(Some(error)),
+            Err(Failure::Mistake(
+                error @ (ConnectError::Forbidden { .. } | ConnectError::HiddenExchange { .. }),
+            )) => Ok(Some(error)),
             Err(failure) => Err(failure),
         }
     }
@@ -193,25 +164,15 @@ impl<'a> Topology<'a> {
     /// Sees to an exchange, and to a queue that is bound to it: the inner result. A queue that may
     /// not be declared does not keep the exchange from being declared.
     async fn tied(&mut self, binding: &Binding) -> Result<Result<(), Failure>, Failure> {
-        let bindings = [binding];
-        let mut survey = Survey::default();
-        let looked = self.look_at_exchange(&binding.exchange).await;
-        survey.exchanges.insert(binding.exchange.clone(), looked);
-        let looked = self.look_at_queue(&binding.queue).await;
-        survey.queues.insert(binding.queue.clone(), looked.clone().unwrap_or(Found::Missing));
-        self.see_shared(&binding.queue, &mut survey);
-        if looked == Ok(Found::Missing) {
-            self.look_for_evidence(&bindings, &mut survey).await?;
+        let (mut survey, looked) = self.survey_one(binding).await?;
+        if let Some(Exchange::Refused(failure)) = survey.exchanges.get(&binding.exchange) {
+            return Err(failure.clone());
         }
-        self.plan_exchanges(&bindings, &mut survey);
         let queue = match looked {
-            Ok(Found::Missing) => {
-                let style = self.style_of_queue(&binding.queue, &bindings, &survey);
-                self.declare_missing_queue(&binding.queue, style).await
-            }
+            Ok(Found::Missing) => self.missing_queue(binding, &survey).await,
             looked => looked.map(drop),
         };
-        if queue.as_ref().is_err_and(|failure| !is_forbidden(failure)) {
+        if queue.as_ref().is_err_and(|failure| !is_of_the_user(failure)) {
             return Ok(queue);
         }
         self.exchange(&binding.exchange, &mut survey).await?;
@@ -219,6 +180,18 @@ impl<'a> Topology<'a> {
             Ok(()) => self.bind(binding).await,
             refused => refused,
         })
+    }
+
+    /// Declares the queue of a message's binding, if it may be bound as well: a listener would take it
+    /// for one that is.
+    async fn missing_queue(&mut self, binding: &Binding, survey: &Survey) -> Result<(), Failure> {
+        if self.link.version.is_some() {
+            self.check_bindings(&[binding], survey).await?;
+        }
+        for (queue, style) in self.styles(&[binding], survey).await? {
+            self.declare_missing_queue(queue, style).await?;
+        }
+        Ok(())
     }
 
     /// A queue that messages are put straight into, such as that of dead letters: durable whatever
@@ -379,26 +352,6 @@ impl<'a> Topology<'a> {
         seen.limits.deliveries.map_or(Ok(()), |limit| limit::check(queue, limit, allowed))
     }
 
-    /// What a queue that exists is like: a declaration that differs is refused, and the refusal
-    /// tells. Asked in each session, for a queue may be another by then.
-    async fn inspect(&mut self, queue: &str, name: &ShortString) -> Result<Seen, Failure> {
-        let mut probe = deployment::Probe::new();
-        loop {
-            let arguments = probe.arguments();
-            match self.declare_queue_with(name, probe.options, arguments).await {
-                Ok(()) => return Ok(probe.accepted()),
-                Err(fault) if fault.code().is_none() => {
-                    return Err(self.refused(fault, "look for", "queue", queue));
-                }
-                Err(fault) => {
-                    if let Some(seen) = probe.refused(&fault) {
-                        return Ok(seen);
-                    }
-                }
-            }
-        }
-    }
-
     /// Whether a queue goes to one consumer at a time, which nothing but a refusal shows. Whoever
     /// may not declare cannot ask. Asked in each session: a queue may be another by then.
     pub(super) async fn single(&mut self, queue: &str) -> Result<Single, Failure> {
@@ -452,169 +405,6 @@ impl<'a> Topology<'a> {
         }
     }
 
-    /// Looks at all that bindings name, before anything is declared: what exists shows how.
-    async fn survey(&mut self, bindings: &[&Binding]) -> Result<Survey, Failure> {
-        let mut survey = Survey::default();
-        for binding in bindings {
-            if !survey.exchanges.contains_key(&binding.exchange) {
-                let looked = self.look_at_exchange(&binding.exchange).await;
-                survey.exchanges.insert(binding.exchange.clone(), looked);
-            }
-            if !survey.queues.contains_key(&binding.queue) {
-                let looked = self.look_at_queue(&binding.queue).await?;
-                survey.queues.insert(binding.queue.clone(), looked);
-            }
-            if binding.queue == binding.routing_key {
-                self.see_shared(&binding.queue, &mut survey);
-            }
-        }
-        self.look_for_evidence(bindings, &mut survey).await?;
-        self.plan_exchanges(bindings, &mut survey);
-        Ok(survey)
-    }
-
-    /// Decides how those exchanges are declared that are missing, before anything is.
-    fn plan_exchanges(&self, bindings: &[&Binding], survey: &mut Survey) {
-        for Binding { exchange, .. } in bindings {
-            if survey.exchanges.get(exchange) == Some(&Ok(Found::Missing)) {
-                let lifetime = self.lifetime_of_exchange(exchange, bindings, survey);
-                survey.planned.insert(exchange.clone(), lifetime);
-            }
-        }
-    }
-
-    /// Takes note that other programs declare a queue, too.
-    fn see_shared(&self, queue: &str, survey: &mut Survey) {
-        survey.shared.insert(queue.to_owned());
-        let existing = survey.queue(queue) == Found::Existing;
-        if let Some(seen) = self.known.queue(queue).filter(|_| existing) {
-            self.known.see_shared(seen);
-        }
-    }
-
-    /// Looks for a queue that shows whether the deployment uses quorum queues, if that is not
-    /// known and something is to be declared: one of another priority, or the unpooled one.
-    async fn look_for_evidence(
-        &mut self,
-        bindings: &[&Binding],
-        survey: &mut Survey,
-    ) -> Result<(), Failure> {
-        let is_wanted = deployment::goes_by_evidence(self.options)
-            && survey.queues.values().any(|found| *found == Found::Missing)
-            && survey
-                .existing_exchanges()
-                .any(|name| self.known.exchange(name).is_some_and(|seen| seen.durable))
-            && survey.existing_shared().next().is_none();
-        if !is_wanted {
-            return Ok(());
-        }
-        let topics: BTreeSet<_> =
-            bindings.iter().filter_map(|b| Some(b.routing_key.rsplit_once('.')?.0)).collect();
-        for topic in topics {
-            for queue in Priority::ALL.map(|priority| routing_key(topic, priority)) {
-                let Ok(name) = short("the queue's name", &queue) else { continue };
-                if survey.queues.contains_key(&queue) || !self.exists(&queue).await? {
-                    continue;
-                }
-                let seen = self.inspect(&queue, &name).await?;
-                self.known.see_queue(&queue, seen);
-                survey.queues.insert(queue.clone(), Found::Existing);
-                self.see_shared(&queue, survey);
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// How a queue that is missing is declared: as it was when it was seen; as its exchanges show,
-    /// which nobody with other settings could use; as the other queues of the deployment are.
-    fn style_of_queue(&self, queue: &str, bindings: &[&Binding], survey: &Survey) -> Style {
-        if let Some(seen) = self.known.queue(queue).filter(|seen| seen.lifetime.is_some()) {
-            return Style::like(seen, self.options);
-        }
-        let its_own = bindings.iter().filter(|binding| binding.queue == queue);
-        let its_exchanges = its_own.map(|binding| self.exchange_shown(&binding.exchange, survey));
-        let others = survey.existing_exchanges().map(|name| self.known.exchange(name));
-        let shared = survey.existing_shared().filter_map(|name| self.known.queue(name));
-        let queues: Vec<_> = shared.chain(self.known.shared()).collect();
-        let lifetimes = its_exchanges.chain(queues.iter().map(|seen| seen.lifetime)).chain(others);
-        Style::of(self.options, lifetimes, queues.iter().copied())
-    }
-
-    /// How long an exchange stays, or will once it is declared.
-    fn exchange_shown(&self, exchange: &str, survey: &Survey) -> Option<Lifetime> {
-        match survey.exchanges.get(exchange) {
-            Some(Ok(Found::Existing)) => self.known.exchange(exchange),
-            Some(Ok(Found::Missing)) => survey.planned.get(exchange).copied(),
-            Some(Err(_)) | None => None,
-        }
-    }
-
-    /// How long an exchange that is missing is to stay: as it did when it was seen, whatever the
-    /// options say, for its owner declares it so; as the queues do that other programs bind to it; as
-    /// the deployment's other exchanges and queues do.
-    fn lifetime_of_exchange(
-        &self,
-        exchange: &str,
-        bindings: &[&Binding],
-        survey: &Survey,
-    ) -> Lifetime {
-        if let Some(seen) = self.known.exchange(exchange) {
-            return seen;
-        }
-        let is_own =
-            |name: &&String| bindings.iter().any(|b| b.exchange == exchange && b.queue == **name);
-        let shown = |name: &String| self.known.queue(name).and_then(|seen| seen.lifetime);
-        let lifetimes = survey
-            .existing_shared()
-            .filter(is_own)
-            .map(shown)
-            .chain(survey.existing_exchanges().map(|name| self.known.exchange(name)))
-            .chain(survey.existing_shared().map(shown))
-            .chain([self.known.shared().and_then(|seen| seen.lifetime)]);
-        Style::of(self.options, lifetimes, []).lifetime
-    }
-
-    async fn look_at_queue(&mut self, queue: &str) -> Result<Found, Failure> {
-        let name = short("the queue's name", queue)?;
-        match self.look_for_queue(&name).await {
-            Ok(_) => {}
-            Err(fault) if fault.code() == Some(404) => return Ok(Found::Missing),
-            // Not even looking is allowed; consuming may be.
-            Err(fault) if fault.code() == Some(403) => return Ok(Found::Existing),
-            Err(fault) => return Err(self.refused(fault, "look for", "queue", queue)),
-        }
-        if self.options.ask_for_queues() {
-            match self.declare_queue(&name, Style::asked(self.options)).await {
-                Ok(()) => {}
-                Err(fault) if fault.code() == Some(403) || is_about_expiry(&fault) => {}
-                Err(fault) => {
-                    return Err(mismatch(&fault, queue)
-                        .unwrap_or_else(|| self.refused(fault, "declare", "queue", queue)));
-                }
-            }
-        }
-        let seen = self.inspect(queue, &name).await?;
-        self.check_auto_delete(queue, seen)?;
-        self.known.see_queue(queue, seen);
-        Ok(Found::Existing)
-    }
-
-    /// Compares the one option that may be given while the others are left to what exists.
-    fn check_auto_delete(&self, queue: &str, seen: Seen) -> Result<(), Failure> {
-        let (Some(asked), Some(found)) = (self.options.amqp_auto_delete, seen.lifetime) else {
-            return Ok(());
-        };
-        if asked == found.auto_delete {
-            return Ok(());
-        }
-        let is = found.auto_delete;
-        Err(Failure::Mistake(ConnectError::Mismatch {
-            what: format!("queue {queue:?}"),
-            difference: format!("auto_delete was asked to be {asked}, and is {is}"),
-        }))
-    }
-
     async fn declare_missing_queue(&mut self, queue: &str, style: Style) -> Result<(), Failure> {
         let name = short("the queue's name", queue)?;
         match self.declare_queue(&name, style).await {
@@ -624,7 +414,8 @@ impl<'a> Topology<'a> {
                 self.known.declared(queue);
                 // Where no type is named the virtual host has one.
                 let is_known = quorum || !durable;
-                let seen = if is_known { style.into() } else { self.inspect(queue, &name).await? };
+                let seen = if is_known { None } else { self.inspect(queue, &name).await? };
+                let seen = seen.unwrap_or_else(|| style.into());
                 self.known.see_queue(queue, seen);
                 Ok(())
             }
@@ -636,48 +427,21 @@ impl<'a> Topology<'a> {
         }
     }
 
-    async fn look_at_exchange(&mut self, exchange: &str) -> Result<Found, Failure> {
-        if exchange.is_empty() || exchange.starts_with("amq.") {
-            return Ok(Found::Existing);
-        }
-        let name = short("the exchange's name", exchange)?;
-        let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-        match self.declare_exchange(&name, passive).await {
-            Ok(()) => {}
-            Err(fault) if fault.code() == Some(404) => return Ok(Found::Missing),
-            Err(fault) if fault.code() == Some(403) => return Ok(Found::Existing),
-            Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
-        }
-        // One that is transient refuses this, and says so. Whoever may not declare will not.
-        let auto_delete = self.options.auto_delete();
-        let lifetime = Lifetime { durable: true, auto_delete };
-        let mut probe = ExchangeProbe { kind: ExchangeKind::Topic, lifetime };
-        loop {
-            let options = exchange_options(probe.lifetime);
-            match self.declare_exchange_of(probe.kind.clone(), &name, options).await {
-                Ok(()) => break self.known.see_exchange(exchange, probe.lifetime),
-                Err(fault) if probe.refused(&fault) => {}
-                Err(fault) if ExchangeProbe::is_about_the_rest(&fault) => {
-                    break self.known.see_exchange(exchange, probe.lifetime);
-                }
-                Err(fault) if matches!(fault.code(), Some(403 | 406)) => break,
-                Err(fault) => return Err(self.refused(fault, "look for", "exchange", exchange)),
-            }
-        }
-        Ok(Found::Existing)
-    }
-
     /// Declares an exchange if it was missing.
     async fn exchange(&mut self, exchange: &str, survey: &mut Survey) -> Result<(), Failure> {
         match survey.exchanges.get(exchange) {
-            Some(Ok(Found::Missing)) => {}
-            Some(Err(failure)) => return Err(failure.clone()),
-            Some(Ok(Found::Existing)) | None => return Ok(()),
+            Some(Exchange::Missing) => {}
+            Some(Exchange::Refused(failure)) => return Err(failure.clone()),
+            Some(Exchange::Shown(_) | Exchange::Hidden | Exchange::Silent) | None => return Ok(()),
         }
         let planned = survey.planned.get(exchange).copied();
         let lifetime = planned.unwrap_or_else(|| Style::asked(self.options).lifetime);
         let declared = self.declare_missing_exchange(exchange, lifetime).await;
-        survey.exchanges.insert(exchange.to_owned(), declared.clone().map(|()| Found::Existing));
+        let look = match &declared {
+            Ok(()) => Exchange::Shown(lifetime),
+            Err(failure) => Exchange::Refused(failure.clone()),
+        };
+        survey.exchanges.insert(exchange.to_owned(), look);
         declared
     }
 
@@ -694,7 +458,9 @@ impl<'a> Topology<'a> {
                 Ok(())
             }
             // Somebody else declared it in between: it is used as it is.
-            Err(fault) if fault.code() == Some(406) => Ok(()),
+            Err(fault) if is_about_differences(&fault) => {
+                self.look_at_exchange(exchange).await.map(drop)
+            }
             Err(fault) => Err(self.refused(fault, "declare", "exchange", exchange)),
         }
     }
@@ -730,19 +496,23 @@ impl<'a> Topology<'a> {
     }
 
     /// How many messages wait in a queue that exists.
-    async fn look_for_queue(&mut self, name: &ShortString) -> Result<u32, Fault> {
+    pub(super) async fn look_for_queue(&mut self, name: &ShortString) -> Result<u32, Fault> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let channel = self.channel().await?;
         let found = call(channel.queue_declare(name.clone(), options, FieldTable::default()));
         Ok(found.await?.message_count())
     }
 
-    async fn declare_queue(&mut self, name: &ShortString, style: Style) -> Result<(), Fault> {
+    pub(super) async fn declare_queue(
+        &mut self,
+        name: &ShortString,
+        style: Style,
+    ) -> Result<(), Fault> {
         let arguments = arguments(self.options, style, self.expires);
         self.declare_queue_with(name, declaration(style), arguments).await
     }
 
-    async fn declare_queue_with(
+    pub(super) async fn declare_queue_with(
         &mut self,
         name: &ShortString,
         options: QueueDeclareOptions,
@@ -752,22 +522,23 @@ impl<'a> Topology<'a> {
         call(channel.queue_declare(name.clone(), options, arguments)).await.map(drop)
     }
 
-    async fn declare_exchange(
+    pub(super) async fn declare_exchange(
         &mut self,
         name: &ShortString,
         options: ExchangeDeclareOptions,
     ) -> Result<(), Fault> {
-        self.declare_exchange_of(ExchangeKind::Topic, name, options).await
+        self.declare_exchange_of(ExchangeKind::Topic, name, options, FieldTable::default()).await
     }
 
-    async fn declare_exchange_of(
+    pub(super) async fn declare_exchange_of(
         &mut self,
         kind: ExchangeKind,
         name: &ShortString,
         options: ExchangeDeclareOptions,
+        arguments: FieldTable,
     ) -> Result<(), Fault> {
         let channel = self.channel().await?;
-        call(channel.exchange_declare(name.clone(), kind, options, FieldTable::default())).await
+        call(channel.exchange_declare(name.clone(), kind, options, arguments)).await
     }
 
     /// The scratch channel, a new one if the last was closed by a refusal.
@@ -781,7 +552,7 @@ impl<'a> Topology<'a> {
         Ok(self.scratch.insert(channel).clone())
     }
 
-    fn refused(&self, fault: Fault, verb: &str, what: &str, name: &str) -> Failure {
+    pub(super) fn refused(&self, fault: Fault, verb: &str, what: &str, name: &str) -> Failure {
         failure::doing(fault, &format!("{verb} {what} {name:?}"), &self.link.user)
     }
 }
@@ -795,24 +566,18 @@ fn is_forbidden(failure: &Failure) -> bool {
     matches!(failure, Failure::Mistake(ConnectError::Forbidden { .. }))
 }
 
-/// What it means for a listener that an exchange is missing and may not be declared: nothing comes
-/// before its owner has declared it.
-fn missing_exchange(failure: Failure, exchange: &str) -> Failure {
-    match failure {
-        Failure::Mistake(ConnectError::Forbidden { user, reason, .. }) => {
-            let exchange = exchange.to_owned();
-            Failure::Mistake(ConnectError::NoExchange { exchange, user, reason })
-        }
-        failure => failure,
-    }
+/// Whether another user might do it, or has done it.
+fn is_of_the_user(failure: &Failure) -> bool {
+    is_forbidden(failure)
+        || matches!(failure, Failure::Mistake(ConnectError::HiddenExchange { .. }))
 }
 
-fn declaration(style: Style) -> QueueDeclareOptions {
+pub(super) fn declaration(style: Style) -> QueueDeclareOptions {
     let Lifetime { durable, auto_delete } = style.lifetime;
     QueueDeclareOptions { durable, auto_delete, ..QueueDeclareOptions::default() }
 }
 
-fn exchange_options(lifetime: Lifetime) -> ExchangeDeclareOptions {
+pub(super) fn exchange_options(lifetime: Lifetime) -> ExchangeDeclareOptions {
     let Lifetime { durable, auto_delete } = lifetime;
     ExchangeDeclareOptions { durable, auto_delete, ..ExchangeDeclareOptions::default() }
 }
@@ -822,12 +587,7 @@ fn is_about_differences(fault: &Fault) -> bool {
     matches!(fault, Fault::Broker { code: 406, text } if failure::difference(text).is_some())
 }
 
-/// How soon a queue goes away is asked of new ones only.
-fn is_about_expiry(fault: &Fault) -> bool {
-    matches!(fault, Fault::Broker { code: 406, text } if text.contains("arg 'x-expires'"))
-}
-
-fn mismatch(fault: &Fault, queue: &str) -> Option<Failure> {
+pub(super) fn mismatch(fault: &Fault, queue: &str) -> Option<Failure> {
     let Fault::Broker { code: 406, text } = fault else {
         return None;
     };
@@ -837,7 +597,7 @@ fn mismatch(fault: &Fault, queue: &str) -> Option<Failure> {
     }))
 }
 
-fn short(what: &str, name: &str) -> Result<ShortString, Failure> {
+pub(super) fn short(what: &str, name: &str) -> Result<ShortString, Failure> {
     wire::short(what, name).map_err(|_| {
         let (what, length) = (what.to_owned(), name.len());
         Failure::Mistake(ConnectError::NameTooLong { what, length, limit: NAME_LIMIT })
@@ -845,7 +605,11 @@ fn short(what: &str, name: &str) -> Result<ShortString, Failure> {
 }
 
 /// The arguments of a queue, those that oslo.messaging declares with.
-fn arguments(options: &RabbitOptions, style: Style, expires: Option<Duration>) -> FieldTable {
+pub(super) fn arguments(
+    options: &RabbitOptions,
+    style: Style,
+    expires: Option<Duration>,
+) -> FieldTable {
     let mut table = FieldTable::default();
     if let Some(expires) = expires {
         // At least a millisecond: RabbitMQ takes no 0.
@@ -860,7 +624,6 @@ fn arguments(options: &RabbitOptions, style: Style, expires: Option<Duration>) -
         table.insert("x-queue-type".into(), text("quorum"));
         for (name, limit) in style.limits.named() {
             let Some(limit) = limit else { continue };
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             table.insert(name.into(), AMQPValue::LongLongInt(limit));
         }
     }
