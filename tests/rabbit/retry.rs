@@ -210,3 +210,50 @@ async fn orderly_stops_near_the_delivery_limit_lose_nothing_without_a_journal() 
     let is_back = async || node.queue_depth(vhost, QUEUE).await == Some(1);
     wait_until("the notification in its queue", SOON, is_back).await;
 }
+
+/// Each attempt to attach would count a delivery of all that the first consumer got.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_that_cannot_be_consumed_costs_the_others_no_deliveries() {
+    use lapin::options::{BasicCancelOptions, BasicConsumeOptions};
+    use lapin::types::{AMQPValue, FieldTable};
+
+    const OTHER: &str = "notifications.error";
+    let node = support::shared().await;
+    let url = node.vhost("counted").await;
+    let amqp = Amqp::connect(&url).await;
+    let quorum = [
+        ("x-queue-type", AMQPValue::LongString("quorum".into())),
+        ("x-delivery-limit", AMQPValue::LongInt(5)),
+    ];
+    amqp.declare_queue(QUEUE, true, &quorum).await;
+    amqp.declare_queue(OTHER, true, &[]).await;
+    for n in 0..10 {
+        amqp.publish("", QUEUE, n.to_string(), lapin::BasicProperties::default()).await;
+    }
+    let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+    let consumed = amqp.channel().basic_consume(
+        OTHER.into(),
+        "first".into(),
+        exclusive,
+        FieldTable::default(),
+    );
+    let consumer = consumed.await.unwrap();
+
+    let mut both = subscription(QUEUE);
+    both.bindings.extend(subscription(OTHER).bindings);
+    // Enough attempts to reach the limit: one each half second or so.
+    let url = support::oslo_url(&url) + "?rabbit_interval_max=1&rabbit_retry_backoff=0";
+    let rabbit = rabbit(&url);
+    let attempted =
+        rabbit.subscribe(Subscription { timeout: Duration::from_secs(15), ..both.clone() });
+    let error = attempted.await.expect_err("the other consumer has the queue");
+    assert!(error.to_string().contains("exclusive"), "{error}");
+    amqp.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.unwrap();
+
+    let mut subscribed = rabbit.subscribe(both).await.unwrap();
+    for _ in 0..10 {
+        next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    }
+    subscribed.consumer.close().await;
+}

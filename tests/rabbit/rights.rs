@@ -37,7 +37,23 @@ impl Tap {
 }
 
 #[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    /// What was logged so far.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// Collects what is logged in this thread, until the guard is dropped.
+pub(super) fn logged() -> (Buffer, tracing::subscriber::DefaultGuard) {
+    let buffer = Buffer::default();
+    let writer = buffer.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    (buffer, tracing::subscriber::set_default(subscriber))
+}
 
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -52,11 +68,7 @@ impl Write for Buffer {
 
 /// Starts a listener of the pool, and gives what was told of permissions.
 async fn start(url: &str, tap: &Tap) -> (Listener, Vec<String>) {
-    let buffer = Buffer::default();
-    let writer = buffer.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (buffer, guard) = logged();
     let listener = Listener::builder()
         .transport_url(url)
         .target(Target::topic("notifications").exchange("nova"))
@@ -67,7 +79,7 @@ async fn start(url: &str, tap: &Tap) -> (Listener, Vec<String>) {
         .unwrap();
     listener.start().await.unwrap();
     drop(guard);
-    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    let text = buffer.text();
     let told = text.lines().filter(|line| line.contains("grant")).map(str::to_owned);
     (listener, told.collect())
 }
@@ -144,4 +156,66 @@ async fn what_an_account_lacks_is_told_at_the_start_with_patterns_that_suffice()
     assert_eq!(&*delivery.info.queue, "tap.quarantine");
     delivery.settle(Settle::Ack).unwrap();
     subscribed.consumer.close().await;
+}
+
+/// The account has what a consumer of an existing queue needs, and a quarantine queue exists that
+/// it may not consume.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consumed() {
+    const QUARANTINE: &str = "notifications.info.quarantine";
+    let node = support::shared().await;
+    let url = user(node, "unread", "^$", "^$", "^notifications.info$").await;
+    let amqp = Amqp::connect(&node.vhost("unread").await).await;
+    amqp.declare_exchange("nova", true).await;
+    amqp.declare_queue(QUEUE, true, &[]).await;
+    amqp.declare_queue(QUARANTINE, true, &[]).await;
+    let publish =
+        async |body| amqp.publish("", QUEUE, body, lapin::BasicProperties::default()).await;
+    let restricted =
+        Subscription { quarantine: vec![QUARANTINE.to_owned()], ..subscription(QUEUE) };
+    let rabbit = rabbit(&url);
+
+    let (buffer, guard) = logged();
+    let mut subscribed = rabbit.subscribe(restricted.clone()).await.unwrap();
+    let warned =
+        |text: &str| text.lines().filter(|line| line.contains("cannot be consumed")).count();
+    wait_until("the warning", SOON, async || warned(&buffer.text()) == 1).await;
+    let patterns = buffer.text().lines().any(|line| {
+        line.contains("grant these patterns") && line.contains(&format!("{QUARANTINE:?}"))
+    });
+    assert!(patterns, "{}", buffer.text());
+    publish("one").await;
+    assert_eq!(next(&mut subscribed).await.body, "one");
+    subscribed.consumer.close().await;
+
+    // It is declared while the listener runs.
+    amqp.delete_queue(QUARANTINE).await;
+    let mut subscribed = rabbit.subscribe(restricted).await.unwrap();
+    ack_until(&mut subscribed, "one").await.settle(Settle::Ack).unwrap();
+    let mut changes = subscribed.consumer.state();
+    changes.mark_unchanged();
+    amqp.declare_queue(QUARANTINE, true, &[]).await;
+    subscribed.consumer.look_again();
+    wait_until("the second warning", SOON, async || warned(&buffer.text()) == 2).await;
+    publish("two").await;
+    ack_until(&mut subscribed, "two").await.settle(Settle::Ack).unwrap();
+    assert!(!changes.has_changed().unwrap(), "{:?}", *changes.borrow());
+    // Looked for again, and not logged again.
+    subscribed.consumer.look_again();
+    publish("three").await;
+    ack_until(&mut subscribed, "three").await.settle(Settle::Ack).unwrap();
+    assert_eq!(warned(&buffer.text()), 2, "{}", buffer.text());
+    drop(guard);
+
+    // Once it is granted it is consumed.
+    let may = json!({"configure": "^$", "write": "^$", "read": "^notifications"});
+    node.api("PUT", "/api/permissions/unread/user_unread", Some(may)).await;
+    amqp.publish("", QUARANTINE, "four", lapin::BasicProperties::default()).await;
+    subscribed.consumer.look_again();
+    let delivery = next(&mut subscribed).await;
+    assert_eq!((&*delivery.info.queue, &*delivery.body), (QUARANTINE, &b"four"[..]));
+    delivery.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    assert_eq!(node.queue_depth("unread", QUARANTINE).await, Some(0));
 }

@@ -140,7 +140,7 @@ impl Consumers {
         self.last += 1;
         let consumer = call(on.channel.basic_consume(
             ShortString::from(&*queue),
-            format!("listener-{}", self.last).into(),
+            tag(self.last).into(),
             BasicConsumeOptions::default(),
             arguments,
         ))
@@ -185,6 +185,13 @@ impl Consumers {
         }
         Ok(())
     }
+}
+
+/// The tag of a consumer. The broker returns the deliveries of a closed channel consumer by consumer,
+/// and up to RabbitMQ 3.13 a quorum queue takes the consumers in the order of their tags as text:
+/// that has to be the order in which they were attached.
+fn tag(number: u64) -> String {
+    format!("listener-{number:010}")
 }
 
 /// What consumers are attached on.
@@ -306,6 +313,12 @@ mod tests {
         let version = Some(Version::new(4, 0));
         let is_near = |limit| is_near_limit(10, seen(limit), version);
         assert_eq!([None, Some(20), Some(30), Some(-1)].map(is_near), [true, true, false, false]);
+    }
+
+    #[test]
+    fn tags_sort_as_text_in_the_order_of_the_consumers() {
+        let tags: Vec<_> = (1..=1100).map(tag).collect();
+        assert!(tags.is_sorted(), "{tags:?}");
     }
 
     #[test]

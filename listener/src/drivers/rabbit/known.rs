@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -43,6 +43,8 @@ struct LastSeen {
     declared: HashMap<String, Instant>,
     /// Side queues that held a message.
     settled: HashSet<String>,
+    /// Queues of which a consumer was refused, the latest first.
+    failed: Vec<Arc<str>>,
 }
 
 impl Known {
@@ -112,6 +114,23 @@ impl Known {
         declared.map_or(Duration::ZERO, |declared| SETTLING.saturating_sub(declared.elapsed()))
     }
 
+    /// Takes note of a queue that could not be consumed.
+    pub(super) fn failed_to_consume(&self, queue: &Arc<str>) {
+        let mut seen = self.seen();
+        seen.failed.retain(|other| other != queue);
+        seen.failed.insert(0, Arc::clone(queue));
+    }
+
+    /// The order in which to consume these queues, as positions: those that could not be consumed
+    /// before come first. Nothing is forgotten, so queues that fail by turns come to stand first.
+    pub(super) fn failed_first(&self, queues: &[Arc<str>]) -> Vec<usize> {
+        let seen = self.seen();
+        let rank = |at: &usize| seen.failed.iter().position(|queue| *queue == queues[*at]);
+        let mut order: Vec<usize> = (0..queues.len()).collect();
+        order.sort_by_key(|at| rank(at).unwrap_or(usize::MAX));
+        order
+    }
+
     /// Whether it is the first time that this is asked.
     pub(super) fn is_first_warning(&self) -> bool {
         !self.warned.swap(true, Ordering::Relaxed)
@@ -152,6 +171,18 @@ mod tests {
         assert_eq!(timed_out, [Holding::Quorum, Holding::Classic]);
         let disabled = "INTERNAL_ERROR - the corresponding feature flag is disabled";
         assert_eq!(refuse(541, disabled), [Holding::Classic]);
+    }
+
+    #[test]
+    fn queues_that_could_not_be_consumed_come_first() {
+        let known = Known::default();
+        let queues = ["a", "b", "c"].map(Arc::<str>::from);
+        assert_eq!(known.failed_first(&queues), [0, 1, 2]);
+        known.failed_to_consume(&queues[1]);
+        known.failed_to_consume(&queues[2]);
+        assert_eq!(known.failed_first(&queues), [2, 1, 0]);
+        known.failed_to_consume(&queues[1]);
+        assert_eq!(known.failed_first(&queues), [1, 2, 0]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,6 +21,7 @@ mod options;
 mod pace;
 mod publish;
 mod quarantine;
+mod quarantined;
 mod query;
 mod ready;
 mod rights;

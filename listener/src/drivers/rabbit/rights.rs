@@ -46,7 +46,7 @@ pub(super) async fn tell(link: &Link, core: &Core, subscription: &Subscription) 
     );
 }
 
-/// The queues that the user may not declare, of the first queue of each pool or topic.
+/// The queues that the user may not declare or use, of the first queue of each pool or topic.
 async fn missing(
     topology: &mut Topology<'_>,
     subscription: &Subscription,
@@ -57,8 +57,9 @@ async fn missing(
         if !seen.insert(stem(binding)) {
             continue;
         }
-        for (queue, moves) in beside(binding, subscription) {
-            if !topology.may_declare(&queue, moves).await? {
+        for (queue, needed) in beside(binding, subscription) {
+            let declares = topology.may_declare(&queue, needed != Needed::Declared).await?;
+            if !declares || needed == Needed::Consumed && !topology.may_read(&queue).await? {
                 missing.push(queue);
             }
         }
@@ -66,17 +67,28 @@ async fn missing(
     Ok(missing)
 }
 
-/// The queues beside one, and whether the broker moves messages out of it or it is read.
-fn beside(binding: &Binding, subscription: &Subscription) -> Vec<(String, bool)> {
+/// What a queue is needed for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    /// Only put into.
+    Declared,
+    /// The broker moves messages out of it.
+    Moved,
+    /// It is consumed, also where somebody else has declared it.
+    Consumed,
+}
+
+/// The queues beside one.
+fn beside(binding: &Binding, subscription: &Subscription) -> Vec<(String, Needed)> {
     let queue = &binding.queue;
-    let mut queues = vec![(dead_letter_queue(queue), false)];
+    let mut queues = vec![(dead_letter_queue(queue), Needed::Declared)];
     // Where the queue itself may go, retries are held in the process.
     if let (None, Some(level)) = (subscription.expires, Level::of(Duration::from_secs(1))) {
-        queues.push((level.queue(queue), true));
+        queues.push((level.queue(queue), Needed::Moved));
     }
     if !subscription.quarantine.is_empty() {
-        queues.push((quarantine_queue(queue), true));
-        queues.push((quarantine_journal(stem(binding).name()), true));
+        queues.push((quarantine_queue(queue), Needed::Consumed));
+        queues.push((quarantine_journal(stem(binding).name()), Needed::Consumed));
     }
     queues
 }

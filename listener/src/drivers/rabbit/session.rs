@@ -2,7 +2,7 @@
 //! generation number. It is attached, served until it ends, and never mended: the next one is
 //! made by `supervisor.rs`.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,6 +20,7 @@ use super::failure::{Failure, Fault};
 use super::hosts::Address;
 use super::link::{Link, LinkEvent, LinkEvents, Role, close_channel};
 use super::options::{CALL_TIMEOUT, CHECK_EVERY};
+use super::quarantined::{Quarantined, cancelled};
 use super::ready::ready;
 use super::rights;
 use super::settle::{Ledger, PART, SessionSettler, Settlements, processed, release, write};
@@ -65,8 +66,6 @@ pub(super) enum Next {
     Lost(String),
     /// Its consumers are to be put on another prefetch.
     Refit,
-    /// A consumer of a queue for one at a time has ended: why is to be seen.
-    Ended,
 }
 
 pub(super) struct Session {
@@ -77,10 +76,7 @@ pub(super) struct Session {
     channel: Channel,
     consumers: Consumers,
     window: Window,
-    /// Queues for one at a time that did not exist when they were looked for last.
-    missing: BTreeSet<Arc<str>>,
-    /// Those whose consumer has ended: deleted, or the broker took a delivery back.
-    ended: BTreeSet<Arc<str>>,
+    quarantined: Quarantined,
     maker: Maker,
     settlements: Settlements,
     /// Whether some settlements have waited since the last tick.
@@ -88,7 +84,7 @@ pub(super) struct Session {
     batch: Vec<(u64, Settle)>,
     ledger: Ledger,
     // After what runs over it.
-    link: Link,
+    link: Arc<Link>,
 }
 
 impl Session {
@@ -103,23 +99,40 @@ impl Session {
         let options = &core.options;
         let prefetch = options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1);
         let (link, events) = connect(core, address, Role::Consume { prefetch }).await?;
+        let link = Arc::new(link);
         let mut topology = Topology::new(&link, core).expiring(subscription.expires);
         topology.subscription(&subscription.bindings).await?;
-        let channel = link.channel().await?;
         let queues = queues(subscription);
         let slots = subscription.slots.unwrap_or(usize::MAX);
         let mut window = Window::new(subscription.bytes, prefetch, slots, queues.len());
-        let mut consumers = Consumers::none();
-        for (place, queue) in queues.into_iter().enumerate() {
+        // Everything that may fail is asked before the first consumer is attached. What a consumer
+        // got that is given up counts as delivered, though nobody has seen it, and a quorum queue
+        // drops it at its delivery limit.
+        for (place, queue) in queues.iter().enumerate() {
+            topology.check_readable(queue).await?;
             if window.is_fitted() {
-                window.fit(place, topology.single(&queue).await?);
+                window.fit(place, topology.single(queue).await?);
             }
+        }
+        if generation == 1 {
+            rights::tell(&link, core, subscription).await;
+        }
+        let channel = link.channel().await?;
+        let mut consumers = Consumers::none();
+        // What cannot be foreseen, such as a queue that another consumer has exclusively, fails
+        // before anything is delivered from the second attempt on.
+        for place in core.known.failed_first(&queues) {
             let on = On { channel: &channel, options, user: &link.user };
             let (seat, prefetch) = window.seat(place);
-            consumers.add(on, queue, Some(seat), prefetch).await?;
+            let added = consumers.add(on, Arc::clone(&queues[place]), Some(seat), prefetch).await;
+            if let Err(failure) = added {
+                core.known.failed_to_consume(&queues[place]);
+                return Err(failure);
+            }
         }
-        let (settler, settlements) = SessionSettler::new(Arc::clone(stale));
-        let mut session = Self {
+        let came = Arc::new(Notify::new());
+        let (settler, settlements) = SessionSettler::new(Arc::clone(stale), Arc::clone(&came));
+        Ok(Self {
             address: address.clone(),
             generation,
             since: Instant::now(),
@@ -127,35 +140,25 @@ impl Session {
             channel,
             consumers,
             window,
-            missing: subscription.quarantine.iter().map(|queue| queue.as_str().into()).collect(),
-            ended: BTreeSet::new(),
+            quarantined: Quarantined::new(
+                Arc::clone(&link),
+                Arc::clone(core),
+                Arc::clone(stale),
+                came,
+                &subscription.quarantine,
+            ),
             maker: Maker::new(Arc::clone(core), link.version, settler),
             settlements,
             have_waited: false,
             batch: Vec::new(),
             ledger: Ledger::default(),
             link,
-        };
-        session.look_again(core).await?;
-        if generation == 1 {
-            rights::tell(&session.link, core, subscription).await;
-        }
-        Ok(session)
+        })
     }
 
-    /// Consumes those queues for one at a time that were missing, and exist by now.
-    pub(super) async fn look_again(&mut self, core: &Core) -> Result<(), Failure> {
-        let mut topology = Topology::new(&self.link, core);
-        for queue in std::mem::take(&mut self.missing) {
-            if topology.exists(&queue).await? {
-                let (channel, user) = (&self.channel, self.link.user.as_str());
-                let on = On { channel, options: &core.options, user };
-                self.consumers.add(on, queue, None, 1).await?;
-            } else {
-                self.missing.insert(queue);
-            }
-        }
-        Ok(())
+    /// Consumes those quarantine queues that were missing, and exist by now.
+    pub(super) fn look_again(&mut self) {
+        self.quarantined.look();
     }
 
     /// Puts consumers with the prefetch that the window says now in the place of those that it
@@ -233,27 +236,7 @@ impl Session {
 
     /// Nothing more comes from a consumer: nothing is to be done if we have cancelled it.
     fn ended(&mut self, origin: &Origin) -> Result<(), Failure> {
-        if !self.consumers.ended(origin) {
-            return Ok(());
-        }
-        if origin.seat.is_none() {
-            self.ended.insert(Arc::clone(&origin.queue));
-            return Ok(());
-        }
-        Err(cancelled(&origin.queue))
-    }
-
-    /// Sees why consumers of queues for one at a time have ended. Such a queue that was deleted is
-    /// there again when something is set aside; one that is still there took a delivery back.
-    pub(super) async fn look_at_ended(&mut self, core: &Core) -> Result<(), Failure> {
-        let mut topology = Topology::new(&self.link, core);
-        for queue in std::mem::take(&mut self.ended) {
-            if topology.exists(&queue).await? {
-                return Err(cancelled(&queue));
-            }
-            self.missing.insert(queue);
-        }
-        Ok(())
+        if self.consumers.ended(origin) { Err(cancelled(&origin.queue)) } else { Ok(()) }
     }
 
     /// How long it has stood.
@@ -289,6 +272,9 @@ impl Session {
                     }
                 }
                 () = self.settlements.came() => {
+                    if let Err(failure) = self.quarantined.settle() {
+                        return Next::Lost(failure.to_string());
+                    }
                     if let Err(fault) = self.settle(false) {
                         return Next::Lost(fault.to_string());
                     }
@@ -303,6 +289,13 @@ impl Session {
                     (is_armed, is_gathering) = (false, false);
                     if let Err(fault) = self.tick() {
                         return Next::Lost(fault.to_string());
+                    }
+                }
+                quarantined = self.quarantined.next(), if deliveries.is_some() => {
+                    match (quarantined, deliveries) {
+                        (Ok(delivery), Some(deliveries)) => deliveries.give(delivery),
+                        (Ok(_), None) => {}
+                        (Err(failure), _) => return Next::Lost(failure.to_string()),
                     }
                 }
                 Some(arrived) = self.consumers.arrivals.next(),
@@ -320,9 +313,6 @@ impl Session {
                         return Next::Lost(reason.to_owned());
                     }
                 }
-            }
-            if !self.ended.is_empty() {
-                return Next::Ended;
             }
             if deliveries.is_some() && self.is_off(demand) {
                 return Next::Refit;
@@ -398,6 +388,8 @@ impl Session {
 
     /// Stops the consumers; what the broker sent before it confirmed that is forwarded.
     pub(super) async fn cancel(&mut self, deliveries: &Given) {
+        let quarantined = timeout(CALL_TIMEOUT, self.quarantined.cancel()).await;
+        quarantined.unwrap_or_default().into_iter().for_each(|delivery| deliveries.give(delivery));
         if let Err(fault) = self.consumers.cancel(&self.channel).await {
             tracing::warn!(%fault, "a consumer could not be cancelled");
             return;
@@ -417,6 +409,7 @@ impl Session {
     /// Carries out the settlements that were asked for, and closes. Those that come later fail.
     pub(super) async fn close(mut self) {
         self.settlements.close();
+        self.quarantined.leave().await;
         if let Err(fault) = self.leave().await {
             tracing::warn!(
                 %fault,
@@ -437,13 +430,6 @@ impl Session {
         }
         close_channel(&self.channel).await
     }
-}
-
-/// What it means that the broker ended a consumer of a queue.
-fn cancelled(queue: &str) -> Failure {
-    Failure::Weather(format!(
-        "the broker cancelled the consumer of queue {queue:?}, as when the queue is deleted, or when a delivery was unsettled for longer than the consumer timeout of a quorum queue (RabbitMQ 4.3): set a shorter handler_timeout then"
-    ))
 }
 
 /// Connects, on the driver's thread, which keeps the connection.

@@ -33,7 +33,7 @@ struct Desk {
     waiting: Mutex<Waiting>,
     /// The session is over.
     is_over: AtomicBool,
-    came: Notify,
+    came: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -50,8 +50,9 @@ struct Waiting {
 pub(super) struct Settlements(Arc<Desk>);
 
 impl SessionSettler {
-    /// A settler, and where its settlements come out. `stale` counts those that came too late.
-    pub(super) fn new(stale: Arc<AtomicU64>) -> (Self, Settlements) {
+    /// A settler, and where its settlements come out. `stale` counts those that came too late;
+    /// `came` is notified when some wait, and may be shared with other settlers.
+    pub(super) fn new(stale: Arc<AtomicU64>, came: Arc<Notify>) -> (Self, Settlements) {
         let desk = Arc::new(Desk {
             waiting: Mutex::new(Waiting {
                 settlements: Vec::new(),
@@ -59,7 +60,7 @@ impl SessionSettler {
                 flushes: Vec::new(),
             }),
             is_over: AtomicBool::new(false),
-            came: Notify::new(),
+            came,
         });
         (Self { desk: Arc::clone(&desk), stale }, Settlements(desk))
     }
@@ -374,7 +375,7 @@ mod tests {
 
     #[test]
     fn what_waited_is_written_whatever_comes_with_the_end() {
-        let (settler, settlements) = SessionSettler::new(Arc::default());
+        let (settler, settlements) = SessionSettler::new(Arc::default(), Arc::default());
         assert!(settlements.are_none());
         for tag in 1..=9 {
             settler.settle(tag, Ack).expect("the session stands");
@@ -392,7 +393,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_session_is_woken_by_the_first_and_by_the_last_that_is_needed() {
-        let (settler, settlements) = SessionSettler::new(Arc::default());
+        let (settler, settlements) = SessionSettler::new(Arc::default(), Arc::default());
         assert!(!settlements.are_enough(12));
         let mut woken = Vec::new();
         for tag in 1..=9 {
@@ -405,7 +406,7 @@ mod tests {
     #[test]
     fn an_ended_session_takes_nothing_and_counts() {
         let stale = Arc::new(AtomicU64::new(0));
-        let (settler, settlements) = SessionSettler::new(Arc::clone(&stale));
+        let (settler, settlements) = SessionSettler::new(Arc::clone(&stale), Arc::default());
         assert_eq!(settler.settle(1, Ack), Ok(()));
         assert!(!settler.is_over());
         drop(settlements);

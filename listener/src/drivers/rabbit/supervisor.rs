@@ -141,7 +141,7 @@ struct Supervisor {
     demand: Arc<Demand>,
     state: watch::Sender<ConnectionState>,
     orders: mpsc::Receiver<Order>,
-    /// Told when queues for one at a time are to be looked for again.
+    /// Told when quarantine queues are to be looked for again.
     look: Arc<Notify>,
     rotation: Rotation,
     backoff: Backoff,
@@ -156,17 +156,12 @@ impl Supervisor {
                 biased;
                 order = self.orders.recv() => order,
                 () = self.look.notified(), if self.deliveries.is_some() => {
-                    let looked = session.look_again(&self.core).await;
-                    match self.on(session, looked).await {
-                        Some(next) => session = next,
-                        None => return,
-                    }
+                    session.look_again();
                     continue;
                 }
                 next = session.serve(self.deliveries.as_ref(), &self.demand) => {
                     let done = match next {
                         Next::Lost(reason) => Err(Failure::Weather(reason)),
-                        Next::Ended => session.look_at_ended(&self.core).await,
                         Next::Refit => session.refit(&self.core, self.deliveries.as_ref()).await,
                     };
                     match self.on(session, done).await {

@@ -5,7 +5,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, ExchangeKind};
 use tokio::time::sleep;
@@ -393,6 +395,41 @@ impl<'a> Topology<'a> {
             Err(fault) if fault.code().is_none() => Err(fault.into()),
             Ok(()) | Err(_) => Ok(true),
         }
+    }
+
+    /// Refuses a queue that the user may not consume.
+    pub(super) async fn check_readable(&mut self, queue: &str) -> Result<(), Failure> {
+        match self.refusal_to_consume(queue).await? {
+            Some(fault) => Err(self.refused(fault, "consume", "queue", queue)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the user may consume a queue, if it exists.
+    pub(super) async fn may_read(&mut self, queue: &str) -> Result<bool, Failure> {
+        let refusal = self.refusal_to_consume(queue).await?;
+        Ok(refusal.is_none_or(|fault| fault.code() != Some(403)))
+    }
+
+    /// Why a queue cannot be consumed. Asked with an argument that RabbitMQ refuses, once it has
+    /// looked at the permissions: so nothing is delivered.
+    async fn refusal_to_consume(&mut self, queue: &str) -> Result<Option<Fault>, Failure> {
+        // Another broker might take it.
+        if self.link.version.is_none() {
+            return Ok(None);
+        }
+        let name = short("the queue's name", queue)?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-priority".into(), AMQPValue::LongString(LongString::from("?")));
+        let channel = self.channel().await?;
+        let options = BasicConsumeOptions::default();
+        match call(channel.basic_consume(name, "".into(), options, arguments)).await {
+            // With the channel goes the consumer, and with that what it was given.
+            Ok(_) => drop(self.scratch.take()),
+            Err(fault) if fault.code() == Some(406) => {}
+            Err(fault) => return Ok(Some(fault)),
+        }
+        Ok(None)
     }
 
     /// Whether a queue is there. One that may not be looked at counts as missing.
