@@ -21,6 +21,7 @@ mod endpoints;
 mod executor;
 mod filter;
 mod health;
+mod inputs;
 mod instances;
 mod lifecycle;
 mod logging;

@@ -1,12 +1,8 @@
 //! The priority of a notification: the body's, else the routing key's; what has neither is a dead
 //! letter, or acknowledged where the listener is lenient.
 
-use std::time::Duration;
-
 use listener::runtime::options::OnUnknownPriority;
-use listener::transport::delivery::Properties;
-use listener::transport::driver::{Outgoing, Route};
-use listener::{Context, Listener, Priority, State, notification_endpoint};
+use listener::{Context, Listener, Metadata, Priority, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish};
 
@@ -20,32 +16,14 @@ impl Called {
     }
 }
 
-/// Sends a body to a topic exchange.
-async fn send(rig: &Rig, routing_key: &str, body: &'static str) {
-    let route =
-        Route::Topic { exchange: "openstack".to_owned(), routing_key: routing_key.to_owned() };
-    let outgoing = Outgoing {
-        route,
-        body: body.into(),
-        properties: Properties::default(),
-        timeout: Duration::from_secs(3600),
-    };
-    rig.transport.send(outgoing).await.unwrap();
-}
-
-async fn seen(
-    listener: &Listener,
-    rig: &mut Rig,
-    routing_key: &str,
-    body: &'static str,
-) -> Vec<String> {
+async fn seen(listener: &Listener, rig: &mut Rig, routing_key: &str, body: &str) -> Vec<String> {
     listener.start().await.unwrap();
-    send(rig, routing_key, body).await;
+    rig.send_by(routing_key, body.to_owned()).await;
     finish(listener).await;
     rig.seen_so_far()
 }
 
-async fn is_called(routing_key: &str, body: &'static str, expected: &str) {
+async fn is_called(routing_key: &str, body: &str, expected: &str) {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Called).build().unwrap();
     assert_eq!(seen(&listener, &mut rig, routing_key, body).await, [expected], "{body}");
@@ -57,7 +35,10 @@ async fn the_routing_key_decides_where_the_body_has_no_known_priority() {
     is_called("notifications.warn", r#"{"event_type":"a.b","priority":null}"#, "warn a.b").await;
     is_called("notifications.warn", r#"{"event_type":"a.b","priority":"WARNING"}"#, "warn a.b")
         .await;
-    is_called("notifications.warn", r#"{"event_type":"a.b","priority":3}"#, "warn a.b").await;
+    for priority in ["3", "true", r#"["INFO"]"#, r#"{"level":1}"#] {
+        let body = format!(r#"{{"event_type":"a.b","priority":{priority}}}"#);
+        is_called("notifications.warn", &body, "warn a.b").await;
+    }
     is_called(
         "notifications.sample",
         r#"{"oslo.version":"2.0","oslo.message":"{\"event_type\":\"a.b\",\"payload\":{}}"}"#,
@@ -90,7 +71,7 @@ async fn a_retried_copy_keeps_the_priority_of_the_routing_key() {
     let mut rig = Rig::new();
     let listener = rig.builder().pool("tap").endpoint(Once).build().unwrap();
     listener.start().await.unwrap();
-    send(&rig, "notifications.sample", r#"{"event_type":"a.b"}"#).await;
+    rig.send_by("notifications.sample", r#"{"event_type":"a.b"}"#).await;
     assert_eq!([rig.seen().await, rig.seen().await], ["call 1", "call 2"]);
     finish(&listener).await;
 }
@@ -166,24 +147,100 @@ async fn a_lenient_listener_acknowledges_an_unknown_priority_as_oslo_does() {
     }
 }
 
+/// A notification of both versions, as oslo.messaging's AMQP 1.0 driver wraps it.
+const WRAPPED: [&str; 2] = [
+    r#"{"oslo.version":"2.0","oslo.message":"{\"priority\":\"warn\",\"event_type\":\"a.b\",\"payload\":{}}"}"#,
+    r#"{"priority":"warn","event_type":"a.b","payload":{}}"#,
+];
+
 #[tokio::test(start_paused = true)]
 async fn an_envelope_within_a_request_is_opened() {
-    is_called(
-        "notifications.warn",
-        r#"{"request":{"oslo.version":"2.0","oslo.message":"{\"priority\":\"warn\",\"event_type\":\"a.b\",\"payload\":{}}"},"context":{}}"#,
-        "warn a.b",
-    )
-    .await;
+    for request in WRAPPED {
+        for others in ["", r#","context":{}"#, r#","context":null,"call_monitor_timeout":5"#] {
+            let body = format!(r#"{{"request":{request}{others}}}"#);
+            is_called("notifications.warn", &body, "warn a.b").await;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn numbers_for_message_id_and_timestamp_are_read_as_text() {
-    is_called(
-        "notifications.info",
-        r#"{"event_type":"a.b","priority":"INFO","message_id":42,"timestamp":1700000000.25,"payload":1}"#,
-        "info a.b",
-    )
-    .await;
+async fn the_context_of_a_wrapper_is_that_of_the_notification() {
+    struct Mine;
+
+    #[notification_endpoint(register = false, context(project = "^a"))]
+    impl Mine {
+        async fn warn(&self, ctxt: &Context, log: State<Log>) {
+            let _ =
+                log.send(format!("{:?} {:?}", ctxt.get_str("project"), ctxt.get_str("user_id")));
+        }
+    }
+
+    for request in WRAPPED {
+        let mut rig = Rig::new();
+        let listener = rig.builder().endpoint(Mine).build().unwrap();
+        let body = |project: &str| {
+            format!(
+                r#"{{"request":{request},"context":{{"project":"{project}","user_id":"u\"1"}}}}"#
+            )
+        };
+        listener.start().await.unwrap();
+        rig.send_by("notifications.warn", body("b1")).await;
+        rig.send_by("notifications.warn", body("a1")).await;
+        finish(&listener).await;
+        assert_eq!(rig.seen_so_far(), [r#"Some("a1") Some("u\"1")"#]);
+        rig.assert_empty("notifications.warn.dead").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_without_a_version_is_a_dead_letter_that_names_the_missing_key() {
+    let envelope = r#"{"oslo_version":"2.0","oslo.message":"{\"event_type\":\"a.b\"}"}"#;
+    for body in [envelope.to_owned(), format!(r#"{{"request":{envelope},"context":{{}}}}"#)] {
+        let rig = Rig::new();
+        let listener = rig.builder().endpoint(Called).build().unwrap();
+        listener.start().await.unwrap();
+        rig.send_raw(body).await;
+        let letter = rig.dead_letter().await;
+        finish(&listener).await;
+        assert_eq!(
+            (letter.reason.as_str(), letter.error.as_str()),
+            ("undecodable", "the body has `oslo.message` and no `oslo.version` (expected \"2.0\")")
+        );
+    }
+}
+
+struct Texts;
+
+#[notification_endpoint(register = false)]
+impl Texts {
+    async fn info(
+        &self,
+        publisher_id: &str,
+        event_type: &str,
+        metadata: &Metadata,
+        log: State<Log>,
+    ) {
+        let (message_id, timestamp) = (metadata.message_id(), metadata.timestamp());
+        let _ = log.send(format!("{message_id} {timestamp} {publisher_id} {event_type}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_of_other_kinds_in_text_fields_are_read_as_their_json_text() {
+    for [message_id, timestamp, publisher_id, event_type] in [
+        ["42", "1700000000.25", "7", "-1"],
+        [r#"["x"]"#, r#"{"$date": 1}"#, r#"{"host":"h"}"#, "false"],
+    ] {
+        let mut rig = Rig::new();
+        let listener = rig.builder().endpoint(Texts).build().unwrap();
+        let body = format!(
+            r#"{{"priority":"INFO","message_id":{message_id},"timestamp":{timestamp},"publisher_id":{publisher_id},"event_type":{event_type},"payload":1}}"#
+        );
+        assert_eq!(
+            seen(&listener, &mut rig, "notifications.info", &body).await,
+            [format!("{message_id} {timestamp} {publisher_id} {event_type}")]
+        );
+    }
 }
 
 /// A notifier's own notifications have a priority, so nothing of this concerns them.

@@ -81,15 +81,18 @@ impl Rig {
     }
 
     pub(crate) async fn send_with(&self, body: impl Into<Bytes>, properties: Properties) {
-        let outgoing = Outgoing {
-            route: Route::Topic {
-                exchange: "openstack".to_owned(),
-                routing_key: "notifications.info".to_owned(),
-            },
-            body: body.into(),
-            properties,
-            timeout: LONG,
-        };
+        self.send("notifications.info", body.into(), properties).await;
+    }
+
+    /// Puts a body without any properties on the exchange, by this routing key.
+    pub(crate) async fn send_by(&self, routing_key: &str, body: impl Into<Bytes>) {
+        self.send(routing_key, body.into(), Properties::default()).await;
+    }
+
+    async fn send(&self, routing_key: &str, body: Bytes, properties: Properties) {
+        let route =
+            Route::Topic { exchange: "openstack".to_owned(), routing_key: routing_key.to_owned() };
+        let outgoing = Outgoing { route, body, properties, timeout: LONG };
         self.transport.send(outgoing).await.unwrap();
     }
 

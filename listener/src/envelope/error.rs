@@ -81,6 +81,9 @@ pub enum DecodeError {
         /// The version as JSON text, if it can be one; else its kind.
         found: String,
     },
+    /// There is the text of a version 2 envelope, and no version.
+    #[error("the body has `oslo.message` and no `oslo.version` (expected \"2.0\")")]
+    NoVersion,
     /// A field has a value of the wrong kind.
     #[error("field {key:?} is {found} (expected {expected})")]
     Field {

@@ -14,6 +14,7 @@ use memchr::{memchr_iter, memchr2, memchr3};
 static NAN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("NaN"));
 static INFINITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Infinity"));
 static MESSAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("oslo.message"));
+static REQUEST: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"request\""));
 static TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("__type__"));
 
 /// The text as standard JSON, borrowed if nothing had to be changed.
@@ -40,6 +41,7 @@ pub(super) fn mended(text: Cow<'_, str>) -> Cow<'_, str> {
 #[derive(Clone, Copy)]
 pub(super) enum Wanted {
     Message,
+    Request,
     Type,
 }
 
@@ -49,6 +51,7 @@ pub(super) fn may_name(text: &str, wanted: Wanted) -> bool {
     let bytes = text.as_bytes();
     let finder = match wanted {
         Wanted::Message => &MESSAGE,
+        Wanted::Request => &REQUEST,
         Wanted::Type => &TYPE,
     };
     finder.find(bytes).is_some()

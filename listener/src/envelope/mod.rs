@@ -15,6 +15,7 @@ mod scan;
 mod unescape;
 mod v1;
 mod v2;
+mod wrapper;
 mod write;
 
 use std::borrow::Cow;
@@ -152,6 +153,9 @@ fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeE
     let text =
         str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?;
     fields::expect_object(Part::Body, text)?;
+    if let Some(opened) = wrapper::open(text, limits)? {
+        return Ok(opened);
+    }
     match v2::open(text)? {
         Some(text) => Ok(Opened { text, version: Version::V2 }),
         None => Ok(Opened { text: v1::open(text, limits)?, version: Version::V1 }),

@@ -10,17 +10,12 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::envelope::error::{not_json, shown_json};
-use crate::envelope::fields::{Key, Text, expect_object};
+use crate::envelope::fields::{self, Key, Text, expect_object};
 use crate::envelope::lenient::{Wanted, may_name, mend, mended};
 use crate::envelope::{DecodeError, Part};
 
 const VERSION: &str = "oslo.version";
-const MESSAGE: &str = "oslo.message";
-
-/// oslo.messaging's AMQP 1.0 driver puts the envelope within another object, and bridges to
-/// RabbitMQ pass that on: `{"request": {"oslo.version": .., "oslo.message": ..}, "context": {}}`.
-const REQUEST: &str = "request";
-const CONTEXT: &str = "context";
+pub(super) const MESSAGE: &str = "oslo.message";
 
 /// What oslo writes before the text within, which is escaped.
 pub(super) const BEGIN: &[u8] = br#"{"oslo.version": "2.0", "oslo.message": ""#;
@@ -39,14 +34,14 @@ pub(super) fn open(text: &str) -> Result<Option<Cow<'_, str>>, DecodeError> {
     }
     // Strictly first: to a search from outside, the escapes of the inner text look as if
     // there were something to mend in nearly every body.
-    let strict = match Envelope::read(text) {
+    let strict = match serde_json::from_str::<Envelope<'_>>(text) {
         Ok(envelope) => return envelope.open(),
         Err(error) => error,
     };
     match mend(text) {
         Cow::Borrowed(_) => Err(not_json(Part::Body, text, strict)),
         Cow::Owned(mended) => {
-            let envelope = Envelope::read(&mended);
+            let envelope = serde_json::from_str::<Envelope<'_>>(&mended);
             let text = envelope.map_err(|error| not_json(Part::Body, &mended, error))?.open()?;
             Ok(text.map(|text| Cow::Owned(text.into_owned())))
         }
@@ -57,30 +52,20 @@ pub(super) fn open(text: &str) -> Result<Option<Cow<'_, str>>, DecodeError> {
 struct Envelope<'t> {
     version: Option<&'t RawValue>,
     message: Option<Text<'t>>,
-    /// The envelope within, where there is one and nothing else but a context.
-    request: Option<&'t RawValue>,
-    others: bool,
+    /// Whether there is what makes a notification of version 1, of which any key may be.
+    is_notification: bool,
 }
 
 impl<'t> Envelope<'t> {
-    fn read(text: &'t str) -> Result<Self, serde_json::Error> {
-        let envelope: Self = serde_json::from_str(text)?;
-        if let Some(request) = envelope.request.filter(|_| !envelope.others)
-            && request.get().starts_with('{')
-        {
-            let within: Self = serde_json::from_str(request.get())?;
-            if within.version.is_some() && within.message.is_some() {
-                return Ok(within);
-            }
-        }
-        Ok(envelope)
-    }
-
     fn open(self) -> Result<Option<Cow<'t, str>>, DecodeError> {
-        let (Some(version), Some(message)) = (self.version, self.message) else {
-            return Ok(None);
+        let message = match (&self.version, self.message) {
+            (Some(version), Some(message)) => {
+                check_version(version.get())?;
+                message
+            }
+            (None, Some(_)) if !self.is_notification => return Err(DecodeError::NoVersion),
+            _ => return Ok(None),
         };
-        check_version(version.get())?;
         let text = mended(message.string(MESSAGE, "a string")?);
         expect_object(Part::Message, &text)?;
         Ok(Some(text))
@@ -118,12 +103,8 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
             match &*key {
                 VERSION => envelope.version = Some(map.next_value()?),
                 MESSAGE => envelope.message = Some(map.next_value()?),
-                REQUEST => envelope.request = Some(map.next_value()?),
-                CONTEXT => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-                _ => {
-                    envelope.others = true;
+                key => {
+                    envelope.is_notification |= fields::REQUIRED.contains(&key);
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -180,22 +161,22 @@ mod tests {
 
     #[test]
     fn a_body_without_one_of_the_keys_is_not_version_2() {
-        check(r#"{"oslo.message": 1}"#, None);
+        check(r#"{"event_type": "e", "oslo.message": 1}"#, None);
         check(r#"{"oslo.version": "2.0", "payload": "oslo.message"}"#, None);
         check(r#"{"payload": {"oslo.version": "2.0", "oslo.message": "{}"}}"#, None);
     }
 
     #[test]
-    fn an_envelope_within_a_request_is_opened() {
-        let envelope = r#"{"oslo.version": "2.0", "oslo.message": "{\"a\": 1}"}"#;
-        check(&format!(r#"{{"request": {envelope}, "context": {{}}}}"#), Some(r#"{"a": 1}"#));
-        check(
-            &format!(r#"{{"context": {{"x": NaN}}, "request": {envelope}}}"#),
-            Some(r#"{"a": 1}"#),
-        );
-        check(&format!(r#"{{"request": {envelope}, "event_type": "e"}}"#), None);
-        check(r#"{"request": {"oslo.version": "2.0"}, "x": "oslo.message"}"#, None);
-        check(r#"{"request": "oslo.message", "context": {}}"#, None);
+    fn a_message_without_a_version_is_refused_unless_it_is_a_key_of_version_1() {
+        for key in ["oslo_version", "x"] {
+            assert_eq!(
+                refused(&format!(r#"{{"{key}": "2.0", "oslo.message": "{{}}"}}"#)),
+                "the body has `oslo.message` and no `oslo.version` (expected \"2.0\")"
+            );
+        }
+        for key in fields::REQUIRED {
+            check(&format!(r#"{{"{key}": "2.0", "oslo.message": "{{}}"}}"#), None);
+        }
     }
 
     #[test]
