@@ -2,6 +2,7 @@
 //! letter, or acknowledged where the listener is lenient.
 
 use listener::runtime::options::OnUnknownPriority;
+use listener::transport::delivery::{HeaderValue, Headers, Properties};
 use listener::{Context, Listener, Metadata, Priority, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish};
@@ -241,6 +242,22 @@ async fn values_of_other_kinds_in_text_fields_are_read_as_their_json_text() {
             [format!("{message_id} {timestamp} {publisher_id} {event_type}")]
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_without_a_priority_names_those_who_owe_it() {
+    let rig = Rig::new();
+    let listener = rig.builder().pool("tap").endpoint(Called).build().unwrap();
+    listener.start().await.unwrap();
+    let mut headers = Headers::default();
+    let owed = HeaderValue::List(vec!["billing::info".into()]);
+    headers.set("listener-endpoints", owed.clone());
+    let body = r#"{"event_type":"x","payload":1}"#.into();
+    rig.put_with("tap", body, Properties { headers, ..Properties::default() }).await;
+    let letter = rig.take("tap.dead").await;
+    finish(&listener).await;
+    assert_eq!(letter.properties.headers.text("listener-reason"), Some("unknown-priority"));
+    assert_eq!(letter.properties.headers.get("listener-endpoints"), Some(&owed));
 }
 
 /// A notifier's own notifications have a priority, so nothing of this concerns them.

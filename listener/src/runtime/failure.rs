@@ -224,9 +224,9 @@ pub(super) fn undecodable(error: &(dyn Error + 'static), owed: Vec<String>) -> V
     Verdict::Copies(vec![dead("undecodable", caught::text(&Chain(error)), owed)])
 }
 
-/// The verdict on a delivery that has no priority.
-pub(super) fn unknown_priority(none: &NoPriority) -> Verdict {
-    Verdict::Copies(vec![dead("unknown-priority", none.to_string(), Vec::new())])
+/// The verdict on a delivery that has no priority, for all that still owe it.
+pub(super) fn unknown_priority(none: &NoPriority, owed: Vec<String>) -> Verdict {
+    Verdict::Copies(vec![dead("unknown-priority", none.to_string(), owed)])
 }
 
 /// The reason of a dead letter that processes died of.

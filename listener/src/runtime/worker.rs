@@ -915,7 +915,10 @@ impl Worker {
     /// What follows for a delivery for which no method can be found.
     fn without_priority(&self, task: &Task, none: &NoPriority, subject: &Subject) -> Verdict {
         match self.options.on_unknown_priority {
-            OnUnknownPriority::DeadLetter => failure::unknown_priority(none),
+            OnUnknownPriority::DeadLetter => {
+                let owed = task.marks.owed.clone().unwrap_or_default();
+                failure::unknown_priority(none, owed)
+            }
             OnUnknownPriority::Lenient => {
                 tracing::warn!(
                     queue = %task.delivery.info.queue,
