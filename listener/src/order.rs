@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde_json::Value;
+
 use crate::notification::Notification;
 
 /// A part of notifications: those in which it is equal are worked on in sequence.
@@ -24,7 +26,8 @@ pub enum OrderKey {
     PublisherId,
     /// What happened.
     EventType,
-    /// A value of the payload's top level.
+    /// A value of the payload's top level, of any kind: an object or a list counts by what it
+    /// holds, not by its spaces or the order of its keys.
     Payload(String),
     /// A value of the context.
     Context(String),
@@ -55,13 +58,24 @@ impl OrderKey {
     }
 }
 
-/// One text for one value: JSON writes a character in more than one way.
+/// One text for one value: JSON writes characters, objects, lists and fractions in more than one
+/// way. A whole number and the same one with a fraction, `1` and `1.0`, stay two.
 fn canonical(raw: &str) -> String {
-    if !raw.contains('\\') {
+    let is_canonical = match raw.as_bytes() {
+        [b'"', ..] => !raw.contains('\\'),
+        bytes => bytes.iter().all(u8::is_ascii_alphanumeric),
+    };
+    if is_canonical {
         return raw.to_owned();
     }
-    let value = serde_json::from_str::<serde_json::Value>(raw);
-    value.map_or_else(|_| raw.to_owned(), |value| value.to_string())
+    serde_json::from_str::<Value>(raw).map_or_else(
+        |_| raw.to_owned(),
+        |mut value| {
+            // They are sorted unless a crate of the program turns on `preserve_order`.
+            value.sort_all_objects();
+            value.to_string()
+        },
+    )
 }
 
 impl FromStr for OrderKey {

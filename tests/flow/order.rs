@@ -208,19 +208,28 @@ async fn a_key_is_its_value_however_it_is_written() {
         }
     }
 
-    let mut rig = Rig::new();
-    let listener = rig.builder().endpoint(Keyed).build().unwrap();
-    listener.start().await.unwrap();
-    for (event_type, name) in [("plain", "é"), ("escaped", "\\u00e9")] {
-        let payload = format!(r#"{{"name": "{name}"}}"#);
-        let body = format!(
-            r#"{{"priority": "INFO", "event_type": "{event_type}", "payload": {payload}}}"#
-        );
-        rig.send_raw(body).await;
+    for [first, second] in [
+        [r#""é""#, r#""\u00e9""#],
+        [
+            r#"{"id": 1, "of": ["a", {"b": 2, "c": null}]}"#,
+            r#"{"of":["a",{"c":null,"b":2}],"id":1}"#,
+        ],
+        [r#"["a", 1]"#, "[\n\"a\",1]"],
+        ["1.50", "1.5"],
+    ] {
+        let mut rig = Rig::new();
+        let listener = rig.builder().endpoint(Keyed).build().unwrap();
+        listener.start().await.unwrap();
+        for (event_type, name) in [("first", first), ("second", second)] {
+            rig.send_raw(format!(
+                r#"{{"priority": "INFO", "event_type": "{event_type}", "payload": {{"name": {name}}}}}"#
+            ))
+            .await;
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(rig.seen_so_far(), ["first begins"], "{first} {second}");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(rig.seen_so_far(), ["second begins"]);
+        finish(&listener).await;
     }
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(rig.seen_so_far(), ["plain begins"]);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(rig.seen_so_far(), ["escaped begins"]);
-    finish(&listener).await;
 }
