@@ -169,18 +169,13 @@ pub(crate) fn mistake(role: Role, name: &str) -> Option<String> {
 }
 
 fn wrong(role: Role, name: &str) -> Option<String> {
-    let is_topic = matches!(role, Role::Topic | Role::Route);
-    if is_topic && name.contains(['*', '#']) {
-        return Some(
-            "holds `*` or `#`; expected the name of one topic: a topic is no pattern, so give each by its name"
-                .to_owned(),
-        );
-    }
-    if is_topic && name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Some(
-            "holds white space; expected the name of one topic: give several one by one, and in a variable with commas"
-                .to_owned(),
-        );
+    let found = match role {
+        Role::Topic | Role::Route => wrong_topic(name),
+        Role::Pool => wrong_pool(name),
+        Role::Exchange => wrong_exchange(name),
+    };
+    if let Some(found) = found {
+        return Some(found.to_owned());
     }
     if name.trim() != name || name.contains(char::is_control) {
         return Some(
@@ -208,10 +203,90 @@ fn wrong(role: Role, name: &str) -> Option<String> {
     })
 }
 
-/// Says that a topic looks like a routing key: somebody who has another program's in mind gives
-/// it, and then nothing comes.
-pub(crate) fn warn_of_priority(topic: &str) {
-    if let Some(priority) = priority_of(topic) {
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || character.is_control()
+}
+
+fn wrong_topic(name: &str) -> Option<&'static str> {
+    if name.contains(['*', '#']) {
+        Some(
+            "holds `*` or `#`; expected the name of one topic: a topic is no pattern, so give each by its name",
+        )
+    } else if name.contains(is_blank) {
+        Some(
+            "holds white space; expected the name of one topic: give several one by one, and in a variable with commas",
+        )
+    } else if name.contains(',') {
+        Some("holds a comma; expected the name of one topic: give several one by one")
+    } else {
+        None
+    }
+}
+
+fn wrong_pool(name: &str) -> Option<&'static str> {
+    is_beside_another(name).then_some(
+        "ends as a dead-letter, quarantine or retry queue of another queue does, which no pool may take from; choose another name",
+    )
+}
+
+fn wrong_exchange(name: &str) -> Option<&'static str> {
+    if name.contains(['*', '#']) {
+        Some(
+            "holds `*` or `#`; expected the name of one exchange: an exchange is no pattern, so give each topic as `exchange/topic`",
+        )
+    } else if name.contains(is_blank) || name.contains([',', '/']) {
+        Some(
+            "holds white space, a comma or `/`; expected the name of one exchange: give several with their topics, each as `exchange/topic`",
+        )
+    } else if name.starts_with("amq.") && !is_of_the_broker(name) {
+        Some(
+            "begins with `amq.`, which brokers reserve for their own, such as `amq.topic`; choose another name",
+        )
+    } else {
+        None
+    }
+}
+
+/// Whether an exchange is one of those that exist in every virtual host.
+fn is_of_the_broker(exchange: &str) -> bool {
+    let known = ["amq.topic", "amq.direct", "amq.fanout", "amq.headers", "amq.match"];
+    known.contains(&exchange) || exchange.starts_with("amq.rabbitmq.")
+}
+
+/// Whether a name ends as those of the queues do that are made beside a work queue.
+fn is_beside_another(name: &str) -> bool {
+    let is_retry = |queue: &str| {
+        let seconds = queue.rsplit_once(".retry.").and_then(|(_, level)| level.strip_suffix('s'));
+        seconds.is_some_and(|seconds| seconds.parse::<u64>().is_ok())
+    };
+    [".dead", ".quarantine", ".quarantine.journal"].iter().any(|end| name.ends_with(end))
+        || is_retry(name)
+}
+
+/// What is wrong with a pool that is to be bound to the nameless exchange: nothing would come.
+pub(crate) const NAMELESS: &str = "the nameless exchange routes to the queue that a message \
+    names, and a pool cannot be bound to it; name the exchange that the notifications are sent \
+    to, or leave the pool out";
+
+/// Warns of a topic that has the form of a routing key, of `exchange/topic` or of a queue: it is a
+/// name of its own then, and most likely nobody sends to it.
+pub(crate) fn warn_of_topic(topic: &str) {
+    if topic.contains('/') {
+        tracing::warn!(
+            topic,
+            "the topic holds a `/`, which separates it from its exchange in LISTENER_TOPICS and in \
+             `Target::from` only: write `exchange = \"..\", topic = \"..\"` in an attribute, and \
+             `Target::topic(..).exchange(..)` in code"
+        );
+    }
+    if is_beside_another(topic) {
+        tracing::warn!(
+            topic,
+            "the topic ends as a queue beside a work queue does, and is no queue: its queues are \
+             named `topic.priority`; to handle dead letters again, move them to their queue"
+        );
+    }
+    if let Some(priority) = priority_of(&topic.to_ascii_lowercase()) {
         let queue = routing_key(topic, priority);
         tracing::warn!(
             topic,

@@ -260,6 +260,10 @@ fn a_topic_that_is_a_pattern_or_several_is_refused() {
             )
         );
     }
+    assert_eq!(
+        wrong(|builder| builder.target(Target::topic("notifications,nova"))),
+        "topic \"notifications,nova\" holds a comma; expected the name of one topic: give several one by one"
+    );
     for name in ["notifications versioned_notifications", "notifications\n", " notifications"] {
         assert_eq!(
             wrong(|builder| builder.target(Target::topic(name))),
@@ -286,10 +290,96 @@ fn a_queue_that_the_broker_reserves_is_refused() {
         wrong(|builder| builder.target(Target::topic("amq.x"))),
         format!("topic \"amq.x\" {reserved}")
     );
-    assert!(with(|builder| builder.control_exchange("amq.topic").pool("tap")).is_ok());
+    for exists in
+        ["amq.topic", "amq.direct", "amq.fanout", "amq.headers", "amq.match", "amq.rabbitmq.trace"]
+    {
+        assert!(with(|builder| builder.control_exchange(exists).pool("tap")).is_ok(), "{exists}");
+    }
+    for name in ["amq.nova", "amq."] {
+        let expected = format!(
+            "exchange \"{name}\" begins with `amq.`, which brokers reserve for their own, such as `amq.topic`; choose another name"
+        );
+        assert_eq!(wrong(|builder| builder.control_exchange(name)), expected);
+        let transport = Transport::open("memory://").unwrap();
+        let built = Notifier::builder(transport).control_exchange(name).build();
+        assert_eq!(built.unwrap_err().to_string(), expected);
+    }
     assert!(
         wrong(|builder| builder.pool("tap\n")).starts_with("pool \"tap\\n\" holds white space")
     );
+}
+
+struct AllOfNova;
+
+#[notification_endpoint(register = false, exchange = "nova*", topic = "notifications")]
+impl AllOfNova {
+    async fn info(&self) {}
+}
+
+#[test]
+fn an_exchange_that_is_a_pattern_or_several_is_refused() {
+    for name in ["*", "#", "nova*"] {
+        let expected = format!(
+            "exchange \"{name}\" holds `*` or `#`; expected the name of one exchange: an exchange is no pattern, so give each topic as `exchange/topic`"
+        );
+        let target = Target::from(format!("{name}/notifications").as_str());
+        assert_eq!(wrong(|builder| builder.target(target)), expected);
+        assert_eq!(wrong(|builder| builder.control_exchange(name)), expected);
+    }
+    for name in ["nova,neutron", "nova neutron", "nova/notifications", "nova, neutron"] {
+        assert_eq!(
+            wrong(|builder| builder.control_exchange(name)),
+            format!(
+                "exchange \"{name}\" holds white space, a comma or `/`; expected the name of one exchange: give several with their topics, each as `exchange/topic`"
+            )
+        );
+        let variables = [("LISTENER_CONTROL_EXCHANGE".to_owned(), name.to_owned())];
+        let config = Config::from_variables(variables).unwrap();
+        let text = wrong(|builder| builder.configured(config).transport_url("memory://"));
+        assert!(text.contains("expected the name of one exchange"), "{text}");
+    }
+    assert_eq!(
+        error(Listener::builder().transport_url("memory://").endpoint(AllOfNova).build()),
+        "the listener cannot be built: endpoint `flow::build::AllOfNova` (tests/flow/build.rs:): exchange \"nova*\" holds `*` or `#`; expected the name of one exchange: an exchange is no pattern, so give each topic as `exchange/topic`"
+    );
+    for name in ["nova", "nova.cell-1", "nova:2", "nova_x"] {
+        assert!(with(|builder| builder.control_exchange(name)).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn a_pool_on_the_nameless_exchange_is_refused() {
+    let expected = "the nameless exchange routes to the queue that a message names, and a pool cannot be bound to it; name the exchange that the notifications are sent to, or leave the pool out";
+    let target = || Target::from("/notifications");
+    assert_eq!(wrong(|builder| builder.target(target()).pool("tap")), expected);
+    assert_eq!(wrong(|builder| builder.control_exchange("").pool("tap")), expected);
+    assert!(with(|builder| builder.target(target())).is_ok());
+    assert!(with(|builder| builder.control_exchange("")).is_ok());
+    let variables = [("LISTENER_POOL", "tap"), ("LISTENER_TOPICS", "/notifications")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = Config::from_variables(variables).unwrap();
+    assert_eq!(wrong(|builder| builder.configured(config).transport_url("memory://")), expected);
+}
+
+#[test]
+fn a_pool_that_is_named_as_the_queues_beside_another_queue_is_refused() {
+    for name in [
+        "notifications.info.dead",
+        "tap.quarantine",
+        "tap.quarantine.journal",
+        "notifications.info.retry.1s",
+        "tap.retry.131072s",
+    ] {
+        assert_eq!(
+            wrong(|builder| builder.pool(name)),
+            format!(
+                "pool \"{name}\" ends as a dead-letter, quarantine or retry queue of another queue does, which no pool may take from; choose another name"
+            )
+        );
+    }
+    for name in ["dead", "tap.dead.2", "retry.1s", "tap.retry.s", "tap.retry.1x", "tap.journal"] {
+        assert!(with(|builder| builder.pool(name)).is_ok(), "{name}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use listener::runtime::options::OnFailure;
-use listener::{Context, Notifier, Target, notification_endpoint};
+use listener::{Config, Context, Listener, Notifier, Target, notification_endpoint};
 
 use crate::rig::{Rig, finish, once};
 
@@ -55,25 +55,74 @@ impl Buffer {
     }
 }
 
+/// How many warnings hold this text.
+fn warnings(about: &str, build: impl FnOnce()) -> usize {
+    let buffer = Buffer::default();
+    let guard = buffer.set();
+    build();
+    drop(guard);
+    count(&buffer.lines(), &["WARN", about])
+}
+
+/// A listener and a notifier of this topic, which both warn of it.
+fn with_topic(topic: &str) {
+    let rig = Rig::new();
+    drop(rig.builder().target(Target::topic(topic)).endpoint(Endpoint).build().unwrap());
+    Notifier::builder(rig.transport.clone()).topic(topic).build().unwrap();
+}
+
+/// A listener with these topics in the environment.
+fn with_topics(topics: &str) {
+    let variables = [("LISTENER_TOPICS".to_owned(), topics.to_owned())];
+    let config = Config::from_variables(variables).unwrap();
+    let builder = Listener::builder().configured(config).transport_url("memory://");
+    drop(builder.endpoint(Endpoint).build().unwrap());
+}
+
+struct OfAKey;
+
+#[notification_endpoint(register = false, topic = "notifications.info")]
+impl OfAKey {
+    async fn info(&self) {}
+}
+
+struct OfAVariable;
+
+#[notification_endpoint(register = false, topic = "nova/notifications")]
+impl OfAVariable {
+    async fn info(&self) {}
+}
+
 #[test]
 fn a_topic_that_ends_in_a_priority_is_told() {
-    let built = |topic: &str| {
-        let buffer = Buffer::default();
-        let guard = buffer.set();
-        let rig = Rig::new();
-        let _listener =
-            rig.builder().target(Target::topic(topic)).endpoint(Endpoint).build().unwrap();
-        Notifier::builder(rig.transport.clone()).topic(topic).build().unwrap();
-        drop(guard);
-        let lines = buffer.lines();
-        lines
-            .iter()
-            .filter(|line| line.contains("WARN") && line.contains("ends in a priority"))
-            .count()
-    };
-    assert_eq!(built("notifications.info"), 2);
-    assert_eq!(built("notifications"), 0);
-    assert_eq!(built("notifications.informed"), 0);
+    let about = "ends in a priority";
+    for (topic, expected) in [
+        ("notifications.info", 2),
+        ("notifications.INFO", 2),
+        ("notifications", 0),
+        ("notifications.informed", 0),
+    ] {
+        assert_eq!(warnings(about, || with_topic(topic)), expected, "{topic}");
+    }
+    assert_eq!(warnings(about, || with_topics("nova/notifications.info")), 1);
+    assert_eq!(warnings(about, || drop(Rig::new().builder().endpoint(OfAKey).build())), 1);
+}
+
+#[test]
+fn a_topic_that_holds_a_slash_is_told() {
+    let about = "the topic holds a `/`";
+    assert_eq!(warnings(about, || with_topic("nova/notifications")), 2);
+    assert_eq!(warnings(about, || with_topics("nova/notifications/versioned")), 1);
+    assert_eq!(warnings(about, || with_topics("nova/notifications")), 0);
+    assert_eq!(warnings(about, || drop(Rig::new().builder().endpoint(OfAVariable).build())), 1);
+}
+
+#[test]
+fn a_topic_that_is_named_as_a_queue_beside_another_is_told() {
+    let about = "ends as a queue beside";
+    assert_eq!(warnings(about, || with_topics("notifications.info.dead,a.quarantine")), 2);
+    assert_eq!(warnings(about, || with_topic("notifications.info.dead")), 2);
+    assert_eq!(warnings(about, || with_topic("notifications.dead.x")), 0);
 }
 
 /// Runs one delivery, and gives what was logged.

@@ -11,7 +11,7 @@ use crate::notifier::send::Settings;
 use crate::notifier::spool::SpoolOptions;
 use crate::notifier::window::Window;
 use crate::serializer::Serializer;
-use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Role, Target, mistake, warn_of_priority};
+use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Role, Target, mistake, warn_of_topic};
 use crate::transport::Transport;
 use crate::transport::driver::LONGEST_WAIT;
 
@@ -169,7 +169,7 @@ impl NotifierBuilder {
 }
 
 fn wrong_names(topics: &[Target], exchange: &str) -> Vec<NotifierBuildError> {
-    topics.iter().for_each(|topic| warn_of_priority(topic.name()));
+    topics.iter().for_each(|topic| warn_of_topic(topic.name()));
     let exchanges = topics.iter().filter_map(Target::exchange_name).chain([exchange]);
     let exchanges = exchanges.map(|exchange| (Role::Exchange, exchange));
     let names = topics.iter().map(|topic| (Role::Route, topic.name())).chain(exchanges);

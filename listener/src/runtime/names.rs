@@ -3,7 +3,7 @@
 
 use crate::endpoint::Bound;
 use crate::runtime::error::{Place, Problem};
-use crate::target::{Role, Target, mistake, warn_of_priority};
+use crate::target::{NAMELESS, Role, Target, mistake, warn_of_topic};
 
 /// What is wrong with the names that the builder was given.
 pub(super) fn of_the_listener(
@@ -14,13 +14,16 @@ pub(super) fn of_the_listener(
 ) {
     let topics = targets.iter().map(|target| (role_of_topics(pool), target.name()));
     let exchanges = targets.iter().filter_map(Target::exchange_name).chain(exchange);
+    if pool.is_some() && exchanges.clone().any(str::is_empty) {
+        problems.push(Problem::Name { endpoint: None, reason: NAMELESS.to_owned() });
+    }
     let exchanges = exchanges.map(|exchange| (Role::Exchange, exchange));
     let pool = pool.map(|pool| (Role::Pool, pool));
     let names = topics.chain(exchanges).chain(pool);
     problems.extend(names.filter_map(|(role, name)| {
         mistake(role, name).map(|reason| Problem::Name { endpoint: None, reason })
     }));
-    targets.iter().for_each(|target| warn_of_priority(target.name()));
+    targets.iter().for_each(|target| warn_of_topic(target.name()));
 }
 
 /// What is wrong with the names in an endpoint's attribute.
@@ -32,7 +35,11 @@ pub(super) fn of_endpoint(endpoint: &Bound, pool: Option<&str>, problems: &mut V
         let reason = mistake(role, name)?;
         Some(Problem::Name { endpoint: Some(Place::of(definition)), reason })
     }));
-    definition.topics.iter().copied().for_each(warn_of_priority);
+    if pool.is_some() && definition.exchange == Some("") {
+        let endpoint = Some(Place::of(definition));
+        problems.push(Problem::Name { endpoint, reason: NAMELESS.to_owned() });
+    }
+    definition.topics.iter().copied().for_each(warn_of_topic);
 }
 
 /// In a pool all topics share its queue.
