@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use listener::runtime::options::OnFailure;
-use listener::{Config, Context, Listener, Notifier, Target, notification_endpoint};
+use listener::{Config, Context, Listener, Notifier, Target, Transport, notification_endpoint};
 
 use crate::rig::{Rig, finish, once};
 
@@ -123,6 +123,16 @@ fn a_topic_that_is_named_as_a_queue_beside_another_is_told() {
     assert_eq!(warnings(about, || with_topics("notifications.info.dead,a.quarantine")), 2);
     assert_eq!(warnings(about, || with_topic("notifications.info.dead")), 2);
     assert_eq!(warnings(about, || with_topic("notifications.dead.x")), 0);
+}
+
+#[test]
+fn retired_options_are_told_in_one_warning_with_what_they_are_called_now() {
+    let url = "rabbit://h/?rabbit_durable_queues=true&heartbeat_in_pthread=true&rabbit_use_ssl=0";
+    let expected = "rabbit_durable_queues (now amqp_durable_queues), heartbeat_in_pthread (no \
+                    effect: heartbeats never depend on the program's threads), rabbit_use_ssl (now ssl)";
+    assert_eq!(warnings(expected, || drop(Transport::open(url).unwrap())), 1);
+    assert_eq!(warnings("", || drop(Transport::open(url).unwrap())), 1);
+    assert_eq!(warnings("", || drop(Transport::open("rabbit://h/").unwrap())), 0);
 }
 
 /// Runs one delivery, and gives what was logged.

@@ -152,8 +152,8 @@ pub struct Options {
     ///
     /// If methods suddenly become slow, up to `prefetch` deliveries may be waiting; choose a smaller
     /// value if they could not all begin within RabbitMQ's consumer timeout (30 minutes). A queue
-    /// with a single active consumer always uses the whole prefetch; so does a queue of which the
-    /// user may not ask whether it has one.
+    /// with a single active consumer always uses the whole prefetch. A queue of which the user may not
+    /// ask whether it has one, as one who may not declare, has as many as are worked on at once.
     pub prefetch: u16,
     /// How many bytes of bodies may be unsettled at once, over all queues; one delivery of each
     /// queue is let through, however large. RabbitMQ counts deliveries and not bytes, so the
@@ -162,8 +162,8 @@ pub struct Options {
     ///
     /// It is exceeded where large ones follow small ones, by what is on its way by then: at most a
     /// prefetch of them. And a queue with a single active consumer keeps the whole prefetch, as a
-    /// change would hand it to another process; so does one of which the user may not ask whether
-    /// it is one, until large ones have come: whoever may not declare cannot ask.
+    /// change would hand it to another process. One of which the user may not ask whether it has one
+    /// has as many as are worked on at once.
     ///
     /// As many bytes again may be open of bodies that came compressed: they count with what they
     /// have when they are open, for as long as their methods are called. One that finds no room

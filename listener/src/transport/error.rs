@@ -46,6 +46,16 @@ pub enum OpenError {
         /// The known name that is nearest to it.
         near: Option<String>,
     },
+    /// An option was given under its name and under an older one, with values that differ.
+    #[error(
+        "options {option:?} and {retired:?} of the transport URL are one option with two values; take {retired:?} out"
+    )]
+    Contradiction {
+        /// Its name.
+        option: &'static str,
+        /// The name that it had in older releases of oslo.messaging.
+        retired: String,
+    },
     /// An option has a value that it cannot have.
     #[error("option {option:?} of the transport URL: expected {expected}, found {found:?}")]
     InvalidOption {

@@ -33,6 +33,19 @@ pub struct Host {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
+    /// There is nothing but white space.
+    #[error(
+        "it is empty; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
+    )]
+    Empty,
+    /// A quotation mark or a byte order mark before the URL.
+    #[error("it begins with a {0}; leave it out, and a closing one at the end")]
+    Quoted(&'static str),
+    /// Another URL behind the first one.
+    #[error(
+        "several URLs; expected one that has all hosts, as in `rabbit://user:password@host1:5672,user:password@host2:5672/vhost`"
+    )]
+    Several,
     /// There is no `scheme://`.
     #[error(
         "no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
@@ -122,9 +135,16 @@ impl Host {
 impl FromStr for TransportUrl {
     type Err = UrlError;
 
-    /// White space around the URL is ignored: secrets are often stored with a line break.
+    /// White space around the URL is ignored: secrets are often stored with a line break. So is
+    /// that around each host: a list that is written over several lines has it.
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
+        match text.chars().next() {
+            None => return Err(UrlError::Empty),
+            Some('"' | '\'') => return Err(UrlError::Quoted("quotation mark")),
+            Some('\u{feff}') => return Err(UrlError::Quoted("byte order mark")),
+            Some(_) => {}
+        }
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
         if scheme.is_empty() {
             return Err(UrlError::NoScheme);
@@ -134,6 +154,9 @@ impl FromStr for TransportUrl {
         }
         if rest.contains(char::is_control) {
             return Err(UrlError::ControlCharacter);
+        }
+        if has_another_url(rest) {
+            return Err(UrlError::Several);
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (hosts, path) = match rest.split_once('/') {
@@ -155,6 +178,15 @@ impl FromStr for TransportUrl {
     }
 }
 
+/// Whether what follows a scheme has the beginning of another URL, behind a comma or a space.
+fn has_another_url(rest: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    rest.match_indices("://").any(|(at, _)| {
+        let before = rest[..at].trim_end_matches(is_name);
+        before.len() < at && before.ends_with([',', ';', ' '])
+    })
+}
+
 /// Whether the path is read as RabbitMQ's URI specification has it.
 fn is_amqp(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("amqp") || scheme.eq_ignore_ascii_case("amqps")
@@ -168,6 +200,7 @@ fn read_hosts(text: &str) -> Result<Vec<Host>, UrlError> {
             Some((first, others)) => (first, Some(others)),
             None => (text, None),
         };
+        let first = first.trim();
         if !first.is_empty() {
             hosts.push(host(first).map_err(|error| match error {
                 // The comma may be one of a password.
@@ -200,7 +233,10 @@ fn host(text: &str) -> Result<Host, UrlError> {
     };
     let (name, port) = if let Some(rest) = address.strip_prefix('[') {
         let (name, port) = rest.split_once(']').ok_or(UrlError::OpenBracket)?;
-        (name, port.strip_prefix(':'))
+        match port.strip_prefix(':') {
+            None if !port.is_empty() => return Err(UrlError::Port),
+            port => (name, port),
+        }
     } else if address.matches(':').count() > 1 {
         // A bare IPv6 address has no port.
         (address, None)
@@ -454,8 +490,47 @@ mod tests {
     }
 
     #[test]
+    fn white_space_around_a_host_is_ignored() {
+        let expected = parse("rabbit://u:p@h1:5672,u:p@h2:5672,h3/v");
+        assert_eq!(parse("rabbit://u:p@h1:5672, u:p@h2:5672 ,  h3/v"), expected);
+    }
+
+    #[test]
     fn mistakes_are_named_without_the_text() {
         let error = |text: &str| text.parse::<TransportUrl>().expect_err("a mistake").to_string();
+        for text in ["", " \n"] {
+            assert_eq!(
+                error(text),
+                "it is empty; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
+            );
+        }
+        for (text, mark) in [
+            ("\"rabbit://u:secret@h/\"", "quotation mark"),
+            ("'rabbit://u:secret@h/'", "quotation mark"),
+            ("\u{feff}rabbit://u:secret@h/", "byte order mark"),
+        ] {
+            assert_eq!(
+                error(text),
+                format!("it begins with a {mark}; leave it out, and a closing one at the end")
+            );
+        }
+        for text in [
+            "rabbit://u:secret@h1/nova,rabbit://u:secret@h2/nova",
+            "rabbit://h1,rabbit://h2",
+            "rabbit://u:secret@h1:5672, amqp://u:secret@h2:5672",
+            "rabbit://h1/?ssl=0 rabbit://h2/",
+        ] {
+            assert_eq!(
+                error(text),
+                "several URLs; expected one that has all hosts, as in `rabbit://user:password@host1:5672,user:password@host2:5672/vhost`"
+            );
+        }
+        for text in ["rabbit://[::1]5672", "rabbit://[::1]x:1"] {
+            assert_eq!(
+                error(text),
+                "the port of a host is not a number from 1 to 65535; expected as in `rabbit://user:password@host:5672`"
+            );
+        }
         assert_eq!(
             error("h:5672"),
             "no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"

@@ -121,12 +121,14 @@ impl RabbitOptions {
         let is_amqp = url.driver().eq_ignore_ascii_case("amqp");
         let dialect = if is_amqp { Dialect::Amqp } else { Dialect::Oslo };
         let mut options = Self { dialect, ..Self::default() };
-        let mut retired = Vec::new();
+        let (mut retired, mut renamed) = (Vec::new(), Vec::new());
         for (name, value) in url.query() {
             match RETIRED.iter().find(|(old, _)| old == name) {
                 None => options.set(name, value)?,
                 Some((_, Retired::Renamed(new))) => {
-                    options.set(new, value)?;
+                    let named = |error| under_its_old_name(error, name, new);
+                    options.set(new, value).map_err(named)?;
+                    renamed.push((name, *new, value));
                     retired.push(format!("{name} (now {new})"));
                 }
                 Some((_, Retired::Ignored(why))) => {
@@ -135,6 +137,13 @@ impl RabbitOptions {
                 Some((_, Retired::Gone(successor))) => {
                     return Err(OpenError::RetiredOption { option: name.clone(), successor });
                 }
+            }
+        }
+        for (old, new, value) in renamed {
+            if let Some((_, other)) = url.query().iter().find(|(name, _)| name == new)
+                && Self::of_one(dialect, new, value)? != Self::of_one(dialect, new, other)?
+            {
+                return Err(OpenError::Contradiction { option: new, retired: old.clone() });
             }
         }
         if !retired.is_empty() {
@@ -150,6 +159,13 @@ impl RabbitOptions {
                 "true",
             ));
         }
+        Ok(options)
+    }
+
+    /// The options where one alone is given.
+    fn of_one(dialect: Dialect, name: &str, value: &str) -> Result<Self, OpenError> {
+        let mut options = Self { dialect, ..Self::default() };
+        options.set(name, value)?;
         Ok(options)
     }
 
@@ -238,6 +254,18 @@ fn invalid(option: &str, expected: &str, found: &str) -> OpenError {
         option: option.to_owned(),
         expected: expected.to_owned(),
         found: shown(found),
+    }
+}
+
+/// Names the option as the URL does, and what it is called now.
+fn under_its_old_name(error: OpenError, old: &str, new: &str) -> OpenError {
+    match error {
+        OpenError::InvalidOption { expected, found, .. } => OpenError::InvalidOption {
+            option: old.to_owned(),
+            expected: format!("{expected} (the option is called {new:?} now)"),
+            found,
+        },
+        other => other,
     }
 }
 
@@ -496,6 +524,14 @@ mod tests {
             RabbitOptions { amqp_durable_queues: Some(true), ..RabbitOptions::default() };
         assert_eq!(found, Ok(expected));
         assert_eq!(
+            read(&[("rabbit_durable_queues", "maybe")]),
+            Err("option \"rabbit_durable_queues\" of the transport URL: expected true or false (the option is called \"amqp_durable_queues\" now), found \"maybe\"".to_owned())
+        );
+        assert_eq!(
+            read(&[("rabbit_use_ssl", "true")]),
+            Err("option \"rabbit_use_ssl\" of the transport URL: expected false, for TLS is not built in yet: use a port without TLS (the option is called \"ssl\" now), found \"true\"".to_owned())
+        );
+        assert_eq!(
             read(&[("rabbit_userid", "nova")]),
             Err("option \"rabbit_userid\" of the transport URL is not used any more; write the user as in `rabbit://user:password@host:5672`".to_owned())
         );
@@ -506,5 +542,20 @@ mod tests {
                 assert!(new.starts_with("ssl_") || current.contains(&new), "{new} is not known");
             }
         }
+    }
+
+    #[test]
+    fn two_names_of_one_option_must_not_contradict_each_other() {
+        let old = ("rabbit_durable_queues", "true");
+        for both in
+            [[old, ("amqp_durable_queues", "false")], [("amqp_durable_queues", "false"), old]]
+        {
+            assert_eq!(
+                read(&both),
+                Err("options \"amqp_durable_queues\" and \"rabbit_durable_queues\" of the transport URL are one option with two values; take \"rabbit_durable_queues\" out".to_owned())
+            );
+        }
+        let agreed = read(&[old, ("amqp_durable_queues", "1")]);
+        assert_eq!(agreed.map(|options| options.amqp_durable_queues), Ok(Some(true)));
     }
 }
