@@ -1,8 +1,10 @@
 //! What does not build: every mistake that needs no I/O, all in one error, each with the mend.
 
+use std::time::Duration;
+
 use listener::runtime::builder::ListenerBuilder;
 use listener::runtime::error::BuildError;
-use listener::runtime::options::{Options, PoisonOptions};
+use listener::runtime::options::{Options, PoisonOptions, RetryOptions};
 use listener::{Config, Listener, Notifier, State, Target, Transport, notification_endpoint};
 
 use crate::logging::Buffer;
@@ -70,6 +72,8 @@ impl Wrapped {
     async fn info(&self, _db: State<std::sync::Arc<Database>>) {}
     async fn warn(&self, _count: State<u8>) {}
     async fn error(&self, _other: State<u16>) {}
+    async fn debug(&self, _db: State<std::sync::Arc<std::sync::Mutex<Database>>>) {}
+    async fn audit(&self, _twice: State<u32>) {}
 }
 
 #[test]
@@ -78,6 +82,7 @@ fn a_missing_state_names_the_given_one_that_was_likely_meant() {
         .transport_url("memory://")
         .state(Database)
         .state(Guarded(1_u8))
+        .state(Guarded(Some(1_u32)))
         .endpoint(Wrapped)
         .build();
     let text = error(built);
@@ -93,6 +98,8 @@ fn a_missing_state_names_the_given_one_that_was_likely_meant() {
             "did you mean `State<flow::build::Database>`, which it has? A `State` needs no `Arc` around it.",
             "did you mean `State<flow::build::Guarded<u8>>`, which it has?",
             "give it with `Listener::builder().configured(Config::from_env()?).state(..)`, in the place of `listen()`",
+            "did you mean `State<flow::build::Database>`, which it has?",
+            "did you mean `State<flow::build::Guarded<core::option::Option<u32>>>`, which it has?",
         ]
     );
 }
@@ -380,6 +387,17 @@ fn a_pool_that_is_named_as_the_queues_beside_another_queue_is_refused() {
     for name in ["dead", "tap.dead.2", "retry.1s", "tap.retry.s", "tap.retry.1x", "tap.journal"] {
         assert!(with(|builder| builder.pool(name)).is_ok(), "{name}");
     }
+}
+
+#[test]
+fn no_time_or_a_hold_of_zero_is_refused() {
+    let options = Options { send_timeout: Duration::ZERO, ..Options::default() };
+    assert_eq!(
+        wrong(|builder| builder.options(options)),
+        "send_timeout is 0; expected a time above 0"
+    );
+    let retry = RetryOptions { hold: Duration::ZERO, ..RetryOptions::default() };
+    assert_eq!(wrong(|builder| builder.retry(retry)), "retry.hold is 0; expected a time above 0");
 }
 
 #[test]

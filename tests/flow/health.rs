@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use listener::observe::{Event, Observer};
 use listener::runtime::builder::ListenerBuilder;
+use listener::runtime::options::RetryOptions;
 use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
 use listener::transport::error::{ConnectError, SendError};
 use listener::{
@@ -131,10 +132,7 @@ async fn while_a_dead_letter_cannot_be_sent_its_method_pauses_and_readiness_says
 async fn observers_are_told_what_becomes_of_each_delivery() {
     let rig = Rig::new();
     let told = Told::default();
-    let builder = rig.builder().retry(listener::runtime::options::RetryOptions {
-        attempts: 2,
-        ..listener::runtime::options::RetryOptions::default()
-    });
+    let builder = rig.builder().retry(RetryOptions { attempts: 2, ..RetryOptions::default() });
     let listener = builder.observer(told.clone()).endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
@@ -278,6 +276,22 @@ async fn a_dead_letter_that_the_broker_never_takes_pauses_nobody_and_is_not_lost
     assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "picky::info"));
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_the_broker_never_takes_is_not_returned_again_and_again() {
+    let rig = Rig::new();
+    let limited = Arc::new(AtomicBool::new(true));
+    let driver = Limited { inner: rig.transport.clone(), limited };
+    let retry = RetryOptions { hold: Duration::from_nanos(1), ..once() };
+    let builder = rig.builder().transport(Transport::new(driver, "limited")).retry(retry);
+    let listener = builder.endpoint(Picky).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &0).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let refused = listener.health().refused;
+    assert!((2..=10).contains(&refused), "{refused}");
+    finish(&listener).await;
 }
 
 /// Ten notifications, the first of which fails and whose dead letter is never taken: what was

@@ -364,6 +364,8 @@ impl ListenerBuilder {
         );
         zero("executor", options.executor.at_once() == 0, "`Concurrent(1)` or more");
         zero("retry.attempts", options.retry.attempts == 0, "1 or more");
+        zero("retry.hold", options.retry.hold.is_zero(), "a time above 0");
+        zero("send_timeout", options.send_timeout.is_zero(), "a time above 0");
         zero("bytes_in_flight", options.bytes_in_flight == 0, "1 or more");
         zero("handler_timeout", options.handler_timeout.is_zero(), "a time above 0");
         zero("poison.give_up_after", options.poison.give_up_after == 0, "1 or more");
@@ -461,9 +463,8 @@ impl ListenerBuilder {
     }
 
     /// The type of a given state that is the needed one with something around it, such as an
-    /// `Arc`, or without.
+    /// `Arc` or an `Arc<Mutex<..>>`, or without.
     fn given_near(&self, needed: &str) -> Option<String> {
-        let is_around = |outer: &str, inner: &str| outer.ends_with(&format!("<{inner}>"));
         let near = |given: &&str| is_around(given, needed) || is_around(needed, given);
         self.states.names().find(near).map(str::to_owned)
     }
@@ -509,6 +510,12 @@ impl ListenerBuilder {
         };
         Listener::new(worker, bindings, self.expires, self.owns_transport)
     }
+}
+
+/// Whether a type is another one with types of one parameter around it.
+fn is_around(outer: &str, inner: &str) -> bool {
+    let within = outer.split_once('<').and_then(|(_, rest)| rest.strip_suffix('>'));
+    within.is_some_and(|within| within == inner || is_around(within, inner))
 }
 
 fn problem(mistake: &TableMistake) -> Problem {

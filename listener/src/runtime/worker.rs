@@ -128,6 +128,10 @@ impl Quarantines {
 /// die, to say so.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long a delivery is held at least whose dead letter the broker never takes, however short
+/// `retry.hold` is: a queue with a delivery limit would drop it after a few returns.
+const SHORTEST_HOLD: Duration = Duration::from_secs(60);
+
 /// Bodies up to this size, in bytes, are read where deliveries are taken.
 const SMALL: usize = 64 << 10;
 
@@ -709,7 +713,7 @@ impl Worker {
         (task.turn, task.alone) = (None, None);
         let held = async {
             tokio::select! {
-                () = tokio::time::sleep(self.options.retry.hold) => {}
+                () = tokio::time::sleep(self.options.retry.hold.max(SHORTEST_HOLD)) => {}
                 () = permit::ended(&task.delivery) => {}
             }
         };
