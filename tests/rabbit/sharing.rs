@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use listener::runtime::options::RetryOptions;
-use listener::{Context, Executor, Listener, Notifier, Transport, notification_endpoint};
+use listener::{Context, Executor, Listener, Notifier, OrderKey, Transport, notification_endpoint};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -88,6 +88,63 @@ async fn slow_methods_leave_to_others_what_they_do_not_work_on() {
     stop(&one).await;
     stop(&other).await;
     assert_eq!(depth(node, "shared").await, Some(0));
+}
+
+/// What is not here reaches no consumer timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn what_waits_for_its_turn_is_left_to_others_while_methods_are_slow() {
+    const COUNT: u32 = 400;
+    let node = support::shared().await;
+    let url = node.vhost("in_order").await;
+    send_numbers(&url, 0..COUNT).await;
+    let (first, second) = (Gated::new(), Gated::new());
+    let builder = Listener::builder().transport(Transport::open(&url).unwrap());
+    let builder = builder.executor(Executor::Concurrent(8)).ordered_by(OrderKey::EventType);
+    let one = builder.endpoint(first.clone()).build().unwrap();
+    one.start().await.unwrap();
+    wait_until("the first is begun", SOON, async || first.count() == 1).await;
+    // It is as slow as can be, and the others wait for it.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let held = unacknowledged(node, "in_order").await;
+    assert!((2..=12).contains(&held), "{held}");
+    second.gate.add_permits(COUNT as usize);
+    let other = listener(&url, Executor::Concurrent(8), &second);
+    other.start().await.unwrap();
+    let rest = COUNT as usize - usize::try_from(held).unwrap();
+    wait_until("the other has the rest", SOON, async || second.count() == rest).await;
+    assert_eq!(first.count(), 1);
+    first.gate.add_permits(COUNT as usize);
+    let all = async || first.count() + second.count() == COUNT as usize;
+    wait_until("all are begun", SOON, all).await;
+    let begun = first.begun.lock().unwrap().clone();
+    assert!(begun.is_sorted(), "in order: {begun:?}");
+    stop(&one).await;
+    stop(&other).await;
+    assert_eq!(depth(node, "in_order").await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn quick_methods_have_more_here_than_they_work_on_also_in_order() {
+    const COUNT: u32 = 5000;
+    let node = support::shared().await;
+    let url = node.vhost("quick_in_order").await;
+    send_numbers(&url, 0..COUNT).await;
+    let gated = Gated::new();
+    gated.gate.add_permits(COUNT as usize);
+    let builder = Listener::builder().transport(Transport::open(&url).unwrap());
+    let builder = builder.executor(Executor::Concurrent(8)).ordered_by(OrderKey::EventType);
+    let listener = builder.endpoint(gated.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    wait_until("all are begun", SOON, async || gated.count() == COUNT as usize).await;
+    let list = ["list_consumers", "-p", "quick_in_order", "queue_name", "prefetch_count"];
+    let consumers = node.ctl(&list).await;
+    let prefetch = consumers.lines().find_map(|line| line.strip_prefix(QUEUE)).unwrap();
+    let prefetch: u16 = prefetch.trim().parse().unwrap();
+    assert!(prefetch >= 20, "{prefetch}");
+    assert_eq!(*gated.begun.lock().unwrap(), (0..COUNT).collect::<Vec<_>>(), "in order");
+    stop(&listener).await;
 }
 
 /// It waits for a while before the second call; without a slot, as the queue is temporary.

@@ -265,9 +265,15 @@ impl Crew {
     async fn work(&self, task: Task, place: Place<'_>) {
         let permit = Permit::new(&place, &self.stop);
         if let Some(turn) = &task.turn
-            && permit.wait(turn.come()).await.is_none()
+            && !turn.is_next()
         {
-            return self.worker.release(task);
+            let come = async {
+                let _waits = self.demand.wait_in_order();
+                turn.come().await;
+            };
+            if permit.wait(come).await.is_none() {
+                return self.worker.release(task);
+            }
         }
         self.worker.work(task, permit).await;
     }

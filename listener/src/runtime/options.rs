@@ -148,7 +148,8 @@ pub struct Options {
     /// number of concurrent deliveries, or the number settled per second if that is larger.
     /// Prefetched deliveries are not available to other listeners of the queue, and an `error`
     /// overtakes only deliveries that were prefetched. The prefetch also grows while deliveries
-    /// wait without a slot, for a retry or their turn.
+    /// wait without a slot, as for a retry; where most of them wait for earlier ones with the same
+    /// order key (`ordered_by`), to as many as are settled in a minute.
     ///
     /// If methods suddenly become slow, up to `prefetch` deliveries may be waiting; choose a smaller
     /// value if they could not all begin within RabbitMQ's consumer timeout (30 minutes). A queue

@@ -2,7 +2,7 @@
 //! whether it could begin more. The driver counts what it gives and the listener what it begins, so
 //! that a report about fewer deliveries is not mistaken for a current one.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -15,6 +15,19 @@ pub struct Demand {
     /// How many were begun when the listener last could have begun more.
     begun: AtomicU64,
     is_watched: AtomicBool,
+    /// How many deliveries wait for an earlier one with the same order key.
+    in_order: AtomicUsize,
+}
+
+/// A delivery that waits for an earlier one with the same order key, until this is dropped.
+#[derive(Debug)]
+#[must_use = "it counts while it lives"]
+pub struct WaitInOrder<'d>(&'d Demand);
+
+impl Drop for WaitInOrder<'_> {
+    fn drop(&mut self) {
+        self.0.in_order.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Demand {
@@ -47,6 +60,19 @@ impl Demand {
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.is_watched.load(Ordering::Acquire)
+    }
+
+    /// Called by the listener: a delivery waits for an earlier one with the same order key.
+    pub fn wait_in_order(&self) -> WaitInOrder<'_> {
+        self.in_order.fetch_add(1, Ordering::AcqRel);
+        WaitInOrder(self)
+    }
+
+    /// How many deliveries wait for an earlier one with the same order key. They count as begun, and
+    /// hold no slot.
+    #[must_use]
+    pub fn waiting_in_order(&self) -> usize {
+        self.in_order.load(Ordering::Acquire)
     }
 
     /// Called by the listener when no delivery is waiting to begin: how many it has begun since it

@@ -324,7 +324,8 @@ impl Session {
     fn is_off(&mut self, demand: &Demand) -> bool {
         if self.window.is_paced() {
             let is_idle = demand.is_idle() && self.settlements.are_none();
-            self.window.look(Instant::now().into_std(), is_idle);
+            let in_order = demand.waiting_in_order();
+            self.window.look(Instant::now().into_std(), is_idle, in_order);
             demand.watch(self.window.is_exhausted());
         }
         self.window.change()

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Instant;
 
-use super::pace::Pace;
+use super::pace::{Here, Pace};
 use super::single::Single;
 
 /// What a delivery may be until the first have shown their size: RabbitMQ 4 takes no larger ones
@@ -111,15 +111,19 @@ impl Window {
     }
 
     /// Looks at the pace. `is_idle`: all that came is begun, more could be, and nothing waits to be
-    /// settled.
-    pub(super) fn look(&mut self, now: Instant, is_idle: bool) {
+    /// settled. `in_order`: so many, of all queues, wait for others of their key.
+    pub(super) fn look(&mut self, now: Instant, is_idle: bool, in_order: usize) {
+        let all = self.held.len();
         for place in 0..self.places.len() {
             let starves = is_idle && self.is_exhausted_at(place);
             let at = &mut self.places[place];
+            // So many of them are of this queue, or more.
+            let in_order = in_order.saturating_sub(all - at.count);
+            let here = Here { held: at.whole(), in_order };
             if starves {
-                at.pace.starves(at.whole());
+                at.pace.starves(now, here);
             }
-            at.pace.look(now, is_idle, 2 * at.count >= at.whole());
+            at.pace.look(now, is_idle, 2 * at.count >= at.whole(), here);
         }
     }
 
@@ -616,11 +620,11 @@ mod tests {
             for _ in 0..10 {
                 // Quick methods.
                 assert_eq!(run.come(slots as u64, 1000), [0; 0]);
-                run.window.look(Instant::now(), false);
+                run.window.look(Instant::now(), false, 0);
                 assert_eq!(run.change(), None);
                 assert_eq!(run.settle(first..=run.next - 1), [0; 0]);
                 first = run.next;
-                run.window.look(Instant::now(), false);
+                run.window.look(Instant::now(), false, 0);
                 assert_eq!(run.change(), None);
             }
         }
@@ -634,7 +638,7 @@ mod tests {
         run.come(64, 1000);
         // All of them wait, and none is worked on.
         assert!(run.window.is_exhausted());
-        run.window.look(Instant::now(), true);
+        run.window.look(Instant::now(), true, 0);
         assert!(run.change().is_some_and(|given| given > 400), "{}", run.given);
     }
 
@@ -647,7 +651,7 @@ mod tests {
         assert_eq!(run.come(60, 1000), [0; 0]);
         // Slow methods: nothing was settled.
         let later = Instant::now() + std::time::Duration::from_secs(60);
-        run.window.look(later, false);
+        run.window.look(later, false, 0);
         assert_eq!((run.change(), run.window.is_exhausted()), (None, true));
     }
 
@@ -660,7 +664,7 @@ mod tests {
             run.come(u64::from(run.given), 1000);
             run.settle(first..=run.next - 1);
             first = run.next;
-            run.window.look(Instant::now(), false);
+            run.window.look(Instant::now(), false, 0);
             run.change();
         }
         assert!(run.given > 800, "{}", run.given);
@@ -671,20 +675,32 @@ mod tests {
         let mut run = paced(4);
         assert_eq!(run.come(4, 1000), [0; 0]);
         for whole in [32, 256, 1000] {
-            run.window.look(Instant::now(), true);
+            run.window.look(Instant::now(), true, 0);
             let given = run.change().expect("more are had");
             assert!(usize::from(given) + run.window.places[0].count >= whole, "{given}");
             run.come(u64::from(given), 1000);
         }
-        run.window.look(Instant::now(), true);
+        run.window.look(Instant::now(), true, 0);
         assert_eq!((run.change(), run.window.is_exhausted()), (None, false));
+    }
+
+    #[test]
+    fn what_waits_for_others_of_its_key_lets_no_more_come_while_it_is_slow() {
+        let mut run = paced(64);
+        run.come(4, 1000);
+        run.come(60, 1000);
+        run.window.look(Instant::now(), true, 63);
+        assert_eq!((run.change(), run.window.is_exhausted()), (None, true));
+        // Of a few of them it does not depend.
+        run.window.look(Instant::now(), true, 8);
+        assert!(run.change().is_some_and(|given| given > 400), "{}", run.given);
     }
 
     #[test]
     fn bytes_bound_it_also_at_any_pace() {
         let mut run = Run::of(Window::new(64 * MIB, 1000, 4, 1));
         assert_eq!(run.come(4, 16 * MIB), [0; 0]);
-        run.window.look(Instant::now(), true);
+        run.window.look(Instant::now(), true, 0);
         assert_eq!(run.change(), None);
     }
 
