@@ -2,6 +2,7 @@
 //! dead letters that were put back, records whose confirmation came late, and a journal that is
 //! away or refused.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ enum Book {
     Works,
     Refused,
     Away,
+    /// Takes long to append what begins something.
+    Slow,
     /// Appends what begins something, and its confirmation is lost.
     Unconfirmed,
 }
@@ -36,6 +39,8 @@ enum Book {
 struct Recording {
     process: Process,
     book: Arc<Mutex<Book>>,
+    /// How often something was to be appended.
+    appended: Arc<AtomicU32>,
 }
 
 impl Driver for Recording {
@@ -52,13 +57,20 @@ impl Driver for Recording {
 
     fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
         let book = *self.book.lock().unwrap();
+        self.appended.fetch_add(1, Ordering::SeqCst);
+        let begins = String::from_utf8_lossy(&append.entry).contains("\"begin\"");
         async move {
             match book {
                 Book::Works => self.process.journal(append).await,
                 Book::Refused => Err(JournalError::Unsupported("no permission".to_owned())),
                 Book::Away => Err(JournalError::Unreachable("away".to_owned())),
+                Book::Slow => {
+                    if begins {
+                        tokio::time::sleep(9 * SECOND).await;
+                    }
+                    self.process.journal(append).await
+                }
                 Book::Unconfirmed => {
-                    let begins = String::from_utf8_lossy(&append.entry).contains("\"begin\"");
                     let read = self.process.journal(append).await;
                     if begins { Err(JournalError::Unreachable("late".to_owned())) } else { read }
                 }
@@ -127,7 +139,7 @@ async fn one_healthy() -> (Model, Rig) {
 
 /// A listener whose method never returns, and that ends it at a stop.
 async fn start(rig: &Rig, process: Process, book: &Arc<Mutex<Book>>, told: &Told) -> Listener {
-    let driver = Recording { process, book: Arc::clone(book) };
+    let driver = Recording { process, book: Arc::clone(book), appended: Arc::default() };
     let builder = rig.builder().transport(Transport::new(driver, "recording"));
     let builder = builder.observer(told.clone()).shutdown_timeout(Duration::ZERO);
     let listener = builder.endpoint(hangs()).build().unwrap();
@@ -420,4 +432,18 @@ async fn a_stop_that_cannot_be_recorded_is_told_in_the_log() {
         let text = buffer.text();
         assert_eq!(text.contains("the stop could not be recorded"), is_told, "{trouble:?} {text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_takes_long_to_record_holds_up_no_other_delivery() {
+    let (model, mut rig) = one_healthy().await;
+    work_and_stop(&rig, model.process(), Book::Works).await;
+    let (process, book, appended) = (model.process(), book(Book::Slow), Arc::default());
+    let transport = Transport::new(Recording { process, book, appended }, "slow to record");
+    let builder = rig.builder().transport(transport).executor(Executor::Concurrent(1));
+    let listener = builder.endpoint(Logs).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &"other").await.unwrap();
+    assert_eq!([rig.seen().await, rig.seen().await], ["other", "healthy"]);
+    finish(&listener).await;
 }

@@ -8,6 +8,7 @@
 )]
 
 mod arguments;
+mod blocking;
 mod borrowed;
 mod build;
 mod config;

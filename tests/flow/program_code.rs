@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use listener::drivers::memory::model::Model;
 use listener::observe::{Event, Observer};
 use listener::runtime::builder::ListenerBuilder;
 use listener::runtime::options::{OnFailure, RetryOptions, RetryPlace};
 use listener::transport::delivery::HeaderValue;
 use listener::{
-    BoxError, Context, ErrorKind, Inbox, InboxEntry, Listener, Serializer, State,
-    notification_endpoint,
+    BoxError, Context, ErrorKind, Executor, Inbox, InboxEntry, Listener, Serializer, State,
+    Transport, notification_endpoint,
 };
 use serde_json::Value;
 use tokio::time::Instant;
@@ -258,6 +259,26 @@ async fn an_inbox_that_does_not_remember_costs_nothing_else() {
         let (seen, letter) = run(&mut rig, listener, 1).await;
         assert_eq!((seen, letter), (lines(&["well 1", "failing 1"]), None), "{fault:?}");
     }
+}
+
+/// The first insertion hangs, and the broker gives its delivery out again.
+#[tokio::test(start_paused = true)]
+async fn an_inbox_that_does_not_remember_holds_up_nobody_once_the_session_is_over() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    let inbox = Faulty { contains: None, insert: Some(Fault::Hangs), left: AtomicU32::new(1) };
+    let builder = rig.builder().endpoint(Well).endpoint(Failing).inbox(inbox);
+    let listener = builder.executor(Executor::Concurrent(1)).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
+    assert_eq!([rig.seen().await, rig.seen().await], ["well 1", "failing 1"]);
+    model.lose_connections("a test");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    rig.notifier().info(&Context::new(), "x", &2).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let seen = rig.seen_so_far();
+    assert!(seen.contains(&"failing 2".to_owned()), "{seen:?}");
+    finish(&listener).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,8 +8,8 @@ pub mod table;
 
 use std::any::Any;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use futures_util::{FutureExt, poll};
 use crate::dispatch::contained::contained;
 use crate::dispatch::table::{Entry, Table};
 use crate::notification::Notification;
+use crate::notification::owned::OwnedNotification;
 use crate::outcome::{Failure, MethodResult};
 use crate::shown::error_text;
 
@@ -49,7 +50,9 @@ impl Dispatcher {
     }
 
     /// Calls a method once. A panic is a failure, and so is a call that is not done within
-    /// `timeout`, whether or not it panics when it is dropped for that.
+    /// `timeout`, whether or not it panics when it is dropped for that. A plain `fn` that waits for
+    /// a thread is not called once this is given up, nor if `may_begin` says no when there is one:
+    /// then there is no result.
     ///
     /// # Errors
     /// The failure.
@@ -58,12 +61,13 @@ impl Dispatcher {
         entry: &Entry,
         notification: &Notification<'_>,
         timeout: Duration,
-    ) -> MethodResult {
+        may_begin: impl FnOnce() -> bool + Send + 'static,
+    ) -> Option<MethodResult> {
+        let waiting = entry.blocking.then(|| Waiting::new(notification));
         let called = async {
-            if entry.blocking {
-                self.call_blocking(entry, notification).await
-            } else {
-                self.call_async(entry, notification).await
+            match &waiting {
+                Some(waiting) => self.call_blocking(entry, waiting, may_begin).await,
+                None => Some(self.call_async(entry, notification).await),
             }
         };
         let mut called = pin!(called);
@@ -71,8 +75,18 @@ impl Dispatcher {
         if let Poll::Ready(result) = poll!(called.as_mut()) {
             return result;
         }
-        let called = tokio::time::timeout(timeout, called).await;
-        called.unwrap_or(Err(Failure::Timeout(timeout)))
+        if let Ok(called) = tokio::time::timeout(timeout, called).await {
+            return called;
+        }
+        if waiting.as_ref().is_some_and(Waiting::give_up) {
+            tracing::warn!(
+                method = entry.name,
+                ?timeout,
+                "a plain `fn` was not called: no thread was free for it in time; let the others end \
+                 in time, or give the runtime more `max_blocking_threads`"
+            );
+        }
+        Some(Err(Failure::Timeout(timeout)))
     }
 
     async fn call_async(&self, entry: &Entry, notification: &Notification<'_>) -> MethodResult {
@@ -82,23 +96,53 @@ impl Dispatcher {
     }
 
     /// A plain `fn` may block, so it runs on a thread of its own, with a copy: the caller is
-    /// free to stop waiting for it.
-    async fn call_blocking(&self, entry: &Entry, notification: &Notification<'_>) -> MethodResult {
+    /// free to stop waiting for it. `None`: it may not begin.
+    async fn call_blocking(
+        &self,
+        entry: &Entry,
+        waiting: &Waiting,
+        may_begin: impl FnOnce() -> bool + Send + 'static,
+    ) -> Option<MethodResult> {
         let endpoint = self.table.endpoints()[entry.endpoint].clone();
-        let (method, owned) = (entry.method, notification.to_owned());
-        let running = Running::count(&self.blocking);
+        let (method, blocking) = (entry.method, Arc::clone(&self.blocking));
+        let waiting = Arc::clone(&waiting.0);
         let call = tokio::task::spawn_blocking(move || {
-            let _running = running;
-            let notification = owned.borrow();
-            endpoint.call(method, &notification).now_or_never()
+            let _running = Running::count(&blocking);
+            let owned = may_begin().then(|| take(&waiting)).flatten()?;
+            let result = endpoint.call(method, &owned.borrow()).now_or_never();
+            Some(result.expect("a plain fn is done when its call returns"))
         });
-        match call.await {
-            Ok(result) => result.expect("a plain fn is done when its call returns"),
-            Err(error) => Err(error
+        call.await.unwrap_or_else(|error| {
+            Some(Err(error
                 .try_into_panic()
-                .map_or_else(|error| Failure::Panic(error.to_string()), |panic| panicked(&*panic))),
-        }
+                .map_or_else(|error| Failure::Panic(error.to_string()), |panic| panicked(&*panic))))
+        })
     }
+}
+
+/// What a plain `fn` is to be called with once there is a thread for it. Nothing any more when it
+/// has begun, or when this is dropped before: then it never does.
+struct Waiting(Arc<Mutex<Option<OwnedNotification>>>);
+
+impl Waiting {
+    fn new(notification: &Notification<'_>) -> Self {
+        Self(Arc::new(Mutex::new(Some(notification.to_owned()))))
+    }
+
+    /// Whether it had not begun, and so never does.
+    fn give_up(&self) -> bool {
+        take(&self.0).is_some()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+fn take(waiting: &Mutex<Option<OwnedNotification>>) -> Option<OwnedNotification> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Counted while it lives.

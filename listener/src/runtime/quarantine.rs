@@ -3,6 +3,7 @@
 //! carried out by `worker.rs`. Also the gate that keeps methods from beginning while such a
 //! delivery is on its way between queues.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
@@ -35,8 +36,11 @@ pub(super) fn decide(recorded: usize, is_quarantined: bool, options: &PoisonOpti
 
 /// Keeps methods from beginning while a copy of a suspect is confirmed and its original not yet
 /// acknowledged: a process that died in between would leave both.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gate(Arc<Passing>);
+
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+struct Passing {
     moving: AtomicUsize,
     opened: Notify,
 }
@@ -47,17 +51,22 @@ pub(super) struct Moving<'g>(&'g Gate);
 
 impl Gate {
     pub(super) fn close(&self) -> Moving<'_> {
-        self.moving.fetch_add(1, Ordering::AcqRel);
+        self.0.moving.fetch_add(1, Ordering::AcqRel);
         Moving(self)
+    }
+
+    /// Whether nothing is on its way.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.moving.load(Ordering::Acquire) == 0
     }
 
     /// Waits until nothing is on its way.
     pub(super) async fn open(&self) {
-        while self.moving.load(Ordering::Acquire) > 0 {
-            let mut opened = std::pin::pin!(self.opened.notified());
+        while !self.is_open() {
+            let mut opened = std::pin::pin!(self.0.opened.notified());
             // So that one that opens right after the look is not missed.
             opened.as_mut().enable();
-            if self.moving.load(Ordering::Acquire) > 0 {
+            if !self.is_open() {
                 opened.await;
             }
         }
@@ -66,8 +75,9 @@ impl Gate {
 
 impl Drop for Moving<'_> {
     fn drop(&mut self) {
-        if self.0.moving.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.opened.notify_waiters();
+        let Gate(passing) = self.0;
+        if passing.moving.fetch_sub(1, Ordering::AcqRel) == 1 {
+            passing.opened.notify_waiters();
         }
     }
 }

@@ -12,11 +12,12 @@ use crate::inbox::InboxEntry;
 use crate::notification::Notification;
 use crate::observe::Event;
 use crate::outcome::Outcome;
-use crate::runtime::caught;
+use crate::runtime::caught::{self, Fault};
 use crate::runtime::failure::{self, Decided, Failed, Ground, Step, Verdict};
 use crate::runtime::permit;
 use crate::runtime::worker::{Task, Worker};
 use crate::shown::{LONGEST_ERROR, shortened};
+use crate::transport::delivery::Delivery;
 
 /// The longest text from outside that a log line carries, in bytes.
 const LONGEST_TEXT: usize = 256;
@@ -24,6 +25,9 @@ const LONGEST_TEXT: usize = 256;
 /// How long a stop waits for what the inbox says of the next method of a notification that others
 /// were called for.
 const ASKED_AT_A_STOP: Duration = Duration::from_millis(500);
+
+/// How long the inbox may take to remember what was handled once the session is over.
+const REMEMBERED_AFTER_ALL: Duration = Duration::from_secs(2);
 
 /// What came of a walk.
 pub(super) struct Walk {
@@ -168,9 +172,24 @@ impl Worker {
             }
             Err(failed) => return Called::Failed(failed),
         }
-        match self.dispatcher.call(entry, notification, self.limit(entry)).await {
+        let called = loop {
+            let (gate, until) = (self.gate.clone(), (!is_begun).then(|| stop.clone()));
+            let is_stopped = move || until.as_ref().is_some_and(CancellationToken::is_cancelled);
+            let may_begin = {
+                let is_stopped = is_stopped.clone();
+                move || gate.is_open() && !is_stopped()
+            };
+            let limit = self.limit(entry);
+            match self.dispatcher.call(entry, notification, limit, may_begin).await {
+                Some(called) => break called,
+                None if is_stopped() => return Called::Abandoned,
+                // A suspect was on its way when there was a thread for it.
+                None => self.gate.open().await,
+            }
+        };
+        match called {
             Ok(Outcome::Handled) => {
-                self.remember(entry, notification).await;
+                self.remember(entry, notification, task).await;
                 Called::Done { now: true }
             }
             Ok(Outcome::Requeue) if self.options.allow_requeue => Called::Requeued,
@@ -219,15 +238,23 @@ impl Worker {
     }
 
     /// What is not remembered is handled again if it comes again, which is better than not at
-    /// all.
-    async fn remember(&self, entry: &Entry, notification: &Notification<'_>) {
+    /// all. Once the session is over, when it will, the inbox has a short time left: the delivery
+    /// cannot be settled any more, and others wait for its slot.
+    async fn remember(&self, entry: &Entry, notification: &Notification<'_>, task: &Task) {
         let (Some(inbox), message_id) = (&self.inbox, notification.message_id()) else { return };
         if message_id.is_empty() {
             return;
         }
         let method = &entry.name;
         let handled = InboxEntry { message_id, method };
-        let error = match caught::within(self.limit(entry), || inbox.insert(handled)).await {
+        let inserted = tokio::select! {
+            biased;
+            inserted = caught::within(self.limit(entry), || inbox.insert(handled)) => inserted,
+            () = ended_for(&task.delivery, REMEMBERED_AFTER_ALL) => {
+                Err(Fault::TimedOut(REMEMBERED_AFTER_ALL))
+            }
+        };
+        let error = match inserted {
             Ok(Ok(())) => return,
             Ok(Err(error)) => caught::text(&error),
             Err(fault) => fault.to_string(),
@@ -257,6 +284,12 @@ impl Worker {
         }
         keys
     }
+}
+
+/// Waits until the session of a delivery has been over for so long.
+async fn ended_for(delivery: &Delivery, time: Duration) {
+    permit::ended(delivery).await;
+    tokio::time::sleep(time).await;
 }
 
 /// The log alone has what is forgotten.

@@ -322,7 +322,8 @@ impl Worker {
         }
         // Where there is no journal nothing can ever be known.
         if decision.is_ok()
-            && self.record(&mut task, quarantine).await == Err(Unavailable::Unreachable)
+            && permit.finish(self.record(&mut task, quarantine)).await
+                == Err(Unavailable::Unreachable)
         {
             task = self.alone(task, permit).await?;
         }
