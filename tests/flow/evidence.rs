@@ -447,3 +447,43 @@ async fn a_suspect_that_takes_long_to_record_holds_up_no_other_delivery() {
     assert_eq!([rig.seen().await, rig.seen().await], ["other", "healthy"]);
     finish(&listener).await;
 }
+
+/// The session of a process ends while its journal is away; the journal is back before others
+/// decide.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ended_while_the_journal_was_away_is_no_death() {
+    let (model, rig) = one_healthy().await;
+    work_and_stop(&rig, model.process(), Book::Works).await;
+    let (told, its) = (Told::default(), book(Book::Works));
+    let one = start(&rig, model.process(), &its, &told).await;
+    tokio::time::sleep(20 * SECOND).await;
+    let two = start(&rig, model.process(), &book(Book::Works), &told).await;
+    *its.lock().unwrap() = Book::Away;
+    model.cancel(0);
+    tokio::time::sleep(3 * SECOND / 2).await;
+    *its.lock().unwrap() = Book::Works;
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(told.so_far(), [""; 0], "nobody died");
+    finish(&one).await;
+    finish(&two).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_recorded_once_a_stop_was_waited_for() {
+    for last in [Book::Works, Book::Away] {
+        let (model, rig) = one_healthy().await;
+        work_and_stop(&rig, model.process(), Book::Works).await;
+        let (process, its, appended) = (model.process(), book(Book::Works), Arc::default());
+        let driver = Recording { process, book: Arc::clone(&its), appended: Arc::clone(&appended) };
+        let builder = rig.builder().transport(Transport::new(driver, "recording"));
+        let builder = builder.shutdown_timeout(Duration::ZERO).endpoint(Logs);
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        tokio::time::sleep(SECOND / 2).await;
+        *its.lock().unwrap() = last;
+        finish(&listener).await;
+        let before = appended.load(Ordering::SeqCst);
+        tokio::time::sleep(60 * SECOND).await;
+        assert_eq!(appended.load(Ordering::SeqCst), before, "{last:?}");
+    }
+}

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use listener::{Context, Executor, State, notification_endpoint};
+use listener::{
+    Context, Executor, Outcome, RetryOptions, RetryPlace, State, notification_endpoint,
+};
 use tokio::sync::Semaphore;
 
 use crate::logging::Buffer;
@@ -264,6 +266,62 @@ async fn a_blocking_method_stalls_nobody_on_one_thread() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_blocking_method_stalls_nobody_on_worker_threads() {
     a_blocking_method_stalls_nobody().await;
+}
+
+/// Keeps its thread, though it is no plain `fn`; or waits, and then in the process.
+struct Keeps {
+    thread: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+    fails: Arc<Semaphore>,
+}
+
+#[notification_endpoint(register = false)]
+impl Keeps {
+    #[on(info, event_type = "keep")]
+    async fn keeps(&self, log: State<Log>) {
+        let _ = log.send("keeps its thread".to_owned());
+        let _ = self.thread.lock().unwrap().recv();
+    }
+
+    #[on(info, event_type = "wait")]
+    async fn waits(&self, log: State<Log>) -> Outcome {
+        let _ = log.send("waits".to_owned());
+        self.fails.acquire().await.unwrap().forget();
+        Outcome::retry_after(Duration::from_secs(600))
+    }
+
+    #[on(info, event_type = "free")]
+    async fn free(&self, log: State<Log>) {
+        let _ = log.send("free".to_owned());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_slot_that_a_pause_gives_up_is_used_though_a_method_keeps_its_thread() {
+    let mut rig = Rig::new();
+    let (release, thread) = std::sync::mpsc::channel();
+    let fails = Arc::new(Semaphore::new(0));
+    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let builder = rig.builder().retry(retry).executor(Executor::Concurrent(2));
+    let listener = builder
+        .endpoint(Keeps { thread: thread.into(), fails: Arc::clone(&fails) })
+        .build()
+        .unwrap();
+    listener.start().await.unwrap();
+    let notifier = rig.notifier();
+    notifier.info(&Context::new(), "keep", &()).await.unwrap();
+    assert_eq!(rig.seen().await, "keeps its thread");
+    notifier.info(&Context::new(), "wait", &()).await.unwrap();
+    assert_eq!(rig.seen().await, "waits");
+    notifier.info(&Context::new(), "free", &()).await.unwrap();
+    while listener.health().queues[0].in_hand < 3 {
+        tokio::task::yield_now().await;
+    }
+    fails.add_permits(1);
+    // Much less than after which all is looked through again.
+    let seen = tokio::time::timeout(Duration::from_secs(10), rig.seen()).await;
+    release.send(()).unwrap();
+    assert_eq!(seen.as_deref(), Ok("free"));
+    finish(&listener).await;
 }
 
 /// What is logged while a listener runs and is dropped, stopped before or not.

@@ -39,6 +39,8 @@ pub(super) struct Crew {
     board: Mutex<Board>,
     /// Told when a place has become free that somebody asked for.
     freed: Notify,
+    /// Told when those at work are behind and nobody looks whether they are stuck.
+    pub(super) unwatched: Notify,
     /// Told when nothing waits any more.
     demand: Arc<Demand>,
     threads: usize,
@@ -55,6 +57,8 @@ struct Board {
     busy: usize,
     /// How many deliveries were begun.
     begun: u64,
+    /// Whether it is looked soon whether those at work are stuck.
+    is_watched: bool,
     /// Those whose keys are still to be read, in the order in which they came.
     unread: VecDeque<Task>,
     /// Whether a task reads them.
@@ -88,10 +92,12 @@ impl Crew {
                 lanes,
                 busy: 0,
                 begun: 0,
+                is_watched: false,
                 unread: VecDeque::new(),
                 is_reading: false,
             }),
             freed: Notify::new(),
+            unwatched: Notify::new(),
             demand,
             threads: tokio::runtime::Handle::current().metrics().num_workers(),
             running: TaskTracker::new(),
@@ -176,10 +182,12 @@ impl Crew {
         board.lanes.drain().chain(unread).collect()
     }
 
-    /// How many deliveries were begun so far, if others could be and all at work are busy.
+    /// How many deliveries were begun so far, if others could be and all at work are busy: whoever
+    /// asks looks again soon.
     pub(super) fn behind(&self) -> Option<u64> {
-        let board = self.lock();
-        (board.busy > 0 && board.lanes.can_go_on()).then_some(board.begun)
+        let mut board = self.lock();
+        board.is_watched = board.busy > 0 && board.lanes.can_go_on();
+        board.is_watched.then_some(board.begun)
     }
 
     /// Has another one work if nothing was begun since those at work were behind.
@@ -193,7 +201,14 @@ impl Crew {
 
     /// Has one more work if there is something to begin, and fewer than `most` are at work.
     fn call_up(self: &Arc<Self>, mut board: MutexGuard<'_, Board>, most: usize) {
-        if board.busy >= most || !board.lanes.can_go_on() {
+        if !board.lanes.can_go_on() {
+            return;
+        }
+        if board.busy >= most {
+            // They may be in a method that blocks its thread.
+            if !std::mem::replace(&mut board.is_watched, true) {
+                self.unwatched.notify_one();
+            }
             return;
         }
         board.busy += 1;

@@ -3,7 +3,7 @@
 //! stop, is evidence that it died of it; an orderly stop withdraws what it had begun. What
 //! follows from the evidence is `quarantine.rs`; asked and told by `worker.rs`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::shown::error_text;
@@ -54,6 +54,14 @@ impl Key {
     }
 }
 
+/// That a suspect is begun, as one delivery of it has it recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    key: Key,
+    /// How many sessions were lost before.
+    session: u64,
+}
+
 /// There is no evidence, and nothing is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unavailable {
@@ -75,22 +83,62 @@ pub(super) struct Journal {
     /// Held by the one that appends for all that wait.
     known: tokio::sync::Mutex<Known>,
     flushes: AtomicBool,
+    /// Told when what is to be recorded soon is to be recorded at once.
+    hurry: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Requests {
     waiting: Vec<Request>,
-    /// What this process has begun and neither settled nor released.
-    begun: BTreeSet<Key>,
+    /// How many deliveries of each this process has begun and neither settled nor released, those
+    /// of the present session.
+    begun: BTreeMap<Key, usize>,
+    session: u64,
     /// To be recorded with the next entry.
     settled: BTreeSet<Key>,
     released: BTreeSet<Key>,
+    /// Whether the next entry says that this process has stopped before: its stop was not recorded.
+    has_stopped: bool,
 }
 
 impl Requests {
     /// Whether the journal holds nothing that this process would have to withdraw at its stop.
     fn has_nothing_to_withdraw(&self) -> bool {
-        self.begun.is_empty() && self.settled.is_empty() && self.released.is_empty()
+        self.begun.is_empty() && self.has_nothing_to_record()
+    }
+
+    /// Leaves what is to be withdrawn to the entry with which this process goes on, if it does.
+    fn stop_later(&mut self) {
+        self.begun.clear();
+        self.settled.clear();
+        self.released.clear();
+        self.has_stopped = true;
+    }
+
+    fn has_nothing_to_record(&self) -> bool {
+        self.settled.is_empty() && self.released.is_empty()
+    }
+
+    fn begin(&mut self, key: Key) -> Record {
+        // What was recorded of an earlier delivery of it is over.
+        self.settled.remove(&key);
+        self.released.remove(&key);
+        *self.begun.entry(key).or_default() += 1;
+        Record { key, session: self.session }
+    }
+
+    /// Ends a record. Whether it was the last of its key.
+    fn end(&mut self, Record { key, session }: Record) -> bool {
+        let Some(count) = self.begun.get_mut(&key) else { return true };
+        // What was begun before the session was lost is not counted any more.
+        if session == self.session {
+            *count -= 1;
+        }
+        if *count > 0 {
+            return false;
+        }
+        self.begun.remove(&key);
+        true
     }
 }
 
@@ -145,6 +193,7 @@ impl Journal {
             requests: Mutex::default(),
             known: tokio::sync::Mutex::default(),
             flushes: AtomicBool::new(false),
+            hurry: Notify::new(),
         })
     }
 
@@ -158,53 +207,66 @@ impl Journal {
     }
 
     /// Records that this process begins a suspect. Once this has returned the record outlives it.
-    pub(super) async fn begin(self: &Arc<Self>, key: Key) -> Result<(), Unavailable> {
-        let is_first = {
-            let mut requests = self.requests();
-            // What was recorded of an earlier delivery of it is over.
-            requests.settled.remove(&key);
-            requests.released.remove(&key);
-            requests.begun.insert(key)
+    pub(super) async fn begin(self: &Arc<Self>, key: Key) -> Result<Record, Unavailable> {
+        let record = self.requests().begin(key);
+        let unavailable = match self.ask(Some(key)).await {
+            Ok(()) => return Ok(record),
+            Err(unavailable) => unavailable,
         };
-        let begun = self.ask(Some(key)).await;
-        match begun {
-            // The record may exist nevertheless.
-            Err(Unavailable::Unreachable) if is_first => self.released(key),
-            Err(Unavailable::Refused) if is_first => drop(self.requests().begun.remove(&key)),
-            // With equal bodies the record is that of the one before.
-            Ok(()) | Err(_) => {}
+        // The record may exist nevertheless. With equal bodies it is that of the others.
+        match unavailable {
+            Unavailable::Unreachable => self.released(record),
+            Unavailable::Refused => {
+                self.requests().end(record);
+            }
         }
-        begun
+        Err(unavailable)
     }
 
-    /// A suspect that was begun is settled for good; recorded soon.
-    pub(super) fn settled(self: &Arc<Self>, key: Key) {
+    /// A suspect that was begun is settled for good; recorded soon. Where others with the same
+    /// body are begun, that is recorded again with it.
+    pub(super) fn settled(self: &Arc<Self>, record: Record) {
         let mut requests = self.requests();
-        requests.begun.remove(&key);
-        requests.settled.insert(key);
+        requests.end(record);
+        requests.settled.insert(record.key);
         drop(requests);
         self.flush_soon();
     }
 
-    /// A suspect that was begun is the broker's again, and this process is alive; recorded soon.
-    pub(super) fn released(self: &Arc<Self>, key: Key) {
+    /// A suspect that was begun is the broker's again, and this process is alive; recorded soon,
+    /// unless it has begun another delivery of it.
+    pub(super) fn released(self: &Arc<Self>, record: Record) {
         let mut requests = self.requests();
-        requests.begun.remove(&key);
+        if !requests.end(record) {
+            return;
+        }
         // Also what was released before: its record may have come after that.
-        requests.released.insert(key);
+        requests.released.insert(record.key);
         drop(requests);
         self.flush_soon();
     }
 
-    /// The session was lost: all that was begun is the broker's again.
+    /// There is another session: a journal that could not be reached may be back.
+    pub(super) fn attached(self: &Arc<Self>) {
+        // Whoever holds it finds out by itself.
+        if let Ok(mut known) = self.known.try_lock() {
+            known.may_be_back();
+        }
+        self.release_all();
+    }
+
+    /// The session was lost: all that was begun is the broker's again. Recorded at once, for others
+    /// decide by it soon.
     pub(super) fn release_all(self: &Arc<Self>) {
         let mut requests = self.requests();
+        requests.session += 1;
         let begun = std::mem::take(&mut requests.begun);
-        let none = begun.is_empty();
-        requests.released.extend(begun);
+        requests.released.extend(begun.into_keys());
+        let is_nothing = requests.has_nothing_to_record();
         drop(requests);
-        if !none {
+        if !is_nothing {
             self.flush_soon();
+            self.hurry.notify_one();
         }
     }
 
@@ -213,6 +275,7 @@ impl Journal {
     pub(super) async fn stop(&self) {
         let stopped = tokio::time::timeout(STOP_TIMEOUT, self.append_stop()).await;
         if !matches!(stopped, Ok(Ok(()))) {
+            self.requests().stop_later();
             tracing::warn!(
                 journal = self.name,
                 "the stop could not be recorded: what this process began may be quarantined though \
@@ -275,15 +338,24 @@ impl Journal {
         known.appended += 1;
         let (settled, released) = {
             let requests = self.requests();
-            let some = |keys: &BTreeSet<Key>| keys.iter().take(KEYS_OF_ENTRY).copied().collect();
+            let some = |keys: &BTreeSet<Key>| -> BTreeSet<Key> {
+                keys.iter().take(KEYS_OF_ENTRY).copied().collect()
+            };
             (some(&requests.settled), some(&requests.released))
         };
+        let mut begin = entry.begin;
+        if !entry.stopped {
+            // One of several with the same body: the others are begun still.
+            let requests = self.requests();
+            begin.extend(settled.iter().filter(|key| requests.begun.contains_key(key)));
+        }
         let entry = Entry {
             process: self.process.clone(),
             number: known.appended,
+            begin,
             settled,
             released,
-            ..entry
+            stopped: entry.stopped || self.requests().has_stopped,
         };
         let Ok(text) = serde_json::to_vec(&entry) else { return Err(Unavailable::Refused) };
         let append = JournalAppend {
@@ -302,6 +374,7 @@ impl Journal {
                 let mut requests = self.requests();
                 requests.settled.retain(|key| !entry.settled.contains(key));
                 requests.released.retain(|key| !entry.released.contains(key));
+                requests.has_stopped &= !entry.stopped;
                 Ok(())
             }
             Err(JournalError::Unsupported(reason)) => {
@@ -327,6 +400,17 @@ impl Journal {
         }
     }
 
+    /// Records what is to be recorded, if anything is. A journal that could not be reached a moment
+    /// ago is tried all the same: others may be waiting for what is withdrawn.
+    async fn flush(&self) -> Result<(), Unavailable> {
+        let mut known = self.known.lock().await;
+        if self.requests().has_nothing_to_record() {
+            return Ok(());
+        }
+        known.may_be_back();
+        self.append(&mut known, Entry::default(), false).await
+    }
+
     fn flush_soon(self: &Arc<Self>) {
         if self.flushes.swap(true, Ordering::AcqRel) {
             return;
@@ -334,22 +418,20 @@ impl Journal {
         let journal = Arc::clone(self);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(FLUSH_AFTER).await;
+                tokio::select! {
+                    () = tokio::time::sleep(FLUSH_AFTER) => {}
+                    () = journal.hurry.notified() => {}
+                }
                 journal.flushes.store(false, Ordering::Release);
-                let mut known = journal.known.lock().await;
-                let recorded = journal.append(&mut known, Entry::default(), false).await;
-                drop(known);
-                let requests = journal.requests();
-                let is_done = requests.settled.is_empty() && requests.released.is_empty();
+                let recorded = journal.flush().await;
                 let is_over = match recorded {
-                    Ok(()) => is_done,
+                    Ok(()) => journal.requests().has_nothing_to_record(),
                     Err(Unavailable::Refused) => true,
                     Err(Unavailable::Unreachable) => Arc::strong_count(&journal) == 1,
                 };
                 if is_over {
                     return;
                 }
-                drop(requests);
                 // Another one may have been asked for meanwhile.
                 if journal.flushes.swap(true, Ordering::AcqRel) {
                     return;
@@ -368,6 +450,13 @@ impl Known {
     fn now(&mut self, unavailable: Unavailable, duration: Duration) -> bool {
         let before = self.unavailable.replace((unavailable, Instant::now() + duration));
         before.is_none_or(|(before, _)| before != unavailable)
+    }
+
+    /// What could not be reached is tried again now.
+    fn may_be_back(&mut self) {
+        if let Some((Unavailable::Unreachable, until)) = &mut self.unavailable {
+            *until = Instant::now();
+        }
     }
 
     /// Takes what an entry says; one that is not of our making says nothing.
@@ -431,8 +520,8 @@ mod tests {
         second.begin(key("a")).await.expect("a journal");
         assert_eq!(third.deaths(key("a")).await, Ok(2));
         assert_eq!(third.deaths(key("b")).await, Ok(0));
-        third.begin(key("a")).await.expect("a journal");
-        third.settled(key("a"));
+        let record = third.begin(key("a")).await.expect("a journal");
+        third.settled(record);
         tokio::time::sleep(2 * FLUSH_AFTER).await;
         assert_eq!(first.deaths(key("a")).await, Ok(0), "nobody died of what was settled");
     }
@@ -458,13 +547,55 @@ mod tests {
         assert_eq!(other.deaths(key("a")).await, Ok(1));
     }
 
+    /// As with two notifications of the same body, and with one whose session was lost and that is
+    /// begun again before its first call has ended.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_begun_more_than_once_is_evidence_until_the_last_has_ended() {
+        let transport = transport("journal-twice");
+        let (one, other) = (journal(&transport), journal(&transport));
+        let deaths = async || {
+            tokio::time::sleep(2 * FLUSH_AFTER).await;
+            other.deaths(key("a")).await
+        };
+        let first = one.begin(key("a")).await.expect("a journal");
+        let second = one.begin(key("a")).await.expect("a journal");
+        one.released(first);
+        assert_eq!(deaths().await, Ok(1));
+        let third = one.begin(key("a")).await.expect("a journal");
+        one.settled(second);
+        assert_eq!(deaths().await, Ok(1), "settled once, and begun still");
+        one.release_all();
+        assert_eq!(deaths().await, Ok(0));
+        let fourth = one.begin(key("a")).await.expect("a journal");
+        one.released(third);
+        assert_eq!(deaths().await, Ok(1), "the one of this session is begun");
+        one.settled(fourth);
+        assert_eq!(deaths().await, Ok(0));
+    }
+
+    /// The process goes on in the end.
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_that_could_not_be_recorded_is_recorded_with_what_is_begun_next() {
+        let transport = transport("journal-late-stop");
+        let (one, other) = (journal(&transport), journal(&transport));
+        one.begin(key("a")).await.expect("a journal");
+        let held = one.known.lock().await;
+        one.stop().await;
+        drop(held);
+        assert_eq!(other.deaths(key("a")).await, Ok(1));
+        one.begin(key("b")).await.expect("a journal");
+        assert_eq!(other.deaths(key("a")).await, Ok(0));
+        assert_eq!(other.deaths(key("b")).await, Ok(1));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_stop_appends_what_was_settled_a_moment_before() {
         let transport = transport("journal-settled");
         let (died, stopped, other) =
             (journal(&transport), journal(&transport), journal(&transport));
         died.begin(key("a")).await.expect("a journal");
-        stopped.settled(key("a"));
+        let record = stopped.begin(key("a")).await.expect("a journal");
+        stopped.settled(record);
         stopped.stop().await;
         assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
@@ -483,8 +614,8 @@ mod tests {
         tokio::task::yield_now().await;
         one.release_all();
         drop(held);
-        begins.await.expect("no panic").expect("a journal");
-        one.released(key("a"));
+        let record = begins.await.expect("no panic").expect("a journal");
+        one.released(record);
         tokio::time::sleep(2 * FLUSH_AFTER).await;
         assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
@@ -538,7 +669,7 @@ mod tests {
         }
         let journal = journal(&Transport::new(Bare, "bare"));
         assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Refused));
-        assert_eq!(journal.begin(key("a")).await, Err(Unavailable::Refused));
+        assert_eq!(journal.begin(key("a")).await.err(), Some(Unavailable::Refused));
         journal.stop().await;
     }
 

@@ -399,6 +399,7 @@ async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: Cancellation
             },
             () = worker.quarantined.notified() => consumer.look_again(),
             () = check.as_mut(), if begun.is_some() => crew.help(begun.take()),
+            () = crew.unwatched.notified() => {}
             _ = look_again.tick() => consumer.look_again(),
             _ = look.tick() => tell_slow(&worker),
         }
@@ -409,20 +410,16 @@ async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: Cancellation
 fn changed(worker: &Worker, state: &ConnectionState) {
     match state {
         ConnectionState::Attached => {
-            release_all(worker);
+            worker.quarantines.journals().for_each(Journal::attached);
             worker.observers.tell(&Event::Attached);
         }
+        // What was begun is delivered again, and nobody died of it.
         ConnectionState::Lost { reason } => {
-            release_all(worker);
+            worker.quarantines.journals().for_each(Journal::release_all);
             worker.observers.tell(&Event::Lost { reason });
         }
         ConnectionState::Closed => {}
     }
-}
-
-/// The session is over: what was begun is delivered again, and nobody died of it.
-fn release_all(worker: &Worker) {
-    worker.quarantines.journals().for_each(Journal::release_all);
 }
 
 fn tell_slow(worker: &Worker) {

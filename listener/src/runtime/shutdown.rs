@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::runtime::crew::Crew;
@@ -63,9 +64,7 @@ impl Ending {
             crew.abort.cancel();
             let _ = tokio::time::timeout(LAST_WAIT, running.wait()).await;
         }
-        for journal in worker.quarantines.journals() {
-            journal.stop().await;
-        }
+        join_all(worker.quarantines.journals().map(|journal| journal.stop())).await;
         consumer.close().await;
         let unfinished = worker.dispatcher.blocking().max(running.len());
         tracing::info!(in_work, released, unfinished, "stopped");

@@ -31,7 +31,7 @@ use crate::runtime::failure::{self, Copy, Destination, Verdict};
 use crate::runtime::hands::{Hands, InHand};
 use crate::runtime::headers::Marks;
 use crate::runtime::held::{Held, Round};
-use crate::runtime::journal::{Journal, Key, Unavailable};
+use crate::runtime::journal::{Journal, Key, Record, Unavailable};
 use crate::runtime::opened::{self, Budget, Share};
 use crate::runtime::options::{Executor, OnFailure, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::permit::{self, Permit};
@@ -148,7 +148,7 @@ pub(super) struct Task {
     /// When it was taken from the driver.
     pub(super) received_at: SystemTime,
     /// What it is recorded as, if this process has recorded that it is begun.
-    pub(super) recorded: Option<Key>,
+    pub(super) recorded: Option<Record>,
     /// Held while no other suspect may be worked on, until it is settled.
     pub(super) alone: Option<OwnedMutexGuard<()>>,
 }
@@ -378,9 +378,7 @@ impl Worker {
 
     /// Records that a suspect is begun.
     async fn record(&self, task: &mut Task, quarantine: &Quarantine) -> Result<(), Unavailable> {
-        let key = key_of(task);
-        quarantine.journal.begin(key).await?;
-        task.recorded = Some(key);
+        task.recorded = Some(quarantine.journal.begin(key_of(task)).await?);
         Ok(())
     }
 
@@ -816,11 +814,11 @@ impl Worker {
         let queue = Arc::clone(&delivery.info.queue);
         let is_settled =
             settle::carry_out(delivery, &in_hand, &marks, end, subject, &self.observers);
-        if let (Some(key), Some(quarantine)) = (recorded, self.quarantines.of(&queue)) {
+        if let (Some(record), Some(quarantine)) = (recorded, self.quarantines.of(&queue)) {
             if is_settled {
-                quarantine.journal.settled(key);
+                quarantine.journal.settled(record);
             } else {
-                quarantine.journal.released(key);
+                quarantine.journal.released(record);
             }
         }
         drop(turn);
