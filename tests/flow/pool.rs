@@ -80,6 +80,32 @@ async fn a_temporary_pool_leaves_nothing_behind() {
     rig.assert_empty("tap").await;
 }
 
+struct FailsFor(Duration);
+
+#[notification_endpoint(register = false, name = "fails")]
+impl FailsFor {
+    async fn info(&self, payload: u32, log: State<Log>) -> Result<(), listener::BoxError> {
+        let _ = log.send(format!("called {payload}"));
+        Err(listener::retry_after("busy", self.0).into())
+    }
+}
+
+/// A queue that holds retries would outlive the pool, and put into nothing.
+#[tokio::test(start_paused = true)]
+async fn in_a_temporary_pool_a_retry_after_a_longer_pause_than_is_held_is_a_dead_letter() {
+    let mut rig = Rig::new();
+    let hour = Duration::from_secs(3600);
+    let builder = rig.builder().endpoint(FailsFor(hour)).temporary_pool("tap", hour);
+    let tap = builder.build().unwrap();
+    tap.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
+    assert_eq!(rig.seen().await, "called 1");
+    let letter = rig.take("tap.dead").await;
+    assert_eq!(letter.properties.headers.text("listener-reason"), Some("retries"));
+    finish(&tap).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+}
+
 /// Of a temporary pool and another one the last counts whole: its queue stays.
 #[tokio::test(start_paused = true)]
 async fn of_several_pools_the_last_counts_whole() {

@@ -509,6 +509,93 @@ async fn a_dead_letter_may_be_looked_at_any_number_of_times() {
     }
 }
 
+/// 1 goes on until the connection was lost.
+#[derive(Clone, Default)]
+struct Waits(Arc<AtomicUsize>);
+
+#[notification_endpoint(register = false, name = "waits")]
+impl Waits {
+    async fn info(&self, payload: u32) {
+        let calls = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        if (payload, calls) == (1, 1) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_temporary_pool_leaves_its_dead_letters_and_nothing_else() {
+    let node = support::shared().await;
+    let vhost = "temporary";
+    let url = node.vhost(vhost).await;
+    let waits = Waits::default();
+    let tap = Listener::builder()
+        .transport(Transport::open(&url).unwrap())
+        .target(listener::Target::topic("notifications").exchange("nova"))
+        .temporary_pool("tap", Duration::from_secs(2))
+        .shutdown_timeout(Duration::from_millis(100))
+        .endpoint(waits.clone())
+        .build()
+        .unwrap();
+    tap.start().await.unwrap();
+    let publish = async |body: &str| {
+        let amqp = Amqp::connect(&url).await;
+        amqp.publish("nova", QUEUE, body, lapin::BasicProperties::default()).await;
+        amqp.close().await;
+    };
+    publish(r#"{"event_type": "x", "priority": "INFO", "payload": 1}"#).await;
+    let calls = async |n| waits.0.load(Ordering::Relaxed) >= n;
+    wait_until("it is begun", SOON, async || calls(1).await).await;
+    // What was in hand is given out again.
+    node.ctl(&["close_all_connections", "-p", vhost, "a test"]).await;
+    wait_until("it is given out again", SOON, async || calls(2).await).await;
+    publish("{").await;
+    let dead = async || node.queue_depth(vhost, "tap.dead").await == Some(1);
+    wait_until("the dead letter", SOON, dead).await;
+    tap.stop().await;
+    tap.wait().await.unwrap();
+    let is_over = async || node.queue_depth(vhost, "tap").await.is_none();
+    wait_until("the pool has expired", SOON, is_over).await;
+    assert_eq!(node.queues(vhost).await, ["tap.dead"]);
+}
+
+/// Only its consumer binds it as well: at the next start it would be taken for one that is bound.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_consumed_queue_that_has_vanished_is_not_declared_for_a_copy() {
+    let node = support::shared().await;
+    let vhost = "vanished_unbound";
+    let admin = node.vhost(vhost).await;
+    let amqp = Amqp::connect(&admin).await;
+    amqp.declare_exchange("nova", true).await;
+    amqp.declare_queue("billing", true, &[]).await;
+    amqp.bind("billing", "nova", QUEUE).await;
+    // It may declare the queue, and not bind it.
+    let driver =
+        rabbit(&user(node, vhost, "^billing", "^(billing|amq.default$)", "^billing").await);
+    let subscribed = driver.subscribe(bindings(&[("nova", QUEUE, "billing")])).await.unwrap();
+    let mut changes = subscribed.consumer.state();
+    amqp.delete_queue("billing").await;
+    let is_told = |state: &ConnectionState| matches!(state, ConnectionState::Lost { reason } if reason.contains("may not bind"));
+    timeout(SOON, changes.wait_for(is_told)).await.expect("it is told").unwrap();
+    let second = Duration::from_secs(1);
+    for route in [
+        Route::Queue("billing".to_owned()),
+        Route::Delayed { queue: "billing".to_owned(), delay: second },
+    ] {
+        let copy = Outgoing { timeout: 3 * second, ..to(route, "{}") };
+        let error = driver.send(copy).await.unwrap_err();
+        assert!(error.to_string().contains("queue \"billing\" has vanished"), "{error}");
+    }
+    assert_eq!(node.queues(vhost).await, [""; 0]);
+    // Whoever may bind it declares it again.
+    amqp.declare_queue("billing", true, &[]).await;
+    amqp.bind("billing", "nova", QUEUE).await;
+    driver.send(to(Route::Queue("billing".to_owned()), "{}")).await.unwrap();
+    subscribed.consumer.close().await;
+}
+
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_stream_is_refused_as_a_work_queue() {

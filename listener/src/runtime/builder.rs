@@ -119,8 +119,12 @@ impl ListenerBuilder {
 
     /// As `pool`, for a listener that comes and goes, such as a tap: the broker deletes the
     /// queue, with what it holds, once no listener of the pool has been there for `expires`.
-    /// The queue of a `pool` stays, and fills. Retries are held in the process: a retry queue
-    /// would outlive the pool.
+    /// The queue of a `pool` stays, and fills.
+    ///
+    /// Nothing that is kept beside it would go with it. So retries are held in the process, and a
+    /// pause that is longer than [`hold`](RetryOptions::hold) makes a dead letter; and what ends the process
+    /// is not recognised, for there is neither journal nor quarantine. Dead letters stay, on
+    /// purpose: `<pool>.dead` is declared with the first one, and is to be deleted by hand.
     pub fn temporary_pool(self, pool: impl Into<String>, expires: Duration) -> Self {
         let mut builder = self.pool(pool);
         builder.expires = Some(expires);
@@ -481,9 +485,12 @@ impl ListenerBuilder {
                 let routing_key = routing_key(target.name(), priority);
                 let queue = self.pool.clone().unwrap_or_else(|| routing_key.clone());
                 let journal = quarantine_journal(self.pool.as_deref().unwrap_or(target.name()));
-                quarantines.add(&queue, journal, |name| {
-                    Journal::new(transport.clone(), name, self.options.send_timeout)
-                });
+                // They would outlive the queue.
+                if self.expires.is_none() {
+                    quarantines.add(&queue, journal, |name| {
+                        Journal::new(transport.clone(), name, self.options.send_timeout)
+                    });
+                }
                 Binding {
                     exchange: target.exchange_name().unwrap_or_default().to_owned(),
                     queue,
@@ -503,6 +510,7 @@ impl ListenerBuilder {
             opened: Budget::new(self.options.bytes_in_flight),
             options: self.options,
             quarantines,
+            is_temporary: self.expires.is_some(),
             hands: Arc::default(),
             quarantined: Notify::new(),
             gate: Gate::default(),

@@ -60,6 +60,8 @@ pub(super) struct Worker {
     pub(super) options: Options,
     /// Where suspects of each work queue go, and where they are recorded.
     pub(super) quarantines: Quarantines,
+    /// Whether the queue goes away: no other is declared that would hold retries for it.
+    pub(super) is_temporary: bool,
     pub(super) hands: Arc<Hands>,
     /// What may be open at once of bodies that came compressed.
     pub(super) opened: Budget,
@@ -783,7 +785,12 @@ impl Worker {
         held: Option<Duration>,
         permit: Permit<'_>,
     ) -> Carried {
-        match (self.copy(delivery, marks, &copy, permit).await, held) {
+        let made = if self.is_temporary {
+            Err(NotMade::NoDelay)
+        } else {
+            self.copy(delivery, marks, &copy, permit).await
+        };
+        match (made, held) {
             (Err(NotMade::NoDelay), Some(pause)) => Carried::Held(copy, pause),
             (Err(NotMade::NoDelay), None) => {
                 self.give_up_waiting(delivery, marks, copy, permit).await

@@ -37,7 +37,7 @@ struct LastSeen {
     queues: HashMap<String, Seen>,
     /// The last queue that other programs declare, too.
     shared: Option<Seen>,
-    /// When each queue was seen for the first time.
+    /// When each queue was seen for the first time since the last connection to send was lost.
     first: HashMap<String, Instant>,
     /// When this process declared a queue.
     declared: HashMap<String, Instant>,
@@ -45,6 +45,8 @@ struct LastSeen {
     settled: HashSet<String>,
     /// Queues of which a consumer was refused, the latest first.
     failed: Vec<Arc<str>>,
+    /// Those that a consumer of this process declares and binds.
+    consumed: HashSet<String>,
 }
 
 impl Known {
@@ -93,6 +95,31 @@ impl Known {
     /// for whoever did.
     pub(super) fn holds_a_message(&self, name: &str) {
         self.seen().settled.insert(name.to_owned());
+    }
+
+    /// Takes note that a queue is not there: whoever declares it next, it is a new one.
+    pub(super) fn is_gone(&self, name: &str) {
+        let mut seen = self.seen();
+        seen.settled.remove(name);
+        seen.first.remove(name);
+    }
+
+    /// Takes note of a new connection to send: any queue may have gone with the last one, and have been
+    /// declared anew by another process.
+    pub(super) fn connected_again(&self) {
+        let mut seen = self.seen();
+        seen.settled.clear();
+        seen.first.clear();
+    }
+
+    /// Takes note of queues that a consumer declares and binds.
+    pub(super) fn consumes<'q>(&self, queues: impl IntoIterator<Item = &'q String>) {
+        self.seen().consumed.extend(queues.into_iter().cloned());
+    }
+
+    /// Whether a consumer declares and binds a queue if it is missing.
+    pub(super) fn is_consumed(&self, name: &str) -> bool {
+        self.seen().consumed.contains(name)
     }
 
     /// How long a queue must not be relied on yet: as long as it may be new, also for another
@@ -205,6 +232,20 @@ mod tests {
         known.holds_a_message("q.dead");
         assert_eq!(known.settling("q.dead"), Duration::ZERO);
         known.declared("q.dead");
+        assert_eq!(known.settling("q.dead"), SETTLING);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_may_have_been_declared_anew_settles_again() {
+        let known = Known::default();
+        let forget: [fn(&Known); 2] = [|known| known.is_gone("q.dead"), Known::connected_again];
+        for forget in forget {
+            assert_eq!(known.settling("q.dead"), SETTLING);
+            tokio::time::advance(SETTLING).await;
+            known.holds_a_message("q.dead");
+            assert_eq!(known.settling("q.dead"), Duration::ZERO);
+            forget(&known);
+        }
         assert_eq!(known.settling("q.dead"), SETTLING);
     }
 

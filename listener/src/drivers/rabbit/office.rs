@@ -113,6 +113,16 @@ impl SendSession {
         ways.retain(|_, way| !Arc::ptr_eq(&way.prepared, prepared));
     }
 
+    /// A message found no queue: whoever declares it next, it is a new one.
+    pub(super) fn is_gone(&self, need: &Need) {
+        match need {
+            Need::Queue(queue) | Need::Quarantine(queue) => self.core.known.is_gone(queue),
+            Need::Retry(queue, level) => self.core.known.is_gone(&level.queue(queue)),
+            // Nobody else is waited for.
+            Need::Topic { .. } | Need::Journal(_) => {}
+        }
+    }
+
     /// The most bytes of a body that the broker takes, as it has said itself.
     pub(super) fn max_size(&self) -> Option<usize> {
         self.max_size.get().copied()
@@ -405,6 +415,9 @@ impl Clerk {
         let (desk, collector) =
             confirms::start(Arc::clone(core), Arc::clone(&link), events, obstacle).await?;
         self.collector = Some(collector);
+        if self.generation > 0 {
+            core.known.connected_again();
+        }
         self.generation += 1;
         tracing::info!(host = %address, generation = self.generation, "connected to RabbitMQ to send");
         Ok(SendSession {

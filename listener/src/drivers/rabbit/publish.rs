@@ -161,6 +161,7 @@ async fn attempts(
             Fate::Confirmed => return Ok(()),
             Fate::Refused => progress.again(Last::Refused, &session).await,
             Fate::Returned(reason) => {
+                session.is_gone(&need);
                 session.forget(&need, &prepared);
                 if progress.returned {
                     return Err(match prepared.get() {

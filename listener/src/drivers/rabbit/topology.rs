@@ -58,6 +58,7 @@ impl<'a> Topology<'a> {
     pub(super) async fn subscription(&mut self, bindings: &[Binding]) -> Result<(), Failure> {
         let mut seen = HashSet::new();
         let bindings: Vec<_> = bindings.iter().filter(|binding| seen.insert(*binding)).collect();
+        self.known.consumes(bindings.iter().map(|binding| &binding.queue));
         let mut survey = self.survey(&bindings).await?;
         // Another broker might look for the queue first.
         if self.link.version.is_some() {
@@ -198,7 +199,8 @@ impl<'a> Topology<'a> {
 
     /// A queue that messages are put straight into, such as that of dead letters: durable whatever
     /// the options say, as it keeps what may not be lost. One that other programs declare, too, and
-    /// that has vanished, is declared as it was.
+    /// that has vanished, is declared as it was; one that is consumed here is left to its consumer,
+    /// which binds it as well.
     pub(super) async fn straight(&mut self, queue: &str) -> Result<(), Failure> {
         self.present(queue).await?;
         self.settle(queue).await
@@ -212,6 +214,11 @@ impl<'a> Topology<'a> {
             return self.declare_first_of(&name, queue, std::iter::once(side)).await;
         };
         match self.look_for_queue(&name).await {
+            Err(fault) if fault.code() == Some(404) && self.known.is_consumed(queue) => {
+                Err(Failure::Weather(format!(
+                    "queue {queue:?} has vanished, and its consumer has not declared it again yet"
+                )))
+            }
             Err(fault) if fault.code() == Some(404) => {
                 self.declare_missing_queue(queue, Style::like(seen, self.options)).await
             }
@@ -270,6 +277,7 @@ impl<'a> Topology<'a> {
             Err(fault) if fault.code() == Some(404) => fault,
             Err(fault) => return Err(self.refused(fault, "look for", "queue", queue)),
         };
+        self.known.is_gone(queue);
         for side in types {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let arguments = side.arguments(self.link.version);
@@ -318,6 +326,7 @@ impl<'a> Topology<'a> {
             }
             Err(fault) => return Err(self.refused(fault, "look for", "queue", retry)),
         };
+        self.known.is_gone(retry);
         for holding in holdings {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let arguments = holding.arguments(queue, level);
