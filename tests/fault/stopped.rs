@@ -3,7 +3,9 @@
 
 use futures_util::future::join_all;
 use listener::{Context, Notifier, Transport};
+use support::amqp::oslo_properties;
 use support::rabbit_node::shared;
+use support::{Amqp, Impostor, Proxy};
 
 use crate::program::{Program, numbers};
 
@@ -101,4 +103,31 @@ async fn a_method_that_hangs_leaves_the_process_to_a_second_signal() {
     program.signal("-TERM");
     let ended = program.ended().await;
     assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+}
+
+/// A dead letter cannot be made, for none of the hosts answers: the stop does not wait for them.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_stop_does_not_wait_for_a_host_that_does_not_answer() {
+    let node = shared().await;
+    let direct = node.vhost("unanswered").await;
+    let (proxy, silent) = (Proxy::start(node.port()).await, Impostor::start(""));
+    let through = direct.replace(&node.port().to_string(), &proxy.port().to_string());
+    let hosts = format!("@127.0.0.1:{},guest:guest@", silent.port());
+    // An hour.
+    let url = through.replacen('@', &hosts, 1) + "?connection_timeout=3600000";
+    let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("LISTENER_SHUTDOWN_TIMEOUT", "1")];
+    let mut program = Program::start(&variables);
+    program.logs("attached to RabbitMQ").await;
+    // The connection to consume stands, and another one cannot be made.
+    proxy.refuse(true);
+    let before = silent.accepted();
+    let amqp = Amqp::connect(&direct).await;
+    amqp.publish("", "notifications.info", "no notification", oslo_properties(&[])).await;
+    let is_asked = async || silent.accepted() > before;
+    support::wait::wait_until("the host is asked", crate::program::SOON, is_asked).await;
+    program.signal("-TERM");
+    let ended = program.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(node.queue_depth("unanswered", "notifications.info").await, Some(1));
 }

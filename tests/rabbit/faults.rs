@@ -4,7 +4,7 @@ use super::*;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
-use support::Proxy;
+use support::{Impostor, Proxy};
 use tokio::sync::watch;
 
 /// The session is lost, attached again, and what was unsettled comes again.
@@ -362,4 +362,61 @@ async fn a_consumer_timeout_of_a_quarantine_queue_is_told_like_any_other() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(*subscribed.consumer.state().borrow(), ConnectionState::Attached);
     subscribed.consumer.close().await;
+}
+
+/// Two hosts, of which one refuses the login: a listener is attached to the other, and messages
+/// are sent over it, also after it was away.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_host_that_refuses_keeps_no_message_from_another_host() {
+    let node = support::shared().await;
+    node.vhost("refusing").await;
+    let (good, bad) = (Proxy::start(node.port()).await, Proxy::start(node.port()).await);
+    let hosts =
+        format!("guest:guest@127.0.0.1:{},guest:wrong@127.0.0.1:{}", good.port(), bad.port());
+    // Their order is drawn for each driver.
+    for _ in 0..6 {
+        let rabbit = rabbit(&format!("amqp://{hosts}/refusing"));
+        send(&rabbit, "first").await;
+        good.refuse(true);
+        good.cut();
+        let outgoing = Outgoing { timeout: Duration::from_secs(2), ..topic("lost") };
+        let error = rabbit.send(outgoing).await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        good.refuse(false);
+        send(&rabbit, "last").await;
+    }
+    // Where all refuse it is told at once.
+    let url = format!(
+        "amqp://guest:wrong@127.0.0.1:{},guest:no@127.0.0.1:{}/refusing",
+        good.port(),
+        bad.port()
+    );
+    let error = rabbit(&url).send(topic("one")).await.unwrap_err();
+    assert!(matches!(error, SendError::Connect(ConnectError::LoginRefused { .. })), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn hosts_that_say_nothing_leave_time_for_the_last_one() {
+    let node = support::shared().await;
+    let url = node.vhost("silent").await;
+    let silent: [Impostor; 3] = std::array::from_fn(|_| Impostor::start(""));
+    let silent_hosts = silent.iter().map(|host| format!("127.0.0.1:{}", host.port()));
+    let hosts = silent_hosts.collect::<Vec<_>>().join(",");
+    let url = url.replace("guest:guest@", &format!("{hosts},guest:guest@"));
+    let limit = Duration::from_secs(20);
+    // Their order is drawn for each driver.
+    let drivers = (0..8).map(|n| {
+        let rabbit = rabbit(&url);
+        async move {
+            if n % 2 == 0 {
+                let subscription = Subscription { timeout: limit, ..subscription(QUEUE) };
+                rabbit.subscribe(subscription).await.unwrap().consumer.close().await;
+            } else {
+                rabbit.send(Outgoing { timeout: limit, ..topic("one") }).await.unwrap();
+            }
+        }
+    });
+    futures_util::future::join_all(drivers).await;
 }

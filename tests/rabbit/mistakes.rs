@@ -286,3 +286,51 @@ async fn a_broker_that_takes_no_transient_queues_is_answered_with_the_option_to_
     subscribe(&rabbit(&durable)).await.consumer.close().await;
     subscribe(&rabbit(&node.vhost("default").await)).await.consumer.close().await;
 }
+
+/// It passes when the other one ends; and where it does not, a broker was reached.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_that_somebody_else_has_exclusively_is_waited_for() {
+    use lapin::options::{BasicCancelOptions, BasicConsumeOptions, QueueDeclareOptions};
+    use lapin::types::FieldTable;
+
+    let node = support::shared().await;
+    let url = node.vhost("exclusive").await;
+    let (consumer, owner) = (Amqp::connect(&url).await, Amqp::connect(&url).await);
+    consumer.declare_queue(QUEUE, true, &[]).await;
+    let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+    let consumed = consumer.channel().basic_consume(
+        QUEUE.into(),
+        "first".into(),
+        exclusive,
+        FieldTable::default(),
+    );
+    // Dropped, it would be cancelled.
+    let held = consumed.await.unwrap();
+    let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    let declared =
+        owner.channel().queue_declare("locked.info".into(), exclusive, FieldTable::default());
+    declared.await.unwrap();
+
+    for queue in [QUEUE, "locked.info"] {
+        let waiting = Subscription { timeout: Duration::from_secs(2), ..subscription(queue) };
+        let error = refused(&url, waiting).await;
+        let text = error.to_string();
+        assert!(error.is_transient() && text.contains("could not be consumed within 2s"), "{text}");
+        assert!(text.contains("has the queue exclusively"), "{text}");
+        assert!(!text.contains("check host and port"), "{text}");
+    }
+    let rabbit = rabbit(&url);
+    let both = async {
+        let (one, other) = (subscription(QUEUE), subscription("locked.info"));
+        tokio::join!(rabbit.subscribe(one), rabbit.subscribe(other))
+    };
+    let released = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        consumer.channel().basic_cancel(held.tag(), BasicCancelOptions::default()).await.unwrap();
+        owner.close().await;
+    };
+    let ((one, other), ()) = tokio::join!(both, released);
+    one.unwrap().consumer.close().await;
+    other.unwrap().consumer.close().await;
+}

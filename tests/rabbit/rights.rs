@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use listener::runtime::options::RetryOptions;
 use listener::transport::driver::JournalAppend;
+use listener::transport::error::JournalError;
 use listener::{Attempt, Context, Listener, Notifier, Target, Transport, notification_endpoint};
 use serde_json::json;
 
@@ -218,4 +219,21 @@ async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consu
     delivery.settle(Settle::Ack).unwrap();
     subscribed.consumer.close().await;
     assert_eq!(node.queue_depth("unread", QUARANTINE).await, Some(0));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_journal_that_may_not_be_read_is_none() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&user(node, "appended", ".*", ".*", "^(tap|nova)$").await);
+    let append = JournalAppend {
+        journal: "tap.quarantine.journal".to_owned(),
+        entry: Bytes::from_static(b"{}"),
+        read_from: Some(0),
+        timeout: SOON,
+    };
+    let error = rabbit.journal(append).await.unwrap_err();
+    assert!(matches!(error, JournalError::Unsupported(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("may not read journal \"tap.quarantine.journal\""), "{text}");
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use lapin::types::AMQPValue;
+use support::{Impostor, Proxy};
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
@@ -147,6 +148,67 @@ async fn a_broker_short_of_memory_is_waited_for() {
     ack_until(&mut subscribed, "three").await.settle(Settle::Ack).unwrap();
     subscribed.consumer.close().await;
     assert_eq!(depth(&node, "/").await, Some(0));
+    // What was in the way goes with the connection that it was in the way of.
+    node.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
+    rabbit.send(Outgoing { timeout: Duration::from_secs(2), ..topic("four") }).await.unwrap_err();
+    assert!(rabbit.obstacle().is_some());
+    node.ctl(&["close_all_connections", "test"]).await;
+    wait_until("nothing in the way", SOON, async || rabbit.obstacle().is_none()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_broker_that_is_away_is_no_obstacle_once_nobody_waits_for_it() {
+    let node = support::shared().await;
+    let proxy = Proxy::start(node.port()).await;
+    proxy.refuse(true);
+    let url = node.vhost("obstacle").await;
+    let rabbit = rabbit(&url.replace(&node.port().to_string(), &proxy.port().to_string()));
+    let outgoing = Outgoing { timeout: Duration::from_secs(1), ..topic("one") };
+    let error = rabbit.send(outgoing).await.unwrap_err().to_string();
+    assert!(error.contains(&proxy.port().to_string()), "{error}");
+    wait_until("nobody waits", SOON, async || rabbit.obstacle().is_none()).await;
+    proxy.refuse(false);
+    send(&rabbit, "two").await;
+}
+
+/// No broker is needed: nothing answers for an hour.
+#[tokio::test]
+async fn a_driver_that_connects_is_closed_at_once_when_nobody_waits() {
+    let silent = Impostor::start("");
+    let url = format!("amqp://127.0.0.1:{}?connection_timeout=3600000", silent.port());
+    let rabbit = rabbit(&url);
+    let outgoing = Outgoing { timeout: Duration::from_secs(1), ..topic("one") };
+    rabbit.send(outgoing).await.unwrap_err();
+    wait_until("a connection", SOON, async || silent.accepted() > 0).await;
+    timeout(SOON, rabbit.close()).await.expect("it does not wait for the host");
+}
+
+/// Wakes the thread that waits.
+struct Thread(std::thread::Thread);
+
+impl std::task::Wake for Thread {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_driver_is_closed_outside_of_a_runtime() {
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost("outside").await);
+    send(&rabbit, "one").await;
+    let closed = std::thread::spawn(move || {
+        let waker = std::sync::Arc::new(Thread(std::thread::current())).into();
+        let mut context = std::task::Context::from_waker(&waker);
+        let mut close = rabbit.close();
+        while close.as_mut().poll(&mut context).is_pending() {
+            std::thread::park();
+        }
+    });
+    wait_until("it is closed", SOON, async || closed.is_finished()).await;
+    closed.join().unwrap();
 }
 
 #[tokio::test]

@@ -89,6 +89,15 @@ pub enum ConnectError {
         /// The hosts, each with what it answered last.
         attempts: String,
     },
+    /// A broker answered, and the queues could not be consumed in time, as while another consumer has
+    /// one of them exclusively.
+    #[error("the queues could not be consumed within {after:?}: {attempts}")]
+    NotAttached {
+        /// How long was tried.
+        after: Duration,
+        /// The hosts, each with what went wrong there last.
+        attempts: String,
+    },
     /// Something answered that is no AMQP broker.
     #[error(
         "{host} is no AMQP broker: it answered with {answer}; check the port in the transport URL: a broker takes AMQP without TLS at 5672 unless configured otherwise"
@@ -244,9 +253,10 @@ impl ConnectError {
 
     const fn blame(&self) -> Blame {
         match self {
-            Self::Unreachable { .. } | Self::NoExchange { .. } | Self::Local { .. } => {
-                Blame::Nobody
-            }
+            Self::Unreachable { .. }
+            | Self::NotAttached { .. }
+            | Self::NoExchange { .. }
+            | Self::Local { .. } => Blame::Nobody,
             Self::Runtime(_)
             | Self::NoBroker { .. }
             | Self::LoginRefused { .. }

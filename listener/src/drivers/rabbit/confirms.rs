@@ -14,13 +14,14 @@ use futures_util::FutureExt;
 use lapin::Channel;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::Core;
 use super::failure::Fault;
 use super::flight::{Done, Flight, Pending};
 use super::link::{Link, LinkEvent, LinkEvents, close_channel};
 use super::message::{Fate, Message, confirming};
-use super::options::CHECK_EVERY;
+use super::options::{CHECK_EVERY, CLOSE_TIMEOUT};
 
 /// So many bytes may be kept of messages that nobody waits for and that were not confirmed, as
 /// when a quorum queue has lost its majority: the end of the session lets go of them.
@@ -106,9 +107,19 @@ pub(super) async fn start(
 
 impl Collector {
     async fn run(mut self) {
-        let Some(fault) = self.serve().await else {
-            let _ = close_channel(&self.channel).await;
-            return self.link.close().await;
+        let ended = self.serve().await;
+        if self.backlog.is_some() {
+            // It was this connection that the broker took nothing from.
+            put(&self.obstacle, None);
+        }
+        let Some(fault) = ended else {
+            let closed = async {
+                let _ = close_channel(&self.channel).await;
+                self.link.close().await;
+            };
+            // One deadline for both.
+            let _ = timeout(CLOSE_TIMEOUT, closed).await;
+            return;
         };
         tracing::warn!(%fault, in_flight = self.flight.len(), "lost the RabbitMQ connection for sending");
         self.submissions.close();

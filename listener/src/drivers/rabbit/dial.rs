@@ -46,6 +46,7 @@ where
     let mut seen = HashSet::new();
     let addresses: Vec<_> = addresses.iter().filter(|address| seen.insert(**address)).collect();
     let mut reasons = Vec::new();
+    let mut has_answered = false;
     for (tried, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / left;
@@ -53,10 +54,14 @@ where
         match attempted.map_err(|failure| failure.among(addresses.len())) {
             Ok(done) => return Ok(done),
             Err(Failure::Weather(reason)) => reasons.push((address.ip(), reason)),
+            Err(Failure::Full(reason)) => {
+                has_answered = true;
+                reasons.push((address.ip(), reason));
+            }
             Err(mistake) => return Err(mistake),
         }
     }
-    Err(Failure::Weather(match reasons.as_slice() {
+    let reason = match reasons.as_slice() {
         [] => "its name has no address".to_owned(),
         [(_, reason)] => reason.clone(),
         reasons => {
@@ -64,7 +69,8 @@ where
                 reasons.iter().map(|(address, reason)| format!("{address}: {reason}")).collect();
             said.join("; ")
         }
-    }))
+    };
+    Err(if has_answered { Failure::Full(reason) } else { Failure::Weather(reason) })
 }
 
 /// To milliseconds, up: errors tell it.

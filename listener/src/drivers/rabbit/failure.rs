@@ -71,6 +71,8 @@ impl From<&lapin::Error> for Fault {
 pub(super) enum Failure {
     /// It passes by itself: try again.
     Weather(String),
+    /// As `Weather`, and a broker has answered: it takes no connection for now.
+    Full(String),
     /// It does not pass by itself, or not with the broker: something failed in this process.
     Mistake(ConnectError),
 }
@@ -90,7 +92,7 @@ impl Failure {
     /// Whether it passes by itself.
     pub(super) const fn passes(&self) -> bool {
         match self {
-            Self::Weather(_) => true,
+            Self::Weather(_) | Self::Full(_) => true,
             Self::Mistake(error) => error.is_transient(),
         }
     }
@@ -99,7 +101,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Weather(reason) => f.write_str(reason),
+            Self::Weather(reason) | Self::Full(reason) => f.write_str(reason),
             Self::Mistake(error) => write!(f, "{error}"),
         }
     }
@@ -117,12 +119,17 @@ pub(super) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failur
         return fault.into();
     };
     if passes_by_itself(&text) {
-        return Failure::Weather(format!("{code} {text}"));
+        return Failure::Full(format!("{code} {text}"));
     }
     match code {
         403 => Failure::Mistake(ConnectError::LoginRefused {
             host: address.to_string(),
             user: address.user.clone(),
+        }),
+        530 if text.contains(" - negotiated ") => Failure::Mistake(ConnectError::Refused {
+            action: "connect with the limits of the transport URL (frame_max, channel_max)"
+                .to_owned(),
+            reason: format!("{code} {text}"),
         }),
         530 => Failure::Mistake(ConnectError::VirtualHost {
             host: address.to_string(),
@@ -173,8 +180,14 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
             action: action.to_owned(),
             reason: text,
         }),
-        541 if is_about_transience(&text) => refused(format!("{code} {text}")),
-        405 | 406 | 501 | 502 | 503 | 505 | 530 | 540 => refused(format!("{code} {text}")),
+        541 if is_about_transience(&text) || is_about_a_feature_flag(&text) => {
+            refused(format!("{code} {text}"))
+        }
+        // Another connection has declared the queue as its own: it goes with that connection.
+        405 => Failure::Weather(format!(
+            "cannot {action}: another connection has the queue exclusively ({text})"
+        )),
+        406 | 501 | 502 | 503 | 505 | 530 | 540 => refused(format!("{code} {text}")),
         // 404: deleted in between, or on a node that is down. The others end a connection.
         _ => Failure::Weather(format!("cannot {action}: {code} {text}")),
     }
@@ -205,6 +218,12 @@ pub(super) fn no_transient_queue(fault: &Fault, queue: &str, dialect: Dialect) -
 /// 541 is also what passes by itself.
 fn is_about_transience(text: &str) -> bool {
     text.contains("transient_nonexcl_queues")
+}
+
+/// Whether a feature flag is off, as an upgrade may have left it: what needs it is refused until
+/// somebody enables it.
+pub(super) fn is_about_a_feature_flag(text: &str) -> bool {
+    text.contains("feature flag")
 }
 
 /// The most bytes that the broker takes, from its `message size 9 is larger than configured max
@@ -261,7 +280,7 @@ mod tests {
     fn refused_connections_are_told_apart_from_weather() {
         let check = |fault, expected: Result<&str, &str>| {
             let found = match connecting(fault, &address(), "nova") {
-                Failure::Weather(reason) => Ok(reason),
+                Failure::Weather(reason) | Failure::Full(reason) => Ok(reason),
                 Failure::Mistake(error) => Err(error.to_string()),
             };
             assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned));
@@ -277,6 +296,12 @@ mod tests {
             broker(530, "NOT_ALLOWED - vhost nova not found"),
             Err(
                 "h:5672 has no virtual host \"nova\" that user \"u\" may use; check the path of the transport URL, or create it and set its permissions (NOT_ALLOWED - vhost nova not found)",
+            ),
+        );
+        check(
+            broker(530, "NOT_ALLOWED - negotiated frame_max = 4096 is lower than the minimum"),
+            Err(
+                "the broker refused to connect with the limits of the transport URL (frame_max, channel_max): 530 NOT_ALLOWED - negotiated frame_max = 4096 is lower than the minimum",
             ),
         );
         check(
@@ -323,7 +348,8 @@ mod tests {
             .into_iter()
             .filter(|code| is_mistake(*code, "text"))
             .collect();
-        assert_eq!(found, [403, 405, 406, 530, 540]);
+        assert_eq!(found, [403, 406, 530, 540]);
+        assert!(is_mistake(541, "INTERNAL_ERROR - the corresponding feature flag is disabled"));
         assert!(!is_mistake(403, "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use"));
         assert!(is_mistake(
             541,

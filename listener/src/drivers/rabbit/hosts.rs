@@ -85,6 +85,20 @@ impl Rotation {
     }
 }
 
+/// How long a host may take to connect, of `limit`. Where a round has to be over in the time that is
+/// left, each of the hosts that are to be tried gets its share, so that those that drop packets do
+/// not use up the time of the others.
+pub(super) fn share(limit: Duration, left: Option<Duration>, hosts: usize) -> Duration {
+    let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
+    match left {
+        Some(left) if hosts > 1 => (left / hosts).max(LEAST_SHARE).min(limit),
+        _ => limit,
+    }
+}
+
+/// A host across a slow network needs so long to connect.
+const LEAST_SHARE: Duration = Duration::from_secs(2);
+
 /// The pauses between the rounds: each is drawn evenly from nothing to a ceiling that grows,
 /// so that many clients of a broker that comes back do not come at once.
 #[derive(Clone, Debug)]
@@ -162,6 +176,20 @@ mod tests {
         assert_eq!(names(&rotation.round()), "cab");
         rotation.tried(&first[2]);
         assert_eq!(names(&rotation.round()), "abc");
+    }
+
+    #[test]
+    fn the_hosts_share_the_time_that_is_left() {
+        let seconds = Duration::from_secs;
+        let limit = seconds(10);
+        let shared = |left, hosts| share(limit, Some(seconds(left)), hosts);
+        // Three that drop packets leave time for the fourth.
+        assert_eq!(shared(30, 4), Duration::from_millis(7500));
+        assert_eq!(shared(60, 4), limit);
+        assert_eq!(shared(4, 4), seconds(2));
+        assert_eq!(shared(4, 1), limit);
+        assert_eq!(share(limit, None, 4), limit);
+        assert_eq!(share(seconds(1), Some(seconds(30)), 4), seconds(1));
     }
 
     #[test]

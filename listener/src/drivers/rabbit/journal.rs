@@ -9,10 +9,10 @@ use futures_util::StreamExt;
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::confirms::fate_of;
-use super::failure::{Failure, Fault};
+use super::failure::{self, Failure, Fault};
 use super::link::{call, close_channel};
 use super::message::{Fate, Message, Need};
 use super::office::{Office, SendSession};
@@ -32,16 +32,21 @@ pub(super) async fn append(
         let last = office.obstacle();
         JournalError::Unreachable(last.unwrap_or_else(|| "no answer in time".to_owned()))
     };
-    let appended = timeout(append.timeout, attempts(&office, &append)).await;
+    let until = Instant::now() + append.timeout;
+    let appended = timeout_at(until, attempts(&office, &append, until)).await;
     appended.unwrap_or_else(|_| Err(late()))
 }
 
 /// Tries again with each session until one attempt has an answer.
-async fn attempts(office: &Office, append: &JournalAppend) -> Result<JournalRead, JournalError> {
+async fn attempts(
+    office: &Office,
+    append: &JournalAppend,
+    until: Instant,
+) -> Result<JournalRead, JournalError> {
     let mut newer_than = 0;
     loop {
         let session = office
-            .session(newer_than)
+            .session(newer_than, until)
             .await
             .map_err(|error| JournalError::Unreachable(error.to_string()))?;
         match attempt(&session, append).await {
@@ -49,7 +54,7 @@ async fn attempts(office: &Office, append: &JournalAppend) -> Result<JournalRead
             Err(Failure::Mistake(error)) => {
                 return Err(JournalError::Unsupported(error.to_string()));
             }
-            Err(Failure::Weather(reason)) => {
+            Err(Failure::Weather(reason) | Failure::Full(reason)) => {
                 tracing::debug!(journal = append.journal, reason, "the journal is tried again");
                 if session.is_open() {
                     return Err(JournalError::Unreachable(reason));
@@ -78,7 +83,9 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
     let read = read(&channel, append, from).await;
     // A scratch channel: that it closes is all there is to say of it.
     let _ = close_channel(&channel).await;
-    Ok(read?)
+    read.map_err(|fault| {
+        failure::doing(fault, &format!("read journal {:?}", append.journal), session.user())
+    })
 }
 
 /// All entries from a position up to the one that was appended, which is there.

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::delay::Holding;
 use super::deployment::{Lifetime, Seen};
-use super::failure::Fault;
+use super::failure::{Fault, is_about_a_feature_flag};
+use super::quarantine::SideQueue;
 use super::version::Version;
 
 /// How long after its declaration a queue survives a crash of the broker. RabbitMQ writes that a
@@ -27,6 +28,8 @@ pub(super) struct Known {
     seen: Mutex<LastSeen>,
     /// Quorum queues are switched off, by a feature flag that an upgrade left out.
     without_quorum: AtomicBool,
+    /// As `without_quorum`, of streams.
+    without_streams: AtomicBool,
     /// It was said that transient queues lose messages.
     warned: AtomicBool,
 }
@@ -174,10 +177,28 @@ impl Known {
     /// Takes note of a refusal. One for a missing feature ends the connection, so there is no
     /// second try in the same session.
     pub(super) fn refuse(&self, holding: Holding, fault: &Fault) {
-        let is_missing =
-            matches!(fault, Fault::Broker { text, .. } if text.contains("feature flag"));
-        if holding == Holding::Quorum && is_missing {
-            self.without_quorum.store(true, Ordering::Relaxed);
+        if holding == Holding::Quorum {
+            self.refuse_side(SideQueue::Quorum, fault);
+        }
+    }
+
+    /// As `refuse`, of a side queue. Whether another type may be taken instead.
+    pub(super) fn refuse_side(&self, side: SideQueue, fault: &Fault) -> bool {
+        let is_off = matches!(fault, Fault::Broker { text, .. } if is_about_a_feature_flag(text));
+        match side {
+            SideQueue::Quorum if is_off => self.without_quorum.store(true, Ordering::Relaxed),
+            SideQueue::Stream if is_off => self.without_streams.store(true, Ordering::Relaxed),
+            SideQueue::Quorum | SideQueue::Stream | SideQueue::Classic => return false,
+        }
+        true
+    }
+
+    /// Whether a type of queue is not known to be switched off.
+    pub(super) fn has(&self, side: SideQueue) -> bool {
+        match side {
+            SideQueue::Quorum => !self.without_quorum.load(Ordering::Relaxed),
+            SideQueue::Stream => !self.without_streams.load(Ordering::Relaxed),
+            SideQueue::Classic => true,
         }
     }
 }
@@ -198,6 +219,16 @@ mod tests {
         assert_eq!(timed_out, [Holding::Quorum, Holding::Classic]);
         let disabled = "INTERNAL_ERROR - the corresponding feature flag is disabled";
         assert_eq!(refuse(541, disabled), [Holding::Classic]);
+        let fault = Fault::Broker { code: 541, text: disabled.to_owned() };
+        let has = |known: &Known| {
+            [SideQueue::Quorum, SideQueue::Stream, SideQueue::Classic].map(|side| known.has(side))
+        };
+        assert_eq!(has(&known), [false, true, true]);
+        assert!(known.refuse_side(SideQueue::Stream, &fault));
+        assert!(!known.refuse_side(SideQueue::Classic, &fault));
+        assert_eq!(has(&known), [false, false, true]);
+        let timed_out = Fault::Broker { code: 541, text: "INTERNAL_ERROR - timed out".to_owned() };
+        assert!(!Known::default().refuse_side(SideQueue::Stream, &timed_out));
     }
 
     #[test]

@@ -146,16 +146,17 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects and logs in, at one of the addresses of the host. Dropping the future leaves
+    /// Connects and logs in within `limit`, at one of the addresses of the host. Dropping the future leaves
     /// nothing behind.
     pub(super) async fn open(
         options: &RabbitOptions,
         vhost: &str,
         address: &Address,
         role: Role,
+        limit: Duration,
     ) -> Result<(Self, LinkEvents), Failure> {
         let Address { host, port, .. } = address;
-        dial(host, *port, options.connection_timeout, |at, limit| {
+        dial(host, *port, limit, |at, limit| {
             Self::open_at(options, vhost, address, role, at, limit)
         })
         .await

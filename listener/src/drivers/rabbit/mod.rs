@@ -39,7 +39,9 @@ mod window;
 mod wire;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -80,6 +82,8 @@ struct Core {
     options: RabbitOptions,
     known: Known,
     io: Mutex<Option<Arc<Io>>>,
+    /// The last session that was closed had no answer in time.
+    is_silent: AtomicBool,
 }
 
 impl Rabbit {
@@ -97,6 +101,7 @@ impl Rabbit {
             options,
             known: Known::default(),
             io: Mutex::default(),
+            is_silent: AtomicBool::new(false),
         };
         Ok(Self { core: Arc::new(core), office: OnceLock::new(), sends: TaskTracker::new() })
     }
@@ -179,11 +184,22 @@ impl Driver for Rabbit {
             let Some(office) = self.office.get() else {
                 return;
             };
+            let Ok(io) = self.core.io() else {
+                return;
+            };
             self.sends.close();
             // Others may share this driver, and send on and on.
-            let _ = tokio::time::timeout(options::CALL_TIMEOUT, self.sends.wait()).await;
+            let sent = {
+                // The caller's task need not be one of tokio's: the driver's clock is used.
+                let _entered = io.handle().enter();
+                tokio::time::timeout(options::CALL_TIMEOUT, self.sends.wait())
+            };
+            let _ = sent.await;
             self.sends.reopen();
-            office.close().await;
+            // A broker that has just left the end of a session without an answer is not waited for
+            // a second time.
+            let is_silent = self.core.is_silent.swap(false, Ordering::Relaxed);
+            office.close(if is_silent { Duration::ZERO } else { options::CLOSE_TIMEOUT }).await;
         })
     }
 }

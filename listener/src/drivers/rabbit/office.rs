@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Core;
 use super::confirms::{self, Desk, Obstacle, put};
 use super::failure::{Failure, Fault};
-use super::hosts::{Address, Backoff, Rotation};
+use super::hosts::{Address, Backoff, Rotation, share};
 use super::link::{Link, Role};
 use super::message::{Fate, Message, Need, submit_alone};
-use super::options::{CLOSE_TIMEOUT, STABLE_AFTER};
+use super::options::STABLE_AFTER;
 use super::topology::Topology;
 use super::version::Version;
 use super::wire::TooLong;
@@ -185,10 +185,20 @@ impl SendSession {
     }
 }
 
+type Reply = oneshot::Sender<Result<Arc<SendSession>, ConnectError>>;
+
 /// What is asked of the task.
 enum Ask {
-    Session { newer_than: u64, reply: oneshot::Sender<Result<Arc<SendSession>, ConnectError>> },
-    Close(oneshot::Sender<()>),
+    Session {
+        newer_than: u64,
+        until: Instant,
+        reply: Reply,
+    },
+    /// The session is waited for so long.
+    Close {
+        limit: Duration,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// The way to the task, which ends when this is dropped.
@@ -224,14 +234,19 @@ impl Office {
         Self { asks, current, obstacle }
     }
 
-    /// An open session, made after the one of this generation. Waits while there is none.
-    pub(super) async fn session(&self, newer_than: u64) -> Result<Arc<SendSession>, ConnectError> {
+    /// An open session, made after the one of this generation. Waits while there is none; `until`
+    /// is when the caller gives up.
+    pub(super) async fn session(
+        &self,
+        newer_than: u64,
+        until: Instant,
+    ) -> Result<Arc<SendSession>, ConnectError> {
         let (reply, answer) = oneshot::channel();
         let ended = || ConnectError::Local {
             action: "send".to_owned(),
             reason: "the driver's task has ended".to_owned(),
         };
-        self.asks.send(Ask::Session { newer_than, reply }).map_err(|_| ended())?;
+        self.asks.send(Ask::Session { newer_than, until, reply }).map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -246,19 +261,25 @@ impl Office {
         self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Closes the session.
-    pub(super) async fn close(&self) {
-        let (reply, closed) = oneshot::channel();
-        if self.asks.send(Ask::Close(reply)).is_ok() {
+    /// Closes the session, which may take so long.
+    pub(super) async fn close(&self, limit: Duration) {
+        let (done, closed) = oneshot::channel();
+        if self.asks.send(Ask::Close { limit, done }).is_ok() {
             let _ = closed.await;
         }
     }
 }
 
+/// Who waits for a session, and for how long.
+struct Waiter {
+    reply: Reply,
+    until: Instant,
+}
+
 struct Clerk {
     core: Arc<Core>,
     asks: mpsc::UnboundedReceiver<Ask>,
-    waiting: Vec<oneshot::Sender<Result<Arc<SendSession>, ConnectError>>>,
+    waiting: Vec<Waiter>,
     current: Current,
     /// The task of the current session.
     collector: Option<JoinHandle<()>>,
@@ -274,20 +295,20 @@ impl Clerk {
     async fn run(mut self) {
         while let Some(ask) = self.asks.recv().await {
             match ask {
-                Ask::Session { newer_than, reply } => {
+                Ask::Session { newer_than, until, reply } => {
                     let current = self.current().clone();
                     match current.filter(|session| session.is_open()) {
                         Some(session) if session.generation > newer_than => {
                             let _ = reply.send(Ok(session));
                         }
                         _ => {
-                            self.waiting.push(reply);
+                            self.waiting.push(Waiter { reply, until });
                             self.connect().await;
                         }
                     }
                 }
-                Ask::Close(done) => {
-                    self.close().await;
+                Ask::Close { limit, done } => {
+                    self.close(limit).await;
                     let _ = done.send(());
                 }
             }
@@ -299,16 +320,24 @@ impl Clerk {
     }
 
     /// The session closes when the last one who sends lets go of it.
-    async fn close(&mut self) {
+    async fn close(&mut self, limit: Duration) {
         *self.current() = None;
         if let Some(collector) = self.collector.take() {
-            // Its own deadlines are shorter; it is waited for no longer if a send goes on.
-            let _ = timeout(2 * CLOSE_TIMEOUT, collector).await;
+            // Its own deadline is the same; it is waited for no longer if a send goes on.
+            let _ = timeout(limit, collector).await;
         }
     }
 
     /// Makes a session for those who wait, until none waits any more.
     async fn connect(&mut self) {
+        if !self.connected().await {
+            // Nobody looks any more whether it is still in the way.
+            put(&self.obstacle, None);
+        }
+    }
+
+    /// Whether there is a session now.
+    async fn connected(&mut self) -> bool {
         // One that was closed on purpose says nothing of the broker.
         let lost = self.current().take();
         let lost = lost.and_then(|_| self.since.take());
@@ -317,32 +346,34 @@ impl Clerk {
             Some(age) if age < STABLE_AFTER => {
                 let pause = self.backoff.pause();
                 if !self.pause(pause).await {
-                    return;
+                    return false;
                 }
             }
             Some(_) => self.backoff.reset(),
             None => {}
         }
+        // Later rounds take the time that they need.
+        let mut until = self.waiting.iter().map(|waiter| waiter.until).max();
         loop {
-            let result = self.round().await;
+            let Some(result) = self.round(until.take()).await else { return false };
             self.gather();
             match result {
                 Ok(session) => {
                     put(&self.obstacle, None);
                     self.since = Some(Instant::now());
-                    for reply in self.waiting.drain(..) {
+                    for Waiter { reply, .. } in self.waiting.drain(..) {
                         let _ = reply.send(Ok(Arc::clone(&session)));
                     }
                     *self.current() = Some(session);
-                    return;
+                    return true;
                 }
                 Err(Failure::Mistake(error)) => {
-                    for reply in self.waiting.drain(..) {
+                    for Waiter { reply, .. } in self.waiting.drain(..) {
                         let _ = reply.send(Err(error.clone()));
                     }
-                    return;
+                    return false;
                 }
-                Err(Failure::Weather(reason)) => {
+                Err(Failure::Weather(reason) | Failure::Full(reason)) => {
                     let pause = self.backoff.pause();
                     if told != reason {
                         tracing::warn!(reason, ?pause, "cannot reach RabbitMQ to send");
@@ -350,7 +381,7 @@ impl Clerk {
                     }
                     put(&self.obstacle, Some(reason));
                     if !self.pause(pause).await {
-                        return;
+                        return false;
                     }
                 }
             }
@@ -361,7 +392,7 @@ impl Clerk {
     async fn pause(&mut self, pause: Duration) -> bool {
         let mut over = std::pin::pin!(sleep(pause));
         loop {
-            self.waiting.retain(|reply| !reply.is_closed());
+            self.waiting.retain(|waiter| !waiter.reply.is_closed());
             tokio::select! {
                 biased;
                 () = &mut over => return !self.waiting.is_empty(),
@@ -383,54 +414,108 @@ impl Clerk {
     /// While there is no session.
     fn queue(&mut self, ask: Ask) {
         match ask {
-            Ask::Session { reply, .. } => self.waiting.push(reply),
-            Ask::Close(done) => {
+            Ask::Session { reply, until, .. } => self.waiting.push(Waiter { reply, until }),
+            Ask::Close { done, .. } => {
                 let _ = done.send(());
             }
         }
     }
 
-    async fn round(&mut self) -> Result<Arc<SendSession>, Failure> {
-        let mut last = Failure::Weather("no host".to_owned());
-        let hosts = self.rotation.round();
-        let count = hosts.len();
-        for address in hosts {
-            match self.session(&address).await.map_err(|failure| failure.among(count)) {
-                Ok(session) => return Ok(Arc::new(session)),
-                Err(Failure::Weather(reason)) => {
-                    self.rotation.tried(&address);
-                    last = Failure::Weather(format!("{address}: {reason}"));
+    /// One round of all hosts; none if nobody waits for a session any more and it is to be closed.
+    async fn round(&mut self, until: Option<Instant>) -> Option<Result<Arc<SendSession>, Failure>> {
+        let generation = self.generation + 1;
+        let made = {
+            let round = round(&self.core, &mut self.rotation, generation, until, &self.obstacle);
+            let mut round = std::pin::pin!(round);
+            loop {
+                tokio::select! {
+                    biased;
+                    made = &mut round => break made,
+                    ask = self.asks.recv() => match ask {
+                        Some(Ask::Session { reply, until, .. }) => {
+                            self.waiting.push(Waiter { reply, until });
+                        }
+                        Some(Ask::Close { done, .. }) => {
+                            let _ = done.send(());
+                            self.waiting.retain(|waiter| !waiter.reply.is_closed());
+                            if self.waiting.is_empty() {
+                                return None;
+                            }
+                        }
+                        None => return None,
+                    },
                 }
-                Err(mistake) => return Err(mistake),
             }
-        }
-        Err(last)
+        };
+        Some(made.map(|(session, collector)| {
+            self.collector = Some(collector);
+            self.generation = generation;
+            Arc::new(session)
+        }))
     }
+}
 
-    async fn session(&mut self, address: &Address) -> Result<SendSession, Failure> {
-        let core = &self.core;
-        let (link, events) = Link::open(&core.options, &core.vhost, address, Role::Send).await?;
-        let link = Arc::new(link);
-        let obstacle = Arc::clone(&self.obstacle);
-        let (desk, collector) =
-            confirms::start(Arc::clone(core), Arc::clone(&link), events, obstacle).await?;
-        self.collector = Some(collector);
-        if self.generation > 0 {
-            core.known.connected_again();
+/// Tries each host once. One that refuses says nothing of the others: it is a mistake only if all
+/// refuse.
+async fn round(
+    core: &Arc<Core>,
+    rotation: &mut Rotation,
+    generation: u64,
+    until: Option<Instant>,
+    obstacle: &Obstacle,
+) -> Result<(SendSession, JoinHandle<()>), Failure> {
+    let (mut weather, mut mistake) = (None, None);
+    let hosts = rotation.round();
+    let count = hosts.len();
+    for (tried, address) in hosts.iter().enumerate() {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let limit = share(core.options.connection_timeout, left, count - tried);
+        let failure = match session(core, address, generation, limit, obstacle).await {
+            Ok(made) => return Ok(made),
+            Err(failure) => failure.among(count),
+        };
+        rotation.tried(address);
+        match failure {
+            Failure::Weather(reason) | Failure::Full(reason) => {
+                weather = Some(format!("{address}: {reason}"));
+            }
+            Failure::Mistake(error) => drop(mistake.get_or_insert(error)),
         }
-        self.generation += 1;
-        tracing::info!(host = %address, generation = self.generation, "connected to RabbitMQ to send");
-        Ok(SendSession {
-            generation: self.generation,
-            link,
-            desk,
-            needs: Mutex::default(),
-            ways: Mutex::default(),
-            max_size: OnceLock::new(),
-            alone: Semaphore::new(ALONE),
-            core: Arc::clone(core),
-        })
     }
+    Err(match (weather, mistake) {
+        (Some(reason), Some(error)) => Failure::Weather(format!("{reason}; {error}")),
+        (None, Some(error)) => Failure::Mistake(error),
+        (weather, None) => Failure::Weather(weather.unwrap_or_else(|| "no host".to_owned())),
+    })
+}
+
+async fn session(
+    core: &Arc<Core>,
+    address: &Address,
+    generation: u64,
+    limit: Duration,
+    obstacle: &Obstacle,
+) -> Result<(SendSession, JoinHandle<()>), Failure> {
+    let opened = Link::open(&core.options, &core.vhost, address, Role::Send, limit).await;
+    let (link, events) = opened?;
+    let link = Arc::new(link);
+    let (desk, collector) =
+        confirms::start(Arc::clone(core), Arc::clone(&link), events, Arc::clone(obstacle)).await?;
+    if generation > 1 {
+        core.known.connected_again();
+    }
+    tracing::info!(host = %address, generation, "connected to RabbitMQ to send");
+    let session = SendSession {
+        generation,
+        link,
+        desk,
+        needs: Mutex::default(),
+        ways: Mutex::default(),
+        max_size: OnceLock::new(),
+        alone: Semaphore::new(ALONE),
+        core: Arc::clone(core),
+    };
+    Ok((session, collector))
 }
 
 #[cfg(test)]
@@ -445,7 +530,9 @@ mod tests {
         let core = Rabbit::new(&url).expect("a driver").core;
         let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let office = runtime().block_on(async { Office::open(core) });
-        let Err(error) = runtime().block_on(office.session(0)) else { panic!("a session") };
+        let Err(error) = runtime().block_on(office.session(0, Instant::now())) else {
+            panic!("a session")
+        };
         let error = SendError::from(error);
         assert!(error.is_transient() && !error.to_string().contains("broker"), "{error}");
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// How long the broker may take to answer one request, such as a declaration. A quorum queue
 /// that elects its leader takes some seconds.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a channel or connection may take to close before its socket is cut.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a session may take to end, channel and connection together, before its socket is cut.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a session is looked at besides its events: the net under lapin's signals.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How long a session must have stood for the pauses to begin anew when it is lost.
@@ -101,7 +101,8 @@ pub struct RabbitOptions {
     /// Whether a consumer asks to be cancelled when a mirrored queue fails over.
     pub enable_cancel_on_failover: bool,
     /// How long a host may take to accept a connection, log in and open the virtual host. Each of
-    /// several addresses behind its name gets a share. Default 10 s. `amqp://` only, in
+    /// several addresses behind its name gets a share. In a first round each of several hosts gets
+    /// no more than its share of the time for the start, or for the message. Default 10 s. `amqp://` only, in
     /// milliseconds.
     pub connection_timeout: Duration,
     /// The most channels of a connection; 0 leaves it to the broker. `amqp://` only.

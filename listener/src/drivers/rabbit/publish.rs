@@ -198,12 +198,12 @@ async fn attempt(
     need: &Need,
     message: &Arc<Message>,
 ) -> Result<Option<(Arc<SendSession>, Prepared, Fate)>, SendError> {
-    let session = office.session(progress.newer_than).await?;
+    let session = office.session(progress.newer_than, deadline).await?;
     fits(outgoing, &session)?;
     let prepared = match session.prepare(need).await {
         Ok(prepared) => prepared,
         Err(Failure::Mistake(error)) => return Err(error.into()),
-        Err(Failure::Weather(reason)) => {
+        Err(Failure::Weather(reason) | Failure::Full(reason)) => {
             progress.again(Last::Reason(reason), &session).await;
             return Ok(None);
         }
@@ -252,9 +252,9 @@ async fn spoiled(
             {
                 Err(no_delay(outgoing, error.to_string()))
             }
-            Failure::Mistake(ConnectError::Refused { reason, .. }) | Failure::Weather(reason) => {
-                Err(invalid(outgoing, reason))
-            }
+            Failure::Mistake(ConnectError::Refused { reason, .. })
+            | Failure::Weather(reason)
+            | Failure::Full(reason) => Err(invalid(outgoing, reason)),
             Failure::Mistake(error) => Err(error.into()),
         };
     }

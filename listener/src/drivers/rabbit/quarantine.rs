@@ -28,9 +28,9 @@ pub(super) fn types(version: Option<Version>) -> &'static [SideQueue] {
     }
 }
 
-/// The type of a dead-letter queue: what the work queues are asked to be.
-pub(super) fn dead_letters(options: &RabbitOptions) -> SideQueue {
-    if options.quorum() { SideQueue::Quorum } else { SideQueue::Classic }
+/// The types of a dead-letter queue, the best first: what the work queues are asked to be.
+pub(super) fn dead_letters(options: &RabbitOptions) -> &'static [SideQueue] {
+    if options.quorum() { &[SideQueue::Quorum, SideQueue::Classic] } else { &[SideQueue::Classic] }
 }
 
 impl SideQueue {
@@ -97,8 +97,9 @@ mod tests {
         let kind = |rabbit_quorum_queue| {
             dead_letters(&RabbitOptions { rabbit_quorum_queue, ..RabbitOptions::default() })
         };
-        let kinds = [None, Some(false), Some(true)].map(kind);
-        assert_eq!(kinds, [SideQueue::Classic, SideQueue::Classic, SideQueue::Quorum]);
+        assert_eq!(kind(None), [SideQueue::Classic]);
+        assert_eq!(kind(Some(false)), [SideQueue::Classic]);
+        assert_eq!(kind(Some(true)), [SideQueue::Quorum, SideQueue::Classic]);
     }
 
     #[test]

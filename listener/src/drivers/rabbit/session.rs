@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Core;
@@ -19,7 +19,7 @@ use super::consume::{Arrival, Consumers, Maker, On, Origin};
 use super::failure::{Failure, Fault};
 use super::hosts::Address;
 use super::link::{Link, LinkEvent, LinkEvents, Role, close_channel};
-use super::options::{CALL_TIMEOUT, CHECK_EVERY};
+use super::options::{CALL_TIMEOUT, CHECK_EVERY, CLOSE_TIMEOUT};
 use super::quarantined::{Quarantined, cancelled};
 use super::ready::ready;
 use super::rights;
@@ -88,17 +88,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects to a host, declares what is missing, and consumes each queue.
+    /// Declares what is missing on a host, and consumes each queue.
     pub(super) async fn attach(
         core: &Arc<Core>,
         address: &Address,
+        (link, events): (Link, LinkEvents),
         subscription: &Subscription,
         generation: u64,
         stale: &Arc<AtomicU64>,
     ) -> Result<Self, Failure> {
         let options = &core.options;
-        let prefetch = options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1);
-        let (link, events) = connect(core, address, Role::Consume { prefetch }).await?;
+        let prefetch = prefetch(core, subscription);
         let link = Arc::new(link);
         let mut topology = Topology::new(&link, core).expiring(subscription.expires);
         topology.subscription(&subscription.bindings).await?;
@@ -407,17 +407,21 @@ impl Session {
         }
     }
 
-    /// Carries out the settlements that were asked for, and closes. Those that come later fail.
-    pub(super) async fn close(mut self) {
+    /// Carries out the settlements that were asked for, and closes, within one deadline. Those that
+    /// come later fail. Whether the broker answered.
+    pub(super) async fn close(mut self) -> bool {
         self.settlements.close();
-        self.quarantined.leave().await;
-        if let Err(fault) = self.leave().await {
+        let until = Instant::now() + CLOSE_TIMEOUT;
+        let late = || Err(Fault::Other(format!("no answer within {CLOSE_TIMEOUT:?}")));
+        let left = timeout_at(until, self.leave()).await;
+        let is_answered = matches!(left, Ok(Ok(())));
+        if let Err(fault) = left.unwrap_or_else(|_| late()) {
             tracing::warn!(
                 %fault,
                 "the last settlements may not have arrived; the broker will deliver again what it has not seen settled"
             );
         }
-        self.link.close().await;
+        is_answered && timeout_at(until, self.link.close()).await.is_ok()
     }
 
     /// What is unsettled goes back as not tried, where the broker tells that apart. A consumer that
@@ -425,23 +429,34 @@ impl Session {
     /// count those, and put them behind the others.
     async fn leave(&mut self) -> Result<(), Fault> {
         self.settle(true)?;
-        if self.link.version.is_some_and(Version::counts_closed_channels) {
-            self.consumers.cancel(&self.channel).await?;
-            release(&self.channel)?;
-        }
-        close_channel(&self.channel).await
+        let version = self.link.version;
+        let work = async {
+            if version.is_some_and(Version::counts_closed_channels) {
+                self.consumers.cancel(&self.channel).await?;
+                release(&self.channel)?;
+            }
+            close_channel(&self.channel).await
+        };
+        let ((), left) = tokio::join!(self.quarantined.leave(), work);
+        left
     }
 }
 
-/// Connects, on the driver's thread, which keeps the connection.
-async fn connect(
+fn prefetch(core: &Core, subscription: &Subscription) -> u16 {
+    core.options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1)
+}
+
+/// Connects to a host within `limit`, on the driver's thread, which keeps the connection.
+pub(super) async fn connect(
     core: &Arc<Core>,
     address: &Address,
-    role: Role,
+    subscription: &Subscription,
+    limit: Duration,
 ) -> Result<(Link, LinkEvents), Failure> {
+    let role = Role::Consume { prefetch: prefetch(core, subscription) };
     let io = core.io().map_err(Failure::Mistake)?;
     let (core, address) = (Arc::clone(core), address.clone());
-    let open = async move { Link::open(&core.options, &core.vhost, &address, role).await };
+    let open = async move { Link::open(&core.options, &core.vhost, &address, role, limit).await };
     // Aborted if this future is dropped, and the link that was being made is cut.
     AbortOnDropHandle::new(io.handle().spawn(open)).await.unwrap_or_else(|error| {
         let (action, reason) = ("connect".to_owned(), error.to_string());

@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Core;
 use super::failure::Failure;
-use super::hosts::{Backoff, Rotation};
+use super::hosts::{Backoff, Rotation, share};
 use super::options::STABLE_AFTER;
-use super::session::{Given, Next, Session, queues};
+use super::session::{Given, Next, Session, connect, queues};
 use crate::transport::demand::Demand;
 use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
 use crate::transport::error::ConnectError;
@@ -31,10 +31,13 @@ pub(super) async fn start(
     let mut backoff = Backoff::new(&core.options);
     let mut attempts = BTreeMap::new();
     let deadline = Instant::now() + subscription.timeout;
+    let mut until = Some(deadline);
     let mut local = None;
     let first = async {
         loop {
-            let round = round(&core, &mut rotation, &subscription, 1, &stale, &mut attempts);
+            let of = Attempt { core: &core, subscription: &subscription, stale: &stale };
+            // Later rounds take the time that they need.
+            let round = of.round(&mut rotation, 1, until.take(), &mut attempts);
             let failure = match round.await {
                 Ok(session) => return Ok(session),
                 Err(Failure::Mistake(error)) if !error.is_transient() => return Err(error),
@@ -44,7 +47,7 @@ pub(super) async fn start(
             tracing::warn!(reason = %failure, ?pause, "cannot attach to RabbitMQ yet");
             local = match failure {
                 Failure::Mistake(error) => Some(error),
-                Failure::Weather(_) => None,
+                Failure::Weather(_) | Failure::Full(_) => None,
             };
             sleep(pause).await;
         }
@@ -53,10 +56,13 @@ pub(super) async fn start(
         if let Some(error) = local.take() {
             return Err(error);
         }
-        let said = |(host, reason): (&String, &String)| format!("{host} ({reason})");
-        Err(ConnectError::Unreachable {
-            after: subscription.timeout,
-            attempts: attempts.iter().map(said).collect::<Vec<_>>().join(", "),
+        let after = subscription.timeout;
+        let said = |(host, tried): (&String, &Tried)| format!("{host} ({})", tried.reason);
+        let said = attempts.iter().map(said).collect::<Vec<_>>().join(", ");
+        Err(if attempts.values().any(|tried| tried.has_answered) {
+            ConnectError::NotAttached { after, attempts: said }
+        } else {
+            ConnectError::Unreachable { after, attempts: said }
         })
     })?;
     let (deliveries, receiver) = mpsc::unbounded_channel();
@@ -160,15 +166,31 @@ impl Supervisor {
                     continue;
                 }
                 next = session.serve(self.deliveries.as_ref(), &self.demand) => {
-                    let done = match next {
-                        Next::Lost(reason) => Err(Failure::Weather(reason)),
-                        Next::Refit => session.refit(&self.core, self.deliveries.as_ref()).await,
+                    let refitted = async {
+                        match next {
+                            Next::Lost(reason) => Err(Failure::Weather(reason)),
+                            Next::Refit => {
+                                session.refit(&self.core, self.deliveries.as_ref()).await
+                            }
+                        }
                     };
-                    match self.on(session, done).await {
-                        Some(next) => session = next,
-                        None => return,
+                    // A broker that does not answer must not hold up the end. What a refit leaves
+                    // behind is the broker's again when the session closes.
+                    let done = tokio::select! {
+                        biased;
+                        done = refitted => Ok(done),
+                        order = self.orders.recv() => Err(order),
+                    };
+                    match done {
+                        Ok(done) => {
+                            match self.on(session, done).await {
+                                Some(next) => session = next,
+                                None => return,
+                            }
+                            continue;
+                        }
+                        Err(order) => order,
                     }
-                    continue;
                 }
             };
             match order {
@@ -199,7 +221,8 @@ impl Supervisor {
 
     async fn end(self, session: Session) {
         drop(self.deliveries);
-        session.close().await;
+        let is_answered = session.close().await;
+        self.core.is_silent.store(!is_answered, Ordering::Relaxed);
         self.state.send_replace(ConnectionState::Closed);
         tracing::info!("detached from RabbitMQ");
     }
@@ -248,15 +271,9 @@ impl Supervisor {
         let mut attempts = BTreeMap::new();
         let attempt = async {
             sleep(pause).await;
-            round(
-                &self.core,
-                &mut self.rotation,
-                &self.subscription,
-                generation,
-                &self.stale,
-                &mut attempts,
-            )
-            .await
+            let (core, subscription, stale) = (&self.core, &self.subscription, &self.stale);
+            let of = Attempt { core, subscription, stale };
+            of.round(&mut self.rotation, generation, None, &mut attempts).await
         };
         let order = tokio::select! {
             biased;
@@ -294,36 +311,67 @@ impl Supervisor {
     }
 }
 
-/// Tries each host once. `attempts` keeps what each said last, also when this is dropped.
-async fn round(
-    core: &Arc<Core>,
-    rotation: &mut Rotation,
-    subscription: &Subscription,
-    generation: u64,
-    stale: &Arc<AtomicU64>,
-    attempts: &mut BTreeMap<String, String>,
-) -> Result<Session, Failure> {
-    let mut last = Failure::Weather("no host".to_owned());
-    let hosts = rotation.round();
-    let count = hosts.len();
-    for address in hosts {
-        attempts.entry(address.to_string()).or_insert_with(|| "no answer yet".to_owned());
-        match Session::attach(core, &address, subscription, generation, stale).await {
-            Ok(session) => return Ok(session),
-            Err(failure) => {
-                rotation.tried(&address);
-                attempts.insert(address.to_string(), failure.to_string());
-                last = match failure.among(count) {
-                    Failure::Weather(reason) => Failure::Weather(format!("{address}: {reason}")),
-                    // One host may be wrong where another is right, but not before the first
-                    // attachment: then the mistake is told at once.
-                    mistake if generation == 1 => return Err(mistake),
-                    mistake => mistake,
-                };
-            }
+/// How a host was found last.
+struct Tried {
+    /// Whether a broker has answered, at any time.
+    has_answered: bool,
+    reason: String,
+}
+
+/// What each attempt to attach is made with.
+struct Attempt<'a> {
+    core: &'a Arc<Core>,
+    subscription: &'a Subscription,
+    stale: &'a Arc<AtomicU64>,
+}
+
+impl Attempt<'_> {
+    /// Tries each host once, with its share of the time until then. `attempts` keeps what each said
+    /// last, also when this is dropped.
+    async fn round(
+        self,
+        rotation: &mut Rotation,
+        generation: u64,
+        until: Option<Instant>,
+        attempts: &mut BTreeMap<String, Tried>,
+    ) -> Result<Session, Failure> {
+        let Self { core, subscription, stale } = self;
+        let mut last = Failure::Weather("no host".to_owned());
+        let hosts = rotation.round();
+        let count = hosts.len();
+        for (tried, address) in hosts.iter().enumerate() {
+            let host = address.to_string();
+            let last_try = attempts.entry(host).or_insert_with(|| Tried {
+                has_answered: false,
+                reason: "no answer yet".to_owned(),
+            });
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let limit = share(core.options.connection_timeout, left, count - tried);
+            let attached = async {
+                let connected = connect(core, address, subscription, limit).await?;
+                let reason = "connected, and no queue could be consumed yet".to_owned();
+                *last_try = Tried { has_answered: true, reason };
+                Session::attach(core, address, connected, subscription, generation, stale).await
+            };
+            let failure = match attached.await {
+                Ok(session) => return Ok(session),
+                Err(failure) => failure,
+            };
+            rotation.tried(address);
+            last_try.has_answered |= matches!(failure, Failure::Full(_));
+            last_try.reason = failure.to_string();
+            last = match failure.among(count) {
+                Failure::Weather(reason) | Failure::Full(reason) => {
+                    Failure::Weather(format!("{address}: {reason}"))
+                }
+                // One host may be wrong where another is right, but not before the first
+                // attachment: then the mistake is told at once.
+                mistake if generation == 1 => return Err(mistake),
+                mistake => mistake,
+            };
         }
+        Err(last)
     }
-    Err(last)
 }
 
 fn attached(session: &Session, subscription: &Subscription, stale: &AtomicU64) {

@@ -210,8 +210,8 @@ impl<'a> Topology<'a> {
     async fn present(&mut self, queue: &str) -> Result<(), Failure> {
         let name = short("the queue's name", queue)?;
         let Some(seen) = self.known.queue(queue) else {
-            let side = quarantine::dead_letters(self.options);
-            return self.declare_first_of(&name, queue, std::iter::once(side)).await;
+            let types = quarantine::dead_letters(self.options);
+            return self.declare_first_of(&name, queue, types).await;
         };
         match self.look_for_queue(&name).await {
             Err(fault) if fault.code() == Some(404) && self.known.is_consumed(queue) => {
@@ -248,14 +248,14 @@ impl<'a> Topology<'a> {
     pub(super) async fn quarantine(&mut self, queue: &str) -> Result<(), Failure> {
         let name = short("the quarantine queue's name", queue)?;
         let types = quarantine::types(self.link.version);
-        self.declare_first_of(&name, queue, types.iter().copied()).await?;
+        self.declare_first_of(&name, queue, types).await?;
         self.settle(queue).await
     }
 
     /// A journal: a stream queue.
     pub(super) async fn journal(&mut self, journal: &str) -> Result<(), Failure> {
         let name = short("the journal's name", journal)?;
-        self.declare_first_of(&name, journal, std::iter::once(SideQueue::Stream)).await?;
+        self.declare_first_of(&name, journal, &[SideQueue::Stream]).await?;
         self.settle_own(journal).await;
         Ok(())
     }
@@ -265,7 +265,7 @@ impl<'a> Topology<'a> {
         &mut self,
         name: &ShortString,
         queue: &str,
-        types: impl Iterator<Item = SideQueue>,
+        types: &[SideQueue],
     ) -> Result<(), Failure> {
         let mut last = match self.look_for_queue(name).await {
             Ok(messages) => {
@@ -278,7 +278,18 @@ impl<'a> Topology<'a> {
             Err(fault) => return Err(self.refused(fault, "look for", "queue", queue)),
         };
         self.known.is_gone(queue);
-        for side in types {
+        // What is known to be switched off is not asked for again: the refusal ends the connection.
+        let known = self.known;
+        let mut left = types.iter().copied().filter(|side| known.has(*side)).peekable();
+        if left.peek().is_none() {
+            return Err(Failure::Mistake(ConnectError::Refused {
+                action: format!("declare queue {queue:?}"),
+                reason: format!(
+                    "the feature flag of {types:?} queues is disabled; enable it with `rabbitmqctl enable_feature_flag`, and start this process again"
+                ),
+            }));
+        }
+        while let Some(side) = left.next() {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let arguments = side.arguments(self.link.version);
             match self.declare_queue_with(name, options, arguments).await {
@@ -288,6 +299,10 @@ impl<'a> Topology<'a> {
                     return Ok(());
                 }
                 Err(fault) if is_about_differences(&fault) => return Ok(()),
+                // It has ended the connection: the other type is asked for over the next one.
+                Err(fault) if known.refuse_side(side, &fault) && left.peek().is_some() => {
+                    return Err(fault.into());
+                }
                 Err(fault) => last = fault,
             }
             if matches!(last.code(), None | Some(403)) {
