@@ -17,8 +17,8 @@ use crate::notification::fields::Fields;
 
 pub(super) const CONTEXT: &str = "_context_";
 
-/// The keys that make an object a notification: one of them is enough.
-pub(super) const REQUIRED: [&str; 3] = ["event_type", "payload", "priority"];
+/// The keys by which an object is known as a notification: one of them is enough.
+pub(super) const IDENTIFYING: [&str; 3] = ["event_type", "payload", "priority"];
 
 /// How many keys a context has at the most, as a rule.
 pub(super) const USUAL_CONTEXT: usize = 24;

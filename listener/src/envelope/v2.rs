@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 VERSION => envelope.version = Some(map.next_value()?),
                 MESSAGE => envelope.message = Some(map.next_value()?),
                 key => {
-                    envelope.is_notification |= fields::REQUIRED.contains(&key);
+                    envelope.is_notification |= fields::IDENTIFYING.contains(&key);
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -174,7 +174,7 @@ mod tests {
                 "the body has `oslo.message` and no `oslo.version` (expected \"2.0\")"
             );
         }
-        for key in fields::REQUIRED {
+        for key in fields::IDENTIFYING {
             check(&format!(r#"{{"{key}": "2.0", "oslo.message": "{{}}"}}"#), None);
         }
     }

@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for WrapperVisitor {
                 "context" => wrapper.context = Some(map.next_value()?),
                 key => {
                     wrapper.is_notification |= key == v2::MESSAGE
-                        || fields::REQUIRED.contains(&key)
+                        || fields::IDENTIFYING.contains(&key)
                         || key.starts_with(CONTEXT);
                     map.next_value::<IgnoredAny>()?;
                 }

@@ -130,8 +130,8 @@ impl Quarantines {
 /// die, to say so.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long a delivery is held at least whose dead letter the broker never takes, however short
-/// `retry.hold` is: a queue with a delivery limit would drop it after a few returns.
+/// The shortest time for which a delivery is held whose dead letter the broker never takes, also if
+/// `retry.hold` is less: a queue with a delivery limit would drop it after a few returns.
 const SHORTEST_HOLD: Duration = Duration::from_secs(60);
 
 /// Bodies up to this size, in bytes, are read where deliveries are taken.
