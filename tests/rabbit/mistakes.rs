@@ -4,7 +4,7 @@
 use super::*;
 use lapin::types::AMQPValue;
 use serde_json::json;
-use support::oslo_url;
+use support::{Proxy, oslo_url};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A user who may do only what the patterns say; the URL with that user.
@@ -333,4 +333,59 @@ async fn a_queue_that_somebody_else_has_exclusively_is_waited_for() {
     let ((one, other), ()) = tokio::join!(both, released);
     one.unwrap().consumer.close().await;
     other.unwrap().consumer.close().await;
+}
+
+/// As an upgrade may leave them; later versions require them. The refusal ends the connection, so
+/// nothing may ask for the same again.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_a_disabled_feature_flag_takes_away_is_asked_for_once() {
+    use listener::transport::driver::JournalAppend;
+    use listener::transport::error::JournalError;
+
+    let mut node = RabbitNode::start().await;
+    if node.version().await > (3, 10) {
+        return;
+    }
+    let data = node.eval("list_to_binary(rabbit_mnesia:dir())").await;
+    let data = std::path::PathBuf::from(data.trim_matches(['<', '>', '"']));
+    node.stop().await;
+    // As a node of an older version had them: these alone were enabled when it began.
+    let folder = data.parent().and_then(std::path::Path::parent).unwrap();
+    std::fs::write(folder.join("rabbitmq-env.conf"), "RABBITMQ_FEATURE_FLAGS=user_limits\n")
+        .unwrap();
+    std::fs::remove_dir_all(folder.join("mnesia")).unwrap();
+    node.restart().await;
+    let proxy = Proxy::start(node.port()).await;
+    let url = node.url().replace(&node.port().to_string(), &proxy.port().to_string());
+    let rabbit = rabbit(&(url + "?rabbit_quorum_queue=true"));
+    let journal = async |entry: &str| {
+        let append = JournalAppend {
+            journal: "q.quarantine.journal".to_owned(),
+            entry: Bytes::copy_from_slice(entry.as_bytes()),
+            read_from: Some(0),
+            timeout: SOON,
+        };
+        let error = rabbit.journal(append).await.unwrap_err();
+        assert!(matches!(error, JournalError::Unsupported(_)), "{error}");
+        assert!(error.to_string().contains("feature flag"), "{error}");
+    };
+    let put = async |queue: &str| {
+        let queue = queue.to_owned();
+        let is_quarantine = queue.ends_with(".quarantine");
+        let route = if is_quarantine { Route::Quarantine(queue) } else { Route::Queue(queue) };
+        rabbit.send(to(route, "{}")).await.unwrap();
+    };
+    journal("1").await;
+    put("one.quarantine").await;
+    let connections = proxy.accepted();
+    journal("2").await;
+    put("two.quarantine").await;
+    put("one.dead").await;
+    let delayed = Route::Delayed { queue: "q".to_owned(), delay: Duration::from_secs(600) };
+    rabbit.send(to(delayed, "{}")).await.unwrap();
+    assert_eq!(proxy.accepted(), connections);
+    // A work queue is declared as it is asked for, or not at all.
+    let error = rabbit.send(topic("one")).await.unwrap_err();
+    assert!(!error.is_transient() && error.to_string().contains("feature flag"), "{error}");
 }
