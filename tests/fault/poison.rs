@@ -3,10 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use support::{Act, Job, shared};
+use lapin::types::AMQPValue;
+use support::account::Counts;
+use support::amqp::oslo_properties;
+use support::{Act, Amqp, Job, shared};
 
 use crate::process::Worker;
-use crate::trial::{PREFETCH, Trial, plain};
+use crate::trial::{PREFETCH, QUEUE, Trial, plain};
 
 /// One of fifty takes the process with it. What starts the process again is this test.
 async fn poisoned(row: u8, fault: &'static str, query: &str) {
@@ -48,6 +51,77 @@ async fn poison_among_fifty_is_recognised_and_the_others_are_handled() {
 #[ignore = "needs rabbitmq"]
 async fn poison_among_fifty_is_recognised_in_a_quorum_queue_too() {
     poisoned(15, "poison among 50, quorum queue", "&rabbit_quorum_queue=true").await;
+}
+
+/// The worker finds it in the middle of twenty when it starts, in queues that somebody else has
+/// declared, of which its URL says nothing.
+async fn poisoned_at_the_start(
+    fault: &'static str,
+    act: Act,
+    queue: &str,
+    quarantine: Option<&str>,
+) {
+    let node = shared().await;
+    let mut trial = Trial::new(15, fault, node).await;
+    trial.options.pause_ms = 100;
+    let amqp = Amqp::connect(&trial.url).await;
+    let side = format!("{QUEUE}.quarantine");
+    for (name, kind) in [(QUEUE, Some(queue)), (side.as_str(), quarantine)] {
+        if let Some(kind) = kind {
+            let kind = ("x-queue-type", AMQPValue::LongString(kind.into()));
+            amqp.declare_queue(name, true, &[kind]).await;
+        }
+    }
+    let job = serde_json::to_value(Job { id: 0, act }).unwrap();
+    let body = serde_json::json!({
+        "message_id": "0", "priority": "INFO", "event_type": "x", "payload": job,
+    });
+    // As a shovel leaves it behind.
+    let count = ("x-delivery-count", AMQPValue::LongLongInt(2));
+    trial.send(plain(1..10)).await;
+    amqp.publish("", QUEUE, body.to_string(), oslo_properties(&[count])).await;
+    trial.sent_elsewhere([0]);
+    trial.send(plain(10..20)).await;
+    let (mut deaths, mut worker) = (0, Worker::start(&trial.options));
+    while trial.handled().len() < 19 || trial.waiting(node).await > 0 {
+        if worker.has_ended() {
+            trial.worked(&worker);
+            deaths += 1;
+            assert!(deaths <= 25, "it is never recognised:\n{}", worker.log());
+            worker = Worker::start(&trial.options);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    worker.ready(true).await;
+    // Those that are in work beside it at its first two deaths.
+    let account = trial.finish(worker, node, 2 * 19).await;
+    assert_eq!(account.dead, Counts::from([(0, 1)]), "one dead letter");
+    assert_eq!(deaths, 5, "two among others, three in quarantine");
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn poison_that_ends_the_process_at_once_is_one_dead_letter() {
+    poisoned_at_the_start("poison at once, classic queue", Act::AbortAtOnce, "classic", None).await;
+    poisoned_at_the_start("poison at once, quorum queue", Act::AbortAtOnce, "quorum", None).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn poison_that_ends_the_process_while_others_are_in_work_is_one_dead_letter() {
+    poisoned_at_the_start("poison at the start, classic queue", Act::Abort, "classic", None).await;
+    poisoned_at_the_start("poison at the start, quorum queue", Act::Abort, "quorum", None).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn poison_is_recognised_where_its_queue_and_the_quarantine_are_of_different_types() {
+    let (at_once, other) = (Act::AbortAtOnce, Some("classic"));
+    poisoned_at_the_start("poison, quorum queue, classic quarantine", at_once, "quorum", other)
+        .await;
+    let other = Some("quorum");
+    poisoned_at_the_start("poison, classic queue, quorum quarantine", at_once, "classic", other)
+        .await;
 }
 
 /// At its limit the broker drops a message for good, as there is no dead letter exchange.

@@ -36,6 +36,9 @@ impl Worker {
 impl Work {
     async fn handle(&self, job: Job, attempt: u32) -> Result<(), String> {
         let Job { id, act } = job;
+        if act == Act::AbortAtOnce {
+            std::process::abort();
+        }
         self.note("call", id);
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         tokio::time::sleep(Duration::from_millis(self.options.pause_ms)).await;
@@ -50,7 +53,7 @@ impl Work {
                 tokio::time::sleep(Duration::from_millis(ms * u64::from(is_first))).await;
             }
             Act::Hang => std::future::pending().await,
-            Act::Abort => std::process::abort(),
+            Act::Abort | Act::AbortAtOnce => std::process::abort(),
         }
         if self.options.fail_one_in.is_some_and(|number| call.is_multiple_of(number)) {
             return Err("the one in so many".to_owned());

@@ -1,6 +1,7 @@
 //! Faults while it consumes and sends: the session is lost, made again, and nothing with it is.
 
 use super::*;
+use lapin::types::AMQPValue;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -159,6 +160,41 @@ async fn a_deleted_queue_is_declared_and_consumed_again() {
     send(&rabbit, "one").await;
     next(&mut subscribed).await.settle(Settle::Ack).unwrap();
     finish(subscribed, node, "vanished").await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_made_anew_with_a_lower_delivery_limit_is_waited_out() {
+    let (node, vhost) = (support::shared().await, "lower_limit");
+    let url = node.vhost(vhost).await;
+    let proxy = Proxy::start(node.port()).await;
+    let rabbit = rabbit(&url.replace(&node.port().to_string(), &proxy.port().to_string()));
+    let amqp = Amqp::connect(&url).await;
+    let declare = async |limit| {
+        let kind = ("x-queue-type", AMQPValue::LongString("quorum".into()));
+        let limit = ("x-delivery-limit", AMQPValue::LongInt(limit));
+        amqp.declare_queue(QUEUE, true, &[kind, limit]).await;
+    };
+    // While the listener is away, so that it declares nothing in between.
+    let declare_anew = async |limit| {
+        proxy.refuse(true);
+        proxy.cut();
+        wait_until("no link", SOON, async || proxy.connections() == 0).await;
+        amqp.delete_queue(QUEUE).await;
+        declare(limit).await;
+        proxy.refuse(false);
+    };
+    declare(20).await;
+    let mut subscribed = subscribe(&rabbit).await;
+    declare_anew(3).await;
+    let mut changes = subscribed.consumer.state();
+    let is_told = |state: &ConnectionState| matches!(state, ConnectionState::Lost { reason } if reason.contains("delivery limit of 3"));
+    timeout(SOON, changes.wait_for(is_told)).await.expect("the limit").unwrap();
+    declare_anew(20).await;
+    state(&subscribed, true).await;
+    send(&rabbit, "one").await;
+    next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    finish(subscribed, node, vhost).await;
 }
 
 #[tokio::test]

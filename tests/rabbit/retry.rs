@@ -97,6 +97,17 @@ impl Dies {
     }
 }
 
+/// The same, once its fault is corrected.
+#[derive(Clone, Default)]
+struct Corrected(Arc<Mutex<Vec<u32>>>);
+
+#[notification_endpoint(register = false, name = "dies")]
+impl Corrected {
+    async fn info(&self, payload: u32) {
+        self.0.lock().unwrap().push(payload);
+    }
+}
+
 /// One life of the process, over when the number 7 is met, or when the dead letter stands. Its
 /// tasks are dropped where they wait.
 fn live(url: &str, handled: &mpsc::UnboundedSender<u32>, is_over: impl AsyncFn() -> bool) -> bool {
@@ -128,15 +139,15 @@ async fn poison(vhost: &str, options: &str) {
         notifier.info(&Context::new(), "x", &number).await.unwrap();
     }
     let (handled, mut told) = mpsc::unbounded_channel();
-    let (url, vhost) = (url.clone(), vhost.to_owned());
+    let (again, queues) = (url.clone(), vhost.to_owned());
     let deaths = tokio::task::spawn_blocking(move || {
         let is_over = async || {
-            node.queue_depth(&vhost, "notifications.info.dead").await == Some(1)
-                && node.queue_depth(&vhost, "notifications.info").await == Some(0)
-                && node.queue_depth(&vhost, "notifications.info.quarantine").await == Some(0)
+            node.queue_depth(&queues, "notifications.info.dead").await == Some(1)
+                && node.queue_depth(&queues, "notifications.info").await == Some(0)
+                && node.queue_depth(&queues, "notifications.info.quarantine").await == Some(0)
         };
         let mut deaths = 0;
-        while live(&url, &handled, is_over) {
+        while live(&again, &handled, is_over) {
             deaths += 1;
             assert!(deaths < 12, "it is never given up");
         }
@@ -152,6 +163,19 @@ async fn poison(vhost: &str, options: &str) {
     assert_eq!(numbers, expected, "its neighbours are handled");
     // Two among others, three in quarantine.
     assert_eq!(deaths, 5);
+    // Moved back as it is, once the method is corrected.
+    let amqp = Amqp::connect(&url).await;
+    let letter = amqp.drain("notifications.info.dead").await.pop().unwrap().delivery;
+    amqp.publish("", QUEUE, letter.data, letter.properties).await;
+    let corrected = Corrected::default();
+    let builder = Listener::builder().transport(Transport::open(&url).unwrap());
+    let listener = builder.endpoint(corrected.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    wait_until("it is handled", SOON, async || depth(node, vhost).await == Some(0)).await;
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert_eq!(*corrected.0.lock().unwrap(), [7]);
+    assert_eq!(node.queue_depth(vhost, "notifications.info.dead").await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -112,6 +112,9 @@ pub const FAULTS: [Fault; 42] = [
         By(&[
             "fault/poison.rs poison_among_fifty_is_recognised_and_the_others_are_handled",
             "fault/poison.rs poison_among_fifty_is_recognised_in_a_quorum_queue_too",
+            "fault/poison.rs poison_that_ends_the_process_at_once_is_one_dead_letter",
+            "fault/poison.rs poison_that_ends_the_process_while_others_are_in_work_is_one_dead_letter",
+            "fault/poison.rs poison_is_recognised_where_its_queue_and_the_quarantine_are_of_different_types",
             "fault/killed.rs a_process_killed_twenty_five_times_loses_none_of_fifty_thousand",
         ]),
     ),

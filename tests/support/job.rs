@@ -28,6 +28,8 @@ pub enum Act {
     Hang,
     /// It takes the process with it, as a crash does.
     Abort,
+    /// The same, before anything else is done, so that no call of it is noted.
+    AbortAtOnce,
 }
 
 /// How a worker is configured; it stands as JSON in the variable `WORKER`.
