@@ -287,6 +287,37 @@ async fn a_queue_that_may_not_be_bound_is_not_declared() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
+async fn topic_permissions_that_do_not_allow_a_key_are_told_and_no_queue_is_declared() {
+    const OTHER: &str = "notifications.error";
+    let node = support::shared().await;
+    for (vhost, exists) in [("topic_permissions", true), ("topic_permissions_missing", false)] {
+        // RabbitMQ 4.3 has them for exchanges that exist.
+        if !exists && node.version().await >= (4, 3) {
+            continue;
+        }
+        let url = user(node, vhost, ".*", ".*", ".*").await;
+        if exists {
+            Amqp::connect(&node.vhost(vhost).await).await.declare_exchange("nova", true).await;
+        }
+        let may = json!({"exchange": "nova", "write": ".*", "read": r"^notifications\.info$"});
+        node.api("PUT", &format!("/api/topic-permissions/{vhost}/user_{vhost}"), Some(may)).await;
+        for _ in 0..2 {
+            let pool = bindings(&[("nova", QUEUE, "billing"), ("nova", OTHER, "billing")]);
+            let error = refused(&url, pool).await.to_string();
+            let told = "may not bind queue \"billing\" to exchange \"nova\"";
+            assert!(error.contains(told) && error.contains("topic"), "{error}");
+            let route = Route::Topic { exchange: "nova".to_owned(), routing_key: OTHER.to_owned() };
+            let error = rabbit(&url).send(to(route, "{}")).await.unwrap_err().to_string();
+            assert!(error.contains("may not bind queue \"notifications.error\""), "{error}");
+            assert_eq!(node.queues(vhost).await, [""; 0]);
+        }
+        let allowed = bindings(&[("nova", QUEUE, "billing")]);
+        rabbit(&url).subscribe(allowed).await.unwrap().consumer.close().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
 async fn what_was_seen_is_declared_as_it_was_after_a_restart() {
     let mut node = support::rabbit_node::harmed().await;
     let mut all = Vec::new();

@@ -2,7 +2,7 @@
 //! and what differs from what was asked for is explained. Nothing is ever deleted. Called for
 //! each new session, before `consume.rs` and `publish.rs` use what is here.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use lapin::options::{
@@ -65,6 +65,7 @@ impl<'a> Topology<'a> {
             self.check_bindings(&bindings, &survey).await?;
         }
         let styles = self.styles(&bindings, &survey).await?;
+        self.check_topics(&bindings, &styles, &mut survey).await?;
         let mut declared = HashSet::new();
         let mut missing = None;
         for binding in &bindings {
@@ -137,6 +138,29 @@ impl<'a> Topology<'a> {
         Ok(())
     }
 
+    /// Refuses queues as `check_bindings` does, for topic permissions: RabbitMQ looks at those once the
+    /// exchange is there. So that is declared first, if the queue will not be refused; a transient one
+    /// may be.
+    async fn check_topics(
+        &mut self,
+        bindings: &[&Binding],
+        styles: &BTreeMap<&str, Style>,
+        survey: &mut Survey,
+    ) -> Result<(), Failure> {
+        let mut is_new = false;
+        for binding in bindings {
+            let style = styles.get(binding.queue.as_str());
+            let is_wanted = self.link.version.is_some()
+                && style.is_some_and(|style| style.lifetime.durable)
+                && survey.exchanges.get(&binding.exchange) == Some(&Exchange::Missing);
+            if is_wanted && self.may_declare(&binding.queue, false).await? {
+                self.exchange(&binding.exchange, survey).await?;
+                is_new = true;
+            }
+        }
+        if is_new { self.check_bindings(bindings, survey).await } else { Ok(()) }
+    }
+
     /// What a message to a topic needs: the exchange, and the queue of the same name as the
     /// routing key. Where this may not be declared or bound, the exchange may still lead to
     /// another: the refusal is given back, for the case that it does not.
@@ -172,7 +196,7 @@ impl<'a> Topology<'a> {
             return Err(failure.clone());
         }
         let queue = match looked {
-            Ok(Found::Missing) => self.missing_queue(binding, &survey).await,
+            Ok(Found::Missing) => self.missing_queue(binding, &mut survey).await,
             looked => looked.map(drop),
         };
         if queue.as_ref().is_err_and(|failure| !is_of_the_user(failure)) {
@@ -187,11 +211,17 @@ impl<'a> Topology<'a> {
 
     /// Declares the queue of a message's binding, if it may be bound as well: a listener would take it
     /// for one that is.
-    async fn missing_queue(&mut self, binding: &Binding, survey: &Survey) -> Result<(), Failure> {
+    async fn missing_queue(
+        &mut self,
+        binding: &Binding,
+        survey: &mut Survey,
+    ) -> Result<(), Failure> {
         if self.link.version.is_some() {
             self.check_bindings(&[binding], survey).await?;
         }
-        for (queue, style) in self.styles(&[binding], survey).await? {
+        let styles = self.styles(&[binding], survey).await?;
+        self.check_topics(&[binding], &styles, survey).await?;
+        for (queue, style) in styles {
             self.declare_missing_queue(queue, style).await?;
         }
         Ok(())
