@@ -139,6 +139,64 @@ async fn orderly_stops_make_no_second_dead_letter() {
     }
 }
 
+/// Handles everything.
+struct Handles(Arc<AtomicU32>);
+
+#[notification_endpoint(register = false, order = 3)]
+impl Handles {
+    async fn info(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_held_for_longer_than_hold_while_dead_letters_find_no_place() {
+    for place in [RetryPlace::Broker, RetryPlace::Process] {
+        let (model, rig) = rig();
+        model.change(|weather| weather.dead_letters_full = true);
+        let retry = RetryOptions { place, ..RetryOptions::default() };
+        let calls = Arc::new(AtomicU32::new(0));
+        let builder = rig.builder().retry(retry).endpoint(GivesUp);
+        let builder = builder.endpoint(FailsOnce).endpoint(Handles(Arc::clone(&calls)));
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        for _ in 0..5 {
+            send(&rig).await;
+            tokio::time::sleep(10 * SECOND).await;
+        }
+        for _ in 0..12 * 6 {
+            tokio::time::sleep(600 * SECOND).await;
+            let held = listener.health().queues[0].oldest;
+            assert!(held.is_none_or(|held| held <= retry.hold + 60 * SECOND), "{held:?}");
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 5, "{place:?}");
+        model.change(|weather| *weather = Weather::default());
+        tokio::time::sleep(HOUR).await;
+        finish(&listener).await;
+        let left: Vec<_> = model.depths().into_iter().filter(|(_, depth)| *depth > 0).collect();
+        assert_eq!(left, [("notifications.info.dead".to_owned(), 5)], "{place:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_order_keeps_its_place_while_dead_letters_find_no_place() {
+    let (model, rig) = rig();
+    model.change(|weather| weather.dead_letters_full = true);
+    let calls = Arc::new(AtomicU32::new(0));
+    let builder = rig.builder().ordered_by(OrderKey::EventType).endpoint(GivesUp);
+    let listener = builder.endpoint(Handles(Arc::clone(&calls))).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig).await;
+    tokio::time::sleep(2 * HOUR).await;
+    assert!(listener.health().queues[0].oldest.is_some_and(|held| held >= 2 * HOUR));
+    model.change(|weather| *weather = Weather::default());
+    tokio::time::sleep(60 * SECOND).await;
+    finish(&listener).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    let left: Vec<_> = model.depths().into_iter().filter(|(_, depth)| *depth > 0).collect();
+    assert_eq!(left, [("notifications.info.dead".to_owned(), 1)]);
+}
+
 fn in_process() -> RetryOptions {
     RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() }
 }

@@ -358,6 +358,29 @@ async fn a_letter_put_back_is_given_up_after_as_many_deaths_as_before() {
     assert_eq!(told.so_far(), ["dead letter: poison"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_given_up_stays_in_quarantine_while_dead_letters_find_no_place() {
+    let (model, mut rig) = one_healthy().await;
+    for _ in 0..5 {
+        die_of_one(&model).await;
+    }
+    model.change(|weather| weather.dead_letters_full = true);
+    let listener = rig.builder().endpoint(Logs).build().unwrap();
+    listener.start().await.unwrap();
+    for _ in 0..12 {
+        tokio::time::sleep(600 * SECOND).await;
+        let health = listener.health();
+        let held = health.queues.iter().filter_map(|queue| queue.oldest).max();
+        assert!(held.is_some_and(|held| held <= 960 * SECOND), "{held:?}");
+    }
+    model.change(|weather| *weather = Weather::default());
+    tokio::time::sleep(60 * SECOND).await;
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+    let left: Vec<_> = model.depths().into_iter().filter(|(_, depth)| *depth > 0).collect();
+    assert_eq!(left, [("notifications.info.dead".to_owned(), 1)]);
+}
+
 /// Whoever may publish writes headers of a dead letter on an equal body.
 #[tokio::test(start_paused = true)]
 async fn no_publisher_withdraws_evidence() {

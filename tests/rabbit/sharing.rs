@@ -5,8 +5,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use listener::runtime::options::RetryOptions;
-use listener::{Context, Executor, Listener, Notifier, OrderKey, Transport, notification_endpoint};
+use lapin::types::AMQPValue;
+use listener::runtime::options::{Options, RetryOptions};
+use listener::{
+    Context, Executor, Listener, Notifier, OrderKey, Outcome, Transport, notification_endpoint,
+};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -262,6 +265,63 @@ async fn what_waits_to_be_begun_does_not_reach_the_consumer_timeout() {
     assert_eq!(*slow.0.lock().unwrap(), (0..COUNT).collect::<Vec<_>>(), "each once");
 }
 
+/// Gives every notification up.
+#[derive(Clone, Default)]
+struct GivesUp(Arc<AtomicUsize>);
+
+#[notification_endpoint(register = false, name = "gives-up", order = 1)]
+impl GivesUp {
+    async fn info(&self) -> Outcome {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Outcome::dead_letter("no")
+    }
+}
+
+/// Handles every notification.
+#[derive(Clone, Default)]
+struct Handles(Arc<AtomicUsize>);
+
+#[notification_endpoint(register = false, name = "handles", order = 2)]
+impl Handles {
+    async fn info(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The queue of dead letters has no room for as long as the test runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs rabbitmq"]
+async fn a_dead_letter_that_finds_no_place_does_not_reach_the_consumer_timeout() {
+    let node = RabbitNode::start().await;
+    for (name, value) in [("consumer_timeout", 10_000), ("channel_tick_interval", 500)] {
+        let set = format!("application:set_env(rabbit, {name}, {value})");
+        node.eval(&set).await;
+    }
+    let url = format!("{}?rabbit_quorum_queue=true&amqp_durable_queues=true", node.url());
+    let amqp = Amqp::connect(&node.url()).await;
+    let full = [
+        ("x-max-length", AMQPValue::LongInt(0)),
+        ("x-overflow", AMQPValue::LongString("reject-publish".into())),
+    ];
+    amqp.declare_queue("notifications.info.dead", true, &full).await;
+    let (gives_up, handles) = (GivesUp::default(), Handles::default());
+    // One attempt to send it is let finish, whatever the time.
+    let options = Options {
+        send_timeout: Duration::from_secs(3),
+        retry: RetryOptions { hold: Duration::from_secs(2), ..RetryOptions::default() },
+        ..Options::default()
+    };
+    let builder = Listener::builder().transport(Transport::open(&url).unwrap()).options(options);
+    let builder = builder.endpoint(gives_up.clone()).endpoint(handles.clone());
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    send_numbers(&url, 0..1).await;
+    let many = async || gives_up.0.load(Ordering::Relaxed) >= 6;
+    wait_until("it is given up for longer than the timeout", SOON, many).await;
+    stop(&listener).await;
+    assert_eq!(handles.0.load(Ordering::Relaxed), 1);
+}
+
 /// Of such a queue, and of one worked on at once, the deliveries that are here.
 async fn held_by(driver: &Rabbit, slots: usize) -> (Subscribed, Vec<Delivery>) {
     let mut subscribed = driver.subscribe(paced(slots)).await.unwrap();
@@ -301,7 +361,7 @@ async fn a_single_active_consumer_stays_so_for_an_account_that_may_only_read() {
     let url = mistakes::user(node, "read_only_single", "^$", "^$", ".*").await;
     let amqp = Amqp::connect(&node.vhost("read_only_single").await).await;
     amqp.declare_exchange("nova", true).await;
-    let single = ("x-single-active-consumer", lapin::types::AMQPValue::Boolean(true));
+    let single = ("x-single-active-consumer", AMQPValue::Boolean(true));
     amqp.declare_queue(QUEUE, true, &[single]).await;
     let (one, two) = (rabbit(&url), rabbit(&url));
     let mut first = one.subscribe(paced(64)).await.unwrap();

@@ -148,6 +148,8 @@ pub(super) enum NotMade {
     NoDelay,
     /// The broker never takes it, whatever is waited for.
     Refused,
+    /// Its delivery was held for as long as it may be.
+    Overdue,
 }
 
 /// Why a suspect was not quarantined.
@@ -165,12 +167,13 @@ impl Copier {
         Self { transport, timeout, patience: Patience::new(timeout), hold, troubles, refused }
     }
 
-    /// Makes a copy, again and again until it is confirmed.
+    /// Makes a copy, again and again until it is confirmed, or its delivery may be held no longer.
     pub(super) async fn make(
         &self,
         delivery: &Delivery,
         marks: &Marks,
         copy: &Copy,
+        until: Option<Instant>,
         stop: &CancellationToken,
         observers: &Observers,
     ) -> Result<(), NotMade> {
@@ -236,6 +239,9 @@ impl Copier {
                 "a copy could not be made: its delivery stays unacknowledged until it can"
             );
             self.report(&mut trouble, &route, &copy.owed, &error, observers);
+            if until.is_some_and(|until| Instant::now() + pause > until) {
+                return Err(NotMade::Overdue);
+            }
             let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
             if paused.is_none() {
                 return Err(NotMade::Abandoned);
@@ -377,7 +383,7 @@ impl Copier {
     }
 
     /// Tries once to put a copy with these marks at the end of the queue that a delivery was taken
-    /// from. Whether it is confirmed.
+    /// from: nobody else is called again for it. Whether it is confirmed.
     pub(super) async fn replace(&self, delivery: &Delivery, marks: &Marks) -> bool {
         let route = Route::Queue(delivery.info.queue.to_string());
         match self.put(&route, delivery, marks).await {
@@ -386,7 +392,7 @@ impl Copier {
                 tracing::warn!(
                     queue = %delivery.info.queue,
                     error = error_text(&error),
-                    "no copy for the methods that still owe a notification could be made: it is redelivered to all of them"
+                    "no copy for the methods that still owe a notification could be made"
                 );
                 false
             }
@@ -710,7 +716,10 @@ mod tests {
         for to in [Destination::Later(long), Destination::Dead("error")] {
             let owed = marks.owed.clone().unwrap_or_else(|| vec!["a::info".to_owned()]);
             let copy = Copy { to, owed, error: error.to_owned() };
-            copier.make(delivery, &marks, &copy, &stop, &observers).await.expect("it is taken");
+            copier
+                .make(delivery, &marks, &copy, None, &stop, &observers)
+                .await
+                .expect("it is taken");
         }
         let gate = Gate::default();
         let to = Route::Quarantine("q.quarantine".to_owned());
@@ -824,7 +833,7 @@ mod tests {
             let copy = Copy { to, owed: vec!["a::info".to_owned()], error: "no".to_owned() };
             let (copier, delivery, marks, stop) = (&copier, &delivery, &marks, &stop);
             let observers = &observers;
-            async move { copier.make(delivery, marks, &copy, stop, observers).await }
+            async move { copier.make(delivery, marks, &copy, None, stop, observers).await }
         };
         let began = Instant::now();
         assert_eq!(make(Destination::Later(HOLD)).await, Err(NotMade::NoDelay));

@@ -4,6 +4,7 @@
 pub mod builder;
 mod caught;
 mod copies;
+mod course;
 mod crew;
 pub mod error;
 mod failure;
@@ -21,6 +22,7 @@ mod priority;
 mod quarantine;
 mod settle;
 mod shutdown;
+mod suspects;
 mod turns;
 mod walk;
 mod worker;

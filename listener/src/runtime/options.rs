@@ -75,6 +75,10 @@ pub struct RetryOptions {
     /// place in the order is lost; after many shorter ones, and where the broker cannot hold it,
     /// the notification goes to the dead letters. RabbitMQ takes back what is unsettled for 30
     /// minutes. Default: 15 minutes.
+    ///
+    /// Also how long a delivery is held whose retry or dead letter cannot be made, or whose method is
+    /// paused. After that, and after a second at least, a copy at the end of its queue takes its
+    /// place, unless order is kept.
     pub hold: Duration,
     /// Where a notification is while it waits. Default: with the broker.
     pub place: RetryPlace,

@@ -1,11 +1,10 @@
 //! One delivery through all stages, in order: suspect, open, read, call, decide, copy, settle.
-//! The stages themselves are in `quarantine.rs`, `envelope`, `walk.rs`, `failure.rs`,
-//! `copies.rs` and `settle.rs`. Called by `crew.rs` for each delivery.
+//! The stages themselves are in `suspects.rs`, `envelope`, `walk.rs`, `failure.rs`, `copies.rs`
+//! and `settle.rs`. Called by `crew.rs` for each delivery.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,25 +25,23 @@ use crate::observe::{Event, Observers};
 use crate::order::OrderKey;
 use crate::outcome::BoxError;
 use crate::outcome::kind::Classifiers;
-use crate::runtime::copies::{Copier, NotMade, NotMoved};
+use crate::runtime::copies::{Copier, NotMade};
+use crate::runtime::course::{Course, Due, Hold, Left};
 use crate::runtime::failure::{self, Copy, Destination, Verdict};
 use crate::runtime::hands::{Hands, InHand};
 use crate::runtime::headers::Marks;
-use crate::runtime::held::{Held, Round};
-use crate::runtime::journal::{Journal, Key, Record, Unavailable};
+use crate::runtime::held::Round;
+use crate::runtime::journal::{Journal, Record};
 use crate::runtime::opened::{self, Budget, Share};
-use crate::runtime::options::{Executor, OnFailure, OnUnknownPriority, Options, RetryPlace};
+use crate::runtime::options::{Executor, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::permit::{self, Permit};
 use crate::runtime::priority::{self, NoPriority};
-use crate::runtime::quarantine::{self, Decision, Gate, Moving};
+use crate::runtime::quarantine::Gate;
 use crate::runtime::settle::{self, End, Subject};
 use crate::runtime::turns::Turn;
 use crate::serializer::Serializer;
-use crate::shown::error_text;
 use crate::target::quarantine_queue;
 use crate::transport::delivery::Delivery;
-use crate::transport::driver::Route;
-use crate::transport::error::SendError;
 
 /// What every delivery is worked on with.
 #[derive(Debug)]
@@ -110,7 +107,7 @@ impl Quarantines {
         self.journals.values()
     }
 
-    fn is_source(&self, queue: &str) -> bool {
+    pub(super) fn is_source(&self, queue: &str) -> bool {
         self.by_source.contains_key(queue)
     }
 
@@ -121,14 +118,13 @@ impl Quarantines {
     }
 
     /// The quarantine of what came from a queue, which may be the quarantine queue itself.
-    fn of(&self, queue: &str) -> Option<&Quarantine> {
+    pub(super) fn of(&self, queue: &str) -> Option<&Quarantine> {
         self.by_source.get(queue).or_else(|| self.by_source.get(self.source_of(queue)?))
     }
 }
 
-/// How long a decision against a suspect waits for those that lost their connection, and did not
-/// die, to say so.
-const GRACE: Duration = Duration::from_secs(5);
+/// How much longer it is held if no copy can take its place either.
+const HOLD_AGAIN: Duration = Duration::from_secs(30);
 
 /// The shortest time for which a delivery is held whose dead letter the broker never takes, also if
 /// `retry.hold` is less: a queue with a delivery limit would drop it after a few returns.
@@ -181,7 +177,7 @@ impl Judged {
 }
 
 /// What became of a copy.
-enum Carried {
+pub(super) enum Carried {
     /// It stands.
     Out(Copy),
     /// Those that it is for are held in the process for this pause.
@@ -190,6 +186,8 @@ enum Carried {
     Refused(Copy),
     /// It was not made: the listener stopped, or the session is over.
     Abandoned(Copy),
+    /// It was not made for as long as the delivery may be held.
+    Overdue(Copy),
 }
 
 impl Carried {
@@ -197,46 +195,9 @@ impl Carried {
         match made {
             Ok(()) => Self::Out(copy),
             Err(NotMade::Refused) => Self::Refused(copy),
+            Err(NotMade::Overdue) => Self::Overdue(copy),
             Err(NotMade::Abandoned | NotMade::NoDelay) => Self::Abandoned(copy),
         }
-    }
-}
-
-/// A copy that is still to be made.
-struct Due {
-    copy: Copy,
-    /// How often those that owe it have been called.
-    attempts: u32,
-}
-
-/// What has become of the methods of a delivery so far.
-#[derive(Default)]
-struct Course {
-    held: Held,
-    due: Vec<Due>,
-    /// The confirmed copies.
-    made: Vec<Copy>,
-    /// Whether an order is kept, so that no copy may be put behind others.
-    in_order: bool,
-}
-
-impl Course {
-    /// Whether the copies that end the work on a delivery have to wait: a copy that is made before
-    /// the last call is made again if the listener stops before that call.
-    fn is_to_wait(&self) -> bool {
-        self.held.has_pauses() || (self.in_order && !self.held.is_empty())
-    }
-
-    /// The marks of a copy for all that still owe it. `None` where they cannot be named.
-    fn rest(&self, marks: &Marks) -> Option<Marks> {
-        let mut owed = self.held.owed()?;
-        owed.extend(self.due.iter().flat_map(|due| due.copy.owed.iter().cloned()));
-        let due = self.due.iter().map(|due| due.attempts.saturating_sub(1));
-        let attempts = self.held.attempts().chain(due).min()?;
-        owed.sort_unstable();
-        owed.dedup();
-        let is_named = !owed.is_empty() && self.due.iter().all(|due| !due.copy.owed.is_empty());
-        is_named.then(|| Marks { owed: Some(owed), attempts, ..marks.clone() })
     }
 }
 
@@ -245,8 +206,8 @@ enum Next {
     Round(Round),
     /// Nothing is owed any more.
     Nothing,
-    /// The listener stopped, or the session is over.
-    Abandoned,
+    /// It is left before that.
+    Left(Left),
 }
 
 impl Worker {
@@ -286,252 +247,11 @@ impl Worker {
         self.work_on(task, permit).await;
     }
 
-    /// Gives a delivery back if it is to be worked on where it is: it is no suspect, or is
-    /// recorded as begun as far as there is a journal. Any other is moved, given up or released
-    /// here. What is near the delivery limit of its queue is put back as a new message, whatever
-    /// the journal says: its queue would drop it.
-    async fn examine(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
-        let Some(quarantine) = self.suspected(&task) else {
-            return self.renew_near_limit(task, permit).await;
-        };
-        let is_quarantined = *task.delivery.info.queue == *quarantine.queue;
-        if is_quarantined {
-            task = self.alone(task, permit).await?;
-        }
-        let decision = self.decide(&task, quarantine, is_quarantined, permit).await;
-        if permit.stop.is_cancelled() || task.delivery.is_over() {
-            self.release(task);
-            return None;
-        }
-        let mut is_alone = decision == Err(Unavailable::Unreachable);
-        match decision {
-            Ok(Decision::GiveUp(deaths)) => {
-                self.give_up(task, deaths, permit).await;
-                return None;
-            }
-            Ok(Decision::Quarantine(deaths)) => {
-                task = self.quarantine(task, &quarantine.queue, deaths, permit).await.err()?;
-                // It stays where it is, and is worked on as if it were in quarantine.
-                is_alone = true;
-            }
-            Ok(Decision::Work) | Err(_) => {}
-        }
-        if !is_quarantined {
-            task = self.renew_near_limit(task, permit).await?;
-        }
-        if is_alone {
-            task = self.alone(task, permit).await?;
-        }
-        // Where there is no journal nothing can ever be known.
-        if decision.is_ok()
-            && permit.finish(self.record(&mut task, quarantine)).await
-                == Err(Unavailable::Unreachable)
-        {
-            task = self.alone(task, permit).await?;
-        }
-        Some(task)
-    }
-
-    /// Waits until no other suspect is worked on that may end the process. `None`: the listener
-    /// stops.
-    async fn alone(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
-        if task.alone.is_none() {
-            task.alone = permit.wait(Arc::clone(&self.suspects).lock_owned()).await;
-        }
-        if task.alone.is_none() {
-            self.release(task);
-            return None;
-        }
-        Some(task)
-    }
-
-    /// The quarantine of a delivery that may be what ended the process that worked on it: one
-    /// that was given out before, or comes from quarantine. What methods may requeue on purpose
-    /// says nothing by being redelivered.
-    fn suspected(&self, task: &Task) -> Option<&Quarantine> {
-        if self.options.allow_requeue || self.options.on_failure == OnFailure::Requeue {
-            return None;
-        }
-        let info = &task.delivery.info;
-        let quarantine = self.quarantines.of(&info.queue)?;
-        (info.redelivered || *info.queue == *quarantine.queue).then_some(quarantine)
-    }
-
-    /// What follows from what the journal says of a suspect.
-    async fn decide(
-        &self,
-        task: &Task,
-        quarantine: &Quarantine,
-        is_quarantined: bool,
-        permit: Permit<'_>,
-    ) -> Result<Decision, Unavailable> {
-        let key = key_of(task);
-        let decide = async || {
-            let deaths = quarantine.journal.deaths(key).await?;
-            Ok(quarantine::decide(deaths, is_quarantined, &self.options.poison))
-        };
-        let decision = permit.finish(decide()).await?;
-        // Whoever lost its connection and lives says so soon.
-        if decision == Decision::Work || permit.wait(tokio::time::sleep(GRACE)).await.is_none() {
-            return Ok(decision);
-        }
-        permit.finish(decide()).await
-    }
-
-    /// Records that a suspect is begun.
-    async fn record(&self, task: &mut Task, quarantine: &Quarantine) -> Result<(), Unavailable> {
-        task.recorded = Some(quarantine.journal.begin(key_of(task)).await?);
-        Ok(())
-    }
-
-    /// Moves a suspect into quarantine; gives it back if it cannot be moved.
-    async fn quarantine(
-        &self,
-        task: Task,
-        queue: &str,
-        deaths: u64,
-        permit: Permit<'_>,
-    ) -> Result<(), Task> {
-        let route = Route::Quarantine(queue.to_owned());
-        let moved =
-            self.move_to(task, &route, &End::Quarantined { to: queue, deaths }, permit).await;
-        // One that was not confirmed may stand there all the same.
-        self.quarantined.notify_one();
-        moved
-    }
-
-    /// Puts a delivery back into its queue as a new message if its queue would drop it soon;
-    /// gives it back otherwise, and if that cannot be.
-    async fn renew_near_limit(&self, task: Task, permit: Permit<'_>) -> Option<Task> {
-        if !task.delivery.is_near_limit() {
-            return Some(task);
-        }
-        let route = Route::Queue(task.delivery.info.queue.to_string());
-        self.move_to(task, &route, &End::Renewed, permit).await.err()
-    }
-
-    /// Puts a copy in the place of a delivery; gives it back if that cannot be.
-    async fn move_to(
-        &self,
-        task: Task,
-        route: &Route,
-        end: &End<'_>,
-        permit: Permit<'_>,
-    ) -> Result<(), Task> {
-        let (hold, observers) = (self.options.retry.hold, &self.observers);
-        let (delivery, marks, stop) = (&task.delivery, &task.marks, permit.stop);
-        let moved = self.copier.move_to(route, delivery, marks, hold, stop, &self.gate, observers);
-        match permit.finish(moved).await {
-            Ok(moving) => {
-                if let End::Quarantined { deaths, .. } = *end {
-                    let delivery = &task.marks.origin;
-                    self.observers.tell(&Event::Quarantined { delivery, deaths });
-                }
-                let settler = task.delivery.settler();
-                self.conclude(task, end, &Subject::default());
-                // No method begins before the original is gone.
-                permit.finish(settler.flush()).await;
-                drop(moving);
-                Ok(())
-            }
-            Err(NotMoved::Abandoned) => {
-                self.release(task);
-                Ok(())
-            }
-            Err(NotMoved::Impossible(error)) => {
-                tell_not_moved(&task, route, &error);
-                Err(task)
-            }
-        }
-    }
-
-    /// Gives up what ended so many processes, without calling anything.
-    async fn give_up(&self, task: Task, deaths: u64, permit: Permit<'_>) {
-        let owed = task.marks.owed.clone().unwrap_or_default();
-        let copy = failure::poison(deaths, owed);
-        let copying = permit.finish(self.copy(&task.delivery, &task.marks, &copy, permit));
-        let (made, moving) = self.while_closed(copying).await;
-        match made {
-            Ok(()) => {}
-            Err(NotMade::Refused) => {
-                drop(moving);
-                return self.return_later(task, &Subject::default(), permit).await;
-            }
-            Err(NotMade::Abandoned | NotMade::NoDelay) => return self.release(task),
-        }
-        // The records stay: they are evidence for a second copy, which a death may have left.
-        let settler = task.delivery.settler();
-        self.conclude(task, &End::Copied(&[copy]), &Subject::default());
-        permit.finish(settler.flush()).await;
-        drop(moving);
-    }
-
-    /// Makes a copy while no method begins, up to what is given back beside it. The others do not
-    /// wait for one that cannot be made now.
-    async fn while_closed<T>(&self, copying: impl Future<Output = T>) -> (T, Option<Moving<'_>>) {
-        let moving = self.gate.close();
-        let mut copying = pin!(copying);
-        match tokio::time::timeout(self.copier.timeout, &mut copying).await {
-            Ok(made) => (made, Some(moving)),
-            Err(_) => {
-                drop(moving);
-                (copying.await, None)
-            }
-        }
-    }
-
-    /// Has a delivery wait for what remains of a pause that is longer than the broker holds
-    /// anything back: its copy goes round. Gives it back when it is to be worked on.
-    async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
-        let Some(remaining) = task.marks.remaining.take() else { return Some(task) };
-        let copy = failure::waits(remaining, task.marks.owed.clone().unwrap_or_default());
-        // The broker's even where order is kept: its place is lost already, and the header may be
-        // its publisher's.
-        let held = (remaining <= self.options.retry.hold).then_some(remaining);
-        let carrying = self.delay(&task.delivery, &task.marks, copy, held, permit);
-        let carrying = permit.finish(carrying);
-        let (carried, moving) = self.while_closed(carrying).await;
-        match carried {
-            Carried::Out(copy) => {
-                let copies = [copy];
-                let end = match copies[0].to {
-                    Destination::Later(after) => End::Deferred(after),
-                    Destination::Dead(_) => End::Copied(&copies),
-                };
-                let settler = task.delivery.settler();
-                self.conclude(task, &end, &Subject::default());
-                permit.finish(settler.flush()).await;
-                drop(moving);
-                return None;
-            }
-            Carried::Held(_, pause) => {
-                drop(moving);
-                let paused = async {
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = permit::ended(&task.delivery) => {}
-                    }
-                };
-                if permit.wait(paused).await.is_some() && !task.delivery.is_over() {
-                    return Some(task);
-                }
-                self.release(task);
-            }
-            Carried::Refused(_) => {
-                drop(moving);
-                self.return_later(task, &Subject::default(), permit).await;
-            }
-            Carried::Abandoned(_) => self.release(task),
-        }
-        None
-    }
-
     /// Calls the methods, again and again while some are held in the process, and carries out
     /// what follows.
     async fn work_on(&self, mut task: Task, permit: Permit<'_>) {
         task.in_hand.begins();
-        let began = Instant::now();
-        let mut course = Course::default();
+        let mut course = Course::new(self.options.retry.hold);
         let mut handled = 0;
         loop {
             let calls = task.marks.attempts;
@@ -541,23 +261,20 @@ impl Worker {
             subject.handled = handled;
             task.marks.attempts = attempts;
             // Also once those that want an order are not among the next: they may still owe it.
-            course.in_order |= ordered || self.options.executor == Executor::Sequential;
+            course.hold.in_order |= ordered || self.options.executor == Executor::Sequential;
             paused.into_iter().for_each(|method| course.held.until_resumed(method, calls));
             let copies = match verdict {
                 Verdict::Copies(copies) => copies,
                 Verdict::Ack => Vec::new(),
                 Verdict::Requeue | Verdict::GiveBack => {
                     let is_requeue = verdict == Verdict::Requeue;
-                    let end = if is_requeue { End::Requeued } else { End::Released };
+                    let left = if is_requeue { Left::Requeued } else { Left::Released };
                     course.held.pause(task.marks.owed.clone(), calls, Duration::ZERO);
-                    return self.leave(task, course, &end, &subject, permit).await;
+                    return self.leave(task, course, left, &subject, permit).await;
                 }
             };
             course.due.extend(copies.into_iter().map(|copy| Due { copy, attempts }));
-            if let Err(end) = self.carry_out(&task, &mut course, began, &subject, permit).await {
-                return self.leave(task, course, &end, &subject, permit).await;
-            }
-            match self.next(&mut course.held, &task, permit).await {
+            match self.go_on(&task, &mut course, &subject, permit).await {
                 Next::Round(round) => {
                     task.marks.owed = round.owed;
                     task.marks.attempts = round.attempts;
@@ -567,10 +284,36 @@ impl Worker {
                     let end = if made.is_empty() { End::Handled } else { End::Copied(&made) };
                     return self.conclude(task, &end, &subject);
                 }
-                Next::Abandoned => {
-                    return self.leave(task, course, &End::Released, &subject, permit).await;
-                }
+                Next::Left(left) => return self.leave(task, course, left, &subject, permit).await,
             }
+        }
+    }
+
+    /// Makes the copies that are due, and waits for the next calls. What is held for too long is
+    /// left once a copy for those that still owe it is in its queue.
+    async fn go_on(
+        &self,
+        task: &Task,
+        course: &mut Course,
+        subject: &Subject,
+        permit: Permit<'_>,
+    ) -> Next {
+        loop {
+            let next = match self.carry_out(task, course, subject, permit).await {
+                Ok(()) => self.next(course, task, permit).await,
+                Err(left) => Next::Left(left),
+            };
+            if !matches!(next, Next::Left(Left::Overdue)) {
+                return next;
+            }
+            if task.delivery.is_over() {
+                return Next::Left(Left::Released);
+            }
+            let rest = course.rest(&task.marks);
+            if permit.finish(self.copier.replace(&task.delivery, &rest)).await {
+                return next;
+            }
+            course.hold.until = Instant::now() + HOLD_AGAIN;
         }
     }
 
@@ -578,47 +321,39 @@ impl Worker {
     /// first: they wait for no dead letter, whose queue may be full.
     ///
     /// # Errors
-    /// The end of a delivery that copies cannot replace.
+    /// Not all could be made.
     async fn carry_out(
         &self,
         task: &Task,
         course: &mut Course,
-        began: Instant,
         subject: &Subject,
         permit: Permit<'_>,
-    ) -> Result<(), End<'static>> {
+    ) -> Result<(), Left> {
         if course.due.is_empty() {
             return Ok(());
         }
-        let in_process = course.in_order || self.options.retry.place == RetryPlace::Process;
+        let in_process = course.hold.in_order || self.options.retry.place == RetryPlace::Process;
         // What is not carried out stays due: somebody owes it.
         let is_retry = |due: &Due| matches!(due.copy.to, Destination::Later(_));
         let (retries, rest) = std::mem::take(&mut course.due).into_iter().partition(is_retry);
         course.due = rest;
         if in_process {
-            self.hold_all(task, course, retries, began, subject);
+            self.hold_all(task, course, retries, subject);
         } else {
-            self.carry_all(task, course, retries, began, subject, permit).await?;
+            self.carry_all(task, course, retries, subject, permit).await?;
         }
         if course.is_to_wait() {
             return Ok(());
         }
         let due = std::mem::take(&mut course.due);
-        self.carry_all(task, course, due, began, subject, permit).await
+        self.carry_all(task, course, due, subject, permit).await
     }
 
     /// Holds in the process those retries that may be held there.
-    fn hold_all(
-        &self,
-        task: &Task,
-        course: &mut Course,
-        retries: Vec<Due>,
-        began: Instant,
-        subject: &Subject,
-    ) {
+    fn hold_all(&self, task: &Task, course: &mut Course, retries: Vec<Due>, subject: &Subject) {
         for Due { copy, attempts } in retries {
             match copy.to {
-                Destination::Later(pause) if self.may_hold(pause, began) => {
+                Destination::Later(pause) if self.may_hold(pause, course.hold.began) => {
                     self.hold(task, course, copy, attempts, pause, subject);
                 }
                 _ => course.due.push(Due { copy, attempts }),
@@ -635,17 +370,16 @@ impl Worker {
         task: &Task,
         course: &mut Course,
         copies: Vec<Due>,
-        began: Instant,
         subject: &Subject,
         permit: Permit<'_>,
-    ) -> Result<(), End<'static>> {
+    ) -> Result<(), Left> {
         if copies.is_empty() {
             return Ok(());
         }
-        let in_order = course.in_order;
+        let hold = course.hold;
         let carry = |Due { copy, attempts }| async move {
             let marks = Marks { attempts, ..task.marks.clone() };
-            (self.carry(&task.delivery, &marks, copy, in_order, began, permit).await, attempts)
+            (self.carry(&task.delivery, &marks, copy, hold, permit).await, attempts)
         };
         let mut carried_out = Ok(());
         for (carried, attempts) in permit.finish(join_all(copies.into_iter().map(carry))).await {
@@ -656,11 +390,15 @@ impl Worker {
                 }
                 Carried::Refused(copy) => {
                     course.due.push(Due { copy, attempts });
-                    carried_out = Err(End::Refused);
+                    carried_out = Err(Left::Refused);
                 }
                 Carried::Abandoned(copy) => {
                     course.due.push(Due { copy, attempts });
-                    carried_out = Err(End::Released);
+                    carried_out = Err(Left::Released);
+                }
+                Carried::Overdue(copy) => {
+                    course.due.push(Due { copy, attempts });
+                    carried_out = carried_out.and(Err(Left::Overdue));
                 }
             }
         }
@@ -683,34 +421,40 @@ impl Worker {
 
     /// Leaves a delivery that was not done with to the broker. Where some of its methods have
     /// handled it, or copies exist for them, they would be called again: a copy for the others
-    /// takes its place, unless order is kept.
+    /// takes its place, unless order is kept. What is overdue has one already.
     async fn leave(
         &self,
         task: Task,
         course: Course,
-        end: &End<'_>,
+        left: Left,
         subject: &Subject,
         permit: Permit<'_>,
     ) {
-        // Whoever gives a delivery back gives it back to all.
-        let is_handled = subject.handled > 0 && !matches!(end, End::Requeued);
-        let is_done_in_part = is_handled || !course.made.is_empty();
-        let is_possible = is_done_in_part && !course.in_order && !task.delivery.is_over();
-        let rest = is_possible.then(|| course.rest(&task.marks)).flatten();
-        if let Some(rest) = rest
-            && permit.finish(self.copier.replace(&task.delivery, &rest)).await
-        {
-            return self.conclude(task, &End::Replaced(&course.made), subject);
+        let replaced = End::Replaced(&course.made);
+        if left == Left::Overdue {
+            return self.conclude(task, &replaced, subject);
         }
-        match end {
-            End::Refused => self.return_later(task, subject, permit).await,
-            _ => self.conclude(task, end, subject),
+        // Whoever gives a delivery back gives it back to all.
+        let is_handled = subject.handled > 0 && left != Left::Requeued;
+        let is_done_in_part = is_handled || !course.made.is_empty();
+        if is_done_in_part && !course.hold.in_order && !task.delivery.is_over() {
+            let rest = course.rest(&task.marks);
+            if rest.owed.is_some()
+                && permit.finish(self.copier.replace(&task.delivery, &rest)).await
+            {
+                return self.conclude(task, &replaced, subject);
+            }
+        }
+        match left {
+            Left::Requeued => self.conclude(task, &End::Requeued, subject),
+            Left::Refused => self.return_later(task, subject, permit).await,
+            Left::Released | Left::Overdue => self.conclude(task, &End::Released, subject),
         }
     }
 
     /// Returns a delivery to its queue whose dead letter the broker never takes; after a while, so
     /// that it is not redelivered at once. Its order is lost by that, so nobody waits for it.
-    async fn return_later(&self, mut task: Task, subject: &Subject, permit: Permit<'_>) {
+    pub(super) async fn return_later(&self, mut task: Task, subject: &Subject, permit: Permit<'_>) {
         (task.turn, task.alone) = (None, None);
         let held = async {
             tokio::select! {
@@ -723,22 +467,31 @@ impl Worker {
         self.conclude(task, &end, subject);
     }
 
-    /// Waits for the next of the calls that are held, without a slot.
-    async fn next(&self, held: &mut Held, task: &Task, permit: Permit<'_>) -> Next {
+    /// Waits for the next of the calls that are held, without a slot. Pauses end in time by
+    /// themselves; methods that are paused may be so for ever.
+    async fn next(&self, course: &mut Course, task: &Task, permit: Permit<'_>) -> Next {
+        let (held, until) = (&course.held, course.hold.until());
         if held.is_empty() {
             return Next::Nothing;
         }
-        let ready = async {
+        let ready = permit.wait(async {
             tokio::select! {
                 ready = held.ready(&self.copier) => ready,
                 () = permit::ended(&task.delivery) => None,
             }
+        });
+        let ready = match until.filter(|_| !held.has_pauses()) {
+            Some(until) => match tokio::time::timeout_at(until, ready).await {
+                Ok(ready) => ready,
+                Err(_) => return Next::Left(Left::Overdue),
+            },
+            None => ready.await,
         };
-        match permit.wait(ready).await.flatten() {
+        match ready.flatten() {
             // A session may have ended with the pause.
-            Some(ready) if !task.delivery.is_over() => Next::Round(held.take(ready)),
+            Some(ready) if !task.delivery.is_over() => Next::Round(course.held.take(ready)),
             // What was to be next is still owed.
-            _ => Next::Abandoned,
+            _ => Next::Left(Left::Released),
         }
     }
 
@@ -756,44 +509,44 @@ impl Worker {
         delivery: &Delivery,
         marks: &Marks,
         copy: Copy,
-        in_order: bool,
-        began: Instant,
+        hold: Hold,
         permit: Permit<'_>,
     ) -> Carried {
+        let until = hold.until();
         match copy.to {
             Destination::Dead(_) => {
-                let made = self.copy(delivery, marks, &copy, permit).await;
+                let made = self.copy(delivery, marks, &copy, until, permit).await;
                 Carried::made(copy, made)
             }
-            Destination::Later(pause) if in_order && pause <= self.options.retry.hold => {
-                self.give_up_waiting(delivery, marks, copy, permit).await
+            Destination::Later(pause) if hold.in_order && pause <= self.options.retry.hold => {
+                self.give_up_waiting(delivery, marks, copy, until, permit).await
             }
             Destination::Later(pause) => {
-                let held = self.may_hold(pause, began).then_some(pause);
-                self.delay(delivery, marks, copy, held, permit).await
+                let held = self.may_hold(pause, hold.began).then_some(pause);
+                self.delay((delivery, marks), copy, held, until, permit).await
             }
         }
     }
 
     /// Has the broker hold a copy back. Where it cannot, the delivery is held in the process for
     /// such a pause, or given up without one.
-    async fn delay(
+    pub(super) async fn delay(
         &self,
-        delivery: &Delivery,
-        marks: &Marks,
+        (delivery, marks): (&Delivery, &Marks),
         copy: Copy,
         held: Option<Duration>,
+        until: Option<Instant>,
         permit: Permit<'_>,
     ) -> Carried {
         let made = if self.is_temporary {
             Err(NotMade::NoDelay)
         } else {
-            self.copy(delivery, marks, &copy, permit).await
+            self.copy(delivery, marks, &copy, until, permit).await
         };
         match (made, held) {
             (Err(NotMade::NoDelay), Some(pause)) => Carried::Held(copy, pause),
             (Err(NotMade::NoDelay), None) => {
-                self.give_up_waiting(delivery, marks, copy, permit).await
+                self.give_up_waiting(delivery, marks, copy, until, permit).await
             }
             (made, _) => Carried::made(copy, made),
         }
@@ -804,10 +557,11 @@ impl Worker {
         delivery: &Delivery,
         marks: &Marks,
         mut copy: Copy,
+        until: Option<Instant>,
         permit: Permit<'_>,
     ) -> Carried {
         copy.give_up_after(self.options.retry.hold);
-        let made = self.copy(delivery, marks, &copy, permit).await;
+        let made = self.copy(delivery, marks, &copy, until, permit).await;
         Carried::made(copy, made)
     }
 
@@ -816,7 +570,7 @@ impl Worker {
         self.conclude(task, &End::Released, &Subject::default());
     }
 
-    fn conclude(&self, task: Task, end: &End<'_>, subject: &Subject) {
+    pub(super) fn conclude(&self, task: Task, end: &End<'_>, subject: &Subject) {
         let Task { delivery, in_hand, marks, turn, recorded, .. } = task;
         let queue = Arc::clone(&delivery.info.queue);
         let is_settled =
@@ -832,14 +586,15 @@ impl Worker {
     }
 
     /// Makes a copy, however long that takes: callers give up the slot.
-    async fn copy(
+    pub(super) async fn copy(
         &self,
         delivery: &Delivery,
         marks: &Marks,
         copy: &Copy,
+        until: Option<Instant>,
         permit: Permit<'_>,
     ) -> Result<(), NotMade> {
-        self.copier.make(delivery, marks, copy, permit.stop, &self.observers).await
+        self.copier.make(delivery, marks, copy, until, permit.stop, &self.observers).await
     }
 
     /// Methods are caught where they are called. What is caught here is the rest of the
@@ -1024,19 +779,6 @@ impl Worker {
         let deserialized = crate::serializer::deserialize(&**serializer, &fields)?;
         Ok(Fields { priority: fields.priority, ..made.insert(deserialized).borrow() })
     }
-}
-
-fn key_of(task: &Task) -> Key {
-    Key::of(&task.marks.origin.queue, &task.delivery.body, task.marks.letter_time)
-}
-
-fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {
-    tracing::warn!(
-        queue = %task.delivery.info.queue,
-        %to,
-        error = error_text(error),
-        "a delivery could not be moved: it is worked on where it is"
-    );
 }
 
 fn is_compressed(delivery: &Delivery) -> bool {

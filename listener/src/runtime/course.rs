@@ -1,0 +1,102 @@
+//! How far the work on one delivery has come: the methods that are held, the copies that are due
+//! and made, and for how long it may be held. Kept by `worker.rs`, who carries it on.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::runtime::failure::Copy;
+use crate::runtime::headers::Marks;
+use crate::runtime::held::Held;
+use crate::transport::driver::LONGEST_WAIT;
+
+/// The shortest time that a delivery is held whose copies cannot be made, so that nothing spins.
+const LEAST_HOLD: Duration = Duration::from_secs(1);
+
+/// A copy that is still to be made.
+pub(super) struct Due {
+    pub(super) copy: Copy,
+    /// How often those that owe it have been called.
+    pub(super) attempts: u32,
+}
+
+/// For how long a delivery may be held.
+#[derive(Clone, Copy)]
+pub(super) struct Hold {
+    pub(super) began: Instant,
+    /// Until when, if a copy at the end of its queue can take its place then.
+    pub(super) until: Instant,
+    /// Whether an order is kept, so that no copy may be put behind others.
+    pub(super) in_order: bool,
+}
+
+impl Hold {
+    pub(super) fn begins(hold: Duration) -> Self {
+        let began = Instant::now();
+        Self { began, until: began + hold.clamp(LEAST_HOLD, LONGEST_WAIT), in_order: false }
+    }
+
+    /// What is in order keeps its place for as long as it takes.
+    pub(super) fn until(self) -> Option<Instant> {
+        (!self.in_order).then_some(self.until)
+    }
+}
+
+/// What has become of the methods of a delivery so far.
+pub(super) struct Course {
+    pub(super) held: Held,
+    pub(super) due: Vec<Due>,
+    /// The confirmed copies.
+    pub(super) made: Vec<Copy>,
+    pub(super) hold: Hold,
+}
+
+impl Course {
+    pub(super) fn new(hold: Duration) -> Self {
+        let (held, due, made) = (Held::default(), Vec::new(), Vec::new());
+        Self { held, due, made, hold: Hold::begins(hold) }
+    }
+
+    /// Whether the copies that end the work on a delivery have to wait: a copy that is made before
+    /// the last call is made again if the listener stops before that call.
+    pub(super) fn is_to_wait(&self) -> bool {
+        self.held.has_pauses() || (self.hold.in_order && !self.held.is_empty())
+    }
+
+    /// The marks of a copy for all that still owe it: for everybody where they cannot be named.
+    pub(super) fn rest(&self, marks: &Marks) -> Marks {
+        let owed = self.owed().map(|mut owed| {
+            owed.sort_unstable();
+            owed.dedup();
+            owed
+        });
+        let due = self.due.iter().map(|due| due.attempts.saturating_sub(1));
+        let attempts = self.held.attempts().chain(due).min().unwrap_or(marks.attempts);
+        Marks { owed: owed.filter(|owed| !owed.is_empty()), attempts, ..marks.clone() }
+    }
+
+    /// The methods that still owe it; `None` where they cannot be named.
+    fn owed(&self) -> Option<Vec<String>> {
+        let mut owed = self.held.owed()?;
+        for due in &self.due {
+            if due.copy.owed.is_empty() {
+                return None;
+            }
+            owed.extend(due.copy.owed.iter().cloned());
+        }
+        Some(owed)
+    }
+}
+
+/// Why a delivery is left before all of it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// A method gave it back.
+    Requeued,
+    /// The broker never takes its dead letter.
+    Refused,
+    /// The listener stopped, or the session is over.
+    Released,
+    /// It was held for as long as it may be.
+    Overdue,
+}

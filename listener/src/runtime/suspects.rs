@@ -1,0 +1,311 @@
+//! A delivery before its methods are called: whether it may be what ended processes, and what is
+//! not to be worked on now. Those are moved, given up, or wait. Decided in `quarantine.rs` by what
+//! `journal.rs` says; what comes after is `worker.rs`.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::observe::Event;
+use crate::runtime::copies::{NotMade, NotMoved};
+use crate::runtime::course::Hold;
+use crate::runtime::failure::{self, Destination};
+use crate::runtime::journal::{Key, Unavailable};
+use crate::runtime::options::OnFailure;
+use crate::runtime::permit::{self, Permit};
+use crate::runtime::quarantine::{self, Decision, Moving};
+use crate::runtime::settle::{End, Subject};
+use crate::runtime::worker::{Carried, Quarantine, Task, Worker};
+use crate::shown::error_text;
+use crate::transport::driver::Route;
+use crate::transport::error::SendError;
+
+/// How long a decision against a suspect waits for those that lost their connection, and did not
+/// die, to say so.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Worker {
+    /// Gives a delivery back if it is to be worked on where it is: it is no suspect, or is
+    /// recorded as begun as far as there is a journal. Any other is moved, given up or released
+    /// here. What is near the delivery limit of its queue is put back as a new message, whatever
+    /// the journal says: its queue would drop it.
+    pub(super) async fn examine(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
+        let Some(quarantine) = self.suspected(&task) else {
+            return self.renew_near_limit(task, permit).await;
+        };
+        let is_quarantined = *task.delivery.info.queue == *quarantine.queue;
+        if is_quarantined {
+            task = self.alone(task, permit).await?;
+        }
+        let decision = self.decide(&task, quarantine, is_quarantined, permit).await;
+        if permit.stop.is_cancelled() || task.delivery.is_over() {
+            self.release(task);
+            return None;
+        }
+        let mut is_alone = decision == Err(Unavailable::Unreachable);
+        match decision {
+            Ok(Decision::GiveUp(deaths)) => {
+                self.give_up(task, deaths, permit).await;
+                return None;
+            }
+            Ok(Decision::Quarantine(deaths)) => {
+                task = self.quarantine(task, &quarantine.queue, deaths, permit).await.err()?;
+                // It stays where it is, and is worked on as if it were in quarantine.
+                is_alone = true;
+            }
+            Ok(Decision::Work) | Err(_) => {}
+        }
+        if !is_quarantined {
+            task = self.renew_near_limit(task, permit).await?;
+        }
+        if is_alone {
+            task = self.alone(task, permit).await?;
+        }
+        // Where there is no journal nothing can ever be known.
+        if decision.is_ok()
+            && permit.finish(self.record(&mut task, quarantine)).await
+                == Err(Unavailable::Unreachable)
+        {
+            task = self.alone(task, permit).await?;
+        }
+        Some(task)
+    }
+
+    /// Waits until no other suspect is worked on that may end the process. `None`: the listener
+    /// stops.
+    async fn alone(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
+        if task.alone.is_none() {
+            task.alone = permit.wait(Arc::clone(&self.suspects).lock_owned()).await;
+        }
+        if task.alone.is_none() {
+            self.release(task);
+            return None;
+        }
+        Some(task)
+    }
+
+    /// The quarantine of a delivery that may be what ended the process that worked on it: one
+    /// that was given out before, or comes from quarantine. What methods may requeue on purpose
+    /// says nothing by being redelivered.
+    fn suspected(&self, task: &Task) -> Option<&Quarantine> {
+        if self.options.allow_requeue || self.options.on_failure == OnFailure::Requeue {
+            return None;
+        }
+        let info = &task.delivery.info;
+        let quarantine = self.quarantines.of(&info.queue)?;
+        (info.redelivered || *info.queue == *quarantine.queue).then_some(quarantine)
+    }
+
+    /// What follows from what the journal says of a suspect.
+    async fn decide(
+        &self,
+        task: &Task,
+        quarantine: &Quarantine,
+        is_quarantined: bool,
+        permit: Permit<'_>,
+    ) -> Result<Decision, Unavailable> {
+        let key = key_of(task);
+        let decide = async || {
+            let deaths = quarantine.journal.deaths(key).await?;
+            Ok(quarantine::decide(deaths, is_quarantined, &self.options.poison))
+        };
+        let decision = permit.finish(decide()).await?;
+        // Whoever lost its connection and lives says so soon.
+        if decision == Decision::Work || permit.wait(tokio::time::sleep(GRACE)).await.is_none() {
+            return Ok(decision);
+        }
+        permit.finish(decide()).await
+    }
+
+    /// Records that a suspect is begun.
+    async fn record(&self, task: &mut Task, quarantine: &Quarantine) -> Result<(), Unavailable> {
+        task.recorded = Some(quarantine.journal.begin(key_of(task)).await?);
+        Ok(())
+    }
+
+    /// Moves a suspect into quarantine; gives it back if it cannot be moved.
+    async fn quarantine(
+        &self,
+        task: Task,
+        queue: &str,
+        deaths: u64,
+        permit: Permit<'_>,
+    ) -> Result<(), Task> {
+        let route = Route::Quarantine(queue.to_owned());
+        let moved =
+            self.move_to(task, &route, &End::Quarantined { to: queue, deaths }, permit).await;
+        // One that was not confirmed may stand there all the same.
+        self.quarantined.notify_one();
+        moved
+    }
+
+    /// Puts a delivery back into its queue as a new message if its queue would drop it soon;
+    /// gives it back otherwise, and if that cannot be.
+    async fn renew_near_limit(&self, task: Task, permit: Permit<'_>) -> Option<Task> {
+        if !task.delivery.is_near_limit() {
+            return Some(task);
+        }
+        let route = Route::Queue(task.delivery.info.queue.to_string());
+        self.move_to(task, &route, &End::Renewed, permit).await.err()
+    }
+
+    /// Puts a copy in the place of a delivery; gives it back if that cannot be.
+    async fn move_to(
+        &self,
+        task: Task,
+        route: &Route,
+        end: &End<'_>,
+        permit: Permit<'_>,
+    ) -> Result<(), Task> {
+        let (hold, observers) = (self.options.retry.hold, &self.observers);
+        let (delivery, marks, stop) = (&task.delivery, &task.marks, permit.stop);
+        let moved = self.copier.move_to(route, delivery, marks, hold, stop, &self.gate, observers);
+        match permit.finish(moved).await {
+            Ok(moving) => {
+                if let End::Quarantined { deaths, .. } = *end {
+                    let delivery = &task.marks.origin;
+                    self.observers.tell(&Event::Quarantined { delivery, deaths });
+                }
+                let settler = task.delivery.settler();
+                self.conclude(task, end, &Subject::default());
+                // No method begins before the original is gone.
+                permit.finish(settler.flush()).await;
+                drop(moving);
+                Ok(())
+            }
+            Err(NotMoved::Abandoned) => {
+                self.release(task);
+                Ok(())
+            }
+            Err(NotMoved::Impossible(error)) => {
+                tell_not_moved(&task, route, &error);
+                Err(task)
+            }
+        }
+    }
+
+    /// Gives up what ended so many processes, without calling anything.
+    async fn give_up(&self, mut task: Task, deaths: u64, permit: Permit<'_>) {
+        let owed = task.marks.owed.clone().unwrap_or_default();
+        let copy = failure::poison(deaths, owed);
+        loop {
+            // A copy of what is not in quarantine would be no suspect any more.
+            let is_source = self.quarantines.is_source(&task.delivery.info.queue);
+            let until = (!is_source).then(|| Hold::begins(self.options.retry.hold).until);
+            let copying = self.copy(&task.delivery, &task.marks, &copy, until, permit);
+            let (made, moving) = self.while_closed(permit.finish(copying)).await;
+            match made {
+                Ok(()) => {
+                    // The records stay: they are evidence for a second copy, which a death may
+                    // have left.
+                    let settler = task.delivery.settler();
+                    self.conclude(task, &End::Copied(&[copy]), &Subject::default());
+                    permit.finish(settler.flush()).await;
+                    return drop(moving);
+                }
+                Err(NotMade::Refused) => {
+                    drop(moving);
+                    return self.return_later(task, &Subject::default(), permit).await;
+                }
+                Err(NotMade::Abandoned | NotMade::NoDelay) => return self.release(task),
+                Err(NotMade::Overdue) => {
+                    drop(moving);
+                    let Err(held) = self.put_back(task, permit).await else { return };
+                    task = held;
+                }
+            }
+        }
+    }
+
+    /// Puts a delivery that was held for too long at the end of its queue; gives it back if that
+    /// cannot be.
+    async fn put_back(&self, task: Task, permit: Permit<'_>) -> Result<(), Task> {
+        let route = Route::Queue(task.delivery.info.queue.to_string());
+        self.move_to(task, &route, &End::Replaced(&[]), permit).await
+    }
+
+    /// Makes a copy while no method begins, up to what is given back beside it. The others do not
+    /// wait for one that cannot be made now.
+    async fn while_closed<T>(&self, copying: impl Future<Output = T>) -> (T, Option<Moving<'_>>) {
+        let moving = self.gate.close();
+        let mut copying = pin!(copying);
+        match tokio::time::timeout(self.copier.timeout, &mut copying).await {
+            Ok(made) => (made, Some(moving)),
+            Err(_) => {
+                drop(moving);
+                (copying.await, None)
+            }
+        }
+    }
+
+    /// Has a delivery wait for what remains of a pause that is longer than the broker holds
+    /// anything back: its copy goes round. Gives it back when it is to be worked on.
+    pub(super) async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
+        while let Some(remaining) = task.marks.remaining.take() {
+            let hold = Hold::begins(self.options.retry.hold);
+            let copy = failure::waits(remaining, task.marks.owed.clone().unwrap_or_default());
+            // The broker's even where order is kept: its place is lost already, and the header may
+            // be its publisher's.
+            let held = (remaining <= self.options.retry.hold).then_some(remaining);
+            let of = (&task.delivery, &task.marks);
+            let carrying = self.delay(of, copy, held, Some(hold.until), permit);
+            let (carried, moving) = self.while_closed(permit.finish(carrying)).await;
+            match carried {
+                Carried::Out(copy) => {
+                    let copies = [copy];
+                    let end = match copies[0].to {
+                        Destination::Later(after) => End::Deferred(after),
+                        Destination::Dead(_) => End::Copied(&copies),
+                    };
+                    let settler = task.delivery.settler();
+                    self.conclude(task, &end, &Subject::default());
+                    permit.finish(settler.flush()).await;
+                    drop(moving);
+                    return None;
+                }
+                Carried::Held(_, pause) => {
+                    drop(moving);
+                    let paused = async {
+                        tokio::select! {
+                            () = tokio::time::sleep(pause) => {}
+                            () = permit::ended(&task.delivery) => {}
+                        }
+                    };
+                    if permit.wait(paused).await.is_some() && !task.delivery.is_over() {
+                        return Some(task);
+                    }
+                    self.release(task);
+                    return None;
+                }
+                Carried::Refused(_) => {
+                    drop(moving);
+                    self.return_later(task, &Subject::default(), permit).await;
+                    return None;
+                }
+                Carried::Abandoned(_) => {
+                    self.release(task);
+                    return None;
+                }
+                Carried::Overdue(_) => {
+                    drop(moving);
+                    task.marks.remaining = Some(remaining.saturating_sub(hold.began.elapsed()));
+                    task = self.put_back(task, permit).await.err()?;
+                }
+            }
+        }
+        Some(task)
+    }
+}
+
+fn key_of(task: &Task) -> Key {
+    Key::of(&task.marks.origin.queue, &task.delivery.body, task.marks.letter_time)
+}
+
+fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {
+    tracing::warn!(
+        queue = %task.delivery.info.queue,
+        %to,
+        error = error_text(error),
+        "a delivery could not be moved: it is worked on where it is"
+    );
+}
