@@ -46,6 +46,13 @@ impl Broker {
         Self::with(move || open(&url))
     }
 
+    /// As `rabbit`, with quorum queues.
+    pub(crate) async fn quorum(claim: &str) -> Self {
+        let url = support::shared().await.vhost(&format!("quorum {claim}")).await;
+        let url = format!("{url}?amqp_durable_queues=true&rabbit_quorum_queue=true");
+        Self::with(move || open(&url))
+    }
+
     fn with(open: impl Fn() -> Transport + Send + Sync + 'static) -> Self {
         let sender = open();
         Self { open: Box::new(open), sender }
@@ -246,11 +253,10 @@ impl Received {
 
 impl From<&Delivery> for Received {
     fn from(delivery: &Delivery) -> Self {
-        Self {
-            body: delivery.body.clone(),
-            properties: delivery.properties.clone(),
-            info: delivery.info.clone().counted(None),
-        }
+        let mut properties = delivery.properties.clone();
+        // A quorum queue's count is a header.
+        properties.headers.remove_broker_owned();
+        Self { body: delivery.body.clone(), properties, info: delivery.info.clone().counted(None) }
     }
 }
 

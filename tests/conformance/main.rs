@@ -4,10 +4,24 @@
 //! to one driver is tested beside it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-/// Makes the tests of the claims in a file: of each one in memory, one in the model, and one with
-/// RabbitMQ.
+/// Makes the tests of the claims in a file: of each one in memory, one in the model, and two with
+/// RabbitMQ, whose queues are classic or quorum queues. The claims behind `not quorum` do not hold
+/// there.
 macro_rules! claims {
-    ($($claim:ident),+ $(,)?) => {
+    ($($claim:ident),+ $(,)? $(; not quorum: $($other:ident),+ $(,)?)?) => {
+        claims! { @classic $($claim),+ $(, $($other),+)? }
+
+        mod quorum {
+            $(
+                #[tokio::test]
+                #[ignore = "needs rabbitmq"]
+                async fn $claim() {
+                    super::$claim(&crate::broker::Broker::quorum(stringify!($claim)).await).await;
+                }
+            )+
+        }
+    };
+    (@classic $($claim:ident),+) => {
         mod memory {
             $(
                 #[tokio::test]

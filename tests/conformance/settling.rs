@@ -8,13 +8,15 @@ use crate::broker::{Broker, EXCHANGE, KEY, Received, texts};
 claims! {
     an_ack_frees_a_place,
     what_is_acknowledged_does_not_come_again,
-    what_is_requeued_comes_again_before_later_ones,
     what_is_unsettled_at_the_close_keeps_its_old_order,
     what_is_requeued_may_go_to_another_consumer,
-    what_comes_back_keeps_its_old_order,
     settlements_may_come_in_any_order,
     a_delivery_that_is_dropped_keeps_its_place,
-    a_count_is_of_what_was_given_out_before_or_there_is_none,
+    a_count_is_of_what_was_given_out_before_or_there_is_none;
+    // RabbitMQ puts what is requeued at the end of a quorum queue without a delivery limit.
+    not quorum:
+    what_is_requeued_comes_again_before_later_ones,
+    what_comes_back_keeps_its_old_order,
 }
 
 async fn an_ack_frees_a_place(broker: &Broker) {
