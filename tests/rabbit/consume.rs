@@ -1,6 +1,9 @@
 //! Attaching, deliveries, the ways to settle, cancelling and closing, with nothing broken.
 
 use super::*;
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
+use lapin::types::AMQPValue;
 use listener::transport::delivery::HeaderValue;
 
 #[tokio::test]
@@ -89,6 +92,82 @@ async fn a_quorum_queue_counts_what_failed_and_no_orderly_close_where_it_can_tel
     delivery.settle(Settle::Ack).unwrap();
     subscribed.consumer.close().await;
     assert_eq!(depth(node, "counts").await, Some(0));
+}
+
+/// A consumer is put in the place of another one each time: nothing that is on its way to the one
+/// that ends may go back into the queue.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_keeps_its_order_while_its_prefetch_grows() {
+    const SENT: usize = 4000;
+    let node = support::shared().await;
+    for queue_type in ["classic", "quorum"] {
+        let url = node.vhost(&format!("prefetch grows {queue_type}")).await;
+        let amqp = Amqp::connect(&url).await;
+        let arguments = [("x-queue-type", AMQPValue::LongString(queue_type.into()))];
+        amqp.declare_queue(QUEUE, true, &arguments).await;
+        publish_numbers(&amqp, SENT).await;
+        let few = Subscription { slots: Some(1), prefetch: 1000, ..subscription(QUEUE) };
+        let few = Subscription { bytes: 64 * 1024 * 1024, ..few };
+        let mut subscribed = rabbit(&url).subscribe(few).await.unwrap();
+        for number in 0..SENT {
+            let delivery = next(&mut subscribed).await;
+            let body = String::from_utf8_lossy(&delivery.body).into_owned();
+            assert_eq!(body, number.to_string(), "{queue_type}");
+            assert!(!delivery.info.redelivered, "{queue_type}: {body}");
+            delivery.settle(Settle::Ack).unwrap();
+        }
+        subscribed.consumer.close().await;
+        amqp.close().await;
+    }
+}
+
+/// What the last acknowledgements have made room for is on its way when a consumer is closed.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_keeps_its_order_over_orderly_stops() {
+    const SENT: usize = 100;
+    let node = support::shared().await;
+    for (queue_type, is_single) in [("classic", false), ("quorum", false), ("quorum", true)] {
+        let case = format!("{queue_type}, single active consumer: {is_single}");
+        let url = node.vhost(&format!("stops {case}")).await;
+        let amqp = Amqp::connect(&url).await;
+        let arguments = [
+            ("x-queue-type", AMQPValue::LongString(queue_type.into())),
+            ("x-single-active-consumer", AMQPValue::Boolean(is_single)),
+        ];
+        amqp.declare_queue(QUEUE, true, &arguments).await;
+        publish_numbers(&amqp, SENT).await;
+        let rabbit = rabbit(&url);
+        let mut numbers = (0..SENT).map(|number| number.to_string()).peekable();
+        while numbers.peek().is_some() {
+            let fitted = Subscription { slots: Some(4), bytes: 1024 * 1024, ..subscription(QUEUE) };
+            let mut subscribed = rabbit.subscribe(fitted).await.unwrap();
+            for number in numbers.by_ref().take(7) {
+                let delivery = next(&mut subscribed).await;
+                assert_eq!(delivery.body, number, "{case}");
+                delivery.settle(Settle::Ack).unwrap();
+            }
+            subscribed.consumer.close().await;
+        }
+        amqp.close().await;
+    }
+}
+
+async fn publish_numbers(amqp: &Amqp, count: usize) {
+    for number in 0..count {
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        let (options, body) = (BasicPublishOptions::default(), number.to_string());
+        let sent = amqp.channel().basic_publish(
+            "".into(),
+            QUEUE.into(),
+            options,
+            body.as_bytes(),
+            properties,
+        );
+        drop(sent.await.unwrap());
+    }
+    amqp.channel().wait_for_confirms().await.unwrap();
 }
 
 #[tokio::test]

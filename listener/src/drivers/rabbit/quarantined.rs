@@ -22,7 +22,7 @@ use super::consume::{Arrival, Consumers, Maker, On};
 use super::failure::{Failure, Fault};
 use super::link::{Link, close_channel};
 use super::options::MISTAKE_PAUSE;
-use super::settle::{Ledger, SessionSettler, Settlements, processed, release, write};
+use super::settle::{Ledger, SessionSettler, Settlements, processed, release_all, write};
 use super::topology::Topology;
 use super::version::Version;
 use crate::transport::delivery::Delivery;
@@ -263,7 +263,7 @@ impl Consumed {
             self.settle()?;
             if version.is_some_and(Version::counts_closed_channels) {
                 self.consumers.cancel(&self.channel).await?;
-                release(&self.channel)?;
+                release_all(&self.channel)?;
             }
             close_channel(&self.channel).await
         };

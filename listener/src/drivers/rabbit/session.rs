@@ -23,7 +23,9 @@ use super::options::{CALL_TIMEOUT, CHECK_EVERY, CLOSE_TIMEOUT};
 use super::quarantined::{Quarantined, cancelled};
 use super::ready::ready;
 use super::rights;
-use super::settle::{Ledger, PART, SessionSettler, Settlements, processed, release, write};
+use super::settle::{
+    Ledger, PART, SessionSettler, Settlements, processed, release, release_all, write,
+};
 use super::topology::Topology;
 use super::version::Version;
 use super::window::Window;
@@ -42,6 +44,9 @@ const FLOW: usize = 8;
 /// may an `error` be kept from passing what waits; and a settlement waits for others for twice
 /// that at most. tokio's clock may add a millisecond to each.
 const TICK: Duration = Duration::from_millis(1);
+
+/// Nothing is on its way any more when nothing has come for so long.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// Deliveries that were not handed on yet, each with the consumer it came over.
 type Came = Vec<(Arc<Origin>, Box<lapin::message::Delivery>)>;
@@ -83,6 +88,8 @@ pub(super) struct Session {
     have_waited: bool,
     batch: Vec<(u64, Settle)>,
     ledger: Ledger,
+    /// The last tag that came.
+    last: u64,
     // After what runs over it.
     link: Arc<Link>,
 }
@@ -152,6 +159,7 @@ impl Session {
             have_waited: false,
             batch: Vec::new(),
             ledger: Ledger::default(),
+            last: 0,
             link,
         })
     }
@@ -225,12 +233,18 @@ impl Session {
         delivery: lapin::message::Delivery,
         deliveries: Option<&Given>,
     ) {
-        if let Some(seat) = origin.seat {
-            self.window.arrived(delivery.delivery_tag, seat, delivery.data.len());
-        }
+        self.came(origin, &delivery);
         let delivery = self.maker.delivery(&origin.queue, delivery);
         if let Some(deliveries) = deliveries {
             deliveries.give(delivery);
+        }
+    }
+
+    /// Takes note of a delivery.
+    fn came(&mut self, origin: &Origin, delivery: &lapin::message::Delivery) {
+        self.last = self.last.max(delivery.delivery_tag);
+        if let Some(seat) = origin.seat {
+            self.window.arrived(delivery.delivery_tag, seat, delivery.data.len());
         }
     }
 
@@ -429,16 +443,40 @@ impl Session {
     /// count those, and put them behind the others.
     async fn leave(&mut self) -> Result<(), Fault> {
         self.settle(true)?;
-        let version = self.link.version;
+        let is_counted = self.link.version.is_some_and(Version::counts_closed_channels);
+        if is_counted {
+            self.until_all_came().await;
+        }
         let work = async {
-            if version.is_some_and(Version::counts_closed_channels) {
+            if is_counted {
                 self.consumers.cancel(&self.channel).await?;
-                release(&self.channel)?;
+                match self.ledger.unsettled(self.last) {
+                    Some(tags) => release(&self.channel, tags)?,
+                    None => release_all(&self.channel)?,
+                }
             }
             close_channel(&self.channel).await
         };
         let ((), left) = tokio::join!(self.quarantined.leave(), work);
         left
+    }
+
+    /// Waits until what settlements have made room for is here, or nothing comes for a moment: what
+    /// is on its way to a consumer that is cancelled goes back before all that is unsettled, out of
+    /// its order.
+    async fn until_all_came(&mut self) {
+        let all = async {
+            while !self.window.is_full() {
+                match timeout(QUIET, self.consumers.arrivals.next()).await {
+                    Ok(Some((origin, Arrival::Delivery(delivery)))) => {
+                        self.came(&origin, &delivery);
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => return,
+                }
+            }
+        };
+        let _ = timeout(4 * QUIET, all).await;
     }
 }
 

@@ -141,6 +141,11 @@ impl Window {
         self.places[place].single = single;
     }
 
+    /// Whether all that may be unsettled is here, of every queue: nothing is on its way.
+    pub(super) fn is_full(&self) -> bool {
+        !self.is_boundless() && self.places.iter().all(|place| place.room() == 0)
+    }
+
     /// The largest prefetch that a consumer has at present.
     pub(super) const fn widest(&self) -> u16 {
         self.widest
