@@ -249,6 +249,25 @@ async fn a_quorum_queue_with_a_low_delivery_limit_is_refused_unless_the_loss_is_
     assert!(matches!(error, ConnectError::LowDeliveryLimit { limit: 2, .. }), "{error}");
 }
 
+/// From RabbitMQ 4.0 on a negative limit is none; earlier versions drop what comes back once.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_negative_delivery_limit_is_refused_where_it_drops_what_comes_back() {
+    let node = support::shared().await;
+    let url = node.vhost("negative limit").await;
+    let asked = format!("{url}?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=-1");
+    if node.version().await >= (4, 0) {
+        let mut subscribed = rabbit(&asked).subscribe(subscription(QUEUE)).await.unwrap();
+        send(&rabbit(&asked), "one").await;
+        next(&mut subscribed).await.settle(Settle::Requeue).unwrap();
+        next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+        subscribed.consumer.close().await;
+    } else {
+        let error = refused(&asked, subscription(QUEUE)).await;
+        assert!(matches!(error, ConnectError::LowDeliveryLimit { limit: -1, .. }), "{error}");
+    }
+}
+
 /// RabbitMQ 4 can be told to take none; the versions before take them.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]

@@ -188,10 +188,10 @@ pub enum ConnectError {
     LowDeliveryLimit {
         /// The queue.
         queue: String,
-        /// Its limit.
-        limit: u64,
+        /// Its limit. Before RabbitMQ 4.0 a negative one drops what comes back for the first time.
+        limit: i64,
         /// The least that is safe.
-        least: u64,
+        least: i64,
     },
     /// A stream in place of a queue: what was published before a start would not come, and nothing is
     /// taken out of it.

@@ -65,8 +65,9 @@ pub struct RabbitOptions {
     pub amqp_auto_delete: Option<bool>,
     /// Whether queues that are declared are quorum queues.
     pub rabbit_quorum_queue: Option<bool>,
-    /// How often a quorum queue gives a message out again; 0 leaves it to the broker, and from RabbitMQ
-    /// 4.0 on a negative number means without a limit.
+    /// How often a quorum queue gives a message out again; 0 leaves it to the broker. From RabbitMQ 4.0
+    /// on a negative number means without a limit; earlier versions drop what comes back then, and
+    /// such a queue is refused as one with a low limit.
     pub rabbit_quorum_delivery_limit: i64,
     /// How many messages a quorum queue keeps in memory; 0 leaves it to the broker.
     pub rabbit_quorum_max_memory_length: u32,

@@ -405,7 +405,8 @@ impl<'a> Topology<'a> {
             return Err(Failure::Mistake(ConnectError::Stream { queue }));
         }
         let allowed = self.options.allow_low_delivery_limit;
-        seen.limits.deliveries.map_or(Ok(()), |limit| limit::check(queue, limit, allowed))
+        let check = |limit| limit::check(queue, limit, self.link.version, allowed);
+        seen.limits.deliveries.map_or(Ok(()), check)
     }
 
     /// Whether a queue goes to one consumer at a time, which nothing but a refusal shows. Whoever

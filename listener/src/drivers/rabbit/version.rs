@@ -44,6 +44,12 @@ impl Version {
         matches!(self, Self { major: 4.., .. }).then_some(20)
     }
 
+    /// Whether a negative delivery limit means that there is none. Earlier versions take it, and drop
+    /// a message the first time that it comes back.
+    pub(super) fn has_unlimited_deliveries(self) -> bool {
+        matches!(self, Self { major: 4.., .. })
+    }
+
     /// Whether what is nacked is not counted, where what a closed channel returns is.
     pub(super) fn counts_closed_channels(self) -> bool {
         matches!(self, Self { major: 5.., .. } | Self { major: 4, minor: 3.. })
