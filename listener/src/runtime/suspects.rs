@@ -25,11 +25,25 @@ use crate::transport::error::SendError;
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Worker {
+    /// Whether there is more to be done with a delivery than to work on it: it has to wait further,
+    /// is a suspect, or is near its delivery limit.
+    pub(super) fn has_a_past(&self, task: &Task) -> bool {
+        task.marks.remaining.is_some()
+            || task.delivery.is_near_limit()
+            || self.suspected(task).is_some()
+    }
+
+    /// What is done with such a delivery first. Gives it back when it is to be worked on.
+    pub(super) async fn look_back(&self, task: Task, permit: Permit<'_>) -> Option<Task> {
+        let task = self.wait_further(task, permit).await?;
+        self.examine(task, permit).await
+    }
+
     /// Gives a delivery back if it is to be worked on where it is: it is no suspect, or is
     /// recorded as begun as far as there is a journal. Any other is moved, given up or released
     /// here. What is near the delivery limit of its queue is put back as a new message, whatever
     /// the journal says: its queue would drop it.
-    pub(super) async fn examine(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
+    async fn examine(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
         let Some(quarantine) = self.suspected(&task) else {
             return self.renew_near_limit(task, permit).await;
         };
@@ -92,8 +106,10 @@ impl Worker {
             return None;
         }
         let info = &task.delivery.info;
-        let quarantine = self.quarantines.of(&info.queue)?;
-        (info.redelivered || *info.queue == *quarantine.queue).then_some(quarantine)
+        if !info.redelivered && self.quarantines.is_source(&info.queue) {
+            return None;
+        }
+        self.quarantines.of(&info.queue)
     }
 
     /// What follows from what the journal says of a suspect.
@@ -240,7 +256,7 @@ impl Worker {
 
     /// Has a delivery wait for what remains of a pause that is longer than the broker holds
     /// anything back: its copy goes round. Gives it back when it is to be worked on.
-    pub(super) async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
+    async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
         while let Some(remaining) = task.marks.remaining.take() {
             let hold = Hold::begins(self.options.retry.hold);
             let copy = failure::waits(remaining, task.marks.owed.clone().unwrap_or_default());

@@ -3,7 +3,7 @@
 //! and `settle.rs`. Called by `crew.rs` for each delivery.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -74,8 +74,8 @@ pub(super) struct Worker {
 /// quarantined.
 #[derive(Debug, Default)]
 pub(super) struct Quarantines {
-    by_source: HashMap<String, Quarantine>,
-    journals: HashMap<String, Arc<Journal>>,
+    by_source: BTreeMap<String, Quarantine>,
+    journals: BTreeMap<String, Arc<Journal>>,
 }
 
 /// Where the suspects of a work queue go.
@@ -238,10 +238,13 @@ impl Worker {
     }
 
     /// Takes one delivery through all stages.
-    pub(super) async fn work(&self, task: Task, permit: Permit<'_>) {
-        let Some(task) = self.wait_further(task, permit).await else { return };
-        let Some(task) = self.examine(task, permit).await else { return };
-        if permit.wait(self.gate.open()).await.is_none() {
+    pub(super) async fn work(&self, mut task: Task, permit: Permit<'_>) {
+        if self.has_a_past(&task) {
+            // On the heap, so that the futures of others stay small.
+            let Some(examined) = self.look_back(task, permit).boxed().await else { return };
+            task = examined;
+        }
+        if !self.gate.is_open() && permit.wait(self.gate.open()).await.is_none() {
             return self.release(task);
         }
         self.work_on(task, permit).await;
