@@ -178,6 +178,55 @@ async fn nothing_is_held_for_longer_than_hold_while_dead_letters_find_no_place()
     }
 }
 
+/// A broker that confirms no dead letter: each attempt takes all of its time.
+struct NoDeadLetters(Transport);
+
+impl Driver for NoDeadLetters {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        Box::pin(self.0.subscribe(subscription))
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        Box::pin(async move {
+            match &outgoing.route {
+                Route::Queue(queue) if queue.ends_with(".dead") => {
+                    let (route, after) = (outgoing.route.to_string(), outgoing.timeout);
+                    tokio::time::sleep(after).await;
+                    Err(SendError::TimedOut { route, after, last: None })
+                }
+                _ => self.0.send(outgoing).await,
+            }
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.close())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_held_for_longer_than_hold_while_dead_letters_are_not_confirmed() {
+    let (_model, rig) = rig();
+    let transport = Transport::new(NoDeadLetters(rig.transport.clone()), "no dead letters");
+    let calls = Arc::new(AtomicU32::new(0));
+    let builder = rig.builder().transport(transport).endpoint(GivesUp);
+    let listener = builder.endpoint(Handles(Arc::clone(&calls))).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig).await;
+    let hold = RetryOptions::default().hold;
+    for _ in 0..6 * 60 {
+        tokio::time::sleep(60 * SECOND).await;
+        let held = listener.health().queues[0].oldest;
+        assert!(held.is_none_or(|held| held <= hold + 60 * SECOND), "{held:?}");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    listener.stop().await;
+    listener.wait().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_in_order_keeps_its_place_while_dead_letters_find_no_place() {
     let (model, rig) = rig();

@@ -471,6 +471,40 @@ async fn a_suspect_that_takes_long_to_record_holds_up_no_other_delivery() {
     finish(&listener).await;
 }
 
+/// How many are called at once, and the most that were.
+#[derive(Clone, Default)]
+struct AtOnce(Arc<Mutex<(u32, u32)>>);
+
+#[notification_endpoint(register = false)]
+impl AtOnce {
+    async fn info(&self) {
+        {
+            let mut calls = self.0.lock().unwrap();
+            calls.0 += 1;
+            calls.1 = calls.1.max(calls.0);
+        }
+        tokio::time::sleep(30 * SECOND).await;
+        self.0.lock().unwrap().0 -= 1;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_that_take_long_to_record_are_called_no_more_at_once_than_others() {
+    let (model, rig) = one_healthy().await;
+    rig.notifier().info(&Context::new(), "x", &"another").await.unwrap();
+    work_and_stop(&rig, model.process(), Book::Works).await;
+    let (process, book, appended) = (model.process(), book(Book::Slow), Arc::default());
+    let transport = Transport::new(Recording { process, book, appended }, "slow to record");
+    let builder = rig.builder().transport(transport).executor(Executor::Concurrent(1));
+    let calls = AtOnce::default();
+    let listener = builder.endpoint(calls.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(200 * SECOND).await;
+    finish(&listener).await;
+    assert_eq!(*calls.0.lock().unwrap(), (0, 1));
+    assert!(model.depths().into_values().all(|depth| depth == 0), "{:?}", model.depths());
+}
+
 /// The session of a process ends while its journal is away; the journal is back before others
 /// decide.
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 
 use listener::runtime::options::OnUnknownPriority;
 use listener::transport::delivery::{HeaderValue, Headers, Properties};
-use listener::{Context, Listener, Metadata, Priority, State, notification_endpoint};
+use listener::{Context, Listener, MemoryInbox, Metadata, Priority, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish};
 
@@ -230,7 +230,7 @@ impl Texts {
 async fn values_of_other_kinds_in_text_fields_are_read_as_their_json_text() {
     for [message_id, timestamp, publisher_id, event_type] in [
         ["42", "1700000000.25", "7", "-1"],
-        [r#"["x"]"#, r#"{"$date": 1}"#, r#"{"host":"h"}"#, "false"],
+        [r#""m""#, r#"{"$date": 1}"#, r#"{"host":"h"}"#, "false"],
     ] {
         let mut rig = Rig::new();
         let listener = rig.builder().endpoint(Texts).build().unwrap();
@@ -239,8 +239,25 @@ async fn values_of_other_kinds_in_text_fields_are_read_as_their_json_text() {
         );
         assert_eq!(
             seen(&listener, &mut rig, "notifications.info", &body).await,
-            [format!("{message_id} {timestamp} {publisher_id} {event_type}")]
+            [format!("{} {timestamp} {publisher_id} {event_type}", message_id.trim_matches('"'))]
         );
+    }
+}
+
+/// An inbox would take all of them for one notification.
+#[tokio::test(start_paused = true)]
+async fn a_message_id_that_is_neither_text_nor_number_names_no_message() {
+    for message_id in ["[]", "{}", "false", r#"["x"]"#] {
+        let mut rig = Rig::new();
+        let builder = rig.builder().inbox(MemoryInbox::new(100));
+        let listener = builder.endpoint(Texts).build().unwrap();
+        for event_type in ["one", "two"] {
+            let body = format!(
+                r#"{{"priority":"INFO","message_id":{message_id},"timestamp":"t","publisher_id":"p","event_type":"{event_type}","payload":1}}"#
+            );
+            let texts = seen(&listener, &mut rig, "notifications.info", &body).await;
+            assert_eq!(texts, [format!(" t p {event_type}")], "{message_id}");
+        }
     }
 }
 

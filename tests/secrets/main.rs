@@ -113,7 +113,6 @@ fn bodies() -> Vec<String> {
         json!({"oslo.version": SECRET, "oslo.message": SECRET}).to_string(),
         json!({"oslo.version": "2.0", "oslo.message": SECRET}).to_string(),
         json!({"oslo.version": "2.0", "oslo.message": {"payload": SECRET}}).to_string(),
-        json!({"event_type": [SECRET], "payload": SECRET}).to_string(),
     ]
 }
 

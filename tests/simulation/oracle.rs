@@ -155,7 +155,8 @@ fn owed_by<'m>(queue: &str, message: &'m Found) -> impl Iterator<Item = usize> +
 
 /// What happened more often than faults and policy explain. A notification has a life for each
 /// time that it was sent, that it was stored and nobody knew, and that it came back unsettled;
-/// in a life an endpoint handles it once, and is called as often as the policy says.
+/// in a life an endpoint handles it once, and is called as often as the policy says. It is called
+/// once more for each stop that may have come before its dead letter was confirmed.
 fn beyond_bounds(script: &Script, history: &History, known: &BTreeMap<u32, u64>) -> Vec<Wrong> {
     let Some(lives) = &history.lives else {
         return Vec::new();
@@ -166,7 +167,7 @@ fn beyond_bounds(script: &Script, history: &History, known: &BTreeMap<u32, u64>)
         let own = lives.get(&number).copied().unwrap_or_default();
         let sent = known.get(&number).copied().unwrap_or_default();
         let most = sent + own.unconfirmed + own.given_back;
-        let bound = most * u64::from(script.options.retry.attempts);
+        let bound = most * u64::from(script.options.retry.attempts) + script.stops();
         if calls > bound {
             wrong.push(Wrong::TooManyCalls { number, endpoint, calls, bound });
         }

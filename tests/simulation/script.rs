@@ -146,6 +146,14 @@ impl Script {
         Self { seed, pace, options, limited, deadly, has_inbox, steps }
     }
 
+    /// How often a process is stopped in order.
+    pub(crate) fn stops(&self) -> u64 {
+        let stops = self.steps.iter().filter(|step| matches!(step, Step::Stop(_))).count();
+        // The last of each at the very end.
+        let ends = 1 + (1..PROCESSES.len()).filter(|at| self.begins(*at)).count();
+        (ends + stops) as u64
+    }
+
     /// Whether this process begins; the first one always does.
     pub(crate) fn begins(&self, at: usize) -> bool {
         at == 0 || self.steps.contains(&Step::Start(at))

@@ -49,7 +49,7 @@ fn parse(text: &str) -> Result<Fields<'_>, DecodeError> {
     let found: Found<'_> =
         serde_json::from_str(text).map_err(|error| not_json(Part::Notification, text, error))?;
     Ok(Fields {
-        message_id: string(found.message_id)?,
+        message_id: id(found.message_id)?,
         timestamp: string(found.timestamp)?,
         publisher_id: string(found.publisher_id)?,
         event_type: string(found.event_type)?,
@@ -58,6 +58,13 @@ fn parse(text: &str) -> Result<Fields<'_>, DecodeError> {
         payload: found.payload.unwrap_or(RawValue::NULL),
         context: last_of_each(found.context),
     })
+}
+
+/// A string, or the text of a number. Any other value names no message: an inbox would take all
+/// that have the same for one.
+fn id(found: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, DecodeError> {
+    let kind = found.and_then(|found| found.get().bytes().next()).and_then(Kind::of);
+    string(found.filter(|_| matches!(kind, Some(Kind::String | Kind::Number))))
 }
 
 /// The text of a string, nothing for null, and the JSON text of any other value: not all senders
@@ -585,7 +592,9 @@ mod tests {
                 ["message_id", "timestamp", "publisher_id", "event_type", "priority", "_unique_id"];
             for (at, key) in keys.into_iter().enumerate() {
                 let mut strings = [None; 6];
-                strings[at] = Some(value);
+                // Only a text or a number names a message.
+                let is_number = value.parse::<f64>().is_ok();
+                strings[at] = (key != "message_id" || is_number).then_some(value);
                 check(&format!(r#"{{"{key}": {value}, "payload": 1}}"#), strings, "1", &[]);
             }
         }

@@ -195,7 +195,7 @@ impl Copier {
             }
             let properties = properties(delivery, marks, copy, form);
             // An attempt is let finish: one that is broken off may have been sent all the same.
-            let mut sending = pin!(self.send(&route, delivery, properties));
+            let mut sending = pin!(self.send(&route, delivery, properties, until));
             let sent = match self.in_time(sending.as_mut()).await {
                 Some(sent) => sent,
                 None => {
@@ -289,9 +289,10 @@ impl Copier {
         route: &Route,
         delivery: &Delivery,
         properties: Properties,
+        until: Option<Instant>,
     ) -> Result<(), SendError> {
         let (route, body) = (route.clone(), delivery.body.clone());
-        let (timeout, began) = (self.patience.get(), Instant::now());
+        let (timeout, began) = (self.timeout_until(until), Instant::now());
         let outgoing = Outgoing { route, body, properties, timeout };
         let sent = self.transport.send(outgoing).await;
         match &sent {
@@ -300,6 +301,14 @@ impl Copier {
             _ => {}
         }
         sent
+    }
+
+    /// How long an attempt may take now: no longer than its delivery may be held, but the usual time
+    /// at least.
+    fn timeout_until(&self, until: Option<Instant>) -> Duration {
+        let patience = self.patience.get();
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        left.map_or(patience, |left| patience.min(left.max(self.timeout)))
     }
 
     /// Tells that a copy cannot be made at present; `methods` pause until it can.
@@ -386,9 +395,11 @@ impl Copier {
     /// from: nobody else is called again for it. Whether it is confirmed.
     pub(super) async fn replace(&self, delivery: &Delivery, marks: &Marks) -> bool {
         let route = Route::Queue(delivery.info.queue.to_string());
-        match self.put(&route, delivery, marks).await {
-            Ok(()) => true,
-            Err(error) => {
+        match unless_over(delivery, self.put(&route, delivery, marks)).await {
+            Some(Ok(())) => true,
+            // It is redelivered.
+            None => false,
+            Some(Err(error)) => {
                 tracing::warn!(
                     queue = %delivery.info.queue,
                     error = error_text(&error),
@@ -409,7 +420,7 @@ impl Copier {
         loop {
             let mut properties = kept(delivery, form);
             bounded(marks.clone(), form).write(&mut properties.headers);
-            match self.send(route, delivery, properties).await {
+            match self.send(route, delivery, properties, None).await {
                 Err(error @ SendError::HeadersTooLarge { .. }) => match form.less() {
                     Some(less) => form = less,
                     None => return Err(error),

@@ -104,7 +104,7 @@ struct Requests {
 impl Requests {
     /// Whether the journal holds nothing that this process would have to withdraw at its stop.
     fn has_nothing_to_withdraw(&self) -> bool {
-        self.begun.is_empty() && self.has_nothing_to_record()
+        self.begun.is_empty() && !self.has_stopped && self.has_nothing_to_record()
     }
 
     /// Leaves what is to be withdrawn to the entry with which this process goes on, if it does.
@@ -586,6 +586,19 @@ mod tests {
         one.begin(key("b")).await.expect("a journal");
         assert_eq!(other.deaths(key("a")).await, Ok(0));
         assert_eq!(other.deaths(key("b")).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_that_could_not_be_recorded_is_recorded_by_the_next_one() {
+        let transport = transport("journal-second-stop");
+        let (one, other) = (journal(&transport), journal(&transport));
+        one.begin(key("a")).await.expect("a journal");
+        let held = one.known.lock().await;
+        one.stop().await;
+        drop(held);
+        assert_eq!(other.deaths(key("a")).await, Ok(1));
+        one.stop().await;
+        assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -204,6 +204,8 @@ impl Worker {
     async fn give_up(&self, mut task: Task, deaths: u64, permit: Permit<'_>) {
         let owed = task.marks.owed.clone().unwrap_or_default();
         let copy = failure::poison(deaths, owed);
+        // No method is called: the other suspects need not wait.
+        task.alone = None;
         loop {
             // A copy of what is not in quarantine would be no suspect any more.
             let is_source = self.quarantines.is_source(&task.delivery.info.queue);
@@ -306,6 +308,7 @@ impl Worker {
                     drop(moving);
                     task.marks.remaining = Some(remaining.saturating_sub(hold.began.elapsed()));
                     task = self.put_back(task, permit).await.err()?;
+                    task.marks.remaining = task.marks.remaining.filter(|left| !left.is_zero());
                 }
             }
         }

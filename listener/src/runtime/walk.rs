@@ -182,7 +182,7 @@ impl Worker {
             let limit = self.limit(entry);
             match self.dispatcher.call(entry, notification, limit, may_begin).await {
                 Some(called) => break called,
-                None if is_stopped() => return Called::Abandoned,
+                None if is_stopped() || task.delivery.is_over() => return Called::Abandoned,
                 // A suspect was on its way when there was a thread for it.
                 None => self.gate.open().await,
             }

@@ -239,12 +239,15 @@ impl Worker {
 
     /// Takes one delivery through all stages.
     pub(super) async fn work(&self, mut task: Task, permit: Permit<'_>) {
-        if self.has_a_past(&task) {
+        let has_a_past = self.has_a_past(&task);
+        if has_a_past {
             // On the heap, so that the futures of others stay small.
             let Some(examined) = self.look_back(task, permit).boxed().await else { return };
             task = examined;
         }
-        if !self.gate.is_open() && permit.wait(self.gate.open()).await.is_none() {
+        // Whoever looked back may have given up its slot, and holds one again after the wait.
+        let is_to_wait = has_a_past || !self.gate.is_open();
+        if is_to_wait && permit.wait(self.gate.open()).await.is_none() {
             return self.release(task);
         }
         self.work_on(task, permit).await;

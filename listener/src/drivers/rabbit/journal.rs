@@ -18,7 +18,7 @@ use super::message::{Fate, Message, Need};
 use super::office::{Office, SendSession};
 use crate::transport::delivery::Properties;
 use crate::transport::driver::{JournalAppend, JournalRead, Outgoing, Route};
-use crate::transport::error::JournalError;
+use crate::transport::error::{ConnectError, JournalError};
 
 /// How many entries may be on their way from the broker.
 const PREFETCH: u16 = 200;
@@ -83,9 +83,18 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
     let read = read(&channel, append, from).await;
     // A scratch channel: that it closes is all there is to say of it.
     let _ = close_channel(&channel).await;
-    read.map_err(|fault| {
-        failure::doing(fault, &format!("read journal {:?}", append.journal), session.user())
-    })
+    let action = format!("read journal {:?}", append.journal);
+    read.map_err(|fault| not_read(fault, &action, session.user()))
+}
+
+/// Only a missing permission is permanent: a node whose replica of the stream does not run, as when
+/// it has just started, refuses to read it for that.
+fn not_read(fault: Fault, action: &str, user: &str) -> Failure {
+    match failure::doing(fault, action, user) {
+        Failure::Mistake(mistake @ ConnectError::Forbidden { .. }) => Failure::Mistake(mistake),
+        Failure::Mistake(mistake) => Failure::Weather(mistake.to_string()),
+        weather @ (Failure::Weather(_) | Failure::Full(_)) => weather,
+    }
 }
 
 /// All entries from a position up to the one that was appended, which is there.
@@ -144,5 +153,26 @@ fn outgoing(append: &JournalAppend) -> Outgoing {
         body: append.entry.clone(),
         properties,
         timeout: append.timeout,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_missing_permission_to_read_is_permanent() {
+        let of = |code, text: &str| {
+            let fault = Fault::Broker { code, text: text.to_owned() };
+            not_read(fault, "read journal \"j\"", "tap")
+        };
+        let forbidden = of(403, "ACCESS_REFUSED - read access to queue 'j' refused");
+        assert!(matches!(forbidden, Failure::Mistake(ConnectError::Forbidden { .. })));
+        for text in [
+            "PRECONDITION_FAILED - queue 'j' in vhost '/' does not have a replica on the local node",
+            "PRECONDITION_FAILED - stream 'j' does not have a running replica on the local node",
+        ] {
+            assert!(matches!(of(406, text), Failure::Weather(_)), "{text}");
+        }
     }
 }

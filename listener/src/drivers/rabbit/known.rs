@@ -46,6 +46,8 @@ struct LastSeen {
     declared: HashMap<String, Instant>,
     /// Side queues that held a message.
     settled: HashSet<String>,
+    /// Queues of subscriptions whose permissions were looked at.
+    asked_rights: HashSet<String>,
     /// Queues of which a consumer was refused, the latest first.
     failed: Vec<Arc<str>>,
     /// Those that a consumer of this process declares and binds.
@@ -159,6 +161,12 @@ impl Known {
         let mut order: Vec<usize> = (0..queues.len()).collect();
         order.sort_by_key(|at| rank(at).unwrap_or(usize::MAX));
         order
+    }
+
+    /// Whether it is the first time that this is asked of a subscription with this queue: an attempt
+    /// to attach may fail afterwards.
+    pub(super) fn is_first_look_at_rights(&self, queue: &str) -> bool {
+        self.seen().asked_rights.insert(queue.to_owned())
     }
 
     /// Whether it is the first time that this is asked.

@@ -1,7 +1,7 @@
 //! The consumers of quarantine queues. Each takes one delivery at a time over a channel of its own
-//! and is attached in the background, so that a quarantine queue that cannot be consumed affects
-//! neither the work queues nor the other quarantine queues. Owned by `session.rs`; the types of
-//! these queues are in `quarantine.rs`.
+//! and is attached in the background, so that a quarantine queue that may not be consumed affects
+//! neither the work queues nor the other quarantine queues; for one without a majority RabbitMQ
+//! closes the connection. Owned by `session.rs`; the types of these queues are in `quarantine.rs`.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;

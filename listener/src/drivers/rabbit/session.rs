@@ -121,7 +121,8 @@ impl Session {
                 window.fit(place, topology.single(queue).await?);
             }
         }
-        if generation == 1 {
+        let is_first = |queue| core.known.is_first_look_at_rights(queue);
+        if generation == 1 && queues.first().is_some_and(|queue| is_first(queue)) {
             rights::tell(&link, core, subscription).await;
         }
         let channel = link.channel().await?;
@@ -450,10 +451,11 @@ impl Session {
         let work = async {
             if is_counted {
                 self.consumers.cancel(&self.channel).await?;
-                match self.ledger.unsettled(self.last) {
-                    Some(tags) => release(&self.channel, tags)?,
-                    None => release_all(&self.channel)?,
+                if let Some(tags) = self.ledger.unsettled(self.last) {
+                    release(&self.channel, tags)?;
                 }
+                // What has come since, too.
+                release_all(&self.channel)?;
             }
             close_channel(&self.channel).await
         };
