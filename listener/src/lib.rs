@@ -77,7 +77,7 @@
 //!   works without permission to configure. With a `rabbit://` URL missing ones are declared as
 //!   oslo.messaging declares them, with an `amqp://` URL they are durable.
 //! - **It stops in order.** SIGTERM lets methods finish, gives back what was not begun, and ends
-//!   with code 0; the next listener gets exactly the rest.
+//!   with code 0; the next listener gets the rest.
 //! - **Mistakes are compile errors that suggest a fix**, at the token that is wrong: all mistakes of
 //!   form at once, and those of types once the form is right.
 //! - **It says what is wrong**: every other mistake that can be found without I/O in one error,
