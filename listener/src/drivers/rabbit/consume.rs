@@ -157,6 +157,11 @@ impl Consumers {
         self.live.remove(&origin.number).is_some()
     }
 
+    /// The queues that are consumed.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &str> {
+        self.live.values().map(|(origin, _)| &*origin.queue)
+    }
+
     /// Stops all; what the broker sent before it confirmed that still arrives.
     pub(super) async fn cancel(&mut self, channel: &Channel) -> Result<(), Fault> {
         for (_, tag) in std::mem::take(&mut self.live).into_values() {
@@ -220,6 +225,12 @@ impl Maker {
             exchanges: Names::default(),
             routing_keys: Names::default(),
         }
+    }
+
+    /// Whether all of these are known to be quorum queues.
+    pub(super) fn are_quorum<'q>(&self, mut queues: impl Iterator<Item = &'q str>) -> bool {
+        let known = &self.core.known;
+        queues.all(|queue| known.queue(queue).and_then(|seen| seen.quorum) == Some(true))
     }
 
     pub(super) fn delivery(

@@ -450,8 +450,10 @@ impl Session {
         }
         let work = async {
             if is_counted {
+                let is_quorum = self.maker.are_quorum(self.consumers.queues());
                 self.consumers.cancel(&self.channel).await?;
-                if let Some(tags) = self.ledger.unsettled(self.last) {
+                // A classic queue takes back all at once in its order.
+                if is_quorum && let Some(tags) = self.ledger.unsettled(self.last) {
                     release(&self.channel, tags)?;
                 }
                 // What has come since, too.
