@@ -181,7 +181,10 @@ async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consu
     let mut subscribed = rabbit.subscribe(restricted.clone()).await.unwrap();
     let warned =
         |text: &str| text.lines().filter(|line| line.contains("cannot be consumed")).count();
-    wait_until("the warning", SOON, async || warned(&buffer.text()) == 1).await;
+    // RabbitMQ 4.3 asks for a permission to look whether a queue exists: it counts as missing there.
+    let is_hidden = node.version().await >= (4, 3);
+    let first = if is_hidden { 0 } else { 1 };
+    wait_until("the warning", SOON, async || warned(&buffer.text()) == first).await;
     let patterns = buffer.text().lines().any(|line| {
         line.contains("grant these patterns") && line.contains(&format!("{QUARANTINE:?}"))
     });
@@ -189,6 +192,9 @@ async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consu
     publish("one").await;
     assert_eq!(next(&mut subscribed).await.body, "one");
     subscribed.consumer.close().await;
+    if is_hidden {
+        return;
+    }
 
     // It is declared while the listener runs.
     amqp.delete_queue(QUARANTINE).await;
