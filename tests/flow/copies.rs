@@ -1,23 +1,21 @@
 //! Copies that are confirmed late or not at all, and what becomes of them when the listener stops:
 //! nothing is multiplied, and no method waits for the copy of another one.
 
-use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use listener::drivers::memory::model::{Model, Weather};
 use listener::transport::delivery::{HeaderValue, Properties};
-use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
-use listener::transport::error::{ConnectError, SendError};
+use listener::transport::driver::Route;
+use listener::transport::error::SendError;
 use listener::{
     Attempt, BoxError, Context, Executor, OrderKey, Outcome, RetryOptions, RetryPlace, State,
     Transport, notification_endpoint, permanent, retry_after,
 };
 
 use crate::rig::{Log, Rig, finish};
+use crate::sending::sending;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -179,38 +177,23 @@ async fn nothing_is_held_for_longer_than_hold_while_dead_letters_find_no_place()
 }
 
 /// A broker that confirms no dead letter: each attempt takes all of its time.
-struct NoDeadLetters(Transport);
-
-impl Driver for NoDeadLetters {
-    fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        Box::pin(self.0.subscribe(subscription))
-    }
-
-    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        Box::pin(async move {
-            match &outgoing.route {
-                Route::Queue(queue) if queue.ends_with(".dead") => {
-                    let (route, after) = (outgoing.route.to_string(), outgoing.timeout);
-                    tokio::time::sleep(after).await;
-                    Err(SendError::TimedOut { route, after, last: None })
-                }
-                _ => self.0.send(outgoing).await,
+fn no_dead_letters(below: &Transport) -> Transport {
+    sending(below, |below, outgoing| async move {
+        match &outgoing.route {
+            Route::Queue(queue) if queue.ends_with(".dead") => {
+                let (route, after) = (outgoing.route.to_string(), outgoing.timeout);
+                tokio::time::sleep(after).await;
+                Err(SendError::TimedOut { route, after, last: None })
             }
-        })
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.0.close())
-    }
+            _ => below.send(outgoing).await,
+        }
+    })
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_held_for_longer_than_hold_while_dead_letters_are_not_confirmed() {
     let (_model, rig) = rig();
-    let transport = Transport::new(NoDeadLetters(rig.transport.clone()), "no dead letters");
+    let transport = no_dead_letters(&rig.transport);
     let calls = Arc::new(AtomicU32::new(0));
     let builder = rig.builder().transport(transport).endpoint(GivesUp);
     let listener = builder.endpoint(Handles(Arc::clone(&calls))).build().unwrap();
@@ -311,30 +294,20 @@ async fn a_stop_while_a_dead_letter_cannot_be_sent_makes_no_second_retry() {
 
 /// A broker that never takes a dead letter, has no room for pauses of 20 minutes, and takes all
 /// else.
-struct Picky(Transport);
-
-impl Driver for Picky {
-    fn subscribe(&self, s: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        self.0.subscribe(s).boxed()
-    }
-
-    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+fn picky(below: &Transport) -> Transport {
+    sending(below, |below, outgoing| async move {
         let route = outgoing.route.to_string();
         match &outgoing.route {
             Route::Queue(queue) if queue.ends_with(".dead") => {
                 let size = outgoing.body.len();
-                ready(Err(SendError::TooLarge { route, size, limit: size - 1 })).boxed()
+                Err(SendError::TooLarge { route, size, limit: size - 1 })
             }
             Route::Delayed { delay, .. } if *delay == 1200 * SECOND => {
-                ready(Err(SendError::Refused { route })).boxed()
+                Err(SendError::Refused { route })
             }
-            _ => self.0.send(outgoing).boxed(),
+            _ => below.send(outgoing).await,
         }
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.close().boxed()
-    }
+    })
 }
 
 /// Asks for more time than may be held in the process, and for which there is room.
@@ -351,7 +324,7 @@ impl AsksForLonger {
 async fn what_takes_the_place_of_a_delivery_names_all_that_owe_it() {
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let rig = Rig::new();
-        let transport = Transport::new(Picky(rig.transport.clone()), "picky");
+        let transport = picky(&rig.transport);
         let retry = RetryOptions { place, ..RetryOptions::default() };
         let builder = rig.builder().transport(transport).retry(retry).endpoint(GivesUp);
         let builder = builder.endpoint(AsksOnce(Arc::default())).endpoint(AsksForLonger);

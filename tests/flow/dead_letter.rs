@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use listener::transport::delivery::{HeaderValue, Headers, Properties};
-use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
-use listener::transport::error::{ConnectError, SendError};
-use listener::{Context, Listener, State, Transport, notification_endpoint};
+use listener::transport::driver::Route;
+use listener::transport::error::SendError;
+use listener::{Context, Listener, State, notification_endpoint};
 use serde::Deserialize;
 
 use crate::rig::{Log, Rig, finish};
+use crate::sending::sending;
 
 struct Numbers;
 
@@ -132,40 +132,23 @@ async fn headers_that_would_not_fit_are_left_out_and_said_so() {
     assert_eq!(letter.properties.headers.text("listener-reason"), Some("undecodable"));
 }
 
-/// A driver whose dead-letter queues are full for a while.
-struct Full {
-    inner: Transport,
-    refusals: Arc<AtomicUsize>,
-}
-
-impl Driver for Full {
-    fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        Box::pin(self.inner.subscribe(subscription))
-    }
-
-    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        Box::pin(async move {
-            let left = self.refusals.load(Ordering::SeqCst);
-            if left > 0 && matches!(outgoing.route, Route::Queue(_)) {
-                self.refusals.store(left - 1, Ordering::SeqCst);
-                return Err(SendError::Refused { route: outgoing.route.to_string() });
-            }
-            self.inner.send(outgoing).await
-        })
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.inner.close())
-    }
-}
-
+/// Dead-letter queues are full for a while.
 fn full(rig: &Rig, refusals: usize) -> (Listener, Arc<AtomicUsize>) {
     let refusals = Arc::new(AtomicUsize::new(refusals));
-    let driver = Full { inner: rig.transport.clone(), refusals: Arc::clone(&refusals) };
-    let transport = Transport::new(driver, "full");
+    let left = Arc::clone(&refusals);
+    let transport = sending(&rig.transport, move |below, outgoing| {
+        let is_queue = matches!(outgoing.route, Route::Queue(_));
+        let is_refused = is_queue && left.load(Ordering::SeqCst) > 0;
+        if is_refused {
+            left.fetch_sub(1, Ordering::SeqCst);
+        }
+        async move {
+            if is_refused {
+                return Err(SendError::Refused { route: outgoing.route.to_string() });
+            }
+            below.send(outgoing).await
+        }
+    });
     (rig.builder().transport(transport).endpoint(Numbers).build().unwrap(), refusals)
 }
 

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use listener::drivers::memory::model::Model;
 use listener::observe::{Event, Observer};
 use listener::transport::delivery::{HeaderValue, Properties};
-use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
-use listener::transport::error::{ConnectError, SendError};
+use listener::transport::driver::Route;
+use listener::transport::error::SendError;
 use listener::{
     Attempt, Context, Executor, Listener, Outcome, State, Transport, notification_endpoint,
 };
@@ -16,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::rig::{Log, Rig, finish};
+use crate::sending::sending;
 use crate::steps::{Mortal, When};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -48,34 +48,16 @@ impl Once {
 }
 
 /// Holds nothing back for more than a day, nor at all where `never` is set.
-struct ADay {
-    inner: Transport,
-    never: bool,
-}
-
-impl Driver for ADay {
-    fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        Box::pin(self.inner.subscribe(subscription))
-    }
-
-    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        Box::pin(async move {
-            match outgoing.route {
-                Route::Delayed { delay, .. } if delay > DAY || self.never => {
-                    let route = outgoing.route.to_string();
-                    Err(SendError::NoDelay { route, reason: "too long".to_owned() })
-                }
-                _ => self.inner.send(outgoing).await,
+fn a_day(below: &Transport, never: bool) -> Transport {
+    sending(below, move |below, outgoing| async move {
+        match outgoing.route {
+            Route::Delayed { delay, .. } if delay > DAY || never => {
+                let route = outgoing.route.to_string();
+                Err(SendError::NoDelay { route, reason: "too long".to_owned() })
             }
-        })
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.inner.close())
-    }
+            _ => below.send(outgoing).await,
+        }
+    })
 }
 
 /// When the calls for one notification came, in hours.
@@ -102,8 +84,7 @@ fn both(hours: f64) -> Vec<(String, f64)> {
 async fn a_delay_of_any_length_is_honoured() {
     for hours in [24, 25, 48, 49, 60] {
         let mut rig = Rig::new();
-        let driver = ADay { inner: rig.transport.clone(), never: false };
-        let builder = rig.builder().transport(Transport::new(driver, "a-day"));
+        let builder = rig.builder().transport(a_day(&rig.transport, false));
         let listener = builder.endpoint(Later).build().unwrap();
         assert_eq!(calls(&listener, &mut rig, hours).await, both(hours.into()));
     }
@@ -215,8 +196,7 @@ async fn what_remains_holds_up_nobody_where_one_is_worked_on_at_a_time() {
 async fn where_nothing_can_be_held_back_what_remains_is_held_or_given_up() {
     for (seconds, expected) in [(600, "call 1"), (7200, "retries")] {
         let mut rig = Rig::new();
-        let driver = ADay { inner: rig.transport.clone(), never: true };
-        let builder = rig.builder().transport(Transport::new(driver, "never"));
+        let builder = rig.builder().transport(a_day(&rig.transport, true));
         let listener = builder.endpoint(Once).build().unwrap();
         listener.start().await.unwrap();
         let mut properties = Properties::default();
@@ -238,8 +218,7 @@ async fn where_nothing_can_be_held_back_what_remains_is_held_or_given_up() {
 #[tokio::test(start_paused = true)]
 async fn what_remains_and_is_held_in_the_process_goes_back_at_a_stop() {
     let mut rig = Rig::new();
-    let driver = ADay { inner: rig.transport.clone(), never: true };
-    let builder = rig.builder().transport(Transport::new(driver, "never"));
+    let builder = rig.builder().transport(a_day(&rig.transport, true));
     let listener = builder.endpoint(Once).build().unwrap();
     listener.start().await.unwrap();
     let mut properties = Properties::default();

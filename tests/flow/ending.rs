@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use listener::runtime::options::{RetryOptions, RetryPlace};
-use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
-use listener::transport::error::{ConnectError, SendError};
+use listener::transport::driver::Route;
+use listener::transport::error::SendError;
 use listener::{Context, Listener, State, Transport, notification_endpoint};
 use tokio::time::Instant;
 
 use crate::rig::{Log, Rig, once};
+use crate::sending::sending;
 
 /// Fails, always.
 struct Fails;
@@ -24,42 +24,22 @@ impl Fails {
     }
 }
 
-/// A driver whose sends of copies take so long, or never come to an end.
-struct Slow {
-    inner: Transport,
-    takes: Duration,
-    refuses: bool,
-}
-
-impl Driver for Slow {
-    fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        Box::pin(self.inner.subscribe(subscription))
-    }
-
-    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        Box::pin(async move {
-            if matches!(outgoing.route, Route::Topic { .. }) {
-                return self.inner.send(outgoing).await;
-            }
-            tokio::time::sleep(self.takes).await;
-            if self.refuses {
-                return Err(SendError::Refused { route: outgoing.route.to_string() });
-            }
-            self.inner.send(outgoing).await
-        })
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.inner.close())
-    }
+/// A transport whose sends of copies take so long, or never come to an end.
+fn slow(below: &Transport, takes: Duration, refuses: bool) -> Transport {
+    sending(below, move |below, outgoing| async move {
+        if matches!(outgoing.route, Route::Topic { .. }) {
+            return below.send(outgoing).await;
+        }
+        tokio::time::sleep(takes).await;
+        if refuses {
+            return Err(SendError::Refused { route: outgoing.route.to_string() });
+        }
+        below.send(outgoing).await
+    })
 }
 
 fn listener(rig: &Rig, retry: RetryOptions, takes: Duration, refuses: bool) -> Listener {
-    let driver = Slow { inner: rig.transport.clone(), takes, refuses };
-    let builder = rig.builder().transport(Transport::new(driver, "slow")).retry(retry);
+    let builder = rig.builder().transport(slow(&rig.transport, takes, refuses)).retry(retry);
     builder.shutdown_timeout(Duration::from_secs(20)).endpoint(Fails).build().unwrap()
 }
 

@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use listener::observe::{Event, Observer};
 use listener::runtime::builder::ListenerBuilder;
 use listener::runtime::options::RetryOptions;
-use listener::transport::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
-use listener::transport::error::{ConnectError, SendError};
+use listener::transport::driver::Route;
+use listener::transport::error::SendError;
 use listener::{
     Context, Executor, MemoryInbox, Notifier, OrderKey, State, Transport, Version,
     notification_endpoint,
 };
 
 use crate::rig::{Log, Rig, finish, once};
+use crate::sending::sending;
 
 /// Fails at the payload 0.
 pub(crate) struct Picky;
@@ -39,34 +39,20 @@ impl Slow {
     }
 }
 
-/// A driver whose dead-letter queues are full while it is told so.
-pub(crate) struct Full {
-    pub(crate) inner: Transport,
-    pub(crate) full: Arc<AtomicBool>,
-}
-
-impl Driver for Full {
-    fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        Box::pin(self.inner.subscribe(subscription))
-    }
-
-    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        Box::pin(async move {
-            let is_dead =
-                matches!(&outgoing.route, Route::Queue(queue) if queue.ends_with(".dead"));
-            if is_dead && self.full.load(Ordering::SeqCst) {
-                return Err(SendError::Refused { route: outgoing.route.to_string() });
+/// A transport whose dead-letter queues are full while it is told so.
+pub(crate) fn full(below: &Transport, full: &Arc<AtomicBool>) -> Transport {
+    let full = Arc::clone(full);
+    sending(below, move |below, outgoing| {
+        let is_full = full.load(Ordering::SeqCst);
+        async move {
+            match &outgoing.route {
+                Route::Queue(queue) if queue.ends_with(".dead") && is_full => {
+                    Err(SendError::Refused { route: outgoing.route.to_string() })
+                }
+                _ => below.send(outgoing).await,
             }
-            self.inner.send(outgoing).await
-        })
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.inner.close())
-    }
+        }
+    })
 }
 
 /// Writes down what it is told, in a word.
@@ -94,10 +80,10 @@ impl Observer for Told {
 #[tokio::test(start_paused = true)]
 async fn while_a_dead_letter_cannot_be_sent_its_method_pauses_and_readiness_says_so() {
     let mut rig = Rig::new();
-    let full = Arc::new(AtomicBool::new(true));
-    let driver = Full { inner: rig.transport.clone(), full: Arc::clone(&full) };
+    let is_full = Arc::new(AtomicBool::new(true));
+    let full_queues = full(&rig.transport, &is_full);
     let told = Told::default();
-    let builder = rig.builder().transport(Transport::new(driver, "full")).retry(once());
+    let builder = rig.builder().transport(full_queues).retry(once());
     let listener = builder.observer(told.clone()).endpoint(Picky).endpoint(Slow).build().unwrap();
     listener.start().await.unwrap();
     assert!(listener.is_ready());
@@ -116,7 +102,7 @@ async fn while_a_dead_letter_cannot_be_sent_its_method_pauses_and_readiness_says
     notifier.warn(&Context::new(), "x", &1).await.unwrap();
     tokio::time::sleep(Duration::from_secs(100)).await;
     assert_eq!(rig.seen_so_far(), ["picky 0", "slow begins"]);
-    full.store(false, Ordering::SeqCst);
+    is_full.store(false, Ordering::SeqCst);
     assert_eq!(rig.seen().await, "picky 1");
     assert!(listener.is_ready());
     assert_eq!(rig.dead_letter().await.reason, "error");
@@ -221,41 +207,28 @@ async fn what_is_sent_twice_is_handled_once_by_each_method_with_an_inbox() {
     assert_eq!(words.iter().filter(|word| *word == "duplicate picky::info").count(), 2);
 }
 
-/// A driver that never takes a dead letter, as one whose limit is lower now, until it is raised.
-struct Limited {
-    inner: Transport,
-    limited: Arc<AtomicBool>,
-}
-
-impl Driver for Limited {
-    fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        Box::pin(self.inner.subscribe(subscription))
-    }
-
-    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        Box::pin(async move {
-            if self.limited.load(Ordering::SeqCst) {
+/// A transport that never takes a dead letter, as a broker whose limit is lower now, until it is
+/// raised.
+fn limited(below: &Transport, limited: &Arc<AtomicBool>) -> Transport {
+    let limited = Arc::clone(limited);
+    sending(below, move |below, outgoing| {
+        let is_limited = limited.load(Ordering::SeqCst);
+        async move {
+            if is_limited {
                 let (route, size) = (outgoing.route.to_string(), outgoing.body.len());
                 return Err(SendError::TooLarge { route, size, limit: size - 1 });
             }
-            self.inner.send(outgoing).await
-        })
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.inner.close())
-    }
+            below.send(outgoing).await
+        }
+    })
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_that_the_broker_never_takes_pauses_nobody_and_is_not_lost() {
     let mut rig = Rig::new();
-    let limited = Arc::new(AtomicBool::new(true));
-    let driver = Limited { inner: rig.transport.clone(), limited: Arc::clone(&limited) };
-    let builder = rig.builder().transport(Transport::new(driver, "limited")).retry(once());
+    let is_limited = Arc::new(AtomicBool::new(true));
+    let limiting = limited(&rig.transport, &is_limited);
+    let builder = rig.builder().transport(limiting).retry(once());
     let listener = builder.endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     let notifier = rig.notifier();
@@ -271,7 +244,7 @@ async fn a_dead_letter_that_the_broker_never_takes_pauses_nobody_and_is_not_lost
     // It comes again once it has been held.
     tokio::time::sleep(Duration::from_secs(15 * 60)).await;
     assert_eq!((rig.seen_so_far(), listener.health().refused), (vec!["picky 0".to_owned()], 2));
-    limited.store(false, Ordering::SeqCst);
+    is_limited.store(false, Ordering::SeqCst);
     let letter = rig.dead_letter().await;
     assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "picky::info"));
     finish(&listener).await;
@@ -281,10 +254,10 @@ async fn a_dead_letter_that_the_broker_never_takes_pauses_nobody_and_is_not_lost
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_that_the_broker_never_takes_is_not_returned_again_and_again() {
     let rig = Rig::new();
-    let limited = Arc::new(AtomicBool::new(true));
-    let driver = Limited { inner: rig.transport.clone(), limited };
+    let is_limited = Arc::new(AtomicBool::new(true));
+    let limiting = limited(&rig.transport, &is_limited);
     let retry = RetryOptions { hold: Duration::from_nanos(1), ..once() };
-    let builder = rig.builder().transport(Transport::new(driver, "limited")).retry(retry);
+    let builder = rig.builder().transport(limiting).retry(retry);
     let listener = builder.endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &0).await.unwrap();
@@ -298,9 +271,9 @@ async fn a_dead_letter_that_the_broker_never_takes_is_not_returned_again_and_aga
 /// called within ten minutes.
 async fn called_beside_a_refused_one(change: impl Fn(ListenerBuilder) -> ListenerBuilder) {
     let mut rig = Rig::new();
-    let limited = Arc::new(AtomicBool::new(true));
-    let driver = Limited { inner: rig.transport.clone(), limited: Arc::clone(&limited) };
-    let builder = rig.builder().transport(Transport::new(driver, "limited")).retry(once());
+    let is_limited = Arc::new(AtomicBool::new(true));
+    let limiting = limited(&rig.transport, &is_limited);
+    let builder = rig.builder().transport(limiting).retry(once());
     let listener = change(builder).endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     for number in 0..10 {

@@ -38,6 +38,7 @@ mod prepared;
 mod program_code;
 mod retry;
 mod rig;
+mod sending;
 mod serializer;
 mod session;
 mod slots;

@@ -18,8 +18,9 @@ use listener::{Context, Executor, Outcome, State, Transport, notification_endpoi
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::health::Full;
+use crate::health::full;
 use crate::rig::{Log, Rig, finish, once};
+use crate::sending::sending;
 
 const MANY: u32 = 200;
 
@@ -71,9 +72,9 @@ async fn send(rig: &Rig, event_type: &str, payload: u32) {
 #[tokio::test(start_paused = true)]
 async fn a_paused_method_holds_up_no_other_one() {
     let mut rig = Rig::new();
-    let full = Arc::new(AtomicBool::new(true));
-    let driver = Full { inner: rig.transport.clone(), full: Arc::clone(&full) };
-    let builder = rig.builder().transport(Transport::new(driver, "full")).retry(once());
+    let is_full = Arc::new(AtomicBool::new(true));
+    let full_queues = full(&rig.transport, &is_full);
+    let builder = rig.builder().transport(full_queues).retry(once());
     let listener = builder.endpoint(Compute).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
     send(&rig, "compute", 0).await;
@@ -85,7 +86,7 @@ async fn a_paused_method_holds_up_no_other_one() {
     send(&rig, "volume", 0).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(rig.seen_so_far(), ["volume"]);
-    full.store(false, Ordering::SeqCst);
+    is_full.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(60)).await;
     let mut seen = rig.seen_so_far();
     seen.sort();
@@ -100,9 +101,9 @@ async fn a_paused_method_holds_up_no_other_one() {
 #[tokio::test(start_paused = true)]
 async fn the_other_methods_of_a_notification_do_not_wait_for_the_paused_one() {
     let mut rig = Rig::new();
-    let full = Arc::new(AtomicBool::new(true));
-    let driver = Full { inner: rig.transport.clone(), full: Arc::clone(&full) };
-    let builder = rig.builder().transport(Transport::new(driver, "full")).retry(once());
+    let is_full = Arc::new(AtomicBool::new(true));
+    let full_queues = full(&rig.transport, &is_full);
+    let builder = rig.builder().transport(full_queues).retry(once());
     let listener = builder.endpoint(Compute).endpoint(All).build().unwrap();
     listener.start().await.unwrap();
     send(&rig, "compute", 0).await;
@@ -110,7 +111,7 @@ async fn the_other_methods_of_a_notification_do_not_wait_for_the_paused_one() {
     send(&rig, "compute", 1).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(rig.seen_so_far(), ["compute 0", "all 0", "all 1"]);
-    full.store(false, Ordering::SeqCst);
+    is_full.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(rig.seen_so_far(), ["compute 1"], "and none is called a second time");
     finish(&listener).await;
@@ -120,9 +121,9 @@ async fn the_other_methods_of_a_notification_do_not_wait_for_the_paused_one() {
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_paused_method_goes_back_at_a_stop() {
     let mut rig = Rig::new();
-    let full = Arc::new(AtomicBool::new(true));
-    let driver = Full { inner: rig.transport.clone(), full: Arc::clone(&full) };
-    let builder = rig.builder().transport(Transport::new(driver, "full")).retry(once());
+    let is_full = Arc::new(AtomicBool::new(true));
+    let full_queues = full(&rig.transport, &is_full);
+    let builder = rig.builder().transport(full_queues).retry(once());
     let listener = builder.endpoint(Compute).build().unwrap();
     listener.start().await.unwrap();
     send(&rig, "compute", 0).await;
@@ -145,9 +146,9 @@ async fn what_waits_for_a_paused_method_goes_back_at_a_stop() {
 /// What is called before a stop with dead letters that find no place, and after it.
 async fn seen_around_a_stop(builder: impl Fn(&Rig) -> ListenerBuilder) -> [Vec<String>; 2] {
     let mut rig = Rig::new();
-    let full = Arc::new(AtomicBool::new(true));
-    let driver = Full { inner: rig.transport.clone(), full: Arc::clone(&full) };
-    let builder = builder(&rig).transport(Transport::new(driver, "full")).endpoint(All);
+    let is_full = Arc::new(AtomicBool::new(true));
+    let full_queues = full(&rig.transport, &is_full);
+    let builder = builder(&rig).transport(full_queues).endpoint(All);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
     for number in 0..2 {
@@ -157,7 +158,7 @@ async fn seen_around_a_stop(builder: impl Fn(&Rig) -> ListenerBuilder) -> [Vec<S
     listener.stop().await;
     listener.wait().await.unwrap();
     let before = rig.seen_so_far();
-    full.store(false, Ordering::SeqCst);
+    is_full.store(false, Ordering::SeqCst);
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
     finish(&listener).await;
@@ -181,9 +182,9 @@ async fn a_stop_calls_nobody_again_who_has_handled_what_others_still_owe() {
 #[tokio::test(start_paused = true)]
 async fn what_waits_is_bounded_by_the_prefetch() {
     let rig = Rig::new();
-    let driver = Full { inner: rig.transport.clone(), full: Arc::new(AtomicBool::new(true)) };
+    let full_queues = full(&rig.transport, &Arc::new(AtomicBool::new(true)));
     let options = Options { prefetch: 100, retry: once(), ..Options::default() };
-    let builder = rig.builder().transport(Transport::new(driver, "full")).options(options);
+    let builder = rig.builder().transport(full_queues).options(options);
     let listener = builder.endpoint(Compute).build().unwrap();
     listener.start().await.unwrap();
     for number in 0..=MANY {
@@ -224,35 +225,20 @@ async fn with_one_slot_too_a_pause_in_the_process_holds_up_nobody() {
     finish(&listener).await;
 }
 
-/// A driver that does not confirm copies: their sends end after a minute.
-struct Unconfirmed(Transport);
-
-impl Driver for Unconfirmed {
-    fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        Box::pin(self.0.subscribe(subscription))
-    }
-
-    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        Box::pin(async move {
-            if !matches!(outgoing.route, Route::Topic { .. }) {
-                tokio::time::sleep(Duration::from_secs(60)).await;
-            }
-            self.0.send(outgoing).await
-        })
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.0.close())
-    }
+/// A transport that does not confirm copies: their sends end after a minute.
+fn unconfirmed(below: &Transport) -> Transport {
+    sending(below, |below, outgoing| async move {
+        if !matches!(outgoing.route, Route::Topic { .. }) {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        below.send(outgoing).await
+    })
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_is_not_confirmed_for_long_holds_up_no_other_delivery() {
     let mut rig = Rig::new();
-    let transport = Transport::new(Unconfirmed(rig.transport.clone()), "unconfirmed");
+    let transport = unconfirmed(&rig.transport);
     let builder = rig.builder().transport(transport);
     let listener = builder.endpoint(Again).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
