@@ -573,16 +573,22 @@ mod tests {
         assert_eq!(deaths().await, Ok(0));
     }
 
-    /// The process goes on in the end.
-    #[tokio::test(start_paused = true)]
-    async fn a_stop_that_could_not_be_recorded_is_recorded_with_what_is_begun_next() {
-        let transport = transport("journal-late-stop");
+    /// A journal that has begun "a", and whose stop could not be recorded; and one of another process.
+    async fn stopped_unrecorded(name: &str) -> (Arc<Journal>, Arc<Journal>) {
+        let transport = transport(name);
         let (one, other) = (journal(&transport), journal(&transport));
         one.begin(key("a")).await.expect("a journal");
         let held = one.known.lock().await;
         one.stop().await;
         drop(held);
         assert_eq!(other.deaths(key("a")).await, Ok(1));
+        (one, other)
+    }
+
+    /// The process goes on in the end.
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_that_could_not_be_recorded_is_recorded_with_what_is_begun_next() {
+        let (one, other) = stopped_unrecorded("journal-late-stop").await;
         one.begin(key("b")).await.expect("a journal");
         assert_eq!(other.deaths(key("a")).await, Ok(0));
         assert_eq!(other.deaths(key("b")).await, Ok(1));
@@ -590,13 +596,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_that_could_not_be_recorded_is_recorded_by_the_next_one() {
-        let transport = transport("journal-second-stop");
-        let (one, other) = (journal(&transport), journal(&transport));
-        one.begin(key("a")).await.expect("a journal");
-        let held = one.known.lock().await;
-        one.stop().await;
-        drop(held);
-        assert_eq!(other.deaths(key("a")).await, Ok(1));
+        let (one, other) = stopped_unrecorded("journal-second-stop").await;
         one.stop().await;
         assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
