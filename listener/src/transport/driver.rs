@@ -25,7 +25,7 @@ pub const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
 pub trait Driver: Send + Sync + 'static {
     /// Declares what is missing, attaches a consumer to each queue, and delivers.
     ///
-    /// Called once for each start of a listener. Weather (a broker that cannot be reached)
+    /// Called once for each start of a listener. A transient failure (a broker that cannot be reached)
     /// is waited out for `subscription.timeout`; a mistake (a wrong password, a queue with
     /// other arguments) is an error at once. Once this has returned, a session that is
     /// lost is made again for as long as the consumer is not closed, and no error comes

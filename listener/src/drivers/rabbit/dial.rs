@@ -26,9 +26,9 @@ where
     let resolved = timeout_at(deadline, lookup_host((host, port))).await;
     let addresses: Vec<SocketAddr> = match resolved {
         Ok(Ok(addresses)) => addresses.collect(),
-        Ok(Err(error)) => return Err(Failure::Weather(error.to_string())),
+        Ok(Err(error)) => return Err(Failure::transient(error.to_string())),
         Err(_) => {
-            return Err(Failure::Weather(format!("its name was not resolved within {limit:?}")));
+            return Err(Failure::transient(format!("its name was not resolved within {limit:?}")));
         }
     };
     each(&addresses, deadline, attempt).await
@@ -53,9 +53,8 @@ where
         let attempted = attempt(**address, rounded(share)).await;
         match attempted.map_err(|failure| failure.among(addresses.len())) {
             Ok(done) => return Ok(done),
-            Err(Failure::Weather(reason)) => reasons.push((address.ip(), reason)),
-            Err(Failure::Full(reason)) => {
-                has_answered = true;
+            Err(Failure::Transient { reason, has_answered: answers }) => {
+                has_answered |= answers;
                 reasons.push((address.ip(), reason));
             }
             Err(mistake) => return Err(mistake),
@@ -70,7 +69,7 @@ where
             said.join("; ")
         }
     };
-    Err(if has_answered { Failure::Full(reason) } else { Failure::Weather(reason) })
+    Err(Failure::Transient { reason, has_answered })
 }
 
 /// To milliseconds, up: errors tell it.
@@ -89,14 +88,14 @@ mod tests {
     use super::*;
 
     async fn connect(address: SocketAddr, limit: Duration) -> Result<SocketAddr, Failure> {
-        let late = || Failure::Weather(format!("no answer within {limit:?}"));
+        let late = || Failure::transient(format!("no answer within {limit:?}"));
         // On this machine a connection takes no time, and elsewhere it does.
         if limit.is_zero() {
             return Err(late());
         }
         let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
         let connected = connected.map_err(|_| late())?;
-        connected.map(|_| address).map_err(|error| Failure::Weather(error.kind().to_string()))
+        connected.map(|_| address).map_err(|error| Failure::transient(error.kind().to_string()))
     }
 
     /// An address where no connection is answered: as many wait there as there is room for.
@@ -135,7 +134,8 @@ mod tests {
     async fn each_address_is_named_with_its_reason() {
         let (silent, _sockets) = silent();
         let deadline = Instant::now() + Duration::from_secs(1);
-        let Err(Failure::Weather(reason)) = each(&[silent, closed()], deadline, connect).await
+        let Err(Failure::Transient { reason, .. }) =
+            each(&[silent, closed()], deadline, connect).await
         else {
             panic!("both answered");
         };
@@ -143,7 +143,7 @@ mod tests {
         assert!(first.starts_with("127.0.0.2: no answer within "), "{reason}");
         assert_eq!(second, "127.0.0.1: connection refused");
         let alone = each(&[closed()], deadline, connect).await;
-        assert_eq!(alone, Err(Failure::Weather("connection refused".to_owned())));
+        assert_eq!(alone, Err(Failure::transient("connection refused".to_owned())));
     }
 
     #[tokio::test]

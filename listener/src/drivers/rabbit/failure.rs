@@ -1,4 +1,4 @@
-//! What the broker's refusals mean: weather, which passes, or a mistake, which a person must
+//! What the broker's refusals mean: a transient failure, which passes, or a mistake, which a person must
 //! mend. lapin's errors become ours here; who acts on them is `supervisor.rs` and
 //! `publish.rs`.
 
@@ -70,20 +70,26 @@ impl From<&lapin::Error> for Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// It passes by itself: try again.
-    Weather(String),
-    /// As `Weather`, and a broker has answered: it takes no connection for now.
-    Full(String),
+    Transient {
+        reason: String,
+        /// Whether a broker has answered, which takes no connection for now.
+        has_answered: bool,
+    },
     /// It does not pass by itself, or not with the broker: something failed in this process.
     Mistake(ConnectError),
 }
 
 impl Failure {
+    pub(super) fn transient(reason: impl Into<String>) -> Self {
+        Self::Transient { reason: reason.into(), has_answered: false }
+    }
+
     /// What it means where several hosts or addresses are tried: one where something other than a
     /// broker answers says nothing of the others.
     pub(super) fn among(self, tried: usize) -> Self {
         match self {
             Self::Mistake(error @ ConnectError::NoBroker { .. }) if tried > 1 => {
-                Self::Weather(error.to_string())
+                Self::transient(error.to_string())
             }
             failure => failure,
         }
@@ -92,7 +98,7 @@ impl Failure {
     /// Whether it passes by itself.
     pub(super) const fn passes(&self) -> bool {
         match self {
-            Self::Weather(_) | Self::Full(_) => true,
+            Self::Transient { .. } => true,
             Self::Mistake(error) => error.is_transient(),
         }
     }
@@ -101,7 +107,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Weather(reason) | Self::Full(reason) => f.write_str(reason),
+            Self::Transient { reason, .. } => f.write_str(reason),
             Self::Mistake(error) => write!(f, "{error}"),
         }
     }
@@ -109,7 +115,7 @@ impl fmt::Display for Failure {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        Self::Weather(fault.to_string())
+        Self::transient(fault.to_string())
     }
 }
 
@@ -119,7 +125,7 @@ pub(super) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failur
         return fault.into();
     };
     if passes_by_itself(&text) {
-        return Failure::Full(format!("{code} {text}"));
+        return Failure::Transient { reason: format!("{code} {text}"), has_answered: true };
     }
     match code {
         403 => Failure::Mistake(ConnectError::LoginRefused {
@@ -137,7 +143,7 @@ pub(super) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failur
             vhost: vhost.to_owned(),
             reason: text,
         }),
-        _ => Failure::Weather(format!("{code} {text}")),
+        _ => Failure::transient(format!("{code} {text}")),
     }
 }
 
@@ -156,7 +162,7 @@ pub(super) fn no_broker(address: &Address, answer: String) -> Failure {
 
 /// What it means that nothing was said on a connection that had been made.
 pub(super) fn silent(fault: &Fault) -> Failure {
-    Failure::Weather(format!(
+    Failure::transient(format!(
         "{fault}; no AMQP came: a port for TLS or HTTP, or a proxy without a broker behind it, does so"
     ))
 }
@@ -165,14 +171,14 @@ pub(super) fn silent(fault: &Fault) -> Failure {
 /// `declare queue "notifications.info"`.
 pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
     let Fault::Broker { code, text } = fault else {
-        return Failure::Weather(format!("cannot {action}: {fault}"));
+        return Failure::transient(format!("cannot {action}: {fault}"));
     };
     let refused = |reason: String| {
         Failure::Mistake(ConnectError::Refused { action: action.to_owned(), reason })
     };
     match code {
         // Not a permission that is missing: it passes when the other consumer ends.
-        403 if text.contains("exclusive use") => Failure::Weather(format!(
+        403 if text.contains("exclusive use") => Failure::transient(format!(
             "cannot {action}: another consumer has the queue exclusively ({text})"
         )),
         403 => Failure::Mistake(ConnectError::Forbidden {
@@ -184,12 +190,12 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
             refused(format!("{code} {text}"))
         }
         // Another connection has declared the queue as its own: it goes with that connection.
-        405 => Failure::Weather(format!(
+        405 => Failure::transient(format!(
             "cannot {action}: another connection has the queue exclusively ({text})"
         )),
         406 | 501 | 502 | 503 | 505 | 530 | 540 => refused(format!("{code} {text}")),
         // 404: deleted in between, or on a node that is down. The others end a connection.
-        _ => Failure::Weather(format!("cannot {action}: {code} {text}")),
+        _ => Failure::transient(format!("cannot {action}: {code} {text}")),
     }
 }
 
@@ -277,10 +283,10 @@ mod tests {
     }
 
     #[test]
-    fn refused_connections_are_told_apart_from_weather() {
+    fn refused_connections_are_told_apart_from_transient_failures() {
         let check = |fault, expected: Result<&str, &str>| {
             let found = match connecting(fault, &address(), "nova") {
-                Failure::Weather(reason) | Failure::Full(reason) => Ok(reason),
+                Failure::Transient { reason, .. } => Ok(reason),
                 Failure::Mistake(error) => Err(error.to_string()),
             };
             assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned));
@@ -340,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_declarations_are_told_apart_from_weather() {
+    fn refused_declarations_are_told_apart_from_transient_failures() {
         let is_mistake = |code, text| {
             matches!(doing(broker(code, text), "declare queue \"q\"", "u"), Failure::Mistake(_))
         };

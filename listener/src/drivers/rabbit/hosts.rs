@@ -129,7 +129,7 @@ impl Backoff {
         self.rounds = 0;
     }
 
-    /// The next pause after weather.
+    /// The next pause after a transient failure.
     pub(super) fn pause(&mut self) -> Duration {
         let ceiling = self.ceiling();
         self.rounds = self.rounds.saturating_add(1);

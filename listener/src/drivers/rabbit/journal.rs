@@ -54,7 +54,7 @@ async fn attempts(
             Err(Failure::Mistake(error)) => {
                 return Err(JournalError::Unsupported(error.to_string()));
             }
-            Err(Failure::Weather(reason) | Failure::Full(reason)) => {
+            Err(Failure::Transient { reason, .. }) => {
                 tracing::debug!(journal = append.journal, reason, "the journal is tried again");
                 if session.is_open() {
                     return Err(JournalError::Unreachable(reason));
@@ -69,13 +69,13 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
     let need = Need::Journal(append.journal.clone());
     let prepared = session.prepare(&need).await?;
     let message = Message::new(&outgoing(append), &need)
-        .map_err(|error| Failure::Weather(error.to_string()))?;
+        .map_err(|error| Failure::transient(error.to_string()))?;
     match fate_of(session.submit(Arc::new(message)).await) {
         Fate::Confirmed => {}
         fate => {
             // It may have been deleted: it is declared anew for the next attempt.
             session.forget(&need, &prepared);
-            return Err(Failure::Weather(format!("the entry was not confirmed: {fate:?}")));
+            return Err(Failure::transient(format!("the entry was not confirmed: {fate:?}")));
         }
     }
     let Some(from) = append.read_from else { return Ok(JournalRead::default()) };
@@ -92,8 +92,8 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
 fn not_read(fault: Fault, action: &str, user: &str) -> Failure {
     match failure::doing(fault, action, user) {
         Failure::Mistake(mistake @ ConnectError::Forbidden { .. }) => Failure::Mistake(mistake),
-        Failure::Mistake(mistake) => Failure::Weather(mistake.to_string()),
-        weather @ (Failure::Weather(_) | Failure::Full(_)) => weather,
+        Failure::Mistake(mistake) => Failure::transient(mistake.to_string()),
+        transient @ Failure::Transient { .. } => transient,
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
             "PRECONDITION_FAILED - queue 'j' in vhost '/' does not have a replica on the local node",
             "PRECONDITION_FAILED - stream 'j' does not have a running replica on the local node",
         ] {
-            assert!(matches!(of(406, text), Failure::Weather(_)), "{text}");
+            assert!(matches!(of(406, text), Failure::Transient { .. }), "{text}");
         }
     }
 }

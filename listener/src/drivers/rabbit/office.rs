@@ -97,7 +97,7 @@ impl SendSession {
                     tracing::warn!(queue, reason, "no message can be held back in a retry queue");
                     Ok(Ready::NoDelay(reason))
                 }
-                Err(weather) => Err(weather),
+                Err(transient) => Err(transient),
             },
         }
     }
@@ -373,7 +373,7 @@ impl Clerk {
                     }
                     return false;
                 }
-                Err(Failure::Weather(reason) | Failure::Full(reason)) => {
+                Err(Failure::Transient { reason, .. }) => {
                     let pause = self.backoff.pause();
                     if told != reason {
                         tracing::warn!(reason, ?pause, "cannot reach RabbitMQ to send");
@@ -464,7 +464,7 @@ async fn round(
     until: Option<Instant>,
     obstacle: &Obstacle,
 ) -> Result<(SendSession, JoinHandle<()>), Failure> {
-    let (mut weather, mut mistake) = (None, None);
+    let (mut transient, mut mistake) = (None, None);
     let hosts = rotation.round();
     let count = hosts.len();
     for (tried, address) in hosts.iter().enumerate() {
@@ -476,16 +476,16 @@ async fn round(
         };
         rotation.tried(address);
         match failure {
-            Failure::Weather(reason) | Failure::Full(reason) => {
-                weather = Some(format!("{address}: {reason}"));
+            Failure::Transient { reason, .. } => {
+                transient = Some(format!("{address}: {reason}"));
             }
             Failure::Mistake(error) => drop(mistake.get_or_insert(error)),
         }
     }
-    Err(match (weather, mistake) {
-        (Some(reason), Some(error)) => Failure::Weather(format!("{reason}; {error}")),
+    Err(match (transient, mistake) {
+        (Some(reason), Some(error)) => Failure::transient(format!("{reason}; {error}")),
         (None, Some(error)) => Failure::Mistake(error),
-        (weather, None) => Failure::Weather(weather.unwrap_or_else(|| "no host".to_owned())),
+        (transient, None) => Failure::transient(transient.unwrap_or_else(|| "no host".to_owned())),
     })
 }
 

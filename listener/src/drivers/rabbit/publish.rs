@@ -203,7 +203,7 @@ async fn attempt(
     let prepared = match session.prepare(need).await {
         Ok(prepared) => prepared,
         Err(Failure::Mistake(error)) => return Err(error.into()),
-        Err(Failure::Weather(reason) | Failure::Full(reason)) => {
+        Err(Failure::Transient { reason, .. }) => {
             progress.again(Last::Reason(reason), &session).await;
             return Ok(None);
         }
@@ -253,8 +253,7 @@ async fn spoiled(
                 Err(no_delay(outgoing, error.to_string()))
             }
             Failure::Mistake(ConnectError::Refused { reason, .. })
-            | Failure::Weather(reason)
-            | Failure::Full(reason) => Err(invalid(outgoing, reason)),
+            | Failure::Transient { reason, .. } => Err(invalid(outgoing, reason)),
             Failure::Mistake(error) => Err(error.into()),
         };
     }

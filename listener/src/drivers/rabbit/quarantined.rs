@@ -276,7 +276,7 @@ impl Consumed {
 
 /// What it means that the broker ended a consumer of a queue.
 pub(super) fn cancelled(queue: &str) -> Failure {
-    Failure::Weather(format!(
+    Failure::transient(format!(
         "the broker cancelled the consumer of queue {queue:?}, as when the queue is deleted, or when a delivery was unsettled for longer than the consumer timeout of a quorum queue (RabbitMQ 4.3): set a shorter handler_timeout then"
     ))
 }

@@ -188,7 +188,7 @@ impl Session {
         }
         self.consumers.cancel_those(&self.channel, &old).await?;
         let mut came = timeout(CALL_TIMEOUT, self.until_ended(old)).await.unwrap_or_else(|_| {
-            Err(Failure::Weather("a consumer did not end after it was cancelled".to_owned()))
+            Err(Failure::transient("a consumer did not end after it was cancelled".to_owned()))
         })?;
         came.sort_unstable_by_key(|(_, delivery)| delivery.delivery_tag);
         for (origin, delivery) in came {

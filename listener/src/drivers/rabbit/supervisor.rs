@@ -47,7 +47,7 @@ pub(super) async fn start(
             tracing::warn!(reason = %failure, ?pause, "cannot attach to RabbitMQ yet");
             local = match failure {
                 Failure::Mistake(error) => Some(error),
-                Failure::Weather(_) | Failure::Full(_) => None,
+                Failure::Transient { .. } => None,
             };
             sleep(pause).await;
         }
@@ -168,7 +168,7 @@ impl Supervisor {
                 next = session.serve(self.deliveries.as_ref(), &self.demand) => {
                     let refitted = async {
                         match next {
-                            Next::Lost(reason) => Err(Failure::Weather(reason)),
+                            Next::Lost(reason) => Err(Failure::transient(reason)),
                             Next::Refit => {
                                 session.refit(&self.core, self.deliveries.as_ref()).await
                             }
@@ -336,7 +336,7 @@ impl Attempt<'_> {
         attempts: &mut BTreeMap<String, Tried>,
     ) -> Result<Session, Failure> {
         let Self { core, subscription, stale } = self;
-        let mut last = Failure::Weather("no host".to_owned());
+        let mut last = Failure::transient("no host".to_owned());
         let hosts = rotation.round();
         let count = hosts.len();
         for (tried, address) in hosts.iter().enumerate() {
@@ -358,11 +358,12 @@ impl Attempt<'_> {
                 Err(failure) => failure,
             };
             rotation.tried(address);
-            last_try.has_answered |= matches!(failure, Failure::Full(_));
+            last_try.has_answered |=
+                matches!(failure, Failure::Transient { has_answered: true, .. });
             last_try.reason = failure.to_string();
             last = match failure.among(count) {
-                Failure::Weather(reason) | Failure::Full(reason) => {
-                    Failure::Weather(format!("{address}: {reason}"))
+                Failure::Transient { reason, .. } => {
+                    Failure::transient(format!("{address}: {reason}"))
                 }
                 // One host may be wrong where another is right, but not before the first
                 // attachment: then the mistake is told at once.

@@ -245,7 +245,7 @@ impl<'a> Topology<'a> {
         };
         match self.look_for_queue(&name).await {
             Err(fault) if fault.code() == Some(404) && self.known.is_consumed(queue) => {
-                Err(Failure::Weather(format!(
+                Err(Failure::transient(format!(
                     "queue {queue:?} has vanished, and its consumer has not declared it again yet"
                 )))
             }
