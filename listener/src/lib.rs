@@ -55,7 +55,8 @@
 //! - **At least once.** A delivery is acknowledged when every endpoint that wants it has handled
 //!   it, or when confirmed, persistent copies stand in its place: in a retry queue, or in the
 //!   dead-letter queue `<queue>.dead`. While a copy cannot be made, the original stays
-//!   unacknowledged, its methods pause, and readiness says so.
+//!   unacknowledged, its methods pause, and readiness says so; after 15 minutes a confirmed copy in
+//!   its own queue takes its place, unless order is kept.
 //! - **What fails is tried again, for those who failed.** An error, a panic or a call that takes
 //!   too long is tried again with growing pauses, held back by the broker, and then goes to the
 //!   dead letters, body untouched, with the reason in its headers. The methods that handled it

@@ -185,7 +185,7 @@ impl Topology<'_> {
     }
 
     /// How a queue that is missing is declared: as it was when it was seen; as its exchanges show,
-    /// which nobody with other settings could use; as the other queues of the deployment are.
+    /// which programs with other settings could not use; as the other queues of the deployment are.
     ///
     /// # Errors
     /// Nothing shows what the deployment's other programs declare it with, because this user may not
