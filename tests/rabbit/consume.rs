@@ -154,6 +154,52 @@ async fn a_queue_keeps_its_order_over_orderly_stops() {
     }
 }
 
+/// The prefetch grows while some that the first consumer brought are held, so that each of the others
+/// is acknowledged by itself: all of that has to arrive, and what came over several consumers to go
+/// back in its order. More waits than may be here.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_keeps_its_order_at_a_stop_whichever_consumers_brought_it() {
+    const SENT: usize = 1000;
+    let node = support::shared().await;
+    for queue_type in ["classic", "quorum"] {
+        let url = node.vhost(&format!("consumers {queue_type}")).await;
+        let amqp = Amqp::connect(&url).await;
+        let arguments = [("x-queue-type", AMQPValue::LongString(queue_type.into()))];
+        amqp.declare_queue(QUEUE, true, &arguments).await;
+        publish_numbers(&amqp, SENT).await;
+        let rabbit = rabbit(&url);
+        let fitted = || Subscription {
+            slots: Some(4),
+            prefetch: 400,
+            bytes: 64 * 1024 * 1024,
+            ..subscription(QUEUE)
+        };
+        let mut subscribed = rabbit.subscribe(fitted()).await.unwrap();
+        let mut held = Vec::new();
+        let mut unsettled = Vec::new();
+        for number in 0..300 {
+            let delivery = next(&mut subscribed).await;
+            if matches!(number, 1 | 2) || number >= 280 {
+                unsettled.push(number);
+                held.push(delivery);
+            } else {
+                delivery.settle(Settle::Ack).unwrap();
+            }
+        }
+        subscribed.consumer.close().await;
+        drop(held);
+        let mut subscribed = rabbit.subscribe(fitted()).await.unwrap();
+        for number in unsettled.into_iter().chain(300..SENT) {
+            let delivery = next(&mut subscribed).await;
+            assert_eq!(delivery.body, number.to_string(), "{queue_type}");
+            delivery.settle(Settle::Ack).unwrap();
+        }
+        subscribed.consumer.close().await;
+        amqp.close().await;
+    }
+}
+
 async fn publish_numbers(amqp: &Amqp, count: usize) {
     for number in 0..count {
         let properties = BasicProperties::default().with_delivery_mode(2);

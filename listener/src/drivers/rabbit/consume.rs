@@ -227,10 +227,10 @@ impl Maker {
         }
     }
 
-    /// Whether all of these are known to be quorum queues.
-    pub(super) fn are_quorum<'q>(&self, mut queues: impl Iterator<Item = &'q str>) -> bool {
+    /// Whether one of these may be a quorum queue.
+    pub(super) fn may_be_quorum<'q>(&self, mut queues: impl Iterator<Item = &'q str>) -> bool {
         let known = &self.core.known;
-        queues.all(|queue| known.queue(queue).and_then(|seen| seen.quorum) == Some(true))
+        queues.any(|queue| known.queue(queue).and_then(|seen| seen.quorum) != Some(false))
     }
 
     pub(super) fn delivery(

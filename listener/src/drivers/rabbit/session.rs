@@ -23,9 +23,7 @@ use super::options::{CALL_TIMEOUT, CHECK_EVERY, CLOSE_TIMEOUT};
 use super::quarantined::{Quarantined, cancelled};
 use super::ready::ready;
 use super::rights;
-use super::settle::{
-    Ledger, PART, SessionSettler, Settlements, processed, release, release_all, write,
-};
+use super::settle::{Ledger, PART, SessionSettler, Settlements, processed, release_all, write};
 use super::topology::Topology;
 use super::version::Version;
 use super::window::Window;
@@ -88,8 +86,6 @@ pub(super) struct Session {
     have_waited: bool,
     batch: Vec<(u64, Settle)>,
     ledger: Ledger,
-    /// The last tag that came.
-    last: u64,
     // After what runs over it.
     link: Arc<Link>,
 }
@@ -160,7 +156,6 @@ impl Session {
             have_waited: false,
             batch: Vec::new(),
             ledger: Ledger::default(),
-            last: 0,
             link,
         })
     }
@@ -243,7 +238,6 @@ impl Session {
 
     /// Takes note of a delivery.
     fn came(&mut self, origin: &Origin, delivery: &lapin::message::Delivery) {
-        self.last = self.last.max(delivery.delivery_tag);
         if let Some(seat) = origin.seat {
             self.window.arrived(delivery.delivery_tag, seat, delivery.data.len());
         }
@@ -444,19 +438,13 @@ impl Session {
     /// count those, and put them behind the others.
     async fn leave(&mut self) -> Result<(), Fault> {
         self.settle(true)?;
-        let is_counted = self.link.version.is_some_and(Version::counts_closed_channels);
-        if is_counted {
+        if self.maker.may_be_quorum(self.consumers.queues()) {
             self.until_all_came().await;
         }
+        let is_counted = self.link.version.is_some_and(Version::counts_closed_channels);
         let work = async {
             if is_counted {
-                let is_quorum = self.maker.are_quorum(self.consumers.queues());
                 self.consumers.cancel(&self.channel).await?;
-                // A classic queue takes back all at once in its order.
-                if is_quorum && let Some(tags) = self.ledger.unsettled(self.last) {
-                    release(&self.channel, tags)?;
-                }
-                // What has come since, too.
                 release_all(&self.channel)?;
             }
             close_channel(&self.channel).await
@@ -465,9 +453,10 @@ impl Session {
         left
     }
 
-    /// Waits until what settlements have made room for is here, or nothing comes for a moment: what
-    /// is on its way to a consumer that is cancelled goes back before all that is unsettled, out of
-    /// its order.
+    /// Waits until what settlements have made room for is here, or nothing comes for a moment. A
+    /// channel hands the settlements of a quorum queue on as fast as that takes them, and forgets the
+    /// rest when it is closed; and what is on its way to a consumer that is cancelled goes back before
+    /// all that is unsettled, out of its order.
     async fn until_all_came(&mut self) {
         let all = async {
             while !self.window.is_full() {

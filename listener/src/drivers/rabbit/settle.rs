@@ -200,12 +200,6 @@ impl Ledger {
         plan
     }
 
-    /// The tags up to this one that have not been settled, in order; none if that is not known.
-    pub(super) fn unsettled(&self, last: u64) -> Option<impl Iterator<Item = u64>> {
-        let tags = self.floor + 1..=last;
-        (!self.singly).then(|| tags.filter(|tag| !self.beyond.contains(tag)))
-    }
-
     fn settled(&mut self, tag: u64) {
         if self.singly {
             return;
@@ -259,21 +253,11 @@ pub(super) async fn processed(channel: Channel, waiting: Vec<oneshot::Sender<()>
     }
 }
 
-/// Returns these deliveries, as not tried, in this order: a quorum queue takes what is returned
-/// at once consumer by consumer.
-pub(super) fn release(channel: &Channel, mut tags: impl Iterator<Item = u64>) -> Result<(), Fault> {
-    tags.try_for_each(|tag| nack(channel, tag, false))
-}
-
 /// Returns all that is unsettled, as not tried.
 pub(super) fn release_all(channel: &Channel) -> Result<(), Fault> {
+    let options = BasicNackOptions { requeue: true, multiple: true };
     // Tag 0 is AMQP's for all.
-    nack(channel, 0, true)
-}
-
-fn nack(channel: &Channel, tag: u64, multiple: bool) -> Result<(), Fault> {
-    let options = BasicNackOptions { requeue: true, multiple };
-    match channel.basic_nack(tag, options).now_or_never() {
+    match channel.basic_nack(0, options).now_or_never() {
         Some(Err(error)) => Err(Fault::from(&error)),
         _ => Ok(()),
     }
@@ -286,14 +270,6 @@ mod tests {
 
     const fn ack(tag: u64, multiple: bool) -> Written {
         Written::Ack { tag, multiple }
-    }
-
-    #[test]
-    fn what_is_unsettled_is_known_in_order() {
-        let mut ledger = Ledger::default();
-        ledger.plan(&[(1, Ack), (2, Requeue), (4, Ack), (6, Ack)]);
-        assert_eq!(ledger.unsettled(8).unwrap().collect::<Vec<_>>(), [3, 5, 7, 8]);
-        assert_eq!(ledger.unsettled(2).unwrap().count(), 0);
     }
 
     #[test]
