@@ -34,13 +34,29 @@ fn without_colours(text: &str) -> String {
     parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
 
-/// What is said of the tests that failed; the last lines of a log that says nothing of them.
+/// What is said of the tests that failed, without their backtraces; the last lines of a log that says
+/// nothing of them.
 pub(crate) fn failures(log: &str) -> String {
     const LAST: usize = 40;
-    let lines: Vec<&str> = log.lines().collect();
+    let lines: Vec<&str> = without_backtraces(log.lines()).collect();
     let first = lines.iter().position(|line| *line == "failures:");
     let from = first.unwrap_or_else(|| lines.len().saturating_sub(LAST));
     lines[from..].join("\n")
+}
+
+/// Without what the standard library prints behind a panic where `RUST_BACKTRACE` is set: frames with
+/// a number, and where each is.
+fn without_backtraces<'l>(lines: impl Iterator<Item = &'l str>) -> impl Iterator<Item = &'l str> {
+    let is_frame = |line: &str| {
+        let text = line.trim_start();
+        let number = text.split_once(": ").map(|(number, _)| number.parse::<u32>());
+        text != line && (text.starts_with("at ") || matches!(number, Some(Ok(_))))
+    };
+    let mut within = false;
+    lines.filter(move |line| {
+        within = *line == "stack backtrace:" || within && is_frame(line);
+        !within
+    })
 }
 
 #[cfg(test)]
@@ -61,6 +77,14 @@ mod tests {
         let log = "test a ... ok\n\nsuccesses:\n    a\n\nfailures:\n\n---- b stdout ----\nwhy\n";
         assert_eq!(failures(log), "failures:\n\n---- b stdout ----\nwhy");
         assert_eq!(failures("one\ntwo\n"), "one\ntwo");
+    }
+
+    #[test]
+    fn failures_are_told_without_their_backtraces() {
+        let log = "failures:\n\n---- b stdout ----\nwhy\nstack backtrace:\n   0: core::panicking\n\
+            \x20            at /rustc/x.rs:14:5\n  10: <T as U>::run\nnote: Some details\n   3: kept\n";
+        let told = "failures:\n\n---- b stdout ----\nwhy\nnote: Some details\n   3: kept";
+        assert_eq!(failures(log), told);
     }
 
     #[test]
