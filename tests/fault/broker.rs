@@ -214,7 +214,7 @@ async fn a_user_who_may_not_do_it_any_more_waits_until_it_is_mended() {
         worker.is_calm(Duration::from_secs(2)).await;
         node.ctl(mend).await;
         trial.attached_after(worker.ready(true).await);
-        trial.until_all_handled(&mut worker).await;
+        trial.until_all_settled(&mut worker, node).await;
     }
     assert!(!worker.log().contains("right"), "no password is logged: {}", worker.log());
     trial.finish(worker, node, 0).await;

@@ -30,12 +30,31 @@ async fn cluster() -> [RabbitNode; 3] {
     nodes
 }
 
-/// Where the queue's leader is: an index into the nodes.
+/// Where the queue's leader is: an index into the nodes. While one is elected there is none.
 async fn leader(nodes: &[RabbitNode; 3], vhost: &str) -> usize {
-    let queues = nodes[0].ctl(&["list_queues", "-p", vhost, "name", "leader"]).await;
-    let of_queue = queues.lines().find_map(|line| line.strip_prefix("notifications.info\t"));
-    let leader = of_queue.unwrap_or_default().to_owned();
-    nodes.iter().position(|node| node.name() == leader).unwrap_or_else(|| panic!("{queues}"))
+    let mut leader = None;
+    wait_until("the queue has a leader", SOON, async || {
+        let list = ["list_queues", "-p", vhost, "name", "leader"];
+        let queues = nodes[0].try_tool("rabbitmqctl", &list).await.unwrap_or_default();
+        let of_queue = queues.lines().find_map(|line| line.strip_prefix("notifications.info\t"));
+        leader = nodes.iter().position(|node| Some(node.name().as_str()) == of_queue);
+        leader.is_some()
+    })
+    .await;
+    leader.unwrap()
+}
+
+/// Asks until the cluster does it: one that elects a leader, or has not ended an earlier change,
+/// refuses.
+async fn until_done(node: &RabbitNode, tool: &str, args: &[&str]) {
+    wait_until(&format!("{tool} {args:?}"), SOON, async || match node.try_tool(tool, args).await {
+        Ok(_) => true,
+        Err(error) => {
+            eprintln!("{error}");
+            error.contains("already_a_member")
+        }
+    })
+    .await;
 }
 
 /// Both nodes but the first.
@@ -74,6 +93,14 @@ impl Course {
         self.trial.attached_after(self.worker.ready(true).await);
         all_sent(sending).await;
         self.trial.until_all_handled(&mut self.worker).await;
+    }
+
+    /// Each of the faults may end the session of the worker and that of the notifier; on a busy
+    /// machine the silence of a node ends more than one.
+    async fn finish(self, node: &RabbitNode, faults: u32) {
+        let Self { trial, worker, .. } = self;
+        let sessions = faults.max(worker.losses() as u32);
+        trial.finish(worker, node, sessions * (2 * PREFETCH + WINDOW as u32)).await;
     }
 }
 
@@ -122,19 +149,17 @@ async fn a_cluster_whose_nodes_come_and_go_loses_nothing() {
 
     let third = nodes[2].name();
     let member = async |what| {
-        nodes[0].tool("rabbitmq-queues", &[what, "-p", &vhost, QUEUE, &third]).await;
+        until_done(&nodes[0], "rabbitmq-queues", &[what, "-p", &vhost, QUEUE, &third]).await;
     };
     course
         .through(async || member("delete_member").await, async || member("add_member").await)
         .await;
-    let rebalance = async || drop(nodes[0].tool("rabbitmq-queues", &["rebalance", "quorum"]).await);
+    let rebalance = || until_done(&nodes[0], "rabbitmq-queues", &["rebalance", "quorum"]);
     course.through(rebalance, async || {}).await;
-    let drain = async |what| drop(nodes[1].tool("rabbitmq-upgrade", &[what]).await);
+    let drain = async |what| until_done(&nodes[1], "rabbitmq-upgrade", &[what]).await;
     course.through(async || drain("drain").await, async || drain("revive").await).await;
     course.trial.until_empty(&mut course.worker, &nodes[0]).await;
-    let Course { trial, worker, .. } = course;
-    // Six faults, each of which may end the session of the worker and that of the notifier.
-    trial.finish(worker, &nodes[0], 6 * (2 * PREFETCH + WINDOW as u32)).await;
+    course.finish(&nodes[0], 6).await;
 
     let mut course = Course::new(37, "cluster: a node suspended for 10 s", &nodes).await;
     let silent = async || {
@@ -143,8 +168,7 @@ async fn a_cluster_whose_nodes_come_and_go_loses_nothing() {
     };
     course.through(silent, async || nodes[1].resume().await).await;
     course.trial.until_empty(&mut course.worker, &nodes[0]).await;
-    let Course { trial, worker, .. } = course;
-    trial.finish(worker, &nodes[0], 2 * PREFETCH + WINDOW as u32).await;
+    course.finish(&nodes[0], 1).await;
 }
 
 /// Takes the leader of the queue away from the first node.

@@ -174,7 +174,7 @@ async fn hosts_that_are_no_broker_are_passed_by() {
     let mut worker = trial.worker().await;
     trial.attached_after(start.elapsed());
     trial.send(plain(0..100)).await;
-    trial.until_all_handled(&mut worker).await;
+    trial.until_all_settled(&mut worker, node).await;
     // The order of the hosts is drawn: once more, with all of them before the right one.
     for _ in 0..3 {
         let tried: usize = impostors.iter().map(Impostor::accepted).sum();

@@ -31,7 +31,7 @@ async fn sigterm_while_idle_while_reconnecting_and_before_the_start_ends_well() 
 
     let mut reconnecting = trial.worker().await;
     trial.send(plain(0..10)).await;
-    trial.until_all_handled(&mut reconnecting).await;
+    trial.until_all_settled(&mut reconnecting, node).await;
     proxy.refuse(true);
     proxy.cut();
     reconnecting.ready(false).await;

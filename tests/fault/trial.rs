@@ -222,6 +222,13 @@ impl Trial {
         .await;
     }
 
+    /// Waits until all is handled, and the broker has the acknowledgements: a session that ends before
+    /// leaves behind what was handled.
+    pub(crate) async fn until_all_settled(&self, worker: &mut Worker, node: &RabbitNode) {
+        self.until_all_handled(worker).await;
+        self.until_empty(worker, node).await;
+    }
+
     /// Waits until nothing waits or is worked on: only dead letters are left.
     pub(crate) async fn until_empty(&self, worker: &mut Worker, node: &RabbitNode) {
         worker.until("all queues are empty", async |_| self.waiting(node).await == 0).await;

@@ -186,6 +186,11 @@ impl RabbitNode {
 
     /// As `ctl`, another of the tools: `rabbitmq-queues`, `rabbitmq-upgrade`.
     pub async fn tool(&self, tool: &str, args: &[&str]) -> String {
+        self.try_tool(tool, args).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As `tool`; an error if the node refuses: a cluster in the middle of a change does.
+    pub async fn try_tool(&self, tool: &str, args: &[&str]) -> Result<String, String> {
         let _place = TOOLS.acquire().await.expect("the semaphore is never closed");
         let mut command = self.host.command(tool);
         command.args(["-q", "-n", &self.name()]).args(args);
@@ -196,8 +201,10 @@ impl RabbitNode {
             .expect("the tool starts");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{tool} {args:?} failed:\n{printed}{errors}");
-        printed
+        if output.status.success() {
+            return Ok(printed);
+        }
+        Err(format!("{tool} {args:?} failed:\n{printed}{errors}"))
     }
 
     /// The value of an Erlang expression in the node, as Erlang prints it. Takes some milliseconds,
