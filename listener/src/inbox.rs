@@ -34,7 +34,8 @@ pub trait Inbox: Send + Sync + 'static {
     /// Whether this was handled.
     ///
     /// # Errors
-    /// It cannot be told. The listener treats that as a failure of the method.
+    /// It cannot be told. The method is not called, and the notification is retried as after a transient
+    /// error, whatever the endpoint's `on_failure` says.
     fn contains<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<bool, BoxError>>;
 
     /// Remembers that this was handled. It may be there already: then nothing is to be done.

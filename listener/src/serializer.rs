@@ -15,8 +15,10 @@ use crate::outcome::BoxError;
 /// Changes payload and context between the wire and the program. Each method gives back what
 /// it was given unless it is overridden.
 ///
-/// A listener calls the `deserialize_` methods once for each delivery, before any filter; an
-/// error sends the delivery to the dead letters. A notifier calls the `serialize_` methods
+/// A listener calls the `deserialize_` methods for each delivery before any filter, and may do so
+/// several times: with `ordered_by` or an inbox a first time for its keys, and again whenever the
+/// notification is read anew for another call. An error sends the delivery to the dead letters. A
+/// notifier calls the `serialize_` methods
 /// once for each notification; an error is the caller's.
 pub trait Serializer: Send + Sync + 'static {
     /// The payload as it goes on the wire. `context` is the one before `serialize_context`.

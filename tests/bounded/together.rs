@@ -23,22 +23,36 @@ const OPENED: usize = 512 << 10;
 const BUDGET: usize = OPENED;
 
 /// So many of them may there be at once: one that a method has or that is being opened, and one
-/// that is opened for the key of its order, each with the buffers of the decompressor.
+/// that is opened for the key of its order, with that key, each with the buffers of the decompressor.
 const TIMES: usize = 10;
 
 struct Waits;
 
 #[notification_endpoint(register = false)]
 impl Waits {
-    async fn info(&self, payload: &str, called: State<Arc<AtomicU32>>) {
-        assert!(payload.len() > OPENED / 2);
+    async fn info(&self, publisher_id: &str, payload: &str, called: State<Arc<AtomicU32>>) {
+        assert!(publisher_id.len() + payload.len() > OPENED / 2);
         called.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
 }
 
+/// The body of the `n`th, with most of it in one field.
+fn body(n: u32, is_key_long: bool) -> Bytes {
+    let padding = "x".repeat(OPENED - 200);
+    let (publisher, payload) = if is_key_long { (&*padding, "") } else { ("", &*padding) };
+    let body = format!(
+        r#"{{"priority": "INFO", "event_type": "x", "publisher_id": "{n}{publisher}", "payload": "{payload}"}}"#
+    );
+    Bytes::from(Compression::Zlib.compress(body.as_bytes()))
+}
+
 /// The most bytes in use while a listener works on all of them.
-fn peak(name: &str, set: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> usize {
+fn peak(
+    name: &str,
+    is_key_long: bool,
+    set: impl FnOnce(ListenerBuilder) -> ListenerBuilder,
+) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -51,18 +65,15 @@ fn peak(name: &str, set: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> usi
         let builder = builder.bytes_in_flight(BUDGET).state(Arc::clone(&called));
         let listener = set(builder).build().unwrap();
         listener.start().await.unwrap();
-        let padding = "x".repeat(OPENED - 200);
-        let body = format!(r#"{{"priority": "INFO", "event_type": "x", "payload": "{padding}"}}"#);
-        let body = Bytes::from(Compression::Zlib.compress(body.as_bytes()));
-        drop(padding);
+        let bodies: Vec<Bytes> = (0..BODIES).map(|n| body(n, is_key_long)).collect();
         let before = MEMORY.current_usage();
         MEMORY.reset_peak_usage();
-        for _ in 0..BODIES {
+        for body in bodies {
             let mut properties = Properties::default();
             properties.headers.set("compression", Compression::Zlib.content_type().into());
             let outgoing = Outgoing {
                 route: Route::Queue("notifications.info".to_owned()),
-                body: body.clone(),
+                body,
                 properties,
                 timeout: Duration::from_secs(60),
             };
@@ -78,9 +89,13 @@ fn peak(name: &str, set: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> usi
 }
 
 pub(crate) fn many_bodies() {
-    for (name, order) in [("unordered", None), ("ordered", Some("nothing"))] {
-        let taken = peak(name, |builder| match order {
-            Some(key) => builder.ordered_by(OrderKey::Payload(key.to_owned())),
+    for (name, order, is_key_long) in [
+        ("unordered", None, false),
+        ("ordered", Some(OrderKey::Payload("nothing".to_owned())), false),
+        ("ordered-by-long-keys", Some(OrderKey::PublisherId), true),
+    ] {
+        let taken = peak(name, is_key_long, |builder| match order {
+            Some(key) => builder.ordered_by(key),
             None => builder,
         });
         println!("{BODIES} bodies, {name}: {taken} bytes, {OPENED} each");

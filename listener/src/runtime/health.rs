@@ -65,7 +65,9 @@ impl Health {
     }
 
     /// Whether deliveries are being settled: false when a queue has had some in hand for
-    /// `patience` and none of its own were settled in that time.
+    /// `patience` and none of its own were settled in that time. A delivery may be in hand for
+    /// [`RetryOptions::hold`](crate::runtime::options::RetryOptions::hold) while it waits for a copy or
+    /// another call, and for the `handler_timeout` of each method that is called for it.
     #[must_use]
     pub fn is_progressing(&self, patience: Duration) -> bool {
         self.queues.iter().all(|queue| {

@@ -85,6 +85,8 @@ pub(super) struct Journal {
     flushes: AtomicBool,
     /// Told when what is to be recorded soon is to be recorded at once.
     hurry: Notify,
+    /// Told when the process stops, which records all.
+    stops: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -194,6 +196,7 @@ impl Journal {
             known: tokio::sync::Mutex::default(),
             flushes: AtomicBool::new(false),
             hurry: Notify::new(),
+            stops: Notify::new(),
         })
     }
 
@@ -271,8 +274,10 @@ impl Journal {
     }
 
     /// Records that this process stops in order: nothing that it began is evidence any more.
-    /// Does nothing where nothing is to be withdrawn. Waits for a short time at most.
+    /// Does nothing where nothing is to be withdrawn. Waits for a short time at most, and not for what is
+    /// being recorded, which it records itself.
     pub(super) async fn stop(&self) {
+        self.stops.notify_waiters();
         let stopped = tokio::time::timeout(STOP_TIMEOUT, self.append_stop()).await;
         if !matches!(stopped, Ok(Ok(()))) {
             self.requests().stop_later();
@@ -423,7 +428,10 @@ impl Journal {
                     () = journal.hurry.notified() => {}
                 }
                 journal.flushes.store(false, Ordering::Release);
-                let recorded = journal.flush().await;
+                let recorded = tokio::select! {
+                    recorded = journal.flush() => recorded,
+                    () = journal.stops.notified() => return,
+                };
                 let is_over = match recorded {
                     Ok(()) => journal.requests().has_nothing_to_record(),
                     Err(Unavailable::Refused) => true,
@@ -654,33 +662,68 @@ mod tests {
         }
     }
 
+    /// A driver that answers nothing where it has journals, and knows how many calls wait.
+    struct Bare {
+        waiting: Option<Arc<()>>,
+    }
+
+    impl crate::transport::driver::Driver for Bare {
+        fn subscribe(
+            &self,
+            _: crate::transport::driver::Subscription,
+        ) -> futures_util::future::BoxFuture<
+            '_,
+            Result<crate::transport::driver::Subscribed, crate::transport::error::ConnectError>,
+        > {
+            unreachable!("nothing is consumed")
+        }
+
+        fn send(
+            &self,
+            _: crate::transport::driver::Outgoing,
+        ) -> futures_util::future::BoxFuture<'_, Result<(), crate::transport::error::SendError>>
+        {
+            unreachable!("nothing is sent")
+        }
+
+        fn journal(
+            &self,
+            append: JournalAppend,
+        ) -> futures_util::future::BoxFuture<
+            '_,
+            Result<crate::transport::driver::JournalRead, JournalError>,
+        > {
+            let waiting = self.waiting.clone();
+            Box::pin(async move {
+                if waiting.is_some() {
+                    std::future::pending::<()>().await;
+                }
+                Err(JournalError::Unsupported(append.journal))
+            })
+        }
+
+        fn close(&self) -> futures_util::future::BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_recorded_any_more_when_a_stop_has_given_up() {
+        let waiting = Arc::new(());
+        let silent = Bare { waiting: Some(Arc::clone(&waiting)) };
+        let journal = journal(&Transport::new(silent, "silent"));
+        let record = journal.requests().begin(key("a"));
+        journal.settled(record);
+        tokio::time::sleep(2 * FLUSH_AFTER).await;
+        assert_eq!(Arc::strong_count(&waiting), 3, "it is being recorded");
+        journal.stop().await;
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&waiting), 2, "the driver alone has one");
+    }
+
     #[tokio::test]
     async fn a_driver_without_journals_gives_no_evidence() {
-        struct Bare;
-        impl crate::transport::driver::Driver for Bare {
-            fn subscribe(
-                &self,
-                _: crate::transport::driver::Subscription,
-            ) -> futures_util::future::BoxFuture<
-                '_,
-                Result<crate::transport::driver::Subscribed, crate::transport::error::ConnectError>,
-            > {
-                unreachable!("nothing is consumed")
-            }
-
-            fn send(
-                &self,
-                _: crate::transport::driver::Outgoing,
-            ) -> futures_util::future::BoxFuture<'_, Result<(), crate::transport::error::SendError>>
-            {
-                unreachable!("nothing is sent")
-            }
-
-            fn close(&self) -> futures_util::future::BoxFuture<'_, ()> {
-                Box::pin(std::future::ready(()))
-            }
-        }
-        let journal = journal(&Transport::new(Bare, "bare"));
+        let journal = journal(&Transport::new(Bare { waiting: None }, "bare"));
         assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Refused));
         assert_eq!(journal.begin(key("a")).await.err(), Some(Unavailable::Refused));
         journal.stop().await;

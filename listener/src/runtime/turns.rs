@@ -2,6 +2,7 @@
 //! order in which they were taken. What the keys are is `order.rs` and `worker.rs`.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -9,13 +10,18 @@ use tokio::sync::Notify;
 /// The deliveries of each key that are in work or wait, the one in work first.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
+    digests: [RandomState; 2],
     queues: Mutex<Queues>,
 }
+
+/// What is kept of a key, which may be as long as a body. Two keys of one digest, of 2¹²⁸, would wait
+/// for each other.
+type Digest = (u64, u64);
 
 #[derive(Debug, Default)]
 struct Queues {
     last: u64,
-    by_key: HashMap<String, VecDeque<Place>>,
+    by_key: HashMap<Digest, VecDeque<Place>>,
 }
 
 #[derive(Debug)]
@@ -30,14 +36,17 @@ struct Place {
 pub(super) struct Turn {
     turns: Arc<Turns>,
     number: u64,
-    keys: Vec<String>,
+    keys: Vec<Digest>,
     came: Arc<Notify>,
 }
 
 impl Turns {
     /// Takes a place. Whoever comes later with one of these keys waits for this one; nobody
     /// waits for a later one, so nobody waits in a circle.
-    pub(super) fn enter(self: &Arc<Self>, mut keys: Vec<String>) -> Turn {
+    pub(super) fn enter(self: &Arc<Self>, keys: &[String]) -> Turn {
+        let [one, other] = &self.digests;
+        let digest = |key| (one.hash_one(key), other.hash_one(key));
+        let mut keys: Vec<Digest> = keys.iter().map(digest).collect();
         // A key that stands twice must not wait for itself.
         keys.sort_unstable();
         keys.dedup();
@@ -47,7 +56,7 @@ impl Turns {
         let number = queues.last;
         for key in &keys {
             let place = Place { number, came: Arc::clone(&came) };
-            queues.by_key.entry(key.clone()).or_default().push_back(place);
+            queues.by_key.entry(*key).or_default().push_back(place);
         }
         drop(queues);
         Turn { turns: Arc::clone(self), number, keys, came }
@@ -62,7 +71,7 @@ impl Turn {
     /// Whether nobody is before it.
     pub(super) fn is_next(&self) -> bool {
         let queues = self.turns.lock();
-        let is_first = |key: &String| {
+        let is_first = |key: &Digest| {
             let first = queues.by_key.get(key).and_then(VecDeque::front);
             first.is_some_and(|place| place.number == self.number)
         };
@@ -104,7 +113,7 @@ mod tests {
     use super::*;
 
     fn enter(turns: &Arc<Turns>, keys: &[&str]) -> Turn {
-        turns.enter(keys.iter().map(|key| (*key).to_owned()).collect())
+        turns.enter(&keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>())
     }
 
     #[tokio::test(start_paused = true)]
