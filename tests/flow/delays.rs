@@ -192,6 +192,29 @@ async fn what_remains_holds_up_nobody_where_one_is_worked_on_at_a_time() {
     finish(&listener).await;
 }
 
+/// The copy of one with the header may take long, and the next of a flood of them is there by then.
+#[tokio::test(start_paused = true)]
+async fn a_flood_with_a_pause_that_remains_holds_up_no_other_notification() {
+    let mut rig = Rig::new();
+    let slow = sending(&rig.transport, |below, outgoing| async move {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        below.send(outgoing).await
+    });
+    let listener = rig.builder().transport(slow).endpoint(Once).build().unwrap();
+    listener.start().await.unwrap();
+    for _ in 0..5 {
+        let mut properties = Properties::default();
+        properties.headers.set(REMAINING, HeaderValue::Int(600));
+        rig.send_with(BODY, properties).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    let began = Instant::now();
+    rig.send_with(BODY, Properties::default()).await;
+    assert_eq!(rig.seen().await, "call 1");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    finish(&listener).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn where_nothing_can_be_held_back_what_remains_is_held_or_given_up() {
     for (seconds, expected) in [(600, "call 1"), (7200, "retries")] {

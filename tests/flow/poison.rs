@@ -177,6 +177,30 @@ async fn a_suspect_is_held_while_it_cannot_be_quarantined() {
     assert_eq!(rig.seen_so_far(), ["suspect"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn other_notifications_begin_while_what_is_given_up_has_no_dead_letter_yet() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
+    for _ in 0..5 {
+        die_of_one(&model).await;
+    }
+    model.change(|weather| weather.dead_letters_full = true);
+    let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
+    let listener = rig.builder().endpoint(dies).build().unwrap();
+    listener.start().await.unwrap();
+    // The grace of a decision is over, and the first attempts have failed.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(listener.health().paused[0].queue, "notifications.info.dead");
+    rig.notifier().info(&Context::new(), "x", &"healthy").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(rig.seen_so_far(), ["healthy"]);
+    model.change(|weather| weather.dead_letters_full = false);
+    assert_eq!(rig.dead_letter().await.reason, "poison");
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+}
+
 /// Sends what two processes die of.
 async fn suspect(model: &Model, rig: &Rig) {
     rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();

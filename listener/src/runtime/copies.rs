@@ -167,16 +167,18 @@ impl Copier {
         Self { transport, timeout, patience: Patience::new(timeout), hold, troubles, refused }
     }
 
-    /// Makes a copy, again and again until it is confirmed, or its delivery may be held no longer.
-    pub(super) async fn make(
+    /// Makes a copy, again and again until it is confirmed, or its delivery may be held no longer. A
+    /// gate is closed during each attempt, and stays closed until what is given back is dropped:
+    /// the original is acknowledged first.
+    pub(super) async fn make<'g>(
         &self,
-        delivery: &Delivery,
-        marks: &Marks,
+        (delivery, marks): (&Delivery, &Marks),
         copy: &Copy,
         until: Option<Instant>,
+        gate: Option<&'g Gate>,
         stop: &CancellationToken,
         observers: &Observers,
-    ) -> Result<(), NotMade> {
+    ) -> Result<Option<Moving<'g>>, NotMade> {
         let source = &marks.origin.queue;
         let route = match copy.to {
             Destination::Later(delay) => {
@@ -193,12 +195,15 @@ impl Copier {
             if delivery.is_over() {
                 return Err(NotMade::Abandoned);
             }
+            let mut moving = gate.map(Gate::close);
             let properties = properties(delivery, marks, copy, form);
             // An attempt is let finish: one that is broken off may have been sent all the same.
             let mut sending = pin!(self.send(&route, delivery, properties, until));
             let sent = match self.in_time(sending.as_mut()).await {
                 Some(sent) => sent,
                 None => {
+                    // Methods begin meanwhile: nobody knows how long it takes.
+                    drop(moving.take());
                     let error = error_text(&self.late(&route));
                     tracing::error!(
                         queue = %source,
@@ -207,11 +212,13 @@ impl Copier {
                         "a copy is not confirmed yet: its delivery stays unacknowledged until it is"
                     );
                     self.report(&mut trouble, &route, &copy.owed, &error, observers);
-                    unless_over(delivery, sending).await.ok_or(NotMade::Abandoned)?
+                    let sent = unless_over(delivery, sending).await;
+                    moving = gate.map(Gate::close);
+                    sent.ok_or(NotMade::Abandoned)?
                 }
             };
             let error = match sent {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(moving),
                 Err(SendError::NoDelay { reason, .. }) => {
                     let reason = error_text(&reason);
                     tracing::warn!(queue = %source, reason, "retries are held in the process");
@@ -226,6 +233,7 @@ impl Copier {
                 },
                 Err(error) => error,
             };
+            drop(moving);
             if error.is_of_the_message() {
                 drop(trouble);
                 return Err(self.refused(delivery, copy, &route, &error));
@@ -728,7 +736,7 @@ mod tests {
             let owed = marks.owed.clone().unwrap_or_else(|| vec!["a::info".to_owned()]);
             let copy = Copy { to, owed, error: error.to_owned() };
             copier
-                .make(delivery, &marks, &copy, None, &stop, &observers)
+                .make((delivery, &marks), &copy, None, None, &stop, &observers)
                 .await
                 .expect("it is taken");
         }
@@ -844,7 +852,10 @@ mod tests {
             let copy = Copy { to, owed: vec!["a::info".to_owned()], error: "no".to_owned() };
             let (copier, delivery, marks, stop) = (&copier, &delivery, &marks, &stop);
             let observers = &observers;
-            async move { copier.make(delivery, marks, &copy, None, stop, observers).await }
+            async move {
+                let made = copier.make((delivery, marks), &copy, None, None, stop, observers).await;
+                made.map(drop)
+            }
         };
         let began = Instant::now();
         assert_eq!(make(Destination::Later(HOLD)).await, Err(NotMade::NoDelay));

@@ -2,7 +2,6 @@
 //! not to be worked on now. Those are moved, given up, or wait. Decided in `quarantine.rs` by what
 //! `journal.rs` says; what comes after is `worker.rs`.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::runtime::failure::{self, Destination};
 use crate::runtime::journal::{Key, Unavailable};
 use crate::runtime::options::OnFailure;
 use crate::runtime::permit::{self, Permit};
-use crate::runtime::quarantine::{self, Decision, Moving};
+use crate::runtime::quarantine::{self, Decision};
 use crate::runtime::settle::{End, Subject};
 use crate::runtime::worker::{Carried, Quarantine, Task, Worker};
 use crate::shown::error_text;
@@ -210,10 +209,10 @@ impl Worker {
             // A copy of what is not in quarantine would be no suspect any more.
             let is_source = self.quarantines.is_source(&task.delivery.info.queue);
             let until = (!is_source).then(|| Hold::begins(self.options.retry.hold).until);
-            let copying = self.copy(&task.delivery, &task.marks, &copy, until, permit);
-            let (made, moving) = self.while_closed(permit.finish(copying)).await;
-            match made {
-                Ok(()) => {
+            let (of, gate) = ((&task.delivery, &task.marks), Some(&self.gate));
+            let making = self.copier.make(of, &copy, until, gate, permit.stop, &self.observers);
+            match permit.finish(making).await {
+                Ok(moving) => {
                     // The records stay: they are evidence for a second copy, which a death may
                     // have left.
                     let settler = task.delivery.settler();
@@ -222,12 +221,10 @@ impl Worker {
                     return drop(moving);
                 }
                 Err(NotMade::Refused) => {
-                    drop(moving);
                     return self.return_later(task, &Subject::default(), permit).await;
                 }
                 Err(NotMade::Abandoned | NotMade::NoDelay) => return self.release(task),
                 Err(NotMade::Overdue) => {
-                    drop(moving);
                     let Err(held) = self.put_back(task, permit).await else { return };
                     task = held;
                 }
@@ -242,20 +239,6 @@ impl Worker {
         self.move_to(task, &route, &End::Replaced(&[]), permit).await
     }
 
-    /// Makes a copy while no method begins, up to what is given back beside it. The others do not
-    /// wait for one that cannot be made now.
-    async fn while_closed<T>(&self, copying: impl Future<Output = T>) -> (T, Option<Moving<'_>>) {
-        let moving = self.gate.close();
-        let mut copying = pin!(copying);
-        match tokio::time::timeout(self.copier.timeout, &mut copying).await {
-            Ok(made) => (made, Some(moving)),
-            Err(_) => {
-                drop(moving);
-                (copying.await, None)
-            }
-        }
-    }
-
     /// Has a delivery wait for what remains of a pause that is longer than the broker holds
     /// anything back: its copy goes round. Gives it back when it is to be worked on.
     async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
@@ -267,22 +250,17 @@ impl Worker {
             let held = (remaining <= self.options.retry.hold).then_some(remaining);
             let of = (&task.delivery, &task.marks);
             let carrying = self.delay(of, copy, held, Some(hold.until), permit);
-            let (carried, moving) = self.while_closed(permit.finish(carrying)).await;
-            match carried {
+            match permit.finish(carrying).await {
                 Carried::Out(copy) => {
                     let copies = [copy];
                     let end = match copies[0].to {
                         Destination::Later(after) => End::Deferred(after),
                         Destination::Dead(_) => End::Copied(&copies),
                     };
-                    let settler = task.delivery.settler();
                     self.conclude(task, &end, &Subject::default());
-                    permit.finish(settler.flush()).await;
-                    drop(moving);
                     return None;
                 }
                 Carried::Held(_, pause) => {
-                    drop(moving);
                     let paused = async {
                         tokio::select! {
                             () = tokio::time::sleep(pause) => {}
@@ -296,7 +274,6 @@ impl Worker {
                     return None;
                 }
                 Carried::Refused(_) => {
-                    drop(moving);
                     self.return_later(task, &Subject::default(), permit).await;
                     return None;
                 }
@@ -305,7 +282,6 @@ impl Worker {
                     return None;
                 }
                 Carried::Overdue(_) => {
-                    drop(moving);
                     task.marks.remaining = Some(remaining.saturating_sub(hold.began.elapsed()));
                     task = self.put_back(task, permit).await.err()?;
                     task.marks.remaining = task.marks.remaining.filter(|left| !left.is_zero());

@@ -600,7 +600,8 @@ impl Worker {
         until: Option<Instant>,
         permit: Permit<'_>,
     ) -> Result<(), NotMade> {
-        self.copier.make(delivery, marks, copy, until, permit.stop, &self.observers).await
+        let (of, stop) = ((delivery, marks), permit.stop);
+        self.copier.make(of, copy, until, None, stop, &self.observers).await.map(drop)
     }
 
     /// Methods are caught where they are called. What is caught here is the rest of the
