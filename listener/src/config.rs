@@ -11,7 +11,8 @@ use crate::nearest::nearest;
 use crate::order::OrderKey;
 use crate::runtime::options::OnUnknownPriority;
 use crate::shown::shown;
-use crate::target::Target;
+use crate::target::{self, Role, Target};
+use crate::transport::Transport;
 
 /// The prefix of the environment variables.
 const PREFIX: &str = "LISTENER_";
@@ -133,6 +134,16 @@ pub enum ConfigError {
         /// What it was given, unless that may be a secret.
         found: String,
     },
+    /// A URL that cannot be used, or a name that nothing can have.
+    #[error("option {name:?} in {origin}: {mistake}")]
+    Unusable {
+        /// The name of the option.
+        name: String,
+        /// The file or the environment.
+        origin: String,
+        /// What is wrong with the value, and what was expected. A URL is not shown.
+        mistake: String,
+    },
     /// Several mistakes: all that were found.
     #[error("the configuration has {} mistakes:{}", .0.len(), listed(.0))]
     Several(Vec<Self>),
@@ -215,9 +226,10 @@ impl Config {
         }
         ours.sort();
         let mut mistakes = Vec::new();
-        let file = ours.iter().find(|(name, _)| name == "config");
+        let file = ours.iter().find(|(name, _)| name == "config").map(|(_, path)| path.clone());
         config.is_deployed |= file.is_some();
-        if let Some((_, path)) = file.filter(|(_, path)| is_given("config", path)) {
+        let file = file.filter(|path| is_given("config", path));
+        if let Some(path) = &file {
             config.take(
                 read_file(path).unwrap_or_else(|error| {
                     mistakes.push(error);
@@ -239,6 +251,7 @@ impl Config {
             );
         }
         config.is_deployed |= !ours.is_empty();
+        let of_file = config.clone();
         let values: Vec<(String, Raw)> = ours
             .into_iter()
             .filter(|(name, value)| !OPTIONS.contains(&name.as_str()) || is_given(name, value))
@@ -249,6 +262,11 @@ impl Config {
             config.executor_thread_pool_size = None;
         }
         config.take(values, ENVIRONMENT, &mut mistakes);
+        let origin = |is_of_file| match &file {
+            Some(path) if is_of_file => format!("{path:?}"),
+            _ => ENVIRONMENT.to_owned(),
+        };
+        mistakes.extend(config.unusable(&of_file, origin));
         match mistakes.pop() {
             None => Ok(config),
             Some(mistake) if mistakes.is_empty() => Err(mistake),
@@ -257,6 +275,37 @@ impl Config {
                 Err(ConfigError::Several(mistakes))
             }
         }
+    }
+
+    /// The values that no listener can be built with. An origin is that of a value that the file has.
+    fn unusable(&self, of_file: &Self, origin: impl Fn(bool) -> String) -> Vec<ConfigError> {
+        let mut found = Vec::new();
+        let mut check = |name: &str, is_of_file: bool, mistake: Option<String>| {
+            found.extend(mistake.map(|mistake| ConfigError::Unusable {
+                name: name.to_owned(),
+                origin: origin(is_of_file),
+                mistake,
+            }));
+        };
+        if let Some(url) = &self.transport_url {
+            let mistake = Transport::open(url).err().map(|error| error.to_string());
+            check("transport_url", self.transport_url == of_file.transport_url, mistake);
+        }
+        // With a pool no queue is named after a topic.
+        let topic = if self.pool.is_some() { Role::Route } else { Role::Topic };
+        for target in &self.topics {
+            let name = target::mistake(topic, target.name());
+            check("topics", self.topics == of_file.topics, name);
+            let exchange =
+                target.exchange_name().and_then(|name| target::mistake(Role::Exchange, name));
+            check("topics", self.topics == of_file.topics, exchange);
+        }
+        let control = &self.control_exchange;
+        let mistake = control.as_deref().and_then(|name| target::mistake(Role::Exchange, name));
+        check("control_exchange", *control == of_file.control_exchange, mistake);
+        let mistake = self.pool.as_deref().and_then(|name| target::mistake(Role::Pool, name));
+        check("pool", self.pool == of_file.pool, mistake);
+        found
     }
 
     /// Takes what one origin says over what was there before.

@@ -177,6 +177,15 @@ fn wrong(role: Role, name: &str) -> Option<String> {
     if let Some(found) = found {
         return Some(found.to_owned());
     }
+    if name.contains(['"', '\'', '[', ']', ';']) {
+        return Some(
+            "holds a quotation mark, a bracket or a semicolon; expected the name alone: give several, in a variable, with commas between them"
+                .to_owned(),
+        );
+    }
+    if name.starts_with('.') || name.ends_with('.') {
+        return Some("begins or ends with a dot; expected a name without".to_owned());
+    }
     if name.trim() != name || name.contains(char::is_control) {
         return Some(
             "holds white space at an end, or a control character; expected a name without"

@@ -24,11 +24,11 @@ async fn url_error(url: &str) -> String {
 async fn a_url_that_is_none_says_what_is_missing() {
     assert_eq!(
         url_error("127.0.0.1:5672").await,
-        "Error: the listener cannot be built: the transport URL is wrong: no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
+        "Error: option \"transport_url\" in the environment (LISTENER_..): the transport URL is wrong: no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
     );
     assert_eq!(
         url_error("rabit://u:hunter2@h/").await,
-        "Error: the listener cannot be built: no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)"
+        "Error: option \"transport_url\" in the environment (LISTENER_..): no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)"
     );
 }
 
@@ -36,7 +36,7 @@ async fn a_url_that_is_none_says_what_is_missing() {
 async fn an_unknown_option_names_the_one_that_was_meant() {
     assert_eq!(
         url_error("rabbit://u:hunter2@h/?rabbit_quorum_queues=true").await,
-        "Error: the listener cannot be built: unknown option \"rabbit_quorum_queues\" in the query of the transport URL; did you mean \"rabbit_quorum_queue\"?"
+        "Error: option \"transport_url\" in the environment (LISTENER_..): unknown option \"rabbit_quorum_queues\" in the query of the transport URL; did you mean \"rabbit_quorum_queue\"?"
     );
     assert_eq!(
         error(&[("LISTENER_PREFECTH", "1")]).await,

@@ -2,8 +2,9 @@
 
 use support::amqp::{Amqp, oslo_properties};
 use support::rabbit_node::shared;
+use support::{RabbitNode, wait_until};
 
-use crate::program::Program;
+use crate::program::{Program, SOON};
 
 const PAGE: &str = include_str!("../../listener/src/guide/operating.md");
 
@@ -46,5 +47,30 @@ async fn the_account_of_the_page_is_enough_for_a_pool() {
     // The queue was declared and bound by the account itself, and so was what is beside it.
     let refused = ended.stderr.lines().find(|line| line.contains("may not"));
     assert_eq!(refused, None);
+    admin.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn the_commands_of_the_page_do_what_it_says_as_they_stand() {
+    let node = RabbitNode::start().await;
+    node.ctl(&["add_user", "billing", "hunter2"]).await;
+    let admin = Amqp::connect(&node.url()).await;
+    for queue in ["notifications.info", "notifications.info.dead"] {
+        admin.declare_queue(queue, true, &[]).await;
+    }
+    admin.publish("", "notifications.info.dead", "{}".to_owned(), oslo_properties(&[])).await;
+    let blocks: Vec<_> =
+        PAGE.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(blocks.len(), 3, "each is run, and what it does is seen below");
+    for block in blocks {
+        node.shell(block).await;
+    }
+    let permissions = node.ctl(&["list_user_permissions", "billing"]).await;
+    assert!(permissions.contains("nova"), "{permissions}");
+    let policies = node.ctl(&["list_policies"]).await;
+    assert!(policies.contains("reject-publish"), "{policies}");
+    let depth = async || node.queue_depth("/", "notifications.info").await;
+    wait_until("the dead letter is put back", SOON, async || depth().await == Some(1)).await;
     admin.close().await;
 }

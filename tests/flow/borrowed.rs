@@ -70,8 +70,22 @@ async fn a_text_with_escapes_that_is_to_be_borrowed_is_told_with_the_mend() {
         let letter = rig.dead_letter().await;
         assert_eq!(letter.reason, "argument");
         let found = "at message: invalid type: a string, expected a borrowed string";
-        let mend = "; a text with escapes cannot be borrowed as `&str`: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
+        let mend = "; a text with escapes cannot be borrowed: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
         assert!(letter.error.contains(found) && letter.error.ends_with(mend), "{}", letter.error);
         finish(&listener).await;
     }
+}
+
+/// What is no text at all is not told to be written otherwise.
+#[tokio::test(start_paused = true)]
+async fn a_number_in_place_of_a_borrowed_text_is_told_as_such() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Borrows).build().unwrap();
+    listener.start().await.unwrap();
+    rig.send_raw(r#"{"priority": "INFO", "payload": {"message": 5}}"#.to_owned()).await;
+    let letter = rig.dead_letter().await;
+    let found = "invalid type: integer `5`, expected a borrowed string";
+    assert!(letter.error.contains(found), "{}", letter.error);
+    assert!(!letter.error.contains("escapes"), "{}", letter.error);
+    finish(&listener).await;
 }

@@ -280,9 +280,9 @@ fn a_topic_that_is_a_pattern_or_several_is_refused() {
         );
     }
     let variables = [("LISTENER_TOPICS".to_owned(), "notifications nova".to_owned())];
-    let config = Config::from_variables(variables).unwrap();
-    let text = wrong(|builder| builder.configured(config).transport_url("memory://"));
-    assert!(text.contains("and in a variable with commas"), "{text}");
+    let text = Config::from_variables(variables).unwrap_err().to_string();
+    let option = "option \"topics\" in the environment (LISTENER_..): topic \"notifications nova\"";
+    assert!(text.starts_with(option) && text.contains("and in a variable with commas"), "{text}");
     assert_eq!(
         error(Listener::builder().transport_url("memory://").endpoint(Wild).build()),
         "the listener cannot be built: endpoint `flow::build::Wild` (tests/flow/build.rs:): topic \"nova.*\" holds `*` or `#`; expected the name of one topic: a topic is no pattern, so give each by its name"
@@ -341,8 +341,7 @@ fn an_exchange_that_is_a_pattern_or_several_is_refused() {
             )
         );
         let variables = [("LISTENER_CONTROL_EXCHANGE".to_owned(), name.to_owned())];
-        let config = Config::from_variables(variables).unwrap();
-        let text = wrong(|builder| builder.configured(config).transport_url("memory://"));
+        let text = Config::from_variables(variables).unwrap_err().to_string();
         assert!(text.contains("expected the name of one exchange"), "{text}");
     }
     assert_eq!(
@@ -481,4 +480,34 @@ fn a_builder_without_transport_says_so() {
         error(built),
         "the listener cannot be built: the transport is not given; expected LISTENER_TRANSPORT_URL, `.transport(..)` or `.transport_url(..)`: amqp://user:password@host:5672 for RabbitMQ, or memory:// where only this process notifies"
     );
+}
+
+#[test]
+fn a_temporary_pool_expires_after_a_time_that_the_broker_takes() {
+    for (expires, fits) in [
+        (Duration::ZERO, false),
+        (Duration::from_millis(999), false),
+        (Duration::from_secs(1), true),
+        (Duration::from_secs(49 * 24 * 3600), true),
+        (Duration::from_secs(50 * 24 * 3600), false),
+        (Duration::MAX, false),
+    ] {
+        let built = with(|builder| builder.temporary_pool("tap", expires));
+        assert_eq!(built.is_ok(), fits, "{expires:?}");
+        if let Err(error) = built {
+            assert!(error.to_string().contains("temporary_pool is"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_pause_that_would_be_cut_is_refused() {
+    let retry = RetryOptions { pause: Duration::from_secs(120), ..RetryOptions::default() };
+    let text = wrong(|builder| builder.retry(retry));
+    assert!(
+        text.contains("retry.pause is 120s; expected no more than `retry.max_pause`"),
+        "{text}"
+    );
+    let max_pause = Duration::from_secs(120);
+    assert!(with(|builder| builder.retry(RetryOptions { max_pause, ..retry })).is_ok());
 }

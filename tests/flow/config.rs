@@ -78,3 +78,44 @@ fn the_url_under_another_name_is_an_error_that_names_the_option() {
         assert!(error.ends_with("did you mean \"transport_url\"?"), "{error}");
     }
 }
+
+#[test]
+fn every_mistake_of_the_environment_is_told_at_once() {
+    let error = read(&[
+        ("LISTENER_TRANSPORT_URL", "rabit://u:hunter2@h/"),
+        ("LISTENER_PREFETCH", "many"),
+        ("LISTENER_TOPICS", "nova*/notifications,versioned."),
+        ("LISTENER_CONTROL_EXCHANGE", "amq.x"),
+        ("LISTENER_POOL", "'billing'"),
+    ])
+    .unwrap_err();
+    let mistakes: Vec<&str> = error.lines().skip(1).map(|line| &line[2..]).collect();
+    let expected = [
+        ("prefetch", "expected a number from 1 to 65535"),
+        ("transport_url", "no driver is named \"rabit\""),
+        ("topics", "exchange \"nova*\" holds `*` or `#`"),
+        ("topics", "topic \"versioned.\" begins or ends with a dot"),
+        ("control_exchange", "exchange \"amq.x\" begins with `amq.`"),
+        ("pool", "pool \"'billing'\" holds a quotation mark"),
+    ];
+    assert_eq!(mistakes.len(), expected.len(), "{error}");
+    for (mistake, (option, what)) in mistakes.iter().zip(expected) {
+        let start = format!("option \"{option}\" in the environment (LISTENER_..): ");
+        assert!(mistake.starts_with(&start) && mistake.contains(what), "{mistake}");
+    }
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+/// An `--env-file` of a container keeps quotation marks, and a list of JSON or YAML its brackets.
+#[test]
+fn a_name_in_quotation_marks_or_brackets_is_a_mistake() {
+    for name in ["\"nova\"", "'nova'", "[\"nova\"]", "[nova]", "nova;neutron", "nova.", ".nova"] {
+        for option in ["LISTENER_TOPICS", "LISTENER_POOL", "LISTENER_CONTROL_EXCHANGE"] {
+            let error = read(&[(option, name)]).unwrap_err();
+            assert!(
+                error.contains("expected the name") || error.contains("expected a name"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -88,6 +88,16 @@ impl RabbitHost {
         command
     }
 
+    /// A shell that finds the tools of RabbitMQ, for the node of this name.
+    pub(crate) fn shell(&self, node: &str) -> Command {
+        let mut command = Command::new("sh");
+        self.environment(&mut command);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.scripts.display()));
+        command.env("RABBITMQ_NODENAME", node);
+        command
+    }
+
     /// Erlang's program that calls functions in a node.
     pub(crate) fn erl_call(&self) -> Command {
         let mut command = Command::new("erl_call");

@@ -207,6 +207,18 @@ impl RabbitNode {
         Err(format!("{tool} {args:?} failed:\n{printed}{errors}"))
     }
 
+    /// Runs commands of RabbitMQ's tools for this node as somebody types them; what they printed.
+    pub async fn shell(&self, commands: &str) -> String {
+        let mut shell = tokio::process::Command::from(self.host.shell(&self.name()));
+        shell.env("RABBITMQ_ENABLED_PLUGINS_FILE", self.folder().join("enabled_plugins"));
+        let output = shell.args(["-ec", commands]).kill_on_drop(true).output();
+        let output = timeout(TOOL, output).await.expect("it ends").expect("a shell starts");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{commands} failed:\n{printed}{errors}");
+        printed
+    }
+
     /// The value of an Erlang expression in the node, as Erlang prints it. Takes some milliseconds,
     /// for no virtual machine is started.
     pub async fn eval(&self, expression: &str) -> String {

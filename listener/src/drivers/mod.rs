@@ -42,16 +42,58 @@ impl Transport {
     /// is unknown or wrong.
     pub fn open(url: &str) -> Result<Self, OpenError> {
         let url: TransportUrl = url.parse()?;
-        match url.driver().to_ascii_lowercase().as_str() {
-            "memory" | "fake" => {
+        // A suffix is a part of the name, for it may say what must not be passed over: `+ssl`.
+        match url.scheme() {
+            "memory" | "fake" | "kombu+memory" => {
                 memory::Memory::open(&url).map(|(driver, name)| Self::new(driver, name))
             }
             #[cfg(feature = "rabbit")]
-            "rabbit" | "kombu" | "amqp" => {
+            "rabbit" | "kombu" | "kombu+amqp" | "kombu+pyamqp" | "amqp" => {
                 Ok(Self::new(rabbit::Rabbit::new(&url)?, url.to_string()))
             }
-            tls @ ("amqps" | "rabbits") => Err(OpenError::NoTls { found: tls.to_owned() }),
+            tls if asks_for_tls(tls) => Err(OpenError::NoTls { found: shown(tls) }),
             other => Err(OpenError::UnknownDriver { found: shown(other), known: KNOWN }),
+        }
+    }
+}
+
+fn asks_for_tls(scheme: &str) -> bool {
+    scheme.split('+').any(|part| matches!(part, "amqps" | "rabbits" | "pyamqps" | "ssl" | "tls"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(scheme: &str) -> String {
+        let url = format!("{scheme}://guest:guest@127.0.0.1:1/");
+        Transport::open(&url).expect_err(scheme).to_string()
+    }
+
+    #[test]
+    fn what_asks_for_tls_is_never_opened_without() {
+        for tls in ["amqps", "AMQPS", "rabbits", "ssl"] {
+            assert!(refusal(tls).contains("asks for TLS"), "{tls}");
+            for driver in ["rabbit", "amqp", "kombu", "memory", "rabbit+x"] {
+                let text = refusal(&format!("{driver}+{tls}"));
+                assert!(text.contains("asks for TLS"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_suffix_is_passed_over() {
+        for scheme in ["rabbit+", "rabbit+x", "memory+x", "kombu+redis", "amqp+x", "amqp+amqp"] {
+            assert!(refusal(scheme).contains(KNOWN), "{scheme}");
+        }
+        assert!(Transport::open("kombu+memory://suffix").is_ok());
+    }
+
+    #[cfg(feature = "rabbit")]
+    #[tokio::test]
+    async fn the_transports_of_kombu_for_rabbitmq_are_rabbitmq() {
+        for scheme in ["kombu+amqp", "kombu+pyamqp", "Kombu"] {
+            assert!(Transport::open(&format!("{scheme}://127.0.0.1:1/")).is_ok(), "{scheme}");
         }
     }
 }

@@ -241,13 +241,14 @@ pub struct PartError {
     version: bool,
 }
 
-/// What follows where a `&str` met a text with escapes.
-const BORROWED: &str = "; a text with escapes cannot be borrowed as `&str`: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
+/// What follows where a `&str` or `&[u8]` met a text with escapes.
+const BORROWED: &str = "; a text with escapes cannot be borrowed: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
 
 impl PartError {
     /// A part that is no such thing.
     pub(crate) fn new(path: &str, mut message: String) -> Self {
-        if message.contains("expected a borrowed string") {
+        // Anything but a text cannot be a `&str` in any case.
+        if message.contains("invalid type: a string, expected a borrowed") {
             message.push_str(BORROWED);
         }
         Self { path: path.to_owned(), message, version: false }

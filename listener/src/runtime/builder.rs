@@ -35,6 +35,10 @@ use crate::transport::Transport;
 use crate::transport::driver::Binding;
 use crate::transport::error::OpenError;
 
+/// The times after which the queue of a temporary pool may go. RabbitMQ counts milliseconds in 32 bits.
+const EXPIRY: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(49 * 24 * 3600);
+
 /// Builds a [`Listener`].
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
@@ -118,7 +122,8 @@ impl ListenerBuilder {
     }
 
     /// As `pool`, for a listener that comes and goes, such as a tap: the broker deletes the
-    /// queue, with what it holds, once no listener of the pool has been there for `expires`.
+    /// queue, with what it holds, once no listener of the pool has been there for `expires`, from a
+    /// second to 49 days.
     /// The queue of a `pool` stays, and fills.
     ///
     /// Nothing that is kept beside it would go with it. So retries are held in the process, and a
@@ -378,6 +383,21 @@ impl ListenerBuilder {
                 option: "poison.suspect_after",
                 found: options.poison.suspect_after.to_string(),
                 expected: "2 or more: a first death looks like an orderly stop",
+            });
+        }
+        let RetryOptions { pause, max_pause, .. } = options.retry;
+        if pause > max_pause {
+            problems.push(Problem::Option {
+                option: "retry.pause",
+                found: format!("{pause:?}"),
+                expected: "no more than `retry.max_pause`; raise that, too",
+            });
+        }
+        if self.expires.is_some_and(|expires| !EXPIRY.contains(&expires)) {
+            problems.push(Problem::Option {
+                option: "temporary_pool",
+                found: format!("{:?}", self.expires.unwrap_or_default()),
+                expected: "a time from 1 s, for the queue would be gone before it is bound, to 49 days, the most that RabbitMQ takes",
             });
         }
     }

@@ -97,10 +97,10 @@ pub enum UrlError {
 }
 
 impl TransportUrl {
-    /// The driver's name: what stands before `://`, up to a `+`.
+    /// What stands before `://`, in small letters. It chooses the driver.
     #[must_use]
-    pub fn driver(&self) -> &str {
-        self.scheme.split_once('+').map_or(self.scheme.as_str(), |(driver, _)| driver)
+    pub fn scheme(&self) -> &str {
+        &self.scheme
     }
 
     /// The hosts, in the order in which they were written.
@@ -167,7 +167,7 @@ impl FromStr for TransportUrl {
             return Err(UrlError::AtBehind);
         }
         Ok(Self {
-            scheme: scheme.to_owned(),
+            scheme: scheme.to_ascii_lowercase(),
             hosts: read_hosts(hosts)?,
             virtual_host: path
                 .filter(|path| !path.is_empty() || is_amqp(scheme))
@@ -470,8 +470,8 @@ mod tests {
     }
 
     #[test]
-    fn the_driver_ends_at_a_plus() {
-        assert_eq!(parse("kombu+memory://h").driver(), "kombu");
+    fn the_scheme_is_whole_and_in_small_letters() {
+        assert_eq!(parse("Kombu+Memory://h").scheme(), "kombu+memory");
     }
 
     #[test]

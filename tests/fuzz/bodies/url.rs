@@ -25,7 +25,7 @@ fn what_is_shown_is_read_again(url: &TransportUrl) {
     let shown = url.to_string();
     let again: TransportUrl = shown.parse().unwrap_or_else(|error| panic!("{shown:?}: {error}"));
     assert_eq!(again.to_string(), shown);
-    assert_eq!((again.driver(), again.virtual_host()), (url.driver(), url.virtual_host()));
+    assert_eq!((again.scheme(), again.virtual_host()), (url.scheme(), url.virtual_host()));
     let hosts = |url: &TransportUrl| {
         let parts = |host: &listener::transport::url::Host| {
             (host.name.clone(), host.port, host.username.clone(), host.password().is_some())

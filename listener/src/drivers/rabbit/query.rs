@@ -118,7 +118,7 @@ impl RabbitOptions {
     /// # Errors
     /// An option is unknown, or has a value that it cannot have.
     pub fn from_url(url: &TransportUrl) -> Result<Self, OpenError> {
-        let is_amqp = url.driver().eq_ignore_ascii_case("amqp");
+        let is_amqp = url.scheme() == "amqp";
         let dialect = if is_amqp { Dialect::Amqp } else { Dialect::Oslo };
         let mut options = Self { dialect, ..Self::default() };
         let (mut retired, mut renamed) = (Vec::new(), Vec::new());
