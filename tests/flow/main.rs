@@ -44,3 +44,4 @@ mod session;
 mod slots;
 mod spool;
 mod steps;
+mod suspects;

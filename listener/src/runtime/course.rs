@@ -23,17 +23,21 @@ pub(super) struct Due {
 /// For how long a delivery may be held.
 #[derive(Clone, Copy)]
 pub(super) struct Hold {
+    /// When the work on it began.
     pub(super) began: Instant,
-    /// Until when, if a copy at the end of its queue can take its place then.
+    /// Until when, if a copy at the end of its queue can take its place then. This counts from when
+    /// it was taken, as the broker does.
     pub(super) until: Instant,
     /// Whether an order is kept, so that no copy may be put behind others.
     pub(super) in_order: bool,
 }
 
 impl Hold {
-    pub(super) fn begins(hold: Duration) -> Self {
+    /// Of a delivery that has been in hand for so long.
+    pub(super) fn begins(hold: Duration, in_hand: Duration) -> Self {
         let began = Instant::now();
-        Self { began, until: began + hold.clamp(LEAST_HOLD, LONGEST_WAIT), in_order: false }
+        let left = hold.min(LONGEST_WAIT).saturating_sub(in_hand).max(LEAST_HOLD);
+        Self { began, until: began + left, in_order: false }
     }
 
     /// What is in order keeps its place for as long as it takes.
@@ -52,9 +56,14 @@ pub(super) struct Course {
 }
 
 impl Course {
-    pub(super) fn new(hold: Duration) -> Self {
+    pub(super) fn new(hold: Hold) -> Self {
         let (held, due, made) = (Held::default(), Vec::new(), Vec::new());
-        Self { held, due, made, hold: Hold::begins(hold) }
+        Self { held, due, made, hold }
+    }
+
+    /// Whether nothing is owed and nothing is to be made.
+    pub(super) fn is_done(&self) -> bool {
+        self.held.is_empty() && self.due.is_empty()
     }
 
     /// Whether the copies that end the work on a delivery have to wait: a copy that is made before

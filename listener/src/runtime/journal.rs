@@ -58,8 +58,8 @@ impl Key {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
     key: Key,
-    /// How many sessions were lost before.
-    session: u64,
+    /// How many sessions were lost before; `None` once it is withdrawn.
+    session: Option<u64>,
 }
 
 /// There is no evidence, and nothing is recorded.
@@ -126,14 +126,14 @@ impl Requests {
         self.settled.remove(&key);
         self.released.remove(&key);
         *self.begun.entry(key).or_default() += 1;
-        Record { key, session: self.session }
+        Record { key, session: Some(self.session) }
     }
 
     /// Ends a record. Whether it was the last of its key.
     fn end(&mut self, Record { key, session }: Record) -> bool {
         let Some(count) = self.begun.get_mut(&key) else { return true };
-        // What was begun before the session was lost is not counted any more.
-        if session == self.session {
+        // What was begun before the session was lost is not counted any more, nor what is withdrawn.
+        if session == Some(self.session) {
             *count -= 1;
         }
         if *count > 0 {
@@ -247,6 +247,13 @@ impl Journal {
         requests.released.insert(record.key);
         drop(requests);
         self.flush_soon();
+    }
+
+    /// A suspect that was begun only waits, and is no evidence until it is begun again. It can still
+    /// be settled.
+    pub(super) fn withdrawn(self: &Arc<Self>, record: Record) -> Record {
+        self.released(record);
+        Record { session: None, ..record }
     }
 
     /// There is another session: a journal that could not be reached may be back.
@@ -579,6 +586,28 @@ mod tests {
         assert_eq!(deaths().await, Ok(1), "the one of this session is begun");
         one.settled(fourth);
         assert_eq!(deaths().await, Ok(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_withdrawn_while_it_waits_is_no_death_and_can_be_settled() {
+        let transport = transport("journal-waits");
+        let (died, one, other) = (journal(&transport), journal(&transport), journal(&transport));
+        died.begin(key("a")).await.expect("a journal");
+        let first = one.begin(key("a")).await.expect("a journal");
+        let equal = one.begin(key("a")).await.expect("a journal");
+        assert_eq!(other.deaths(key("a")).await, Ok(2));
+        let (first, equal) = (one.withdrawn(first), one.withdrawn(equal));
+        // At once: with what is begun next.
+        one.begin(key("b")).await.expect("a journal");
+        assert_eq!(other.deaths(key("a")).await, Ok(1));
+        let again = one.begin(key("a")).await.expect("a journal");
+        one.settled(first);
+        tokio::time::sleep(2 * FLUSH_AFTER).await;
+        assert_eq!(other.deaths(key("a")).await, Ok(1), "it is begun still");
+        one.released(again);
+        one.settled(equal);
+        tokio::time::sleep(2 * FLUSH_AFTER).await;
+        assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
 
     /// A journal that has begun "a", and whose stop could not be recorded; and one of another process.

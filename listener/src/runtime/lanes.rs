@@ -205,6 +205,7 @@ mod tests {
                 turn: None,
                 text: None,
                 recorded: None,
+                is_alone: false,
                 alone: None,
                 received_at: std::time::SystemTime::UNIX_EPOCH,
             });

@@ -77,8 +77,8 @@ pub struct RetryOptions {
     /// minutes. Default: 15 minutes.
     ///
     /// Also how long a delivery is held whose retry or dead letter cannot be made, or whose method is
-    /// paused. After that, and after a second at least, a copy at the end of its queue takes its
-    /// place, unless order is kept.
+    /// paused, from when it was taken. After that, and after a second at least, a copy at the end of
+    /// its queue takes its place, unless order is kept.
     pub hold: Duration,
     /// Where a notification is while it waits. Default: with the broker.
     pub place: RetryPlace,

@@ -40,61 +40,109 @@ impl Worker {
 
     /// Gives a delivery back if it is to be worked on where it is: it is no suspect, or is
     /// recorded as begun as far as there is a journal. Any other is moved, given up or released
-    /// here. What is near the delivery limit of its queue is put back as a new message, whatever
-    /// the journal says: its queue would drop it.
+    /// here. While the journal cannot be reached suspects are worked on one at a time. What is near
+    /// the delivery limit of its queue is put back as a new message, whatever the journal says: its
+    /// queue would drop it.
     async fn examine(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
         let Some(quarantine) = self.suspected(&task) else {
             return self.renew_near_limit(task, permit).await;
         };
         let is_quarantined = *task.delivery.info.queue == *quarantine.queue;
-        if is_quarantined {
+        // Whether it is worked on alone whatever the journal says; and whether that is asked again.
+        let (mut is_fixed, mut is_again) = (is_quarantined, false);
+        task.is_alone = is_quarantined;
+        loop {
             task = self.alone(task, permit).await?;
-        }
-        let decision = self.decide(&task, quarantine, is_quarantined, permit).await;
-        if permit.stop.is_cancelled() || task.delivery.is_over() {
-            self.release(task);
-            return None;
-        }
-        let mut is_alone = decision == Err(Unavailable::Unreachable);
-        match decision {
-            Ok(Decision::GiveUp(deaths)) => {
-                self.give_up(task, deaths, permit).await;
+            let decision = self.decide(&task, quarantine, is_quarantined, permit).await;
+            if permit.stop.is_cancelled() || task.delivery.is_over() {
+                self.release(task);
                 return None;
             }
-            Ok(Decision::Quarantine(deaths)) => {
-                task = self.quarantine(task, &quarantine.queue, deaths, permit).await.err()?;
-                // It stays where it is, and is worked on as if it were in quarantine.
-                is_alone = true;
+            match decision {
+                Ok(Decision::GiveUp(deaths)) => {
+                    self.give_up(task, deaths, permit).await;
+                    return None;
+                }
+                Ok(Decision::Quarantine(deaths)) => {
+                    task = self.quarantine(task, &quarantine.queue, deaths, permit).await.err()?;
+                    // It stays where it is, and is worked on as if it were in quarantine.
+                    (is_fixed, task.is_alone) = (true, true);
+                }
+                Ok(Decision::Work) | Err(_) => {}
             }
-            Ok(Decision::Work) | Err(_) => {}
-        }
-        if !is_quarantined {
-            task = self.renew_near_limit(task, permit).await?;
-        }
-        if is_alone {
+            if !is_quarantined && !is_again {
+                task = self.renew_near_limit(task, permit).await?;
+            }
             task = self.alone(task, permit).await?;
+            let recorded = match decision {
+                Ok(_) => permit.finish(self.record(&mut task, quarantine)).await,
+                Err(unavailable) => Err(unavailable),
+            };
+            match recorded {
+                // The journal may be back when it is its turn.
+                Err(Unavailable::Unreachable) if !is_fixed && !is_again => {
+                    (is_again, task.is_alone) = (true, true);
+                }
+                Err(Unavailable::Unreachable) => return Some(task),
+                // Where there is no journal nothing can ever be known.
+                Ok(()) | Err(Unavailable::Refused) => {
+                    if !is_fixed {
+                        (task.is_alone, task.alone) = (false, None);
+                    }
+                    return Some(task);
+                }
+            }
         }
-        // Where there is no journal nothing can ever be known.
-        if decision.is_ok()
-            && permit.finish(self.record(&mut task, quarantine)).await
-                == Err(Unavailable::Unreachable)
-        {
-            task = self.alone(task, permit).await?;
-        }
-        Some(task)
     }
 
-    /// Waits until no other suspect is worked on that may end the process. `None`: the listener
-    /// stops.
+    /// Waits until the methods of no other suspect are called that may end the process, if this one
+    /// may. `None`: the listener stops, or the session is over.
     async fn alone(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
-        if task.alone.is_none() {
-            task.alone = permit.wait(Arc::clone(&self.suspects).lock_owned()).await;
+        if self.take_turn(&mut task, permit).await {
+            return Some(task);
         }
-        if task.alone.is_none() {
-            self.release(task);
-            return None;
+        self.release(task);
+        None
+    }
+
+    async fn take_turn(&self, task: &mut Task, permit: Permit<'_>) -> bool {
+        if !task.is_alone || task.alone.is_some() {
+            return true;
         }
-        Some(task)
+        let turn = async {
+            tokio::select! {
+                biased;
+                turn = Arc::clone(&self.suspects).lock_owned() => Some(turn),
+                () = permit::ended(&task.delivery) => None,
+            }
+        };
+        task.alone = permit.wait(turn).await.flatten();
+        task.alone.is_some()
+    }
+
+    /// Has the others be worked on while a suspect only waits: what they do meanwhile is no evidence
+    /// against it.
+    pub(super) fn step_back(&self, task: &mut Task) {
+        let Some(turn) = task.alone.take() else { return };
+        if let (Some(record), Some(quarantine)) =
+            (task.recorded, self.quarantines.of(&task.delivery.info.queue))
+        {
+            task.recorded = Some(quarantine.journal.withdrawn(record));
+        }
+        drop(turn);
+    }
+
+    /// Waits until the methods of such a suspect may be called again, and records that it is begun
+    /// as far as there is a journal. Whether they may: not once the listener stops.
+    pub(super) async fn step_up(&self, task: &mut Task, permit: Permit<'_>) -> bool {
+        if !self.take_turn(task, permit).await {
+            return false;
+        }
+        if let Some(quarantine) = self.quarantines.of(&task.delivery.info.queue) {
+            // It is worked on alone whether or not this is recorded.
+            let _ = permit.finish(self.record(task, quarantine)).await;
+        }
+        permit.wait(self.gate.open()).await.is_some()
     }
 
     /// The quarantine of a delivery that may be what ended the process that worked on it: one
@@ -167,11 +215,12 @@ impl Worker {
     /// Puts a copy in the place of a delivery; gives it back if that cannot be.
     async fn move_to(
         &self,
-        task: Task,
+        mut task: Task,
         route: &Route,
         end: &End<'_>,
         permit: Permit<'_>,
     ) -> Result<(), Task> {
+        self.step_back(&mut task);
         let (hold, observers) = (self.options.retry.hold, &self.observers);
         let (delivery, marks, stop) = (&task.delivery, &task.marks, permit.stop);
         let moved = self.copier.move_to(route, delivery, marks, hold, stop, &self.gate, observers);
@@ -204,11 +253,12 @@ impl Worker {
         let owed = task.marks.owed.clone().unwrap_or_default();
         let copy = failure::poison(deaths, owed);
         // No method is called: the other suspects need not wait.
-        task.alone = None;
+        self.step_back(&mut task);
         loop {
             // A copy of what is not in quarantine would be no suspect any more.
             let is_source = self.quarantines.is_source(&task.delivery.info.queue);
-            let until = (!is_source).then(|| Hold::begins(self.options.retry.hold).until);
+            let until =
+                (!is_source).then(|| Hold::begins(self.options.retry.hold, Duration::ZERO).until);
             let (of, gate) = ((&task.delivery, &task.marks), Some(&self.gate));
             let making = self.copier.make(of, &copy, until, gate, permit.stop, &self.observers);
             match permit.finish(making).await {
@@ -243,7 +293,7 @@ impl Worker {
     /// anything back: its copy goes round. Gives it back when it is to be worked on.
     async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
         while let Some(remaining) = task.marks.remaining.take() {
-            let hold = Hold::begins(self.options.retry.hold);
+            let hold = Hold::begins(self.options.retry.hold, Duration::ZERO);
             let copy = failure::waits(remaining, task.marks.owed.clone().unwrap_or_default());
             // The broker's even where order is kept: its place is lost already, and the header may
             // be its publisher's.

@@ -66,7 +66,7 @@ pub(super) struct Worker {
     pub(super) quarantined: Notify,
     /// Closed while a suspect is on its way between queues.
     pub(super) gate: Gate,
-    /// Held while a suspect is worked on that may end the process: one at a time.
+    /// Held while the methods of a suspect are called that may end the process: one at a time.
     pub(super) suspects: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -147,7 +147,9 @@ pub(super) struct Task {
     pub(super) received_at: SystemTime,
     /// What it is recorded as, if this process has recorded that it is begun.
     pub(super) recorded: Option<Record>,
-    /// Held while no other suspect may be worked on, until it is settled.
+    /// Whether its methods are called while those of no other suspect are.
+    pub(super) is_alone: bool,
+    /// Held while that is so, until it waits or is settled.
     pub(super) alone: Option<OwnedMutexGuard<()>>,
 }
 
@@ -232,6 +234,7 @@ impl Worker {
             turn: None,
             text: None,
             recorded: None,
+            is_alone: false,
             alone: None,
             received_at: SystemTime::now(),
         }
@@ -257,7 +260,8 @@ impl Worker {
     /// what follows.
     async fn work_on(&self, mut task: Task, permit: Permit<'_>) {
         task.in_hand.begins();
-        let mut course = Course::new(self.options.retry.hold);
+        let in_hand = task.in_hand.since();
+        let mut course = Course::new(Hold::begins(self.options.retry.hold, in_hand));
         let mut handled = 0;
         loop {
             let calls = task.marks.attempts;
@@ -280,7 +284,7 @@ impl Worker {
                 }
             };
             course.due.extend(copies.into_iter().map(|copy| Due { copy, attempts }));
-            match self.go_on(&task, &mut course, &subject, permit).await {
+            match self.go_on(&mut task, &mut course, &subject, permit).await {
                 Next::Round(round) => {
                     task.marks.owed = round.owed;
                     task.marks.attempts = round.attempts;
@@ -299,11 +303,15 @@ impl Worker {
     /// left once a copy for those that still owe it is in its queue.
     async fn go_on(
         &self,
-        task: &Task,
+        task: &mut Task,
         course: &mut Course,
         subject: &Subject,
         permit: Permit<'_>,
     ) -> Next {
+        if course.is_done() {
+            return Next::Nothing;
+        }
+        self.step_back(task);
         loop {
             let next = match self.carry_out(task, course, subject, permit).await {
                 Ok(()) => self.next(course, task, permit).await,
@@ -430,12 +438,13 @@ impl Worker {
     /// takes its place, unless order is kept. What is overdue has one already.
     async fn leave(
         &self,
-        task: Task,
+        mut task: Task,
         course: Course,
         left: Left,
         subject: &Subject,
         permit: Permit<'_>,
     ) {
+        self.step_back(&mut task);
         let replaced = End::Replaced(&course.made);
         if left == Left::Overdue {
             return self.conclude(task, &replaced, subject);
@@ -461,7 +470,8 @@ impl Worker {
     /// Returns a delivery to its queue whose dead letter the broker never takes; after a while, so
     /// that it is not redelivered at once. Its order is lost by that, so nobody waits for it.
     pub(super) async fn return_later(&self, mut task: Task, subject: &Subject, permit: Permit<'_>) {
-        (task.turn, task.alone) = (None, None);
+        task.turn = None;
+        self.step_back(&mut task);
         let held = async {
             tokio::select! {
                 () = tokio::time::sleep(self.options.retry.hold.max(SHORTEST_HOLD)) => {}
@@ -475,7 +485,7 @@ impl Worker {
 
     /// Waits for the next of the calls that are held, without a slot. Pauses end in time by
     /// themselves; methods that are paused may be so for ever.
-    async fn next(&self, course: &mut Course, task: &Task, permit: Permit<'_>) -> Next {
+    async fn next(&self, course: &mut Course, task: &mut Task, permit: Permit<'_>) -> Next {
         let (held, until) = (&course.held, course.hold.until());
         if held.is_empty() {
             return Next::Nothing;
@@ -493,12 +503,17 @@ impl Worker {
             },
             None => ready.await,
         };
-        match ready.flatten() {
-            // A session may have ended with the pause.
-            Some(ready) if !task.delivery.is_over() => Next::Round(course.held.take(ready)),
-            // What was to be next is still owed.
-            _ => Next::Left(Left::Released),
+        // What was to be next is still owed otherwise.
+        let Some(ready) = ready.flatten() else { return Next::Left(Left::Released) };
+        // On the heap, so that the futures of others stay small.
+        if task.is_alone && !self.step_up(task, permit).boxed().await {
+            return Next::Left(Left::Released);
         }
+        // A session may have ended with the pause.
+        if task.delivery.is_over() {
+            return Next::Left(Left::Released);
+        }
+        Next::Round(course.held.take(ready))
     }
 
     /// Whether a pause may be spent in the process. What is held may not be held for longer than
