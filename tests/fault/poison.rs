@@ -2,6 +2,7 @@
 //! 15 and 16 of the list.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use lapin::types::AMQPValue;
 use support::account::Counts;
@@ -31,7 +32,7 @@ async fn poisoned(row: u8, fault: &'static str, query: &str) {
             assert!(deaths <= DEATHS, "it is never recognised:\n{}", worker.log());
             worker = Worker::start(&trial.options);
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     worker.ready(true).await;
     eprintln!("row {row}, {fault}: the process died {deaths} times");
@@ -90,7 +91,7 @@ async fn poisoned_at_the_start(
             assert!(deaths <= 25, "it is never recognised:\n{}", worker.log());
             worker = Worker::start(&trial.options);
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     worker.ready(true).await;
     // Those that are in work beside it at its first two deaths.
@@ -130,6 +131,81 @@ async fn poison_is_recognised_where_its_queue_and_the_quarantine_are_of_differen
 async fn poison_is_quarantined_before_the_broker_s_own_limit_drops_it() {
     let query = "&rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=5";
     poisoned(16, "poison, delivery limit 5 without a dead letter exchange", query).await;
+}
+
+/// How a process ends in the middle of a long call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// SIGTERM, and SIGKILL before the call is over.
+    CutShort,
+    /// SIGTERM twice.
+    TwoSignals,
+    /// SIGKILL without a SIGTERM.
+    Crash,
+}
+
+/// Starts a worker on the one long call, and ends it once that is begun.
+async fn end_in_the_middle(trial: &mut Trial, how: End) {
+    let calls = trial.calls();
+    let mut worker = Worker::start(&trial.options);
+    worker.until("it is called", async |_| trial.calls() > calls).await;
+    trial.worked(&worker);
+    if how == End::Crash {
+        return worker.kill().await;
+    }
+    worker.signal("-TERM");
+    // Both signals would count as one if the second came before the first was taken.
+    worker.logs("stopping").await;
+    if how == End::CutShort {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        return worker.kill().await;
+    }
+    worker.signal("-TERM");
+    let (status, log) = worker.ended().await;
+    assert_eq!(status.code(), Some(130), "{log}");
+}
+
+async fn cut_short(fault: &'static str, query: &str, how: End) {
+    let node = shared().await;
+    let mut trial = Trial::new(15, fault, node).await;
+    trial.options.url += query;
+    trial.worker().await.kill().await;
+    trial.send([Job { id: 0, act: Act::SleepOnce(600_000) }]).await;
+    for _ in 0..6 {
+        end_in_the_middle(&mut trial, how).await;
+        let stands = node.queue_depths(&trial.vhost).await;
+        let is_quarantined = |(name, depth): (&String, &Option<u64>)| {
+            name.contains(".quarantine") && !name.ends_with(".journal") && *depth != Some(0)
+        };
+        assert!(!stands.iter().any(is_quarantined), "{how:?}: {stands:?}");
+        let is_dead = |name: &String| name.ends_with(".dead");
+        assert!(!stands.keys().any(is_dead), "{how:?}: {stands:?}");
+    }
+    // What a crash says counts all the same: the first is no evidence.
+    for _ in 0..2 {
+        end_in_the_middle(&mut trial, End::Crash).await;
+    }
+    let mut worker = trial.worker().await;
+    let quarantine = format!("{QUEUE}.quarantine");
+    trial.until_depth(node, &quarantine, 1).await;
+    worker.runs();
+    trial.worked(&worker);
+    worker.kill().await;
+    let account = trial.settle(node, 1).await;
+    assert_eq!(account.dead, Counts::new());
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_stop_that_is_cut_short_is_no_poison() {
+    cut_short("stop cut short, classic queue", "", End::CutShort).await;
+    cut_short("stop cut short, quorum queue", "&rabbit_quorum_queue=true", End::CutShort).await;
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_process_that_a_second_signal_ends_is_no_poison() {
+    cut_short("second signal in a long call", "", End::TwoSignals).await;
 }
 
 #[tokio::test]

@@ -286,6 +286,47 @@ async fn die_of_one(model: &Model) {
     process.kill();
 }
 
+/// How the program ends while a method runs.
+#[derive(Clone, Copy, Debug)]
+enum CutShort {
+    Stop,
+    Drop,
+}
+
+/// A process that is killed while it stops, before its method has ended.
+async fn end_before_the_method(model: &Model, how: CutShort) {
+    let process = model.process();
+    let (begins, mut begun) = mpsc::unbounded_channel();
+    let transport = Transport::new(process.clone(), "cut short");
+    let listener =
+        Listener::builder().transport(transport).endpoint(Hangs(begins)).build().unwrap();
+    listener.start().await.unwrap();
+    let begins = tokio::time::timeout(600 * SECOND, begun.recv()).await;
+    begins.expect("it is begun").unwrap();
+    match how {
+        CutShort::Stop => listener.stop().await,
+        CutShort::Drop => {
+            drop(listener);
+            tokio::time::sleep(SECOND / 10).await;
+        }
+    }
+    process.kill();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_is_cut_short_is_no_death() {
+    for how in [CutShort::Stop, CutShort::Drop] {
+        let (model, mut rig) = one_healthy().await;
+        for _ in 0..6 {
+            end_before_the_method(&model, how).await;
+        }
+        let told = Told::default();
+        handle(&rig, &told).await;
+        assert_eq!(rig.seen_so_far(), ["healthy"], "{how:?}");
+        assert_eq!(told.so_far(), [""; 0], "{how:?}");
+    }
+}
+
 /// For a while, a process that handles what it is given.
 async fn handle(rig: &Rig, told: &Told) {
     let builder = rig.builder().observer(told.clone());

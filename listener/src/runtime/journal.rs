@@ -101,6 +101,8 @@ struct Requests {
     released: BTreeSet<Key>,
     /// Whether the next entry says that this process has stopped before: its stop was not recorded.
     has_stopped: bool,
+    /// Whether this process stops: what it begins from then on is not recorded.
+    stops: bool,
 }
 
 impl Requests {
@@ -125,7 +127,9 @@ impl Requests {
         // What was recorded of an earlier delivery of it is over.
         self.settled.remove(&key);
         self.released.remove(&key);
-        *self.begun.entry(key).or_default() += 1;
+        if !self.stops {
+            *self.begun.entry(key).or_default() += 1;
+        }
         Record { key, session: Some(self.session) }
     }
 
@@ -280,12 +284,24 @@ impl Journal {
         }
     }
 
-    /// Records that this process stops in order: nothing that it began is evidence any more.
-    /// Does nothing where nothing is to be withdrawn. Waits for a short time at most, and not for what is
-    /// being recorded, which it records itself.
-    pub(super) async fn stop(&self) {
+    /// What this process begins is recorded, also after a stop.
+    pub(super) fn start(&self) {
+        self.requests().stops = false;
+    }
+
+    /// Records that this process stops in order: nothing that it began is evidence any more, though
+    /// its methods run on, and what it begins from now on is not recorded. Does nothing where
+    /// nothing is to be withdrawn. Does not wait for what is being recorded, which it records itself.
+    pub(super) async fn begin_stop(&self) -> Result<(), Unavailable> {
+        self.requests().stops = true;
         self.stops.notify_waiters();
-        let stopped = tokio::time::timeout(STOP_TIMEOUT, self.append_stop()).await;
+        self.append_stop().await
+    }
+
+    /// The end of a stop: as `begin_stop`, for what was not recorded by then. Waits for a short time at
+    /// most.
+    pub(super) async fn stop(&self) {
+        let stopped = tokio::time::timeout(STOP_TIMEOUT, self.begin_stop()).await;
         if !matches!(stopped, Ok(Ok(()))) {
             self.requests().stop_later();
             tracing::warn!(
@@ -323,11 +339,20 @@ impl Journal {
                 Err(oneshot::error::TryRecvError::Closed) => continue,
                 Err(oneshot::error::TryRecvError::Empty) => {}
             }
-            let waiting = std::mem::take(&mut self.requests().waiting);
-            let begin = waiting.iter().filter_map(|request| request.begin).collect();
+            let (waiting, stops) = {
+                let mut requests = self.requests();
+                (std::mem::take(&mut requests.waiting), requests.stops)
+            };
+            let begin = waiting.iter().filter_map(|request| request.begin);
+            // It would come behind the record of the stop.
+            let begin: BTreeSet<Key> = begin.filter(|_| !stops).collect();
             let reads = waiting.iter().any(|request| request.begin.is_none());
-            let entry = Entry { begin, ..Entry::default() };
-            let result = self.append(&mut known, entry, reads).await;
+            let result = if begin.is_empty() && !reads {
+                Ok(())
+            } else {
+                let entry = Entry { begin, ..Entry::default() };
+                self.append(&mut known, entry, reads).await
+            };
             for request in waiting {
                 let _ = request.done.send(result);
             }
@@ -558,8 +583,38 @@ mod tests {
         assert_eq!(other.deaths(key("a")).await, Ok(0));
         assert_eq!(other.deaths(key("b")).await, Ok(0));
         // A process that goes on after its stop begins anew.
+        stopped.start();
         stopped.begin(key("a")).await.expect("a journal");
         assert_eq!(other.deaths(key("a")).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_begun_or_waits_to_be_recorded_when_a_stop_begins_is_no_evidence() {
+        let transport = transport("journal-stop-begins");
+        let (one, other) = (journal(&transport), journal(&transport));
+        let begun = one.begin(key("a")).await.expect("a journal");
+        let held = one.known.lock().await;
+        let stops = tokio::spawn({
+            let one = Arc::clone(&one);
+            async move { one.begin_stop().await }
+        });
+        tokio::task::yield_now().await;
+        let begins = tokio::spawn({
+            let one = Arc::clone(&one);
+            async move { one.begin(key("b")).await }
+        });
+        tokio::task::yield_now().await;
+        drop(held);
+        assert_eq!(stops.await.expect("no panic"), Ok(()));
+        begins.await.expect("no panic").expect("not recorded");
+        one.begin(key("c")).await.expect("not recorded");
+        for body in ["a", "b", "c"] {
+            assert_eq!(other.deaths(key(body)).await, Ok(0), "{body}");
+        }
+        // Its method has ended before the process did.
+        one.settled(begun);
+        one.stop().await;
+        assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
 
     /// As with two notifications of the same body, and with one whose session was lost and that is
@@ -626,6 +681,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stop_that_could_not_be_recorded_is_recorded_with_what_is_begun_next() {
         let (one, other) = stopped_unrecorded("journal-late-stop").await;
+        one.start();
         one.begin(key("b")).await.expect("a journal");
         assert_eq!(other.deaths(key("a")).await, Ok(0));
         assert_eq!(other.deaths(key("b")).await, Ok(1));

@@ -123,6 +123,8 @@ impl Drop for Inner {
 #[derive(Clone)]
 struct Running {
     stop: CancellationToken,
+    /// Cancelled once the stop is recorded, or was waited for long enough.
+    recorded: CancellationToken,
     task: AbortHandle,
     /// Gives the number of methods that ran on after the deadline.
     ended: Shared<BoxFuture<'static, Result<usize, Arc<JoinError>>>>,
@@ -191,22 +193,26 @@ impl Listener {
             .subscribe(subscription)
             .await
             .map_err(|source| Error::Connect { transport: transport.to_string(), source })?;
-        let stop = CancellationToken::new();
+        worker.quarantines.journals().for_each(|journal| journal.start());
+        let (stop, recorded) = (CancellationToken::new(), CancellationToken::new());
         let state = subscribed.consumer.state();
-        let task = tokio::spawn(work_on(Arc::clone(worker), subscribed, stop.clone()));
+        let work = work_on(Arc::clone(worker), subscribed, stop.clone(), recorded.clone());
+        let task = tokio::spawn(work);
         let abort = task.abort_handle();
         let ended = task.map_err(Arc::new).boxed().shared();
-        self.keep(Running { stop, task: abort, ended, state });
+        self.keep(Running { stop, recorded, task: abort, ended, state });
         Ok(())
     }
 
     /// Asks to take nothing new; `wait` tells when all is done. A start that is under way is
-    /// waited for.
+    /// waited for, and so is, for two seconds at most, the record that the process stops in order:
+    /// one that ends before its methods do is not taken for one that died of them.
     pub async fn stop(&self) {
-        let _starting = self.0.starting.lock().await;
-        if let Some(running) = self.running() {
-            running.stop.cancel();
-        }
+        let starting = self.0.starting.lock().await;
+        let Some(running) = self.running() else { return };
+        running.stop.cancel();
+        drop(starting);
+        running.recorded.cancelled().await;
     }
 
     /// Waits until a listener that was stopped is done: what was in work is settled, what
@@ -229,8 +235,14 @@ impl Listener {
         unfinished.map_err(|error| Error::Task(error.to_string()))
     }
 
-    /// Starts; runs until SIGINT or SIGTERM; stops; waits. A second signal ends the process
-    /// at once, with exit code 130: what is unsettled is the broker's again.
+    /// Starts; runs until SIGINT or SIGTERM; stops; waits. A second signal ends the process, with
+    /// exit code 130, once the stop is recorded, which takes two seconds at most: what is unsettled
+    /// is the broker's again.
+    ///
+    /// To drop this future stops nothing. A process that ends without a stop while methods run, as
+    /// when `main` returns after a `select!` that dropped it, may be counted as one that died of what
+    /// they work on, and after a few of those the notification is a dead letter with the reason
+    /// `poison`: call [`stop`](Self::stop) and [`wait`](Self::wait) first.
     ///
     /// # Errors
     /// As `start` and `wait`; a tokio runtime without I/O cannot wait for signals.
@@ -370,7 +382,14 @@ const BATCH: usize = 256;
 const STUCK: Duration = Duration::from_millis(10);
 
 /// Takes deliveries until it is stopped, and hands them to those who work on them.
-async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: CancellationToken) -> usize {
+async fn work_on(
+    worker: Arc<Worker>,
+    subscribed: Subscribed,
+    stop: CancellationToken,
+    recorded: CancellationToken,
+) -> usize {
+    // Nobody waits for a task that is gone.
+    let _recorded = recorded.clone().drop_guard();
     let Subscribed { mut deliveries, consumer, demand } = subscribed;
     let crew = Crew::new(Arc::clone(&worker), demand, stop.clone());
     let mut state = consumer.state();
@@ -406,7 +425,7 @@ async fn work_on(worker: Arc<Worker>, subscribed: Subscribed, stop: Cancellation
             _ = look.tick() => tell_slow(&worker),
         }
     }
-    shutdown::Ending { consumer, deliveries, crew }.shut_down(&worker).await
+    shutdown::Ending { consumer, deliveries, crew, recorded }.shut_down(&worker).await
 }
 
 fn changed(worker: &Worker, state: &ConnectionState) {

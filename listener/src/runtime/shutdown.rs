@@ -7,8 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
 
 use crate::runtime::crew::Crew;
 use crate::runtime::worker::Worker;
@@ -19,17 +21,23 @@ use crate::transport::driver::{Consumer, LONGEST_WAIT};
 /// deadline.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
+/// How long whoever asks for a stop waits until it is recorded: a process that ends then has not
+/// died.
+const RECORDED_WITHIN: Duration = Duration::from_secs(1);
+
 /// What is left when a listener stops.
 pub(super) struct Ending {
     pub(super) consumer: Box<dyn Consumer>,
     pub(super) deliveries: UnboundedReceiver<Delivery>,
     pub(super) crew: Arc<Crew>,
+    /// Cancelled once the stop is recorded, or was waited for long enough.
+    pub(super) recorded: CancellationToken,
 }
 
 impl Ending {
     /// Ends a subscription. Gives the number of methods that run on all the same.
     pub(super) async fn shut_down(self, worker: &Worker) -> usize {
-        let Self { consumer, mut deliveries, crew } = self;
+        let Self { consumer, mut deliveries, crew, recorded } = self;
         let running = &crew.running;
         let deadline = worker.options.shutdown_timeout;
         let until = tokio::time::Instant::now() + deadline.min(LONGEST_WAIT);
@@ -44,10 +52,14 @@ impl Ending {
         // be given what comes behind the rest.
         let finished = async {
             let mut done = pin!(running.wait());
+            let mut recording = pin!(begin_stop(worker, &recorded).fuse());
             loop {
                 tokio::select! {
                     biased;
                     () = &mut done => return,
+                    // At once: a process that is killed before its methods have ended has not died
+                    // of what they do.
+                    () = &mut recording => {}
                     Some(delivery) = deliveries.recv() => {
                         released += 1;
                         worker.release(worker.take(delivery));
@@ -65,10 +77,22 @@ impl Ending {
             let _ = tokio::time::timeout(LAST_WAIT, running.wait()).await;
         }
         join_all(worker.quarantines.journals().map(|journal| journal.stop())).await;
+        recorded.cancel();
         consumer.close().await;
         let unfinished = worker.dispatcher.blocking().max(running.len());
         tracing::info!(in_work, released, unfinished, "stopped");
         unfinished
+    }
+}
+
+/// Withdraws what this process has recorded as begun.
+async fn begin_stop(worker: &Worker, recorded: &CancellationToken) {
+    let journals = worker.quarantines.journals().map(|journal| journal.begin_stop());
+    let mut recording = pin!(join_all(journals));
+    let soon = tokio::time::timeout(RECORDED_WITHIN, recording.as_mut()).await.is_ok();
+    recorded.cancel();
+    if !soon {
+        recording.await;
     }
 }
 
