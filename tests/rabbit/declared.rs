@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::StreamExt;
+use lapin::BasicProperties;
 use lapin::options::{
     BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions,
     QueueDeclareOptions,
@@ -31,7 +33,7 @@ fn bindings(bindings: &[(&str, &str, &str)]) -> Subscription {
 /// Whether a message that is published there reaches a queue.
 async fn is_routed(amqp: &Amqp, exchange: &str, key: &str) -> bool {
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let properties = lapin::BasicProperties::default();
+    let properties = BasicProperties::default();
     let sent =
         amqp.channel().basic_publish(exchange.into(), key.into(), options, b"{}", properties);
     matches!(sent.await.unwrap().await.unwrap(), lapin::Confirmation::Ack(None))
@@ -98,7 +100,7 @@ async fn a_queue_that_was_given_is_used_as_it_is_bound_though_our_exchange_is_mi
     let url = user(node, "given_queue", "^$", "^$", "^orders$").await;
     let amqp = Amqp::connect(&node.vhost("given_queue").await).await;
     amqp.declare_queue("orders", true, &[]).await;
-    amqp.publish("", "orders", "one", lapin::BasicProperties::default()).await;
+    amqp.publish("", "orders", "one", BasicProperties::default()).await;
     let pool = bindings(&[("openstack", QUEUE, "orders")]);
     let mut subscribed = rabbit(&url).subscribe(pool).await.unwrap();
     let delivery = next(&mut subscribed).await;
@@ -572,7 +574,7 @@ async fn a_temporary_pool_leaves_its_dead_letters_and_nothing_else() {
     tap.start().await.unwrap();
     let publish = async |body: &str| {
         let amqp = Amqp::connect(&url).await;
-        amqp.publish("nova", QUEUE, body, lapin::BasicProperties::default()).await;
+        amqp.publish("nova", QUEUE, body, BasicProperties::default()).await;
         amqp.close().await;
     };
     publish(r#"{"event_type": "x", "priority": "INFO", "payload": 1}"#).await;
@@ -678,6 +680,35 @@ async fn a_queue_that_was_declared_for_a_message_settles_before_it_is_sent() {
     assert!(began.elapsed() < SETTLES);
 }
 
+/// A quorum queue may be forgotten with what was confirmed for it, as long as it is new: whoever
+/// declares it to consume it waits before others can find it, and a notifier that finds it unused
+/// waits as well.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_is_sent_to_a_quorum_queue_that_a_listener_has_just_declared_survives() {
+    let mut node = RabbitNode::start().await;
+    for round in 0..3 {
+        let key = format!("round-{round}.info");
+        let url = format!("{}?rabbit_quorum_queue=true", node.url());
+        let subscribes = tokio::spawn({
+            let (url, key) = (url.clone(), key.clone());
+            async move { rabbit(&url).subscribe(subscription(&key)).await.map(drop) }
+        });
+        wait_until("it is declared", SOON, async || node.queue_depth("/", &key).await.is_some())
+            .await;
+        let route = Route::Topic { exchange: "openstack".to_owned(), routing_key: key.clone() };
+        let driver = rabbit(&url);
+        driver.send(to(route, "{}")).await.unwrap();
+        // Whoever consumes it has not settled it.
+        subscribes.abort();
+        node.kill().await;
+        node.restart().await;
+        // Until it has a leader again it is shown as empty.
+        let is_there = async || node.queue_depth("/", &key).await == Some(1);
+        wait_until(&format!("{key} holds it"), Duration::from_secs(20), is_there).await;
+    }
+}
+
 /// Who put a letter there had waited until the queue had settled.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
@@ -690,4 +721,34 @@ async fn a_dead_letter_queue_with_a_letter_in_it_is_relied_on_at_once() {
     let began = std::time::Instant::now();
     rabbit(&url).send(dead()).await.unwrap();
     assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+}
+
+/// As full as the broker keeps it: the runtime waits ten seconds for what others have recorded.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_full_journal_is_read_in_time() {
+    const JOURNAL: &str = "q.quarantine.journal";
+    let node = support::shared().await;
+    let url = node.vhost("full journal").await;
+    let driver = rabbit(&url);
+    let entry = json!({
+        "process": "0123456789abcdef0123456789abcdef", "number": 1, "begin": [1234567890123456789_u64],
+        "settled": [9876543210987654321_u64],
+    })
+    .to_string();
+    let append = |read_from: Option<u64>| JournalAppend {
+        journal: JOURNAL.to_owned(),
+        entry: Bytes::from(format!("{read_from:?}")),
+        read_from,
+        timeout: Duration::from_secs(10),
+    };
+    driver.journal(append(None)).await.unwrap();
+    let amqp = Amqp::connect(&url).await;
+    let properties = BasicProperties::default;
+    let sends = (0..45_000).map(|_| amqp.publish("", JOURNAL, &entry, properties()));
+    futures_util::stream::iter(sends).buffer_unordered(500).count().await;
+    amqp.close().await;
+    let read = driver.journal(append(Some(0))).await.unwrap();
+    assert!(read.entries.len() > 20_000, "{}", read.entries.len());
+    assert!(read.next > 45_000, "{}", read.next);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::{Instant, timeout_at};
 
@@ -16,12 +16,16 @@ use super::failure::{self, Failure, Fault};
 use super::link::{call, close_channel};
 use super::message::{Fate, Message, Need};
 use super::office::{Office, SendSession};
+use super::settle::{Written, write};
 use crate::transport::delivery::Properties;
 use crate::transport::driver::{JournalAppend, JournalRead, Outgoing, Route};
 use crate::transport::error::{ConnectError, JournalError};
 
-/// How many entries may be on their way from the broker.
-const PREFETCH: u16 = 200;
+/// How many entries may be on their way from the broker: a full journal has tens of thousands.
+const PREFETCH: u16 = 2000;
+
+/// So many are acknowledged at once: each acknowledgement lets the broker send as many more.
+const ACKNOWLEDGED: u64 = 250;
 
 /// Appends, and reads what was appended before.
 pub(super) async fn append(
@@ -113,28 +117,24 @@ async fn read(channel: &Channel, append: &JournalAppend, from: u64) -> Result<Jo
     let mut next = from;
     while let Some(entry) = consumer.next().await {
         let entry = entry.map_err(|error| Fault::from(&error))?;
+        let tag = entry.delivery_tag;
+        if tag % ACKNOWLEDGED == 0 {
+            write(channel, &[Written::Ack { tag, multiple: true }])?;
+        }
         if let Some(offset) = offset_of(&entry) {
             // A chunk is delivered from its beginning on.
             if offset < from {
-                ack(channel, entry.delivery_tag).await?;
                 continue;
             }
             next = offset + 1;
         }
         let is_own = *entry.data == *append.entry;
-        let tag = entry.delivery_tag;
         entries.push(Bytes::from(entry.data));
         if is_own {
             return Ok(JournalRead { entries, next });
         }
-        ack(channel, tag).await?;
     }
     Err(Fault::Other("the journal was deleted".to_owned()))
-}
-
-/// Lets the broker send one more.
-async fn ack(channel: &Channel, tag: u64) -> Result<(), Fault> {
-    call(channel.basic_ack(tag, BasicAckOptions { multiple: false })).await
 }
 
 fn offset_of(entry: &lapin::message::Delivery) -> Option<u64> {

@@ -66,16 +66,16 @@ impl<'a> Topology<'a> {
         }
         let styles = self.styles(&bindings, &survey).await?;
         self.check_topics(&bindings, &styles, &mut survey).await?;
-        let mut declared = HashSet::new();
+        // The queues first: one that is refused leaves no exchange behind.
+        for (queue, style) in &styles {
+            self.declare_missing_queue(queue, *style).await?;
+        }
+        for queue in styles.keys() {
+            self.settle_quorum(queue).await;
+        }
         let mut missing = None;
         for binding in &bindings {
             let found = survey.queue(&binding.queue);
-            // The queue first: one that is refused leaves no exchange behind.
-            if let Some(style) = styles.get(binding.queue.as_str())
-                && declared.insert(&binding.queue)
-            {
-                self.declare_missing_queue(&binding.queue, *style).await?;
-            }
             // Of whoever consumes: a publisher loses nothing by it.
             self.check_queue(&binding.queue)?;
             let exchange = self.exchange(&binding.exchange, &mut survey).await;
@@ -179,6 +179,7 @@ impl<'a> Topology<'a> {
         match ready {
             Ok(()) => {
                 self.settle_own(routing_key).await;
+                self.settle_unused_quorum(routing_key).await?;
                 Ok(None)
             }
             Err(Failure::Mistake(
@@ -271,6 +272,29 @@ impl<'a> Topology<'a> {
         if durable != Some(false) {
             sleep(self.known.settling_own(queue)).await;
         }
+    }
+
+    /// As `settle_own`, for a quorum queue that is to be bound: what is confirmed for a new one may be lost
+    /// with it, and others rely on it as soon as they find it bound.
+    async fn settle_quorum(&self, queue: &str) {
+        if self.known.queue(queue).and_then(|seen| seen.quorum) == Some(true) {
+            sleep(self.known.settling_own(queue)).await;
+        }
+    }
+
+    /// As `settle`, for a quorum queue that another process may have declared a moment ago, to consume
+    /// it: it waits as well before it consumes, so one with a consumer or a message has settled.
+    async fn settle_unused_quorum(&mut self, queue: &str) -> Result<(), Failure> {
+        let is_quorum = self.known.queue(queue).and_then(|seen| seen.quorum) == Some(true);
+        if !is_quorum || self.known.settling(queue).is_zero() {
+            return Ok(());
+        }
+        let name = short("the queue's name", queue)?;
+        let found = self.look(&name).await;
+        if found.is_ok_and(|found| found.message_count() == 0 && found.consumer_count() == 0) {
+            self.settle(queue).await?;
+        }
+        Ok(())
     }
 
     /// A quarantine queue: a quorum queue where the broker has them, so that it survives the loss
@@ -589,10 +613,13 @@ impl<'a> Topology<'a> {
 
     /// How many messages wait in a queue that exists.
     pub(super) async fn look_for_queue(&mut self, name: &ShortString) -> Result<u32, Fault> {
+        Ok(self.look(name).await?.message_count())
+    }
+
+    async fn look(&mut self, name: &ShortString) -> Result<lapin::Queue, Fault> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let channel = self.channel().await?;
-        let found = call(channel.queue_declare(name.clone(), options, FieldTable::default()));
-        Ok(found.await?.message_count())
+        call(channel.queue_declare(name.clone(), options, FieldTable::default())).await
     }
 
     pub(super) async fn declare_queue(
