@@ -11,6 +11,7 @@ mod faults;
 mod hostile;
 mod many;
 mod mistakes;
+mod order;
 mod retry;
 mod rights;
 mod send;

@@ -113,7 +113,7 @@ impl Session {
         // drops it at its delivery limit.
         for (place, queue) in queues.iter().enumerate() {
             topology.check_readable(queue).await?;
-            if window.is_fitted() {
+            if window.is_fitted() || counts_closed_channels(&link) {
                 window.fit(place, topology.single(queue).await?);
             }
         }
@@ -435,15 +435,17 @@ impl Session {
 
     /// What is unsettled goes back as not tried, where the broker tells that apart. A consumer that
     /// still takes deliveries would get some of it again at once: the close of the channel would
-    /// count those, and put them behind the others.
+    /// count those, and put them behind the others. Where a cancelled consumer hands its queue over
+    /// to the next one, that would get what comes later before what goes back: the close of the
+    /// channel returns all first.
     async fn leave(&mut self) -> Result<(), Fault> {
         self.settle(true)?;
         if self.maker.may_be_quorum(self.consumers.queues()) {
             self.until_all_came().await;
         }
-        let is_counted = self.link.version.is_some_and(Version::counts_closed_channels);
+        let is_released = counts_closed_channels(&self.link) && !self.window.may_be_single();
         let work = async {
-            if is_counted {
+            if is_released {
                 self.consumers.cancel(&self.channel).await?;
                 release_all(&self.channel)?;
             }
@@ -471,6 +473,10 @@ impl Session {
         };
         let _ = timeout(4 * QUIET, all).await;
     }
+}
+
+fn counts_closed_channels(link: &Link) -> bool {
+    link.version.is_some_and(Version::counts_closed_channels)
 }
 
 fn prefetch(core: &Core, subscription: &Subscription) -> u16 {

@@ -141,6 +141,11 @@ impl Window {
         self.places[place].single = single;
     }
 
+    /// Whether some queue goes to one consumer at a time, or may.
+    pub(super) fn may_be_single(&self) -> bool {
+        self.places.iter().any(|place| place.single != Single::No)
+    }
+
     /// Whether all that may be unsettled is here, of every queue: nothing is on its way.
     pub(super) fn is_full(&self) -> bool {
         !self.is_boundless() && self.places.iter().all(|place| place.room() == 0)

@@ -1,0 +1,79 @@
+//! The order of a queue while something else happens to it: a stop beside a standby consumer or a
+//! publisher, and a prefetch that grows while messages come.
+
+use super::*;
+use lapin::options::BasicPublishOptions;
+use lapin::types::AMQPValue;
+use support::amqp::oslo_properties;
+use tokio::task::JoinHandle;
+
+/// Declares a durable queue of this type.
+async fn declare(amqp: &Amqp, queue: &str, queue_type: &str, is_single: bool) {
+    let arguments = [
+        ("x-queue-type", AMQPValue::LongString(queue_type.into())),
+        ("x-single-active-consumer", AMQPValue::Boolean(is_single)),
+    ];
+    amqp.declare_queue(queue, true, &arguments[..if is_single { 2 } else { 1 }]).await;
+}
+
+/// Publishes the numbers from 0 on, with a pause after each.
+fn publish(url: &str, queue: String, count: usize, pause: Duration) -> JoinHandle<()> {
+    let url = url.to_owned();
+    tokio::spawn(async move {
+        let amqp = Amqp::connect(&url).await;
+        for number in 0..count {
+            let (body, properties) = (number.to_string(), oslo_properties(&[]));
+            let (options, queue) = (BasicPublishOptions::default(), queue.as_str().into());
+            let sent = amqp.channel().basic_publish(
+                "".into(),
+                queue,
+                options,
+                body.as_bytes(),
+                properties,
+            );
+            drop(sent.await.unwrap());
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+        }
+        amqp.channel().wait_for_confirms().await.unwrap();
+        amqp.close().await;
+    })
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_single_active_consumer_hands_over_in_order_at_a_stop() {
+    const SENT: usize = 1500;
+    let node = support::shared().await;
+    for (queue_type, is_fitted) in
+        [("classic", false), ("classic", true), ("quorum", false), ("quorum", true)]
+    {
+        let case = format!("{queue_type}, fitted: {is_fitted}");
+        let url = node.vhost(&format!("hands over {case}")).await;
+        let amqp = Amqp::connect(&url).await;
+        declare(&amqp, QUEUE, queue_type, true).await;
+        publish(&url, QUEUE.to_owned(), SENT, Duration::ZERO).await.unwrap();
+        let subscription = || Subscription {
+            prefetch: 1000,
+            bytes: if is_fitted { 64 * 1024 * 1024 } else { usize::MAX },
+            ..subscription(QUEUE)
+        };
+        let (active, standby) = (rabbit(&url), rabbit(&url));
+        let mut first = active.subscribe(subscription()).await.unwrap();
+        let mut second = standby.subscribe(subscription()).await.unwrap();
+        let mut held = Vec::new();
+        for _ in 0..1000 {
+            held.push(next(&mut first).await);
+        }
+        first.consumer.close().await;
+        drop(held);
+        for number in 0..SENT {
+            let delivery = next(&mut second).await;
+            assert_eq!(delivery.body, number.to_string(), "{case}");
+            delivery.settle(Settle::Ack).unwrap();
+        }
+        second.consumer.close().await;
+        amqp.close().await;
+    }
+}
