@@ -437,13 +437,13 @@ impl Session {
     /// still takes deliveries would get some of it again at once: the close of the channel would
     /// count those, and put them behind the others. Where a cancelled consumer hands its queue over
     /// to the next one, that would get what comes later before what goes back: the close of the
-    /// channel returns all first.
+    /// channel returns all first. So it does also while more is on its way.
     async fn leave(&mut self) -> Result<(), Fault> {
         self.settle(true)?;
-        if self.maker.may_be_quorum(self.consumers.queues()) {
-            self.until_all_came().await;
-        }
-        let is_released = counts_closed_channels(&self.link) && !self.window.may_be_single();
+        let may_be_quorum = self.maker.may_be_quorum(self.consumers.queues());
+        let has_all = !may_be_quorum || self.until_all_came().await;
+        let is_released =
+            has_all && counts_closed_channels(&self.link) && !self.window.may_be_single();
         let work = async {
             if is_released {
                 self.consumers.cancel(&self.channel).await?;
@@ -455,11 +455,12 @@ impl Session {
         left
     }
 
-    /// Waits until what settlements have made room for is here, or nothing comes for a moment. A
-    /// channel hands the settlements of a quorum queue on as fast as that takes them, and forgets the
-    /// rest when it is closed; and what is on its way to a consumer that is cancelled goes back before
-    /// all that is unsettled, out of its order.
-    async fn until_all_came(&mut self) {
+    /// Waits until what settlements have made room for is here, or nothing comes for a moment; not for
+    /// long, as somebody may publish all the time. Whether it was so. A channel hands the settlements
+    /// of a quorum queue on as fast as that takes them, and forgets the rest when it is closed; and
+    /// what is on its way to a consumer that is cancelled goes back before all that is unsettled, out
+    /// of its order.
+    async fn until_all_came(&mut self) -> bool {
         let all = async {
             while !self.window.is_full() {
                 match timeout(QUIET, self.consumers.arrivals.next()).await {
@@ -471,7 +472,7 @@ impl Session {
                 }
             }
         };
-        let _ = timeout(4 * QUIET, all).await;
+        timeout(4 * QUIET, all).await.is_ok()
     }
 }
 
