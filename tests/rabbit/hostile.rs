@@ -230,3 +230,31 @@ async fn a_count_that_a_publisher_wrote_is_not_the_broker_s_and_goes_with_no_cop
         assert_eq!(depth(support::shared().await, &vhost).await, Some(0));
     }
 }
+
+/// RabbitMQ 4.3 does not count an orderly stop, and leaves the header as it is.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_count_that_a_publisher_wrote_is_not_the_broker_s_after_an_orderly_stop() {
+    let node = support::shared().await;
+    let url = node.vhost("stale-stop").await;
+    let amqp = Amqp::connect(&url).await;
+    let quorum = AMQPValue::LongString("quorum".into());
+    amqp.declare_queue(QUEUE, true, &[("x-queue-type", quorum)]).await;
+    let count = || ("x-delivery-count", AMQPValue::LongLongInt(12));
+    let acquired = |number| ("x-acquired-count", AMQPValue::LongLongInt(number));
+    amqp.publish("", QUEUE, "one", oslo_properties(&[count()])).await;
+    amqp.publish("", QUEUE, "two", oslo_properties(&[count(), acquired(100)])).await;
+    amqp.publish("", QUEUE, "three", oslo_properties(&[acquired(0)])).await;
+    let rabbit = rabbit(&url);
+    let of_the_stop = (node.version().await < (4, 3)).then_some(1);
+    for expected in [(false, None), (true, of_the_stop)] {
+        let mut subscribed = subscribe(&rabbit).await;
+        for body in ["one", "two", "three"] {
+            let delivery = next(&mut subscribed).await;
+            let info = &delivery.info;
+            assert_eq!((info.redelivered, info.delivery_count), expected, "{body}");
+        }
+        subscribed.consumer.close().await;
+    }
+    amqp.close().await;
+}

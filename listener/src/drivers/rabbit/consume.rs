@@ -247,7 +247,7 @@ impl Maker {
         .redelivered(arrived.redelivered);
         // Asked for few deliveries: what a queue is like is behind a lock.
         let seen = arrived.redelivered.then(|| self.core.known.queue(queue)).flatten();
-        let count = delivery_count(&properties, arrived.redelivered, seen);
+        let count = delivery_count(&properties, arrived.redelivered, seen, self.version);
         let is_near = count.is_some_and(|count| is_near_limit(count, seen, self.version));
         let settlement = Settlement::new(Arc::clone(&self.settler), arrived.delivery_tag);
         let info = info.counted(count);
@@ -256,13 +256,25 @@ impl Maker {
 }
 
 /// What a quorum queue says of how often it gave a message out before; it says nothing the first
-/// time. On other queues a publisher, or an earlier queue, may have written the header.
-fn delivery_count(properties: &Properties, redelivered: bool, seen: Option<Seen>) -> Option<u64> {
+/// time. On other queues a publisher, or an earlier queue, may have written the header; and from
+/// RabbitMQ 4.3 on also on a quorum queue that has counted nothing yet, as a nack is not counted. But
+/// that says how often it gave the message out at all, which is no less.
+fn delivery_count(
+    properties: &Properties,
+    redelivered: bool,
+    seen: Option<Seen>,
+    version: Option<Version>,
+) -> Option<u64> {
     if !redelivered || seen.and_then(|seen| seen.quorum) == Some(false) {
         return None;
     }
-    let count = properties.headers.get("x-delivery-count")?.as_int()?;
-    u64::try_from(count).ok()
+    let said = |name| u64::try_from(properties.headers.get(name)?.as_int()?).ok();
+    let count = said("x-delivery-count")?;
+    let at_most = match version.is_some_and(Version::counts_closed_channels) {
+        true => said("x-acquired-count"),
+        false => None,
+    };
+    at_most.is_none_or(|at_most| count <= at_most).then_some(count)
 }
 
 /// Whether a message that was given out so often is halfway to the limit at which a queue drops
@@ -314,6 +326,7 @@ impl Names {
 mod tests {
     use super::super::deployment::Limits;
     use super::*;
+    use crate::transport::delivery::HeaderValue;
 
     #[test]
     fn a_queue_without_a_limit_has_none_that_is_near() {
@@ -324,6 +337,35 @@ mod tests {
         let version = Some(Version::new(4, 0));
         let is_near = |limit| is_near_limit(10, seen(limit), version);
         assert_eq!([None, Some(20), Some(30), Some(-1)].map(is_near), [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_count_is_the_queue_s_if_it_can_be() {
+        let count = |redelivered, quorum, minor, headers: &[(&str, i64)]| {
+            let mut properties = Properties::default();
+            for (name, value) in headers {
+                properties.headers.set(*name, HeaderValue::Int(*value));
+            }
+            let seen = Some(Seen { quorum, ..Seen::default() });
+            delivery_count(&properties, redelivered, seen, Some(Version::new(4, minor)))
+        };
+        for minor in [2, 3] {
+            let count = |redelivered, quorum, value| {
+                count(redelivered, quorum, minor, &[("x-delivery-count", value)])
+            };
+            assert_eq!(count(true, Some(true), 12), Some(12));
+            assert_eq!(count(true, Some(true), -1), None);
+            assert_eq!(count(true, None, 12), Some(12));
+            assert_eq!(count(true, Some(false), 12), None);
+            assert_eq!(count(false, Some(true), 12), None);
+        }
+        let both = |minor, acquired| {
+            let headers = [("x-delivery-count", 12), ("x-acquired-count", acquired)];
+            count(true, Some(true), minor, &headers)
+        };
+        assert_eq!([1, 11, 12, 20].map(|n| both(3, n)), [None, None, Some(12), Some(12)]);
+        // A publisher's, or that of another broker.
+        assert_eq!(both(2, 1), Some(12));
     }
 
     #[test]
