@@ -103,3 +103,39 @@ async fn a_quorum_queue_keeps_its_order_at_a_stop_while_somebody_publishes() {
     publisher.await.unwrap();
     amqp.close().await;
 }
+
+/// The prefetch begins with few and grows with the pace, while messages come one by one.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_quorum_queue_keeps_its_order_while_its_prefetch_grows_and_somebody_publishes() {
+    const SENT: usize = 1200;
+    let node = support::shared().await;
+    let url = node.vhost("grows and publishes").await;
+    let amqp = Amqp::connect(&url).await;
+    let rabbit = rabbit(&url);
+    let starts = [1, 1, 1, 1, 8, 64].into_iter().enumerate().map(async |(number, slots)| {
+        let queue = format!("{QUEUE}.{number}");
+        declare(&amqp, &queue, "quorum", false).await;
+        let paced = Subscription {
+            prefetch: 1000,
+            bytes: 64 * 1024 * 1024,
+            slots: Some(slots),
+            ..subscription(&queue)
+        };
+        let mut subscribed = rabbit.subscribe(paced).await.unwrap();
+        let publisher = publish(&url, queue.clone(), SENT, Duration::from_millis(2));
+        for number in 0..SENT {
+            let delivery = next(&mut subscribed).await;
+            assert_eq!(delivery.body, number.to_string(), "{queue}");
+            assert!(!delivery.info.redelivered, "{queue}: {number}");
+            if number % 50 < 5 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            delivery.settle(Settle::Ack).unwrap();
+        }
+        publisher.await.unwrap();
+        subscribed.consumer.close().await;
+    });
+    futures_util::future::join_all(starts).await;
+    amqp.close().await;
+}

@@ -212,21 +212,23 @@ const LONG: Duration = Duration::from_secs(600);
 async fn quick_methods_have_more_here_than_they_work_on() {
     const COUNT: u32 = 5000;
     let node = support::shared().await;
-    let url = node.vhost("quick").await;
-    send_numbers(&url, 0..COUNT).await;
-    let gated = Gated::new();
-    gated.gate.add_permits(COUNT as usize);
-    let listener = listener(&url, Executor::Sequential, &gated);
-    listener.start().await.unwrap();
-    wait_until("all are begun", SOON, async || gated.count() == COUNT as usize).await;
-    let list = ["list_consumers", "-p", "quick", "queue_name", "prefetch_count"];
-    let consumers = node.ctl(&list).await;
-    let prefetch = consumers.lines().find_map(|line| line.strip_prefix(QUEUE)).unwrap();
-    // At what pace depends on the machine.
-    let prefetch: u16 = prefetch.trim().parse().unwrap();
-    assert!(prefetch >= 20, "{prefetch}");
-    assert_eq!(*gated.begun.lock().unwrap(), (0..COUNT).collect::<Vec<_>>(), "in order");
-    stop(&listener).await;
+    for (name, query) in [("quick", ""), ("quick_quorum", "?rabbit_quorum_queue=true")] {
+        let url = node.vhost(name).await + query;
+        send_numbers(&url, 0..COUNT).await;
+        let gated = Gated::new();
+        gated.gate.add_permits(COUNT as usize);
+        let listener = listener(&url, Executor::Sequential, &gated);
+        listener.start().await.unwrap();
+        wait_until("all are begun", SOON, async || gated.count() == COUNT as usize).await;
+        let list = ["list_consumers", "-p", name, "queue_name", "prefetch_count"];
+        let consumers = node.ctl(&list).await;
+        let prefetch = consumers.lines().find_map(|line| line.strip_prefix(QUEUE)).unwrap();
+        // At what pace depends on the machine.
+        let prefetch: u16 = prefetch.trim().parse().unwrap();
+        assert!(prefetch >= 20, "{name}: {prefetch}");
+        assert_eq!(*gated.begun.lock().unwrap(), (0..COUNT).collect::<Vec<_>>(), "in order");
+        stop(&listener).await;
+    }
 }
 
 /// Takes half a second, and says which it was.

@@ -227,10 +227,9 @@ impl Maker {
         }
     }
 
-    /// Whether one of these may be a quorum queue.
-    pub(super) fn may_be_quorum<'q>(&self, mut queues: impl Iterator<Item = &'q str>) -> bool {
-        let known = &self.core.known;
-        queues.any(|queue| known.queue(queue).and_then(|seen| seen.quorum) != Some(false))
+    /// Whether this may be a quorum queue.
+    pub(super) fn may_be_quorum(&self, queue: &str) -> bool {
+        self.core.known.may_be_quorum(queue)
     }
 
     pub(super) fn delivery(

@@ -73,6 +73,11 @@ impl Known {
         self.seen().queues.get(name).copied()
     }
 
+    /// Whether it may be a quorum queue.
+    pub(super) fn may_be_quorum(&self, name: &str) -> bool {
+        self.queue(name).and_then(|seen| seen.quorum) != Some(false)
+    }
+
     pub(super) fn see_queue(&self, name: &str, queue: Seen) {
         let mut seen = self.seen();
         seen.queues.insert(name.to_owned(), queue);

@@ -43,6 +43,10 @@ const FLOW: usize = 8;
 /// that at most. tokio's clock may add a millisecond to each.
 const TICK: Duration = Duration::from_millis(1);
 
+/// For so many ticks settlements are held back while a quorum queue is to have more and its consumer
+/// does not have all that it may have: a broker that has more sends that meanwhile.
+const PATIENCE: u32 = 100;
+
 /// Nothing is on its way any more when nothing has come for so long.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -84,6 +88,8 @@ pub(super) struct Session {
     settlements: Settlements,
     /// Whether some settlements have waited since the last tick.
     have_waited: bool,
+    /// For how many ticks they may still be held back.
+    patience: u32,
     batch: Vec<(u64, Settle)>,
     ledger: Ledger,
     // After what runs over it.
@@ -114,7 +120,8 @@ impl Session {
         for (place, queue) in queues.iter().enumerate() {
             topology.check_readable(queue).await?;
             if window.is_fitted() || counts_closed_channels(&link) {
-                window.fit(place, topology.single(queue).await?);
+                let single = topology.single(queue).await?;
+                window.fit(place, single, core.known.may_be_quorum(queue));
             }
         }
         let is_first = |queue| core.known.is_first_look_at_rights(queue);
@@ -154,6 +161,7 @@ impl Session {
             maker: Maker::new(Arc::clone(core), link.version, settler),
             settlements,
             have_waited: false,
+            patience: PATIENCE,
             batch: Vec::new(),
             ledger: Ledger::default(),
             link,
@@ -168,7 +176,8 @@ impl Session {
     /// Puts consumers with the prefetch that the window says now in the place of those that it
     /// says it of: a consumer's own cannot be changed. The new ones come first, for a queue may go
     /// with its last consumer, and take along what waits in it. What both bring meanwhile is
-    /// forwarded by its tags, so the order of a queue is kept.
+    /// forwarded by its tags, so the order of a queue is kept. Nothing is settled meanwhile: a quorum
+    /// queue must have nothing to give to those that go.
     pub(super) async fn refit(
         &mut self,
         core: &Core,
@@ -290,7 +299,8 @@ impl Session {
                 }
                 () = demand.all_begun() => {
                     is_gathering &= self.is_in_flow(came);
-                    if let Err(fault) = self.settle(!is_gathering) {
+                    let is_time = !is_gathering && !self.holds_back();
+                    if let Err(fault) = self.settle(is_time) {
                         return Next::Lost(fault.to_string());
                     }
                 }
@@ -337,7 +347,16 @@ impl Session {
             self.window.look(Instant::now().into_std(), is_idle, in_order);
             demand.watch(self.window.is_exhausted());
         }
-        self.window.change()
+        let is_off = self.window.change();
+        if !self.window.is_short() {
+            self.patience = PATIENCE;
+        }
+        is_off
+    }
+
+    /// Whether settlements wait until a consumer has all that it may have, and can be replaced.
+    fn holds_back(&self) -> bool {
+        self.patience > 0 && self.window.is_short() && self.window.has_room()
     }
 
     /// Whether so many at once are worth waiting for more of them, though nothing is left to
@@ -371,7 +390,8 @@ impl Session {
     /// Writes the settlements that wait, if they are enough or if it is time.
     fn settle(&mut self, is_time: bool) -> Result<(), Fault> {
         let flushes = self.settlements.flushes();
-        if !is_time && flushes.is_empty() && !self.settlements.are_enough(self.window.widest()) {
+        let are_enough = || !self.holds_back() && self.settlements.are_enough(self.window.widest());
+        if !is_time && flushes.is_empty() && !are_enough() {
             return Ok(());
         }
         self.have_waited = false;
@@ -389,7 +409,9 @@ impl Session {
 
     /// Writes those settlements that have waited since the last time.
     fn tick(&mut self) -> Result<(), Fault> {
-        if self.have_waited {
+        if self.holds_back() {
+            self.patience -= 1;
+        } else if self.have_waited {
             return self.settle(true);
         }
         self.have_waited = !self.settlements.are_none();
@@ -440,7 +462,7 @@ impl Session {
     /// channel returns all first. So it does also while more is on its way.
     async fn leave(&mut self) -> Result<(), Fault> {
         self.settle(true)?;
-        let may_be_quorum = self.maker.may_be_quorum(self.consumers.queues());
+        let may_be_quorum = self.consumers.queues().any(|queue| self.maker.may_be_quorum(queue));
         let has_all = !may_be_quorum || self.until_all_came().await;
         let is_released =
             has_all && counts_closed_channels(&self.link) && !self.window.may_be_single();

@@ -31,6 +31,8 @@ pub(super) struct Window {
     bytes: usize,
     /// The budget was used up.
     is_narrow: bool,
+    /// Some queue is to have more, once its consumer has all that it may have.
+    is_short: bool,
     /// The largest prefetch of a consumer.
     widest: u16,
     /// Whether the number depends on the pace.
@@ -67,12 +69,20 @@ struct Place {
     size: Option<usize>,
     /// How many came, up to `FEW`.
     came: usize,
-    /// How many came since the last change.
+    /// How many came since the last change, or `FEW` if the budget has room again.
     since: usize,
     /// Its consumer is to be made anew.
     is_due: bool,
     /// Whether it goes to one consumer at a time.
     single: Single,
+    may_be_quorum: bool,
+}
+
+/// How a prefetch is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Off {
+    Few,
+    Many,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +106,7 @@ impl Window {
             held: HashMap::default(),
             bytes: 0,
             is_narrow: false,
+            is_short: false,
             widest: 1,
         }
     }
@@ -137,8 +148,9 @@ impl Window {
     /// beside what is in work here, and a publisher that comes at the wrong moment ends a classic
     /// queue of RabbitMQ 3.10. Where that is not known it has as many as are worked on at once, and is
     /// changed only for large deliveries.
-    pub(super) fn fit(&mut self, place: usize, single: Single) {
-        self.places[place].single = single;
+    pub(super) fn fit(&mut self, place: usize, single: Single, may_be_quorum: bool) {
+        let at = &mut self.places[place];
+        (at.single, at.may_be_quorum) = (single, may_be_quorum);
     }
 
     /// Whether some queue goes to one consumer at a time, or may.
@@ -204,12 +216,13 @@ impl Window {
         }
     }
 
-    /// Whether consumers must be made anew: those of which `is_due` says so.
+    /// Whether consumers must be made anew: those of which `is_due` says so. A quorum queue loses its
+    /// order where it gives something to a consumer that is being cancelled: so only one that has all
+    /// that it may have, unless the budget is used up.
     pub(super) fn change(&mut self) -> bool {
         if self.is_boundless() {
             return false;
         }
-        let mut has_freed = false;
         if self.bytes >= self.budget {
             for at in self.places.iter_mut().filter(|at| at.single != Single::Yes && at.room() > 1)
             {
@@ -218,16 +231,28 @@ impl Window {
             }
         } else if self.is_narrow && self.bytes <= self.budget / 2 {
             self.is_narrow = false;
-            has_freed = true;
+            self.places.iter_mut().for_each(|at| at.since = at.since.max(FEW));
         }
+        self.is_short = false;
         if !self.is_narrow {
             for place in 0..self.places.len() {
-                if self.is_off(place, has_freed) {
-                    self.places[place].is_due = true;
-                }
+                let off = self.off(place);
+                let at = &mut self.places[place];
+                at.is_due |= off.is_some() && (at.room() == 0 || !at.may_be_quorum);
+                self.is_short |= off == Some(Off::Few) && !at.is_due;
             }
         }
         self.places.iter().any(|at| at.is_due)
+    }
+
+    /// Whether some queue is to have more, once its consumer has all that it may have.
+    pub(super) const fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    /// Whether the broker may send more of every queue before anything is settled.
+    pub(super) fn has_room(&self) -> bool {
+        self.places.iter().all(|place| place.room() > 0)
     }
 
     /// Whether the consumer on this seat is to be made anew.
@@ -237,18 +262,24 @@ impl Window {
 
     /// Whether the number is so wrong that a new consumer pays: for half as many, or for half more
     /// if that is at least half of what fits.
-    fn is_off(&self, place: usize, has_freed: bool) -> bool {
+    fn off(&self, place: usize) -> Option<Off> {
         let at = &self.places[place];
         let has_come = at.since >= FEW.min(at.whole());
-        if at.size.is_none() || at.single == Single::Yes || !(has_come || has_freed) {
-            return false;
+        if at.size.is_none() || at.single == Single::Yes || !has_come {
+            return None;
         }
         let (fitted, given) = (usize::from(self.expected(place)), usize::from(at.given));
         let next = usize::from(self.next(place));
         let grows = 2 * next >= fitted && 2 * next >= 3 * given;
         let slots = at.pace.slots();
         let lacks = self.is_paced && at.whole() < slots - slots / 8 && next > given;
-        (grows || lacks) && self.bytes < self.budget || 2 * fitted <= given
+        if 2 * fitted <= given {
+            Some(Off::Many)
+        } else if (grows || lacks) && self.bytes < self.budget {
+            Some(Off::Few)
+        } else {
+            None
+        }
     }
 
     /// The prefetch of a consumer of this queue that is made now. The broker does not count for it
@@ -316,6 +347,7 @@ impl Place {
             since: 0,
             is_due: false,
             single: Single::default(),
+            may_be_quorum: false,
         }
     }
 
@@ -381,7 +413,13 @@ mod tests {
 
         fn with(single: Single, budget: usize, full: u16) -> Self {
             let mut window = Window::new(budget, full, usize::MAX, 1);
-            window.fit(0, single);
+            window.fit(0, single, false);
+            Self::of(window)
+        }
+
+        fn quorum(budget: usize, full: u16) -> Self {
+            let mut window = Window::new(budget, full, usize::MAX, 1);
+            window.fit(0, Single::No, true);
             Self::of(window)
         }
 
@@ -610,6 +648,34 @@ mod tests {
         assert_eq!(run.come(3, 16 * MIB).len(), 1);
     }
 
+    #[test]
+    fn a_quorum_queue_has_more_once_all_that_may_be_here_is_here() {
+        let mut run = Run::quorum(64 * MIB, 500);
+        for tag in 1..=10 {
+            assert_eq!(run.come(1, 1000), [0; 0]);
+            // Other queues are not held up for it.
+            assert_eq!((run.window.is_short(), run.window.has_room()), (tag >= 4, true));
+            assert_eq!(run.settle(tag..=tag), [0; 0]);
+        }
+        assert_eq!(run.come(4, 1000), [496]);
+        assert!(!run.window.is_short());
+    }
+
+    #[test]
+    fn a_quorum_queue_has_fewer_at_once_only_if_the_budget_is_used_up() {
+        let mut run = Run::quorum(32 * MIB, 100);
+        run.come(4, 1000);
+        run.settle(1..=4);
+        assert_eq!(run.come(7, 4 * MIB), [0; 0]);
+        assert!(!run.window.is_short(), "it is to have fewer");
+        assert_eq!(run.come(1, 4 * MIB), [1]);
+        assert!(run.window.is_narrow);
+        // Half of it is free, and the consumer has none of the one that it may have.
+        assert_eq!(run.settle(5..=8), [0; 0]);
+        assert!(run.window.is_short());
+        assert_eq!(run.come(1, 4 * MIB).len(), 1);
+    }
+
     /// With so many worked on at once, of small deliveries.
     fn paced(slots: usize) -> Run {
         paced_of(Single::No, slots)
@@ -617,7 +683,7 @@ mod tests {
 
     fn paced_of(single: Single, slots: usize) -> Run {
         let mut window = Window::new(64 * MIB, 1000, slots, 1);
-        window.fit(0, single);
+        window.fit(0, single, false);
         Run::of(window)
     }
 
@@ -735,8 +801,11 @@ mod tests {
     /// Deliveries of sizes by chance, settled in an order by chance; what the old consumer may
     /// still bring comes, or does not.
     fn play(seed: u64, budget: usize, full: u16, sizes: &[usize]) -> (usize, usize) {
+        play_with(Run::new(budget, full), seed, sizes)
+    }
+
+    fn play_with(mut run: Run, seed: u64, sizes: &[usize]) -> (usize, usize) {
         let mut chance = fastrand::Rng::with_seed(seed);
-        let mut run = Run::new(budget, full);
         let mut model = Model { unsettled: BTreeMap::new(), credits: BTreeMap::new() };
         model.credits.insert(run.seat.round, usize::from(run.given));
         let (mut most, mut changes) = (0, 0);
@@ -770,6 +839,8 @@ mod tests {
             }
             changes += 1;
             let old = run.seat;
+            let keeps_order = run.window.places[0].may_be_quorum && !run.window.is_narrow;
+            assert!(!keeps_order || model.room(old.round) == 0, "it may still be given something");
             (run.seat, run.given) = run.window.seat(0);
             model.credits.insert(run.seat.round, usize::from(run.given));
             let late = chance.usize(..=model.room(old.round)).min(left.len());
@@ -787,6 +858,9 @@ mod tests {
             play(seed, 32 * MIB, 100, &[10, 1000, 50_000]);
             play(seed, 4 * MIB, 20, &[10, MIB, 3 * MIB]);
             play(seed, MIB, 7, &[10, 2 * MIB]);
+            let (_, changes) = play_with(Run::quorum(32 * MIB, 100), seed, &[10, 1000, 50_000]);
+            assert!(changes > 0);
+            play_with(Run::quorum(4 * MIB, 20), seed, &[10, MIB, 3 * MIB]);
         }
     }
 
