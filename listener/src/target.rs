@@ -112,11 +112,34 @@ pub fn quarantine_queue(queue: &str) -> String {
     format!("{queue}.quarantine")
 }
 
-/// The journal of the suspects of a pool or a topic.
+/// The journal of the suspects of a pool or a topic. Where that would have more than 150 bytes, the
+/// beginning of the name and a digest of all of it stand for the name: RabbitMQ takes what is
+/// written to a stream only where name and virtual host make the name of a directory.
 #[must_use]
 pub fn quarantine_journal(pool_or_topic: &str) -> String {
-    format!("{pool_or_topic}.quarantine.journal")
+    let journal = |name: &str| format!("{name}{JOURNAL}");
+    if pool_or_topic.len() + JOURNAL.len() <= LONGEST_JOURNAL {
+        return journal(pool_or_topic);
+    }
+    let digest = format!(".{:016x}", digest(pool_or_topic));
+    let room = LONGEST_JOURNAL - JOURNAL.len() - digest.len();
+    let is_whole = |end: &usize| pool_or_topic.is_char_boundary(*end);
+    let end = (0..=room).rev().find(is_whole).unwrap_or_default();
+    journal(&format!("{}{digest}", &pool_or_topic[..end]))
 }
+
+/// FNV-1a: the same in every process, whatever that was built with.
+fn digest(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
+        (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// How the names of journals end.
+const JOURNAL: &str = ".quarantine.journal";
+
+/// The longest name of a journal, in bytes: it leaves room for the virtual host's.
+const LONGEST_JOURNAL: usize = 150;
 
 /// The longest name that AMQP takes, in bytes.
 const LONGEST: usize = 255;
@@ -153,7 +176,7 @@ impl Role {
         match self {
             Self::Topic => format!("{}{LONGEST_RETRY}", key(name)),
             Self::Route => key(name),
-            Self::Pool => quarantine_journal(name),
+            Self::Pool => format!("{name}{LONGEST_RETRY}"),
             Self::Exchange => name.to_owned(),
         }
     }
@@ -268,8 +291,7 @@ fn is_beside_another(name: &str) -> bool {
         let seconds = queue.rsplit_once(".retry.").and_then(|(_, level)| level.strip_suffix('s'));
         seconds.is_some_and(|seconds| seconds.parse::<u64>().is_ok())
     };
-    [".dead", ".quarantine", ".quarantine.journal"].iter().any(|end| name.ends_with(end))
-        || is_retry(name)
+    [".dead", ".quarantine", JOURNAL].iter().any(|end| name.ends_with(end)) || is_retry(name)
 }
 
 /// What is wrong with a pool that is to be bound to the nameless exchange: nothing would come.
@@ -331,6 +353,22 @@ mod tests {
         of_queue(&pool);
         fit(quarantine_journal(&pool));
         fit(quarantine_journal(&topic));
-        assert_eq!((longest(Role::Exchange).len(), topic.len(), pool.len()), (255, 232, 236));
+        assert_eq!((longest(Role::Exchange).len(), topic.len(), pool.len()), (255, 232, 241));
+    }
+
+    #[test]
+    fn the_journal_of_a_long_name_is_short_the_same_everywhere_and_its_own() {
+        let of = |length| quarantine_journal(&"p".repeat(length));
+        assert_eq!(of(131), "p".repeat(131) + ".quarantine.journal");
+        let expected = "p".repeat(114) + ".ecad33dfc90699b5.quarantine.journal";
+        assert_eq!(of(132), expected, "other processes may be of another version");
+        assert_eq!(of(241).len(), LONGEST_JOURNAL);
+        assert_ne!(of(241), of(240));
+        // Not in the middle of a character.
+        for name in ["é".repeat(120), "x".to_owned() + &"é".repeat(119)] {
+            let journal = quarantine_journal(&name);
+            assert!((LONGEST_JOURNAL - 1..=LONGEST_JOURNAL).contains(&journal.len()), "{journal}");
+            assert!(is_beside_another(&journal), "{journal}");
+        }
     }
 }

@@ -46,3 +46,13 @@ fn the_account_of_the_page_may_configure_a_pool_and_its_side_queues_alone() {
         assert!(!configure.is_match(other), "{other}");
     }
 }
+
+#[test]
+fn the_journal_of_the_page_has_its_name_up_to_the_length_that_the_page_says() {
+    assert!(PAGE.contains("Of names with more than 131"));
+    for name in ["billing".to_owned(), "b".repeat(131)] {
+        assert_eq!(quarantine_journal(&name), format!("{name}.quarantine.journal"));
+    }
+    let long = "b".repeat(132);
+    assert_ne!(quarantine_journal(&long), format!("{long}.quarantine.journal"));
+}

@@ -11,7 +11,8 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use listener::transport::driver::JournalAppend;
+use listener::target::{dead_letter_queue, quarantine_journal, quarantine_queue};
+use listener::transport::driver::{JournalAppend, LONGEST_DELAY};
 use listener::{Listener, Outcome, Transport, notification_endpoint};
 use serde_json::{Value, json};
 use support::oslo_url;
@@ -20,6 +21,9 @@ use super::mistakes::user;
 use super::*;
 
 const DEAD: &str = "notifications.info.dead";
+
+/// In bytes.
+const LONGEST_POOL: usize = 241;
 
 fn bindings(bindings: &[(&str, &str, &str)]) -> Subscription {
     let binding = |(exchange, routing_key, queue): &(&str, &str, &str)| Binding {
@@ -751,4 +755,32 @@ async fn a_full_journal_is_read_in_time() {
     let read = driver.journal(append(Some(0))).await.unwrap();
     assert!(read.entries.len() > 20_000, "{}", read.entries.len());
     assert!(read.next > 45_000, "{}", read.next);
+}
+
+/// RabbitMQ makes of the virtual host, the queue and more the name of one directory for a stream.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn the_journal_of_the_longest_pool_takes_entries_also_in_a_virtual_host_with_a_long_name() {
+    let node = support::shared().await;
+    let pool = "p".repeat(LONGEST_POOL);
+    let journal = quarantine_journal(&pool);
+    for vhost in ["longest".to_owned(), "v".repeat(60)] {
+        let driver = rabbit(&node.vhost(&vhost).await);
+        let append = JournalAppend {
+            journal: journal.clone(),
+            entry: Bytes::from_static(b"{}"),
+            read_from: Some(0),
+            timeout: Duration::from_secs(10),
+        };
+        let read = driver.journal(append).await.unwrap();
+        assert_eq!(read.entries, ["{}"]);
+        // The other queues beside it take messages, too.
+        for route in [
+            Route::Quarantine(quarantine_queue(&pool)),
+            Route::Queue(dead_letter_queue(&pool)),
+            Route::Delayed { queue: pool.clone(), delay: LONGEST_DELAY },
+        ] {
+            driver.send(to(route, "{}")).await.unwrap();
+        }
+    }
 }

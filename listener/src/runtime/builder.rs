@@ -104,7 +104,7 @@ impl ListenerBuilder {
 
     /// Takes copies into a queue of this name instead of taking from the queues that all
     /// unpooled listeners share. The listeners of one pool share its queue. Pool names are
-    /// global in a virtual host, and have 236 bytes at most, so that the queues beside it can be
+    /// global in a virtual host, and have 241 bytes at most, so that the queues beside it can be
     /// named after it. A name that ends as theirs do, such as `.dead`, is refused.
     pub fn pool(mut self, pool: impl Into<String>) -> Self {
         let pool = pool.into();

@@ -27,6 +27,10 @@ const PREFETCH: u16 = 2000;
 /// So many are acknowledged at once: each acknowledgement lets the broker send as many more.
 const ACKNOWLEDGED: u64 = 250;
 
+/// Said where nothing is in the way that the driver knows of.
+const SILENT: &str = "no answer in time, though the connection stands: look whether the broker has the \
+                      stream running with a leader, at its log and at its disk";
+
 /// Appends, and reads what was appended before.
 pub(super) async fn append(
     office: Office,
@@ -34,7 +38,7 @@ pub(super) async fn append(
 ) -> Result<JournalRead, JournalError> {
     let late = || {
         let last = office.obstacle();
-        JournalError::Unreachable(last.unwrap_or_else(|| "no answer in time".to_owned()))
+        JournalError::Unreachable(last.unwrap_or_else(|| SILENT.to_owned()))
     };
     let until = Instant::now() + append.timeout;
     let appended = timeout_at(until, attempts(&office, &append, until)).await;

@@ -115,11 +115,15 @@ impl<'b> Stem<'b> {
     }
 
     /// All queues that are named after it.
-    fn pattern(self) -> String {
-        match self {
+    fn patterns(self) -> impl Iterator<Item = String> {
+        let named = match self {
             Self::Pool(pool) => format!(r"{}(\..*)?", escaped(pool)),
             Self::Topic(topic) => format!(r"{}\..*", escaped(topic)),
-        }
+        };
+        // That of a long name does not begin with all of it.
+        let journal = quarantine_journal(self.name());
+        let journal = (!journal.starts_with(self.name())).then(|| escaped(&journal));
+        [named].into_iter().chain(journal)
     }
 }
 
@@ -133,7 +137,7 @@ struct Patterns {
 
 fn patterns(bindings: &[Binding]) -> Patterns {
     let stems: BTreeSet<_> = bindings.iter().map(stem).collect();
-    let queues: Vec<_> = stems.into_iter().map(Stem::pattern).collect();
+    let queues: Vec<_> = stems.into_iter().flat_map(Stem::patterns).collect();
     let exchanges = |wanted: fn(&Binding) -> bool| {
         let named = bindings.iter().filter(|b| !b.exchange.is_empty() && wanted(b));
         let names: BTreeSet<_> = named.map(|binding| binding.exchange.as_str()).collect();
@@ -187,6 +191,16 @@ mod tests {
             read: r"^(my\.tap(\..*)?|neutron|nova)$".to_owned(),
         };
         assert_eq!(patterns(&bindings), expected);
+    }
+
+    #[test]
+    fn the_patterns_of_a_long_name_have_its_journal() {
+        let pool = "p".repeat(200);
+        let Patterns { configure, write, read } = patterns(&[binding("", "q.info", &pool)]);
+        let journal = escaped(&quarantine_journal(&pool));
+        for pattern in [&configure, &write, &read] {
+            assert!(pattern.contains(&format!("|{journal}")), "{pattern}");
+        }
     }
 
     #[test]
