@@ -125,6 +125,36 @@ async fn poison_is_recognised_where_its_queue_and_the_quarantine_are_of_differen
         .await;
 }
 
+/// It is in work whenever another poison message ends the process, and in the quarantine itself.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn what_fresh_poison_ends_is_not_held_against_a_healthy_suspect() {
+    const POISON: u64 = 4;
+    let node = shared().await;
+    let mut trial = Trial::new(15, "fresh poison beside a healthy suspect", node).await;
+    let (mut deaths, mut sent, mut calls) = (0, 0, 0);
+    let mut worker = trial.worker().await;
+    trial.send([Job { id: 0, act: Act::Sleep(6000) }]).await;
+    while trial.handled().is_empty() || sent < POISON || trial.waiting(node).await > 0 {
+        if worker.has_ended() {
+            trial.worked(&worker);
+            deaths += 1;
+            assert!(deaths <= 5 * POISON, "it is never recognised:\n{}", worker.log());
+            worker = Worker::start(&trial.options);
+        }
+        // A call of poison is not noted.
+        if trial.calls() > calls && sent < POISON && trial.handled().is_empty() {
+            calls = trial.calls();
+            sent += 1;
+            trial.send([Job { id: sent, act: Act::AbortAtOnce }]).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    worker.ready(true).await;
+    let account = trial.finish(worker, node, PREFETCH).await;
+    assert_eq!(account.dead, (1..=POISON).map(|id| (id, 1)).collect::<Counts>(), "{account}");
+}
+
 /// At its limit the broker drops a message for good, as there is no dead letter exchange.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]

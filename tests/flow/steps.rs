@@ -366,16 +366,32 @@ impl AsksAgain {
     }
 }
 
+/// Ends its process three seconds into whatever comes.
+struct DiesLater(Mortal);
+
+#[notification_endpoint(register = false)]
+impl DiesLater {
+    async fn info(&self) {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        self.0.die();
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Also of deliveries that were begun before: neither their next method nor a retry that is held.
 #[tokio::test(start_paused = true)]
 async fn no_further_method_begins_while_a_suspect_is_on_its_way() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"poison").await.unwrap();
-    for _ in 0..2 {
-        assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
-    }
+    assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
     rig.seen_so_far();
+    // It dies of it a second time when others are begun.
+    let (mortal, _died) = Mortal::new(model.process(), None);
+    let builder = Listener::builder().transport(Transport::new(mortal.clone(), "mortal"));
+    let holder = builder.prefetch(1).endpoint(DiesLater(mortal.clone())).build().unwrap();
+    holder.start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let (copies, flushes) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let held = Held {
         process: model.process(),
@@ -400,6 +416,8 @@ async fn no_further_method_begins_while_a_suspect_is_on_its_way() {
     let mut seen = rig.seen_so_far();
     seen.sort();
     assert_eq!(seen, ["again 2", "poison 1", "walk 1"]);
-    listener.stop().await;
-    listener.wait().await.unwrap();
+    for listener in [holder, listener] {
+        listener.stop().await;
+        listener.wait().await.unwrap();
+    }
 }

@@ -17,7 +17,7 @@ use crate::runtime::failure::{Copy, Destination};
 use crate::runtime::headers::{self, Marks};
 use crate::runtime::health::Pause;
 use crate::runtime::permit;
-use crate::runtime::quarantine::{Gate, Moving};
+use crate::runtime::quarantine::{Closed, Gate};
 use crate::shown::{LONGEST_ERROR, error_text, shortened};
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
@@ -170,15 +170,15 @@ impl Copier {
     /// Makes a copy, again and again until it is confirmed, or its delivery may be held no longer. A
     /// gate is closed during each attempt, and stays closed until what is given back is dropped:
     /// the original is acknowledged first.
-    pub(super) async fn make<'g>(
+    pub(super) async fn make(
         &self,
         (delivery, marks): (&Delivery, &Marks),
         copy: &Copy,
         until: Option<Instant>,
-        gate: Option<&'g Gate>,
+        gate: Option<&Gate>,
         stop: &CancellationToken,
         observers: &Observers,
-    ) -> Result<Option<Moving<'g>>, NotMade> {
+    ) -> Result<Option<Closed>, NotMade> {
         let source = &marks.origin.queue;
         let route = match copy.to {
             Destination::Later(delay) => {
@@ -351,16 +351,16 @@ impl Copier {
     /// while the broker has no room or is away, but for no longer than `hold`. The gate stays
     /// closed until the copy that is given back is dropped: the original is acknowledged first.
     #[expect(clippy::too_many_arguments, reason = "all of the listener that an attempt needs")]
-    pub(super) async fn move_to<'g>(
+    pub(super) async fn move_to(
         &self,
         route: &Route,
         delivery: &Delivery,
         marks: &Marks,
         hold: Duration,
         stop: &CancellationToken,
-        gate: &'g Gate,
+        gate: &Gate,
         observers: &Observers,
-    ) -> Result<Moving<'g>, NotMoved> {
+    ) -> Result<Closed, NotMoved> {
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
         let mut trouble = None;

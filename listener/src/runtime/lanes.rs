@@ -207,6 +207,8 @@ mod tests {
                 recorded: None,
                 is_alone: false,
                 alone: None,
+                is_last: false,
+                apart: None,
                 received_at: std::time::SystemTime::UNIX_EPOCH,
             });
         }

@@ -15,6 +15,8 @@ use crate::runtime::options::PoisonOptions;
 pub(super) enum Decision {
     /// Record that it is begun, and work on it.
     Work,
+    /// As `Work`, while no other method is called: one more death, and it is given up.
+    Last,
     /// Move it to the quarantine queue, after so many deaths.
     Quarantine(u64),
     /// Give it up, after so many deaths.
@@ -25,59 +27,115 @@ pub(super) enum Decision {
 /// began it as any other delivery, and recorded nothing.
 pub(super) fn decide(recorded: usize, is_quarantined: bool, options: &PoisonOptions) -> Decision {
     let deaths = u64::try_from(recorded).unwrap_or(u64::MAX).saturating_add(1);
-    if deaths >= options.suspect_after.saturating_add(options.give_up_after) {
+    if deaths >= given_up_after(options) {
         return Decision::GiveUp(deaths);
     }
     if deaths >= options.suspect_after && !is_quarantined {
         return Decision::Quarantine(deaths);
     }
-    Decision::Work
+    if is_last(deaths, options) { Decision::Last } else { Decision::Work }
 }
 
-/// Keeps methods from beginning while a copy of a suspect is confirmed and its original not yet
-/// acknowledged: a process that died in between would leave both.
+/// Whether the next death gives it up.
+pub(super) fn is_last(deaths: u64, options: &PoisonOptions) -> bool {
+    deaths.saturating_add(1) >= given_up_after(options)
+}
+
+fn given_up_after(options: &PoisonOptions) -> u64 {
+    options.suspect_after.saturating_add(options.give_up_after)
+}
+
+/// Keeps methods from beginning: while a copy of a suspect is confirmed and its original not yet
+/// acknowledged, for a process that died in between would leave both; while those that live say so,
+/// for a decision against a suspect could not be carried out by a process that dies; and while a
+/// suspect is worked on for the last time, for what others do would be held against it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gate(Arc<Passing>);
 
 #[derive(Debug, Default)]
 struct Passing {
-    moving: AtomicUsize,
-    opened: Notify,
+    /// How many keep it closed.
+    closed: AtomicUsize,
+    /// How many methods are called at present.
+    called: AtomicUsize,
+    changed: Notify,
 }
 
-/// One suspect on its way.
+/// Keeps the gate closed.
 #[derive(Debug)]
-pub(super) struct Moving<'g>(&'g Gate);
+pub(super) struct Closed(Gate);
+
+/// A method that is being called.
+#[derive(Debug)]
+pub(super) struct Entered<'g>(&'g Gate);
+
+/// Who passes the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Anybody,
+    /// The one that keeps it closed.
+    Closer,
+}
 
 impl Gate {
-    pub(super) fn close(&self) -> Moving<'_> {
-        self.0.moving.fetch_add(1, Ordering::AcqRel);
-        Moving(self)
+    pub(super) fn close(&self) -> Closed {
+        // In one order with `Entered`: either a method sees that it is closed, or it is seen.
+        self.0.closed.fetch_add(1, Ordering::SeqCst);
+        Closed(self.clone())
     }
 
-    /// Whether nothing is on its way.
-    pub(super) fn is_open(&self) -> bool {
-        self.0.moving.load(Ordering::Acquire) == 0
+    pub(super) fn is_open(&self, who: Who) -> bool {
+        self.0.closed.load(Ordering::SeqCst) <= usize::from(who == Who::Closer)
     }
 
-    /// Waits until nothing is on its way.
-    pub(super) async fn open(&self) {
-        while !self.is_open() {
-            let mut opened = std::pin::pin!(self.0.opened.notified());
-            // So that one that opens right after the look is not missed.
-            opened.as_mut().enable();
-            if !self.is_open() {
-                opened.await;
+    /// Waits until it is open.
+    pub(super) async fn open(&self, who: Who) {
+        self.until(|| self.is_open(who)).await;
+    }
+
+    /// Waits until it is open, and passes.
+    pub(super) async fn enter(&self, who: Who) -> Entered<'_> {
+        loop {
+            self.open(who).await;
+            self.0.called.fetch_add(1, Ordering::SeqCst);
+            let entered = Entered(self);
+            if self.is_open(who) {
+                return entered;
+            }
+        }
+    }
+
+    /// Waits until no method is called any more.
+    pub(super) async fn left(&self) {
+        self.until(|| self.0.called.load(Ordering::SeqCst) == 0).await;
+    }
+
+    async fn until(&self, is_so: impl Fn() -> bool) {
+        while !is_so() {
+            let mut changed = std::pin::pin!(self.0.changed.notified());
+            // So that a change right after the look is not missed.
+            changed.as_mut().enable();
+            if !is_so() {
+                changed.await;
             }
         }
     }
 }
 
-impl Drop for Moving<'_> {
+impl Drop for Closed {
+    fn drop(&mut self) {
+        let Gate(passing) = &self.0;
+        passing.closed.fetch_sub(1, Ordering::SeqCst);
+        passing.changed.notify_waiters();
+    }
+}
+
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let Gate(passing) = self.0;
-        if passing.moving.fetch_sub(1, Ordering::AcqRel) == 1 {
-            passing.opened.notify_waiters();
+        passing.called.fetch_sub(1, Ordering::SeqCst);
+        if !self.0.is_open(Who::Anybody) {
+            passing.changed.notify_waiters();
         }
     }
 }
@@ -90,13 +148,13 @@ mod tests {
 
     #[test]
     fn the_decision_for_each_number_of_recorded_deaths() {
-        use Decision::{GiveUp, Quarantine, Work};
+        use Decision::{GiveUp, Last, Quarantine, Work};
         let of = |is_quarantined| [0, 1, 2, 3, 4, 9].map(|n| decide(n, is_quarantined, &OPTIONS));
         assert_eq!(
             of(false),
             [Work, Quarantine(2), Quarantine(3), Quarantine(4), GiveUp(5), GiveUp(10)]
         );
-        assert_eq!(of(true), [Work, Work, Work, Work, GiveUp(5), GiveUp(10)]);
+        assert_eq!(of(true), [Work, Work, Work, Last, GiveUp(5), GiveUp(10)]);
     }
 
     #[test]
@@ -104,7 +162,7 @@ mod tests {
         let options = |suspect_after, give_up_after| PoisonOptions { suspect_after, give_up_after };
         assert_eq!(decide(0, false, &options(2, 1)), Decision::Work);
         assert_eq!(decide(1, false, &options(2, 1)), Decision::Quarantine(2));
-        assert_eq!(decide(1, true, &options(2, 1)), Decision::Work);
+        assert_eq!(decide(1, true, &options(2, 1)), Decision::Last);
         assert_eq!(decide(2, true, &options(2, 1)), Decision::GiveUp(3));
         assert_eq!(
             decide(usize::MAX - 1, false, &options(u64::MAX, 1)),
@@ -112,16 +170,40 @@ mod tests {
         );
     }
 
+    const SHORT: std::time::Duration = std::time::Duration::from_secs(1);
+
+    async fn waits(future: impl Future) -> bool {
+        tokio::time::timeout(SHORT, future).await.is_err()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn the_gate_opens_when_the_last_one_has_passed() {
+    async fn the_gate_opens_when_nobody_keeps_it_closed() {
         let gate = Gate::default();
-        gate.open().await;
+        gate.open(Who::Anybody).await;
         let (first, second) = (gate.close(), gate.close());
-        let short = std::time::Duration::from_secs(1);
-        assert!(tokio::time::timeout(short, gate.open()).await.is_err());
+        assert!(waits(gate.open(Who::Anybody)).await);
+        assert!(waits(gate.open(Who::Closer)).await);
         drop(first);
-        assert!(tokio::time::timeout(short, gate.open()).await.is_err());
+        assert!(waits(gate.open(Who::Anybody)).await);
+        gate.open(Who::Closer).await;
         drop(second);
-        gate.open().await;
+        gate.open(Who::Anybody).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_closes_the_gate_can_wait_for_those_who_have_passed() {
+        let gate = Gate::default();
+        let (first, second) = (gate.enter(Who::Anybody).await, gate.enter(Who::Anybody).await);
+        let closed = gate.close();
+        assert!(waits(gate.enter(Who::Anybody)).await);
+        assert!(waits(gate.left()).await);
+        drop(first);
+        assert!(waits(gate.left()).await);
+        let left = async { tokio::join!(gate.left(), async { drop(second) }) };
+        assert!(!waits(left).await);
+        drop(gate.enter(Who::Closer).await);
+        gate.left().await;
+        drop(closed);
+        gate.enter(Who::Anybody).await;
     }
 }

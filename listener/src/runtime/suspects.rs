@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::observe::Event;
 use crate::runtime::copies::{NotMade, NotMoved};
 use crate::runtime::course::Hold;
@@ -22,6 +24,10 @@ use crate::transport::error::SendError;
 /// How long a decision against a suspect waits for those that lost their connection, and did not
 /// die, to say so.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// For how long no other method is called while a suspect is worked on for the last time: first until
+/// those have ended that are called already, then while its own are called.
+const APART: Duration = Duration::from_secs(30);
 
 impl Worker {
     /// Whether there is more to be done with a delivery than to work on it: it has to wait further,
@@ -67,13 +73,16 @@ impl Worker {
                     task = self.quarantine(task, &quarantine.queue, deaths, permit).await.err()?;
                     // It stays where it is, and is worked on as if it were in quarantine.
                     (is_fixed, task.is_alone) = (true, true);
+                    task.is_last = quarantine::is_last(deaths, &self.options.poison);
                 }
+                Ok(Decision::Last) => task.is_last = true,
                 Ok(Decision::Work) | Err(_) => {}
             }
             if !is_quarantined && !is_again {
                 task = self.renew_near_limit(task, permit).await?;
             }
             task = self.alone(task, permit).await?;
+            self.go_apart(&mut task, permit).await;
             let recorded = match decision {
                 Ok(_) => permit.finish(self.record(&mut task, quarantine)).await,
                 Err(unavailable) => Err(unavailable),
@@ -120,9 +129,33 @@ impl Worker {
         task.alone.is_some()
     }
 
+    /// Keeps others from being called while a suspect is worked on for the last time: what ends the
+    /// process meanwhile is this one, as far as that can be told within a time.
+    async fn go_apart(&self, task: &mut Task, permit: Permit<'_>) {
+        if !task.is_last || task.apart.is_some() {
+            return;
+        }
+        let (closed, settled) = (self.gate.close(), CancellationToken::new());
+        task.apart = Some(settled.clone().drop_guard());
+        let settler = task.delivery.settler();
+        tokio::spawn(async move {
+            let over = async {
+                settled.cancelled().await;
+                // What ends the process now must not bring it back.
+                settler.flush().await;
+            };
+            let _ = tokio::time::timeout(2 * APART, over).await;
+            drop(closed);
+        });
+        let left = tokio::time::timeout(APART, self.gate.left());
+        // Whatever comes first: it has been waited for.
+        let _ = permit.wait(left).await;
+    }
+
     /// Has the others be worked on while a suspect only waits: what they do meanwhile is no evidence
     /// against it.
     pub(super) fn step_back(&self, task: &mut Task) {
+        task.apart = None;
         let Some(turn) = task.alone.take() else { return };
         if let (Some(record), Some(quarantine)) =
             (task.recorded, self.quarantines.of(&task.delivery.info.queue))
@@ -138,11 +171,12 @@ impl Worker {
         if !self.take_turn(task, permit).await {
             return false;
         }
+        self.go_apart(task, permit).await;
         if let Some(quarantine) = self.quarantines.of(&task.delivery.info.queue) {
             // It is worked on alone whether or not this is recorded.
             let _ = permit.finish(self.record(task, quarantine)).await;
         }
-        permit.wait(self.gate.open()).await.is_some()
+        permit.wait(self.gate.open(task.who())).await.is_some()
     }
 
     /// The quarantine of a delivery that may be what ended the process that worked on it: one
@@ -173,8 +207,13 @@ impl Worker {
             Ok(quarantine::decide(deaths, is_quarantined, &self.options.poison))
         };
         let decision = permit.finish(decide()).await?;
-        // Whoever lost its connection and lives says so soon.
-        if decision == Decision::Work || permit.wait(tokio::time::sleep(GRACE)).await.is_none() {
+        if matches!(decision, Decision::Work | Decision::Last) {
+            return Ok(decision);
+        }
+        // Whoever lost its connection and lives says so soon. No method is called before what follows
+        // is done: it might end this process, too.
+        let _closed = self.gate.close();
+        if permit.wait(tokio::time::sleep(GRACE)).await.is_none() {
             return Ok(decision);
         }
         permit.finish(decide()).await

@@ -148,8 +148,8 @@ impl Worker {
         let asking = async {
             let asked = self.has_handled(entry, notification).await;
             // A suspect may have been on its way since the delivery was begun.
-            self.gate.open().await;
-            asked
+            let entered = self.gate.enter(task.who()).await;
+            (asked, entered)
         };
         let stopped = async {
             stop.cancelled().await;
@@ -157,7 +157,7 @@ impl Worker {
                 tokio::time::sleep(ASKED_AT_A_STOP).await;
             }
         };
-        let asked = tokio::select! {
+        let (asked, mut entered) = tokio::select! {
             biased;
             asked = asking => asked,
             () = stopped => return Called::Abandoned,
@@ -175,18 +175,20 @@ impl Worker {
         let called = loop {
             let (gate, until) = (self.gate.clone(), (!is_begun).then(|| stop.clone()));
             let is_stopped = move || until.as_ref().is_some_and(CancellationToken::is_cancelled);
-            let may_begin = {
-                let is_stopped = is_stopped.clone();
-                move || gate.is_open() && !is_stopped()
-            };
+            let (who, may_begin) = (task.who(), is_stopped.clone());
+            let may_begin = move || gate.is_open(who) && !may_begin();
             let limit = self.limit(entry);
             match self.dispatcher.call(entry, notification, limit, may_begin).await {
                 Some(called) => break called,
                 None if is_stopped() || task.delivery.is_over() => return Called::Abandoned,
                 // A suspect was on its way when there was a thread for it.
-                None => self.gate.open().await,
+                None => {
+                    drop(entered);
+                    entered = self.gate.enter(task.who()).await;
+                }
             }
         };
+        drop(entered);
         match called {
             Ok(Outcome::Handled) => {
                 self.remember(entry, notification, task).await;

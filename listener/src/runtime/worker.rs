@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 use crate::dispatch::{Dispatcher, panic_message};
 use crate::envelope::{self, DecodeError, Labels, Limits};
@@ -36,7 +37,7 @@ use crate::runtime::opened::{self, Budget, Share};
 use crate::runtime::options::{Executor, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::permit::{self, Permit};
 use crate::runtime::priority::{self, NoPriority};
-use crate::runtime::quarantine::Gate;
+use crate::runtime::quarantine::{Gate, Who};
 use crate::runtime::settle::{self, End, Subject};
 use crate::runtime::turns::Turn;
 use crate::serializer::Serializer;
@@ -151,6 +152,17 @@ pub(super) struct Task {
     pub(super) is_alone: bool,
     /// Held while that is so, until it waits or is settled.
     pub(super) alone: Option<OwnedMutexGuard<()>>,
+    /// Whether its methods are called while no others are.
+    pub(super) is_last: bool,
+    /// Keeps the gate closed for the others.
+    pub(super) apart: Option<DropGuard>,
+}
+
+impl Task {
+    /// As whom its methods pass the gate.
+    pub(super) fn who(&self) -> Who {
+        if self.apart.is_some() { Who::Closer } else { Who::Anybody }
+    }
 }
 
 /// What came of calling the methods of a delivery.
@@ -236,6 +248,8 @@ impl Worker {
             recorded: None,
             is_alone: false,
             alone: None,
+            is_last: false,
+            apart: None,
             received_at: SystemTime::now(),
         }
     }
@@ -249,8 +263,9 @@ impl Worker {
             task = examined;
         }
         // Whoever looked back may have given up its slot, and holds one again after the wait.
-        let is_to_wait = has_a_past || !self.gate.is_open();
-        if is_to_wait && permit.wait(self.gate.open()).await.is_none() {
+        let who = task.who();
+        let is_to_wait = has_a_past || !self.gate.is_open(who);
+        if is_to_wait && permit.wait(self.gate.open(who)).await.is_none() {
             return self.release(task);
         }
         self.work_on(task, permit).await;
