@@ -128,3 +128,32 @@ fn a_topic_without_a_name_does_not_build() {
         "a topic of the notifier is empty; expected a name such as \"notifications\""
     );
 }
+
+/// A broker would declare a queue with a name of its own for an empty one.
+#[tokio::test]
+async fn a_message_to_a_queue_that_cannot_exist_is_refused() {
+    use std::time::Duration;
+
+    use listener::Transport;
+    use listener::transport::delivery::Properties;
+    use listener::transport::driver::{Outgoing, Route};
+    use listener::transport::error::SendError;
+
+    let transport = Transport::open("memory://no-queue").unwrap();
+    let delay = Duration::from_secs(1);
+    for (name, said) in [(String::new(), "is empty"), ("q".repeat(256), "has 256 bytes")] {
+        for route in [
+            Route::Queue(name.clone()),
+            Route::Quarantine(name.clone()),
+            Route::Delayed { queue: name.clone(), delay },
+        ] {
+            let (body, properties, timeout) = ("{}".into(), Properties::default(), delay);
+            let sent = transport.send(Outgoing { route, body, properties, timeout }).await;
+            let Err(SendError::Invalid { reason, .. }) = &sent else { panic!("{sent:?}") };
+            assert!(reason.contains(said), "{reason}");
+        }
+    }
+    let longest = Route::Queue("q".repeat(255));
+    let (body, properties) = ("{}".into(), Properties::default());
+    transport.send(Outgoing { route: longest, body, properties, timeout: delay }).await.unwrap();
+}

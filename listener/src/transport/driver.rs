@@ -231,6 +231,22 @@ pub enum Route {
     },
 }
 
+impl Route {
+    /// Why no broker can have the queue that it names.
+    pub(crate) fn mistake(&self) -> Option<String> {
+        let (Self::Queue(queue) | Self::Quarantine(queue) | Self::Delayed { queue, .. }) = self
+        else {
+            return None;
+        };
+        match queue.len() {
+            // A broker would declare one with a name of its own.
+            0 => Some("the name of the queue is empty; expected that of a queue".to_owned()),
+            1..=255 => None,
+            bytes => Some(format!("the name of the queue has {bytes} bytes; expected 255 at most")),
+        }
+    }
+}
+
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -50,9 +50,13 @@ impl Transport {
     /// Sends one message.
     ///
     /// # Errors
-    /// As [`Driver::send`].
+    /// As [`Driver::send`]; [`SendError::Invalid`] for a queue whose name is empty, or longer than 255
+    /// bytes.
     pub async fn send(&self, mut outgoing: Outgoing) -> Result<(), SendError> {
         outgoing.timeout = outgoing.timeout.min(LONGEST_WAIT);
+        if let Some(reason) = outgoing.route.mistake() {
+            return Err(SendError::Invalid { route: outgoing.route.to_string(), reason });
+        }
         self.driver.send(outgoing).await
     }
 

@@ -44,7 +44,7 @@ impl fmt::Display for Fault {
                 // Its own words do not say what to do about it.
                 if text.contains("delivery acknowledgement on channel") {
                     f.write_str(
-                        "; a delivery was unsettled for longer than the broker's consumer_timeout: set a shorter handler_timeout, and where a method is slow only at times a smaller prefetch",
+                        "; a delivery was unsettled for longer than the broker's consumer_timeout: set a shorter handler_timeout, and where a method is slow only at times, or with `ordered_by` many deliveries have one key, a smaller prefetch",
                     )?;
                 }
                 Ok(())
@@ -181,6 +181,8 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
         403 if text.contains("exclusive use") => Failure::transient(format!(
             "cannot {action}: another consumer has the queue exclusively ({text})"
         )),
+        // No permission helps.
+        403 if text.contains("reserved prefix") => refused(format!("{code} {text}")),
         403 => Failure::Mistake(ConnectError::Forbidden {
             user: user.to_owned(),
             action: action.to_owned(),
@@ -280,6 +282,21 @@ mod tests {
             user: "u".to_owned(),
             password: "secret".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_reserved_name_is_no_missing_permission() {
+        let text = "ACCESS_REFUSED - queue name 'amq.x' contains reserved prefix 'amq.*'";
+        let Failure::Mistake(mistake) = doing(broker(403, text), "declare queue \"amq.x\"", "u")
+        else {
+            panic!("it is a mistake");
+        };
+        assert!(matches!(mistake, ConnectError::Refused { .. }), "{mistake}");
+        let text = "ACCESS_REFUSED - access to queue 'x' in vhost '/' refused for user 'u'";
+        let Failure::Mistake(mistake) = doing(broker(403, text), "declare queue \"x\"", "u") else {
+            panic!("it is a mistake");
+        };
+        assert!(matches!(mistake, ConnectError::Forbidden { .. }), "{mistake}");
     }
 
     #[test]
