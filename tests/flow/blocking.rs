@@ -1,11 +1,15 @@
 //! Plain `fn`s where no thread is free for them: a call that was given up before it began is never
-//! made.
+//! made. And compressed bodies where none is free to open them: they are opened all the same.
 
 use std::future::Future;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use listener::{Context, State, notification_endpoint};
+use bytes::Bytes;
+use listener::envelope::Compression;
+use listener::runtime::builder::ListenerBuilder;
+use listener::transport::delivery::Properties;
+use listener::{Context, OrderKey, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, once};
 
@@ -87,4 +91,62 @@ fn a_plain_fn_that_had_no_thread_before_the_deadline_of_a_stop_is_not_called_lat
         thread_is_free().await;
         assert_eq!(rig.seen_so_far(), [""; 0]);
     });
+}
+
+/// Needs no thread.
+struct Quick;
+
+#[notification_endpoint(register = false)]
+impl Quick {
+    async fn warn(&self, event_type: &str, log: State<Log>) {
+        let _ = log.send(event_type.to_owned());
+    }
+}
+
+/// What takes long to open, or is opened at once.
+async fn send_quick(rig: &Rig, event_type: &str, padding: usize) {
+    let padding = " ".repeat(padding);
+    let body = format!(
+        r#"{{"priority": "WARN", "event_type": "{event_type}", "payload": {{"key": 1{padding}}}}}"#
+    );
+    let mut properties = Properties::default();
+    properties.headers.set("compression", Compression::Zlib.content_type().into());
+    let body = Compression::Zlib.compress(body.as_bytes());
+    rig.send_with(Bytes::from(body), properties).await;
+}
+
+fn is_opened_without_a_thread(set: impl FnOnce(ListenerBuilder) -> ListenerBuilder) {
+    with_one_thread(async {
+        let mut rig = Rig::new();
+        let (release, waits) = mpsc::channel();
+        let builder = set(rig.builder()).endpoint(Waits(waits.into())).endpoint(Quick);
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        send(&rig, 0).await;
+        assert_eq!(rig.seen().await, "begins 0");
+        for event_type in ["large 1", "large 2"] {
+            send_quick(&rig, event_type, 1 << 20).await;
+            send_quick(&rig, "small", 0).await;
+            let mut seen = Vec::new();
+            for _ in 0..2 {
+                let line = tokio::time::timeout(Duration::from_secs(20), rig.next_line()).await;
+                seen.push(line.expect("it is opened"));
+            }
+            seen.sort();
+            assert_eq!(seen, [event_type, "small"]);
+        }
+        release.send(()).unwrap();
+        listener.stop().await;
+        listener.wait().await.unwrap();
+    });
+}
+
+#[test]
+fn a_compressed_body_is_opened_though_plain_fns_keep_every_thread() {
+    is_opened_without_a_thread(|builder| builder);
+}
+
+#[test]
+fn where_order_is_kept_too_a_body_is_opened_though_plain_fns_keep_every_thread() {
+    is_opened_without_a_thread(|builder| builder.ordered_by(OrderKey::Payload("key".to_owned())));
 }

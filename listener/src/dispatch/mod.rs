@@ -5,11 +5,12 @@ pub mod contained;
 mod index;
 mod scope;
 pub mod table;
+pub(crate) mod waiting;
 
 use std::any::Any;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use futures_util::{FutureExt, poll};
 
 use crate::dispatch::contained::contained;
 use crate::dispatch::table::{Entry, Table};
+use crate::dispatch::waiting::Waiting;
 use crate::notification::Notification;
 use crate::notification::owned::OwnedNotification;
 use crate::outcome::{Failure, MethodResult};
@@ -63,7 +65,7 @@ impl Dispatcher {
         timeout: Duration,
         may_begin: impl FnOnce() -> bool + Send + 'static,
     ) -> Option<MethodResult> {
-        let waiting = entry.blocking.then(|| Waiting::new(notification));
+        let waiting = entry.blocking.then(|| Waiting::new(notification.to_owned()));
         let called = async {
             match &waiting {
                 Some(waiting) => self.call_blocking(entry, waiting, may_begin).await,
@@ -78,7 +80,7 @@ impl Dispatcher {
         if let Ok(called) = tokio::time::timeout(timeout, called).await {
             return called;
         }
-        if waiting.as_ref().is_some_and(Waiting::give_up) {
+        if waiting.as_ref().and_then(Waiting::take).is_some() {
             tracing::warn!(
                 method = entry.name,
                 ?timeout,
@@ -100,15 +102,15 @@ impl Dispatcher {
     async fn call_blocking(
         &self,
         entry: &Entry,
-        waiting: &Waiting,
+        waiting: &Waiting<OwnedNotification>,
         may_begin: impl FnOnce() -> bool + Send + 'static,
     ) -> Option<MethodResult> {
         let endpoint = self.table.endpoints()[entry.endpoint].clone();
         let (method, blocking) = (entry.method, Arc::clone(&self.blocking));
-        let waiting = Arc::clone(&waiting.0);
+        let take = waiting.for_thread();
         let call = tokio::task::spawn_blocking(move || {
             let _running = Running::count(&blocking);
-            let owned = may_begin().then(|| take(&waiting)).flatten()?;
+            let owned = may_begin().then(take).flatten()?;
             let result = endpoint.call(method, &owned.borrow()).now_or_never();
             Some(result.expect("a plain fn is done when its call returns"))
         });
@@ -118,31 +120,6 @@ impl Dispatcher {
                 .map_or_else(|error| Failure::Panic(error.to_string()), |panic| panicked(&*panic))))
         })
     }
-}
-
-/// What a plain `fn` is to be called with once there is a thread for it. Nothing any more when it
-/// has begun, or when this is dropped before: then it never does.
-struct Waiting(Arc<Mutex<Option<OwnedNotification>>>);
-
-impl Waiting {
-    fn new(notification: &Notification<'_>) -> Self {
-        Self(Arc::new(Mutex::new(Some(notification.to_owned()))))
-    }
-
-    /// Whether it had not begun, and so never does.
-    fn give_up(&self) -> bool {
-        take(&self.0).is_some()
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.give_up();
-    }
-}
-
-fn take(waiting: &Mutex<Option<OwnedNotification>>) -> Option<OwnedNotification> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Counted while it lives.

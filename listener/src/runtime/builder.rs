@@ -19,6 +19,7 @@ use crate::observe::{Observer, Observers};
 use crate::order::OrderKey;
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::runtime::Listener;
+use crate::runtime::apart::Apart;
 use crate::runtime::copies::Copier;
 use crate::runtime::error::{BuildError, Place, Problem};
 use crate::runtime::journal::Journal;
@@ -528,6 +529,7 @@ impl ListenerBuilder {
             classifiers: self.classifiers,
             observers: self.observers,
             opened: Budget::new(self.options.bytes_in_flight),
+            apart: Apart::default(),
             options: self.options,
             quarantines,
             is_temporary: self.expires.is_some(),

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -148,12 +149,12 @@ impl Crew {
                 self.enter(&mut task);
             } else {
                 let crew = Arc::clone(self);
-                let entered = tokio::task::spawn_blocking(move || {
+                let entering = self.worker.apart.run(move || {
                     crew.enter(&mut task);
                     task
                 });
                 // What is dropped here is unsettled, and the broker's again.
-                let Ok(entered) = entered.await else { continue };
+                let Ok(entered) = AssertUnwindSafe(entering).catch_unwind().await else { continue };
                 task = entered;
             }
             if self.stop.is_cancelled() {

@@ -1,6 +1,7 @@
 //! The listener: it subscribes, works on deliveries side by side, and stops in order. One
 //! delivery's way is in `worker.rs`, the end in `shutdown.rs`, the beginning in `builder.rs`.
 
+mod apart;
 pub mod builder;
 mod caught;
 mod copies;

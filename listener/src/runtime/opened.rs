@@ -5,6 +5,7 @@
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::envelope::{self, DecodeError, Labels, Limits};
+use crate::runtime::apart::Apart;
 use crate::runtime::worker::labels;
 use crate::transport::delivery::Delivery;
 
@@ -53,10 +54,13 @@ impl Share<'_> {
     }
 }
 
-/// Opens a body where it keeps no thread of the program's runtime from other tasks, if that may
-/// take long.
-pub(super) async fn apart(delivery: &Delivery, limits: Limits) -> Result<String, DecodeError> {
-    let open = |body: &[u8], labels: Labels<'_>| {
+/// Opens a body; where that may take long, apart.
+pub(super) async fn open(
+    delivery: &Delivery,
+    limits: Limits,
+    apart: &Apart,
+) -> Result<String, DecodeError> {
+    let open = move |body: &[u8], labels: Labels<'_>| {
         envelope::open(body, labels, &limits).map(|opened| opened.text.into_owned())
     };
     let labels = labels(delivery);
@@ -66,17 +70,12 @@ pub(super) async fn apart(delivery: &Delivery, limits: Limits) -> Result<String,
     let (body, Labels { content_type, compression }) = (delivery.body.clone(), labels);
     let (content_type, compression) =
         (content_type.map(str::to_owned), compression.map(str::to_owned));
-    let opened = tokio::task::spawn_blocking(move || {
+    let opening = move || {
         let labels =
             Labels { content_type: content_type.as_deref(), compression: compression.as_deref() };
-        envelope::open(&body, labels, &limits).map(|opened| opened.text.into_owned())
-    });
-    match opened.await {
-        Ok(opened) => opened,
-        Err(panicked) if panicked.is_panic() => std::panic::resume_unwind(panicked.into_panic()),
-        // The runtime ends, and this task with it.
-        Err(_) => std::future::pending().await,
-    }
+        open(&body, labels)
+    };
+    apart.run(opening).await
 }
 
 /// How many bytes a body of this size is taken to have when it is open.

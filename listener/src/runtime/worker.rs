@@ -26,6 +26,7 @@ use crate::observe::{Event, Observers};
 use crate::order::OrderKey;
 use crate::outcome::BoxError;
 use crate::outcome::kind::Classifiers;
+use crate::runtime::apart::Apart;
 use crate::runtime::copies::{Copier, NotMade};
 use crate::runtime::course::{Course, Due, Hold, Left};
 use crate::runtime::failure::{self, Copy, Destination, Verdict};
@@ -63,6 +64,8 @@ pub(super) struct Worker {
     pub(super) hands: Arc<Hands>,
     /// What may be open at once of bodies that came compressed.
     pub(super) opened: Budget,
+    /// Where what takes long to open is opened.
+    pub(super) apart: Apart,
     /// Told when something was moved into a quarantine queue.
     pub(super) quarantined: Notify,
     /// Closed while a suspect is on its way between queues.
@@ -788,7 +791,7 @@ impl Worker {
             };
             let mut share = permit.wait(free).await??;
             let limits = Limits { max_decompressed: room, ..limits };
-            match opened::apart(delivery, limits).await {
+            match opened::open(delivery, limits, &self.apart).await {
                 Err(DecodeError::TooLarge { .. }) if room < most => room = most,
                 Err(error) => return Some((Err(error), None)),
                 Ok(text) => {
