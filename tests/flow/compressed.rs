@@ -44,6 +44,15 @@ impl Quick {
     }
 }
 
+struct Urgent;
+
+#[notification_endpoint(register = false, name = "urgent")]
+impl Urgent {
+    async fn error(&self, metadata: &Metadata, log: State<Log>) {
+        let _ = log.send(format!("urgent {}", metadata.message_id()));
+    }
+}
+
 fn body(event_type: &str, number: u32, padding: usize) -> Vec<u8> {
     let padding = " ".repeat(padding);
     format!(
@@ -52,16 +61,20 @@ fn body(event_type: &str, number: u32, padding: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Sends a body that is large, and compressed to a few hundred bytes.
-async fn send(rig: &Rig, event_type: &str, number: u32) {
+fn compressed() -> Properties {
     let mut properties = Properties {
         content_type: Some(Cow::Borrowed("application/json")),
         ..Properties::default()
     };
     properties.headers.set("compression", Compression::Zlib.content_type().into());
+    properties
+}
+
+/// Sends a body that is large, and compressed to a few hundred bytes.
+async fn send(rig: &Rig, event_type: &str, number: u32) {
     let body = Compression::Zlib.compress(&body(event_type, number, LARGE));
     assert!(body.len() < 1024);
-    rig.send_with(Bytes::from(body), properties).await;
+    rig.send_with(Bytes::from(body), compressed()).await;
 }
 
 fn builder(rig: &Rig) -> ListenerBuilder {
@@ -85,6 +98,33 @@ async fn what_waits_for_room_holds_up_nobody_and_is_called_in_the_end() {
     assert_eq!(rig.seen_so_far(), ["slow 1", "slow 2", "slow 3"]);
     listener.stop().await;
     listener.wait().await.unwrap();
+}
+
+/// As with the slots: no priority has the last eighth, and none stands in front of another one.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_compressed_info_holds_up_no_compressed_error() {
+    for budget in [4 * LARGE, 10 * LARGE] {
+        let mut rig = Rig::new();
+        let builder = builder(&rig).bytes_in_flight(budget).endpoint(Urgent);
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        for number in 0..20 {
+            send(&rig, "slow", number).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(rig.seen_so_far().len() < 10, "the others wait for room");
+        for number in 0..3_u32 {
+            let body = body("x", number, 0);
+            let body = String::from_utf8(body).unwrap().replace("INFO", "ERROR");
+            let body = Bytes::from(Compression::Zlib.compress(body.as_bytes()));
+            rig.put_with("notifications.error", body, compressed()).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(rig.seen_so_far(), [format!("urgent {number}")], "{budget}");
+        }
+        tokio::time::sleep(8 * CALL).await;
+        assert!(rig.seen_so_far().len() > 5, "and they have room in the end");
+        finish(&listener).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use crate::runtime::options::Executor;
 use crate::runtime::worker::Task;
 
 /// A lane for each priority, and one for what names none.
-const LANES: usize = Priority::ALL.len() + 1;
+pub(super) const LANES: usize = Priority::ALL.len() + 1;
 
 /// How often a lane comes to its turn, beside the others.
 const fn weight(priority: Option<Priority>) -> i64 {
@@ -48,6 +48,18 @@ struct Queue {
     asking: usize,
 }
 
+impl Lane {
+    /// The lane of a routing key, which ends in a priority or names none.
+    pub(super) fn of(routing_key: &str) -> Self {
+        let word = routing_key.rsplit_once('.').map_or("", |(_, word)| word);
+        Self(word.parse::<Priority>().map_or(LANES - 1, Priority::index))
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self.0
+    }
+}
+
 impl Queue {
     fn can_go_on(&self) -> bool {
         !self.waiting.is_empty() && self.free > self.asking
@@ -59,7 +71,7 @@ impl Lanes {
     /// eighth.
     pub(super) fn new(executor: Executor) -> Self {
         let places = executor.at_once();
-        let free = places - places / 8;
+        let free = part(places);
         let lane = |priority| Queue {
             waiting: VecDeque::new(),
             weight: weight(priority),
@@ -74,8 +86,9 @@ impl Lanes {
     /// Puts a delivery into the lane of the routing key that it was sent with; into the one
     /// lane there is where the order of arrival is kept.
     pub(super) fn push(&mut self, task: Task) {
-        let lane = if self.in_order { 0 } else { lane_of(&task.marks.origin.routing_key) };
-        self.lanes[lane].waiting.push_back(task);
+        let Lane(index) =
+            if self.in_order { Lane(0) } else { Lane::of(&task.marks.origin.routing_key) };
+        self.lanes[index].waiting.push_back(task);
     }
 
     /// Whether there is a delivery with a place to work on it.
@@ -161,9 +174,9 @@ impl Lanes {
     }
 }
 
-fn lane_of(routing_key: &str) -> usize {
-    let word = routing_key.rsplit_once('.').map_or("", |(_, word)| word);
-    word.parse::<Priority>().map_or(LANES - 1, Priority::index)
+/// How much of what all lanes have one may take at most: the last eighth is out of reach of any one.
+pub(super) const fn part(all: usize) -> usize {
+    all - all / 8
 }
 
 #[cfg(test)]

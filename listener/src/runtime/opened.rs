@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::envelope::{self, DecodeError, Labels, Limits};
 use crate::runtime::apart::Apart;
+use crate::runtime::lanes::{self, LANES, Lane};
 use crate::runtime::worker::labels;
 use crate::transport::delivery::Delivery;
 
@@ -20,37 +21,49 @@ const LEAST: usize = 64 << 10;
 /// A body that has no more bytes than this is opened at once.
 const AT_ONCE: usize = 256 << 10;
 
-/// The bytes that may be open.
+/// The bytes that may be open. Each lane has a part of its own, so that those that wait in one stand
+/// in front of nobody in another, and takes no more than that.
 #[derive(Debug)]
 pub(super) struct Budget {
     free: Semaphore,
-    all: u32,
+    lanes: [Semaphore; LANES],
+    /// What one lane may take.
+    part: u32,
 }
 
 /// The bytes of one body, free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Share<'b>(SemaphorePermit<'b>);
+pub(super) struct Share<'b> {
+    of_lane: SemaphorePermit<'b>,
+    of_all: SemaphorePermit<'b>,
+}
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
-        let all = units(bytes).max(1);
-        Self { free: Semaphore::new(all as usize), all }
+        let all = units(bytes).max(1) as usize;
+        let part = lanes::part(all);
+        let lanes = std::array::from_fn(|_| Semaphore::new(part));
+        Self { free: Semaphore::new(all), lanes, part: u32::try_from(part).unwrap_or(u32::MAX) }
     }
 
-    /// Waits until so many bytes are free, all there are at most: first come, first served, so
-    /// that nobody who wants many waits for ever.
-    pub(super) async fn take(&self, bytes: usize) -> Option<Share<'_>> {
-        // It is never closed.
-        let permit = self.free.acquire_many(units(bytes).min(self.all)).await;
-        permit.ok().map(Share)
+    /// Waits until so many bytes are free, all that the lane may take at most: first come, first
+    /// served, so that nobody who wants many waits for ever.
+    pub(super) async fn take(&self, lane: Lane, bytes: usize) -> Option<Share<'_>> {
+        let wanted = units(bytes).min(self.part);
+        // They are never closed.
+        let of_lane = self.lanes[lane.index()].acquire_many(wanted).await.ok()?;
+        let of_all = self.free.acquire_many(wanted).await.ok()?;
+        Some(Share { of_lane, of_all })
     }
 }
 
 impl Share<'_> {
     /// Gives back what is more than so many bytes.
     pub(super) fn shrink(&mut self, bytes: usize) {
-        let more = self.0.num_permits().saturating_sub(units(bytes) as usize);
-        drop(self.0.split(more));
+        for permit in [&mut self.of_all, &mut self.of_lane] {
+            let more = permit.num_permits().saturating_sub(units(bytes) as usize);
+            drop(permit.split(more));
+        }
     }
 }
 
@@ -93,39 +106,61 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_share_is_given_back_in_parts_and_whole() {
-        let budget = Budget::new(10 * UNIT);
-        let mut first = budget.take(8 * UNIT).await.expect("it is free");
-        assert!(budget.take(4 * UNIT).now_or_never().is_none());
-        first.shrink(5 * UNIT + 1);
-        let second = budget.take(4 * UNIT).await.expect("it is free");
-        assert!(budget.take(1).now_or_never().is_none());
-        drop((first, second));
-        assert_eq!(budget.free.available_permits(), 10);
+    fn info() -> Lane {
+        Lane::of("n.info")
     }
 
     #[tokio::test]
-    async fn who_wants_more_than_there_is_takes_all() {
+    async fn a_share_is_given_back_in_parts_and_whole() {
+        let budget = Budget::new(10 * UNIT);
+        let mut first = budget.take(info(), 7 * UNIT).await.expect("it is free");
+        assert!(budget.take(info(), 4 * UNIT).now_or_never().is_none());
+        first.shrink(4 * UNIT + 1);
+        let second = budget.take(info(), 4 * UNIT).await.expect("it is free");
+        assert!(budget.take(info(), 1).now_or_never().is_none());
+        drop((first, second));
+        assert_eq!(budget.free.available_permits(), 10);
+        assert_eq!(budget.lanes[info().index()].available_permits(), 9);
+    }
+
+    #[tokio::test]
+    async fn who_wants_more_than_there_is_takes_all_of_its_lane() {
         for all in [0, 1, 10 * UNIT] {
             let budget = Budget::new(all);
-            let share = budget.take(usize::MAX).await.expect("it is free");
-            assert!(budget.take(1).now_or_never().is_none());
+            let share = budget.take(info(), usize::MAX).await.expect("it is free");
+            assert!(budget.take(info(), 1).now_or_never().is_none());
             drop(share);
-            assert!(budget.take(1).now_or_never().is_some());
+            assert!(budget.take(info(), 1).now_or_never().is_some());
         }
-        assert!(Budget::new(usize::MAX).take(usize::MAX).now_or_never().is_some());
+        assert!(Budget::new(usize::MAX).take(info(), usize::MAX).now_or_never().is_some());
     }
 
     #[tokio::test]
     async fn who_wants_many_bytes_is_not_overtaken_for_ever() {
         let budget = Budget::new(2 * UNIT);
-        let small = budget.take(UNIT).await;
-        let mut large = std::pin::pin!(budget.take(2 * UNIT));
+        let small = budget.take(info(), UNIT).await;
+        let mut large = std::pin::pin!(budget.take(info(), 2 * UNIT));
         assert!(large.as_mut().now_or_never().is_none());
-        assert!(budget.take(UNIT).now_or_never().is_none(), "it comes behind the large one");
+        assert!(
+            budget.take(info(), UNIT).now_or_never().is_none(),
+            "it comes behind the large one"
+        );
         drop(small);
         assert!(large.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn those_that_wait_in_one_lane_stand_in_front_of_nobody_in_another() {
+        let budget = Budget::new(16 * UNIT);
+        let first = budget.take(info(), 10 * UNIT).await;
+        let mut second = std::pin::pin!(budget.take(info(), 14 * UNIT));
+        assert!(second.as_mut().now_or_never().is_none());
+        let error = budget.take(Lane::of("n.error"), 6 * UNIT).now_or_never();
+        assert!(error.is_some());
+        drop(first);
+        assert!(second.as_mut().now_or_never().is_none(), "the error has some of it");
+        drop(error);
+        assert!(second.now_or_never().is_some());
     }
 
     #[test]

@@ -172,7 +172,8 @@ pub struct Options {
     ///
     /// As many bytes again may be open of bodies that came compressed: they count with what they
     /// have when they are open, for as long as their methods are called. One that finds no room
-    /// waits, without a slot; one that is larger than all of it is worked on alone.
+    /// waits, without a slot. No priority takes the last eighth, so that a flood of `info` holds up no
+    /// `error`; one body that is larger than the rest takes all of that.
     pub bytes_in_flight: usize,
     /// Whether a method may give a delivery back with `Outcome::Requeue`. Default: no.
     pub allow_requeue: bool,

@@ -34,6 +34,7 @@ use crate::runtime::hands::{Hands, InHand};
 use crate::runtime::headers::Marks;
 use crate::runtime::held::Round;
 use crate::runtime::journal::{Journal, Record};
+use crate::runtime::lanes::Lane;
 use crate::runtime::opened::{self, Budget, Share};
 use crate::runtime::options::{Executor, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::permit::{self, Permit};
@@ -667,7 +668,7 @@ impl Worker {
             Some(text) => Cow::Borrowed(text.as_str()),
             None if is_compressed(delivery) => {
                 // On the heap, so that the futures of others stay small.
-                match self.open_compressed(delivery, permit).boxed().await {
+                match self.open_compressed(task, permit).boxed().await {
                     Some((opened, share)) => {
                         _share = share;
                         Cow::Owned(opened?)
@@ -775,9 +776,10 @@ impl Worker {
     /// `None`: the listener stopped, or the session is over.
     async fn open_compressed(
         &self,
-        delivery: &Delivery,
+        task: &Task,
         permit: Permit<'_>,
     ) -> Option<(Result<String, DecodeError>, Option<Share<'_>>)> {
+        let (delivery, lane) = (&task.delivery, Lane::of(&task.marks.origin.routing_key));
         let limits = self.options.limits;
         let most = limits.max_decompressed.min(limits.max_body);
         let mut room = opened::usual(delivery.body.len(), most);
@@ -785,7 +787,7 @@ impl Worker {
             let free = async {
                 tokio::select! {
                     biased;
-                    share = self.opened.take(room) => share,
+                    share = self.opened.take(lane, room) => share,
                     () = permit::ended(delivery) => None,
                 }
             };
