@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use listener::DeliveryInfo;
 use listener::transport::delivery::{HeaderValue, Headers, Properties, Settle};
-use listener::transport::driver::{JournalAppend, Route, Subscription};
+use listener::transport::driver::{Binding, JournalAppend, Route, Subscription};
 use tokio::time::Instant;
 
 use crate::broker::{Broker, EXCHANGE, KEY, Listening, Received, default_queue, texts, topic};
@@ -19,7 +19,8 @@ claims! {
     a_journal_is_read_in_one_order_by_everybody,
     a_journal_is_read_from_a_position_on,
     bytes_that_are_unsettled_are_bounded,
-    what_is_larger_than_the_bytes_comes_all_the_same;
+    what_is_larger_than_the_bytes_comes_all_the_same,
+    one_of_each_queue_comes_while_the_bytes_are_used_up;
     // With RabbitMQ 4 a side queue has no delivery limit, which the URL of a work queue asks for.
     not quorum:
     of_a_quarantine_queue_one_is_unsettled,
@@ -153,9 +154,13 @@ async fn a_journal_is_read_from_a_position_on(broker: &Broker) {
 const KIB: usize = 1024;
 
 async fn send_sized(broker: &Broker, count: usize, size: usize) {
+    send_sized_by(broker, KEY, count, size).await;
+}
+
+async fn send_sized_by(broker: &Broker, key: &str, count: usize, size: usize) {
     let body = Bytes::from(vec![b'x'; size]);
     for _ in 0..count {
-        broker.send_message(topic(EXCHANGE, KEY), body.clone(), Properties::default()).await;
+        broker.send_message(topic(EXCHANGE, key), body.clone(), Properties::default()).await;
     }
 }
 
@@ -184,6 +189,29 @@ async fn what_is_larger_than_the_bytes_comes_all_the_same(broker: &Broker) {
     let mut listening = broker.attach(bounded).await;
     for _ in 0..5 {
         assert_eq!(listening.handle().await.body.len(), 256 * KIB);
+    }
+}
+
+async fn one_of_each_queue_comes_while_the_bytes_are_used_up(broker: &Broker) {
+    let other = "notifications.error";
+    for key in [KEY, other] {
+        send_sized_by(broker, key, 2, 256 * KIB).await;
+    }
+    let mut bounded = Subscription { bytes: 100 * KIB, ..default_queue(10) };
+    let binding = &bounded.bindings[0];
+    let binding =
+        Binding { routing_key: other.to_owned(), queue: other.to_owned(), ..binding.clone() };
+    bounded.bindings.push(binding);
+    let mut listening = broker.attach(bounded).await;
+    for _ in 0..2 {
+        let both = listening.take(2).await;
+        let mut queues: Vec<_> = both.iter().map(|delivery| &*delivery.info.queue).collect();
+        queues.sort_unstable();
+        assert_eq!(queues, [other, KEY]);
+        assert!(listening.next_soon().await.is_none(), "one of each");
+        for delivery in both {
+            delivery.settle(Settle::Ack).unwrap();
+        }
     }
 }
 

@@ -38,9 +38,11 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    /// One of each queue is let through, however large.
     pub(super) fn has_room_for(&self, message: &Message) -> bool {
         let room = self.subscription.bytes.saturating_sub(self.bytes);
-        self.unsettled.is_empty() || message.body.len() <= room
+        let mut unsettled = self.unsettled.values();
+        message.body.len() <= room || unsettled.all(|held| held.info.queue != message.info.queue)
     }
 }
 

@@ -297,11 +297,13 @@ mod tests {
         let memory = memory();
         let queues = ["one", "two", "three"];
         for queue in queues {
-            put(&memory, queue, queue).await;
-            put(&memory, queue, queue).await;
+            for _ in 0..6 {
+                put(&memory, queue, "four").await;
+            }
         }
         let bind = |subscription: &mut Subscription| {
-            subscription.bytes = 1;
+            // One of each queue, and one more.
+            subscription.bytes = 4 * 4;
             subscription.bindings = queues
                 .map(|queue| Binding {
                     exchange: String::new(),
@@ -311,6 +313,16 @@ mod tests {
                 .into();
         };
         let mut subscribed = subscribe(&memory, bind).await;
+        let mut held: Vec<_> = there(&mut subscribed)
+            .into_iter()
+            .map(|one| (one.info.queue.to_string(), one))
+            .collect();
+        held.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let names: Vec<_> = held.iter().map(|(queue, _)| queue.as_str()).collect();
+        assert_eq!(names, ["one", "one", "one", "one", "three", "two"]);
+        for (_, delivery) in held.drain(..3) {
+            delivery.settle(Settle::Ack).expect("the session stands");
+        }
         let mut given = Vec::new();
         for _ in 0..6 {
             let delivery = next(&mut subscribed).await;
@@ -319,5 +331,22 @@ mod tests {
             delivery.settle(Settle::Ack).expect("the session stands");
         }
         assert_eq!(given, ["one", "two", "three", "one", "two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn one_of_each_queue_is_let_through_while_the_bytes_are_used_up() {
+        let memory = memory();
+        for body in ["first", "second"] {
+            put(&memory, QUEUE, body).await;
+            put(&memory, ALONE, body).await;
+        }
+        let mut subscribed = subscribe(&memory, |subscription| subscription.bytes = 1).await;
+        for body in ["first", "second"] {
+            let held = there(&mut subscribed);
+            assert_eq!(bodies(&held), [body; 2]);
+            for delivery in held {
+                delivery.settle(Settle::Ack).expect("the session stands");
+            }
+        }
     }
 }
