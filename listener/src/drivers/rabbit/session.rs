@@ -48,7 +48,7 @@ const TICK: Duration = Duration::from_millis(1);
 const PATIENCE: u32 = 100;
 
 /// Nothing is on its way any more when nothing has come for so long.
-const QUIET: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Deliveries that were not handed on yet, each with the consumer it came over.
 type Came = Vec<(Arc<Origin>, Box<lapin::message::Delivery>)>;
@@ -494,7 +494,7 @@ impl Session {
                 }
             }
         };
-        timeout(4 * QUIET, all).await.is_ok()
+        timeout(3 * QUIET, all).await.is_ok()
     }
 }
 
