@@ -114,8 +114,11 @@ async fn what_an_account_lacks_is_told_at_the_start_with_patterns_that_suffice()
     let [configure, write, read] = patterns;
     for expected in [
         format!("configure={configure:?} write={write:?} read={read:?}"),
-        r#"queues=["tap.dead", "tap.retry.1s", "tap.quarantine", "tap.quarantine.journal"]"#
-            .to_owned(),
+        concat!(
+            r#"missing=["tap.dead", "tap.retry.1s", "tap.quarantine", "tap.quarantine.journal", "#,
+            r#""amq.default"]"#
+        )
+        .to_owned(),
     ] {
         assert!(told[0].contains(&expected), "{told:?}: {expected}");
     }
@@ -238,4 +241,114 @@ async fn a_journal_that_may_not_be_read_is_none() {
     assert!(matches!(error, JournalError::Unsupported(_)), "{error}");
     let text = error.to_string();
     assert!(text.contains("may not read journal \"tap.quarantine.journal\""), "{text}");
+}
+
+/// What is told of permissions when the pool `tap` is consumed with these, and what a dead letter
+/// is refused with.
+async fn told_without_default_exchange(
+    url: &str,
+    quarantine: Vec<String>,
+    expires: Option<Duration>,
+) -> (Vec<String>, String) {
+    let binding = Binding {
+        exchange: "nova".to_owned(),
+        routing_key: QUEUE.to_owned(),
+        queue: "tap".to_owned(),
+    };
+    let asked =
+        Subscription { bindings: vec![binding], quarantine, expires, ..subscription("tap") };
+    let rabbit = rabbit(url);
+    let (buffer, guard) = logged();
+    let subscribed = rabbit.subscribe(asked).await.unwrap();
+    let is_told = |line: &&str| line.contains("grant these patterns");
+    let told = async || buffer.text().lines().any(|line| is_told(&line));
+    wait_until("it is told", SOON, told).await;
+    drop(guard);
+    let refused = rabbit.send(to(Route::Queue("tap.dead".to_owned()), "{}")).await;
+    subscribed.consumer.close().await;
+    let text = buffer.text();
+    let told = text.lines().filter(is_told).map(str::to_owned).collect();
+    (told, refused.unwrap_err().to_string())
+}
+
+fn is_about_the_default_exchange(refused: &str, user: &str) {
+    let expected = format!(
+        "user \"{user}\" may not publish to the default exchange; grant it write on \"amq\\.default\""
+    );
+    assert!(refused.contains(&expected), "{refused}");
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_default_exchange_that_may_not_be_written_to_is_told_at_the_start() {
+    let node = support::shared().await;
+    let quarantine = vec!["tap.quarantine".to_owned()];
+    for (vhost, quarantine, expires) in
+        [("temporary", vec![], Some(SOON)), ("durable", quarantine, None)]
+    {
+        let url = user(node, vhost, "^tap", "^tap", "^(tap|nova)").await;
+        Amqp::connect(&node.vhost(vhost).await).await.declare_exchange("nova", true).await;
+        let (told, refused) = told_without_default_exchange(&url, quarantine, expires).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(r#"missing=["amq.default"]"#), "{told:?}");
+        is_about_the_default_exchange(&refused, &format!("user_{vhost}"));
+    }
+}
+
+/// Somebody else has declared all queues beside, so that nothing has to be but publishing.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_default_exchange_that_may_not_be_written_to_is_told_though_all_queues_exist() {
+    const VHOST: &str = "all_exist";
+    let node = support::shared().await;
+    let all = node.vhost(VHOST).await;
+    let admin = rabbit(&all);
+    let amqp = Amqp::connect(&all).await;
+    amqp.declare_exchange("nova", true).await;
+    amqp.declare_queue("tap", true, &[]).await;
+    for route in [
+        Route::Queue("tap.dead".to_owned()),
+        Route::Delayed { queue: "tap".to_owned(), delay: Duration::from_secs(1) },
+        Route::Quarantine("tap.quarantine".to_owned()),
+    ] {
+        admin.send(to(route, "{}")).await.unwrap();
+    }
+    let append = JournalAppend {
+        journal: "tap.quarantine.journal".to_owned(),
+        entry: Bytes::from_static(b"{}"),
+        read_from: None,
+        timeout: SOON,
+    };
+    admin.journal(append.clone()).await.unwrap();
+    for configure in ["^tap", "^$"] {
+        let url = user(node, VHOST, configure, configure, "^(tap|nova)").await;
+        let (told, refused) =
+            told_without_default_exchange(&url, vec!["tap.quarantine".to_owned()], None).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(r#""amq.default"]"#), "{told:?}");
+        is_about_the_default_exchange(&refused, &format!("user_{VHOST}"));
+        // A journal is none, and is not waited for.
+        let error = rabbit(&url).journal(append.clone()).await.unwrap_err();
+        assert!(matches!(error, JournalError::Unsupported(_)), "{error}");
+        is_about_the_default_exchange(&error.to_string(), &format!("user_{VHOST}"));
+    }
+    // Nothing is told once it is granted, and nothing was published for that.
+    let url = user(node, VHOST, "^$", r"^amq\.default$", "^(tap|nova)").await;
+    let depths = async || {
+        let mut depths = node.queue_depths(VHOST).await;
+        // The broker counts what is in a stream now and then.
+        depths.remove("tap.quarantine.journal");
+        depths
+    };
+    let before = depths().await;
+    let (buffer, guard) = logged();
+    let quarantine = vec!["tap.quarantine".to_owned()];
+    let subscribed =
+        rabbit(&url).subscribe(Subscription { quarantine, ..subscription("tap") }).await.unwrap();
+    drop(guard);
+    let told = buffer.text();
+    let told: Vec<_> = told.lines().filter(|line| line.contains("amq.default\"]")).collect();
+    assert_eq!(told, [""; 0]);
+    subscribed.consumer.close().await;
+    assert_eq!(depths().await, before);
 }

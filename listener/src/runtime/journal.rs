@@ -420,7 +420,8 @@ impl Journal {
                         journal = self.name,
                         reason = error_text(&reason),
                         "what ends the process cannot be recognised: grant the user the \
-                         permission to configure, write and read this journal"
+                         permission to configure and read this journal, and to write to \
+                         \"amq.default\""
                     );
                 }
                 Err(Unavailable::Refused)

@@ -145,6 +145,17 @@ pub enum ConnectError {
         /// What the broker said.
         reason: String,
     },
+    /// The user may not publish to the default exchange, which leads to each queue by its name: all
+    /// copies are sent to it.
+    #[error(
+        "user {user:?} may not publish to the default exchange; grant it write on \"amq\\.default\" ({reason})"
+    )]
+    DefaultExchange {
+        /// The user.
+        user: String,
+        /// What the broker said.
+        reason: String,
+    },
     /// An exchange does not exist yet, and the user may not declare it. It is waited for, as its
     /// owner may declare it later.
     #[error(
@@ -262,6 +273,7 @@ impl ConnectError {
             | Self::LoginRefused { .. }
             | Self::VirtualHost { .. }
             | Self::Forbidden { .. }
+            | Self::DefaultExchange { .. }
             | Self::HiddenExchange { .. }
             | Self::Mismatch { .. }
             | Self::LowDeliveryLimit { .. }

@@ -201,6 +201,18 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
     }
 }
 
+/// What it means that the user may not publish to the default exchange; none if the fault is about
+/// something else.
+pub(super) fn no_default_exchange(fault: &Fault, user: &str) -> Option<ConnectError> {
+    match fault {
+        Fault::Broker { code: 403, text } if text.contains("exchange 'amq.default' in vhost") => {
+            let (user, reason) = (user.to_owned(), text.clone());
+            Some(ConnectError::DefaultExchange { user, reason })
+        }
+        _ => None,
+    }
+}
+
 /// What it means that a broker takes durable queues only, as RabbitMQ 4 can be told to; none if the
 /// fault is about something else.
 pub(super) fn no_transient_queue(fault: &Fault, queue: &str, dialect: Dialect) -> Option<Failure> {

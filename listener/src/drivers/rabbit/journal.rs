@@ -81,6 +81,12 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
     match fate_of(session.submit(Arc::new(message)).await) {
         Fate::Confirmed => {}
         fate => {
+            // Whichever message it was that closed the channel: an entry goes the same way.
+            if let Fate::Spoiled(fault) = &fate
+                && let Some(error) = failure::no_default_exchange(fault, session.user())
+            {
+                return Err(Failure::Mistake(error));
+            }
             // It may have been deleted: it is declared anew for the next attempt.
             session.forget(&need, &prepared);
             return Err(Failure::transient(format!("the entry was not confirmed: {fate:?}")));

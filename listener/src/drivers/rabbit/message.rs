@@ -99,7 +99,7 @@ pub(super) async fn submit_alone(link: &Link, message: Message) -> Fate {
         Ok(channel) => channel,
         Err(fault) => return Fate::Lost(fault),
     };
-    let result = publish(channel.clone(), message).await;
+    let result = publish(channel.clone(), message, true).await;
     // A scratch channel: that it closes is all there is to say of it.
     let _ = close_channel(&channel).await;
     match result {
@@ -112,6 +112,25 @@ pub(super) async fn submit_alone(link: &Link, message: Message) -> Fate {
     }
 }
 
+/// Whether the user may publish to the default exchange. Asked with a message for a queue of this
+/// name, which must not exist: the broker drops it.
+pub(super) async fn may_publish(link: &Link, missing: ShortString) -> Result<bool, Fault> {
+    let channel = confirming(link).await?;
+    let message = Message {
+        exchange: "".into(),
+        routing_key: missing,
+        properties: BasicProperties::default(),
+        body: Bytes::new(),
+    };
+    match publish(channel, message, false).await {
+        Ok(_) => Ok(true),
+        Err(error) => match Fault::from(&error) {
+            fault if fault.code() == Some(403) => Ok(false),
+            fault => Err(fault),
+        },
+    }
+}
+
 /// A channel that confirms what is published on it.
 pub(super) async fn confirming(link: &Link) -> Result<Channel, Fault> {
     let channel = link.channel().await?;
@@ -120,8 +139,12 @@ pub(super) async fn confirming(link: &Link) -> Result<Channel, Fault> {
 }
 
 /// Publishes, and waits for the confirmation. What has been polled once is on its way.
-async fn publish(channel: Channel, message: Message) -> lapin::Result<Confirmation> {
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+async fn publish(
+    channel: Channel,
+    message: Message,
+    mandatory: bool,
+) -> lapin::Result<Confirmation> {
+    let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
     let confirm = channel
         .basic_publish(
             message.exchange,

@@ -245,11 +245,15 @@ async fn spoiled(
     let is_gone = fault.code() == Some(404);
     if progress.suspect && !is_gone {
         let action = format!("take the message for {}", outgoing.route);
-        return match failure::doing(fault, &action, session.user()) {
+        let failure = match failure::no_default_exchange(&fault, session.user()) {
+            Some(error) => Failure::Mistake(error),
+            None => failure::doing(fault, &action, session.user()),
+        };
+        return match failure {
             // Whoever may not put anything into a queue may still keep it to himself.
-            Failure::Mistake(error @ ConnectError::Forbidden { .. })
-                if matches!(outgoing.route, Route::Delayed { .. }) =>
-            {
+            Failure::Mistake(
+                error @ (ConnectError::Forbidden { .. } | ConnectError::DefaultExchange { .. }),
+            ) if matches!(outgoing.route, Route::Delayed { .. }) => {
                 Err(no_delay(outgoing, error.to_string()))
             }
             Failure::Mistake(ConnectError::Refused { reason, .. })

@@ -7,25 +7,37 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Core;
 use super::delay::Level;
 use super::failure::Failure;
-use super::link::Link;
-use super::topology::Topology;
+use super::hosts::Address;
+use super::link::{Link, Role};
+use super::topology::{Topology, short};
+use super::wire::NAME_LIMIT;
+use super::{Core, message};
 use crate::target::{dead_letter_queue, quarantine_journal, quarantine_queue};
 use crate::transport::driver::{Binding, Subscription};
+
+/// So permissions call the exchange without a name.
+const DEFAULT_EXCHANGE: &str = "amq.default";
 
 /// So long a listener's start may be held up by these questions.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks, and tells what is missing.
-pub(super) async fn tell(link: &Link, core: &Core, subscription: &Subscription) {
+pub(super) async fn tell(link: &Link, core: &Core, at: &Address, subscription: &Subscription) {
     // Another broker might declare what RabbitMQ refuses.
     if link.version.is_none() {
         return;
     }
-    let mut topology = Topology::new(link, core);
-    let Ok(Ok(missing)) = timeout(LIMIT, missing(&mut topology, subscription)).await else {
+    let asked = async {
+        let mut topology = Topology::new(link, core);
+        let mut missing = missing(&mut topology, subscription).await?;
+        if !may_publish(&mut topology, core, at, subscription).await? {
+            missing.push(DEFAULT_EXCHANGE.to_owned());
+        }
+        Ok::<_, Failure>(missing)
+    };
+    let Ok(Ok(missing)) = timeout(LIMIT, asked).await else {
         // It is told when it is needed; and a connection that is lost is found by others.
         return;
     };
@@ -35,11 +47,12 @@ pub(super) async fn tell(link: &Link, core: &Core, subscription: &Subscription) 
     let Patterns { configure, write, read } = patterns(&subscription.bindings);
     tracing::warn!(
         user = link.user,
-        queues = ?missing,
+        ?missing,
         configure,
         write,
         read,
-        "the user may not declare or use queues that are kept beside those that are consumed: a \
+        "the user may not declare or use queues that are kept beside those that are consumed, or not \
+         publish to the default exchange, which leads to them: a \
          delivery whose dead letter cannot be made stays unacknowledged and its methods pause, a \
          retry is held in the process, what ends the process is not recognised; grant these \
          patterns, or more"
@@ -65,6 +78,29 @@ async fn missing(
         }
     }
     Ok(missing)
+}
+
+/// Whether the user may publish to the default exchange, as each copy is.
+async fn may_publish(
+    topology: &mut Topology<'_>,
+    core: &Core,
+    at: &Address,
+    subscription: &Subscription,
+) -> Result<bool, Failure> {
+    let Some(binding) = subscription.bindings.first() else { return Ok(true) };
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    let beside = format!("{}.{unique}", stem(binding).name());
+    // Of a long name nothing more can be named after it.
+    let missing = if beside.len() > NAME_LIMIT { &unique } else { &beside };
+    if let Some(may) = topology.may_publish(missing).await? {
+        return Ok(may);
+    }
+    // Over a connection of its own: while RabbitMQ is short of memory or disk it reads nothing any
+    // more from one that has published.
+    let (link, _events) = Link::open(&core.options, &core.vhost, at, Role::Send, LIMIT).await?;
+    let may = message::may_publish(&link, short("the routing key", &unique)?).await;
+    link.close().await;
+    Ok(may?)
 }
 
 /// What a queue is needed for.
@@ -149,8 +185,7 @@ fn patterns(bindings: &[Binding]) -> Patterns {
     let any_of = |names: Vec<String>| format!("^({})$", names.join("|"));
     Patterns {
         configure: any_of(queues.iter().cloned().chain(shown).collect()),
-        // So the permissions name the nameless exchange.
-        write: any_of(queues.iter().cloned().chain([r"amq\.default".to_owned()]).collect()),
+        write: any_of(queues.iter().cloned().chain([escaped(DEFAULT_EXCHANGE)]).collect()),
         read: any_of(queues.into_iter().chain(bound).collect()),
     }
 }

@@ -126,7 +126,7 @@ impl Session {
         }
         let is_first = |queue| core.known.is_first_look_at_rights(queue);
         if generation == 1 && queues.first().is_some_and(|queue| is_first(queue)) {
-            rights::tell(&link, core, subscription).await;
+            rights::tell(&link, core, address, subscription).await;
         }
         let channel = link.channel().await?;
         let mut consumers = Consumers::none();

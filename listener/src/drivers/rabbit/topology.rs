@@ -417,7 +417,10 @@ impl<'a> Topology<'a> {
                 }
             }
         }
-        Err(self.refused(last, "declare", "queue", retry))
+        Err(match failure::no_default_exchange(&last, &self.link.user) {
+            Some(error) => Failure::Mistake(error),
+            None => self.refused(last, "declare", "queue", retry),
+        })
     }
 
     /// Refuses a stream, and a quorum queue that would drop a message too soon. Whoever may not
@@ -457,22 +460,36 @@ impl<'a> Topology<'a> {
         }
     }
 
-    /// Whether the user may declare a queue that is missing, and, if it `moves`, read it and have
-    /// its messages put into others. Asked with an argument that RabbitMQ refuses, once it has
+    /// Whether the user may declare a queue that is missing, and, if it `moves`, read it as well. Asked with an argument that RabbitMQ refuses, once it has
     /// looked at the permissions: so nothing is declared.
     pub(super) async fn may_declare(&mut self, queue: &str, moves: bool) -> Result<bool, Failure> {
         let name = short("the queue's name", queue)?;
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-expires".into(), AMQPValue::LongLongInt(0));
-        if moves {
-            let nameless = AMQPValue::LongString(LongString::from(""));
-            arguments.insert("x-dead-letter-exchange".into(), nameless);
-        }
+        let arguments = refused_arguments(moves);
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         match self.declare_queue_with(&name, options, arguments).await {
+            // It is looked at last, and asked by itself.
+            Err(fault) if failure::no_default_exchange(&fault, &self.link.user).is_some() => {
+                Ok(true)
+            }
             Err(fault) if fault.code() == Some(403) => self.exists(queue).await,
             Err(fault) if fault.code().is_none() => Err(fault.into()),
             Ok(()) | Err(_) => Ok(true),
+        }
+    }
+
+    /// Whether the user may publish to the default exchange: none where that does not show.
+    /// RabbitMQ looks at it when a queue is declared that has its messages put into others;
+    /// `missing` may not exist. Refused as in `may_declare`.
+    pub(super) async fn may_publish(&mut self, missing: &str) -> Result<Option<bool>, Failure> {
+        let name = short("the queue's name", missing)?;
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        match self.declare_queue_with(&name, options, refused_arguments(true)).await {
+            Err(fault) if failure::no_default_exchange(&fault, &self.link.user).is_some() => {
+                Ok(Some(false))
+            }
+            Err(fault) if fault.code() == Some(403) => Ok(None),
+            Err(fault) if fault.code().is_none() => Err(fault.into()),
+            Ok(()) | Err(_) => Ok(Some(true)),
         }
     }
 
@@ -674,6 +691,18 @@ impl<'a> Topology<'a> {
     pub(super) fn refused(&self, fault: Fault, verb: &str, what: &str, name: &str) -> Failure {
         failure::doing(fault, &format!("{verb} {what} {name:?}"), &self.link.user)
     }
+}
+
+/// Arguments of a queue that RabbitMQ refuses once it has looked at the permissions, also those to
+/// read it and to have its messages put into others if it `moves` them.
+fn refused_arguments(moves: bool) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-expires".into(), AMQPValue::LongLongInt(0));
+    if moves {
+        let nameless = AMQPValue::LongString(LongString::from(""));
+        arguments.insert("x-dead-letter-exchange".into(), nameless);
+    }
+    arguments
 }
 
 /// Whether only listeners put something into a queue of this name, once it has settled.
