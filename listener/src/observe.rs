@@ -95,14 +95,14 @@ pub enum Event<'e> {
         method: &'e str,
     },
     /// A copy cannot be made: its delivery stays unacknowledged, and its methods are not called
-    /// for others until it can.
+    /// for others until it can. Told once for a queue until it is `Resumed`.
     Paused {
         /// The queue that the copy is for.
         queue: &'e str,
         /// Why not.
         reason: &'e str,
     },
-    /// The copies can be made again.
+    /// A copy for a queue that was `Paused` was made, and no other waits for it.
     Resumed {
         /// The queue that the copies are for.
         queue: &'e str,

@@ -2,7 +2,7 @@
 //! quarantined. One that cannot be made is tried again with growing pauses, and told as a pause of the
 //! listener; what its original waits for is in `worker.rs`, who settles it in `settle.rs`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -218,7 +218,11 @@ impl Copier {
                 }
             };
             let error = match sent {
-                Ok(()) => return Ok(moving),
+                Ok(()) => {
+                    drop(trouble);
+                    self.troubles.made(queue_of(&route), observers);
+                    return Ok(moving);
+                }
                 Err(SendError::NoDelay { reason, .. }) => {
                     let reason = error_text(&reason);
                     tracing::warn!(queue = %source, reason, "retries are held in the process");
@@ -326,10 +330,10 @@ impl Copier {
         route: &Route,
         methods: &[String],
         error: &str,
-        observers: &'t Observers,
+        observers: &Observers,
     ) {
         trouble
-            .get_or_insert_with(|| self.troubles.begin(queue_of(route), methods, observers))
+            .get_or_insert_with(|| self.troubles.begin(queue_of(route), methods))
             .says(error, observers);
     }
 
@@ -382,7 +386,11 @@ impl Copier {
                         .ok_or(NotMoved::Abandoned)?
                 }
             };
-            let Err(error) = put else { return Ok(moving) };
+            let Err(error) = put else {
+                drop(trouble);
+                self.troubles.made(queue_of(route), observers);
+                return Ok(moving);
+            };
             drop(moving);
             if !error.is_transient() || began.elapsed().saturating_add(pause) > hold {
                 return Err(NotMoved::Impossible(error));
@@ -528,6 +536,8 @@ struct Troubles {
     open: Mutex<Open>,
     /// Whether there are any: looked at before each call.
     any: AtomicBool,
+    /// Whether it is told of any queue: looked at after each copy.
+    any_told: AtomicBool,
     over: Notify,
 }
 
@@ -537,6 +547,8 @@ struct Open {
     by_number: BTreeMap<u64, Trouble>,
     /// How many of them each method waits for: asked before each call.
     by_method: HashMap<String, usize>,
+    /// The queues of which it is told that no copy can be made, and not yet that one was.
+    told: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -550,17 +562,11 @@ struct Trouble {
 /// A copy that cannot be made, until this is dropped.
 struct Ongoing<'t> {
     troubles: &'t Troubles,
-    observers: &'t Observers,
     number: u64,
 }
 
 impl Troubles {
-    fn begin<'t>(
-        &'t self,
-        queue: &str,
-        methods: &[String],
-        observers: &'t Observers,
-    ) -> Ongoing<'t> {
+    fn begin(&self, queue: &str, methods: &[String]) -> Ongoing<'_> {
         let trouble = Trouble {
             queue: queue.to_owned(),
             methods: methods.to_vec(),
@@ -575,7 +581,22 @@ impl Troubles {
         }
         open.by_number.insert(number, trouble);
         self.any.store(true, Ordering::Release);
-        Ongoing { troubles: self, observers, number }
+        Ongoing { troubles: self, number }
+    }
+
+    /// A copy was made.
+    fn made(&self, queue: &str, observers: &Observers) {
+        if !self.any_told.load(Ordering::Acquire) {
+            return;
+        }
+        let mut open = self.lock();
+        let others = open.by_number.values().any(|trouble| trouble.queue == queue);
+        let is_over = !others && open.told.remove(queue);
+        self.any_told.store(!open.told.is_empty(), Ordering::Release);
+        drop(open);
+        if is_over {
+            observers.tell(&Event::Resumed { queue });
+        }
     }
 
     async fn wait_for(&self, method: &str) {
@@ -621,8 +642,12 @@ impl Ongoing<'_> {
         let Some(trouble) = open.by_number.get_mut(&self.number) else { return };
         reason.clone_into(&mut trouble.reason);
         let queue = trouble.queue.clone();
+        let is_new = open.told.insert(queue.clone());
+        self.troubles.any_told.store(true, Ordering::Release);
         drop(open);
-        observers.tell(&Event::Paused { queue: &queue, reason });
+        if is_new {
+            observers.tell(&Event::Paused { queue: &queue, reason });
+        }
     }
 }
 
@@ -637,12 +662,7 @@ impl Drop for Ongoing<'_> {
             }
         }
         self.troubles.any.store(!open.by_number.is_empty(), Ordering::Release);
-        let queue = ended.map(|trouble| trouble.queue).unwrap_or_default();
-        let others = open.by_number.values().any(|trouble| trouble.queue == queue);
         drop(open);
-        if !others {
-            self.observers.tell(&Event::Resumed { queue: &queue });
-        }
         self.troubles.over.notify_waiters();
     }
 }
@@ -890,7 +910,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_method_waits_for_its_own_copies_only() {
         let (troubles, observers) = (Troubles::default(), Observers::default());
-        let full = troubles.begin("q.dead", &["a".to_owned()], &observers);
+        let full = troubles.begin("q.dead", &["a".to_owned()]);
         full.says("it is full", &observers);
         let long = Duration::from_secs(60);
         troubles.wait_for("b").await;
