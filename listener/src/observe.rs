@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::notification::delivery_info::DeliveryInfo;
+use crate::shown::discard;
 
 /// Is told what happens. Called from the listener's tasks, between two steps of a delivery:
 /// return at once, and do not panic.
@@ -137,8 +138,9 @@ impl Observers {
         for observer in &self.0 {
             // An observer watches: what it does must not decide what becomes of a delivery.
             let observed = catch_unwind(AssertUnwindSafe(|| observer.observe(event)));
-            if observed.is_err() {
+            if let Err(panic) = observed {
                 // What it said, the panic hook has printed.
+                discard(panic);
                 tracing::error!("an observer panicked");
             }
         }

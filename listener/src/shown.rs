@@ -2,7 +2,9 @@
 //! nothing that looks as a secret or a whole document does; asked wherever an error quotes, by
 //! `config.rs`, `envelope` and the drivers. And as `Debug`: its message.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Makes `Debug` print the message of an error: that is what `main` shows of an error that it
 /// returns, also within `Box<dyn Error>`, and what `unwrap` does.
@@ -50,6 +52,24 @@ pub(crate) fn shown(text: &str) -> String {
         text.to_owned()
     } else {
         format!("..({} bytes, not shown)", text.len())
+    }
+}
+
+/// What a panic said. What it brought is dropped here.
+pub(crate) fn panic_message(panic: Box<dyn Any + Send>) -> String {
+    let message = panic
+        .downcast_ref::<&'static str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    discard(panic);
+    message.map_or_else(|| "a value that is no text".to_owned(), |message| error_text(&message))
+}
+
+/// Drops what a panic brought, which may panic in its turn.
+pub(crate) fn discard(panic: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        // It could go on like that for ever.
+        std::mem::forget(again);
     }
 }
 

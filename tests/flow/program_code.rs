@@ -320,6 +320,60 @@ async fn an_observer_that_panics_changes_nothing() {
     assert_eq!(told.map(|told| told.load(Ordering::SeqCst)), [3, 3]);
 }
 
+/// Panics with what panics in its turn when it is dropped, with the same again.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::panic_any(Self)
+    }
+}
+
+struct Bombs;
+
+impl Observer for Bombs {
+    fn observe(&self, _: &Event<'_>) {
+        std::panic::panic_any(Bomb)
+    }
+}
+
+#[notification_endpoint(register = false, name = "bombs")]
+impl Bombs {
+    async fn info(&self) {
+        std::panic::panic_any(Bomb)
+    }
+}
+
+/// A plain `fn`.
+struct Blocks;
+
+#[notification_endpoint(register = false, name = "blocks")]
+impl Blocks {
+    fn info(&self) {
+        std::panic::panic_any(Bomb)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_panic_brings_may_panic_when_it_is_dropped() {
+    let mut rig = Rig::new();
+    let builder = rig.builder().observer(Bombs).endpoint(Well).endpoint(Bombs).endpoint(Blocks);
+    let builder = builder.classify(|_: &Unprintable| -> ErrorKind { std::panic::panic_any(Bomb) });
+    let retry = RetryOptions { attempts: 1, ..RetryOptions::default() };
+    let listener = builder.endpoint(Failing).retry(retry).build().unwrap();
+    listener.start().await.unwrap();
+    for number in 0..3 {
+        rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
+    }
+    for _ in 0..3 {
+        let letter = rig.dead_letter().await;
+        assert!(letter.endpoints.contains("bombs::info, blocks::info"), "{letter:?}");
+    }
+    let seen = rig.seen_so_far();
+    assert_eq!(seen.iter().filter(|line| line.starts_with("well")).count(), 3, "{seen:?}");
+    finish(&listener).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_classifier_that_panics_says_nothing_of_the_error() {
     let mut rig = Rig::new();

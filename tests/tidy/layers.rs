@@ -91,7 +91,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // Never the transport or the envelope: a walk knows notifications, not deliveries.
     ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome", "shown"]),
     ("inbox", &["outcome"]),
-    ("observe", &["notification/delivery_info"]),
+    ("observe", &["notification/delivery_info", "shown"]),
     ("order", &["notification"]),
     // A delivery is raw: of the words, only how it came.
     ("transport", &["notification/delivery_info"]),

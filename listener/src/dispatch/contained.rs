@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
-use crate::dispatch::panic_message;
+use crate::shown::panic_message;
 
 /// What a panic brought.
 type Panic = Box<dyn Any + Send>;
@@ -39,7 +39,9 @@ impl<T> Drop for Contained<'_, T> {
     fn drop(&mut self) {
         let future = self.0.take();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
-            tracing::error!(panic = panic_message(&*panic), "a call panicked when it was dropped");
+            // Also where nothing is logged.
+            let panic = panic_message(panic);
+            tracing::error!(panic, "a call panicked when it was dropped");
         }
     }
 }
@@ -69,10 +71,10 @@ mod tests {
     async fn a_panic_ends_nothing_but_the_call() {
         assert_eq!(contained(|| async { 1 }.boxed()).await.ok(), Some(1));
         let panic = contained(panics).await.expect_err("it panicked");
-        assert_eq!(panic_message(&*panic), "no future");
+        assert_eq!(panic_message(panic), "no future");
         let panic = contained::<()>(|| async { panic!("no luck") }.boxed()).await;
         let panic = panic.expect_err("it panicked");
-        assert_eq!(panic_message(&*panic), "no luck");
+        assert_eq!(panic_message(panic), "no luck");
         let never = contained(|| {
             async {
                 let _panics = PanicsAtDrop;

@@ -22,7 +22,7 @@ use crate::dispatch::waiting::Waiting;
 use crate::notification::Notification;
 use crate::notification::owned::OwnedNotification;
 use crate::outcome::{Failure, MethodResult};
-use crate::shown::error_text;
+use crate::shown::panic_message;
 
 /// Calls the methods of a table.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Dispatcher {
     async fn call_async(&self, entry: &Entry, notification: &Notification<'_>) -> MethodResult {
         let endpoint = &self.table.endpoints()[entry.endpoint];
         let called = contained(|| endpoint.call(entry.method, notification)).await;
-        called.unwrap_or_else(|panic| Err(panicked(&*panic)))
+        called.unwrap_or_else(|panic| Err(panicked(panic)))
     }
 
     /// A plain `fn` may block, so it runs on a thread of its own, with a copy: the caller is
@@ -117,7 +117,7 @@ impl Dispatcher {
         call.await.unwrap_or_else(|error| {
             Some(Err(error
                 .try_into_panic()
-                .map_or_else(|error| Failure::Panic(error.to_string()), |panic| panicked(&*panic))))
+                .map_or_else(|error| Failure::Panic(error.to_string()), panicked)))
         })
     }
 }
@@ -138,15 +138,6 @@ impl Drop for Running {
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Failure {
+fn panicked(panic: Box<dyn Any + Send>) -> Failure {
     Failure::Panic(panic_message(panic))
-}
-
-/// What a panic said.
-pub fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let message = panic
-        .downcast_ref::<&'static str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    message.map_or_else(|| "a value that is no text".to_owned(), |message| error_text(&message))
 }

@@ -12,8 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::poll;
 
 use crate::dispatch::contained::contained;
-use crate::dispatch::panic_message;
-use crate::shown::error_text;
+use crate::shown::{error_text, panic_message};
 
 /// How the program's code did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +45,13 @@ pub(super) async fn within<'c, T>(
             tokio::time::timeout(limit, call).await.map_err(|_| Fault::TimedOut(limit))?
         }
     };
-    done.map_err(|panic| Fault::Panicked(panic_message(&*panic)))
+    done.map_err(|panic| Fault::Panicked(panic_message(panic)))
 }
 
 /// The text of an error of the program's, as much of it as is kept.
 pub(super) fn text(error: &dyn fmt::Display) -> String {
     catch_unwind(AssertUnwindSafe(|| error_text(error))).unwrap_or_else(|panic| {
-        format!("an error that cannot be printed: {}", panic_message(&*panic))
+        format!("an error that cannot be printed: {}", panic_message(panic))
     })
 }
 

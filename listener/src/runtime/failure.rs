@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::dispatch::panic_message;
 use crate::endpoint::policy::Policy;
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::outcome::{Chain, Failure};
 use crate::runtime::caught;
 use crate::runtime::options::{OnFailure, RetryOptions};
 use crate::runtime::priority::NoPriority;
+use crate::shown::panic_message;
 use crate::shown::{LONGEST_ERROR, error_text, shortened};
 
 /// How a method did not handle a notification.
@@ -90,7 +90,9 @@ pub(super) fn step(failed: &Failed, policy: &Policy, ground: Ground<'_>) -> Step
 /// What kind of failure it is; one that cannot be told for a panic is worth another call.
 fn kind(failure: &Failure, classifiers: &Classifiers) -> ErrorKind {
     catch_unwind(AssertUnwindSafe(|| classifiers.kind(failure))).unwrap_or_else(|panic| {
-        tracing::error!(panic = panic_message(&*panic), "a classifier panicked");
+        // Also where nothing is logged.
+        let panic = panic_message(panic);
+        tracing::error!(panic, "a classifier panicked");
         ErrorKind::Transient
     })
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-use crate::dispatch::{Dispatcher, panic_message};
+use crate::dispatch::Dispatcher;
 use crate::envelope::{self, DecodeError, Labels, Limits};
 use crate::inbox::Inbox;
 use crate::notification::Notification;
@@ -43,6 +43,7 @@ use crate::runtime::quarantine::{Gate, Who};
 use crate::runtime::settle::{self, End, Subject};
 use crate::runtime::turns::Turn;
 use crate::serializer::Serializer;
+use crate::shown::{discard, panic_message};
 use crate::target::quarantine_queue;
 use crate::transport::delivery::Delivery;
 
@@ -648,7 +649,7 @@ impl Worker {
             Ok(Ok(judged)) => return judged,
             Ok(Err(error)) => (failure::undecodable(&*error, owed()), task.marks.attempts),
             Err(panic) => {
-                let message = panic_message(&*panic);
+                let message = panic_message(panic);
                 (failure::panicked(&message, owed(), self.ground(calls)), calls)
             }
         };
@@ -749,7 +750,7 @@ impl Worker {
         }
         // What cannot be read waits for nobody; why it cannot is told when it is worked on.
         let read = AssertUnwindSafe(|| self.read_keys(task));
-        std::panic::catch_unwind(read).ok().flatten().unwrap_or_default()
+        std::panic::catch_unwind(read).map_err(discard).ok().flatten().unwrap_or_default()
     }
 
     /// Whether the keys of a delivery are found in no time: its body is not compressed, and not
