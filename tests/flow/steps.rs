@@ -16,7 +16,7 @@ use listener::transport::driver::{
 };
 use listener::transport::error::{ConnectError, JournalError, SendError, SettleError};
 use listener::{
-    Attempt, Context, Listener, Outcome, RetryOptions, RetryPlace, State, Transport,
+    Attempt, Context, Executor, Listener, Outcome, RetryOptions, RetryPlace, State, Transport,
     notification_endpoint,
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -366,32 +366,16 @@ impl AsksAgain {
     }
 }
 
-/// Ends its process three seconds into whatever comes.
-struct DiesLater(Mortal);
-
-#[notification_endpoint(register = false)]
-impl DiesLater {
-    async fn info(&self) {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        self.0.die();
-        std::future::pending::<()>().await;
-    }
-}
-
 /// Also of deliveries that were begun before: neither their next method nor a retry that is held.
 #[tokio::test(start_paused = true)]
 async fn no_further_method_begins_while_a_suspect_is_on_its_way() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"poison").await.unwrap();
-    assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
+    for _ in 0..2 {
+        assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
+    }
     rig.seen_so_far();
-    // It dies of it a second time when others are begun.
-    let (mortal, _died) = Mortal::new(model.process(), None);
-    let builder = Listener::builder().transport(Transport::new(mortal.clone(), "mortal"));
-    let holder = builder.prefetch(1).endpoint(DiesLater(mortal.clone())).build().unwrap();
-    holder.start().await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
     let (copies, flushes) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let held = Held {
         process: model.process(),
@@ -416,8 +400,33 @@ async fn no_further_method_begins_while_a_suspect_is_on_its_way() {
     let mut seen = rig.seen_so_far();
     seen.sort();
     assert_eq!(seen, ["again 2", "poison 1", "walk 1"]);
-    for listener in [holder, listener] {
-        listener.stop().await;
-        listener.wait().await.unwrap();
+    listener.stop().await;
+    listener.wait().await.unwrap();
+}
+
+/// Nobody else's method begins before it is handled, though some have slots and are between two.
+#[tokio::test(start_paused = true)]
+async fn for_the_last_time_a_suspect_is_called_when_no_other_method_is() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    rig.notifier().info(&Context::new(), "x", &"poison").await.unwrap();
+    for _ in 0..4 {
+        assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
     }
+    rig.seen_so_far();
+    for _ in 0..3 {
+        rig.notifier().info(&Context::new(), "x", &"walk").await.unwrap();
+    }
+    let builder = rig.builder().transport(Transport::new(model.process(), "model"));
+    let builder = builder.executor(Executor::Concurrent(8));
+    let listener = builder.endpoint(TakesTime).endpoint(AsksAgain).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(rig.seen_so_far(), [""; 0], "others are called");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(rig.seen_so_far(), ["poison 1", "walk 1", "walk 1", "walk 1"]);
+    listener.stop().await;
+    listener.wait().await.unwrap();
+    assert!(model.depths().values().all(|depth| *depth == 0), "{:?}", model.depths());
 }

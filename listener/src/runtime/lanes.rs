@@ -221,7 +221,7 @@ mod tests {
                 is_alone: false,
                 alone: None,
                 is_last: false,
-                apart: None,
+                shut: None,
                 received_at: std::time::SystemTime::UNIX_EPOCH,
             });
         }

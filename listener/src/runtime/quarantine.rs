@@ -3,10 +3,11 @@
 //! carried out by `worker.rs`. Also the gate that keeps methods from beginning while such a
 //! delivery is on its way between queues.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
+use tokio_util::sync::DropGuard;
 
 use crate::runtime::options::PoisonOptions;
 
@@ -46,9 +47,9 @@ fn given_up_after(options: &PoisonOptions) -> u64 {
 }
 
 /// Keeps methods from beginning: while a copy of a suspect is confirmed and its original not yet
-/// acknowledged, for a process that died in between would leave both; while those that live say so,
-/// for a decision against a suspect could not be carried out by a process that dies; and while a
-/// suspect is worked on for the last time, for what others do would be held against it.
+/// acknowledged, for a process that died in between would leave both; and while a suspect is worked
+/// on for the last time, for what others do would be held against it. Those who wait for it may hold
+/// their slots, so nobody waits for a slot while he keeps it closed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gate(Arc<Passing>);
 
@@ -64,6 +65,14 @@ struct Passing {
 /// Keeps the gate closed.
 #[derive(Debug)]
 pub(super) struct Closed(Gate);
+
+/// The gate as one suspect keeps it closed for the others, for a time.
+#[derive(Debug)]
+pub(super) struct Shut {
+    closed: Weak<Closed>,
+    /// Tells when the suspect is settled, or only waits.
+    _over: DropGuard,
+}
 
 /// A method that is being called.
 #[derive(Debug)]
@@ -119,6 +128,17 @@ impl Gate {
                 changed.await;
             }
         }
+    }
+}
+
+impl Shut {
+    pub(super) fn new(closed: &Arc<Closed>, over: DropGuard) -> Self {
+        Self { closed: Arc::downgrade(closed), _over: over }
+    }
+
+    /// As whom the methods of that suspect pass: its time may be over.
+    pub(super) fn who(&self) -> Who {
+        if self.closed.strong_count() > 0 { Who::Closer } else { Who::Anybody }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::runtime::failure::{self, Destination};
 use crate::runtime::journal::{Key, Unavailable};
 use crate::runtime::options::OnFailure;
 use crate::runtime::permit::{self, Permit};
-use crate::runtime::quarantine::{self, Decision};
+use crate::runtime::quarantine::{self, Decision, Shut, Who};
 use crate::runtime::settle::{End, Subject};
 use crate::runtime::worker::{Carried, Quarantine, Task, Worker};
 use crate::shown::error_text;
@@ -82,9 +82,8 @@ impl Worker {
                 task = self.renew_near_limit(task, permit).await?;
             }
             task = self.alone(task, permit).await?;
-            self.go_apart(&mut task, permit).await;
             let recorded = match decision {
-                Ok(_) => permit.finish(self.record(&mut task, quarantine)).await,
+                Ok(_) => self.begin(&mut task, quarantine, permit).await,
                 Err(unavailable) => Err(unavailable),
             };
             match recorded {
@@ -131,16 +130,20 @@ impl Worker {
 
     /// Keeps others from being called while a suspect is worked on for the last time: what ends the
     /// process meanwhile is this one, as far as that can be told within a time.
-    async fn go_apart(&self, task: &mut Task, permit: Permit<'_>) {
-        if !task.is_last || task.apart.is_some() {
+    async fn shut_out(&self, task: &mut Task, permit: Permit<'_>) {
+        // The slot first: it is kept.
+        if !task.is_last
+            || task.shut.is_some()
+            || permit.wait(std::future::ready(())).await.is_none()
+        {
             return;
         }
-        let (closed, settled) = (self.gate.close(), CancellationToken::new());
-        task.apart = Some(settled.clone().drop_guard());
+        let (closed, over) = (Arc::new(self.gate.close()), CancellationToken::new());
+        task.shut = Some(Shut::new(&closed, over.clone().drop_guard()));
         let settler = task.delivery.settler();
         tokio::spawn(async move {
             let over = async {
-                settled.cancelled().await;
+                over.cancelled().await;
                 // What ends the process now must not bring it back.
                 settler.flush().await;
             };
@@ -149,13 +152,27 @@ impl Worker {
         });
         let left = tokio::time::timeout(APART, self.gate.left());
         // Whatever comes first: it has been waited for.
-        let _ = permit.wait(left).await;
+        let _ = permit.stop.run_until_cancelled(left).await;
+    }
+
+    /// Records that a suspect is begun, before its methods are called.
+    async fn begin(
+        &self,
+        task: &mut Task,
+        quarantine: &Quarantine,
+        permit: Permit<'_>,
+    ) -> Result<(), Unavailable> {
+        self.shut_out(task, permit).await;
+        match task.who() {
+            Who::Closer => self.record(task, quarantine).await,
+            Who::Anybody => permit.finish(self.record(task, quarantine)).await,
+        }
     }
 
     /// Has the others be worked on while a suspect only waits: what they do meanwhile is no evidence
     /// against it.
     pub(super) fn step_back(&self, task: &mut Task) {
-        task.apart = None;
+        task.shut = None;
         let Some(turn) = task.alone.take() else { return };
         if let (Some(record), Some(quarantine)) =
             (task.recorded, self.quarantines.of(&task.delivery.info.queue))
@@ -171,12 +188,15 @@ impl Worker {
         if !self.take_turn(task, permit).await {
             return false;
         }
-        self.go_apart(task, permit).await;
         if let Some(quarantine) = self.quarantines.of(&task.delivery.info.queue) {
             // It is worked on alone whether or not this is recorded.
-            let _ = permit.finish(self.record(task, quarantine)).await;
+            let _ = self.begin(task, quarantine, permit).await;
         }
-        permit.wait(self.gate.open(task.who())).await.is_some()
+        match task.who() {
+            Who::Closer => permit.stop.run_until_cancelled(self.gate.open(Who::Closer)).await,
+            Who::Anybody => permit.wait(self.gate.open(Who::Anybody)).await,
+        }
+        .is_some()
     }
 
     /// The quarantine of a delivery that may be what ended the process that worked on it: one
@@ -210,9 +230,7 @@ impl Worker {
         if matches!(decision, Decision::Work | Decision::Last) {
             return Ok(decision);
         }
-        // Whoever lost its connection and lives says so soon. No method is called before what follows
-        // is done: it might end this process, too.
-        let _closed = self.gate.close();
+        // Whoever lost its connection and lives says so soon.
         if permit.wait(tokio::time::sleep(GRACE)).await.is_none() {
             return Ok(decision);
         }

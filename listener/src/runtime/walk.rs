@@ -151,7 +151,7 @@ impl Worker {
             let entered = self.gate.enter(task.who()).await;
             (asked, entered)
         };
-        let stopped = async {
+        let stopped = async || {
             stop.cancelled().await;
             if is_begun {
                 tokio::time::sleep(ASKED_AT_A_STOP).await;
@@ -160,7 +160,7 @@ impl Worker {
         let (asked, mut entered) = tokio::select! {
             biased;
             asked = asking => asked,
-            () = stopped => return Called::Abandoned,
+            () = stopped() => return Called::Abandoned,
             () = permit::ended(&task.delivery) => return Called::Abandoned,
         };
         match asked {
@@ -184,7 +184,12 @@ impl Worker {
                 // A suspect was on its way when there was a thread for it.
                 None => {
                     drop(entered);
-                    entered = self.gate.enter(task.who()).await;
+                    entered = tokio::select! {
+                        biased;
+                        entered = self.gate.enter(task.who()) => entered,
+                        () = stopped() => return Called::Abandoned,
+                        () = permit::ended(&task.delivery) => return Called::Abandoned,
+                    };
                 }
             }
         };

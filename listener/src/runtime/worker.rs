@@ -12,7 +12,6 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::Instant;
-use tokio_util::sync::DropGuard;
 
 use crate::dispatch::Dispatcher;
 use crate::envelope::{self, DecodeError, Labels, Limits};
@@ -39,7 +38,7 @@ use crate::runtime::opened::{self, Budget, Share};
 use crate::runtime::options::{Executor, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::permit::{self, Permit};
 use crate::runtime::priority::{self, NoPriority};
-use crate::runtime::quarantine::{Gate, Who};
+use crate::runtime::quarantine::{Gate, Shut, Who};
 use crate::runtime::settle::{self, End, Subject};
 use crate::runtime::turns::Turn;
 use crate::serializer::Serializer;
@@ -159,14 +158,14 @@ pub(super) struct Task {
     pub(super) alone: Option<OwnedMutexGuard<()>>,
     /// Whether its methods are called while no others are.
     pub(super) is_last: bool,
-    /// Keeps the gate closed for the others.
-    pub(super) apart: Option<DropGuard>,
+    /// The gate is closed for the others.
+    pub(super) shut: Option<Shut>,
 }
 
 impl Task {
     /// As whom its methods pass the gate.
     pub(super) fn who(&self) -> Who {
-        if self.apart.is_some() { Who::Closer } else { Who::Anybody }
+        self.shut.as_ref().map_or(Who::Anybody, Shut::who)
     }
 }
 
@@ -254,7 +253,7 @@ impl Worker {
             is_alone: false,
             alone: None,
             is_last: false,
-            apart: None,
+            shut: None,
             received_at: SystemTime::now(),
         }
     }
@@ -269,8 +268,14 @@ impl Worker {
         }
         // Whoever looked back may have given up its slot, and holds one again after the wait.
         let who = task.who();
-        let is_to_wait = has_a_past || !self.gate.is_open(who);
-        if is_to_wait && permit.wait(self.gate.open(who)).await.is_none() {
+        let is_open = if who == Who::Closer {
+            permit.stop.run_until_cancelled(self.gate.open(who)).await
+        } else if has_a_past || !self.gate.is_open(who) {
+            permit.wait(self.gate.open(who)).await
+        } else {
+            Some(())
+        };
+        if is_open.is_none() {
             return self.release(task);
         }
         self.work_on(task, permit).await;
@@ -783,6 +788,10 @@ impl Worker {
         let (delivery, lane) = (&task.delivery, Lane::of(&task.marks.origin.routing_key));
         let limits = self.options.limits;
         let most = limits.max_decompressed.min(limits.max_body);
+        if task.who() == Who::Closer {
+            // Those who wait at the gate may hold all that may be open.
+            return Some((opened::open(delivery, limits, &self.apart).await, None));
+        }
         let mut room = opened::usual(delivery.body.len(), most);
         loop {
             let free = async {
