@@ -11,7 +11,7 @@ use crate::nearest::nearest;
 use crate::order::OrderKey;
 use crate::runtime::options::OnUnknownPriority;
 use crate::shown::shown;
-use crate::target::{self, Role, Target};
+use crate::target::{Role, Target, mistake_in_configuration};
 use crate::transport::Transport;
 
 /// The prefix of the environment variables.
@@ -291,19 +291,19 @@ impl Config {
             let mistake = Transport::open(url).err().map(|error| error.to_string());
             check("transport_url", self.transport_url == of_file.transport_url, mistake);
         }
-        // With a pool no queue is named after a topic.
-        let topic = if self.pool.is_some() { Role::Route } else { Role::Topic };
+        let exchange = |name: &str| mistake_in_configuration(Role::Exchange, name);
         for target in &self.topics {
-            let name = target::mistake(topic, target.name());
-            check("topics", self.topics == of_file.topics, name);
-            let exchange =
-                target.exchange_name().and_then(|name| target::mistake(Role::Exchange, name));
+            // Whether queues are named after it, the builder knows.
+            let topic = mistake_in_configuration(Role::Route, target.name());
+            check("topics", self.topics == of_file.topics, topic);
+            let exchange = target.exchange_name().and_then(exchange);
             check("topics", self.topics == of_file.topics, exchange);
         }
         let control = &self.control_exchange;
-        let mistake = control.as_deref().and_then(|name| target::mistake(Role::Exchange, name));
+        let mistake = control.as_deref().and_then(exchange);
         check("control_exchange", *control == of_file.control_exchange, mistake);
-        let mistake = self.pool.as_deref().and_then(|name| target::mistake(Role::Pool, name));
+        let mistake =
+            self.pool.as_deref().and_then(|name| mistake_in_configuration(Role::Pool, name));
         check("pool", self.pool == of_file.pool, mistake);
         found
     }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::notification::priority::Priority;
+use crate::shown::shown;
 
 /// The topic of listeners and notifiers that name none, as in oslo.messaging.
 pub const DEFAULT_TOPIC: &str = "notifications";
@@ -185,10 +186,37 @@ impl Role {
 /// What is wrong with a name, with the mend: found when something is built, where it would
 /// otherwise show at the first failure, or never.
 pub(crate) fn mistake(role: Role, name: &str) -> Option<String> {
-    let text = wrong(role, name)?;
+    wrong(role, name).map(|text| told(role, name, &text))
+}
+
+/// As `mistake`, for a value of the configuration, which has the punctuation of its file at times.
+pub(crate) fn mistake_in_configuration(role: Role, name: &str) -> Option<String> {
+    let text = wrong(role, name).or_else(|| punctuated(name).map(str::to_owned))?;
+    // A password may have come to a wrong place.
+    let shown = shown(name);
+    Some(if shown == name {
+        told(role, name, &text)
+    } else {
+        format!("{} {shown} {text}", role.name())
+    })
+}
+
+fn told(role: Role, name: &str, text: &str) -> String {
     let shown: String = name.chars().take(SHOWN).collect();
     let cut = if shown.len() < name.len() { ".." } else { "" };
-    Some(format!("{} {:?} {text}", role.name(), shown + cut))
+    format!("{} {:?} {text}", role.name(), shown + cut)
+}
+
+fn punctuated(name: &str) -> Option<&'static str> {
+    if name.contains(['"', '\'', '[', ']', ';']) {
+        Some(
+            "holds a quotation mark, a bracket or a semicolon; expected the name alone: give several, in a variable, with commas between them",
+        )
+    } else if name.starts_with('.') || name.ends_with('.') {
+        Some("begins or ends with a dot; expected a name without")
+    } else {
+        None
+    }
 }
 
 fn wrong(role: Role, name: &str) -> Option<String> {
@@ -200,14 +228,9 @@ fn wrong(role: Role, name: &str) -> Option<String> {
     if let Some(found) = found {
         return Some(found.to_owned());
     }
-    if name.contains(['"', '\'', '[', ']', ';']) {
-        return Some(
-            "holds a quotation mark, a bracket or a semicolon; expected the name alone: give several, in a variable, with commas between them"
-                .to_owned(),
-        );
-    }
-    if name.starts_with('.') || name.ends_with('.') {
-        return Some("begins or ends with a dot; expected a name without".to_owned());
+    // Exchanges, and what is only sent to, have their names from others.
+    if let (Role::Topic | Role::Pool, Some(found)) = (role, punctuated(name)) {
+        return Some(found.to_owned());
     }
     if name.trim() != name || name.contains(char::is_control) {
         return Some(

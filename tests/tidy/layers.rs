@@ -100,7 +100,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("filter", &["notification"]),
     ("envelope", &["notification", "shown"]),
     ("serializer", &["notification", "outcome"]),
-    ("target", &["notification/priority"]),
+    ("target", &["notification/priority", "shown"]),
     ("outcome", &["notification"]),
     ("notification", &[]),
     ("link", &[]),

@@ -20,8 +20,8 @@ use crate::transport::driver::{Binding, Subscription};
 /// So permissions call the exchange without a name.
 const DEFAULT_EXCHANGE: &str = "amq.default";
 
-/// So long a listener's start may be held up by these questions.
-const LIMIT: Duration = Duration::from_secs(5);
+/// So long a listener's start may be held up by each of the two questions.
+const LIMIT: Duration = Duration::from_millis(2500);
 
 /// Asks, and tells what is missing.
 pub(super) async fn tell(link: &Link, core: &Core, at: &Address, subscription: &Subscription) {
@@ -29,18 +29,15 @@ pub(super) async fn tell(link: &Link, core: &Core, at: &Address, subscription: &
     if link.version.is_none() {
         return;
     }
-    let asked = async {
-        let mut topology = Topology::new(link, core);
-        let mut missing = missing(&mut topology, subscription).await?;
-        if !may_publish(&mut topology, core, at, subscription).await? {
-            missing.push(DEFAULT_EXCHANGE.to_owned());
-        }
-        Ok::<_, Failure>(missing)
-    };
-    let Ok(Ok(missing)) = timeout(LIMIT, asked).await else {
-        // It is told when it is needed; and a connection that is lost is found by others.
+    let mut topology = Topology::new(link, core);
+    // What cannot be asked is told when it is needed; and a connection that is lost is found by others.
+    let Ok(Ok(mut missing)) = timeout(LIMIT, missing(&mut topology, subscription)).await else {
         return;
     };
+    let asked = timeout(LIMIT, may_publish(&mut topology, core, at, subscription)).await;
+    if matches!(asked, Ok(Ok(false))) {
+        missing.push(DEFAULT_EXCHANGE.to_owned());
+    }
     if missing.is_empty() {
         return;
     }

@@ -70,8 +70,8 @@ impl<'a> Topology<'a> {
         for (queue, style) in &styles {
             self.declare_missing_queue(queue, *style).await?;
         }
-        for queue in styles.keys() {
-            self.settle_quorum(queue).await;
+        for binding in &bindings {
+            self.settle_quorum(&binding.queue).await?;
         }
         let mut missing = None;
         for binding in &bindings {
@@ -179,7 +179,7 @@ impl<'a> Topology<'a> {
         match ready {
             Ok(()) => {
                 self.settle_own(routing_key).await;
-                self.settle_unused_quorum(routing_key).await?;
+                self.settle_quorum(routing_key).await?;
                 Ok(None)
             }
             Err(Failure::Mistake(
@@ -274,25 +274,21 @@ impl<'a> Topology<'a> {
         }
     }
 
-    /// As `settle_own`, for a quorum queue that is to be bound: what is confirmed for a new one may be lost
-    /// with it, and others rely on it as soon as they find it bound.
-    async fn settle_quorum(&self, queue: &str) {
-        if self.known.queue(queue).and_then(|seen| seen.quorum) == Some(true) {
-            sleep(self.known.settling_own(queue)).await;
-        }
-    }
-
-    /// As `settle`, for a quorum queue that another process may have declared a moment ago, to consume
-    /// it: it waits as well before it consumes, so one with a consumer or a message has settled.
-    async fn settle_unused_quorum(&mut self, queue: &str) -> Result<(), Failure> {
+    /// Waits before a quorum queue is bound, or sent to: what is confirmed for a new one may be lost with
+    /// it. One that another process has declared a moment ago, to consume it, shows that by having
+    /// neither messages nor consumers.
+    async fn settle_quorum(&mut self, queue: &str) -> Result<(), Failure> {
         let is_quorum = self.known.queue(queue).and_then(|seen| seen.quorum) == Some(true);
-        if !is_quorum || self.known.settling(queue).is_zero() {
+        let left = self.known.settling(queue);
+        if !is_quorum || left.is_zero() {
             return Ok(());
         }
+        sleep(self.known.settling_own(queue)).await;
         let name = short("the queue's name", queue)?;
         let found = self.look(&name).await;
         if found.is_ok_and(|found| found.message_count() == 0 && found.consumer_count() == 0) {
-            self.settle(queue).await?;
+            // Half of what is waited for after a declaration: that was some time ago.
+            sleep(self.known.settling(queue).saturating_sub(left / 2)).await;
         }
         Ok(())
     }
