@@ -103,7 +103,8 @@ pub enum Event<'e> {
         /// Why not.
         reason: &'e str,
     },
-    /// A copy for a queue that was `Paused` was made, and no other waits for it.
+    /// A copy for a queue that was `Paused` was made. Others may still wait for it: one that fails again is
+    /// told as `Paused` again.
     Resumed {
         /// The queue that the copies are for.
         queue: &'e str,

@@ -590,8 +590,8 @@ impl Troubles {
             return;
         }
         let mut open = self.lock();
-        let others = open.by_number.values().any(|trouble| trouble.queue == queue);
-        let is_over = !others && open.told.remove(queue);
+        // Others may still wait: one that fails again tells of it again.
+        let is_over = open.told.remove(queue);
         self.any_told.store(!open.told.is_empty(), Ordering::Release);
         drop(open);
         if is_over {
