@@ -227,6 +227,10 @@ impl Maker {
         }
     }
 
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// Whether this may be a quorum queue.
     pub(super) fn may_be_quorum(&self, queue: &str) -> bool {
         self.core.known.may_be_quorum(queue)

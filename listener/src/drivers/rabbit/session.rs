@@ -483,6 +483,8 @@ impl Session {
     /// what is on its way to a consumer that is cancelled goes back before all that is unsettled, out
     /// of its order.
     async fn until_all_came(&mut self) -> bool {
+        let queues: Vec<String> = self.consumers.queues().map(str::to_owned).collect();
+        let (link, core) = (Arc::clone(&self.link), Arc::clone(self.maker.core()));
         let all = async {
             while !self.window.is_full() {
                 match timeout(QUIET, self.consumers.arrivals.next()).await {
@@ -490,12 +492,33 @@ impl Session {
                         self.came(&origin, &delivery);
                     }
                     Ok(Some(_)) => {}
-                    Ok(None) | Err(_) => return,
+                    Ok(None) => return,
+                    // A busy machine is silent, too.
+                    Err(_) => {
+                        let asked = has_more(Arc::clone(&link), Arc::clone(&core), queues.clone());
+                        if !asked.await {
+                            return;
+                        }
+                    }
                 }
             }
         };
-        timeout(3 * QUIET, all).await.is_ok()
+        timeout(4 * QUIET, all).await.is_ok()
     }
+}
+
+/// Whether a queue has messages to give out, or cannot be asked: where it matters.
+async fn has_more(link: Arc<Link>, core: Arc<Core>, queues: Vec<String>) -> bool {
+    if !counts_closed_channels(&link) {
+        return false;
+    }
+    let mut topology = Topology::new(&link, &core);
+    for queue in queues {
+        if core.known.may_be_quorum(&queue) && !matches!(topology.waiting(&queue).await, Ok(0)) {
+            return true;
+        }
+    }
+    false
 }
 
 fn counts_closed_channels(link: &Link) -> bool {

@@ -629,6 +629,13 @@ impl<'a> Topology<'a> {
         Ok(self.look(name).await?.message_count())
     }
 
+    /// How many messages a queue has to give out.
+    pub(super) async fn waiting(&mut self, queue: &str) -> Result<u32, Failure> {
+        let name = short("the queue's name", queue)?;
+        let found = self.look_for_queue(&name).await;
+        found.map_err(|fault| self.refused(fault, "look for", "queue", queue))
+    }
+
     async fn look(&mut self, name: &ShortString) -> Result<lapin::Queue, Fault> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let channel = self.channel().await?;
