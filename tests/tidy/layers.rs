@@ -463,9 +463,9 @@ mod tests {
             "target.rs",
             "use crate::{\n    notification::{priority::Priority, context::{self, Context}},\n    filter::*,\n};",
             &[
-                "target.rs:2: crate::notification::context: target may import notification/priority; see the table in tests/tidy/layers.rs",
-                "target.rs:2: crate::notification::context::Context: target may import notification/priority; see the table in tests/tidy/layers.rs",
-                "target.rs:3: crate::filter: target may import notification/priority; see the table in tests/tidy/layers.rs",
+                "target.rs:2: crate::notification::context: target may import notification/priority, shown; see the table in tests/tidy/layers.rs",
+                "target.rs:2: crate::notification::context::Context: target may import notification/priority, shown; see the table in tests/tidy/layers.rs",
+                "target.rs:3: crate::filter: target may import notification/priority, shown; see the table in tests/tidy/layers.rs",
             ],
         );
     }
