@@ -192,11 +192,19 @@ impl Worker {
             // It is worked on alone whether or not this is recorded.
             let _ = self.begin(task, quarantine, permit).await;
         }
-        match task.who() {
-            Who::Closer => permit.stop.run_until_cancelled(self.gate.open(Who::Closer)).await,
-            Who::Anybody => permit.wait(self.gate.open(Who::Anybody)).await,
-        }
-        .is_some()
+        self.pass(task, permit).await
+    }
+
+    /// Waits until methods of this delivery may be called. Whether they may: not once the listener
+    /// stops. A suspect that keeps the gate closed also keeps its slot.
+    pub(super) async fn pass(&self, task: &Task, permit: Permit<'_>) -> bool {
+        let who = task.who();
+        let open = self.gate.open(who);
+        let passed = match who {
+            Who::Closer => permit.stop.run_until_cancelled(open).await,
+            Who::Anybody => permit.wait(open).await,
+        };
+        passed.is_some()
     }
 
     /// The quarantine of a delivery that may be what ended the process that worked on it: one

@@ -267,15 +267,8 @@ impl Worker {
             task = examined;
         }
         // Whoever looked back may have given up its slot, and holds one again after the wait.
-        let who = task.who();
-        let is_open = if who == Who::Closer {
-            permit.stop.run_until_cancelled(self.gate.open(who)).await
-        } else if has_a_past || !self.gate.is_open(who) {
-            permit.wait(self.gate.open(who)).await
-        } else {
-            Some(())
-        };
-        if is_open.is_none() {
+        let is_to_wait = has_a_past || !self.gate.is_open(task.who());
+        if is_to_wait && !self.pass(&task, permit).await {
             return self.release(task);
         }
         self.work_on(task, permit).await;

@@ -231,11 +231,6 @@ impl Maker {
         &self.core
     }
 
-    /// Whether this may be a quorum queue.
-    pub(super) fn may_be_quorum(&self, queue: &str) -> bool {
-        self.core.known.may_be_quorum(queue)
-    }
-
     pub(super) fn delivery(
         &mut self,
         queue: &Arc<str>,

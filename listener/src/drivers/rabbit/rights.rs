@@ -1,4 +1,4 @@
-//! What an account may not do with the queues that are kept beside those that are consumed: asked
+//! What an account may not do with retry, dead-letter and quarantine queues: asked
 //! once, when a listener attaches for the first time, and told with the patterns that suffice. It
 //! would show at the first failure otherwise. Called by `session.rs`; asked by `topology.rs`.
 
@@ -30,7 +30,7 @@ pub(super) async fn tell(link: &Link, core: &Core, at: &Address, subscription: &
         return;
     }
     let mut topology = Topology::new(link, core);
-    // What cannot be asked is told when it is needed; and a connection that is lost is found by others.
+    // What cannot be checked now shows at its first use, and a lost connection is detected elsewhere.
     let Ok(Ok(mut missing)) = timeout(LIMIT, missing(&mut topology, subscription)).await else {
         return;
     };
@@ -48,8 +48,8 @@ pub(super) async fn tell(link: &Link, core: &Core, at: &Address, subscription: &
         configure,
         write,
         read,
-        "the user may not declare or use queues that are kept beside those that are consumed, or not \
-         publish to the default exchange, which leads to them: a \
+        "the user lacks permissions for the retry, dead-letter or quarantine queues, or may not publish \
+         to the default exchange, which routes to them: a \
          delivery whose dead letter cannot be made stays unacknowledged and its methods pause, a \
          retry is held in the process, what ends the process is not recognised; grant these \
          patterns, or more"

@@ -462,7 +462,8 @@ impl Session {
     /// channel returns all first. So it does also while more is on its way.
     async fn leave(&mut self) -> Result<(), Fault> {
         self.settle(true)?;
-        let may_be_quorum = self.consumers.queues().any(|queue| self.maker.may_be_quorum(queue));
+        let known = &self.maker.core().known;
+        let may_be_quorum = self.consumers.queues().any(|queue| known.may_be_quorum(queue));
         let has_all = !may_be_quorum || self.until_all_came().await;
         let is_released =
             has_all && counts_closed_channels(&self.link) && !self.window.may_be_single();

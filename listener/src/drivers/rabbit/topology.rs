@@ -456,8 +456,9 @@ impl<'a> Topology<'a> {
         }
     }
 
-    /// Whether the user may declare a queue that is missing, and, if it `moves`, read it as well. Asked with an argument that RabbitMQ refuses, once it has
-    /// looked at the permissions: so nothing is declared.
+    /// Whether the user may declare a queue that is missing, and, if it `moves`, read it as well. Asked
+    /// with an argument that RabbitMQ refuses once it has checked the permissions: so nothing is
+    /// declared.
     pub(super) async fn may_declare(&mut self, queue: &str, moves: bool) -> Result<bool, Failure> {
         let name = short("the queue's name", queue)?;
         let arguments = refused_arguments(moves);
