@@ -5,6 +5,7 @@ use super::*;
 use lapin::options::BasicPublishOptions;
 use lapin::types::AMQPValue;
 use support::amqp::oslo_properties;
+use support::{Proxy, Toxics};
 use tokio::task::JoinHandle;
 
 /// Declares a durable queue of this type.
@@ -138,4 +139,46 @@ async fn a_quorum_queue_keeps_its_order_while_its_prefetch_grows_and_somebody_pu
     });
     futures_util::future::join_all(starts).await;
     amqp.close().await;
+}
+
+/// The first delivery makes room for more, so the consumer is replaced; over a slow link the stop
+/// comes between two of the steps. Each stop leaves the order to the next session.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_keeps_its_order_when_a_stop_comes_while_its_consumer_is_replaced() {
+    const PAUSES: [u64; 5] = [0, 150, 250, 350, 500];
+    let node = support::shared().await;
+    let proxy = Proxy::start(node.port()).await;
+    proxy.toxics(Toxics { latency: Duration::from_millis(50), ..Toxics::default() });
+    let cases = ["classic", "quorum"].into_iter().flat_map(|queue| [(queue, false), (queue, true)]);
+    let stops = cases.map(async |(queue_type, is_cancelled)| {
+        let case = format!("{queue_type}, cancelled: {is_cancelled}");
+        let url = node.vhost(&format!("replaced {case}")).await;
+        let amqp = Amqp::connect(&url).await;
+        declare(&amqp, QUEUE, queue_type, false).await;
+        publish(&url, QUEUE.to_owned(), 50, Duration::ZERO).await.unwrap();
+        let rabbit =
+            rabbit(&url.replace(&format!(":{}", node.port()), &format!(":{}", proxy.port())));
+        for (number, pause) in PAUSES.into_iter().enumerate() {
+            let paced = Subscription { slots: Some(4), bytes: 1024 * 1024, ..subscription(QUEUE) };
+            let mut subscribed = rabbit.subscribe(paced).await.unwrap();
+            let delivery = next(&mut subscribed).await;
+            assert_eq!(delivery.body, number.to_string(), "{case}");
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            if is_cancelled {
+                subscribed.consumer.cancel().await;
+            }
+            delivery.settle(Settle::Ack).unwrap();
+            subscribed.consumer.close().await;
+        }
+        let mut subscribed = subscribe(&rabbit).await;
+        for number in PAUSES.len()..50 {
+            let delivery = next(&mut subscribed).await;
+            assert_eq!(delivery.body, number.to_string(), "{case}");
+            delivery.settle(Settle::Ack).unwrap();
+        }
+        subscribed.consumer.close().await;
+        amqp.close().await;
+    });
+    futures_util::future::join_all(stops).await;
 }

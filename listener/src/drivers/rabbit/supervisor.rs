@@ -4,18 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Core;
 use super::failure::Failure;
 use super::hosts::{Backoff, Rotation, share};
-use super::options::STABLE_AFTER;
+use super::options::{CLOSE_TIMEOUT, STABLE_AFTER};
 use super::session::{Given, Next, Session, connect, queues};
 use crate::transport::demand::Demand;
 use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
@@ -97,6 +98,11 @@ enum Order {
     Close(oneshot::Sender<()>),
 }
 
+/// Who drops the hold wants it closed, and does not wait for that.
+async fn next_order(orders: &mut mpsc::Receiver<Order>) -> Order {
+    orders.recv().await.unwrap_or_else(|| Order::Close(oneshot::channel().0))
+}
+
 /// The hold on a subscription. Dropped, it closes the channel of orders, which ends the task.
 struct RabbitConsumer {
     commands: mpsc::Sender<Order>,
@@ -160,55 +166,57 @@ impl Supervisor {
         loop {
             let order = tokio::select! {
                 biased;
-                order = self.orders.recv() => order,
+                order = next_order(&mut self.orders) => order,
                 () = self.look.notified(), if self.deliveries.is_some() => {
                     session.look_again();
                     continue;
                 }
                 next = session.serve(self.deliveries.as_ref(), &self.demand) => {
-                    let refitted = async {
-                        match next {
-                            Next::Lost(reason) => Err(Failure::transient(reason)),
-                            Next::Refit => {
-                                session.refit(&self.core, self.deliveries.as_ref()).await
-                            }
-                        }
-                    };
-                    // A broker that does not answer must not hold up the end. What a refit leaves
-                    // behind is the broker's again when the session closes.
-                    let done = tokio::select! {
-                        biased;
-                        done = refitted => Ok(done),
-                        order = self.orders.recv() => Err(order),
+                    let done = match next {
+                        Next::Lost(reason) => Ok(Err(Failure::transient(reason))),
+                        Next::Refit => self.refit(&mut session).await,
                     };
                     match done {
-                        Ok(done) => {
-                            match self.on(session, done).await {
-                                Some(next) => session = next,
-                                None => return,
+                        Ok(done) => match self.on(session, done).await {
+                            Some(next) => {
+                                session = next;
+                                continue;
                             }
-                            continue;
-                        }
+                            None => return,
+                        },
                         Err(order) => order,
                     }
                 }
             };
             match order {
-                Some(Order::Cancel(done)) => {
+                Order::Cancel(done) => {
                     if let Some(deliveries) = self.deliveries.take() {
                         session.cancel(&deliveries).await;
                     }
                     self.state.send_replace(ConnectionState::Closed);
                     let _ = done.send(());
                 }
-                Some(Order::Close(done)) => {
+                Order::Close(done) => {
                     self.end(session).await;
                     let _ = done.send(());
                     return;
                 }
-                None => return self.end(session).await,
             }
         }
+    }
+
+    /// Puts consumers on another prefetch, unless an order comes meanwhile. What was begun is finished
+    /// then, too: a queue keeps its order only where all that it gave to the new consumer is known. A
+    /// broker that does not answer must not hold up the end for long.
+    async fn refit(&mut self, session: &mut Session) -> Result<Result<(), Failure>, Order> {
+        let mut refit = pin!(session.refit(&self.core, self.deliveries.as_ref()));
+        let order = tokio::select! {
+            biased;
+            done = &mut refit => return Ok(done),
+            order = next_order(&mut self.orders) => order,
+        };
+        let _ = timeout(CLOSE_TIMEOUT, refit).await;
+        Err(order)
     }
 
     /// Goes on with the session, or with the next one if it is lost; none if that is not wanted.
@@ -277,15 +285,14 @@ impl Supervisor {
         };
         let order = tokio::select! {
             biased;
-            order = self.orders.recv() => order,
+            order = next_order(&mut self.orders) => order,
             attached = attempt => return Some(attached),
         };
         // There is nothing to cancel, and nothing to settle: both orders end it.
         self.deliveries = None;
         self.state.send_replace(ConnectionState::Closed);
-        if let Some(Order::Cancel(done) | Order::Close(done)) = order {
-            let _ = done.send(());
-        }
+        let (Order::Cancel(done) | Order::Close(done)) = order;
+        let _ = done.send(());
         None
     }
 
