@@ -4,11 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use support::{Act, Job, Proxy, RabbitNode, harmed};
+use support::{Act, Job, Proxy, RabbitNode, harmed, wait_until};
 use tokio::sync::MutexGuard;
 use tokio::time::sleep;
 
 use crate::process::{Measures, Worker};
+use crate::program::SOON;
 use crate::trial::{PREFETCH, QUEUE, Trial, all_sent};
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,8 @@ impl Ground {
             }
             Fault::DeleteQueue => {
                 let queue = "notifications.error";
+                let is_there = async || node.queue_depth(&trial.vhost, queue).await.is_some();
+                wait_until("the queue is there", SOON, is_there).await;
                 node.ctl(&["delete_queue", "-p", &trial.vhost, queue]).await;
             }
             Fault::KillProcess => {
@@ -114,6 +117,8 @@ async fn a_long_run_of_faults_loses_nothing_and_takes_no_more_of_the_machine() {
         random.shuffle(&mut faults);
         for fault in faults {
             ground.harm(fault).await;
+            // A process that is not attached yet when the next fault comes may rightly give up.
+            ground.other.ready(true).await;
             harmed += 1;
             ground.trial.attached_after(worker.ready(true).await);
             sleep(Duration::from_millis(random.u64(500..2000))).await;
