@@ -44,7 +44,7 @@ async fn what_was_confirmed_is_handled_whatever_happens_to_the_broker() {
     let handled = || counts.0.lock().unwrap().len() as u32;
 
     let sending = tokio::spawn(async move {
-        let notifier = Notifier::builder(transport).build().unwrap();
+        let notifier = Notifier::builder(transport).timeout(SOON).build().unwrap();
         let context = Context::new();
         futures_util::stream::iter(0..COUNT)
             .map(|number| {

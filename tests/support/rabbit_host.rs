@@ -33,7 +33,7 @@ const SCRIPTS: [&str; 4] =
 
 /// More nodes than this at once starve each other on a small machine, and tests that
 /// measure time against a broker fail for no reason of their own.
-static PLACES: Semaphore = Semaphore::const_new(3);
+static PLACES: Semaphore = Semaphore::const_new(5);
 
 /// A folder, a cookie and an epmd of our own, on which nodes are started.
 pub struct RabbitHost {

@@ -9,7 +9,7 @@ use crate::cargo::{self, Executables, Member};
 use crate::sets::{self, Choice, Lane, Set, Suite};
 
 /// Tests that wait take little of a processor meanwhile; the brokers that they wait for do.
-const WAITING_THREADS: &str = "4";
+const WAITING_THREADS: &str = "8";
 
 /// One process to be run.
 #[derive(Debug)]
