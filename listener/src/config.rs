@@ -462,12 +462,11 @@ impl Raw {
         expected: &'static str,
     ) -> Result<Vec<String>, ConfigError> {
         match self {
-            Self::Text(text) => Ok(text
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(str::to_owned)
-                .collect()),
+            Self::Text(text) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let items: Vec<String> = items.map(str::to_owned).collect();
+                if items.is_empty() { Err(wrong(expected, quoted(&text))) } else { Ok(items) }
+            }
             Self::List(items) => Ok(items
                 .iter()
                 .map(|item| item.trim().to_owned())

@@ -106,6 +106,17 @@ fn every_mistake_of_the_environment_is_told_at_once() {
     assert!(!error.contains("hunter2"), "{error}");
 }
 
+#[test]
+fn a_list_without_an_item_is_a_mistake() {
+    for (variable, option) in [("LISTENER_TOPICS", "topics"), ("LISTENER_GROUP", "group")] {
+        for text in [",", " , ,"] {
+            let error = read(&[(variable, text)]).unwrap_err();
+            assert!(error.contains(&format!("option \"{option}\"")), "{error}");
+            assert!(error.contains("expected") && error.contains(','), "{error}");
+        }
+    }
+}
+
 /// An `--env-file` of a container keeps quotation marks, and a list of JSON or YAML its brackets.
 #[test]
 fn a_name_in_quotation_marks_or_brackets_is_a_mistake() {

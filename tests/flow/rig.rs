@@ -98,21 +98,7 @@ impl Rig {
 
     /// The next message of a queue, taken from it.
     pub(crate) async fn take(&self, queue: &str) -> Taken {
-        let binding = Binding {
-            exchange: String::new(),
-            routing_key: String::new(),
-            queue: queue.to_owned(),
-        };
-        let subscription = Subscription {
-            bindings: vec![binding],
-            prefetch: 1,
-            timeout: LONG,
-            expires: None,
-            quarantine: Vec::new(),
-            bytes: usize::MAX,
-            slots: None,
-        };
-        let mut subscribed = self.transport.subscribe(subscription).await.unwrap();
+        let mut subscribed = self.transport.subscribe(one_of(queue)).await.unwrap();
         let delivery = tokio::time::timeout(LONG, subscribed.deliveries.recv()).await;
         let delivery = delivery.expect("the queue stayed empty").unwrap();
         let taken = Taken { body: delivery.body.clone(), properties: delivery.properties.clone() };
@@ -175,6 +161,21 @@ pub(crate) struct DeadLetter {
     pub(crate) error: String,
     pub(crate) endpoints: String,
     pub(crate) body: Bytes,
+}
+
+/// What a queue holds, one at a time.
+pub(crate) fn one_of(queue: &str) -> Subscription {
+    let binding =
+        Binding { exchange: String::new(), routing_key: String::new(), queue: queue.to_owned() };
+    Subscription {
+        bindings: vec![binding],
+        prefetch: 1,
+        timeout: LONG,
+        expires: None,
+        quarantine: Vec::new(),
+        bytes: usize::MAX,
+        slots: None,
+    }
 }
 
 /// A message that was taken from a queue.

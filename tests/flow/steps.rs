@@ -21,7 +21,7 @@ use listener::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::rig::{Log, Rig};
+use crate::rig::{Log, Rig, once, one_of};
 
 /// When the process dies of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -429,4 +429,51 @@ async fn for_the_last_time_a_suspect_is_called_when_no_other_method_is() {
     listener.stop().await;
     listener.wait().await.unwrap();
     assert!(model.depths().values().all(|depth| *depth == 0), "{:?}", model.depths());
+}
+
+/// A plain `fn` that runs on when its time is over.
+struct Stays(Mutex<std::sync::mpsc::Receiver<()>>);
+
+#[notification_endpoint(register = false, order = 1)]
+impl Stays {
+    fn info(&self, payload: String, log: State<Log>) {
+        if payload == "stays" {
+            let _ = log.send("stays".to_owned());
+            let _ = self.0.lock().unwrap().recv();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn for_the_last_time_a_suspect_is_called_when_no_plain_fn_runs_that_was_given_up() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    rig.notifier().info(&Context::new(), "x", &"poison").await.unwrap();
+    for _ in 0..4 {
+        assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
+    }
+    rig.seen_so_far();
+    let holder = model.process();
+    let held = Transport::new(holder.clone(), "holder");
+    let mut held = held.subscribe(one_of("notifications.info.quarantine")).await.unwrap();
+    let _poison = held.deliveries.recv().await.unwrap();
+    // The clock does not go on by itself while a plain `fn` runs.
+    tokio::time::resume();
+    rig.notifier().info(&Context::new(), "x", &"stays").await.unwrap();
+    let (release, stays) = std::sync::mpsc::channel();
+    let builder = rig.builder().transport(Transport::new(model.process(), "model"));
+    let builder = builder.executor(Executor::Concurrent(8)).retry(once());
+    let builder = builder.handler_timeout(Duration::from_millis(100));
+    let listener = builder.endpoint(Stays(stays.into())).endpoint(AsksAgain).build().unwrap();
+    listener.start().await.unwrap();
+    assert_eq!(rig.seen().await, "stays");
+    // Its time is over: the next one is called.
+    assert_eq!(rig.seen().await, "stays 1");
+    holder.kill();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), [""; 0]);
+    release.send(()).unwrap();
+    assert_eq!(rig.seen().await, "poison 1");
+    listener.stop().await;
+    listener.wait().await.unwrap();
 }

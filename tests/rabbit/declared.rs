@@ -311,7 +311,7 @@ async fn topic_permissions_that_do_not_allow_a_key_are_told_and_no_queue_is_decl
             let pool = bindings(&[("nova", QUEUE, "billing"), ("nova", OTHER, "billing")]);
             let error = refused(&url, pool).await.to_string();
             let told = "may not bind queue \"billing\" to exchange \"nova\"";
-            assert!(error.contains(told) && error.contains("topic"), "{error}");
+            assert!(error.contains(told) && error.contains("set_topic_permissions"), "{error}");
             let route = Route::Topic { exchange: "nova".to_owned(), routing_key: OTHER.to_owned() };
             let error = rabbit(&url).send(to(route, "{}")).await.unwrap_err().to_string();
             assert!(error.contains("may not bind queue \"notifications.error\""), "{error}");

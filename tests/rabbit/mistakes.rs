@@ -336,7 +336,7 @@ async fn a_queue_that_somebody_else_has_exclusively_is_waited_for() {
         let error = refused(&url, waiting).await;
         let text = error.to_string();
         assert!(error.is_transient() && text.contains("could not be consumed within 2s"), "{text}");
-        assert!(text.contains("has the queue exclusively"), "{text}");
+        assert!(text.contains("has the queue exclusively; stop it"), "{text}");
         assert!(!text.contains("check host and port"), "{text}");
     }
     let rabbit = rabbit(&url);

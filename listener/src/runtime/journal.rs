@@ -31,7 +31,7 @@ const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest that a stop waits for its record.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most suspects of other processes that are remembered; beyond that all are forgotten.
 const REMEMBERED: usize = 100_000;
@@ -209,6 +209,8 @@ impl Journal {
     pub(super) async fn deaths(&self, key: Key) -> Result<usize, Unavailable> {
         self.ask(None).await?;
         let known = self.known.lock().await;
+        // Somebody else found out meanwhile, and what was read is forgotten.
+        known.usable()?;
         let processes = known.begun.get(&key);
         Ok(processes.map_or(0, |all| all.iter().filter(|one| **one != self.process).count()))
     }
@@ -286,7 +288,10 @@ impl Journal {
 
     /// What this process begins is recorded, also after a stop.
     pub(super) fn start(&self) {
-        self.requests().stops = false;
+        let mut requests = self.requests();
+        requests.stops = false;
+        // What a method of the run before still holds ends nothing of this one.
+        requests.session += 1;
     }
 
     /// Records that this process stops in order: nothing that it began is evidence any more, though
@@ -339,10 +344,12 @@ impl Journal {
                 Err(oneshot::error::TryRecvError::Closed) => continue,
                 Err(oneshot::error::TryRecvError::Empty) => {}
             }
-            let (waiting, stops) = {
+            let (mut waiting, stops) = {
                 let mut requests = self.requests();
                 (std::mem::take(&mut requests.waiting), requests.stops)
             };
+            // Who has given up begins nothing.
+            waiting.retain(|request| !request.done.is_closed());
             let begin = waiting.iter().filter_map(|request| request.begin);
             // It would come behind the record of the stop.
             let begin: BTreeSet<Key> = begin.filter(|_| !stops).collect();
@@ -367,11 +374,7 @@ impl Journal {
         entry: Entry,
         reads: bool,
     ) -> Result<(), Unavailable> {
-        if let Some((unavailable, until)) = known.unavailable
-            && Instant::now() < until
-        {
-            return Err(unavailable);
-        }
+        known.usable()?;
         known.appended += 1;
         let (settled, released) = {
             let requests = self.requests();
@@ -453,6 +456,8 @@ impl Journal {
         if self.flushes.swap(true, Ordering::AcqRel) {
             return;
         }
+        // Its runtime may end meanwhile, also before the task is polled.
+        let mut waits = Flushes(Arc::clone(self));
         let journal = Arc::clone(self);
         tokio::spawn(async move {
             loop {
@@ -460,7 +465,7 @@ impl Journal {
                     () = tokio::time::sleep(FLUSH_AFTER) => {}
                     () = journal.hurry.notified() => {}
                 }
-                journal.flushes.store(false, Ordering::Release);
+                drop(waits);
                 let recorded = tokio::select! {
                     recorded = journal.flush() => recorded,
                     () = journal.stops.notified() => return,
@@ -477,6 +482,7 @@ impl Journal {
                 if journal.flushes.swap(true, Ordering::AcqRel) {
                     return;
                 }
+                waits = Flushes(Arc::clone(&journal));
             }
         });
     }
@@ -486,11 +492,27 @@ impl Journal {
     }
 }
 
+/// Notes at its end that nobody waits to record what is to be recorded soon.
+struct Flushes(Arc<Journal>);
+
+impl Drop for Flushes {
+    fn drop(&mut self) {
+        self.0.flushes.store(false, Ordering::Release);
+    }
+}
+
 impl Known {
     /// It cannot be used for a time. Whether that is new.
     fn now(&mut self, unavailable: Unavailable, duration: Duration) -> bool {
         let before = self.unavailable.replace((unavailable, Instant::now() + duration));
         before.is_none_or(|(before, _)| before != unavailable)
+    }
+
+    fn usable(&self) -> Result<(), Unavailable> {
+        match self.unavailable {
+            Some((unavailable, until)) if Instant::now() < until => Err(unavailable),
+            _ => Ok(()),
+        }
     }
 
     /// What could not be reached is tried again now.
@@ -587,6 +609,85 @@ mod tests {
         stopped.start();
         stopped.begin(key("a")).await.expect("a journal");
         assert_eq!(other.deaths(key("a")).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_given_up_begins_nothing() {
+        let transport = transport("journal-given-up");
+        let (one, other) = (journal(&transport), journal(&transport));
+        one.begin(key("a")).await.expect("a journal");
+        let held = one.known.lock().await;
+        let begins = tokio::spawn({
+            let one = Arc::clone(&one);
+            async move { one.begin(key("b")).await }
+        });
+        tokio::task::yield_now().await;
+        begins.abort();
+        assert!(begins.await.is_err(), "aborted");
+        drop(held);
+        one.stop().await;
+        one.start();
+        one.begin(key("c")).await.expect("a journal");
+        assert_eq!(other.deaths(key("b")).await, Ok(0));
+        assert_eq!(other.deaths(key("c")).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_of_the_run_before_ends_none_of_the_next_run() {
+        let transport = transport("journal-runs");
+        let (one, other) = (journal(&transport), journal(&transport));
+        let before = one.begin(key("a")).await.expect("a journal");
+        one.stop().await;
+        one.start();
+        one.begin(key("a")).await.expect("a journal");
+        one.released(before);
+        tokio::time::sleep(2 * FLUSH_AFTER).await;
+        assert_eq!(other.deaths(key("a")).await, Ok(1));
+    }
+
+    #[test]
+    fn what_is_to_be_recorded_soon_is_recorded_though_a_runtime_ends_meanwhile() {
+        let run = |work: &mut dyn FnMut() -> futures_util::future::BoxFuture<'static, ()>| {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
+            runtime.block_on(work());
+        };
+        let transport = transport("journal-runtimes");
+        let (one, other) = (journal(&transport), journal(&transport));
+        run(&mut || {
+            let one = Arc::clone(&one);
+            Box::pin(async move {
+                let record = one.begin(key("a")).await.expect("a journal");
+                one.released(record);
+            })
+        });
+        run(&mut || {
+            let (one, other) = (Arc::clone(&one), Arc::clone(&other));
+            Box::pin(async move {
+                let record = one.begin(key("b")).await.expect("a journal");
+                one.released(record);
+                tokio::time::sleep(2 * FLUSH_AFTER).await;
+                assert_eq!(other.deaths(key("b")).await, Ok(0));
+            })
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_said_of_what_was_forgotten_meanwhile() {
+        let one = journal(&transport("journal-forgotten"));
+        let held = one.known.lock().await;
+        let deaths = tokio::spawn({
+            let one = Arc::clone(&one);
+            async move { one.deaths(key("a")).await }
+        });
+        tokio::task::yield_now().await;
+        // Its entry is appended, and whoever has the journal next finds it away.
+        let request = one.requests().waiting.pop().expect("it asks");
+        request.done.send(Ok(())).expect("it waits");
+        let mut held = held;
+        held.now(Unavailable::Unreachable, UNREACHABLE_FOR);
+        drop(held);
+        assert_eq!(deaths.await.expect("no panic"), Err(Unavailable::Unreachable));
     }
 
     #[tokio::test(start_paused = true)]

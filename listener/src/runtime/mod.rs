@@ -416,7 +416,11 @@ async fn work_on(
             () = stop.cancelled() => break,
             Ok(()) = state.changed() => changed(&worker, &state.borrow_and_update().clone()),
             count = deliveries.recv_many(&mut batch, BATCH) => match count {
-                0 => break,
+                // The driver has given up: nothing waits for what comes no more.
+                0 => {
+                    stop.cancel();
+                    break;
+                }
                 _ => crew.take(batch.drain(..)),
             },
             () = worker.quarantined.notified() => consumer.look_again(),

@@ -19,7 +19,7 @@ use crate::transport::driver::{Consumer, LONGEST_WAIT};
 
 /// How long a method that ignores its cancellation (a plain `fn`) is waited for after the
 /// deadline.
-const LAST_WAIT: Duration = Duration::from_millis(100);
+pub(super) const LAST_WAIT: Duration = Duration::from_millis(100);
 
 /// How long whoever asks for a stop waits until it is recorded: a process that ends then has not
 /// died.

@@ -29,6 +29,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// those have ended that are called already, then while its own are called.
 const APART: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether plain `fn`s that were given up have ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 impl Worker {
     /// Whether there is more to be done with a delivery than to work on it: it has to wait further,
     /// is a suspect, or is near its delivery limit.
@@ -150,7 +153,14 @@ impl Worker {
             let _ = tokio::time::timeout(2 * APART, over).await;
             drop(closed);
         });
-        let left = tokio::time::timeout(APART, self.gate.left());
+        let left = async {
+            self.gate.left().await;
+            // A plain `fn` runs on when its time is over, and may end the process as well.
+            while self.dispatcher.blocking() > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let left = tokio::time::timeout(APART, left);
         // Whatever comes first: it has been waited for.
         let _ = permit.stop.run_until_cancelled(left).await;
     }

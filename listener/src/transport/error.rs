@@ -135,7 +135,8 @@ pub enum ConnectError {
     },
     /// The user may not do this.
     #[error(
-        "user {user:?} may not {action}; grant the permission, or let somebody who may create it first ({reason})"
+        "user {user:?} may not {action}; {} ({reason})",
+        permission(.reason)
     )]
     Forbidden {
         /// The user.
@@ -251,6 +252,14 @@ fn no_virtual_host(vhost: &str) -> &'static str {
         "for the virtual host \"/\" end the transport URL without a `/`, or with `/%2F`"
     } else {
         "check the path of the transport URL, or create it and set its permissions"
+    }
+}
+
+fn permission(reason: &str) -> &'static str {
+    if reason.contains("access to topic") {
+        "the exchange has topic permissions: grant this one with `rabbitmqctl set_topic_permissions`"
+    } else {
+        "grant the permission, or let somebody who may create it first"
     }
 }
 

@@ -164,8 +164,10 @@ impl Consumers {
 
     /// Stops all; what the broker sent before it confirmed that still arrives.
     pub(super) async fn cancel(&mut self, channel: &Channel) -> Result<(), Fault> {
-        for (_, tag) in std::mem::take(&mut self.live).into_values() {
+        while let Some(first) = self.live.first_entry() {
+            let tag = first.get().1.clone();
             call(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+            first.remove();
         }
         Ok(())
     }

@@ -179,7 +179,7 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
     match code {
         // Not a permission that is missing: it passes when the other consumer ends.
         403 if text.contains("exclusive use") => Failure::transient(format!(
-            "cannot {action}: another consumer has the queue exclusively ({text})"
+            "cannot {action}: another consumer has the queue exclusively; stop it, or let it consume without `exclusive` ({text})"
         )),
         // No permission helps.
         403 if text.contains("reserved prefix") => refused(format!("{code} {text}")),
@@ -193,7 +193,7 @@ pub(super) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
         }
         // Another connection has declared the queue as its own: it goes with that connection.
         405 => Failure::transient(format!(
-            "cannot {action}: another connection has the queue exclusively ({text})"
+            "cannot {action}: another connection has the queue exclusively; stop it, or let it declare the queue without `exclusive` ({text})"
         )),
         406 | 501 | 502 | 503 | 505 | 530 | 540 => refused(format!("{code} {text}")),
         // 404: deleted in between, or on a node that is down. The others end a connection.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::confirms::fate_of;
 use super::failure::{self, Failure, Fault};
-use super::link::{call, close_channel};
+use super::link::{Passing, call, close_channel};
 use super::message::{Fate, Message, Need};
 use super::office::{Office, SendSession};
 use super::settle::{Written, write};
@@ -93,7 +93,7 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
         }
     }
     let Some(from) = append.read_from else { return Ok(JournalRead::default()) };
-    let channel = session.channel().await?;
+    let channel = Passing::new(session.channel().await?);
     let read = read(&channel, append, from).await;
     // A scratch channel: that it closes is all there is to say of it.
     let _ = close_channel(&channel).await;

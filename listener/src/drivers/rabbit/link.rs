@@ -6,12 +6,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_rs::traits::Reactor;
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use lapin::uri::{
     AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,
 };
@@ -227,6 +228,42 @@ impl Link {
 /// Closes a channel, and so makes sure that all that was written to it before has been taken.
 pub(super) async fn close_channel(channel: &Channel) -> Result<(), Fault> {
     within(CLOSE_TIMEOUT, channel.close(200, "OK".into())).await
+}
+
+/// A channel that is closed when this is dropped, unless it is kept: lapin does not close one over
+/// which a consumer was asked for whose answer nobody waited for, and that consumer would take what
+/// nobody reads.
+pub(super) struct Passing {
+    channel: Channel,
+    is_kept: bool,
+}
+
+impl Passing {
+    pub(super) const fn new(channel: Channel) -> Self {
+        Self { channel, is_kept: false }
+    }
+
+    pub(super) fn keep(mut self) -> Channel {
+        self.is_kept = true;
+        self.channel.clone()
+    }
+}
+
+impl Deref for Passing {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if !self.is_kept && self.channel.status().connected() {
+            // It is in lapin's queue of frames when it has been polled once.
+            let _ = self.channel.close(200, "OK".into()).now_or_never();
+        }
+    }
 }
 
 fn uri(options: &RabbitOptions, vhost: &str, address: &Address) -> AMQPUri {

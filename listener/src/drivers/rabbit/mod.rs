@@ -103,7 +103,10 @@ impl Rabbit {
             io: Mutex::default(),
             is_silent: AtomicBool::new(false),
         };
-        Ok(Self { core: Arc::new(core), office: OnceLock::new(), sends: TaskTracker::new() })
+        let sends = TaskTracker::new();
+        // It takes on others all the same: closed, it tells each time that none is left.
+        sends.close();
+        Ok(Self { core: Arc::new(core), office: OnceLock::new(), sends })
     }
 
     fn office(&self, io: &Io) -> Office {
@@ -187,7 +190,6 @@ impl Driver for Rabbit {
             let Ok(io) = self.core.io() else {
                 return;
             };
-            self.sends.close();
             // Others may share this driver, and send on and on.
             let sent = {
                 // The caller's task need not be one of tokio's: the driver's clock is used.
@@ -195,7 +197,6 @@ impl Driver for Rabbit {
                 tokio::time::timeout(options::CALL_TIMEOUT, self.sends.wait())
             };
             let _ = sent.await;
-            self.sends.reopen();
             // A broker that has just left the end of a session without an answer is not waited for
             // a second time.
             let is_silent = self.core.is_silent.swap(false, Ordering::Relaxed);
@@ -210,5 +211,32 @@ impl fmt::Debug for Rabbit {
             .field("vhost", &self.core.vhost)
             .field("options", &self.core.options)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn two_that_close_at_once_wait_for_what_is_sent_and_no_longer() {
+        let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
+        let rabbit = Rabbit::new(&url).expect("a driver");
+        let io = rabbit.core.io().expect("a thread");
+        rabbit.office(&io);
+        let first_send = rabbit.sends.token();
+        let mut first = rabbit.close();
+        assert!((&mut first).now_or_never().is_none());
+        drop(first_send);
+        let second_send = rabbit.sends.token();
+        let mut second = rabbit.close();
+        assert!((&mut second).now_or_never().is_none());
+        first.await;
+        assert!((&mut second).now_or_never().is_none());
+        drop(second_send);
+        let limit = options::CALL_TIMEOUT / 2;
+        tokio::time::timeout(limit, second).await.expect("nothing is sent any more");
     }
 }

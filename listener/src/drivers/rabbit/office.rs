@@ -356,8 +356,8 @@ impl Clerk {
         let mut until = self.waiting.iter().map(|waiter| waiter.until).max();
         loop {
             let Some(result) = self.round(until.take()).await else { return false };
-            self.gather();
             match result {
+                // What was asked for meanwhile finds it: also who wants it closed.
                 Ok(session) => {
                     put(&self.obstacle, None);
                     self.since = Some(Instant::now());
@@ -368,6 +368,7 @@ impl Clerk {
                     return true;
                 }
                 Err(Failure::Mistake(error)) => {
+                    self.gather();
                     for Waiter { reply, .. } in self.waiting.drain(..) {
                         let _ = reply.send(Err(error.clone()));
                     }

@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep};
 use super::Core;
 use super::consume::{Arrival, Consumers, Maker, On};
 use super::failure::{Failure, Fault};
-use super::link::{Link, close_channel};
+use super::link::{Link, Passing, close_channel};
 use super::options::MISTAKE_PAUSE;
 use super::settle::{Ledger, SessionSettler, Settlements, processed, release_all, write};
 use super::topology::Topology;
@@ -189,14 +189,24 @@ impl Quarantined {
 
     /// Stops the consumers. Those deliveries that came before.
     pub(super) async fn cancel(&mut self) -> Vec<Delivery> {
-        (self.looking, self.again, self.retry) = (JoinSet::new(), false, None);
+        self.look_no_more();
         let came = join_all(self.consumed.iter_mut().map(Consumed::cancel)).await;
         came.into_iter().flatten().collect()
     }
 
+    /// What was attached by now is known, and the rest is given up.
+    fn look_no_more(&mut self) {
+        while let Some(looked) = self.looking.try_join_next() {
+            if let Ok(looked) = looked {
+                self.looked(looked);
+            }
+        }
+        (self.looking, self.again, self.retry) = (JoinSet::new(), false, None);
+    }
+
     /// Writes the settlements that wait, and returns what is unsettled. Later settlements fail.
     pub(super) async fn leave(&mut self) {
-        self.looking = JoinSet::new();
+        self.look_no_more();
         join_all(self.consumed.iter_mut().map(|one| one.leave(self.shared.link.version))).await;
     }
 }
@@ -220,13 +230,14 @@ impl Consumed {
         if !Topology::new(link, core).exists(queue).await? {
             return Ok(None);
         }
-        let channel = link.channel().await?;
+        let channel = Passing::new(link.channel().await?);
         let mut consumers = Consumers::none();
         let on = On { channel: &channel, options: &core.options, user: &link.user };
         consumers.add(on, Arc::clone(queue), None, 1).await?;
         let (settler, settlements) = SessionSettler::new(Arc::clone(stale), Arc::clone(came));
         let maker = Maker::new(Arc::clone(core), link.version, settler);
         let (queue, ledger) = (Arc::clone(queue), Ledger::default());
+        let channel = channel.keep();
         Ok(Some(Self { queue, channel, consumers, maker, settlements, ledger, is_held: false }))
     }
 

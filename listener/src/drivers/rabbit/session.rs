@@ -19,7 +19,7 @@ use super::consume::{Arrival, Consumers, Maker, On, Origin};
 use super::failure::{Failure, Fault};
 use super::hosts::Address;
 use super::link::{Link, LinkEvent, LinkEvents, Role, close_channel};
-use super::options::{CALL_TIMEOUT, CHECK_EVERY, CLOSE_TIMEOUT};
+use super::options::{CALL_TIMEOUT, CHECK_EVERY};
 use super::quarantined::{Quarantined, cancelled};
 use super::ready::ready;
 use super::rights;
@@ -85,6 +85,9 @@ pub(super) struct Session {
     window: Window,
     quarantined: Quarantined,
     maker: Maker,
+    /// Consumers are being replaced, or it was given up half-way: the broker may have some that are not
+    /// known here.
+    is_torn: bool,
     settlements: Settlements,
     /// Whether some settlements have waited since the last tick.
     have_waited: bool,
@@ -159,6 +162,7 @@ impl Session {
                 &subscription.quarantine,
             ),
             maker: Maker::new(Arc::clone(core), link.version, settler),
+            is_torn: false,
             settlements,
             have_waited: false,
             patience: PATIENCE,
@@ -183,6 +187,7 @@ impl Session {
         core: &Core,
         deliveries: Option<&Given>,
     ) -> Result<(), Failure> {
+        self.is_torn = true;
         let old = self.consumers.due(&self.window);
         for (seat, queue) in old.iter().filter_map(|origin| Some((origin.seat?, &origin.queue))) {
             let (channel, user) = (&self.channel, self.link.user.as_str());
@@ -198,6 +203,7 @@ impl Session {
         for (origin, delivery) in came {
             self.forward(&origin, *delivery, deliveries);
         }
+        self.is_torn = false;
         Ok(())
     }
 
@@ -438,12 +444,11 @@ impl Session {
         }
     }
 
-    /// Carries out the settlements that were asked for, and closes, within one deadline. Those that
-    /// come later fail. Whether the broker answered.
-    pub(super) async fn close(mut self) -> bool {
+    /// Carries out the settlements that were asked for, and closes, until then. Those that come later
+    /// fail. Whether the broker answered.
+    pub(super) async fn close(mut self, until: Instant) -> bool {
         self.settlements.close();
-        let until = Instant::now() + CLOSE_TIMEOUT;
-        let late = || Err(Fault::Other(format!("no answer within {CLOSE_TIMEOUT:?}")));
+        let late = || Err(Fault::Other("no answer in time".to_owned()));
         let left = timeout_at(until, self.leave()).await;
         let is_answered = matches!(left, Ok(Ok(())));
         if let Err(fault) = left.unwrap_or_else(|_| late()) {
@@ -456,7 +461,7 @@ impl Session {
     }
 
     /// What is unsettled goes back as not tried, where the broker tells that apart. A consumer that
-    /// still takes deliveries would get some of it again at once: the close of the channel would
+    /// still takes deliveries would get some of it again at once, also one that is not known: the close of the channel would
     /// count those, and put them behind the others. Where a cancelled consumer hands its queue over
     /// to the next one, that would get what comes later before what goes back: the close of the
     /// channel returns all first. So it does also while more is on its way.
@@ -465,8 +470,10 @@ impl Session {
         let known = &self.maker.core().known;
         let may_be_quorum = self.consumers.queues().any(|queue| known.may_be_quorum(queue));
         let has_all = !may_be_quorum || self.until_all_came().await;
-        let is_released =
-            has_all && counts_closed_channels(&self.link) && !self.window.may_be_single();
+        let is_released = has_all
+            && !self.is_torn
+            && counts_closed_channels(&self.link)
+            && !self.window.may_be_single();
         let work = async {
             if is_released {
                 self.consumers.cancel(&self.channel).await?;
@@ -508,11 +515,8 @@ impl Session {
     }
 }
 
-/// Whether a queue has messages to give out, or cannot be asked: where it matters.
+/// Whether a quorum queue has messages to give out, or cannot be asked.
 async fn has_more(link: Arc<Link>, core: Arc<Core>, queues: Vec<String>) -> bool {
-    if !counts_closed_channels(&link) {
-        return false;
-    }
     let mut topology = Topology::new(&link, &core);
     for queue in queues {
         if core.known.may_be_quorum(&queue) && !matches!(topology.waiting(&queue).await, Ok(0)) {

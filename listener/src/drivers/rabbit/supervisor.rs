@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Core;
 use super::failure::Failure;
 use super::hosts::{Backoff, Rotation, share};
-use super::options::{CLOSE_TIMEOUT, STABLE_AFTER};
+use super::options::{CLOSE_TIMEOUT, LEAVING, STABLE_AFTER};
 use super::session::{Given, Next, Session, connect, queues};
 use crate::transport::demand::Demand;
 use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
@@ -93,14 +93,29 @@ pub(super) async fn start(
 }
 
 /// What a consumer's holder wants.
-enum Order {
-    Cancel(oneshot::Sender<()>),
-    Close(oneshot::Sender<()>),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Cancel,
+    Close,
+}
+
+struct Order {
+    wish: Wish,
+    /// The time that a session has to end in.
+    until: Instant,
+    done: oneshot::Sender<()>,
+}
+
+impl Order {
+    fn new(wish: Wish) -> (Self, oneshot::Receiver<()>) {
+        let (done, carried_out) = oneshot::channel();
+        (Self { wish, until: Instant::now() + CLOSE_TIMEOUT, done }, carried_out)
+    }
 }
 
 /// Who drops the hold wants it closed, and does not wait for that.
 async fn next_order(orders: &mut mpsc::Receiver<Order>) -> Order {
-    orders.recv().await.unwrap_or_else(|| Order::Close(oneshot::channel().0))
+    orders.recv().await.unwrap_or_else(|| Order::new(Wish::Close).0)
 }
 
 /// The hold on a subscription. Dropped, it closes the channel of orders, which ends the task.
@@ -111,10 +126,10 @@ struct RabbitConsumer {
 }
 
 impl RabbitConsumer {
-    async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
-        let (done, carried_out) = oneshot::channel();
+    async fn order(&self, wish: Wish) {
+        let (order, carried_out) = Order::new(wish);
         // Either fails when the task has ended already, and then it is done.
-        if self.commands.send(order(done)).await.is_ok() {
+        if self.commands.send(order).await.is_ok() {
             let _ = carried_out.await;
         }
     }
@@ -128,11 +143,11 @@ impl fmt::Debug for RabbitConsumer {
 
 impl Consumer for RabbitConsumer {
     fn cancel(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.order(Order::Cancel))
+        Box::pin(self.order(Wish::Cancel))
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move { self.order(Order::Close).await })
+        Box::pin(async move { self.order(Wish::Close).await })
     }
 
     fn look_again(&self) {
@@ -188,20 +203,16 @@ impl Supervisor {
                     }
                 }
             };
-            match order {
-                Order::Cancel(done) => {
-                    if let Some(deliveries) = self.deliveries.take() {
-                        session.cancel(&deliveries).await;
-                    }
-                    self.state.send_replace(ConnectionState::Closed);
-                    let _ = done.send(());
-                }
-                Order::Close(done) => {
-                    self.end(session).await;
-                    let _ = done.send(());
-                    return;
-                }
+            if order.wish == Wish::Close {
+                self.end(session, order.until).await;
+                let _ = order.done.send(());
+                return;
             }
+            if let Some(deliveries) = self.deliveries.take() {
+                session.cancel(&deliveries).await;
+            }
+            self.state.send_replace(ConnectionState::Closed);
+            let _ = order.done.send(());
         }
     }
 
@@ -215,7 +226,7 @@ impl Supervisor {
             done = &mut refit => return Ok(done),
             order = next_order(&mut self.orders) => order,
         };
-        let _ = timeout(CLOSE_TIMEOUT, refit).await;
+        let _ = timeout_at(order.until - LEAVING, refit).await;
         Err(order)
     }
 
@@ -227,9 +238,9 @@ impl Supervisor {
         }
     }
 
-    async fn end(self, session: Session) {
+    async fn end(self, session: Session, until: Instant) {
         drop(self.deliveries);
-        let is_answered = session.close().await;
+        let is_answered = session.close(until.max(Instant::now() + LEAVING)).await;
         self.core.is_silent.store(!is_answered, Ordering::Relaxed);
         self.state.send_replace(ConnectionState::Closed);
         tracing::info!("detached from RabbitMQ");
@@ -291,8 +302,7 @@ impl Supervisor {
         // There is nothing to cancel, and nothing to settle: both orders end it.
         self.deliveries = None;
         self.state.send_replace(ConnectionState::Closed);
-        let (Order::Cancel(done) | Order::Close(done)) = order;
-        let _ = done.send(());
+        let _ = order.done.send(());
         None
     }
 

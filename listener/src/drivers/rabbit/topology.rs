@@ -340,6 +340,8 @@ impl<'a> Topology<'a> {
             }));
         }
         while let Some(side) = left.next() {
+            // It may be declared also where nobody waits for the answer any more.
+            self.known.declared(queue);
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let arguments = side.arguments(self.link.version);
             match self.declare_queue_with(name, options, arguments).await {
@@ -393,6 +395,7 @@ impl<'a> Topology<'a> {
         };
         self.known.is_gone(retry);
         for holding in holdings {
+            self.known.declared(retry);
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let arguments = holding.arguments(queue, level);
             match self.declare_queue_with(&name, options, arguments).await {
@@ -537,6 +540,7 @@ impl<'a> Topology<'a> {
 
     async fn declare_missing_queue(&mut self, queue: &str, style: Style) -> Result<(), Failure> {
         let name = short("the queue's name", queue)?;
+        self.known.declared(queue);
         match self.declare_queue(&name, style).await {
             Ok(()) => {
                 let Style { lifetime: Lifetime { durable, .. }, quorum, .. } = style;
