@@ -31,8 +31,8 @@ const CHOICE: &str = "LISTENER_RABBITMQ";
 const SCRIPTS: [&str; 4] =
     ["rabbitmq-server", "rabbitmqctl", "rabbitmq-queues", "rabbitmq-upgrade"];
 
-/// More nodes than this at once starve each other on a small machine, and tests that
-/// measure time against a broker fail for no reason of their own.
+/// So many nodes keep two processors busy; more starve each other, and tests that wait for one for a
+/// time fail for no reason of their own.
 static PLACES: Semaphore = Semaphore::const_new(5);
 
 /// A folder, a cookie and an epmd of our own, on which nodes are started.

@@ -30,8 +30,11 @@ const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
 /// How long one entry may take at most.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest that a stop waits for its record.
+/// The longest that a stop waits for its record beyond its deadline.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The longest that a stop waits for its record before its deadline.
+const STOP_TIMEOUT_IN_TIME: Duration = Duration::from_secs(2);
 
 /// The most suspects of other processes that are remembered; beyond that all are forgotten.
 const REMEMBERED: usize = 100_000;
@@ -209,8 +212,11 @@ impl Journal {
     pub(super) async fn deaths(&self, key: Key) -> Result<usize, Unavailable> {
         self.ask(None).await?;
         let known = self.known.lock().await;
-        // Somebody else found out meanwhile, and what was read is forgotten.
         known.usable()?;
+        if known.next == 0 {
+            // Somebody else found it away meanwhile, and what was read is forgotten.
+            return Err(Unavailable::Unreachable);
+        }
         let processes = known.begun.get(&key);
         Ok(processes.map_or(0, |all| all.iter().filter(|one| **one != self.process).count()))
     }
@@ -303,10 +309,12 @@ impl Journal {
         self.append_stop().await
     }
 
-    /// The end of a stop: as `begin_stop`, for what was not recorded by then. Waits for a short time at
-    /// most.
-    pub(super) async fn stop(&self) {
-        let stopped = tokio::time::timeout(STOP_TIMEOUT, self.begin_stop()).await;
+    /// The end of a stop that has a deadline: as `begin_stop`, for what was not recorded by then. Waits
+    /// for a short time at most.
+    pub(super) async fn stop(&self, deadline: Instant) {
+        let now = Instant::now();
+        let until = deadline.min(now + STOP_TIMEOUT_IN_TIME).max(now + STOP_TIMEOUT);
+        let stopped = tokio::time::timeout_at(until, self.begin_stop()).await;
         if !matches!(stopped, Ok(Ok(()))) {
             self.requests().stop_later();
             tracing::warn!(
@@ -599,7 +607,7 @@ mod tests {
             process.begin(key("b")).await.expect("a journal");
         }
         assert_eq!(other.deaths(key("a")).await, Ok(2));
-        stopped.stop().await;
+        stopped.stop(Instant::now()).await;
         assert_eq!(other.deaths(key("a")).await, Ok(1));
         lost.release_all();
         tokio::time::sleep(2 * FLUSH_AFTER).await;
@@ -625,7 +633,7 @@ mod tests {
         begins.abort();
         assert!(begins.await.is_err(), "aborted");
         drop(held);
-        one.stop().await;
+        one.stop(Instant::now()).await;
         one.start();
         one.begin(key("c")).await.expect("a journal");
         assert_eq!(other.deaths(key("b")).await, Ok(0));
@@ -637,7 +645,7 @@ mod tests {
         let transport = transport("journal-runs");
         let (one, other) = (journal(&transport), journal(&transport));
         let before = one.begin(key("a")).await.expect("a journal");
-        one.stop().await;
+        one.stop(Instant::now()).await;
         one.start();
         one.begin(key("a")).await.expect("a journal");
         one.released(before);
@@ -715,7 +723,7 @@ mod tests {
         }
         // Its method has ended before the process did.
         one.settled(begun);
-        one.stop().await;
+        one.stop(Instant::now()).await;
         assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
 
@@ -773,7 +781,7 @@ mod tests {
         let (one, other) = (journal(&transport), journal(&transport));
         one.begin(key("a")).await.expect("a journal");
         let held = one.known.lock().await;
-        one.stop().await;
+        one.stop(Instant::now()).await;
         drop(held);
         assert_eq!(other.deaths(key("a")).await, Ok(1));
         (one, other)
@@ -792,7 +800,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stop_that_could_not_be_recorded_is_recorded_by_the_next_one() {
         let (one, other) = stopped_unrecorded("journal-second-stop").await;
-        one.stop().await;
+        one.stop(Instant::now()).await;
         assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
 
@@ -804,7 +812,7 @@ mod tests {
         died.begin(key("a")).await.expect("a journal");
         let record = stopped.begin(key("a")).await.expect("a journal");
         stopped.settled(record);
-        stopped.stop().await;
+        stopped.stop(Instant::now()).await;
         assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
 
@@ -903,7 +911,7 @@ mod tests {
         journal.settled(record);
         tokio::time::sleep(2 * FLUSH_AFTER).await;
         assert_eq!(Arc::strong_count(&waiting), 3, "it is being recorded");
-        journal.stop().await;
+        journal.stop(Instant::now()).await;
         tokio::task::yield_now().await;
         assert_eq!(Arc::strong_count(&waiting), 2, "the driver alone has one");
     }
@@ -913,7 +921,7 @@ mod tests {
         let journal = journal(&Transport::new(Bare { waiting: None }, "bare"));
         assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Refused));
         assert_eq!(journal.begin(key("a")).await.err(), Some(Unavailable::Refused));
-        journal.stop().await;
+        journal.stop(Instant::now()).await;
     }
 
     #[test]

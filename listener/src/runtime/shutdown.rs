@@ -76,7 +76,7 @@ impl Ending {
             crew.abort.cancel();
             let _ = tokio::time::timeout(LAST_WAIT, running.wait()).await;
         }
-        join_all(worker.quarantines.journals().map(|journal| journal.stop())).await;
+        join_all(worker.quarantines.journals().map(|journal| journal.stop(until))).await;
         recorded.cancel();
         consumer.close().await;
         let unfinished = worker.dispatcher.blocking().max(running.len());

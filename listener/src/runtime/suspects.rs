@@ -154,13 +154,22 @@ impl Worker {
             drop(closed);
         });
         let left = async {
-            self.gate.left().await;
-            // A plain `fn` runs on when its time is over, and may end the process as well.
-            while self.dispatcher.blocking() > 0 {
-                tokio::time::sleep(LOOK_AGAIN).await;
+            let _ = tokio::time::timeout(APART, self.gate.left()).await;
+            // A plain `fn` runs on when its time is over, and may end the process as well: it is given
+            // a moment. It may be this one's own, or one that never ends.
+            let ended = async {
+                while self.dispatcher.blocking() > 0 {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            };
+            let _ = tokio::time::timeout(GRACE, ended).await;
+        };
+        let left = async {
+            tokio::select! {
+                () = left => {}
+                () = permit::ended(&task.delivery) => {}
             }
         };
-        let left = tokio::time::timeout(APART, left);
         // Whatever comes first: it has been waited for.
         let _ = permit.stop.run_until_cancelled(left).await;
     }

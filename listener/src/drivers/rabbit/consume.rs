@@ -10,13 +10,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use lapin::Channel;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::Core;
 use super::deployment::Seen;
 use super::failure::{self, Failure, Fault};
-use super::link::call;
+use super::link::{call, consume};
 use super::options::RabbitOptions;
 use super::settle::SessionSettler;
 use super::version::Version;
@@ -138,14 +138,10 @@ impl Consumers {
             arguments.insert("x-cancel-on-ha-failover".into(), AMQPValue::Boolean(true));
         }
         self.last += 1;
-        let consumer = call(on.channel.basic_consume(
-            ShortString::from(&*queue),
-            tag(self.last).into(),
-            BasicConsumeOptions::default(),
-            arguments,
-        ))
-        .await
-        .map_err(|fault| failure::doing(fault, &format!("consume queue {queue:?}"), on.user))?;
+        let (name, tag) = (ShortString::from(&*queue), tag(self.last).into());
+        let consumer = consume(on.channel, name, tag, arguments)
+            .await
+            .map_err(|fault| failure::doing(fault, &format!("consume queue {queue:?}"), on.user))?;
         let origin = Arc::new(Origin { number: self.last, queue, seat });
         self.live.insert(self.last, (Arc::clone(&origin), consumer.tag()));
         self.arrivals.push(origin, consumer);

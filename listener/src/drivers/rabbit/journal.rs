@@ -7,13 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::Channel;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::options::BasicQosOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::{Instant, timeout_at};
 
 use super::confirms::fate_of;
 use super::failure::{self, Failure, Fault};
-use super::link::{Passing, call, close_channel};
+use super::link::{call, close_channel, consume};
 use super::message::{Fate, Message, Need};
 use super::office::{Office, SendSession};
 use super::settle::{Written, write};
@@ -93,7 +93,7 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
         }
     }
     let Some(from) = append.read_from else { return Ok(JournalRead::default()) };
-    let channel = Passing::new(session.channel().await?);
+    let channel = session.channel().await?;
     let read = read(&channel, append, from).await;
     // A scratch channel: that it closes is all there is to say of it.
     let _ = close_channel(&channel).await;
@@ -121,8 +121,7 @@ async fn read(channel: &Channel, append: &JournalAppend, from: u64) -> Result<Jo
     };
     arguments.insert("x-stream-offset".into(), offset);
     let name = append.journal.as_str().into();
-    let options = BasicConsumeOptions::default();
-    let mut consumer = call(channel.basic_consume(name, "".into(), options, arguments)).await?;
+    let mut consumer = consume(channel, name, "".into(), arguments).await?;
     let mut entries = Vec::new();
     let mut next = from;
     while let Some(entry) = consumer.next().await {

@@ -6,17 +6,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_rs::traits::Reactor;
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{Stream, StreamExt};
+use lapin::options::BasicConsumeOptions;
+use lapin::types::{FieldTable, ShortString};
 use lapin::uri::{
     AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,
 };
-use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event};
+use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Consumer, Event};
 use socket2::{Socket, TcpKeepalive};
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +69,7 @@ async fn within<T>(
 ) -> Result<T, Fault> {
     match tokio::time::timeout(limit, future).await {
         Ok(result) => result.map_err(|error| Fault::from(&error)),
-        Err(_) => Err(Fault::Other(format!("no answer within {limit:?}"))),
+        Err(_) => Err(late(limit)),
     }
 }
 
@@ -230,40 +231,27 @@ pub(super) async fn close_channel(channel: &Channel) -> Result<(), Fault> {
     within(CLOSE_TIMEOUT, channel.close(200, "OK".into())).await
 }
 
-/// A channel that is closed when this is dropped, unless it is kept: lapin does not close one over
-/// which a consumer was asked for whose answer nobody waited for, and that consumer would take what
-/// nobody reads.
-pub(super) struct Passing {
-    channel: Channel,
-    is_kept: bool,
-}
-
-impl Passing {
-    pub(super) const fn new(channel: Channel) -> Self {
-        Self { channel, is_kept: false }
-    }
-
-    pub(super) fn keep(mut self) -> Channel {
-        self.is_kept = true;
-        self.channel.clone()
-    }
-}
-
-impl Deref for Passing {
-    type Target = Channel;
-
-    fn deref(&self) -> &Channel {
-        &self.channel
+/// Asks for a consumer of a queue. The answer is taken also where nobody waits for it any more: a
+/// consumer that is granted then is dropped, which cancels it, and takes nothing for long.
+pub(super) async fn consume(
+    channel: &Channel,
+    queue: ShortString,
+    tag: ShortString,
+    arguments: FieldTable,
+) -> Result<Consumer, Fault> {
+    let channel = channel.clone();
+    let asked = tokio::spawn(async move {
+        channel.basic_consume(queue, tag, BasicConsumeOptions::default(), arguments).await
+    });
+    match tokio::time::timeout(CALL_TIMEOUT, asked).await {
+        Ok(Ok(answer)) => answer.map_err(|error| Fault::from(&error)),
+        Ok(Err(error)) => Err(Fault::Other(error.to_string())),
+        Err(_) => Err(late(CALL_TIMEOUT)),
     }
 }
 
-impl Drop for Passing {
-    fn drop(&mut self) {
-        if !self.is_kept && self.channel.status().connected() {
-            // It is in lapin's queue of frames when it has been polled once.
-            let _ = self.channel.close(200, "OK".into()).now_or_never();
-        }
-    }
+fn late(limit: Duration) -> Fault {
+    Fault::Other(format!("no answer within {limit:?}"))
 }
 
 fn uri(options: &RabbitOptions, vhost: &str, address: &Address) -> AMQPUri {

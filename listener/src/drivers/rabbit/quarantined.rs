@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep};
 use super::Core;
 use super::consume::{Arrival, Consumers, Maker, On};
 use super::failure::{Failure, Fault};
-use super::link::{Link, Passing, close_channel};
+use super::link::{Link, close_channel};
 use super::options::MISTAKE_PAUSE;
 use super::settle::{Ledger, SessionSettler, Settlements, processed, release_all, write};
 use super::topology::Topology;
@@ -230,14 +230,13 @@ impl Consumed {
         if !Topology::new(link, core).exists(queue).await? {
             return Ok(None);
         }
-        let channel = Passing::new(link.channel().await?);
+        let channel = link.channel().await?;
         let mut consumers = Consumers::none();
         let on = On { channel: &channel, options: &core.options, user: &link.user };
         consumers.add(on, Arc::clone(queue), None, 1).await?;
         let (settler, settlements) = SessionSettler::new(Arc::clone(stale), Arc::clone(came));
         let maker = Maker::new(Arc::clone(core), link.version, settler);
         let (queue, ledger) = (Arc::clone(queue), Ledger::default());
-        let channel = channel.keep();
         Ok(Some(Self { queue, channel, consumers, maker, settlements, ledger, is_held: false }))
     }
 

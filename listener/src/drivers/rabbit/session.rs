@@ -449,7 +449,7 @@ impl Session {
     pub(super) async fn close(mut self, until: Instant) -> bool {
         self.settlements.close();
         let late = || Err(Fault::Other("no answer in time".to_owned()));
-        let left = timeout_at(until, self.leave()).await;
+        let left = timeout_at(until, self.leave(until)).await;
         let is_answered = matches!(left, Ok(Ok(())));
         if let Err(fault) = left.unwrap_or_else(|_| late()) {
             tracing::warn!(
@@ -465,11 +465,11 @@ impl Session {
     /// count those, and put them behind the others. Where a cancelled consumer hands its queue over
     /// to the next one, that would get what comes later before what goes back: the close of the
     /// channel returns all first. So it does also while more is on its way.
-    async fn leave(&mut self) -> Result<(), Fault> {
+    async fn leave(&mut self, until: Instant) -> Result<(), Fault> {
         self.settle(true)?;
         let known = &self.maker.core().known;
         let may_be_quorum = self.consumers.queues().any(|queue| known.may_be_quorum(queue));
-        let has_all = !may_be_quorum || self.until_all_came().await;
+        let has_all = !may_be_quorum || self.until_all_came(until - QUIET).await;
         let is_released = has_all
             && !self.is_torn
             && counts_closed_channels(&self.link)
@@ -490,7 +490,7 @@ impl Session {
     /// of a quorum queue on as fast as that takes them, and forgets the rest when it is closed; and
     /// what is on its way to a consumer that is cancelled goes back before all that is unsettled, out
     /// of its order.
-    async fn until_all_came(&mut self) -> bool {
+    async fn until_all_came(&mut self, until: Instant) -> bool {
         let queues: Vec<String> = self.consumers.queues().map(str::to_owned).collect();
         let (link, core) = (Arc::clone(&self.link), Arc::clone(self.maker.core()));
         let all = async {
@@ -511,16 +511,22 @@ impl Session {
                 }
             }
         };
-        timeout(4 * QUIET, all).await.is_ok()
+        timeout_at(until.min(Instant::now() + 4 * QUIET), all).await.is_ok()
     }
 }
 
-/// Whether a quorum queue has messages to give out, or cannot be asked.
+/// Whether a quorum queue has messages to give out. Of one that cannot be asked that is taken for so
+/// where it matters most.
 async fn has_more(link: Arc<Link>, core: Arc<Core>, queues: Vec<String>) -> bool {
     let mut topology = Topology::new(&link, &core);
     for queue in queues {
-        if core.known.may_be_quorum(&queue) && !matches!(topology.waiting(&queue).await, Ok(0)) {
-            return true;
+        if !core.known.may_be_quorum(&queue) {
+            continue;
+        }
+        match topology.waiting(&queue).await {
+            Ok(0) => {}
+            Err(_) if !counts_closed_channels(&link) => {}
+            Ok(_) | Err(_) => return true,
         }
     }
     false
