@@ -19,6 +19,8 @@ async fn a_short_broker(
     mend: &[&str],
 ) {
     let mut trial = Trial::new(row, fault, node).await;
+    // It has to see that one fails.
+    trial.options.send_timeout_ms = 3000;
     trial.send((0..20).map(|id| Job { id, act: Act::Fail(1) })).await;
     send_unreadable(&trial, 20..30).await;
     trial.send(plain(30..180)).await;

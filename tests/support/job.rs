@@ -69,7 +69,7 @@ impl WorkerOptions {
             pause_ms: 0,
             retry_pause_ms: 200,
             handler_timeout_ms: 60_000,
-            send_timeout_ms: 3000,
+            send_timeout_ms: 10_000,
             start_timeout_s: 300,
             shutdown_timeout_s: 30,
         }
