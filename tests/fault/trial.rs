@@ -236,11 +236,20 @@ impl Trial {
 
     /// How many messages there are that are no dead letters.
     pub(crate) async fn waiting(&self, node: &RabbitNode) -> u64 {
+        // The queues are asked one after the other: what is moved meanwhile may be seen in neither.
+        // It is not moved again at once.
+        match self.seen_waiting(node).await {
+            0 => self.seen_waiting(node).await,
+            some => some,
+        }
+    }
+
+    async fn seen_waiting(&self, node: &RabbitNode) -> u64 {
         let depths = node.queue_depths(&self.vhost).await.into_iter();
-        // A journal keeps what was appended to it.
+        // A journal keeps what was appended to it. One that is not up may hold something.
         depths
             .filter(|(name, _)| !name.ends_with(".dead") && !name.ends_with(".journal"))
-            .filter_map(|(_, depth)| depth)
+            .map(|(_, depth)| depth.unwrap_or(1))
             .sum()
     }
 
