@@ -211,6 +211,9 @@ impl RabbitNode {
     pub async fn shell(&self, commands: &str) -> String {
         let mut shell = tokio::process::Command::from(self.host.shell(&self.name()));
         shell.env("RABBITMQ_ENABLED_PLUGINS_FILE", self.folder().join("enabled_plugins"));
+        // The tools of RabbitMQ 4.0, as Debian packs them, do not find it by themselves.
+        let plugins = "{ok, Folder} = application:get_env(rabbit, plugins_dir), Folder";
+        shell.env("RABBITMQ_PLUGINS_DIR", self.eval_as("~ts", plugins).await);
         let output = shell.args(["-ec", commands]).kill_on_drop(true).output();
         let output = timeout(TOOL, output).await.expect("it ends").expect("a shell starts");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
