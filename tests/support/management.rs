@@ -8,12 +8,15 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// How long an answer may take: a busy node, or one that waits for another, takes its time.
+const ANSWER: Duration = Duration::from_secs(120);
+
 /// Panics on anything but a 2xx answer. An answer without a body is `null`.
 pub(crate) async fn request(port: u16, method: &str, path: &str, body: Option<Value>) -> Value {
     let exchange = exchange(port, method, path, body);
-    let answer = tokio::time::timeout(Duration::from_secs(30), exchange)
+    let answer = tokio::time::timeout(ANSWER, exchange)
         .await
-        .unwrap_or_else(|_| panic!("{method} {path}: no answer within 30 s"))
+        .unwrap_or_else(|_| panic!("{method} {path}: no answer within {ANSWER:?}"))
         .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let end = end.unwrap_or_else(|| panic!("{method} {path}: the answer has no header"));

@@ -275,10 +275,8 @@ impl RabbitNode {
 
     /// The names of all queues of the vhost.
     pub async fn queues(&self, vhost: &str) -> Vec<String> {
-        let path = format!("/api/queues/{}?columns=name", encode(vhost));
-        let queues = self.api("GET", &path, None).await;
-        let names = queues.as_array().into_iter().flatten();
-        names.map(|queue| queue["name"].as_str().unwrap().to_owned()).collect()
+        // Not over HTTP: the management API waits for nodes that do not answer.
+        self.queue_depths(vhost).await.into_keys().collect()
     }
 
     /// Messages that wait in the queue or are unacknowledged; `None` if there is no such queue, or
