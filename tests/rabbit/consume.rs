@@ -200,6 +200,58 @@ async fn a_queue_keeps_its_order_at_a_stop_whichever_consumers_brought_it() {
     }
 }
 
+/// The queue does not work for a second: without its answers the channel keeps most acknowledgements,
+/// and drops them if it is closed.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn acknowledgements_arrive_at_a_stop_while_the_queue_is_busy() {
+    const SENT: usize = 1000;
+    const VHOST: &str = "busy";
+    let node = support::shared().await;
+    let url = node.vhost(VHOST).await;
+    let amqp = Amqp::connect(&url).await;
+    let quorum = AMQPValue::LongString("quorum".into());
+    amqp.declare_queue(QUEUE, true, &[("x-queue-type", quorum)]).await;
+    publish_numbers(&amqp, SENT).await;
+    let rabbit = rabbit(&url);
+    let wide = || Subscription { prefetch: 300, ..subscription(QUEUE) };
+    let mut subscribed = rabbit.subscribe(wide()).await.unwrap();
+    let mut deliveries = Vec::new();
+    for _ in 0..300 {
+        deliveries.push(next(&mut subscribed).await);
+    }
+    let leader = async |what: &str| {
+        node.eval(&format!(
+            r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{VHOST}">>, queue, <<"{QUEUE}">>)),
+               ok = sys:{what}(amqqueue:get_pid(Q))"#
+        ))
+        .await
+    };
+    leader("suspend").await;
+    let mut held = Vec::new();
+    for (number, delivery) in deliveries.into_iter().enumerate() {
+        // The first is held, so that each of the others is acknowledged by itself.
+        if number == 0 || number >= 280 {
+            held.push((number, delivery));
+        } else {
+            delivery.settle(Settle::Ack).unwrap();
+        }
+    }
+    let closed = tokio::spawn(subscribed.consumer.close());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    leader("resume").await;
+    closed.await.unwrap();
+    let numbers: Vec<usize> = held.into_iter().map(|(number, _)| number).collect();
+    let mut subscribed = rabbit.subscribe(wide()).await.unwrap();
+    for number in numbers.into_iter().chain(300..SENT) {
+        let delivery = next(&mut subscribed).await;
+        assert_eq!(delivery.body, number.to_string());
+        delivery.settle(Settle::Ack).unwrap();
+    }
+    subscribed.consumer.close().await;
+    amqp.close().await;
+}
+
 async fn publish_numbers(amqp: &Amqp, count: usize) {
     for number in 0..count {
         let properties = BasicProperties::default().with_delivery_mode(2);

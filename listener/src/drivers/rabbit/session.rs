@@ -515,16 +515,16 @@ impl Session {
     }
 }
 
-/// Whether a quorum queue has messages to give out. Of one that cannot be asked that is taken for so
-/// where it matters most.
+/// Whether a quorum queue has messages to deliver, or is too busy to say. If it cannot be asked, the
+/// answer is yes where an early release would cost the order of the queue.
 async fn has_more(link: Arc<Link>, core: Arc<Core>, queues: Vec<String>) -> bool {
     let mut topology = Topology::new(&link, &core);
     for queue in queues {
         if !core.known.may_be_quorum(&queue) {
             continue;
         }
-        match topology.waiting(&queue).await {
-            Ok(0) => {}
+        match topology.ready(&queue).await {
+            Ok(Some(0)) => {}
             Err(_) if !counts_closed_channels(&link) => {}
             Ok(_) | Err(_) => return true,
         }

@@ -10,7 +10,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, ExchangeKind};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Core;
 use super::delay::Level;
@@ -27,6 +27,9 @@ use super::wire::{self, NAME_LIMIT};
 use crate::target::{dead_letter_queue, quarantine_queue};
 use crate::transport::driver::Binding;
 use crate::transport::error::ConnectError;
+
+/// How long RabbitMQ waits for the leader of a quorum queue that is asked how many messages are ready.
+const LEADER_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Said once, of queues that do not survive a restart of the broker.
 const TRANSIENT: &str = "transient queues, oslo.messaging's default: what is in them is lost when RabbitMQ \
@@ -634,11 +637,15 @@ impl<'a> Topology<'a> {
         Ok(self.look(name).await?.message_count())
     }
 
-    /// How many messages a queue has to give out.
-    pub(super) async fn waiting(&mut self, queue: &str) -> Result<u32, Failure> {
+    /// How many messages of a queue are ready. `None` if a quorum queue is too busy to answer: the
+    /// broker waits for its leader for 250 ms, and then reports 0 (`rabbit_quorum_queue:stat/1`).
+    pub(super) async fn ready(&mut self, queue: &str) -> Result<Option<u32>, Failure> {
         let name = short("the queue's name", queue)?;
-        let found = self.look_for_queue(&name).await;
-        found.map_err(|fault| self.refused(fault, "look for", "queue", queue))
+        self.channel().await?;
+        let asked = Instant::now();
+        let ready = self.look_for_queue(&name).await;
+        let ready = ready.map_err(|fault| self.refused(fault, "look for", "queue", queue))?;
+        Ok((asked.elapsed() < LEADER_TIMEOUT).then_some(ready))
     }
 
     async fn look(&mut self, name: &ShortString) -> Result<lapin::Queue, Fault> {
