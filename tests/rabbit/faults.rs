@@ -5,7 +5,7 @@ use lapin::types::AMQPValue;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
-use support::{Impostor, Proxy};
+use support::{Impostor, Proxy, Toxics};
 use tokio::sync::watch;
 
 /// The session is lost, attached again, and what was unsettled comes again.
@@ -455,4 +455,38 @@ async fn hosts_that_say_nothing_leave_time_for_the_last_one() {
         }
     });
     futures_util::future::join_all(drivers).await;
+}
+
+/// Over a slow link the broker has started the consumer of a quarantine queue, and its answer is under
+/// way, when the driver gives the consumer up.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_consumer_that_is_given_up_before_it_is_confirmed_is_cancelled() {
+    const QUARANTINE: &str = "notifications.info.quarantine";
+    const VHOST: &str = "late";
+    let node = support::shared().await;
+    let proxy = Proxy::start(node.port()).await;
+    let url = node.vhost(VHOST).await;
+    let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
+    let rabbit = rabbit(&through);
+    let quarantine = vec![QUARANTINE.to_owned()];
+    let both = Subscription { quarantine, ..subscription(QUEUE) };
+    let subscribed = rabbit.subscribe(both).await.unwrap();
+    let amqp = Amqp::connect(&url).await;
+    amqp.declare_queue(QUARANTINE, true, &[]).await;
+    let consumers = async || {
+        let consumers = format!(
+            r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{VHOST}">>, queue, <<"{QUARANTINE}">>)),
+               [{{consumers, Count}}] = rabbit_amqqueue:info(Q, [consumers]), Count"#
+        );
+        node.eval(&consumers).await.trim().to_owned()
+    };
+    proxy.toxics(Toxics { latency: Duration::from_secs(2), ..Toxics::default() });
+    subscribed.consumer.look_again();
+    wait_until("the broker has started it", SOON, async || consumers().await == "1").await;
+    subscribed.consumer.cancel().await;
+    wait_until("it is cancelled", SOON, async || consumers().await == "0").await;
+    proxy.toxics(Toxics::default());
+    subscribed.consumer.close().await;
+    amqp.close().await;
 }

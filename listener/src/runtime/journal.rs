@@ -30,7 +30,7 @@ const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
 /// How long one entry may take at most.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest that a stop waits for its record beyond its deadline.
+/// The longest that a stop waits for its record past its deadline.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest that a stop waits for its record before its deadline.
@@ -212,9 +212,8 @@ impl Journal {
     pub(super) async fn deaths(&self, key: Key) -> Result<usize, Unavailable> {
         self.ask(None).await?;
         let known = self.known.lock().await;
-        known.usable()?;
         if known.next == 0 {
-            // Somebody else found it away meanwhile, and what was read is forgotten.
+            // Another request found the journal unreachable in between, and what was read is gone.
             return Err(Unavailable::Unreachable);
         }
         let processes = known.begun.get(&key);
@@ -296,7 +295,7 @@ impl Journal {
     pub(super) fn start(&self) {
         let mut requests = self.requests();
         requests.stops = false;
-        // What a method of the run before still holds ends nothing of this one.
+        // Records of the previous run must not end records of this one.
         requests.session += 1;
     }
 
@@ -356,7 +355,7 @@ impl Journal {
                 let mut requests = self.requests();
                 (std::mem::take(&mut requests.waiting), requests.stops)
             };
-            // Who has given up begins nothing.
+            // Requests whose caller was dropped begin nothing.
             waiting.retain(|request| !request.done.is_closed());
             let begin = waiting.iter().filter_map(|request| request.begin);
             // It would come behind the record of the stop.
@@ -382,7 +381,11 @@ impl Journal {
         entry: Entry,
         reads: bool,
     ) -> Result<(), Unavailable> {
-        known.usable()?;
+        if let Some((unavailable, until)) = known.unavailable
+            && Instant::now() < until
+        {
+            return Err(unavailable);
+        }
         known.appended += 1;
         let (settled, released) = {
             let requests = self.requests();
@@ -464,7 +467,7 @@ impl Journal {
         if self.flushes.swap(true, Ordering::AcqRel) {
             return;
         }
-        // Its runtime may end meanwhile, also before the task is polled.
+        // Resets the flag also if the runtime is dropped before the task is polled.
         let mut waits = Flushes(Arc::clone(self));
         let journal = Arc::clone(self);
         tokio::spawn(async move {
@@ -500,7 +503,7 @@ impl Journal {
     }
 }
 
-/// Notes at its end that nobody waits to record what is to be recorded soon.
+/// Resets `flushes` when dropped: no task is waiting to flush.
 struct Flushes(Arc<Journal>);
 
 impl Drop for Flushes {
@@ -514,13 +517,6 @@ impl Known {
     fn now(&mut self, unavailable: Unavailable, duration: Duration) -> bool {
         let before = self.unavailable.replace((unavailable, Instant::now() + duration));
         before.is_none_or(|(before, _)| before != unavailable)
-    }
-
-    fn usable(&self) -> Result<(), Unavailable> {
-        match self.unavailable {
-            Some((unavailable, until)) if Instant::now() < until => Err(unavailable),
-            _ => Ok(()),
-        }
     }
 
     /// What could not be reached is tried again now.
@@ -620,7 +616,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_given_up_begins_nothing() {
+    async fn a_request_whose_caller_was_dropped_begins_nothing() {
         let transport = transport("journal-given-up");
         let (one, other) = (journal(&transport), journal(&transport));
         one.begin(key("a")).await.expect("a journal");
@@ -641,7 +637,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_record_of_the_run_before_ends_none_of_the_next_run() {
+    async fn a_record_of_the_previous_run_ends_no_record_of_the_next_one() {
         let transport = transport("journal-runs");
         let (one, other) = (journal(&transport), journal(&transport));
         let before = one.begin(key("a")).await.expect("a journal");
@@ -654,7 +650,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_recorded_soon_is_recorded_though_a_runtime_ends_meanwhile() {
+    fn records_are_flushed_after_the_runtime_that_was_to_flush_them_has_ended() {
         let run = |work: &mut dyn FnMut() -> futures_util::future::BoxFuture<'static, ()>| {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
@@ -681,19 +677,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_said_of_what_was_forgotten_meanwhile() {
+    async fn deaths_are_unknown_if_what_was_read_is_gone() {
         let one = journal(&transport("journal-forgotten"));
-        let held = one.known.lock().await;
+        assert_eq!(one.deaths(key("a")).await, Ok(0));
+        let mut held = one.known.lock().await;
         let deaths = tokio::spawn({
             let one = Arc::clone(&one);
             async move { one.deaths(key("a")).await }
         });
         tokio::task::yield_now().await;
-        // Its entry is appended, and whoever has the journal next finds it away.
+        // Its entry is appended. The next one finds the journal unreachable, and the one after that
+        // reaches it again.
         let request = one.requests().waiting.pop().expect("it asks");
         request.done.send(Ok(())).expect("it waits");
-        let mut held = held;
-        held.now(Unavailable::Unreachable, UNREACHABLE_FOR);
+        (held.next, held.begun) = (0, HashMap::new());
         drop(held);
         assert_eq!(deaths.await.expect("no panic"), Err(Unavailable::Unreachable));
     }

@@ -416,7 +416,7 @@ async fn work_on(
             () = stop.cancelled() => break,
             Ok(()) = state.changed() => changed(&worker, &state.borrow_and_update().clone()),
             count = deliveries.recv_many(&mut batch, BATCH) => match count {
-                // The driver has given up: nothing waits for what comes no more.
+                // The driver has ended the subscription: held retries must not wait for more.
                 0 => {
                     stop.cancel();
                     break;

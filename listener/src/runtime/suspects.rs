@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// those have ended that are called already, then while its own are called.
 const APART: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether plain `fn`s that were given up have ended.
+/// How often to check whether plain `fn`s that timed out have ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Worker {
@@ -155,8 +155,8 @@ impl Worker {
         });
         let left = async {
             let _ = tokio::time::timeout(APART, self.gate.left()).await;
-            // A plain `fn` runs on when its time is over, and may end the process as well: it is given
-            // a moment. It may be this one's own, or one that never ends.
+            // A plain `fn` keeps running after its timeout, and may end the process as well. The wait
+            // is short: it may never end, or be an earlier call for this suspect.
             let ended = async {
                 while self.dispatcher.blocking() > 0 {
                     tokio::time::sleep(LOOK_AGAIN).await;

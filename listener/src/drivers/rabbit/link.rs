@@ -231,8 +231,8 @@ pub(super) async fn close_channel(channel: &Channel) -> Result<(), Fault> {
     within(CLOSE_TIMEOUT, channel.close(200, "OK".into())).await
 }
 
-/// Asks for a consumer of a queue. The answer is taken also where nobody waits for it any more: a
-/// consumer that is granted then is dropped, which cancels it, and takes nothing for long.
+/// Starts a consumer. The answer is read even if this future is dropped or times out: lapin cancels the
+/// consumer when it is dropped then. Otherwise it would hold deliveries that nobody reads.
 pub(super) async fn consume(
     channel: &Channel,
     queue: ShortString,

@@ -104,7 +104,7 @@ impl Rabbit {
             is_silent: AtomicBool::new(false),
         };
         let sends = TaskTracker::new();
-        // It takes on others all the same: closed, it tells each time that none is left.
+        // A closed tracker still takes new tokens, and wakes waiters each time it becomes empty.
         sends.close();
         Ok(Self { core: Arc::new(core), office: OnceLock::new(), sends })
     }

@@ -357,7 +357,7 @@ impl Clerk {
         loop {
             let Some(result) = self.round(until.take()).await else { return false };
             match result {
-                // What was asked for meanwhile finds it: also who wants it closed.
+                // Requests that arrived meanwhile stay queued for `run`, which can close this session.
                 Ok(session) => {
                     put(&self.obstacle, None);
                     self.since = Some(Instant::now());

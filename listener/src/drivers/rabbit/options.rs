@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a session may take to end, channel and connection together, before its socket is cut.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// So much of it is kept for the last settlements and the close.
+/// The part of `CLOSE_TIMEOUT` that is kept for the last settlements and the close.
 pub(super) const LEAVING: Duration = Duration::from_secs(1);
 /// How often a session is looked at besides its events: the net under lapin's signals.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(5);

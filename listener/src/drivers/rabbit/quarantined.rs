@@ -194,7 +194,7 @@ impl Quarantined {
         came.into_iter().flatten().collect()
     }
 
-    /// What was attached by now is known, and the rest is given up.
+    /// Keeps the consumers that are attached by now, and aborts the rest.
     fn look_no_more(&mut self) {
         while let Some(looked) = self.looking.try_join_next() {
             if let Ok(looked) = looked {

@@ -85,9 +85,8 @@ pub(super) struct Session {
     window: Window,
     quarantined: Quarantined,
     maker: Maker,
-    /// Consumers are being replaced, or it was given up half-way: the broker may have some that are not
-    /// known here.
-    is_torn: bool,
+    /// A refit has begun and not finished: the broker may know consumers that the session does not.
+    has_unfinished_refit: bool,
     settlements: Settlements,
     /// Whether some settlements have waited since the last tick.
     have_waited: bool,
@@ -162,7 +161,7 @@ impl Session {
                 &subscription.quarantine,
             ),
             maker: Maker::new(Arc::clone(core), link.version, settler),
-            is_torn: false,
+            has_unfinished_refit: false,
             settlements,
             have_waited: false,
             patience: PATIENCE,
@@ -187,7 +186,7 @@ impl Session {
         core: &Core,
         deliveries: Option<&Given>,
     ) -> Result<(), Failure> {
-        self.is_torn = true;
+        self.has_unfinished_refit = true;
         let old = self.consumers.due(&self.window);
         for (seat, queue) in old.iter().filter_map(|origin| Some((origin.seat?, &origin.queue))) {
             let (channel, user) = (&self.channel, self.link.user.as_str());
@@ -203,7 +202,7 @@ impl Session {
         for (origin, delivery) in came {
             self.forward(&origin, *delivery, deliveries);
         }
-        self.is_torn = false;
+        self.has_unfinished_refit = false;
         Ok(())
     }
 
@@ -461,7 +460,7 @@ impl Session {
     }
 
     /// What is unsettled goes back as not tried, where the broker tells that apart. A consumer that
-    /// still takes deliveries would get some of it again at once, also one that is not known: the close of the channel would
+    /// still takes deliveries would get some of it again at once, also one that the session does not know: the close of the channel would
     /// count those, and put them behind the others. Where a cancelled consumer hands its queue over
     /// to the next one, that would get what comes later before what goes back: the close of the
     /// channel returns all first. So it does also while more is on its way.
@@ -471,7 +470,7 @@ impl Session {
         let may_be_quorum = self.consumers.queues().any(|queue| known.may_be_quorum(queue));
         let has_all = !may_be_quorum || self.until_all_came(until - QUIET).await;
         let is_released = has_all
-            && !self.is_torn
+            && !self.has_unfinished_refit
             && counts_closed_channels(&self.link)
             && !self.window.may_be_single();
         let work = async {

@@ -101,7 +101,7 @@ enum Wish {
 
 struct Order {
     wish: Wish,
-    /// The time that a session has to end in.
+    /// The deadline for the session to end.
     until: Instant,
     done: oneshot::Sender<()>,
 }
@@ -113,7 +113,7 @@ impl Order {
     }
 }
 
-/// Who drops the hold wants it closed, and does not wait for that.
+/// The next order. Dropping the consumer is an order to close it.
 async fn next_order(orders: &mut mpsc::Receiver<Order>) -> Order {
     orders.recv().await.unwrap_or_else(|| Order::new(Wish::Close).0)
 }
@@ -216,9 +216,9 @@ impl Supervisor {
         }
     }
 
-    /// Puts consumers on another prefetch, unless an order comes meanwhile. What was begun is finished
-    /// then, too: a queue keeps its order only where all that it gave to the new consumer is known. A
-    /// broker that does not answer must not hold up the end for long.
+    /// Refits the session. If an order arrives meanwhile, the refit is finished first, within the time
+    /// of the order: a quorum queue keeps its order only if every delivery to a new consumer is known
+    /// here. A silent broker must not delay the stop.
     async fn refit(&mut self, session: &mut Session) -> Result<Result<(), Failure>, Order> {
         let mut refit = pin!(session.refit(&self.core, self.deliveries.as_ref()));
         let order = tokio::select! {

@@ -343,14 +343,11 @@ impl<'a> Topology<'a> {
             }));
         }
         while let Some(side) = left.next() {
-            // It may be declared also where nobody waits for the answer any more.
-            self.known.declared(queue);
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let arguments = side.arguments(self.link.version);
-            match self.declare_queue_with(name, options, arguments).await {
+            match self.declare_new_queue(name, options, arguments).await {
                 Ok(()) => {
                     tracing::info!(queue, ?side, "declared the queue");
-                    self.known.declared(queue);
                     return Ok(());
                 }
                 Err(fault) if is_about_differences(&fault) => return Ok(()),
@@ -398,13 +395,11 @@ impl<'a> Topology<'a> {
         };
         self.known.is_gone(retry);
         for holding in holdings {
-            self.known.declared(retry);
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let arguments = holding.arguments(queue, level);
-            match self.declare_queue_with(&name, options, arguments).await {
+            match self.declare_new_queue(&name, options, arguments).await {
                 Ok(()) => {
                     tracing::info!(queue = retry, ?holding, "declared the queue that holds back");
-                    self.known.declared(retry);
                     return Ok(());
                 }
                 Err(fault) if is_about_differences(&fault) => return Ok(()),
@@ -543,12 +538,11 @@ impl<'a> Topology<'a> {
 
     async fn declare_missing_queue(&mut self, queue: &str, style: Style) -> Result<(), Failure> {
         let name = short("the queue's name", queue)?;
-        self.known.declared(queue);
-        match self.declare_queue(&name, style).await {
+        let asked = arguments(self.options, style, self.expires);
+        match self.declare_new_queue(&name, declaration(style), asked).await {
             Ok(()) => {
                 let Style { lifetime: Lifetime { durable, .. }, quorum, .. } = style;
                 tracing::info!(queue, durable, quorum, "declared the queue");
-                self.known.declared(queue);
                 // Where no type is named the virtual host has one.
                 let is_known = quorum || !durable;
                 let seen = if is_known { None } else { self.inspect(queue, &name).await? };
@@ -661,6 +655,20 @@ impl<'a> Topology<'a> {
     ) -> Result<(), Fault> {
         let arguments = arguments(self.options, style, self.expires);
         self.declare_queue_with(name, declaration(style), arguments).await
+    }
+
+    /// Declares a queue that was missing. It counts as new from the request on, for the answer may
+    /// never be read, and again from the answer on.
+    async fn declare_new_queue(
+        &mut self,
+        name: &ShortString,
+        options: QueueDeclareOptions,
+        arguments: FieldTable,
+    ) -> Result<(), Fault> {
+        self.known.declared(name.as_str());
+        self.declare_queue_with(name, options, arguments).await?;
+        self.known.declared(name.as_str());
+        Ok(())
     }
 
     pub(super) async fn declare_queue_with(
