@@ -9,9 +9,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use listener::drivers::memory::model::{Model, Process};
+use listener::observe::{Event, Observer};
 use listener::runtime::builder::ListenerBuilder;
 use listener::runtime::options::{RetryOptions, RetryPlace};
-use listener::transport::delivery::Properties;
+use listener::transport::delivery::{HeaderValue, Headers, Properties};
 use listener::transport::driver::{
     Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
 };
@@ -292,4 +293,152 @@ async fn how_long_one_may_be_held_counts_from_when_it_was_taken() {
     tokio::time::sleep(MINUTE).await;
     finish(&listener).await;
     assert_eq!(rig.dead_letter().await.reason, "given-up");
+}
+
+/// Takes 40 minutes for each.
+struct Long;
+
+#[notification_endpoint(register = false, name = "long")]
+impl Long {
+    async fn info(&self, log: State<Log>) {
+        tokio::time::sleep(40 * MINUTE).await;
+        let _ = log.send("info".to_owned());
+    }
+
+    async fn error(&self, log: State<Log>) {
+        tokio::time::sleep(40 * MINUTE).await;
+        let _ = log.send("error".to_owned());
+    }
+}
+
+/// Runs for three hours; how long any delivery of these queues was in hand at most, in minutes, while
+/// no method worked on one of its queue.
+async fn longest_wait(listener: &listener::Listener, queues: &[String]) -> u64 {
+    let mut longest = Duration::ZERO;
+    for _ in 0..180 {
+        tokio::time::sleep(MINUTE).await;
+        let health = listener.health();
+        for queue in health.queues.iter().filter(|health| queues.contains(&health.queue)) {
+            if queue.in_work == 0 {
+                longest = longest.max(queue.oldest.unwrap_or_default());
+            }
+        }
+    }
+    longest.as_secs().div_ceil(60)
+}
+
+/// A broker closes the channel of whoever holds a delivery for too long, which repeats the work on all
+/// that are in hand.
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_for_its_turn_is_held_no_longer_than_any_other() {
+    // In quarantine a copy at the end of the queue takes its place.
+    let (_model, mut rig) = model();
+    let queues = [quarantine("info"), quarantine("error")];
+    for priority in ["info", "error"] {
+        put(&rig, priority).await;
+    }
+    let builder = rig.builder().handler_timeout(60 * MINUTE).endpoint(Long);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    let longest = longest_wait(&listener, &queues).await;
+    assert!((14..=16).contains(&longest), "{longest} min");
+    assert_eq!(sorted(rig.seen_so_far()), ["error", "info"]);
+    finish(&listener).await;
+
+    // In a work queue it is given back: a copy would be no suspect any more.
+    let model = Model::new(2);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    for priority in ["info", "error"] {
+        let body = format!(r#"{{"priority": "{priority}", "event_type": "x", "payload": 1}}"#);
+        rig.send_by(&format!("notifications.{priority}"), body).await;
+    }
+    let transport = Transport::new(model.process(), "stops");
+    let builder = rig.builder().transport(transport).shutdown_timeout(Duration::ZERO);
+    let listener = builder.endpoint(Long).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    finish(&listener).await;
+    let away = Away(model.process(), Arc::new(AtomicBool::new(true)));
+    let builder = rig.builder().transport(Transport::new(away, "away"));
+    let builder = builder.handler_timeout(60 * MINUTE).endpoint(Long);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    let queues = ["notifications.info".to_owned(), "notifications.error".to_owned()];
+    let longest = longest_wait(&listener, &queues).await;
+    assert!((14..=16).contains(&longest), "{longest} min");
+    assert_eq!(sorted(rig.seen_so_far()), ["error", "info"]);
+    finish(&listener).await;
+}
+
+/// Counts what was quarantined.
+#[derive(Clone, Default)]
+struct Quarantined(Arc<AtomicU32>);
+
+impl Observer for Quarantined {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::Quarantined { .. } = event {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Takes half a minute for each, beside `AtOnce`.
+struct Other;
+
+#[notification_endpoint(register = false, name = "other")]
+impl Other {
+    async fn info(&self, log: State<Log>) {
+        tokio::time::sleep(30 * SECOND).await;
+        let _ = log.send("other".to_owned());
+    }
+}
+
+/// How many are quarantined, though nobody died, of two with the same body that two processes work on
+/// at once after a third one has stopped.
+async fn quarantined(properties: [Properties; 2], calls: usize) -> u32 {
+    let (model, mut rig) = model();
+    let body = Bytes::from_static(br#"{"priority": "info", "event_type": "x", "payload": 1}"#);
+    for properties in properties {
+        rig.send_with(body.clone(), properties).await;
+    }
+    let quarantined = Quarantined::default();
+    let start = async |name: &str, prefetch| {
+        let builder = rig.builder().transport(Transport::new(model.process(), name));
+        let builder = builder.prefetch(prefetch).observer(quarantined.clone());
+        let builder = builder.shutdown_timeout(Duration::ZERO);
+        let builder = builder.endpoint(AtOnce::default()).endpoint(Other);
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        listener
+    };
+    let stops = start("stops", 2).await;
+    tokio::time::sleep(SECOND).await;
+    finish(&stops).await;
+    let listeners = [start("one", 1).await, start("two", 1).await];
+    tokio::time::sleep(5 * MINUTE).await;
+    assert_eq!(rig.seen_so_far().len(), calls);
+    for listener in listeners {
+        finish(&listener).await;
+    }
+    quarantined.0.load(Ordering::SeqCst)
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_for_different_methods_are_no_evidence_against_each_other() {
+    let owed = |name: &str| {
+        let mut headers = Headers::default();
+        headers.set("listener-endpoints", HeaderValue::List(vec![HeaderValue::Text(name.into())]));
+        Properties { headers, ..Properties::default() }
+    };
+    assert_eq!(quarantined([owed("at-once::info"), owed("other::info")], 2).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_another_id_or_time_is_no_evidence_though_its_body_is_the_same() {
+    let named = |id: &str| Properties { message_id: Some(id.into()), ..Properties::default() };
+    assert_eq!(quarantined([named("a"), named("b")], 4).await, 0);
+    let at = |time| Properties { timestamp: Some(time), ..Properties::default() };
+    assert_eq!(quarantined([at(1), at(2)], 4).await, 0);
+    // These cannot be told apart: what ends a process in one of them does so in the other.
+    assert_eq!(quarantined([named("a"), named("a")], 4).await, 1);
 }

@@ -63,6 +63,25 @@ async fn refused(url: &str, subscription: Subscription) -> ConnectError {
     subscribed.expect("an answer at once").expect_err("a mistake")
 }
 
+/// What a subscription says that is given up because of something that may pass. A busy broker may
+/// not have answered within the first time: a later attempt has longer, with the same to say.
+async fn given_up(url: &str, subscription: Subscription, reason: &str) -> String {
+    for seconds in [3, 6, 12, 24] {
+        let waiting =
+            Subscription { timeout: Duration::from_secs(seconds), ..subscription.clone() };
+        let error = refused(url, waiting).await;
+        let text = error.to_string();
+        assert!(error.is_transient(), "{text}");
+        if text.contains(reason) {
+            return text;
+        }
+        // Until it answers, this is all that may be said.
+        let unanswered = ["no queue could be consumed yet", "no answer yet"];
+        assert!(unanswered.iter().any(|unanswered| text.contains(unanswered)), "{text}");
+    }
+    panic!("it is not told within 45 s: {reason}");
+}
+
 fn topic(body: &str) -> Outgoing {
     to(Route::Topic { exchange: "nova".to_owned(), routing_key: QUEUE.to_owned() }, body)
 }

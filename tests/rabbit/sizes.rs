@@ -217,11 +217,11 @@ async fn small_deliveries_reach_the_whole_prefetch() {
     let subscription = Subscription { prefetch: 100, bytes: 32 * MIB, ..subscription(QUEUE) };
     let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
     let mut held = Vec::new();
-    while let Ok(delivery) = timeout(Duration::from_millis(500), subscribed.deliveries.recv()).await
-    {
-        held.push(delivery.unwrap());
+    while held.len() < 100 {
+        held.push(next(&mut subscribed).await);
     }
-    assert_eq!(held.len(), 100);
+    let more = timeout(Duration::from_millis(500), subscribed.deliveries.recv()).await;
+    assert!(more.is_err(), "no more than the prefetch");
     for delivery in held {
         delivery.settle(Settle::Ack).unwrap();
     }

@@ -42,17 +42,14 @@ const REMEMBERED: usize = 100_000;
 /// The most keys of one kind in an entry; the rest goes into the next one.
 const KEYS_OF_ENTRY: usize = 10_000;
 
-/// What a suspect is recognised by in every process: a digest of its body, of the queue that it
-/// was first taken from, and of when its dead letter was made if that was put back: it begins
-/// anew. Notifications with equal bodies share one: what one of them does to a process, the
-/// others do too.
+/// What a suspect is recognised by in every process: a digest of what all its copies have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Key(u64);
 
 impl Key {
-    pub(super) fn of(queue: &str, body: &[u8], letter_time: Option<u64>) -> Self {
+    pub(super) fn of(common: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
-        (queue, body, letter_time).hash(&mut hasher);
+        common.hash(&mut hasher);
         Self(hasher.finish())
     }
 }
@@ -227,7 +224,7 @@ impl Journal {
             Ok(()) => return Ok(record),
             Err(unavailable) => unavailable,
         };
-        // The record may exist nevertheless. With equal bodies it is that of the others.
+        // The record may exist nevertheless. It may be that of another that is equal.
         match unavailable {
             Unavailable::Unreachable => self.released(record),
             Unavailable::Refused => {
@@ -396,7 +393,7 @@ impl Journal {
         };
         let mut begin = entry.begin;
         if !entry.stopped {
-            // One of several with the same body: the others are begun still.
+            // One of several that are equal: the others are begun still.
             let requests = self.requests();
             begin.extend(settled.iter().filter(|key| requests.begun.contains_key(key)));
         }
@@ -568,7 +565,7 @@ mod tests {
     }
 
     fn key(body: &str) -> Key {
-        Key::of("q", body.as_bytes(), None)
+        Key::of(body)
     }
 
     fn transport(name: &str) -> Transport {
@@ -724,7 +721,7 @@ mod tests {
         assert_eq!(other.deaths(key("a")).await, Ok(0));
     }
 
-    /// As with two notifications of the same body, and with one whose session was lost and that is
+    /// As with two notifications that are equal, and with one whose session was lost and that is
     /// begun again before its first call has ended.
     #[tokio::test(start_paused = true)]
     async fn what_is_begun_more_than_once_is_evidence_until_the_last_has_ended() {

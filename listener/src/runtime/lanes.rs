@@ -217,6 +217,7 @@ mod tests {
                 marks,
                 turn: None,
                 text: None,
+                key: None,
                 recorded: None,
                 is_alone: false,
                 alone: None,

@@ -28,7 +28,7 @@ pub(super) enum End<'e> {
     Renewed,
     /// A confirmed copy waits for what remains of a long pause.
     Deferred(Duration),
-    /// A method gave it back.
+    /// It goes back to its queue: a method gave it back, or it has waited for too long.
     Requeued,
     /// The broker never takes its dead letter: it goes back to its queue.
     Refused,

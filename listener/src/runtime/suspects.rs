@@ -5,19 +5,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::observe::Event;
 use crate::runtime::copies::{NotMade, NotMoved};
-use crate::runtime::course::Hold;
+use crate::runtime::course::{Hold, Left};
 use crate::runtime::failure::{self, Destination};
+use crate::runtime::headers::Marks;
 use crate::runtime::journal::{Key, Unavailable};
 use crate::runtime::options::OnFailure;
 use crate::runtime::permit::{self, Permit};
 use crate::runtime::quarantine::{self, Decision, Shut, Who};
 use crate::runtime::settle::{End, Subject};
-use crate::runtime::worker::{Carried, Quarantine, Task, Worker};
+use crate::runtime::worker::{Carried, HOLD_AGAIN, Quarantine, SHORTEST_HOLD, Task, Worker};
 use crate::shown::error_text;
+use crate::transport::delivery::Properties;
 use crate::transport::driver::Route;
 use crate::transport::error::SendError;
 
@@ -57,12 +60,14 @@ impl Worker {
             return self.renew_near_limit(task, permit).await;
         };
         let is_quarantined = *task.delivery.info.queue == *quarantine.queue;
+        let key = key_of(&task);
+        task.key = Some(key);
         // Whether it is worked on alone whatever the journal says; and whether that is asked again.
         let (mut is_fixed, mut is_again) = (is_quarantined, false);
         task.is_alone = is_quarantined;
         loop {
             task = self.alone(task, permit).await?;
-            let decision = self.decide(&task, quarantine, is_quarantined, permit).await;
+            let decision = self.decide(key, quarantine, is_quarantined, permit).await;
             if permit.stop.is_cancelled() || task.delivery.is_over() {
                 self.release(task);
                 return None;
@@ -86,7 +91,7 @@ impl Worker {
             }
             task = self.alone(task, permit).await?;
             let recorded = match decision {
-                Ok(_) => self.begin(&mut task, quarantine, permit).await,
+                Ok(_) => self.begin(&mut task, key, quarantine, permit).await,
                 Err(unavailable) => Err(unavailable),
             };
             match recorded {
@@ -107,28 +112,62 @@ impl Worker {
     }
 
     /// Waits until the methods of no other suspect are called that may end the process, if this one
-    /// may. `None`: the listener stops, or the session is over.
+    /// may. `None`: the listener stops, the session is over, or it has been in hand for as long as it
+    /// may be and is in its queue again.
     async fn alone(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
-        if self.take_turn(&mut task, permit).await {
-            return Some(task);
+        let is_source = self.quarantines.is_source(&task.delivery.info.queue);
+        // The queue may have a delivery limit.
+        let hold = self.options.retry.hold.max(SHORTEST_HOLD);
+        let mut until = Hold::begins(hold, task.in_hand.since()).until;
+        loop {
+            // What is in order keeps its place for as long as it takes.
+            let until_then = (!is_source || task.turn.is_none()).then_some(until);
+            match self.take_turn(&mut task, until_then, permit).await {
+                Ok(()) => return Some(task),
+                // A copy would be no suspect any more.
+                Err(Left::Overdue) if is_source => {
+                    self.conclude(task, &End::Requeued, &Subject::default());
+                    return None;
+                }
+                Err(Left::Overdue) => {
+                    task = self.put_back(task, permit).await.err()?;
+                    until = Instant::now() + HOLD_AGAIN;
+                }
+                Err(_) => {
+                    self.release(task);
+                    return None;
+                }
+            }
         }
-        self.release(task);
-        None
     }
 
-    async fn take_turn(&self, task: &mut Task, permit: Permit<'_>) -> bool {
+    /// # Errors
+    /// The listener stops, the session is over, or the time until when to wait is.
+    async fn take_turn(
+        &self,
+        task: &mut Task,
+        until: Option<Instant>,
+        permit: Permit<'_>,
+    ) -> Result<(), Left> {
         if !task.is_alone || task.alone.is_some() {
-            return true;
+            return Ok(());
         }
+        let overdue = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
         let turn = async {
             tokio::select! {
                 biased;
-                turn = Arc::clone(&self.suspects).lock_owned() => Some(turn),
-                () = permit::ended(&task.delivery) => None,
+                turn = Arc::clone(&self.suspects).lock_owned() => Ok(turn),
+                () = permit::ended(&task.delivery) => Err(Left::Released),
+                () = overdue => Err(Left::Overdue),
             }
         };
-        task.alone = permit.wait(turn).await.flatten();
-        task.alone.is_some()
+        task.alone = Some(permit.wait(turn).await.unwrap_or(Err(Left::Released))?);
+        Ok(())
     }
 
     /// Keeps others from being called while a suspect is worked on for the last time: what ends the
@@ -178,14 +217,18 @@ impl Worker {
     async fn begin(
         &self,
         task: &mut Task,
+        key: Key,
         quarantine: &Quarantine,
         permit: Permit<'_>,
     ) -> Result<(), Unavailable> {
         self.shut_out(task, permit).await;
-        match task.who() {
-            Who::Closer => self.record(task, quarantine).await,
-            Who::Anybody => permit.finish(self.record(task, quarantine)).await,
-        }
+        let recording = quarantine.journal.begin(key);
+        let recorded = match task.who() {
+            Who::Closer => recording.await,
+            Who::Anybody => permit.finish(recording).await,
+        };
+        task.recorded = Some(recorded?);
+        Ok(())
     }
 
     /// Has the others be worked on while a suspect only waits: what they do meanwhile is no evidence
@@ -202,16 +245,24 @@ impl Worker {
     }
 
     /// Waits until the methods of such a suspect may be called again, and records that it is begun
-    /// as far as there is a journal. Whether they may: not once the listener stops.
-    pub(super) async fn step_up(&self, task: &mut Task, permit: Permit<'_>) -> bool {
-        if !self.take_turn(task, permit).await {
-            return false;
-        }
-        if let Some(quarantine) = self.quarantines.of(&task.delivery.info.queue) {
+    /// as far as there is a journal.
+    ///
+    /// # Errors
+    /// They may not: the listener stops, the session is over, or the time until when to wait is.
+    pub(super) async fn step_up(
+        &self,
+        task: &mut Task,
+        until: Option<Instant>,
+        permit: Permit<'_>,
+    ) -> Result<(), Left> {
+        self.take_turn(task, until, permit).await?;
+        if let (Some(key), Some(quarantine)) =
+            (task.key, self.quarantines.of(&task.delivery.info.queue))
+        {
             // It is worked on alone whether or not this is recorded.
-            let _ = self.begin(task, quarantine, permit).await;
+            let _ = self.begin(task, key, quarantine, permit).await;
         }
-        self.pass(task, permit).await
+        if self.pass(task, permit).await { Ok(()) } else { Err(Left::Released) }
     }
 
     /// Waits until methods of this delivery may be called. Whether they may: not once the listener
@@ -243,12 +294,11 @@ impl Worker {
     /// What follows from what the journal says of a suspect.
     async fn decide(
         &self,
-        task: &Task,
+        key: Key,
         quarantine: &Quarantine,
         is_quarantined: bool,
         permit: Permit<'_>,
     ) -> Result<Decision, Unavailable> {
-        let key = key_of(task);
         let decide = async || {
             let deaths = quarantine.journal.deaths(key).await?;
             Ok(quarantine::decide(deaths, is_quarantined, &self.options.poison))
@@ -262,12 +312,6 @@ impl Worker {
             return Ok(decision);
         }
         permit.finish(decide()).await
-    }
-
-    /// Records that a suspect is begun.
-    async fn record(&self, task: &mut Task, quarantine: &Quarantine) -> Result<(), Unavailable> {
-        task.recorded = Some(quarantine.journal.begin(key_of(task)).await?);
-        Ok(())
     }
 
     /// Moves a suspect into quarantine; gives it back if it cannot be moved.
@@ -426,8 +470,16 @@ impl Worker {
     }
 }
 
+/// What a delivery is recognised by as it came: the queue that it was first taken from, its body,
+/// what its publisher named it by, the methods that owe it (it may have a copy for each), and when
+/// its dead letter was made if that was put back, for it begins anew then. Two that are equal in all
+/// of that share one: what one of them does to a process, the other does too.
 fn key_of(task: &Task) -> Key {
-    Key::of(&task.marks.origin.queue, &task.delivery.body, task.marks.letter_time)
+    let Marks { origin, owed, letter_time, .. } = &task.marks;
+    let Properties { message_id, timestamp, .. } = &task.delivery.properties;
+    let mut owed: Vec<_> = owed.iter().flatten().collect();
+    owed.sort_unstable();
+    Key::of((&origin.queue, &task.delivery.body, message_id, timestamp, owed, letter_time))
 }
 
 fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {

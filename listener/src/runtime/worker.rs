@@ -32,7 +32,7 @@ use crate::runtime::failure::{self, Copy, Destination, Verdict};
 use crate::runtime::hands::{Hands, InHand};
 use crate::runtime::headers::Marks;
 use crate::runtime::held::Round;
-use crate::runtime::journal::{Journal, Record};
+use crate::runtime::journal::{Journal, Key, Record};
 use crate::runtime::lanes::Lane;
 use crate::runtime::opened::{self, Budget, Share};
 use crate::runtime::options::{Executor, OnUnknownPriority, Options, RetryPlace};
@@ -129,11 +129,11 @@ impl Quarantines {
 }
 
 /// How much longer it is held if no copy can take its place either.
-const HOLD_AGAIN: Duration = Duration::from_secs(30);
+pub(super) const HOLD_AGAIN: Duration = Duration::from_secs(30);
 
 /// The shortest time for which a delivery is held whose dead letter the broker never takes, also if
 /// `retry.hold` is less: a queue with a delivery limit would drop it after a few returns.
-const SHORTEST_HOLD: Duration = Duration::from_secs(60);
+pub(super) const SHORTEST_HOLD: Duration = Duration::from_secs(60);
 
 /// Bodies up to this size, in bytes, are read where deliveries are taken.
 const SMALL: usize = 64 << 10;
@@ -150,6 +150,8 @@ pub(super) struct Task {
     pub(super) text: Option<String>,
     /// When it was taken from the driver.
     pub(super) received_at: SystemTime,
+    /// What a suspect is recognised by, as it came.
+    pub(super) key: Option<Key>,
     /// What it is recorded as, if this process has recorded that it is begun.
     pub(super) recorded: Option<Record>,
     /// Whether its methods are called while those of no other suspect are.
@@ -249,6 +251,7 @@ impl Worker {
             marks,
             turn: None,
             text: None,
+            key: None,
             recorded: None,
             is_alone: false,
             alone: None,
@@ -524,8 +527,10 @@ impl Worker {
         // What was to be next is still owed otherwise.
         let Some(ready) = ready.flatten() else { return Next::Left(Left::Released) };
         // On the heap, so that the futures of others stay small.
-        if task.is_alone && !self.step_up(task, permit).boxed().await {
-            return Next::Left(Left::Released);
+        if task.is_alone
+            && let Err(left) = self.step_up(task, until, permit).boxed().await
+        {
+            return Next::Left(left);
         }
         // A session may have ended with the pause.
         if task.delivery.is_over() {
