@@ -1,34 +1,15 @@
 //! Three nodes that form a cluster, with quorum queues: followers, leaders and majorities come and
 //! go. Rows 36 and 37 of the list.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use listener::Priority;
-use support::{RabbitHost, RabbitNode, wait_until};
+use support::{RabbitNode, cluster, wait_until};
 use tokio::time::sleep;
 
 use crate::process::Worker;
 use crate::program::SOON;
 use crate::trial::{PREFETCH, QUEUE, Trial, WINDOW, all_sent, plain};
-
-/// The first node stays: the tests ask it.
-async fn cluster() -> [RabbitNode; 3] {
-    let host = RabbitHost::start().await;
-    let nodes = tokio::join!(
-        RabbitNode::start_on(Arc::clone(&host), "node1"),
-        RabbitNode::start_on(Arc::clone(&host), "node2"),
-        RabbitNode::start_on(host, "node3"),
-    );
-    let nodes = [nodes.0, nodes.1, nodes.2];
-    for node in &nodes[1..] {
-        node.ctl(&["stop_app"]).await;
-        node.ctl(&["reset"]).await;
-        node.ctl(&["join_cluster", &nodes[0].name()]).await;
-        node.ctl(&["start_app"]).await;
-    }
-    nodes
-}
 
 /// Where the queue's leader is: an index into the nodes. While one is elected there is none.
 async fn leader(nodes: &[RabbitNode; 3], vhost: &str) -> usize {
@@ -107,6 +88,7 @@ impl Course {
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_cluster_whose_nodes_come_and_go_loses_nothing() {
+    // The first node stays: the test asks it.
     let mut nodes = cluster().await;
     let fault = "cluster: follower, leader, majority, member, drain";
     let mut course = Course::new(36, fault, &nodes).await;

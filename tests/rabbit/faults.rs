@@ -372,6 +372,55 @@ async fn a_consumer_timeout_is_told_with_what_to_do_about_it() {
     assert_eq!(depth(&node, "/").await, Some(0));
 }
 
+/// RabbitMQ closes the connection of whoever consumes a quorum queue that has no majority, after about
+/// a minute.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_quarantine_queue_without_a_majority_ends_no_session() {
+    use lapin::types::AMQPValue;
+    const QUARANTINE: &str = "notifications.info.quarantine";
+    let mut nodes = support::cluster().await;
+    let url = nodes[0].url();
+    let amqp = Amqp::connect(&url).await;
+    let quarantine = vec![QUARANTINE.to_owned()];
+    let subscription = Subscription { quarantine, ..subscription(QUEUE) };
+    // Before: RabbitMQ 4.3 declares and binds nothing without a majority.
+    let mut subscribed = rabbit(&url).subscribe(subscription).await.unwrap();
+    let quorum = [
+        ("x-queue-type", AMQPValue::LongString("quorum".into())),
+        ("x-quorum-initial-group-size", AMQPValue::LongInt(3)),
+    ];
+    amqp.declare_queue(QUARANTINE, true, &quorum).await;
+    let publish = async |queue, body: &str| {
+        amqp.publish("", queue, body, lapin::BasicProperties::default()).await;
+    };
+    publish(QUARANTINE, "held").await;
+    for node in &mut nodes[1..] {
+        node.kill().await;
+    }
+    let mut changes = subscribed.consumer.state();
+    changes.mark_unchanged();
+    subscribed.consumer.look_again();
+    for number in 0..90 {
+        publish(QUEUE, &number.to_string()).await;
+        let delivery = next(&mut subscribed).await;
+        assert_eq!(delivery.body, number.to_string());
+        delivery.settle(Settle::Ack).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(!changes.has_changed().unwrap(), "{:?}", *changes.borrow());
+
+    // Once it has a majority it is consumed.
+    for node in &mut nodes[1..] {
+        node.restart().await;
+    }
+    let held = next(&mut subscribed).await;
+    assert_eq!((&*held.info.queue, &*held.body), (QUARANTINE, &b"held"[..]));
+    held.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    assert_eq!(nodes[0].queue_depth("/", QUARANTINE).await, Some(0));
+}
+
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_consumer_timeout_of_a_quarantine_queue_is_told_like_any_other() {
@@ -468,7 +517,8 @@ async fn a_consumer_that_is_given_up_before_it_is_confirmed_is_cancelled() {
     let proxy = Proxy::start(node.port()).await;
     let url = node.vhost(VHOST).await;
     let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
-    let rabbit = rabbit(&through);
+    // Its connection takes a while to be made, too.
+    let rabbit = rabbit(&(through + "?connection_timeout=60000"));
     let quarantine = vec![QUARANTINE.to_owned()];
     let both = Subscription { quarantine, ..subscription(QUEUE) };
     let subscribed = rabbit.subscribe(both).await.unwrap();
@@ -481,7 +531,8 @@ async fn a_consumer_that_is_given_up_before_it_is_confirmed_is_cancelled() {
         );
         node.eval(&consumers).await.trim().to_owned()
     };
-    proxy.toxics(Toxics { latency: Duration::from_secs(2), ..Toxics::default() });
+    // The broker allows 10 s for a handshake.
+    proxy.toxics(Toxics { latency: Duration::from_secs(1), ..Toxics::default() });
     subscribed.consumer.look_again();
     wait_until("the broker has started it", SOON, async || consumers().await == "1").await;
     subscribed.consumer.cancel().await;

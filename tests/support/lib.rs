@@ -34,5 +34,5 @@ pub use job::{Act, Job, WorkerOptions};
 pub use proxy::{Proxy, Toxics};
 pub use python_peer::{ListenerOptions, NotifierOptions, PythonListener, PythonNotifier};
 pub use rabbit_host::RabbitHost;
-pub use rabbit_node::{RabbitNode, harmed, oslo_url, shared};
+pub use rabbit_node::{RabbitNode, cluster, harmed, oslo_url, shared};
 pub use wait::wait_until;

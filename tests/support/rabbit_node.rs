@@ -39,6 +39,24 @@ pub async fn shared() -> &'static RabbitNode {
     NODE.get_or_init(RabbitNode::start).await
 }
 
+/// Three nodes that form a cluster.
+pub async fn cluster() -> [RabbitNode; 3] {
+    let host = RabbitHost::start().await;
+    let nodes = tokio::join!(
+        RabbitNode::start_on(Arc::clone(&host), "node1"),
+        RabbitNode::start_on(Arc::clone(&host), "node2"),
+        RabbitNode::start_on(host, "node3"),
+    );
+    let nodes = [nodes.0, nodes.1, nodes.2];
+    for node in &nodes[1..] {
+        node.ctl(&["stop_app"]).await;
+        node.ctl(&["reset"]).await;
+        node.ctl(&["join_cluster", &nodes[0].name()]).await;
+        node.ctl(&["start_app"]).await;
+    }
+    nodes
+}
+
 /// The node that the tests of one binary may kill, suspend or starve, one test at a time: it runs
 /// when this returns, and whoever holds it leaves nothing set. Take a `vhost` of its own for each
 /// test.

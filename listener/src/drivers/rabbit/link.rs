@@ -4,10 +4,12 @@
 //! lapin reads the socket and sends heartbeats through tokio, so it runs on a thread of our own
 //! (`Io`): a program that blocks its runtime, or has only one thread, keeps its connections.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_rs::traits::Reactor;
@@ -20,7 +22,9 @@ use lapin::uri::{
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Consumer, Event};
 use socket2::{Socket, TcpKeepalive};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::Core;
 use super::dial::dial;
 use super::failure::{self, Failure, Fault};
 use super::greeting::Heard;
@@ -28,6 +32,7 @@ use super::hosts::Address;
 use super::options::{CALL_TIMEOUT, CLOSE_TIMEOUT, LoginMethod, RabbitOptions};
 use super::version::Version;
 use super::{screened, socket};
+use crate::transport::error::ConnectError;
 
 /// The thread that all I/O of a driver runs on.
 #[derive(Debug)]
@@ -89,19 +94,31 @@ pub(super) struct LinkEvents(Pin<Box<dyn Stream<Item = Event> + Send>>);
 
 impl LinkEvents {
     pub(super) async fn next(&mut self) -> LinkEvent {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<LinkEvent> {
         loop {
-            match self.0.next().await {
-                Some(Event::ConnectionBlocked(reason)) => return LinkEvent::Blocked(reason),
-                Some(Event::ConnectionUnblocked) => return LinkEvent::Unblocked,
-                Some(Event::Error(error)) => {
-                    let fault = Fault::from(&error);
+            let event = match ready!(self.0.poll_next_unpin(context)) {
+                Some(Event::ConnectionBlocked(reason)) => LinkEvent::Blocked(reason),
+                Some(Event::ConnectionUnblocked) => LinkEvent::Unblocked,
+                Some(Event::Error(error)) => match Fault::from(&error) {
                     // A channel's error is told by that channel; it may be a scratch one.
-                    if !fault.is_of_a_channel() {
-                        return LinkEvent::Lost(fault);
-                    }
-                }
-                Some(_) => {}
-                None => return LinkEvent::Lost(Fault::Other("the connection ended".to_owned())),
+                    fault if fault.is_of_a_channel() => continue,
+                    fault => LinkEvent::Lost(fault),
+                },
+                Some(_) => continue,
+                None => LinkEvent::Lost(Fault::Other("the connection ended".to_owned())),
+            };
+            return Poll::Ready(event);
+        }
+    }
+
+    /// Why the connection is over.
+    pub(super) fn poll_lost(&mut self, context: &mut Context<'_>) -> Poll<Fault> {
+        loop {
+            if let LinkEvent::Lost(fault) = ready!(self.poll_next(context)) {
+                return Poll::Ready(fault);
             }
         }
     }
@@ -114,6 +131,8 @@ pub(super) enum Role {
     Consume {
         prefetch: u16,
     },
+    /// To consume a quarantine queue.
+    Quarantine,
     Send,
 }
 
@@ -126,6 +145,7 @@ impl Role {
     const fn name(self) -> &'static str {
         match self {
             Self::Consume { .. } => "consume",
+            Self::Quarantine => "quarantine",
             Self::Send => "send",
         }
     }
@@ -134,6 +154,23 @@ impl Role {
     const fn pauses(self) -> bool {
         matches!(self, Self::Consume { prefetch: AHEAD.. })
     }
+}
+
+/// Connects to a host within `limit`, on the driver's thread, which keeps the connection.
+pub(super) async fn connect(
+    core: &Arc<Core>,
+    address: &Address,
+    role: Role,
+    limit: Duration,
+) -> Result<(Link, LinkEvents), Failure> {
+    let io = core.io().map_err(Failure::Mistake)?;
+    let (core, address) = (Arc::clone(core), address.clone());
+    let open = async move { Link::open(&core.options, &core.vhost, &address, role, limit).await };
+    // Aborted if this future is dropped, and the link that was being made is cut.
+    AbortOnDropHandle::new(io.handle().spawn(open)).await.unwrap_or_else(|error| {
+        let (action, reason) = ("connect".to_owned(), error.to_string());
+        Err(Failure::Mistake(ConnectError::Local { action, reason }))
+    })
 }
 
 /// A connection.

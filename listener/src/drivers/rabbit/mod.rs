@@ -65,9 +65,9 @@ use publish::Attempt;
 
 /// The RabbitMQ driver.
 ///
-/// It consumes over a connection for each subscription and sends over another that all share,
-/// each made when it is first needed and made again when it is lost. All its I/O runs on a
-/// thread of its own, so that a program that blocks its runtime keeps its connections.
+/// It consumes over a connection for each subscription, with another one for each quarantine queue that
+/// exists, and sends over one that all share, each made when it is first needed and made again when
+/// it is lost. All its I/O runs on a thread of its own, so that a program that blocks its runtime keeps its connections.
 pub struct Rabbit {
     core: Arc<Core>,
     office: OnceLock<Office>,

@@ -1,7 +1,8 @@
-//! The consumers of quarantine queues. Each takes one delivery at a time over a channel of its own
-//! and is attached in the background, so that a quarantine queue that may not be consumed affects
-//! neither the work queues nor the other quarantine queues; for one without a majority RabbitMQ
-//! closes the connection. Owned by `session.rs`; the types of these queues are in `quarantine.rs`.
+//! The consumers of quarantine queues. Each takes one delivery at a time over a connection of its own,
+//! made once its queue exists, and is attached in the background: a quarantine queue that may not
+//! be consumed, or for which RabbitMQ closes the connection because it has no majority, affects
+//! neither the work queues nor the other quarantine queues. Owned by `session.rs`; the types of these
+//! queues are in `quarantine.rs`.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -15,12 +16,13 @@ use futures_util::future::join_all;
 use lapin::Channel;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use super::Core;
 use super::consume::{Arrival, Consumers, Maker, On};
 use super::failure::{Failure, Fault};
-use super::link::{Link, close_channel};
+use super::hosts::Address;
+use super::link::{Link, LinkEvents, Role, close_channel, connect};
 use super::options::MISTAKE_PAUSE;
 use super::settle::{Ledger, SessionSettler, Settlements, processed, release_all, write};
 use super::topology::Topology;
@@ -30,7 +32,9 @@ use crate::transport::delivery::Delivery;
 /// What a consumer needs besides its queue.
 #[derive(Clone)]
 struct Shared {
+    /// The session's.
     link: Arc<Link>,
+    address: Address,
     core: Arc<Core>,
     stale: Arc<AtomicU64>,
     /// Notified when a settlement waits, of these consumers or of the session's others.
@@ -56,14 +60,14 @@ pub(super) struct Quarantined {
 impl Quarantined {
     /// Begins to look for these queues.
     pub(super) fn new(
-        link: Arc<Link>,
+        (link, address): (Arc<Link>, Address),
         core: Arc<Core>,
         stale: Arc<AtomicU64>,
         came: Arc<Notify>,
         queues: &[String],
     ) -> Self {
         let mut quarantined = Self {
-            shared: Shared { link, core, stale, came },
+            shared: Shared { link, address, core, stale, came },
             consumed: Vec::new(),
             idle: queues.iter().map(|queue| (queue.as_str().into(), None)).collect(),
             looking: JoinSet::new(),
@@ -104,6 +108,10 @@ impl Quarantined {
             let mut at = 0;
             while at < self.consumed.len() {
                 let one = &mut self.consumed[at];
+                if let Poll::Ready(fault) = one.events.poll_lost(context) {
+                    self.lost(at, fault.into())?;
+                    continue;
+                }
                 match one.consumers.arrivals.poll_next_unpin(context) {
                     Poll::Ready(Some((_, Arrival::Delivery(delivery)))) => {
                         one.is_held = true;
@@ -204,16 +212,18 @@ impl Quarantined {
         (self.looking, self.again, self.retry) = (JoinSet::new(), false, None);
     }
 
-    /// Writes the settlements that wait, and returns what is unsettled. Later settlements fail.
-    pub(super) async fn leave(&mut self) {
+    /// Writes the settlements that wait, returns what is unsettled and closes the connections, until
+    /// then. Later settlements fail.
+    pub(super) async fn leave(&mut self, until: Instant) {
         self.look_no_more();
-        join_all(self.consumed.iter_mut().map(|one| one.leave(self.shared.link.version))).await;
+        join_all(self.consumed.iter_mut().map(|one| one.leave(until))).await;
     }
 }
 
 /// One quarantine queue that is consumed.
 struct Consumed {
     queue: Arc<str>,
+    events: LinkEvents,
     channel: Channel,
     consumers: Consumers,
     maker: Maker,
@@ -221,23 +231,40 @@ struct Consumed {
     ledger: Ledger,
     /// A delivery of it is unsettled.
     is_held: bool,
+    // After what runs over it.
+    link: Link,
 }
 
 impl Consumed {
     /// None if the queue is missing.
     async fn attach(shared: &Shared, queue: &Arc<str>) -> Result<Option<Self>, Failure> {
-        let Shared { link, core, stale, came } = shared;
+        let Shared { link, address, core, stale, came } = shared;
         if !Topology::new(link, core).exists(queue).await? {
             return Ok(None);
         }
-        let channel = link.channel().await?;
-        let mut consumers = Consumers::none();
-        let on = On { channel: &channel, options: &core.options, user: &link.user };
-        consumers.add(on, Arc::clone(queue), None, 1).await?;
+        let limit = core.options.connection_timeout;
+        let (link, events) = connect(core, address, Role::Quarantine, limit).await?;
+        let (channel, consumers) = match consume(core, &link, queue).await {
+            Ok(consumed) => consumed,
+            Err(failure) => {
+                link.close().await;
+                return Err(failure);
+            }
+        };
         let (settler, settlements) = SessionSettler::new(Arc::clone(stale), Arc::clone(came));
         let maker = Maker::new(Arc::clone(core), link.version, settler);
-        let (queue, ledger) = (Arc::clone(queue), Ledger::default());
-        Ok(Some(Self { queue, channel, consumers, maker, settlements, ledger, is_held: false }))
+        let (queue, ledger, is_held) = (Arc::clone(queue), Ledger::default(), false);
+        Ok(Some(Self {
+            queue,
+            events,
+            channel,
+            consumers,
+            maker,
+            settlements,
+            ledger,
+            is_held,
+            link,
+        }))
     }
 
     fn settle(&mut self) -> Result<(), Fault> {
@@ -267,21 +294,39 @@ impl Consumed {
         came
     }
 
-    async fn leave(&mut self, version: Option<Version>) {
+    async fn leave(&mut self, until: Instant) {
         self.settlements.close();
         let left = async {
             self.settle()?;
-            if version.is_some_and(Version::counts_closed_channels) {
+            if self.link.version.is_some_and(Version::counts_closed_channels) {
                 self.consumers.cancel(&self.channel).await?;
                 release_all(&self.channel)?;
             }
             close_channel(&self.channel).await
         };
-        let left: Result<(), Fault> = left.await;
-        if let Err(fault) = left {
-            tracing::warn!(queue = %self.queue, %fault, "the last settlement may not have arrived");
+        let late = || Err(Fault::Other("no answer in time".to_owned()));
+        let left: Result<(), Fault> = timeout_at(until, left).await.unwrap_or_else(|_| late());
+        match left {
+            // Cut when it is dropped, where there is no time to close it.
+            Ok(()) => drop(timeout_at(until, self.link.close()).await),
+            Err(fault) => {
+                tracing::warn!(queue = %self.queue, %fault, "the last settlement may not have arrived");
+            }
         }
     }
+}
+
+/// Consumes the queue over a channel of this connection, one delivery at a time.
+async fn consume(
+    core: &Core,
+    link: &Link,
+    queue: &Arc<str>,
+) -> Result<(Channel, Consumers), Failure> {
+    let channel = link.channel().await?;
+    let mut consumers = Consumers::none();
+    let on = On { channel: &channel, options: &core.options, user: &link.user };
+    consumers.add(on, Arc::clone(queue), None, 1).await?;
+    Ok((channel, consumers))
 }
 
 /// What it means that the broker ended a consumer of a queue.

@@ -12,7 +12,6 @@ use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout, timeout_at};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::Core;
 use super::consume::{Arrival, Consumers, Maker, On, Origin};
@@ -30,7 +29,6 @@ use super::window::Window;
 use crate::transport::delivery::{Delivery, Settle};
 use crate::transport::demand::Demand;
 use crate::transport::driver::Subscription;
-use crate::transport::error::ConnectError;
 
 /// So many deliveries are forwarded before settlements are looked at.
 const BATCH: usize = 256;
@@ -154,7 +152,7 @@ impl Session {
             consumers,
             window,
             quarantined: Quarantined::new(
-                Arc::clone(&link),
+                (Arc::clone(&link), address.clone()),
                 Arc::clone(core),
                 Arc::clone(stale),
                 came,
@@ -480,7 +478,8 @@ impl Session {
             }
             close_channel(&self.channel).await
         };
-        let ((), left) = tokio::join!(self.quarantined.leave(), work);
+        // What is settled here is not in doubt because a quarantine queue does not answer.
+        let ((), left) = tokio::join!(self.quarantined.leave(until - QUIET), work);
         left
     }
 
@@ -539,22 +538,9 @@ fn prefetch(core: &Core, subscription: &Subscription) -> u16 {
     core.options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1)
 }
 
-/// Connects to a host within `limit`, on the driver's thread, which keeps the connection.
-pub(super) async fn connect(
-    core: &Arc<Core>,
-    address: &Address,
-    subscription: &Subscription,
-    limit: Duration,
-) -> Result<(Link, LinkEvents), Failure> {
-    let role = Role::Consume { prefetch: prefetch(core, subscription) };
-    let io = core.io().map_err(Failure::Mistake)?;
-    let (core, address) = (Arc::clone(core), address.clone());
-    let open = async move { Link::open(&core.options, &core.vhost, &address, role, limit).await };
-    // Aborted if this future is dropped, and the link that was being made is cut.
-    AbortOnDropHandle::new(io.handle().spawn(open)).await.unwrap_or_else(|error| {
-        let (action, reason) = ("connect".to_owned(), error.to_string());
-        Err(Failure::Mistake(ConnectError::Local { action, reason }))
-    })
+/// What the connection of such a session is for.
+pub(super) fn role(core: &Core, subscription: &Subscription) -> Role {
+    Role::Consume { prefetch: prefetch(core, subscription) }
 }
 
 /// Each queue once, in order.

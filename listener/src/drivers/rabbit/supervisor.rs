@@ -16,8 +16,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Core;
 use super::failure::Failure;
 use super::hosts::{Backoff, Rotation, share};
+use super::link::connect;
 use super::options::{CLOSE_TIMEOUT, LEAVING, STABLE_AFTER};
-use super::session::{Given, Next, Session, connect, queues};
+use super::session::{Given, Next, Session, queues, role};
 use crate::transport::demand::Demand;
 use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
 use crate::transport::error::ConnectError;
@@ -365,7 +366,7 @@ impl Attempt<'_> {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             let limit = share(core.options.connection_timeout, left, count - tried);
             let attached = async {
-                let connected = connect(core, address, subscription, limit).await?;
+                let connected = connect(core, address, role(core, subscription), limit).await?;
                 let reason = "connected, and no queue could be consumed yet".to_owned();
                 *last_try = Tried { has_answered: true, reason };
                 Session::attach(core, address, connected, subscription, generation, stale).await
