@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use listener::drivers::memory::model::{Model, Process};
+use listener::drivers::memory::model::{Limit, Model, Process};
 use listener::observe::{Event, Observer};
 use listener::runtime::builder::ListenerBuilder;
 use listener::runtime::options::{RetryOptions, RetryPlace};
@@ -295,7 +295,7 @@ async fn how_long_one_may_be_held_counts_from_when_it_was_taken() {
     assert_eq!(rig.dead_letter().await.reason, "given-up");
 }
 
-/// Takes 40 minutes for each.
+/// Takes 40 minutes for each, and 25 for a warning.
 struct Long;
 
 #[notification_endpoint(register = false, name = "long")]
@@ -309,6 +309,34 @@ impl Long {
         tokio::time::sleep(40 * MINUTE).await;
         let _ = log.send("error".to_owned());
     }
+
+    async fn warn(&self, log: State<Log>) {
+        tokio::time::sleep(25 * MINUTE).await;
+        let _ = log.send("warn".to_owned());
+    }
+}
+
+fn body(priority: &str) -> String {
+    format!(r#"{{"priority": "{priority}", "event_type": "x", "payload": 1}}"#)
+}
+
+async fn send(rig: &Rig, priority: &str) {
+    rig.send_by(&format!("notifications.{priority}"), body(priority)).await;
+}
+
+/// Has a process take what is there, and give it back at its stop.
+async fn take_and_stop(model: &Model, rig: &Rig) {
+    let transport = Transport::new(model.process(), "stops");
+    let builder = rig.builder().transport(transport).shutdown_timeout(Duration::ZERO);
+    let listener = builder.endpoint(Long).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    finish(&listener).await;
+}
+
+/// A process without a journal, as long as that is away.
+fn away(model: &Model) -> Transport {
+    Transport::new(Away(model.process(), Arc::new(AtomicBool::new(true))), "away")
 }
 
 /// Runs for three hours; how long any delivery of these queues was in hand at most, in minutes, while
@@ -328,46 +356,136 @@ async fn longest_wait(listener: &listener::Listener, queues: &[String]) -> u64 {
 }
 
 /// A broker closes the channel of whoever holds a delivery for too long, which repeats the work on all
-/// that are in hand.
+/// that are in hand. Nor does one that waits need a slot for that.
 #[tokio::test(start_paused = true)]
 async fn one_that_waits_for_its_turn_is_held_no_longer_than_any_other() {
-    // In quarantine a copy at the end of the queue takes its place.
     let (_model, mut rig) = model();
     let queues = [quarantine("info"), quarantine("error")];
     for priority in ["info", "error"] {
         put(&rig, priority).await;
     }
     let builder = rig.builder().handler_timeout(60 * MINUTE).endpoint(Long);
-    let listener = builder.build().unwrap();
+    let listener = builder.executor(Executor::Concurrent(2)).build().unwrap();
     listener.start().await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    send(&rig, "warn").await;
     let longest = longest_wait(&listener, &queues).await;
     assert!((14..=16).contains(&longest), "{longest} min");
-    assert_eq!(sorted(rig.seen_so_far()), ["error", "info"]);
+    assert_eq!(sorted(rig.seen_so_far()), ["error", "info", "warn"]);
     finish(&listener).await;
-
-    // In a work queue it is given back: a copy would be no suspect any more.
-    let model = Model::new(2);
-    let mut rig = Rig::on(Transport::new(model.process(), "model"));
-    for priority in ["info", "error"] {
-        let body = format!(r#"{{"priority": "{priority}", "event_type": "x", "payload": 1}}"#);
-        rig.send_by(&format!("notifications.{priority}"), body).await;
+    for queue in queues {
+        rig.assert_empty(&queue).await;
     }
-    let transport = Transport::new(model.process(), "stops");
-    let builder = rig.builder().transport(transport).shutdown_timeout(Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_while_nothing_is_known_of_what_was_redelivered() {
+    let (model, mut rig) = model();
+    for priority in ["info", "error"] {
+        send(&rig, priority).await;
+    }
+    take_and_stop(&model, &rig).await;
+    let builder = rig.builder().transport(away(&model)).handler_timeout(60 * MINUTE);
     let listener = builder.endpoint(Long).build().unwrap();
-    listener.start().await.unwrap();
-    tokio::time::sleep(SECOND).await;
-    finish(&listener).await;
-    let away = Away(model.process(), Arc::new(AtomicBool::new(true)));
-    let builder = rig.builder().transport(Transport::new(away, "away"));
-    let builder = builder.handler_timeout(60 * MINUTE).endpoint(Long);
-    let listener = builder.build().unwrap();
     listener.start().await.unwrap();
     let queues = ["notifications.info".to_owned(), "notifications.error".to_owned()];
     let longest = longest_wait(&listener, &queues).await;
     assert!((14..=16).contains(&longest), "{longest} min");
     assert_eq!(sorted(rig.seen_so_far()), ["error", "info"]);
     finish(&listener).await;
+}
+
+/// A queue drops what comes back too often, and nothing can be put in its place meanwhile.
+#[tokio::test(start_paused = true)]
+async fn one_near_the_delivery_limit_of_its_queue_waits_for_its_turn_for_as_long_as_it_takes() {
+    let (model, mut rig) = model();
+    for priority in ["info", "error"] {
+        send(&rig, priority).await;
+        let limit = Limit { deliveries: 5, dead_letters: None };
+        model.limit(&format!("notifications.{priority}"), limit);
+    }
+    take_and_stop(&model, &rig).await;
+    let retry = RetryOptions { hold: MINUTE, ..RetryOptions::default() };
+    let builder = rig.builder().transport(away(&model)).retry(retry);
+    let builder = builder.handler_timeout(60 * MINUTE).endpoint(Long);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    model.change(|weather| weather.full = true);
+    tokio::time::sleep(100 * MINUTE).await;
+    assert_eq!(sorted(rig.seen_so_far()), ["error", "info"], "{:?}", model.depths());
+    finish(&listener).await;
+}
+
+/// It was held for as long as it may be while it could not be quarantined.
+#[tokio::test(start_paused = true)]
+async fn those_that_cannot_be_quarantined_are_worked_on_one_after_the_other() {
+    let (model, rig) = model();
+    for number in 0..4_u32 {
+        rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
+    }
+    for _ in 0..2 {
+        let (process, called) = (model.process(), AtOnce::default());
+        let transport = Transport::new(process.clone(), "dies");
+        let listener = rig.builder().transport(transport).endpoint(called.clone()).build().unwrap();
+        listener.start().await.unwrap();
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(called.0.lock().unwrap().len(), 4);
+        process.kill();
+    }
+    model.change(|weather| weather.full = true);
+    let called = AtOnce::default();
+    let listener = rig.builder().endpoint(called.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(20 * MINUTE).await;
+    assert_eq!(*called.0.lock().unwrap(), [0; 4], "one at a time");
+    finish(&listener).await;
+    model.change(|weather| weather.full = false);
+    rig.assert_empty("notifications.info").await;
+}
+
+/// Wants an order, and one more try of the error.
+struct Ordered;
+
+#[notification_endpoint(register = false, name = "ordered", ordered_by = "payload.id")]
+impl Ordered {
+    async fn error(&self, attempt: Attempt, log: State<Log>) -> Outcome {
+        let _ = log.send(format!("error {}", attempt.0));
+        if attempt.0 == 1 { Outcome::retry_after(MINUTE) } else { Outcome::Handled }
+    }
+}
+
+/// One from quarantine has lost its place in the order before.
+#[tokio::test(start_paused = true)]
+async fn one_in_order_that_waits_for_its_second_try_is_held_no_longer() {
+    let (_model, mut rig) = model();
+    let queue = quarantine("error");
+    let body = br#"{"priority": "error", "event_type": "x", "payload": {"id": 1}}"#;
+    rig.put_with(&queue, Bytes::from_static(body), Properties::default()).await;
+    put(&rig, "info").await;
+    let builder = rig.builder().handler_timeout(60 * MINUTE).endpoint(Ordered).endpoint(LongInfo);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    let mut longest = Duration::ZERO;
+    for _ in 0..60 {
+        tokio::time::sleep(MINUTE).await;
+        let health = listener.health();
+        let queue = health.queues.iter().find(|health| health.queue == queue).unwrap();
+        longest = longest.max(queue.oldest.unwrap_or_default());
+    }
+    assert!(longest <= 17 * MINUTE, "{longest:?}");
+    assert_eq!(rig.seen_so_far(), ["error 1", "info", "error 2"]);
+    finish(&listener).await;
+}
+
+/// Takes 40 minutes.
+struct LongInfo;
+
+#[notification_endpoint(register = false, name = "long-info")]
+impl LongInfo {
+    async fn info(&self, log: State<Log>) {
+        tokio::time::sleep(40 * MINUTE).await;
+        let _ = log.send("info".to_owned());
+    }
 }
 
 /// Counts what was quarantined.
@@ -434,11 +552,9 @@ async fn copies_for_different_methods_are_no_evidence_against_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_another_id_or_time_is_no_evidence_though_its_body_is_the_same() {
+async fn what_has_another_id_is_no_evidence_though_its_body_is_the_same() {
     let named = |id: &str| Properties { message_id: Some(id.into()), ..Properties::default() };
     assert_eq!(quarantined([named("a"), named("b")], 4).await, 0);
-    let at = |time| Properties { timestamp: Some(time), ..Properties::default() };
-    assert_eq!(quarantined([at(1), at(2)], 4).await, 0);
     // These cannot be told apart: what ends a process in one of them does so in the other.
     assert_eq!(quarantined([named("a"), named("a")], 4).await, 1);
 }

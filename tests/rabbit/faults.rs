@@ -421,6 +421,47 @@ async fn a_quarantine_queue_without_a_majority_ends_no_session() {
     assert_eq!(nodes[0].queue_depth("/", QUARANTINE).await, Some(0));
 }
 
+/// Only the end of a session tells the listener that somebody else has what it works on.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn the_connection_of_a_quarantine_queue_ends_the_session_only_with_a_delivery_in_work() {
+    const QUARANTINE: &str = "notifications.info.quarantine";
+    const VHOST: &str = "quarantine-connection";
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost(VHOST).await);
+    let quarantined = || to(Route::Quarantine(QUARANTINE.to_owned()), "{}");
+    rabbit.send(quarantined()).await.unwrap();
+    let quarantine = vec![QUARANTINE.to_owned()];
+    let subscription = Subscription { quarantine, ..subscription(QUEUE) };
+    let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
+    let mut changes = subscribed.consumer.state();
+    next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    wait_until("it is settled", SOON, async || {
+        node.queue_depth(VHOST, QUARANTINE).await == Some(0)
+    })
+    .await;
+    let close = format!(
+        r#"[rabbit_networking:close_connection(C, "test") || C <- rabbit_networking:connections(),
+           [{{vhost, <<"{VHOST}">>}}, {{client_properties, Properties}}]
+               <- [rabbit_reader:info(C, [vhost, client_properties])],
+           {{_, _, Name}} <- [lists:keyfind(<<"connection_name">>, 1, Properties)],
+           binary:match(Name, <<":quarantine">>) =/= nomatch]"#
+    );
+    changes.mark_unchanged();
+    assert_eq!(node.eval(&close).await.trim(), "[ok]");
+    rabbit.send(quarantined()).await.unwrap();
+    let held = next(&mut subscribed).await;
+    assert!(!changes.has_changed().unwrap(), "{:?}", *changes.borrow());
+
+    assert_eq!(node.eval(&close).await.trim(), "[ok]");
+    let is_lost = |state: &ConnectionState| matches!(state, ConnectionState::Lost { .. });
+    timeout(SOON, changes.wait_for(is_lost)).await.expect("it is told").unwrap();
+    assert!(held.settle(Settle::Ack).is_err(), "an old session takes no settlement");
+    next(&mut subscribed).await.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    assert_eq!(node.queue_depth(VHOST, QUARANTINE).await, Some(0));
+}
+
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_consumer_timeout_of_a_quarantine_queue_is_told_like_any_other() {

@@ -42,7 +42,7 @@ const REMEMBERED: usize = 100_000;
 /// The most keys of one kind in an entry; the rest goes into the next one.
 const KEYS_OF_ENTRY: usize = 10_000;
 
-/// What a suspect is recognised by in every process: a digest of what all its copies have in common.
+/// What a suspect is recognised by in every process: a digest of what its copies have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Key(u64);
 

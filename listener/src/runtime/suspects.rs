@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::observe::Event;
@@ -18,10 +18,9 @@ use crate::runtime::options::OnFailure;
 use crate::runtime::permit::{self, Permit};
 use crate::runtime::quarantine::{self, Decision, Shut, Who};
 use crate::runtime::settle::{End, Subject};
-use crate::runtime::worker::{Carried, HOLD_AGAIN, Quarantine, SHORTEST_HOLD, Task, Worker};
+use crate::runtime::worker::{Carried, Quarantine, SHORTEST_HOLD, Task, Worker};
 use crate::shown::error_text;
-use crate::transport::delivery::Properties;
-use crate::transport::driver::Route;
+use crate::transport::driver::{LONGEST_WAIT, Route};
 use crate::transport::error::SendError;
 
 /// How long a decision against a suspect waits for those that lost their connection, and did not
@@ -112,33 +111,22 @@ impl Worker {
     }
 
     /// Waits until the methods of no other suspect are called that may end the process, if this one
-    /// may. `None`: the listener stops, the session is over, or it has been in hand for as long as it
-    /// may be and is in its queue again.
+    /// may. `None`: the listener stops, the session is over, or it has waited for as long as it may and
+    /// goes back to its queue, where it is as much of a suspect.
     async fn alone(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
         let is_source = self.quarantines.is_source(&task.delivery.info.queue);
-        // The queue may have a delivery limit.
+        // What is in order keeps its place for as long as it takes; and a queue drops what comes back
+        // too often.
+        let stays = (is_source && task.turn.is_some()) || task.delivery.is_near_limit();
         let hold = self.options.retry.hold.max(SHORTEST_HOLD);
-        let mut until = Hold::begins(hold, task.in_hand.since()).until;
-        loop {
-            // What is in order keeps its place for as long as it takes.
-            let until_then = (!is_source || task.turn.is_none()).then_some(until);
-            match self.take_turn(&mut task, until_then, permit).await {
-                Ok(()) => return Some(task),
-                // A copy would be no suspect any more.
-                Err(Left::Overdue) if is_source => {
-                    self.conclude(task, &End::Requeued, &Subject::default());
-                    return None;
-                }
-                Err(Left::Overdue) => {
-                    task = self.put_back(task, permit).await.err()?;
-                    until = Instant::now() + HOLD_AGAIN;
-                }
-                Err(_) => {
-                    self.release(task);
-                    return None;
-                }
-            }
+        let held_until = Hold::begins(hold, task.in_hand.since()).until;
+        let until = (!stays).then(|| turn_until(held_until, hold));
+        match self.take_turn(&mut task, until, permit).await {
+            Ok(()) => return Some(task),
+            Err(Left::Overdue) => self.conclude(task, &End::Requeued, &Subject::default()),
+            Err(_) => self.release(task),
         }
+        None
     }
 
     /// # Errors
@@ -152,21 +140,19 @@ impl Worker {
         if !task.is_alone || task.alone.is_some() {
             return Ok(());
         }
-        let overdue = async {
-            match until {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
-        let turn = async {
+        let turn = permit.wait(async {
             tokio::select! {
                 biased;
-                turn = Arc::clone(&self.suspects).lock_owned() => Ok(turn),
-                () = permit::ended(&task.delivery) => Err(Left::Released),
-                () = overdue => Err(Left::Overdue),
+                turn = Arc::clone(&self.suspects).lock_owned() => Some(turn),
+                () = permit::ended(&task.delivery) => None,
             }
+        });
+        // Also while it waits for a slot.
+        let turn = match until {
+            Some(until) => timeout_at(until, turn).await.map_err(|_| Left::Overdue)?,
+            None => turn.await,
         };
-        task.alone = Some(permit.wait(turn).await.unwrap_or(Err(Left::Released))?);
+        task.alone = Some(turn.flatten().ok_or(Left::Released)?);
         Ok(())
     }
 
@@ -248,13 +234,16 @@ impl Worker {
     /// as far as there is a journal.
     ///
     /// # Errors
-    /// They may not: the listener stops, the session is over, or the time until when to wait is.
+    /// They may not: the listener stops, the session is over, or it has waited for as long as it may.
     pub(super) async fn step_up(
         &self,
         task: &mut Task,
-        until: Option<Instant>,
+        hold: Hold,
         permit: Permit<'_>,
     ) -> Result<(), Left> {
+        let is_source = self.quarantines.is_source(&task.delivery.info.queue);
+        let stays = is_source && hold.in_order;
+        let until = (!stays).then(|| turn_until(hold.until, self.options.retry.hold));
         self.take_turn(task, until, permit).await?;
         if let (Some(key), Some(quarantine)) =
             (task.key, self.quarantines.of(&task.delivery.info.queue))
@@ -470,16 +459,24 @@ impl Worker {
     }
 }
 
+/// Until when a suspect waits for its turn: until it has been held for as long as it may be, but for a
+/// third of that at least, as it may have been held for something else before.
+fn turn_until(held_until: Instant, hold: Duration) -> Instant {
+    held_until.max(Instant::now() + hold.min(LONGEST_WAIT) / 3)
+}
+
 /// What a delivery is recognised by as it came: the queue that it was first taken from, its body,
-/// what its publisher named it by, the methods that owe it (it may have a copy for each), and when
-/// its dead letter was made if that was put back, for it begins anew then. Two that are equal in all
-/// of that share one: what one of them does to a process, the other does too.
+/// its `message_id`, the methods that owe it (it may have a copy for each), and when its dead letter
+/// was made if that was put back, for it begins anew then. Two that are equal in all of that share
+/// one: what one of them does to a process, the other does too. All of it is the same on every copy,
+/// but on one whose headers or properties had to be left out because they are too large: the deaths
+/// of that are counted anew. Not the time of the message: a broker may write it anew on every copy.
 fn key_of(task: &Task) -> Key {
     let Marks { origin, owed, letter_time, .. } = &task.marks;
-    let Properties { message_id, timestamp, .. } = &task.delivery.properties;
+    let message_id = &task.delivery.properties.message_id;
     let mut owed: Vec<_> = owed.iter().flatten().collect();
     owed.sort_unstable();
-    Key::of((&origin.queue, &task.delivery.body, message_id, timestamp, owed, letter_time))
+    Key::of((&origin.queue, &task.delivery.body, message_id, owed, letter_time))
 }
 
 fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {

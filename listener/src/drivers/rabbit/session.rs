@@ -479,7 +479,8 @@ impl Session {
             close_channel(&self.channel).await
         };
         // What is settled here is not in doubt because a quarantine queue does not answer.
-        let ((), left) = tokio::join!(self.quarantined.leave(until - QUIET), work);
+        let quarantined = (until - QUIET).max(Instant::now() + QUIET / 2);
+        let ((), left) = tokio::join!(self.quarantined.leave(quarantined), work);
         left
     }
 
