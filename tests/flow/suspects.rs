@@ -17,7 +17,9 @@ use listener::transport::driver::{
     Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
 };
 use listener::transport::error::{ConnectError, JournalError, SendError};
-use listener::{Attempt, Context, Executor, Outcome, State, Transport, notification_endpoint};
+use listener::{
+    Attempt, Context, Executor, MemoryInbox, Outcome, State, Transport, notification_endpoint,
+};
 use tokio::sync::mpsc;
 
 use crate::rig::{Log, Rig, finish};
@@ -317,7 +319,10 @@ impl Long {
 }
 
 fn body(priority: &str) -> String {
-    format!(r#"{{"priority": "{priority}", "event_type": "x", "payload": 1}}"#)
+    let id = format!("id-{priority}");
+    format!(
+        r#"{{"priority": "{priority}", "message_id": "{id}", "event_type": "x", "payload": 1}}"#
+    )
 }
 
 async fn send(rig: &Rig, priority: &str) {
@@ -385,8 +390,10 @@ async fn nor_while_nothing_is_known_of_what_was_redelivered() {
         send(&rig, priority).await;
     }
     take_and_stop(&model, &rig).await;
-    let builder = rig.builder().transport(away(&model)).handler_timeout(60 * MINUTE);
-    let listener = builder.endpoint(Long).build().unwrap();
+    // An inbox has those of one id wait for each other, which is no order.
+    let builder = rig.builder().transport(away(&model)).inbox(MemoryInbox::new(10));
+    let builder = builder.handler_timeout(60 * MINUTE).endpoint(Long);
+    let listener = builder.build().unwrap();
     listener.start().await.unwrap();
     let queues = ["notifications.info".to_owned(), "notifications.error".to_owned()];
     let longest = longest_wait(&listener, &queues).await;

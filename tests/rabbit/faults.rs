@@ -421,6 +421,49 @@ async fn a_quarantine_queue_without_a_majority_ends_no_session() {
     assert_eq!(nodes[0].queue_depth("/", QUARANTINE).await, Some(0));
 }
 
+/// One that exists is used as it is; what the driver declares has no limit, and no default counts then.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn the_delivery_limit_of_a_quarantine_queue_is_its_own() {
+    use lapin::types::AMQPValue;
+    const LIMITED: &str = "notifications.error.quarantine";
+    const UNLIMITED: &str = "notifications.info.quarantine";
+    let node = support::shared().await;
+    let url = node.vhost("quarantine-limit").await;
+    let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
+    let limited = [
+        ("x-queue-type", AMQPValue::LongString("quorum".into())),
+        ("x-delivery-limit", AMQPValue::LongInt(8)),
+    ];
+    amqp.declare_queue(LIMITED, true, &limited).await;
+    for queue in [LIMITED, UNLIMITED] {
+        rabbit.send(to(Route::Quarantine(queue.to_owned()), "{}")).await.unwrap();
+    }
+    let quarantine = vec![LIMITED.to_owned(), UNLIMITED.to_owned()];
+    let subscription = Subscription { quarantine, ..subscription(QUEUE) };
+    let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
+    // By default the limit is 20 from RabbitMQ 4.0 on.
+    let (mut limited, mut unlimited) = (0, 0);
+    while limited < 5 || unlimited < 12 {
+        let delivery = next(&mut subscribed).await;
+        let returned = match &*delivery.info.queue {
+            LIMITED => &mut limited,
+            _ => &mut unlimited,
+        };
+        let is_near = *delivery.info.queue == *LIMITED && *returned >= 4;
+        assert_eq!(delivery.is_near_limit(), is_near, "{returned} {:?}", delivery.info);
+        if is_near {
+            delivery.settle(Settle::Ack).unwrap();
+            *returned = 5;
+        } else {
+            *returned += 1;
+            delivery.settle(Settle::Requeue).unwrap();
+        }
+    }
+    subscribed.consumer.close().await;
+    assert_eq!(node.queue_depth("quarantine-limit", LIMITED).await, Some(0));
+}
+
 /// Only the end of a session tells the listener that somebody else has what it works on.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
@@ -443,7 +486,7 @@ async fn the_connection_of_a_quarantine_queue_ends_the_session_only_with_a_deliv
     let close = format!(
         r#"[rabbit_networking:close_connection(C, "test") || C <- rabbit_networking:connections(),
            [{{vhost, <<"{VHOST}">>}}, {{client_properties, Properties}}]
-               <- [rabbit_reader:info(C, [vhost, client_properties])],
+               <- [try rabbit_reader:info(C, [vhost, client_properties]) catch _:_ -> gone end],
            {{_, _, Name}} <- [lists:keyfind(<<"connection_name">>, 1, Properties)],
            binary:match(Name, <<":quarantine">>) =/= nomatch]"#
     );

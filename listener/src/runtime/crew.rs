@@ -138,7 +138,7 @@ impl Crew {
     /// Has a delivery wait for those with a key of its own.
     fn enter(&self, task: &mut Task) {
         let keys = self.worker.keys(task);
-        task.turn = (!keys.is_empty()).then(|| self.turns.enter(&keys));
+        task.turn = (!keys.keys.is_empty()).then(|| self.turns.enter(&keys));
     }
 
     /// Reads the keys of what takes long to open, one after the other, and on a thread where

@@ -18,6 +18,7 @@ use crate::runtime::options::OnFailure;
 use crate::runtime::permit::{self, Permit};
 use crate::runtime::quarantine::{self, Decision, Shut, Who};
 use crate::runtime::settle::{End, Subject};
+use crate::runtime::turns::Turn;
 use crate::runtime::worker::{Carried, Quarantine, SHORTEST_HOLD, Task, Worker};
 use crate::shown::error_text;
 use crate::transport::driver::{LONGEST_WAIT, Route};
@@ -112,21 +113,29 @@ impl Worker {
 
     /// Waits until the methods of no other suspect are called that may end the process, if this one
     /// may. `None`: the listener stops, the session is over, or it has waited for as long as it may and
-    /// goes back to its queue, where it is as much of a suspect.
+    /// goes back to its queue, where it is a suspect as before.
     async fn alone(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
         let is_source = self.quarantines.is_source(&task.delivery.info.queue);
         // What is in order keeps its place for as long as it takes; and a queue drops what comes back
         // too often.
-        let stays = (is_source && task.turn.is_some()) || task.delivery.is_near_limit();
-        let hold = self.options.retry.hold.max(SHORTEST_HOLD);
-        let held_until = Hold::begins(hold, task.in_hand.since()).until;
-        let until = (!stays).then(|| turn_until(held_until, hold));
+        let in_order = task.turn.as_ref().is_some_and(Turn::is_in_order);
+        let stays = (is_source && in_order) || task.delivery.is_near_limit();
+        let until = (!stays).then(|| self.turn_until(&task));
         match self.take_turn(&mut task, until, permit).await {
             Ok(()) => return Some(task),
             Err(Left::Overdue) => self.conclude(task, &End::Requeued, &Subject::default()),
             Err(_) => self.release(task),
         }
         None
+    }
+
+    /// Until when it waits for its turn: until it has been held for as long as it may be. What was held
+    /// for something else before has up to a third of that more.
+    fn turn_until(&self, task: &Task) -> Instant {
+        let hold = self.options.retry.hold.clamp(SHORTEST_HOLD, LONGEST_WAIT);
+        let (held, more) = (task.in_hand.since(), hold / 3);
+        let left = hold.saturating_sub(held).max(more.min((hold + more).saturating_sub(held)));
+        Instant::now() + left
     }
 
     /// # Errors
@@ -238,12 +247,11 @@ impl Worker {
     pub(super) async fn step_up(
         &self,
         task: &mut Task,
-        hold: Hold,
+        in_order: bool,
         permit: Permit<'_>,
     ) -> Result<(), Left> {
         let is_source = self.quarantines.is_source(&task.delivery.info.queue);
-        let stays = is_source && hold.in_order;
-        let until = (!stays).then(|| turn_until(hold.until, self.options.retry.hold));
+        let until = (!is_source || !in_order).then(|| self.turn_until(task));
         self.take_turn(task, until, permit).await?;
         if let (Some(key), Some(quarantine)) =
             (task.key, self.quarantines.of(&task.delivery.info.queue))
@@ -338,7 +346,9 @@ impl Worker {
         permit: Permit<'_>,
     ) -> Result<(), Task> {
         self.step_back(&mut task);
-        let (hold, observers) = (self.options.retry.hold, &self.observers);
+        // Together with what it was held for before.
+        let left = self.options.retry.hold.saturating_sub(task.in_hand.since());
+        let (hold, observers) = (left, &self.observers);
         let (delivery, marks, stop) = (&task.delivery, &task.marks, permit.stop);
         let moved = self.copier.move_to(route, delivery, marks, hold, stop, &self.gate, observers);
         match permit.finish(moved).await {
@@ -457,12 +467,6 @@ impl Worker {
         }
         Some(task)
     }
-}
-
-/// Until when a suspect waits for its turn: until it has been held for as long as it may be, but for a
-/// third of that at least, as it may have been held for something else before.
-fn turn_until(held_until: Instant, hold: Duration) -> Instant {
-    held_until.max(Instant::now() + hold.min(LONGEST_WAIT) / 3)
 }
 
 /// What a delivery is recognised by as it came: the queue that it was first taken from, its body,

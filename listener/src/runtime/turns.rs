@@ -31,19 +31,28 @@ struct Place {
     came: Arc<Notify>,
 }
 
+/// What a delivery has in common with others that must not be worked on beside it.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    pub(super) keys: Vec<String>,
+    /// Whether some are those of an order, which would be lost if the delivery came again later.
+    pub(super) in_order: bool,
+}
+
 /// A place behind all earlier deliveries of the same keys. Dropped, it lets the next one go.
 #[derive(Debug)]
 pub(super) struct Turn {
     turns: Arc<Turns>,
     number: u64,
     keys: Vec<Digest>,
+    in_order: bool,
     came: Arc<Notify>,
 }
 
 impl Turns {
     /// Takes a place. Whoever comes later with one of these keys waits for this one; nobody
     /// waits for a later one, so nobody waits in a circle.
-    pub(super) fn enter(self: &Arc<Self>, keys: &[String]) -> Turn {
+    pub(super) fn enter(self: &Arc<Self>, Keys { keys, in_order }: &Keys) -> Turn {
         let [one, other] = &self.digests;
         let digest = |key| (one.hash_one(key), other.hash_one(key));
         let mut keys: Vec<Digest> = keys.iter().map(digest).collect();
@@ -59,7 +68,7 @@ impl Turns {
             queues.by_key.entry(*key).or_default().push_back(place);
         }
         drop(queues);
-        Turn { turns: Arc::clone(self), number, keys, came }
+        Turn { turns: Arc::clone(self), number, keys, in_order: *in_order, came }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
@@ -68,6 +77,11 @@ impl Turns {
 }
 
 impl Turn {
+    /// Whether it is the place in an order.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.in_order
+    }
+
     /// Whether nobody is before it.
     pub(super) fn is_next(&self) -> bool {
         let queues = self.turns.lock();
@@ -113,7 +127,8 @@ mod tests {
     use super::*;
 
     fn enter(turns: &Arc<Turns>, keys: &[&str]) -> Turn {
-        turns.enter(&keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>())
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        turns.enter(&Keys { keys, in_order: true })
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use crate::outcome::Outcome;
 use crate::runtime::caught::{self, Fault};
 use crate::runtime::failure::{self, Decided, Failed, Ground, Step, Verdict};
 use crate::runtime::permit;
+use crate::runtime::turns::Keys;
 use crate::runtime::worker::{Task, Worker};
 use crate::shown::{LONGEST_ERROR, shortened};
 use crate::transport::delivery::Delivery;
@@ -275,7 +276,7 @@ impl Worker {
     }
 
     /// What this notification has in common with others that must not be worked on beside it.
-    pub(super) fn keys_of(&self, notification: &Notification<'_>) -> Vec<String> {
+    pub(super) fn keys_of(&self, notification: &Notification<'_>) -> Keys {
         let mut keys = Vec::new();
         if let Some(order) = &self.order {
             keys.extend(order.of(notification).map(|key| format!("{order}={key}")));
@@ -285,11 +286,12 @@ impl Worker {
             let key = order.of(notification);
             keys.extend(key.map(|key| format!("{}:{order}={key}", entry.endpoint)));
         }
+        let in_order = !keys.is_empty();
         // Two of one notification at once would both be new to the inbox.
         if self.inbox.is_some() && !notification.message_id().is_empty() {
             keys.push(format!("message_id={}", notification.message_id()));
         }
-        keys
+        Keys { keys, in_order }
     }
 }
 

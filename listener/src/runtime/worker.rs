@@ -40,7 +40,7 @@ use crate::runtime::permit::{self, Permit};
 use crate::runtime::priority::{self, NoPriority};
 use crate::runtime::quarantine::{Gate, Shut, Who};
 use crate::runtime::settle::{self, End, Subject};
-use crate::runtime::turns::Turn;
+use crate::runtime::turns::{Keys, Turn};
 use crate::serializer::Serializer;
 use crate::shown::{discard, panic_message};
 use crate::target::quarantine_queue;
@@ -528,7 +528,7 @@ impl Worker {
         let Some(ready) = ready.flatten() else { return Next::Left(Left::Released) };
         // On the heap, so that the futures of others stay small.
         if task.is_alone
-            && let Err(left) = self.step_up(task, course.hold, permit).boxed().await
+            && let Err(left) = self.step_up(task, course.hold.in_order, permit).boxed().await
         {
             return Next::Left(left);
         }
@@ -747,9 +747,9 @@ impl Worker {
 
     /// What this delivery has in common with others that it must not be worked on beside:
     /// nothing where nobody keeps an order.
-    pub(super) fn keys(&self, task: &mut Task) -> Vec<String> {
+    pub(super) fn keys(&self, task: &mut Task) -> Keys {
         if !self.has_keys() || task.delivery.is_over() {
-            return Vec::new();
+            return Keys::default();
         }
         // What cannot be read waits for nobody; why it cannot is told when it is worked on.
         let read = AssertUnwindSafe(|| self.read_keys(task));
@@ -762,7 +762,7 @@ impl Worker {
         !is_compressed(&task.delivery) && task.delivery.body.len() <= SMALL
     }
 
-    fn read_keys(&self, task: &mut Task) -> Option<Vec<String>> {
+    fn read_keys(&self, task: &mut Task) -> Option<Keys> {
         let text = self.open(&task.delivery).ok()?;
         let mut deserialized = None;
         let fields = self.read(&text, &mut deserialized).ok()?;

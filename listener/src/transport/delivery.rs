@@ -45,7 +45,9 @@ impl Delivery {
         Self { near_limit, ..self }
     }
 
-    pub(crate) fn is_near_limit(&self) -> bool {
+    /// Whether its queue drops it if it is given out a few times more.
+    #[must_use]
+    pub fn is_near_limit(&self) -> bool {
         self.near_limit
     }
 

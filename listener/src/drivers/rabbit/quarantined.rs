@@ -240,7 +240,7 @@ impl Consumed {
     /// None if the queue is missing.
     async fn attach(shared: &Shared, queue: &Arc<str>) -> Result<Option<Self>, Failure> {
         let Shared { link, address, core, stale, came } = shared;
-        if !Topology::new(link, core).exists(queue).await? {
+        if !Topology::new(link, core).find_quarantine(queue).await? {
             return Ok(None);
         }
         let limit = core.options.connection_timeout;

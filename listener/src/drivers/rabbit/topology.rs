@@ -536,6 +536,17 @@ impl<'a> Topology<'a> {
         }
     }
 
+    /// Whether a quarantine queue is there. Takes note of what it is like: it may have a delivery limit.
+    pub(super) async fn find_quarantine(&mut self, queue: &str) -> Result<bool, Failure> {
+        if !self.exists(queue).await? {
+            return Ok(false);
+        }
+        let name = short("the quarantine queue's name", queue)?;
+        let Some(seen) = self.inspect(queue, &name).await? else { return Ok(false) };
+        self.known.see_queue(queue, seen);
+        Ok(true)
+    }
+
     async fn declare_missing_queue(&mut self, queue: &str, style: Style) -> Result<(), Failure> {
         let name = short("the queue's name", queue)?;
         let asked = arguments(self.options, style, self.expires);
