@@ -176,6 +176,23 @@ async fn orderly_stops_near_the_delivery_limit_lose_nothing_whatever_the_journal
     }
 }
 
+/// A quarantine queue that exists is used as it is.
+#[tokio::test(start_paused = true)]
+async fn what_is_in_quarantine_is_renewed_before_its_queue_drops_it() {
+    let (model, rig) = one_healthy().await;
+    for _ in 0..2 {
+        die_of_one(&model).await;
+    }
+    work_and_stop(&rig, model.process(), Book::Works).await;
+    let quarantined = "notifications.info.quarantine";
+    assert_eq!(model.depths().get(quarantined), Some(&1), "{:?}", model.depths());
+    model.limit(quarantined, Limit { deliveries: 6, dead_letters: None });
+    for _ in 0..12 {
+        work_and_stop(&rig, model.process(), Book::Works).await;
+    }
+    assert_eq!(model.depths().get(quarantined), Some(&1), "{:?}", model.depths());
+}
+
 /// What cannot be quarantined stays in its queue, and is renewed there as any other is.
 #[tokio::test(start_paused = true)]
 async fn a_suspect_that_cannot_be_quarantined_is_renewed_before_its_queue_drops_it() {

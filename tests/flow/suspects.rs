@@ -484,6 +484,52 @@ async fn one_in_order_that_waits_for_its_second_try_is_held_no_longer() {
     finish(&listener).await;
 }
 
+/// A process that can put no copy into any queue, and counts how often it is tried.
+struct NoCopies(Process, Arc<AtomicU32>);
+
+impl Driver for NoCopies {
+    fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+        self.0.subscribe(subscription)
+    }
+
+    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        let (route, size) = (outgoing.route.to_string(), outgoing.body.len());
+        std::future::ready(Err(SendError::TooLarge { route, size, limit: 1 })).boxed()
+    }
+
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        self.0.journal(append)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.close()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_and_can_be_put_nowhere_tries_that_every_half_minute() {
+    let (model, mut rig) = model();
+    let body = br#"{"priority": "error", "event_type": "x", "payload": {"id": 1}}"#;
+    rig.put_with(&quarantine("error"), Bytes::from_static(body), Properties::default()).await;
+    put(&rig, "info").await;
+    let tries = Arc::new(AtomicU32::new(0));
+    let driver = NoCopies(model.process(), Arc::clone(&tries));
+    let builder = rig.builder().transport(Transport::new(driver, "no copies"));
+    let builder = builder.handler_timeout(60 * MINUTE).endpoint(Ordered).endpoint(LongInfo);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(60 * MINUTE).await;
+    assert_eq!(rig.seen_so_far(), ["error 1", "info", "error 2"]);
+    // From the 15th minute to the 40th.
+    let tries = tries.load(Ordering::SeqCst);
+    assert!((10..=60).contains(&tries), "{tries}");
+    finish(&listener).await;
+}
+
 /// Takes 40 minutes.
 struct LongInfo;
 

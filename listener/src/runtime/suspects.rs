@@ -19,7 +19,7 @@ use crate::runtime::permit::{self, Permit};
 use crate::runtime::quarantine::{self, Decision, Shut, Who};
 use crate::runtime::settle::{End, Subject};
 use crate::runtime::turns::Turn;
-use crate::runtime::worker::{Carried, Quarantine, SHORTEST_HOLD, Task, Worker};
+use crate::runtime::worker::{Carried, HOLD_AGAIN, Quarantine, SHORTEST_HOLD, Task, Worker};
 use crate::shown::error_text;
 use crate::transport::driver::{LONGEST_WAIT, Route};
 use crate::transport::error::SendError;
@@ -65,6 +65,9 @@ impl Worker {
         // Whether it is worked on alone whatever the journal says; and whether that is asked again.
         let (mut is_fixed, mut is_again) = (is_quarantined, false);
         task.is_alone = is_quarantined;
+        if is_quarantined {
+            task = self.renew_near_limit(task, permit).await?;
+        }
         loop {
             task = self.alone(task, permit).await?;
             let decision = self.decide(key, quarantine, is_quarantined, permit).await;
@@ -247,11 +250,13 @@ impl Worker {
     pub(super) async fn step_up(
         &self,
         task: &mut Task,
-        in_order: bool,
+        hold: Hold,
         permit: Permit<'_>,
     ) -> Result<(), Left> {
         let is_source = self.quarantines.is_source(&task.delivery.info.queue);
-        let until = (!is_source || !in_order).then(|| self.turn_until(task));
+        let stays = is_source && hold.in_order;
+        // It may have been left before, and no copy could take its place.
+        let until = (!stays).then(|| self.turn_until(task).max(hold.until));
         self.take_turn(task, until, permit).await?;
         if let (Some(key), Some(quarantine)) =
             (task.key, self.quarantines.of(&task.delivery.info.queue))
@@ -381,11 +386,12 @@ impl Worker {
         let copy = failure::poison(deaths, owed);
         // No method is called: the other suspects need not wait.
         self.step_back(&mut task);
+        let hold = self.options.retry.hold;
+        let mut held_until = Hold::begins(hold, task.in_hand.since()).until;
         loop {
             // A copy of what is not in quarantine would be no suspect any more.
             let is_source = self.quarantines.is_source(&task.delivery.info.queue);
-            let until =
-                (!is_source).then(|| Hold::begins(self.options.retry.hold, Duration::ZERO).until);
+            let until = (!is_source).then_some(held_until);
             let (of, gate) = ((&task.delivery, &task.marks), Some(&self.gate));
             let making = self.copier.make(of, &copy, until, gate, permit.stop, &self.observers);
             match permit.finish(making).await {
@@ -404,6 +410,7 @@ impl Worker {
                 Err(NotMade::Overdue) => {
                     let Err(held) = self.put_back(task, permit).await else { return };
                     task = held;
+                    held_until = Instant::now() + HOLD_AGAIN;
                 }
             }
         }

@@ -129,7 +129,7 @@ impl Quarantines {
 }
 
 /// How much longer it is held if no copy can take its place either.
-const HOLD_AGAIN: Duration = Duration::from_secs(30);
+pub(super) const HOLD_AGAIN: Duration = Duration::from_secs(30);
 
 /// The shortest time for which a delivery is held whose dead letter the broker never takes, also if
 /// `retry.hold` is less: a queue with a delivery limit would drop it after a few returns.
@@ -528,7 +528,7 @@ impl Worker {
         let Some(ready) = ready.flatten() else { return Next::Left(Left::Released) };
         // On the heap, so that the futures of others stay small.
         if task.is_alone
-            && let Err(left) = self.step_up(task, course.hold.in_order, permit).boxed().await
+            && let Err(left) = self.step_up(task, course.hold, permit).boxed().await
         {
             return Next::Left(left);
         }

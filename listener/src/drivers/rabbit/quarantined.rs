@@ -86,10 +86,11 @@ impl Quarantined {
             self.again = true;
             return;
         }
-        for queue in self.idle.keys() {
-            let (shared, queue) = (self.shared.clone(), Arc::clone(queue));
+        for (queue, failed) in &self.idle {
+            let (shared, queue, is_new) =
+                (self.shared.clone(), Arc::clone(queue), failed.is_none());
             self.looking.spawn(async move {
-                let consumed = Consumed::attach(&shared, &queue).await;
+                let consumed = Consumed::attach(&shared, &queue, is_new).await;
                 (queue, consumed)
             });
         }
@@ -238,9 +239,16 @@ struct Consumed {
 
 impl Consumed {
     /// None if the queue is missing.
-    async fn attach(shared: &Shared, queue: &Arc<str>) -> Result<Option<Self>, Failure> {
+    async fn attach(
+        shared: &Shared,
+        queue: &Arc<str>,
+        is_new: bool,
+    ) -> Result<Option<Self>, Failure> {
         let Shared { link, address, core, stale, came } = shared;
-        if !Topology::new(link, core).find_quarantine(queue).await? {
+        let mut topology = Topology::new(link, core);
+        // One that could not be consumed was seen before.
+        if !topology.exists(queue).await? || is_new && !topology.see_quarantine(queue).await? {
+            core.known.is_gone(queue);
             return Ok(None);
         }
         let limit = core.options.connection_timeout;

@@ -536,11 +536,8 @@ impl<'a> Topology<'a> {
         }
     }
 
-    /// Whether a quarantine queue is there. Takes note of what it is like: it may have a delivery limit.
-    pub(super) async fn find_quarantine(&mut self, queue: &str) -> Result<bool, Failure> {
-        if !self.exists(queue).await? {
-            return Ok(false);
-        }
+    /// Takes note of what a quarantine queue is like: it may have a delivery limit. Whether it is there.
+    pub(super) async fn see_quarantine(&mut self, queue: &str) -> Result<bool, Failure> {
         let name = short("the quarantine queue's name", queue)?;
         let Some(seen) = self.inspect(queue, &name).await? else { return Ok(false) };
         self.known.see_queue(queue, seen);
