@@ -351,6 +351,42 @@ async fn a_queue_that_somebody_else_has_exclusively_is_waited_for() {
     other.unwrap().consumer.close().await;
 }
 
+/// The last attempt is over a slow link: its time is up before the broker has answered again.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn an_attempt_without_an_answer_does_not_hide_what_the_one_before_was_told() {
+    use lapin::options::BasicConsumeOptions;
+    use lapin::types::FieldTable;
+
+    let node = support::shared().await;
+    let proxy = support::Proxy::start(node.port()).await;
+    let url = node.vhost("unanswered").await;
+    let consumer = Amqp::connect(&url).await;
+    consumer.declare_queue(QUEUE, true, &[]).await;
+    let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+    let consumed = consumer.channel().basic_consume(
+        QUEUE.into(),
+        "first".into(),
+        exclusive,
+        FieldTable::default(),
+    );
+    // Dropped, it would be cancelled.
+    let _held = consumed.await.unwrap();
+    let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
+    let (buffer, _guard) = crate::rights::logged();
+    let waiting = Subscription { timeout: Duration::from_secs(15), ..subscription(QUEUE) };
+    let slowed = async {
+        wait_until("the first attempt has failed", SOON, async || {
+            buffer.text().contains("cannot attach to RabbitMQ yet")
+        })
+        .await;
+        let latency = Duration::from_secs(1);
+        proxy.toxics(support::Toxics { latency, ..support::Toxics::default() });
+    };
+    let (error, ()) = tokio::join!(refused(&through, waiting), slowed);
+    assert!(error.to_string().contains("has the queue exclusively; stop it"), "{error}");
+}
+
 /// As an upgrade may leave them; later versions require them. The refusal ends the connection, so
 /// nothing may ask for the same again.
 #[tokio::test]

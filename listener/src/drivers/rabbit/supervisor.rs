@@ -367,8 +367,11 @@ impl Attempt<'_> {
             let limit = share(core.options.connection_timeout, left, count - tried);
             let attached = async {
                 let connected = connect(core, address, role(core, subscription), limit).await?;
-                let reason = "connected, and no queue could be consumed yet".to_owned();
-                *last_try = Tried { has_answered: true, reason };
+                // What it said before says more.
+                if !last_try.has_answered {
+                    let reason = "connected, and no queue could be consumed yet".to_owned();
+                    *last_try = Tried { has_answered: true, reason };
+                }
                 Session::attach(core, address, connected, subscription, generation, stale).await
             };
             let failure = match attached.await {
