@@ -359,7 +359,7 @@ async fn an_attempt_without_an_answer_does_not_hide_what_the_one_before_was_told
     use lapin::types::FieldTable;
 
     let node = support::shared().await;
-    let proxy = support::Proxy::start(node.port()).await;
+    let proxy = Proxy::start(node.port()).await;
     let url = node.vhost("unanswered").await;
     let consumer = Amqp::connect(&url).await;
     consumer.declare_queue(QUEUE, true, &[]).await;
@@ -373,7 +373,7 @@ async fn an_attempt_without_an_answer_does_not_hide_what_the_one_before_was_told
     // Dropped, it would be cancelled.
     let _held = consumed.await.unwrap();
     let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
-    let (buffer, _guard) = crate::rights::logged();
+    let (buffer, _guard) = rights::logged();
     let waiting = Subscription { timeout: Duration::from_secs(15), ..subscription(QUEUE) };
     let slowed = async {
         wait_until("the first attempt has failed", SOON, async || {

@@ -19,7 +19,7 @@ use crate::runtime::permit::{self, Permit};
 use crate::runtime::quarantine::{self, Decision, Shut, Who};
 use crate::runtime::settle::{End, Subject};
 use crate::runtime::turns::Turn;
-use crate::runtime::worker::{Carried, HOLD_AGAIN, Quarantine, SHORTEST_HOLD, Task, Worker};
+use crate::runtime::worker::{Carried, Quarantine, SHORTEST_HOLD, Task, Worker};
 use crate::shown::error_text;
 use crate::transport::driver::{LONGEST_WAIT, Route};
 use crate::transport::error::SendError;
@@ -338,6 +338,10 @@ impl Worker {
         if !task.delivery.is_near_limit() {
             return Some(task);
         }
+        if permit.stop.is_cancelled() || task.delivery.is_over() {
+            self.release(task);
+            return None;
+        }
         let route = Route::Queue(task.delivery.info.queue.to_string());
         self.move_to(task, &route, &End::Renewed, permit).await.err()
     }
@@ -351,9 +355,13 @@ impl Worker {
         permit: Permit<'_>,
     ) -> Result<(), Task> {
         self.step_back(&mut task);
-        // Together with what it was held for before.
-        let left = self.options.retry.hold.saturating_sub(task.in_hand.since());
-        let (hold, observers) = (left, &self.observers);
+        let hold = self.options.retry.hold;
+        let hold = match end {
+            // Together with the wait for its turn. It takes a while until a slow broker has confirmed.
+            End::Quarantined { .. } => hold.saturating_sub(task.in_hand.since()).max(hold / 3),
+            _ => hold,
+        };
+        let observers = &self.observers;
         let (delivery, marks, stop) = (&task.delivery, &task.marks, permit.stop);
         let moved = self.copier.move_to(route, delivery, marks, hold, stop, &self.gate, observers);
         match permit.finish(moved).await {
@@ -386,12 +394,11 @@ impl Worker {
         let copy = failure::poison(deaths, owed);
         // No method is called: the other suspects need not wait.
         self.step_back(&mut task);
-        let hold = self.options.retry.hold;
-        let mut held_until = Hold::begins(hold, task.in_hand.since()).until;
         loop {
             // A copy of what is not in quarantine would be no suspect any more.
             let is_source = self.quarantines.is_source(&task.delivery.info.queue);
-            let until = (!is_source).then_some(held_until);
+            let until =
+                (!is_source).then(|| Hold::begins(self.options.retry.hold, Duration::ZERO).until);
             let (of, gate) = ((&task.delivery, &task.marks), Some(&self.gate));
             let making = self.copier.make(of, &copy, until, gate, permit.stop, &self.observers);
             match permit.finish(making).await {
@@ -410,7 +417,6 @@ impl Worker {
                 Err(NotMade::Overdue) => {
                     let Err(held) = self.put_back(task, permit).await else { return };
                     task = held;
-                    held_until = Instant::now() + HOLD_AGAIN;
                 }
             }
         }

@@ -129,7 +129,7 @@ impl Quarantines {
 }
 
 /// How much longer it is held if no copy can take its place either.
-pub(super) const HOLD_AGAIN: Duration = Duration::from_secs(30);
+const HOLD_AGAIN: Duration = Duration::from_secs(30);
 
 /// The shortest time for which a delivery is held whose dead letter the broker never takes, also if
 /// `retry.hold` is less: a queue with a delivery limit would drop it after a few returns.

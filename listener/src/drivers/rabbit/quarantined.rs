@@ -86,11 +86,10 @@ impl Quarantined {
             self.again = true;
             return;
         }
-        for (queue, failed) in &self.idle {
-            let (shared, queue, is_new) =
-                (self.shared.clone(), Arc::clone(queue), failed.is_none());
+        for queue in self.idle.keys() {
+            let (shared, queue) = (self.shared.clone(), Arc::clone(queue));
             self.looking.spawn(async move {
-                let consumed = Consumed::attach(&shared, &queue, is_new).await;
+                let consumed = Consumed::attach(&shared, &queue).await;
                 (queue, consumed)
             });
         }
@@ -239,15 +238,11 @@ struct Consumed {
 
 impl Consumed {
     /// None if the queue is missing.
-    async fn attach(
-        shared: &Shared,
-        queue: &Arc<str>,
-        is_new: bool,
-    ) -> Result<Option<Self>, Failure> {
+    async fn attach(shared: &Shared, queue: &Arc<str>) -> Result<Option<Self>, Failure> {
         let Shared { link, address, core, stale, came } = shared;
         let mut topology = Topology::new(link, core);
-        // One that could not be consumed was seen before.
-        if !topology.exists(queue).await? || is_new && !topology.see_quarantine(queue).await? {
+        // Each time: it may have been deleted and declared anew.
+        if !topology.exists(queue).await? || !topology.see_quarantine(queue).await? {
             core.known.is_gone(queue);
             return Ok(None);
         }
