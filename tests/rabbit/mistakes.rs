@@ -310,22 +310,14 @@ async fn a_broker_that_takes_no_transient_queues_is_answered_with_the_option_to_
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_queue_that_somebody_else_has_exclusively_is_waited_for() {
-    use lapin::options::{BasicCancelOptions, BasicConsumeOptions, QueueDeclareOptions};
+    use lapin::options::{BasicCancelOptions, QueueDeclareOptions};
     use lapin::types::FieldTable;
 
     let node = support::shared().await;
     let url = node.vhost("exclusive").await;
     let (consumer, owner) = (Amqp::connect(&url).await, Amqp::connect(&url).await);
     consumer.declare_queue(QUEUE, true, &[]).await;
-    let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
-    let consumed = consumer.channel().basic_consume(
-        QUEUE.into(),
-        "first".into(),
-        exclusive,
-        FieldTable::default(),
-    );
-    // Dropped, it would be cancelled.
-    let held = consumed.await.unwrap();
+    let held = consumer.consume_exclusively(QUEUE).await;
     let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     let declared =
         owner.channel().queue_declare("locked.info".into(), exclusive, FieldTable::default());
@@ -355,23 +347,12 @@ async fn a_queue_that_somebody_else_has_exclusively_is_waited_for() {
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn an_attempt_without_an_answer_does_not_hide_what_the_one_before_was_told() {
-    use lapin::options::BasicConsumeOptions;
-    use lapin::types::FieldTable;
-
     let node = support::shared().await;
     let proxy = Proxy::start(node.port()).await;
     let url = node.vhost("unanswered").await;
     let consumer = Amqp::connect(&url).await;
     consumer.declare_queue(QUEUE, true, &[]).await;
-    let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
-    let consumed = consumer.channel().basic_consume(
-        QUEUE.into(),
-        "first".into(),
-        exclusive,
-        FieldTable::default(),
-    );
-    // Dropped, it would be cancelled.
-    let _held = consumed.await.unwrap();
+    let _held = consumer.consume_exclusively(QUEUE).await;
     let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
     let (buffer, _guard) = rights::logged();
     let waiting = Subscription { timeout: Duration::from_secs(15), ..subscription(QUEUE) };

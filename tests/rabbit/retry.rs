@@ -239,8 +239,8 @@ async fn orderly_stops_near_the_delivery_limit_lose_nothing_without_a_journal() 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_queue_that_cannot_be_consumed_costs_the_others_no_deliveries() {
-    use lapin::options::{BasicCancelOptions, BasicConsumeOptions};
-    use lapin::types::{AMQPValue, FieldTable};
+    use lapin::options::BasicCancelOptions;
+    use lapin::types::AMQPValue;
 
     const OTHER: &str = "notifications.error";
     let node = support::shared().await;
@@ -255,14 +255,7 @@ async fn a_queue_that_cannot_be_consumed_costs_the_others_no_deliveries() {
     for n in 0..10 {
         amqp.publish("", QUEUE, n.to_string(), lapin::BasicProperties::default()).await;
     }
-    let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
-    let consumed = amqp.channel().basic_consume(
-        OTHER.into(),
-        "first".into(),
-        exclusive,
-        FieldTable::default(),
-    );
-    let consumer = consumed.await.unwrap();
+    let consumer = amqp.consume_exclusively(OTHER).await;
 
     let mut both = subscription(QUEUE);
     both.bindings.extend(subscription(OTHER).bindings);

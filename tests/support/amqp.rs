@@ -1,15 +1,16 @@
-//! A raw AMQP client for tests: publishes any bytes with any properties, reads a queue empty,
+//! A raw AMQP client for tests: publishes any bytes with any properties, reads a queue empty, consumes,
 //! declares and deletes queues. Not the library's driver: what a test sets up or checks with it
 //! must not go through the code under test.
 
 use lapin::message::BasicGetMessage;
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
+    ExchangeKind,
 };
 
 /// A connection with one channel in confirm mode.
@@ -58,6 +59,13 @@ impl Amqp {
             messages.push(message);
         }
         messages
+    }
+
+    /// Consumes a queue that nobody else may consume meanwhile. Dropped, it is cancelled.
+    pub async fn consume_exclusively(&self, queue: &str) -> Consumer {
+        let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+        let arguments = FieldTable::default();
+        self.channel.basic_consume(queue.into(), "".into(), options, arguments).await.unwrap()
     }
 
     pub async fn declare_queue(&self, queue: &str, durable: bool, arguments: &[(&str, AMQPValue)]) {

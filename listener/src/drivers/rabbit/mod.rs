@@ -67,7 +67,8 @@ use publish::Attempt;
 ///
 /// It consumes over a connection for each subscription, with another one for each quarantine queue that
 /// exists, and sends over one that all share, each made when it is first needed and made again when
-/// it is lost. All its I/O runs on a thread of its own, so that a program that blocks its runtime keeps its connections.
+/// it is lost. All its I/O runs on a thread of its own, so that a program that blocks its runtime
+/// keeps its connections.
 pub struct Rabbit {
     core: Arc<Core>,
     office: OnceLock<Office>,

@@ -2,8 +2,7 @@
 //! made once its queue exists, and is attached in the background: a quarantine queue that may not
 //! be consumed, or for which RabbitMQ closes the connection because it has no majority, affects
 //! neither the work queues nor the other quarantine queues, unless a delivery of it is unsettled.
-//! Owned by `session.rs`; the types of these
-//! queues are in `quarantine.rs`.
+//! Owned by `session.rs`; the types of these queues are in `quarantine.rs`.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
