@@ -37,11 +37,13 @@ pub(crate) fn of(
         let built = built.ok_or_else(|| format!("Cargo has built no {name}"))?;
         let folder = manifest.parent().unwrap_or(manifest);
         if !choice.is_quick() && has_ignored(built, folder, &name)? {
-            let command = binary(suite.ignored, built, folder, &["--ignored"], arguments);
-            jobs.push(Job { name: format!("{name}, ignored"), lane: suite.ignored, command });
+            let command = binary(suite.lane, built, folder, &["--ignored"], arguments);
+            jobs.push(Job { name: format!("{name}, ignored"), lane: suite.lane, command });
         }
-        let command = binary(Lane::Compute, built, folder, &[], arguments);
-        jobs.push(Job { name, lane: Lane::Compute, command });
+        // Where nothing waits for a broker the lane of those that do is free.
+        let lane = if choice.is_quick() { suite.lane } else { Lane::Compute };
+        let command = binary(lane, built, folder, &[], arguments);
+        jobs.push(Job { name, lane, command });
     }
     if matches!(choice, Choice::Set(_)) {
         jobs.push(documentation(choice, arguments));

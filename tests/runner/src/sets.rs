@@ -67,16 +67,17 @@ pub(crate) struct Suite {
     pub(crate) target: &'static str,
     /// Whether these are the tests inside of a library or a program.
     pub(crate) is_unit: bool,
-    /// Where its ignored tests are run, which a quick run leaves out.
-    pub(crate) ignored: Lane,
+    /// Where its ignored tests are run; those that are not compute beside them. In a quick run, which
+    /// leaves the ignored ones out, where the others are run.
+    pub(crate) lane: Lane,
 }
 
-const fn suite(set: Set, package: &'static str, target: &'static str, ignored: Lane) -> Suite {
-    Suite { set, package, target, is_unit: false, ignored }
+const fn suite(set: Set, package: &'static str, target: &'static str, lane: Lane) -> Suite {
+    Suite { set, package, target, is_unit: false, lane }
 }
 
 const fn unit(package: &'static str, target: &'static str) -> Suite {
-    Suite { set: Set::Quick, package, target, is_unit: true, ignored: Lane::Compute }
+    Suite { set: Set::Quick, package, target, is_unit: true, lane: Lane::Compute }
 }
 
 /// All of them: those that take longest stand first, and begin first.
