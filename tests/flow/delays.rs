@@ -1,10 +1,13 @@
 //! Delays of more than a day, which no broker is asked for at once: a copy goes round until the time
 //! is over. By the bus in memory, and by a driver that holds nothing back for longer than RabbitMQ's.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use listener::drivers::memory::model::Model;
 use listener::observe::{Event, Observer};
+use listener::runtime::options::RetryOptions;
 use listener::transport::delivery::{HeaderValue, Properties};
 use listener::transport::driver::Route;
 use listener::transport::error::SendError;
@@ -292,4 +295,44 @@ async fn a_death_at_any_step_of_a_round_leaves_one_copy_too_many_at_most() {
         // The copy and the settlement of each of three rounds, and the settlement at the end.
         assert!(step >= 7, "{step} steps");
     }
+}
+
+/// What is sent for a session that is over is a second one: the broker gives the first out again.
+#[tokio::test(start_paused = true)]
+async fn no_copy_takes_the_place_of_what_waits_once_its_session_is_over() {
+    let model = Model::new(1);
+    let below = Transport::new(model.process(), "model");
+    let moved = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&moved);
+    let transport = sending(&below, move |below, outgoing| {
+        let moved = Arc::clone(&counted);
+        async move {
+            match outgoing.route {
+                Route::Delayed { .. } => {
+                    tokio::time::sleep(outgoing.timeout).await;
+                    Err(SendError::Refused { route: outgoing.route.to_string() })
+                }
+                _ => {
+                    moved.fetch_add(1, Ordering::SeqCst);
+                    below.send(outgoing).await
+                }
+            }
+        }
+    });
+    let rig = Rig::on(below);
+    let mut properties = Properties::default();
+    properties.headers.set(REMAINING, HeaderValue::Int(3600));
+    rig.put_with("notifications.info", BODY.into(), properties).await;
+    let retry = RetryOptions { hold: Duration::from_secs(20), ..RetryOptions::default() };
+    let builder = rig.builder().transport(transport).retry(retry);
+    let listener = builder.endpoint(Once).build().unwrap();
+    listener.start().await.unwrap();
+    // Its hold ends with the first attempt, after half a minute.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    model.lose_connections("lost");
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert_eq!(moved.load(Ordering::SeqCst), 0);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(moved.load(Ordering::SeqCst), 1, "the one of the new session");
+    finish(&listener).await;
 }

@@ -12,13 +12,14 @@ use listener::drivers::memory::model::{Limit, Model, Process, Weather};
 use listener::observe::{Event, Observer};
 use listener::runtime::options::Executor;
 use listener::transport::driver::{
-    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
+    Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed, Subscription,
 };
 use listener::transport::error::{ConnectError, JournalError, SendError};
 use listener::{Context, Listener, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 
 use crate::rig::{Log, Rig, finish};
+use crate::sending::sending;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -202,8 +203,7 @@ async fn a_suspect_that_cannot_be_quarantined_is_renewed_before_its_queue_drops_
     }
     model.limit("notifications.info", Limit { deliveries: 6, dead_letters: None });
     for _ in 0..12 {
-        let driver = NoQuarantine(model.process());
-        let builder = rig.builder().transport(Transport::new(driver, "no quarantine"));
+        let builder = rig.builder().transport(no_quarantine(model.process()));
         let builder = builder.shutdown_timeout(Duration::ZERO).endpoint(hangs());
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
@@ -214,33 +214,11 @@ async fn a_suspect_that_cannot_be_quarantined_is_renewed_before_its_queue_drops_
 }
 
 /// A broker that lets nobody put anything into a quarantine queue.
-struct NoQuarantine(Process);
-
-impl Driver for NoQuarantine {
-    fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        self.0.subscribe(subscription)
-    }
-
-    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        let route = outgoing.route.to_string();
-        if route.contains(".quarantine") {
-            let (size, limit) = (outgoing.body.len(), 1);
-            let refused = Err(SendError::TooLarge { route, size, limit });
-            return std::future::ready(refused).boxed();
-        }
-        self.0.send(outgoing)
-    }
-
-    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
-        self.0.journal(append)
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.close()
-    }
+fn no_quarantine(process: Process) -> Transport {
+    sending(&Transport::new(process, "model"), |below, outgoing| async move {
+        let Route::Quarantine(queue) = outgoing.route else { return below.send(outgoing).await };
+        Err(SendError::TooLarge { route: queue, size: outgoing.body.len(), limit: 1 })
+    })
 }
 
 struct Slow;

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use listener::drivers::memory::model::{Model, Weather};
-use listener::runtime::options::Executor;
-use listener::{Context, Listener, State, Transport, notification_endpoint};
+use listener::drivers::memory::model::{Model, Process, Weather};
+use listener::runtime::options::{Executor, RetryOptions, RetryPlace};
+use listener::transport::driver::Route;
+use listener::transport::error::SendError;
+use listener::{Attempt, Context, Listener, Outcome, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 
 use crate::rig::{Log, Rig, finish};
+use crate::sending::sending;
 
 const QUARANTINE: &str = "notifications.info.quarantine";
 
@@ -118,11 +121,11 @@ async fn what_is_redelivered_because_a_method_requeued_it_is_not_quarantined() {
 
     #[notification_endpoint(register = false)]
     impl GivesBack {
-        async fn info(&self, log: State<Log>) -> listener::Outcome {
+        async fn info(&self, log: State<Log>) -> Outcome {
             let _ = log.send("called".to_owned());
             match self.0.fetch_add(1, Ordering::SeqCst) {
-                0..10 => listener::Outcome::Requeue,
-                _ => listener::Outcome::Handled,
+                0..10 => Outcome::Requeue,
+                _ => Outcome::Handled,
             }
         }
     }
@@ -199,6 +202,54 @@ async fn other_notifications_begin_while_what_is_given_up_has_no_dead_letter_yet
     assert_eq!(rig.dead_letter().await.reason, "poison");
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);
+}
+
+/// Wants to be called again, after 45 seconds.
+struct Again;
+
+#[notification_endpoint(register = false, name = "again")]
+impl Again {
+    async fn info(&self, payload: &str, attempt: Attempt, log: State<Log>) -> Outcome {
+        let _ = log.send(format!("{payload} {}", attempt.0));
+        if attempt.0 == 1 {
+            Outcome::retry_after(Duration::from_secs(45))
+        } else {
+            Outcome::Handled
+        }
+    }
+}
+
+/// A process that is refused what it moves into quarantine, after all the time of an attempt.
+fn no_room(process: Process) -> Transport {
+    sending(&Transport::new(process, "model"), |below, outgoing| async move {
+        let Route::Quarantine(_) = outgoing.route else { return below.send(outgoing).await };
+        tokio::time::sleep(outgoing.timeout).await;
+        Err(SendError::Refused { route: outgoing.route.to_string() })
+    })
+}
+
+/// While a copy is on its way no method begins; one that takes all of its time takes that again.
+#[tokio::test(start_paused = true)]
+async fn methods_begin_while_a_suspect_is_tried_to_be_moved_again_and_again() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    suspect(&model, &rig).await;
+    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let builder = rig.builder().transport(no_room(model.process())).retry(retry);
+    let listener = builder.endpoint(Again).build().unwrap();
+    rig.notifier().info(&Context::new(), "x", &"healthy").await.unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), ["healthy 1"]);
+    // The second attempt begins half a minute after the decision, which takes five seconds.
+    tokio::time::sleep(Duration::from_secs(47)).await;
+    assert_eq!(rig.seen_so_far(), ["healthy 2"]);
+    tokio::time::sleep(Duration::from_secs(20 * 60)).await;
+    assert_eq!(rig.seen_so_far(), ["suspect 1", "suspect 2"]);
+    finish(&listener).await;
+    for queue in ["notifications.info", QUARANTINE] {
+        rig.assert_empty(queue).await;
+    }
 }
 
 /// Sends what two processes die of.

@@ -3,8 +3,10 @@
 
 use futures_util::future::BoxFuture;
 use listener::Transport;
-use listener::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
-use listener::transport::error::{ConnectError, SendError};
+use listener::transport::driver::{
+    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
+};
+use listener::transport::error::{ConnectError, JournalError, SendError};
 
 /// Sends by `send`, which is given the transport below.
 pub(crate) fn sending<S, F>(below: &Transport, send: S) -> Transport
@@ -34,6 +36,14 @@ where
 
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
         Box::pin((self.send)(self.below.clone(), outgoing))
+    }
+
+    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+        Box::pin(self.below.journal(append))
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.below.obstacle()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -14,7 +14,7 @@ use listener::runtime::builder::ListenerBuilder;
 use listener::runtime::options::{RetryOptions, RetryPlace};
 use listener::transport::delivery::{HeaderValue, Headers, Properties};
 use listener::transport::driver::{
-    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
+    Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed, Subscription,
 };
 use listener::transport::error::{ConnectError, JournalError, SendError};
 use listener::{
@@ -23,6 +23,7 @@ use listener::{
 use tokio::sync::mpsc;
 
 use crate::rig::{Log, Rig, finish};
+use crate::sending::sending;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -423,6 +424,19 @@ async fn one_near_the_delivery_limit_of_its_queue_waits_for_its_turn_for_as_long
     finish(&listener).await;
 }
 
+/// Has two processes die that work on so many.
+async fn die_of(model: &Model, rig: &Rig, count: usize) {
+    for _ in 0..2 {
+        let (process, called) = (model.process(), AtOnce::default());
+        let transport = Transport::new(process.clone(), "dies");
+        let listener = rig.builder().transport(transport).endpoint(called.clone()).build().unwrap();
+        listener.start().await.unwrap();
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(called.0.lock().unwrap().len(), count);
+        process.kill();
+    }
+}
+
 /// It was held for as long as it may be while it could not be quarantined.
 #[tokio::test(start_paused = true)]
 async fn those_that_cannot_be_quarantined_are_worked_on_one_after_the_other() {
@@ -430,21 +444,34 @@ async fn those_that_cannot_be_quarantined_are_worked_on_one_after_the_other() {
     for number in 0..4_u32 {
         rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
     }
-    for _ in 0..2 {
-        let (process, called) = (model.process(), AtOnce::default());
-        let transport = Transport::new(process.clone(), "dies");
-        let listener = rig.builder().transport(transport).endpoint(called.clone()).build().unwrap();
-        listener.start().await.unwrap();
-        tokio::time::sleep(10 * SECOND).await;
-        assert_eq!(called.0.lock().unwrap().len(), 4);
-        process.kill();
-    }
+    die_of(&model, &rig, 4).await;
     model.change(|weather| weather.full = true);
     let called = AtOnce::default();
     let listener = rig.builder().endpoint(called.clone()).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(20 * MINUTE).await;
     assert_eq!(*called.0.lock().unwrap(), [0; 4], "one at a time");
+    finish(&listener).await;
+    model.change(|weather| weather.full = false);
+    rig.assert_empty("notifications.info").await;
+}
+
+/// Each attempt to move it has its time, and RabbitMQ takes back what is held for half an hour.
+#[tokio::test(start_paused = true)]
+async fn one_near_its_delivery_limit_that_can_be_moved_nowhere_is_worked_on_before_it_is_taken_back()
+ {
+    let (model, rig) = model();
+    rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
+    model.limit("notifications.info", Limit { deliveries: 5, dead_letters: None });
+    die_of(&model, &rig, 1).await;
+    model.change(|weather| weather.full = true);
+    let called = AtOnce::default();
+    let listener = rig.builder().endpoint(called.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(14 * MINUTE).await;
+    assert_eq!(*called.0.lock().unwrap(), [0; 0], "it is held");
+    tokio::time::sleep(8 * MINUTE).await;
+    assert_eq!(*called.0.lock().unwrap(), [0]);
     finish(&listener).await;
     model.change(|weather| weather.full = false);
     rig.assert_empty("notifications.info").await;
@@ -485,29 +512,13 @@ async fn one_in_order_that_waits_for_its_second_try_is_held_no_longer() {
 }
 
 /// A process that can put no copy into any queue, and counts how often it is tried.
-struct NoCopies(Process, Arc<AtomicU32>);
-
-impl Driver for NoCopies {
-    fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        self.0.subscribe(subscription)
-    }
-
-    fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-        self.1.fetch_add(1, Ordering::SeqCst);
+fn no_copies(process: Process, tries: &Arc<AtomicU32>) -> Transport {
+    let tries = Arc::clone(tries);
+    sending(&Transport::new(process, "model"), move |_, outgoing| {
+        tries.fetch_add(1, Ordering::SeqCst);
         let (route, size) = (outgoing.route.to_string(), outgoing.body.len());
-        std::future::ready(Err(SendError::TooLarge { route, size, limit: 1 })).boxed()
-    }
-
-    fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
-        self.0.journal(append)
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.close()
-    }
+        std::future::ready(Err(SendError::TooLarge { route, size, limit: 1 }))
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -517,8 +528,8 @@ async fn one_that_waits_and_can_be_put_nowhere_tries_that_every_half_minute() {
     rig.put_with(&quarantine("error"), Bytes::from_static(body), Properties::default()).await;
     put(&rig, "info").await;
     let tries = Arc::new(AtomicU32::new(0));
-    let driver = NoCopies(model.process(), Arc::clone(&tries));
-    let builder = rig.builder().transport(Transport::new(driver, "no copies"));
+    let transport = no_copies(model.process(), &tries);
+    let builder = rig.builder().transport(transport);
     let builder = builder.handler_timeout(60 * MINUTE).endpoint(Ordered).endpoint(LongInfo);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
@@ -610,4 +621,65 @@ async fn what_has_another_id_is_no_evidence_though_its_body_is_the_same() {
     assert_eq!(quarantined([named("a"), named("b")], 4).await, 0);
     // These cannot be told apart: what ends a process in one of them does so in the other.
     assert_eq!(quarantined([named("a"), named("a")], 4).await, 1);
+}
+
+/// A broker that refuses the first copy for a quarantine queue after so long, and takes the second one
+/// after so long.
+fn at_the_second(below: &Transport, [first, second]: [Duration; 2]) -> Transport {
+    let tries = AtomicU32::new(0);
+    sending(below, move |below, outgoing| {
+        let is_quarantine = matches!(outgoing.route, Route::Quarantine(_));
+        let number = if is_quarantine { tries.fetch_add(1, Ordering::SeqCst) } else { u32::MAX };
+        async move {
+            match number {
+                0 => {
+                    tokio::time::sleep(first).await;
+                    return Err(SendError::Refused { route: outgoing.route.to_string() });
+                }
+                1 => tokio::time::sleep(second).await,
+                _ => {}
+            }
+            below.send(outgoing).await
+        }
+    })
+}
+
+/// How many of these are quarantined within a minute after the journal is back, by a listener that
+/// holds nothing for longer than that.
+async fn quarantined_at_the_second(
+    (count, away): (u32, Duration),
+    hold: Duration,
+    times: [Duration; 2],
+) -> u32 {
+    let (model, rig) = model();
+    for number in 0..count {
+        rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
+    }
+    die_of(&model, &rig, usize::try_from(count).unwrap()).await;
+    let is_away = Arc::new(AtomicBool::new(!away.is_zero()));
+    let below = Transport::new(Away(model.process(), Arc::clone(&is_away)), "away");
+    let retry = RetryOptions { hold, ..RetryOptions::default() };
+    let quarantined = Quarantined::default();
+    let builder = rig.builder().transport(at_the_second(&below, times)).retry(retry);
+    let builder = builder.observer(quarantined.clone()).endpoint(AtOnce::default());
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(away).await;
+    is_away.store(false, Ordering::SeqCst);
+    tokio::time::sleep(MINUTE).await;
+    finish(&listener).await;
+    quarantined.0.load(Ordering::SeqCst)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_attempt_to_quarantine_one_has_the_time_of_any_other() {
+    let times = [10 * SECOND, 5 * SECOND];
+    assert_eq!(quarantined_at_the_second((1, Duration::ZERO), 16 * SECOND, times).await, 1);
+}
+
+/// The first one is worked on for half a minute, as nothing is known.
+#[tokio::test(start_paused = true)]
+async fn one_that_has_waited_for_its_turn_is_tried_to_be_quarantined_for_a_while_as_well() {
+    let times = [5 * SECOND, SECOND];
+    assert_eq!(quarantined_at_the_second((2, 20 * SECOND), 33 * SECOND, times).await, 1);
 }

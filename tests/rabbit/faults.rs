@@ -483,6 +483,33 @@ async fn the_delivery_limit_of_a_quarantine_queue_is_its_own() {
     assert_eq!(node.queue_depth("quarantine-limit", LIMITED).await, Some(0));
 }
 
+/// Nothing of it can be renewed in time, and the work queues are sound.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_quarantine_queue_that_drops_what_comes_back_is_told() {
+    use lapin::types::AMQPValue;
+    const QUARANTINE: &str = "notifications.error.quarantine";
+    let node = support::shared().await;
+    let url = node.vhost("quarantine-without-returns").await;
+    let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
+    let limited = [
+        ("x-queue-type", AMQPValue::LongString("quorum".into())),
+        ("x-delivery-limit", AMQPValue::LongInt(0)),
+    ];
+    amqp.declare_queue(QUARANTINE, true, &limited).await;
+    rabbit.send(to(Route::Quarantine(QUARANTINE.to_owned()), "{}")).await.unwrap();
+    let (buffer, _guard) = rights::logged();
+    let subscription =
+        Subscription { quarantine: vec![QUARANTINE.to_owned()], ..subscription(QUEUE) };
+    let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
+    let delivery = next(&mut subscribed).await;
+    assert_eq!(&*delivery.info.queue, QUARANTINE);
+    delivery.settle(Settle::Ack).unwrap();
+    subscribed.consumer.close().await;
+    let told = buffer.text();
+    assert!(told.contains("drops what a process had that ended"), "{told}");
+}
+
 /// Only the end of a session tells the listener that somebody else has what it works on.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]

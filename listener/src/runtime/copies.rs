@@ -80,6 +80,10 @@ impl Form {
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// For how long no method begins while an attempt is made after one that has failed: as a rule the
+/// next one takes all of its time too.
+const SHORT: Duration = Duration::from_secs(2);
+
 /// An attempt that was not confirmed in time is sent again, and the broker may have both. The
 /// next one may take this many times as long, up to `MOST_PATIENCE` times the usual.
 const MORE_PATIENCE: u32 = 4;
@@ -199,19 +203,21 @@ impl Copier {
             let properties = properties(delivery, marks, copy, form);
             // An attempt is let finish: one that is broken off may have been sent all the same.
             let mut sending = pin!(self.send(&route, delivery, properties, until));
-            let sent = match self.in_time(sending.as_mut()).await {
+            let sent = match self.in_time(sending.as_mut(), trouble.is_some()).await {
                 Some(sent) => sent,
                 None => {
                     // Methods begin meanwhile: nobody knows how long it takes.
                     drop(moving.take());
-                    let error = error_text(&self.late(&route));
-                    tracing::error!(
-                        queue = %source,
-                        to = queue_of(&route),
-                        error,
-                        "a copy is not confirmed yet: its delivery stays unacknowledged until it is"
-                    );
-                    self.report(&mut trouble, &route, &copy.owed, &error, observers);
+                    if trouble.is_none() {
+                        let error = error_text(&self.late(&route));
+                        tracing::error!(
+                            queue = %source,
+                            to = queue_of(&route),
+                            error,
+                            "a copy is not confirmed yet: its delivery stays unacknowledged until it is"
+                        );
+                        self.report(&mut trouble, &route, &copy.owed, &error, observers);
+                    }
                     let sent = unless_over(delivery, sending).await;
                     moving = gate.map(Gate::close);
                     sent.ok_or(NotMade::Abandoned)?
@@ -337,12 +343,18 @@ impl Copier {
             .says(error, observers);
     }
 
-    /// Waits for an attempt for the usual time. `None` if it goes on, for it has more.
-    async fn in_time<T>(&self, sending: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        if self.patience.get() <= self.timeout {
+    /// Waits for an attempt for the usual time, and for a short one after an attempt that has failed.
+    /// `None` if it goes on, for it has more.
+    async fn in_time<T>(
+        &self,
+        sending: Pin<&mut impl Future<Output = T>>,
+        has_failed: bool,
+    ) -> Option<T> {
+        if self.patience.get() <= self.timeout && !has_failed {
             return Some(sending.await);
         }
-        tokio::time::timeout(self.timeout, sending).await.ok()
+        let limit = if has_failed { self.timeout.min(SHORT) } else { self.timeout };
+        tokio::time::timeout(limit, sending).await.ok()
     }
 
     /// What is said of an attempt that goes on after the usual time.
@@ -371,15 +383,17 @@ impl Copier {
         loop {
             let mut moving = gate.close();
             let mut putting = pin!(self.put(route, delivery, marks));
-            let put = match self.in_time(putting.as_mut()).await {
+            let put = match self.in_time(putting.as_mut(), trouble.is_some()).await {
                 Some(put) => put,
                 None => {
                     // Methods begin meanwhile: nobody knows how long it takes.
                     drop(moving);
-                    let error = error_text(&self.late(route));
-                    self.report(&mut trouble, route, &[], &error, observers);
+                    if trouble.is_none() {
+                        let error = error_text(&self.late(route));
+                        self.report(&mut trouble, route, &[], &error, observers);
+                    }
                     let put = unless_over(delivery, putting);
-                    let rest = hold.saturating_sub(began.elapsed());
+                    let rest = hold.saturating_sub(began.elapsed()).max(self.timeout);
                     let put = tokio::time::timeout(rest, put).await;
                     moving = gate.close();
                     put.unwrap_or_else(|_| Some(Err(self.late(route))))

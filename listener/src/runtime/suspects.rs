@@ -132,13 +132,9 @@ impl Worker {
         None
     }
 
-    /// Until when it waits for its turn: until it has been held for as long as it may be. What was held
-    /// for something else before has up to a third of that more.
+    /// Until when it waits for its turn, and for a slot.
     fn turn_until(&self, task: &Task) -> Instant {
-        let hold = self.options.retry.hold.clamp(SHORTEST_HOLD, LONGEST_WAIT);
-        let (held, more) = (task.in_hand.since(), hold / 3);
-        let left = hold.saturating_sub(held).max(more.min((hold + more).saturating_sub(held)));
-        Instant::now() + left
+        Instant::now() + time_for_turn(self.options.retry.hold, task.in_hand.since())
     }
 
     /// # Errors
@@ -329,7 +325,7 @@ impl Worker {
             self.move_to(task, &route, &End::Quarantined { to: queue, deaths }, permit).await;
         // One that was not confirmed may stand there all the same.
         self.quarantined.notify_one();
-        moved
+        moved.inspect_err(tell_worked_on)
     }
 
     /// Puts a delivery back into its queue as a new message if its queue would drop it soon;
@@ -338,15 +334,14 @@ impl Worker {
         if !task.delivery.is_near_limit() {
             return Some(task);
         }
-        if permit.stop.is_cancelled() || task.delivery.is_over() {
-            self.release(task);
-            return None;
-        }
         let route = Route::Queue(task.delivery.info.queue.to_string());
-        self.move_to(task, &route, &End::Renewed, permit).await.err()
+        let task = self.move_to(task, &route, &End::Renewed, permit).await.err()?;
+        tell_worked_on(&task);
+        Some(task)
     }
 
-    /// Puts a copy in the place of a delivery; gives it back if that cannot be.
+    /// Puts a copy in the place of a delivery, and releases it once the listener stops or the session is
+    /// over; gives it back if no copy can be made.
     async fn move_to(
         &self,
         mut task: Task,
@@ -354,12 +349,18 @@ impl Worker {
         end: &End<'_>,
         permit: Permit<'_>,
     ) -> Result<(), Task> {
+        if permit.stop.is_cancelled() || task.delivery.is_over() {
+            self.release(task);
+            return Ok(());
+        }
         self.step_back(&mut task);
         let hold = self.options.retry.hold;
         let hold = match end {
-            // Together with the wait for its turn. It takes a while until a slow broker has confirmed.
-            End::Quarantined { .. } => hold.saturating_sub(task.in_hand.since()).max(hold / 3),
-            _ => hold,
+            // There is nothing else to be done with it.
+            End::Replaced(_) => hold,
+            // Together with all that it was held for before. It takes a while until a slow broker has
+            // confirmed.
+            _ => hold.saturating_sub(task.in_hand.since()).max(hold / 3),
         };
         let observers = &self.observers;
         let (delivery, marks, stop) = (&task.delivery, &task.marks, permit.stop);
@@ -496,11 +497,39 @@ fn key_of(task: &Task) -> Key {
     Key::of((&origin.queue, &task.delivery.body, message_id, owed, letter_time))
 }
 
+/// How long what was held for so long waits for its turn: until it has been held for as long as it may
+/// be. What was held for something else before has up to a third of that more, and a ninth in any case,
+/// as it may only have to wait for a slot.
+fn time_for_turn(hold: Duration, held: Duration) -> Duration {
+    let hold = hold.clamp(SHORTEST_HOLD, LONGEST_WAIT);
+    let more = hold / 3;
+    let late = more.min((hold + more).saturating_sub(held)).max(more / 3);
+    hold.saturating_sub(held).max(late)
+}
+
 fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {
     tracing::warn!(
         queue = %task.delivery.info.queue,
         %to,
         error = error_text(error),
-        "a delivery could not be moved: it is worked on where it is"
+        "a delivery could not be moved"
     );
+}
+
+fn tell_worked_on(task: &Task) {
+    let queue = &task.delivery.info.queue;
+    tracing::warn!(%queue, "a delivery that could not be moved is worked on where it is");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_for_a_turn_is_what_is_left_and_never_nothing() {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let left = |held| time_for_turn(minutes(18), minutes(held)).as_secs() / 60;
+        assert_eq!([0, 10, 12, 17, 18, 20, 22, 24, 60].map(left), [18, 8, 6, 6, 6, 4, 2, 2, 2]);
+        assert_eq!(time_for_turn(Duration::ZERO, Duration::ZERO), SHORTEST_HOLD);
+    }
 }

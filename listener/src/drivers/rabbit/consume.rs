@@ -16,6 +16,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use super::Core;
 use super::deployment::Seen;
 use super::failure::{self, Failure, Fault};
+use super::limit;
 use super::link::{call, consume};
 use super::options::RabbitOptions;
 use super::settle::SessionSettler;
@@ -244,7 +245,8 @@ impl Maker {
         // Asked for few deliveries: what a queue is like is behind a lock.
         let seen = arrived.redelivered.then(|| self.core.known.queue(queue)).flatten();
         let count = delivery_count(&properties, arrived.redelivered, seen, self.version);
-        let is_near = count.is_some_and(|count| is_near_limit(count, seen, self.version));
+        let set = seen.and_then(|seen| seen.limits.deliveries);
+        let is_near = count.is_some_and(|count| limit::is_near(count, set, self.version));
         let settlement = Settlement::new(Arc::clone(&self.settler), arrived.delivery_tag);
         let info = info.counted(count);
         Delivery::new(Bytes::from(arrived.data), properties, info, settlement).near_limit(is_near)
@@ -271,17 +273,6 @@ fn delivery_count(
         false => None,
     };
     at_most.is_none_or(|at_most| count <= at_most).then_some(count)
-}
-
-/// Whether a message that was given out so often is halfway to the limit at which a queue drops
-/// it.
-fn is_near_limit(count: u64, seen: Option<Seen>, version: Option<Version>) -> bool {
-    let limit = match seen.and_then(|seen| seen.limits.deliveries) {
-        // A negative one is none.
-        Some(set) => u64::try_from(set).ok(),
-        None => version.and_then(Version::default_delivery_limit),
-    };
-    limit.is_some_and(|limit| count >= (limit / 2).max(2))
 }
 
 /// Names that come again and again: exchanges, or routing keys.
@@ -320,20 +311,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
-    use super::super::deployment::Limits;
     use super::*;
     use crate::transport::delivery::HeaderValue;
-
-    #[test]
-    fn a_queue_without_a_limit_has_none_that_is_near() {
-        let seen = |deliveries| {
-            let limits = Limits { deliveries, ..Limits::default() };
-            Some(Seen { quorum: Some(true), limits, ..Seen::default() })
-        };
-        let version = Some(Version::new(4, 0));
-        let is_near = |limit| is_near_limit(10, seen(limit), version);
-        assert_eq!([None, Some(20), Some(30), Some(-1)].map(is_near), [true, true, false, false]);
-    }
 
     #[test]
     fn a_count_is_the_queue_s_if_it_can_be() {

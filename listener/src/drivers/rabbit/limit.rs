@@ -16,9 +16,7 @@ pub(super) fn check(
     version: Option<Version>,
     allowed: bool,
 ) -> Result<(), Failure> {
-    // A negative one is none from RabbitMQ 4.0 on; earlier ones drop whatever comes back.
-    let is_none = limit < 0 && version.is_some_and(Version::has_unlimited_deliveries);
-    if is_none || limit >= LEAST {
+    if is_none(limit, version) || limit >= LEAST {
         return Ok(());
     }
     let error = ConnectError::LowDeliveryLimit { queue: queue.to_owned(), limit, least: LEAST };
@@ -29,9 +27,55 @@ pub(super) fn check(
     Err(Failure::Mistake(error))
 }
 
+/// A negative one is none from RabbitMQ 4.0 on; earlier ones drop whatever comes back.
+fn is_none(limit: i64, version: Option<Version>) -> bool {
+    limit < 0 && version.is_some_and(Version::has_unlimited_deliveries)
+}
+
+/// Tells of a quarantine queue that drops whatever comes back: nothing of it can be renewed in time.
+/// Not refused, as the work queues are sound.
+pub(super) fn tell_of_quarantine(queue: &str, limit: i64, version: Option<Version>) {
+    if limit < 1 && !is_none(limit, version) {
+        tracing::error!(
+            queue,
+            limit,
+            "the quarantine queue drops what a process had that ended: notifications may be lost; empty it and delete it, it is declared anew without a limit"
+        );
+    }
+}
+
+/// Whether a message that was given out so often before is halfway to the limit at which its queue
+/// drops it; `set` is the queue's own.
+pub(super) fn is_near(count: u64, set: Option<i64>, version: Option<Version>) -> bool {
+    let limit = match set {
+        // A negative one is none.
+        Some(set) => u64::try_from(set).ok(),
+        None => version.and_then(Version::default_delivery_limit),
+    };
+    // An orderly stop counts as well: not the first time, unless that is the last.
+    limit.is_some_and(|limit| count >= (limit / 2).max(2).min(limit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_of_a_limit_is_near_and_the_last_time_always() {
+        let version = Some(Version::new(4, 0));
+        let is_near = |limit| [1, 2, 3, 10].map(|count| is_near(count, limit, version));
+        assert_eq!(is_near(Some(1)), [true; 4]);
+        for low in [2, 3, 4, 5] {
+            assert_eq!(is_near(Some(low)), [false, true, true, true], "{low}");
+        }
+        assert_eq!(is_near(Some(6)), [false, false, true, true]);
+        for high in [None, Some(20)] {
+            assert_eq!(is_near(high), [false, false, false, true], "{high:?}");
+        }
+        for none in [Some(30), Some(-1)] {
+            assert_eq!(is_near(none), [false; 4], "{none:?}");
+        }
+    }
 
     #[test]
     fn a_limit_below_five_is_refused_unless_it_was_allowed() {
@@ -41,6 +85,7 @@ mod tests {
         let refused = check(4, false).expect_err("too low");
         assert!(refused.to_string().contains("queue \"q\" has a delivery limit of 4"), "{refused}");
     }
+
     #[test]
     fn a_negative_limit_is_refused_where_the_broker_drops_what_comes_back() {
         for version in [None, Some(Version::new(3, 10)), Some(Version::new(3, 13))] {

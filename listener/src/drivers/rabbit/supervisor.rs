@@ -333,7 +333,34 @@ impl Supervisor {
 struct Tried {
     /// Whether a broker has answered, at any time.
     has_answered: bool,
+    /// Whether the reason is of a connection that stood.
+    is_of_connected: bool,
     reason: String,
+}
+
+impl Tried {
+    fn not_yet() -> Self {
+        let reason = "no answer yet".to_owned();
+        Self { has_answered: false, is_of_connected: false, reason }
+    }
+
+    /// What was said before of a connection that stood says more.
+    fn connected(&mut self) {
+        if !self.is_of_connected {
+            self.reason = "connected, and no queue could be consumed yet".to_owned();
+        }
+        (self.has_answered, self.is_of_connected) = (true, true);
+    }
+
+    fn not_connected(&mut self, failure: &Failure) {
+        self.is_of_connected = false;
+        self.has_answered |= matches!(failure, Failure::Transient { has_answered: true, .. });
+        self.reason = failure.to_string();
+    }
+
+    fn not_attached(&mut self, failure: &Failure) {
+        self.reason = failure.to_string();
+    }
 }
 
 /// What each attempt to attach is made with.
@@ -359,29 +386,26 @@ impl Attempt<'_> {
         let count = hosts.len();
         for (tried, address) in hosts.iter().enumerate() {
             let host = address.to_string();
-            let last_try = attempts.entry(host).or_insert_with(|| Tried {
-                has_answered: false,
-                reason: "no answer yet".to_owned(),
-            });
+            let last_try = attempts.entry(host).or_insert_with(Tried::not_yet);
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             let limit = share(core.options.connection_timeout, left, count - tried);
-            let attached = async {
-                let connected = connect(core, address, role(core, subscription), limit).await?;
-                // What it said before says more.
-                if !last_try.has_answered {
-                    let reason = "connected, and no queue could be consumed yet".to_owned();
-                    *last_try = Tried { has_answered: true, reason };
+            let attached = match connect(core, address, role(core, subscription), limit).await {
+                Ok(connected) => {
+                    last_try.connected();
+                    let attaching =
+                        Session::attach(core, address, connected, subscription, generation, stale);
+                    attaching.await.inspect_err(|failure| last_try.not_attached(failure))
                 }
-                Session::attach(core, address, connected, subscription, generation, stale).await
+                Err(failure) => {
+                    last_try.not_connected(&failure);
+                    Err(failure)
+                }
             };
-            let failure = match attached.await {
+            let failure = match attached {
                 Ok(session) => return Ok(session),
                 Err(failure) => failure,
             };
             rotation.tried(address);
-            last_try.has_answered |=
-                matches!(failure, Failure::Transient { has_answered: true, .. });
-            last_try.reason = failure.to_string();
             last = match failure.among(count) {
                 Failure::Transient { reason, .. } => {
                     Failure::transient(format!("{address}: {reason}"))
@@ -404,4 +428,25 @@ fn attached(session: &Session, subscription: &Subscription, stale: &AtomicU64) {
         stale_settlements = stale.load(Ordering::Relaxed),
         "attached to RabbitMQ"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_a_host_is_what_was_said_last_of_the_connection_that_stands() {
+        let failed = |text: &str| Failure::transient(text.to_owned());
+        let mut tried = Tried::not_yet();
+        assert_eq!((tried.has_answered, tried.reason.as_str()), (false, "no answer yet"));
+        tried.connected();
+        tried.not_attached(&failed("in exclusive use"));
+        tried.connected();
+        assert_eq!(tried.reason, failed("in exclusive use").to_string());
+        tried.not_connected(&failed("Connection refused"));
+        assert_eq!(tried.reason, failed("Connection refused").to_string());
+        tried.connected();
+        assert_eq!(tried.reason, "connected, and no queue could be consumed yet");
+        assert!(tried.has_answered);
+    }
 }
