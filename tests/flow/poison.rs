@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use listener::drivers::memory::model::{Model, Process, Weather};
-use listener::runtime::options::{Executor, RetryOptions, RetryPlace};
+use listener::runtime::options::{Executor, Options, RetryOptions, RetryPlace};
 use listener::transport::driver::Route;
 use listener::transport::error::SendError;
 use listener::{Attempt, Context, Listener, Outcome, State, Transport, notification_endpoint};
@@ -204,18 +204,15 @@ async fn other_notifications_begin_while_what_is_given_up_has_no_dead_letter_yet
     assert_eq!(rig.seen_so_far(), [""; 0]);
 }
 
-/// Wants to be called again, after 45 seconds.
+/// Wants to be called again, after 45 seconds, or 36.
 struct Again;
 
 #[notification_endpoint(register = false, name = "again")]
 impl Again {
     async fn info(&self, payload: &str, attempt: Attempt, log: State<Log>) -> Outcome {
         let _ = log.send(format!("{payload} {}", attempt.0));
-        if attempt.0 == 1 {
-            Outcome::retry_after(Duration::from_secs(45))
-        } else {
-            Outcome::Handled
-        }
+        let after = Duration::from_secs(if payload == "soon" { 36 } else { 45 });
+        if attempt.0 == 1 { Outcome::retry_after(after) } else { Outcome::Handled }
     }
 }
 
@@ -237,12 +234,18 @@ async fn methods_begin_while_a_suspect_is_tried_to_be_moved_again_and_again() {
     let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
     let builder = rig.builder().transport(no_room(model.process())).retry(retry);
     let listener = builder.endpoint(Again).build().unwrap();
-    rig.notifier().info(&Context::new(), "x", &"healthy").await.unwrap();
+    for payload in ["soon", "healthy"] {
+        rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
+    }
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(rig.seen_so_far(), ["healthy 1"]);
+    assert_eq!(rig.seen_so_far(), ["soon 1", "healthy 1"]);
     // The second attempt begins half a minute after the decision, which takes five seconds.
-    tokio::time::sleep(Duration::from_secs(47)).await;
+    tokio::time::sleep(Duration::from_secs(36)).await;
+    assert_eq!(rig.seen_so_far(), [""; 0], "at its beginning it may be confirmed as usual");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen_so_far(), ["soon 2"]);
+    tokio::time::sleep(Duration::from_secs(9)).await;
     assert_eq!(rig.seen_so_far(), ["healthy 2"]);
     tokio::time::sleep(Duration::from_secs(20 * 60)).await;
     assert_eq!(rig.seen_so_far(), ["suspect 1", "suspect 2"]);
@@ -250,6 +253,37 @@ async fn methods_begin_while_a_suspect_is_tried_to_be_moved_again_and_again() {
     for queue in ["notifications.info", QUARANTINE] {
         rig.assert_empty(queue).await;
     }
+}
+
+/// Takes three seconds.
+struct Brief;
+
+#[notification_endpoint(register = false, name = "brief")]
+impl Brief {
+    async fn info(&self, payload: &str, log: State<Log>) {
+        let _ = log.send(payload.to_owned());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+}
+
+/// It was held for so long that no time for its turn would be left.
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_cannot_be_quarantined_waits_for_the_only_slot() {
+    let model = Model::new(1);
+    let mut rig = Rig::on(Transport::new(model.process(), "model"));
+    suspect(&model, &rig).await;
+    let retry = RetryOptions { hold: Duration::from_secs(60), ..RetryOptions::default() };
+    let options = Options { retry, send_timeout: Duration::from_secs(45), ..Options::default() };
+    let builder = rig.builder().options(options).transport(no_room(model.process()));
+    let builder = builder.executor(Executor::Concurrent(1));
+    let listener = builder.endpoint(Brief).build().unwrap();
+    listener.start().await.unwrap();
+    // The decision takes five seconds, and each of two attempts 45.
+    tokio::time::sleep(Duration::from_secs(94)).await;
+    rig.notifier().info(&Context::new(), "x", &"other").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(rig.seen_so_far(), ["other", "suspect"]);
+    finish(&listener).await;
 }
 
 /// Sends what two processes die of.

@@ -56,10 +56,13 @@ impl Account {
         self.calls.values().copied().max().unwrap_or(0)
     }
 
-    /// Reads the log of a worker: what it called, and what it handled.
+    /// Reads the log of a worker: what it called, and what it handled. Whatever it is writing at this
+    /// moment has no end of a line yet.
     pub fn read_log(&mut self, path: &Path) {
         (self.calls, self.handled) = (Counts::new(), Counts::new());
-        for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
+        let log = std::fs::read_to_string(path).unwrap_or_default();
+        let (whole, _) = log.rsplit_once('\n').unwrap_or_default();
+        for line in whole.lines() {
             let (word, id) = line.split_once(' ').unwrap_or_else(|| panic!("a line {line:?}"));
             let counts = match word {
                 "call" => &mut self.calls,
@@ -195,4 +198,26 @@ impl Record {
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fault")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_being_written_is_read_once_it_is_whole() {
+        let path = std::env::temp_dir().join(format!("listener-account-{}", std::process::id()));
+        let mut account = Account::default();
+        for (written, calls, handled) in [
+            ("", 0, 0),
+            ("call ", 0, 0),
+            ("call 1\ndone 1\ncall ", 1, 1),
+            ("call 1\ncall 2\n", 2, 0),
+        ] {
+            std::fs::write(&path, written).unwrap();
+            account.read_log(&path);
+            assert_eq!((account.calls.len(), account.handled.len()), (calls, handled), "{written}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
 }

@@ -172,8 +172,8 @@ impl Copier {
     }
 
     /// Makes a copy, again and again until it is confirmed, or its delivery may be held no longer. A
-    /// gate is closed during each attempt, and stays closed until what is given back is dropped:
-    /// the original is acknowledged first.
+    /// gate is closed at the beginning of each attempt (`in_time`), and from its end until what is given
+    /// back is dropped: the original is acknowledged first.
     pub(super) async fn make(
         &self,
         (delivery, marks): (&Delivery, &Marks),
@@ -364,8 +364,8 @@ impl Copier {
     }
 
     /// Puts a copy straight into a queue, such as a suspect into its quarantine queue, again and again with growing pauses
-    /// while the broker has no room or is away, but for no longer than `hold`. The gate stays
-    /// closed until the copy that is given back is dropped: the original is acknowledged first.
+    /// while the broker has no room or is away, but for no longer than `hold`. The gate is closed
+    /// as in `make`.
     #[expect(clippy::too_many_arguments, reason = "all of the listener that an attempt needs")]
     pub(super) async fn move_to(
         &self,

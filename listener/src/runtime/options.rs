@@ -79,8 +79,9 @@ pub struct RetryOptions {
     /// Also how long a delivery is held whose retry or dead letter cannot be made, or whose method is
     /// paused, from when it was taken. After that, and after a second at least, a copy at the end of
     /// its queue takes its place, unless order is kept. What waits for its turn because it may end the
-    /// process goes back to its queue after that, or after a minute if that is longer, unless it is near
-    /// the delivery limit of its queue.
+    /// process goes back to its queue after that, or after a minute if that is longer, unless it is in
+    /// order in a work queue, or near the delivery limit of its queue; a copy takes its place if methods
+    /// were called for it already.
     pub hold: Duration,
     /// Where a notification is while it waits. Default: with the broker.
     pub place: RetryPlace,

@@ -57,7 +57,9 @@ impl Worker {
     /// queue would drop it.
     async fn examine(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
         let Some(quarantine) = self.suspected(&task) else {
-            return self.renew_near_limit(task, permit).await;
+            let task = self.renew_near_limit(task, permit).await?;
+            tell_if_not_moved(&task, false);
+            return Some(task);
         };
         let is_quarantined = *task.delivery.info.queue == *quarantine.queue;
         let key = key_of(&task);
@@ -102,12 +104,13 @@ impl Worker {
                 Err(Unavailable::Unreachable) if !is_fixed && !is_again => {
                     (is_again, task.is_alone) = (true, true);
                 }
-                Err(Unavailable::Unreachable) => return Some(task),
-                // Where there is no journal nothing can ever be known.
-                Ok(()) | Err(Unavailable::Refused) => {
-                    if !is_fixed {
+                recorded => {
+                    // Where there is no journal nothing can ever be known.
+                    let is_unreachable = matches!(recorded, Err(Unavailable::Unreachable));
+                    if !is_fixed && !is_unreachable {
                         (task.is_alone, task.alone) = (false, None);
                     }
+                    tell_if_not_moved(&task, is_fixed && !is_quarantined);
                     return Some(task);
                 }
             }
@@ -123,7 +126,9 @@ impl Worker {
         // too often.
         let in_order = task.turn.as_ref().is_some_and(Turn::is_in_order);
         let stays = (is_source && in_order) || task.delivery.is_near_limit();
-        let until = (!stays).then(|| self.turn_until(&task));
+        // It may only have to wait for a slot.
+        let least = self.options.retry.hold / 9;
+        let until = (!stays).then(|| Instant::now() + self.time_for_turn(&task).max(least));
         match self.take_turn(&mut task, until, permit).await {
             Ok(()) => return Some(task),
             Err(Left::Overdue) => self.conclude(task, &End::Requeued, &Subject::default()),
@@ -132,9 +137,9 @@ impl Worker {
         None
     }
 
-    /// Until when it waits for its turn, and for a slot.
-    fn turn_until(&self, task: &Task) -> Instant {
-        Instant::now() + time_for_turn(self.options.retry.hold, task.in_hand.since())
+    /// How long it waits for its turn, and for a slot.
+    fn time_for_turn(&self, task: &Task) -> Duration {
+        time_for_turn(self.options.retry.hold, task.in_hand.since())
     }
 
     /// # Errors
@@ -252,7 +257,7 @@ impl Worker {
         let is_source = self.quarantines.is_source(&task.delivery.info.queue);
         let stays = is_source && hold.in_order;
         // It may have been left before, and no copy could take its place.
-        let until = (!stays).then(|| self.turn_until(task).max(hold.until));
+        let until = (!stays).then(|| (Instant::now() + self.time_for_turn(task)).max(hold.until));
         self.take_turn(task, until, permit).await?;
         if let (Some(key), Some(quarantine)) =
             (task.key, self.quarantines.of(&task.delivery.info.queue))
@@ -325,7 +330,7 @@ impl Worker {
             self.move_to(task, &route, &End::Quarantined { to: queue, deaths }, permit).await;
         // One that was not confirmed may stand there all the same.
         self.quarantined.notify_one();
-        moved.inspect_err(tell_worked_on)
+        moved
     }
 
     /// Puts a delivery back into its queue as a new message if its queue would drop it soon;
@@ -335,9 +340,7 @@ impl Worker {
             return Some(task);
         }
         let route = Route::Queue(task.delivery.info.queue.to_string());
-        let task = self.move_to(task, &route, &End::Renewed, permit).await.err()?;
-        tell_worked_on(&task);
-        Some(task)
+        self.move_to(task, &route, &End::Renewed, permit).await.err()
     }
 
     /// Puts a copy in the place of a delivery, and releases it once the listener stops or the session is
@@ -497,14 +500,12 @@ fn key_of(task: &Task) -> Key {
     Key::of((&origin.queue, &task.delivery.body, message_id, owed, letter_time))
 }
 
-/// How long what was held for so long waits for its turn: until it has been held for as long as it may
-/// be. What was held for something else before has up to a third of that more, and a ninth in any case,
-/// as it may only have to wait for a slot.
+/// How long a delivery that was held for so long waits for its turn: until it has been held for as long
+/// as it may be. What was held for something else before has up to a third of that more.
 fn time_for_turn(hold: Duration, held: Duration) -> Duration {
     let hold = hold.clamp(SHORTEST_HOLD, LONGEST_WAIT);
     let more = hold / 3;
-    let late = more.min((hold + more).saturating_sub(held)).max(more / 3);
-    hold.saturating_sub(held).max(late)
+    hold.saturating_sub(held).max(more.min((hold + more).saturating_sub(held)))
 }
 
 fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {
@@ -516,9 +517,12 @@ fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {
     );
 }
 
-fn tell_worked_on(task: &Task) {
-    let queue = &task.delivery.info.queue;
-    tracing::warn!(%queue, "a delivery that could not be moved is worked on where it is");
+/// Says so once methods are called for a delivery that was to be quarantined, or is near its limit.
+fn tell_if_not_moved(task: &Task, is_suspect: bool) {
+    if is_suspect || task.delivery.is_near_limit() {
+        let queue = &task.delivery.info.queue;
+        tracing::warn!(%queue, "a delivery that could not be moved is worked on where it is");
+    }
 }
 
 #[cfg(test)]
@@ -526,10 +530,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_for_a_turn_is_what_is_left_and_never_nothing() {
+    fn the_time_for_a_turn_is_what_is_left_and_a_third_at_most_more() {
         let minutes = |count: u64| Duration::from_secs(60 * count);
         let left = |held| time_for_turn(minutes(18), minutes(held)).as_secs() / 60;
-        assert_eq!([0, 10, 12, 17, 18, 20, 22, 24, 60].map(left), [18, 8, 6, 6, 6, 4, 2, 2, 2]);
+        assert_eq!([0, 10, 12, 17, 18, 20, 22, 24, 60].map(left), [18, 8, 6, 6, 6, 4, 2, 0, 0]);
         assert_eq!(time_for_turn(Duration::ZERO, Duration::ZERO), SHORTEST_HOLD);
     }
 }

@@ -69,7 +69,7 @@ pub(super) struct Worker {
     pub(super) apart: Apart,
     /// Told when something was moved into a quarantine queue.
     pub(super) quarantined: Notify,
-    /// Closed while a suspect is on its way between queues.
+    /// Closed while a suspect is on its way between queues, unless that takes long.
     pub(super) gate: Gate,
     /// Held while the methods of a suspect are called that may end the process: one at a time.
     pub(super) suspects: Arc<tokio::sync::Mutex<()>>,

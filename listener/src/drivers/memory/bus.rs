@@ -386,8 +386,9 @@ impl State {
             self.last += 1;
             let settlement = Settlement::new(attached.session.clone(), self.last);
             let (body, properties) = (message.body.clone(), message.properties.clone());
-            let limit = self.limits.get(name).map(|limit| (limit.deliveries / 2).max(2));
-            let is_near = limit.is_some_and(|half| message.count() >= half);
+            let limit = self.limits.get(name).map(|limit| limit.deliveries);
+            let near = limit.map(|limit| (limit / 2).max(2).min(limit));
+            let is_near = near.is_some_and(|near| message.count() >= near);
             let delivery = Delivery::new(body, properties, message.info.clone(), settlement)
                 .near_limit(is_near);
             if let Some(sender) = &attached.sender {

@@ -39,7 +39,7 @@ pub(super) fn tell_of_quarantine(queue: &str, limit: i64, version: Option<Versio
         tracing::error!(
             queue,
             limit,
-            "the quarantine queue drops what a process had that ended: notifications may be lost; empty it and delete it, it is declared anew without a limit"
+            "the quarantine queue drops what a process had that ended: notifications may be lost; stop the listeners, move what is in it elsewhere, and delete it: it is declared anew without a limit"
         );
     }
 }

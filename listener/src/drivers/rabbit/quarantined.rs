@@ -22,6 +22,7 @@ use super::Core;
 use super::consume::{Arrival, Consumers, Maker, On};
 use super::failure::{Failure, Fault};
 use super::hosts::Address;
+use super::limit;
 use super::link::{Link, LinkEvents, Role, close_channel, connect};
 use super::options::MISTAKE_PAUSE;
 use super::settle::{Ledger, SessionSettler, Settlements, processed, release_all, write};
@@ -145,6 +146,10 @@ impl Quarantined {
         match result {
             Ok(Some(consumed)) => {
                 self.idle.remove(&queue);
+                let seen = self.shared.core.known.queue(&queue);
+                if let Some(limit) = seen.and_then(|seen| seen.limits.deliveries) {
+                    limit::tell_of_quarantine(&queue, limit, consumed.link.version);
+                }
                 self.consumed.push(consumed);
             }
             Ok(None) => drop(self.idle.insert(queue, None)),

@@ -540,9 +540,6 @@ impl<'a> Topology<'a> {
     pub(super) async fn see_quarantine(&mut self, queue: &str) -> Result<bool, Failure> {
         let name = short("the quarantine queue's name", queue)?;
         let Some(seen) = self.inspect(queue, &name).await? else { return Ok(false) };
-        if let Some(limit) = seen.limits.deliveries {
-            limit::tell_of_quarantine(queue, limit, self.link.version);
-        }
         self.known.see_queue(queue, seen);
         Ok(true)
     }
