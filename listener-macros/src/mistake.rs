@@ -1,4 +1,4 @@
-//! One shape for every message: what was found, then the mend. `Mistakes` gathers them, so
+//! One shape for every message: what was found, then the fix. `Mistakes` gathers them, so
 //! that all mistakes of a block are reported at once; a `warning` lets the block be. Which mistakes there are is said in
 //! `attr.rs`, `endpoint/parse.rs` and `endpoint/check`.
 
@@ -9,17 +9,17 @@ use quote::{ToTokens, quote_spanned};
 use syn::Attribute;
 
 /// A mistake at a place.
-pub(crate) fn mistake(at: Span, found: impl Display, mend: impl Display) -> syn::Error {
-    syn::Error::new(at, format!("{found}\nhelp: {mend}"))
+pub(crate) fn mistake(at: Span, found: impl Display, fix: impl Display) -> syn::Error {
+    syn::Error::new(at, format!("{found}\nhelp: {fix}"))
 }
 
 /// A mistake that underlines all of `tokens`.
 pub(crate) fn mistake_on(
     tokens: impl ToTokens,
     found: impl Display,
-    mend: impl Display,
+    fix: impl Display,
 ) -> syn::Error {
-    syn::Error::new_spanned(tokens, format!("{found}\nhelp: {mend}"))
+    syn::Error::new_spanned(tokens, format!("{found}\nhelp: {fix}"))
 }
 
 /// A warning at a place. There is no other on stable than the use of something deprecated.
@@ -28,9 +28,9 @@ pub(crate) fn warning(
     at: Span,
     allowed: &[Attribute],
     found: impl Display,
-    mend: impl Display,
+    fix: impl Display,
 ) -> TokenStream {
-    let note = format!("{found}\nhelp: {mend}");
+    let note = format!("{found}\nhelp: {fix}");
     let name = Ident::new("called_twice", at);
     quote_spanned! {at=>
         #(#allowed)*
@@ -49,13 +49,13 @@ pub(crate) struct Mistakes(Option<syn::Error>);
 
 impl Mistakes {
     /// Notes a mistake at a span.
-    pub(crate) fn at(&mut self, at: Span, found: impl Display, mend: impl Display) {
-        self.add(mistake(at, found, mend));
+    pub(crate) fn at(&mut self, at: Span, found: impl Display, fix: impl Display) {
+        self.add(mistake(at, found, fix));
     }
 
     /// Notes a mistake that underlines all of `tokens`.
-    pub(crate) fn on(&mut self, tokens: impl ToTokens, found: impl Display, mend: impl Display) {
-        self.add(mistake_on(tokens, found, mend));
+    pub(crate) fn on(&mut self, tokens: impl ToTokens, found: impl Display, fix: impl Display) {
+        self.add(mistake_on(tokens, found, fix));
     }
 
     /// Notes a mistake that was put into words elsewhere.

@@ -82,7 +82,7 @@
 //! - **Mistakes are compile errors that suggest a fix**, at the token that is wrong: all mistakes of
 //!   form at once, and those of types once the form is right.
 //! - **It says what is wrong**: every other mistake that can be found without I/O in one error,
-//!   with the mend, and never a password.
+//!   with a fix, and never a password.
 //! - **It is the same wire.** What Python's notifier sends arrives as at Python's own listener,
 //!   and the reverse, in both envelope versions.
 //!

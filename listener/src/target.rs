@@ -183,7 +183,7 @@ impl Role {
     }
 }
 
-/// What is wrong with a name, with the mend: found when something is built, where it would
+/// What is wrong with a name, with a fix: found when something is built, where it would
 /// otherwise show at the first failure, or never.
 pub(crate) fn mistake(role: Role, name: &str) -> Option<String> {
     wrong(role, name).map(|text| told(role, name, &text))

@@ -16,7 +16,7 @@ async fn a_short_broker(
     fault: &'static str,
     node: &RabbitNode,
     harm: &[&str],
-    mend: &[&str],
+    fix: &[&str],
 ) {
     let mut trial = Trial::new(row, fault, node).await;
     // It has to see that one fails.
@@ -38,7 +38,7 @@ async fn a_short_broker(
     worker.is_calm(Duration::from_secs(3)).await;
     assert_eq!(node.queue_depth(&trial.vhost, QUEUE).await, Some(30));
     assert!(trial.calls() <= 150 + 20, "no method is called again meanwhile: {}", trial.calls());
-    node.ctl(mend).await;
+    node.ctl(fix).await;
     trial.attached_after(worker.ready(true).await);
     trial.until_all_handled_but(&mut worker, 20..30).await;
     trial.until_empty(&mut worker, node).await;
@@ -52,8 +52,8 @@ async fn a_short_broker(
 async fn a_broker_short_of_memory_is_waited_for_with_the_source_unacknowledged() {
     let node = harmed().await;
     let harm = ["set_vm_memory_high_watermark", "0.00001"];
-    let mend = ["set_vm_memory_high_watermark", "absolute", "6GB"];
-    a_short_broker(10, "memory alarm", &node, &harm, &mend).await;
+    let fix = ["set_vm_memory_high_watermark", "absolute", "6GB"];
+    a_short_broker(10, "memory alarm", &node, &harm, &fix).await;
 }
 
 #[tokio::test]
@@ -61,6 +61,6 @@ async fn a_broker_short_of_memory_is_waited_for_with_the_source_unacknowledged()
 async fn a_broker_short_of_disk_is_waited_for_with_the_source_unacknowledged() {
     let node = harmed().await;
     let harm = ["set_disk_free_limit", "mem_relative", "1000.0"];
-    let mend = ["set_disk_free_limit", "50MB"];
-    a_short_broker(11, "disk alarm", &node, &harm, &mend).await;
+    let fix = ["set_disk_free_limit", "50MB"];
+    a_short_broker(11, "disk alarm", &node, &harm, &fix).await;
 }

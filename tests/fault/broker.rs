@@ -182,7 +182,7 @@ async fn a_handler_slower_than_the_consumer_timeout_loses_its_session_and_no_mes
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_user_who_may_not_do_it_any_more_waits_until_it_is_mended() {
+async fn a_user_who_may_not_do_it_any_more_waits_until_it_is_fixed() {
     let node = shared().await;
     let mut trial = Trial::new(24, "password, permissions changed", node).await;
     let user = json!({"password": "right", "tags": ""});
@@ -205,14 +205,14 @@ async fn a_user_who_may_not_do_it_any_more_waits_until_it_is_mended() {
             "that user \\\"worker\\\" may use",
         ),
     ];
-    for (round, (harm, mend, said)) in (0..).zip(faults) {
+    for (round, (harm, fix, said)) in (0..).zip(faults) {
         node.ctl(harm).await;
         node.ctl(&close).await;
         trial.send(plain(round * 200..(round + 1) * 200)).await;
         worker.ready(false).await;
         worker.logs(said).await;
         worker.is_calm(Duration::from_secs(2)).await;
-        node.ctl(mend).await;
+        node.ctl(fix).await;
         trial.attached_after(worker.ready(true).await);
         trial.until_all_settled(&mut worker, node).await;
     }

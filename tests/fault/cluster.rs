@@ -61,8 +61,8 @@ impl Course {
         Self { trial, worker, hosts, sent: 0 }
     }
 
-    /// Sends some while the fault is there, mends it, and waits until all are handled.
-    async fn through(&mut self, harm: impl AsyncFnOnce(), mend: impl AsyncFnOnce()) {
+    /// Sends some while the fault is there, ends it, and waits until all are handled.
+    async fn through(&mut self, harm: impl AsyncFnOnce(), fix: impl AsyncFnOnce()) {
         let ids = self.sent..self.sent + 300;
         self.sent = ids.end;
         let handled = self.trial.handled().len();
@@ -70,7 +70,7 @@ impl Course {
         self.trial.until_handled(&mut self.worker, handled + 50).await;
         harm().await;
         sleep(Duration::from_secs(2)).await;
-        mend().await;
+        fix().await;
         self.trial.attached_after(self.worker.ready(true).await);
         all_sent(sending).await;
         self.trial.until_all_handled(&mut self.worker).await;

@@ -1,5 +1,5 @@
 //! What a user gets wrong: each mistake ends `listen()` with a message that says what, where
-//! and the mend, on a program that installs no subscriber too; no password is in it.
+//! and the fix, on a program that installs no subscriber too; no password is in it.
 
 use support::amqp::Amqp;
 use support::rabbit_node::shared;
@@ -48,8 +48,8 @@ async fn an_unknown_option_names_the_one_that_was_meant() {
 async fn a_host_that_does_not_answer_is_named_after_the_start_timeout() {
     let text = url_error("rabbit://u:hunter2@127.0.0.1:1,nowhere.invalid:2/").await;
     let start = "Error: the listener could not start on rabbit://u:***@127.0.0.1:1,nowhere.invalid:2/: no broker could be reached within 3s; tried ";
-    let mend = "; check host and port in the transport URL, and that the broker runs";
-    assert!(text.starts_with(start) && text.ends_with(mend), "{text}");
+    let fix = "; check host and port in the transport URL, and that the broker runs";
+    assert!(text.starts_with(start) && text.ends_with(fix), "{text}");
     assert!(text.contains("127.0.0.1:1") && text.contains("nowhere.invalid:2"), "{text}");
 }
 
@@ -78,7 +78,7 @@ async fn a_wrong_virtual_host_is_named() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn no_permission_to_configure_names_the_queue_and_the_mend() {
+async fn no_permission_to_configure_names_the_queue_and_the_fix() {
     let node = shared().await;
     node.vhost("no-configure").await;
     node.ctl(&["add_user", "tapper", "hunter2"]).await;

@@ -169,7 +169,7 @@ async fn dead_letters_that_find_no_place_keep_their_source_and_nothing_spins() {
         Some(depth(QUEUE).await + depth("notifications.info.quarantine").await)
     };
     assert_eq!(held().await, Some(20), "{}", worker.log());
-    // Somebody mends it in the roughest way: it is declared again. The worker stands still, for
+    // Somebody fixes it in the roughest way: it is declared again. The worker stands still, for
     // what is on its way into a queue when that is deleted counts as confirmed, and goes with it.
     worker.signal("-STOP");
     tokio::time::sleep(Duration::from_millis(500)).await;

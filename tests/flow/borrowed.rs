@@ -60,7 +60,7 @@ async fn a_payload_borrows_texts_with_and_without_escapes_in_a_cow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_text_with_escapes_that_is_to_be_borrowed_is_told_with_the_mend() {
+async fn a_text_with_escapes_that_is_to_be_borrowed_is_told_with_a_fix() {
     for (written_as, _) in &ESCAPED[..3] {
         let rig = Rig::new();
         let listener = rig.builder().endpoint(Borrows).build().unwrap();
@@ -70,8 +70,8 @@ async fn a_text_with_escapes_that_is_to_be_borrowed_is_told_with_the_mend() {
         let letter = rig.dead_letter().await;
         assert_eq!(letter.reason, "argument");
         let found = "at message: invalid type: a string, expected a borrowed string";
-        let mend = "; a text with escapes cannot be borrowed: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
-        assert!(letter.error.contains(found) && letter.error.ends_with(mend), "{}", letter.error);
+        let fix = "; a text with escapes cannot be borrowed: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
+        assert!(letter.error.contains(found) && letter.error.ends_with(fix), "{}", letter.error);
         finish(&listener).await;
     }
 }

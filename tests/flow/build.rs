@@ -1,4 +1,4 @@
-//! What does not build: every mistake that needs no I/O, all in one error, each with the mend.
+//! What does not build: every mistake that needs no I/O, all in one error, each with a fix.
 
 use std::time::Duration;
 
@@ -86,14 +86,14 @@ fn a_missing_state_names_the_given_one_that_was_likely_meant() {
         .endpoint(Wrapped)
         .build();
     let text = error(built);
-    let mends: Vec<&str> = text
+    let fixes: Vec<&str> = text
         .lines()
         .skip(1)
         .filter_map(|line| line.split_once("has none; "))
         .map(|m| m.1)
         .collect();
     assert_eq!(
-        mends,
+        fixes,
         [
             "did you mean `State<flow::build::Database>`, which it has? A `State` needs no `Arc` around it.",
             "did you mean `State<flow::build::Guarded<u8>>`, which it has?",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use listener::drivers::memory::model::{Model, Weather};
+use listener::drivers::memory::model::{Conditions, Model};
 use listener::transport::delivery::{HeaderValue, Properties};
 use listener::transport::driver::Route;
 use listener::transport::error::SendError;
@@ -47,9 +47,9 @@ async fn confirmations_that_come_late_count() {
     let listener = rig.builder().endpoint(Fails(Arc::clone(&calls))).build().unwrap();
     listener.start().await.unwrap();
     send(&rig).await;
-    model.change(|weather| weather.latency = 60 * SECOND);
+    model.change(|conditions| conditions.latency = 60 * SECOND);
     tokio::time::sleep(4 * HOUR).await;
-    model.change(|weather| *weather = Weather::default());
+    model.change(|conditions| *conditions = Conditions::default());
     tokio::time::sleep(HOUR).await;
     // The first copy is sent twice, and none that follows it.
     let calls = calls.load(Ordering::SeqCst);
@@ -82,7 +82,7 @@ impl FailsOnce {
 async fn a_retry_waits_for_the_dead_letter_of_no_other_method() {
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let (model, mut rig) = rig();
-        model.change(|weather| weather.dead_letters_full = true);
+        model.change(|conditions| conditions.dead_letters_full = true);
         let retry = RetryOptions { place, ..RetryOptions::default() };
         let builder = rig.builder().retry(retry).endpoint(GivesUp).endpoint(FailsOnce);
         let listener = builder.build().unwrap();
@@ -90,7 +90,7 @@ async fn a_retry_waits_for_the_dead_letter_of_no_other_method() {
         send(&rig).await;
         tokio::time::sleep(HOUR).await;
         assert_eq!(rig.seen_so_far(), ["call 1", "call 2"], "{place:?}");
-        model.change(|weather| *weather = Weather::default());
+        model.change(|conditions| *conditions = Conditions::default());
         tokio::time::sleep(60 * SECOND).await;
         finish(&listener).await;
         let depths: Vec<_> = model.depths().into_iter().filter(|(_, depth)| *depth > 0).collect();
@@ -151,7 +151,7 @@ impl Handles {
 async fn nothing_is_held_for_longer_than_hold_while_dead_letters_find_no_place() {
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let (model, rig) = rig();
-        model.change(|weather| weather.dead_letters_full = true);
+        model.change(|conditions| conditions.dead_letters_full = true);
         let retry = RetryOptions { place, ..RetryOptions::default() };
         let calls = Arc::new(AtomicU32::new(0));
         let builder = rig.builder().retry(retry).endpoint(GivesUp);
@@ -168,7 +168,7 @@ async fn nothing_is_held_for_longer_than_hold_while_dead_letters_find_no_place()
             assert!(held.is_none_or(|held| held <= retry.hold + 60 * SECOND), "{held:?}");
         }
         assert_eq!(calls.load(Ordering::SeqCst), 5, "{place:?}");
-        model.change(|weather| *weather = Weather::default());
+        model.change(|conditions| *conditions = Conditions::default());
         tokio::time::sleep(HOUR).await;
         finish(&listener).await;
         let left: Vec<_> = model.depths().into_iter().filter(|(_, depth)| *depth > 0).collect();
@@ -213,7 +213,7 @@ async fn nothing_is_held_for_longer_than_hold_while_dead_letters_are_not_confirm
 #[tokio::test(start_paused = true)]
 async fn what_is_in_order_keeps_its_place_while_dead_letters_find_no_place() {
     let (model, rig) = rig();
-    model.change(|weather| weather.dead_letters_full = true);
+    model.change(|conditions| conditions.dead_letters_full = true);
     let calls = Arc::new(AtomicU32::new(0));
     let builder = rig.builder().ordered_by(OrderKey::EventType).endpoint(GivesUp);
     let listener = builder.endpoint(Handles(Arc::clone(&calls))).build().unwrap();
@@ -221,7 +221,7 @@ async fn what_is_in_order_keeps_its_place_while_dead_letters_find_no_place() {
     send(&rig).await;
     tokio::time::sleep(2 * HOUR).await;
     assert!(listener.health().queues[0].oldest.is_some_and(|held| held >= 2 * HOUR));
-    model.change(|weather| *weather = Weather::default());
+    model.change(|conditions| *conditions = Conditions::default());
     tokio::time::sleep(60 * SECOND).await;
     finish(&listener).await;
     assert_eq!(calls.load(Ordering::SeqCst), 1);
@@ -279,7 +279,7 @@ async fn a_requeue_multiplies_no_copies() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_while_a_dead_letter_cannot_be_sent_makes_no_second_retry() {
     let (model, rig) = rig();
-    model.change(|weather| weather.dead_letters_full = true);
+    model.change(|conditions| conditions.dead_letters_full = true);
     send(&rig).await;
     for _ in 0..5 {
         let builder = rig.builder().endpoint(GivesUp).endpoint(AsksForMinutes);
@@ -378,7 +378,7 @@ impl Holds {
 #[tokio::test(start_paused = true)]
 async fn a_stop_forgets_nobody_whose_turn_has_come_and_who_has_no_slot_yet() {
     let (model, rig) = rig();
-    model.change(|weather| weather.dead_letters_full = true);
+    model.change(|conditions| conditions.dead_letters_full = true);
     let builder = rig.builder().executor(Executor::Concurrent(1)).endpoint(Holds);
     let builder = builder.endpoint(GivesUp).endpoint(GivesUpToo).endpoint(FailsOnce);
     let listener = builder.build().unwrap();
@@ -391,7 +391,7 @@ async fn a_stop_forgets_nobody_whose_turn_has_come_and_who_has_no_slot_yet() {
     tokio::time::sleep(60 * SECOND).await;
     rig.notifier().warn(&Context::new(), "x", &"a").await.unwrap();
     tokio::time::sleep(10 * SECOND).await;
-    model.change(|weather| weather.dead_letters_full = false);
+    model.change(|conditions| conditions.dead_letters_full = false);
     tokio::time::sleep(60 * SECOND).await;
     finish(&listener).await;
     let left = rig.take("notifications.info").await;

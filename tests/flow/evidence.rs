@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use listener::drivers::memory::model::{Limit, Model, Process, Weather};
+use listener::drivers::memory::model::{Conditions, Limit, Model, Process};
 use listener::observe::{Event, Observer};
 use listener::runtime::options::Executor;
 use listener::transport::driver::{
@@ -248,17 +248,17 @@ async fn a_suspect_that_is_moved_waits_for_no_slot() {
     }
     let builder = rig.builder().executor(Executor::Concurrent(16)).endpoint(Slow);
     let listener = builder.build().unwrap();
-    model.change(|weather| weather.full = true);
+    model.change(|conditions| conditions.full = true);
     listener.start().await.unwrap();
     // So that the bus takes the others.
     tokio::time::sleep(7 * SECOND).await;
-    model.change(|weather| weather.full = false);
+    model.change(|conditions| conditions.full = false);
     for _ in 0..20 {
         rig.notifier().info(&Context::new(), "x", &"slow").await.unwrap();
     }
-    model.change(|weather| weather.full = true);
+    model.change(|conditions| conditions.full = true);
     tokio::time::sleep(20 * SECOND).await;
-    model.change(|weather| *weather = Weather::default());
+    model.change(|conditions| *conditions = Conditions::default());
     tokio::time::sleep(60 * SECOND).await;
     rig.notifier().error(&Context::new(), "x", &"e").await.unwrap();
     tokio::time::sleep(60 * SECOND).await;
@@ -400,7 +400,7 @@ async fn what_is_given_up_stays_in_quarantine_while_dead_letters_find_no_place()
     for _ in 0..5 {
         die_of_one(&model).await;
     }
-    model.change(|weather| weather.dead_letters_full = true);
+    model.change(|conditions| conditions.dead_letters_full = true);
     let listener = rig.builder().endpoint(Logs).build().unwrap();
     listener.start().await.unwrap();
     for _ in 0..12 {
@@ -409,7 +409,7 @@ async fn what_is_given_up_stays_in_quarantine_while_dead_letters_find_no_place()
         let held = health.queues.iter().filter_map(|queue| queue.oldest).max();
         assert!(held.is_some_and(|held| held <= 960 * SECOND), "{held:?}");
     }
-    model.change(|weather| *weather = Weather::default());
+    model.change(|conditions| *conditions = Conditions::default());
     tokio::time::sleep(60 * SECOND).await;
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);

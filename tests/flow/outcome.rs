@@ -80,7 +80,7 @@ async fn a_requeue_stops_the_walk_and_the_delivery_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_requeue_that_is_not_allowed_is_a_dead_letter_with_the_mend() {
+async fn a_requeue_that_is_not_allowed_is_a_dead_letter_with_a_fix() {
     let mut rig = Rig::new();
     let says = Says::each([Outcome::Requeue]);
     let listener = rig.builder().endpoint(says).endpoint(After).build().unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use listener::drivers::memory::model::{Model, Process, Weather};
+use listener::drivers::memory::model::{Conditions, Model, Process};
 use listener::runtime::options::{Executor, Options, RetryOptions, RetryPlace};
 use listener::transport::driver::Route;
 use listener::transport::error::SendError;
@@ -145,12 +145,12 @@ async fn what_was_quarantined_without_a_confirmation_is_found_all_the_same() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
-    model.change(|weather| weather.lost_confirms = 100);
+    model.change(|conditions| conditions.lost_confirms = 100);
     let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
     let listener = rig.builder().endpoint(dies).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    model.change(|weather| *weather = Weather::default());
+    model.change(|conditions| *conditions = Conditions::default());
     // The second attempt may take four times as long as the first.
     tokio::time::sleep(Duration::from_secs(180)).await;
     finish(&listener).await;
@@ -167,13 +167,13 @@ async fn a_suspect_is_held_while_it_cannot_be_quarantined() {
     suspect(&model, &rig).await;
     let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
     let listener = rig.builder().endpoint(dies).build().unwrap();
-    model.change(|weather| weather.full = true);
+    model.change(|conditions| conditions.full = true);
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(rig.seen_so_far(), [""; 0], "it was worked on beside others");
     assert_eq!(listener.health().paused[0].queue, QUARANTINE);
     assert!(!listener.is_ready());
-    model.change(|weather| weather.full = false);
+    model.change(|conditions| conditions.full = false);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(listener.is_ready());
     finish(&listener).await;
@@ -188,7 +188,7 @@ async fn other_notifications_begin_while_what_is_given_up_has_no_dead_letter_yet
     for _ in 0..5 {
         die_of_one(&model).await;
     }
-    model.change(|weather| weather.dead_letters_full = true);
+    model.change(|conditions| conditions.dead_letters_full = true);
     let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
     let listener = rig.builder().endpoint(dies).build().unwrap();
     listener.start().await.unwrap();
@@ -198,7 +198,7 @@ async fn other_notifications_begin_while_what_is_given_up_has_no_dead_letter_yet
     rig.notifier().info(&Context::new(), "x", &"healthy").await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(rig.seen_so_far(), ["healthy"]);
-    model.change(|weather| weather.dead_letters_full = false);
+    model.change(|conditions| conditions.dead_letters_full = false);
     assert_eq!(rig.dead_letter().await.reason, "poison");
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);

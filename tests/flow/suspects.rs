@@ -90,7 +90,7 @@ fn sorted(mut seen: Vec<String>) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn one_that_waits_for_its_dead_letter_holds_up_no_other_suspect() {
     let (model, mut rig) = model();
-    model.change(|weather| weather.dead_letters_full = true);
+    model.change(|conditions| conditions.dead_letters_full = true);
     for priority in QUEUES {
         put(&rig, priority).await;
     }
@@ -100,7 +100,7 @@ async fn one_that_waits_for_its_dead_letter_holds_up_no_other_suspect() {
     tokio::time::sleep(MINUTE).await;
     assert!(!listener.is_ready());
     assert_eq!(sorted(rig.seen_so_far()), ["error 1", "info 1", "warn 1"]);
-    model.change(|weather| weather.dead_letters_full = false);
+    model.change(|conditions| conditions.dead_letters_full = false);
     tokio::time::sleep(MINUTE).await;
     finish(&listener).await;
     for priority in QUEUES {
@@ -157,7 +157,7 @@ fn kills(rig: &Rig, process: &Process) -> (ListenerBuilder, mpsc::UnboundedRecei
 #[tokio::test(start_paused = true)]
 async fn the_deaths_of_another_one_are_no_evidence_against_one_that_waits() {
     let (model, rig) = model();
-    model.change(|weather| weather.dead_letters_full = true);
+    model.change(|conditions| conditions.dead_letters_full = true);
     put(&rig, "info").await;
     // So that the queue exists.
     put(&rig, "error").await;
@@ -175,7 +175,7 @@ async fn the_deaths_of_another_one_are_no_evidence_against_one_that_waits() {
         tokio::time::timeout(MINUTE, begun.recv()).await.expect("it is begun").unwrap();
         process.kill();
     }
-    model.change(|weather| weather.dead_letters_full = false);
+    model.change(|conditions| conditions.dead_letters_full = false);
     let (builder, mut begun) = kills(&rig, &model.process());
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
@@ -280,7 +280,7 @@ impl First {
 #[tokio::test(start_paused = true)]
 async fn how_long_one_may_be_held_counts_from_when_it_was_taken() {
     let (model, mut rig) = model();
-    model.change(|weather| weather.dead_letters_full = true);
+    model.change(|conditions| conditions.dead_letters_full = true);
     for number in 0..2_u32 {
         rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
     }
@@ -292,7 +292,7 @@ async fn how_long_one_may_be_held_counts_from_when_it_was_taken() {
     // By default that is 15 minutes.
     tokio::time::sleep(6 * MINUTE).await;
     assert_eq!(rig.seen_so_far(), ["1"], "the copy in its place");
-    model.change(|weather| weather.dead_letters_full = false);
+    model.change(|conditions| conditions.dead_letters_full = false);
     tokio::time::sleep(MINUTE).await;
     finish(&listener).await;
     assert_eq!(rig.dead_letter().await.reason, "given-up");
@@ -418,7 +418,7 @@ async fn one_near_the_delivery_limit_of_its_queue_waits_for_its_turn_for_as_long
     let builder = builder.handler_timeout(60 * MINUTE).endpoint(Long);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
-    model.change(|weather| weather.full = true);
+    model.change(|conditions| conditions.full = true);
     tokio::time::sleep(100 * MINUTE).await;
     assert_eq!(sorted(rig.seen_so_far()), ["error", "info"], "{:?}", model.depths());
     finish(&listener).await;
@@ -445,14 +445,14 @@ async fn those_that_cannot_be_quarantined_are_worked_on_one_after_the_other() {
         rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
     }
     die_of(&model, &rig, 4).await;
-    model.change(|weather| weather.full = true);
+    model.change(|conditions| conditions.full = true);
     let called = AtOnce::default();
     let listener = rig.builder().endpoint(called.clone()).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(20 * MINUTE).await;
     assert_eq!(*called.0.lock().unwrap(), [0; 4], "one at a time");
     finish(&listener).await;
-    model.change(|weather| weather.full = false);
+    model.change(|conditions| conditions.full = false);
     rig.assert_empty("notifications.info").await;
 }
 
@@ -464,7 +464,7 @@ async fn one_near_its_delivery_limit_that_can_be_moved_nowhere_is_worked_on_befo
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
     model.limit("notifications.info", Limit { deliveries: 5, dead_letters: None });
     die_of(&model, &rig, 1).await;
-    model.change(|weather| weather.full = true);
+    model.change(|conditions| conditions.full = true);
     let called = AtOnce::default();
     let listener = rig.builder().endpoint(called.clone()).build().unwrap();
     listener.start().await.unwrap();
@@ -473,7 +473,7 @@ async fn one_near_its_delivery_limit_that_can_be_moved_nowhere_is_worked_on_befo
     tokio::time::sleep(8 * MINUTE).await;
     assert_eq!(*called.0.lock().unwrap(), [0]);
     finish(&listener).await;
-    model.change(|weather| weather.full = false);
+    model.change(|conditions| conditions.full = false);
     rig.assert_empty("notifications.info").await;
 }
 

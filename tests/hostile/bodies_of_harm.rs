@@ -65,7 +65,7 @@ fn a_message_within_that_is_no_string_is_refused() {
 }
 
 #[test]
-fn halves_of_pairs_and_marks_are_mended_or_refused() {
+fn halves_of_pairs_and_marks_are_repaired_or_refused() {
     check(r#"{"payload": "\ud800\udfff\udc00"}"#, Ok(r#""\ud800\udfff\ufffd""#));
     check("\u{feff}{}", Err("body begins with a byte order mark (expected an object)"));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What only a person can mend is told at once, and says how; what works without a permission
+//! What only a person can fix is told at once, and says how; what works without a permission
 //! goes on.
 
 use super::*;
@@ -92,11 +92,11 @@ async fn answered(greeting: &'static [u8], stays: bool) -> String {
 }
 
 #[tokio::test]
-async fn what_answers_in_place_of_a_broker_is_named_with_the_mend() {
+async fn what_answers_in_place_of_a_broker_is_named_with_a_fix() {
     let check = async |greeting, expected: &str| {
-        let mend = "check the port in the transport URL: a broker takes AMQP without TLS at 5672 unless configured otherwise";
+        let fix = "check the port in the transport URL: a broker takes AMQP without TLS at 5672 unless configured otherwise";
         let expected =
-            format!("127.0.0.1:PORT is no AMQP broker: it answered with {expected}; {mend}");
+            format!("127.0.0.1:PORT is no AMQP broker: it answered with {expected}; {fix}");
         assert_eq!(answered(greeting, true).await, expected);
         assert_eq!(answered(greeting, false).await, expected);
     };
@@ -278,14 +278,14 @@ async fn a_broker_that_takes_no_transient_queues_is_answered_with_the_option_to_
         node.configure("deprecated_features.permit.transient_nonexcl_queues = false");
         node.restart().await;
     }
-    let mends = [
+    let fixes = [
         (oslo_url(&node.vhost("oslo").await), "set amqp_durable_queues=true in the transport URL"),
         (
             node.vhost("amqp").await + "?amqp_durable_queues=false",
             "leave amqp_durable_queues=false out of the transport URL",
         ),
     ];
-    for (url, mend) in mends {
+    for (url, fix) in fixes {
         if !can_deny {
             subscribe(&rabbit(&url)).await.consumer.close().await;
             continue;
@@ -293,12 +293,12 @@ async fn a_broker_that_takes_no_transient_queues_is_answered_with_the_option_to_
         match refused(&url, subscription(QUEUE)).await {
             ConnectError::Refused { action, reason } => {
                 assert_eq!(action, format!("declare queue {QUEUE:?}"));
-                assert!(reason.contains(mend), "{reason}");
+                assert!(reason.contains(fix), "{reason}");
             }
             other => panic!("{other}"),
         }
         let error = rabbit(&url).send(topic("one")).await.unwrap_err();
-        assert!(!error.is_transient() && error.to_string().contains(mend), "{error}");
+        assert!(!error.is_transient() && error.to_string().contains(fix), "{error}");
     }
     // As it says.
     let durable = oslo_url(&node.vhost("durable").await) + "?amqp_durable_queues=true";

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use listener::drivers::memory::model::{Limit, Lives, Model, Process, Weather};
+use listener::drivers::memory::model::{Conditions, Limit, Lives, Model, Process};
 use listener::transport::delivery::{Delivery, Properties, Settle};
 use listener::transport::driver::{
     Binding, ConnectionState, Driver, Outgoing, Route, Subscribed, Subscription,
@@ -90,7 +90,7 @@ async fn a_broker_that_is_down_takes_nothing_and_keeps_what_it_confirmed() {
     let model = Model::new(0);
     let process = model.process();
     send(&process, "a").await.unwrap();
-    model.change(|weather| weather.down = true);
+    model.change(|conditions| conditions.down = true);
     assert!(matches!(subscribe(&process).await, Err(ConnectError::Unreachable { .. })));
     assert_eq!(
         send(&process, "b").await,
@@ -100,7 +100,7 @@ async fn a_broker_that_is_down_takes_nothing_and_keeps_what_it_confirmed() {
             last: Some("the broker is down".to_owned()),
         })
     );
-    model.change(|weather| weather.down = false);
+    model.change(|conditions| conditions.down = false);
     let mut subscribed = subscribe(&process).await.unwrap();
     assert_eq!((next(&mut subscribed).await.body, depth(&model)), (Bytes::from_static(b"a"), 1));
 }
@@ -109,20 +109,20 @@ async fn a_broker_that_is_down_takes_nothing_and_keeps_what_it_confirmed() {
 async fn a_broker_short_of_memory_lets_senders_wait_and_says_so() {
     let model = Model::new(0);
     let process = model.process();
-    model.change(|weather| weather.blocked = true);
+    model.change(|conditions| conditions.blocked = true);
     let sender = process.clone();
     let sent = tokio::spawn(async move { send(&sender, "a").await });
     sleep(MINUTE / 2).await;
     assert_eq!(process.obstacle().as_deref(), Some("the broker is short of memory"));
     assert_eq!(depth(&model), 0);
-    model.change(|weather| weather.blocked = false);
+    model.change(|conditions| conditions.blocked = false);
     assert_eq!((sent.await.unwrap(), process.obstacle(), depth(&model)), (Ok(()), None, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_and_stores_nothing() {
     let model = Model::new(0);
-    model.change(|weather| weather.full = true);
+    model.change(|conditions| conditions.full = true);
     let refused = SendError::Refused { route: format!("queue {QUEUE:?}") };
     assert_eq!(send(&model.process(), "a").await, Err(refused));
     assert_eq!(depth(&model), 0);
@@ -133,7 +133,7 @@ async fn a_lost_confirmation_leaves_a_message_twice_or_its_sender_in_doubt() {
     let (mut twice, mut doubt) = (0, 0);
     for seed in 0..50 {
         let model = Model::new(seed);
-        model.change(|weather| weather.lost_confirms = 50);
+        model.change(|conditions| conditions.lost_confirms = 50);
         let sent = send(&model.process(), "a").await;
         let stored = depth(&model);
         // Each that is stored is confirmed or counted.
@@ -149,8 +149,9 @@ async fn a_lost_confirmation_leaves_a_message_twice_or_its_sender_in_doubt() {
 async fn a_connection_that_breaks_before_a_message_arrives_is_made_again() {
     for seed in 0..50 {
         let model = Model::new(seed);
-        model.change(|weather| {
-            *weather = Weather { lost_sends: 50, latency: MINUTE / 60, ..Weather::default() };
+        model.change(|conditions| {
+            *conditions =
+                Conditions { lost_sends: 50, latency: MINUTE / 60, ..Conditions::default() };
         });
         assert_eq!((send(&model.process(), "a").await, depth(&model)), (Ok(()), 1), "seed {seed}");
     }

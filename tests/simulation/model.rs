@@ -105,23 +105,26 @@ impl World for ModelWorld {
         match fault {
             Fault::Cut => self.model.lose_connections("closed by hand"),
             Fault::Cancel(which) => self.model.cancel(which),
-            Fault::Down => self.model.change(|weather| weather.down = true),
-            Fault::Alarm => self.model.change(|weather| weather.blocked = true),
-            Fault::Full => self.model.change(|weather| weather.full = true),
+            Fault::Down => self.model.change(|conditions| conditions.down = true),
+            Fault::Alarm => self.model.change(|conditions| conditions.blocked = true),
+            Fault::Full => self.model.change(|conditions| conditions.full = true),
             Fault::DeadLettersFull => {
-                self.model.change(|weather| weather.dead_letters_full = true);
+                self.model.change(|conditions| conditions.dead_letters_full = true);
             }
-            Fault::Slow => self.model.change(|weather| weather.latency = Duration::from_secs(1)),
-            Fault::Unreliable => self.model.change(|weather| {
-                weather.latency = Duration::from_millis(50);
-                (weather.lost_sends, weather.lost_confirms) = (20, 30);
+            Fault::Slow => {
+                self.model.change(|conditions| conditions.latency = Duration::from_secs(1));
+            }
+            Fault::Unreliable => self.model.change(|conditions| {
+                conditions.latency = Duration::from_millis(50);
+                (conditions.lost_sends, conditions.lost_confirms) = (20, 30);
             }),
         }
     }
 
     async fn heal(&mut self) {
-        self.model
-            .change(|weather| *weather = listener::drivers::memory::model::Weather::default());
+        self.model.change(|conditions| {
+            *conditions = listener::drivers::memory::model::Conditions::default();
+        });
     }
 
     async fn depths(&mut self) -> BTreeMap<String, usize> {

@@ -176,7 +176,7 @@ pub const FAULTS: [Fault; 42] = [
         24,
         "password, permissions, virtual host taken away",
         By(&[
-            "fault/broker.rs a_user_who_may_not_do_it_any_more_waits_until_it_is_mended",
+            "fault/broker.rs a_user_who_may_not_do_it_any_more_waits_until_it_is_fixed",
             "fault/broker.rs a_virtual_host_that_is_gone_is_waited_for",
         ]),
     ),

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::wait::wait_until;
 
-const MEND: &str = "run tests/run, which installs it (Debian, Ubuntu: apt-get install \
+const FIX: &str = "run tests/run, which installs it (Debian, Ubuntu: apt-get install \
                     rabbitmq-server; elsewhere install RabbitMQ 3.10 or later with Erlang)";
 
 /// Names the folder of the commands of another RabbitMQ than the installed one.
@@ -219,7 +219,7 @@ fn scripts() -> PathBuf {
     std::iter::once(debian)
         .chain(std::env::split_paths(&path))
         .find(|folder| folder.join("rabbitmq-server").is_file())
-        .unwrap_or_else(|| panic!("rabbitmq-server was not found: {MEND}"))
+        .unwrap_or_else(|| panic!("rabbitmq-server was not found: {FIX}"))
 }
 
 /// Another broker than the one that was asked for is never taken instead.

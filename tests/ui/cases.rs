@@ -23,8 +23,8 @@ pub(crate) struct Said {
     pub(crate) place: Option<Place>,
     /// What was found.
     pub(crate) found: String,
-    /// How to mend it.
-    pub(crate) mend: Option<String>,
+    /// How to fix it.
+    pub(crate) fix: Option<String>,
 }
 
 /// A file of `fail`.
@@ -126,7 +126,7 @@ fn one(block: &[&str]) -> Said {
     // The picture of a literal is for the eye.
     let rest = rest.filter(|line| !line.starts_with(['"', 'r', '^']));
     let found: Vec<&str> = std::iter::once(first).chain(rest).collect();
-    Said { file, place, found: found.join(" "), mend: mend(block) }
+    Said { file, place, found: found.join(" "), fix: fix(block) }
 }
 
 /// How long the first underline below a source line is.
@@ -137,8 +137,8 @@ fn carets(block: &[&str], line: usize) -> usize {
     underline.unwrap_or_default().chars().take_while(|character| *character == '^').count()
 }
 
-/// What rustc says of its own accord, and what mends nothing.
-const NO_MEND: &[&str] = &[
+/// What rustc says of its own accord, and what fixes nothing.
+const NO_FIX: &[&str] = &[
     "the trait",
     "the following",
     "the lint level",
@@ -151,16 +151,16 @@ const NO_MEND: &[&str] = &[
     "there is a method",
 ];
 
-/// The first line that says a mend: `help:`, or the note of one of our traits.
-fn mend(block: &[&str]) -> Option<String> {
+/// The first line that suggests a fix: `help:`, or the note of one of our traits.
+fn fix(block: &[&str]) -> Option<String> {
     block.iter().find_map(|line| {
         let text = line.split_once("// help: ").map(|(_, text)| text).or_else(|| {
             let text = line.trim_start();
             let text = text.strip_prefix("= ").unwrap_or(text);
             text.strip_prefix("help: ").or_else(|| text.strip_prefix("note: "))
         })?;
-        let mends = !NO_MEND.iter().any(|beginning| text.starts_with(beginning))
+        let fixes = !NO_FIX.iter().any(|beginning| text.starts_with(beginning))
             && !(line.starts_with("note: "));
-        mends.then(|| text.to_owned())
+        fixes.then(|| text.to_owned())
     })
 }

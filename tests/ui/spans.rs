@@ -1,5 +1,5 @@
 //! Each error of a case in `fail` stands at a token that the case marks, each marked token has
-//! one, and each says its mend. Read from the recordings, which `main.rs` holds to the compiler.
+//! one, and each suggests a fix. Read from the recordings, which `main.rs` holds to the compiler.
 
 use crate::cases::{self, Case, Place, Said};
 
@@ -16,12 +16,12 @@ fn mistakes(case: &Case) -> Vec<String> {
     if marked.is_empty() || (marked.len() > 1) != is_many {
         mistakes.push(format!("{file}: marks {} tokens: one mistake a file", marked.len()));
     }
-    for Said { found, mend, file: at, .. } in said {
+    for Said { found, fix, file: at, .. } in said {
         if *at != file {
             mistakes.push(format!("{file}: is said to be at {at:?}: {found}"));
         }
-        if mend.is_none() && !OF_RUSTC.contains(&name.as_str()) {
-            mistakes.push(format!("{file}: says no mend: {found}"));
+        if fix.is_none() && !OF_RUSTC.contains(&name.as_str()) {
+            mistakes.push(format!("{file}: suggests no fix: {found}"));
         }
     }
     let mut marked: Vec<&Place> = marked.iter().collect();
@@ -35,7 +35,7 @@ fn mistakes(case: &Case) -> Vec<String> {
 }
 
 #[test]
-fn every_error_stands_at_a_marked_token_and_says_its_mend() {
+fn every_error_stands_at_a_marked_token_and_suggests_a_fix() {
     let cases = cases::all();
     assert!(cases.len() >= 80, "too few cases were found: {}", cases.len());
     let mistakes: Vec<String> = cases.iter().flat_map(mistakes).collect();
@@ -72,7 +72,7 @@ error: an endpoint method takes `&self`
     }
 
     #[test]
-    fn an_error_at_the_mark_with_a_mend_is_right() {
+    fn an_error_at_the_mark_with_a_fix_is_right() {
         check(SOURCE, RECORDING, &[]);
     }
 
@@ -121,16 +121,16 @@ error: an endpoint method takes `&self`
     }
 
     #[test]
-    fn an_error_without_a_mend_is_a_mistake() {
+    fn an_error_without_a_fix_is_a_mistake() {
         check(
             SOURCE,
             &RECORDING.replace("       help: take `&self`\n", ""),
-            &["fail/receiver.rs: says no mend: an endpoint method takes `&self`"],
+            &["fail/receiver.rs: suggests no fix: an endpoint method takes `&self`"],
         );
         check(
             SOURCE,
             &RECORDING.replace("help: take `&self`", "help: the trait `X` is not implemented"),
-            &["fail/receiver.rs: says no mend: an endpoint method takes `&self`"],
+            &["fail/receiver.rs: suggests no fix: an endpoint method takes `&self`"],
         );
     }
 

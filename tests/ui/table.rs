@@ -12,7 +12,7 @@ const HEAD: &str = "\
 All mistakes of form in a block are reported at once, each at the token that is wrong; those of types
 follow once there is none.
 
-| mistake | what the compiler says | the mend |
+| mistake | what the compiler says | the fix |
 |---|---|---|
 ";
 
@@ -24,14 +24,14 @@ fn table(cases: &[Case]) -> String {
     HEAD.to_owned() + &rows.collect::<String>()
 }
 
-fn row(about: &str, Said { found, mend, .. }: &Said) -> String {
+fn row(about: &str, Said { found, fix, .. }: &Said) -> String {
     // A warning is the use of something deprecated; what is said of it stands behind its name.
     let found = match found.strip_prefix("use of deprecated constant ") {
         Some(rest) => rest.split_once(": ").map_or(rest, |(_, found)| found),
         None => found,
     };
-    let mend = mend.as_deref().unwrap_or("as the words of rustc say");
-    format!("| {} | {} | {} |\n", cell(about), cell(found), cell(mend))
+    let fix = fix.as_deref().unwrap_or("as the words of rustc say");
+    format!("| {} | {} | {} |\n", cell(about), cell(found), cell(fix))
 }
 
 /// The text as it stands in a cell: a link where there is one, and no end of the cell.
@@ -60,12 +60,12 @@ fn the_guide_has_every_mistake_as_the_compiler_says_it() {
 }
 
 #[test]
-fn a_row_is_what_the_case_is_about_what_was_said_and_the_mend() {
+fn a_row_is_what_the_case_is_about_what_was_said_and_the_fix() {
     let said = Said {
         file: String::new(),
         place: None,
         found: "`a|b` is wrong".to_owned(),
-        mend: Some("see https://docs.rs".to_owned()),
+        fix: Some("see https://docs.rs".to_owned()),
     };
     assert_eq!(
         row("A mistake.", &said),

@@ -1,5 +1,5 @@
 //! A time as text, `500ms` or `1m30s`, read into milliseconds; what is wrong with one is said
-//! with the mend. Called by `value.rs`, which knows where the text stands.
+//! with a fix. Called by `value.rs`, which knows where the text stands.
 
 use crate::near::UNIT_WORDS;
 
@@ -11,15 +11,15 @@ const LONGEST: u64 = 168 * UNITS[0].1;
 
 const FORMS: &str = "write whole numbers with units, as in `500ms`, `30s`, `5m` or `1h30m`";
 
-/// What is wrong with a text, and the mend.
+/// What is wrong with a text, and the fix.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) found: String,
-    pub(super) mend: String,
+    pub(super) fix: String,
 }
 
-fn flaw(found: impl Into<String>, mend: impl Into<String>) -> Flaw {
-    Flaw { found: found.into(), mend: mend.into() }
+fn flaw(found: impl Into<String>, fix: impl Into<String>) -> Flaw {
+    Flaw { found: found.into(), fix: fix.into() }
 }
 
 /// The milliseconds that the text says: above zero, and a week at most.
@@ -68,8 +68,8 @@ fn part(text: &str) -> Result<(&str, &str, &str), Flaw> {
     let (unit, behind) = split(rest, |c| !c.is_ascii_digit());
     if unit.is_empty() {
         let found = format!("`{number}` has no unit");
-        let mend = format!("write `{number}s` for seconds; the units are ms, s, m and h");
-        return Err(flaw(found, mend));
+        let fix = format!("write `{number}s` for seconds; the units are ms, s, m and h");
+        return Err(flaw(found, fix));
     }
     Ok((number, unit, behind))
 }
@@ -85,12 +85,12 @@ fn position(unit: &str, number: &str, units: &[(&str, u64)]) -> Result<usize, Fl
     }
     let word = unit.to_lowercase();
     let meant = UNIT_WORDS.iter().find(|(other, _)| *other == word);
-    let mend = match meant {
+    let fix = match meant {
         Some((_, meant)) => format!("did you mean `{number}{meant}`?"),
         None if word.starts_with('d') => "write hours: a day is `24h`".to_owned(),
         None => "the units are ms, s, m and h".to_owned(),
     };
-    Err(flaw(format!("unknown unit `{unit}`"), mend))
+    Err(flaw(format!("unknown unit `{unit}`"), fix))
 }
 
 fn too_long(text: &str) -> Flaw {
@@ -112,8 +112,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_flaw(text: &str, found: &str, mend: &str) {
-        assert_eq!(milliseconds(text), Err(flaw(found, mend)), "{text}");
+    fn check_flaw(text: &str, found: &str, fix: &str) {
+        assert_eq!(milliseconds(text), Err(flaw(found, fix)), "{text}");
     }
 
     #[test]
@@ -152,9 +152,9 @@ mod tests {
 
     #[test]
     fn a_unit_stands_once_and_the_longest_first() {
-        let mend = "write each unit once, the longest first: `1h30m`";
-        check_flaw("1s1m", "`1m` stands behind a unit that is no longer than it", mend);
-        check_flaw("1s1s", "`1s` stands behind a unit that is no longer than it", mend);
+        let fix = "write each unit once, the longest first: `1h30m`";
+        check_flaw("1s1m", "`1m` stands behind a unit that is no longer than it", fix);
+        check_flaw("1s1s", "`1s` stands behind a unit that is no longer than it", fix);
     }
 
     #[test]

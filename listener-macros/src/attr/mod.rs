@@ -21,7 +21,7 @@ use crate::near::{ARGUMENT_WORDS, OPTION_WORDS, nearest};
 /// What to say of a key that belongs in another attribute.
 pub(crate) struct Elsewhere {
     pub(crate) found: String,
-    pub(crate) mend: String,
+    pub(crate) fix: String,
 }
 
 /// A key as it was written: an identifier, keywords included, or a string.
@@ -212,15 +212,15 @@ impl Entries {
     ) {
         let words = [ARGUMENT_WORDS, OPTION_WORDS].concat();
         for Entry { key, .. } in self.left {
-            if let Some(Elsewhere { found, mend }) = elsewhere(&key.text) {
-                mistakes.at(key.span, found, mend);
+            if let Some(Elsewhere { found, fix }) = elsewhere(&key.text) {
+                mistakes.at(key.span, found, fix);
                 continue;
             }
-            let mend = match nearest(&key.text, &self.known, &words) {
+            let fix = match nearest(&key.text, &self.known, &words) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("{} takes {}", self.place, self.known.join(", ")),
             };
-            mistakes.at(key.span, format_args!("unknown option `{}`", key.text), mend);
+            mistakes.at(key.span, format_args!("unknown option `{}`", key.text), fix);
         }
     }
 
@@ -281,8 +281,8 @@ fn separated<T>(
                 Ok(value) => {
                     found.push(value);
                     if !input.is_empty() && !input.peek(Token![,]) {
-                        let mend = "separate what stands in an attribute with commas";
-                        mistakes.at(input.span(), "expected `,`", mend);
+                        let fix = "separate what stands in an attribute with commas";
+                        mistakes.at(input.span(), "expected `,`", fix);
                     }
                 }
                 Err(error) => mistakes.add(error),

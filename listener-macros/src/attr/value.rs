@@ -17,8 +17,8 @@ pub(super) fn string(value: &Expr) -> syn::Result<LitStr> {
     {
         return Ok(text.clone());
     }
-    let mend = "write it as one string literal; it is checked while compiling, so a constant or `concat!` cannot stand here";
-    Err(mistake_on(value, "expected a string literal", mend))
+    let fix = "write it as one string literal; it is checked while compiling, so a constant or `concat!` cannot stand here";
+    Err(mistake_on(value, "expected a string literal", fix))
 }
 
 pub(super) fn time(value: &Expr) -> syn::Result<Time> {
@@ -27,13 +27,13 @@ pub(super) fn time(value: &Expr) -> syn::Result<Time> {
     {
         // `30s` is a number with a suffix to the compiler.
         let unit = if number.suffix().is_empty() { "s" } else { number.suffix() };
-        let mend = format_args!("write `\"{}{unit}\"`", number.base10_digits());
-        return Err(mistake_on(value, "a time stands in quotes, with its unit", mend));
+        let fix = format_args!("write `\"{}{unit}\"`", number.base10_digits());
+        return Err(mistake_on(value, "a time stands in quotes, with its unit", fix));
     }
     let text = string(value)?;
     match milliseconds(&text.value()) {
         Ok(milliseconds) => Ok(Time { text, milliseconds }),
-        Err(Flaw { found, mend }) => Err(mistake(text.span(), found, mend)),
+        Err(Flaw { found, fix }) => Err(mistake(text.span(), found, fix)),
     }
 }
 
@@ -42,8 +42,8 @@ where
     N: FromStr + PartialOrd + Display,
 {
     let wrong = |found: &str| {
-        let mend = format_args!("write a number from {} to {}", range.start(), range.end());
-        mistake_on(value, found, mend)
+        let fix = format_args!("write a number from {} to {}", range.start(), range.end());
+        mistake_on(value, found, fix)
     };
     let expected = || wrong("expected a number");
     let (sign, digits) = match bare(value) {

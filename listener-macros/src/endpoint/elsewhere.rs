@@ -30,7 +30,7 @@ const OF_RETRY: &[&str] = &["attempts", "pause", "max_pause"];
 fn routing_key(key: &str) -> Option<Elsewhere> {
     ["routing_key", "binding_key", "routing"].contains(&key).then(|| Elsewhere {
         found: format!("unknown option `{key}`"),
-        mend: "a routing key is `topic.priority`: write `topic = \"..\"` in `#[notification_endpoint(..)]`, and name the method after the priority or list it in `#[on(..)]`".to_owned(),
+        fix: "a routing key is `topic.priority`: write `topic = \"..\"` in `#[notification_endpoint(..)]`, and name the method after the priority or list it in `#[on(..)]`".to_owned(),
     })
 }
 
@@ -39,14 +39,14 @@ pub(crate) fn in_on(key: &str) -> Option<Elsewhere> {
     if OF_RETRY.contains(&key) {
         return Some(Elsewhere {
             found: format!("`{key}` is an option of the whole endpoint"),
-            mend: format!(
+            fix: format!(
                 "move it up into `#[notification_endpoint(retry({key} = ..))]`; for some methods only, write an endpoint of their own"
             ),
         });
     }
     let of_endpoint = OF_ENDPOINT.contains(&key).then(|| Elsewhere {
         found: format!("`{key}` is an option of the whole endpoint"),
-        mend: match key {
+        fix: match key {
             "order" => "move it up into `#[notification_endpoint(order = ..)]`: the methods of an endpoint run in the order in which they are written".to_owned(),
             _ => format!("move it up into `#[notification_endpoint({key} ..)]`; for some methods only, write an endpoint of their own"),
         },
@@ -60,12 +60,12 @@ pub(crate) fn in_endpoint(key: &str) -> Option<Elsewhere> {
     if OF_RETRY.contains(&key) {
         return Some(Elsewhere {
             found: format!("`{key}` stands outside of `retry(..)`"),
-            mend: format!("write `retry({key} = ..)`"),
+            fix: format!("write `retry({key} = ..)`"),
         });
     }
     let priority = PRIORITIES.contains(&key).then(|| Elsewhere {
         found: format!("`{key}` is a priority, and stands at a method"),
-        mend: format!("name the method `{key}`, or write `#[on({key})]` above it"),
+        fix: format!("name the method `{key}`, or write `#[on({key})]` above it"),
     });
     priority.or_else(|| routing_key(key))
 }
@@ -74,6 +74,6 @@ pub(crate) fn in_endpoint(key: &str) -> Option<Elsewhere> {
 pub(crate) fn in_retry(key: &str) -> Option<Elsewhere> {
     OF_ENDPOINT.contains(&key).then(|| Elsewhere {
         found: format!("`{key}` is an option beside `retry(..)`, not in it"),
-        mend: format!("move it out: `#[notification_endpoint(retry(..), {key} ..)]`"),
+        fix: format!("move it out: `#[notification_endpoint(retry(..), {key} ..)]`"),
     })
 }

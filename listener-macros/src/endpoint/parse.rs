@@ -166,8 +166,8 @@ fn member(
         let signature = input.parse()?;
         endpoint.methods.push(method(&attributes, signature, mistakes));
     } else if let Some(on) = on {
-        let mend = "write it above the method that handles these priorities";
-        mistakes.on(on, "`#[on(..)]` stands on something that is no method", mend);
+        let fix = "write it above the method that handles these priorities";
+        mistakes.on(on, "`#[on(..)]` stands on something that is no method", fix);
     } else if !input.peek(Token![const]) && !input.peek(Token![type]) {
         let rest = input.fork();
         let path: syn::Path = rest.call(syn::Path::parse_mod_style)?;

@@ -10,7 +10,7 @@ use crate::shown::shown;
 
 /// A body that is no notification. No attempt at the same bytes will end otherwise.
 ///
-/// Places are counted in bytes, after `NaN` and the like were mended.
+/// Places are counted in bytes, after `NaN` and the like were repaired.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {

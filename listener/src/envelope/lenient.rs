@@ -18,7 +18,7 @@ static REQUEST: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"requ
 static TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("__type__"));
 
 /// The text as standard JSON, borrowed if nothing had to be changed.
-pub(super) fn mend(text: &str) -> Cow<'_, str> {
+pub(super) fn repair(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let suspicious = NAN.find(bytes).is_some()
         || INFINITY.find(bytes).is_some()
@@ -27,12 +27,12 @@ pub(super) fn mend(text: &str) -> Cow<'_, str> {
 }
 
 /// The same for a text that may be owned: then it is kept if nothing had to be changed.
-pub(super) fn mended(text: Cow<'_, str>) -> Cow<'_, str> {
+pub(super) fn repaired(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
-        Cow::Borrowed(text) => mend(text),
-        Cow::Owned(text) => match mend(&text) {
+        Cow::Borrowed(text) => repair(text),
+        Cow::Owned(text) => match repair(&text) {
             Cow::Borrowed(_) => Cow::Owned(text),
-            Cow::Owned(mended) => Cow::Owned(mended),
+            Cow::Owned(repaired) => Cow::Owned(repaired),
         },
     }
 }
@@ -150,12 +150,12 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        assert_eq!(mend(text), expected);
+        assert_eq!(repair(text), expected);
     }
 
     #[track_caller]
     fn left_alone(text: &str) {
-        assert!(matches!(mend(text), Cow::Borrowed(same) if same == text), "{text}");
+        assert!(matches!(repair(text), Cow::Borrowed(same) if same == text), "{text}");
         assert!(matches!(rewrite(text), Cow::Borrowed(same) if same == text), "{text}");
     }
 
@@ -222,8 +222,8 @@ mod tests {
             "[NaN",
             "NaN\"\\é",
         ] {
-            let mended = mend(text);
-            assert!(serde_json::from_str::<serde_json::Value>(&mended).is_err(), "{text}");
+            let repaired = repair(text);
+            assert!(serde_json::from_str::<serde_json::Value>(&repaired).is_err(), "{text}");
         }
     }
 

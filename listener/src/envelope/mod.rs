@@ -148,7 +148,7 @@ fn is_json(name: &str) -> bool {
 
 fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeError> {
     if let Some(text) = unescape::open(body) {
-        return Ok(Opened { text: lenient::mended(Cow::Owned(text)), version: Version::V2 });
+        return Ok(Opened { text: lenient::repaired(Cow::Owned(text)), version: Version::V2 });
     }
     let text =
         str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?;
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_writes_beyond_the_standard_is_mended() {
+    fn what_python_writes_beyond_the_standard_is_repaired() {
         let (_, text) = text(include_bytes!("golden/v2-special.json"));
         let fields = read(&text).unwrap();
         assert_eq!(
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn mended_text_may_have_tags_too() {
+    fn repaired_text_may_have_tags_too() {
         let body = br#"{"payload": [NaN, {"__type__": "date", "__value__": "2026-05-09"}]}"#;
         assert_eq!(text(body), (Version::V1, r#"{"payload": [null, "2026-05-09"]}"#.to_owned()));
     }

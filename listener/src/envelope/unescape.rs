@@ -1,6 +1,6 @@
 //! The envelope of version 2 as oslo writes it, byte for byte, or the same without spaces, taken off
 //! without a parser of JSON. Whatever looks otherwise by a single byte is left to `v2.rs`, which gives the same
-//! text for what is taken here, and mends it. Called by `open`, before anything else is tried.
+//! text for what is taken here, and repairs it. Called by `open`, before anything else is tried.
 
 use crate::envelope::places::{BLOCK, has_control, places};
 use crate::envelope::v2::{BEGIN, BEGIN_CLOSE, END};
@@ -134,7 +134,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::envelope::lenient::mended;
+    use crate::envelope::lenient::repaired;
     use crate::envelope::{DecodeError, Labels, Limits, Version, v2};
 
     const GOLDEN: [&[u8]; 5] = [
@@ -184,7 +184,7 @@ mod tests {
     #[track_caller]
     fn same(body: &[u8]) -> bool {
         let Some(text) = open(body) else { return false };
-        let text = mended(Cow::Owned(text)).into_owned();
+        let text = repaired(Cow::Owned(text)).into_owned();
         let general = in_general(body);
         assert!(
             matches!(&general, Ok(Some(expected)) if *expected == text),

@@ -4,13 +4,15 @@
 
 use std::borrow::Cow;
 
-use crate::envelope::lenient::mend;
+use crate::envelope::lenient::repair;
 use crate::envelope::{DecodeError, Limits, kombu};
 
 /// The text of the notification, borrowed unless something in it had to be rewritten.
 pub(super) fn open<'t>(text: &'t str, limits: &Limits) -> Result<Cow<'t, str>, DecodeError> {
-    match mend(text) {
+    match repair(text) {
         Cow::Borrowed(text) => kombu::untag(text, limits.max_depth),
-        Cow::Owned(mended) => Ok(Cow::Owned(kombu::untag(&mended, limits.max_depth)?.into_owned())),
+        Cow::Owned(repaired) => {
+            Ok(Cow::Owned(kombu::untag(&repaired, limits.max_depth)?.into_owned()))
+        }
     }
 }

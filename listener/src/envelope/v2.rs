@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope::error::{not_json, shown_json};
 use crate::envelope::fields::{self, Key, Text, expect_object};
-use crate::envelope::lenient::{Wanted, may_name, mend, mended};
+use crate::envelope::lenient::{Wanted, may_name, repair, repaired};
 use crate::envelope::{DecodeError, Part};
 
 const VERSION: &str = "oslo.version";
@@ -33,16 +33,16 @@ pub(super) fn open(text: &str) -> Result<Option<Cow<'_, str>>, DecodeError> {
         return Ok(None);
     }
     // Strictly first: to a search from outside, the escapes of the inner text look as if
-    // there were something to mend in nearly every body.
+    // there were something to repair in nearly every body.
     let strict = match serde_json::from_str::<Envelope<'_>>(text) {
         Ok(envelope) => return envelope.open(),
         Err(error) => error,
     };
-    match mend(text) {
+    match repair(text) {
         Cow::Borrowed(_) => Err(not_json(Part::Body, text, strict)),
-        Cow::Owned(mended) => {
-            let envelope = serde_json::from_str::<Envelope<'_>>(&mended);
-            let text = envelope.map_err(|error| not_json(Part::Body, &mended, error))?.open()?;
+        Cow::Owned(repaired) => {
+            let envelope = serde_json::from_str::<Envelope<'_>>(&repaired);
+            let text = envelope.map_err(|error| not_json(Part::Body, &repaired, error))?.open()?;
             Ok(text.map(|text| Cow::Owned(text.into_owned())))
         }
     }
@@ -66,7 +66,7 @@ impl<'t> Envelope<'t> {
             (None, Some(_)) if !self.is_notification => return Err(DecodeError::NoVersion),
             _ => return Ok(None),
         };
-        let text = mended(message.string(MESSAGE, "a string")?);
+        let text = repaired(message.string(MESSAGE, "a string")?);
         expect_object(Part::Message, &text)?;
         Ok(Some(text))
     }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn pythons_json_is_mended_within() {
+    fn pythons_json_is_repaired_within() {
         check(
             r#"{"oslo.version": "2.0", "oslo.message": "{\"a\": [NaN, \"\\ud800 NaN\"]}"}"#,
             Some(r#"{"a": [null, "\ufffd NaN"]}"#),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn pythons_json_is_mended_around() {
+    fn pythons_json_is_repaired_around() {
         check(
             r#"{"x": NaN, "oslo.version": "2.0", "oslo.message": "{\"a\": \"\ud800\"}"}"#,
             Some("{\"a\": \"\u{fffd}\"}"),

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope::error::not_json;
 use crate::envelope::fields::{self, CONTEXT, Key};
-use crate::envelope::lenient::{Wanted, may_name, mend};
+use crate::envelope::lenient::{Wanted, may_name, repair};
 use crate::envelope::{DecodeError, Limits, Opened, Part, Version, v1, v2};
 
 /// The notification within the wrapper, or `None` if the body is not one.
@@ -23,9 +23,9 @@ pub(super) fn open<'t>(text: &'t str, limits: &Limits) -> Result<Option<Opened<'
     if let Ok(wrapper) = serde_json::from_str::<Wrapper<'_>>(text) {
         return wrapper.open(limits);
     }
-    // A text that is not JSON after mending either is reported where it is read as version 1 or 2.
-    let Cow::Owned(mended) = mend(text) else { return Ok(None) };
-    let Ok(wrapper) = serde_json::from_str::<Wrapper<'_>>(&mended) else { return Ok(None) };
+    // A text that is not JSON after repairing either is reported where it is read as version 1 or 2.
+    let Cow::Owned(repaired) = repair(text) else { return Ok(None) };
+    let Ok(wrapper) = serde_json::from_str::<Wrapper<'_>>(&repaired) else { return Ok(None) };
     let opened = wrapper.open(limits)?;
     Ok(opened.map(|Opened { text, version }| Opened { text: text.into_owned().into(), version }))
 }
@@ -67,7 +67,7 @@ fn with_context<'t>(
     if !context.get().starts_with('{') {
         return Ok(text);
     }
-    let context = mend(context.get());
+    let context = repair(context.get());
     let Items(items) =
         serde_json::from_str(&context).map_err(|error| not_json(Part::Body, &context, error))?;
     if items.is_empty() {

@@ -1,5 +1,5 @@
 //! `Shared`: what a state must be, for several threads use it at once. A name of its own, so
-//! that the compiler says once that a type is not, with the mend.
+//! that the compiler says once that a type is not, with a fix.
 
 /// A type that several threads can use at once; every `Send + Sync + 'static` type is one.
 #[diagnostic::on_unimplemented(

@@ -50,7 +50,7 @@ fn listed(mistakes: &[NotifierBuildError]) -> String {
 /// A notification is not known to be safe.
 ///
 /// What to do is told by two questions. [`is_transient`](Self::is_transient): the same call
-/// may succeed later; if not, somebody has to mend something first.
+/// may succeed later; if not, somebody has to fix something first.
 /// [`may_have_been_sent`](Self::may_have_been_sent): calling again may send it twice.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -58,7 +58,7 @@ pub enum NotifyError {
     /// It was not called within a tokio runtime, or in one without timers; nothing was sent.
     #[error("the notifier cannot send: {0}")]
     Runtime(#[from] NoRuntime),
-    /// It cannot be written; nothing was sent. Mend the payload's type.
+    /// It cannot be written; nothing was sent. Fix the payload's type.
     #[error("the notification cannot be written: {0}")]
     Encode(#[from] EncodeError),
     /// The serializer refused it; nothing was sent.

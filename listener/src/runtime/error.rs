@@ -169,7 +169,7 @@ pub enum Problem {
     Name {
         /// The endpoint, if the name stands in its attribute.
         endpoint: Option<Place>,
-        /// Which name, what is wrong with it, and the mend.
+        /// Which name, what is wrong with it, and the fix.
         reason: String,
     },
     /// The transport's URL is wrong.

@@ -6,7 +6,7 @@ pub mod builder;
 mod caught;
 mod copies;
 mod course;
-mod crew;
+mod scheduler;
 pub mod error;
 mod failure;
 mod hands;
@@ -14,7 +14,7 @@ pub mod headers;
 pub mod health;
 mod held;
 mod journal;
-mod lanes;
+mod priority_queues;
 mod names;
 mod opened;
 pub mod options;
@@ -45,10 +45,10 @@ use crate::endpoint::{Bound, Definition};
 use crate::observe::Event;
 use crate::outcome::BoxError;
 use crate::runtime::builder::ListenerBuilder;
-use crate::runtime::crew::Crew;
 use crate::runtime::error::{Error, Place};
 use crate::runtime::health::Health;
 use crate::runtime::journal::Journal;
+use crate::runtime::scheduler::Scheduler;
 use crate::runtime::shutdown::Signals;
 use crate::runtime::worker::Worker;
 use crate::transport::driver::{Binding, ConnectionState, LONGEST_WAIT, Subscribed, Subscription};
@@ -392,7 +392,7 @@ async fn work_on(
     // Nobody waits for a task that is gone.
     let _recorded = recorded.clone().drop_guard();
     let Subscribed { mut deliveries, consumer, demand } = subscribed;
-    let crew = Crew::new(Arc::clone(&worker), demand, stop.clone());
+    let scheduler = Scheduler::new(Arc::clone(&worker), demand, stop.clone());
     let mut state = consumer.state();
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut look_again = tokio::time::interval(LOOK_AGAIN_EVERY);
@@ -404,7 +404,7 @@ async fn work_on(
     let mut begun = None;
     loop {
         if begun.is_none() {
-            begun = crew.behind();
+            begun = scheduler.behind();
             if begun.is_some() {
                 check.as_mut().reset(Instant::now() + STUCK);
             }
@@ -421,16 +421,16 @@ async fn work_on(
                     stop.cancel();
                     break;
                 }
-                _ => crew.take(batch.drain(..)),
+                _ => scheduler.take(batch.drain(..)),
             },
             () = worker.quarantined.notified() => consumer.look_again(),
-            () = check.as_mut(), if begun.is_some() => crew.help(begun.take()),
-            () = crew.unwatched.notified() => {}
+            () = check.as_mut(), if begun.is_some() => scheduler.add_worker(begun.take()),
+            () = scheduler.unwatched.notified() => {}
             _ = look_again.tick() => consumer.look_again(),
             _ = look.tick() => tell_slow(&worker),
         }
     }
-    shutdown::Ending { consumer, deliveries, crew, recorded }.shut_down(&worker).await
+    shutdown::Ending { consumer, deliveries, scheduler, recorded }.shut_down(&worker).await
 }
 
 fn changed(worker: &Worker, state: &ConnectionState) {

@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::envelope::{self, DecodeError, Labels, Limits};
 use crate::runtime::apart::Apart;
-use crate::runtime::lanes::{self, LANES, Lane};
+use crate::runtime::priority_queues::{self, QUEUES, QueueIndex};
 use crate::runtime::worker::labels;
 use crate::transport::delivery::Delivery;
 
@@ -21,46 +21,50 @@ const LEAST: usize = 64 << 10;
 /// A body that has no more bytes than this is opened at once.
 const AT_ONCE: usize = 256 << 10;
 
-/// The bytes that may be open. Each lane has a part of its own, so that those that wait in one stand
-/// in front of nobody in another, and takes no more than that.
+/// The bytes that may be open. Each priority has a share of its own and uses no more than that, so that
+/// bodies that wait in one do not delay those of another.
 #[derive(Debug)]
 pub(super) struct Budget {
     free: Semaphore,
-    lanes: [Semaphore; LANES],
-    /// What one lane may take.
+    by_priority: [Semaphore; QUEUES],
+    /// What one priority may use.
     part: u32,
 }
 
 /// The bytes of one body, free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Share<'b> {
-    of_lane: SemaphorePermit<'b>,
+    of_priority: SemaphorePermit<'b>,
     of_all: SemaphorePermit<'b>,
 }
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
         let all = units(bytes).max(1) as usize;
-        let part = lanes::part(all);
-        let lanes = std::array::from_fn(|_| Semaphore::new(part));
-        Self { free: Semaphore::new(all), lanes, part: u32::try_from(part).unwrap_or(u32::MAX) }
+        let part = priority_queues::part(all);
+        let by_priority = std::array::from_fn(|_| Semaphore::new(part));
+        Self {
+            free: Semaphore::new(all),
+            by_priority,
+            part: u32::try_from(part).unwrap_or(u32::MAX),
+        }
     }
 
-    /// Waits until so many bytes are free, all that the lane may take at most: first come, first
-    /// served, so that nobody who wants many waits for ever.
-    pub(super) async fn take(&self, lane: Lane, bytes: usize) -> Option<Share<'_>> {
+    /// Waits until that many bytes are free, at most what one priority may use. First come, first served,
+    /// so that nobody who wants many waits for ever.
+    pub(super) async fn take(&self, index: QueueIndex, bytes: usize) -> Option<Share<'_>> {
         let wanted = units(bytes).min(self.part);
         // They are never closed.
-        let of_lane = self.lanes[lane.index()].acquire_many(wanted).await.ok()?;
+        let of_priority = self.by_priority[index.index()].acquire_many(wanted).await.ok()?;
         let of_all = self.free.acquire_many(wanted).await.ok()?;
-        Some(Share { of_lane, of_all })
+        Some(Share { of_priority, of_all })
     }
 }
 
 impl Share<'_> {
     /// Gives back what is more than so many bytes.
     pub(super) fn shrink(&mut self, bytes: usize) {
-        for permit in [&mut self.of_all, &mut self.of_lane] {
+        for permit in [&mut self.of_all, &mut self.of_priority] {
             let more = permit.num_permits().saturating_sub(units(bytes) as usize);
             drop(permit.split(more));
         }
@@ -106,8 +110,8 @@ mod tests {
 
     use super::*;
 
-    fn info() -> Lane {
-        Lane::of("n.info")
+    fn info() -> QueueIndex {
+        QueueIndex::of("n.info")
     }
 
     #[tokio::test]
@@ -120,7 +124,7 @@ mod tests {
         assert!(budget.take(info(), 1).now_or_never().is_none());
         drop((first, second));
         assert_eq!(budget.free.available_permits(), 10);
-        assert_eq!(budget.lanes[info().index()].available_permits(), 9);
+        assert_eq!(budget.by_priority[info().index()].available_permits(), 9);
     }
 
     #[tokio::test]
@@ -155,7 +159,7 @@ mod tests {
         let first = budget.take(info(), 10 * UNIT).await;
         let mut second = std::pin::pin!(budget.take(info(), 14 * UNIT));
         assert!(second.as_mut().now_or_never().is_none());
-        let error = budget.take(Lane::of("n.error"), 6 * UNIT).now_or_never();
+        let error = budget.take(QueueIndex::of("n.error"), 6 * UNIT).now_or_never();
         assert!(error.is_some());
         drop(first);
         assert!(second.as_mut().now_or_never().is_none(), "the error has some of it");

@@ -1,5 +1,5 @@
 //! The permit that a delivery is worked on with: a slot, which is given up while the delivery
-//! only waits, and the signal to stop. The slots themselves are the scheduler's (`crew.rs`).
+//! only waits, and the signal to stop. The slots themselves are the scheduler's (`scheduler.rs`).
 
 use std::pin::pin;
 use std::task::Poll;

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::runtime::crew::Crew;
+use crate::runtime::scheduler::Scheduler;
 use crate::runtime::worker::Worker;
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{Consumer, LONGEST_WAIT};
@@ -29,7 +29,7 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Ending {
     pub(super) consumer: Box<dyn Consumer>,
     pub(super) deliveries: UnboundedReceiver<Delivery>,
-    pub(super) crew: Arc<Crew>,
+    pub(super) scheduler: Arc<Scheduler>,
     /// Cancelled once the stop is recorded, or was waited for long enough.
     pub(super) recorded: CancellationToken,
 }
@@ -37,12 +37,12 @@ pub(super) struct Ending {
 impl Ending {
     /// Ends a subscription. Gives the number of methods that run on all the same.
     pub(super) async fn shut_down(self, worker: &Worker) -> usize {
-        let Self { consumer, mut deliveries, crew, recorded } = self;
-        let running = &crew.running;
+        let Self { consumer, mut deliveries, scheduler, recorded } = self;
+        let running = &scheduler.running;
         let deadline = worker.options.shutdown_timeout;
         let until = tokio::time::Instant::now() + deadline.min(LONGEST_WAIT);
         let mut released = 0_usize;
-        for task in crew.drain() {
+        for task in scheduler.drain() {
             released += 1;
             worker.release(task);
         }
@@ -73,7 +73,7 @@ impl Ending {
                 ?deadline,
                 "methods still run after the deadline: their deliveries go back to the broker"
             );
-            crew.abort.cancel();
+            scheduler.abort.cancel();
             let _ = tokio::time::timeout(LAST_WAIT, running.wait()).await;
         }
         join_all(worker.quarantines.journals().map(|journal| journal.stop(until))).await;

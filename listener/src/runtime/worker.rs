@@ -1,6 +1,6 @@
 //! One delivery through all stages, in order: suspect, open, read, call, decide, copy, settle.
 //! The stages themselves are in `suspects.rs`, `envelope`, `walk.rs`, `failure.rs`, `copies.rs`
-//! and `settle.rs`. Called by `crew.rs` for each delivery.
+//! and `settle.rs`. Called by `scheduler.rs` for each delivery.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,11 +33,11 @@ use crate::runtime::hands::{Hands, InHand};
 use crate::runtime::headers::Marks;
 use crate::runtime::held::Round;
 use crate::runtime::journal::{Journal, Key, Record};
-use crate::runtime::lanes::Lane;
 use crate::runtime::opened::{self, Budget, Share};
 use crate::runtime::options::{Executor, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::permit::{self, Permit};
 use crate::runtime::priority::{self, NoPriority};
+use crate::runtime::priority_queues::QueueIndex;
 use crate::runtime::quarantine::{Gate, Shut, Who};
 use crate::runtime::settle::{self, End, Subject};
 use crate::runtime::turns::{Keys, Turn};
@@ -783,7 +783,7 @@ impl Worker {
         task: &Task,
         permit: Permit<'_>,
     ) -> Option<(Result<String, DecodeError>, Option<Share<'_>>)> {
-        let (delivery, lane) = (&task.delivery, Lane::of(&task.marks.origin.routing_key));
+        let (delivery, index) = (&task.delivery, QueueIndex::of(&task.marks.origin.routing_key));
         let limits = self.options.limits;
         let most = limits.max_decompressed.min(limits.max_body);
         if task.who() == Who::Closer {
@@ -795,7 +795,7 @@ impl Worker {
             let free = async {
                 tokio::select! {
                     biased;
-                    share = self.opened.take(lane, room) => share,
+                    share = self.opened.take(index, room) => share,
                     () = permit::ended(delivery) => None,
                 }
             };

@@ -1,5 +1,5 @@
 //! What may go wrong between a program and a broker, one type for each thing that is asked
-//! of a driver. Each message says what was expected, what was found, where, and the mend;
+//! of a driver. Each message says what was expected, what was found, where, and the fix;
 //! none holds a password.
 
 use std::time::Duration;

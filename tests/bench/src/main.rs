@@ -17,7 +17,7 @@ mod tally;
 
 use std::process::ExitCode;
 
-/// What goes wrong ends the benchmark: there is nothing to mend in it.
+/// What goes wrong ends the benchmark: there is nothing to fix in it.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 // The default runtime, as the users of `listen()` have it; the contenders run on it too.

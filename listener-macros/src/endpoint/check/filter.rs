@@ -15,16 +15,16 @@ pub(crate) fn check(filter: &Filter, mistakes: &mut Mistakes) {
     for (key, _) in &filter.metadata {
         if !METADATA.contains(&key.text.as_str()) {
             let found = format_args!("the metadata has no `{}`", key.text);
-            let mend = match nearest(&key.text, METADATA, &[("id", "message_id")]) {
+            let fix = match nearest(&key.text, METADATA, &[("id", "message_id")]) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("it has {}", METADATA.join(" and ")),
             };
-            mistakes.at(key.span, found, mend);
+            mistakes.at(key.span, found, fix);
         }
     }
     for rule in filter.rules() {
-        if let Err(Flaw { found, mend }) = regular(rule.expression) {
-            mistakes.at(rule.expression.span(), found, mend);
+        if let Err(Flaw { found, fix }) = regular(rule.expression) {
+            mistakes.at(rule.expression.span(), found, fix);
         }
     }
 }

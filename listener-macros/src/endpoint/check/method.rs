@@ -57,7 +57,7 @@ fn handles_by_name(method: &Method, mistakes: &mut Mistakes) -> bool {
         return true;
     }
     let near = nearest_priority(&name, PRIORITIES);
-    let mend = match near {
+    let fix = match near {
         Some(near) => format!(
             "did you mean `{near}`? rename it to `{near}`, or write `#[on({near})]` above it; {HELPERS}"
         ),
@@ -67,7 +67,7 @@ fn handles_by_name(method: &Method, mistakes: &mut Mistakes) -> bool {
         ),
     };
     let found = format_args!("method `{name}` handles no priority");
-    mistakes.at(method.signature.ident.span(), found, mend);
+    mistakes.at(method.signature.ident.span(), found, fix);
     near.is_some()
 }
 
@@ -86,8 +86,8 @@ fn list(on: &On, mistakes: &mut Mistakes) {
         let known = PRIORITIES.contains(&key.text.as_str());
         let found = format_args!("unknown priority `{}`", key.text);
         let bare = format_args!("write `{}` without quotes", key.text);
-        if let Some(Elsewhere { found, mend }) = elsewhere::in_on(&key.text) {
-            mistakes.at(key.span, found, mend);
+        if let Some(Elsewhere { found, fix }) = elsewhere::in_on(&key.text) {
+            mistakes.at(key.span, found, fix);
             continue;
         }
         match nearest(&key.text, PRIORITIES, PRIORITY_WORDS) {
@@ -95,8 +95,8 @@ fn list(on: &On, mistakes: &mut Mistakes) {
             _ if known => {}
             Some(near) => mistakes.at(key.span, found, format_args!("did you mean `{near}`?")),
             None => {
-                let mend = format_args!("the priorities are {}", PRIORITIES.join(", "));
-                mistakes.at(key.span, found, mend);
+                let fix = format_args!("the priorities are {}", PRIORITIES.join(", "));
+                mistakes.at(key.span, found, fix);
             }
         }
     }
@@ -105,16 +105,16 @@ fn list(on: &On, mistakes: &mut Mistakes) {
 
 fn modifiers(signature: &Signature, mistakes: &mut Mistakes) {
     if let Safety::Unsafe(token) = &signature.safety {
-        let mend = "make it safe: the listener knows nothing of what its caller must hold";
-        mistakes.on(token, "an endpoint method cannot be `unsafe`", mend);
+        let fix = "make it safe: the listener knows nothing of what its caller must hold";
+        mistakes.on(token, "an endpoint method cannot be `unsafe`", fix);
     }
     if let Some(abi) = &signature.abi {
-        let mend = "write a plain `fn` or `async fn`";
-        mistakes.on(abi, "an endpoint method cannot be `extern`", mend);
+        let fix = "write a plain `fn` or `async fn`";
+        mistakes.on(abi, "an endpoint method cannot be `extern`", fix);
     }
     if let Some(variadic) = &signature.variadic {
-        let mend = "name each argument";
-        mistakes.on(variadic, "an endpoint method cannot be variadic", mend);
+        let fix = "name each argument";
+        mistakes.on(variadic, "an endpoint method cannot be variadic", fix);
     }
 }
 
@@ -131,7 +131,7 @@ fn generics(signature: &Signature, mistakes: &mut Mistakes) {
 }
 
 fn receiver(receiver: &Receiver, mistakes: &mut Mistakes) {
-    let mend = match &receiver.kind {
+    let fix = match &receiver.kind {
         ReceiverKind::Reference(_, Some(lifetime), None) if lifetime.ident == "static" => STATIC,
         ReceiverKind::Reference(_, _, None) => return,
         ReceiverKind::Reference(_, _, Some(_)) => {
@@ -143,7 +143,7 @@ fn receiver(receiver: &Receiver, mistakes: &mut Mistakes) {
         }
         _ => "take `&self`: the instance stays with the listener",
     };
-    mistakes.on(receiver, "an endpoint method takes `&self`, or no `self`", mend);
+    mistakes.on(receiver, "an endpoint method takes `&self`, or no `self`", fix);
 }
 
 const STATIC: &str = "take `&self`, without `'static`: the instance ends with its listener; what must live longer goes into an `Arc` field";
@@ -170,10 +170,10 @@ fn returned(signature: &Signature, mistakes: &mut Mistakes) {
     if matches!(&**ty, Type::Never(_)) {
         mistakes.on(ty, "an endpoint method must come to an end", forms);
     } else if argument::names_impl(ty) {
-        let mend = format_args!("write `async fn` instead of returning a future; {forms}");
-        mistakes.on(ty, "an endpoint method cannot return `impl Trait`", mend);
+        let fix = format_args!("write `async fn` instead of returning a future; {forms}");
+        mistakes.on(ty, "an endpoint method cannot return `impl Trait`", fix);
     } else if is_boxed_future(ty) {
-        let mend = format_args!("write `async fn` instead of returning a future; {forms}");
-        mistakes.on(ty, "an endpoint method cannot return a future: nobody waits for it", mend);
+        let fix = format_args!("write `async fn` instead of returning a future; {forms}");
+        mistakes.on(ty, "an endpoint method cannot return a future: nobody waits for it", fix);
     }
 }

@@ -1,4 +1,4 @@
-//! `&ast` -> all mistakes of meaning at once, each with its place and its mend. What passes
+//! `&ast` -> all mistakes of meaning at once, each with its place and a fix. What passes
 //! here can be expanded. The shape was read by `parse.rs`; what only the compiler can know,
 //! the traits of a type, is checked by the tokens of `expand.rs`.
 
@@ -87,8 +87,8 @@ fn instances(endpoint: &Endpoint, mistakes: &mut Mistakes) {
     if let Some(name) = &endpoint.options.name
         && is_generic
     {
-        let mend = "leave `name` out: it goes by its types, which have names of their own; or write a block for each type";
-        mistakes.at(name.span(), "a generic endpoint cannot have one name for all its types", mend);
+        let fix = "leave `name` out: it goes by its types, which have names of their own; or write a block for each type";
+        mistakes.at(name.span(), "a generic endpoint cannot have one name for all its types", fix);
     }
     match &endpoint.options.instances {
         None if is_generic && registered => mistakes.on(
@@ -130,8 +130,8 @@ fn instances(endpoint: &Endpoint, mistakes: &mut Mistakes) {
 
 fn self_type(ty: &Type, mistakes: &mut Mistakes) {
     if !matches!(ty, Type::Path(path) if path.qself.is_none()) {
-        let mend = "write the block for a struct or an enum of yours";
-        mistakes.on(ty, "this type cannot be an endpoint", mend);
+        let fix = "write the block for a struct or an enum of yours";
+        mistakes.on(ty, "this type cannot be an endpoint", fix);
         return;
     }
     if argument::names_lifetime(ty) {

@@ -29,8 +29,8 @@ pub(crate) fn check_method(endpoint: &Filter, method: &Filter, mistakes: &mut Mi
                     rule.shown(),
                     other.expression.token(),
                 );
-                let mend = "both have to match: widen the endpoint's filter, or move the method to an endpoint of its own";
-                mistakes.at(rule.expression.span(), found, mend);
+                let fix = "both have to match: widen the endpoint's filter, or move the method to an endpoint of its own";
+                mistakes.at(rule.expression.span(), found, fix);
             }
         }
     }
@@ -39,8 +39,8 @@ pub(crate) fn check_method(endpoint: &Filter, method: &Filter, mistakes: &mut Mi
 fn matches_nothing(rule: &Rule<'_>, mistakes: &mut Mistakes) -> bool {
     let nothing = beginnings(&rule.expression.value()).is_some_and(|texts| texts.is_empty());
     if nothing {
-        let mend = "leave it out, or write one that some text matches; `.*` matches every text";
-        mistakes.at(rule.expression.span(), "this filter matches no text at all", mend);
+        let fix = "leave it out, or write one that some text matches; `.*` matches every text";
+        mistakes.at(rule.expression.span(), "this filter matches no text at all", fix);
     }
     nothing
 }

@@ -30,14 +30,14 @@ pub(crate) fn check(options: &Options, mistakes: &mut Mistakes) {
 
 fn topics(options: &Options, mistakes: &mut Mistakes) {
     if let (Some(_), Some((key, _))) = (&options.topic, &options.topics) {
-        let mend = "keep `topics(..)` and put all of them there";
-        mistakes.at(key.span, "`topic` and `topics` are both given", mend);
+        let fix = "keep `topics(..)` and put all of them there";
+        mistakes.at(key.span, "`topic` and `topics` are both given", fix);
     }
     if let Some((key, topics)) = &options.topics
         && topics.is_empty()
     {
-        let mend = "name one, or leave `topics` out: the endpoint then takes the listener's";
-        mistakes.at(key.span, "`topics` names no topic", mend);
+        let fix = "name one, or leave `topics` out: the endpoint then takes the listener's";
+        mistakes.at(key.span, "`topics` names no topic", fix);
     }
     let mut seen: Vec<String> = Vec::new();
     for topic in options.all_topics() {
@@ -52,8 +52,8 @@ fn topics(options: &Options, mistakes: &mut Mistakes) {
         && options.topic.is_none()
         && options.topics.is_none()
     {
-        let mend = "name the topic as well: `topic = \"notifications\"`; without one the endpoint takes the listener's targets, which have exchanges of their own";
-        mistakes.at(exchange.span(), "`exchange` without a topic", mend);
+        let fix = "name the topic as well: `topic = \"notifications\"`; without one the endpoint takes the listener's targets, which have exchanges of their own";
+        mistakes.at(exchange.span(), "`exchange` without a topic", fix);
     }
 }
 
@@ -94,13 +94,13 @@ fn stable_name(name: &LitStr, mistakes: &mut Mistakes) {
     let text = name.value();
     not_empty("name", name, mistakes);
     if let Some(character) = text.chars().find(|c| c.is_control() || *c == ',') {
-        let mend = "a name is a word for machines: write letters, digits, `.`, `-` and `_`";
-        mistakes.at(name.span(), format_args!("the name has a {character:?} in it"), mend);
+        let fix = "a name is a word for machines: write letters, digits, `.`, `-` and `_`";
+        mistakes.at(name.span(), format_args!("the name has a {character:?} in it"), fix);
     }
     if text.len() > LONGEST_NAME {
         let found = format_args!("the name is too long: {} bytes", text.len());
-        let mend = format_args!("write one of {LONGEST_NAME} bytes at most");
-        mistakes.at(name.span(), found, mend);
+        let fix = format_args!("write one of {LONGEST_NAME} bytes at most");
+        mistakes.at(name.span(), found, fix);
     }
 }
 

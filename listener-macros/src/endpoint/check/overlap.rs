@@ -14,12 +14,12 @@ pub(crate) fn check(endpoint: &Endpoint, mistakes: &mut Mistakes) {
         let earlier = &endpoint.methods[..at];
         if let Some(first) = earlier.iter().find(|first| are_namesakes(first, second)) {
             let name = first.name();
-            let mend = format!(
+            let fix = format!(
                 "rename this one, and write `#[on({})]` above it with a filter of its own; or make one method of the two",
                 second.priorities().join(", ")
             );
             let found = format!("two methods are named `{name}`");
-            mistakes.at(second.signature.ident.span(), found, mend);
+            mistakes.at(second.signature.ident.span(), found, fix);
             continue;
         }
         for first in earlier.iter().filter(|first| take_alike(endpoint, first, second)) {
@@ -30,8 +30,8 @@ pub(crate) fn check(endpoint: &Endpoint, mistakes: &mut Mistakes) {
                     first.name(),
                     second.name()
                 );
-                let mend = "make one method of the two, or give each a filter of its own with `#[on(.., event_type = \"..\")]`";
-                mistakes.at(second.signature.ident.span(), found, mend);
+                let fix = "make one method of the two, or give each a filter of its own with `#[on(.., event_type = \"..\")]`";
+                mistakes.at(second.signature.ident.span(), found, fix);
             }
         }
     }
@@ -56,10 +56,10 @@ pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
                 let found = format!(
                     "method `{other}` takes `{priority}` too, with the same filter: `{listed}` and `{other}` are both called"
                 );
-                let mend = format!(
+                let fix = format!(
                     "leave `{priority}` out of the list, or give one of the two a filter of its own; if both are meant, write `#[allow(deprecated)]` above the block"
                 );
-                warnings.extend(warning(span, &endpoint.allowed, found, mend));
+                warnings.extend(warning(span, &endpoint.allowed, found, fix));
             }
         }
     }

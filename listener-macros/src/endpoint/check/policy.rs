@@ -12,9 +12,9 @@ pub(crate) fn check(options: &Options, mistakes: &mut Mistakes) {
         pauses(retry, mistakes);
     }
     if let Some(path) = &options.ordered_by
-        && let Err(Flaw { found, mend }) = ordered_by(&path.value())
+        && let Err(Flaw { found, fix }) = ordered_by(&path.value())
     {
-        mistakes.at(path.span(), found, mend);
+        mistakes.at(path.span(), found, fix);
     }
 }
 
@@ -23,16 +23,16 @@ fn pauses(retry: &Retry, mistakes: &mut Mistakes) {
     if *attempts == Some(1) {
         for time in [pause, max_pause].into_iter().flatten() {
             let found = "a pause says nothing beside `attempts = 1`";
-            let mend = "leave one of the two out: a method that is called once is not waited for";
-            mistakes.at(time.text.span(), found, mend);
+            let fix = "leave one of the two out: a method that is called once is not waited for";
+            mistakes.at(time.text.span(), found, fix);
         }
     } else if let (Some(pause), Some(max_pause)) = (pause, max_pause)
         && pause.milliseconds > max_pause.milliseconds
     {
         let pause = pause.text.value();
         let found = format_args!("`max_pause` is shorter than `pause`, which is {pause}");
-        let mend = "the first pause is `pause`, each further one is twice as long, up to `max_pause`: make this one longer, or the other shorter";
-        mistakes.at(max_pause.text.span(), found, mend);
+        let fix = "the first pause is `pause`, each further one is twice as long, up to `max_pause`: make this one longer, or the other shorter";
+        mistakes.at(max_pause.text.span(), found, fix);
     }
 }
 
@@ -48,16 +48,16 @@ const OF_ONE: [&str; 4] = ["metadata", "message_id", "timestamp", "unique_id"];
 
 const FORMS: &str = "order by `payload.KEY`, `context.KEY`, `publisher_id` or `event_type`";
 
-/// What is wrong with a path, and the mend.
+/// What is wrong with a path, and the fix.
 #[derive(Debug, PartialEq, Eq)]
 struct Flaw {
     found: String,
-    mend: String,
+    fix: String,
 }
 
 /// Whether notifications can be ordered by what stands at the path.
 fn ordered_by(path: &str) -> Result<(), Flaw> {
-    let flaw = |found: String, mend: String| Err(Flaw { found, mend });
+    let flaw = |found: String, fix: String| Err(Flaw { found, fix });
     if path.trim().is_empty() {
         return flaw("the path is empty".to_owned(), FORMS.to_owned());
     }
@@ -80,7 +80,7 @@ fn ordered_by(path: &str) -> Result<(), Flaw> {
             format!("only keys of the top level can be looked at: `{part}.KEY`"),
         ),
         Some(key) if is_keyed && is_key(key) => Ok(()),
-        _ => flaw(format!("nothing can be ordered by `{path}`"), mend(path)),
+        _ => flaw(format!("nothing can be ordered by `{path}`"), fix(path)),
     }
 }
 
@@ -88,8 +88,8 @@ fn is_key(key: &str) -> bool {
     key.trim() == key && !key.contains(|c: char| c.is_control() || "[](){}".contains(c))
 }
 
-/// The mend for a path whose part is not known, or that is written otherwise.
-fn mend(path: &str) -> String {
+/// The fix for a path whose part is not known, or that is written otherwise.
+fn fix(path: &str) -> String {
     let is_of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     let words: Vec<&str> = path.split(|c| !is_of_word(c)).filter(|word| !word.is_empty()).collect();
     let table = [WORDS, ARGUMENT_WORDS].concat();
@@ -114,14 +114,14 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(path: &str, found: &str, mend: &str) {
-        let flaw = Flaw { found: found.to_owned(), mend: mend.to_owned() };
+    fn check(path: &str, found: &str, fix: &str) {
+        let flaw = Flaw { found: found.to_owned(), fix: fix.to_owned() };
         assert_eq!(ordered_by(path), Err(flaw), "{path}");
     }
 
     #[track_caller]
-    fn check_unknown(path: &str, mend: &str) {
-        check(path, &format!("nothing can be ordered by `{path}`"), mend);
+    fn check_unknown(path: &str, fix: &str) {
+        check(path, &format!("nothing can be ordered by `{path}`"), fix);
     }
 
     #[test]
@@ -144,18 +144,17 @@ mod tests {
 
     #[test]
     fn a_word_that_is_like_none_is_taken_for_a_key() {
-        let mend = "say where it stands: `payload.instance_id` or `context.instance_id`";
-        check_unknown("instance_id", mend);
+        let fix = "say where it stands: `payload.instance_id` or `context.instance_id`";
+        check_unknown("instance_id", fix);
         check_unknown("tenant.id", FORMS);
         check_unknown("a b c", FORMS);
     }
 
     #[test]
     fn what_each_notification_has_for_itself_orders_none() {
-        let mend =
-            format!("each notification has its own, so none would wait for another: {FORMS}");
-        check_unknown("metadata.message_id", &mend);
-        check_unknown("message_id", &mend);
+        let fix = format!("each notification has its own, so none would wait for another: {FORMS}");
+        check_unknown("metadata.message_id", &fix);
+        check_unknown("message_id", &fix);
     }
 
     #[test]

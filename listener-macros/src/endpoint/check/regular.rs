@@ -1,5 +1,5 @@
 //! Whether a literal is a regular expression of the `regex` crate, and if not, where and how
-//! to mend it. The listener compiles it again when it is built; only one that is too large
+//! to fix it. The listener compiles it again when it is built; only one that is too large
 //! once compiled is found there and not here. Called by `filter.rs`.
 
 use regex_syntax::ast::ErrorKind;
@@ -9,7 +9,7 @@ use syn::LitStr;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Flaw {
     pub(crate) found: String,
-    pub(crate) mend: &'static str,
+    pub(crate) fix: &'static str,
 }
 
 /// Whether the literal is a regular expression, alone and where the listener puts it.
@@ -19,21 +19,21 @@ pub(crate) fn regular(literal: &LitStr) -> Result<(), Flaw> {
     // As in `listener::filter`, so that nothing passes here that would fail there.
     regex_syntax::parse(&format!("^(?:{text})")).map(drop).map_err(|_| Flaw {
         found: "not a regular expression: its last comment has no end".to_owned(),
-        mend: "with `(?x)`, end the last comment with a line break",
+        fix: "with `(?x)`, end the last comment with a line break",
     })
 }
 
 fn flaw(literal: &LitStr, text: &str, error: &regex_syntax::Error) -> Flaw {
     use regex_syntax::Error;
 
-    let (what, start, end, mend) = match error {
+    let (what, start, end, fix) = match error {
         Error::Parse(error) => {
             let (start, end) = (error.span().start.offset, error.span().end.offset);
             (
                 error.kind().to_string(),
                 start,
                 end,
-                mend(error.kind(), &text[..start], &text[start..]),
+                fix(error.kind(), &text[..start], &text[start..]),
             )
         }
         Error::Translate(error) => {
@@ -44,7 +44,7 @@ fn flaw(literal: &LitStr, text: &str, error: &regex_syntax::Error) -> Flaw {
     };
     let (from, to) = (text[..start].chars().count(), text[..end].chars().count());
     let picture = picture(&literal.token().to_string(), from, to).unwrap_or_default();
-    Flaw { found: format!("not a regular expression: {what} at offset {from}{picture}"), mend }
+    Flaw { found: format!("not a regular expression: {what} at offset {from}{picture}"), fix }
 }
 
 /// The literal as it was written, and carets under the characters of its value from `from` to
@@ -83,8 +83,8 @@ fn columns(written: &str) -> Option<Vec<usize>> {
 
 const SYNTAX: &str = "the syntax is that of the `regex` crate: https://docs.rs/regex/#syntax";
 
-/// The mend, which names what Python's `re` knows and the `regex` crate does not.
-fn mend(kind: &ErrorKind, before: &str, rest: &str) -> &'static str {
+/// The fix, which names what Python's `re` knows and the `regex` crate does not.
+fn fix(kind: &ErrorKind, before: &str, rest: &str) -> &'static str {
     let is_group = before.ends_with("(?");
     match kind {
         ErrorKind::UnsupportedLookAround => {
@@ -146,10 +146,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_mend(expression: &str, expected: &str) {
+    fn check_fix(expression: &str, expected: &str) {
         let literal = LitStr::new(expression, proc_macro2::Span::call_site());
         let flaw = regular(&literal).expect_err("it is no regular expression");
-        assert!(flaw.mend.contains(expected), "{}", flaw.mend);
+        assert!(flaw.fix.contains(expected), "{}", flaw.fix);
     }
 
     #[test]
@@ -176,16 +176,16 @@ mod tests {
 
     #[test]
     fn what_only_python_knows_is_named() {
-        check_mend("a(?!b)", "look-around");
-        check_mend(r"(a)\1", "backreferences");
-        check_mend("(?P<a>b)(?P=a)", "backreferences");
-        check_mend(r"end\Z", r"`\z`");
-        check_mend("(?>a)", "atomic groups");
-        check_mend("(?#a)", "comments");
-        check_mend("(a)?(?(1)b|c)", "conditional");
-        check_mend("(?L)a", "flags");
-        check_mend(r"\N{BULLET}", "N{..}");
-        check_mend("a{,3}", "{0,n}");
+        check_fix("a(?!b)", "look-around");
+        check_fix(r"(a)\1", "backreferences");
+        check_fix("(?P<a>b)(?P=a)", "backreferences");
+        check_fix(r"end\Z", r"`\z`");
+        check_fix("(?>a)", "atomic groups");
+        check_fix("(?#a)", "comments");
+        check_fix("(a)?(?(1)b|c)", "conditional");
+        check_fix("(?L)a", "flags");
+        check_fix(r"\N{BULLET}", "N{..}");
+        check_fix("a{,3}", "{0,n}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What lasts until it is set otherwise. The default is a broker at its best.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Weather {
+pub struct Conditions {
     /// The longest that a message, a confirmation or a delivery is on its way.
     pub latency: Duration,
     /// Of a hundred connections that are sent on, how many break before the message is there.
@@ -66,13 +66,13 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     bus: Arc<Bus>,
     state: Mutex<State>,
-    /// Told when the weather changes. Not a `watch`, which wakes in an order of its own chance.
+    /// Told when the conditions change. Not a `watch`, which wakes in an order of its own chance.
     changed: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    weather: Weather,
+    conditions: Conditions,
     /// Not the thread's own: nobody else may draw from it.
     chance: fastrand::Rng,
     /// Goes up whenever all connections are lost.
@@ -85,8 +85,8 @@ impl Model {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let chance = fastrand::Rng::with_seed(seed);
-        let (weather, lives) = (Weather::default(), BTreeMap::new());
-        let state = Mutex::new(State { weather, chance, connections: 0, lives });
+        let (conditions, lives) = (Conditions::default(), BTreeMap::new());
+        let state = Mutex::new(State { conditions, chance, connections: 0, lives });
         Self(Arc::new(Inner { bus: Arc::default(), state, changed: Notify::new() }))
     }
 
@@ -96,11 +96,11 @@ impl Model {
         Process { model: self.clone(), dead: CancellationToken::new(), consumers: Arc::default() }
     }
 
-    /// Changes the weather. One that is `down` ends all connections.
-    pub fn change(&self, change: impl FnOnce(&mut Weather)) {
-        change(&mut self.lock().weather);
+    /// Changes the conditions. One that is `down` ends all connections.
+    pub fn change(&self, change: impl FnOnce(&mut Conditions)) {
+        change(&mut self.lock().conditions);
         self.0.changed.notify_waiters();
-        if self.weather().down {
+        if self.conditions().down {
             self.lose_connections("the broker is gone");
         }
     }
@@ -146,9 +146,9 @@ impl Model {
         // Ends by itself: once the consumer has a session again, or none comes any more.
         tokio::spawn(async move {
             loop {
-                model.until(|weather| !weather.down).await;
+                model.until(|conditions| !conditions.down).await;
                 sleep(model.up_to(LONGEST_PAUSE)).await;
-                if !model.weather().down {
+                if !model.conditions().down {
                     return model.0.bus.regain(consumer);
                 }
             }
@@ -162,15 +162,15 @@ impl Model {
         }
     }
 
-    fn weather(&self) -> Weather {
-        self.lock().weather.clone()
+    fn conditions(&self) -> Conditions {
+        self.lock().conditions.clone()
     }
 
-    /// Waits for such weather.
-    async fn until(&self, is: impl Fn(&Weather) -> bool) {
+    /// Waits for such conditions.
+    async fn until(&self, is: impl Fn(&Conditions) -> bool) {
         loop {
             let changed = self.0.changed.notified();
-            if is(&self.weather()) {
+            if is(&self.conditions()) {
                 return;
             }
             changed.await;
@@ -189,7 +189,7 @@ impl Model {
 
     /// The way from a program to the broker, or back.
     async fn travel(&self) {
-        let latency = self.weather().latency;
+        let latency = self.conditions().latency;
         if !latency.is_zero() {
             sleep(self.up_to(latency)).await;
         }
@@ -198,11 +198,12 @@ impl Model {
     /// One message, sent again with each new connection until it is confirmed.
     async fn send(&self, outgoing: &Outgoing) -> Result<(), SendError> {
         loop {
-            self.until(|weather| !weather.down && !weather.blocked).await;
+            self.until(|conditions| !conditions.down && !conditions.blocked).await;
             let connection = self.lock().connections;
             let is_lost = || self.lock().connections != connection;
             self.travel().await;
-            let Weather { lost_sends, lost_confirms, full, dead_letters_full, .. } = self.weather();
+            let Conditions { lost_sends, lost_confirms, full, dead_letters_full, .. } =
+                self.conditions();
             if is_lost() || self.happens(lost_sends) {
                 sleep(self.up_to(LONGEST_PAUSE)).await;
                 continue;
@@ -231,11 +232,11 @@ impl Model {
     /// confirmations that get lost are those of messages.
     async fn journal(&self, append: &JournalAppend) -> JournalRead {
         loop {
-            self.until(|weather| !weather.down && !weather.blocked).await;
+            self.until(|conditions| !conditions.down && !conditions.blocked).await;
             let connection = self.lock().connections;
             let is_lost = || self.lock().connections != connection;
             self.travel().await;
-            let lost_sends = self.weather().lost_sends;
+            let lost_sends = self.conditions().lost_sends;
             if !is_lost() && !self.happens(lost_sends) {
                 let read = self.0.bus.journal(append.clone());
                 self.travel().await;
@@ -287,10 +288,12 @@ impl Driver for Process {
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         self.while_alive(async move {
             let after = subscription.timeout;
-            timeout(after, self.model.until(|weather| !weather.down)).await.map_err(|_| {
-                let attempts = "the model of a broker: it is down".to_owned();
-                ConnectError::Unreachable { after, attempts }
-            })?;
+            timeout(after, self.model.until(|conditions| !conditions.down)).await.map_err(
+                |_| {
+                    let attempts = "the model of a broker: it is down".to_owned();
+                    ConnectError::Unreachable { after, attempts }
+                },
+            )?;
             let (consumer, given) = MemoryConsumer::attach(&self.model.0.bus, subscription);
             self.consumers.lock().unwrap_or_else(PoisonError::into_inner).push(consumer.id());
             let (sender, deliveries) = mpsc::unbounded_channel();
@@ -322,11 +325,11 @@ impl Driver for Process {
     }
 
     fn obstacle(&self) -> Option<String> {
-        let weather = self.model.weather();
-        if weather.down {
+        let conditions = self.model.conditions();
+        if conditions.down {
             Some("the broker is down".to_owned())
         } else {
-            weather.blocked.then(|| "the broker is short of memory".to_owned())
+            conditions.blocked.then(|| "the broker is short of memory".to_owned())
         }
     }
 

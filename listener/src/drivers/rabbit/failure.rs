@@ -1,5 +1,5 @@
 //! What the broker's refusals mean: a transient failure, which passes, or a mistake, which a person must
-//! mend. lapin's errors become ours here; who acts on them is `supervisor.rs` and
+//! fix. lapin's errors become ours here; who acts on them is `supervisor.rs` and
 //! `publish.rs`.
 
 use std::fmt;
@@ -219,7 +219,7 @@ pub(super) fn no_transient_queue(fault: &Fault, queue: &str, dialect: Dialect) -
     let Fault::Broker { code: 541, text } = fault else {
         return None;
     };
-    let mend = match dialect {
+    let fix = match dialect {
         Dialect::Oslo => {
             "set amqp_durable_queues=true in the transport URL (and rabbit_quorum_queue=true where the queues are quorum queues), as in the configuration of the deployment's other services"
         }
@@ -230,7 +230,7 @@ pub(super) fn no_transient_queue(fault: &Fault, queue: &str, dialect: Dialect) -
     is_about_transience(text).then(|| {
         Failure::Mistake(ConnectError::Refused {
             action: format!("declare queue {queue:?}"),
-            reason: format!("it takes no transient queues; {mend} ({text})"),
+            reason: format!("it takes no transient queues; {fix} ({text})"),
         })
     })
 }

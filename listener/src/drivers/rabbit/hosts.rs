@@ -136,7 +136,7 @@ impl Backoff {
         (self.delay + ceiling.mul_f64(fastrand::f64())).max(SHORTEST)
     }
 
-    /// The next pause after a refusal that only a person can mend.
+    /// The next pause after a refusal that only a person can fix.
     pub(super) fn slow_pause(&mut self) -> Duration {
         let pause = self.pause() + Duration::from_secs(2) * self.rounds.min(15);
         pause.min(MISTAKE_PAUSE)

@@ -15,7 +15,7 @@ pub(super) const LEAVING: Duration = Duration::from_secs(1);
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How long a session must have stood for the pauses to begin anew when it is lost.
 pub(super) const STABLE_AFTER: Duration = Duration::from_secs(30);
-/// The longest pause after a refusal that only a person can mend.
+/// The longest pause after a refusal that only a person can fix.
 pub(super) const MISTAKE_PAUSE: Duration = Duration::from_secs(30);
 
 /// The largest frame that is asked for, in bytes: RabbitMQ's default. lapin's buffers are a

@@ -1,5 +1,5 @@
 //! One session of a consumer: a connection, a channel, a consumer on each queue, and a
-//! generation number. It is attached, served until it ends, and never mended: the next one is
+//! generation number. It is attached, served until it ends, and never repaired: the next one is
 //! made by `supervisor.rs`.
 
 use std::collections::HashSet;

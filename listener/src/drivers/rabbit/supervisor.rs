@@ -320,7 +320,7 @@ impl Supervisor {
         } else {
             tracing::error!(
                 reason,
-                "RabbitMQ refuses; it is tried again and again until somebody mends it"
+                "RabbitMQ refuses; it is tried again and again until somebody fixes it"
             );
         }
         self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });

@@ -1,0 +1,327 @@
+//! Which delivery is next: a queue per priority, served by weight, so that a flood of `info` does not
+//! delay `error`. Also the slots to work on deliveries, of which no queue may occupy all. Used by
+//! `scheduler.rs`.
+
+use std::collections::VecDeque;
+
+use crate::notification::priority::Priority;
+use crate::runtime::options::Executor;
+use crate::runtime::worker::Task;
+
+/// The number of queues: one per priority, and one for routing keys without a priority.
+pub(super) const QUEUES: usize = Priority::ALL.len() + 1;
+
+/// The share of a queue in the round robin.
+const fn weight(priority: Option<Priority>) -> i64 {
+    match priority {
+        Some(Priority::Critical | Priority::Error) => 8,
+        Some(Priority::Warn | Priority::Audit | Priority::Info) | None => 4,
+        Some(Priority::Sample) => 2,
+        Some(Priority::Debug) => 1,
+    }
+}
+
+/// Deliveries that wait for a slot, by priority, and the free slots.
+#[derive(Debug)]
+pub(super) struct PriorityQueues {
+    queues: [Queue; QUEUES],
+    /// Free slots.
+    free: usize,
+    /// Whether all deliveries use one queue, in the order of arrival.
+    in_order: bool,
+}
+
+/// Which of the queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct QueueIndex(usize);
+
+#[derive(Debug)]
+struct Queue {
+    waiting: VecDeque<Task>,
+    weight: i64,
+    /// Smooth weighted round robin: each round adds the weight to every queue with waiting deliveries,
+    /// and the queue with the most credit is served and pays the total.
+    credit: i64,
+    /// Slots this queue may still acquire.
+    free: usize,
+    /// Deliveries begun before that wait to reacquire a slot.
+    resuming: usize,
+}
+
+impl QueueIndex {
+    /// The queue of a routing key, which may end in a priority.
+    pub(super) fn of(routing_key: &str) -> Self {
+        let word = routing_key.rsplit_once('.').map_or("", |(_, word)| word);
+        Self(word.parse::<Priority>().map_or(QUEUES - 1, Priority::index))
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self.0
+    }
+}
+
+impl Queue {
+    fn can_go_on(&self) -> bool {
+        !self.waiting.is_empty() && self.free > self.resuming
+    }
+}
+
+impl PriorityQueues {
+    /// As many slots as the executor has; one queue may acquire seven eighths of them at most.
+    pub(super) fn new(executor: Executor) -> Self {
+        let slots = executor.at_once();
+        let free = part(slots);
+        let queue = |priority| Queue {
+            waiting: VecDeque::new(),
+            weight: weight(priority),
+            credit: 0,
+            free,
+            resuming: 0,
+        };
+        let queues = std::array::from_fn(|index| queue(Priority::ALL.get(index).copied()));
+        Self { queues, free: slots, in_order: executor == Executor::Sequential }
+    }
+
+    /// Adds a delivery to the queue of its original routing key, or to the only queue where the order of
+    /// arrival is kept.
+    pub(super) fn push(&mut self, task: Task) {
+        let QueueIndex(index) = if self.in_order {
+            QueueIndex(0)
+        } else {
+            QueueIndex::of(&task.marks.origin.routing_key)
+        };
+        self.queues[index].waiting.push_back(task);
+    }
+
+    /// Whether a delivery can be begun.
+    pub(super) fn can_go_on(&self) -> bool {
+        self.has_free() && self.queues.iter().any(Queue::can_go_on)
+    }
+
+    /// Whether a slot is free that no begun delivery waits for.
+    pub(super) fn has_free(&self) -> bool {
+        let claimed = self.queues.iter().map(|queue| queue.resuming.min(queue.free)).sum();
+        self.free > claimed
+    }
+
+    /// Whether no delivery waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.iter().all(|queue| queue.waiting.is_empty())
+    }
+
+    /// The next delivery to begin; acquires a slot for it.
+    pub(super) fn next(&mut self) -> Option<(Task, QueueIndex)> {
+        if !self.has_free() {
+            return None;
+        }
+        let (mut chosen, mut total) = (None, 0);
+        for (index, queue) in self.queues.iter_mut().enumerate() {
+            if !queue.can_go_on() {
+                continue;
+            }
+            queue.credit += queue.weight;
+            total += queue.weight;
+            if chosen.is_none_or(|(_, credit)| queue.credit > credit) {
+                chosen = Some((index, queue.credit));
+            }
+        }
+        let (index, _) = chosen?;
+        let queue = &mut self.queues[index];
+        queue.credit -= total;
+        let task = queue.waiting.pop_front()?;
+        if queue.waiting.is_empty() {
+            // Credit is only earned while deliveries wait.
+            queue.credit = 0;
+        }
+        queue.free -= 1;
+        self.free -= 1;
+        Some((task, QueueIndex(index)))
+    }
+
+    /// A begun delivery of this queue waits for a slot, with precedence over those not begun.
+    pub(super) fn wait(&mut self, QueueIndex(index): QueueIndex) {
+        self.queues[index].resuming += 1;
+    }
+
+    /// A begun delivery waits no longer.
+    pub(super) fn waited(&mut self, QueueIndex(index): QueueIndex) {
+        self.queues[index].resuming -= 1;
+    }
+
+    /// Whether begun deliveries wait for a slot.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.queues.iter().any(|queue| queue.resuming > 0)
+    }
+
+    /// Acquires a slot for a begun delivery of this queue; whether one was free.
+    pub(super) fn take(&mut self, QueueIndex(index): QueueIndex) -> bool {
+        let queue = &mut self.queues[index];
+        let is_free = self.free > 0 && queue.free > 0;
+        if is_free {
+            queue.free -= 1;
+            self.free -= 1;
+        }
+        is_free
+    }
+
+    /// Frees a slot of this queue.
+    pub(super) fn free(&mut self, QueueIndex(index): QueueIndex) {
+        self.queues[index].free += 1;
+        self.free += 1;
+    }
+
+    /// Removes all waiting deliveries.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Task> + '_ {
+        self.queues.iter_mut().flat_map(|queue| queue.waiting.drain(..))
+    }
+}
+
+/// How much of a resource that all queues share one of them may use: seven eighths.
+pub(super) const fn part(all: usize) -> usize {
+    all - all / 8
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::notification::delivery_info::DeliveryInfo;
+    use crate::runtime::hands::Hands;
+    use crate::runtime::headers::Marks;
+    use crate::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
+    use crate::transport::error::SettleError;
+
+    struct Nobody;
+
+    impl Settler for Nobody {
+        fn settle(&self, _: u64, _: Settle) -> Result<(), SettleError> {
+            Ok(())
+        }
+
+        fn is_over(&self) -> bool {
+            false
+        }
+    }
+
+    fn push(queues: &mut PriorityQueues, key: &str, count: usize) {
+        for _ in 0..count {
+            let settlement = Settlement::new(Arc::new(Nobody), 1);
+            let info = DeliveryInfo::new(key, "", key);
+            let delivery = Delivery::new(Bytes::new(), Properties::default(), info, settlement);
+            let marks = Marks::read(&delivery.properties, &delivery.info, |_| true);
+            let in_hand = Arc::new(Hands::default()).take(&delivery);
+            queues.push(Task {
+                delivery,
+                in_hand,
+                marks,
+                turn: None,
+                text: None,
+                key: None,
+                recorded: None,
+                is_alone: false,
+                alone: None,
+                is_last: false,
+                shut: None,
+                received_at: std::time::SystemTime::UNIX_EPOCH,
+            });
+        }
+    }
+
+    fn take(queues: &mut PriorityQueues, count: usize) -> Vec<(String, QueueIndex)> {
+        std::iter::from_fn(|| queues.next())
+            .take(count)
+            .map(|(task, place)| (task.delivery.info.routing_key.to_string(), place))
+            .collect()
+    }
+
+    fn free(queues: &mut PriorityQueues, taken: Vec<(String, QueueIndex)>) {
+        taken.into_iter().for_each(|(_, queue)| queues.free(queue));
+    }
+
+    fn names(taken: &[(String, QueueIndex)]) -> Vec<&str> {
+        taken.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_flood_holds_up_nobody() {
+        let mut queues = PriorityQueues::new(Executor::Concurrent(100));
+        push(&mut queues, "n.info", 50);
+        push(&mut queues, "n.error", 3);
+        push(&mut queues, "n.debug", 1);
+        let taken = take(&mut queues, 7);
+        let expected = ["n.error", "n.info", "n.error", "n.error", "n.info", "n.debug", "n.info"];
+        assert_eq!(names(&taken), expected);
+    }
+
+    #[test]
+    fn a_queue_keeps_its_order() {
+        let mut queues = PriorityQueues::new(Executor::Concurrent(10));
+        for key in ["a.info", "b.info", "c.info"] {
+            push(&mut queues, key, 1);
+        }
+        assert_eq!(names(&take(&mut queues, 3)), ["a.info", "b.info", "c.info"]);
+    }
+
+    #[test]
+    fn no_queue_acquires_every_slot() {
+        let mut queues = PriorityQueues::new(Executor::Concurrent(16));
+        push(&mut queues, "n.info", 50);
+        let held = take(&mut queues, 50);
+        assert_eq!(held.len(), 14);
+        push(&mut queues, "n.error", 1);
+        assert!(queues.can_go_on());
+        assert_eq!(names(&take(&mut queues, 50)), ["n.error"]);
+        assert!(!queues.can_go_on());
+        let queue = held[0].1;
+        assert!(!queues.take(queue), "the last eighth is for other priorities");
+        free(&mut queues, held);
+        assert!(queues.take(queue));
+        queues.free(queue);
+        assert_eq!(take(&mut queues, 50).len(), 14);
+        assert_eq!(queues.drain().count(), 36 - 14);
+    }
+
+    #[test]
+    fn a_begun_delivery_has_precedence_in_its_own_queue_only() {
+        let mut queues = PriorityQueues::new(Executor::Concurrent(16));
+        push(&mut queues, "n.info", 16);
+        let held = take(&mut queues, 50);
+        let queue = held[0].1;
+        queues.wait(queue);
+        push(&mut queues, "n.error", 2);
+        assert_eq!(names(&take(&mut queues, 1)), ["n.error"]);
+        queues.free(queue);
+        assert_eq!(names(&take(&mut queues, 50)), ["n.error"]);
+        assert!(queues.take(queue));
+        queues.waited(queue);
+        assert!(!queues.has_waiting());
+        queues.free(queue);
+        assert_eq!(names(&take(&mut queues, 50)), ["n.info"]);
+    }
+
+    #[test]
+    fn one_after_the_other_is_the_order_of_arrival() {
+        let mut queues = PriorityQueues::new(Executor::Sequential);
+        let keys = ["n.debug", "n.info", "n.error", "n.info"];
+        let mut begun = Vec::new();
+        keys.iter().for_each(|key| push(&mut queues, key, 1));
+        while let [(name, queue)] = take(&mut queues, 1).as_slice() {
+            begun.push(name.clone());
+            queues.free(*queue);
+        }
+        assert_eq!(begun, keys);
+    }
+
+    #[test]
+    fn one_place_is_one_at_a_time() {
+        let mut queues = PriorityQueues::new(Executor::Concurrent(1));
+        push(&mut queues, "n.info", 2);
+        let first = take(&mut queues, 2);
+        assert_eq!(first.len(), 1);
+        free(&mut queues, first);
+        assert_eq!(take(&mut queues, 2).len(), 1);
+    }
+}

@@ -1,0 +1,403 @@
+//! The scheduler: worker tasks that each take one delivery after the other from the priority queues.
+//! One task is enough for methods that never wait, so nothing is spawned for those; when a method has
+//! to wait, another task continues, and methods that use the processor run on as many tasks as the
+//! runtime has threads. What is done with a delivery is in `worker.rs`.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::runtime::options::Executor;
+use crate::runtime::permit::{Permit, Slot};
+use crate::runtime::priority_queues::{PriorityQueues, QueueIndex};
+use crate::runtime::turns::Turns;
+use crate::runtime::worker::{Task, Worker};
+use crate::transport::delivery::Delivery;
+use crate::transport::demand::Demand;
+
+/// Methods that use the processor for longer than this run on several tasks.
+const HEAVY: Duration = Duration::from_micros(50);
+
+/// How long a worker task runs before it yields to other tasks of its thread.
+const TIME_SLICE: Duration = Duration::from_micros(200);
+
+/// Distributes deliveries to worker tasks.
+#[derive(Debug)]
+pub(super) struct Scheduler {
+    worker: Arc<Worker>,
+    turns: Arc<Turns>,
+    state: Mutex<State>,
+    /// Notified when a slot is freed while deliveries wait to reacquire one.
+    freed: Notify,
+    /// Notified when deliveries wait for busy workers and nothing checks whether these are stuck.
+    pub(super) unwatched: Notify,
+    /// Notified when no delivery waits any more.
+    demand: Arc<Demand>,
+    threads: usize,
+    pub(super) running: TaskTracker,
+    pub(super) stop: CancellationToken,
+    /// Cancelled at the deadline of a stop; ends the tasks that still run.
+    pub(super) abort: CancellationToken,
+}
+
+#[derive(Debug)]
+struct State {
+    queues: PriorityQueues,
+    /// Worker tasks that are running, without those that wait for a method.
+    busy: usize,
+    /// Deliveries begun so far.
+    begun: u64,
+    /// Whether a check for stuck workers is scheduled.
+    is_watched: bool,
+    /// Deliveries whose keys are still to be read, in the order of arrival.
+    unread: VecDeque<Task>,
+    /// Whether a task is reading them.
+    is_reading: bool,
+}
+
+/// A slot to work on a delivery, freed when dropped.
+struct HeldSlot<'c> {
+    scheduler: &'c Arc<Scheduler>,
+    queue: QueueIndex,
+    is_held: AtomicBool,
+}
+
+/// Counts a worker task as busy until it waits or is dropped.
+struct Busy<'c> {
+    scheduler: &'c Arc<Scheduler>,
+    is_busy: bool,
+}
+
+impl Scheduler {
+    pub(super) fn new(
+        worker: Arc<Worker>,
+        demand: Arc<Demand>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let queues = PriorityQueues::new(worker.options.executor);
+        Arc::new(Self {
+            worker,
+            turns: Arc::default(),
+            state: Mutex::new(State {
+                queues,
+                busy: 0,
+                begun: 0,
+                is_watched: false,
+                unread: VecDeque::new(),
+                is_reading: false,
+            }),
+            freed: Notify::new(),
+            unwatched: Notify::new(),
+            demand,
+            threads: tokio::runtime::Handle::current().metrics().num_workers(),
+            running: TaskTracker::new(),
+            stop,
+            abort: CancellationToken::new(),
+        })
+    }
+
+    /// Schedules deliveries, given in the order of arrival.
+    pub(super) fn take(self: &Arc<Self>, deliveries: impl Iterator<Item = Delivery>) {
+        let mut tasks: VecDeque<Task> =
+            deliveries.map(|delivery| self.worker.take(delivery)).collect();
+        let mut at_once = tasks.len();
+        if self.worker.has_keys() {
+            at_once = 0;
+            // Only this function adds to `unread`.
+            if !self.lock().is_reading {
+                for task in tasks.iter_mut().take_while(|task| self.worker.reads_at_once(task)) {
+                    self.enter(task);
+                    at_once += 1;
+                }
+            }
+        }
+        let unread = tasks.split_off(at_once);
+        let mut state = self.lock();
+        tasks.into_iter().for_each(|task| state.queues.push(task));
+        state.unread.extend(unread);
+        if !state.unread.is_empty() && !std::mem::replace(&mut state.is_reading, true) {
+            let scheduler = Arc::clone(self);
+            self.running.spawn(async move {
+                scheduler.abort.run_until_cancelled(scheduler.read()).await;
+            });
+        }
+        self.start_worker(state, 1);
+    }
+
+    /// Queues a delivery behind those that share a key with it.
+    fn enter(&self, task: &mut Task) {
+        let keys = self.worker.keys(task);
+        task.turn = (!keys.keys.is_empty()).then(|| self.turns.enter(&keys));
+    }
+
+    /// Reads the keys of deliveries that take long to open, one after the other, on a thread that may
+    /// block. Later deliveries wait, because their order is that of arrival.
+    async fn read(self: &Arc<Self>) {
+        while let Some(mut task) = self.next_unread() {
+            if self.worker.reads_at_once(&task) {
+                self.enter(&mut task);
+            } else {
+                let scheduler = Arc::clone(self);
+                let entering = self.worker.apart.run(move || {
+                    scheduler.enter(&mut task);
+                    task
+                });
+                // Dropped unsettled: the broker redelivers it.
+                let Ok(entered) = AssertUnwindSafe(entering).catch_unwind().await else { continue };
+                task = entered;
+            }
+            if self.stop.is_cancelled() {
+                self.worker.release(task);
+                continue;
+            }
+            let mut state = self.lock();
+            state.queues.push(task);
+            self.start_worker(state, 1);
+        }
+    }
+
+    /// The next delivery whose keys are to be read. If there is none, `is_reading` is reset under the
+    /// same lock.
+    fn next_unread(&self) -> Option<Task> {
+        let mut state = self.lock();
+        let next = state.unread.pop_front();
+        state.is_reading = next.is_some();
+        next
+    }
+
+    /// All deliveries that were not begun.
+    pub(super) fn drain(&self) -> Vec<Task> {
+        let mut state = self.lock();
+        let unread = std::mem::take(&mut state.unread);
+        state.queues.drain().chain(unread).collect()
+    }
+
+    /// The number of deliveries begun so far, if others could be begun while all workers are busy; the
+    /// caller checks again soon.
+    pub(super) fn behind(&self) -> Option<u64> {
+        let mut state = self.lock();
+        state.is_watched = state.busy > 0 && state.queues.can_go_on();
+        state.is_watched.then_some(state.begun)
+    }
+
+    /// Starts another worker if no delivery was begun since `behind` returned this number.
+    pub(super) fn add_worker(self: &Arc<Self>, begun: Option<u64>) {
+        let state = self.lock();
+        if begun == Some(state.begun) {
+            let most = state.busy + 1;
+            self.start_worker(state, most);
+        }
+    }
+
+    /// Starts another worker if a delivery can be begun and fewer than `most` workers are busy.
+    fn start_worker(self: &Arc<Self>, mut state: MutexGuard<'_, State>, most: usize) {
+        if !state.queues.can_go_on() {
+            return;
+        }
+        if state.busy >= most {
+            // Their methods may block the threads.
+            if !std::mem::replace(&mut state.is_watched, true) {
+                self.unwatched.notify_one();
+            }
+            return;
+        }
+        state.busy += 1;
+        drop(state);
+        let scheduler = Arc::clone(self);
+        self.running.spawn(async move {
+            scheduler.abort.run_until_cancelled(scheduler.serve()).await;
+        });
+    }
+
+    /// Works on one delivery after the other until none can be begun.
+    async fn serve(self: &Arc<Self>) {
+        let mut busy_task = Busy { scheduler: self, is_busy: true };
+        let mut since = Instant::now();
+        while let Some((task, slot)) = self.next(&mut busy_task) {
+            let began = Instant::now();
+            {
+                let mut work = pin!(self.work(task, slot));
+                poll_fn(|context| {
+                    let polled = work.as_mut().poll(context);
+                    if polled.is_pending() {
+                        busy_task.leave();
+                    }
+                    polled
+                })
+                .await;
+            }
+            let now = Instant::now();
+            if busy_task.is_busy && now - began > HEAVY {
+                self.start_worker(self.lock(), self.threads);
+            }
+            if now - since > TIME_SLICE {
+                tokio::task::yield_now().await;
+                since = Instant::now();
+            }
+        }
+    }
+
+    /// The next delivery, and a slot for it. If there is none, the worker is marked idle under the same
+    /// lock, so that no delivery is left without a worker.
+    fn next<'c>(self: &'c Arc<Self>, busy_task: &mut Busy<'_>) -> Option<(Task, HeldSlot<'c>)> {
+        let mut state = self.lock();
+        if !busy_task.is_busy {
+            state.busy += 1;
+        }
+        let next = state.queues.next();
+        busy_task.is_busy = next.is_some();
+        if next.is_some() {
+            state.begun += 1;
+        } else {
+            state.busy -= 1;
+        }
+        if next.is_none() {
+            self.report_idle(&state);
+        }
+        drop(state);
+        let is_held = AtomicBool::new(true);
+        next.map(|(task, queue)| (task, HeldSlot { scheduler: self, queue, is_held }))
+    }
+
+    /// Reports to the driver that nothing waits any more; under the lock, so that reports are in order.
+    fn report_idle(&self, state: &State) {
+        if state.queues.is_empty() && state.unread.is_empty() {
+            self.demand.begun(state.begun, state.queues.has_free());
+        }
+    }
+
+    /// Works on a delivery once those before it in its key order are done.
+    async fn work(&self, task: Task, slot: HeldSlot<'_>) {
+        let permit = Permit::new(&slot, &self.stop);
+        if let Some(turn) = &task.turn
+            && !turn.is_next()
+        {
+            let come = async {
+                let _waits = self.demand.wait_in_order();
+                turn.come().await;
+            };
+            if permit.wait(come).await.is_none() {
+                return self.worker.release(task);
+            }
+        }
+        self.worker.work(task, permit).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a delivery that waits to reacquire a slot.
+struct Waiting<'c> {
+    scheduler: &'c Scheduler,
+    queue: QueueIndex,
+}
+
+impl<'c> Waiting<'c> {
+    fn new(scheduler: &'c Scheduler, queue: QueueIndex) -> Self {
+        scheduler.lock().queues.wait(queue);
+        Self { scheduler, queue }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.scheduler.lock().queues.waited(self.queue);
+    }
+}
+
+impl HeldSlot<'_> {
+    /// Frees the slot; whether it was held.
+    fn free(&self) -> bool {
+        let was_held = self.is_held.swap(false, Ordering::Relaxed);
+        if was_held {
+            let mut state = self.scheduler.lock();
+            state.queues.free(self.queue);
+            let has_waiting = state.queues.has_waiting();
+            if self.scheduler.demand.is_watched() {
+                self.scheduler.report_idle(&state);
+            }
+            drop(state);
+            if has_waiting {
+                self.scheduler.freed.notify_waiters();
+            }
+        }
+        was_held
+    }
+}
+
+impl Slot for HeldSlot<'_> {
+    fn release(&self) {
+        // `Sequential` promises one after the other: a delivery that waits keeps its slot.
+        if self.scheduler.worker.options.executor != Executor::Sequential {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&self) {
+        if self.free() {
+            self.scheduler.start_worker(self.scheduler.lock(), 1);
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Relaxed)
+    }
+
+    fn acquire(&self) -> BoxFuture<'_, ()> {
+        async {
+            if self.is_held() {
+                return;
+            }
+            let _waiting = Waiting::new(self.scheduler, self.queue);
+            loop {
+                let mut freed = pin!(self.scheduler.freed.notified());
+                // Registered first, so that a slot that is freed right after the check is not missed.
+                freed.as_mut().enable();
+                if self.scheduler.lock().queues.take(self.queue) {
+                    return self.is_held.store(true, Ordering::Relaxed);
+                }
+                freed.await;
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Drop for HeldSlot<'_> {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
+
+impl Busy<'_> {
+    /// The task has to wait: another worker continues.
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.is_busy) {
+            let mut state = self.scheduler.lock();
+            state.busy -= 1;
+            if self.scheduler.demand.is_watched() {
+                self.scheduler.report_idle(&state);
+            }
+            self.scheduler.start_worker(state, 1);
+        }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
