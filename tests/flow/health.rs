@@ -184,7 +184,7 @@ async fn observers_are_told_what_becomes_of_each_delivery() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn health_counts_what_is_in_hand_and_what_was_settled() {
+async fn health_counts_what_is_in_flight_and_what_was_settled() {
     let mut rig = Rig::new();
     let builder = rig.builder().handler_timeout(Duration::from_secs(3600));
     let told = Told::default();
@@ -199,7 +199,7 @@ async fn health_counts_what_is_in_hand_and_what_was_settled() {
     let queues: Vec<_> = health
         .queues
         .iter()
-        .map(|queue| (queue.queue.as_str(), queue.in_hand, queue.in_work, queue.settled))
+        .map(|queue| (queue.queue.as_str(), queue.in_flight, queue.in_work, queue.settled))
         .collect();
     assert_eq!(queues, [("notifications.info", 0, 0, 1), ("notifications.warn", 1, 1, 0)]);
     assert!(health.is_progressing(Duration::from_secs(3600)));

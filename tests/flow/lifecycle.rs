@@ -313,7 +313,7 @@ async fn a_slot_that_a_pause_gives_up_is_used_though_a_method_keeps_its_thread()
     notifier.info(&Context::new(), "wait", &()).await.unwrap();
     assert_eq!(rig.seen().await, "waits");
     notifier.info(&Context::new(), "free", &()).await.unwrap();
-    while listener.health().queues[0].in_hand < 3 {
+    while listener.health().queues[0].in_flight < 3 {
         tokio::task::yield_now().await;
     }
     fails.add_permits(1);

@@ -123,7 +123,7 @@ async fn run(rig: &mut Rig, listener: Listener, payload: u32) -> (Vec<String>, O
     rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert!(listener.is_ready());
-    assert_eq!(listener.health().queues[0].in_hand, 0);
+    assert_eq!(listener.health().queues[0].in_flight, 0);
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
     // A marker put behind tells whether there is one.

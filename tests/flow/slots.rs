@@ -192,7 +192,7 @@ async fn what_waits_is_bounded_by_the_prefetch() {
     }
     tokio::time::sleep(Duration::from_secs(60)).await;
     let health = listener.health();
-    assert_eq!(health.queues[0].in_hand, 100);
+    assert_eq!(health.queues[0].in_flight, 100);
     finish(&listener).await;
 }
 

@@ -4,11 +4,13 @@
 use crate::tree;
 
 /// Each word, in lower case, and the one that is used instead.
-const DROPPED: [(&str, &str); 6] = [
+const DROPPED: [(&str, &str); 8] = [
+    ("clerk", "task"),
     ("crew", "scheduler"),
     ("duty", "worker task"),
     ("lanes", "priority queues"),
     ("mend", "fix"),
+    ("office", "publisher"),
     ("stint", "time slice"),
     ("weather", "conditions"),
 ];

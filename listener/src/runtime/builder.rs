@@ -533,7 +533,7 @@ impl ListenerBuilder {
             options: self.options,
             quarantines,
             is_temporary: self.expires.is_some(),
-            hands: Arc::default(),
+            in_flight: Arc::default(),
             quarantined: Notify::new(),
             gate: Gate::default(),
             suspects: Arc::default(),

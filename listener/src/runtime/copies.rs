@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::observe::{Event, Observers};
 use crate::runtime::failure::{Copy, Destination};
-use crate::runtime::headers::{self, Marks};
+use crate::runtime::headers::{self, CopyHeaders};
 use crate::runtime::health::Pause;
 use crate::runtime::permit;
 use crate::runtime::quarantine::{Closed, Gate};
@@ -176,14 +176,14 @@ impl Copier {
     /// back is dropped: the original is acknowledged first.
     pub(super) async fn make(
         &self,
-        (delivery, marks): (&Delivery, &Marks),
+        (delivery, copy_headers): (&Delivery, &CopyHeaders),
         copy: &Copy,
         until: Option<Instant>,
         gate: Option<&Gate>,
         stop: &CancellationToken,
         observers: &Observers,
     ) -> Result<Option<Closed>, NotMade> {
-        let source = &marks.origin.queue;
+        let source = &copy_headers.origin.queue;
         let route = match copy.to {
             Destination::Later(delay) => {
                 let delay = delay.min(LONGEST_DELAY);
@@ -200,7 +200,7 @@ impl Copier {
                 return Err(NotMade::Abandoned);
             }
             let mut moving = gate.map(Gate::close);
-            let properties = properties(delivery, marks, copy, form);
+            let properties = properties(delivery, copy_headers, copy, form);
             // An attempt is let finish: one that is broken off may have been sent all the same.
             let mut sending = pin!(self.send(&route, delivery, properties, until));
             let sent = match self.in_time(sending.as_mut(), trouble.is_some()).await {
@@ -371,7 +371,7 @@ impl Copier {
         &self,
         route: &Route,
         delivery: &Delivery,
-        marks: &Marks,
+        copy_headers: &CopyHeaders,
         hold: Duration,
         stop: &CancellationToken,
         gate: &Gate,
@@ -382,7 +382,7 @@ impl Copier {
         let mut trouble = None;
         loop {
             let mut moving = gate.close();
-            let mut putting = pin!(self.put(route, delivery, marks));
+            let mut putting = pin!(self.put(route, delivery, copy_headers));
             let put = match self.in_time(putting.as_mut(), trouble.is_some()).await {
                 Some(put) => put,
                 None => {
@@ -421,11 +421,11 @@ impl Copier {
         }
     }
 
-    /// Tries once to put a copy with these marks at the end of the queue that a delivery was taken
+    /// Tries once to put a copy with these headers at the end of the queue that a delivery was taken
     /// from: nobody else is called again for it. Whether it is confirmed.
-    pub(super) async fn replace(&self, delivery: &Delivery, marks: &Marks) -> bool {
+    pub(super) async fn replace(&self, delivery: &Delivery, copy_headers: &CopyHeaders) -> bool {
         let route = Route::Queue(delivery.info.queue.to_string());
-        match unless_over(delivery, self.put(&route, delivery, marks)).await {
+        match unless_over(delivery, self.put(&route, delivery, copy_headers)).await {
             Some(Ok(())) => true,
             // It is redelivered.
             None => false,
@@ -444,12 +444,12 @@ impl Copier {
         &self,
         route: &Route,
         delivery: &Delivery,
-        marks: &Marks,
+        copy_headers: &CopyHeaders,
     ) -> Result<(), SendError> {
         let mut form = Form::Whole;
         loop {
             let mut properties = kept(delivery, form);
-            bounded(marks.clone(), form).write(&mut properties.headers);
+            bounded(copy_headers.clone(), form).write(&mut properties.headers);
             match self.send(route, delivery, properties, None).await {
                 Err(error @ SendError::HeadersTooLarge { .. }) => match form.less() {
                     Some(less) => form = less,
@@ -494,16 +494,21 @@ fn queue_of(route: &Route) -> &str {
 }
 
 /// What the copy says.
-fn properties(delivery: &Delivery, marks: &Marks, copy: &Copy, form: Form) -> Properties {
+fn properties(
+    delivery: &Delivery,
+    copy_headers: &CopyHeaders,
+    copy: &Copy,
+    form: Form,
+) -> Properties {
     let mut properties = kept(delivery, form);
     let owed = (!copy.owed.is_empty()).then(|| copy.owed.clone());
-    let first_time = Some(marks.first_time.unwrap_or_else(headers::now));
+    let first_time = Some(copy_headers.first_time.unwrap_or_else(headers::now));
     let remaining = match copy.to {
         Destination::Later(delay) => headers::remaining_after_longest(delay),
         Destination::Dead(_) => None,
     };
-    let marks = Marks { owed, first_time, remaining, ..marks.clone() };
-    bounded(marks, form).write(&mut properties.headers);
+    let copy_headers = CopyHeaders { owed, first_time, remaining, ..copy_headers.clone() };
+    bounded(copy_headers, form).write(&mut properties.headers);
     if let Destination::Dead(reason) = copy.to {
         properties.headers.set(headers::REASON, reason.into());
         properties.headers.set(headers::ERROR, shortened(&copy.error, form.error()).into());
@@ -511,10 +516,13 @@ fn properties(delivery: &Delivery, marks: &Marks, copy: &Copy, form: Form) -> Pr
     properties
 }
 
-/// The marks, without the names of those that owe it if those take too much.
-fn bounded(marks: Marks, form: Form) -> Marks {
+/// The headers, without the names of those that owe it if those take too much.
+fn bounded(copy_headers: CopyHeaders, form: Form) -> CopyHeaders {
     let size = |owed: &Vec<String>| owed.iter().map(|name| name.len() + 5).sum::<usize>();
-    Marks { owed: marks.owed.filter(|owed| size(owed) <= form.names()), ..marks }
+    CopyHeaders {
+        owed: copy_headers.owed.filter(|owed| size(owed) <= form.names()),
+        ..copy_headers
+    }
 }
 
 /// The properties of the original, as far as they may stand on a copy: every copy begins with
@@ -764,19 +772,19 @@ mod tests {
     async fn every_copy_by(broker: &Broker, delivery: &Delivery, error: &str) -> Vec<Outgoing> {
         let (copier, observers) = (broker.copier(), Observers::default());
         let stop = CancellationToken::new();
-        let marks = Marks::read(&delivery.properties, &delivery.info, |_| true);
+        let copy_headers = CopyHeaders::read(&delivery.properties, &delivery.info, |_| true);
         let long = Duration::from_secs(60);
         for to in [Destination::Later(long), Destination::Dead("error")] {
-            let owed = marks.owed.clone().unwrap_or_else(|| vec!["a::info".to_owned()]);
+            let owed = copy_headers.owed.clone().unwrap_or_else(|| vec!["a::info".to_owned()]);
             let copy = Copy { to, owed, error: error.to_owned() };
             copier
-                .make((delivery, &marks), &copy, None, None, &stop, &observers)
+                .make((delivery, &copy_headers), &copy, None, None, &stop, &observers)
                 .await
                 .expect("it is taken");
         }
         let gate = Gate::default();
         let to = Route::Quarantine("q.quarantine".to_owned());
-        let moved = copier.move_to(&to, delivery, &marks, long, &stop, &gate, &observers);
+        let moved = copier.move_to(&to, delivery, &copy_headers, long, &stop, &gate, &observers);
         drop(moved.await.expect("it is taken"));
         broker.sent()
     }
@@ -881,13 +889,14 @@ mod tests {
         let broker = Broker::new(too_large);
         let (copier, observers) = (broker.copier(), Observers::default());
         let (delivery, stop) = (delivery(Properties::default()), CancellationToken::new());
-        let marks = Marks::read(&delivery.properties, &delivery.info, |_| true);
+        let copy_headers = CopyHeaders::read(&delivery.properties, &delivery.info, |_| true);
         let make = |to| {
             let copy = Copy { to, owed: vec!["a::info".to_owned()], error: "no".to_owned() };
-            let (copier, delivery, marks, stop) = (&copier, &delivery, &marks, &stop);
+            let (copier, delivery, copy_headers, stop) = (&copier, &delivery, &copy_headers, &stop);
             let observers = &observers;
             async move {
-                let made = copier.make((delivery, marks), &copy, None, None, stop, observers).await;
+                let made =
+                    copier.make((delivery, copy_headers), &copy, None, None, stop, observers).await;
                 made.map(drop)
             }
         };

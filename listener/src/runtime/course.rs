@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::runtime::failure::Copy;
-use crate::runtime::headers::Marks;
+use crate::runtime::headers::CopyHeaders;
 use crate::runtime::held::Held;
 use crate::transport::driver::LONGEST_WAIT;
 
@@ -33,10 +33,10 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Of a delivery that has been in hand for so long.
-    pub(super) fn begins(hold: Duration, in_hand: Duration) -> Self {
+    /// Of a delivery that has been in flight for so long.
+    pub(super) fn begins(hold: Duration, in_flight: Duration) -> Self {
         let began = Instant::now();
-        let left = hold.min(LONGEST_WAIT).saturating_sub(in_hand).max(LEAST_HOLD);
+        let left = hold.min(LONGEST_WAIT).saturating_sub(in_flight).max(LEAST_HOLD);
         Self { began, until: began + left, in_order: false }
     }
 
@@ -72,16 +72,16 @@ impl Course {
         self.held.has_pauses() || (self.hold.in_order && !self.held.is_empty())
     }
 
-    /// The marks of a copy for all that still owe it: for everybody where they cannot be named.
-    pub(super) fn rest(&self, marks: &Marks) -> Marks {
+    /// The headers of a copy for all that still owe it: for everybody where they cannot be named.
+    pub(super) fn rest(&self, copy_headers: &CopyHeaders) -> CopyHeaders {
         let owed = self.owed().map(|mut owed| {
             owed.sort_unstable();
             owed.dedup();
             owed
         });
         let due = self.due.iter().map(|due| due.attempts.saturating_sub(1));
-        let attempts = self.held.attempts().chain(due).min().unwrap_or(marks.attempts);
-        Marks { owed: owed.filter(|owed| !owed.is_empty()), attempts, ..marks.clone() }
+        let attempts = self.held.attempts().chain(due).min().unwrap_or(copy_headers.attempts);
+        CopyHeaders { owed: owed.filter(|owed| !owed.is_empty()), attempts, ..copy_headers.clone() }
     }
 
     /// The methods that still owe it; `None` where they cannot be named.

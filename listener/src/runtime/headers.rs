@@ -50,7 +50,7 @@ const LONGEST_ORIGIN: usize = 255;
 /// What a delivery says of itself beyond its body. One that is no copy says nothing: everybody
 /// is owed, and it came from where it was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Marks {
+pub(super) struct CopyHeaders {
     /// How the original came; endpoint methods see this.
     pub(super) origin: DeliveryInfo,
     /// The methods that still owe it; `None`: everybody who wants it.
@@ -65,7 +65,7 @@ pub(super) struct Marks {
     pub(super) letter_time: Option<u64>,
 }
 
-impl Marks {
+impl CopyHeaders {
     /// What the headers say, `knows` being which methods exist. Headers that are not of our making
     /// are ignored, and what is read of the others is bounded.
     pub(super) fn read(
@@ -189,8 +189,8 @@ fn number(headers: &Headers, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn marks() -> Marks {
-        Marks {
+    fn copy_headers() -> CopyHeaders {
+        CopyHeaders {
             origin: DeliveryInfo::new("billing", "nova", "notifications.info"),
             owed: Some(vec!["billing::info".to_owned(), "app::Of<A, B>::info".to_owned()]),
             attempts: 2,
@@ -200,24 +200,24 @@ mod tests {
         }
     }
 
-    fn read(headers: Headers) -> Marks {
+    fn read(headers: Headers) -> CopyHeaders {
         let info = DeliveryInfo::new("billing", "", "billing");
         let knows = |name: &str| name.starts_with("known::");
-        Marks::read(&Properties { headers, ..Properties::default() }, &info, knows)
+        CopyHeaders::read(&Properties { headers, ..Properties::default() }, &info, knows)
     }
 
     #[test]
     fn what_is_written_is_read() {
         let mut headers = Headers::default();
-        marks().write(&mut headers);
-        assert_eq!(read(headers), marks());
+        copy_headers().write(&mut headers);
+        assert_eq!(read(headers), copy_headers());
     }
 
     #[test]
     fn a_delivery_that_is_no_copy_is_owed_to_everybody() {
         assert_eq!(
             read(Headers::default()),
-            Marks {
+            CopyHeaders {
                 origin: DeliveryInfo::new("billing", "", "billing"),
                 owed: None,
                 attempts: 0,
@@ -231,13 +231,19 @@ mod tests {
     #[test]
     fn a_dead_letter_that_was_put_back_begins_anew_for_those_who_owe_it() {
         let mut headers = Headers::default();
-        marks().write(&mut headers);
+        copy_headers().write(&mut headers);
         headers.set(REASON, "error".into());
         headers.set(TIME, HeaderValue::Timestamp(1_778_400_000));
         let letter_time = Some(1_778_400_000);
         assert_eq!(
             read(headers),
-            Marks { attempts: 0, first_time: None, remaining: None, letter_time, ..marks() }
+            CopyHeaders {
+                attempts: 0,
+                first_time: None,
+                remaining: None,
+                letter_time,
+                ..copy_headers()
+            }
         );
     }
 
@@ -296,7 +302,7 @@ mod tests {
         headers.set(ENDPOINTS, HeaderValue::List(twice.collect()));
         headers.set(EXCHANGE, "e".repeat(256).as_str().into());
         headers.set(ROUTING_KEY, "k".repeat(255).as_str().into());
-        let Marks { origin, owed, .. } = read(headers);
+        let CopyHeaders { origin, owed, .. } = read(headers);
         let owed = owed.expect("names are given");
         assert_eq!(owed.len(), UNKNOWN_NAMES + 200, "all that exist, and no name twice");
         assert!(owed.iter().all(|name| name.len() <= LONGEST_NAME));

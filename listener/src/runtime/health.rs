@@ -31,7 +31,7 @@ pub struct QueueHealth {
     /// Its name.
     pub queue: String,
     /// How many deliveries of it are unsettled here.
-    pub in_hand: usize,
+    pub in_flight: usize,
     /// For how many of them methods have been called.
     pub in_work: usize,
     /// How long the oldest of them has been here.
@@ -64,8 +64,8 @@ impl Health {
         self.connection == Some(ConnectionState::Attached) && self.paused.is_empty()
     }
 
-    /// Whether deliveries are being settled: false when a queue has had some in hand for
-    /// `patience` and none of its own were settled in that time. A delivery may be in hand for
+    /// Whether deliveries are being settled: false when a queue has had some in flight for
+    /// `patience` and none of its own were settled in that time. A delivery may be in flight for
     /// [`RetryOptions::hold`](crate::runtime::options::RetryOptions::hold) while it waits for a copy or
     /// another call, and for the `handler_timeout` of each method that is called for it.
     #[must_use]
@@ -84,7 +84,7 @@ mod tests {
     fn health(oldest: Option<u64>, last_settled: Option<u64>) -> Health {
         let queue = QueueHealth {
             queue: "notifications.info".to_owned(),
-            in_hand: 1,
+            in_flight: 1,
             in_work: 1,
             oldest: oldest.map(Duration::from_secs),
             settled: 0,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_stuck_when_it_has_some_in_hand_and_settles_none() {
+    fn a_queue_is_stuck_when_it_has_some_in_flight_and_settles_none() {
         let is_progressing =
             |oldest, last| health(oldest, last).is_progressing(Duration::from_secs(60));
         assert!(is_progressing(None, None));

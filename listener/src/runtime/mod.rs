@@ -9,7 +9,7 @@ mod course;
 mod scheduler;
 pub mod error;
 mod failure;
-mod hands;
+mod in_flight;
 pub mod headers;
 pub mod health;
 mod held;
@@ -24,7 +24,7 @@ mod quarantine;
 mod settle;
 mod shutdown;
 mod suspects;
-mod turns;
+mod key_order;
 mod walk;
 mod worker;
 
@@ -296,11 +296,11 @@ impl Listener {
             .quarantines
             .queues()
             .into_iter()
-            .filter(|queue| worker.hands.knows(queue))
+            .filter(|queue| worker.in_flight.knows(queue))
             .collect();
         Health {
             connection: self.state(),
-            queues: worker.hands.health(queues.into_iter().chain(quarantine)),
+            queues: worker.in_flight.health(queues.into_iter().chain(quarantine)),
             paused: worker.copier.pauses(),
             obstacle: worker.copier.transport.obstacle(),
             refused: worker.copier.refused_count(),
@@ -364,7 +364,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// How often what is in hand is looked through for what takes long.
+/// How often what is in flight is looked through for what takes long.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// How often the quarantine queues are looked for that were missing: another listener may have
@@ -449,7 +449,7 @@ fn changed(worker: &Worker, state: &ConnectionState) {
 }
 
 fn tell_slow(worker: &Worker) {
-    for (queue, since) in worker.hands.slow(SLOW) {
+    for (queue, since) in worker.in_flight.slow(SLOW) {
         tracing::warn!(
             %queue,
             ?since,

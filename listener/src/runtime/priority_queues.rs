@@ -88,7 +88,7 @@ impl PriorityQueues {
         let QueueIndex(index) = if self.in_order {
             QueueIndex(0)
         } else {
-            QueueIndex::of(&task.marks.origin.routing_key)
+            QueueIndex::of(&task.copy_headers.origin.routing_key)
         };
         self.queues[index].waiting.push_back(task);
     }
@@ -189,8 +189,8 @@ mod tests {
 
     use super::*;
     use crate::notification::delivery_info::DeliveryInfo;
-    use crate::runtime::hands::Hands;
-    use crate::runtime::headers::Marks;
+    use crate::runtime::headers::CopyHeaders;
+    use crate::runtime::in_flight::InFlight;
     use crate::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
     use crate::transport::error::SettleError;
 
@@ -211,13 +211,13 @@ mod tests {
             let settlement = Settlement::new(Arc::new(Nobody), 1);
             let info = DeliveryInfo::new(key, "", key);
             let delivery = Delivery::new(Bytes::new(), Properties::default(), info, settlement);
-            let marks = Marks::read(&delivery.properties, &delivery.info, |_| true);
-            let in_hand = Arc::new(Hands::default()).take(&delivery);
+            let copy_headers = CopyHeaders::read(&delivery.properties, &delivery.info, |_| true);
+            let in_flight = Arc::new(InFlight::default()).take(&delivery);
             queues.push(Task {
                 delivery,
-                in_hand,
-                marks,
-                turn: None,
+                in_flight,
+                copy_headers,
+                ticket: None,
                 text: None,
                 key: None,
                 recorded: None,

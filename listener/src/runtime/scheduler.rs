@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::runtime::key_order::KeyOrder;
 use crate::runtime::options::Executor;
 use crate::runtime::permit::{Permit, Slot};
 use crate::runtime::priority_queues::{PriorityQueues, QueueIndex};
-use crate::runtime::turns::Turns;
 use crate::runtime::worker::{Task, Worker};
 use crate::transport::delivery::Delivery;
 use crate::transport::demand::Demand;
@@ -36,7 +36,7 @@ const TIME_SLICE: Duration = Duration::from_micros(200);
 #[derive(Debug)]
 pub(super) struct Scheduler {
     worker: Arc<Worker>,
-    turns: Arc<Turns>,
+    key_order: Arc<KeyOrder>,
     state: Mutex<State>,
     /// Notified when a slot is freed while deliveries wait to reacquire one.
     freed: Notify,
@@ -88,7 +88,7 @@ impl Scheduler {
         let queues = PriorityQueues::new(worker.options.executor);
         Arc::new(Self {
             worker,
-            turns: Arc::default(),
+            key_order: Arc::default(),
             state: Mutex::new(State {
                 queues,
                 busy: 0,
@@ -138,7 +138,7 @@ impl Scheduler {
     /// Queues a delivery behind those that share a key with it.
     fn enter(&self, task: &mut Task) {
         let keys = self.worker.keys(task);
-        task.turn = (!keys.keys.is_empty()).then(|| self.turns.enter(&keys));
+        task.ticket = (!keys.keys.is_empty()).then(|| self.key_order.enter(&keys));
     }
 
     /// Reads the keys of deliveries that take long to open, one after the other, on a thread that may
@@ -280,12 +280,12 @@ impl Scheduler {
     /// Works on a delivery once those before it in its key order are done.
     async fn work(&self, task: Task, slot: HeldSlot<'_>) {
         let permit = Permit::new(&slot, &self.stop);
-        if let Some(turn) = &task.turn
-            && !turn.is_next()
+        if let Some(ticket) = &task.ticket
+            && !ticket.is_next()
         {
             let come = async {
                 let _waits = self.demand.wait_in_order();
-                turn.come().await;
+                ticket.come().await;
             };
             if permit.wait(come).await.is_none() {
                 return self.worker.release(task);

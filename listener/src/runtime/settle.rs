@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::notification::fields::Fields;
 use crate::observe::{Event, Observers};
 use crate::runtime::failure::{Copy, Destination};
-use crate::runtime::hands::InHand;
-use crate::runtime::headers::Marks;
+use crate::runtime::headers::CopyHeaders;
+use crate::runtime::in_flight::InFlightGuard;
 use crate::shown::shortened;
 use crate::target::dead_letter_queue;
 use crate::transport::delivery::{Delivery, Settle};
@@ -63,8 +63,8 @@ impl Subject {
 /// Settles a delivery as its end says. Whether the broker is done with it.
 pub(super) fn carry_out(
     delivery: Delivery,
-    in_hand: &InHand,
-    marks: &Marks,
+    in_flight: &InFlightGuard,
+    copy_headers: &CopyHeaders,
     end: &End<'_>,
     subject: &Subject,
     observers: &Observers,
@@ -85,7 +85,7 @@ pub(super) fn carry_out(
         ($level:ident, $outcome:expr, $text:literal $(, $field:ident = $value:expr)*) => {
             tracing::$level!(
                 queue = %info.queue,
-                routing_key = %marks.origin.routing_key,
+                routing_key = %copy_headers.origin.routing_key,
                 event_type = subject.event_type,
                 message_id = subject.message_id,
                 outcome = $outcome,
@@ -152,7 +152,7 @@ pub(super) fn carry_out(
                         "settled",
                         error = error,
                         methods = methods,
-                        attempts = marks.attempts,
+                        attempts = copy_headers.attempts,
                         after = tracing::field::debug(after)
                     ),
                     Destination::Dead(reason) => event!(
@@ -162,16 +162,16 @@ pub(super) fn carry_out(
                         reason = reason,
                         error = error,
                         methods = methods,
-                        attempts = marks.attempts,
-                        dead_letter_queue = dead_letter_queue(&marks.origin.queue)
+                        attempts = copy_headers.attempts,
+                        dead_letter_queue = dead_letter_queue(&copy_headers.origin.queue)
                     ),
                 }
-                observers.tell(&copied(copy, marks));
+                observers.tell(&copied(copy, copy_headers));
             }
         }
     }
-    in_hand.settled();
-    let (handled, after) = (subject.handled, in_hand.since());
+    in_flight.settled();
+    let (handled, after) = (subject.handled, in_flight.since());
     observers.tell(&Event::Acknowledged { delivery: &info, handled, after });
     true
 }
@@ -179,7 +179,7 @@ pub(super) fn carry_out(
 /// Tells of methods that are held in the process for another call.
 pub(super) fn held(
     delivery: &Delivery,
-    marks: &Marks,
+    copy_headers: &CopyHeaders,
     copy: &Copy,
     subject: &Subject,
     observers: &Observers,
@@ -187,24 +187,24 @@ pub(super) fn held(
     let Destination::Later(after) = copy.to else { return };
     tracing::warn!(
         queue = %delivery.info.queue,
-        routing_key = %marks.origin.routing_key,
+        routing_key = %copy_headers.origin.routing_key,
         event_type = subject.event_type,
         message_id = subject.message_id,
         outcome = "retried",
         error = copy.error_text(),
         methods = copy.owed_names(),
-        attempts = marks.attempts,
+        attempts = copy_headers.attempts,
         ?after,
         "held in the process for another call"
     );
-    observers.tell(&copied(copy, marks));
+    observers.tell(&copied(copy, copy_headers));
 }
 
-fn copied<'e>(copy: &'e Copy, marks: &'e Marks) -> Event<'e> {
-    let (delivery, methods) = (&marks.origin, copy.owed.as_slice());
+fn copied<'e>(copy: &'e Copy, copy_headers: &'e CopyHeaders) -> Event<'e> {
+    let (delivery, methods) = (&copy_headers.origin, copy.owed.as_slice());
     match copy.to {
         Destination::Later(after) => {
-            Event::Retried { delivery, methods, attempts: marks.attempts, after }
+            Event::Retried { delivery, methods, attempts: copy_headers.attempts, after }
         }
         Destination::Dead(reason) => Event::DeadLettered { delivery, reason, methods },
     }

@@ -12,13 +12,13 @@ use crate::observe::Event;
 use crate::runtime::copies::{NotMade, NotMoved};
 use crate::runtime::course::{Hold, Left};
 use crate::runtime::failure::{self, Destination};
-use crate::runtime::headers::Marks;
+use crate::runtime::headers::CopyHeaders;
 use crate::runtime::journal::{Key, Unavailable};
+use crate::runtime::key_order::Ticket;
 use crate::runtime::options::OnFailure;
 use crate::runtime::permit::{self, Permit};
 use crate::runtime::quarantine::{self, Decision, Shut, Who};
 use crate::runtime::settle::{End, Subject};
-use crate::runtime::turns::Turn;
 use crate::runtime::worker::{Carried, Quarantine, SHORTEST_HOLD, Task, Worker};
 use crate::shown::error_text;
 use crate::transport::driver::{LONGEST_WAIT, Route};
@@ -39,7 +39,7 @@ impl Worker {
     /// Whether there is more to be done with a delivery than to work on it: it has to wait further,
     /// is a suspect, or is near its delivery limit.
     pub(super) fn has_a_past(&self, task: &Task) -> bool {
-        task.marks.remaining.is_some()
+        task.copy_headers.remaining.is_some()
             || task.delivery.is_near_limit()
             || self.suspected(task).is_some()
     }
@@ -124,7 +124,7 @@ impl Worker {
         let is_source = self.quarantines.is_source(&task.delivery.info.queue);
         // What is in order keeps its place for as long as it takes; and a queue drops what comes back
         // too often.
-        let in_order = task.turn.as_ref().is_some_and(Turn::is_in_order);
+        let in_order = task.ticket.as_ref().is_some_and(Ticket::is_in_order);
         let stays = (is_source && in_order) || task.delivery.is_near_limit();
         // It may only have to wait for a slot.
         let least = self.options.retry.hold / 9;
@@ -139,7 +139,7 @@ impl Worker {
 
     /// How long it waits for its turn, and for a slot.
     fn time_for_turn(&self, task: &Task) -> Duration {
-        time_for_turn(self.options.retry.hold, task.in_hand.since())
+        time_for_turn(self.options.retry.hold, task.in_flight.since())
     }
 
     /// # Errors
@@ -363,15 +363,16 @@ impl Worker {
             End::Replaced(_) => hold,
             // Together with all that it was held for before. It takes a while until a slow broker has
             // confirmed.
-            _ => hold.saturating_sub(task.in_hand.since()).max(hold / 3),
+            _ => hold.saturating_sub(task.in_flight.since()).max(hold / 3),
         };
         let observers = &self.observers;
-        let (delivery, marks, stop) = (&task.delivery, &task.marks, permit.stop);
-        let moved = self.copier.move_to(route, delivery, marks, hold, stop, &self.gate, observers);
+        let (delivery, copy_headers, stop) = (&task.delivery, &task.copy_headers, permit.stop);
+        let moved =
+            self.copier.move_to(route, delivery, copy_headers, hold, stop, &self.gate, observers);
         match permit.finish(moved).await {
             Ok(moving) => {
                 if let End::Quarantined { deaths, .. } = *end {
-                    let delivery = &task.marks.origin;
+                    let delivery = &task.copy_headers.origin;
                     self.observers.tell(&Event::Quarantined { delivery, deaths });
                 }
                 let settler = task.delivery.settler();
@@ -394,7 +395,7 @@ impl Worker {
 
     /// Gives up what ended so many processes, without calling anything.
     async fn give_up(&self, mut task: Task, deaths: u64, permit: Permit<'_>) {
-        let owed = task.marks.owed.clone().unwrap_or_default();
+        let owed = task.copy_headers.owed.clone().unwrap_or_default();
         let copy = failure::poison(deaths, owed);
         // No method is called: the other suspects need not wait.
         self.step_back(&mut task);
@@ -403,7 +404,7 @@ impl Worker {
             let is_source = self.quarantines.is_source(&task.delivery.info.queue);
             let until =
                 (!is_source).then(|| Hold::begins(self.options.retry.hold, Duration::ZERO).until);
-            let (of, gate) = ((&task.delivery, &task.marks), Some(&self.gate));
+            let (of, gate) = ((&task.delivery, &task.copy_headers), Some(&self.gate));
             let making = self.copier.make(of, &copy, until, gate, permit.stop, &self.observers);
             match permit.finish(making).await {
                 Ok(moving) => {
@@ -436,13 +437,14 @@ impl Worker {
     /// Has a delivery wait for what remains of a pause that is longer than the broker holds
     /// anything back: its copy goes round. Gives it back when it is to be worked on.
     async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
-        while let Some(remaining) = task.marks.remaining.take() {
+        while let Some(remaining) = task.copy_headers.remaining.take() {
             let hold = Hold::begins(self.options.retry.hold, Duration::ZERO);
-            let copy = failure::waits(remaining, task.marks.owed.clone().unwrap_or_default());
+            let copy =
+                failure::waits(remaining, task.copy_headers.owed.clone().unwrap_or_default());
             // The broker's even where order is kept: its place is lost already, and the header may
             // be its publisher's.
             let held = (remaining <= self.options.retry.hold).then_some(remaining);
-            let of = (&task.delivery, &task.marks);
+            let of = (&task.delivery, &task.copy_headers);
             let carrying = self.delay(of, copy, held, Some(hold.until), permit);
             match permit.finish(carrying).await {
                 Carried::Out(copy) => {
@@ -476,9 +478,11 @@ impl Worker {
                     return None;
                 }
                 Carried::Overdue(_) => {
-                    task.marks.remaining = Some(remaining.saturating_sub(hold.began.elapsed()));
+                    task.copy_headers.remaining =
+                        Some(remaining.saturating_sub(hold.began.elapsed()));
                     task = self.put_back(task, permit).await.err()?;
-                    task.marks.remaining = task.marks.remaining.filter(|left| !left.is_zero());
+                    task.copy_headers.remaining =
+                        task.copy_headers.remaining.filter(|left| !left.is_zero());
                 }
             }
         }
@@ -493,7 +497,7 @@ impl Worker {
 /// but on one whose headers or properties had to be left out because they are too large: the deaths
 /// of that are counted anew. Not the time of the message: a broker may write it anew on every copy.
 fn key_of(task: &Task) -> Key {
-    let Marks { origin, owed, letter_time, .. } = &task.marks;
+    let CopyHeaders { origin, owed, letter_time, .. } = &task.copy_headers;
     let message_id = &task.delivery.properties.message_id;
     let mut owed: Vec<_> = owed.iter().flatten().collect();
     owed.sort_unstable();

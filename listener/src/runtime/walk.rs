@@ -14,8 +14,8 @@ use crate::observe::Event;
 use crate::outcome::Outcome;
 use crate::runtime::caught::{self, Fault};
 use crate::runtime::failure::{self, Decided, Failed, Ground, Step, Verdict};
+use crate::runtime::key_order::Keys;
 use crate::runtime::permit;
-use crate::runtime::turns::Keys;
 use crate::runtime::worker::{Task, Worker};
 use crate::shown::{LONGEST_ERROR, shortened};
 use crate::transport::delivery::Delivery;
@@ -113,14 +113,15 @@ impl Worker {
         notification: &'w Notification<'_>,
         task: &'w Task,
     ) -> impl Iterator<Item = &'w Entry> {
-        let is_owed =
-            |entry: &&Entry| task.marks.owed.as_ref().is_none_or(|owed| owed.contains(&entry.name));
+        let is_owed = |entry: &&Entry| {
+            task.copy_headers.owed.as_ref().is_none_or(|owed| owed.contains(&entry.name))
+        };
         self.dispatcher.table().wanting(notification).filter(is_owed)
     }
 
     /// The methods that a copy names and nobody knows.
     fn unknown(&self, task: &Task) -> Vec<Decided> {
-        let owed = task.marks.owed.iter().flatten();
+        let owed = task.copy_headers.owed.iter().flatten();
         owed.filter(|name| !self.dispatcher.table().knows(name))
             .map(|name| Decided {
                 method: name.clone(),
@@ -167,7 +168,7 @@ impl Worker {
         match asked {
             Ok(false) => {}
             Ok(true) => {
-                let (delivery, method) = (&task.marks.origin, entry.name.as_str());
+                let (delivery, method) = (&task.copy_headers.origin, entry.name.as_str());
                 self.observers.tell(&Event::Duplicate { delivery, method });
                 return Called::Done { now: false };
             }
@@ -305,7 +306,7 @@ async fn ended_for(delivery: &Delivery, time: Duration) {
 fn tell_forgotten(entry: &Entry, failed: &Failed, notification: &Notification<'_>, task: &Task) {
     tracing::error!(
         queue = %task.delivery.info.queue,
-        routing_key = %task.marks.origin.routing_key,
+        routing_key = %task.copy_headers.origin.routing_key,
         event_type = shortened(notification.event_type().unwrap_or_default(), LONGEST_TEXT),
         message_id = shortened(notification.message_id(), LONGEST_TEXT),
         method = entry.name,

@@ -29,10 +29,11 @@ use crate::runtime::apart::Apart;
 use crate::runtime::copies::{Copier, NotMade};
 use crate::runtime::course::{Course, Due, Hold, Left};
 use crate::runtime::failure::{self, Copy, Destination, Verdict};
-use crate::runtime::hands::{Hands, InHand};
-use crate::runtime::headers::Marks;
+use crate::runtime::headers::CopyHeaders;
 use crate::runtime::held::Round;
+use crate::runtime::in_flight::{InFlight, InFlightGuard};
 use crate::runtime::journal::{Journal, Key, Record};
+use crate::runtime::key_order::{Keys, Ticket};
 use crate::runtime::opened::{self, Budget, Share};
 use crate::runtime::options::{Executor, OnUnknownPriority, Options, RetryPlace};
 use crate::runtime::permit::{self, Permit};
@@ -40,7 +41,6 @@ use crate::runtime::priority::{self, NoPriority};
 use crate::runtime::priority_queues::QueueIndex;
 use crate::runtime::quarantine::{Gate, Shut, Who};
 use crate::runtime::settle::{self, End, Subject};
-use crate::runtime::turns::{Keys, Turn};
 use crate::serializer::Serializer;
 use crate::shown::{discard, panic_message};
 use crate::target::quarantine_queue;
@@ -62,7 +62,7 @@ pub(super) struct Worker {
     pub(super) quarantines: Quarantines,
     /// Whether the queue goes away: no other is declared that would hold retries for it.
     pub(super) is_temporary: bool,
-    pub(super) hands: Arc<Hands>,
+    pub(super) in_flight: Arc<InFlight>,
     /// What may be open at once of bodies that came compressed.
     pub(super) opened: Budget,
     /// Where what takes long to open is opened.
@@ -138,14 +138,14 @@ pub(super) const SHORTEST_HOLD: Duration = Duration::from_secs(60);
 /// Bodies up to this size, in bytes, are read where deliveries are taken.
 const SMALL: usize = 64 << 10;
 
-/// A delivery, and the note that it is in hand.
+/// A delivery, and the note that it is in flight.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) delivery: Delivery,
-    pub(super) in_hand: InHand,
-    pub(super) marks: Marks,
+    pub(super) in_flight: InFlightGuard,
+    pub(super) copy_headers: CopyHeaders,
     /// Its place behind others of its order, kept until it is settled.
-    pub(super) turn: Option<Turn>,
+    pub(super) ticket: Option<Ticket>,
     /// The text of its body, if that was opened before and does not take more than the body.
     pub(super) text: Option<String>,
     /// When it was taken from the driver.
@@ -189,7 +189,7 @@ impl Judged {
         Self {
             verdict: Verdict::GiveBack,
             subject: Subject::default(),
-            attempts: task.marks.attempts,
+            attempts: task.copy_headers.attempts,
             ordered: false,
             paused: Vec::new(),
         }
@@ -233,23 +233,24 @@ enum Next {
 impl Worker {
     pub(super) fn take(&self, delivery: Delivery) -> Task {
         let table = self.dispatcher.table();
-        let mut marks = Marks::read(&delivery.properties, &delivery.info, |name| table.knows(name));
+        let mut copy_headers =
+            CopyHeaders::read(&delivery.properties, &delivery.info, |name| table.knows(name));
         // Whoever may publish may write headers: a queue that is not one of ours is not where
         // this came from, and no copy is put there.
-        if !self.quarantines.is_source(&marks.origin.queue) {
+        if !self.quarantines.is_source(&copy_headers.origin.queue) {
             let taken_from = &delivery.info.queue;
-            marks.origin.queue = self
+            copy_headers.origin.queue = self
                 .quarantines
                 .source_of(taken_from)
                 .map_or_else(|| Arc::clone(taken_from), Arc::from);
         }
-        let in_hand = self.hands.take(&delivery);
+        let in_flight = self.in_flight.take(&delivery);
         self.observers.tell(&Event::Taken { delivery: &delivery.info });
         Task {
             delivery,
-            in_hand,
-            marks,
-            turn: None,
+            in_flight,
+            copy_headers,
+            ticket: None,
             text: None,
             key: None,
             recorded: None,
@@ -280,17 +281,17 @@ impl Worker {
     /// Calls the methods, again and again while some are held in the process, and carries out
     /// what follows.
     async fn work_on(&self, mut task: Task, permit: Permit<'_>) {
-        task.in_hand.begins();
-        let in_hand = task.in_hand.since();
-        let mut course = Course::new(Hold::begins(self.options.retry.hold, in_hand));
+        task.in_flight.begins();
+        let in_flight = task.in_flight.since();
+        let mut course = Course::new(Hold::begins(self.options.retry.hold, in_flight));
         let mut handled = 0;
         loop {
-            let calls = task.marks.attempts;
+            let calls = task.copy_headers.attempts;
             let Judged { verdict, mut subject, attempts, ordered, paused } =
                 self.judge_or_catch(&task, permit).await;
             handled += subject.handled;
             subject.handled = handled;
-            task.marks.attempts = attempts;
+            task.copy_headers.attempts = attempts;
             // Also once those that want an order are not among the next: they may still owe it.
             course.hold.in_order |= ordered || self.options.executor == Executor::Sequential;
             paused.into_iter().for_each(|method| course.held.until_resumed(method, calls));
@@ -300,15 +301,15 @@ impl Worker {
                 Verdict::Requeue | Verdict::GiveBack => {
                     let is_requeue = verdict == Verdict::Requeue;
                     let left = if is_requeue { Left::Requeued } else { Left::Released };
-                    course.held.pause(task.marks.owed.clone(), calls, Duration::ZERO);
+                    course.held.pause(task.copy_headers.owed.clone(), calls, Duration::ZERO);
                     return self.leave(task, course, left, &subject, permit).await;
                 }
             };
             course.due.extend(copies.into_iter().map(|copy| Due { copy, attempts }));
             match self.go_on(&mut task, &mut course, &subject, permit).await {
                 Next::Round(round) => {
-                    task.marks.owed = round.owed;
-                    task.marks.attempts = round.attempts;
+                    task.copy_headers.owed = round.owed;
+                    task.copy_headers.attempts = round.attempts;
                 }
                 Next::Nothing => {
                     let made = course.made;
@@ -344,7 +345,7 @@ impl Worker {
             if task.delivery.is_over() {
                 return Next::Left(Left::Released);
             }
-            let rest = course.rest(&task.marks);
+            let rest = course.rest(&task.copy_headers);
             if permit.finish(self.copier.replace(&task.delivery, &rest)).await {
                 return next;
             }
@@ -413,8 +414,8 @@ impl Worker {
         }
         let hold = course.hold;
         let carry = |Due { copy, attempts }| async move {
-            let marks = Marks { attempts, ..task.marks.clone() };
-            (self.carry(&task.delivery, &marks, copy, hold, permit).await, attempts)
+            let copy_headers = CopyHeaders { attempts, ..task.copy_headers.clone() };
+            (self.carry(&task.delivery, &copy_headers, copy, hold, permit).await, attempts)
         };
         let mut carried_out = Ok(());
         for (carried, attempts) in permit.finish(join_all(copies.into_iter().map(carry))).await {
@@ -450,7 +451,7 @@ impl Worker {
         pause: Duration,
         subject: &Subject,
     ) {
-        settle::held(&task.delivery, &task.marks, &copy, subject, &self.observers);
+        settle::held(&task.delivery, &task.copy_headers, &copy, subject, &self.observers);
         course.held.pause(Some(copy.owed).filter(|owed| !owed.is_empty()), attempts, pause);
     }
 
@@ -474,7 +475,7 @@ impl Worker {
         let is_handled = subject.handled > 0 && left != Left::Requeued;
         let is_done_in_part = is_handled || !course.made.is_empty();
         if is_done_in_part && !course.hold.in_order && !task.delivery.is_over() {
-            let rest = course.rest(&task.marks);
+            let rest = course.rest(&task.copy_headers);
             if rest.owed.is_some()
                 && permit.finish(self.copier.replace(&task.delivery, &rest)).await
             {
@@ -491,7 +492,7 @@ impl Worker {
     /// Returns a delivery to its queue whose dead letter the broker never takes; after a while, so
     /// that it is not redelivered at once. Its order is lost by that, so nobody waits for it.
     pub(super) async fn return_later(&self, mut task: Task, subject: &Subject, permit: Permit<'_>) {
-        task.turn = None;
+        task.ticket = None;
         self.step_back(&mut task);
         let held = async {
             tokio::select! {
@@ -551,7 +552,7 @@ impl Worker {
     async fn carry(
         &self,
         delivery: &Delivery,
-        marks: &Marks,
+        copy_headers: &CopyHeaders,
         copy: Copy,
         hold: Hold,
         permit: Permit<'_>,
@@ -559,15 +560,15 @@ impl Worker {
         let until = hold.until();
         match copy.to {
             Destination::Dead(_) => {
-                let made = self.copy(delivery, marks, &copy, until, permit).await;
+                let made = self.copy(delivery, copy_headers, &copy, until, permit).await;
                 Carried::made(copy, made)
             }
             Destination::Later(pause) if hold.in_order && pause <= self.options.retry.hold => {
-                self.give_up_waiting(delivery, marks, copy, until, permit).await
+                self.give_up_waiting(delivery, copy_headers, copy, until, permit).await
             }
             Destination::Later(pause) => {
                 let held = self.may_hold(pause, hold.began).then_some(pause);
-                self.delay((delivery, marks), copy, held, until, permit).await
+                self.delay((delivery, copy_headers), copy, held, until, permit).await
             }
         }
     }
@@ -576,7 +577,7 @@ impl Worker {
     /// such a pause, or given up without one.
     pub(super) async fn delay(
         &self,
-        (delivery, marks): (&Delivery, &Marks),
+        (delivery, copy_headers): (&Delivery, &CopyHeaders),
         copy: Copy,
         held: Option<Duration>,
         until: Option<Instant>,
@@ -585,12 +586,12 @@ impl Worker {
         let made = if self.is_temporary {
             Err(NotMade::NoDelay)
         } else {
-            self.copy(delivery, marks, &copy, until, permit).await
+            self.copy(delivery, copy_headers, &copy, until, permit).await
         };
         match (made, held) {
             (Err(NotMade::NoDelay), Some(pause)) => Carried::Held(copy, pause),
             (Err(NotMade::NoDelay), None) => {
-                self.give_up_waiting(delivery, marks, copy, until, permit).await
+                self.give_up_waiting(delivery, copy_headers, copy, until, permit).await
             }
             (made, _) => Carried::made(copy, made),
         }
@@ -599,13 +600,13 @@ impl Worker {
     async fn give_up_waiting(
         &self,
         delivery: &Delivery,
-        marks: &Marks,
+        copy_headers: &CopyHeaders,
         mut copy: Copy,
         until: Option<Instant>,
         permit: Permit<'_>,
     ) -> Carried {
         copy.give_up_after(self.options.retry.hold);
-        let made = self.copy(delivery, marks, &copy, until, permit).await;
+        let made = self.copy(delivery, copy_headers, &copy, until, permit).await;
         Carried::made(copy, made)
     }
 
@@ -615,10 +616,10 @@ impl Worker {
     }
 
     pub(super) fn conclude(&self, task: Task, end: &End<'_>, subject: &Subject) {
-        let Task { delivery, in_hand, marks, turn, recorded, .. } = task;
+        let Task { delivery, in_flight, copy_headers, ticket, recorded, .. } = task;
         let queue = Arc::clone(&delivery.info.queue);
         let is_settled =
-            settle::carry_out(delivery, &in_hand, &marks, end, subject, &self.observers);
+            settle::carry_out(delivery, &in_flight, &copy_headers, end, subject, &self.observers);
         if let (Some(record), Some(quarantine)) = (recorded, self.quarantines.of(&queue)) {
             if is_settled {
                 quarantine.journal.settled(record);
@@ -626,19 +627,19 @@ impl Worker {
                 quarantine.journal.released(record);
             }
         }
-        drop(turn);
+        drop(ticket);
     }
 
     /// Makes a copy, however long that takes: callers give up the slot.
     pub(super) async fn copy(
         &self,
         delivery: &Delivery,
-        marks: &Marks,
+        copy_headers: &CopyHeaders,
         copy: &Copy,
         until: Option<Instant>,
         permit: Permit<'_>,
     ) -> Result<(), NotMade> {
-        let (of, stop) = ((delivery, marks), permit.stop);
+        let (of, stop) = ((delivery, copy_headers), permit.stop);
         self.copier.make(of, copy, until, None, stop, &self.observers).await.map(drop)
     }
 
@@ -646,11 +647,11 @@ impl Worker {
     /// program's code: serializers, errors that cannot be printed.
     async fn judge_or_catch(&self, task: &Task, permit: Permit<'_>) -> Judged {
         let judged = AssertUnwindSafe(self.judge(task, permit)).catch_unwind().await;
-        let owed = || task.marks.owed.clone().unwrap_or_default();
-        let calls = task.marks.attempts.saturating_add(1);
+        let owed = || task.copy_headers.owed.clone().unwrap_or_default();
+        let calls = task.copy_headers.attempts.saturating_add(1);
         let (verdict, attempts) = match judged {
             Ok(Ok(judged)) => return judged,
-            Ok(Err(error)) => (failure::undecodable(&*error, owed()), task.marks.attempts),
+            Ok(Err(error)) => (failure::undecodable(&*error, owed()), task.copy_headers.attempts),
             Err(panic) => {
                 let message = panic_message(panic);
                 (failure::panicked(&message, owed(), self.ground(calls)), calls)
@@ -698,9 +699,10 @@ impl Worker {
                 });
             }
         };
-        let calls = task.marks.attempts.saturating_add(1);
-        let notification = Notification::new(fields, priority, &task.marks.origin, &self.states)
-            .of_call(task.received_at, calls);
+        let calls = task.copy_headers.attempts.saturating_add(1);
+        let notification =
+            Notification::new(fields, priority, &task.copy_headers.origin, &self.states)
+                .of_call(task.received_at, calls);
         let walk = self.walk(&notification, task, permit.stop).await;
         let is_told = walk.verdict != Verdict::Ack || tracing::enabled!(tracing::Level::DEBUG);
         let subject = if is_told {
@@ -718,7 +720,7 @@ impl Worker {
     }
 
     fn priority(&self, task: &Task, fields: &Fields<'_>) -> Result<Priority, NoPriority> {
-        let routing_key = &task.marks.origin.routing_key;
+        let routing_key = &task.copy_headers.origin.routing_key;
         priority::find(fields, routing_key, self.options.on_unknown_priority)
     }
 
@@ -726,7 +728,7 @@ impl Worker {
     fn without_priority(&self, task: &Task, none: &NoPriority, subject: &Subject) -> Verdict {
         match self.options.on_unknown_priority {
             OnUnknownPriority::DeadLetter => {
-                let owed = task.marks.owed.clone().unwrap_or_default();
+                let owed = task.copy_headers.owed.clone().unwrap_or_default();
                 failure::unknown_priority(none, owed)
             }
             OnUnknownPriority::Lenient => {
@@ -767,7 +769,8 @@ impl Worker {
         let mut deserialized = None;
         let fields = self.read(&text, &mut deserialized).ok()?;
         let priority = self.priority(task, &fields).ok()?;
-        let notification = Notification::new(fields, priority, &task.marks.origin, &self.states);
+        let notification =
+            Notification::new(fields, priority, &task.copy_headers.origin, &self.states);
         let keys = self.keys_of(&notification);
         if let Cow::Owned(text) = text {
             // What was compressed may be as large as it likes: it is opened again.
@@ -783,7 +786,8 @@ impl Worker {
         task: &Task,
         permit: Permit<'_>,
     ) -> Option<(Result<String, DecodeError>, Option<Share<'_>>)> {
-        let (delivery, index) = (&task.delivery, QueueIndex::of(&task.marks.origin.routing_key));
+        let (delivery, index) =
+            (&task.delivery, QueueIndex::of(&task.copy_headers.origin.routing_key));
         let limits = self.options.limits;
         let most = limits.max_decompressed.min(limits.max_body);
         if task.who() == Who::Closer {

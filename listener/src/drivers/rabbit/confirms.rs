@@ -1,7 +1,7 @@
 //! One session of sending: a connection and a channel in confirm mode, owned by one task that
 //! publishes and collects the confirmations. What is on its way, and what became of it, is known
 //! to `flight/`. Who publishes again is `publish.rs`; who makes the next session,
-//! `office.rs`.
+//! `publisher.rs`.
 //!
 //! One task, for two reasons that lie in lapin 4.12: two tasks that publish at once on a
 //! channel may swap their sequence numbers, and so their confirmations; and a returned message
@@ -45,9 +45,9 @@ pub(super) struct Submission {
 
 /// Where messages are handed in.
 #[derive(Clone)]
-pub(super) struct Desk(mpsc::UnboundedSender<Submission>);
+pub(super) struct Submitter(mpsc::UnboundedSender<Submission>);
 
-impl Desk {
+impl Submitter {
     /// Hands a message in to be published, in the order of these calls. What became of it
     /// is received.
     pub(super) fn submit(&self, message: Arc<Message>) -> oneshot::Receiver<Fate> {
@@ -83,14 +83,14 @@ struct Collector {
     _core: Arc<Core>,
 }
 
-/// Starts the task. It ends with the connection, or when the last desk is gone.
+/// Starts the task. It ends with the connection, or when the last submitter is dropped.
 pub(super) async fn start(
     core: Arc<Core>,
     link: Arc<Link>,
     events: LinkEvents,
     obstacle: Obstacle,
-) -> Result<(Desk, JoinHandle<()>), Fault> {
-    let (desk, submissions) = mpsc::unbounded_channel();
+) -> Result<(Submitter, JoinHandle<()>), Fault> {
+    let (submitter, submissions) = mpsc::unbounded_channel();
     let collector = Collector {
         channel: Arc::new(confirming(&link).await?),
         link,
@@ -102,7 +102,7 @@ pub(super) async fn start(
         backlog: None,
         _core: core,
     };
-    Ok((Desk(desk), tokio::spawn(collector.run())))
+    Ok((Submitter(submitter), tokio::spawn(collector.run())))
 }
 
 impl Collector {
@@ -155,7 +155,7 @@ impl Collector {
                 }
                 received = self.submissions.recv_many(&mut self.batch, BATCH) => {
                     if received == 0 {
-                        // Whoever waits holds a desk.
+                        // Whoever waits holds a submitter.
                         return None;
                     }
                     let mut batch = std::mem::take(&mut self.batch);

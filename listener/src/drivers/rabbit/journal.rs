@@ -15,7 +15,7 @@ use super::confirms::fate_of;
 use super::failure::{self, Failure, Fault};
 use super::link::{call, close_channel, consume};
 use super::message::{Fate, Message, Need};
-use super::office::{Office, SendSession};
+use super::publisher::{Publisher, SendSession};
 use super::settle::{Written, write};
 use crate::transport::delivery::Properties;
 use crate::transport::driver::{JournalAppend, JournalRead, Outgoing, Route};
@@ -33,27 +33,27 @@ const SILENT: &str = "no answer in time, though the connection stands: look whet
 
 /// Appends, and reads what was appended before.
 pub(super) async fn append(
-    office: Office,
+    publisher: Publisher,
     append: JournalAppend,
 ) -> Result<JournalRead, JournalError> {
     let late = || {
-        let last = office.obstacle();
+        let last = publisher.obstacle();
         JournalError::Unreachable(last.unwrap_or_else(|| SILENT.to_owned()))
     };
     let until = Instant::now() + append.timeout;
-    let appended = timeout_at(until, attempts(&office, &append, until)).await;
+    let appended = timeout_at(until, attempts(&publisher, &append, until)).await;
     appended.unwrap_or_else(|_| Err(late()))
 }
 
 /// Tries again with each session until one attempt has an answer.
 async fn attempts(
-    office: &Office,
+    publisher: &Publisher,
     append: &JournalAppend,
     until: Instant,
 ) -> Result<JournalRead, JournalError> {
     let mut newer_than = 0;
     loop {
-        let session = office
+        let session = publisher
             .session(newer_than, until)
             .await
             .map_err(|error| JournalError::Unreachable(error.to_string()))?;

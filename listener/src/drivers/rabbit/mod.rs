@@ -16,7 +16,7 @@ mod known;
 mod limit;
 mod link;
 mod message;
-mod office;
+mod publisher;
 mod options;
 mod pace;
 mod publish;
@@ -60,8 +60,8 @@ use crate::transport::url::TransportUrl;
 use hosts::{Address, Rotation};
 use known::Known;
 use link::Io;
-use office::Office;
 use publish::Attempt;
+use publisher::Publisher;
 
 /// The RabbitMQ driver.
 ///
@@ -71,7 +71,7 @@ use publish::Attempt;
 /// keeps its connections.
 pub struct Rabbit {
     core: Arc<Core>,
-    office: OnceLock<Office>,
+    publisher: OnceLock<Publisher>,
     sends: TaskTracker,
 }
 
@@ -107,15 +107,15 @@ impl Rabbit {
         let sends = TaskTracker::new();
         // A closed tracker still takes new tokens, and wakes waiters each time it becomes empty.
         sends.close();
-        Ok(Self { core: Arc::new(core), office: OnceLock::new(), sends })
+        Ok(Self { core: Arc::new(core), publisher: OnceLock::new(), sends })
     }
 
-    fn office(&self, io: &Io) -> Office {
-        if let Some(office) = self.office.get() {
-            return office.clone();
+    fn publisher(&self, io: &Io) -> Publisher {
+        if let Some(publisher) = self.publisher.get() {
+            return publisher.clone();
         }
         let _entered = io.handle().enter();
-        self.office.get_or_init(|| Office::open(Arc::clone(&self.core))).clone()
+        self.publisher.get_or_init(|| Publisher::open(Arc::clone(&self.core))).clone()
     }
 }
 
@@ -151,14 +151,14 @@ impl Driver for Rabbit {
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
         Box::pin(async move {
             let io = self.core.io()?;
-            let office = self.office(&io);
+            let publisher = self.publisher(&io);
             let _counted = self.sends.token();
-            let tried = match publish::try_at_once(&io, &office, &outgoing).await {
+            let tried = match publish::try_at_once(&io, &publisher, &outgoing).await {
                 Attempt::Over(result) => return result,
                 Attempt::Goes(tried) => tried,
             };
             let route = outgoing.route.clone();
-            let send = publish::send(office, outgoing, tried);
+            let send = publish::send(publisher, outgoing, tried);
             // It panicked, or its runtime is gone.
             AbortOnDropHandle::new(io.handle().spawn(send)).await.unwrap_or_else(|error| {
                 Err(SendError::Interrupted { route: route.to_string(), reason: error.to_string() })
@@ -172,7 +172,7 @@ impl Driver for Rabbit {
                 |error: &dyn fmt::Display| JournalError::Unreachable(error.to_string());
             let io = self.core.io().map_err(|error| unreachable(&error))?;
             let _counted = self.sends.token();
-            let append = journal::append(self.office(&io), append);
+            let append = journal::append(self.publisher(&io), append);
             AbortOnDropHandle::new(io.handle().spawn(append))
                 .await
                 .unwrap_or_else(|error| Err(unreachable(&error)))
@@ -180,12 +180,12 @@ impl Driver for Rabbit {
     }
 
     fn obstacle(&self) -> Option<String> {
-        self.office.get().and_then(Office::obstacle)
+        self.publisher.get().and_then(Publisher::obstacle)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let Some(office) = self.office.get() else {
+            let Some(publisher) = self.publisher.get() else {
                 return;
             };
             let Ok(io) = self.core.io() else {
@@ -201,7 +201,7 @@ impl Driver for Rabbit {
             // A broker that has just left the end of a session without an answer is not waited for
             // a second time.
             let is_silent = self.core.is_silent.swap(false, Ordering::Relaxed);
-            office.close(if is_silent { Duration::ZERO } else { options::CLOSE_TIMEOUT }).await;
+            publisher.close(if is_silent { Duration::ZERO } else { options::CLOSE_TIMEOUT }).await;
         })
     }
 }
@@ -226,7 +226,7 @@ mod tests {
         let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
         let rabbit = Rabbit::new(&url).expect("a driver");
         let io = rabbit.core.io().expect("a thread");
-        rabbit.office(&io);
+        rabbit.publisher(&io);
         let first_send = rabbit.sends.token();
         let mut first = rabbit.close();
         assert!((&mut first).now_or_never().is_none());

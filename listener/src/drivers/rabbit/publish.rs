@@ -1,5 +1,5 @@
 //! Sending one message until the broker has it safe or the time is over: what is declared
-//! first, what is tried again after which fate. The connection is `office.rs`'s; the
+//! first, what is tried again after which fate. The connection is `publisher.rs`'s; the
 //! confirmation, `confirms.rs`'s. Called by `Rabbit::send`.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::confirms::fate_of;
 use super::failure::{self, Failure, Fault};
 use super::link::Io;
 use super::message::{Fate, Message, Need};
-use super::office::{Office, Prepared, Ready, SendSession, Way};
+use super::publisher::{Prepared, Publisher, Ready, SendSession, Way};
 use crate::transport::driver::{Outgoing, Route};
 use crate::transport::error::{ConnectError, SendError};
 
@@ -46,10 +46,10 @@ pub(super) struct Tried {
 
 /// Publishes from the caller's task, if a session stands and has sent the like before: nearly
 /// all messages need no more. The rest is done by `send`.
-pub(super) async fn try_at_once(io: &Io, office: &Office, outgoing: &Outgoing) -> Attempt {
+pub(super) async fn try_at_once(io: &Io, publisher: &Publisher, outgoing: &Outgoing) -> Attempt {
     let deadline = Instant::now() + outgoing.timeout;
     let goes = |first| Attempt::Goes(Tried { deadline, first });
-    let Some(session) = office.current() else {
+    let Some(session) = publisher.current() else {
         return goes(None);
     };
     let Some(way) = session.way(&outgoing.route) else {
@@ -72,26 +72,26 @@ pub(super) async fn try_at_once(io: &Io, office: &Office, outgoing: &Outgoing) -
         Ok(fate) => goes(Some((session, way, fate))),
         Err(_) => {
             let progress = Progress { is_under_way: true, ..Progress::default() };
-            Attempt::Over(Err(late(office, outgoing, progress)))
+            Attempt::Over(Err(late(publisher, outgoing, progress)))
         }
     }
 }
 
 /// Sends, and sends again, until `outgoing.timeout` is over.
 pub(super) async fn send(
-    office: Office,
+    publisher: Publisher,
     outgoing: Outgoing,
     tried: Tried,
 ) -> Result<(), SendError> {
     let Tried { deadline, first } = tried;
     let mut progress = Progress::default();
     let sent =
-        timeout_at(deadline, attempts(&office, &outgoing, deadline, &mut progress, first)).await;
-    sent.unwrap_or_else(|_| Err(late(&office, &outgoing, progress)))
+        timeout_at(deadline, attempts(&publisher, &outgoing, deadline, &mut progress, first)).await;
+    sent.unwrap_or_else(|_| Err(late(&publisher, &outgoing, progress)))
 }
 
 /// The error when the time is over.
-fn late(office: &Office, outgoing: &Outgoing, progress: Progress) -> SendError {
+fn late(publisher: &Publisher, outgoing: &Outgoing, progress: Progress) -> SendError {
     let (route, after) = (outgoing.route.to_string(), outgoing.timeout);
     let may_have_been_sent = progress.is_under_way || progress.is_unknown;
     let reason = match progress.last {
@@ -100,7 +100,7 @@ fn late(office: &Office, outgoing: &Outgoing, progress: Progress) -> SendError {
         Last::Reason(reason) => Some(reason),
         Last::Nothing => None,
     };
-    let last = office.obstacle().or(reason);
+    let last = publisher.obstacle().or(reason);
     if may_have_been_sent {
         SendError::TimedOut { route, after, last }
     } else {
@@ -135,7 +135,7 @@ enum Last {
 }
 
 async fn attempts(
-    office: &Office,
+    publisher: &Publisher,
     outgoing: &Outgoing,
     deadline: Instant,
     progress: &mut Progress,
@@ -150,10 +150,12 @@ async fn attempts(
     loop {
         let (session, prepared, fate) = match first.take() {
             Some((session, way, fate)) => (session, Arc::clone(&way.prepared), fate),
-            None => match attempt(office, outgoing, deadline, progress, &need, &message).await? {
-                Some(attempt) => attempt,
-                None => continue,
-            },
+            None => {
+                match attempt(publisher, outgoing, deadline, progress, &need, &message).await? {
+                    Some(attempt) => attempt,
+                    None => continue,
+                }
+            }
         };
         progress.is_under_way = false;
         progress.is_unknown |= matches!(fate, Fate::Spoiled(_) | Fate::Lost(_));
@@ -191,14 +193,14 @@ async fn attempts(
 
 /// One attempt, and its fate; none if it did not come to that.
 async fn attempt(
-    office: &Office,
+    publisher: &Publisher,
     outgoing: &Outgoing,
     deadline: Instant,
     progress: &mut Progress,
     need: &Need,
     message: &Arc<Message>,
 ) -> Result<Option<(Arc<SendSession>, Prepared, Fate)>, SendError> {
-    let session = office.session(progress.newer_than, deadline).await?;
+    let session = publisher.session(progress.newer_than, deadline).await?;
     fits(outgoing, &session)?;
     let prepared = match session.prepare(need).await {
         Ok(prepared) => prepared,
@@ -213,7 +215,7 @@ async fn attempt(
     }
     progress.suspect |= session.may_refuse(outgoing.body.len());
     if deadline.saturating_duration_since(Instant::now()) < time_to_confirm(outgoing.timeout) {
-        return Err(late(office, outgoing, std::mem::take(progress)));
+        return Err(late(publisher, outgoing, std::mem::take(progress)));
     }
     progress.is_under_way = true;
     let fate = if progress.suspect {

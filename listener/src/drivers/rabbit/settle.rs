@@ -21,7 +21,7 @@ use crate::transport::error::SettleError;
 /// something else to the next one.
 #[derive(Debug)]
 pub(super) struct SessionSettler {
-    desk: Arc<Desk>,
+    queue: Arc<SettlementQueue>,
     stale: Arc<AtomicU64>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct SessionSettler {
 /// one comes, to look at the clock, and when there are enough to be written: a wake-up for
 /// each would cost more than all else.
 #[derive(Debug)]
-struct Desk {
+struct SettlementQueue {
     waiting: Mutex<Waiting>,
     /// The session is over.
     is_over: AtomicBool,
@@ -47,13 +47,13 @@ struct Waiting {
 
 /// Where the settlements of a session come out. Dropped, it ends its settler.
 #[derive(Debug)]
-pub(super) struct Settlements(Arc<Desk>);
+pub(super) struct Settlements(Arc<SettlementQueue>);
 
 impl SessionSettler {
     /// A settler, and where its settlements come out. `stale` counts those that came too late;
     /// `came` is notified when some wait, and may be shared with other settlers.
     pub(super) fn new(stale: Arc<AtomicU64>, came: Arc<Notify>) -> (Self, Settlements) {
-        let desk = Arc::new(Desk {
+        let queue = Arc::new(SettlementQueue {
             waiting: Mutex::new(Waiting {
                 settlements: Vec::new(),
                 enough: 1,
@@ -62,13 +62,13 @@ impl SessionSettler {
             is_over: AtomicBool::new(false),
             came,
         });
-        (Self { desk: Arc::clone(&desk), stale }, Settlements(desk))
+        (Self { queue: Arc::clone(&queue), stale }, Settlements(queue))
     }
 }
 
 impl Settler for SessionSettler {
     fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError> {
-        let mut waiting = self.desk.lock();
+        let mut waiting = self.queue.lock();
         // Looked at under the lock: what is put in before it is closed is written.
         if self.is_over() {
             self.stale.fetch_add(1, Ordering::Relaxed);
@@ -80,21 +80,21 @@ impl Settler for SessionSettler {
         let wakes = count == 1 || count == waiting.enough;
         drop(waiting);
         if wakes {
-            self.desk.came.notify_one();
+            self.queue.came.notify_one();
         }
         Ok(())
     }
 
     fn is_over(&self) -> bool {
-        self.desk.is_over.load(Ordering::Acquire)
+        self.queue.is_over.load(Ordering::Acquire)
     }
 
     fn flush(&self) -> BoxFuture<'static, ()> {
         let (done, processed) = oneshot::channel();
-        let mut waiting = self.desk.lock();
+        let mut waiting = self.queue.lock();
         if !self.is_over() {
             waiting.flushes.push(done);
-            self.desk.came.notify_one();
+            self.queue.came.notify_one();
         }
         drop(waiting);
         // An error: the session is over.
@@ -102,7 +102,7 @@ impl Settler for SessionSettler {
     }
 }
 
-impl Desk {
+impl SettlementQueue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,6 @@
-//! The task that makes sessions for sending: when one is asked for, over all hosts, with
-//! pauses, for as long as somebody waits. What a session does is `confirms.rs`; who asks for
-//! one is `publish.rs`.
+//! The publisher connection: a task that connects when a session for sending is requested, over all
+//! hosts, with pauses, as long as a request waits. What a session does is in `confirms.rs`; `publish.rs`
+//! requests one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Core;
-use super::confirms::{self, Desk, Obstacle, put};
+use super::confirms::{self, Obstacle, Submitter, put};
 use super::failure::{Failure, Fault};
 use super::hosts::{Address, Backoff, Rotation, share};
 use super::link::{Link, Role};
@@ -50,14 +50,14 @@ impl Way {
     }
 }
 
-/// So many messages at once may have a channel of their own.
+/// The number of messages that may use a channel of their own at once.
 const ALONE: usize = 8;
 
 /// A session for sending.
 pub(super) struct SendSession {
     pub(super) generation: u64,
     link: Arc<Link>,
-    desk: Desk,
+    submitter: Submitter,
     /// What has been seen to in this session.
     needs: Mutex<HashMap<Need, Prepared>>,
     /// How messages were sent on the routes that need nothing more.
@@ -141,7 +141,7 @@ impl SendSession {
 
     /// Publishes, in the order of these calls.
     pub(super) fn submit(&self, message: Arc<Message>) -> oneshot::Receiver<Fate> {
-        self.desk.submit(message)
+        self.submitter.submit(message)
     }
 
     /// How a message on this route was sent before in this session, if one was.
@@ -173,7 +173,7 @@ impl SendSession {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.desk.is_open()
+        self.submitter.is_open()
     }
 
     pub(super) fn frame_max(&self) -> usize {
@@ -187,42 +187,42 @@ impl SendSession {
 
 type Reply = oneshot::Sender<Result<Arc<SendSession>, ConnectError>>;
 
-/// What is asked of the task.
-enum Ask {
+/// A request to the task.
+enum Request {
     Session {
         newer_than: u64,
         until: Instant,
         reply: Reply,
     },
-    /// The session is waited for so long.
+    /// How long to wait for the session to close.
     Close {
         limit: Duration,
         done: oneshot::Sender<()>,
     },
 }
 
-/// The way to the task, which ends when this is dropped.
+/// A handle to the task, which ends when the last one is dropped.
 #[derive(Clone)]
-pub(super) struct Office {
-    asks: mpsc::UnboundedSender<Ask>,
+pub(super) struct Publisher {
+    requests: mpsc::UnboundedSender<Request>,
     current: Current,
     obstacle: Obstacle,
 }
 
-/// The session that is handed out.
+/// The current session.
 type Current = Arc<Mutex<Option<Arc<SendSession>>>>;
 
-impl Office {
+impl Publisher {
     /// Starts the task. Must be called within the driver's runtime.
     pub(super) fn open(core: Arc<Core>) -> Self {
-        let (asks, receiver) = mpsc::unbounded_channel();
+        let (requests, receiver) = mpsc::unbounded_channel();
         let obstacle = Obstacle::default();
         let current = Current::default();
-        let clerk = Clerk {
+        let task = PublisherTask {
             rotation: core.rotation(),
             backoff: Backoff::new(&core.options),
             core,
-            asks: receiver,
+            requests: receiver,
             waiting: Vec::new(),
             current: Arc::clone(&current),
             collector: None,
@@ -230,8 +230,8 @@ impl Office {
             generation: 0,
             obstacle: Arc::clone(&obstacle),
         };
-        tokio::spawn(clerk.run());
-        Self { asks, current, obstacle }
+        tokio::spawn(task.run());
+        Self { requests, current, obstacle }
     }
 
     /// An open session, made after the one of this generation. Waits while there is none; `until`
@@ -246,39 +246,39 @@ impl Office {
             action: "send".to_owned(),
             reason: "the driver's task has ended".to_owned(),
         };
-        self.asks.send(Ask::Session { newer_than, until, reply }).map_err(|_| ended())?;
+        self.requests.send(Request::Session { newer_than, until, reply }).map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// The session that stands now, if one does: without a word to the task.
+    /// The current session if it is open, without a request to the task.
     pub(super) fn current(&self) -> Option<Arc<SendSession>> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         current.filter(|session| session.is_open())
     }
 
-    /// What stands in the way now.
+    /// What currently keeps messages from being sent.
     pub(super) fn obstacle(&self) -> Option<String> {
         self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Closes the session, which may take so long.
+    /// Closes the session, waiting for it no longer than this.
     pub(super) async fn close(&self, limit: Duration) {
         let (done, closed) = oneshot::channel();
-        if self.asks.send(Ask::Close { limit, done }).is_ok() {
+        if self.requests.send(Request::Close { limit, done }).is_ok() {
             let _ = closed.await;
         }
     }
 }
 
-/// Who waits for a session, and for how long.
+/// A request for a session that waits.
 struct Waiter {
     reply: Reply,
     until: Instant,
 }
 
-struct Clerk {
+struct PublisherTask {
     core: Arc<Core>,
-    asks: mpsc::UnboundedReceiver<Ask>,
+    requests: mpsc::UnboundedReceiver<Request>,
     waiting: Vec<Waiter>,
     current: Current,
     /// The task of the current session.
@@ -291,11 +291,11 @@ struct Clerk {
     obstacle: Obstacle,
 }
 
-impl Clerk {
+impl PublisherTask {
     async fn run(mut self) {
-        while let Some(ask) = self.asks.recv().await {
-            match ask {
-                Ask::Session { newer_than, until, reply } => {
+        while let Some(request) = self.requests.recv().await {
+            match request {
+                Request::Session { newer_than, until, reply } => {
                     let current = self.current().clone();
                     match current.filter(|session| session.is_open()) {
                         Some(session) if session.generation > newer_than => {
@@ -307,7 +307,7 @@ impl Clerk {
                         }
                     }
                 }
-                Ask::Close { limit, done } => {
+                Request::Close { limit, done } => {
                     self.close(limit).await;
                     let _ = done.send(());
                 }
@@ -397,8 +397,8 @@ impl Clerk {
             tokio::select! {
                 biased;
                 () = &mut over => return !self.waiting.is_empty(),
-                ask = self.asks.recv() => match ask {
-                    Some(ask) => self.queue(ask),
+                request = self.requests.recv() => match request {
+                    Some(request) => self.queue(request),
                     None => return false,
                 },
             }
@@ -407,16 +407,16 @@ impl Clerk {
 
     /// Those who have asked since.
     fn gather(&mut self) {
-        while let Ok(ask) = self.asks.try_recv() {
-            self.queue(ask);
+        while let Ok(request) = self.requests.try_recv() {
+            self.queue(request);
         }
     }
 
     /// While there is no session.
-    fn queue(&mut self, ask: Ask) {
-        match ask {
-            Ask::Session { reply, until, .. } => self.waiting.push(Waiter { reply, until }),
-            Ask::Close { done, .. } => {
+    fn queue(&mut self, request: Request) {
+        match request {
+            Request::Session { reply, until, .. } => self.waiting.push(Waiter { reply, until }),
+            Request::Close { done, .. } => {
                 let _ = done.send(());
             }
         }
@@ -432,11 +432,11 @@ impl Clerk {
                 tokio::select! {
                     biased;
                     made = &mut round => break made,
-                    ask = self.asks.recv() => match ask {
-                        Some(Ask::Session { reply, until, .. }) => {
+                    request = self.requests.recv() => match request {
+                        Some(Request::Session { reply, until, .. }) => {
                             self.waiting.push(Waiter { reply, until });
                         }
-                        Some(Ask::Close { done, .. }) => {
+                        Some(Request::Close { done, .. }) => {
                             let _ = done.send(());
                             self.waiting.retain(|waiter| !waiter.reply.is_closed());
                             if self.waiting.is_empty() {
@@ -500,7 +500,7 @@ async fn session(
     let opened = Link::open(&core.options, &core.vhost, address, Role::Send, limit).await;
     let (link, events) = opened?;
     let link = Arc::new(link);
-    let (desk, collector) =
+    let (submitter, collector) =
         confirms::start(Arc::clone(core), Arc::clone(&link), events, Arc::clone(obstacle)).await?;
     if generation > 1 {
         core.known.connected_again();
@@ -509,7 +509,7 @@ async fn session(
     let session = SendSession {
         generation,
         link,
-        desk,
+        submitter,
         needs: Mutex::default(),
         ways: Mutex::default(),
         max_size: OnceLock::new(),
@@ -530,8 +530,8 @@ mod tests {
         let url = "rabbit://guest:guest@127.0.0.1:1/".parse().expect("a URL");
         let core = Rabbit::new(&url).expect("a driver").core;
         let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let office = runtime().block_on(async { Office::open(core) });
-        let Err(error) = runtime().block_on(office.session(0, Instant::now())) else {
+        let publisher = runtime().block_on(async { Publisher::open(core) });
+        let Err(error) = runtime().block_on(publisher.session(0, Instant::now())) else {
             panic!("a session")
         };
         let error = SendError::from(error);

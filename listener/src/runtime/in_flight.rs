@@ -1,0 +1,157 @@
+//! The deliveries in flight: each from the moment it is taken until it is settled. Health reports are
+//! made from this, and slow deliveries are found in it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::runtime::health::QueueHealth;
+use crate::transport::delivery::Delivery;
+
+#[derive(Debug, Default)]
+pub(super) struct InFlight(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    held: Vec<Option<Entry>>,
+    /// The free indices of `held`.
+    free: Vec<usize>,
+    settled: BTreeMap<Arc<str>, Settled>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    queue: Arc<str>,
+    since: Instant,
+    in_work: bool,
+    reported: bool,
+}
+
+#[derive(Debug)]
+struct Settled {
+    count: u64,
+    last: Instant,
+}
+
+/// Keeps a delivery in flight until dropped.
+#[derive(Debug)]
+pub(super) struct InFlightGuard {
+    all: Arc<InFlight>,
+    index: usize,
+    since: Instant,
+}
+
+impl InFlight {
+    /// Adds a delivery.
+    pub(super) fn take(self: &Arc<Self>, delivery: &Delivery) -> InFlightGuard {
+        let since = Instant::now();
+        let entry = Entry {
+            queue: Arc::clone(&delivery.info.queue),
+            since,
+            in_work: false,
+            reported: false,
+        };
+        let index = self.lock().put(entry);
+        InFlightGuard { all: Arc::clone(self), index, since }
+    }
+
+    /// The deliveries that have been in flight for longer than this; each is returned once.
+    pub(super) fn slow(&self, limit: Duration) -> Vec<(Arc<str>, Duration)> {
+        let mut inner = self.lock();
+        let entries = inner.held.iter_mut().flatten();
+        let slow = entries.filter(|entry| !entry.reported && entry.since.elapsed() >= limit);
+        slow.map(|entry| {
+            entry.reported = true;
+            (Arc::clone(&entry.queue), entry.since.elapsed())
+        })
+        .collect()
+    }
+
+    /// Whether a delivery of this queue is or was in flight.
+    pub(super) fn knows(&self, queue: &str) -> bool {
+        let inner = self.lock();
+        inner.settled.contains_key(queue) || inner.entries().any(|entry| &*entry.queue == queue)
+    }
+
+    /// The health of each of these queues.
+    pub(super) fn health<'q>(&self, queues: impl Iterator<Item = &'q str>) -> Vec<QueueHealth> {
+        let inner = self.lock();
+        let health = |queue: &str| {
+            let of_queue = || inner.entries().filter(|entry| &*entry.queue == queue);
+            let settled = inner.settled.get(queue);
+            QueueHealth {
+                queue: queue.to_owned(),
+                in_flight: of_queue().count(),
+                in_work: of_queue().filter(|entry| entry.in_work).count(),
+                oldest: of_queue().map(|entry| entry.since.elapsed()).max(),
+                settled: settled.map_or(0, |settled| settled.count),
+                last_settled: settled.map(|settled| settled.last.elapsed()),
+            }
+        };
+        queues.map(health).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn put(&mut self, entry: Entry) -> usize {
+        match self.free.pop() {
+            Some(index) => {
+                self.held[index] = Some(entry);
+                index
+            }
+            None => {
+                self.held.push(Some(entry));
+                self.held.len() - 1
+            }
+        }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.held.iter().flatten()
+    }
+}
+
+impl InFlightGuard {
+    /// How long it has been in flight.
+    pub(super) fn since(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// CopyHeaders it as in work: its methods are called from now on.
+    pub(super) fn begins(&self) {
+        if let Some(entry) = &mut self.all.lock().held[self.index] {
+            entry.in_work = true;
+        }
+    }
+
+    /// Counts it as settled.
+    pub(super) fn settled(&self) {
+        let mut inner = self.all.lock();
+        let Inner { held, settled, .. } = &mut *inner;
+        let Some(entry) = &held[self.index] else { return };
+        let now = Instant::now();
+        match settled.get_mut(&entry.queue) {
+            Some(settled) => {
+                settled.count += 1;
+                settled.last = now;
+            }
+            None => {
+                settled.insert(Arc::clone(&entry.queue), Settled { count: 1, last: now });
+            }
+        }
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        let mut inner = self.all.lock();
+        inner.held[self.index] = None;
+        inner.free.push(self.index);
+    }
+}
