@@ -175,9 +175,9 @@ async fn dead_letters_that_find_no_place_keep_their_source_and_nothing_spins() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     amqp.delete_queue("notifications.info.dead").await;
     worker.signal("-CONT");
-    let mended = std::time::Instant::now();
+    let fixed = std::time::Instant::now();
     wait_until("all have found a place", SOON * 2, async || held().await == Some(0)).await;
-    let took = mended.elapsed();
+    let took = fixed.elapsed();
     trial.attached_after(took);
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let dead = amqp

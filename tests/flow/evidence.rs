@@ -194,6 +194,18 @@ async fn what_is_in_quarantine_is_renewed_before_its_queue_drops_it() {
     assert_eq!(model.depths().get(quarantined), Some(&1), "{:?}", model.depths());
 }
 
+/// A queue that drops whatever comes back: to renew what comes for the first time would be endless.
+#[tokio::test(start_paused = true)]
+async fn what_was_never_given_out_before_is_not_renewed() {
+    let (model, mut rig) = one_healthy().await;
+    model.limit("notifications.info", Limit { deliveries: 0, dead_letters: None });
+    let listener = rig.builder().endpoint(Logs).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::timeout(60 * SECOND, rig.seen()).await.expect("it is handled");
+    finish(&listener).await;
+    rig.assert_empty("notifications.info").await;
+}
+
 /// What cannot be quarantined stays in its queue, and is renewed there as any other is.
 #[tokio::test(start_paused = true)]
 async fn a_suspect_that_cannot_be_quarantined_is_renewed_before_its_queue_drops_it() {

@@ -522,7 +522,7 @@ fn no_copies(process: Process, tries: &Arc<AtomicU32>) -> Transport {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_waits_and_can_be_put_nowhere_tries_that_every_half_minute() {
+async fn one_that_waits_and_can_be_put_nowhere_tries_that_for_as_long_as_it_waits() {
     let (model, mut rig) = model();
     let body = br#"{"priority": "error", "event_type": "x", "payload": {"id": 1}}"#;
     rig.put_with(&quarantine("error"), Bytes::from_static(body), Properties::default()).await;
@@ -535,7 +535,7 @@ async fn one_that_waits_and_can_be_put_nowhere_tries_that_every_half_minute() {
     listener.start().await.unwrap();
     tokio::time::sleep(60 * MINUTE).await;
     assert_eq!(rig.seen_so_far(), ["error 1", "info", "error 2"]);
-    // From the 15th minute to the 40th.
+    // At the 15th minute, and every half minute from the 20th to the 40th.
     let tries = tries.load(Ordering::SeqCst);
     assert!((40..=50).contains(&tries), "{tries}");
     finish(&listener).await;

@@ -102,7 +102,7 @@ pub enum NotifyError {
 }
 
 impl NotifyError {
-    /// Whether the same call may succeed later, with nothing mended.
+    /// Whether the same call may succeed later, with nothing fixed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

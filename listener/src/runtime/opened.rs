@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_wants_more_than_there_is_takes_all_of_its_lane() {
+    async fn who_wants_more_than_there_is_takes_all_of_its_priority() {
         for all in [0, 1, 10 * UNIT] {
             let budget = Budget::new(all);
             let share = budget.take(info(), usize::MAX).await.expect("it is free");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_that_wait_in_one_lane_stand_in_front_of_nobody_in_another() {
+    async fn those_that_wait_in_one_priority_do_not_delay_another() {
         let budget = Budget::new(16 * UNIT);
         let first = budget.take(info(), 10 * UNIT).await;
         let mut second = std::pin::pin!(budget.take(info(), 14 * UNIT));

@@ -264,7 +264,7 @@ fn permission(reason: &str) -> &'static str {
 }
 
 impl ConnectError {
-    /// Whether the same may succeed later, with nothing mended: the broker is away, or this
+    /// Whether the same may succeed later, with nothing fixed: the broker is away, or this
     /// process was short of something.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
@@ -404,7 +404,7 @@ impl SendError {
         matches!(self, Self::TimedOut { .. } | Self::Interrupted { .. })
     }
 
-    /// Whether the same message may be taken later, with nothing mended: the broker is away
+    /// Whether the same message may be taken later, with nothing fixed: the broker is away
     /// or has no room, or this process was short of something.
     #[must_use]
     pub const fn is_transient(&self) -> bool {

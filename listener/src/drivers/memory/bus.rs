@@ -387,7 +387,7 @@ impl State {
             let settlement = Settlement::new(attached.session.clone(), self.last);
             let (body, properties) = (message.body.clone(), message.properties.clone());
             let limit = self.limits.get(name).map(|limit| limit.deliveries);
-            let near = limit.map(|limit| (limit / 2).max(2).min(limit));
+            let near = limit.map(|limit| (limit / 2).max(2).min(limit).max(1));
             let is_near = near.is_some_and(|near| message.count() >= near);
             let delivery = Delivery::new(body, properties, message.info.clone(), settlement)
                 .near_limit(is_near);
