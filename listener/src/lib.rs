@@ -45,46 +45,45 @@
 //! }
 //! ```
 //!
-//! It speaks the wire format of OpenStack's oslo.messaging in both directions, so a listener
-//! takes the place of a Python one, and a [`Notifier`] that of a Python notifier, beside
-//! services that do not change. RabbitMQ is the engine; without a broker the same program
-//! runs in memory.
+//! It reads and writes the wire format of OpenStack's oslo.messaging, so a listener replaces a
+//! Python one, and a [`Notifier`] a Python notifier, without changes to the other services.
+//! Notifications come from RabbitMQ; without a broker the same program runs in memory.
 //!
 //! # What it promises
 //!
-//! - **At least once.** A delivery is acknowledged when every endpoint that wants it has handled
-//!   it, or when confirmed, persistent copies stand in its place: in a retry queue, or in the
+//! - **At least once.** A delivery is acknowledged only after every endpoint that wants it has
+//!   handled it, or after persistent copies of it are confirmed: in a retry queue, or in the
 //!   dead-letter queue `<queue>.dead`. While a copy cannot be made, the original stays
-//!   unacknowledged, its methods pause, and readiness says so; after 15 minutes a confirmed copy in
-//!   its own queue takes its place, unless order is kept.
-//! - **What fails is tried again, for those who failed.** An error, a panic or a call that takes
-//!   too long is tried again with growing pauses, held back by the broker, and then goes to the
-//!   dead letters, body untouched, with the reason in its headers. The methods that handled it
-//!   are not called again.
-//! - **Nothing spins, and nothing takes the others along.** A notification that ends the process
-//!   is recognised, worked on alone, and given up; its neighbours are handled. A flood of `info`
-//!   holds up no `error`.
-//! - **It stays up.** A broker that is killed, a connection that is closed, a link that is cut,
-//!   a queue that is deleted: the listener attaches again, with growing pauses, to the next
-//!   host. Of 42 faults of brokers, networks, processes and peers each is a test that accounts
-//!   for every message, or names the reason why it is none.
-//! - **It takes a bounded part of the machine**: deliveries, bytes and calls at once; bad input
-//!   ends no process, and secrets stay out of logs and errors.
-//! - **A notifier tells what became of a notification**: confirmed, returned, refused, or
-//!   perhaps sent. With the feature `spool` it keeps notifications on disk while the broker is
-//!   away, and sends them in order when it is back. The spool's files hold payloads and
-//!   contexts, for this user to read only.
-//! - **Existing queues and exchanges are used as they are**, and nothing is ever deleted; it
-//!   works without permission to configure. With a `rabbit://` URL missing ones are declared as
-//!   oslo.messaging declares them, with an `amqp://` URL they are durable.
-//! - **It stops in order.** SIGTERM lets methods finish, gives back what was not begun, and ends
-//!   with code 0; the next listener gets the rest.
-//! - **Mistakes are compile errors that suggest a fix**, at the token that is wrong: all mistakes of
-//!   form at once, and those of types once the form is right.
-//! - **It says what is wrong**: every other mistake that can be found without I/O in one error,
-//!   with a fix, and never a password.
-//! - **It is the same wire.** What Python's notifier sends arrives as at Python's own listener,
-//!   and the reverse, in both envelope versions.
+//!   unacknowledged, the methods that owe it pause, and the listener is not ready; after 15 minutes
+//!   a confirmed copy at the end of its own queue replaces it, unless order is kept.
+//! - **Only failed methods are retried.** An error, a panic or a timeout is retried with growing
+//!   pauses, in retry queues of the broker; after the last attempt the notification is
+//!   dead-lettered, its body unchanged and the reason in its headers. Methods that handled it are
+//!   not called again.
+//! - **No notification blocks the others.** A notification that ends the process is recognised,
+//!   quarantined, handled one at a time, and dead-lettered if it ends more processes; the
+//!   notifications around it are handled. A flood of `info` does not delay `error`.
+//! - **It reconnects.** When the broker is killed, a connection is closed, the network is cut or a
+//!   queue is deleted, the listener reconnects, with growing pauses, to the next host. 42 faults of
+//!   brokers, networks, processes and peers are listed; each has a test that accounts for every
+//!   message, or a reason why it has none.
+//! - **Resources are bounded**: deliveries, bytes and concurrent calls. Invalid input does not end
+//!   the process, and secrets do not appear in logs and errors.
+//! - **A notifier reports the outcome of every notification**: confirmed, returned, refused, or
+//!   unknown. With the feature `spool` it stores notifications on disk while the broker is
+//!   unreachable, and sends them in order later. The files contain payloads and contexts, and only
+//!   their user may read them.
+//! - **Existing queues and exchanges are used as they are**, and nothing is ever deleted; no
+//!   permission to configure is needed. With a `rabbit://` URL missing ones are declared as
+//!   oslo.messaging declares them; with an `amqp://` URL they are durable.
+//! - **Shutdown is graceful.** On SIGTERM running methods finish, deliveries that were not begun
+//!   are released, and the process exits with code 0; other listeners receive the rest.
+//! - **Mistakes are compile errors that suggest a fix**, at the token that is wrong: all errors of
+//!   form at once, and errors of types once the form is right.
+//! - **Errors say what to do**: every other mistake that can be found without I/O is reported in
+//!   one error, with a fix, and never with a password.
+//! - **The wire format is oslo.messaging's.** A notification sent by Python arrives as it does at
+//!   Python's own listener, and the other way round, in both envelope versions.
 //!
 //! # Where to look
 //!
