@@ -18,16 +18,18 @@ const DROPPED: [(&str, &str); 11] = [
     ("weather", "conditions"),
 ];
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "listener/src/guide/endpoints.md",
     "listener/src/guide/failures.md",
     "listener/src/guide/mistakes.md",
     "listener/src/guide/operating.md",
     "listener/src/envelope/wire.md",
     "tests/bench/README.md",
+    "tests/ui/README.md",
 ];
 
 /// The dropped words of a text, each with its line. Parts of names are words, as in `mend_it` and
