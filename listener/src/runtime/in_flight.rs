@@ -123,7 +123,7 @@ impl InFlightGuard {
         self.since.elapsed()
     }
 
-    /// CopyHeaders it as in work: its methods are called from now on.
+    /// Marks it as in work: its methods are called from now on.
     pub(super) fn begins(&self) {
         if let Some(entry) = &mut self.all.lock().held[self.index] {
             entry.in_work = true;

@@ -95,7 +95,7 @@ impl Ticket {
     /// Waits until no other delivery is before it.
     pub(super) async fn come(&self) {
         while !self.is_next() {
-            // A notification that arrives before this waits is not lost.
+            // A wake-up that comes before this waits is not lost.
             self.came.notified().await;
         }
     }

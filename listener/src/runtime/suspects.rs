@@ -127,7 +127,7 @@ impl Worker {
         let in_order = task.ticket.as_ref().is_some_and(Ticket::is_in_order);
         let stays = (is_source && in_order) || task.delivery.is_near_limit();
         // It may only have to wait for a slot.
-        let least = longest_hold(self.options.retry.hold) / 9;
+        let least = bounded_hold(self.options.retry.hold) / 9;
         let until = (!stays).then(|| Instant::now() + self.time_for_turn(&task).max(least));
         match self.take_turn(&mut task, until, permit).await {
             Ok(()) => return Some(task),
@@ -504,15 +504,15 @@ fn key_of(task: &Task) -> Key {
     Key::of((&origin.queue, &task.delivery.body, message_id, owed, letter_time))
 }
 
-/// How long a suspect that waits for its turn may be held, with this `retry.hold`.
-fn longest_hold(hold: Duration) -> Duration {
+/// `retry.hold`, but a minute at least and `LONGEST_WAIT` at most: the wait of a suspect is derived from it.
+fn bounded_hold(hold: Duration) -> Duration {
     hold.clamp(SHORTEST_HOLD, LONGEST_WAIT)
 }
 
 /// How long a delivery that was held for so long waits for its turn: until it has been held for as long
 /// as it may be. What was held for something else before has up to a third of that more.
 fn time_for_turn(hold: Duration, held: Duration) -> Duration {
-    let hold = longest_hold(hold);
+    let hold = bounded_hold(hold);
     let more = hold / 3;
     hold.saturating_sub(held).max(more.min((hold + more).saturating_sub(held)))
 }

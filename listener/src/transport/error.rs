@@ -195,7 +195,7 @@ pub enum ConnectError {
     },
     /// A quorum queue gives up what was given out too few times to tell why.
     #[error(
-        "queue {queue:?} has a delivery limit of {limit}: RabbitMQ drops what is given out more often, which is all that was in hand when a process died again and again; expected {least} or more: declare the queue with a higher `x-delivery-limit`, or accept the loss with allow_low_delivery_limit=true in the transport URL"
+        "queue {queue:?} has a delivery limit of {limit}: RabbitMQ drops what is given out more often, which is all that was in flight when a process died again and again; expected {least} or more: declare the queue with a higher `x-delivery-limit`, or accept the loss with allow_low_delivery_limit=true in the transport URL"
     )]
     LowDeliveryLimit {
         /// The queue.

@@ -6,7 +6,7 @@ use super::version::Version;
 use crate::transport::error::ConnectError;
 
 /// The least limit that is safe: what was given out twice and not settled is set aside, and a
-/// connection that is lost counts for everything that was in hand.
+/// connection that is lost counts for everything that was in flight.
 const LEAST: i64 = 5;
 
 /// Refuses a limit that is too low, or tells of it where that was allowed.

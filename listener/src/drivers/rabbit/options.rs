@@ -98,7 +98,7 @@ pub struct RabbitOptions {
     pub rabbit_interval_max: Duration,
     /// Whether to consume a quorum queue whose delivery limit is below 5, and lose what is given
     /// out more often. Not given, a listener does not start on one: RabbitMQ drops at the limit
-    /// what was in hand when a process died, before a listener can tell which of it was to
+    /// what was in flight when a process died, before a listener can tell which of it was to
     /// blame. A limit that a policy sets does not show over AMQP. Not an option of oslo.messaging.
     pub allow_low_delivery_limit: bool,
     /// Whether a consumer asks to be cancelled when a mirrored queue fails over.
