@@ -47,9 +47,9 @@ pub(super) enum Step {
     Forget,
 }
 
-/// What a step is decided by, beside the failure itself.
+/// What a step depends on apart from the failure.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ground<'g> {
+pub(super) struct PolicyContext<'g> {
     pub(super) retry: RetryOptions,
     pub(super) on_failure: OnFailure,
     pub(super) classifiers: &'g Classifiers,
@@ -60,8 +60,8 @@ pub(super) struct Ground<'g> {
 }
 
 /// What follows from the failure of a method whose endpoint has this policy.
-pub(super) fn step(failed: &Failed, policy: &Policy, ground: Ground<'_>) -> Step {
-    let retry = ground.retry.with(policy);
+pub(super) fn step(failed: &Failed, policy: &Policy, context: PolicyContext<'_>) -> Step {
+    let retry = context.retry.with(policy);
     let (after, exhausted) = match failed {
         Failed::GivenUp(_) => return Step::GiveUp("given-up"),
         Failed::RequeueNotAllowed => return Step::GiveUp("requeue-not-allowed"),
@@ -69,22 +69,22 @@ pub(super) fn step(failed: &Failed, policy: &Policy, ground: Ground<'_>) -> Step
         Failed::Retry(after) => (*after, "retries"),
         Failed::NotAsked(_) => (None, "error"),
         Failed::Failure(failure) => {
-            match ground.on_failure {
+            match context.on_failure {
                 OnFailure::Retry => {}
                 OnFailure::Requeue => return Step::Requeue,
                 OnFailure::Forget => return Step::Forget,
             }
-            match kind(failure, ground.classifiers) {
+            match kind(failure, context.classifiers) {
                 ErrorKind::Permanent => return Step::GiveUp(failure.reason()),
                 ErrorKind::Transient => (None, failure.reason()),
                 ErrorKind::RetryAfter(after) => (Some(after), failure.reason()),
             }
         }
     };
-    if ground.calls >= retry.attempts {
+    if context.calls >= retry.attempts {
         return Step::GiveUp(exhausted);
     }
-    Step::Again(after.unwrap_or_else(|| retry.pause_after(ground.calls, ground.chance)))
+    Step::Again(after.unwrap_or_else(|| retry.pause_after(context.calls, context.chance)))
 }
 
 /// What kind of failure it is; one that cannot be told for a panic is worth another call.
@@ -205,9 +205,9 @@ impl Destination {
 
 /// The verdict on a delivery whose way through the stages panicked, such as in a serializer, for
 /// all that still owe it: as for a method that panics.
-pub(super) fn panicked(message: &str, owed: Vec<String>, ground: Ground<'_>) -> Verdict {
+pub(super) fn panicked(message: &str, owed: Vec<String>, context: PolicyContext<'_>) -> Verdict {
     let failed = Failed::Failure(Failure::Panic(message.to_owned()));
-    let to = match step(&failed, &Policy::NONE, ground) {
+    let to = match step(&failed, &Policy::NONE, context) {
         Step::Again(after) => Destination::Later(after),
         Step::Requeue => return Verdict::Requeue,
         Step::GiveUp(_) | Step::Forget => Destination::Dead("panic"),
@@ -281,7 +281,7 @@ mod tests {
         step(
             failed,
             policy,
-            Ground { retry, on_failure, classifiers: &classifiers, calls, chance: 1.0 },
+            PolicyContext { retry, on_failure, classifiers: &classifiers, calls, chance: 1.0 },
         )
     }
 

@@ -13,7 +13,7 @@ use crate::notification::Notification;
 use crate::observe::Event;
 use crate::outcome::Outcome;
 use crate::runtime::caught::{self, Fault};
-use crate::runtime::failure::{self, Decided, Failed, Ground, Step, Verdict};
+use crate::runtime::failure::{self, Decided, Failed, PolicyContext, Step, Verdict};
 use crate::runtime::key_order::Keys;
 use crate::runtime::permit;
 use crate::runtime::worker::{Task, Worker};
@@ -67,7 +67,7 @@ impl Worker {
         task: &Task,
         stop: &CancellationToken,
     ) -> Walk {
-        let ground = self.ground(notification.attempt());
+        let context = self.context(notification.attempt());
         let mut walk = Walk {
             verdict: Verdict::Ack,
             handled: 0,
@@ -98,7 +98,7 @@ impl Worker {
                 Called::Requeued => return Walk { verdict: Verdict::Requeue, ..walk },
                 Called::Abandoned => return Walk { verdict: Verdict::GiveBack, ..walk },
             };
-            let step = failure::step(&failed, &entry.policy, ground);
+            let step = failure::step(&failed, &entry.policy, context);
             if step == Step::Forget {
                 tell_forgotten(entry, &failed, notification, task);
             }
@@ -215,8 +215,8 @@ impl Worker {
     }
 
     /// What is decided by for a delivery whose methods have been called so often.
-    pub(super) fn ground(&self, calls: u32) -> Ground<'_> {
-        Ground {
+    pub(super) fn context(&self, calls: u32) -> PolicyContext<'_> {
+        PolicyContext {
             retry: self.options.retry,
             on_failure: self.options.on_failure,
             classifiers: &self.classifiers,

@@ -654,7 +654,7 @@ impl Worker {
             Ok(Err(error)) => (failure::undecodable(&*error, owed()), task.copy_headers.attempts),
             Err(panic) => {
                 let message = panic_message(panic);
-                (failure::panicked(&message, owed(), self.ground(calls)), calls)
+                (failure::panicked(&message, owed(), self.context(calls)), calls)
             }
         };
         Judged {

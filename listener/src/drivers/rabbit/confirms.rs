@@ -1,6 +1,6 @@
 //! One session of sending: a connection and a channel in confirm mode, owned by one task that
 //! publishes and collects the confirmations. What is on its way, and what became of it, is known
-//! to `flight/`. Who publishes again is `publish.rs`; who makes the next session,
+//! to `pending/`. Who publishes again is `publish.rs`; who makes the next session,
 //! `publisher.rs`.
 //!
 //! One task, for two reasons that lie in lapin 4.12: two tasks that publish at once on a
@@ -18,10 +18,10 @@ use tokio::time::timeout;
 
 use super::Core;
 use super::failure::Fault;
-use super::flight::{Done, Flight, Pending};
 use super::link::{Link, LinkEvent, LinkEvents, close_channel};
 use super::message::{Fate, Message, confirming};
 use super::options::{CHECK_EVERY, CLOSE_TIMEOUT};
+use super::pending::{Done, Pending, PendingConfirms};
 
 /// So many bytes may be kept of messages that nobody waits for and that were not confirmed, as
 /// when a quorum queue has lost its majority: the end of the session lets go of them.
@@ -75,7 +75,7 @@ struct Collector {
     submissions: mpsc::UnboundedReceiver<Submission>,
     /// What was just received; empty in between.
     batch: Vec<Submission>,
-    flight: Flight,
+    pending: PendingConfirms,
     obstacle: Obstacle,
     /// What waits while the broker is short of memory; none when it is not.
     backlog: Option<Vec<Submission>>,
@@ -97,7 +97,7 @@ pub(super) async fn start(
         events,
         submissions,
         batch: Vec::with_capacity(BATCH),
-        flight: Flight::default(),
+        pending: PendingConfirms::default(),
         obstacle,
         backlog: None,
         _core: core,
@@ -121,10 +121,10 @@ impl Collector {
             let _ = timeout(CLOSE_TIMEOUT, closed).await;
             return;
         };
-        tracing::warn!(%fault, in_flight = self.flight.len(), "lost the RabbitMQ connection for sending");
+        tracing::warn!(%fault, in_flight = self.pending.len(), "lost the RabbitMQ connection for sending");
         self.submissions.close();
-        for pending in self.flight.drain() {
-            let _ = pending.fate.send(Fate::Lost(fault.clone()));
+        for one in self.pending.drain() {
+            let _ = one.fate.send(Fate::Lost(fault.clone()));
         }
         let mut unsent = self.backlog.take().unwrap_or_default();
         while let Ok(submission) = self.submissions.try_recv() {
@@ -146,7 +146,7 @@ impl Collector {
                     LinkEvent::Unblocked => self.unblocked(),
                     LinkEvent::Lost(fault) => return Some(fault),
                 },
-                done = poll_fn(|context| self.flight.poll_done(context)) => {
+                done = poll_fn(|context| self.pending.poll_done(context)) => {
                     if let Some(fault) = self.collect(done)
                         && let Err(fault) = self.another_channel(fault).await
                     {
@@ -180,7 +180,7 @@ impl Collector {
 
     /// About how many bytes are kept of messages whose senders wait no more.
     fn given_up(&self) -> usize {
-        let given_up = self.flight.iter().filter(|pending| pending.fate.is_closed());
+        let given_up = self.pending.iter().filter(|pending| pending.fate.is_closed());
         given_up.map(|pending| pending.message.body.len() + SLIP).sum()
     }
 
@@ -212,12 +212,12 @@ impl Collector {
         if fate.is_closed() {
             return;
         }
-        self.flight.publish(&self.channel, Pending { message, fate, returned: None });
+        self.pending.publish(&self.channel, Pending { message, fate, returned: None });
     }
 
     /// Tells all fates that are known by now. The fault that closed the channel, if one did.
     fn collect(&mut self, first: Done) -> Option<Fault> {
-        let fault = self.flight.judge(first, || whole(&self.channel));
+        let fault = self.pending.judge(first, || whole(&self.channel));
         // One that comes with the end of the connection is told by the link.
         fault.filter(|_| !self.channel.status().connected())
     }
@@ -230,7 +230,7 @@ impl Collector {
         tracing::warn!(%fault, "RabbitMQ closed the channel for sending");
         // All confirmations of the old channel are resolved when it is closing, and none of them
         // is met again on the new one.
-        self.flight.spoil(&fault, || whole(&self.channel));
+        self.pending.spoil(&fault, || whole(&self.channel));
         self.channel = Arc::new(confirming(&self.link).await?);
         Ok(())
     }

@@ -8,7 +8,7 @@ mod delay;
 mod deployment;
 mod dial;
 mod failure;
-mod flight;
+mod pending;
 mod greeting;
 mod hosts;
 mod journal;

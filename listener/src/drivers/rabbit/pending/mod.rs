@@ -1,6 +1,6 @@
-//! The messages that are on their way over one channel: first until lapin has written them,
-//! then until the broker has confirmed them; and what became of each. Owned by the task of
-//! `confirms.rs`, which puts them on a channel. `tests.rs` has a model of lapin.
+//! The pending confirms of one channel: messages that lapin has not written yet, then those that the
+//! broker has not confirmed yet; and the fate of each. Owned by the task of `confirms.rs`, which publishes
+//! them. `tests.rs` has a model of lapin.
 
 #[cfg(test)]
 mod tests;
@@ -22,10 +22,10 @@ use super::failure::Fault;
 use super::message::{Fate, Message, failed, said};
 use super::ready::ready;
 
-/// The task is woken once for so many messages that are written: they are written in order.
+/// The task is woken once for this many written messages; they are written in order.
 const WRITTEN: usize = 64;
-/// It is woken sooner for so many bytes: the first of them may be confirmed long before the last
-/// is written.
+/// It is woken earlier after this many bytes: the first message may be confirmed long before the last is
+/// written.
 const WRITTEN_BYTES: usize = 64 * 1024;
 
 /// A message that waits for its confirmation.
@@ -41,28 +41,28 @@ pub(super) type Done = (Pending, lapin::Result<Confirmation>);
 /// Until lapin has written a message; then, its confirmation.
 type Handing<C> = BoxFuture<'static, lapin::Result<C>>;
 
-/// All that is on its way. `C` is lapin's confirmation, but in tests.
-pub(super) struct Flight<C = PublisherConfirm> {
+/// The messages without a confirmation yet. `C` is lapin's confirmation, except in tests.
+pub(super) struct PendingConfirms<C = PublisherConfirm> {
     /// In the order in which they are written.
     handing: VecDeque<(Pending, Handing<C>)>,
     written: FuturesUnordered<Written<C>>,
 }
 
-impl<C> Default for Flight<C> {
+impl<C> Default for PendingConfirms<C> {
     fn default() -> Self {
         Self { handing: VecDeque::new(), written: FuturesUnordered::new() }
     }
 }
 
-impl Flight {
+impl PendingConfirms {
     /// Publishes: once this has returned, lapin has the message in its queue.
     pub(super) fn publish(&mut self, channel: &Arc<Channel>, pending: Pending) {
         let handing = hand(Arc::clone(channel), Arc::clone(&pending.message)).boxed();
-        self.take_off(pending, handing);
+        self.add(pending, handing);
     }
 }
 
-impl<C> Flight<C>
+impl<C> PendingConfirms<C>
 where
     C: Future<Output = lapin::Result<Confirmation>> + Unpin + Send + 'static,
 {
@@ -70,7 +70,7 @@ where
         self.handing.len() + self.written.len()
     }
 
-    fn take_off(&mut self, pending: Pending, mut handing: Handing<C>) {
+    fn add(&mut self, pending: Pending, mut handing: Handing<C>) {
         // What is written at once is seen by `poll_done` too, which asks with a waker.
         let early = handing.poll_unpin(&mut Context::from_waker(Waker::noop()));
         let handing = match early {

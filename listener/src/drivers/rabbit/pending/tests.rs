@@ -1,4 +1,4 @@
-//! A flight beside a model of lapin and its thread: each message is told its own fate, whatever
+//! Pending confirms with a model of lapin and its thread: each message is told its own fate, whatever
 //! order the broker confirms in, and whatever happens while the task looks.
 
 use std::future::poll_fn;
@@ -215,7 +215,7 @@ impl Wake for Woken {
 /// A task that sends some messages, as `confirms.rs` does.
 struct Task {
     model: Shared,
-    flight: Flight<Confirm>,
+    pending_confirms: PendingConfirms<Confirm>,
     told: Vec<oneshot::Receiver<Fate>>,
     woken: Arc<Woken>,
 }
@@ -232,7 +232,7 @@ impl Task {
             polls: 0,
         }));
         let woken = Arc::new(Woken(AtomicBool::new(true)));
-        Self { model, flight: Flight::default(), told: Vec::new(), woken }
+        Self { model, pending_confirms: PendingConfirms::default(), told: Vec::new(), woken }
     }
 
     fn send(&mut self, body: String) {
@@ -246,7 +246,7 @@ impl Task {
         });
         self.told.push(told);
         let pending = Pending { message, fate, returned: None };
-        self.flight.take_off(pending, handing(&self.model, number));
+        self.pending_confirms.add(pending, handing(&self.model, number));
     }
 
     /// Does all that there is to do.
@@ -254,11 +254,11 @@ impl Task {
         let waker = Waker::from(Arc::clone(&self.woken));
         while self.woken.0.swap(false, Ordering::SeqCst) {
             let mut context = Context::from_waker(&waker);
-            while let Poll::Ready(done) = self.flight.poll_done(&mut context) {
+            while let Poll::Ready(done) = self.pending_confirms.poll_done(&mut context) {
                 let model = Arc::clone(&self.model);
                 let whole = || lock(&model).whole();
-                if let Some(fault) = self.flight.judge(done, whole) {
-                    self.flight.spoil(&fault, whole);
+                if let Some(fault) = self.pending_confirms.judge(done, whole) {
+                    self.pending_confirms.spoil(&fault, whole);
                 }
             }
         }
@@ -368,7 +368,7 @@ fn run(makes: &[Makes], events: &[Event], pace: Pace) -> Vec<Option<Fate>> {
     }
     let told = task.told();
     let left = told.iter().filter(|told| told.is_none()).count();
-    assert_eq!(task.flight.len(), left, "{makes:?} {events:?}");
+    assert_eq!(task.pending_confirms.len(), left, "{makes:?} {events:?}");
     told
 }
 
@@ -493,7 +493,7 @@ fn a_sender_that_is_gone_takes_nothing_from_the_others() {
                 let mut expected = expected(&makes, &events);
                 expected[gone] = None;
                 assert_eq!(task.told(), expected, "{makes:?} {events:?} {gone}");
-                assert_eq!(task.flight.len(), 0);
+                assert_eq!(task.pending_confirms.len(), 0);
             }
         }
     }
