@@ -58,10 +58,12 @@ fn runs(pid: u32) -> bool {
     state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// The host's folder, read from the VM: it works in the folder of its node.
+/// The host's folder, read from the environment of the VM: its home.
 fn folder_of(owner: u32, vm: u32) -> String {
-    let node = std::fs::read_link(format!("/proc/{vm}/cwd")).unwrap();
-    let host = node.parent().unwrap().to_str().unwrap().to_owned();
+    let environment = std::fs::read(format!("/proc/{vm}/environ")).unwrap();
+    let mut variables = environment.split(|byte| *byte == 0);
+    let home = variables.find_map(|variable| variable.strip_prefix(b"HOME=")).unwrap();
+    let host = String::from_utf8(home.to_vec()).unwrap();
     assert!(host.contains(&format!("listener-rabbit-{owner}-")), "{host}");
     host
 }
