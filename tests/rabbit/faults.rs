@@ -372,15 +372,50 @@ async fn a_consumer_timeout_is_told_with_what_to_do_about_it() {
     assert_eq!(depth(&node, "/").await, Some(0));
 }
 
-/// An Erlang expression that closes the connections of quarantine queues in a virtual host.
-fn close_quarantine(vhost: &str) -> String {
+/// An Erlang expression that does this with each connection `C` of a role in a virtual host.
+fn with_connections(vhost: &str, role: &str, what: &str) -> String {
     format!(
-        r#"[rabbit_networking:close_connection(C, "test") || C <- rabbit_networking:connections(),
+        r#"[{what} || C <- rabbit_networking:connections(),
            [{{vhost, <<"{vhost}">>}}, {{client_properties, Properties}}]
                <- [try rabbit_reader:info(C, [vhost, client_properties]) catch _:_ -> gone end],
            {{_, _, Name}} <- [lists:keyfind(<<"connection_name">>, 1, Properties)],
-           binary:match(Name, <<":quarantine">>) =/= nomatch]"#
+           binary:match(Name, <<":{role}">>) =/= nomatch]"#
     )
+}
+
+/// One that closes them.
+fn close_connections(vhost: &str, role: &str) -> String {
+    with_connections(vhost, role, r#"rabbit_networking:close_connection(C, "test")"#)
+}
+
+/// RabbitMQ 4.3 closes the connection that appends to a stream which it has lost, as when it was killed
+/// right after the declaration: each time, for ever.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn the_end_of_a_connection_for_a_journal_affects_nothing_that_is_sent() {
+    use listener::transport::driver::JournalAppend;
+
+    const VHOST: &str = "journal-connection";
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost(VHOST).await);
+    let append = async || {
+        let journal = "notifications.quarantine.journal".to_owned();
+        let entry = Bytes::from_static(b"{}");
+        let append = JournalAppend { journal, entry, read_from: None, timeout: SOON };
+        rabbit.journal(append).await.unwrap();
+    };
+    let send = async || {
+        rabbit.send(to(Route::Queue("q.dead".to_owned()), "{}")).await.unwrap();
+    };
+    let senders = with_connections(VHOST, "send", "C");
+    send().await;
+    append().await;
+    let before = node.eval(&senders).await;
+    assert!(before.contains('<'), "{before}");
+    assert_eq!(node.eval(&close_connections(VHOST, "journal")).await.trim(), "[ok]");
+    send().await;
+    append().await;
+    assert_eq!(node.eval(&senders).await, before);
 }
 
 /// RabbitMQ closes the connection of whoever consumes a quorum queue that has no majority, after about
@@ -417,7 +452,7 @@ async fn a_quarantine_queue_without_a_majority_ends_no_session() {
     let mut changes = subscribed.consumer.state();
     changes.mark_unchanged();
     // It is consumed anew.
-    assert_eq!(nodes[0].eval(&close_quarantine("/")).await.trim(), "[ok]");
+    assert_eq!(nodes[0].eval(&close_connections("/", "quarantine")).await.trim(), "[ok]");
     for number in 0..90 {
         publish(QUEUE, &number.to_string()).await;
         let delivery = next(&mut subscribed).await;
@@ -529,7 +564,7 @@ async fn the_connection_of_a_quarantine_queue_ends_the_session_only_with_a_deliv
         node.queue_depth(VHOST, QUARANTINE).await == Some(0)
     })
     .await;
-    let close = close_quarantine(VHOST);
+    let close = close_connections(VHOST, "quarantine");
     changes.mark_unchanged();
     assert_eq!(node.eval(&close).await.trim(), "[ok]");
     rabbit.send(quarantined()).await.unwrap();

@@ -125,7 +125,7 @@ impl LinkEvents {
 }
 
 /// What a connection is for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// To consume queues, each with this prefetch.
     Consume {
@@ -134,6 +134,8 @@ pub(super) enum Role {
     /// To consume a quarantine queue.
     Quarantine,
     Send,
+    /// To append to journals and to read them.
+    Journal,
 }
 
 /// From this prefetch on the broker has enough to send while acknowledgements wait for a pause of
@@ -142,11 +144,12 @@ const AHEAD: u16 = 64;
 
 impl Role {
     /// What the broker shows.
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Consume { .. } => "consume",
             Self::Quarantine => "quarantine",
             Self::Send => "send",
+            Self::Journal => "journal",
         }
     }
 

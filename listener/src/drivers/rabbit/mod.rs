@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use options::{FailoverStrategy, LoginMethod, RabbitOptions};
@@ -59,19 +59,22 @@ use crate::transport::error::{ConnectError, JournalError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
 use hosts::{Address, Rotation};
 use known::Known;
-use link::Io;
+use link::{Io, Role};
 use publish::Attempt;
 use publisher::Publisher;
 
 /// The RabbitMQ driver.
 ///
 /// It consumes over a connection for each subscription, with another one for each quarantine queue that
-/// exists, and sends over one that all share, each made when it is first needed and made again when
+/// exists, sends over one that all share, and keeps journals over one more, each made when it is first needed and made again when
 /// it is lost. All its I/O runs on a thread of its own, so that a program that blocks its runtime
 /// keeps its connections.
 pub struct Rabbit {
     core: Arc<Core>,
     publisher: OnceLock<Publisher>,
+    /// Apart: RabbitMQ closes the connection that appends to a stream that it has lost, and what others
+    /// send must not go with it.
+    journals: OnceLock<Publisher>,
     sends: TaskTracker,
 }
 
@@ -107,15 +110,21 @@ impl Rabbit {
         let sends = TaskTracker::new();
         // A closed tracker still takes new tokens, and wakes waiters each time it becomes empty.
         sends.close();
-        Ok(Self { core: Arc::new(core), publisher: OnceLock::new(), sends })
+        Ok(Self {
+            core: Arc::new(core),
+            publisher: OnceLock::new(),
+            journals: OnceLock::new(),
+            sends,
+        })
     }
 
-    fn publisher(&self, io: &Io) -> Publisher {
-        if let Some(publisher) = self.publisher.get() {
+    fn publisher(&self, io: &Io, role: Role) -> Publisher {
+        let publisher = if role == Role::Journal { &self.journals } else { &self.publisher };
+        if let Some(publisher) = publisher.get() {
             return publisher.clone();
         }
         let _entered = io.handle().enter();
-        self.publisher.get_or_init(|| Publisher::open(Arc::clone(&self.core))).clone()
+        publisher.get_or_init(|| Publisher::open(Arc::clone(&self.core), role)).clone()
     }
 }
 
@@ -151,7 +160,7 @@ impl Driver for Rabbit {
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
         Box::pin(async move {
             let io = self.core.io()?;
-            let publisher = self.publisher(&io);
+            let publisher = self.publisher(&io, Role::Send);
             let _counted = self.sends.token();
             let tried = match publish::try_at_once(&io, &publisher, &outgoing).await {
                 Attempt::Over(result) => return result,
@@ -172,7 +181,7 @@ impl Driver for Rabbit {
                 |error: &dyn fmt::Display| JournalError::Unreachable(error.to_string());
             let io = self.core.io().map_err(|error| unreachable(&error))?;
             let _counted = self.sends.token();
-            let append = journal::append(self.publisher(&io), append);
+            let append = journal::append(self.publisher(&io, Role::Journal), append);
             AbortOnDropHandle::new(io.handle().spawn(append))
                 .await
                 .unwrap_or_else(|error| Err(unreachable(&error)))
@@ -185,9 +194,11 @@ impl Driver for Rabbit {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let Some(publisher) = self.publisher.get() else {
+            let publishers: Vec<_> =
+                [&self.publisher, &self.journals].into_iter().filter_map(OnceLock::get).collect();
+            if publishers.is_empty() {
                 return;
-            };
+            }
             let Ok(io) = self.core.io() else {
                 return;
             };
@@ -201,7 +212,8 @@ impl Driver for Rabbit {
             // A broker that has just left the end of a session without an answer is not waited for
             // a second time.
             let is_silent = self.core.is_silent.swap(false, Ordering::Relaxed);
-            publisher.close(if is_silent { Duration::ZERO } else { options::CLOSE_TIMEOUT }).await;
+            let limit = if is_silent { Duration::ZERO } else { options::CLOSE_TIMEOUT };
+            join_all(publishers.into_iter().map(|publisher| publisher.close(limit))).await;
         })
     }
 }
@@ -226,7 +238,7 @@ mod tests {
         let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
         let rabbit = Rabbit::new(&url).expect("a driver");
         let io = rabbit.core.io().expect("a thread");
-        rabbit.publisher(&io);
+        rabbit.publisher(&io, Role::Send);
         let first_send = rabbit.sends.token();
         let mut first = rabbit.close();
         assert!((&mut first).now_or_never().is_none());

@@ -214,7 +214,7 @@ type Current = Arc<Mutex<Option<Arc<SendSession>>>>;
 
 impl Publisher {
     /// Starts the task. Must be called within the driver's runtime.
-    pub(super) fn open(core: Arc<Core>) -> Self {
+    pub(super) fn open(core: Arc<Core>, role: Role) -> Self {
         let (requests, receiver) = mpsc::unbounded_channel();
         let obstacle = Obstacle::default();
         let current = Current::default();
@@ -222,6 +222,7 @@ impl Publisher {
             rotation: core.rotation(),
             backoff: Backoff::new(&core.options),
             core,
+            role,
             requests: receiver,
             waiting: Vec::new(),
             current: Arc::clone(&current),
@@ -278,6 +279,7 @@ struct Waiter {
 
 struct PublisherTask {
     core: Arc<Core>,
+    role: Role,
     requests: mpsc::UnboundedReceiver<Request>,
     waiting: Vec<Waiter>,
     current: Current,
@@ -426,7 +428,13 @@ impl PublisherTask {
     async fn round(&mut self, until: Option<Instant>) -> Option<Result<Arc<SendSession>, Failure>> {
         let generation = self.generation + 1;
         let made = {
-            let round = round(&self.core, &mut self.rotation, generation, until, &self.obstacle);
+            let round = round(
+                (&self.core, self.role),
+                &mut self.rotation,
+                generation,
+                until,
+                &self.obstacle,
+            );
             let mut round = std::pin::pin!(round);
             loop {
                 tokio::select! {
@@ -459,7 +467,7 @@ impl PublisherTask {
 /// Tries each host once. One that refuses says nothing of the others: it is a mistake only if all
 /// refuse.
 async fn round(
-    core: &Arc<Core>,
+    (core, role): (&Arc<Core>, Role),
     rotation: &mut Rotation,
     generation: u64,
     until: Option<Instant>,
@@ -471,7 +479,7 @@ async fn round(
     for (tried, address) in hosts.iter().enumerate() {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = share(core.options.connection_timeout, left, count - tried);
-        let failure = match session(core, address, generation, limit, obstacle).await {
+        let failure = match session(core, (address, role), generation, limit, obstacle).await {
             Ok(made) => return Ok(made),
             Err(failure) => failure.among(count),
         };
@@ -492,20 +500,20 @@ async fn round(
 
 async fn session(
     core: &Arc<Core>,
-    address: &Address,
+    (address, role): (&Address, Role),
     generation: u64,
     limit: Duration,
     obstacle: &Obstacle,
 ) -> Result<(SendSession, JoinHandle<()>), Failure> {
-    let opened = Link::open(&core.options, &core.vhost, address, Role::Send, limit).await;
+    let opened = Link::open(&core.options, &core.vhost, address, role, limit).await;
     let (link, events) = opened?;
     let link = Arc::new(link);
     let (submitter, collector) =
         confirms::start(Arc::clone(core), Arc::clone(&link), events, Arc::clone(obstacle)).await?;
-    if generation > 1 {
+    if generation > 1 && role == Role::Send {
         core.known.connected_again();
     }
-    tracing::info!(host = %address, generation, "connected to RabbitMQ to send");
+    tracing::info!(host = %address, generation, role = role.name(), "connected to RabbitMQ to send");
     let session = SendSession {
         generation,
         link,
@@ -530,7 +538,7 @@ mod tests {
         let url = "rabbit://guest:guest@127.0.0.1:1/".parse().expect("a URL");
         let core = Rabbit::new(&url).expect("a driver").core;
         let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let publisher = runtime().block_on(async { Publisher::open(core) });
+        let publisher = runtime().block_on(async { Publisher::open(core, Role::Send) });
         let Err(error) = runtime().block_on(publisher.session(0, Instant::now())) else {
             panic!("a session")
         };
