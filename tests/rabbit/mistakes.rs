@@ -411,8 +411,10 @@ async fn what_a_disabled_feature_flag_takes_away_is_asked_for_once() {
     };
     journal("1").await;
     put("one.quarantine").await;
-    let connections = proxy.accepted();
+    // Over a new connection in place of the one that the first has lost.
     journal("2").await;
+    let connections = proxy.accepted();
+    journal("3").await;
     put("two.quarantine").await;
     put("one.dead").await;
     let delayed = Route::Delayed { queue: "q".to_owned(), delay: Duration::from_secs(600) };
