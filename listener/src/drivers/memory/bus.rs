@@ -14,7 +14,7 @@ use crate::drivers::memory::consumer::{Attached, ConsumerId, Session};
 use crate::drivers::memory::exchange::Exchange;
 use crate::drivers::memory::queue::{Limit, Message, Queue, Tap};
 use crate::notification::delivery_info::DeliveryInfo;
-use crate::transport::delivery::{Delivery, Settle, Settlement, Settler};
+use crate::transport::delivery::{Delivery, Settle, Settlement, Settler, near_limit_from};
 use crate::transport::driver::{
     ConnectionState, JournalAppend, JournalRead, LONGEST_WAIT, Outgoing, Route, Subscription,
 };
@@ -386,8 +386,7 @@ impl State {
             self.last += 1;
             let settlement = Settlement::new(attached.session.clone(), self.last);
             let (body, properties) = (message.body.clone(), message.properties.clone());
-            let limit = self.limits.get(name).map(|limit| limit.deliveries);
-            let near = limit.map(|limit| (limit / 2).max(2).min(limit).max(1));
+            let near = self.limits.get(name).map(|limit| near_limit_from(limit.deliveries));
             let is_near = near.is_some_and(|near| message.count() >= near);
             let delivery = Delivery::new(body, properties, message.info.clone(), settlement)
                 .near_limit(is_near);

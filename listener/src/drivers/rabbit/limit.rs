@@ -3,6 +3,7 @@
 
 use super::failure::Failure;
 use super::version::Version;
+use crate::transport::delivery::near_limit_from;
 use crate::transport::error::ConnectError;
 
 /// The least limit that is safe: what was given out twice and not settled is set aside, and a
@@ -52,8 +53,7 @@ pub(super) fn is_near(count: u64, set: Option<i64>, version: Option<Version>) ->
         Some(set) => u64::try_from(set).ok(),
         None => version.and_then(Version::default_delivery_limit),
     };
-    // An orderly stop counts as well: not the first time, unless that is the last.
-    limit.is_some_and(|limit| count >= (limit / 2).max(2).min(limit))
+    limit.is_some_and(|limit| count >= near_limit_from(limit))
 }
 
 #[cfg(test)]

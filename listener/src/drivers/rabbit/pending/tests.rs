@@ -1,4 +1,4 @@
-//! Pending confirms with a model of lapin and its thread: each message is told its own fate, whatever
+//! Pending confirms with a model of lapin and its thread: each message gets its own fate, whatever
 //! order the broker confirms in, and whatever happens while the task looks.
 
 use std::future::poll_fn;
