@@ -66,9 +66,9 @@ use publisher::Publisher;
 /// The RabbitMQ driver.
 ///
 /// It consumes over a connection for each subscription, with another one for each quarantine queue that
-/// exists, sends over one that all share, and keeps journals over one more, each made when it is first needed and made again when
-/// it is lost. All its I/O runs on a thread of its own, so that a program that blocks its runtime
-/// keeps its connections.
+/// exists, sends over one that all share, and keeps journals over one more. Each is made when it is
+/// first needed, and made again when it is lost. All its I/O runs on a thread of its own, so that a
+/// program that blocks its runtime keeps its connections.
 pub struct Rabbit {
     core: Arc<Core>,
     publisher: OnceLock<Publisher>,
