@@ -39,7 +39,7 @@ async fn check(name: &str, properties: &[u8], expected: Headers) {
 /// `query`: of the URL that the listener has.
 async fn check_with(query: &str, name: &str, properties: &[u8], expected: Headers) {
     let node = support::shared().await;
-    let url = node.vhost(name).await.replacen("rabbit://", "amqp://", 1);
+    let url = node.vhost(name).await;
     let rabbit = rabbit(&format!("{url}{query}"));
     let mut subscribed = subscribe(&rabbit).await;
     publish_raw(node.port(), name, QUEUE, properties, b"hostile").await;

@@ -22,11 +22,6 @@ use crate::transport::error::JournalError;
 /// How soon it is recorded that a suspect was settled or released.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a journal that the broker refused is not asked for again, and one that could not be
-/// reached.
-const REFUSED_FOR: Duration = Duration::from_secs(5 * 60);
-const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
-
 /// How long one entry may take at most.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -69,6 +64,35 @@ pub(super) enum Unavailable {
     Refused,
     /// The broker is away, or takes nothing.
     Unreachable,
+}
+
+/// Why a journal is not asked for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// There is none.
+    Refused,
+    /// The broker has lost it.
+    Lost,
+    Unreachable,
+}
+
+impl Held {
+    const fn lasts(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Refused => 5 * 60,
+            // Each attempt costs a connection.
+            Self::Lost => 60,
+            Self::Unreachable => 5,
+        })
+    }
+
+    const fn unavailable(self) -> Unavailable {
+        match self {
+            Self::Refused => Unavailable::Refused,
+            // It is back once somebody has deleted its queue.
+            Self::Lost | Self::Unreachable => Unavailable::Unreachable,
+        }
+    }
 }
 
 /// The journal of a pool or a topic, as one process uses it.
@@ -166,7 +190,7 @@ struct Known {
     /// The processes that have begun a suspect and neither settled nor released it.
     begun: HashMap<Key, BTreeSet<String>>,
     /// Why it cannot be used, and until when that is not tried.
-    unavailable: Option<(Unavailable, Instant)>,
+    held: Option<(Held, Instant)>,
 }
 
 /// What is written. A field that is missing is empty.
@@ -268,7 +292,7 @@ impl Journal {
     pub(super) fn attached(self: &Arc<Self>) {
         // Whoever holds it finds out by itself.
         if let Ok(mut known) = self.known.try_lock() {
-            known.may_be_back();
+            known.may_be_back(&[Held::Unreachable, Held::Lost]);
         }
         self.release_all();
     }
@@ -327,7 +351,7 @@ impl Journal {
             return Ok(());
         }
         // Asked anew: it may have been away only a moment ago.
-        known.unavailable = None;
+        known.held = None;
         let entry = Entry { stopped: true, ..Entry::default() };
         self.append(&mut known, entry, false).await?;
         let mut requests = self.requests();
@@ -378,10 +402,10 @@ impl Journal {
         entry: Entry,
         reads: bool,
     ) -> Result<(), Unavailable> {
-        if let Some((unavailable, until)) = known.unavailable
+        if let Some((held, until)) = known.held
             && Instant::now() < until
         {
-            return Err(unavailable);
+            return Err(held.unavailable());
         }
         known.appended += 1;
         let (settled, released) = {
@@ -414,7 +438,7 @@ impl Journal {
         };
         match self.transport.journal(append).await {
             Ok(read) => {
-                known.unavailable = None;
+                known.held = None;
                 if reads {
                     read.entries.iter().for_each(|entry| known.apply(entry));
                     known.next = read.next;
@@ -426,7 +450,7 @@ impl Journal {
                 Ok(())
             }
             Err(JournalError::Unsupported(reason)) => {
-                if known.now(Unavailable::Refused, REFUSED_FOR) {
+                if known.hold(Held::Refused) {
                     tracing::warn!(
                         journal = self.name,
                         reason = error_text(&reason),
@@ -437,14 +461,23 @@ impl Journal {
                 }
                 Err(Unavailable::Refused)
             }
+            Err(JournalError::Lost(reason)) => {
+                if known.hold(Held::Lost) {
+                    tracing::warn!(
+                        journal = self.name,
+                        reason = error_text(&reason),
+                        "the broker has lost this journal: delete its queue, and it is declared \
+                         anew; until then redelivered notifications are handled one at a time"
+                    );
+                }
+                Err(known.start_over())
+            }
             Err(JournalError::Unreachable(reason)) => {
-                if known.now(Unavailable::Unreachable, UNREACHABLE_FOR) {
+                if known.hold(Held::Unreachable) {
                     let reason = error_text(&reason);
                     tracing::warn!(journal = self.name, reason, "the journal cannot be reached");
                 }
-                // It may be another one when it is reached again: read from its beginning.
-                (known.next, known.begun) = (0, HashMap::new());
-                Err(Unavailable::Unreachable)
+                Err(known.start_over())
             }
         }
     }
@@ -456,7 +489,7 @@ impl Journal {
         if self.requests().has_nothing_to_record() {
             return Ok(());
         }
-        known.may_be_back();
+        known.may_be_back(&[Held::Unreachable]);
         self.append(&mut known, Entry::default(), false).await
     }
 
@@ -511,16 +544,24 @@ impl Drop for Flushes {
 
 impl Known {
     /// It cannot be used for a time. Whether that is new.
-    fn now(&mut self, unavailable: Unavailable, duration: Duration) -> bool {
-        let before = self.unavailable.replace((unavailable, Instant::now() + duration));
-        before.is_none_or(|(before, _)| before != unavailable)
+    fn hold(&mut self, held: Held) -> bool {
+        let before = self.held.replace((held, Instant::now() + held.lasts()));
+        before.is_none_or(|(before, _)| before != held)
     }
 
-    /// What could not be reached is tried again now.
-    fn may_be_back(&mut self) {
-        if let Some((Unavailable::Unreachable, until)) = &mut self.unavailable {
+    /// What is held for one of these reasons is tried again now.
+    fn may_be_back(&mut self, reasons: &[Held]) {
+        if let Some((held, until)) = &mut self.held
+            && reasons.contains(held)
+        {
             *until = Instant::now();
         }
+    }
+
+    /// It may be another one when it is reached again: read from its beginning.
+    fn start_over(&mut self) -> Unavailable {
+        (self.next, self.begun) = (0, HashMap::new());
+        Unavailable::Unreachable
     }
 
     /// Takes what an entry says; one that is not of our making says nothing.
@@ -558,7 +599,13 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::BoxFuture;
+
     use super::*;
+    use crate::transport::driver::{Driver, JournalRead, Outgoing, Subscribed, Subscription};
+    use crate::transport::error::{ConnectError, SendError};
 
     fn journal(transport: &Transport) -> Arc<Journal> {
         Journal::new(transport.clone(), "q.quarantine.journal".to_owned(), Duration::from_secs(9))
@@ -648,7 +695,7 @@ mod tests {
 
     #[test]
     fn records_are_flushed_after_the_runtime_that_was_to_flush_them_has_ended() {
-        let run = |work: &mut dyn FnMut() -> futures_util::future::BoxFuture<'static, ()>| {
+        let run = |work: &mut dyn FnMut() -> BoxFuture<'static, ()>| {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
             runtime.block_on(work());
@@ -856,32 +903,19 @@ mod tests {
         waiting: Option<Arc<()>>,
     }
 
-    impl crate::transport::driver::Driver for Bare {
-        fn subscribe(
-            &self,
-            _: crate::transport::driver::Subscription,
-        ) -> futures_util::future::BoxFuture<
-            '_,
-            Result<crate::transport::driver::Subscribed, crate::transport::error::ConnectError>,
-        > {
+    impl Driver for Bare {
+        fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
             unreachable!("nothing is consumed")
         }
 
-        fn send(
-            &self,
-            _: crate::transport::driver::Outgoing,
-        ) -> futures_util::future::BoxFuture<'_, Result<(), crate::transport::error::SendError>>
-        {
+        fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
             unreachable!("nothing is sent")
         }
 
         fn journal(
             &self,
             append: JournalAppend,
-        ) -> futures_util::future::BoxFuture<
-            '_,
-            Result<crate::transport::driver::JournalRead, JournalError>,
-        > {
+        ) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
             let waiting = self.waiting.clone();
             Box::pin(async move {
                 if waiting.is_some() {
@@ -891,7 +925,7 @@ mod tests {
             })
         }
 
-        fn close(&self) -> futures_util::future::BoxFuture<'_, ()> {
+        fn close(&self) -> BoxFuture<'_, ()> {
             Box::pin(std::future::ready(()))
         }
     }
@@ -908,6 +942,49 @@ mod tests {
         journal.stop(Instant::now()).await;
         tokio::task::yield_now().await;
         assert_eq!(Arc::strong_count(&waiting), 2, "the driver alone has one");
+    }
+
+    /// A driver that has lost its journals, and counts how often it was asked.
+    #[derive(Clone, Default)]
+    struct Losing(Arc<AtomicUsize>);
+
+    impl Driver for Losing {
+        fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
+            unreachable!("nothing is consumed")
+        }
+
+        fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
+            unreachable!("nothing is sent")
+        }
+
+        fn journal(&self, _: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::ready(Err(JournalError::Lost("506".to_owned()))))
+        }
+
+        fn close(&self) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_journal_is_asked_for_once_a_minute_and_in_each_session() {
+        let losing = Losing::default();
+        let asked = || losing.0.load(Ordering::Relaxed);
+        let journal = journal(&Transport::new(losing.clone(), "losing"));
+        for _ in 0..3 {
+            assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Unreachable));
+        }
+        // What is to be recorded waits as well.
+        let record = journal.requests().begin(key("a"));
+        journal.released(record);
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        assert_eq!(asked(), 1);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(asked(), 2);
+        journal.attached();
+        let _ = journal.deaths(key("a")).await;
+        assert_eq!(asked(), 3);
     }
 
     #[tokio::test]

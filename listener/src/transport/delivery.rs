@@ -27,7 +27,7 @@ pub struct Delivery {
 }
 
 /// From how many earlier deliveries on a message is near the delivery limit of its queue: half of the
-/// limit. An orderly stop counts as well, so it is two at least, unless the limit is lower.
+/// limit. An orderly stop counts as well, so it is two at least, unless the limit is lower; never none.
 pub(crate) fn near_limit_from(limit: u64) -> u64 {
     (limit / 2).max(2).min(limit.max(1))
 }

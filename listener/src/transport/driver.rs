@@ -57,7 +57,9 @@ pub trait Driver: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`JournalError::Unsupported`]: this driver or this broker has no journals, or the user may
-    /// not use them. The default.
+    /// not use them. The default. [`JournalError::Lost`]: the broker keeps the name of a journal and
+    /// has lost the rest. [`JournalError::Unreachable`]: no answer within `append.timeout`, or the
+    /// broker is away.
     fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
         let reason = format!("the driver keeps no journal {:?}", append.journal);
         Box::pin(std::future::ready(Err(JournalError::Unsupported(reason))))
@@ -69,8 +71,8 @@ pub trait Driver: Send + Sync + 'static {
         None
     }
 
-    /// Closes what `send` opened, once the sends in flight are done. A later send opens it
-    /// again.
+    /// Closes what `send` and `journal` opened, once those in flight are done. A later call opens
+    /// it again.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 

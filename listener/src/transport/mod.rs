@@ -75,7 +75,7 @@ impl Transport {
         self.driver.obstacle()
     }
 
-    /// Closes what was opened for sending. Consumers are closed by their listeners.
+    /// Closes what was opened to send and for journals. Consumers are closed by their listeners.
     pub async fn close(&self) {
         self.driver.close().await;
     }

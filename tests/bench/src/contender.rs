@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use support::oslo_url;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -105,11 +106,11 @@ pub(crate) fn start(
     broker: &Broker,
     messages: u64,
 ) -> Result<Started, Error> {
-    let mut command = match contender.script {
+    let (mut command, url) = match contender.script {
         None => {
             let mut command = Command::new(std::env::current_exe()?);
             command.arg("contender");
-            command
+            (command, broker.url())
         }
         Some(script) => {
             let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -118,12 +119,12 @@ pub(crate) fn start(
             command.arg("-B").arg(bench.join("python").join(script));
             // oslo.service warns of eventlet, which nothing here uses.
             command.env("PYTHONWARNINGS", "ignore");
-            command
+            (command, oslo_url(&broker.url()))
         }
     };
     command
         .arg(contender.name)
-        .arg(broker.url())
+        .arg(url)
         .arg(if broker.is_quorum() { "quorum" } else { "classic" })
         .arg(messages.to_string())
         .stdin(Stdio::null())

@@ -1,4 +1,4 @@
-//! One session of sending: a connection and a channel in confirm mode, owned by one task that
+//! One session of publishing: a connection and a channel in confirm mode, owned by one task that
 //! publishes and collects the confirmations. What is on its way, and what became of it, is known
 //! to `pending/`. Who publishes again is `publish.rs`; who makes the next session,
 //! `publisher.rs`.
@@ -8,7 +8,7 @@
 //! is handed out with whichever confirmation comes next, not with its own.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::FutureExt;
 use lapin::Channel;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::Core;
 use super::failure::Fault;
-use super::link::{Link, LinkEvent, LinkEvents, close_channel};
+use super::link::{Link, LinkEvent, LinkEvents, Purpose, close_channel};
 use super::message::{Fate, Message, confirming};
 use super::options::{CHECK_EVERY, CLOSE_TIMEOUT};
 use super::pending::{Done, Pending, PendingConfirms};
@@ -44,8 +44,10 @@ pub(super) struct Submission {
 }
 
 /// Where messages are handed in.
-#[derive(Clone)]
-pub(super) struct Submitter(mpsc::UnboundedSender<Submission>);
+pub(super) struct Submitter {
+    submissions: mpsc::UnboundedSender<Submission>,
+    ended: Arc<OnceLock<Fault>>,
+}
 
 impl Submitter {
     /// Hands a message in to be published, in the order of these calls. What became of it
@@ -53,12 +55,17 @@ impl Submitter {
     pub(super) fn submit(&self, message: Arc<Message>) -> oneshot::Receiver<Fate> {
         let (fate, told) = oneshot::channel();
         // One that is not taken drops its sender, and `told` says so.
-        let _ = self.0.send(Submission { message, fate });
+        let _ = self.submissions.send(Submission { message, fate });
         told
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !self.0.is_closed()
+        !self.submissions.is_closed()
+    }
+
+    /// What ended the connection, if anything has.
+    pub(super) fn ended_by(&self) -> Option<&Fault> {
+        self.ended.get()
     }
 }
 
@@ -71,8 +78,10 @@ pub(super) fn fate_of(told: Result<Fate, oneshot::error::RecvError>) -> Fate {
 struct Collector {
     link: Arc<Link>,
     events: LinkEvents,
+    purpose: Purpose,
     channel: Arc<Channel>,
     submissions: mpsc::UnboundedReceiver<Submission>,
+    ended: Arc<OnceLock<Fault>>,
     /// What was just received; empty in between.
     batch: Vec<Submission>,
     pending: PendingConfirms,
@@ -88,21 +97,26 @@ pub(super) async fn start(
     core: Arc<Core>,
     link: Arc<Link>,
     events: LinkEvents,
-    obstacle: Obstacle,
+    purpose: Purpose,
+    obstacle: &Obstacle,
 ) -> Result<(Submitter, JoinHandle<()>), Fault> {
-    let (submitter, submissions) = mpsc::unbounded_channel();
+    let (sender, submissions) = mpsc::unbounded_channel();
+    let ended = Arc::default();
+    let submitter = Submitter { submissions: sender, ended: Arc::clone(&ended) };
     let collector = Collector {
         channel: Arc::new(confirming(&link).await?),
         link,
         events,
+        purpose,
         submissions,
+        ended,
         batch: Vec::with_capacity(BATCH),
         pending: PendingConfirms::default(),
-        obstacle,
+        obstacle: Arc::clone(obstacle),
         backlog: None,
         _core: core,
     };
-    Ok((Submitter(submitter), tokio::spawn(collector.run())))
+    Ok((submitter, tokio::spawn(collector.run())))
 }
 
 impl Collector {
@@ -121,7 +135,9 @@ impl Collector {
             let _ = timeout(CLOSE_TIMEOUT, closed).await;
             return;
         };
-        tracing::warn!(%fault, in_flight = self.pending.len(), "lost the RabbitMQ connection for sending");
+        let (purpose, in_flight) = (self.purpose.name(), self.pending.len());
+        tracing::warn!(%fault, purpose, in_flight, "lost the RabbitMQ connection for publishing");
+        let _ = self.ended.set(fault.clone());
         self.submissions.close();
         for one in self.pending.drain() {
             let _ = one.fate.send(Fate::Lost(fault.clone()));
@@ -185,13 +201,14 @@ impl Collector {
     }
 
     fn blocked(&mut self, reason: &str) {
-        tracing::warn!(reason, "RabbitMQ takes no messages for now");
+        let purpose = self.purpose.name();
+        tracing::warn!(reason, purpose, "RabbitMQ takes no messages for now");
         put(&self.obstacle, Some(format!("the broker takes no messages for now: {reason}")));
         self.backlog.get_or_insert_default();
     }
 
     fn unblocked(&mut self) {
-        tracing::info!("RabbitMQ takes messages again");
+        tracing::info!(purpose = self.purpose.name(), "RabbitMQ takes messages again");
         put(&self.obstacle, None);
         for submission in self.backlog.take().unwrap_or_default() {
             self.publish(submission);
@@ -227,7 +244,8 @@ impl Collector {
         if !self.link.is_up() {
             return Err(fault);
         }
-        tracing::warn!(%fault, "RabbitMQ closed the channel for sending");
+        let purpose = self.purpose.name();
+        tracing::warn!(%fault, purpose, "RabbitMQ closed the channel for publishing");
         // All confirmations of the old channel are resolved when it is closing, and none of them
         // is met again on the new one.
         self.pending.spoil(&fault, || whole(&self.channel));

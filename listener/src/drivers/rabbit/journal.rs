@@ -27,6 +27,9 @@ const PREFETCH: u16 = 2000;
 /// So many are acknowledged at once: each acknowledgement lets the broker send as many more.
 const ACKNOWLEDGED: u64 = 250;
 
+/// What RabbitMQ closes the connection with, from 4.3 on, when the stream of the queue does not exist.
+const RESOURCE_ERROR: u16 = 506;
+
 /// Said where nothing is in the way that the driver knows of.
 const SILENT: &str = "no answer in time, though the connection stands: look whether the broker has the \
                       stream running with a leader, at its log and at its disk";
@@ -45,6 +48,25 @@ pub(super) async fn append(
     appended.unwrap_or_else(|_| Err(late()))
 }
 
+/// Why an attempt failed.
+enum Failed {
+    /// The broker closed the connection, which nothing but this journal uses, for what was appended.
+    Lost(Fault),
+    Other(Failure),
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        Self::Other(fault.into())
+    }
+}
+
 /// Tries again with each session until one attempt has an answer.
 async fn attempts(
     publisher: &Publisher,
@@ -59,10 +81,11 @@ async fn attempts(
             .map_err(|error| JournalError::Unreachable(error.to_string()))?;
         match attempt(&session, append).await {
             Ok(read) => return Ok(read),
-            Err(Failure::Mistake(error)) => {
+            Err(Failed::Lost(fault)) => return Err(JournalError::Lost(fault.to_string())),
+            Err(Failed::Other(Failure::Mistake(error))) => {
                 return Err(JournalError::Unsupported(error.to_string()));
             }
-            Err(Failure::Transient { reason, .. }) => {
+            Err(Failed::Other(Failure::Transient { reason, .. })) => {
                 tracing::debug!(journal = append.journal, reason, "the journal is tried again");
                 if session.is_open() {
                     return Err(JournalError::Unreachable(reason));
@@ -73,7 +96,7 @@ async fn attempts(
     }
 }
 
-async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<JournalRead, Failure> {
+async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<JournalRead, Failed> {
     let need = Need::Journal(append.journal.clone());
     let prepared = session.prepare(&need).await?;
     let message = Message::new(&outgoing(append), &need)
@@ -85,11 +108,17 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
             if let Fate::Spoiled(fault) = &fate
                 && let Some(error) = failure::no_default_exchange(fault, session.user())
             {
-                return Err(Failure::Mistake(error));
+                return Err(Failure::Mistake(error).into());
+            }
+            if let Fate::Lost(fault) = &fate
+                && fault.code() == Some(RESOURCE_ERROR)
+            {
+                return Err(Failed::Lost(fault.clone()));
             }
             // It may have been deleted: it is declared anew for the next attempt.
             session.forget(&need, &prepared);
-            return Err(Failure::transient(format!("the entry was not confirmed: {fate:?}")));
+            let reason = format!("the entry was not confirmed: {fate:?}");
+            return Err(Failure::transient(reason).into());
         }
     }
     let Some(from) = append.read_from else { return Ok(JournalRead::default()) };
@@ -98,7 +127,7 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
     // A scratch channel: that it closes is all there is to say of it.
     let _ = close_channel(&channel).await;
     let action = format!("read journal {:?}", append.journal);
-    read.map_err(|fault| not_read(fault, &action, session.user()))
+    read.map_err(|fault| not_read(fault, &action, session.user()).into())
 }
 
 /// Only a missing permission is permanent: a node whose replica of the stream does not run, as when

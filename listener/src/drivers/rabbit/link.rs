@@ -125,7 +125,7 @@ impl LinkEvents {
 }
 
 /// What a connection is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Role {
     /// To consume queues, each with this prefetch.
     Consume {
@@ -133,9 +133,25 @@ pub(super) enum Role {
     },
     /// To consume a quarantine queue.
     Quarantine,
+    Publish(Purpose),
+}
+
+/// What a connection that publishes is for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
     Send,
-    /// To append to journals and to read them.
+    /// To append to one journal and to read it.
     Journal,
+}
+
+impl Purpose {
+    /// What the broker and the log show.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Journal => "journal",
+        }
+    }
 }
 
 /// From this prefetch on the broker has enough to send while acknowledgements wait for a pause of
@@ -144,12 +160,11 @@ const AHEAD: u16 = 64;
 
 impl Role {
     /// What the broker shows.
-    pub(super) const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::Consume { .. } => "consume",
             Self::Quarantine => "quarantine",
-            Self::Send => "send",
-            Self::Journal => "journal",
+            Self::Publish(purpose) => purpose.name(),
         }
     }
 

@@ -38,9 +38,10 @@ mod version;
 mod window;
 mod wire;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
@@ -59,22 +60,22 @@ use crate::transport::error::{ConnectError, JournalError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
 use hosts::{Address, Rotation};
 use known::Known;
-use link::{Io, Role};
+use link::{Io, Purpose};
 use publish::Attempt;
 use publisher::Publisher;
 
 /// The RabbitMQ driver.
 ///
 /// It consumes over a connection for each subscription, with another one for each quarantine queue that
-/// exists, sends over one that all share, and keeps journals over one more. Each is made when it is
-/// first needed, and made again when it is lost. All its I/O runs on a thread of its own, so that a
-/// program that blocks its runtime keeps its connections.
+/// exists, sends over one that all share, and keeps each journal over one that is closed when nobody
+/// needs it for half a minute. Each is made when it is first needed, and made again when it is lost. All
+/// its I/O runs on a thread of its own, so that a program that blocks its runtime keeps its connections.
 pub struct Rabbit {
     core: Arc<Core>,
-    publisher: OnceLock<Publisher>,
-    /// Apart: RabbitMQ closes the connection that appends to a stream that it has lost, and what others
-    /// send must not go with it.
-    journals: OnceLock<Publisher>,
+    sender: OnceLock<Publisher>,
+    /// One for each, by its name: RabbitMQ closes the connection that appends to a stream that it has
+    /// lost, and what others publish must not go with it.
+    journals: Mutex<HashMap<String, Publisher>>,
     sends: TaskTracker,
 }
 
@@ -112,19 +113,34 @@ impl Rabbit {
         sends.close();
         Ok(Self {
             core: Arc::new(core),
-            publisher: OnceLock::new(),
-            journals: OnceLock::new(),
+            sender: OnceLock::new(),
+            journals: Mutex::default(),
             sends,
         })
     }
 
-    fn publisher(&self, io: &Io, role: Role) -> Publisher {
-        let publisher = if role == Role::Journal { &self.journals } else { &self.publisher };
-        if let Some(publisher) = publisher.get() {
-            return publisher.clone();
-        }
+    fn sender(&self, io: &Io) -> Publisher {
+        self.sender.get_or_init(|| self.open(io, Purpose::Send)).clone()
+    }
+
+    fn of_journal(&self, io: &Io, journal: &str) -> Publisher {
+        let mut journals = self.journals();
+        let open = || self.open(io, Purpose::Journal);
+        journals.entry(journal.to_owned()).or_insert_with(open).clone()
+    }
+
+    fn open(&self, io: &Io, purpose: Purpose) -> Publisher {
         let _entered = io.handle().enter();
-        publisher.get_or_init(|| Publisher::open(Arc::clone(&self.core), role)).clone()
+        Publisher::open(Arc::clone(&self.core), purpose)
+    }
+
+    fn journals(&self) -> MutexGuard<'_, HashMap<String, Publisher>> {
+        self.journals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that were opened.
+    fn publishers(&self) -> Vec<Publisher> {
+        self.sender.get().cloned().into_iter().chain(self.journals().values().cloned()).collect()
     }
 }
 
@@ -160,7 +176,7 @@ impl Driver for Rabbit {
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
         Box::pin(async move {
             let io = self.core.io()?;
-            let publisher = self.publisher(&io, Role::Send);
+            let publisher = self.sender(&io);
             let _counted = self.sends.token();
             let tried = match publish::try_at_once(&io, &publisher, &outgoing).await {
                 Attempt::Over(result) => return result,
@@ -181,7 +197,7 @@ impl Driver for Rabbit {
                 |error: &dyn fmt::Display| JournalError::Unreachable(error.to_string());
             let io = self.core.io().map_err(|error| unreachable(&error))?;
             let _counted = self.sends.token();
-            let append = journal::append(self.publisher(&io, Role::Journal), append);
+            let append = journal::append(self.of_journal(&io, &append.journal), append);
             AbortOnDropHandle::new(io.handle().spawn(append))
                 .await
                 .unwrap_or_else(|error| Err(unreachable(&error)))
@@ -189,14 +205,12 @@ impl Driver for Rabbit {
     }
 
     fn obstacle(&self) -> Option<String> {
-        self.publisher.get().and_then(Publisher::obstacle)
+        self.sender.get().and_then(Publisher::obstacle)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let publishers: Vec<_> =
-                [&self.publisher, &self.journals].into_iter().filter_map(OnceLock::get).collect();
-            if publishers.is_empty() {
+            if self.publishers().is_empty() {
                 return;
             }
             let Ok(io) = self.core.io() else {
@@ -213,7 +227,9 @@ impl Driver for Rabbit {
             // a second time.
             let is_silent = self.core.is_silent.swap(false, Ordering::Relaxed);
             let limit = if is_silent { Duration::ZERO } else { options::CLOSE_TIMEOUT };
-            join_all(publishers.into_iter().map(|publisher| publisher.close(limit))).await;
+            // Also those that were opened while this waited.
+            let publishers = self.publishers();
+            join_all(publishers.iter().map(|publisher| publisher.close(limit))).await;
         })
     }
 }
@@ -238,7 +254,7 @@ mod tests {
         let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
         let rabbit = Rabbit::new(&url).expect("a driver");
         let io = rabbit.core.io().expect("a thread");
-        rabbit.publisher(&io, Role::Send);
+        rabbit.sender(&io);
         let first_send = rabbit.sends.token();
         let mut first = rabbit.close();
         assert!((&mut first).now_or_never().is_none());
@@ -251,5 +267,20 @@ mod tests {
         drop(second_send);
         let limit = options::CALL_TIMEOUT / 2;
         tokio::time::timeout(limit, second).await.expect("nothing is sent any more");
+    }
+    #[tokio::test]
+    async fn what_is_opened_while_a_close_waits_is_closed_as_well() {
+        let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
+        let rabbit = Rabbit::new(&url).expect("a driver");
+        let io = rabbit.core.io().expect("a thread");
+        rabbit.sender(&io);
+        let sends = rabbit.sends.token();
+        let mut close = rabbit.close();
+        assert!((&mut close).now_or_never().is_none());
+        let (journal, is_closed) = Publisher::without_broker();
+        rabbit.journals().insert("q.journal".to_owned(), journal);
+        drop(sends);
+        close.await;
+        assert!(is_closed.load(Ordering::Relaxed));
     }
 }

@@ -1,6 +1,6 @@
-//! The publisher connection: a task that connects when a session for sending is requested, over all
-//! hosts, with pauses, as long as a request waits. What a session does is in `confirms.rs`; `publish.rs`
-//! requests one.
+//! A connection that publishes: a task that connects when a session is requested, over all hosts, with
+//! pauses, as long as a request waits. What a session does is in `confirms.rs`; `publish.rs` and
+//! `journal.rs` request one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,9 +15,9 @@ use super::Core;
 use super::confirms::{self, Obstacle, Submitter, put};
 use super::failure::{Failure, Fault};
 use super::hosts::{Address, Backoff, Rotation, share};
-use super::link::{Link, Role};
+use super::link::{Link, Purpose, Role};
 use super::message::{Fate, Message, Need, submit_alone};
-use super::options::STABLE_AFTER;
+use super::options::{CLOSE_TIMEOUT, STABLE_AFTER};
 use super::topology::Topology;
 use super::version::Version;
 use super::wire::TooLong;
@@ -52,6 +52,10 @@ impl Way {
 
 /// The number of messages that may use a channel of their own at once.
 const ALONE: usize = 8;
+
+/// How long the connection of a journal is kept while nobody needs it: where the broker limits how many
+/// there are, it must not keep the place of one that sends or consumes.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// A session for sending.
 pub(super) struct SendSession {
@@ -176,6 +180,10 @@ impl SendSession {
         self.submitter.is_open()
     }
 
+    fn ended_by(&self) -> Option<&Fault> {
+        self.submitter.ended_by()
+    }
+
     pub(super) fn frame_max(&self) -> usize {
         self.link.frame_max()
     }
@@ -214,7 +222,7 @@ type Current = Arc<Mutex<Option<Arc<SendSession>>>>;
 
 impl Publisher {
     /// Starts the task. Must be called within the driver's runtime.
-    pub(super) fn open(core: Arc<Core>, role: Role) -> Self {
+    pub(super) fn open(core: Arc<Core>, purpose: Purpose) -> Self {
         let (requests, receiver) = mpsc::unbounded_channel();
         let obstacle = Obstacle::default();
         let current = Current::default();
@@ -222,7 +230,7 @@ impl Publisher {
             rotation: core.rotation(),
             backoff: Backoff::new(&core.options),
             core,
-            role,
+            purpose,
             requests: receiver,
             waiting: Vec::new(),
             current: Arc::clone(&current),
@@ -230,6 +238,7 @@ impl Publisher {
             since: None,
             generation: 0,
             obstacle: Arc::clone(&obstacle),
+            told: String::new(),
         };
         tokio::spawn(task.run());
         Self { requests, current, obstacle }
@@ -271,6 +280,25 @@ impl Publisher {
     }
 }
 
+#[cfg(test)]
+impl Publisher {
+    /// One that makes no session, and whether it was closed.
+    pub(super) fn without_broker() -> (Self, Arc<std::sync::atomic::AtomicBool>) {
+        let (requests, mut receiver) = mpsc::unbounded_channel();
+        let is_closed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let closed = Arc::clone(&is_closed);
+        tokio::spawn(async move {
+            while let Some(request) = receiver.recv().await {
+                if let Request::Close { done, .. } = request {
+                    closed.store(true, std::sync::atomic::Ordering::Relaxed);
+                    let _ = done.send(());
+                }
+            }
+        });
+        (Self { requests, current: Current::default(), obstacle: Obstacle::default() }, is_closed)
+    }
+}
+
 /// A request for a session that waits.
 struct Waiter {
     reply: Reply,
@@ -279,7 +307,7 @@ struct Waiter {
 
 struct PublisherTask {
     core: Arc<Core>,
-    role: Role,
+    purpose: Purpose,
     requests: mpsc::UnboundedReceiver<Request>,
     waiting: Vec<Waiter>,
     current: Current,
@@ -291,11 +319,13 @@ struct PublisherTask {
     backoff: Backoff,
     generation: u64,
     obstacle: Obstacle,
+    /// Why it could not connect, as the log has it already; empty once it could.
+    told: String,
 }
 
 impl PublisherTask {
     async fn run(mut self) {
-        while let Some(request) = self.requests.recv().await {
+        while let Some(request) = self.next().await {
             match request {
                 Request::Session { newer_than, until, reply } => {
                     let current = self.current().clone();
@@ -315,6 +345,16 @@ impl PublisherTask {
                 }
             }
         }
+    }
+
+    async fn next(&mut self) -> Option<Request> {
+        if matches!(self.purpose, Purpose::Journal) && self.collector.is_some() {
+            if let Ok(request) = timeout(IDLE, self.requests.recv()).await {
+                return request;
+            }
+            self.close(CLOSE_TIMEOUT).await;
+        }
+        self.requests.recv().await
     }
 
     fn current(&self) -> MutexGuard<'_, Option<Arc<SendSession>>> {
@@ -342,10 +382,10 @@ impl PublisherTask {
     async fn connected(&mut self) -> bool {
         // One that was closed on purpose says nothing of the broker.
         let lost = self.current().take();
-        let lost = lost.and_then(|_| self.since.take());
-        let mut told = String::new();
-        match lost.map(|since| since.elapsed()) {
+        let fault = lost.as_ref().and_then(|session| session.ended_by().cloned());
+        match lost.and_then(|_| self.since.take()).map(|since| since.elapsed()) {
             Some(age) if age < STABLE_AFTER => {
+                put(&self.obstacle, fault.map(|fault| format!("the connection was lost: {fault}")));
                 let pause = self.backoff.pause();
                 if !self.pause(pause).await {
                     return false;
@@ -362,6 +402,7 @@ impl PublisherTask {
                 // Requests that arrived meanwhile stay queued for `run`, which can close this session.
                 Ok(session) => {
                     put(&self.obstacle, None);
+                    self.told.clear();
                     self.since = Some(Instant::now());
                     for Waiter { reply, .. } in self.waiting.drain(..) {
                         let _ = reply.send(Ok(Arc::clone(&session)));
@@ -378,9 +419,10 @@ impl PublisherTask {
                 }
                 Err(Failure::Transient { reason, .. }) => {
                     let pause = self.backoff.pause();
-                    if told != reason {
-                        tracing::warn!(reason, ?pause, "cannot reach RabbitMQ to send");
-                        told.clone_from(&reason);
+                    if self.told != reason {
+                        let purpose = self.purpose.name();
+                        tracing::warn!(reason, ?pause, purpose, "cannot reach RabbitMQ to publish");
+                        self.told.clone_from(&reason);
                     }
                     put(&self.obstacle, Some(reason));
                     if !self.pause(pause).await {
@@ -429,7 +471,7 @@ impl PublisherTask {
         let generation = self.generation + 1;
         let made = {
             let round = round(
-                (&self.core, self.role),
+                (&self.core, self.purpose),
                 &mut self.rotation,
                 generation,
                 until,
@@ -467,7 +509,7 @@ impl PublisherTask {
 /// Tries each host once. One that refuses says nothing of the others: it is a mistake only if all
 /// refuse.
 async fn round(
-    (core, role): (&Arc<Core>, Role),
+    (core, purpose): (&Arc<Core>, Purpose),
     rotation: &mut Rotation,
     generation: u64,
     until: Option<Instant>,
@@ -479,7 +521,8 @@ async fn round(
     for (tried, address) in hosts.iter().enumerate() {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = share(core.options.connection_timeout, left, count - tried);
-        let failure = match session(core, (address, role), generation, limit, obstacle).await {
+        let made = session((core, purpose), address, generation, limit, obstacle).await;
+        let failure = match made {
             Ok(made) => return Ok(made),
             Err(failure) => failure.among(count),
         };
@@ -499,21 +542,24 @@ async fn round(
 }
 
 async fn session(
-    core: &Arc<Core>,
-    (address, role): (&Address, Role),
+    (core, purpose): (&Arc<Core>, Purpose),
+    address: &Address,
     generation: u64,
     limit: Duration,
     obstacle: &Obstacle,
 ) -> Result<(SendSession, JoinHandle<()>), Failure> {
+    let role = Role::Publish(purpose);
     let opened = Link::open(&core.options, &core.vhost, address, role, limit).await;
     let (link, events) = opened?;
     let link = Arc::new(link);
-    let (submitter, collector) =
-        confirms::start(Arc::clone(core), Arc::clone(&link), events, Arc::clone(obstacle)).await?;
-    if generation > 1 && role == Role::Send {
+    let started = confirms::start(Arc::clone(core), Arc::clone(&link), events, purpose, obstacle);
+    let (submitter, collector) = started.await?;
+    // What is known of queues that copies are put into; of journals it knows nothing.
+    if generation > 1 && matches!(purpose, Purpose::Send) {
         core.known.connected_again();
     }
-    tracing::info!(host = %address, generation, role = role.name(), "connected to RabbitMQ to send");
+    let purpose = purpose.name();
+    tracing::info!(host = %address, generation, purpose, "connected to RabbitMQ to publish");
     let session = SendSession {
         generation,
         link,
@@ -538,7 +584,7 @@ mod tests {
         let url = "rabbit://guest:guest@127.0.0.1:1/".parse().expect("a URL");
         let core = Rabbit::new(&url).expect("a driver").core;
         let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let publisher = runtime().block_on(async { Publisher::open(core, Role::Send) });
+        let publisher = runtime().block_on(async { Publisher::open(core, Purpose::Send) });
         let Err(error) = runtime().block_on(publisher.session(0, Instant::now())) else {
             panic!("a session")
         };

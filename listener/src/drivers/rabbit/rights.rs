@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::delay::Level;
 use super::failure::Failure;
 use super::hosts::Address;
-use super::link::{Link, Role};
+use super::link::{Link, Purpose, Role};
 use super::topology::{Topology, short};
 use super::wire::NAME_LIMIT;
 use super::{Core, message};
@@ -94,7 +94,8 @@ async fn may_publish(
     }
     // Over a connection of its own: while RabbitMQ is short of memory or disk it reads nothing any
     // more from one that has published.
-    let (link, _events) = Link::open(&core.options, &core.vhost, at, Role::Send, LIMIT).await?;
+    let role = Role::Publish(Purpose::Send);
+    let (link, _events) = Link::open(&core.options, &core.vhost, at, role, LIMIT).await?;
     let may = message::may_publish(&link, short("the routing key", &unique)?).await;
     link.close().await;
     Ok(may?)
