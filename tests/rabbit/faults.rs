@@ -391,9 +391,14 @@ fn close_connections(vhost: &str, role: &str) -> String {
 }
 
 /// Appends to a journal.
-async fn append(rabbit: &Rabbit, journal: &str, timeout: Duration) -> Result<(), JournalError> {
+async fn append(
+    rabbit: &Rabbit,
+    journal: &str,
+    read_from: Option<u64>,
+    timeout: Duration,
+) -> Result<(), JournalError> {
     let (journal, entry) = (journal.to_owned(), Bytes::from_static(b"{}"));
-    rabbit.journal(JournalAppend { journal, entry, read_from: None, timeout }).await.map(drop)
+    rabbit.journal(JournalAppend { journal, entry, read_from, timeout }).await.map(drop)
 }
 
 /// RabbitMQ 4.3 closes the connection that appends to a stream which it has lost, each time.
@@ -406,7 +411,7 @@ async fn the_end_of_a_connection_for_a_journal_affects_nothing_else() {
     let send = async || {
         rabbit.send(to(Route::Queue("q.dead".to_owned()), "{}")).await.unwrap();
     };
-    let append = async |journal| append(&rabbit, journal, SOON).await.unwrap();
+    let append = async |journal| append(&rabbit, journal, None, SOON).await.unwrap();
     let others = async |lost: &str| {
         let senders = node.eval(&with_connections(VHOST, "send", "C")).await;
         let journals = node.eval(&with_connections(VHOST, "journal", "C")).await;
@@ -459,12 +464,12 @@ async fn the_connection_of_a_journal_keeps_no_place_from_the_one_that_sends() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost(VHOST).await);
     node.ctl(&["set_vhost_limits", "-p", VHOST, r#"{"max-connections": 1}"#]).await;
-    append(&rabbit, "q.journal", SOON).await.unwrap();
+    append(&rabbit, "q.journal", None, SOON).await.unwrap();
     let mut outgoing = to(Route::Queue("q.dead".to_owned()), "{}");
     outgoing.timeout = 4 * SOON;
     rabbit.send(outgoing).await.unwrap();
     rabbit.close().await;
-    append(&rabbit, "q.journal", SOON).await.unwrap();
+    append(&rabbit, "q.journal", None, SOON).await.unwrap();
 }
 
 /// The queue is there, and its stream is not: RabbitMQ 4.3 that is killed right after a stream was
@@ -482,25 +487,29 @@ async fn lose_stream(node: &RabbitNode, vhost: &str, queue: &str) {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_journal_whose_stream_is_lost_is_told_at_once_until_it_is_deleted() {
+async fn a_journal_whose_stream_is_lost_is_told_until_it_is_deleted() {
+    // As long as the runtime waits.
+    const SHORT: Duration = Duration::from_secs(10);
     const VHOST: &str = "journal-lost";
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost(VHOST).await);
-    append(&rabbit, "q.journal", SOON).await.unwrap();
+    append(&rabbit, "q.journal", None, SOON).await.unwrap();
     lose_stream(node, VHOST, "q.journal").await;
     // The first entry may still be confirmed.
-    let _ = append(&rabbit, "q.journal", SOON).await;
-    for _ in 0..2 {
-        let told = append(&rabbit, "q.journal", SOON).await;
+    let _ = append(&rabbit, "q.journal", None, SHORT).await;
+    for read_from in [None, Some(0), None] {
+        let told = append(&rabbit, "q.journal", read_from, SHORT).await;
         let Err(JournalError::Lost(reason)) = told else { panic!("{told:?}") };
         assert!(reason.contains("506 RESOURCE_ERROR - Stream not found"), "{reason}");
     }
-    let delete = format!(
-        r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{VHOST}">>, queue, <<"q.journal">>)),
-           rabbit_amqqueue:internal_delete(amqqueue:get_name(Q), <<"test">>), deleted"#
-    );
-    node.eval(&delete).await;
-    append(&rabbit, "q.journal", SOON).await.unwrap();
+    // Versions before do not delete it so; nor has one been seen to lose a stream by itself.
+    if node.version().await >= (4, 3) {
+        node.ctl(&["delete_queue", "-p", VHOST, "q.journal"]).await;
+    } else {
+        let name = format!(r#"rabbit_misc:r(<<"{VHOST}">>, queue, <<"q.journal">>)"#);
+        node.eval(&format!(r#"rabbit_amqqueue:internal_delete({name}, <<"test">>)"#)).await;
+    }
+    append(&rabbit, "q.journal", Some(0), SOON).await.unwrap();
 }
 
 /// RabbitMQ closes the connection of whoever consumes a quorum queue that has no majority, after about

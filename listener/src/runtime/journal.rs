@@ -350,8 +350,13 @@ impl Journal {
         if self.requests().has_nothing_to_withdraw() {
             return Ok(());
         }
+        if matches!(known.held, Some((Held::Lost, _))) {
+            // What was recorded is lost with it.
+            self.requests().stop_later();
+            return Ok(());
+        }
         // Asked anew: it may have been away only a moment ago.
-        known.held = None;
+        known.may_be_back(&[Held::Refused, Held::Unreachable]);
         let entry = Entry { stopped: true, ..Entry::default() };
         self.append(&mut known, entry, false).await?;
         let mut requests = self.requests();
@@ -984,6 +989,10 @@ mod tests {
         assert_eq!(asked(), 2);
         journal.attached();
         let _ = journal.deaths(key("a")).await;
+        assert_eq!(asked(), 3);
+        // What it held is lost as well.
+        journal.requests().begin(key("b"));
+        assert_eq!(journal.begin_stop().await, Ok(()));
         assert_eq!(asked(), 3);
     }
 

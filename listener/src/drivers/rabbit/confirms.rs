@@ -135,8 +135,16 @@ impl Collector {
             let _ = timeout(CLOSE_TIMEOUT, closed).await;
             return;
         };
-        let (purpose, in_flight) = (self.purpose.name(), self.pending.len());
-        tracing::warn!(%fault, purpose, in_flight, "lost the RabbitMQ connection for publishing");
+        let in_flight = self.pending.len();
+        match self.purpose {
+            Purpose::Send => {
+                tracing::warn!(%fault, in_flight, "lost the RabbitMQ connection for sending");
+            }
+            // The runtime warns.
+            Purpose::Journal => {
+                tracing::debug!(%fault, in_flight, "lost the RabbitMQ connection for a journal");
+            }
+        }
         let _ = self.ended.set(fault.clone());
         self.submissions.close();
         for one in self.pending.drain() {

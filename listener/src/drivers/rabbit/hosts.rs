@@ -142,7 +142,8 @@ impl Backoff {
         pause.min(MISTAKE_PAUSE)
     }
 
-    fn ceiling(&self) -> Duration {
+    /// The longest that the next pause may be, but for `delay`.
+    pub(super) fn ceiling(&self) -> Duration {
         self.step.saturating_mul(self.rounds).saturating_add(self.interval).min(self.max)
     }
 }

@@ -27,12 +27,10 @@ const PREFETCH: u16 = 2000;
 /// So many are acknowledged at once: each acknowledgement lets the broker send as many more.
 const ACKNOWLEDGED: u64 = 250;
 
-/// What RabbitMQ closes the connection with, from 4.3 on, when the stream of the queue does not exist.
-const RESOURCE_ERROR: u16 = 506;
-
 /// Said where nothing is in the way that the driver knows of.
 const SILENT: &str = "no answer in time, though the connection stands: look whether the broker has the \
                       stream running with a leader, at its log and at its disk";
+const NO_CONNECTION: &str = "no connection in time";
 
 /// Appends, and reads what was appended before.
 pub(super) async fn append(
@@ -40,8 +38,8 @@ pub(super) async fn append(
     append: JournalAppend,
 ) -> Result<JournalRead, JournalError> {
     let late = || {
-        let last = publisher.obstacle();
-        JournalError::Unreachable(last.unwrap_or_else(|| SILENT.to_owned()))
+        let usual = if publisher.current().is_some() { SILENT } else { NO_CONNECTION };
+        JournalError::Unreachable(publisher.obstacle().unwrap_or_else(|| usual.to_owned()))
     };
     let until = Instant::now() + append.timeout;
     let appended = timeout_at(until, attempts(&publisher, &append, until)).await;
@@ -111,7 +109,7 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
                 return Err(Failure::Mistake(error).into());
             }
             if let Fate::Lost(fault) = &fate
-                && fault.code() == Some(RESOURCE_ERROR)
+                && is_lost(fault)
             {
                 return Err(Failed::Lost(fault.clone()));
             }
@@ -128,6 +126,12 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
     let _ = close_channel(&channel).await;
     let action = format!("read journal {:?}", append.journal);
     read.map_err(|fault| not_read(fault, &action, session.user()).into())
+}
+
+/// Whether the broker has the queue and not its stream: of what it closes a connection with for a stream,
+/// the only one that is not over by itself.
+fn is_lost(fault: &Fault) -> bool {
+    matches!(fault, Fault::Broker { code: 506, text } if text.contains("Stream not found"))
 }
 
 /// Only a missing permission is permanent: a node whose replica of the stream does not run, as when
@@ -197,6 +201,14 @@ fn outgoing(append: &JournalAppend) -> Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_stream_that_is_not_found_is_lost() {
+        let of = |text: &str| is_lost(&Fault::Broker { code: 506, text: text.to_owned() });
+        assert!(of("RESOURCE_ERROR - Stream not found for queue 'j' in vhost '/'"));
+        assert!(!of("RESOURCE_ERROR - Stream coordinator unavailable for queue 'j' in vhost '/'"));
+        assert!(!of("RESOURCE_ERROR - failed to deliver message: timeout"));
+    }
 
     #[test]
     fn only_a_missing_permission_to_read_is_permanent() {

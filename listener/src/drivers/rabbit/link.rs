@@ -152,6 +152,15 @@ impl Purpose {
             Self::Journal => "journal",
         }
     }
+
+    /// How long it is kept while nobody uses it, if not for ever. Where the broker limits how many there
+    /// are, one of a journal must not keep the place of one that sends or consumes.
+    pub(super) const fn idle(self) -> Option<Duration> {
+        match self {
+            Self::Send => None,
+            Self::Journal => Some(Duration::from_secs(60)),
+        }
+    }
 }
 
 /// From this prefetch on the broker has enough to send while acknowledgements wait for a pause of

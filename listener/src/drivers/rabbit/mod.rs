@@ -68,7 +68,7 @@ use publisher::Publisher;
 ///
 /// It consumes over a connection for each subscription, with another one for each quarantine queue that
 /// exists, sends over one that all share, and keeps each journal over one that is closed when nobody
-/// needs it for half a minute. Each is made when it is first needed, and made again when it is lost. All
+/// needs it for a minute. Each is made when it is first needed, and made again when it is lost. All
 /// its I/O runs on a thread of its own, so that a program that blocks its runtime keeps its connections.
 pub struct Rabbit {
     core: Arc<Core>,
@@ -268,6 +268,7 @@ mod tests {
         let limit = options::CALL_TIMEOUT / 2;
         tokio::time::timeout(limit, second).await.expect("nothing is sent any more");
     }
+
     #[tokio::test]
     async fn what_is_opened_while_a_close_waits_is_closed_as_well() {
         let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");

@@ -17,7 +17,7 @@ use super::failure::{Failure, Fault};
 use super::hosts::{Address, Backoff, Rotation, share};
 use super::link::{Link, Purpose, Role};
 use super::message::{Fate, Message, Need, submit_alone};
-use super::options::{CLOSE_TIMEOUT, STABLE_AFTER};
+use super::options::STABLE_AFTER;
 use super::topology::Topology;
 use super::version::Version;
 use super::wire::TooLong;
@@ -53,11 +53,7 @@ impl Way {
 /// The number of messages that may use a channel of their own at once.
 const ALONE: usize = 8;
 
-/// How long the connection of a journal is kept while nobody needs it: where the broker limits how many
-/// there are, it must not keep the place of one that sends or consumes.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// A session for sending.
+/// A session for publishing.
 pub(super) struct SendSession {
     pub(super) generation: u64,
     link: Arc<Link>,
@@ -223,6 +219,12 @@ type Current = Arc<Mutex<Option<Arc<SendSession>>>>;
 impl Publisher {
     /// Starts the task. Must be called within the driver's runtime.
     pub(super) fn open(core: Arc<Core>, purpose: Purpose) -> Self {
+        let (publisher, task) = Self::with_task(core, purpose);
+        tokio::spawn(task.run());
+        publisher
+    }
+
+    fn with_task(core: Arc<Core>, purpose: Purpose) -> (Self, PublisherTask) {
         let (requests, receiver) = mpsc::unbounded_channel();
         let obstacle = Obstacle::default();
         let current = Current::default();
@@ -240,8 +242,7 @@ impl Publisher {
             obstacle: Arc::clone(&obstacle),
             told: String::new(),
         };
-        tokio::spawn(task.run());
-        Self { requests, current, obstacle }
+        (Self { requests, current, obstacle }, task)
     }
 
     /// An open session, made after the one of this generation. Waits while there is none; `until`
@@ -253,7 +254,7 @@ impl Publisher {
     ) -> Result<Arc<SendSession>, ConnectError> {
         let (reply, answer) = oneshot::channel();
         let ended = || ConnectError::Local {
-            action: "send".to_owned(),
+            action: "publish".to_owned(),
             reason: "the driver's task has ended".to_owned(),
         };
         self.requests.send(Request::Session { newer_than, until, reply }).map_err(|_| ended())?;
@@ -348,12 +349,14 @@ impl PublisherTask {
     }
 
     async fn next(&mut self) -> Option<Request> {
-        if matches!(self.purpose, Purpose::Journal) && self.collector.is_some() {
-            if let Ok(request) = timeout(IDLE, self.requests.recv()).await {
-                return request;
-            }
-            self.close(CLOSE_TIMEOUT).await;
+        let Some(idle) = self.purpose.idle().filter(|_| self.collector.is_some()) else {
+            return self.requests.recv().await;
+        };
+        if let Ok(request) = timeout(idle, self.requests.recv()).await {
+            return request;
         }
+        // Its own deadline ends it.
+        drop(self.let_go());
         self.requests.recv().await
     }
 
@@ -361,10 +364,17 @@ impl PublisherTask {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session closes when the last one who sends lets go of it.
-    async fn close(&mut self, limit: Duration) {
+    /// The session closes when the last one who publishes lets go of it; the task that does it.
+    fn let_go(&mut self) -> Option<JoinHandle<()>> {
         *self.current() = None;
-        if let Some(collector) = self.collector.take() {
+        if self.since.take().is_some_and(|since| since.elapsed() >= STABLE_AFTER) {
+            self.backoff.reset();
+        }
+        self.collector.take()
+    }
+
+    async fn close(&mut self, limit: Duration) {
+        if let Some(collector) = self.let_go() {
             // Its own deadline is the same; it is waited for no longer if a send goes on.
             let _ = timeout(limit, collector).await;
         }
@@ -382,10 +392,11 @@ impl PublisherTask {
     async fn connected(&mut self) -> bool {
         // One that was closed on purpose says nothing of the broker.
         let lost = self.current().take();
-        let fault = lost.as_ref().and_then(|session| session.ended_by().cloned());
+        if let Some(fault) = lost.as_ref().and_then(|session| session.ended_by()) {
+            put(&self.obstacle, Some(format!("the connection was lost: {fault}")));
+        }
         match lost.and_then(|_| self.since.take()).map(|since| since.elapsed()) {
             Some(age) if age < STABLE_AFTER => {
-                put(&self.obstacle, fault.map(|fault| format!("the connection was lost: {fault}")));
                 let pause = self.backoff.pause();
                 if !self.pause(pause).await {
                     return false;
@@ -558,8 +569,14 @@ async fn session(
     if generation > 1 && matches!(purpose, Purpose::Send) {
         core.known.connected_again();
     }
-    let purpose = purpose.name();
-    tracing::info!(host = %address, generation, purpose, "connected to RabbitMQ to publish");
+    match purpose {
+        Purpose::Send => {
+            tracing::info!(host = %address, generation, "connected to RabbitMQ to send");
+        }
+        Purpose::Journal => {
+            tracing::debug!(host = %address, generation, "connected to RabbitMQ for a journal");
+        }
+    }
     let session = SendSession {
         generation,
         link,
@@ -590,5 +607,23 @@ mod tests {
         };
         let error = SendError::from(error);
         assert!(error.is_transient() && !error.to_string().contains("broker"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_closed_after_it_had_stood_ends_the_pauses() {
+        let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
+        let core = Rabbit::new(&url).expect("a driver").core;
+        let (_publisher, mut task) = Publisher::with_task(core, Purpose::Journal);
+        let first = task.backoff.ceiling();
+        for _ in 0..9 {
+            task.backoff.pause();
+        }
+        assert!(task.backoff.ceiling() > first);
+        for (age, is_reset) in [(STABLE_AFTER / 2, false), (STABLE_AFTER, true)] {
+            task.since = Some(Instant::now());
+            tokio::time::advance(age).await;
+            task.let_go();
+            assert_eq!(task.backoff.ceiling() == first, is_reset, "{age:?}");
+        }
     }
 }
