@@ -506,8 +506,12 @@ async fn a_journal_whose_stream_is_lost_is_told_until_it_is_deleted() {
     if node.version().await >= (4, 3) {
         node.ctl(&["delete_queue", "-p", VHOST, "q.journal"]).await;
     } else {
-        let name = format!(r#"rabbit_misc:r(<<"{VHOST}">>, queue, <<"q.journal">>)"#);
-        node.eval(&format!(r#"rabbit_amqqueue:internal_delete({name}, <<"test">>)"#)).await;
+        let queue = if node.version().await < (4, 0) { "amqqueue:get_name(Q)" } else { "Q" };
+        let delete = format!(
+            r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{VHOST}">>, queue, <<"q.journal">>)),
+               rabbit_amqqueue:internal_delete({queue}, <<"test">>)"#
+        );
+        node.eval(&delete).await;
     }
     append(&rabbit, "q.journal", Some(0), SOON).await.unwrap();
 }

@@ -3,6 +3,8 @@
 
 use super::*;
 use lapin::types::AMQPValue;
+use listener::transport::driver::JournalAppend;
+use listener::transport::error::JournalError;
 use support::{Impostor, Proxy};
 
 #[tokio::test]
@@ -182,6 +184,21 @@ async fn a_driver_that_connects_is_closed_at_once_when_nobody_waits() {
     rabbit.send(outgoing).await.unwrap_err();
     wait_until("a connection", SOON, async || silent.accepted() > 0).await;
     timeout(SOON, rabbit.close()).await.expect("it does not wait for the host");
+}
+
+/// No broker is needed, either.
+#[tokio::test]
+async fn a_journal_that_finds_no_connection_does_not_say_that_one_stands() {
+    let silent = Impostor::start("");
+    let rabbit = rabbit(&format!("amqp://127.0.0.1:{}?connection_timeout=3600000", silent.port()));
+    let append = JournalAppend {
+        journal: "q.journal".to_owned(),
+        entry: "{}".into(),
+        read_from: None,
+        timeout: Duration::from_millis(500),
+    };
+    let told = rabbit.journal(append).await.unwrap_err();
+    assert_eq!(told, JournalError::Unreachable("no connection in time".to_owned()));
 }
 
 /// Wakes the thread that waits.

@@ -22,6 +22,10 @@ use crate::transport::error::JournalError;
 /// How soon it is recorded that a suspect was settled or released.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a journal has to be lost to be taken for lost: one that another process is declaring looks
+/// the same for a moment.
+const LOST_AFTER: Duration = Duration::from_secs(30);
+
 /// How long one entry may take at most.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -191,6 +195,8 @@ struct Known {
     begun: HashMap<Key, BTreeSet<String>>,
     /// Why it cannot be used, and until when that is not tried.
     held: Option<(Held, Instant)>,
+    /// Since when the broker has said that it has lost it.
+    lost_since: Option<Instant>,
 }
 
 /// What is written. A field that is missing is empty.
@@ -443,7 +449,7 @@ impl Journal {
         };
         match self.transport.journal(append).await {
             Ok(read) => {
-                known.held = None;
+                (known.held, known.lost_since) = (None, None);
                 if reads {
                     read.entries.iter().for_each(|entry| known.apply(entry));
                     known.next = read.next;
@@ -467,6 +473,16 @@ impl Journal {
                 Err(Unavailable::Refused)
             }
             Err(JournalError::Lost(reason)) => {
+                let since = *known.lost_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < LOST_AFTER {
+                    known.hold(Held::Unreachable);
+                    return Err(known.start_over());
+                }
+                // What was recorded is lost with it: nothing is left to withdraw.
+                let mut requests = self.requests();
+                requests.settled.clear();
+                requests.released.clear();
+                drop(requests);
                 if known.hold(Held::Lost) {
                     tracing::warn!(
                         journal = self.name,
@@ -949,9 +965,37 @@ mod tests {
         assert_eq!(Arc::strong_count(&waiting), 2, "the driver alone has one");
     }
 
-    /// A driver that has lost its journals, and counts how often it was asked.
-    #[derive(Clone, Default)]
-    struct Losing(Arc<AtomicUsize>);
+    /// Journals in memory that are lost while the flag is set, and how often they were asked for.
+    #[derive(Clone)]
+    struct Losing {
+        kept: Transport,
+        is_lost: Arc<AtomicBool>,
+        asked: Arc<AtomicUsize>,
+    }
+
+    impl Losing {
+        fn new(name: &str) -> Self {
+            let is_lost = Arc::new(AtomicBool::new(true));
+            Self { kept: transport(name), is_lost, asked: Arc::default() }
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::Relaxed)
+        }
+
+        /// A journal that has been lost for long enough, with something begun before.
+        async fn lost_for_long(&self) -> (Arc<Journal>, Record) {
+            let journal = journal(&Transport::new(self.clone(), "losing"));
+            self.is_lost.store(false, Ordering::Relaxed);
+            let record = journal.begin(key("begun")).await.expect("a journal");
+            self.is_lost.store(true, Ordering::Relaxed);
+            assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Unreachable));
+            tokio::time::sleep(LOST_AFTER).await;
+            self.asked.store(0, Ordering::Relaxed);
+            assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Unreachable));
+            (journal, record)
+        }
+    }
 
     impl Driver for Losing {
         fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
@@ -962,9 +1006,17 @@ mod tests {
             unreachable!("nothing is sent")
         }
 
-        fn journal(&self, _: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            Box::pin(std::future::ready(Err(JournalError::Lost("506".to_owned()))))
+        fn journal(
+            &self,
+            append: JournalAppend,
+        ) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                if self.is_lost.load(Ordering::Relaxed) {
+                    return Err(JournalError::Lost("506".to_owned()));
+                }
+                self.kept.journal(append).await
+            })
         }
 
         fn close(&self) -> BoxFuture<'_, ()> {
@@ -973,27 +1025,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lost_journal_is_asked_for_once_a_minute_and_in_each_session() {
-        let losing = Losing::default();
-        let asked = || losing.0.load(Ordering::Relaxed);
-        let journal = journal(&Transport::new(losing.clone(), "losing"));
+    async fn a_lost_journal_is_asked_for_once_a_minute_if_somebody_needs_it_and_in_each_session() {
+        let losing = Losing::new("journal-lost");
+        let (journal, record) = losing.lost_for_long().await;
         for _ in 0..3 {
             assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Unreachable));
         }
-        // What is to be recorded waits as well.
-        let record = journal.requests().begin(key("a"));
+        assert_eq!(losing.asked(), 1);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(losing.asked(), 1, "nobody has anything to record");
+        // What is to be recorded waits, and is dropped with the next answer.
         journal.released(record);
-        tokio::time::sleep(Duration::from_secs(50)).await;
-        assert_eq!(asked(), 1);
-        tokio::time::sleep(Duration::from_secs(20)).await;
-        assert_eq!(asked(), 2);
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(losing.asked(), 2);
         journal.attached();
         let _ = journal.deaths(key("a")).await;
-        assert_eq!(asked(), 3);
-        // What it held is lost as well.
-        journal.requests().begin(key("b"));
-        assert_eq!(journal.begin_stop().await, Ok(()));
-        assert_eq!(asked(), 3);
+        assert_eq!(losing.asked(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_journal_that_is_found_a_moment_later_is_not_lost() {
+        let losing = Losing::new("journal-declared");
+        let journal = journal(&Transport::new(losing.clone(), "losing"));
+        assert!(journal.begin(key("a")).await.is_err());
+        losing.is_lost.store(false, Ordering::Relaxed);
+        tokio::time::sleep(Held::Unreachable.lasts()).await;
+        journal.begin(key("a")).await.expect("a journal");
+        losing.is_lost.store(true, Ordering::Relaxed);
+        tokio::time::sleep(2 * LOST_AFTER).await;
+        // That it was lost before says nothing.
+        let _ = journal.deaths(key("a")).await;
+        losing.is_lost.store(false, Ordering::Relaxed);
+        journal.begin_stop().await.expect("a journal");
+        let other = self::journal(&losing.kept);
+        assert_eq!(other.deaths(key("a")).await, Ok(0), "the stop was recorded");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_asks_for_no_lost_journal_and_the_next_run_records_as_usual() {
+        let losing = Losing::new("journal-stopped");
+        let (journal, _record) = losing.lost_for_long().await;
+        let before = losing.asked();
+        journal.stop(Instant::now()).await;
+        assert_eq!(losing.asked(), before);
+        losing.is_lost.store(false, Ordering::Relaxed);
+        journal.start();
+        tokio::time::sleep(Held::Lost.lasts()).await;
+        let record = journal.begin(key("begun")).await.expect("a journal");
+        let other = self::journal(&losing.kept);
+        assert_eq!(other.deaths(key("begun")).await, Ok(1));
+        journal.released(record);
+        tokio::time::sleep(2 * FLUSH_AFTER).await;
+        assert_eq!(other.deaths(key("begun")).await, Ok(0));
     }
 
     #[tokio::test]

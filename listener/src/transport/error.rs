@@ -448,7 +448,8 @@ pub enum JournalError {
     /// user has no permission.
     #[error("no journal can be kept: {0}")]
     Unsupported(String),
-    /// The broker has lost it, and keeps its name: nothing is appended until somebody deletes it.
+    /// The broker has its name and nothing else: another process is declaring it, or the broker has lost
+    /// it, and nothing is appended until somebody deletes it.
     #[error("the journal is lost: {0}")]
     Lost(String),
     /// The broker is away, or did not answer in time.

@@ -128,8 +128,8 @@ async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<Journa
     read.map_err(|fault| not_read(fault, &action, session.user()).into())
 }
 
-/// Whether the broker has the queue and not its stream: of what it closes a connection with for a stream,
-/// the only one that is not over by itself.
+/// Whether the broker has the queue and not its stream: for a moment while another process declares it,
+/// or for ever.
 fn is_lost(fault: &Fault) -> bool {
     matches!(fault, Fault::Broker { code: 506, text } if text.contains("Stream not found"))
 }

@@ -565,7 +565,7 @@ async fn session(
     let link = Arc::new(link);
     let started = confirms::start(Arc::clone(core), Arc::clone(&link), events, purpose, obstacle);
     let (submitter, collector) = started.await?;
-    // What is known of queues that copies are put into; of journals it knows nothing.
+    // What it clears is known of queues that copies are put into, and not of journals.
     if generation > 1 && matches!(purpose, Purpose::Send) {
         core.known.connected_again();
     }
@@ -607,6 +607,18 @@ mod tests {
         };
         let error = SendError::from(error);
         assert!(error.is_transient() && !error.to_string().contains("broker"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_the_log_has_already_outlives_those_who_waited() {
+        let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
+        let core = Rabbit::new(&url).expect("a driver").core;
+        let (_publisher, mut task) = Publisher::with_task(core, Purpose::Send);
+        let (reply, answer) = oneshot::channel();
+        task.waiting.push(Waiter { reply, until: Instant::now() });
+        drop(answer);
+        task.connect().await;
+        assert!(task.told.contains("127.0.0.1:1"), "{:?}", task.told);
     }
 
     #[tokio::test(start_paused = true)]
