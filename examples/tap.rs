@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use listener::{Executor, Listener, Notification, Target, notification_endpoint};
+use listener::options::Executor;
+use listener::{Listener, Notification, Target, notification_endpoint};
 
 /// lapin logs the bodies of messages that come back, so it is left out.
 const LOG: &str = "info,lapin=off";

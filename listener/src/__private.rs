@@ -7,6 +7,7 @@ pub use crate::endpoint::instance::DefaultInstance;
 pub use crate::endpoint::policy::Policy;
 pub use crate::endpoint::{Bound, Call, Definition, Endpoint, Method, Registration};
 pub use crate::extract::FromNotification;
+pub use crate::extract::Needs;
 pub use crate::extract::argument::{
     ContextArgument, FallibleArgument, MetadataArgument, OptionalContext, OptionalPayload,
     PayloadArgument, TextArgument,
@@ -14,11 +15,21 @@ pub use crate::extract::argument::{
 pub use crate::extract::meant::{
     MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
 };
-pub use crate::extract::needs::Needs;
 pub use crate::filter::FilterRule;
 pub use crate::notification::priority::Priority;
 pub use crate::notification::{Notification, PartError};
 pub use crate::outcome::{Failure, IntoOutcome, MethodResult};
+
+/// What the tests of this repository use besides.
+pub mod for_tests {
+    pub use crate::dispatch::Dispatcher;
+    pub use crate::dispatch::table::Table;
+    #[cfg(feature = "rabbit")]
+    pub use crate::drivers::{headers_from_table, let_through, table_from_headers};
+    pub use crate::endpoint::Source;
+    pub use crate::filter::Filter;
+    pub use crate::notification::states::States;
+}
 
 use futures_util::future::BoxFuture;
 

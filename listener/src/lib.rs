@@ -93,13 +93,16 @@
 //! | say what becomes of a notification | [`Outcome`], [`permanent`], [`retry_after`]; [`guide::failures`] |
 //! | take arguments of the program's own | [`FromNotification`] |
 //! | run it, configured from outside | [`listen`](listen()); [`Config`] has the variables |
-//! | run it within a program | [`Listener::builder`]: [`ListenerBuilder`], [`RetryOptions`], [`OnFailure`], [`Options`] |
-//! | watch it: probes, metrics, alerts | [`Listener::health`], [`Listener::is_ready`], [`Observer`] |
+//! | run it within a program | [`Listener::builder`]: [`ListenerBuilder`] and its [`options`] |
+//! | watch it: probes, metrics, alerts | [`Listener::health`], [`Listener::is_ready`], [`observe`] |
+//! | read dead letters | [`queues`]: the names of the queues, and their headers |
 //! | run it well: the account, policies, dead letters, Kubernetes | [`guide::operating`] |
 //! | send notifications | [`Notifier`] |
 //! | handle duplicates once | [`Inbox`], [`MemoryInbox`] |
 //! | keep endpoints of a library linked | [`link!`] |
-//! | choose and tune the transport | [`Transport::open`], [`drivers`]; [`envelope`] has the wire |
+//! | choose and tune the transport | [`Transport::open`], [`options`](options::RabbitOptions) |
+//! | test against a broker that fails | [`testing`] |
+//! | write a driver | [`driver`]; [`envelope`] has the wire format |
 //!
 //! # Features
 //!
@@ -113,23 +116,23 @@ mod shown;
 #[cfg(feature = "macros")]
 pub mod guide;
 // In the order of a delivery's way.
-pub mod transport;
-pub mod drivers;
+mod transport;
+mod drivers;
 pub mod envelope;
-pub mod serializer;
-pub mod notification;
-pub mod target;
-pub mod filter;
-pub mod order;
+mod serializer;
+mod notification;
+mod target;
+mod filter;
+mod order;
 pub mod extract;
-pub mod endpoint;
-pub mod dispatch;
-pub mod outcome;
-pub mod inbox;
-pub mod observe;
-pub mod runtime;
-pub mod notifier;
-pub mod config;
+mod endpoint;
+mod dispatch;
+mod outcome;
+mod inbox;
+mod observer;
+mod runtime;
+mod notifier;
+mod config;
 mod listen;
 mod link;
 mod duration;
@@ -140,10 +143,9 @@ pub mod __private;
 pub use crate::config::Config;
 pub use crate::endpoint::Endpoint;
 pub use crate::envelope::{Compression, Version};
-pub use crate::extract::FromNotification;
-pub use crate::extract::attempt::{Attempt, ReceivedAt};
-pub use crate::extract::state::State;
-pub use crate::extract::versioned::{Versioned, VersionedPayload};
+pub use crate::extract::{
+    Attempt, FromNotification, ReceivedAt, State, Versioned, VersionedPayload,
+};
 pub use crate::inbox::{Inbox, InboxEntry, MemoryInbox};
 pub use crate::listen::listen;
 pub use crate::notification::context::Context;
@@ -154,7 +156,7 @@ pub use crate::notification::{Notification, PartError};
 pub use crate::notifier::builder::NotifierBuilder;
 pub use crate::notifier::error::NotifyError;
 pub use crate::notifier::{Notifier, Safe};
-pub use crate::observe::{Event, Observer};
+pub use crate::observer::{Event, Observer};
 pub use crate::order::OrderKey;
 pub use crate::outcome::kind::{Classified, ErrorKind, permanent, retry_after, transient};
 pub use crate::outcome::{BoxError, Outcome};
@@ -162,11 +164,75 @@ pub use crate::runtime::Listener;
 pub use crate::runtime::builder::ListenerBuilder;
 pub use crate::runtime::error::Error;
 pub use crate::runtime::health::Health;
-pub use crate::runtime::options::{
-    Executor, OnFailure, OnUnknownPriority, Options, PoisonOptions, RetryOptions, RetryPlace,
-};
 pub use crate::serializer::Serializer;
 pub use crate::target::Target;
 pub use crate::transport::Transport;
 #[cfg(feature = "macros")]
 pub use listener_macros::notification_endpoint;
+
+/// How listeners, notifiers and the RabbitMQ driver are configured in a program.
+pub mod options {
+    #[cfg(feature = "rabbit")]
+    pub use crate::drivers::{FailoverStrategy, LoginMethod, RabbitOptions};
+    #[cfg(feature = "spool")]
+    pub use crate::notifier::spool::{SpoolOptions, WhenFull};
+    pub use crate::runtime::options::{
+        Executor, OnFailure, OnUnknownPriority, Options, PoisonOptions, RetryOptions, RetryPlace,
+    };
+}
+
+/// What happens to a listener and its deliveries, and its current state.
+pub mod observe {
+    #[cfg(feature = "spool")]
+    pub use crate::notifier::spool::Spooled;
+    pub use crate::observer::{Event, Observer};
+    pub use crate::runtime::health::{Health, Pause, QueueHealth};
+    pub use crate::transport::driver::ConnectionState;
+}
+
+/// The errors of building and running; those that a driver may return are in [`driver`].
+pub mod error {
+    pub use crate::config::ConfigError;
+    pub use crate::envelope::UnknownCompression;
+    pub use crate::extract::MissingState;
+    pub use crate::notification::PartError;
+    pub use crate::notification::priority::UnknownPriority;
+    pub use crate::notifier::error::{NotifierBuildError, NotifyError, SpoolError, Unsent};
+    pub use crate::order::UnknownOrderKey;
+    pub use crate::runtime::error::{BuildError, Error, Place, Problem};
+}
+
+/// What a driver implements, for backends other than RabbitMQ and memory, and what it is given: raw
+/// messages, queues and routes.
+pub mod driver {
+    pub use crate::drivers::Memory;
+    #[cfg(feature = "rabbit")]
+    pub use crate::drivers::Rabbit;
+    pub use crate::transport::delivery::{
+        Delivery, HeaderValue, Headers, Properties, Settle, Settlement, Settler,
+    };
+    pub use crate::transport::demand::{Demand, WaitInOrder};
+    pub use crate::transport::driver::{
+        Binding, ConnectionState, Consumer, Driver, JournalAppend, JournalRead, LONGEST_DELAY,
+        LONGEST_WAIT, Outgoing, Route, Subscribed, Subscription,
+    };
+    pub use crate::transport::error::{
+        ConnectError, JournalError, OpenError, SendError, SettleError,
+    };
+    pub use crate::transport::url::{Host, TransportUrl, UrlError};
+}
+
+/// The names of queues and routing keys that a listener uses beside those it was given, and the
+/// headers of the copies that it puts there.
+pub mod queues {
+    pub use crate::runtime::headers;
+    pub use crate::target::{
+        DEFAULT_EXCHANGE, DEFAULT_TOPIC, dead_letter_queue, quarantine_journal, quarantine_queue,
+        routing_key,
+    };
+}
+
+/// A broker in memory that fails by a seed as RabbitMQ can, for tests of a program.
+pub mod testing {
+    pub use crate::drivers::{Conditions, Limit, Lives, Model, Process};
+}

@@ -17,7 +17,7 @@ use crate::notification::Notification;
 /// let key: OrderKey = "payload.instance_id".parse()?;
 /// assert_eq!(key, OrderKey::Payload("instance_id".to_owned()));
 /// assert!("payload".parse::<OrderKey>().is_err());
-/// # Ok::<(), listener::order::UnknownOrderKey>(())
+/// # Ok::<(), listener::error::UnknownOrderKey>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use listener::runtime::builder::ListenerBuilder;
-use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
-use listener::transport::error::SettleError;
+use listener::ListenerBuilder;
+use listener::driver::SettleError;
+use listener::driver::{Delivery, Properties, Settle, Settlement, Settler};
 use listener::{DeliveryInfo, Listener, OrderKey, Transport, notification_endpoint};
 use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};

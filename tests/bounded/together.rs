@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use listener::ListenerBuilder;
+use listener::driver::Properties;
+use listener::driver::{Outgoing, Route};
 use listener::envelope::Compression;
-use listener::runtime::builder::ListenerBuilder;
-use listener::transport::delivery::Properties;
-use listener::transport::driver::{Outgoing, Route};
 use listener::{Listener, OrderKey, State, Transport, notification_endpoint};
 
 use crate::MEMORY;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use listener::DeliveryInfo;
-use listener::drivers::memory::model::Model;
-use listener::transport::Transport;
-use listener::transport::delivery::{Delivery, Properties, Settle};
-use listener::transport::driver::{
+use listener::Transport;
+use listener::driver::{
     Binding, ConnectionState, Consumer, Outgoing, Route, Subscribed, Subscription,
 };
+use listener::driver::{Delivery, Properties, Settle};
+use listener::testing::Model;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 

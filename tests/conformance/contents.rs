@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use listener::DeliveryInfo;
-use listener::transport::delivery::{HeaderValue, Headers, Properties};
-use listener::transport::driver::Route;
+use listener::driver::Route;
+use listener::driver::{HeaderValue, Headers, Properties};
 
 use crate::broker::{Broker, EXCHANGE, KEY, Received, topic};
 

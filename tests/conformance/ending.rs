@@ -1,9 +1,9 @@
 //! How a subscription ends: cancelled, closed or dropped, what becomes of the deliveries that
 //! it holds, and what its state says.
 
-use listener::transport::delivery::Settle;
-use listener::transport::driver::ConnectionState;
-use listener::transport::error::SettleError;
+use listener::driver::ConnectionState;
+use listener::driver::Settle;
+use listener::driver::SettleError;
 
 use crate::broker::{Broker, EXCHANGE, KEY, Listening, Received, texts};
 

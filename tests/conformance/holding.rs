@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use listener::DeliveryInfo;
-use listener::transport::delivery::{HeaderValue, Headers, Properties, Settle};
-use listener::transport::driver::{Binding, JournalAppend, Route, Subscription};
+use listener::driver::{Binding, JournalAppend, Route, Subscription};
+use listener::driver::{HeaderValue, Headers, Properties, Settle};
 use tokio::time::Instant;
 
 use crate::broker::{Broker, EXCHANGE, KEY, Listening, Received, default_queue, texts, topic};

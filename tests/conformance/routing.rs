@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use listener::DeliveryInfo;
-use listener::transport::delivery::Properties;
+use listener::driver::Properties;
 
 use crate::broker::{Broker, EXCHANGE, KEY, Received};
 

@@ -1,7 +1,7 @@
 //! What comes of a settlement while the consumer stands: places that are freed, deliveries
 //! that come back, and where in the queue. What an end does to them is in `ending.rs`.
 
-use listener::transport::delivery::Settle;
+use listener::driver::Settle;
 
 use crate::broker::{Broker, EXCHANGE, KEY, Received, texts};
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use listener::transport::delivery::Settle;
+use listener::driver::Settle;
 
 use crate::broker::{Broker, EXCHANGE, KEY, Listening, Received, texts};
 

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use listener::inbox::MemoryInbox;
-use listener::runtime::options::RetryOptions;
-use listener::{Attempt, Error, Executor, Listener, Options, Transport, notification_endpoint};
+use listener::MemoryInbox;
+use listener::options::RetryOptions;
+use listener::options::{Executor, Options};
+use listener::{Attempt, Error, Listener, Transport, notification_endpoint};
 use support::{Act, Job, WorkerOptions};
 
 struct Work {

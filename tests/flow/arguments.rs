@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use listener::runtime::options::{RetryOptions, RetryPlace};
+use listener::options::Executor;
+use listener::options::{RetryOptions, RetryPlace};
 use listener::{
-    Attempt, Context, DeliveryInfo, Executor, FromNotification, Metadata, Notification, Outcome,
-    PartError, Priority, ReceivedAt, State, Versioned, VersionedPayload, notification_endpoint,
+    Attempt, Context, DeliveryInfo, FromNotification, Metadata, Notification, Outcome, PartError,
+    Priority, ReceivedAt, State, Versioned, VersionedPayload, notification_endpoint,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;

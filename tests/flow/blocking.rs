@@ -6,9 +6,9 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use listener::ListenerBuilder;
+use listener::driver::Properties;
 use listener::envelope::Compression;
-use listener::runtime::builder::ListenerBuilder;
-use listener::transport::delivery::Properties;
 use listener::{Context, OrderKey, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, once};

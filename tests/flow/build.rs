@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use listener::runtime::builder::ListenerBuilder;
-use listener::runtime::error::BuildError;
-use listener::runtime::options::{Options, PoisonOptions, RetryOptions};
+use listener::ListenerBuilder;
+use listener::error::BuildError;
+use listener::options::{Options, PoisonOptions, RetryOptions};
 use listener::{Config, Listener, Notifier, State, Target, Transport, notification_endpoint};
 
 use crate::logging::Buffer;

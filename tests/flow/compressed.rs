@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use listener::drivers::memory::model::Model;
+use listener::ListenerBuilder;
+use listener::driver::Properties;
 use listener::envelope::Compression;
 use listener::observe::{Event, Observer};
-use listener::runtime::builder::ListenerBuilder;
-use listener::transport::delivery::Properties;
-use listener::{
-    Context, Executor, MemoryInbox, Metadata, OrderKey, State, Transport, notification_endpoint,
-};
+use listener::options::Executor;
+use listener::testing::Model;
+use listener::{Context, MemoryInbox, Metadata, OrderKey, State, Transport, notification_endpoint};
 use tokio::time::Instant;
 
 use crate::rig::{Log, Rig, finish};

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use listener::drivers::memory::model::{Conditions, Model};
-use listener::transport::delivery::{HeaderValue, Properties};
-use listener::transport::driver::Route;
-use listener::transport::error::SendError;
+use listener::driver::Route;
+use listener::driver::SendError;
+use listener::driver::{HeaderValue, Properties};
+use listener::options::{Executor, RetryOptions, RetryPlace};
+use listener::testing::{Conditions, Model};
 use listener::{
-    Attempt, BoxError, Context, Executor, OrderKey, Outcome, RetryOptions, RetryPlace, State,
-    Transport, notification_endpoint, permanent, retry_after,
+    Attempt, BoxError, Context, OrderKey, Outcome, State, Transport, notification_endpoint,
+    permanent, retry_after,
 };
 
 use crate::rig::{Log, Rig, finish};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use listener::transport::delivery::{HeaderValue, Headers, Properties};
-use listener::transport::driver::Route;
-use listener::transport::error::SendError;
+use listener::driver::Route;
+use listener::driver::SendError;
+use listener::driver::{HeaderValue, Headers, Properties};
 use listener::{Context, Listener, State, notification_endpoint};
 use serde::Deserialize;
 

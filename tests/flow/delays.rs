@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use listener::drivers::memory::model::Model;
+use listener::driver::Route;
+use listener::driver::SendError;
+use listener::driver::{HeaderValue, Properties};
 use listener::observe::{Event, Observer};
-use listener::runtime::options::RetryOptions;
-use listener::transport::delivery::{HeaderValue, Properties};
-use listener::transport::driver::Route;
-use listener::transport::error::SendError;
-use listener::{
-    Attempt, Context, Executor, Listener, Outcome, State, Transport, notification_endpoint,
-};
+use listener::options::Executor;
+use listener::options::RetryOptions;
+use listener::testing::Model;
+use listener::{Attempt, Context, Listener, Outcome, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use listener::runtime::options::{RetryOptions, RetryPlace};
-use listener::transport::driver::Route;
-use listener::transport::error::SendError;
+use listener::driver::Route;
+use listener::driver::SendError;
+use listener::options::{RetryOptions, RetryPlace};
 use listener::{Context, Listener, State, Transport, notification_endpoint};
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Which endpoints a listener has, in which order they run, and what each takes.
 
-use listener::runtime::builder::ListenerBuilder;
+use listener::ListenerBuilder;
 use listener::{Context, Notifier, State, Target, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish};

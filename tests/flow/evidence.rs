@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use listener::drivers::memory::model::{Conditions, Limit, Model, Process};
-use listener::observe::{Event, Observer};
-use listener::runtime::options::Executor;
-use listener::transport::driver::{
+use listener::driver::{ConnectError, JournalError, SendError};
+use listener::driver::{
     Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed, Subscription,
 };
-use listener::transport::error::{ConnectError, JournalError, SendError};
+use listener::observe::{Event, Observer};
+use listener::options::Executor;
+use listener::testing::{Conditions, Limit, Model, Process};
 use listener::{Context, Listener, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use listener::ListenerBuilder;
+use listener::driver::Route;
+use listener::driver::SendError;
 use listener::observe::{Event, Observer};
-use listener::runtime::builder::ListenerBuilder;
-use listener::runtime::options::RetryOptions;
-use listener::transport::driver::Route;
-use listener::transport::error::SendError;
+use listener::options::Executor;
+use listener::options::RetryOptions;
 use listener::{
-    Context, Executor, MemoryInbox, Notifier, OrderKey, State, Transport, Version,
-    notification_endpoint,
+    Context, MemoryInbox, Notifier, OrderKey, State, Transport, Version, notification_endpoint,
 };
 
 use crate::rig::{Log, Rig, finish, once};

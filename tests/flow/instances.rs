@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 
-use listener::runtime::error::Error;
+use listener::Error;
 use listener::{State, notification_endpoint};
 
 use crate::rig::{Log, Rig, once, run_once};

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use listener::{
-    Context, Executor, Outcome, RetryOptions, RetryPlace, State, notification_endpoint,
-};
+use listener::options::{Executor, RetryOptions, RetryPlace};
+use listener::{Context, Outcome, State, notification_endpoint};
 use tokio::sync::Semaphore;
 
 use crate::logging::Buffer;
@@ -193,11 +192,11 @@ async fn a_listener_that_nobody_holds_stops() {
 async fn a_wait_without_end_can_be_asked_for() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
-    let options = listener::Options {
+    let options = listener::options::Options {
         start_timeout: Duration::MAX,
         shutdown_timeout: Duration::MAX,
         send_timeout: Duration::MAX,
-        ..listener::Options::default()
+        ..listener::options::Options::default()
     };
     let listener = rig.builder().options(options).endpoint(gate.clone()).build().unwrap();
     listener.start().await.unwrap();

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use listener::runtime::options::OnFailure;
+use listener::options::OnFailure;
 use listener::{Config, Context, Listener, Notifier, Target, Transport, notification_endpoint};
 
 use crate::rig::{Rig, finish, once};

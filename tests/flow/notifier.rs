@@ -135,9 +135,9 @@ async fn a_message_to_a_queue_that_cannot_exist_is_refused() {
     use std::time::Duration;
 
     use listener::Transport;
-    use listener::transport::delivery::Properties;
-    use listener::transport::driver::{Outgoing, Route};
-    use listener::transport::error::SendError;
+    use listener::driver::Properties;
+    use listener::driver::SendError;
+    use listener::driver::{Outgoing, Route};
 
     let transport = Transport::open("memory://no-queue").unwrap();
     let delay = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! What the page for operators says, held to the names of queues and to the broker.
 
 use listener::Priority;
-use listener::target::{dead_letter_queue, quarantine_journal, quarantine_queue, routing_key};
+use listener::queues::{dead_letter_queue, quarantine_journal, quarantine_queue, routing_key};
 
 const PAGE: &str = include_str!("../../listener/src/guide/operating.md");
 

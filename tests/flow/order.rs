@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use listener::{Attempt, Context, Executor, OrderKey, State, notification_endpoint};
+use listener::options::Executor;
+use listener::{Attempt, Context, OrderKey, State, notification_endpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::rig::{Log, Rig, finish};

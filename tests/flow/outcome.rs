@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use listener::runtime::options::{RetryOptions, RetryPlace};
+use listener::options::{RetryOptions, RetryPlace};
 use listener::{Context, DeliveryInfo, Outcome, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish, once, run_once};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use listener::transport::delivery::{HeaderValue, Headers, Properties};
+use listener::driver::{HeaderValue, Headers, Properties};
 use listener::{Attempt, Listener, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish, once};

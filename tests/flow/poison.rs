@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use listener::drivers::memory::model::{Conditions, Model, Process};
-use listener::runtime::options::{Executor, Options, RetryOptions, RetryPlace};
-use listener::transport::driver::Route;
-use listener::transport::error::SendError;
+use listener::driver::Route;
+use listener::driver::SendError;
+use listener::options::{Executor, Options, RetryOptions, RetryPlace};
+use listener::testing::{Conditions, Model, Process};
 use listener::{Attempt, Context, Listener, Outcome, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 

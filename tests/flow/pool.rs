@@ -116,7 +116,7 @@ async fn of_several_pools_the_last_counts_whole() {
         async fn info(&self) {}
     }
 
-    let model = listener::drivers::memory::model::Model::new(1);
+    let model = listener::testing::Model::new(1);
     let transport = || listener::Transport::new(model.process(), "model");
     let minute = Duration::from_secs(60);
     for (pool, stays) in [("billing", true), ("tap", false)] {

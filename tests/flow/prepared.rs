@@ -3,11 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
-use listener::transport::delivery::Delivery;
-use listener::transport::driver::{
-    ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription,
-};
-use listener::transport::error::{ConnectError, SendError};
+use listener::driver::Delivery;
+use listener::driver::{ConnectError, SendError};
+use listener::driver::{ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription};
 use tokio::sync::{mpsc, watch};
 
 /// Delivers what is put into the channel, to one subscription.

@@ -1,8 +1,8 @@
 //! The priority of a notification: the body's, else the routing key's; what has neither is a dead
 //! letter, or acknowledged where the listener is lenient.
 
-use listener::runtime::options::OnUnknownPriority;
-use listener::transport::delivery::{HeaderValue, Headers, Properties};
+use listener::driver::{HeaderValue, Headers, Properties};
+use listener::options::OnUnknownPriority;
 use listener::{Context, Listener, MemoryInbox, Metadata, Priority, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish};

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use listener::drivers::memory::model::Model;
+use listener::ListenerBuilder;
+use listener::driver::HeaderValue;
 use listener::observe::{Event, Observer};
-use listener::runtime::builder::ListenerBuilder;
-use listener::runtime::options::{OnFailure, RetryOptions, RetryPlace};
-use listener::transport::delivery::HeaderValue;
+use listener::options::Executor;
+use listener::options::{OnFailure, RetryOptions, RetryPlace};
+use listener::testing::Model;
 use listener::{
-    BoxError, Context, ErrorKind, Executor, Inbox, InboxEntry, Listener, Serializer, State,
-    Transport, notification_endpoint,
+    BoxError, Context, ErrorKind, Inbox, InboxEntry, Listener, Serializer, State, Transport,
+    notification_endpoint,
 };
 use serde_json::Value;
 use tokio::time::Instant;

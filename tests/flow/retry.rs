@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use listener::runtime::options::{OnFailure, RetryOptions, RetryPlace};
-use listener::transport::delivery::HeaderValue;
+use listener::driver::HeaderValue;
+use listener::options::{OnFailure, RetryOptions, RetryPlace};
 use listener::{
     Attempt, Context, DeliveryInfo, ErrorKind, Listener, Outcome, State, notification_endpoint,
     permanent, retry_after,

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use listener::runtime::builder::ListenerBuilder;
-use listener::runtime::options::RetryOptions;
-use listener::transport::delivery::{HeaderValue, Properties, Settle};
-use listener::transport::driver::{Binding, Outgoing, Route, Subscription};
+use listener::ListenerBuilder;
+use listener::driver::{Binding, Outgoing, Route, Subscription};
+use listener::driver::{HeaderValue, Properties, Settle};
+use listener::options::RetryOptions;
 use listener::{Context, Listener, Notifier, Transport};
 use tokio::sync::mpsc;
 

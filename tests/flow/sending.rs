@@ -3,10 +3,8 @@
 
 use futures_util::future::BoxFuture;
 use listener::Transport;
-use listener::transport::driver::{
-    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
-};
-use listener::transport::error::{ConnectError, JournalError, SendError};
+use listener::driver::{ConnectError, JournalError, SendError};
+use listener::driver::{Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription};
 
 /// Sends by `send`, which is given the transport below.
 pub(crate) fn sending<S, F>(below: &Transport, send: S) -> Transport

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use listener::runtime::options::{RetryOptions, RetryPlace};
-use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
-use listener::transport::error::SettleError;
+use listener::driver::SettleError;
+use listener::driver::{Delivery, Properties, Settle, Settlement, Settler};
+use listener::options::{RetryOptions, RetryPlace};
 use listener::{DeliveryInfo, Listener, Outcome, State, Transport, notification_endpoint};
 
 use tokio::sync::mpsc;

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use listener::observe::{Event, Observer};
-use listener::runtime::builder::ListenerBuilder;
-use listener::runtime::options::{Options, RetryOptions, RetryPlace};
-use listener::transport::driver::{
+use listener::ListenerBuilder;
+use listener::driver::{
     Binding, Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed, Subscription,
 };
-use listener::transport::error::{ConnectError, JournalError, SendError};
-use listener::{Context, Executor, Outcome, State, Transport, notification_endpoint};
+use listener::driver::{ConnectError, JournalError, SendError};
+use listener::observe::{Event, Observer};
+use listener::options::Executor;
+use listener::options::{Options, RetryOptions, RetryPlace};
+use listener::{Context, Outcome, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 

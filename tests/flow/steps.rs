@@ -9,16 +9,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use listener::drivers::memory::model::{Model, Process};
-use listener::transport::delivery::{Delivery, Settle, Settlement, Settler};
-use listener::transport::driver::{
-    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
-};
-use listener::transport::error::{ConnectError, JournalError, SendError, SettleError};
-use listener::{
-    Attempt, Context, Executor, Listener, Outcome, RetryOptions, RetryPlace, State, Transport,
-    notification_endpoint,
-};
+use listener::driver::{ConnectError, JournalError, SendError, SettleError};
+use listener::driver::{Delivery, Settle, Settlement, Settler};
+use listener::driver::{Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription};
+use listener::options::{Executor, RetryOptions, RetryPlace};
+use listener::testing::{Model, Process};
+use listener::{Attempt, Context, Listener, Outcome, State, Transport, notification_endpoint};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::rig::{Log, Rig, once, one_of};

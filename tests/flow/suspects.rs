@@ -8,18 +8,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use listener::drivers::memory::model::{Limit, Model, Process};
-use listener::observe::{Event, Observer};
-use listener::runtime::builder::ListenerBuilder;
-use listener::runtime::options::{RetryOptions, RetryPlace};
-use listener::transport::delivery::{HeaderValue, Headers, Properties};
-use listener::transport::driver::{
+use listener::ListenerBuilder;
+use listener::driver::{ConnectError, JournalError, SendError};
+use listener::driver::{
     Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed, Subscription,
 };
-use listener::transport::error::{ConnectError, JournalError, SendError};
-use listener::{
-    Attempt, Context, Executor, MemoryInbox, Outcome, State, Transport, notification_endpoint,
-};
+use listener::driver::{HeaderValue, Headers, Properties};
+use listener::observe::{Event, Observer};
+use listener::options::Executor;
+use listener::options::{RetryOptions, RetryPlace};
+use listener::testing::{Limit, Model, Process};
+use listener::{Attempt, Context, MemoryInbox, Outcome, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 
 use crate::rig::{Log, Rig, finish};

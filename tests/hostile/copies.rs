@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use listener::transport::delivery::{Properties, Settle};
-use listener::transport::driver::{Binding, Outgoing, Route, Subscription};
+use listener::driver::{Binding, Outgoing, Route, Subscription};
+use listener::driver::{Properties, Settle};
 use listener::{Listener, Transport, notification_endpoint};
 
 const LONG: Duration = Duration::from_secs(3600);

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use listener::observe::{Event, Observer};
-use listener::runtime::builder::ListenerBuilder;
-use listener::runtime::options::{OnUnknownPriority, RetryOptions, RetryPlace};
-use listener::transport::delivery::{HeaderValue, Properties};
-use listener::transport::driver::{
+use listener::ListenerBuilder;
+use listener::driver::{ConnectError, JournalError, SendError};
+use listener::driver::{
     Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed, Subscription,
 };
-use listener::transport::error::{ConnectError, JournalError, SendError};
+use listener::driver::{HeaderValue, Properties};
+use listener::observe::{Event, Observer};
+use listener::options::{OnUnknownPriority, RetryOptions, RetryPlace};
 use listener::{ErrorKind, Inbox, InboxEntry, Listener, Outcome, Transport, notification_endpoint};
 
 const LARGE: usize = 1 << 20;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use listener::runtime::builder::ListenerBuilder;
+use listener::ListenerBuilder;
 use listener::{
     Context, Listener, Metadata, Notification, Target, Transport, notification_endpoint,
 };

@@ -4,7 +4,7 @@ use super::*;
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use lapin::types::AMQPValue;
-use listener::transport::delivery::HeaderValue;
+use listener::driver::HeaderValue;
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]

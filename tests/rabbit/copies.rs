@@ -4,7 +4,7 @@
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
 use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString};
-use listener::runtime::options::{Options, RetryOptions};
+use listener::options::{Options, RetryOptions};
 use listener::{Listener, Transport, notification_endpoint};
 
 use super::*;

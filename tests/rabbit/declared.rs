@@ -11,8 +11,8 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use listener::target::{dead_letter_queue, quarantine_journal, quarantine_queue};
-use listener::transport::driver::{JournalAppend, LONGEST_DELAY};
+use listener::driver::{JournalAppend, LONGEST_DELAY};
+use listener::queues::{dead_letter_queue, quarantine_journal, quarantine_queue};
 use listener::{Listener, Outcome, Transport, notification_endpoint};
 use serde_json::{Value, json};
 use support::oslo_url;

@@ -3,7 +3,7 @@
 
 use super::*;
 use lapin::types::AMQPValue;
-use listener::transport::delivery::HeaderValue;
+use listener::driver::HeaderValue;
 use listener::{Attempt, Context, Listener, Notifier, Outcome, Transport, notification_endpoint};
 use std::time::Instant;
 use tokio::sync::mpsc;

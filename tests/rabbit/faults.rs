@@ -2,8 +2,8 @@
 
 use super::*;
 use lapin::types::AMQPValue;
-use listener::transport::driver::JournalAppend;
-use listener::transport::error::JournalError;
+use listener::driver::JournalAppend;
+use listener::driver::JournalError;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;

@@ -6,7 +6,7 @@ use super::*;
 use std::sync::{Arc, Mutex};
 
 use lapin::types::AMQPValue;
-use listener::transport::delivery::{HeaderValue, Headers};
+use listener::driver::{HeaderValue, Headers};
 use listener::{Listener, Transport, notification_endpoint};
 use support::amqp::oslo_properties;
 use support::raw::{long, publish_raw};

@@ -22,12 +22,12 @@ mod spool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use listener::drivers::rabbit::Rabbit;
-use listener::transport::delivery::{Delivery, Properties, Settle};
-use listener::transport::driver::{
+use listener::driver::Rabbit;
+use listener::driver::{
     Binding, ConnectionState, Driver, Outgoing, Route, Subscribed, Subscription,
 };
-use listener::transport::error::{ConnectError, SendError};
+use listener::driver::{ConnectError, SendError};
+use listener::driver::{Delivery, Properties, Settle};
 use support::{Amqp, RabbitNode, wait_until};
 use tokio::time::timeout;
 

@@ -373,8 +373,8 @@ async fn an_attempt_without_an_answer_does_not_hide_what_the_one_before_was_told
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn what_a_disabled_feature_flag_takes_away_is_asked_for_once() {
-    use listener::transport::driver::JournalAppend;
-    use listener::transport::error::JournalError;
+    use listener::driver::JournalAppend;
+    use listener::driver::JournalError;
 
     let mut node = RabbitNode::start().await;
     if node.version().await > (3, 10) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use listener::runtime::options::RetryOptions;
+use listener::options::RetryOptions;
 use listener::{Attempt, Context, Listener, Notifier, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 

@@ -4,9 +4,9 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use listener::runtime::options::RetryOptions;
-use listener::transport::driver::JournalAppend;
-use listener::transport::error::JournalError;
+use listener::driver::JournalAppend;
+use listener::driver::JournalError;
+use listener::options::RetryOptions;
 use listener::{Attempt, Context, Listener, Notifier, Target, Transport, notification_endpoint};
 use serde_json::json;
 

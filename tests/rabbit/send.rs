@@ -3,8 +3,7 @@
 
 use super::*;
 use lapin::types::AMQPValue;
-use listener::transport::driver::JournalAppend;
-use listener::transport::error::JournalError;
+use listener::driver::{JournalAppend, JournalError};
 use support::{Impostor, Proxy};
 
 #[tokio::test]

@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lapin::types::AMQPValue;
-use listener::runtime::options::{Options, RetryOptions};
-use listener::{
-    Context, Executor, Listener, Notifier, OrderKey, Outcome, Transport, notification_endpoint,
-};
+use listener::options::Executor;
+use listener::options::{Options, RetryOptions};
+use listener::{Context, Listener, Notifier, OrderKey, Outcome, Transport, notification_endpoint};
 use tokio::sync::Semaphore;
 
 use super::*;

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use lapin::types::AMQPValue;
-use listener::{Context, Executor, Listener, Notifier, Transport, notification_endpoint};
+use listener::options::Executor;
+use listener::{Context, Listener, Notifier, Transport, notification_endpoint};
 use tokio::sync::Semaphore;
 
 use super::*;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::*;
-use listener::notifier::spool::SpoolOptions;
+use listener::options::SpoolOptions;
 use listener::{Context, Notifier, Transport};
 
 /// How many are sent after the broker was killed.

@@ -11,8 +11,8 @@ mod values;
 use std::time::Duration;
 
 use bytes::Bytes;
-use listener::transport::delivery::{HeaderValue, Properties, Settle};
-use listener::transport::driver::{Binding, Outgoing, Route, Subscription};
+use listener::driver::{Binding, Outgoing, Route, Subscription};
+use listener::driver::{HeaderValue, Properties, Settle};
 use listener::{
     BoxError, Context, Listener, Notification, Notifier, Serializer, State, Transport,
     notification_endpoint,

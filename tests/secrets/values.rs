@@ -3,10 +3,10 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use listener::drivers::rabbit::Rabbit;
+use listener::driver::Rabbit;
+use listener::driver::TransportUrl;
+use listener::driver::{Outgoing, Route};
 use listener::envelope::{Labels, Limits, open, read};
-use listener::transport::driver::{Outgoing, Route};
-use listener::transport::url::TransportUrl;
 use listener::{Config, Context, Transport};
 use support::SECRET;
 

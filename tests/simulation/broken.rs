@@ -9,12 +9,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use listener::Transport;
-use listener::drivers::memory::model::Process;
-use listener::transport::delivery::{Delivery, Settle, Settlement, Settler};
-use listener::transport::driver::{
-    Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
-};
-use listener::transport::error::{ConnectError, JournalError, SendError, SettleError};
+use listener::driver::{ConnectError, JournalError, SendError, SettleError};
+use listener::driver::{Delivery, Settle, Settlement, Settler};
+use listener::driver::{Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription};
+use listener::testing::Process;
 use tokio::sync::mpsc;
 
 use crate::model::{FAULTS, PACE};

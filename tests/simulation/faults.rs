@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use listener::drivers::memory::model::{Conditions, Limit, Lives, Model, Process};
-use listener::transport::delivery::{Delivery, Properties, Settle};
-use listener::transport::driver::{
+use listener::driver::{
     Binding, ConnectionState, Driver, Outgoing, Route, Subscribed, Subscription,
 };
-use listener::transport::error::{ConnectError, SendError, SettleError};
+use listener::driver::{ConnectError, SendError, SettleError};
+use listener::driver::{Delivery, Properties, Settle};
+use listener::testing::{Conditions, Limit, Lives, Model, Process};
 use tokio::time::{sleep, timeout};
 
 const QUEUE: &str = "notifications.info";

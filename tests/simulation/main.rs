@@ -23,7 +23,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use listener::Transport;
-use listener::drivers::memory::model::Process;
+use listener::testing::Process;
 
 use crate::model::{FAULTS, ModelWorld, PACE};
 use crate::oracle::{Tally, Wrong, judge};

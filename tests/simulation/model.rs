@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use listener::drivers::memory::model::{Limit, Lives, Model, Process};
-use listener::transport::delivery::{HeaderValue, Settle};
-use listener::transport::driver::{Binding, Subscription};
+use listener::driver::{Binding, Subscription};
+use listener::driver::{HeaderValue, Settle};
+use listener::testing::{Limit, Lives, Model, Process};
 use listener::{Listener, Transport};
 use tokio::task::JoinHandle;
 
@@ -123,7 +123,7 @@ impl World for ModelWorld {
 
     async fn heal(&mut self) {
         self.model.change(|conditions| {
-            *conditions = listener::drivers::memory::model::Conditions::default();
+            *conditions = listener::testing::Conditions::default();
         });
     }
 

@@ -7,7 +7,7 @@ use std::mem::discriminant;
 use std::time::Duration;
 
 use lapin::types::AMQPValue;
-use listener::drivers::memory::model::Lives;
+use listener::testing::Lives;
 use listener::{Listener, Transport};
 use support::{Amqp, RabbitNode};
 use tokio::runtime::Runtime;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use listener::drivers::memory::model::Lives;
+use listener::testing::Lives;
 use listener::{Context, Notifier};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use listener::runtime::options::{RetryOptions, RetryPlace};
-use listener::{Executor, Options};
+use listener::options::{Executor, Options};
+use listener::options::{RetryOptions, RetryPlace};
 
 /// What can be made to go wrong with a broker; it lasts until the world is healed, or is over at
 /// once.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use listener::drivers::memory::model::Lives;
+use listener::testing::Lives;
 use listener::{Listener, Transport};
 
 use crate::script::Fault;

@@ -35,12 +35,16 @@ const TABLE: &[(&str, &[&str])] = &[
             "serializer",
             "target",
             "order",
-            "observe",
+            "observer",
             "notification",
             "outcome",
         ],
     ),
-    ("__private", &["endpoint", "extract", "filter", "notification", "outcome"]),
+    // The dispatch and the drivers for the tests of this repository alone.
+    (
+        "__private",
+        &["dispatch", "drivers", "endpoint", "extract", "filter", "notification", "outcome"],
+    ),
     // `Transport::open` is the drivers', and comes with `transport`.
     ("listen", &["runtime", "runtime/error", "runtime/options", "config", "transport"]),
     // Never the drivers, nor what opens them.
@@ -50,7 +54,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "runtime/error",
             "runtime/options",
             "dispatch",
-            "observe",
+            "observer",
             "order",
             "inbox",
             "transport",
@@ -91,7 +95,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // Never the transport or the envelope: a walk knows notifications, not deliveries.
     ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome", "shown"]),
     ("inbox", &["outcome"]),
-    ("observe", &["notification/delivery_info", "shown"]),
+    ("observer", &["notification/delivery_info", "shown"]),
     ("order", &["notification"]),
     // A delivery is raw: of the words, only how it came.
     ("transport", &["notification/delivery_info"]),
@@ -517,7 +521,7 @@ mod tests {
             "runtime/worker.rs",
             "use crate::drivers::memory::Memory;",
             &[
-                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, runtime/options, dispatch, observe, order, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome, shown; see the table in tests/tidy/layers.rs",
+                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, runtime/options, dispatch, observer, order, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome, shown; see the table in tests/tidy/layers.rs",
             ],
         );
     }

@@ -20,7 +20,7 @@ struct Contained<'c, T>(Option<BoxFuture<'c, T>>);
 ///
 /// # Errors
 /// It panicked.
-pub async fn contained<'c, T>(call: impl FnOnce() -> BoxFuture<'c, T>) -> Result<T, Panic> {
+pub(crate) async fn contained<'c, T>(call: impl FnOnce() -> BoxFuture<'c, T>) -> Result<T, Panic> {
     let future = catch_unwind(AssertUnwindSafe(call))?;
     Contained(Some(future)).await
 }

@@ -1,10 +1,10 @@
 //! Which methods want a notification, and one call of one of them. In which order they are
 //! called for a delivery, and what follows from what they say, is in `runtime`.
 
-pub mod contained;
+pub(crate) mod contained;
 mod index;
 mod scope;
-pub mod table;
+pub(crate) mod table;
 pub(crate) mod waiting;
 
 use std::any::Any;

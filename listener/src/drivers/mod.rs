@@ -1,9 +1,17 @@
 //! The drivers, and which URL chooses which. Only this file names them all; each keeps the
 //! contract of `transport/driver.rs` and knows nothing of the others.
 
-pub mod memory;
+pub(crate) mod memory;
 #[cfg(feature = "rabbit")]
-pub mod rabbit;
+pub(crate) mod rabbit;
+
+pub use self::memory::Memory;
+pub use self::memory::model::{Conditions, Limit, Lives, Model, Process};
+#[cfg(feature = "rabbit")]
+pub use self::rabbit::{
+    FailoverStrategy, LoginMethod, Rabbit, RabbitOptions, headers_from_table, let_through,
+    table_from_headers,
+};
 
 use crate::shown::shown;
 use crate::transport::Transport;
@@ -45,11 +53,11 @@ impl Transport {
         // A suffix is a part of the name, for it may say what must not be passed over: `+ssl`.
         match url.scheme() {
             "memory" | "fake" | "kombu+memory" => {
-                memory::Memory::open(&url).map(|(driver, name)| Self::new(driver, name))
+                Memory::open(&url).map(|(driver, name)| Self::new(driver, name))
             }
             #[cfg(feature = "rabbit")]
             "rabbit" | "kombu" | "kombu+amqp" | "kombu+pyamqp" | "amqp" => {
-                Ok(Self::new(rabbit::Rabbit::new(&url)?, url.to_string()))
+                Ok(Self::new(Rabbit::new(&url)?, url.to_string()))
             }
             tls if asks_for_tls(tls) => Err(OpenError::NoTls { found: shown(tls) }),
             other => Err(OpenError::UnknownDriver { found: shown(other), known: KNOWN }),

@@ -5,8 +5,8 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::extract::needs::Needs;
-use crate::extract::state::{MissingState, State};
+use crate::extract::Needs;
+use crate::extract::{MissingState, State};
 use crate::notification::states::States;
 use crate::outcome::BoxError;
 

@@ -1,8 +1,8 @@
 //! An endpoint: what `#[notification_endpoint]` implements for an impl block, and the
 //! registration that `inventory` collects. Who calls the methods is in `dispatch`.
 
-pub mod instance;
-pub mod policy;
+pub(crate) mod instance;
+pub(crate) mod policy;
 
 use std::any::{TypeId, type_name};
 use std::fmt;
@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::endpoint::instance::{DefaultInstance, Init};
 use crate::endpoint::policy::Policy;
-use crate::extract::needs::Needs;
+use crate::extract::Needs;
 use crate::filter::FilterRule;
 use crate::notification::Notification;
 use crate::notification::priority::Priority;

@@ -36,8 +36,8 @@ pub struct Message<'m, P: ?Sized> {
 ///
 /// ```
 /// use listener::envelope::{Message, Version, encode};
-/// use listener::notification::context::Context;
-/// use listener::notification::priority::Priority;
+/// use listener::Context;
+/// use listener::Priority;
 ///
 /// let body = encode(
 ///     Version::V1,

@@ -4,7 +4,7 @@
 //! trait's own note. Named by generated code alone.
 
 use crate::extract::FromNotification;
-use crate::extract::needs::Needs;
+use crate::extract::Needs;
 use crate::notification::Notification;
 use crate::outcome::BoxError;
 

@@ -2,17 +2,21 @@
 //! are taken by name stand in `argument.rs`; all others come through `FromNotification`.
 //! Generated code calls what is here; filters and dispatch do not.
 
-pub mod argument;
-pub mod attempt;
-pub mod meant;
-pub mod needs;
-pub mod shared;
-pub mod state;
-pub mod versioned;
+pub(crate) mod argument;
+mod attempt;
+pub(crate) mod meant;
+mod needs;
+pub(crate) mod shared;
+mod state;
+mod versioned;
 
 use std::convert::Infallible;
 
-use crate::extract::needs::Needs;
+pub use self::attempt::{Attempt, ReceivedAt};
+pub use self::needs::{Need, Needs};
+pub use self::state::{MissingState, State};
+pub use self::versioned::{Versioned, VersionedPayload};
+
 use crate::notification::Notification;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::notification::priority::Priority;

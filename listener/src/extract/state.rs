@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::extract::FromNotification;
-use crate::extract::needs::Needs;
+use crate::extract::Needs;
 use crate::extract::shared::Shared;
 use crate::notification::Notification;
 use crate::notification::states::States;

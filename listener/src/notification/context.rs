@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 /// Contexts carry tokens, so `Debug` shows the keys and never a value.
 ///
 /// ```
-/// use listener::notification::context::Context;
+/// use listener::Context;
 ///
 /// let context = Context::new().with("user_id", "u1").with("is_admin", true);
 /// assert_eq!(context.get_str("user_id"), Some("u1"));

@@ -2,13 +2,13 @@
 //! Borrowed from the text of one delivery; how that text is made from bytes is in
 //! `envelope`, and its settlement never comes here.
 
-pub mod context;
-pub mod delivery_info;
-pub mod fields;
-pub mod metadata;
+pub(crate) mod context;
+pub(crate) mod delivery_info;
+pub(crate) mod fields;
+pub(crate) mod metadata;
 pub(crate) mod owned;
-pub mod priority;
-pub mod states;
+pub(crate) mod priority;
+pub(crate) mod states;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -50,7 +50,7 @@ impl<'n> Notification<'n> {
     /// of deliveries; a program does where it tries an extractor of its own.
     ///
     /// ```
-    /// use listener::notification::states::States;
+    /// use listener::__private::for_tests::States;
     /// use listener::{Attempt, DeliveryInfo, FromNotification, Notification, Priority};
     ///
     /// let fields = listener::envelope::read(r#"{"message_id": "7c5f", "payload": {"n": 1}}"#)?;

@@ -81,7 +81,7 @@ impl fmt::Display for Priority {
 /// Any mix of cases is read, because the Python listener lowers what it reads.
 ///
 /// ```
-/// use listener::notification::priority::Priority;
+/// use listener::Priority;
 ///
 /// assert_eq!("INFO".parse(), Ok(Priority::Info));
 /// assert!("warning".parse::<Priority>().is_err());

@@ -2,13 +2,13 @@
 //! is in `builder.rs`, how a notification is written and sent in `send.rs`; `window.rs` bounds
 //! what is on its way, and `spool/` keeps on disk what the broker does not take for now.
 
-pub mod builder;
-pub mod error;
+pub(crate) mod builder;
+pub(crate) mod error;
 mod send;
 mod letter;
 mod window;
 #[cfg(feature = "spool")]
-pub mod spool;
+pub(crate) mod spool;
 #[cfg(not(feature = "spool"))]
 #[path = "no_spool.rs"]
 mod spool;

@@ -93,14 +93,14 @@ pub fn retry_after(error: impl Into<BoxError>, after: Duration) -> Classified {
 
 /// What the program says of its error types.
 #[derive(Clone, Default)]
-pub struct Classifiers(Vec<Classifier>);
+pub(crate) struct Classifiers(Vec<Classifier>);
 
 type Classifier = Arc<dyn Fn(&(dyn Error + 'static)) -> Option<ErrorKind> + Send + Sync>;
 
 impl Classifiers {
     /// Errors of type `E`, and those that have one among their causes, are of the kind that
     /// `classify` says. The first that was added wins.
-    pub fn add<E: Error + 'static>(
+    pub(crate) fn add<E: Error + 'static>(
         &mut self,
         classify: impl Fn(&E) -> ErrorKind + Send + Sync + 'static,
     ) {
@@ -110,7 +110,7 @@ impl Classifiers {
     /// The kind of a failure. An argument that does not fit will not fit another time; a panic
     /// and a timeout may pass.
     #[must_use]
-    pub fn kind(&self, failure: &Failure) -> ErrorKind {
+    pub(crate) fn kind(&self, failure: &Failure) -> ErrorKind {
         match failure {
             Failure::Error(error) => self.of_error(error.as_ref()),
             Failure::Argument { .. } => ErrorKind::Permanent,

@@ -2,7 +2,7 @@
 //! How the outcomes of several methods become one verdict is in `runtime/failure.rs`;
 //! how a verdict is carried out is in `runtime/settle.rs`.
 
-pub mod kind;
+pub(crate) mod kind;
 
 use std::borrow::Cow;
 use std::error::Error;

@@ -12,10 +12,10 @@ use crate::dispatch::Dispatcher;
 use crate::dispatch::table::{Cause, Table, TableMistake};
 use crate::endpoint::{Bound, Endpoint, Registration, Source};
 use crate::envelope::Limits;
-use crate::extract::needs::Needs;
+use crate::extract::Needs;
 use crate::inbox::Inbox;
 use crate::notification::states::States;
-use crate::observe::{Observer, Observers};
+use crate::observer::{Observer, Observers};
 use crate::order::OrderKey;
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::runtime::Listener;
@@ -222,7 +222,7 @@ impl ListenerBuilder {
     /// before.
     ///
     /// ```
-    /// use listener::outcome::kind::ErrorKind;
+    /// use listener::ErrorKind;
     ///
     /// let builder = listener::Listener::builder().classify(|error: &std::io::Error| {
     ///     match error.kind() {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::observe::{Event, Observers};
+use crate::observer::{Event, Observers};
 use crate::runtime::failure::{Copy, Destination};
 use crate::runtime::headers::{self, CopyHeaders};
 use crate::runtime::health::Pause;

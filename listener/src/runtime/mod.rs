@@ -2,22 +2,22 @@
 //! delivery's way is in `worker.rs`, the end in `shutdown.rs`, the beginning in `builder.rs`.
 
 mod apart;
-pub mod builder;
+pub(crate) mod builder;
 mod caught;
 mod copies;
 mod course;
 mod scheduler;
-pub mod error;
+pub(crate) mod error;
 mod failure;
 mod in_flight;
 pub mod headers;
-pub mod health;
+pub(crate) mod health;
 mod held;
 mod journal;
 mod priority_queues;
 mod names;
 mod opened;
-pub mod options;
+pub(crate) mod options;
 mod permit;
 mod priority;
 mod quarantine;
@@ -42,7 +42,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::{Bound, Definition};
-use crate::observe::Event;
+use crate::observer::Event;
 use crate::outcome::BoxError;
 use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::error::{Error, Place};

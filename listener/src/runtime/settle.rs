@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::notification::fields::Fields;
-use crate::observe::{Event, Observers};
+use crate::observer::{Event, Observers};
 use crate::runtime::failure::{Copy, Destination};
 use crate::runtime::headers::CopyHeaders;
 use crate::runtime::in_flight::InFlightGuard;

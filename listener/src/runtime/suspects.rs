@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::observe::Event;
+use crate::observer::Event;
 use crate::runtime::copies::{NotMade, NotMoved};
 use crate::runtime::course::{Hold, Left};
 use crate::runtime::failure::{self, Destination};

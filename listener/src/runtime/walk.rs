@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatch::table::Entry;
 use crate::inbox::InboxEntry;
 use crate::notification::Notification;
-use crate::observe::Event;
+use crate::observer::Event;
 use crate::outcome::Outcome;
 use crate::runtime::caught::{self, Fault};
 use crate::runtime::failure::{self, Decided, Failed, PolicyContext, Step, Verdict};

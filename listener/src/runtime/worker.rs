@@ -21,7 +21,7 @@ use crate::notification::fields::Fields;
 use crate::notification::owned::OwnedFields;
 use crate::notification::priority::Priority;
 use crate::notification::states::States;
-use crate::observe::{Event, Observers};
+use crate::observer::{Event, Observers};
 use crate::order::OrderKey;
 use crate::outcome::BoxError;
 use crate::outcome::kind::Classifiers;

@@ -2,12 +2,12 @@
 //! every driver keeps. The drivers themselves, and the URL schemes that choose one, are in
 //! `drivers`.
 
-pub mod delivery;
-pub mod demand;
-pub mod driver;
-pub mod error;
-pub mod executor;
-pub mod url;
+pub(crate) mod delivery;
+pub(crate) mod demand;
+pub(crate) mod driver;
+pub(crate) mod error;
+pub(crate) mod executor;
+pub(crate) mod url;
 
 use std::fmt;
 use std::sync::Arc;

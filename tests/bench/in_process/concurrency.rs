@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use listener::runtime::builder::ListenerBuilder;
-use listener::transport::delivery::Delivery;
+use listener::ListenerBuilder;
+use listener::driver::Delivery;
 use listener::{Listener, OrderKey, Transport, notification_endpoint};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;

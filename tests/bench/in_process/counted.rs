@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use listener::DeliveryInfo;
-use listener::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
-use listener::transport::error::SettleError;
+use listener::driver::SettleError;
+use listener::driver::{Delivery, Properties, Settle, Settlement, Settler};
 use tokio::sync::Notify;
 
 #[derive(Default)]

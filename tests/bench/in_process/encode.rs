@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use listener::Context;
+use listener::Priority;
 use listener::envelope::{Message, Version, encode};
-use listener::notification::context::Context;
-use listener::notification::priority::Priority;
 use serde::Serialize;
 use serde_json::Value;
 

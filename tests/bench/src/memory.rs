@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use listener::runtime::options::Options as Defaults;
+use listener::options::Options as Defaults;
 use tokio::time::sleep;
 
 use crate::Error;

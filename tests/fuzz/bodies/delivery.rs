@@ -6,9 +6,10 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use bytes::Bytes;
-use listener::transport::delivery::{Delivery, Headers, Properties, Settle};
-use listener::transport::driver::{Binding, Outgoing, Route, Subscribed, Subscription};
-use listener::{Context, Executor, Listener, Metadata, State, Transport, notification_endpoint};
+use listener::driver::{Binding, Outgoing, Route, Subscribed, Subscription};
+use listener::driver::{Delivery, Headers, Properties, Settle};
+use listener::options::Executor;
+use listener::{Context, Listener, Metadata, State, Transport, notification_endpoint};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;

@@ -1,7 +1,7 @@
 //! Any table of AMQP as headers, any headers as a table of AMQP, and any stream of frames.
 
-use listener::drivers::rabbit::{headers_from_table, let_through, table_from_headers};
-use listener::transport::delivery::Headers;
+use listener::__private::for_tests::{headers_from_table, let_through, table_from_headers};
+use listener::driver::Headers;
 
 use super::SECRET;
 use super::source::Source;

@@ -1,7 +1,7 @@
 //! Values out of bytes: what is asked for next is made of the bytes that come next, and of
 //! zeros once they are used up.
 
-use listener::transport::delivery::{HeaderValue, Headers};
+use listener::driver::{HeaderValue, Headers};
 use serde_json::{Map, Number, Value};
 
 pub(super) struct Source<'d>(&'d [u8]);

@@ -1,7 +1,7 @@
 //! Any text as a transport URL: it is read or refused, and shows no password.
 
 use listener::Transport;
-use listener::transport::url::TransportUrl;
+use listener::driver::TransportUrl;
 
 use super::{SECRET, tells_no_secret};
 
@@ -27,7 +27,7 @@ fn what_is_shown_is_read_again(url: &TransportUrl) {
     assert_eq!(again.to_string(), shown);
     assert_eq!((again.scheme(), again.virtual_host()), (url.scheme(), url.virtual_host()));
     let hosts = |url: &TransportUrl| {
-        let parts = |host: &listener::transport::url::Host| {
+        let parts = |host: &listener::driver::Host| {
             (host.name.clone(), host.port, host.username.clone(), host.password().is_some())
         };
         url.hosts().iter().map(parts).collect::<Vec<_>>()

@@ -75,7 +75,8 @@ fn main() {
 
 fn inventory_of_this_program() -> Vec<String> {
     use listener::__private::inventory;
-    use listener::endpoint::{Registration, Source};
+    use listener::__private::Registration;
+    use listener::__private::for_tests::Source;
 
     let kind = |source: &Source| match source {
         Source::Made(make) => {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use listener::endpoint::policy::Policy;
+use listener::__private::Policy;
 use listener::{Endpoint, notification_endpoint};
 
 #[derive(Default)]

@@ -2,10 +2,8 @@
 #![deny(warnings)]
 #![allow(dead_code)]
 
-use listener::{
-    Event, Health, Listener, ListenerBuilder, NotifierBuilder, Observer, OnFailure,
-    OnUnknownPriority, PoisonOptions, RetryOptions, RetryPlace, Target, Transport,
-};
+use listener::options::{OnFailure, OnUnknownPriority, PoisonOptions, RetryOptions, RetryPlace};
+use listener::{Event, Health, Listener, ListenerBuilder, NotifierBuilder, Observer, Target, Transport};
 
 struct Metrics;
 
@@ -15,7 +13,7 @@ impl Observer for Metrics {
 
 fn tuned(builder: ListenerBuilder, poison: PoisonOptions) -> ListenerBuilder {
     let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
-    let options = listener::Options { poison, retry, ..listener::Options::default() };
+    let options = listener::options::Options { poison, retry, ..listener::options::Options::default() };
     let builder = builder.options(options).on_unknown_priority(OnUnknownPriority::Lenient);
     builder.on_failure(OnFailure::Retry).observer(Metrics)
 }

@@ -5,7 +5,7 @@
 mod bus;
 mod consumer;
 mod exchange;
-pub mod model;
+pub(crate) mod model;
 mod queue;
 
 use std::collections::HashMap;

@@ -127,7 +127,7 @@ impl NotifierBuilder {
     /// runtime, which has to run for as long as something is to be sent.
     ///
     /// ```
-    /// use listener::notifier::spool::SpoolOptions;
+    /// use listener::options::SpoolOptions;
     /// use listener::{Context, Notifier, Transport};
     ///
     /// # #[tokio::main(flavor = "current_thread")]

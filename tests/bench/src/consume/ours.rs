@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use listener::runtime::options::Executor;
+use listener::options::Executor;
 use listener::{Listener, notification_endpoint};
 use serde::Deserialize;
 use tokio::time::sleep;

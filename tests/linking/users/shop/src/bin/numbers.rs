@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use listener::transport::Transport;
-use listener::transport::delivery::Properties;
-use listener::transport::driver::{Outgoing, Route};
+use listener::Transport;
+use listener::driver::Properties;
+use listener::driver::{Outgoing, Route};
 use listener::{
     Context, Listener, Metadata, Notifier, PartError, Versioned, VersionedPayload, notification_endpoint,
 };
