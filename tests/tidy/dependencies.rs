@@ -43,6 +43,6 @@ fn the_numbers_of_the_map_are_true() {
     let all = packages(&[]).len();
     let least = packages(&["--no-default-features"]).len();
     let sentence =
-        format!("draws in {all} crates with its default features on Linux, {least} without any");
+        format!("depends on {all} crates with its default features on Linux, {least} without any");
     assert!(map.contains(&sentence), "ARCHITECTURE.md does not say: {sentence}");
 }

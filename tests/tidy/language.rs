@@ -18,7 +18,7 @@ const DROPPED: [(&str, &str); 11] = [
     ("weather", "conditions"),
 ];
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 13] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -28,6 +28,8 @@ const PAGES: [&str; 11] = [
     "listener/src/guide/mistakes.md",
     "listener/src/guide/operating.md",
     "listener/src/envelope/wire.md",
+    "listener/src/runtime/design.md",
+    "listener/src/drivers/rabbit/design.md",
     "tests/bench/README.md",
     "tests/ui/README.md",
 ];
@@ -90,4 +92,27 @@ fn no_dropped_word_is_used() {
 fn a_dropped_word_is_found_in_names_and_sentences() {
     let text = "the mend\nfn mending()\nfn mend_it() {}\nstruct NoMend;\nrecommend, amended";
     assert_eq!(dropped(text), [(1, "mend"), (3, "mend"), (4, "mend")]);
+}
+
+/// What takes more room has a page beside the code, or in the guide.
+#[test]
+fn the_architecture_is_read_in_one_sitting() {
+    let text = tree::text("ARCHITECTURE.md");
+    let words = text.split_whitespace().count();
+    assert!(words <= 2500, "ARCHITECTURE.md has {words} words");
+}
+
+#[test]
+fn each_word_of_the_glossary_has_one_meaning() {
+    let text = tree::text("ARCHITECTURE.md");
+    let (_, rest) = text.split_once("\n## Glossary\n").expect("a glossary");
+    let rows = rest.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    let words: Vec<&str> = rows
+        .flat_map(|row| row.split('|').nth(1).expect("a word").split(','))
+        .map(str::trim)
+        .collect();
+    assert!((30..=40).contains(&words.len()), "{} words", words.len());
+    let once: std::collections::BTreeSet<_> = words.iter().collect();
+    assert_eq!(once.len(), words.len(), "{words:?}");
 }
