@@ -38,22 +38,13 @@ async fn main() -> Result<(), BoxError> {
 
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(serve(socket, listener.clone(), stopped));
-    // `listener.run()` would wait for signals of its own: with two handlers neither knows of the
-    // other. So the listener is started and stopped here. Probes are answered while it starts.
-    let mut signal = std::pin::pin!(asked_to_end());
-    tokio::select! {
-        started = listener.start() => {
-            started?;
-            signal.await;
-        }
-        () = &mut signal => {}
-    }
-    // Up to `shutdown_timeout`, which together with the rest is to be shorter than the grace period.
-    listener.stop().await;
-    listener.wait().await?;
+    // `listener.run()` would handle signals itself: with two handlers neither knows of the other. Probes
+    // are answered while it starts, and while it stops: for up to `shutdown_timeout`, which together with
+    // the rest must be shorter than the grace period.
+    let ended = listener.run_until(asked_to_end()).await;
     stop.send_replace(true);
     server.await??;
-    Ok(())
+    Ok(ended?)
 }
 
 /// Answers until it is stopped.

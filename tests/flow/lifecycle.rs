@@ -101,6 +101,45 @@ async fn a_stop_lets_finish_what_began_and_gives_back_the_rest() {
     rig.assert_empty("notifications.info").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_listener_runs_until_a_future_is_ready() {
+    let mut rig = Rig::new();
+    let gate = Gate::closed();
+    let listener = rig.builder().endpoint(gate.clone()).build().unwrap();
+    // Ready before it is attached: nothing is consumed.
+    listener.run_until(std::future::ready(())).await.unwrap();
+    assert_eq!(listener.state(), None);
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn({
+        let listener = listener.clone();
+        async move { listener.run_until(async { drop(ended.await) }).await }
+    });
+    send(&rig, 0..1).await;
+    assert_eq!(rig.seen().await, "begins 0");
+    end.send(()).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!running.is_finished(), "a method runs");
+    gate.open.add_permits(1);
+    running.await.unwrap().unwrap();
+    assert_eq!(rig.seen_so_far(), ["ends 0"]);
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_the_program_stops_does_not_wait_for_the_future() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
+    let running = listener.run_until(std::future::pending());
+    let stop = async {
+        while !listener.is_ready() {
+            tokio::task::yield_now().await;
+        }
+        listener.stop().await;
+    };
+    let (run, ()) = tokio::join!(running, stop);
+    run.unwrap();
+}
+
 /// Wants what `Gate` wants, and is called after it.
 struct Second;
 

@@ -236,46 +236,81 @@ impl Listener {
         unfinished.map_err(|error| Error::Task(error.to_string()))
     }
 
-    /// Starts; runs until SIGINT or SIGTERM; stops; waits. A second signal ends the process, with
-    /// exit code 130, once the stop is recorded, which takes two seconds at most: what is unsettled
-    /// is the broker's again.
+    /// Starts; runs until SIGINT or SIGTERM; stops; waits. A second signal ends the process with exit
+    /// code 130, once the stop is recorded, which takes two seconds at most: unsettled deliveries return
+    /// to the broker. [`run_until`](Self::run_until) neither handles signals nor ends the process.
     ///
-    /// To drop this future stops nothing. A process that ends without a stop while methods run, as
-    /// when `main` returns after a `select!` that dropped it, may be counted as one that died of what
-    /// they work on, and after a few of those the notification is a dead letter with the reason
-    /// `poison`: call [`stop`](Self::stop) and [`wait`](Self::wait) first.
+    /// Dropping this future does not stop the listener. A process that ends without a stop while methods
+    /// run, as when `main` returns after a `select!` that dropped it, may be counted as a death, and
+    /// after a few of those the notification becomes a dead letter with the reason `poison`: call
+    /// [`stop`](Self::stop) and [`wait`](Self::wait) first.
     ///
     /// # Errors
     /// As `start` and `wait`; a tokio runtime without I/O cannot wait for signals.
     pub async fn run(&self) -> Result<(), Error> {
         executor::check()?;
         let mut signals = executor::with_io(Signals::new)?.map_err(Error::Signals)?;
-        tokio::select! {
-            started = self.start() => started?,
-            signal = signals.next() => {
-                tracing::info!(signal, "stopped before it was attached");
-                return Ok(());
-            }
-        }
-        let mut end = std::pin::pin!(self.end());
+        let asked = CancellationToken::new();
+        let mut served = std::pin::pin!(self.serve(asked.cancelled()));
         tokio::select! {
             // `stop` was called by the program itself.
-            ended = &mut end => return ended.map(drop),
+            served = &mut served => return served.map(drop),
             signal = signals.next() => tracing::info!(signal, "stopping"),
         }
-        self.stop().await;
+        asked.cancel();
         tokio::select! {
-            ended = end => {
-                if ended? > 0 {
+            unfinished = &mut served => {
+                if unfinished? > 0 {
                     shutdown::end_at_next_signal();
                 }
                 Ok(())
             }
             signal = signals.next() => {
-                tracing::warn!(signal, "second signal: ends at once");
+                tracing::warn!(signal, "second signal: exiting immediately");
+                tokio::select! {
+                    // Polled on: it may be about to stop it.
+                    _ = &mut served => {}
+                    () = self.stop() => {}
+                }
                 std::process::exit(shutdown::SECOND_SIGNAL);
             }
         }
+    }
+
+    /// Starts; runs until `end` is ready or [`stop`](Self::stop) is called; stops; waits. Where `end` is
+    /// ready before the listener is attached, nothing is consumed.
+    ///
+    /// For programs that handle signals themselves, such as those with a server. Dropping this future
+    /// does not stop the listener; see [`run`](Self::run).
+    ///
+    /// ```no_run
+    /// # async fn example(listener: listener::Listener) -> Result<(), listener::Error> {
+    /// let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
+    /// listener.run_until(ctrl_c).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As `start` and `wait`.
+    pub async fn run_until(&self, end: impl Future<Output = ()>) -> Result<(), Error> {
+        self.serve(end).await.map(drop)
+    }
+
+    /// As `run_until`; gives the number of methods that ran on after the deadline.
+    async fn serve(&self, end: impl Future<Output = ()>) -> Result<usize, Error> {
+        let mut end = std::pin::pin!(end);
+        tokio::select! {
+            biased;
+            () = &mut end => return Ok(0),
+            started = self.start() => started?,
+        }
+        let mut ended = std::pin::pin!(self.end());
+        tokio::select! {
+            unfinished = &mut ended => return unfinished,
+            () = &mut end => {}
+        }
+        self.stop().await;
+        ended.await
     }
 
     /// Whether every queue has its consumer right now, and every retry and dead letter can be
