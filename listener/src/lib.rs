@@ -110,6 +110,8 @@
 //! `LISTENER_CONFIG` names. These three are on by default. `spool`: the notifier's spool on
 //! disk.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // First, for its macro.
 #[macro_use]
 mod shown;

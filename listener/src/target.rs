@@ -1,7 +1,11 @@
 //! Where notifications are taken from and sent to: `Target` is exchange and topic. Routing
 //! keys (`topic.priority`) and queue names are made here and nowhere else.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::notification::priority::Priority;
 use crate::shown::shown;
@@ -76,6 +80,42 @@ impl From<&str> for Target {
             Some((exchange, topic)) => Self::topic(topic).exchange(exchange),
             None => Self::topic(text),
         }
+    }
+}
+
+impl From<String> for Target {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl FromStr for Target {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::from(text))
+    }
+}
+
+/// Written and read as text: `exchange/topic`, or `topic`.
+///
+/// ```
+/// use listener::Target;
+///
+/// let target = Target::topic("billing").exchange("nova");
+/// assert_eq!(serde_json::to_string(&target)?, r#""nova/billing""#);
+/// assert_eq!(serde_json::from_str::<Target>(r#""nova/billing""#)?, target);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
     }
 }
 

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 /// The priority of a notification. `warning` is not one: on the wire it is `WARN`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Priority {
@@ -75,6 +77,34 @@ impl Priority {
 impl fmt::Display for Priority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// The lower-case name.
+impl AsRef<str> for Priority {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+/// Written as its lower-case name, and read in any mix of cases.
+///
+/// ```
+/// use listener::Priority;
+///
+/// assert_eq!(serde_json::to_string(&Priority::Info)?, r#""info""#);
+/// assert_eq!(serde_json::from_str::<Priority>(r#""ERROR""#)?, Priority::Error);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+impl Serialize for Priority {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Priority {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -62,6 +62,26 @@ impl Outcome {
     }
 }
 
+/// For a log.
+///
+/// ```
+/// use listener::Outcome;
+///
+/// assert_eq!(Outcome::Handled.to_string(), "handled");
+/// assert_eq!(Outcome::dead_letter("no such tenant").to_string(), "dead letter: no such tenant");
+/// ```
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handled => f.write_str("handled"),
+            Self::Requeue => f.write_str("requeue"),
+            Self::Retry { after: None } => f.write_str("retry"),
+            Self::Retry { after: Some(after) } => write!(f, "retry after {after:?}"),
+            Self::DeadLetter(reason) => write!(f, "dead letter: {reason}"),
+        }
+    }
+}
+
 /// Why a method did not come to an outcome.
 #[derive(Debug)]
 #[non_exhaustive]
