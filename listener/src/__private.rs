@@ -28,7 +28,6 @@ pub mod for_tests {
     pub use crate::drivers::{headers_from_table, let_through, table_from_headers};
     pub use crate::endpoint::Source;
     pub use crate::filter::Filter;
-    pub use crate::notification::states::States;
 }
 
 use futures_util::future::BoxFuture;

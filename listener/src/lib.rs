@@ -90,23 +90,24 @@
 //! | to | see |
 //! |---|---|
 //! | write endpoints, and test them | [`guide`]: every form, and every mistake with what the compiler says |
-//! | say what becomes of a notification | [`Outcome`], [`permanent`], [`retry_after`]; [`guide::failures`] |
-//! | take arguments of the program's own | [`FromNotification`] |
-//! | run it, configured from outside | [`listen`](listen()); [`Config`] has the variables |
+//! | decide what happens to a notification | [`Outcome`], [`permanent`], [`retry_after`]; [`guide::failures`] |
+//! | take your own argument types | [`FromNotification`] |
+//! | run it, configured by environment variables | [`listen`](listen()); [`Config`] has the variables |
 //! | run it within a program | [`Listener::builder`]: [`ListenerBuilder`] and its [`options`] |
 //! | watch it: probes, metrics, alerts | [`Listener::health`], [`Listener::is_ready`], [`observe`] |
 //! | read dead letters | [`queues`]: the names of the queues, and their headers |
 //! | run it well: the account, policies, dead letters, Kubernetes | [`guide::operating`] |
 //! | send notifications | [`Notifier`] |
-//! | handle duplicates once | [`Inbox`], [`MemoryInbox`] |
+//! | handle redelivered notifications only once | [`Inbox`], [`MemoryInbox`] |
 //! | keep endpoints of a library linked | [`link!`] |
-//! | choose and tune the transport | [`Transport::open`], [`options`](options::RabbitOptions) |
+//! | choose and tune the transport | [`Transport::open`], [`RabbitOptions`](options::RabbitOptions) |
 //! | test against a broker that fails | [`testing`] |
 //! | write a driver | [`driver`]; [`envelope`] has the wire format |
 //!
 //! # Features
 //!
-//! `rabbit`: the RabbitMQ driver. `macros`: the attribute. `config`: the TOML file that
+//! `rabbit`: the RabbitMQ driver. `macros`: the attribute, without which no endpoint can be written, and
+//! the guide. `config`: the TOML file that
 //! `LISTENER_CONFIG` names. These three are on by default. `spool`: the notifier's spool on
 //! disk.
 
@@ -172,10 +173,13 @@ pub use crate::transport::Transport;
 #[cfg(feature = "macros")]
 pub use listener_macros::notification_endpoint;
 
-/// How listeners, notifiers and the RabbitMQ driver are configured in a program.
+/// How listeners and notifiers are configured in a program. `RabbitOptions` documents the options that a
+/// transport URL may have.
 pub mod options {
     #[cfg(feature = "rabbit")]
     pub use crate::drivers::{FailoverStrategy, LoginMethod, RabbitOptions};
+    #[doc(no_inline)]
+    pub use crate::envelope::Limits;
     #[cfg(feature = "spool")]
     pub use crate::notifier::spool::{SpoolOptions, WhenFull};
     pub use crate::runtime::options::{
@@ -183,31 +187,49 @@ pub mod options {
     };
 }
 
-/// What happens to a listener and its deliveries, and its current state.
+/// What happens to a listener and its deliveries, its current state and its endpoints, and the state of a
+/// notifier's spool.
 pub mod observe {
+    pub use crate::endpoint::Definition;
+    pub use crate::endpoint::policy::Policy;
+    pub use crate::filter::FilterRule;
     #[cfg(feature = "spool")]
     pub use crate::notifier::spool::Spooled;
+    #[doc(no_inline)]
     pub use crate::observer::{Event, Observer};
-    pub use crate::runtime::health::{Health, Pause, QueueHealth};
+    #[doc(no_inline)]
+    pub use crate::runtime::health::Health;
+    pub use crate::runtime::health::{Pause, QueueHealth};
+    #[doc(no_inline)]
     pub use crate::transport::driver::ConnectionState;
 }
 
-/// The errors of building and running; those that a driver may return are in [`driver`].
+/// All errors.
 pub mod error {
     pub use crate::config::ConfigError;
-    pub use crate::envelope::UnknownCompression;
+    #[doc(no_inline)]
+    pub use crate::envelope::{DecodeError, EncodeError, UnknownCompression};
+    #[doc(no_inline)]
     pub use crate::extract::MissingState;
+    #[doc(no_inline)]
     pub use crate::notification::PartError;
     pub use crate::notification::priority::UnknownPriority;
-    pub use crate::notifier::error::{NotifierBuildError, NotifyError, SpoolError, Unsent};
+    #[doc(no_inline)]
+    pub use crate::notifier::error::NotifyError;
+    pub use crate::notifier::error::{NotifierBuildError, SpoolError, Unsent};
     pub use crate::order::UnknownOrderKey;
-    pub use crate::runtime::error::{BuildError, Error, Place, Problem};
+    #[doc(no_inline)]
+    pub use crate::runtime::error::Error;
+    pub use crate::runtime::error::{BuildError, Place, Problem};
+    pub use crate::transport::error::OpenError;
+    #[doc(no_inline)]
+    pub use crate::transport::error::{ConnectError, JournalError, SendError, SettleError};
+    pub use crate::transport::executor::NoRuntime;
+    pub use crate::transport::url::UrlError;
 }
 
-/// What a driver implements, for backends other than RabbitMQ and memory, and what it is given: raw
-/// messages, queues and routes.
+/// What a driver implements and what it is given: raw messages, queues and routes. And RabbitMQ's driver.
 pub mod driver {
-    pub use crate::drivers::Memory;
     #[cfg(feature = "rabbit")]
     pub use crate::drivers::Rabbit;
     pub use crate::transport::delivery::{
@@ -218,14 +240,16 @@ pub mod driver {
         Binding, ConnectionState, Consumer, Driver, JournalAppend, JournalRead, LONGEST_DELAY,
         LONGEST_WAIT, Outgoing, Route, Subscribed, Subscription,
     };
-    pub use crate::transport::error::{
-        ConnectError, JournalError, OpenError, SendError, SettleError,
-    };
-    pub use crate::transport::url::{Host, TransportUrl, UrlError};
+    #[doc(no_inline)]
+    pub use crate::transport::error::OpenError;
+    pub use crate::transport::error::{ConnectError, JournalError, SendError, SettleError};
+    #[doc(no_inline)]
+    pub use crate::transport::url::UrlError;
+    pub use crate::transport::url::{Host, TransportUrl};
 }
 
-/// The names of queues and routing keys that a listener uses beside those it was given, and the
-/// headers of the copies that it puts there.
+/// The names of the queues that a listener uses in addition to those it was given (those of retry queues are
+/// the driver's own), and the headers of the copies in them.
 pub mod queues {
     pub use crate::runtime::headers;
     pub use crate::target::{
@@ -234,7 +258,7 @@ pub mod queues {
     };
 }
 
-/// A broker in memory that fails by a seed as RabbitMQ can, for tests of a program.
+/// An in-memory broker that injects RabbitMQ's failures, reproducibly from a seed.
 pub mod testing {
     pub use crate::drivers::{Conditions, Limit, Lives, Model, Process};
 }

@@ -97,7 +97,8 @@ impl FromStr for Target {
     }
 }
 
-/// Written and read as text: `exchange/topic`, or `topic`.
+/// Written and read as text: `exchange/topic`, or `topic`. A topic without an exchange that holds a `/` is read
+/// back as an exchange and a topic.
 ///
 /// ```
 /// use listener::Target;

@@ -126,6 +126,24 @@ async fn a_listener_runs_until_a_future_is_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listener_that_was_started_before_is_stopped_as_well() {
+    let mut rig = Rig::new();
+    let gate = Gate::closed();
+    let listener = rig.builder().endpoint(gate.clone()).build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig, 0..1).await;
+    assert_eq!(rig.seen().await, "begins 0");
+    let open = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        gate.open.add_permits(1);
+    };
+    let (run, ()) = tokio::join!(listener.run_until(std::future::ready(())), open);
+    run.unwrap();
+    assert_eq!(rig.seen_so_far(), ["ends 0"]);
+    rig.assert_empty("notifications.info").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_listener_that_the_program_stops_does_not_wait_for_the_future() {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();

@@ -5,7 +5,6 @@ pub(crate) mod memory;
 #[cfg(feature = "rabbit")]
 pub(crate) mod rabbit;
 
-pub use self::memory::Memory;
 pub use self::memory::model::{Conditions, Limit, Lives, Model, Process};
 #[cfg(feature = "rabbit")]
 pub use self::rabbit::{
@@ -13,6 +12,7 @@ pub use self::rabbit::{
     table_from_headers,
 };
 
+use self::memory::Memory;
 use crate::shown::shown;
 use crate::transport::Transport;
 use crate::transport::error::OpenError;

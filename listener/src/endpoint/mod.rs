@@ -33,8 +33,10 @@ where
     Self: 'static,
 {
     /// What the attribute says of the endpoint.
+    #[doc(hidden)]
     const DEFINITION: Definition;
     /// The methods, in the order in which they were written.
+    #[doc(hidden)]
     const METHODS: &'static [Method<Self>];
 }
 

@@ -1,6 +1,5 @@
-//! How the arguments of an endpoint method are made from a notification. The five that
-//! are taken by name stand in `argument.rs`; all others come through `FromNotification`.
-//! Generated code calls what is here; filters and dispatch do not.
+//! How the arguments of an endpoint method are made from a notification: five are recognised by their
+//! names, all others by types that implement [`FromNotification`].
 
 pub(crate) mod argument;
 mod attempt;
@@ -16,6 +15,7 @@ pub use self::attempt::{Attempt, ReceivedAt};
 pub use self::needs::{Need, Needs};
 pub use self::state::{MissingState, State};
 pub use self::versioned::{Versioned, VersionedPayload};
+pub use crate::notification::states::States;
 
 use crate::notification::Notification;
 use crate::notification::delivery_info::DeliveryInfo;

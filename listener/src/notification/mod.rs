@@ -50,7 +50,7 @@ impl<'n> Notification<'n> {
     /// of deliveries; a program does where it tries an extractor of its own.
     ///
     /// ```
-    /// use listener::__private::for_tests::States;
+    /// use listener::extract::States;
     /// use listener::{Attempt, DeliveryInfo, FromNotification, Notification, Priority};
     ///
     /// let fields = listener::envelope::read(r#"{"message_id": "7c5f", "payload": {"n": 1}}"#)?;

@@ -1,5 +1,5 @@
 //! How a listener stands, as a program or its probe reads it: `Listener::health`. What happens
-//! as it happens is told to observers (`observe.rs`).
+//! as it happens is told to observers (`observer.rs`).
 
 use std::time::Duration;
 

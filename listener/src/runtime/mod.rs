@@ -240,7 +240,7 @@ impl Listener {
     /// code 130, once the stop is recorded, which takes two seconds at most: unsettled deliveries return
     /// to the broker. [`run_until`](Self::run_until) neither handles signals nor ends the process.
     ///
-    /// Dropping this future does not stop the listener. A process that ends without a stop while methods
+    /// Dropping this future does not stop an attached listener. A process that ends without a stop while methods
     /// run, as when `main` returns after a `select!` that dropped it, may be counted as a death, and
     /// after a few of those the notification becomes a dead letter with the reason `poison`: call
     /// [`stop`](Self::stop) and [`wait`](Self::wait) first.
@@ -252,41 +252,54 @@ impl Listener {
         let mut signals = executor::with_io(Signals::new)?.map_err(Error::Signals)?;
         let asked = CancellationToken::new();
         let mut served = std::pin::pin!(self.serve(asked.cancelled()));
-        tokio::select! {
-            // `stop` was called by the program itself.
-            served = &mut served => return served.map(drop),
-            signal = signals.next() => tracing::info!(signal, "stopping"),
-        }
-        asked.cancel();
-        tokio::select! {
-            unfinished = &mut served => {
-                if unfinished? > 0 {
-                    shutdown::end_at_next_signal();
-                }
-                Ok(())
+        let unfinished = tokio::select! {
+            // It could not start, or `stop` was called by the program itself.
+            unfinished = &mut served => Some(unfinished),
+            signal = signals.next() => {
+                tracing::info!(signal, "stopping");
+                asked.cancel();
+                None
             }
+        };
+        let unfinished = match unfinished {
+            Some(unfinished) => unfinished,
+            None => tokio::select! {
+            unfinished = &mut served => unfinished,
             signal = signals.next() => {
                 tracing::warn!(signal, "second signal: exiting immediately");
                 tokio::select! {
-                    // Polled on: it may be about to stop it.
+                    // Polled on: it may be next in line for the lock `starting`, and `stop` behind it.
                     _ = &mut served => {}
                     () = self.stop() => {}
                 }
                 std::process::exit(shutdown::SECOND_SIGNAL);
             }
+            },
+        };
+        // Signals stay caught for as long as the process lives.
+        if unfinished? > 0 {
+            shutdown::end_at_next_signal();
         }
+        Ok(())
     }
 
     /// Starts; runs until `end` is ready or [`stop`](Self::stop) is called; stops; waits. Where `end` is
     /// ready before the listener is attached, nothing is consumed.
     ///
-    /// For programs that handle signals themselves, such as those with a server. Dropping this future
-    /// does not stop the listener; see [`run`](Self::run).
+    /// For programs that handle signals themselves, such as those with a server. Once tokio has been asked
+    /// for a signal, further ones do not end the process: the program has to handle the second one. Returns
+    /// `Ok` also where methods outlive `shutdown_timeout`; a plain `fn` that does not return keeps a tokio
+    /// runtime from shutting down. Dropping this future does not stop an attached listener; see
+    /// [`run`](Self::run).
     ///
     /// ```no_run
-    /// # async fn example(listener: listener::Listener) -> Result<(), listener::Error> {
-    /// let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
-    /// listener.run_until(ctrl_c).await
+    /// # #[cfg(unix)]
+    /// # async fn example(listener: listener::Listener) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::signal::unix::{SignalKind, signal};
+    ///
+    /// let mut terminate = signal(SignalKind::terminate())?;
+    /// listener.run_until(async { drop(terminate.recv().await) }).await?;
+    /// # Ok(())
     /// # }
     /// ```
     ///
@@ -298,19 +311,25 @@ impl Listener {
 
     /// As `run_until`; gives the number of methods that ran on after the deadline.
     async fn serve(&self, end: impl Future<Output = ()>) -> Result<usize, Error> {
+        executor::check()?;
         let mut end = std::pin::pin!(end);
-        tokio::select! {
+        let is_attached = tokio::select! {
             biased;
-            () = &mut end => return Ok(0),
-            started = self.start() => started?,
-        }
-        let mut ended = std::pin::pin!(self.end());
-        tokio::select! {
-            unfinished = &mut ended => return unfinished,
-            () = &mut end => {}
+            () = &mut end => false,
+            started = self.start() => started.map(|()| true)?,
+        };
+        if is_attached {
+            let mut ended = std::pin::pin!(self.end());
+            tokio::select! {
+                // `stop` was called by the program itself.
+                unfinished = &mut ended => return unfinished,
+                () = &mut end => {}
+            }
+        } else {
+            tracing::info!("stopping before it was attached");
         }
         self.stop().await;
-        ended.await
+        self.end().await
     }
 
     /// Whether every queue has its consumer right now, and every retry and dead letter can be

@@ -11,11 +11,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use listener::__private::FilterRule;
 use listener::__private::for_tests::Dispatcher;
-use listener::__private::for_tests::States;
 use listener::__private::for_tests::Table;
 use listener::__private::{Bound, Call, Definition, Method};
 use listener::__private::{Failure, MethodResult};
 use listener::envelope::{Labels, Limits, open, read};
+use listener::extract::States;
 use listener::{DeliveryInfo, Endpoint, Notification, Outcome, Priority};
 
 const BODY: &[u8] = include_bytes!("body.json");

@@ -6,8 +6,8 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use listener::__private::FilterRule;
 use listener::__private::for_tests::Filter;
-use listener::__private::for_tests::States;
 use listener::envelope::{Labels, Limits, open, read};
+use listener::extract::States;
 use listener::{DeliveryInfo, Notification, Priority};
 use regex::Regex;
 

@@ -30,7 +30,7 @@ static BUSES: LazyLock<Mutex<HashMap<String, Arc<Bus>>>> = LazyLock::new(Mutex::
 /// The in-memory driver: exchanges, queues, pools, prefetch and redelivery as a broker has
 /// them, lost with the process.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     bus: Arc<Bus>,
 }
 
