@@ -162,7 +162,7 @@ pub use crate::notifier::{Notifier, Safe};
 pub use crate::observer::{Event, Observer};
 pub use crate::order::OrderKey;
 pub use crate::outcome::kind::{Classified, ErrorKind, permanent, retry_after, transient};
-pub use crate::outcome::{BoxError, Outcome};
+pub use crate::outcome::{BoxError, IntoOutcome, Outcome};
 pub use crate::runtime::Listener;
 pub use crate::runtime::builder::ListenerBuilder;
 pub use crate::runtime::error::Error;

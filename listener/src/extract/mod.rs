@@ -11,8 +11,18 @@ mod versioned;
 
 use std::convert::Infallible;
 
+// Of those that only the attribute uses, for the compiler's messages: of what has no public path it writes
+// the one in `__private`.
+pub use self::argument::{
+    ContextArgument, FallibleArgument, MetadataArgument, OptionalContext, OptionalPayload,
+    PayloadArgument, TextArgument,
+};
 pub use self::attempt::{Attempt, ReceivedAt};
+pub use self::meant::{
+    MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
+};
 pub use self::needs::{Need, Needs};
+pub use self::shared::Shared;
 pub use self::state::{MissingState, State};
 pub use self::versioned::{Versioned, VersionedPayload};
 pub use crate::notification::states::States;
