@@ -43,8 +43,9 @@ async fn main() -> Result<(), BoxError> {
     // the rest must be shorter than the grace period.
     let ended = listener.run_until(asked_to_end()).await;
     stop.send_replace(true);
-    server.await??;
-    Ok(ended?)
+    let served = server.await;
+    ended?;
+    Ok(served??)
 }
 
 /// Answers until it is stopped.

@@ -218,6 +218,7 @@ pub mod error {
     pub use crate::notifier::error::NotifyError;
     pub use crate::notifier::error::{NotifierBuildError, SpoolError, Unsent};
     pub use crate::order::UnknownOrderKey;
+    pub use crate::outcome::{Failure, MethodResult};
     #[doc(no_inline)]
     pub use crate::runtime::error::Error;
     pub use crate::runtime::error::{BuildError, Place, Problem};

@@ -209,11 +209,17 @@ impl Listener {
     /// waited for, and so is, for two seconds at most, the record that the process stops in order:
     /// one that ends before its methods do is not taken for one that died of them.
     pub async fn stop(&self) {
+        self.begin_stop().await;
+    }
+
+    /// As `stop`; the run that it ends.
+    async fn begin_stop(&self) -> Option<Running> {
         let starting = self.0.starting.lock().await;
-        let Some(running) = self.running() else { return };
+        let running = self.running()?;
         running.stop.cancel();
         drop(starting);
         running.recorded.cancelled().await;
+        Some(running)
     }
 
     /// Waits until a listener that was stopped is done: what was in work is settled, what
@@ -228,7 +234,13 @@ impl Listener {
 
     /// As `wait`; gives the number of methods that ran on after the deadline.
     async fn end(&self) -> Result<usize, Error> {
-        let Some(running) = self.running() else { return Ok(0) };
+        match self.running() {
+            Some(running) => self.end_of(running).await,
+            None => Ok(0),
+        }
+    }
+
+    async fn end_of(&self, running: Running) -> Result<usize, Error> {
         let unfinished = running.ended.await;
         if self.0.owns_transport {
             self.0.worker.copier.transport.close().await;
@@ -240,10 +252,11 @@ impl Listener {
     /// code 130, once the stop is recorded, which takes two seconds at most: unsettled deliveries return
     /// to the broker. [`run_until`](Self::run_until) neither handles signals nor ends the process.
     ///
-    /// Dropping this future does not stop an attached listener. A process that ends without a stop while methods
-    /// run, as when `main` returns after a `select!` that dropped it, may be counted as a death, and
-    /// after a few of those the notification becomes a dead letter with the reason `poison`: call
-    /// [`stop`](Self::stop) and [`wait`](Self::wait) first.
+    /// Dropping this future does not stop an attached listener. A process that ends without a stop while
+    /// methods run, as when `main` returns after a `select!` that dropped it, may be counted as a death,
+    /// and after a few of those the notification becomes a dead letter with the reason `poison`: call
+    /// [`stop`](Self::stop) and [`wait`](Self::wait) first. Poll this future meanwhile, or drop it: one
+    /// that is neither may hold up the stop.
     ///
     /// # Errors
     /// As `start` and `wait`; a tokio runtime without I/O cannot wait for signals.
@@ -252,35 +265,33 @@ impl Listener {
         let mut signals = executor::with_io(Signals::new)?.map_err(Error::Signals)?;
         let asked = CancellationToken::new();
         let mut served = std::pin::pin!(self.serve(asked.cancelled()));
-        let unfinished = tokio::select! {
+        tokio::select! {
             // It could not start, or `stop` was called by the program itself.
-            unfinished = &mut served => Some(unfinished),
-            signal = signals.next() => {
-                tracing::info!(signal, "stopping");
-                asked.cancel();
-                None
-            }
-        };
-        let unfinished = match unfinished {
-            Some(unfinished) => unfinished,
-            None => tokio::select! {
-            unfinished = &mut served => unfinished,
-            signal = signals.next() => {
-                tracing::warn!(signal, "second signal: exiting immediately");
-                tokio::select! {
-                    // Polled on: it may be next in line for the lock `starting`, and `stop` behind it.
-                    _ = &mut served => {}
-                    () = self.stop() => {}
+            unfinished = &mut served => return unfinished.map(drop),
+            signal = signals.next() => tracing::info!(signal, "stopping"),
+        }
+        asked.cancel();
+        tokio::select! {
+            unfinished = &mut served => {
+                if unfinished? > 0 {
+                    shutdown::end_at_next_signal();
                 }
+                Ok(())
+            }
+            signal = signals.next() => {
+                tracing::warn!(signal, "second signal: exiting once the stop is recorded");
+                let recorded = async {
+                    tokio::select! {
+                        // Polled on: it may be next in line for the lock `starting`, and `stop`
+                        // behind it.
+                        _ = &mut served => {}
+                        () = self.stop() => {}
+                    }
+                };
+                let _ = tokio::time::timeout(shutdown::SECOND_SIGNAL_WAITS, recorded).await;
                 std::process::exit(shutdown::SECOND_SIGNAL);
             }
-            },
-        };
-        // Signals stay caught for as long as the process lives.
-        if unfinished? > 0 {
-            shutdown::end_at_next_signal();
         }
-        Ok(())
     }
 
     /// Starts; runs until `end` is ready or [`stop`](Self::stop) is called; stops; waits. Where `end` is
@@ -328,8 +339,10 @@ impl Listener {
         } else {
             tracing::info!("stopping before it was attached");
         }
-        self.stop().await;
-        self.end().await
+        match self.begin_stop().await {
+            Some(running) => self.end_of(running).await,
+            None => Ok(0),
+        }
     }
 
     /// Whether every queue has its consumer right now, and every retry and dead letter can be

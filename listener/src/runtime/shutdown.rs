@@ -112,6 +112,9 @@ pub(super) fn end_at_next_signal() {
     });
 }
 
+/// The longest that a second signal waits for the record of the stop.
+pub(super) const SECOND_SIGNAL_WAITS: Duration = Duration::from_secs(2);
+
 /// The exit code of a process that a second signal ends.
 pub(super) const SECOND_SIGNAL: i32 = 130;
 
