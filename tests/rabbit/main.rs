@@ -9,6 +9,7 @@ mod declared;
 mod delay;
 mod faults;
 mod hostile;
+mod journals;
 mod many;
 mod mistakes;
 mod order;
@@ -130,4 +131,20 @@ async fn state(subscribed: &Subscribed, attached: bool) {
 
 async fn depth(node: &RabbitNode, vhost: &str) -> Option<u64> {
     node.queue_depth(vhost, QUEUE).await
+}
+
+/// An Erlang expression that does this with each connection `C` of a role in a virtual host.
+fn with_connections(vhost: &str, role: &str, what: &str) -> String {
+    format!(
+        r#"[{what} || C <- rabbit_networking:connections(),
+           [{{vhost, <<"{vhost}">>}}, {{client_properties, Properties}}]
+               <- [try rabbit_reader:info(C, [vhost, client_properties]) catch _:_ -> gone end],
+           {{_, _, Name}} <- [lists:keyfind(<<"connection_name">>, 1, Properties)],
+           binary:match(Name, <<":{role}">>) =/= nomatch]"#
+    )
+}
+
+/// One that closes them.
+fn close_connections(vhost: &str, role: &str) -> String {
+    with_connections(vhost, role, r#"rabbit_networking:close_connection(C, "test")"#)
 }

@@ -3,7 +3,6 @@
 
 use super::*;
 use lapin::types::AMQPValue;
-use listener::driver::{JournalAppend, JournalError};
 use support::{Impostor, Proxy};
 
 #[tokio::test]
@@ -185,19 +184,21 @@ async fn a_driver_that_connects_is_closed_at_once_when_nobody_waits() {
     timeout(SOON, rabbit.close()).await.expect("it does not wait for the host");
 }
 
-/// No broker is needed, either.
+/// While it waits before it connects again.
 #[tokio::test]
-async fn a_journal_that_finds_no_connection_does_not_say_that_one_stands() {
-    let silent = Impostor::start("");
-    let rabbit = rabbit(&format!("amqp://127.0.0.1:{}?connection_timeout=3600000", silent.port()));
-    let append = JournalAppend {
-        journal: "q.journal".to_owned(),
-        entry: "{}".into(),
-        read_from: None,
-        timeout: Duration::from_millis(500),
-    };
-    let told = rabbit.journal(append).await.unwrap_err();
-    assert_eq!(told, JournalError::Unreachable("no connection in time".to_owned()));
+#[ignore = "needs rabbitmq"]
+async fn who_gives_up_waiting_for_a_connection_learns_what_ended_the_last_one() {
+    const VHOST: &str = "publisher-pause";
+    let node = support::shared().await;
+    let rabbit = rabbit(&node.vhost(VHOST).await);
+    wait_until("the reason is reported", SOON, async || {
+        send(&rabbit, "one").await;
+        node.eval(&close_connections(VHOST, "send")).await;
+        let outgoing = Outgoing { timeout: Duration::from_millis(200), ..topic("two") };
+        let Err(error) = rabbit.send(outgoing).await else { return false };
+        error.to_string().contains("the connection was lost: 320 CONNECTION_FORCED")
+    })
+    .await;
 }
 
 /// Wakes the thread that waits.

@@ -9,12 +9,13 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ErrorKind,
     ExchangeKind,
 };
 
 /// A connection with one channel in confirm mode.
 pub struct Amqp {
+    url: String,
     connection: Connection,
     channel: Channel,
 }
@@ -25,7 +26,7 @@ impl Amqp {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        Self { connection, channel }
+        Self { url: url.to_owned(), connection, channel }
     }
 
     /// For what is not offered here.
@@ -70,7 +71,21 @@ impl Amqp {
 
     pub async fn declare_queue(&self, queue: &str, durable: bool, arguments: &[(&str, AMQPValue)]) {
         let options = QueueDeclareOptions { durable, ..QueueDeclareOptions::default() };
-        self.channel.queue_declare(queue.into(), options, table(arguments)).await.unwrap();
+        if !arguments.iter().any(|(name, _)| *name == "x-queue-type") {
+            self.channel.queue_declare(queue.into(), options, table(arguments)).await.unwrap();
+            return;
+        }
+        // A broker with much to do may not form the cluster of a quorum queue in time, and ends the
+        // connection for it.
+        let mut attempts = 5;
+        loop {
+            let one = Self::connect(&self.url).await;
+            match one.channel.queue_declare(queue.into(), options, table(arguments)).await {
+                Ok(_) => return one.close().await,
+                Err(error) if attempts > 1 && is_internal(&error) => attempts -= 1,
+                Err(error) => panic!("{queue:?} is not declared: {error}"),
+            }
+        }
     }
 
     /// A topic exchange, as oslo.messaging declares them.
@@ -115,4 +130,9 @@ fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
         table.insert((*key).into(), value.clone());
     }
     table
+}
+
+/// Whether the broker says `541 INTERNAL_ERROR`.
+fn is_internal(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == 541)
 }
