@@ -72,7 +72,7 @@ pub(super) enum Unavailable {
 
 /// Why a journal is not asked for a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
+enum Outage {
     /// There is none.
     Refused,
     /// The broker has lost it.
@@ -80,7 +80,7 @@ enum Held {
     Unreachable,
 }
 
-impl Held {
+impl Outage {
     const fn lasts(self) -> Duration {
         Duration::from_secs(match self {
             Self::Refused => 5 * 60,
@@ -108,7 +108,7 @@ pub(super) struct Journal {
     process: String,
     timeout: Duration,
     requests: Mutex<Requests>,
-    /// Held by the one that appends for all that wait.
+    /// Outage by the one that appends for all that wait.
     known: tokio::sync::Mutex<Known>,
     flushes: AtomicBool,
     /// Told when what is to be recorded soon is to be recorded at once.
@@ -194,7 +194,7 @@ struct Known {
     /// The processes that have begun a suspect and neither settled nor released it.
     begun: HashMap<Key, BTreeSet<String>>,
     /// Why it cannot be used, and until when that is not tried.
-    held: Option<(Held, Instant)>,
+    outage: Option<(Outage, Instant)>,
     /// Since when the broker has said that it has lost it.
     lost_since: Option<Instant>,
 }
@@ -298,7 +298,7 @@ impl Journal {
     pub(super) fn attached(self: &Arc<Self>) {
         // Whoever holds it finds out by itself.
         if let Ok(mut known) = self.known.try_lock() {
-            known.may_be_back(&[Held::Unreachable, Held::Lost]);
+            known.may_be_back(&[Outage::Unreachable, Outage::Lost]);
         }
         self.release_all();
     }
@@ -356,13 +356,13 @@ impl Journal {
         if self.requests().has_nothing_to_withdraw() {
             return Ok(());
         }
-        if matches!(known.held, Some((Held::Lost, _))) {
+        if matches!(known.outage, Some((Outage::Lost, _))) {
             // What was recorded is lost with it.
             self.requests().stop_later();
             return Ok(());
         }
         // Asked anew: it may have been away only a moment ago.
-        known.may_be_back(&[Held::Refused, Held::Unreachable]);
+        known.may_be_back(&[Outage::Refused, Outage::Unreachable]);
         let entry = Entry { stopped: true, ..Entry::default() };
         self.append(&mut known, entry, false).await?;
         let mut requests = self.requests();
@@ -413,10 +413,10 @@ impl Journal {
         entry: Entry,
         reads: bool,
     ) -> Result<(), Unavailable> {
-        if let Some((held, until)) = known.held
+        if let Some((outage, until)) = known.outage
             && Instant::now() < until
         {
-            return Err(held.unavailable());
+            return Err(outage.unavailable());
         }
         known.appended += 1;
         let (settled, released) = {
@@ -449,7 +449,7 @@ impl Journal {
         };
         match self.transport.journal(append).await {
             Ok(read) => {
-                (known.held, known.lost_since) = (None, None);
+                (known.outage, known.lost_since) = (None, None);
                 if reads {
                     read.entries.iter().for_each(|entry| known.apply(entry));
                     known.next = read.next;
@@ -461,7 +461,7 @@ impl Journal {
                 Ok(())
             }
             Err(JournalError::Unsupported(reason)) => {
-                if known.hold(Held::Refused) {
+                if known.set_unavailable(Outage::Refused) {
                     tracing::warn!(
                         journal = self.name,
                         reason = error_text(&reason),
@@ -475,7 +475,7 @@ impl Journal {
             Err(JournalError::Lost(reason)) => {
                 let since = *known.lost_since.get_or_insert_with(Instant::now);
                 if since.elapsed() < LOST_AFTER {
-                    known.hold(Held::Unreachable);
+                    known.set_unavailable(Outage::Unreachable);
                     return Err(known.start_over());
                 }
                 // What was recorded is lost with it: nothing is left to withdraw.
@@ -483,7 +483,7 @@ impl Journal {
                 requests.settled.clear();
                 requests.released.clear();
                 drop(requests);
-                if known.hold(Held::Lost) {
+                if known.set_unavailable(Outage::Lost) {
                     tracing::warn!(
                         journal = self.name,
                         reason = error_text(&reason),
@@ -494,7 +494,7 @@ impl Journal {
                 Err(known.start_over())
             }
             Err(JournalError::Unreachable(reason)) => {
-                if known.hold(Held::Unreachable) {
+                if known.set_unavailable(Outage::Unreachable) {
                     let reason = error_text(&reason);
                     tracing::warn!(journal = self.name, reason, "the journal cannot be reached");
                 }
@@ -510,7 +510,7 @@ impl Journal {
         if self.requests().has_nothing_to_record() {
             return Ok(());
         }
-        known.may_be_back(&[Held::Unreachable]);
+        known.may_be_back(&[Outage::Unreachable]);
         self.append(&mut known, Entry::default(), false).await
     }
 
@@ -565,15 +565,15 @@ impl Drop for Flushes {
 
 impl Known {
     /// It cannot be used for a time. Whether that is new.
-    fn hold(&mut self, held: Held) -> bool {
-        let before = self.held.replace((held, Instant::now() + held.lasts()));
-        before.is_none_or(|(before, _)| before != held)
+    fn set_unavailable(&mut self, outage: Outage) -> bool {
+        let before = self.outage.replace((outage, Instant::now() + outage.lasts()));
+        before.is_none_or(|(before, _)| before != outage)
     }
 
-    /// What is held for one of these reasons is tried again now.
-    fn may_be_back(&mut self, reasons: &[Held]) {
-        if let Some((held, until)) = &mut self.held
-            && reasons.contains(held)
+    /// After one of these it is tried again now.
+    fn may_be_back(&mut self, outages: &[Outage]) {
+        if let Some((outage, until)) = &mut self.outage
+            && outages.contains(outage)
         {
             *until = Instant::now();
         }
@@ -919,12 +919,14 @@ mod tests {
         }
     }
 
-    /// A driver that answers nothing where it has journals, and knows how many calls wait.
-    struct Bare {
-        waiting: Option<Arc<()>>,
-    }
+    /// A driver of journals alone: what it answers.
+    struct Answering<F>(F);
 
-    impl Driver for Bare {
+    impl<F, A> Driver for Answering<F>
+    where
+        F: Fn(JournalAppend) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<JournalRead, JournalError>> + Send + 'static,
+    {
         fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
             unreachable!("nothing is consumed")
         }
@@ -937,13 +939,7 @@ mod tests {
             &self,
             append: JournalAppend,
         ) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
-            let waiting = self.waiting.clone();
-            Box::pin(async move {
-                if waiting.is_some() {
-                    std::future::pending::<()>().await;
-                }
-                Err(JournalError::Unsupported(append.journal))
-            })
+            Box::pin((self.0)(append))
         }
 
         fn close(&self) -> BoxFuture<'_, ()> {
@@ -954,7 +950,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_recorded_any_more_when_a_stop_has_given_up() {
         let waiting = Arc::new(());
-        let silent = Bare { waiting: Some(Arc::clone(&waiting)) };
+        let silent = Answering({
+            let waiting = Arc::clone(&waiting);
+            move |_| {
+                let waiting = Arc::clone(&waiting);
+                async move {
+                    let _waiting = waiting;
+                    std::future::pending().await
+                }
+            }
+        });
         let journal = journal(&Transport::new(silent, "silent"));
         let record = journal.requests().begin(key("a"));
         journal.settled(record);
@@ -983,9 +988,24 @@ mod tests {
             self.asked.load(Ordering::Relaxed)
         }
 
+        fn journal(&self) -> Arc<Journal> {
+            let losing = self.clone();
+            let driver = Answering(move |append| {
+                let losing = losing.clone();
+                async move {
+                    losing.asked.fetch_add(1, Ordering::Relaxed);
+                    if losing.is_lost.load(Ordering::Relaxed) {
+                        return Err(JournalError::Lost("506".to_owned()));
+                    }
+                    losing.kept.journal(append).await
+                }
+            });
+            journal(&Transport::new(driver, "losing"))
+        }
+
         /// A journal that has been lost for long enough, with something begun before.
         async fn lost_for_long(&self) -> (Arc<Journal>, Record) {
-            let journal = journal(&Transport::new(self.clone(), "losing"));
+            let journal = self.journal();
             self.is_lost.store(false, Ordering::Relaxed);
             let record = journal.begin(key("begun")).await.expect("a journal");
             self.is_lost.store(true, Ordering::Relaxed);
@@ -994,33 +1014,6 @@ mod tests {
             self.asked.store(0, Ordering::Relaxed);
             assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Unreachable));
             (journal, record)
-        }
-    }
-
-    impl Driver for Losing {
-        fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-            unreachable!("nothing is consumed")
-        }
-
-        fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {
-            unreachable!("nothing is sent")
-        }
-
-        fn journal(
-            &self,
-            append: JournalAppend,
-        ) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
-            self.asked.fetch_add(1, Ordering::Relaxed);
-            Box::pin(async move {
-                if self.is_lost.load(Ordering::Relaxed) {
-                    return Err(JournalError::Lost("506".to_owned()));
-                }
-                self.kept.journal(append).await
-            })
-        }
-
-        fn close(&self) -> BoxFuture<'_, ()> {
-            Box::pin(std::future::ready(()))
         }
     }
 
@@ -1046,10 +1039,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_journal_that_is_found_a_moment_later_is_not_lost() {
         let losing = Losing::new("journal-declared");
-        let journal = journal(&Transport::new(losing.clone(), "losing"));
+        let journal = losing.journal();
         assert!(journal.begin(key("a")).await.is_err());
         losing.is_lost.store(false, Ordering::Relaxed);
-        tokio::time::sleep(Held::Unreachable.lasts()).await;
+        tokio::time::sleep(Outage::Unreachable.lasts()).await;
         journal.begin(key("a")).await.expect("a journal");
         losing.is_lost.store(true, Ordering::Relaxed);
         tokio::time::sleep(2 * LOST_AFTER).await;
@@ -1070,7 +1063,7 @@ mod tests {
         assert_eq!(losing.asked(), before);
         losing.is_lost.store(false, Ordering::Relaxed);
         journal.start();
-        tokio::time::sleep(Held::Lost.lasts()).await;
+        tokio::time::sleep(Outage::Lost.lasts()).await;
         let record = journal.begin(key("begun")).await.expect("a journal");
         let other = self::journal(&losing.kept);
         assert_eq!(other.deaths(key("begun")).await, Ok(1));
@@ -1081,7 +1074,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_driver_without_journals_gives_no_evidence() {
-        let journal = journal(&Transport::new(Bare { waiting: None }, "bare"));
+        let without = Answering(|append: JournalAppend| {
+            std::future::ready(Err(JournalError::Unsupported(append.journal)))
+        });
+        let journal = journal(&Transport::new(without, "bare"));
         assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Refused));
         assert_eq!(journal.begin(key("a")).await.err(), Some(Unavailable::Refused));
         journal.stop(Instant::now()).await;
