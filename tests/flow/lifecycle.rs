@@ -143,6 +143,22 @@ async fn a_listener_that_was_started_before_is_stopped_as_well() {
     rig.assert_empty("notifications.info").await;
 }
 
+/// It is not polled in between, as on a busy runtime.
+#[tokio::test(start_paused = true)]
+async fn the_run_that_was_stopped_is_waited_for_and_not_the_next_one() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
+    listener.start().await.unwrap();
+    let mut running = std::pin::pin!(listener.run_until(std::future::ready(())));
+    assert!(futures_util::poll!(&mut running).is_pending(), "it records the stop");
+    listener.wait().await.unwrap();
+    listener.start().await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
+    ended.expect("the first run has ended").unwrap();
+    assert!(listener.is_ready(), "the second one goes on");
+    finish(&listener).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_the_program_stops_does_not_wait_for_the_future() {
     let rig = Rig::new();
