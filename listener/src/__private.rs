@@ -20,7 +20,7 @@ pub use crate::notification::priority::Priority;
 pub use crate::notification::{Notification, PartError};
 pub use crate::outcome::{Failure, IntoOutcome, MethodResult};
 
-/// What the tests of this repository use besides.
+/// For the tests of this repository.
 pub mod for_tests {
     pub use crate::dispatch::Dispatcher;
     pub use crate::dispatch::table::Table;

@@ -106,10 +106,9 @@
 //!
 //! # Features
 //!
-//! `rabbit`: the RabbitMQ driver. `macros`: the attribute, without which no endpoint can be written, and
-//! the guide. `config`: the TOML file that
-//! `LISTENER_CONFIG` names. These three are on by default. `spool`: the notifier's spool on
-//! disk.
+//! `rabbit`: the RabbitMQ driver. `macros`: the attribute, without which no endpoint can be written,
+//! and the guide. `config`: the TOML file that `LISTENER_CONFIG` names. These three are on by default.
+//! `spool`: the notifier's spool on disk.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

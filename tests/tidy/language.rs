@@ -94,7 +94,7 @@ fn a_dropped_word_is_found_in_names_and_sentences() {
     assert_eq!(dropped(text), [(1, "mend"), (3, "mend"), (4, "mend")]);
 }
 
-/// What takes more room has a page beside the code, or in the guide.
+/// Longer reasons have a page of their own next to the code, or in the guide.
 #[test]
 fn the_architecture_is_read_in_one_sitting() {
     let text = tree::text("ARCHITECTURE.md");

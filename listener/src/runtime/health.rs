@@ -1,5 +1,5 @@
-//! How a listener stands, as a program or its probe reads it: `Listener::health`. What happens
-//! as it happens is told to observers (`observer.rs`).
+//! The state of a listener, as a program or its probe reads it: `Listener::health`. Events are
+//! reported to observers (`observer.rs`).
 
 use std::time::Duration;
 

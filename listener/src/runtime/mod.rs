@@ -1,5 +1,6 @@
 //! The listener: it subscribes, works on deliveries side by side, and stops in order. One
 //! delivery's way is in `worker.rs`, the end in `shutdown.rs`, the beginning in `builder.rs`.
+//! `design.md` has the reasons.
 
 mod apart;
 pub(crate) mod builder;

@@ -1,6 +1,6 @@
 //! The RabbitMQ driver: the `Driver` that the runtime and the notifier use. It owns what its
 //! parts share (`Core`) and starts them; the parts stand in the order of a delivery's life.
-//! Only this folder names lapin, and no type of it is public.
+//! Only this folder names lapin, and no type of it is public. `design.md` has the reasons.
 
 mod confirms;
 mod consume;
