@@ -251,7 +251,7 @@ pub mod driver {
 /// The names of the queues that a listener uses in addition to those it was given (those of retry queues are
 /// the driver's own), and the headers of the copies in them.
 pub mod queues {
-    pub use crate::runtime::headers;
+    pub use crate::runtime::settle::copy_headers as headers;
     pub use crate::target::{
         DEFAULT_EXCHANGE, DEFAULT_TOPIC, dead_letter_queue, quarantine_journal, quarantine_queue,
         routing_key,

@@ -1,6 +1,6 @@
 //! What notifications have in common that are worked on one after the other: `ordered_by` of an
 //! endpoint or of a listener. Read when the listener is built, asked by the runtime for each
-//! delivery; who waits for whom is `runtime/key_order.rs`.
+//! delivery; who waits for whom is `runtime/schedule/key_order.rs`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
 //! The failure policy at work: calls, pauses, kinds of errors, the copies between them, and where
-//! they end. The decisions alone are tested beside `runtime/failure.rs`.
+//! they end. The decisions alone are tested beside `runtime/judge/policy.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

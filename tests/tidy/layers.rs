@@ -128,12 +128,12 @@ const WIRE_NAMES: Only =
 
 const SETTLE: Only = Only {
     places: &[
-        "runtime/settle",
+        "runtime/settle/settlement",
         // Where `Delivery::settle` hands the settlement to its driver.
         "transport/delivery",
         "drivers",
     ],
-    rule: "only runtime/settle.rs and the drivers settle",
+    rule: "only runtime/settle/settlement.rs and the drivers settle",
 };
 
 const OPEN: Only = Only {
@@ -560,8 +560,8 @@ mod tests {
 
     #[test]
     fn only_the_end_of_the_way_settles() {
-        let rule = "only runtime/settle.rs and the drivers settle";
-        check("runtime/settle.rs", "fn f() { delivery.settle(settle); }", &[]);
+        let rule = "only runtime/settle/settlement.rs and the drivers settle";
+        check("runtime/settle/settlement.rs", "fn f() { delivery.settle(settle); }", &[]);
         check("drivers/memory/mod.rs", "fn f() { bus.settle(1); }", &[]);
         check(
             "runtime/worker.rs",
@@ -588,7 +588,7 @@ mod tests {
 
     #[test]
     fn the_settlements_of_the_runtime_are_seen() {
-        let found = breaches("runtime/worker.rs", &source("runtime/settle.rs"));
+        let found = breaches("runtime/worker.rs", &source("runtime/settle/settlement.rs"));
         assert!(found.iter().any(|breach| breach.contains(SETTLE.rule)), "{found:?}");
     }
 

@@ -1,6 +1,6 @@
 //! A future of the program's: a panic stays in it, while it is made, while it is polled, and when
 //! it is dropped before it is done, as at a deadline. Used for methods by `dispatch`, and for the
-//! program's other code by `runtime/caught.rs`.
+//! program's other code by `runtime/program_code.rs`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,5 @@
 //! What an endpoint's attribute says of the calls of its methods, over what the listener says:
-//! how often, how long, in which order. What follows from it is decided in `runtime/failure.rs`.
+//! how often, how long, in which order. What follows from it is decided in `runtime/judge/policy.rs`.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What kind of error a method failed with: one that passes by itself, or one that does not.
 //! An error says so itself (`permanent`, `retry_after`), or the program tells the listener
-//! about its types (`classify`). What follows from it is decided in `runtime/failure.rs`.
+//! about its types (`classify`). What follows from it is decided in `runtime/judge/policy.rs`.
 
 use std::error::Error;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! What an endpoint method says of a notification, and how its return value says it.
-//! How the outcomes of several methods become one verdict is in `runtime/failure.rs`;
-//! how a verdict is carried out is in `runtime/settle.rs`.
+//! How the outcomes of several methods become one verdict is in `runtime/judge/policy.rs`;
+//! how a verdict is carried out is in `runtime/settle/settlement.rs`.
 
 pub(crate) mod kind;
 

@@ -19,16 +19,16 @@ use crate::observer::{Observer, Observers};
 use crate::order::OrderKey;
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::runtime::Listener;
-use crate::runtime::apart::Apart;
-use crate::runtime::copies::Copier;
 use crate::runtime::error::{BuildError, Place, Problem};
-use crate::runtime::journal::Journal;
 use crate::runtime::names;
-use crate::runtime::opened::Budget;
+use crate::runtime::open::budget::Budget;
+use crate::runtime::open::offload::Apart;
 use crate::runtime::options::{
     Executor, OnFailure, OnUnknownPriority, Options, RetryOptions, RetryPlace,
 };
-use crate::runtime::quarantine::Gate;
+use crate::runtime::settle::copier::Copier;
+use crate::runtime::suspect::journal::Journal;
+use crate::runtime::suspect::quarantine::Gate;
 use crate::runtime::worker::{Quarantines, Worker};
 use crate::serializer::Serializer;
 use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target, quarantine_journal, routing_key};

@@ -2,31 +2,18 @@
 //! delivery's way is in `worker.rs`, the end in `shutdown.rs`, the beginning in `builder.rs`.
 //! `design.md` has the reasons.
 
-mod apart;
 pub(crate) mod builder;
-mod caught;
-mod copies;
-mod course;
-mod scheduler;
 pub(crate) mod error;
-mod failure;
-mod in_flight;
-pub mod headers;
 pub(crate) mod health;
-mod held;
-mod journal;
-mod priority_queues;
+mod judge;
 mod names;
-mod opened;
+mod open;
 pub(crate) mod options;
-mod permit;
-mod priority;
-mod quarantine;
-mod settle;
+mod program_code;
+mod schedule;
+pub(crate) mod settle;
 mod shutdown;
-mod suspects;
-mod key_order;
-mod walk;
+mod suspect;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -48,9 +35,9 @@ use crate::outcome::BoxError;
 use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::error::{Error, Place};
 use crate::runtime::health::Health;
-use crate::runtime::journal::Journal;
-use crate::runtime::scheduler::Scheduler;
+use crate::runtime::schedule::scheduler::Scheduler;
 use crate::runtime::shutdown::Signals;
+use crate::runtime::suspect::journal::Journal;
 use crate::runtime::worker::Worker;
 use crate::transport::driver::{Binding, ConnectionState, LONGEST_WAIT, Subscribed, Subscription};
 use crate::transport::executor;
@@ -176,7 +163,7 @@ impl Listener {
         self.log_table();
         for endpoint in worker.dispatcher.table().endpoints() {
             let limit = worker.options.start_timeout.min(LONGEST_WAIT);
-            let made = caught::within(limit, || endpoint.make(&worker.states).boxed()).await;
+            let made = program_code::within(limit, || endpoint.make(&worker.states).boxed()).await;
             made.map_err(BoxError::from).and_then(|made| made).map_err(|source| {
                 Error::Instance { endpoint: Place::of(endpoint.definition()), source }
             })?;

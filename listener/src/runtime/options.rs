@@ -232,8 +232,8 @@ impl Default for Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::journal::STOP_TIMEOUT;
     use crate::runtime::shutdown::LAST_WAIT;
+    use crate::runtime::suspect::journal::STOP_TIMEOUT;
 
     /// Kubernetes' `terminationGracePeriodSeconds`, if none is set.
     const GRACE: Duration = Duration::from_secs(30);

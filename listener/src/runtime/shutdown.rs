@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::runtime::scheduler::Scheduler;
+use crate::runtime::schedule::scheduler::Scheduler;
 use crate::runtime::worker::Worker;
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{Consumer, LONGEST_WAIT};

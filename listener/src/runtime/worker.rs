@@ -1,6 +1,6 @@
 //! One delivery through all stages, in order: suspect, open, read, call, decide, copy, settle.
-//! The stages themselves are in `suspects.rs`, `envelope`, `walk.rs`, `failure.rs`, `copies.rs`
-//! and `settle.rs`. Called by `scheduler.rs` for each delivery.
+//! The stages themselves are in `examine.rs`, `envelope`, `invoke.rs`, `policy.rs`, `copier.rs`
+//! and `settlement.rs`. Called by `scheduler.rs` for each delivery.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,22 +25,22 @@ use crate::observer::{Event, Observers};
 use crate::order::OrderKey;
 use crate::outcome::BoxError;
 use crate::outcome::kind::Classifiers;
-use crate::runtime::apart::Apart;
-use crate::runtime::copies::{Copier, NotMade};
-use crate::runtime::course::{Course, Due, Hold, Left};
-use crate::runtime::failure::{self, Copy, Destination, Verdict};
-use crate::runtime::headers::CopyHeaders;
-use crate::runtime::held::Round;
-use crate::runtime::in_flight::{InFlight, InFlightGuard};
-use crate::runtime::journal::{Journal, Key, Record};
-use crate::runtime::key_order::{Keys, Ticket};
-use crate::runtime::opened::{self, Budget, Share};
+use crate::runtime::judge::policy::{self, Copy, Destination, Verdict};
+use crate::runtime::open::budget::{self, Budget, Share};
+use crate::runtime::open::offload::Apart;
+use crate::runtime::open::priority::{self, NoPriority};
 use crate::runtime::options::{Executor, OnUnknownPriority, Options, RetryPlace};
-use crate::runtime::permit::{self, Permit};
-use crate::runtime::priority::{self, NoPriority};
-use crate::runtime::priority_queues::QueueIndex;
-use crate::runtime::quarantine::{Gate, Shut, Who};
-use crate::runtime::settle::{self, End, Subject};
+use crate::runtime::schedule::in_flight::{InFlight, InFlightGuard};
+use crate::runtime::schedule::key_order::{Keys, Ticket};
+use crate::runtime::schedule::permit::{self, Permit};
+use crate::runtime::schedule::priority_queues::QueueIndex;
+use crate::runtime::settle::copier::{Copier, NotMade};
+use crate::runtime::settle::copy_headers::CopyHeaders;
+use crate::runtime::settle::held::Round;
+use crate::runtime::settle::progress::{Course, Due, Hold, Left};
+use crate::runtime::settle::settlement::{self, End, Subject};
+use crate::runtime::suspect::journal::{Journal, Key, Record};
+use crate::runtime::suspect::quarantine::{Gate, Shut, Who};
 use crate::serializer::Serializer;
 use crate::shown::{discard, panic_message};
 use crate::target::quarantine_queue;
@@ -451,7 +451,7 @@ impl Worker {
         pause: Duration,
         subject: &Subject,
     ) {
-        settle::held(&task.delivery, &task.copy_headers, &copy, subject, &self.observers);
+        settlement::held(&task.delivery, &task.copy_headers, &copy, subject, &self.observers);
         course.held.pause(Some(copy.owed).filter(|owed| !owed.is_empty()), attempts, pause);
     }
 
@@ -618,8 +618,14 @@ impl Worker {
     pub(super) fn conclude(&self, task: Task, end: &End<'_>, subject: &Subject) {
         let Task { delivery, in_flight, copy_headers, ticket, recorded, .. } = task;
         let queue = Arc::clone(&delivery.info.queue);
-        let is_settled =
-            settle::carry_out(delivery, &in_flight, &copy_headers, end, subject, &self.observers);
+        let is_settled = settlement::carry_out(
+            delivery,
+            &in_flight,
+            &copy_headers,
+            end,
+            subject,
+            &self.observers,
+        );
         if let (Some(record), Some(quarantine)) = (recorded, self.quarantines.of(&queue)) {
             if is_settled {
                 quarantine.journal.settled(record);
@@ -651,10 +657,10 @@ impl Worker {
         let calls = task.copy_headers.attempts.saturating_add(1);
         let (verdict, attempts) = match judged {
             Ok(Ok(judged)) => return judged,
-            Ok(Err(error)) => (failure::undecodable(&*error, owed()), task.copy_headers.attempts),
+            Ok(Err(error)) => (policy::undecodable(&*error, owed()), task.copy_headers.attempts),
             Err(panic) => {
                 let message = panic_message(panic);
-                (failure::panicked(&message, owed(), self.context(calls)), calls)
+                (policy::panicked(&message, owed(), self.context(calls)), calls)
             }
         };
         Judged {
@@ -729,7 +735,7 @@ impl Worker {
         match self.options.on_unknown_priority {
             OnUnknownPriority::DeadLetter => {
                 let owed = task.copy_headers.owed.clone().unwrap_or_default();
-                failure::unknown_priority(none, owed)
+                policy::unknown_priority(none, owed)
             }
             OnUnknownPriority::Lenient => {
                 tracing::warn!(
@@ -792,9 +798,9 @@ impl Worker {
         let most = limits.max_decompressed.min(limits.max_body);
         if task.who() == Who::Closer {
             // Those who wait at the gate may hold all that may be open.
-            return Some((opened::open(delivery, limits, &self.apart).await, None));
+            return Some((budget::open(delivery, limits, &self.apart).await, None));
         }
-        let mut room = opened::usual(delivery.body.len(), most);
+        let mut room = budget::usual(delivery.body.len(), most);
         loop {
             let free = async {
                 tokio::select! {
@@ -805,7 +811,7 @@ impl Worker {
             };
             let mut share = permit.wait(free).await??;
             let limits = Limits { max_decompressed: room, ..limits };
-            match opened::open(delivery, limits, &self.apart).await {
+            match budget::open(delivery, limits, &self.apart).await {
                 Err(DecodeError::TooLarge { .. }) if room < most => room = most,
                 Err(error) => return Some((Err(error), None)),
                 Ok(text) => {

@@ -1,5 +1,5 @@
 //! A delivery: the bytes that a broker gave out, and the right to settle them once. What
-//! the bytes mean is in `envelope`; who settles is `runtime/settle.rs` alone.
+//! the bytes mean is in `envelope`; who settles is `runtime/settle/settlement.rs` alone.
 
 use std::borrow::Cow;
 use std::fmt;

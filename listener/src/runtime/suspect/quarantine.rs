@@ -13,7 +13,7 @@ use crate::runtime::options::PoisonOptions;
 
 /// What to do with a suspect: a delivery that the broker gave out before, or one from quarantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// Record that it is begun, and work on it.
     Work,
     /// As `Work`, while no other method is called: one more death, and it is given up.
@@ -26,7 +26,7 @@ pub(super) enum Decision {
 
 /// `recorded` is the number of processes that began it as a suspect and died. The first process
 /// began it as any other delivery, and recorded nothing.
-pub(super) fn decide(recorded: usize, is_quarantined: bool, options: &PoisonOptions) -> Decision {
+pub(crate) fn decide(recorded: usize, is_quarantined: bool, options: &PoisonOptions) -> Decision {
     let deaths = u64::try_from(recorded).unwrap_or(u64::MAX).saturating_add(1);
     if deaths >= given_up_after(options) {
         return Decision::GiveUp(deaths);
@@ -38,7 +38,7 @@ pub(super) fn decide(recorded: usize, is_quarantined: bool, options: &PoisonOpti
 }
 
 /// Whether the next death gives it up.
-pub(super) fn is_last(deaths: u64, options: &PoisonOptions) -> bool {
+pub(crate) fn is_last(deaths: u64, options: &PoisonOptions) -> bool {
     deaths.saturating_add(1) >= given_up_after(options)
 }
 
@@ -51,7 +51,7 @@ fn given_up_after(options: &PoisonOptions) -> u64 {
 /// on for the last time, for what others do would be held against it. Those who wait for it may hold
 /// their slots, so nobody waits for a slot while he keeps it closed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gate(Arc<Passing>);
+pub(crate) struct Gate(Arc<Passing>);
 
 #[derive(Debug, Default)]
 struct Passing {
@@ -64,11 +64,11 @@ struct Passing {
 
 /// Keeps the gate closed.
 #[derive(Debug)]
-pub(super) struct Closed(Gate);
+pub(crate) struct Closed(Gate);
 
 /// The gate as one suspect keeps it closed for the others, for a time.
 #[derive(Debug)]
-pub(super) struct Shut {
+pub(crate) struct Shut {
     closed: Weak<Closed>,
     /// Tells when the suspect is settled, or only waits.
     _over: DropGuard,
@@ -76,34 +76,34 @@ pub(super) struct Shut {
 
 /// A method that is being called.
 #[derive(Debug)]
-pub(super) struct Entered<'g>(&'g Gate);
+pub(crate) struct Entered<'g>(&'g Gate);
 
 /// Who passes the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
+pub(crate) enum Who {
     Anybody,
     /// The one that keeps it closed.
     Closer,
 }
 
 impl Gate {
-    pub(super) fn close(&self) -> Closed {
+    pub(crate) fn close(&self) -> Closed {
         // In one order with `Entered`: either a method sees that it is closed, or it is seen.
         self.0.closed.fetch_add(1, Ordering::SeqCst);
         Closed(self.clone())
     }
 
-    pub(super) fn is_open(&self, who: Who) -> bool {
+    pub(crate) fn is_open(&self, who: Who) -> bool {
         self.0.closed.load(Ordering::SeqCst) <= usize::from(who == Who::Closer)
     }
 
     /// Waits until it is open.
-    pub(super) async fn open(&self, who: Who) {
+    pub(crate) async fn open(&self, who: Who) {
         self.until(|| self.is_open(who)).await;
     }
 
     /// Waits until it is open, and passes.
-    pub(super) async fn enter(&self, who: Who) -> Entered<'_> {
+    pub(crate) async fn enter(&self, who: Who) -> Entered<'_> {
         loop {
             self.open(who).await;
             self.0.called.fetch_add(1, Ordering::SeqCst);
@@ -115,7 +115,7 @@ impl Gate {
     }
 
     /// Waits until no method is called any more.
-    pub(super) async fn left(&self) {
+    pub(crate) async fn left(&self) {
         self.until(|| self.0.called.load(Ordering::SeqCst) == 0).await;
     }
 
@@ -132,12 +132,12 @@ impl Gate {
 }
 
 impl Shut {
-    pub(super) fn new(closed: &Arc<Closed>, over: DropGuard) -> Self {
+    pub(crate) fn new(closed: &Arc<Closed>, over: DropGuard) -> Self {
         Self { closed: Arc::downgrade(closed), _over: over }
     }
 
     /// As whom the methods of that suspect pass: its time may be over.
-    pub(super) fn who(&self) -> Who {
+    pub(crate) fn who(&self) -> Who {
         if self.closed.strong_count() > 0 { Who::Closer } else { Who::Anybody }
     }
 }

@@ -30,7 +30,7 @@ const LOST_AFTER: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest that a stop waits for its record past its deadline.
-pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest that a stop waits for its record before its deadline.
 const STOP_TIMEOUT_IN_TIME: Duration = Duration::from_secs(2);
@@ -43,10 +43,10 @@ const KEYS_OF_ENTRY: usize = 10_000;
 
 /// What a suspect is recognised by in every process: a digest of what its copies have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Key(u64);
+pub(crate) struct Key(u64);
 
 impl Key {
-    pub(super) fn of(common: impl Hash) -> Self {
+    pub(crate) fn of(common: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         common.hash(&mut hasher);
         Self(hasher.finish())
@@ -55,7 +55,7 @@ impl Key {
 
 /// That a suspect is begun, as one delivery of it has it recorded.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     key: Key,
     /// How many sessions were lost before; `None` once it is withdrawn.
     session: Option<u64>,
@@ -63,7 +63,7 @@ pub(super) struct Record {
 
 /// There is no evidence, and nothing is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unavailable {
+pub(crate) enum Unavailable {
     /// There is no journal.
     Refused,
     /// The broker is away, or takes nothing.
@@ -101,7 +101,7 @@ impl Outage {
 
 /// The journal of a pool or a topic, as one process uses it.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     transport: Transport,
     name: String,
     /// This process, apart from every other one and from its own earlier lives.
@@ -220,7 +220,7 @@ struct Entry {
 }
 
 impl Journal {
-    pub(super) fn new(transport: Transport, name: String, timeout: Duration) -> Arc<Self> {
+    pub(crate) fn new(transport: Transport, name: String, timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
             transport,
             name,
@@ -236,7 +236,7 @@ impl Journal {
 
     /// How many other processes have begun this and neither settled nor released it, as of now:
     /// all that was recorded before this call is seen.
-    pub(super) async fn deaths(&self, key: Key) -> Result<usize, Unavailable> {
+    pub(crate) async fn deaths(&self, key: Key) -> Result<usize, Unavailable> {
         self.ask(None).await?;
         let known = self.known.lock().await;
         if known.next == 0 {
@@ -248,7 +248,7 @@ impl Journal {
     }
 
     /// Records that this process begins a suspect. Once this has returned the record outlives it.
-    pub(super) async fn begin(self: &Arc<Self>, key: Key) -> Result<Record, Unavailable> {
+    pub(crate) async fn begin(self: &Arc<Self>, key: Key) -> Result<Record, Unavailable> {
         let record = self.requests().begin(key);
         let unavailable = match self.ask(Some(key)).await {
             Ok(()) => return Ok(record),
@@ -266,7 +266,7 @@ impl Journal {
 
     /// A suspect that was begun is settled for good; recorded soon. Where others with the same
     /// body are begun, that is recorded again with it.
-    pub(super) fn settled(self: &Arc<Self>, record: Record) {
+    pub(crate) fn settled(self: &Arc<Self>, record: Record) {
         let mut requests = self.requests();
         requests.end(record);
         requests.settled.insert(record.key);
@@ -276,7 +276,7 @@ impl Journal {
 
     /// A suspect that was begun is the broker's again, and this process is alive; recorded soon,
     /// unless it has begun another delivery of it.
-    pub(super) fn released(self: &Arc<Self>, record: Record) {
+    pub(crate) fn released(self: &Arc<Self>, record: Record) {
         let mut requests = self.requests();
         if !requests.end(record) {
             return;
@@ -289,13 +289,13 @@ impl Journal {
 
     /// A suspect that was begun only waits, and is no evidence until it is begun again. It can still
     /// be settled.
-    pub(super) fn withdrawn(self: &Arc<Self>, record: Record) -> Record {
+    pub(crate) fn withdrawn(self: &Arc<Self>, record: Record) -> Record {
         self.released(record);
         Record { session: None, ..record }
     }
 
     /// There is another session: a journal that could not be reached may be back.
-    pub(super) fn attached(self: &Arc<Self>) {
+    pub(crate) fn attached(self: &Arc<Self>) {
         // Whoever holds it finds out by itself.
         if let Ok(mut known) = self.known.try_lock() {
             known.may_be_back(&[Outage::Unreachable, Outage::Lost]);
@@ -305,7 +305,7 @@ impl Journal {
 
     /// The session was lost: all that was begun is the broker's again. Recorded at once, for others
     /// decide by it soon.
-    pub(super) fn release_all(self: &Arc<Self>) {
+    pub(crate) fn release_all(self: &Arc<Self>) {
         let mut requests = self.requests();
         requests.session += 1;
         let begun = std::mem::take(&mut requests.begun);
@@ -319,7 +319,7 @@ impl Journal {
     }
 
     /// What this process begins is recorded, also after a stop.
-    pub(super) fn start(&self) {
+    pub(crate) fn start(&self) {
         let mut requests = self.requests();
         requests.stops = false;
         // Records of the previous run must not end records of this one.
@@ -329,7 +329,7 @@ impl Journal {
     /// Records that this process stops in order: nothing that it began is evidence any more, though
     /// its methods run on, and what it begins from now on is not recorded. Does nothing where
     /// nothing is to be withdrawn. Does not wait for what is being recorded, which it records itself.
-    pub(super) async fn begin_stop(&self) -> Result<(), Unavailable> {
+    pub(crate) async fn begin_stop(&self) -> Result<(), Unavailable> {
         self.requests().stops = true;
         self.stops.notify_waiters();
         self.append_stop().await
@@ -337,7 +337,7 @@ impl Journal {
 
     /// The end of a stop that has a deadline: as `begin_stop`, for what was not recorded by then. Waits
     /// for a short time at most.
-    pub(super) async fn stop(&self, deadline: Instant) {
+    pub(crate) async fn stop(&self, deadline: Instant) {
         let now = Instant::now();
         let until = deadline.min(now + STOP_TIMEOUT_IN_TIME).max(now + STOP_TIMEOUT);
         let stopped = tokio::time::timeout_at(until, self.begin_stop()).await;

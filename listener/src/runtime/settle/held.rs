@@ -8,16 +8,16 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, select_all};
 use tokio::time::Instant;
 
-use crate::runtime::copies::Copier;
+use crate::runtime::settle::copier::Copier;
 use crate::transport::driver::LONGEST_WAIT;
 
 /// Methods that are to be called together.
 #[derive(Debug)]
-pub(super) struct Round {
+pub(crate) struct Round {
     /// The methods; `None`: everybody who wants it.
-    pub(super) owed: Option<Vec<String>>,
+    pub(crate) owed: Option<Vec<String>>,
     /// How often they have been called.
-    pub(super) attempts: u32,
+    pub(crate) attempts: u32,
     until: Until,
 }
 
@@ -30,48 +30,48 @@ enum Until {
 
 /// A round that can begin, of those that are held now.
 #[derive(Debug)]
-pub(super) struct Ready(usize);
+pub(crate) struct Ready(usize);
 
 /// The rounds that are still to come.
 #[derive(Debug, Default)]
-pub(super) struct Held(Vec<Round>);
+pub(crate) struct Held(Vec<Round>);
 
 impl Held {
     /// Holds methods for a pause.
-    pub(super) fn pause(&mut self, owed: Option<Vec<String>>, attempts: u32, pause: Duration) {
+    pub(crate) fn pause(&mut self, owed: Option<Vec<String>>, attempts: u32, pause: Duration) {
         let until = Until::Over(Instant::now() + pause.min(LONGEST_WAIT));
         self.0.push(Round { owed, attempts, until });
     }
 
     /// Holds a method for as long as it is paused.
-    pub(super) fn until_resumed(&mut self, method: String, attempts: u32) {
+    pub(crate) fn until_resumed(&mut self, method: String, attempts: u32) {
         let owed = Some(vec![method.clone()]);
         self.0.push(Round { owed, attempts, until: Until::Resumed(method) });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether some wait for the end of a pause.
-    pub(super) fn has_pauses(&self) -> bool {
+    pub(crate) fn has_pauses(&self) -> bool {
         self.0.iter().any(|round| matches!(round.until, Until::Over(_)))
     }
 
     /// The methods of all rounds; `None` where one is for everybody who wants it.
-    pub(super) fn owed(&self) -> Option<Vec<String>> {
+    pub(crate) fn owed(&self) -> Option<Vec<String>> {
         let owed: Option<Vec<_>> = self.0.iter().map(|round| round.owed.clone()).collect();
         owed.map(|owed| owed.concat())
     }
 
     /// How often the methods of each round have been called.
-    pub(super) fn attempts(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = u32> {
         self.0.iter().map(|round| round.attempts)
     }
 
     /// Waits for the first round that can begin. `None` when there is none. It stays held until it
     /// is taken: whoever stops before that still owes it.
-    pub(super) async fn ready(&self, copier: &Copier) -> Option<Ready> {
+    pub(crate) async fn ready(&self, copier: &Copier) -> Option<Ready> {
         if self.0.is_empty() {
             return None;
         }
@@ -81,7 +81,7 @@ impl Held {
     }
 
     /// Takes a round that is ready.
-    pub(super) fn take(&mut self, Ready(index): Ready) -> Round {
+    pub(crate) fn take(&mut self, Ready(index): Ready) -> Round {
         self.0.remove(index)
     }
 }

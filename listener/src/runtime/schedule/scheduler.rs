@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::runtime::key_order::KeyOrder;
 use crate::runtime::options::Executor;
-use crate::runtime::permit::{Permit, Slot};
-use crate::runtime::priority_queues::{PriorityQueues, QueueIndex};
+use crate::runtime::schedule::key_order::KeyOrder;
+use crate::runtime::schedule::permit::{Permit, Slot};
+use crate::runtime::schedule::priority_queues::{PriorityQueues, QueueIndex};
 use crate::runtime::worker::{Task, Worker};
 use crate::transport::delivery::Delivery;
 use crate::transport::demand::Demand;
@@ -34,21 +34,21 @@ const TIME_SLICE: Duration = Duration::from_micros(200);
 
 /// Distributes deliveries to worker tasks.
 #[derive(Debug)]
-pub(super) struct Scheduler {
+pub(crate) struct Scheduler {
     worker: Arc<Worker>,
     key_order: Arc<KeyOrder>,
     state: Mutex<State>,
     /// Notified when a slot is freed while deliveries wait to reacquire one.
     freed: Notify,
     /// Notified when deliveries wait for busy workers and nothing checks whether these are stuck.
-    pub(super) unwatched: Notify,
+    pub(crate) unwatched: Notify,
     /// Notified when no delivery waits any more.
     demand: Arc<Demand>,
     threads: usize,
-    pub(super) running: TaskTracker,
-    pub(super) stop: CancellationToken,
+    pub(crate) running: TaskTracker,
+    pub(crate) stop: CancellationToken,
     /// Cancelled at the deadline of a stop; ends the tasks that still run.
-    pub(super) abort: CancellationToken,
+    pub(crate) abort: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ struct Busy<'c> {
 }
 
 impl Scheduler {
-    pub(super) fn new(
+    pub(crate) fn new(
         worker: Arc<Worker>,
         demand: Arc<Demand>,
         stop: CancellationToken,
@@ -108,7 +108,7 @@ impl Scheduler {
     }
 
     /// Schedules deliveries, given in the order of arrival.
-    pub(super) fn take(self: &Arc<Self>, deliveries: impl Iterator<Item = Delivery>) {
+    pub(crate) fn take(self: &Arc<Self>, deliveries: impl Iterator<Item = Delivery>) {
         let mut tasks: VecDeque<Task> =
             deliveries.map(|delivery| self.worker.take(delivery)).collect();
         let mut at_once = tasks.len();
@@ -177,7 +177,7 @@ impl Scheduler {
     }
 
     /// All deliveries that were not begun.
-    pub(super) fn drain(&self) -> Vec<Task> {
+    pub(crate) fn drain(&self) -> Vec<Task> {
         let mut state = self.lock();
         let unread = std::mem::take(&mut state.unread);
         state.queues.drain().chain(unread).collect()
@@ -185,14 +185,14 @@ impl Scheduler {
 
     /// The number of deliveries begun so far, if others could be begun while all workers are busy; the
     /// caller checks again soon.
-    pub(super) fn behind(&self) -> Option<u64> {
+    pub(crate) fn behind(&self) -> Option<u64> {
         let mut state = self.lock();
         state.is_watched = state.busy > 0 && state.queues.can_go_on();
         state.is_watched.then_some(state.begun)
     }
 
     /// Starts another worker if no delivery was begun since `behind` returned this number.
-    pub(super) fn add_worker(self: &Arc<Self>, begun: Option<u64>) {
+    pub(crate) fn add_worker(self: &Arc<Self>, begun: Option<u64>) {
         let state = self.lock();
         if begun == Some(state.begun) {
             let most = state.busy + 1;

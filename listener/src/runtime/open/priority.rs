@@ -14,7 +14,7 @@ use crate::target::priority_of;
 
 /// A delivery that has no priority, so that no method can be found for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NoPriority {
+pub(crate) enum NoPriority {
     /// None of the fields that make a notification is there.
     NotANotification,
     /// It is a notification, and neither body nor routing key has a priority.
@@ -27,7 +27,7 @@ pub(super) enum NoPriority {
 
 /// The priority of what was read from a body that came by this routing key. A lenient listener
 /// looks at the body alone, as oslo.messaging does.
-pub(super) fn find(
+pub(crate) fn find(
     fields: &Fields<'_>,
     routing_key: &str,
     on_unknown: OnUnknownPriority,

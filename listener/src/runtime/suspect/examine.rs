@@ -9,16 +9,16 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::observer::Event;
-use crate::runtime::copies::{NotMade, NotMoved};
-use crate::runtime::course::{Hold, Left};
-use crate::runtime::failure::{self, Destination};
-use crate::runtime::headers::CopyHeaders;
-use crate::runtime::journal::{Key, Unavailable};
-use crate::runtime::key_order::Ticket;
+use crate::runtime::judge::policy::{self, Destination};
 use crate::runtime::options::OnFailure;
-use crate::runtime::permit::{self, Permit};
-use crate::runtime::quarantine::{self, Decision, Shut, Who};
-use crate::runtime::settle::{End, Subject};
+use crate::runtime::schedule::key_order::Ticket;
+use crate::runtime::schedule::permit::{self, Permit};
+use crate::runtime::settle::copier::{NotMade, NotMoved};
+use crate::runtime::settle::copy_headers::CopyHeaders;
+use crate::runtime::settle::progress::{Hold, Left};
+use crate::runtime::settle::settlement::{End, Subject};
+use crate::runtime::suspect::journal::{Key, Unavailable};
+use crate::runtime::suspect::quarantine::{self, Decision, Shut, Who};
 use crate::runtime::worker::{Carried, Quarantine, SHORTEST_HOLD, Task, Worker};
 use crate::shown::error_text;
 use crate::transport::driver::{LONGEST_WAIT, Route};
@@ -38,14 +38,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 impl Worker {
     /// Whether there is more to be done with a delivery than to work on it: it has to wait further,
     /// is a suspect, or is near its delivery limit.
-    pub(super) fn has_a_past(&self, task: &Task) -> bool {
+    pub(crate) fn has_a_past(&self, task: &Task) -> bool {
         task.copy_headers.remaining.is_some()
             || task.delivery.is_near_limit()
             || self.suspected(task).is_some()
     }
 
     /// What is done with such a delivery first. Gives it back when it is to be worked on.
-    pub(super) async fn look_back(&self, task: Task, permit: Permit<'_>) -> Option<Task> {
+    pub(crate) async fn look_back(&self, task: Task, permit: Permit<'_>) -> Option<Task> {
         let task = self.wait_further(task, permit).await?;
         self.examine(task, permit).await
     }
@@ -232,7 +232,7 @@ impl Worker {
 
     /// Has the others be worked on while a suspect only waits: what they do meanwhile is no evidence
     /// against it.
-    pub(super) fn step_back(&self, task: &mut Task) {
+    pub(crate) fn step_back(&self, task: &mut Task) {
         task.shut = None;
         let Some(turn) = task.alone.take() else { return };
         if let (Some(record), Some(quarantine)) =
@@ -248,7 +248,7 @@ impl Worker {
     ///
     /// # Errors
     /// They may not: the listener stops, the session is over, or it has waited for as long as it may.
-    pub(super) async fn step_up(
+    pub(crate) async fn step_up(
         &self,
         task: &mut Task,
         hold: Hold,
@@ -270,7 +270,7 @@ impl Worker {
 
     /// Waits until methods of this delivery may be called. Whether they may: not once the listener
     /// stops. A suspect that keeps the gate closed also keeps its slot.
-    pub(super) async fn pass(&self, task: &Task, permit: Permit<'_>) -> bool {
+    pub(crate) async fn pass(&self, task: &Task, permit: Permit<'_>) -> bool {
         let who = task.who();
         let open = self.gate.open(who);
         let passed = match who {
@@ -396,7 +396,7 @@ impl Worker {
     /// Gives up what ended so many processes, without calling anything.
     async fn give_up(&self, mut task: Task, deaths: u64, permit: Permit<'_>) {
         let owed = task.copy_headers.owed.clone().unwrap_or_default();
-        let copy = failure::poison(deaths, owed);
+        let copy = policy::poison(deaths, owed);
         // No method is called: the other suspects need not wait.
         self.step_back(&mut task);
         loop {
@@ -439,8 +439,7 @@ impl Worker {
     async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
         while let Some(remaining) = task.copy_headers.remaining.take() {
             let hold = Hold::begins(self.options.retry.hold, Duration::ZERO);
-            let copy =
-                failure::waits(remaining, task.copy_headers.owed.clone().unwrap_or_default());
+            let copy = policy::waits(remaining, task.copy_headers.owed.clone().unwrap_or_default());
             // The broker's even where order is kept: its place is lost already, and the header may
             // be its publisher's.
             let held = (remaining <= self.options.retry.hold).then_some(remaining);

@@ -5,8 +5,8 @@
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::envelope::{self, DecodeError, Labels, Limits};
-use crate::runtime::apart::Apart;
-use crate::runtime::priority_queues::{self, QUEUES, QueueIndex};
+use crate::runtime::open::offload::Apart;
+use crate::runtime::schedule::priority_queues::{self, QUEUES, QueueIndex};
 use crate::runtime::worker::labels;
 use crate::transport::delivery::Delivery;
 
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 256 << 10;
 /// The bytes that may be open. Each priority has a share of its own and uses no more than that, so that
 /// bodies that wait in one do not delay those of another.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     free: Semaphore,
     by_priority: [Semaphore; QUEUES],
     /// What one priority may use.
@@ -33,13 +33,13 @@ pub(super) struct Budget {
 
 /// The bytes of one body, free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Share<'b> {
+pub(crate) struct Share<'b> {
     of_priority: SemaphorePermit<'b>,
     of_all: SemaphorePermit<'b>,
 }
 
 impl Budget {
-    pub(super) fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize) -> Self {
         let all = units(bytes).max(1) as usize;
         let part = priority_queues::part(all);
         let by_priority = std::array::from_fn(|_| Semaphore::new(part));
@@ -52,7 +52,7 @@ impl Budget {
 
     /// Waits until that many bytes are free, at most what one priority may use. First come, first served,
     /// so that nobody who wants many waits for ever.
-    pub(super) async fn take(&self, index: QueueIndex, bytes: usize) -> Option<Share<'_>> {
+    pub(crate) async fn take(&self, index: QueueIndex, bytes: usize) -> Option<Share<'_>> {
         let wanted = units(bytes).min(self.part);
         // They are never closed.
         let of_priority = self.by_priority[index.index()].acquire_many(wanted).await.ok()?;
@@ -63,7 +63,7 @@ impl Budget {
 
 impl Share<'_> {
     /// Gives back what is more than so many bytes.
-    pub(super) fn shrink(&mut self, bytes: usize) {
+    pub(crate) fn shrink(&mut self, bytes: usize) {
         for permit in [&mut self.of_all, &mut self.of_priority] {
             let more = permit.num_permits().saturating_sub(units(bytes) as usize);
             drop(permit.split(more));
@@ -72,7 +72,7 @@ impl Share<'_> {
 }
 
 /// Opens a body; where that may take long, apart.
-pub(super) async fn open(
+pub(crate) async fn open(
     delivery: &Delivery,
     limits: Limits,
     apart: &Apart,
@@ -96,7 +96,7 @@ pub(super) async fn open(
 }
 
 /// How many bytes a body of this size is taken to have when it is open.
-pub(super) fn usual(compressed: usize, limit: usize) -> usize {
+pub(crate) fn usual(compressed: usize, limit: usize) -> usize {
     compressed.saturating_mul(USUAL_RATIO).max(LEAST).min(limit)
 }
 

@@ -9,7 +9,7 @@ use crate::runtime::options::Executor;
 use crate::runtime::worker::Task;
 
 /// The number of queues: one per priority, and one for routing keys without a priority.
-pub(super) const QUEUES: usize = Priority::ALL.len() + 1;
+pub(crate) const QUEUES: usize = Priority::ALL.len() + 1;
 
 /// The share of a queue in the round robin.
 const fn weight(priority: Option<Priority>) -> i64 {
@@ -23,7 +23,7 @@ const fn weight(priority: Option<Priority>) -> i64 {
 
 /// Deliveries that wait for a slot, by priority, and the free slots.
 #[derive(Debug)]
-pub(super) struct PriorityQueues {
+pub(crate) struct PriorityQueues {
     queues: [Queue; QUEUES],
     /// Free slots.
     free: usize,
@@ -33,7 +33,7 @@ pub(super) struct PriorityQueues {
 
 /// Which of the queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct QueueIndex(usize);
+pub(crate) struct QueueIndex(usize);
 
 #[derive(Debug)]
 struct Queue {
@@ -50,12 +50,12 @@ struct Queue {
 
 impl QueueIndex {
     /// The queue of a routing key, which may end in a priority.
-    pub(super) fn of(routing_key: &str) -> Self {
+    pub(crate) fn of(routing_key: &str) -> Self {
         let word = routing_key.rsplit_once('.').map_or("", |(_, word)| word);
         Self(word.parse::<Priority>().map_or(QUEUES - 1, Priority::index))
     }
 
-    pub(super) const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self.0
     }
 }
@@ -68,7 +68,7 @@ impl Queue {
 
 impl PriorityQueues {
     /// As many slots as the executor has; one queue may acquire seven eighths of them at most.
-    pub(super) fn new(executor: Executor) -> Self {
+    pub(crate) fn new(executor: Executor) -> Self {
         let slots = executor.at_once();
         let free = part(slots);
         let queue = |priority| Queue {
@@ -84,7 +84,7 @@ impl PriorityQueues {
 
     /// Adds a delivery to the queue of its original routing key, or to the only queue where the order of
     /// arrival is kept.
-    pub(super) fn push(&mut self, task: Task) {
+    pub(crate) fn push(&mut self, task: Task) {
         let QueueIndex(index) = if self.in_order {
             QueueIndex(0)
         } else {
@@ -94,23 +94,23 @@ impl PriorityQueues {
     }
 
     /// Whether a delivery can be begun.
-    pub(super) fn can_go_on(&self) -> bool {
+    pub(crate) fn can_go_on(&self) -> bool {
         self.has_free() && self.queues.iter().any(Queue::can_go_on)
     }
 
     /// Whether a slot is free that no begun delivery waits for.
-    pub(super) fn has_free(&self) -> bool {
+    pub(crate) fn has_free(&self) -> bool {
         let claimed = self.queues.iter().map(|queue| queue.resuming.min(queue.free)).sum();
         self.free > claimed
     }
 
     /// Whether no delivery waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.queues.iter().all(|queue| queue.waiting.is_empty())
     }
 
     /// The next delivery to begin; acquires a slot for it.
-    pub(super) fn next(&mut self) -> Option<(Task, QueueIndex)> {
+    pub(crate) fn next(&mut self) -> Option<(Task, QueueIndex)> {
         if !self.has_free() {
             return None;
         }
@@ -139,22 +139,22 @@ impl PriorityQueues {
     }
 
     /// A begun delivery of this queue waits for a slot, with precedence over those not begun.
-    pub(super) fn wait(&mut self, QueueIndex(index): QueueIndex) {
+    pub(crate) fn wait(&mut self, QueueIndex(index): QueueIndex) {
         self.queues[index].resuming += 1;
     }
 
     /// A begun delivery waits no longer.
-    pub(super) fn waited(&mut self, QueueIndex(index): QueueIndex) {
+    pub(crate) fn waited(&mut self, QueueIndex(index): QueueIndex) {
         self.queues[index].resuming -= 1;
     }
 
     /// Whether begun deliveries wait for a slot.
-    pub(super) fn has_waiting(&self) -> bool {
+    pub(crate) fn has_waiting(&self) -> bool {
         self.queues.iter().any(|queue| queue.resuming > 0)
     }
 
     /// Acquires a slot for a begun delivery of this queue; whether one was free.
-    pub(super) fn take(&mut self, QueueIndex(index): QueueIndex) -> bool {
+    pub(crate) fn take(&mut self, QueueIndex(index): QueueIndex) -> bool {
         let queue = &mut self.queues[index];
         let is_free = self.free > 0 && queue.free > 0;
         if is_free {
@@ -165,19 +165,19 @@ impl PriorityQueues {
     }
 
     /// Frees a slot of this queue.
-    pub(super) fn free(&mut self, QueueIndex(index): QueueIndex) {
+    pub(crate) fn free(&mut self, QueueIndex(index): QueueIndex) {
         self.queues[index].free += 1;
         self.free += 1;
     }
 
     /// Removes all waiting deliveries.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Task> + '_ {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Task> + '_ {
         self.queues.iter_mut().flat_map(|queue| queue.waiting.drain(..))
     }
 }
 
 /// How much of a resource that all queues share one of them may use: seven eighths.
-pub(super) const fn part(all: usize) -> usize {
+pub(crate) const fn part(all: usize) -> usize {
     all - all / 8
 }
 
@@ -189,8 +189,8 @@ mod tests {
 
     use super::*;
     use crate::notification::delivery_info::DeliveryInfo;
-    use crate::runtime::headers::CopyHeaders;
-    use crate::runtime::in_flight::InFlight;
+    use crate::runtime::schedule::in_flight::InFlight;
+    use crate::runtime::settle::copy_headers::CopyHeaders;
     use crate::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
     use crate::transport::error::SettleError;
 

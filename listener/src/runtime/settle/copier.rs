@@ -1,6 +1,6 @@
 //! Copies of a delivery: retries that the broker holds back, dead letters, and what is
 //! quarantined. One that cannot be made is tried again with growing pauses, and told as a pause of the
-//! listener; what its original waits for is in `worker.rs`, who settles it in `settle.rs`.
+//! listener; what its original waits for is in `worker.rs`, who settles it in `settlement.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::{Pin, pin};
@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::observer::{Event, Observers};
-use crate::runtime::failure::{Copy, Destination};
-use crate::runtime::headers::{self, CopyHeaders};
 use crate::runtime::health::Pause;
-use crate::runtime::permit;
-use crate::runtime::quarantine::{Closed, Gate};
+use crate::runtime::judge::policy::{Copy, Destination};
+use crate::runtime::schedule::permit;
+use crate::runtime::settle::copy_headers::{self, CopyHeaders};
+use crate::runtime::suspect::quarantine::{Closed, Gate};
 use crate::shown::{LONGEST_ERROR, error_text, shortened};
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
@@ -133,9 +133,9 @@ impl Patience {
 
 /// Makes copies.
 #[derive(Debug)]
-pub(super) struct Copier {
-    pub(super) transport: Transport,
-    pub(super) timeout: Duration,
+pub(crate) struct Copier {
+    pub(crate) transport: Transport,
+    pub(crate) timeout: Duration,
     patience: Patience,
     /// How long a delivery is held of which no copy can ever be made.
     hold: Duration,
@@ -145,7 +145,7 @@ pub(super) struct Copier {
 
 /// Why a copy was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotMade {
+pub(crate) enum NotMade {
     /// The listener stopped, or the session is over: the broker gives the original out again.
     Abandoned,
     /// The broker cannot hold it back.
@@ -158,7 +158,7 @@ pub(super) enum NotMade {
 
 /// Why a suspect was not quarantined.
 #[derive(Debug)]
-pub(super) enum NotMoved {
+pub(crate) enum NotMoved {
     /// The listener stopped, or the session is over: the broker gives it out again.
     Abandoned,
     /// The broker does not take it, whatever is waited for.
@@ -166,7 +166,7 @@ pub(super) enum NotMoved {
 }
 
 impl Copier {
-    pub(super) fn new(transport: Transport, timeout: Duration, hold: Duration) -> Self {
+    pub(crate) fn new(transport: Transport, timeout: Duration, hold: Duration) -> Self {
         let (troubles, refused) = (Troubles::default(), AtomicU64::new(0));
         Self { transport, timeout, patience: Patience::new(timeout), hold, troubles, refused }
     }
@@ -174,7 +174,7 @@ impl Copier {
     /// Makes a copy, again and again until it is confirmed, or its delivery may be held no longer. A
     /// gate is closed at the beginning of each attempt (`in_time`), and from its end until what is given
     /// back is dropped: the original is acknowledged first.
-    pub(super) async fn make(
+    pub(crate) async fn make(
         &self,
         (delivery, copy_headers): (&Delivery, &CopyHeaders),
         copy: &Copy,
@@ -298,7 +298,7 @@ impl Copier {
     }
 
     /// How many dead letters the broker never took.
-    pub(super) fn refused_count(&self) -> u64 {
+    pub(crate) fn refused_count(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
@@ -367,7 +367,7 @@ impl Copier {
     /// while the broker has no room or is away, but for no longer than `hold`. The gate is closed
     /// as in `make`.
     #[expect(clippy::too_many_arguments, reason = "all of the listener that an attempt needs")]
-    pub(super) async fn move_to(
+    pub(crate) async fn move_to(
         &self,
         route: &Route,
         delivery: &Delivery,
@@ -423,7 +423,7 @@ impl Copier {
 
     /// Tries once to put a copy with these headers at the end of the queue that a delivery was taken
     /// from: nobody else is called again for it. Whether it is confirmed.
-    pub(super) async fn replace(&self, delivery: &Delivery, copy_headers: &CopyHeaders) -> bool {
+    pub(crate) async fn replace(&self, delivery: &Delivery, copy_headers: &CopyHeaders) -> bool {
         let route = Route::Queue(delivery.info.queue.to_string());
         match unless_over(delivery, self.put(&route, delivery, copy_headers)).await {
             Some(Ok(())) => true,
@@ -461,17 +461,17 @@ impl Copier {
     }
 
     /// Whether some copies cannot be made at present.
-    pub(super) fn has_troubles(&self) -> bool {
+    pub(crate) fn has_troubles(&self) -> bool {
         self.troubles.any.load(Ordering::Acquire)
     }
 
     /// Waits while copies cannot be made for this method.
-    pub(super) async fn wait_for(&self, method: &str) {
+    pub(crate) async fn wait_for(&self, method: &str) {
         self.troubles.wait_for(method).await;
     }
 
     /// What cannot be made at present.
-    pub(super) fn pauses(&self) -> Vec<Pause> {
+    pub(crate) fn pauses(&self) -> Vec<Pause> {
         self.troubles.pauses()
     }
 }
@@ -502,16 +502,16 @@ fn properties(
 ) -> Properties {
     let mut properties = kept(delivery, form);
     let owed = (!copy.owed.is_empty()).then(|| copy.owed.clone());
-    let first_time = Some(copy_headers.first_time.unwrap_or_else(headers::now));
+    let first_time = Some(copy_headers.first_time.unwrap_or_else(copy_headers::now));
     let remaining = match copy.to {
-        Destination::Later(delay) => headers::remaining_after_longest(delay),
+        Destination::Later(delay) => copy_headers::remaining_after_longest(delay),
         Destination::Dead(_) => None,
     };
     let copy_headers = CopyHeaders { owed, first_time, remaining, ..copy_headers.clone() };
     bounded(copy_headers, form).write(&mut properties.headers);
     if let Destination::Dead(reason) = copy.to {
-        properties.headers.set(headers::REASON, reason.into());
-        properties.headers.set(headers::ERROR, shortened(&copy.error, form.error()).into());
+        properties.headers.set(copy_headers::REASON, reason.into());
+        properties.headers.set(copy_headers::ERROR, shortened(&copy.error, form.error()).into());
     }
     properties
 }
@@ -533,7 +533,7 @@ fn kept(delivery: &Delivery, form: Form) -> Properties {
     if properties.headers.size() > form.room() {
         let compression = properties.headers.text("compression").map(|text| shortened(text, 255));
         let mut headers = Headers::default();
-        headers.set(headers::HEADERS, "too large to be kept".into());
+        headers.set(copy_headers::HEADERS, "too large to be kept".into());
         // Without it the body could not be read any more.
         if let Some(compression) = compression {
             headers.set("compression", compression.into());
@@ -840,9 +840,9 @@ mod tests {
         let short = || Some("x".repeat(255).into_boxed_str());
         let names = (0..200).map(|n| HeaderValue::Text(format!("{n}::{}", "x".repeat(600))));
         let mut headers = Headers::default();
-        headers.set(headers::ENDPOINTS, HeaderValue::List(names.collect()));
-        headers.set(headers::EXCHANGE, text(255));
-        headers.set(headers::ROUTING_KEY, text(255));
+        headers.set(copy_headers::ENDPOINTS, HeaderValue::List(names.collect()));
+        headers.set(copy_headers::EXCHANGE, text(255));
+        headers.set(copy_headers::ROUTING_KEY, text(255));
         headers.set("compression", text(2000));
         headers.set("tenant", text(5000));
         delivery(Properties {
@@ -873,9 +873,9 @@ mod tests {
         let fit = sent.iter().filter(|copy| copy.properties.size() <= LIMIT);
         assert_eq!(fit.count(), 3, "a retry, a dead letter, and a quarantined one");
         for copy in sent.iter().filter(|copy| copy.properties.size() <= LIMIT) {
-            let said = copy.properties.headers.text(headers::HEADERS);
+            let said = copy.properties.headers.text(copy_headers::HEADERS);
             assert_eq!(said, Some("too large to be kept"), "{:?}", copy.route);
-            assert_eq!(copy.properties.headers.text(headers::QUEUE), Some("q"));
+            assert_eq!(copy.properties.headers.text(copy_headers::QUEUE), Some("q"));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The methods of one delivery, called in their order: which of them are owed it, whether each
 //! may be called now, and what is decided of those that fail. Called by `worker.rs`; one call is
-//! `dispatch`, the decision `failure.rs`.
+//! `dispatch`, the decision `policy.rs`.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::inbox::InboxEntry;
 use crate::notification::Notification;
 use crate::observer::Event;
 use crate::outcome::Outcome;
-use crate::runtime::caught::{self, Fault};
-use crate::runtime::failure::{self, Decided, Failed, PolicyContext, Step, Verdict};
-use crate::runtime::key_order::Keys;
-use crate::runtime::permit;
+use crate::runtime::judge::policy::{self, Decided, Failed, PolicyContext, Step, Verdict};
+use crate::runtime::program_code::{self, Fault};
+use crate::runtime::schedule::key_order::Keys;
+use crate::runtime::schedule::permit;
 use crate::runtime::worker::{Task, Worker};
 use crate::shown::{LONGEST_ERROR, shortened};
 use crate::transport::delivery::Delivery;
@@ -31,15 +31,15 @@ const ASKED_AT_A_STOP: Duration = Duration::from_millis(500);
 const REMEMBERED_AFTER_ALL: Duration = Duration::from_secs(2);
 
 /// What came of a walk.
-pub(super) struct Walk {
-    pub(super) verdict: Verdict,
+pub(crate) struct Walk {
+    pub(crate) verdict: Verdict,
     /// How many methods handled it.
-    pub(super) handled: usize,
+    pub(crate) handled: usize,
     /// Whether some of the methods keep an order.
-    pub(super) ordered: bool,
+    pub(crate) ordered: bool,
     /// The methods that were not called: copies cannot be made for them at present, or the
     /// listener stops and cannot wait for the inbox.
-    pub(super) paused: Vec<String>,
+    pub(crate) paused: Vec<String>,
 }
 
 /// What came of one method.
@@ -61,7 +61,7 @@ impl Worker {
     /// nor a method that is paused keeps the others from running; a delivery that is given back
     /// ends the walk. A stop does so only before the first call: nobody is called again for those
     /// behind.
-    pub(super) async fn walk(
+    pub(crate) async fn walk(
         &self,
         notification: &Notification<'_>,
         task: &Task,
@@ -98,13 +98,13 @@ impl Worker {
                 Called::Requeued => return Walk { verdict: Verdict::Requeue, ..walk },
                 Called::Abandoned => return Walk { verdict: Verdict::GiveBack, ..walk },
             };
-            let step = failure::step(&failed, &entry.policy, context);
+            let step = policy::step(&failed, &entry.policy, context);
             if step == Step::Forget {
                 tell_forgotten(entry, &failed, notification, task);
             }
             decided.push(Decided { method: entry.name.clone(), failed, step });
         }
-        Walk { verdict: failure::verdict(decided), ..walk }
+        Walk { verdict: policy::verdict(decided), ..walk }
     }
 
     /// The methods that want a notification, those left out that a copy does not name.
@@ -215,7 +215,7 @@ impl Worker {
     }
 
     /// What is decided by for a delivery whose methods have been called so often.
-    pub(super) fn context(&self, calls: u32) -> PolicyContext<'_> {
+    pub(crate) fn context(&self, calls: u32) -> PolicyContext<'_> {
         PolicyContext {
             retry: self.options.retry,
             on_failure: self.options.on_failure,
@@ -238,9 +238,9 @@ impl Worker {
             return Ok(false);
         }
         let asked = InboxEntry { message_id, method: &entry.name };
-        let why = match caught::within(self.limit(entry), || inbox.contains(asked)).await {
+        let why = match program_code::within(self.limit(entry), || inbox.contains(asked)).await {
             Ok(Ok(handled)) => return Ok(handled),
-            Ok(Err(error)) => caught::text(&error),
+            Ok(Err(error)) => program_code::text(&error),
             Err(fault) => fault.to_string(),
         };
         Err(Failed::NotAsked(why))
@@ -258,14 +258,14 @@ impl Worker {
         let handled = InboxEntry { message_id, method };
         let inserted = tokio::select! {
             biased;
-            inserted = caught::within(self.limit(entry), || inbox.insert(handled)) => inserted,
+            inserted = program_code::within(self.limit(entry), || inbox.insert(handled)) => inserted,
             () = ended_for(&task.delivery, REMEMBERED_AFTER_ALL) => {
                 Err(Fault::TimedOut(REMEMBERED_AFTER_ALL))
             }
         };
         let error = match inserted {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => caught::text(&error),
+            Ok(Err(error)) => program_code::text(&error),
             Err(fault) => fault.to_string(),
         };
         tracing::warn!(
@@ -277,7 +277,7 @@ impl Worker {
     }
 
     /// What this notification has in common with others that must not be worked on beside it.
-    pub(super) fn keys_of(&self, notification: &Notification<'_>) -> Keys {
+    pub(crate) fn keys_of(&self, notification: &Notification<'_>) -> Keys {
         let mut keys = Vec::new();
         if let Some(order) = &self.order {
             keys.extend(order.of(notification).map(|key| format!("{order}={key}")));

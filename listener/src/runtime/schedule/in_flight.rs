@@ -11,7 +11,7 @@ use crate::runtime::health::QueueHealth;
 use crate::transport::delivery::Delivery;
 
 #[derive(Debug, Default)]
-pub(super) struct InFlight(Mutex<Inner>);
+pub(crate) struct InFlight(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -37,7 +37,7 @@ struct Settled {
 
 /// Keeps a delivery in flight until dropped.
 #[derive(Debug)]
-pub(super) struct InFlightGuard {
+pub(crate) struct InFlightGuard {
     all: Arc<InFlight>,
     index: usize,
     since: Instant,
@@ -45,7 +45,7 @@ pub(super) struct InFlightGuard {
 
 impl InFlight {
     /// Adds a delivery.
-    pub(super) fn take(self: &Arc<Self>, delivery: &Delivery) -> InFlightGuard {
+    pub(crate) fn take(self: &Arc<Self>, delivery: &Delivery) -> InFlightGuard {
         let since = Instant::now();
         let entry = Entry {
             queue: Arc::clone(&delivery.info.queue),
@@ -58,7 +58,7 @@ impl InFlight {
     }
 
     /// The deliveries that have been in flight for longer than this; each is returned once.
-    pub(super) fn slow(&self, limit: Duration) -> Vec<(Arc<str>, Duration)> {
+    pub(crate) fn slow(&self, limit: Duration) -> Vec<(Arc<str>, Duration)> {
         let mut inner = self.lock();
         let entries = inner.held.iter_mut().flatten();
         let slow = entries.filter(|entry| !entry.reported && entry.since.elapsed() >= limit);
@@ -70,13 +70,13 @@ impl InFlight {
     }
 
     /// Whether a delivery of this queue is or was in flight.
-    pub(super) fn knows(&self, queue: &str) -> bool {
+    pub(crate) fn knows(&self, queue: &str) -> bool {
         let inner = self.lock();
         inner.settled.contains_key(queue) || inner.entries().any(|entry| &*entry.queue == queue)
     }
 
     /// The health of each of these queues.
-    pub(super) fn health<'q>(&self, queues: impl Iterator<Item = &'q str>) -> Vec<QueueHealth> {
+    pub(crate) fn health<'q>(&self, queues: impl Iterator<Item = &'q str>) -> Vec<QueueHealth> {
         let inner = self.lock();
         let health = |queue: &str| {
             let of_queue = || inner.entries().filter(|entry| &*entry.queue == queue);
@@ -119,19 +119,19 @@ impl Inner {
 
 impl InFlightGuard {
     /// How long it has been in flight.
-    pub(super) fn since(&self) -> Duration {
+    pub(crate) fn since(&self) -> Duration {
         self.since.elapsed()
     }
 
     /// Marks it as in work: its methods are called from now on.
-    pub(super) fn begins(&self) {
+    pub(crate) fn begins(&self) {
         if let Some(entry) = &mut self.all.lock().held[self.index] {
             entry.in_work = true;
         }
     }
 
     /// Counts it as settled.
-    pub(super) fn settled(&self) {
+    pub(crate) fn settled(&self) {
         let mut inner = self.all.lock();
         let Inner { held, settled, .. } = &mut *inner;
         let Some(entry) = &held[self.index] else { return };

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 /// The deliveries of each key that are in work or wait; the one in work is first.
 #[derive(Debug, Default)]
-pub(super) struct KeyOrder {
+pub(crate) struct KeyOrder {
     digests: [RandomState; 2],
     queues: Mutex<Queues>,
 }
@@ -33,15 +33,15 @@ struct Position {
 
 /// The keys of a delivery: others with one of them must not be worked on at the same time.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
-    pub(super) keys: Vec<String>,
+pub(crate) struct Keys {
+    pub(crate) keys: Vec<String>,
     /// Whether some are keys of an order, which would be lost if the delivery were redelivered later.
-    pub(super) in_order: bool,
+    pub(crate) in_order: bool,
 }
 
 /// A position behind all earlier deliveries with the same keys. Dropping it lets the next one go.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     order: Arc<KeyOrder>,
     number: u64,
     keys: Vec<Digest>,
@@ -52,7 +52,7 @@ pub(super) struct Ticket {
 impl KeyOrder {
     /// Takes a position. Later deliveries with one of these keys wait for this one; none waits for a
     /// later one, so there are no circles.
-    pub(super) fn enter(self: &Arc<Self>, Keys { keys, in_order }: &Keys) -> Ticket {
+    pub(crate) fn enter(self: &Arc<Self>, Keys { keys, in_order }: &Keys) -> Ticket {
         let [one, other] = &self.digests;
         let digest = |key| (one.hash_one(key), other.hash_one(key));
         let mut keys: Vec<Digest> = keys.iter().map(digest).collect();
@@ -78,12 +78,12 @@ impl KeyOrder {
 
 impl Ticket {
     /// Whether it is a position in an order.
-    pub(super) fn is_in_order(&self) -> bool {
+    pub(crate) fn is_in_order(&self) -> bool {
         self.in_order
     }
 
     /// Whether no other delivery is before it.
-    pub(super) fn is_next(&self) -> bool {
+    pub(crate) fn is_next(&self) -> bool {
         let queues = self.order.lock();
         let is_first = |key: &Digest| {
             let first = queues.by_key.get(key).and_then(VecDeque::front);
@@ -93,7 +93,7 @@ impl Ticket {
     }
 
     /// Waits until no other delivery is before it.
-    pub(super) async fn come(&self) {
+    pub(crate) async fn come(&self) {
         while !self.is_next() {
             // A wake-up that comes before this waits is not lost.
             self.came.notified().await;

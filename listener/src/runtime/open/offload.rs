@@ -13,14 +13,14 @@ const LITTLE_PATIENCE: Duration = Duration::from_millis(10);
 
 /// Who does such work.
 #[derive(Debug, Default)]
-pub(super) struct Apart {
+pub(crate) struct Apart {
     /// Whether there was no thread the last time.
     is_short: AtomicBool,
 }
 
 impl Apart {
     /// Does it, and in the task of the caller if no thread is free in time.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {

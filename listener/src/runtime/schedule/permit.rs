@@ -15,7 +15,7 @@ use crate::transport::delivery::Delivery;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A slot of the scheduler. Released again when it is dropped.
-pub(super) trait Slot: Send + Sync {
+pub(crate) trait Slot: Send + Sync {
     /// Gives the slot up, so that another delivery is begun. Does nothing where it is not held,
     /// nor where deliveries are worked on strictly one after the other.
     fn release(&self);
@@ -32,37 +32,37 @@ pub(super) trait Slot: Send + Sync {
 
 /// What a delivery is worked on with.
 #[derive(Clone, Copy)]
-pub(super) struct Permit<'p> {
+pub(crate) struct Permit<'p> {
     slot: &'p dyn Slot,
     /// Cancelled when the listener stops: a method that runs is let finish, a wait is not.
-    pub(super) stop: &'p CancellationToken,
+    pub(crate) stop: &'p CancellationToken,
 }
 
 /// How often a delivery that waits is looked at: a session does not say that it ended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Waits until the session of a delivery is over: the broker gives it out again.
-pub(super) async fn ended(delivery: &Delivery) {
+pub(crate) async fn ended(delivery: &Delivery) {
     while !delivery.is_over() {
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
 impl<'p> Permit<'p> {
-    pub(super) fn new(slot: &'p dyn Slot, stop: &'p CancellationToken) -> Self {
+    pub(crate) fn new(slot: &'p dyn Slot, stop: &'p CancellationToken) -> Self {
         Self { slot, stop }
     }
 
     /// Waits for something without a slot and takes none afterwards, also where deliveries are
     /// worked on one after the other. `None` when the listener stops before that.
-    pub(super) async fn wait_outside<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn wait_outside<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
         self.slot.give_up();
         self.stop.run_until_cancelled(waited).await
     }
 
     /// Waits for something without a slot; holds one again afterwards. `None` when the listener
     /// stops before that.
-    pub(super) async fn wait<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn wait<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
         let waited = async {
             let mut waited = pin!(waited);
             // Nothing is given up for what is there already.
@@ -84,7 +84,7 @@ impl<'p> Permit<'p> {
     /// Waits for something to its end, also when the listener stops. The slot is given up if that
     /// is not done soon, and not taken again: to settle a delivery takes none. Whoever goes on to
     /// call methods has to `wait` first.
-    pub(super) async fn finish<T>(&self, waited: impl Future<Output = T>) -> T {
+    pub(crate) async fn finish<T>(&self, waited: impl Future<Output = T>) -> T {
         let mut waited = pin!(waited);
         if let Poll::Ready(value) = poll!(waited.as_mut()) {
             return value;

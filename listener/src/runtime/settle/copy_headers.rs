@@ -1,5 +1,5 @@
 //! What a copy of a delivery says of itself: who still owes it, how often it was tried, where it
-//! came from. Read from each delivery by `worker.rs`, written by `copies.rs`. The names are
+//! came from. Read from each delivery by `worker.rs`, written by `copier.rs`. The names are
 //! documented API: tools read them.
 
 use std::collections::HashSet;
@@ -50,25 +50,25 @@ const LONGEST_ORIGIN: usize = 255;
 /// What a delivery says of itself beyond its body. One that is no copy says nothing: everybody
 /// is owed, and it came from where it was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CopyHeaders {
+pub(crate) struct CopyHeaders {
     /// How the original came; endpoint methods see this.
-    pub(super) origin: DeliveryInfo,
+    pub(crate) origin: DeliveryInfo,
     /// The methods that still owe it; `None`: everybody who wants it.
-    pub(super) owed: Option<Vec<String>>,
+    pub(crate) owed: Option<Vec<String>>,
     /// How often they have been called for it.
-    pub(super) attempts: u32,
+    pub(crate) attempts: u32,
     /// When it failed first, in seconds since 1970.
-    pub(super) first_time: Option<u64>,
+    pub(crate) first_time: Option<u64>,
     /// How much of its delay remains.
-    pub(super) remaining: Option<Duration>,
+    pub(crate) remaining: Option<Duration>,
     /// When its dead letter was made, if one was put back, in seconds since 1970.
-    pub(super) letter_time: Option<u64>,
+    pub(crate) letter_time: Option<u64>,
 }
 
 impl CopyHeaders {
     /// What the headers say, `knows` being which methods exist. Headers that are not of our making
     /// are ignored, and what is read of the others is bounded.
-    pub(super) fn read(
+    pub(crate) fn read(
         properties: &Properties,
         info: &DeliveryInfo,
         knows: impl Fn(&str) -> bool,
@@ -103,7 +103,7 @@ impl CopyHeaders {
     }
 
     /// Says so in the headers of a copy that is made now, in place of what they said before.
-    pub(super) fn write(&self, headers: &mut Headers) {
+    pub(crate) fn write(&self, headers: &mut Headers) {
         for name in [REASON, ERROR, ENDPOINTS, ATTEMPTS, REMAINING] {
             headers.remove(name);
         }
@@ -133,7 +133,7 @@ impl CopyHeaders {
 
 /// What remains of a delay once a broker has held the copy back for the longest that it is asked
 /// for: nothing of most.
-pub(super) fn remaining_after_longest(delay: Duration) -> Option<Duration> {
+pub(crate) fn remaining_after_longest(delay: Duration) -> Option<Duration> {
     let remaining = delay.min(LONGEST_WAIT).saturating_sub(LONGEST_DELAY);
     (!remaining.is_zero()).then_some(remaining)
 }
@@ -148,7 +148,7 @@ fn remaining(headers: &Headers) -> Option<Duration> {
 }
 
 /// Seconds since 1970.
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

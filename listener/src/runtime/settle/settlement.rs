@@ -1,21 +1,21 @@
 //! Settles deliveries, logs what became of each, and tells observers: the only place that
 //! settles what was worked on. A delivery in whose place copies stand comes here only once they
-//! are confirmed (`copies.rs`).
+//! are confirmed (`copier.rs`).
 
 use std::time::Duration;
 
 use crate::notification::fields::Fields;
 use crate::observer::{Event, Observers};
-use crate::runtime::failure::{Copy, Destination};
-use crate::runtime::headers::CopyHeaders;
-use crate::runtime::in_flight::InFlightGuard;
+use crate::runtime::judge::policy::{Copy, Destination};
+use crate::runtime::schedule::in_flight::InFlightGuard;
+use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::shown::shortened;
 use crate::target::dead_letter_queue;
 use crate::transport::delivery::{Delivery, Settle};
 
 /// What became of a delivery.
 #[derive(Debug)]
-pub(super) enum End<'e> {
+pub(crate) enum End<'e> {
     /// Nothing is owed any more.
     Handled,
     /// Confirmed copies stand in its place.
@@ -39,18 +39,18 @@ pub(super) enum End<'e> {
 
 /// What the log says of a delivery beside its end. Empty where nothing is told.
 #[derive(Debug, Default)]
-pub(super) struct Subject {
-    pub(super) message_id: String,
-    pub(super) event_type: String,
+pub(crate) struct Subject {
+    pub(crate) message_id: String,
+    pub(crate) event_type: String,
     /// How many methods handled it.
-    pub(super) handled: usize,
+    pub(crate) handled: usize,
 }
 
 /// So many bytes of a text from outside are logged.
 const LONGEST: usize = 256;
 
 impl Subject {
-    pub(super) fn of(fields: &Fields<'_>, handled: usize) -> Self {
+    pub(crate) fn of(fields: &Fields<'_>, handled: usize) -> Self {
         let clipped = |text: Option<&str>| shortened(text.unwrap_or_default(), LONGEST).to_owned();
         Self {
             message_id: clipped(fields.message_id.as_deref()),
@@ -61,7 +61,7 @@ impl Subject {
 }
 
 /// Settles a delivery as its end says. Whether the broker is done with it.
-pub(super) fn carry_out(
+pub(crate) fn carry_out(
     delivery: Delivery,
     in_flight: &InFlightGuard,
     copy_headers: &CopyHeaders,
@@ -177,7 +177,7 @@ pub(super) fn carry_out(
 }
 
 /// Tells of methods that are held in the process for another call.
-pub(super) fn held(
+pub(crate) fn held(
     delivery: &Delivery,
     copy_headers: &CopyHeaders,
     copy: &Copy,

@@ -1,5 +1,5 @@
 //! The failure policy: what follows when a method did not handle a notification. Pure: from what
-//! the methods said to one verdict on the delivery. Who carries it out is `settle.rs`.
+//! the methods said to one verdict on the delivery. Who carries it out is `settlement.rs`.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -9,15 +9,15 @@ use std::time::Duration;
 use crate::endpoint::policy::Policy;
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::outcome::{Chain, Failure};
-use crate::runtime::caught;
+use crate::runtime::open::priority::NoPriority;
 use crate::runtime::options::{OnFailure, RetryOptions};
-use crate::runtime::priority::NoPriority;
+use crate::runtime::program_code;
 use crate::shown::panic_message;
 use crate::shown::{LONGEST_ERROR, error_text, shortened};
 
 /// How a method did not handle a notification.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(crate) enum Failed {
     /// An error, a panic, a timeout, or an argument that could not be made.
     Failure(Failure),
     /// The inbox could not tell whether it has handled the notification, and why: it was not
@@ -36,7 +36,7 @@ pub(super) enum Failed {
 
 /// What follows for a method.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// It is called again after a pause.
     Again(Duration),
     /// The notification is given up, for this reason.
@@ -49,18 +49,18 @@ pub(super) enum Step {
 
 /// What a step depends on apart from the failure.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PolicyContext<'g> {
-    pub(super) retry: RetryOptions,
-    pub(super) on_failure: OnFailure,
-    pub(super) classifiers: &'g Classifiers,
+pub(crate) struct PolicyContext<'g> {
+    pub(crate) retry: RetryOptions,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) classifiers: &'g Classifiers,
     /// How often the method has been called, this call included.
-    pub(super) calls: u32,
+    pub(crate) calls: u32,
     /// From 0 to 1: where in its range a pause falls.
-    pub(super) chance: f64,
+    pub(crate) chance: f64,
 }
 
 /// What follows from the failure of a method whose endpoint has this policy.
-pub(super) fn step(failed: &Failed, policy: &Policy, context: PolicyContext<'_>) -> Step {
+pub(crate) fn step(failed: &Failed, policy: &Policy, context: PolicyContext<'_>) -> Step {
     let retry = context.retry.with(policy);
     let (after, exhausted) = match failed {
         Failed::GivenUp(_) => return Step::GiveUp("given-up"),
@@ -99,7 +99,7 @@ fn kind(failure: &Failure, classifiers: &Classifiers) -> ErrorKind {
 
 /// What becomes of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Everybody who wanted it has handled it, or nobody wanted it.
     Ack,
     /// A method gave it back.
@@ -112,17 +112,17 @@ pub(super) enum Verdict {
 
 /// A copy that takes the place of a delivery, for the methods that still owe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Copy {
-    pub(super) to: Destination,
+pub(crate) struct Copy {
+    pub(crate) to: Destination,
     /// The methods that still owe it; empty: everybody who wants it.
-    pub(super) owed: Vec<String>,
+    pub(crate) owed: Vec<String>,
     /// What went wrong, in full.
-    pub(super) error: String,
+    pub(crate) error: String,
 }
 
 /// Where a copy goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Destination {
+pub(crate) enum Destination {
     /// Back to the queue, after a pause.
     Later(Duration),
     /// To the dead letters. The reason is one word: `undecodable`, `unknown-priority`,
@@ -133,15 +133,15 @@ pub(super) enum Destination {
 
 /// What was decided for one method.
 #[derive(Debug)]
-pub(super) struct Decided {
-    pub(super) method: String,
-    pub(super) failed: Failed,
-    pub(super) step: Step,
+pub(crate) struct Decided {
+    pub(crate) method: String,
+    pub(crate) failed: Failed,
+    pub(crate) step: Step,
 }
 
 /// The verdict on what was decided for the methods, those that handled it left out. One copy for
 /// all that are given up, with the reason of the first; one for all that share a pause.
-pub(super) fn verdict(decided: Vec<Decided>) -> Verdict {
+pub(crate) fn verdict(decided: Vec<Decided>) -> Verdict {
     if decided.iter().any(|one| one.step == Step::Requeue) {
         return Verdict::Requeue;
     }
@@ -167,7 +167,7 @@ pub(super) fn verdict(decided: Vec<Decided>) -> Verdict {
 
 impl Copy {
     /// The names of those that owe it, as the log has them.
-    pub(super) fn owed_names(&self) -> String {
+    pub(crate) fn owed_names(&self) -> String {
         let mut names = String::new();
         for name in &self.owed {
             if names.len() > LONGEST_ERROR {
@@ -180,12 +180,12 @@ impl Copy {
     }
 
     /// What went wrong, as the log has it.
-    pub(super) fn error_text(&self) -> &str {
+    pub(crate) fn error_text(&self) -> &str {
         shortened(&self.error, LONGEST_ERROR)
     }
 
     /// Gives up a notification whose next pause would be longer than it may be held.
-    pub(super) fn give_up_after(&mut self, hold: Duration) {
+    pub(crate) fn give_up_after(&mut self, hold: Duration) {
         // Writing to a String cannot fail.
         let _ =
             write!(self.error, "; the next pause would hold the delivery for more than {hold:?}");
@@ -205,7 +205,7 @@ impl Destination {
 
 /// The verdict on a delivery whose way through the stages panicked, such as in a serializer, for
 /// all that still owe it: as for a method that panics.
-pub(super) fn panicked(message: &str, owed: Vec<String>, context: PolicyContext<'_>) -> Verdict {
+pub(crate) fn panicked(message: &str, owed: Vec<String>, context: PolicyContext<'_>) -> Verdict {
     let failed = Failed::Failure(Failure::Panic(message.to_owned()));
     let to = match step(&failed, &Policy::NONE, context) {
         Step::Again(after) => Destination::Later(after),
@@ -216,26 +216,26 @@ pub(super) fn panicked(message: &str, owed: Vec<String>, context: PolicyContext<
 }
 
 /// The copy of a delivery that was not called yet, for it is to wait for so long first.
-pub(super) fn waits(remaining: Duration, owed: Vec<String>) -> Copy {
+pub(crate) fn waits(remaining: Duration, owed: Vec<String>) -> Copy {
     let error = "a pause of its methods is not over".to_owned();
     Copy { to: Destination::Later(remaining), owed, error }
 }
 
 /// The verdict on a body that cannot be read, for all that still owe it.
-pub(super) fn undecodable(error: &(dyn Error + 'static), owed: Vec<String>) -> Verdict {
-    Verdict::Copies(vec![dead("undecodable", caught::text(&Chain(error)), owed)])
+pub(crate) fn undecodable(error: &(dyn Error + 'static), owed: Vec<String>) -> Verdict {
+    Verdict::Copies(vec![dead("undecodable", program_code::text(&Chain(error)), owed)])
 }
 
 /// The verdict on a delivery that has no priority, for all that still owe it.
-pub(super) fn unknown_priority(none: &NoPriority, owed: Vec<String>) -> Verdict {
+pub(crate) fn unknown_priority(none: &NoPriority, owed: Vec<String>) -> Verdict {
     Verdict::Copies(vec![dead("unknown-priority", none.to_string(), owed)])
 }
 
 /// The reason of a dead letter that processes died of.
-pub(super) const POISON: &str = "poison";
+pub(crate) const POISON: &str = "poison";
 
 /// What takes the place of a delivery that so many processes died of.
-pub(super) fn poison(deaths: u64, owed: Vec<String>) -> Copy {
+pub(crate) fn poison(deaths: u64, owed: Vec<String>) -> Copy {
     let error = format!(
         "{deaths} processes died while they worked on it: it may end every process that does"
     );
@@ -247,10 +247,10 @@ fn dead(reason: &'static str, error: String, owed: Vec<String>) -> Copy {
 }
 
 impl Failed {
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::NotAsked(why) => error_text(&format!("the inbox cannot be asked: {why}")),
-            Self::Failure(failure) => caught::text(failure),
+            Self::Failure(failure) => program_code::text(failure),
             Self::GivenUp(reason) => error_text(reason),
             Self::Retry(_) => "asked to be called again".to_owned(),
             Self::RequeueNotAllowed => "asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`".to_owned(),
