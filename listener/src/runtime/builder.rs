@@ -22,14 +22,15 @@ use crate::runtime::Listener;
 use crate::runtime::error::{BuildError, Place, Problem};
 use crate::runtime::names;
 use crate::runtime::open::budget::Budget;
-use crate::runtime::open::offload::Apart;
+use crate::runtime::open::offload::Offload;
 use crate::runtime::options::{
     Executor, OnFailure, OnUnknownPriority, Options, RetryOptions, RetryPlace,
 };
 use crate::runtime::settle::copier::Copier;
+use crate::runtime::shared::Shared;
+use crate::runtime::suspect::gate::Gate;
 use crate::runtime::suspect::journal::Journal;
-use crate::runtime::suspect::quarantine::Gate;
-use crate::runtime::worker::{Quarantines, Worker};
+use crate::runtime::suspect::quarantines::Quarantines;
 use crate::serializer::Serializer;
 use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target, quarantine_journal, routing_key};
 use crate::transport::Transport;
@@ -519,17 +520,23 @@ impl ListenerBuilder {
                 }
             })
             .collect();
-        let worker = Worker {
+        let observers = Arc::new(self.observers);
+        let shared = Shared {
             dispatcher: Dispatcher::new(table),
-            copier: Copier::new(transport, self.options.send_timeout, self.options.retry.hold),
+            copier: Copier::new(
+                transport,
+                self.options.send_timeout,
+                self.options.retry.hold,
+                Arc::clone(&observers),
+            ),
             states: self.states,
             serializer: self.serializer,
             inbox: self.inbox,
             order: self.order,
             classifiers: self.classifiers,
-            observers: self.observers,
-            opened: Budget::new(self.options.bytes_in_flight),
-            apart: Apart::default(),
+            observers,
+            budget: Budget::new(self.options.bytes_in_flight),
+            offload: Offload::default(),
             options: self.options,
             quarantines,
             is_temporary: self.expires.is_some(),
@@ -538,7 +545,7 @@ impl ListenerBuilder {
             gate: Gate::default(),
             suspects: Arc::default(),
         };
-        Listener::new(worker, bindings, self.expires, self.owns_transport)
+        Listener::new(shared, bindings, self.expires, self.owns_transport)
     }
 }
 

@@ -3,6 +3,7 @@
 //! `design.md` has the reasons.
 
 pub(crate) mod builder;
+mod case;
 pub(crate) mod error;
 pub(crate) mod health;
 mod judge;
@@ -12,6 +13,7 @@ pub(crate) mod options;
 mod program_code;
 mod schedule;
 pub(crate) mod settle;
+mod shared;
 mod shutdown;
 mod suspect;
 mod worker;
@@ -22,7 +24,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{self, BoxFuture};
 use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError};
@@ -36,9 +38,9 @@ use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::error::{Error, Place};
 use crate::runtime::health::Health;
 use crate::runtime::schedule::scheduler::Scheduler;
+use crate::runtime::shared::Shared;
 use crate::runtime::shutdown::Signals;
 use crate::runtime::suspect::journal::Journal;
-use crate::runtime::worker::Worker;
 use crate::transport::driver::{Binding, ConnectionState, LONGEST_WAIT, Subscribed, Subscription};
 use crate::transport::executor;
 
@@ -83,7 +85,7 @@ use crate::transport::executor;
 pub struct Listener(Arc<Inner>);
 
 struct Inner {
-    worker: Arc<Worker>,
+    shared: Arc<Shared>,
     bindings: Vec<Binding>,
     expires: Option<Duration>,
     /// Whether the listener opened the transport itself, and so closes it.
@@ -116,7 +118,7 @@ struct Running {
     recorded: CancellationToken,
     task: AbortHandle,
     /// Gives the number of methods that ran on after the deadline.
-    ended: Shared<BoxFuture<'static, Result<usize, Arc<JoinError>>>>,
+    ended: future::Shared<BoxFuture<'static, Result<usize, Arc<JoinError>>>>,
     state: watch::Receiver<ConnectionState>,
 }
 
@@ -127,13 +129,13 @@ impl Listener {
     }
 
     fn new(
-        worker: Worker,
+        shared: Shared,
         bindings: Vec<Binding>,
         expires: Option<Duration>,
         owns_transport: bool,
     ) -> Self {
         Self(Arc::new(Inner {
-            worker: Arc::new(worker),
+            shared: Arc::new(shared),
             bindings,
             expires,
             owns_transport,
@@ -159,33 +161,33 @@ impl Listener {
             // The last run is on its end: this one begins behind it.
             let _ = running.ended.await;
         }
-        let worker = &self.0.worker;
+        let shared = &self.0.shared;
         self.log_table();
-        for endpoint in worker.dispatcher.table().endpoints() {
-            let limit = worker.options.start_timeout.min(LONGEST_WAIT);
-            let made = program_code::within(limit, || endpoint.make(&worker.states).boxed()).await;
+        for endpoint in shared.dispatcher.table().endpoints() {
+            let limit = shared.options.start_timeout.min(LONGEST_WAIT);
+            let made = program_code::within(limit, || endpoint.make(&shared.states).boxed()).await;
             made.map_err(BoxError::from).and_then(|made| made).map_err(|source| {
                 Error::Instance { endpoint: Place::of(endpoint.definition()), source }
             })?;
         }
         let subscription = Subscription {
             bindings: self.0.bindings.clone(),
-            prefetch: worker.options.prefetch,
-            timeout: worker.options.start_timeout,
+            prefetch: shared.options.prefetch,
+            timeout: shared.options.start_timeout,
             expires: self.0.expires,
-            quarantine: worker.quarantines.queues().into_iter().map(str::to_owned).collect(),
-            bytes: worker.options.bytes_in_flight,
-            slots: Some(worker.options.executor.at_once()),
+            quarantine: shared.quarantines.queues().into_iter().map(str::to_owned).collect(),
+            bytes: shared.options.bytes_in_flight,
+            slots: Some(shared.options.executor.at_once()),
         };
-        let transport = &worker.copier.transport;
+        let transport = &shared.copier.transport;
         let subscribed = transport
             .subscribe(subscription)
             .await
             .map_err(|source| Error::Connect { transport: transport.to_string(), source })?;
-        worker.quarantines.journals().for_each(|journal| journal.start());
+        shared.quarantines.journals().for_each(|journal| journal.start());
         let (stop, recorded) = (CancellationToken::new(), CancellationToken::new());
         let state = subscribed.consumer.state();
-        let work = work_on(Arc::clone(worker), subscribed, stop.clone(), recorded.clone());
+        let work = work_on(Arc::clone(shared), subscribed, stop.clone(), recorded.clone());
         let task = tokio::spawn(work);
         let abort = task.abort_handle();
         let ended = task.map_err(Arc::new).boxed().shared();
@@ -231,7 +233,7 @@ impl Listener {
     async fn end_of(&self, running: Running) -> Result<usize, Error> {
         let unfinished = running.ended.await;
         if self.0.owns_transport {
-            self.0.worker.copier.transport.close().await;
+            self.0.shared.copier.transport.close().await;
         }
         unfinished.map_err(|error| Error::Task(error.to_string()))
     }
@@ -337,28 +339,28 @@ impl Listener {
     /// sent.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.state() == Some(ConnectionState::Attached) && self.0.worker.copier.pauses().is_empty()
+        self.state() == Some(ConnectionState::Attached) && self.0.shared.copier.pauses().is_empty()
     }
 
     /// How it stands: the connection, each queue, and what cannot be done at present.
     #[must_use]
     pub fn health(&self) -> Health {
-        let worker = &self.0.worker;
+        let shared = &self.0.shared;
         let queues: BTreeSet<&str> =
             self.0.bindings.iter().map(|binding| binding.queue.as_str()).collect();
         // The quarantine only where there is something to tell of it.
-        let quarantine: Vec<&str> = worker
+        let quarantine: Vec<&str> = shared
             .quarantines
             .queues()
             .into_iter()
-            .filter(|queue| worker.in_flight.knows(queue))
+            .filter(|queue| shared.in_flight.knows(queue))
             .collect();
         Health {
             connection: self.state(),
-            queues: worker.in_flight.health(queues.into_iter().chain(quarantine)),
-            paused: worker.copier.pauses(),
-            obstacle: worker.copier.transport.obstacle(),
-            refused: worker.copier.refused_count(),
+            queues: shared.in_flight.health(queues.into_iter().chain(quarantine)),
+            paused: shared.copier.pauses(),
+            obstacle: shared.copier.transport.obstacle(),
+            refused: shared.copier.refused_count(),
         }
     }
 
@@ -371,7 +373,7 @@ impl Listener {
     /// What the attributes of its endpoints say, in the order in which they run. A program may
     /// check here that a crate whose endpoints it counts on is linked.
     pub fn endpoints(&self) -> impl Iterator<Item = &'static Definition> {
-        self.0.worker.dispatcher.table().endpoints().iter().map(Bound::definition)
+        self.0.shared.dispatcher.table().endpoints().iter().map(Bound::definition)
     }
 
     fn running(&self) -> Option<Running> {
@@ -383,8 +385,8 @@ impl Listener {
     }
 
     fn log_table(&self) {
-        let worker = &self.0.worker;
-        for bound in worker.dispatcher.table().endpoints() {
+        let shared = &self.0.shared;
+        for bound in shared.dispatcher.table().endpoints() {
             let definition = bound.definition();
             let methods: Vec<_> = bound.methods().iter().map(|method| method.name).collect();
             tracing::info!(
@@ -401,10 +403,10 @@ impl Listener {
         });
         let bindings: BTreeSet<_> = bindings.collect();
         tracing::info!(
-            transport = %worker.copier.transport,
+            transport = %shared.copier.transport,
             bindings = Vec::from_iter(bindings).join(", "),
-            prefetch = worker.options.prefetch,
-            executor = ?worker.options.executor,
+            prefetch = shared.options.prefetch,
+            executor = ?shared.options.executor,
             "starting"
         );
     }
@@ -413,7 +415,7 @@ impl Listener {
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listener")
-            .field("transport", &self.0.worker.copier.transport)
+            .field("transport", &self.0.shared.copier.transport)
             .field("bindings", &self.0.bindings)
             .finish_non_exhaustive()
     }
@@ -439,7 +441,7 @@ const STUCK: Duration = Duration::from_millis(10);
 
 /// Takes deliveries until it is stopped, and hands them to those who work on them.
 async fn work_on(
-    worker: Arc<Worker>,
+    shared: Arc<Shared>,
     subscribed: Subscribed,
     stop: CancellationToken,
     recorded: CancellationToken,
@@ -447,12 +449,12 @@ async fn work_on(
     // Nobody waits for a task that is gone.
     let _recorded = recorded.clone().drop_guard();
     let Subscribed { mut deliveries, consumer, demand } = subscribed;
-    let scheduler = Scheduler::new(Arc::clone(&worker), demand, stop.clone());
+    let scheduler = Scheduler::new(Arc::clone(&shared), demand, stop.clone());
     let mut state = consumer.state();
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut look_again = tokio::time::interval(LOOK_AGAIN_EVERY);
     look_again.reset();
-    worker.observers.tell(&Event::Attached);
+    shared.observers.tell(&Event::Attached);
     let mut batch = Vec::new();
     // Armed again only when it has gone off: to arm it may wake the thread that looks after timers.
     let mut check = pin!(tokio::time::sleep(STUCK));
@@ -469,7 +471,7 @@ async fn work_on(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Ok(()) = state.changed() => changed(&worker, &state.borrow_and_update().clone()),
+            Ok(()) = state.changed() => changed(&shared, &state.borrow_and_update().clone()),
             count = deliveries.recv_many(&mut batch, BATCH) => match count {
                 // The driver has ended the subscription: held retries must not wait for more.
                 0 => {
@@ -478,33 +480,33 @@ async fn work_on(
                 }
                 _ => scheduler.take(batch.drain(..)),
             },
-            () = worker.quarantined.notified() => consumer.look_again(),
+            () = shared.quarantined.notified() => consumer.look_again(),
             () = check.as_mut(), if begun.is_some() => scheduler.add_worker(begun.take()),
             () = scheduler.unwatched.notified() => {}
             _ = look_again.tick() => consumer.look_again(),
-            _ = look.tick() => tell_slow(&worker),
+            _ = look.tick() => tell_slow(&shared),
         }
     }
-    shutdown::Ending { consumer, deliveries, scheduler, recorded }.shut_down(&worker).await
+    shutdown::Ending { consumer, deliveries, scheduler, recorded }.shut_down(&shared).await
 }
 
-fn changed(worker: &Worker, state: &ConnectionState) {
+fn changed(shared: &Shared, state: &ConnectionState) {
     match state {
         ConnectionState::Attached => {
-            worker.quarantines.journals().for_each(Journal::attached);
-            worker.observers.tell(&Event::Attached);
+            shared.quarantines.journals().for_each(Journal::attached);
+            shared.observers.tell(&Event::Attached);
         }
         // What was begun is delivered again, and nobody died of it.
         ConnectionState::Lost { reason } => {
-            worker.quarantines.journals().for_each(Journal::release_all);
-            worker.observers.tell(&Event::Lost { reason });
+            shared.quarantines.journals().for_each(Journal::release_all);
+            shared.observers.tell(&Event::Lost { reason });
         }
         ConnectionState::Closed => {}
     }
 }
 
-fn tell_slow(worker: &Worker) {
-    for (queue, since) in worker.in_flight.slow(SLOW) {
+fn tell_slow(shared: &Shared) {
+    for (queue, since) in shared.in_flight.slow(SLOW) {
         tracing::warn!(
             %queue,
             ?since,
@@ -513,6 +515,6 @@ fn tell_slow(worker: &Worker) {
              shorter `handler_timeout`, or let the method return and be called again; if it was \
              not begun yet, set a smaller `prefetch`"
         );
-        worker.observers.tell(&Event::Slow { queue: &queue, since });
+        shared.observers.tell(&Event::Slow { queue: &queue, since });
     }
 }

@@ -12,8 +12,10 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
+use crate::runtime::case::Case;
 use crate::runtime::schedule::scheduler::Scheduler;
-use crate::runtime::worker::Worker;
+use crate::runtime::settle::settlement;
+use crate::runtime::shared::Shared;
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{Consumer, LONGEST_WAIT};
 
@@ -36,15 +38,15 @@ pub(super) struct Ending {
 
 impl Ending {
     /// Ends a subscription. Gives the number of methods that run on all the same.
-    pub(super) async fn shut_down(self, worker: &Worker) -> usize {
+    pub(super) async fn shut_down(self, shared: &Shared) -> usize {
         let Self { consumer, mut deliveries, scheduler, recorded } = self;
         let running = &scheduler.running;
-        let deadline = worker.options.shutdown_timeout;
+        let deadline = shared.options.shutdown_timeout;
         let until = tokio::time::Instant::now() + deadline.min(LONGEST_WAIT);
         let mut released = 0_usize;
-        for task in scheduler.drain() {
+        for case in scheduler.drain() {
             released += 1;
-            worker.release(task);
+            settlement::release(shared, case);
         }
         running.close();
         let in_work = running.len();
@@ -52,7 +54,7 @@ impl Ending {
         // be given what comes behind the rest.
         let finished = async {
             let mut done = pin!(running.wait());
-            let mut recording = pin!(begin_stop(worker, &recorded).fuse());
+            let mut recording = pin!(begin_stop(shared, &recorded).fuse());
             loop {
                 tokio::select! {
                     biased;
@@ -62,7 +64,7 @@ impl Ending {
                     () = &mut recording => {}
                     Some(delivery) = deliveries.recv() => {
                         released += 1;
-                        worker.release(worker.take(delivery));
+                        settlement::release(shared, Case::new(shared, delivery));
                     }
                 }
             }
@@ -76,18 +78,18 @@ impl Ending {
             scheduler.abort.cancel();
             let _ = tokio::time::timeout(LAST_WAIT, running.wait()).await;
         }
-        join_all(worker.quarantines.journals().map(|journal| journal.stop(until))).await;
+        join_all(shared.quarantines.journals().map(|journal| journal.stop(until))).await;
         recorded.cancel();
         consumer.close().await;
-        let unfinished = worker.dispatcher.blocking().max(running.len());
+        let unfinished = shared.dispatcher.blocking().max(running.len());
         tracing::info!(in_work, released, unfinished, "stopped");
         unfinished
     }
 }
 
 /// Withdraws what this process has recorded as begun.
-async fn begin_stop(worker: &Worker, recorded: &CancellationToken) {
-    let journals = worker.quarantines.journals().map(|journal| journal.begin_stop());
+async fn begin_stop(shared: &Shared, recorded: &CancellationToken) {
+    let journals = shared.quarantines.journals().map(|journal| journal.begin_stop());
     let mut recording = pin!(join_all(journals));
     let soon = tokio::time::timeout(RECORDED_WITHIN, recording.as_mut()).await.is_ok();
     recorded.cancel();

@@ -1,5 +1,125 @@
-//! From the fields of a notification to one verdict on its delivery: the methods are called
-//! (`invoke.rs`), and their failures decided (`policy.rs`).
+//! From an opened body to one verdict on its delivery: the methods are called (`invoke.rs`), and their
+//! failures decided (`policy.rs`). Called by `worker.rs`, once for each round of calls.
 
 pub(crate) mod invoke;
 pub(crate) mod policy;
+
+use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+use crate::notification::Notification;
+use crate::outcome::BoxError;
+use crate::runtime::case::Case;
+use crate::runtime::judge::invoke::{Invocation, Invoked, policy_context};
+use crate::runtime::judge::policy::Verdict;
+use crate::runtime::open::body;
+use crate::runtime::open::priority::{self, NoPriority};
+use crate::runtime::options::OnUnknownPriority;
+use crate::runtime::settle::report::Subject;
+use crate::runtime::shared::{Shared, Worker};
+use crate::shown::panic_message;
+
+/// What follows from one round of calls.
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    pub(crate) subject: Subject,
+    /// How often methods have been called for the notification.
+    pub(crate) attempts: u32,
+    /// Whether some of the methods keep an order, so that the delivery must not be handled later than
+    /// others.
+    pub(crate) in_order: bool,
+    /// The methods that were not called, because copies cannot be made for them at present.
+    pub(crate) paused: Vec<String>,
+}
+
+impl Judgement {
+    /// Without calls.
+    fn of(verdict: Verdict, attempts: u32) -> Self {
+        let subject = Subject::default();
+        Self { verdict, subject, attempts, in_order: false, paused: Vec::new() }
+    }
+}
+
+/// Opens a delivery and calls its methods. A method that panics is caught where it is called; here the
+/// program's other code is caught, such as serializers and errors that panic when printed.
+pub(crate) async fn judge(worker: Worker<'_>, case: &Case) -> Judgement {
+    let shared = worker.shared;
+    let judged = AssertUnwindSafe(open_and_invoke(worker, case)).catch_unwind().await;
+    let attempts = case.copy_headers.attempts;
+    let pending = || case.copy_headers.pending.clone();
+    let failed = match judged {
+        Ok(Ok(judgement)) => return judgement,
+        Ok(Err(error)) => Judgement::of(policy::undecodable(&*error, pending()), attempts),
+        Err(panic) => {
+            let calls = attempts.saturating_add(1);
+            let message = panic_message(panic);
+            let verdict = policy::panicked(&message, pending(), policy_context(shared, calls));
+            Judgement::of(verdict, calls)
+        }
+    };
+    let in_order = shared.order.is_some() || shared.dispatcher.table().keeps_order();
+    Judgement { in_order, ..failed }
+}
+
+async fn open_and_invoke(worker: Worker<'_>, case: &Case) -> Result<Judgement, BoxError> {
+    let Worker { shared, permit } = worker;
+    let delivery = &case.delivery;
+    let _share;
+    let text = match &case.text {
+        Some(text) => Cow::Borrowed(text.as_str()),
+        None if body::is_compressed(delivery) => {
+            // On the heap, so that the futures of other deliveries stay small.
+            match body::open_compressed(worker, case).boxed().await {
+                Some((opened, share)) => {
+                    _share = share;
+                    Cow::Owned(opened?)
+                }
+                None => return Ok(Judgement::of(Verdict::Release, case.copy_headers.attempts)),
+            }
+        }
+        None => body::open(shared, delivery)?,
+    };
+    let mut deserialized = None;
+    let fields = body::read(shared, &text, &mut deserialized)?;
+    let origin = &case.copy_headers.origin;
+    let on_unknown = shared.options.on_unknown_priority;
+    let priority = match priority::find(&fields, &origin.routing_key, on_unknown) {
+        Ok(priority) => priority,
+        Err(none) => {
+            let subject = Subject::of(&fields, 0);
+            let verdict = without_priority(shared, case, &none, &subject);
+            return Ok(Judgement { subject, ..Judgement::of(verdict, 0) });
+        }
+    };
+    let calls = case.copy_headers.attempts.saturating_add(1);
+    let notification = Notification::new(fields, priority, origin, &shared.states)
+        .of_call(case.received_at, calls);
+    let invocation = Invocation { shared, notification: &notification, case, stop: permit.stop };
+    let Invoked { verdict, handled, in_order, paused } = invocation.invoke().await;
+    let is_logged = verdict != Verdict::Ack || tracing::enabled!(tracing::Level::DEBUG);
+    let subject = if is_logged {
+        Subject::of(notification.fields(), handled)
+    } else {
+        Subject { handled, ..Subject::default() }
+    };
+    Ok(Judgement { verdict, subject, attempts: calls, in_order, paused })
+}
+
+/// The verdict on a delivery for which no method can be found.
+fn without_priority(shared: &Shared, case: &Case, none: &NoPriority, subject: &Subject) -> Verdict {
+    match shared.options.on_unknown_priority {
+        OnUnknownPriority::DeadLetter => {
+            policy::unknown_priority(none, case.copy_headers.pending.clone())
+        }
+        OnUnknownPriority::Lenient => {
+            tracing::warn!(
+                queue = %case.delivery.info.queue,
+                message_id = subject.message_id,
+                "acknowledged, and no method was called: {none}"
+            );
+            Verdict::Ack
+        }
+    }
+}

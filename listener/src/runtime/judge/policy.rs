@@ -1,5 +1,5 @@
-//! The failure policy: what follows when a method did not handle a notification. Pure: from what
-//! the methods said to one verdict on the delivery. Who carries it out is `settlement.rs`.
+//! The failure policy: what follows when a method did not handle a notification. Pure: from the failures
+//! of the methods to one verdict on the delivery. `settle/` carries it out.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -12,25 +12,25 @@ use crate::outcome::{Chain, Failure};
 use crate::runtime::open::priority::NoPriority;
 use crate::runtime::options::{OnFailure, RetryOptions};
 use crate::runtime::program_code;
+use crate::runtime::settle::pending::Pending;
 use crate::shown::panic_message;
 use crate::shown::{LONGEST_ERROR, error_text, shortened};
 
-/// How a method did not handle a notification.
+/// Why a method did not handle a notification.
 #[derive(Debug)]
 pub(crate) enum Failed {
     /// An error, a panic, a timeout, or an argument that could not be made.
     Failure(Failure),
-    /// The inbox could not tell whether it has handled the notification, and why: it was not
-    /// called. Another call is worth it whatever the program wants of failures, for this is none
-    /// of the method.
+    /// The inbox could not be asked, for this reason, and the method was not called. It is retried
+    /// whatever `on_failure` says, because the method did not fail.
     NotAsked(String),
-    /// It gave the notification up, with this reason.
+    /// It returned `Outcome::DeadLetter` with this reason.
     GivenUp(String),
-    /// It asks for another call, after this pause or the listener's own.
+    /// It asked for another call, after this pause or the listener's own.
     Retry(Option<Duration>),
-    /// It gave the delivery back, and may not.
+    /// It returned `Outcome::Requeue`, which the listener does not allow.
     RequeueNotAllowed,
-    /// No method goes by the name that the copy says.
+    /// There is no method with the name in the copy.
     Unknown,
 }
 
@@ -41,9 +41,9 @@ pub(crate) enum Step {
     Again(Duration),
     /// The notification is given up, for this reason.
     GiveUp(&'static str),
-    /// The whole delivery goes back at once, as oslo.messaging does it.
+    /// The whole delivery is requeued immediately, as in oslo.messaging.
     Requeue,
-    /// It counts as handled, as oslo.messaging does it.
+    /// It counts as handled, as in oslo.messaging.
     Forget,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct PolicyContext<'g> {
     pub(crate) classifiers: &'g Classifiers,
     /// How often the method has been called, this call included.
     pub(crate) calls: u32,
-    /// From 0 to 1: where in its range a pause falls.
+    /// From 0 to 1: the position of a pause in its range.
     pub(crate) chance: f64,
 }
 
@@ -87,10 +87,10 @@ pub(crate) fn step(failed: &Failed, policy: &Policy, context: PolicyContext<'_>)
     Step::Again(after.unwrap_or_else(|| retry.pause_after(context.calls, context.chance)))
 }
 
-/// What kind of failure it is; one that cannot be told for a panic is worth another call.
+/// The kind of a failure; transient if the classifier panics.
 fn kind(failure: &Failure, classifiers: &Classifiers) -> ErrorKind {
     catch_unwind(AssertUnwindSafe(|| classifiers.kind(failure))).unwrap_or_else(|panic| {
-        // Also where nothing is logged.
+        // Taken first, also if nothing is logged.
         let panic = panic_message(panic);
         tracing::error!(panic, "a classifier panicked");
         ErrorKind::Transient
@@ -100,22 +100,22 @@ fn kind(failure: &Failure, classifiers: &Classifiers) -> ErrorKind {
 /// What becomes of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Everybody who wanted it has handled it, or nobody wanted it.
+    /// Every method that wants it has handled it, or none wants it.
     Ack,
-    /// A method gave it back.
+    /// A method requeued it.
     Requeue,
-    /// The listener stopped before it was done, or its session is over.
-    GiveBack,
-    /// Some still owe it: copies take its place.
+    /// The listener stopped before all methods were called, or the session is over.
+    Release,
+    /// It is still pending for some methods: copies replace it.
     Copies(Vec<Copy>),
 }
 
-/// A copy that takes the place of a delivery, for the methods that still owe it.
+/// A copy that replaces a delivery for the methods that it is pending for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Copy {
     pub(crate) to: Destination,
-    /// The methods that still owe it; empty: everybody who wants it.
-    pub(crate) owed: Vec<String>,
+    /// The methods that it is for.
+    pub(crate) pending: Pending,
     /// What went wrong, in full.
     pub(crate) error: String,
 }
@@ -139,13 +139,13 @@ pub(crate) struct Decided {
     pub(crate) step: Step,
 }
 
-/// The verdict on what was decided for the methods, those that handled it left out. One copy for
-/// all that are given up, with the reason of the first; one for all that share a pause.
+/// The verdict on a delivery, from the decisions for the methods that did not handle it. There is one
+/// copy for all methods that are given up, with the reason of the first, and one for each pause.
 pub(crate) fn verdict(decided: Vec<Decided>) -> Verdict {
     if decided.iter().any(|one| one.step == Step::Requeue) {
         return Verdict::Requeue;
     }
-    let mut copies: Vec<Copy> = Vec::new();
+    let mut copies: Vec<(Destination, Vec<String>, String)> = Vec::new();
     for Decided { method, failed, step } in decided {
         let to = match step {
             Step::Again(after) => Destination::Later(after),
@@ -153,23 +153,27 @@ pub(crate) fn verdict(decided: Vec<Decided>) -> Verdict {
             Step::Requeue | Step::Forget => continue,
         };
         let text = format!("{method}: {}", failed.text());
-        match copies.iter_mut().find(|copy| copy.to.takes(to)) {
-            Some(copy) => {
-                copy.owed.push(method);
+        match copies.iter_mut().find(|(destination, ..)| destination.takes(to)) {
+            Some((_, methods, error)) => {
+                methods.push(method);
                 // Writing to a String cannot fail.
-                let _ = write!(copy.error, "; {text}");
+                let _ = write!(error, "; {text}");
             }
-            None => copies.push(Copy { to, owed: vec![method], error: text }),
+            None => copies.push((to, vec![method], text)),
         }
     }
-    if copies.is_empty() { Verdict::Ack } else { Verdict::Copies(copies) }
+    if copies.is_empty() {
+        return Verdict::Ack;
+    }
+    let copy = |(to, methods, error)| Copy { to, pending: Pending::of(methods), error };
+    Verdict::Copies(copies.into_iter().map(copy).collect())
 }
 
 impl Copy {
-    /// The names of those that owe it, as the log has them.
-    pub(crate) fn owed_names(&self) -> String {
+    /// The names of its methods, for the log.
+    pub(crate) fn method_names(&self) -> String {
         let mut names = String::new();
-        for name in &self.owed {
+        for name in self.pending.names() {
             if names.len() > LONGEST_ERROR {
                 break;
             }
@@ -179,7 +183,7 @@ impl Copy {
         error_text(&names)
     }
 
-    /// What went wrong, as the log has it.
+    /// What went wrong, for the log.
     pub(crate) fn error_text(&self) -> &str {
         shortened(&self.error, LONGEST_ERROR)
     }
@@ -194,7 +198,7 @@ impl Copy {
 }
 
 impl Destination {
-    /// Whether a copy that goes here may take along what goes there.
+    /// Whether a copy that goes here may be for methods whose copy goes there, too.
     fn takes(self, other: Self) -> bool {
         match (self, other) {
             (Self::Dead(_), Self::Dead(_)) => true,
@@ -203,47 +207,47 @@ impl Destination {
     }
 }
 
-/// The verdict on a delivery whose way through the stages panicked, such as in a serializer, for
-/// all that still owe it: as for a method that panics.
-pub(crate) fn panicked(message: &str, owed: Vec<String>, context: PolicyContext<'_>) -> Verdict {
+/// The verdict on a delivery for which the program's code panicked outside of a method, such as a
+/// serializer, for all pending methods: as for a method that panics.
+pub(crate) fn panicked(message: &str, pending: Pending, context: PolicyContext<'_>) -> Verdict {
     let failed = Failed::Failure(Failure::Panic(message.to_owned()));
     let to = match step(&failed, &Policy::NONE, context) {
         Step::Again(after) => Destination::Later(after),
         Step::Requeue => return Verdict::Requeue,
         Step::GiveUp(_) | Step::Forget => Destination::Dead("panic"),
     };
-    Verdict::Copies(vec![Copy { to, owed, error: format!("panicked: {message}") }])
+    Verdict::Copies(vec![Copy { to, pending, error: format!("panicked: {message}") }])
 }
 
-/// The copy of a delivery that was not called yet, for it is to wait for so long first.
-pub(crate) fn waits(remaining: Duration, owed: Vec<String>) -> Copy {
+/// The copy of a delivery whose methods are not called yet, because the rest of a pause remains.
+pub(crate) fn deferred(remaining: Duration, pending: Pending) -> Copy {
     let error = "a pause of its methods is not over".to_owned();
-    Copy { to: Destination::Later(remaining), owed, error }
+    Copy { to: Destination::Later(remaining), pending, error }
 }
 
-/// The verdict on a body that cannot be read, for all that still owe it.
-pub(crate) fn undecodable(error: &(dyn Error + 'static), owed: Vec<String>) -> Verdict {
-    Verdict::Copies(vec![dead("undecodable", program_code::text(&Chain(error)), owed)])
+/// The verdict on a body that cannot be read, for all pending methods.
+pub(crate) fn undecodable(error: &(dyn Error + 'static), pending: Pending) -> Verdict {
+    Verdict::Copies(vec![dead("undecodable", program_code::text(&Chain(error)), pending)])
 }
 
-/// The verdict on a delivery that has no priority, for all that still owe it.
-pub(crate) fn unknown_priority(none: &NoPriority, owed: Vec<String>) -> Verdict {
-    Verdict::Copies(vec![dead("unknown-priority", none.to_string(), owed)])
+/// The verdict on a notification without a priority, for all pending methods.
+pub(crate) fn unknown_priority(none: &NoPriority, pending: Pending) -> Verdict {
+    Verdict::Copies(vec![dead("unknown-priority", none.to_string(), pending)])
 }
 
-/// The reason of a dead letter that processes died of.
+/// The reason of a dead letter that ended processes.
 pub(crate) const POISON: &str = "poison";
 
-/// What takes the place of a delivery that so many processes died of.
-pub(crate) fn poison(deaths: u64, owed: Vec<String>) -> Copy {
+/// The copy of a delivery that ended this number of processes.
+pub(crate) fn poison(deaths: u64, pending: Pending) -> Copy {
     let error = format!(
         "{deaths} processes died while they worked on it: it may end every process that does"
     );
-    dead(POISON, error, owed)
+    dead(POISON, error, pending)
 }
 
-fn dead(reason: &'static str, error: String, owed: Vec<String>) -> Copy {
-    Copy { to: Destination::Dead(reason), owed, error }
+fn dead(reason: &'static str, error: String, pending: Pending) -> Copy {
+    Copy { to: Destination::Dead(reason), pending, error }
 }
 
 impl Failed {
@@ -315,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_s_policy_goes_before_the_listener_s() {
+    fn an_endpoint_s_policy_overrides_the_listener_s() {
         let policy = Policy { attempts: Some(2), pause: Some(8 * SECOND), ..Policy::NONE };
         let decide = |calls| decide(&error("no"), &policy, calls, OnFailure::Retry);
         assert_eq!([decide(1), decide(2)], [Step::Again(8 * SECOND), Step::GiveUp("error")]);
@@ -348,20 +352,20 @@ mod tests {
         Decided { method: method.to_owned(), failed: Failed::GivenUp("why".to_owned()), step }
     }
 
-    fn copy(to: Destination, owed: &[&str]) -> Copy {
-        let error = owed.iter().map(|method| format!("{method}: why")).collect::<Vec<_>>();
-        let owed = owed.iter().map(|method| (*method).to_owned()).collect();
-        Copy { to, owed, error: error.join("; ") }
+    fn copy(to: Destination, methods: &[&str]) -> Copy {
+        let error = methods.iter().map(|method| format!("{method}: why")).collect::<Vec<_>>();
+        let methods = methods.iter().map(|method| (*method).to_owned()).collect();
+        Copy { to, pending: Pending::of(methods), error: error.join("; ") }
     }
 
     #[test]
-    fn what_nobody_failed_is_acknowledged() {
+    fn a_delivery_that_no_method_failed_is_acknowledged() {
         assert_eq!(verdict(Vec::new()), Verdict::Ack);
         assert_eq!(verdict(vec![decided("a", Step::Forget)]), Verdict::Ack);
     }
 
     #[test]
-    fn there_is_a_copy_for_each_pause_and_one_for_all_that_are_given_up() {
+    fn there_is_one_copy_for_each_pause_and_one_for_all_methods_given_up() {
         let verdict = verdict(vec![
             decided("a", Step::Again(SECOND)),
             decided("b", Step::GiveUp("error")),
@@ -380,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_requeue_is_of_the_whole_delivery() {
+    fn a_requeue_concerns_the_whole_delivery() {
         let verdict =
             verdict(vec![decided("a", Step::GiveUp("error")), decided("b", Step::Requeue)]);
         assert_eq!(verdict, Verdict::Requeue);

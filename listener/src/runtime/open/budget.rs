@@ -1,33 +1,26 @@
-//! How many bytes of compressed bodies are open at once, over the whole listener: their texts may be
-//! a thousand times what `bytes_in_flight` counts. Others need no share, for their texts are not
-//! larger than what came. Who opens is `worker.rs`.
+//! The budget of bytes that decompressed bodies may use at once, over the whole listener: a text may be a
+//! thousand times as large as the body that `bytes_in_flight` counts. Bodies that are not compressed need
+//! no share. Used by `body.rs`.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::envelope::{self, DecodeError, Labels, Limits};
-use crate::runtime::open::offload::Apart;
 use crate::runtime::schedule::priority_queues::{self, QUEUES, QueueIndex};
-use crate::runtime::worker::labels;
-use crate::transport::delivery::Delivery;
 
-/// What is counted as one.
+/// The unit of the semaphores, in bytes.
 const UNIT: usize = 1024;
 
-/// What a body is taken for before it is opened for the first time: so many times its size, and no
-/// less than this. As a rule that is enough, and a second attempt takes more.
-const USUAL_RATIO: usize = 16;
+/// The expected size of a text before its body is opened: this many times the size of the body, and no
+/// less than `LEAST` bytes. If that is not enough, a second attempt takes more.
+const EXPECTED_RATIO: usize = 16;
 const LEAST: usize = 64 << 10;
 
-/// A body that has no more bytes than this is opened at once.
-const AT_ONCE: usize = 256 << 10;
-
-/// The bytes that may be open. Each priority has a share of its own and uses no more than that, so that
-/// bodies that wait in one do not delay those of another.
+/// The bytes that may be open. One priority may use a part of them only, so that its bodies do not delay
+/// those of others.
 #[derive(Debug)]
 pub(crate) struct Budget {
     free: Semaphore,
     by_priority: [Semaphore; QUEUES],
-    /// What one priority may use.
+    /// The units that one priority may use.
     part: u32,
 }
 
@@ -50,8 +43,8 @@ impl Budget {
         }
     }
 
-    /// Waits until that many bytes are free, at most what one priority may use. First come, first served,
-    /// so that nobody who wants many waits for ever.
+    /// Waits until this many bytes are free, at most what one priority may use. Served in order, so that
+    /// a large body is not overtaken for ever.
     pub(crate) async fn take(&self, index: QueueIndex, bytes: usize) -> Option<Share<'_>> {
         let wanted = units(bytes).min(self.part);
         // They are never closed.
@@ -62,7 +55,7 @@ impl Budget {
 }
 
 impl Share<'_> {
-    /// Gives back what is more than so many bytes.
+    /// Frees what is more than this many bytes.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         for permit in [&mut self.of_all, &mut self.of_priority] {
             let more = permit.num_permits().saturating_sub(units(bytes) as usize);
@@ -71,33 +64,9 @@ impl Share<'_> {
     }
 }
 
-/// Opens a body; where that may take long, apart.
-pub(crate) async fn open(
-    delivery: &Delivery,
-    limits: Limits,
-    apart: &Apart,
-) -> Result<String, DecodeError> {
-    let open = move |body: &[u8], labels: Labels<'_>| {
-        envelope::open(body, labels, &limits).map(|opened| opened.text.into_owned())
-    };
-    let labels = labels(delivery);
-    if limits.max_decompressed <= AT_ONCE {
-        return open(&delivery.body, labels);
-    }
-    let (body, Labels { content_type, compression }) = (delivery.body.clone(), labels);
-    let (content_type, compression) =
-        (content_type.map(str::to_owned), compression.map(str::to_owned));
-    let opening = move || {
-        let labels =
-            Labels { content_type: content_type.as_deref(), compression: compression.as_deref() };
-        open(&body, labels)
-    };
-    apart.run(opening).await
-}
-
-/// How many bytes a body of this size is taken to have when it is open.
-pub(crate) fn usual(compressed: usize, limit: usize) -> usize {
-    compressed.saturating_mul(USUAL_RATIO).max(LEAST).min(limit)
+/// The expected size of the text of a body of this size, in bytes.
+pub(crate) fn expected(compressed: usize, limit: usize) -> usize {
+    compressed.saturating_mul(EXPECTED_RATIO).max(LEAST).min(limit)
 }
 
 fn units(bytes: usize) -> u32 {
@@ -169,8 +138,8 @@ mod tests {
 
     #[test]
     fn what_a_body_is_taken_for() {
-        let found = [10, 1 << 20, 1 << 24].map(|size| usual(size, 32 << 20));
+        let found = [10, 1 << 20, 1 << 24].map(|size| expected(size, 32 << 20));
         assert_eq!(found, [LEAST, 16 << 20, 32 << 20]);
-        assert_eq!(usual(10, 1000), 1000);
+        assert_eq!(expected(10, 1000), 1000);
     }
 }

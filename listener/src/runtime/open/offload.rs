@@ -1,25 +1,25 @@
-//! Work that may take long, done where it keeps no thread of the program's runtime from other
-//! tasks: on a thread of the blocking pool, for as long as plain `fn`s leave one. Called to open
-//! large bodies.
+//! Runs work that may take long on a thread of the blocking pool, so that it does not block the threads
+//! of the program's runtime. Called to open large bodies and to read their order keys.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::dispatch::waiting::Waiting;
 
-/// How long a thread is waited for, and how long where there was none the last time.
+/// How long to wait for a thread.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The same if there was none the last time.
 const LITTLE_PATIENCE: Duration = Duration::from_millis(10);
 
-/// Who does such work.
+/// Runs such work.
 #[derive(Debug, Default)]
-pub(crate) struct Apart {
-    /// Whether there was no thread the last time.
+pub(crate) struct Offload {
+    /// Whether no thread was free the last time.
     is_short: AtomicBool,
 }
 
-impl Apart {
-    /// Does it, and in the task of the caller if no thread is free in time.
+impl Offload {
+    /// Runs it on a thread of the pool, or in the task of the caller if none is free in time.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -33,7 +33,7 @@ impl Apart {
             Ok(done) => done,
             Err(_) => match waiting.take() {
                 Some(work) => {
-                    self.tell_short();
+                    self.report_shortage();
                     return work();
                 }
                 None => done.await,
@@ -45,17 +45,17 @@ impl Apart {
             Err(panicked) if panicked.is_panic() => {
                 std::panic::resume_unwind(panicked.into_panic())
             }
-            // The runtime ends, and this task with it.
+            // The runtime shuts down, and this task with it.
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 
-    fn tell_short(&self) {
+    fn report_shortage(&self) {
         if !self.is_short.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 after = ?PATIENCE,
-                "a body that takes long is opened on a thread of the program's runtime: no other one \
-                 was free for it in time; let plain `fn`s end in time, or give the runtime more \
+                "a large body is opened on a thread of the program's runtime, because no blocking thread \
+                 was free in time; shorten plain `fn`s, or give the runtime more \
                  `max_blocking_threads`"
             );
         }

@@ -3,6 +3,7 @@
 
 pub(crate) mod in_flight;
 pub(crate) mod key_order;
+pub(crate) mod keys;
 pub(crate) mod permit;
 pub(crate) mod priority_queues;
 pub(crate) mod scheduler;

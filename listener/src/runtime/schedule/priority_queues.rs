@@ -1,12 +1,11 @@
-//! Which delivery is next: a queue per priority, served by weight, so that a flood of `info` does not
-//! delay `error`. Also the slots to work on deliveries, of which no queue may occupy all. Used by
-//! `scheduler.rs`.
+//! Which item is next: a queue per priority, served by weight, so that a flood of `info` does not delay
+//! `error`. Also the slots to work on items, of which no queue may occupy all. Used by `scheduler.rs`,
+//! whose items are cases.
 
 use std::collections::VecDeque;
 
 use crate::notification::priority::Priority;
 use crate::runtime::options::Executor;
-use crate::runtime::worker::Task;
 
 /// The number of queues: one per priority, and one for routing keys without a priority.
 pub(crate) const QUEUES: usize = Priority::ALL.len() + 1;
@@ -23,8 +22,8 @@ const fn weight(priority: Option<Priority>) -> i64 {
 
 /// Deliveries that wait for a slot, by priority, and the free slots.
 #[derive(Debug)]
-pub(crate) struct PriorityQueues {
-    queues: [Queue; QUEUES],
+pub(crate) struct PriorityQueues<T> {
+    queues: [Queue<T>; QUEUES],
     /// Free slots.
     free: usize,
     /// Whether all deliveries use one queue, in the order of arrival.
@@ -36,8 +35,8 @@ pub(crate) struct PriorityQueues {
 pub(crate) struct QueueIndex(usize);
 
 #[derive(Debug)]
-struct Queue {
-    waiting: VecDeque<Task>,
+struct Queue<T> {
+    waiting: VecDeque<T>,
     weight: i64,
     /// Smooth weighted round robin: each round adds the weight to every queue with waiting deliveries,
     /// and the queue with the most credit is served and pays the total.
@@ -60,13 +59,13 @@ impl QueueIndex {
     }
 }
 
-impl Queue {
+impl<T> Queue<T> {
     fn can_go_on(&self) -> bool {
         !self.waiting.is_empty() && self.free > self.resuming
     }
 }
 
-impl PriorityQueues {
+impl<T> PriorityQueues<T> {
     /// As many slots as the executor has; one queue may acquire seven eighths of them at most.
     pub(crate) fn new(executor: Executor) -> Self {
         let slots = executor.at_once();
@@ -82,15 +81,12 @@ impl PriorityQueues {
         Self { queues, free: slots, in_order: executor == Executor::Sequential }
     }
 
-    /// Adds a delivery to the queue of its original routing key, or to the only queue where the order of
+    /// Adds an item to the queue of its routing key, or to the only queue where the order of
     /// arrival is kept.
-    pub(crate) fn push(&mut self, task: Task) {
-        let QueueIndex(index) = if self.in_order {
-            QueueIndex(0)
-        } else {
-            QueueIndex::of(&task.copy_headers.origin.routing_key)
-        };
-        self.queues[index].waiting.push_back(task);
+    pub(crate) fn push(&mut self, routing_key: &str, item: T) {
+        let QueueIndex(index) =
+            if self.in_order { QueueIndex(0) } else { QueueIndex::of(routing_key) };
+        self.queues[index].waiting.push_back(item);
     }
 
     /// Whether a delivery can be begun.
@@ -110,7 +106,7 @@ impl PriorityQueues {
     }
 
     /// The next delivery to begin; acquires a slot for it.
-    pub(crate) fn next(&mut self) -> Option<(Task, QueueIndex)> {
+    pub(crate) fn next(&mut self) -> Option<(T, QueueIndex)> {
         if !self.has_free() {
             return None;
         }
@@ -128,14 +124,14 @@ impl PriorityQueues {
         let (index, _) = chosen?;
         let queue = &mut self.queues[index];
         queue.credit -= total;
-        let task = queue.waiting.pop_front()?;
+        let item = queue.waiting.pop_front()?;
         if queue.waiting.is_empty() {
             // Credit is only earned while deliveries wait.
             queue.credit = 0;
         }
         queue.free -= 1;
         self.free -= 1;
-        Some((task, QueueIndex(index)))
+        Some((item, QueueIndex(index)))
     }
 
     /// A begun delivery of this queue waits for a slot, with precedence over those not begun.
@@ -171,7 +167,7 @@ impl PriorityQueues {
     }
 
     /// Removes all waiting deliveries.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Task> + '_ {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
         self.queues.iter_mut().flat_map(|queue| queue.waiting.drain(..))
     }
 }
@@ -183,61 +179,19 @@ pub(crate) const fn part(all: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-
     use super::*;
-    use crate::notification::delivery_info::DeliveryInfo;
-    use crate::runtime::schedule::in_flight::InFlight;
-    use crate::runtime::settle::copy_headers::CopyHeaders;
-    use crate::transport::delivery::{Delivery, Properties, Settle, Settlement, Settler};
-    use crate::transport::error::SettleError;
 
-    struct Nobody;
+    type Queues = PriorityQueues<String>;
 
-    impl Settler for Nobody {
-        fn settle(&self, _: u64, _: Settle) -> Result<(), SettleError> {
-            Ok(())
-        }
-
-        fn is_over(&self) -> bool {
-            false
-        }
+    fn push(queues: &mut Queues, key: &str, count: usize) {
+        (0..count).for_each(|_| queues.push(key, key.to_owned()));
     }
 
-    fn push(queues: &mut PriorityQueues, key: &str, count: usize) {
-        for _ in 0..count {
-            let settlement = Settlement::new(Arc::new(Nobody), 1);
-            let info = DeliveryInfo::new(key, "", key);
-            let delivery = Delivery::new(Bytes::new(), Properties::default(), info, settlement);
-            let copy_headers = CopyHeaders::read(&delivery.properties, &delivery.info, |_| true);
-            let in_flight = Arc::new(InFlight::default()).take(&delivery);
-            queues.push(Task {
-                delivery,
-                in_flight,
-                copy_headers,
-                ticket: None,
-                text: None,
-                key: None,
-                recorded: None,
-                is_alone: false,
-                alone: None,
-                is_last: false,
-                shut: None,
-                received_at: std::time::SystemTime::UNIX_EPOCH,
-            });
-        }
+    fn take(queues: &mut Queues, count: usize) -> Vec<(String, QueueIndex)> {
+        std::iter::from_fn(|| queues.next()).take(count).collect()
     }
 
-    fn take(queues: &mut PriorityQueues, count: usize) -> Vec<(String, QueueIndex)> {
-        std::iter::from_fn(|| queues.next())
-            .take(count)
-            .map(|(task, place)| (task.delivery.info.routing_key.to_string(), place))
-            .collect()
-    }
-
-    fn free(queues: &mut PriorityQueues, taken: Vec<(String, QueueIndex)>) {
+    fn free(queues: &mut Queues, taken: Vec<(String, QueueIndex)>) {
         taken.into_iter().for_each(|(_, queue)| queues.free(queue));
     }
 
@@ -246,8 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_holds_up_nobody() {
-        let mut queues = PriorityQueues::new(Executor::Concurrent(100));
+    fn a_flood_of_one_priority_does_not_delay_the_others() {
+        let mut queues = Queues::new(Executor::Concurrent(100));
         push(&mut queues, "n.info", 50);
         push(&mut queues, "n.error", 3);
         push(&mut queues, "n.debug", 1);
@@ -258,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_queue_keeps_its_order() {
-        let mut queues = PriorityQueues::new(Executor::Concurrent(10));
+        let mut queues = Queues::new(Executor::Concurrent(10));
         for key in ["a.info", "b.info", "c.info"] {
             push(&mut queues, key, 1);
         }
@@ -267,7 +221,7 @@ mod tests {
 
     #[test]
     fn no_queue_acquires_every_slot() {
-        let mut queues = PriorityQueues::new(Executor::Concurrent(16));
+        let mut queues = Queues::new(Executor::Concurrent(16));
         push(&mut queues, "n.info", 50);
         let held = take(&mut queues, 50);
         assert_eq!(held.len(), 14);
@@ -286,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_begun_delivery_has_precedence_in_its_own_queue_only() {
-        let mut queues = PriorityQueues::new(Executor::Concurrent(16));
+        let mut queues = Queues::new(Executor::Concurrent(16));
         push(&mut queues, "n.info", 16);
         let held = take(&mut queues, 50);
         let queue = held[0].1;
@@ -303,8 +257,8 @@ mod tests {
     }
 
     #[test]
-    fn one_after_the_other_is_the_order_of_arrival() {
-        let mut queues = PriorityQueues::new(Executor::Sequential);
+    fn a_sequential_executor_keeps_the_order_of_arrival() {
+        let mut queues = Queues::new(Executor::Sequential);
         let keys = ["n.debug", "n.info", "n.error", "n.info"];
         let mut begun = Vec::new();
         keys.iter().for_each(|key| push(&mut queues, key, 1));
@@ -316,8 +270,8 @@ mod tests {
     }
 
     #[test]
-    fn one_place_is_one_at_a_time() {
-        let mut queues = PriorityQueues::new(Executor::Concurrent(1));
+    fn with_one_slot_one_item_is_begun_at_a_time() {
+        let mut queues = Queues::new(Executor::Concurrent(1));
         push(&mut queues, "n.info", 2);
         let first = take(&mut queues, 2);
         assert_eq!(first.len(), 1);

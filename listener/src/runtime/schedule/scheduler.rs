@@ -1,7 +1,7 @@
 //! The scheduler: worker tasks that each take one delivery after the other from the priority queues.
 //! One task is enough for methods that never wait, so nothing is spawned for those; when a method has
 //! to wait, another task continues, and methods that use the processor run on as many tasks as the
-//! runtime has threads. What is done with a delivery is in `worker.rs`.
+//! runtime has threads. The work on one delivery is in `worker.rs`.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -18,11 +18,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::runtime::case::Case;
 use crate::runtime::options::Executor;
 use crate::runtime::schedule::key_order::KeyOrder;
+use crate::runtime::schedule::keys;
 use crate::runtime::schedule::permit::{Permit, Slot};
 use crate::runtime::schedule::priority_queues::{PriorityQueues, QueueIndex};
-use crate::runtime::worker::{Task, Worker};
+use crate::runtime::settle::settlement;
+use crate::runtime::shared::{Shared, Worker};
+use crate::runtime::worker;
 use crate::transport::delivery::Delivery;
 use crate::transport::demand::Demand;
 
@@ -35,7 +39,7 @@ const TIME_SLICE: Duration = Duration::from_micros(200);
 /// Distributes deliveries to worker tasks.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
-    worker: Arc<Worker>,
+    shared: Arc<Shared>,
     key_order: Arc<KeyOrder>,
     state: Mutex<State>,
     /// Notified when a slot is freed while deliveries wait to reacquire one.
@@ -53,7 +57,7 @@ pub(crate) struct Scheduler {
 
 #[derive(Debug)]
 struct State {
-    queues: PriorityQueues,
+    queues: PriorityQueues<Case>,
     /// Worker tasks that are running, without those that wait for a method.
     busy: usize,
     /// Deliveries begun so far.
@@ -61,9 +65,16 @@ struct State {
     /// Whether a check for stuck workers is scheduled.
     is_watched: bool,
     /// Deliveries whose keys are still to be read, in the order of arrival.
-    unread: VecDeque<Task>,
+    unread: VecDeque<Case>,
     /// Whether a task is reading them.
     is_reading: bool,
+}
+
+impl State {
+    fn push(&mut self, case: Case) {
+        let routing_key = Arc::clone(&case.copy_headers.origin.routing_key);
+        self.queues.push(&routing_key, case);
+    }
 }
 
 /// A slot to work on a delivery, freed when dropped.
@@ -81,13 +92,13 @@ struct Busy<'c> {
 
 impl Scheduler {
     pub(crate) fn new(
-        worker: Arc<Worker>,
+        shared: Arc<Shared>,
         demand: Arc<Demand>,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let queues = PriorityQueues::new(worker.options.executor);
+        let queues = PriorityQueues::new(shared.options.executor);
         Arc::new(Self {
-            worker,
+            shared,
             key_order: Arc::default(),
             state: Mutex::new(State {
                 queues,
@@ -109,22 +120,22 @@ impl Scheduler {
 
     /// Schedules deliveries, given in the order of arrival.
     pub(crate) fn take(self: &Arc<Self>, deliveries: impl Iterator<Item = Delivery>) {
-        let mut tasks: VecDeque<Task> =
-            deliveries.map(|delivery| self.worker.take(delivery)).collect();
-        let mut at_once = tasks.len();
-        if self.worker.has_keys() {
+        let mut cases: VecDeque<Case> =
+            deliveries.map(|delivery| Case::new(&self.shared, delivery)).collect();
+        let mut at_once = cases.len();
+        if keys::are_used(&self.shared) {
             at_once = 0;
             // Only this function adds to `unread`.
             if !self.lock().is_reading {
-                for task in tasks.iter_mut().take_while(|task| self.worker.reads_at_once(task)) {
-                    self.enter(task);
+                for case in cases.iter_mut().take_while(|case| keys::are_quick(case)) {
+                    self.enter(case);
                     at_once += 1;
                 }
             }
         }
-        let unread = tasks.split_off(at_once);
+        let unread = cases.split_off(at_once);
         let mut state = self.lock();
-        tasks.into_iter().for_each(|task| state.queues.push(task));
+        cases.into_iter().for_each(|case| state.push(case));
         state.unread.extend(unread);
         if !state.unread.is_empty() && !std::mem::replace(&mut state.is_reading, true) {
             let scheduler = Arc::clone(self);
@@ -136,40 +147,40 @@ impl Scheduler {
     }
 
     /// Queues a delivery behind those that share a key with it.
-    fn enter(&self, task: &mut Task) {
-        let keys = self.worker.keys(task);
-        task.ticket = (!keys.keys.is_empty()).then(|| self.key_order.enter(&keys));
+    fn enter(&self, case: &mut Case) {
+        let keys = keys::of(&self.shared, case);
+        case.ticket = (!keys.keys.is_empty()).then(|| self.key_order.enter(&keys));
     }
 
     /// Reads the keys of deliveries that take long to open, one after the other, on a thread that may
     /// block. Later deliveries wait, because their order is that of arrival.
     async fn read(self: &Arc<Self>) {
-        while let Some(mut task) = self.next_unread() {
-            if self.worker.reads_at_once(&task) {
-                self.enter(&mut task);
+        while let Some(mut case) = self.next_unread() {
+            if keys::are_quick(&case) {
+                self.enter(&mut case);
             } else {
                 let scheduler = Arc::clone(self);
-                let entering = self.worker.apart.run(move || {
-                    scheduler.enter(&mut task);
-                    task
+                let entering = self.shared.offload.run(move || {
+                    scheduler.enter(&mut case);
+                    case
                 });
                 // Dropped unsettled: the broker redelivers it.
                 let Ok(entered) = AssertUnwindSafe(entering).catch_unwind().await else { continue };
-                task = entered;
+                case = entered;
             }
             if self.stop.is_cancelled() {
-                self.worker.release(task);
+                settlement::release(&self.shared, case);
                 continue;
             }
             let mut state = self.lock();
-            state.queues.push(task);
+            state.push(case);
             self.start_worker(state, 1);
         }
     }
 
     /// The next delivery whose keys are to be read. If there is none, `is_reading` is reset under the
     /// same lock.
-    fn next_unread(&self) -> Option<Task> {
+    fn next_unread(&self) -> Option<Case> {
         let mut state = self.lock();
         let next = state.unread.pop_front();
         state.is_reading = next.is_some();
@@ -177,7 +188,7 @@ impl Scheduler {
     }
 
     /// All deliveries that were not begun.
-    pub(crate) fn drain(&self) -> Vec<Task> {
+    pub(crate) fn drain(&self) -> Vec<Case> {
         let mut state = self.lock();
         let unread = std::mem::take(&mut state.unread);
         state.queues.drain().chain(unread).collect()
@@ -224,10 +235,10 @@ impl Scheduler {
     async fn serve(self: &Arc<Self>) {
         let mut busy_task = Busy { scheduler: self, is_busy: true };
         let mut since = Instant::now();
-        while let Some((task, slot)) = self.next(&mut busy_task) {
+        while let Some((case, slot)) = self.next(&mut busy_task) {
             let began = Instant::now();
             {
-                let mut work = pin!(self.work(task, slot));
+                let mut work = pin!(self.work(case, slot));
                 poll_fn(|context| {
                     let polled = work.as_mut().poll(context);
                     if polled.is_pending() {
@@ -250,7 +261,7 @@ impl Scheduler {
 
     /// The next delivery, and a slot for it. If there is none, the worker is marked idle under the same
     /// lock, so that no delivery is left without a worker.
-    fn next<'c>(self: &'c Arc<Self>, busy_task: &mut Busy<'_>) -> Option<(Task, HeldSlot<'c>)> {
+    fn next<'c>(self: &'c Arc<Self>, busy_task: &mut Busy<'_>) -> Option<(Case, HeldSlot<'c>)> {
         let mut state = self.lock();
         if !busy_task.is_busy {
             state.busy += 1;
@@ -267,7 +278,7 @@ impl Scheduler {
         }
         drop(state);
         let is_held = AtomicBool::new(true);
-        next.map(|(task, queue)| (task, HeldSlot { scheduler: self, queue, is_held }))
+        next.map(|(case, queue)| (case, HeldSlot { scheduler: self, queue, is_held }))
     }
 
     /// Reports to the driver that nothing waits any more; under the lock, so that reports are in order.
@@ -278,9 +289,9 @@ impl Scheduler {
     }
 
     /// Works on a delivery once those before it in its key order are done.
-    async fn work(&self, task: Task, slot: HeldSlot<'_>) {
+    async fn work(&self, case: Case, slot: HeldSlot<'_>) {
         let permit = Permit::new(&slot, &self.stop);
-        if let Some(ticket) = &task.ticket
+        if let Some(ticket) = &case.ticket
             && !ticket.is_next()
         {
             let come = async {
@@ -288,10 +299,10 @@ impl Scheduler {
                 ticket.come().await;
             };
             if permit.wait(come).await.is_none() {
-                return self.worker.release(task);
+                return settlement::release(&self.shared, case);
             }
         }
-        self.worker.work(task, permit).await;
+        worker::work(Worker { shared: &self.shared, permit }, case).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -341,7 +352,7 @@ impl HeldSlot<'_> {
 impl Slot for HeldSlot<'_> {
     fn release(&self) {
         // `Sequential` promises one after the other: a delivery that waits keeps its slot.
-        if self.scheduler.worker.options.executor != Executor::Sequential {
+        if self.scheduler.shared.options.executor != Executor::Sequential {
             self.give_up();
         }
     }

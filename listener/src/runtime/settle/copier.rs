@@ -1,188 +1,107 @@
-//! Copies of a delivery: retries that the broker holds back, dead letters, and what is
-//! quarantined. One that cannot be made is tried again with growing pauses, and told as a pause of the
-//! listener; what its original waits for is in `worker.rs`, who settles it in `settlement.rs`.
+//! Makes one copy of a delivery: a retry that the broker delays, a dead letter, or a suspect in quarantine.
+//! An attempt that fails is repeated with growing pauses, and its methods are paused. Which copies are
+//! made is decided in `copies.rs`; the original is settled in `settlement.rs`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::observer::{Event, Observers};
+use crate::observer::Observers;
 use crate::runtime::health::Pause;
 use crate::runtime::judge::policy::{Copy, Destination};
 use crate::runtime::schedule::permit;
-use crate::runtime::settle::copy_headers::{self, CopyHeaders};
-use crate::runtime::suspect::quarantine::{Closed, Gate};
-use crate::shown::{LONGEST_ERROR, error_text, shortened};
+use crate::runtime::settle::copy_headers::CopyHeaders;
+use crate::runtime::settle::failures::{CopyFailures, FailureGuard};
+use crate::runtime::settle::form::{self, Form};
+use crate::runtime::settle::pending::Pending;
+use crate::runtime::settle::timeout::CopyTimeout;
+use crate::runtime::suspect::gate::{Closed, Gate};
+use crate::shown::error_text;
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
-use crate::transport::delivery::{Delivery, Headers, Properties};
+use crate::transport::delivery::{Delivery, Properties};
 use crate::transport::driver::{LONGEST_DELAY, Outgoing, Route};
 use crate::transport::error::SendError;
-
-/// How much of a delivery a copy of it keeps. All headers share one AMQP frame, which is 128 KiB
-/// by default and 4 KiB at least: a copy that the broker does not take for that is made again in
-/// the next form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// The headers and properties of the original, and all there is to say.
-    Whole,
-    /// No headers of the original, but for the one without which its body cannot be read; what is
-    /// said is cut.
-    Short,
-    /// Hardly more than the body and where it came from: what fits any frame.
-    Least,
-}
-
-impl Form {
-    /// The next one that takes less; none after the least.
-    const fn less(self) -> Option<Self> {
-        match self {
-            Self::Whole => Some(Self::Short),
-            Self::Short => Some(Self::Least),
-            Self::Least => None,
-        }
-    }
-
-    /// How much room the headers of the original may take, in bytes of a frame.
-    const fn room(self) -> usize {
-        match self {
-            Self::Whole => 100_000,
-            Self::Short | Self::Least => 0,
-        }
-    }
-
-    /// The longest text of an error, in bytes.
-    const fn error(self) -> usize {
-        match self {
-            Self::Whole => LONGEST_ERROR,
-            Self::Short | Self::Least => 256,
-        }
-    }
-
-    /// The most that the names of those that owe it may take. A list that takes more is left out
-    /// whole, so that everybody owes it: rather twice than never.
-    const fn names(self) -> usize {
-        match self {
-            Self::Whole => usize::MAX,
-            Self::Short => 1024,
-            Self::Least => 256,
-        }
-    }
-}
 
 /// The pauses between attempts to make a copy.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// For how long no method begins while an attempt is made after one that has failed: as a rule the
-/// next one takes all of its time too.
-const SHORT: Duration = Duration::from_secs(2);
-
-/// An attempt that was not confirmed in time is sent again, and the broker may have both. The
-/// next one may take this many times as long, up to `MOST_PATIENCE` times the usual.
-const MORE_PATIENCE: u32 = 4;
-const MOST_PATIENCE: u32 = 64;
-
-/// How long attempts may take longer than usual after the last one that needed it.
-const PATIENT_FOR: Duration = Duration::from_secs(60 * 60);
-
-/// How long an attempt to make a copy may take: longer where the broker has shown that it confirms
-/// slowly, so that few copies are sent twice.
-#[derive(Debug)]
-struct Patience {
-    usual: Duration,
-    /// More than usual, and since when nothing has needed it.
-    more: Mutex<Option<(Duration, Instant)>>,
-}
-
-impl Patience {
-    const fn new(usual: Duration) -> Self {
-        Self { usual, more: Mutex::new(None) }
-    }
-
-    fn get(&self) -> Duration {
-        let more = *self.lock();
-        let more = more.filter(|(_, needed)| needed.elapsed() < PATIENT_FOR);
-        more.map_or(self.usual, |(more, _)| more)
-    }
-
-    /// An attempt that might take `after` was not confirmed by then. Concurrent ones count once.
-    fn timed_out(&self, after: Duration) {
-        let longer = after.saturating_mul(MORE_PATIENCE);
-        let longer = longer.min(self.usual.saturating_mul(MOST_PATIENCE)).max(self.get());
-        *self.lock() = Some((longer, Instant::now()));
-    }
-
-    /// A confirmation took longer than usual.
-    fn still_needed(&self) {
-        if let Some((_, needed)) = &mut *self.lock() {
-            *needed = Instant::now();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<(Duration, Instant)>> {
-        self.more.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// How long no method starts while an attempt is made after one that failed: the next one usually takes
+/// its whole time, too.
+const GATE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes copies.
 #[derive(Debug)]
 pub(crate) struct Copier {
     pub(crate) transport: Transport,
     pub(crate) timeout: Duration,
-    patience: Patience,
-    /// How long a delivery is held of which no copy can ever be made.
+    adaptive: CopyTimeout,
+    /// How long a delivery is held whose dead letter can never be made.
     hold: Duration,
-    troubles: Troubles,
+    failures: CopyFailures,
     refused: AtomicU64,
+    observers: Arc<Observers>,
+}
+
+/// The delivery that a copy is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Original<'o> {
+    pub(crate) delivery: &'o Delivery,
+    pub(crate) copy_headers: &'o CopyHeaders,
+    /// Cancelled when the listener stops.
+    pub(crate) stop: &'o CancellationToken,
 }
 
 /// Why a copy was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotMade {
-    /// The listener stopped, or the session is over: the broker gives the original out again.
+pub(crate) enum CopyError {
+    /// The listener stopped, or the session is over: the broker redelivers the original.
     Abandoned,
-    /// The broker cannot hold it back.
+    /// The broker cannot delay it.
     NoDelay,
-    /// The broker never takes it, whatever is waited for.
+    /// The broker never accepts it.
     Refused,
     /// Its delivery was held for as long as it may be.
     Overdue,
 }
 
-/// Why a suspect was not quarantined.
+/// Why a delivery was not moved.
 #[derive(Debug)]
-pub(crate) enum NotMoved {
-    /// The listener stopped, or the session is over: the broker gives it out again.
+pub(crate) enum MoveError {
+    /// The listener stopped, or the session is over: the broker redelivers it.
     Abandoned,
-    /// The broker does not take it, whatever is waited for.
+    /// The broker does not accept it, however long it is held.
     Impossible(SendError),
 }
 
 impl Copier {
-    pub(crate) fn new(transport: Transport, timeout: Duration, hold: Duration) -> Self {
-        let (troubles, refused) = (Troubles::default(), AtomicU64::new(0));
-        Self { transport, timeout, patience: Patience::new(timeout), hold, troubles, refused }
+    pub(crate) fn new(
+        transport: Transport,
+        timeout: Duration,
+        hold: Duration,
+        observers: Arc<Observers>,
+    ) -> Self {
+        let (failures, refused) = (CopyFailures::default(), AtomicU64::new(0));
+        let adaptive = CopyTimeout::new(timeout);
+        Self { transport, timeout, adaptive, hold, failures, refused, observers }
     }
 
-    /// Makes a copy, again and again until it is confirmed, or its delivery may be held no longer. A
-    /// gate is closed at the beginning of each attempt (`in_time`), and from its end until what is given
-    /// back is dropped: the original is acknowledged first.
+    /// Makes a copy, again and again until it is confirmed, or until its delivery must not be held any
+    /// longer. A gate is closed at the start of each attempt (`in_time`), and from its end until the
+    /// returned value is dropped: the original is acknowledged first.
     pub(crate) async fn make(
         &self,
-        (delivery, copy_headers): (&Delivery, &CopyHeaders),
+        original: Original<'_>,
         copy: &Copy,
         until: Option<Instant>,
         gate: Option<&Gate>,
-        stop: &CancellationToken,
-        observers: &Observers,
-    ) -> Result<Option<Closed>, NotMade> {
+    ) -> Result<Option<Closed>, CopyError> {
+        let Original { delivery, copy_headers, stop } = original;
         let source = &copy_headers.origin.queue;
         let route = match copy.to {
             Destination::Later(delay) => {
@@ -192,23 +111,22 @@ impl Copier {
             Destination::Dead(_) => Route::Queue(dead_letter_queue(source)),
         };
         let (mut pause, mut form) = (FIRST_PAUSE, Form::Whole);
-        let mut trouble = None;
+        let mut failure = None;
         loop {
-            // Of a session that is over the broker gives the original out again: a copy would be
-            // a second one.
+            // The session is over: the broker redelivers the original, and a copy would be a duplicate.
             if delivery.is_over() {
-                return Err(NotMade::Abandoned);
+                return Err(CopyError::Abandoned);
             }
-            let mut moving = gate.map(Gate::close);
-            let properties = properties(delivery, copy_headers, copy, form);
-            // An attempt is let finish: one that is broken off may have been sent all the same.
+            let mut closed = gate.map(Gate::close);
+            let properties = form::properties(delivery, copy_headers, copy, form);
+            // An attempt runs to its end: one that is cancelled may have been sent nevertheless.
             let mut sending = pin!(self.send(&route, delivery, properties, until));
-            let sent = match self.in_time(sending.as_mut(), trouble.is_some()).await {
+            let sent = match self.in_time(sending.as_mut(), failure.is_some()).await {
                 Some(sent) => sent,
                 None => {
-                    // Methods begin meanwhile: nobody knows how long it takes.
-                    drop(moving.take());
-                    if trouble.is_none() {
+                    // Methods may start in the meantime: it is unknown how long this takes.
+                    drop(closed.take());
+                    if failure.is_none() {
                         let error = error_text(&self.late(&route));
                         tracing::error!(
                             queue = %source,
@@ -216,36 +134,36 @@ impl Copier {
                             error,
                             "a copy is not confirmed yet: its delivery stays unacknowledged until it is"
                         );
-                        self.report(&mut trouble, &route, &copy.owed, &error, observers);
+                        self.report(&mut failure, &route, &copy.pending, &error);
                     }
                     let sent = unless_over(delivery, sending).await;
-                    moving = gate.map(Gate::close);
-                    sent.ok_or(NotMade::Abandoned)?
+                    closed = gate.map(Gate::close);
+                    sent.ok_or(CopyError::Abandoned)?
                 }
             };
             let error = match sent {
                 Ok(()) => {
-                    drop(trouble);
-                    self.troubles.made(queue_of(&route), observers);
-                    return Ok(moving);
+                    drop(failure);
+                    self.failures.made(queue_of(&route), &self.observers);
+                    return Ok(closed);
                 }
                 Err(SendError::NoDelay { reason, .. }) => {
                     let reason = error_text(&reason);
                     tracing::warn!(queue = %source, reason, "retries are held in the process");
-                    return Err(NotMade::NoDelay);
+                    return Err(CopyError::NoDelay);
                 }
-                Err(error @ SendError::HeadersTooLarge { .. }) => match form.less() {
-                    Some(less) => {
-                        form = less;
+                Err(error @ SendError::HeadersTooLarge { .. }) => match form.smaller() {
+                    Some(smaller) => {
+                        form = smaller;
                         continue;
                     }
                     None => error,
                 },
                 Err(error) => error,
             };
-            drop(moving);
+            drop(closed);
             if error.is_of_the_message() {
-                drop(trouble);
+                drop(failure);
                 return Err(self.refused(delivery, copy, &route, &error));
             }
             let error = error_text(&error);
@@ -256,48 +174,47 @@ impl Copier {
                 ?pause,
                 "a copy could not be made: its delivery stays unacknowledged until it can"
             );
-            self.report(&mut trouble, &route, &copy.owed, &error, observers);
+            self.report(&mut failure, &route, &copy.pending, &error);
             if until.is_some_and(|until| Instant::now() + pause > until) {
-                return Err(NotMade::Overdue);
+                return Err(CopyError::Overdue);
             }
             let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
             if paused.is_none() {
-                return Err(NotMade::Abandoned);
+                return Err(CopyError::Abandoned);
             }
             pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
-    /// What follows when the broker never takes a copy. A retry is held in the process. A
-    /// delivery whose dead letter cannot be made stays with the broker, for there is no other
-    /// place where nothing of it is lost: `worker.rs` holds it for a while, so that it is not
-    /// redelivered at once.
+    /// The error for a copy that the broker never accepts. A retry is held in the process. A delivery whose
+    /// dead letter cannot be made stays with the broker, because nothing of it is lost there:
+    /// `copies.rs` holds it for a while, so that it is not redelivered immediately.
     fn refused(
         &self,
         delivery: &Delivery,
         copy: &Copy,
         route: &Route,
         error: &SendError,
-    ) -> NotMade {
+    ) -> CopyError {
         let (queue, to) = (&delivery.info.queue, queue_of(route));
         let error = error_text(error);
         if let Destination::Later(_) = copy.to {
-            tracing::warn!(%queue, to, error, "the broker never takes this copy: the retry is held in the process");
-            return NotMade::NoDelay;
+            tracing::warn!(%queue, to, error, "the broker never accepts this copy: the retry is held in the process");
+            return CopyError::NoDelay;
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
             %queue,
             to,
             error,
-            methods = copy.owed_names(),
+            methods = copy.method_names(),
             held = ?self.hold,
-            "the broker never takes this dead letter: its delivery is held, then released to its queue, and comes again; raise the broker's limit, or take the message out of the queue"
+            "the broker never accepts this dead letter: its delivery is held, then returned to its queue and redelivered; raise the broker's limit, or remove the message from the queue"
         );
-        NotMade::Refused
+        CopyError::Refused
     }
 
-    /// How many dead letters the broker never took.
+    /// How many dead letters the broker never accepted.
     pub(crate) fn refused_count(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -314,115 +231,111 @@ impl Copier {
         let outgoing = Outgoing { route, body, properties, timeout };
         let sent = self.transport.send(outgoing).await;
         match &sent {
-            Err(SendError::TimedOut { .. }) => self.patience.timed_out(timeout),
-            Ok(()) if began.elapsed() > self.timeout => self.patience.still_needed(),
+            Err(SendError::TimedOut { .. }) => self.adaptive.timed_out(timeout),
+            Ok(()) if began.elapsed() > self.timeout => self.adaptive.still_needed(),
             _ => {}
         }
         sent
     }
 
-    /// How long an attempt may take now: no longer than its delivery may be held, but the usual time
-    /// at least.
+    /// The timeout of the next attempt: no longer than its delivery may be held, but at least the usual
+    /// time.
     fn timeout_until(&self, until: Option<Instant>) -> Duration {
-        let patience = self.patience.get();
+        let timeout = self.adaptive.get();
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        left.map_or(patience, |left| patience.min(left.max(self.timeout)))
+        left.map_or(timeout, |left| timeout.min(left.max(self.timeout)))
     }
 
-    /// Tells that a copy cannot be made at present; `methods` pause until it can.
-    fn report<'t>(
-        &'t self,
-        trouble: &mut Option<Ongoing<'t>>,
+    /// Reports that a copy cannot be made at present; its methods are paused until it can.
+    fn report<'f>(
+        &'f self,
+        failure: &mut Option<FailureGuard<'f>>,
         route: &Route,
-        methods: &[String],
+        pending: &Pending,
         error: &str,
-        observers: &Observers,
     ) {
-        trouble
-            .get_or_insert_with(|| self.troubles.begin(queue_of(route), methods))
-            .says(error, observers);
+        failure
+            .get_or_insert_with(|| self.failures.begin(queue_of(route), pending.names()))
+            .report(error, &self.observers);
     }
 
-    /// Waits for an attempt for the usual time, and for a short one after an attempt that has failed.
-    /// `None` if it goes on, for it has more.
+    /// Waits for an attempt for the usual time, or for `GATE_TIMEOUT` after one that failed. `None` if it
+    /// goes on after that.
     async fn in_time<T>(
         &self,
         sending: Pin<&mut impl Future<Output = T>>,
         has_failed: bool,
     ) -> Option<T> {
-        if self.patience.get() <= self.timeout && !has_failed {
+        if self.adaptive.get() <= self.timeout && !has_failed {
             return Some(sending.await);
         }
-        let limit = if has_failed { self.timeout.min(SHORT) } else { self.timeout };
+        let limit = if has_failed { self.timeout.min(GATE_TIMEOUT) } else { self.timeout };
         tokio::time::timeout(limit, sending).await.ok()
     }
 
-    /// What is said of an attempt that goes on after the usual time.
+    /// The error of an attempt that goes on after the usual time.
     fn late(&self, route: &Route) -> SendError {
         let (route, last) = (route.to_string(), self.transport.obstacle());
         SendError::TimedOut { route, after: self.timeout, last }
     }
 
-    /// Puts a copy straight into a queue, such as a suspect into its quarantine queue, again and again with growing pauses
-    /// while the broker has no room or is away, but for no longer than `hold`. The gate is closed
-    /// as in `make`.
-    #[expect(clippy::too_many_arguments, reason = "all of the listener that an attempt needs")]
+    /// Puts a copy directly into a queue, such as a suspect into its quarantine queue. Repeated with
+    /// growing pauses while the broker has no room or is unreachable, but for no longer than `hold`. The
+    /// gate is closed as in `make`.
     pub(crate) async fn move_to(
         &self,
+        original: Original<'_>,
         route: &Route,
-        delivery: &Delivery,
-        copy_headers: &CopyHeaders,
         hold: Duration,
-        stop: &CancellationToken,
         gate: &Gate,
-        observers: &Observers,
-    ) -> Result<Closed, NotMoved> {
+    ) -> Result<Closed, MoveError> {
+        let Original { delivery, copy_headers, stop } = original;
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
-        let mut trouble = None;
+        let mut failure = None;
         loop {
-            let mut moving = gate.close();
+            let mut closed = gate.close();
             let mut putting = pin!(self.put(route, delivery, copy_headers));
-            let put = match self.in_time(putting.as_mut(), trouble.is_some()).await {
+            let put = match self.in_time(putting.as_mut(), failure.is_some()).await {
                 Some(put) => put,
                 None => {
-                    // Methods begin meanwhile: nobody knows how long it takes.
-                    drop(moving);
-                    if trouble.is_none() {
+                    // Methods may start in the meantime: it is unknown how long this takes.
+                    drop(closed);
+                    if failure.is_none() {
                         let error = error_text(&self.late(route));
-                        self.report(&mut trouble, route, &[], &error, observers);
+                        self.report(&mut failure, route, &Pending::All, &error);
                     }
                     let put = unless_over(delivery, putting);
                     let rest = hold.saturating_sub(began.elapsed()).max(self.timeout);
                     let put = tokio::time::timeout(rest, put).await;
-                    moving = gate.close();
+                    closed = gate.close();
                     put.unwrap_or_else(|_| Some(Err(self.late(route))))
-                        .ok_or(NotMoved::Abandoned)?
+                        .ok_or(MoveError::Abandoned)?
                 }
             };
             let Err(error) = put else {
-                drop(trouble);
-                self.troubles.made(queue_of(route), observers);
-                return Ok(moving);
+                drop(failure);
+                self.failures.made(queue_of(route), &self.observers);
+                return Ok(closed);
             };
-            drop(moving);
+            drop(closed);
             if !error.is_transient() || began.elapsed().saturating_add(pause) > hold {
-                return Err(NotMoved::Impossible(error));
+                return Err(MoveError::Impossible(error));
             }
             let (source, queue) = (&delivery.info.queue, queue_of(route));
             let error = error_text(&error);
             tracing::warn!(%source, to = queue, error, ?pause, "a delivery is held: it could not be moved");
-            self.report(&mut trouble, route, &[], &error, observers);
+            self.report(&mut failure, route, &Pending::All, &error);
             let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
             if paused.is_none() || delivery.is_over() {
-                return Err(NotMoved::Abandoned);
+                return Err(MoveError::Abandoned);
             }
             pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
-    /// Tries once to put a copy with these headers at the end of the queue that a delivery was taken
-    /// from: nobody else is called again for it. Whether it is confirmed.
+    /// Tries once to put a copy with these headers at the end of the queue that the delivery came from, so
+    /// that only its pending methods are called again. Whether it is confirmed.
     pub(crate) async fn replace(&self, delivery: &Delivery, copy_headers: &CopyHeaders) -> bool {
         let route = Route::Queue(delivery.info.queue.to_string());
         match unless_over(delivery, self.put(&route, delivery, copy_headers)).await {
@@ -433,7 +346,7 @@ impl Copier {
                 tracing::warn!(
                     queue = %delivery.info.queue,
                     error = error_text(&error),
-                    "no copy for the methods that still owe a notification could be made"
+                    "no copy for the pending methods of a notification could be made"
                 );
                 false
             }
@@ -448,11 +361,10 @@ impl Copier {
     ) -> Result<(), SendError> {
         let mut form = Form::Whole;
         loop {
-            let mut properties = kept(delivery, form);
-            bounded(copy_headers.clone(), form).write(&mut properties.headers);
+            let properties = form::with_headers(delivery, copy_headers.clone(), form);
             match self.send(route, delivery, properties, None).await {
-                Err(error @ SendError::HeadersTooLarge { .. }) => match form.less() {
-                    Some(less) => form = less,
+                Err(error @ SendError::HeadersTooLarge { .. }) => match form.smaller() {
+                    Some(smaller) => form = smaller,
                     None => return Err(error),
                 },
                 sent => return sent,
@@ -461,23 +373,23 @@ impl Copier {
     }
 
     /// Whether some copies cannot be made at present.
-    pub(crate) fn has_troubles(&self) -> bool {
-        self.troubles.any.load(Ordering::Acquire)
+    pub(crate) fn has_failures(&self) -> bool {
+        self.failures.any()
     }
 
-    /// Waits while copies cannot be made for this method.
-    pub(crate) async fn wait_for(&self, method: &str) {
-        self.troubles.wait_for(method).await;
+    /// Waits until copies can be made for this method.
+    pub(crate) async fn resumed(&self, method: &str) {
+        self.failures.resumed(method).await;
     }
 
-    /// What cannot be made at present.
+    /// The queues for which copies cannot be made at present.
     pub(crate) fn pauses(&self) -> Vec<Pause> {
-        self.troubles.pauses()
+        self.failures.pauses()
     }
 }
 
-/// Waits for an attempt that takes long, unless the session of the delivery ends: the broker gives
-/// the original out again, and the driver would send the copy over the next connection.
+/// Waits for an attempt that takes long, unless the session of the delivery ends: the broker redelivers
+/// the original, and the driver would send the copy over the next connection.
 async fn unless_over<T>(delivery: &Delivery, sending: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
@@ -493,205 +405,9 @@ fn queue_of(route: &Route) -> &str {
     }
 }
 
-/// What the copy says.
-fn properties(
-    delivery: &Delivery,
-    copy_headers: &CopyHeaders,
-    copy: &Copy,
-    form: Form,
-) -> Properties {
-    let mut properties = kept(delivery, form);
-    let owed = (!copy.owed.is_empty()).then(|| copy.owed.clone());
-    let first_time = Some(copy_headers.first_time.unwrap_or_else(copy_headers::now));
-    let remaining = match copy.to {
-        Destination::Later(delay) => copy_headers::remaining_after_longest(delay),
-        Destination::Dead(_) => None,
-    };
-    let copy_headers = CopyHeaders { owed, first_time, remaining, ..copy_headers.clone() };
-    bounded(copy_headers, form).write(&mut properties.headers);
-    if let Destination::Dead(reason) = copy.to {
-        properties.headers.set(copy_headers::REASON, reason.into());
-        properties.headers.set(copy_headers::ERROR, shortened(&copy.error, form.error()).into());
-    }
-    properties
-}
-
-/// The headers, without the names of those that owe it if those take too much.
-fn bounded(copy_headers: CopyHeaders, form: Form) -> CopyHeaders {
-    let size = |owed: &Vec<String>| owed.iter().map(|name| name.len() + 5).sum::<usize>();
-    CopyHeaders {
-        owed: copy_headers.owed.filter(|owed| size(owed) <= form.names()),
-        ..copy_headers
-    }
-}
-
-/// The properties of the original, as far as they may stand on a copy: every copy begins with
-/// these.
-fn kept(delivery: &Delivery, form: Form) -> Properties {
-    let mut properties = delivery.properties.clone();
-    properties.headers.remove_broker_owned();
-    if properties.headers.size() > form.room() {
-        let compression = properties.headers.text("compression").map(|text| shortened(text, 255));
-        let mut headers = Headers::default();
-        headers.set(copy_headers::HEADERS, "too large to be kept".into());
-        // Without it the body could not be read any more.
-        if let Some(compression) = compression {
-            headers.set("compression", compression.into());
-        }
-        properties.headers = headers;
-    }
-    match form {
-        Form::Whole | Form::Short => properties,
-        Form::Least => Properties {
-            content_type: properties.content_type,
-            content_encoding: properties.content_encoding,
-            headers: properties.headers,
-            priority: properties.priority,
-            ..Properties::default()
-        },
-    }
-}
-
-/// The copies that cannot be made at present.
-#[derive(Debug, Default)]
-struct Troubles {
-    open: Mutex<Open>,
-    /// Whether there are any: looked at before each call.
-    any: AtomicBool,
-    /// Whether it is told of any queue: looked at after each copy.
-    any_told: AtomicBool,
-    over: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    last: u64,
-    by_number: BTreeMap<u64, Trouble>,
-    /// How many of them each method waits for: asked before each call.
-    by_method: HashMap<String, usize>,
-    /// The queues of which it is told that no copy can be made, and not yet that one was.
-    told: BTreeSet<String>,
-}
-
-#[derive(Debug)]
-struct Trouble {
-    queue: String,
-    methods: Vec<String>,
-    reason: String,
-    since: Instant,
-}
-
-/// A copy that cannot be made, until this is dropped.
-struct Ongoing<'t> {
-    troubles: &'t Troubles,
-    number: u64,
-}
-
-impl Troubles {
-    fn begin(&self, queue: &str, methods: &[String]) -> Ongoing<'_> {
-        let trouble = Trouble {
-            queue: queue.to_owned(),
-            methods: methods.to_vec(),
-            reason: String::new(),
-            since: Instant::now(),
-        };
-        let mut open = self.lock();
-        open.last += 1;
-        let number = open.last;
-        for method in methods {
-            *open.by_method.entry(method.clone()).or_default() += 1;
-        }
-        open.by_number.insert(number, trouble);
-        self.any.store(true, Ordering::Release);
-        Ongoing { troubles: self, number }
-    }
-
-    /// A copy was made.
-    fn made(&self, queue: &str, observers: &Observers) {
-        if !self.any_told.load(Ordering::Acquire) {
-            return;
-        }
-        let mut open = self.lock();
-        // Others may still wait: one that fails again tells of it again.
-        let is_over = open.told.remove(queue);
-        self.any_told.store(!open.told.is_empty(), Ordering::Release);
-        drop(open);
-        if is_over {
-            observers.tell(&Event::Resumed { queue });
-        }
-    }
-
-    async fn wait_for(&self, method: &str) {
-        loop {
-            let mut over = std::pin::pin!(self.over.notified());
-            // So that one that ends right after the look is not missed.
-            over.as_mut().enable();
-            if !self.lock().by_method.contains_key(method) {
-                return;
-            }
-            over.await;
-        }
-    }
-
-    /// One for each queue, with all the methods that wait for it.
-    fn pauses(&self) -> Vec<Pause> {
-        let mut pauses: BTreeMap<String, Pause> = BTreeMap::new();
-        for trouble in self.lock().by_number.values() {
-            let since = trouble.since.elapsed();
-            let pause = pauses.entry(trouble.queue.clone()).or_insert_with(|| Pause {
-                queue: trouble.queue.clone(),
-                methods: Vec::new(),
-                reason: String::new(),
-                since,
-            });
-            pause.since = pause.since.max(since);
-            pause.reason.clone_from(&trouble.reason);
-            pause.methods.extend(trouble.methods.iter().cloned());
-            pause.methods.sort();
-            pause.methods.dedup();
-        }
-        pauses.into_values().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Ongoing<'_> {
-    fn says(&self, reason: &str, observers: &Observers) {
-        let mut open = self.troubles.lock();
-        let Some(trouble) = open.by_number.get_mut(&self.number) else { return };
-        reason.clone_into(&mut trouble.reason);
-        let queue = trouble.queue.clone();
-        let is_new = open.told.insert(queue.clone());
-        self.troubles.any_told.store(true, Ordering::Release);
-        drop(open);
-        if is_new {
-            observers.tell(&Event::Paused { queue: &queue, reason });
-        }
-    }
-}
-
-impl Drop for Ongoing<'_> {
-    fn drop(&mut self) {
-        let mut open = self.troubles.lock();
-        let ended = open.by_number.remove(&self.number);
-        for method in ended.iter().flat_map(|trouble| &trouble.methods) {
-            match open.by_method.get_mut(method) {
-                Some(count) if *count > 1 => *count -= 1,
-                _ => drop(open.by_method.remove(method)),
-            }
-        }
-        self.troubles.any.store(!open.by_number.is_empty(), Ordering::Release);
-        drop(open);
-        self.troubles.over.notify_waiters();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::Mutex;
 
     use bytes::Bytes;
     use futures_util::FutureExt;
@@ -699,7 +415,8 @@ mod tests {
 
     use super::*;
     use crate::notification::delivery_info::DeliveryInfo;
-    use crate::transport::delivery::{HeaderValue, Settle, Settlement, Settler};
+    use crate::runtime::settle::copy_headers;
+    use crate::transport::delivery::{HeaderValue, Headers, Settle, Settlement, Settler};
     use crate::transport::driver::{Driver, Subscribed, Subscription};
     use crate::transport::error::{ConnectError, SettleError};
 
@@ -719,7 +436,7 @@ mod tests {
 
         fn copier(&self) -> Copier {
             let transport = Transport::new(self.clone(), "test");
-            Copier::new(transport, Duration::from_secs(1), HOLD)
+            Copier::new(transport, Duration::from_secs(1), HOLD, Arc::default())
         }
 
         fn sent(&self) -> Vec<Outgoing> {
@@ -743,9 +460,9 @@ mod tests {
         }
     }
 
-    struct Stands;
+    struct Attached;
 
-    impl Settler for Stands {
+    impl Settler for Attached {
         fn settle(&self, _: u64, _: Settle) -> Result<(), SettleError> {
             Ok(())
         }
@@ -760,7 +477,7 @@ mod tests {
             Bytes::from_static(b"body"),
             properties,
             DeliveryInfo::new("q", "nova", "notifications.info"),
-            Settlement::new(Arc::new(Stands), 1),
+            Settlement::new(Arc::new(Attached), 1),
         )
     }
 
@@ -770,27 +487,27 @@ mod tests {
     }
 
     async fn every_copy_by(broker: &Broker, delivery: &Delivery, error: &str) -> Vec<Outgoing> {
-        let (copier, observers) = (broker.copier(), Observers::default());
-        let stop = CancellationToken::new();
+        let (copier, stop) = (broker.copier(), CancellationToken::new());
         let copy_headers = CopyHeaders::read(&delivery.properties, &delivery.info, |_| true);
+        let original = Original { delivery, copy_headers: &copy_headers, stop: &stop };
         let long = Duration::from_secs(60);
         for to in [Destination::Later(long), Destination::Dead("error")] {
-            let owed = copy_headers.owed.clone().unwrap_or_else(|| vec!["a::info".to_owned()]);
-            let copy = Copy { to, owed, error: error.to_owned() };
-            copier
-                .make((delivery, &copy_headers), &copy, None, None, &stop, &observers)
-                .await
-                .expect("it is taken");
+            let pending = match &copy_headers.pending {
+                Pending::All => Pending::Only(vec!["a::info".to_owned()]),
+                only => only.clone(),
+            };
+            let copy = Copy { to, pending, error: error.to_owned() };
+            copier.make(original, &copy, None, None).await.expect("it is accepted");
         }
         let gate = Gate::default();
         let to = Route::Quarantine("q.quarantine".to_owned());
-        let moved = copier.move_to(&to, delivery, &copy_headers, long, &stop, &gate, &observers);
-        drop(moved.await.expect("it is taken"));
+        let moved = copier.move_to(original, &to, long, &gate);
+        drop(moved.await.expect("it is accepted"));
         broker.sent()
     }
 
     #[tokio::test]
-    async fn no_copy_says_what_only_a_broker_may_say() {
+    async fn no_copy_has_a_header_that_only_a_broker_sets() {
         let names = [
             "x-death",
             "x-first-death-queue",
@@ -885,70 +602,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_broker_never_takes_is_tried_once_and_pauses_nobody() {
+    async fn a_copy_that_the_broker_never_accepts_is_tried_once_and_pauses_no_method() {
         let broker = Broker::new(too_large);
-        let (copier, observers) = (broker.copier(), Observers::default());
+        let copier = broker.copier();
         let (delivery, stop) = (delivery(Properties::default()), CancellationToken::new());
         let copy_headers = CopyHeaders::read(&delivery.properties, &delivery.info, |_| true);
-        let make = |to| {
-            let copy = Copy { to, owed: vec!["a::info".to_owned()], error: "no".to_owned() };
-            let (copier, delivery, copy_headers, stop) = (&copier, &delivery, &copy_headers, &stop);
-            let observers = &observers;
-            async move {
-                let made =
-                    copier.make((delivery, copy_headers), &copy, None, None, stop, observers).await;
-                made.map(drop)
-            }
+        let original = Original { delivery: &delivery, copy_headers: &copy_headers, stop: &stop };
+        let make = async |to| {
+            let pending = Pending::Only(vec!["a::info".to_owned()]);
+            let copy = Copy { to, pending, error: "no".to_owned() };
+            copier.make(original, &copy, None, None).await.map(drop)
         };
         let began = Instant::now();
-        assert_eq!(make(Destination::Later(HOLD)).await, Err(NotMade::NoDelay));
+        assert_eq!(make(Destination::Later(HOLD)).await, Err(CopyError::NoDelay));
         assert_eq!(began.elapsed(), Duration::ZERO);
         let made = make(Destination::Dead("error")).await;
-        assert_eq!((made, began.elapsed()), (Err(NotMade::Refused), Duration::ZERO));
-        assert!(!copier.has_troubles());
+        assert_eq!((made, began.elapsed()), (Err(CopyError::Refused), Duration::ZERO));
+        assert!(!copier.has_failures());
         assert_eq!(copier.pauses(), []);
         assert_eq!((broker.sent().len(), copier.refused_count()), (2, 1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn attempts_that_time_out_are_given_more_time_until_an_hour_needs_none() {
-        let seconds = Duration::from_secs;
-        let patience = Patience::new(seconds(30));
-        assert_eq!(patience.get(), seconds(30));
-        // Two concurrent ones count once.
-        for (timed_out, expected) in
-            [(30, 120), (30, 120), (120, 480), (480, 1920), (1920, 1920), (30, 1920)]
-        {
-            patience.timed_out(seconds(timed_out));
-            assert_eq!(patience.get(), seconds(expected), "{timed_out}");
-        }
-        tokio::time::sleep(PATIENT_FOR - seconds(1)).await;
-        patience.still_needed();
-        tokio::time::sleep(PATIENT_FOR - seconds(1)).await;
-        assert_eq!(patience.get(), seconds(1920));
-        tokio::time::sleep(seconds(1)).await;
-        assert_eq!(patience.get(), seconds(30));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_method_waits_for_its_own_copies_only() {
-        let (troubles, observers) = (Troubles::default(), Observers::default());
-        let full = troubles.begin("q.dead", &["a".to_owned()]);
-        full.says("it is full", &observers);
-        let long = Duration::from_secs(60);
-        troubles.wait_for("b").await;
-        assert!(tokio::time::timeout(long, troubles.wait_for("a")).await.is_err());
-        assert_eq!(
-            troubles.pauses(),
-            [Pause {
-                queue: "q.dead".to_owned(),
-                methods: vec!["a".to_owned()],
-                reason: "it is full".to_owned(),
-                since: long,
-            }]
-        );
-        drop(full);
-        troubles.wait_for("a").await;
-        assert_eq!(troubles.pauses(), []);
     }
 }

@@ -1,73 +1,72 @@
-//! What a copy of a delivery says of itself: who still owes it, how often it was tried, where it
-//! came from. Read from each delivery by `worker.rs`, written by `copier.rs`. The names are
-//! documented API: tools read them.
+//! The headers of copies: the pending methods, the attempts, the origin. Read from each delivery by
+//! `case.rs`, written by `form.rs`. The names are public API: tools read them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::notification::delivery_info::DeliveryInfo;
+use crate::runtime::settle::pending::Pending;
 use crate::shown::shortened;
 use crate::transport::delivery::{HeaderValue, Headers, Properties};
 use crate::transport::driver::{LONGEST_DELAY, LONGEST_WAIT};
 
 /// Why it was given up: one word. Only dead letters have it.
 pub const REASON: &str = "listener-reason";
-/// What went wrong, in full: the error and its causes. What a method, a panic or a serializer of
-/// the program says stands here, and in the log, as it is: it should tell no secret.
+/// What went wrong, in full: the error and its causes. Texts of methods, panics and serializers appear
+/// here and in the log unchanged: they should not contain secrets.
 pub const ERROR: &str = "listener-error";
-/// The methods that still owe it, a list of texts; empty or missing: everybody who wants it.
+/// The pending methods, a list of texts. Empty or missing: all methods that want it.
 pub const ENDPOINTS: &str = "listener-endpoints";
-/// How often these methods have been called for it.
+/// How often the pending methods have been called for it.
 pub const ATTEMPTS: &str = "listener-attempts";
-/// The queue that it was first taken from.
+/// The queue that the original was consumed from.
 pub const QUEUE: &str = "listener-queue";
-/// The exchange that it was sent to.
+/// The exchange that the original was published to.
 pub const EXCHANGE: &str = "listener-exchange";
-/// The routing key that it was sent with.
+/// The routing key of the original.
 pub const ROUTING_KEY: &str = "listener-routing-key";
-/// When it failed first.
+/// When a method first failed.
 pub const FIRST_TIME: &str = "listener-first-time";
 /// When the copy was made.
 pub const TIME: &str = "listener-time";
-/// Of a dead letter that was put back, and of every copy of it since: when the letter was made.
+/// When the dead letter was made, for one that was returned to its queue and for every later copy of it.
 pub const LETTER_TIME: &str = "listener-letter-time";
-/// How many seconds of a delay remain, where that is longer than a broker holds a message back at
-/// once: the copy goes round. A publisher that writes it delays what it publishes, by a year at most.
+/// The rest of a delay, in seconds, if it is longer than a broker delays a message: the copy is delayed
+/// again. A publisher that sets it delays its message, by at most a year.
 pub const REMAINING: &str = "listener-remaining";
-/// Set when the headers of the original were too large to be kept.
+/// Set if the headers of the original were too large to be kept.
 pub const HEADERS: &str = "listener-headers";
 
-/// How many names of methods that do not exist are read from a delivery, and how much of each, in
-/// bytes. Whoever may publish may write any.
+/// How many names of methods that do not exist are read from a delivery, and the longest of them, in bytes.
+/// Any publisher can write them.
 const UNKNOWN_NAMES: usize = 64;
 const LONGEST_NAME: usize = 512;
 
-/// The longest name of a queue or exchange and the longest routing key in AMQP, in bytes: a longer
-/// one is not where anything came from.
+/// The longest name of a queue or exchange and the longest routing key in AMQP, in bytes. Longer ones are
+/// ignored.
 const LONGEST_ORIGIN: usize = 255;
 
-/// What a delivery says of itself beyond its body. One that is no copy says nothing: everybody
-/// is owed, and it came from where it was taken.
+/// The copy headers of a delivery. A delivery that is not a copy is pending for all methods, and its
+/// origin is where it was consumed from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CopyHeaders {
-    /// How the original came; endpoint methods see this.
+    /// How the original arrived; endpoint methods see this.
     pub(crate) origin: DeliveryInfo,
-    /// The methods that still owe it; `None`: everybody who wants it.
-    pub(crate) owed: Option<Vec<String>>,
-    /// How often they have been called for it.
+    pub(crate) pending: Pending,
+    /// How often the pending methods have been called for it.
     pub(crate) attempts: u32,
-    /// When it failed first, in seconds since 1970.
+    /// When a method first failed, in seconds since 1970.
     pub(crate) first_time: Option<u64>,
-    /// How much of its delay remains.
+    /// The rest of its delay.
     pub(crate) remaining: Option<Duration>,
-    /// When its dead letter was made, if one was put back, in seconds since 1970.
+    /// When its dead letter was made, if that was returned to its queue, in seconds since 1970.
     pub(crate) letter_time: Option<u64>,
 }
 
 impl CopyHeaders {
-    /// What the headers say, `knows` being which methods exist. Headers that are not of our making
-    /// are ignored, and what is read of the others is bounded.
+    /// Reads the headers; `knows` tells which methods exist. Invalid headers are ignored, and what is read
+    /// of the others is bounded.
     pub(crate) fn read(
         properties: &Properties,
         info: &DeliveryInfo,
@@ -84,17 +83,17 @@ impl CopyHeaders {
             routing_key: text(ROUTING_KEY, &info.routing_key),
             ..info.clone()
         };
-        let owed = headers.get(ENDPOINTS).map(|value| names(value, knows));
-        let owed = owed.filter(|names| !names.is_empty());
-        // A dead letter that was put back begins anew.
+        let pending =
+            headers.get(ENDPOINTS).map_or(Pending::All, |value| Pending::of(names(value, knows)));
+        // A dead letter that was returned to its queue starts anew.
         if headers.get(REASON).is_some() {
             let letter_time = Some(number(headers, TIME).unwrap_or_default());
             let (attempts, first_time, remaining) = (0, None, None);
-            return Self { origin, owed, attempts, first_time, remaining, letter_time };
+            return Self { origin, pending, attempts, first_time, remaining, letter_time };
         }
         Self {
             origin,
-            owed,
+            pending,
             attempts: number(headers, ATTEMPTS).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
             first_time: number(headers, FIRST_TIME),
             remaining: remaining(headers),
@@ -102,14 +101,14 @@ impl CopyHeaders {
         }
     }
 
-    /// Says so in the headers of a copy that is made now, in place of what they said before.
+    /// Writes the headers of a copy that is made now, and removes those of an earlier copy.
     pub(crate) fn write(&self, headers: &mut Headers) {
         for name in [REASON, ERROR, ENDPOINTS, ATTEMPTS, REMAINING] {
             headers.remove(name);
         }
-        if let Some(owed) = &self.owed {
-            let owed = owed.iter().map(|name| HeaderValue::Text(name.clone())).collect();
-            headers.set(ENDPOINTS, HeaderValue::List(owed));
+        if let Pending::Only(names) = &self.pending {
+            let names = names.iter().map(|name| HeaderValue::Text(name.clone())).collect();
+            headers.set(ENDPOINTS, HeaderValue::List(names));
         }
         if self.attempts > 0 {
             headers.set(ATTEMPTS, HeaderValue::Int(self.attempts.into()));
@@ -131,14 +130,13 @@ impl CopyHeaders {
     }
 }
 
-/// What remains of a delay once a broker has held the copy back for the longest that it is asked
-/// for: nothing of most.
+/// The rest of a delay after the longest that a broker is asked for; `None` for most.
 pub(crate) fn remaining_after_longest(delay: Duration) -> Option<Duration> {
     let remaining = delay.min(LONGEST_WAIT).saturating_sub(LONGEST_DELAY);
     (!remaining.is_zero()).then_some(remaining)
 }
 
-/// What the header says of it, less what the copy has lain in its queue since it was due.
+/// The rest of the delay, less the time that the copy has waited in its queue since then.
 fn remaining(headers: &Headers) -> Option<Duration> {
     let remaining = Duration::from_secs(number(headers, REMAINING)?).min(LONGEST_WAIT);
     let made = number(headers, TIME).unwrap_or(u64::MAX);
@@ -152,8 +150,8 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// The names in a list of texts, or in one text with commas, as somebody may have written it by
-/// hand: each once, all that exist, and as many others as are read.
+/// The names in a list of texts, or in one text with commas, as people write it by hand: each once, all
+/// that exist, and at most `UNKNOWN_NAMES` others.
 fn names(value: &HeaderValue, knows: impl Fn(&str) -> bool) -> Vec<String> {
     let (mut seen, mut names, mut unknown) = (HashSet::new(), Vec::new(), 0);
     let mut take = |name| {
@@ -192,7 +190,10 @@ mod tests {
     fn copy_headers() -> CopyHeaders {
         CopyHeaders {
             origin: DeliveryInfo::new("billing", "nova", "notifications.info"),
-            owed: Some(vec!["billing::info".to_owned(), "app::Of<A, B>::info".to_owned()]),
+            pending: Pending::Only(vec![
+                "billing::info".to_owned(),
+                "app::Of<A, B>::info".to_owned(),
+            ]),
             attempts: 2,
             first_time: Some(1_778_311_773),
             remaining: Some(Duration::from_secs(7200)),
@@ -214,12 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_that_is_no_copy_is_owed_to_everybody() {
+    fn a_delivery_that_is_not_a_copy_is_pending_for_all_methods() {
         assert_eq!(
             read(Headers::default()),
             CopyHeaders {
                 origin: DeliveryInfo::new("billing", "", "billing"),
-                owed: None,
+                pending: Pending::All,
                 attempts: 0,
                 first_time: None,
                 remaining: None,
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_that_was_put_back_begins_anew_for_those_who_owe_it() {
+    fn a_dead_letter_returned_to_its_queue_starts_anew_for_its_pending_methods() {
         let mut headers = Headers::default();
         copy_headers().write(&mut headers);
         headers.set(REASON, "error".into());
@@ -280,7 +281,7 @@ mod tests {
         let mut headers = Headers::default();
         headers.set(ENDPOINTS, "a::A::info, b::B::info".into());
         let expected = vec!["a::A::info".to_owned(), "b::B::info".to_owned()];
-        assert_eq!(read(headers).owed, Some(expected));
+        assert_eq!(read(headers).pending, Pending::Only(expected));
     }
 
     #[test]
@@ -302,10 +303,10 @@ mod tests {
         headers.set(ENDPOINTS, HeaderValue::List(twice.collect()));
         headers.set(EXCHANGE, "e".repeat(256).as_str().into());
         headers.set(ROUTING_KEY, "k".repeat(255).as_str().into());
-        let CopyHeaders { origin, owed, .. } = read(headers);
-        let owed = owed.expect("names are given");
-        assert_eq!(owed.len(), UNKNOWN_NAMES + 200, "all that exist, and no name twice");
-        assert!(owed.iter().all(|name| name.len() <= LONGEST_NAME));
+        let CopyHeaders { origin, pending, .. } = read(headers);
+        let pending = pending.names();
+        assert_eq!(pending.len(), UNKNOWN_NAMES + 200, "all that exist, and no name twice");
+        assert!(pending.iter().all(|name| name.len() <= LONGEST_NAME));
         assert_eq!((&*origin.exchange, origin.routing_key.len()), ("", 255));
     }
 

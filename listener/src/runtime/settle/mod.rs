@@ -1,8 +1,15 @@
-//! A verdict is carried out: copies are made and confirmed (`copier.rs`), then the delivery is settled
-//! (`settlement.rs`). Only `settlement.rs` settles.
+//! Carries out a verdict: copies are made and confirmed (`copies.rs`, `copier.rs`), then the delivery is
+//! settled (`settlement.rs`, the only file that settles).
 
 pub(crate) mod copier;
+pub(crate) mod copies;
 pub mod copy_headers;
+pub(crate) mod failures;
+pub(crate) mod form;
 pub(crate) mod held;
+
+pub(crate) mod pending;
 pub(crate) mod progress;
+pub(crate) mod report;
 pub(crate) mod settlement;
+pub(crate) mod timeout;

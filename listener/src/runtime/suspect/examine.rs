@@ -1,547 +1,386 @@
-//! A delivery before its methods are called: whether it may be what ended processes, and what is
-//! not to be worked on now. Those are moved, given up, or wait. Decided in `quarantine.rs` by what
-//! `journal.rs` says; what comes after is `worker.rs`.
+//! Examines a delivery before its methods are called: a deferred retry waits on, a suspect is begun,
+//! quarantined or given up, and a message near its delivery limit is replaced. The decision is in
+//! `quarantine.rs`; called by `worker.rs`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use crate::observer::Event;
+use crate::runtime::case::{Case, Isolation, Suspicion};
 use crate::runtime::judge::policy::{self, Destination};
 use crate::runtime::options::OnFailure;
 use crate::runtime::schedule::key_order::Ticket;
-use crate::runtime::schedule::permit::{self, Permit};
-use crate::runtime::settle::copier::{NotMade, NotMoved};
+use crate::runtime::schedule::permit;
+use crate::runtime::settle::copier::{CopyError, MoveError};
+use crate::runtime::settle::copies::{self, CopyResult};
 use crate::runtime::settle::copy_headers::CopyHeaders;
-use crate::runtime::settle::progress::{Hold, Left};
-use crate::runtime::settle::settlement::{End, Subject};
+use crate::runtime::settle::progress::{Hold, Unfinished};
+use crate::runtime::settle::report::{End, Subject};
+use crate::runtime::settle::settlement;
+use crate::runtime::shared::{Shared, Worker};
+use crate::runtime::suspect::isolation;
 use crate::runtime::suspect::journal::{Key, Unavailable};
-use crate::runtime::suspect::quarantine::{self, Decision, Shut, Who};
-use crate::runtime::worker::{Carried, Quarantine, SHORTEST_HOLD, Task, Worker};
+use crate::runtime::suspect::quarantine::{self, Decision};
+use crate::runtime::suspect::quarantines::Quarantine;
 use crate::shown::error_text;
-use crate::transport::driver::{LONGEST_WAIT, Route};
+use crate::transport::driver::Route;
 use crate::transport::error::SendError;
 
-/// How long a decision against a suspect waits for those that lost their connection, and did not
-/// die, to say so.
+/// How long a decision against a suspect waits for processes that lost their connection, but are alive,
+/// to record that.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// For how long no other method is called while a suspect is worked on for the last time: first until
-/// those have ended that are called already, then while its own are called.
-const APART: Duration = Duration::from_secs(30);
+/// Whether a delivery is examined: it is deferred, a suspect, or near its delivery limit.
+pub(crate) fn is_needed(shared: &Shared, case: &Case) -> bool {
+    case.copy_headers.remaining.is_some()
+        || case.delivery.is_near_limit()
+        || suspected(shared, case).is_some()
+}
 
-/// How often to check whether plain `fn`s that timed out have ended.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-impl Worker {
-    /// Whether there is more to be done with a delivery than to work on it: it has to wait further,
-    /// is a suspect, or is near its delivery limit.
-    pub(crate) fn has_a_past(&self, task: &Task) -> bool {
-        task.copy_headers.remaining.is_some()
-            || task.delivery.is_near_limit()
-            || self.suspected(task).is_some()
+/// Examines a delivery. Returns it if its methods are to be called; otherwise it is settled.
+pub(crate) async fn examine(worker: Worker<'_>, case: Case) -> Option<Case> {
+    let case = defer_again(worker, case).await?;
+    if suspected(worker.shared, &case).is_some() {
+        return examine_suspect(worker, case).await;
     }
+    let case = replace_near_limit(worker, case).await?;
+    warn_if_not_moved(&case, false);
+    Some(case)
+}
 
-    /// What is done with such a delivery first. Gives it back when it is to be worked on.
-    pub(crate) async fn look_back(&self, task: Task, permit: Permit<'_>) -> Option<Task> {
-        let task = self.wait_further(task, permit).await?;
-        self.examine(task, permit).await
+/// Returns a suspect if its methods are to be called where it is: it is recorded as begun, if there is a
+/// journal. While the journal cannot be reached suspects are handled one at a time.
+async fn examine_suspect(worker: Worker<'_>, mut case: Case) -> Option<Case> {
+    let Worker { shared, permit } = worker;
+    let quarantine = suspected(shared, &case)?;
+    let is_quarantined = *case.delivery.info.queue == *quarantine.queue;
+    let key = key_of(&case);
+    let isolation = if is_quarantined { Isolation::FromSuspects } else { Isolation::None };
+    case.suspicion = Some(Suspicion { key, record: None, isolation, turn: None });
+    // Whether it stays isolated whatever the journal says, and whether the journal is asked again.
+    let (mut is_fixed, mut is_again) = (is_quarantined, false);
+    if is_quarantined {
+        case = replace_near_limit(worker, case).await?;
     }
-
-    /// Gives a delivery back if it is to be worked on where it is: it is no suspect, or is
-    /// recorded as begun as far as there is a journal. Any other is moved, given up or released
-    /// here. While the journal cannot be reached suspects are worked on one at a time. What is near
-    /// the delivery limit of its queue is put back as a new message, whatever the journal says: its
-    /// queue would drop it.
-    async fn examine(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
-        let Some(quarantine) = self.suspected(&task) else {
-            let task = self.renew_near_limit(task, permit).await?;
-            tell_if_not_moved(&task, false);
-            return Some(task);
-        };
-        let is_quarantined = *task.delivery.info.queue == *quarantine.queue;
-        let key = key_of(&task);
-        task.key = Some(key);
-        // Whether it is worked on alone whatever the journal says; and whether that is asked again.
-        let (mut is_fixed, mut is_again) = (is_quarantined, false);
-        task.is_alone = is_quarantined;
-        if is_quarantined {
-            task = self.renew_near_limit(task, permit).await?;
+    loop {
+        case = take_turn(worker, case).await?;
+        let decision = decide(worker, key, quarantine, is_quarantined).await;
+        if permit.stop.is_cancelled() || case.delivery.is_over() {
+            settlement::release(shared, case);
+            return None;
         }
-        loop {
-            task = self.alone(task, permit).await?;
-            let decision = self.decide(key, quarantine, is_quarantined, permit).await;
-            if permit.stop.is_cancelled() || task.delivery.is_over() {
-                self.release(task);
+        match decision {
+            Ok(Decision::GiveUp(deaths)) => {
+                give_up(worker, case, deaths).await;
                 return None;
             }
-            match decision {
-                Ok(Decision::GiveUp(deaths)) => {
-                    self.give_up(task, deaths, permit).await;
-                    return None;
-                }
-                Ok(Decision::Quarantine(deaths)) => {
-                    task = self.quarantine(task, &quarantine.queue, deaths, permit).await.err()?;
-                    // It stays where it is, and is worked on as if it were in quarantine.
-                    (is_fixed, task.is_alone) = (true, true);
-                    task.is_last = quarantine::is_last(deaths, &self.options.poison);
-                }
-                Ok(Decision::Last) => task.is_last = true,
-                Ok(Decision::Work) | Err(_) => {}
+            Ok(Decision::Quarantine(deaths)) => {
+                case = move_to_quarantine(worker, case, &quarantine.queue, deaths).await.err()?;
+                // It cannot be moved: it is handled where it is, as if it were in quarantine.
+                is_fixed = true;
+                let is_last = quarantine::is_last(deaths, &shared.options.poison);
+                isolate(
+                    &mut case,
+                    if is_last { Isolation::FromAll } else { Isolation::FromSuspects },
+                );
             }
-            if !is_quarantined && !is_again {
-                task = self.renew_near_limit(task, permit).await?;
-            }
-            task = self.alone(task, permit).await?;
-            let recorded = match decision {
-                Ok(_) => self.begin(&mut task, key, quarantine, permit).await,
-                Err(unavailable) => Err(unavailable),
-            };
-            match recorded {
-                // The journal may be back when it is its turn.
-                Err(Unavailable::Unreachable) if !is_fixed && !is_again => {
-                    (is_again, task.is_alone) = (true, true);
-                }
-                recorded => {
-                    // Where there is no journal nothing can ever be known.
-                    let is_unreachable = matches!(recorded, Err(Unavailable::Unreachable));
-                    if !is_fixed && !is_unreachable {
-                        (task.is_alone, task.alone) = (false, None);
-                    }
-                    tell_if_not_moved(&task, is_fixed && !is_quarantined);
-                    return Some(task);
-                }
-            }
+            Ok(Decision::Last) => isolate(&mut case, Isolation::FromAll),
+            Ok(Decision::Work) | Err(_) => {}
         }
-    }
-
-    /// Waits until the methods of no other suspect are called that may end the process, if this one
-    /// may. `None`: the listener stops, the session is over, or it has waited for as long as it may and
-    /// goes back to its queue, where it is a suspect as before.
-    async fn alone(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
-        let is_source = self.quarantines.is_source(&task.delivery.info.queue);
-        // What is in order keeps its place for as long as it takes; and a queue drops what comes back
-        // too often.
-        let in_order = task.ticket.as_ref().is_some_and(Ticket::is_in_order);
-        let stays = (is_source && in_order) || task.delivery.is_near_limit();
-        // It may only have to wait for a slot.
-        let least = bounded_hold(self.options.retry.hold) / 9;
-        let until = (!stays).then(|| Instant::now() + self.time_for_turn(&task).max(least));
-        match self.take_turn(&mut task, until, permit).await {
-            Ok(()) => return Some(task),
-            Err(Left::Overdue) => self.conclude(task, &End::Requeued, &Subject::default()),
-            Err(_) => self.release(task),
+        if !is_quarantined && !is_again {
+            case = replace_near_limit(worker, case).await?;
         }
-        None
-    }
-
-    /// How long it waits for its turn, and for a slot.
-    fn time_for_turn(&self, task: &Task) -> Duration {
-        time_for_turn(self.options.retry.hold, task.in_flight.since())
-    }
-
-    /// # Errors
-    /// The listener stops, the session is over, or the time until when to wait is.
-    async fn take_turn(
-        &self,
-        task: &mut Task,
-        until: Option<Instant>,
-        permit: Permit<'_>,
-    ) -> Result<(), Left> {
-        if !task.is_alone || task.alone.is_some() {
-            return Ok(());
-        }
-        let turn = permit.wait(async {
-            tokio::select! {
-                biased;
-                turn = Arc::clone(&self.suspects).lock_owned() => Some(turn),
-                () = permit::ended(&task.delivery) => None,
-            }
-        });
-        // Also while it waits for a slot.
-        let turn = match until {
-            Some(until) => timeout_at(until, turn).await.map_err(|_| Left::Overdue)?,
-            None => turn.await,
+        case = take_turn(worker, case).await?;
+        let recorded = match decision {
+            Ok(_) => isolation::begin(worker, &mut case).await,
+            Err(unavailable) => Err(unavailable),
         };
-        task.alone = Some(turn.flatten().ok_or(Left::Released)?);
-        Ok(())
-    }
-
-    /// Keeps others from being called while a suspect is worked on for the last time: what ends the
-    /// process meanwhile is this one, as far as that can be told within a time.
-    async fn shut_out(&self, task: &mut Task, permit: Permit<'_>) {
-        // The slot first: it is kept.
-        if !task.is_last
-            || task.shut.is_some()
-            || permit.wait(std::future::ready(())).await.is_none()
-        {
-            return;
+        match recorded {
+            // The journal may be reachable again when its turn comes.
+            Err(Unavailable::Unreachable) if !is_fixed && !is_again => {
+                is_again = true;
+                isolate(&mut case, Isolation::FromSuspects);
+            }
+            recorded => {
+                // Without a journal nothing can ever be known.
+                let is_unreachable = matches!(recorded, Err(Unavailable::Unreachable));
+                if !is_fixed && !is_unreachable {
+                    isolate(&mut case, Isolation::None);
+                }
+                warn_if_not_moved(&case, is_fixed && !is_quarantined);
+                return Some(case);
+            }
         }
-        let (closed, over) = (Arc::new(self.gate.close()), CancellationToken::new());
-        task.shut = Some(Shut::new(&closed, over.clone().drop_guard()));
-        let settler = task.delivery.settler();
-        tokio::spawn(async move {
-            let over = async {
-                over.cancelled().await;
-                // What ends the process now must not bring it back.
-                settler.flush().await;
-            };
-            let _ = tokio::time::timeout(2 * APART, over).await;
+    }
+}
+
+fn isolate(case: &mut Case, isolation: Isolation) {
+    if let Some(suspicion) = &mut case.suspicion {
+        suspicion.isolation = isolation;
+        if isolation == Isolation::None {
+            suspicion.turn = None;
+        }
+    }
+}
+
+/// Waits for the turn of a suspect, if it is isolated. `None` if it was settled: the listener stops, the
+/// session is over, or it has waited for as long as it may and returns to its queue, where it is a
+/// suspect as before.
+async fn take_turn(worker: Worker<'_>, mut case: Case) -> Option<Case> {
+    let shared = worker.shared;
+    let is_source = shared.quarantines.is_source(&case.delivery.info.queue);
+    // In a key order it keeps its position for as long as it takes; and near its delivery limit the
+    // queue would drop it.
+    let in_order = case.ticket.as_ref().is_some_and(Ticket::is_in_order);
+    let stays = (is_source && in_order) || case.delivery.is_near_limit();
+    let least = isolation::shortest_turn_time(shared);
+    let until =
+        (!stays).then(|| Instant::now() + isolation::time_for_turn(shared, &case).max(least));
+    match isolation::take_turn(worker, &mut case, until).await {
+        Ok(()) => return Some(case),
+        Err(Unfinished::Overdue) => {
+            settlement::settle(shared, case, &End::Requeued, &Subject::default());
+        }
+        Err(_) => settlement::release(shared, case),
+    }
+    None
+}
+
+/// The quarantine of a delivery that may have ended the process that worked on it: it was delivered
+/// before, or comes from a quarantine queue. If methods may requeue on purpose, a redelivery is no
+/// evidence.
+fn suspected<'w>(shared: &'w Shared, case: &Case) -> Option<&'w Quarantine> {
+    if shared.options.allow_requeue || shared.options.on_failure == OnFailure::Requeue {
+        return None;
+    }
+    let info = &case.delivery.info;
+    if !info.redelivered && shared.quarantines.is_source(&info.queue) {
+        return None;
+    }
+    shared.quarantines.of(&info.queue)
+}
+
+/// The decision for a suspect, from the deaths that the journal has.
+async fn decide(
+    worker: Worker<'_>,
+    key: Key,
+    quarantine: &Quarantine,
+    is_quarantined: bool,
+) -> Result<Decision, Unavailable> {
+    let Worker { shared, permit } = worker;
+    let decide = async || {
+        let deaths = quarantine.journal.deaths(key).await?;
+        Ok(quarantine::decide(deaths, is_quarantined, &shared.options.poison))
+    };
+    let decision = permit.finish(decide()).await?;
+    if matches!(decision, Decision::Work | Decision::Last) {
+        return Ok(decision);
+    }
+    // A process that lost its connection and is alive withdraws its record soon.
+    if permit.wait(tokio::time::sleep(GRACE)).await.is_none() {
+        return Ok(decision);
+    }
+    permit.finish(decide()).await
+}
+
+/// Moves a suspect to its quarantine queue; returns it if it cannot be moved.
+async fn move_to_quarantine(
+    worker: Worker<'_>,
+    case: Case,
+    queue: &str,
+    deaths: u64,
+) -> Result<(), Case> {
+    let route = Route::Quarantine(queue.to_owned());
+    let moved = move_to(worker, case, &route, &End::Quarantined { to: queue, deaths }).await;
+    // A copy that was not confirmed may exist nevertheless.
+    worker.shared.quarantined.notify_one();
+    moved
+}
+
+/// Replaces a message that its queue would drop soon by a copy at the end of the queue. Returns any
+/// other, and one that cannot be replaced.
+async fn replace_near_limit(worker: Worker<'_>, case: Case) -> Option<Case> {
+    if !case.delivery.is_near_limit() {
+        return Some(case);
+    }
+    let route = Route::Queue(case.delivery.info.queue.to_string());
+    move_to(worker, case, &route, &End::Renewed).await.err()
+}
+
+/// Replaces a delivery by a copy on this route, or releases it once the listener stops or the session is
+/// over. Returns it if no copy can be made.
+async fn move_to(
+    worker: Worker<'_>,
+    mut case: Case,
+    route: &Route,
+    end: &End<'_>,
+) -> Result<(), Case> {
+    let Worker { shared, permit } = worker;
+    if permit.stop.is_cancelled() || case.delivery.is_over() {
+        settlement::release(shared, case);
+        return Ok(());
+    }
+    isolation::step_back(shared, &mut case);
+    let hold = shared.options.retry.hold;
+    let hold = match end {
+        // Nothing else can be done with it.
+        End::Replaced(_) => hold,
+        // The time that it was held before counts. A slow broker needs some time to confirm.
+        _ => hold.saturating_sub(case.in_flight.since()).max(hold / 3),
+    };
+    let original = case.original(permit.stop);
+    let moved = shared.copier.move_to(original, route, hold, &shared.gate);
+    match permit.finish(moved).await {
+        Ok(closed) => {
+            if let End::Quarantined { deaths, .. } = *end {
+                let delivery = &case.copy_headers.origin;
+                shared.observers.tell(&Event::Quarantined { delivery, deaths });
+            }
+            let settler = case.delivery.settler();
+            settlement::settle(shared, case, end, &Subject::default());
+            // No method starts before the original is acknowledged.
+            permit.finish(settler.flush()).await;
             drop(closed);
-        });
-        let left = async {
-            let _ = tokio::time::timeout(APART, self.gate.left()).await;
-            // A plain `fn` keeps running after its timeout, and may end the process as well. The wait
-            // is short: it may never end, or be an earlier call for this suspect.
-            let ended = async {
-                while self.dispatcher.blocking() > 0 {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-            };
-            let _ = tokio::time::timeout(GRACE, ended).await;
-        };
-        let left = async {
-            tokio::select! {
-                () = left => {}
-                () = permit::ended(&task.delivery) => {}
-            }
-        };
-        // Whatever comes first: it has been waited for.
-        let _ = permit.stop.run_until_cancelled(left).await;
-    }
-
-    /// Records that a suspect is begun, before its methods are called.
-    async fn begin(
-        &self,
-        task: &mut Task,
-        key: Key,
-        quarantine: &Quarantine,
-        permit: Permit<'_>,
-    ) -> Result<(), Unavailable> {
-        self.shut_out(task, permit).await;
-        let recording = quarantine.journal.begin(key);
-        let recorded = match task.who() {
-            Who::Closer => recording.await,
-            Who::Anybody => permit.finish(recording).await,
-        };
-        task.recorded = Some(recorded?);
-        Ok(())
-    }
-
-    /// Has the others be worked on while a suspect only waits: what they do meanwhile is no evidence
-    /// against it.
-    pub(crate) fn step_back(&self, task: &mut Task) {
-        task.shut = None;
-        let Some(turn) = task.alone.take() else { return };
-        if let (Some(record), Some(quarantine)) =
-            (task.recorded, self.quarantines.of(&task.delivery.info.queue))
-        {
-            task.recorded = Some(quarantine.journal.withdrawn(record));
+            Ok(())
         }
-        drop(turn);
-    }
-
-    /// Waits until the methods of such a suspect may be called again, and records that it is begun
-    /// as far as there is a journal.
-    ///
-    /// # Errors
-    /// They may not: the listener stops, the session is over, or it has waited for as long as it may.
-    pub(crate) async fn step_up(
-        &self,
-        task: &mut Task,
-        hold: Hold,
-        permit: Permit<'_>,
-    ) -> Result<(), Left> {
-        let is_source = self.quarantines.is_source(&task.delivery.info.queue);
-        let stays = is_source && hold.in_order;
-        // It may have been left before, and no copy could take its place.
-        let until = (!stays).then(|| (Instant::now() + self.time_for_turn(task)).max(hold.until));
-        self.take_turn(task, until, permit).await?;
-        if let (Some(key), Some(quarantine)) =
-            (task.key, self.quarantines.of(&task.delivery.info.queue))
-        {
-            // It is worked on alone whether or not this is recorded.
-            let _ = self.begin(task, key, quarantine, permit).await;
+        Err(MoveError::Abandoned) => {
+            settlement::release(shared, case);
+            Ok(())
         }
-        if self.pass(task, permit).await { Ok(()) } else { Err(Left::Released) }
-    }
-
-    /// Waits until methods of this delivery may be called. Whether they may: not once the listener
-    /// stops. A suspect that keeps the gate closed also keeps its slot.
-    pub(crate) async fn pass(&self, task: &Task, permit: Permit<'_>) -> bool {
-        let who = task.who();
-        let open = self.gate.open(who);
-        let passed = match who {
-            Who::Closer => permit.stop.run_until_cancelled(open).await,
-            Who::Anybody => permit.wait(open).await,
-        };
-        passed.is_some()
-    }
-
-    /// The quarantine of a delivery that may be what ended the process that worked on it: one
-    /// that was given out before, or comes from quarantine. What methods may requeue on purpose
-    /// says nothing by being redelivered.
-    fn suspected(&self, task: &Task) -> Option<&Quarantine> {
-        if self.options.allow_requeue || self.options.on_failure == OnFailure::Requeue {
-            return None;
+        Err(MoveError::Impossible(error)) => {
+            warn_not_moved(&case, route, &error);
+            Err(case)
         }
-        let info = &task.delivery.info;
-        if !info.redelivered && self.quarantines.is_source(&info.queue) {
-            return None;
-        }
-        self.quarantines.of(&info.queue)
     }
+}
 
-    /// What follows from what the journal says of a suspect.
-    async fn decide(
-        &self,
-        key: Key,
-        quarantine: &Quarantine,
-        is_quarantined: bool,
-        permit: Permit<'_>,
-    ) -> Result<Decision, Unavailable> {
-        let decide = async || {
-            let deaths = quarantine.journal.deaths(key).await?;
-            Ok(quarantine::decide(deaths, is_quarantined, &self.options.poison))
-        };
-        let decision = permit.finish(decide()).await?;
-        if matches!(decision, Decision::Work | Decision::Last) {
-            return Ok(decision);
-        }
-        // Whoever lost its connection and lives says so soon.
-        if permit.wait(tokio::time::sleep(GRACE)).await.is_none() {
-            return Ok(decision);
-        }
-        permit.finish(decide()).await
-    }
-
-    /// Moves a suspect into quarantine; gives it back if it cannot be moved.
-    async fn quarantine(
-        &self,
-        task: Task,
-        queue: &str,
-        deaths: u64,
-        permit: Permit<'_>,
-    ) -> Result<(), Task> {
-        let route = Route::Quarantine(queue.to_owned());
-        let moved =
-            self.move_to(task, &route, &End::Quarantined { to: queue, deaths }, permit).await;
-        // One that was not confirmed may stand there all the same.
-        self.quarantined.notify_one();
-        moved
-    }
-
-    /// Puts a delivery back into its queue as a new message if its queue would drop it soon;
-    /// gives it back otherwise, and if that cannot be.
-    async fn renew_near_limit(&self, task: Task, permit: Permit<'_>) -> Option<Task> {
-        if !task.delivery.is_near_limit() {
-            return Some(task);
-        }
-        let route = Route::Queue(task.delivery.info.queue.to_string());
-        self.move_to(task, &route, &End::Renewed, permit).await.err()
-    }
-
-    /// Puts a copy in the place of a delivery, and releases it once the listener stops or the session is
-    /// over; gives it back if no copy can be made.
-    async fn move_to(
-        &self,
-        mut task: Task,
-        route: &Route,
-        end: &End<'_>,
-        permit: Permit<'_>,
-    ) -> Result<(), Task> {
-        if permit.stop.is_cancelled() || task.delivery.is_over() {
-            self.release(task);
-            return Ok(());
-        }
-        self.step_back(&mut task);
-        let hold = self.options.retry.hold;
-        let hold = match end {
-            // There is nothing else to be done with it.
-            End::Replaced(_) => hold,
-            // Together with all that it was held for before. It takes a while until a slow broker has
-            // confirmed.
-            _ => hold.saturating_sub(task.in_flight.since()).max(hold / 3),
-        };
-        let observers = &self.observers;
-        let (delivery, copy_headers, stop) = (&task.delivery, &task.copy_headers, permit.stop);
-        let moved =
-            self.copier.move_to(route, delivery, copy_headers, hold, stop, &self.gate, observers);
-        match permit.finish(moved).await {
-            Ok(moving) => {
-                if let End::Quarantined { deaths, .. } = *end {
-                    let delivery = &task.copy_headers.origin;
-                    self.observers.tell(&Event::Quarantined { delivery, deaths });
-                }
-                let settler = task.delivery.settler();
-                self.conclude(task, end, &Subject::default());
-                // No method begins before the original is gone.
+/// Dead-letters a suspect after this number of deaths, without calling a method.
+async fn give_up(worker: Worker<'_>, mut case: Case, deaths: u64) {
+    let Worker { shared, permit } = worker;
+    let copy = policy::poison(deaths, case.copy_headers.pending.clone());
+    // No method is called: other suspects need not wait.
+    isolation::step_back(shared, &mut case);
+    loop {
+        // In a quarantine queue it must not be replaced by a copy in the same queue: that would be no
+        // suspect.
+        let is_source = shared.quarantines.is_source(&case.delivery.info.queue);
+        let until =
+            (!is_source).then(|| Hold::begins(shared.options.retry.hold, Duration::ZERO).until);
+        let original = case.original(permit.stop);
+        let making = shared.copier.make(original, &copy, until, Some(&shared.gate));
+        match permit.finish(making).await {
+            Ok(closed) => {
+                // The records stay: if the process ends before the original is acknowledged, they are
+                // evidence against it.
+                let settler = case.delivery.settler();
+                settlement::settle(shared, case, &End::Copied(&[copy]), &Subject::default());
                 permit.finish(settler.flush()).await;
-                drop(moving);
-                Ok(())
+                return drop(closed);
             }
-            Err(NotMoved::Abandoned) => {
-                self.release(task);
-                Ok(())
+            Err(CopyError::Refused) => {
+                return copies::return_later(worker, case, &Subject::default()).await;
             }
-            Err(NotMoved::Impossible(error)) => {
-                tell_not_moved(&task, route, &error);
-                Err(task)
+            Err(CopyError::Abandoned | CopyError::NoDelay) => {
+                return settlement::release(shared, case);
             }
-        }
-    }
-
-    /// Gives up what ended so many processes, without calling anything.
-    async fn give_up(&self, mut task: Task, deaths: u64, permit: Permit<'_>) {
-        let owed = task.copy_headers.owed.clone().unwrap_or_default();
-        let copy = policy::poison(deaths, owed);
-        // No method is called: the other suspects need not wait.
-        self.step_back(&mut task);
-        loop {
-            // A copy of what is not in quarantine would be no suspect any more.
-            let is_source = self.quarantines.is_source(&task.delivery.info.queue);
-            let until =
-                (!is_source).then(|| Hold::begins(self.options.retry.hold, Duration::ZERO).until);
-            let (of, gate) = ((&task.delivery, &task.copy_headers), Some(&self.gate));
-            let making = self.copier.make(of, &copy, until, gate, permit.stop, &self.observers);
-            match permit.finish(making).await {
-                Ok(moving) => {
-                    // The records stay: they are evidence for a second copy, which a death may
-                    // have left.
-                    let settler = task.delivery.settler();
-                    self.conclude(task, &End::Copied(&[copy]), &Subject::default());
-                    permit.finish(settler.flush()).await;
-                    return drop(moving);
-                }
-                Err(NotMade::Refused) => {
-                    return self.return_later(task, &Subject::default(), permit).await;
-                }
-                Err(NotMade::Abandoned | NotMade::NoDelay) => return self.release(task),
-                Err(NotMade::Overdue) => {
-                    let Err(held) = self.put_back(task, permit).await else { return };
-                    task = held;
-                }
+            Err(CopyError::Overdue) => {
+                let Err(held) = put_back(worker, case).await else { return };
+                case = held;
             }
         }
     }
+}
 
-    /// Puts a delivery that was held for too long at the end of its queue; gives it back if that
-    /// cannot be.
-    async fn put_back(&self, task: Task, permit: Permit<'_>) -> Result<(), Task> {
-        let route = Route::Queue(task.delivery.info.queue.to_string());
-        self.move_to(task, &route, &End::Replaced(&[]), permit).await
-    }
+/// Replaces a delivery that was held for too long by a copy at the end of its queue. Returns it if that
+/// is not possible.
+async fn put_back(worker: Worker<'_>, case: Case) -> Result<(), Case> {
+    let route = Route::Queue(case.delivery.info.queue.to_string());
+    move_to(worker, case, &route, &End::Replaced(&[])).await
+}
 
-    /// Has a delivery wait for what remains of a pause that is longer than the broker holds
-    /// anything back: its copy goes round. Gives it back when it is to be worked on.
-    async fn wait_further(&self, mut task: Task, permit: Permit<'_>) -> Option<Task> {
-        while let Some(remaining) = task.copy_headers.remaining.take() {
-            let hold = Hold::begins(self.options.retry.hold, Duration::ZERO);
-            let copy = policy::waits(remaining, task.copy_headers.owed.clone().unwrap_or_default());
-            // The broker's even where order is kept: its place is lost already, and the header may
-            // be its publisher's.
-            let held = (remaining <= self.options.retry.hold).then_some(remaining);
-            let of = (&task.delivery, &task.copy_headers);
-            let carrying = self.delay(of, copy, held, Some(hold.until), permit);
-            match permit.finish(carrying).await {
-                Carried::Out(copy) => {
-                    let copies = [copy];
-                    let end = match copies[0].to {
-                        Destination::Later(after) => End::Deferred(after),
-                        Destination::Dead(_) => End::Copied(&copies),
-                    };
-                    self.conclude(task, &end, &Subject::default());
-                    return None;
-                }
-                Carried::Held(_, pause) => {
-                    let paused = async {
-                        tokio::select! {
-                            () = tokio::time::sleep(pause) => {}
-                            () = permit::ended(&task.delivery) => {}
-                        }
-                    };
-                    if permit.wait(paused).await.is_some() && !task.delivery.is_over() {
-                        return Some(task);
+/// Delays a delivery for the rest of a pause that is longer than a broker delays a message: its copy is
+/// delayed again. Returns it once the pause is over.
+async fn defer_again(worker: Worker<'_>, mut case: Case) -> Option<Case> {
+    let Worker { shared, permit } = worker;
+    while let Some(remaining) = case.copy_headers.remaining.take() {
+        let hold = Hold::begins(shared.options.retry.hold, Duration::ZERO);
+        let copy = policy::deferred(remaining, case.copy_headers.pending.clone());
+        // By the broker even in a key order: its position is lost already, and a publisher may have
+        // written the header.
+        let held = (remaining <= shared.options.retry.hold).then_some(remaining);
+        let original = case.original(permit.stop);
+        let delaying = copies::delay(worker, original, copy, held, Some(hold.until));
+        let (copy, result) = permit.finish(delaying).await;
+        match result {
+            CopyResult::Made => {
+                let copies = [copy];
+                let end = match copies[0].to {
+                    Destination::Later(after) => End::Deferred(after),
+                    Destination::Dead(_) => End::Copied(&copies),
+                };
+                settlement::settle(shared, case, &end, &Subject::default());
+                return None;
+            }
+            CopyResult::Held(pause) => {
+                let paused = async {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = permit::ended(&case.delivery) => {}
                     }
-                    self.release(task);
-                    return None;
+                };
+                if permit.wait(paused).await.is_some() && !case.delivery.is_over() {
+                    return Some(case);
                 }
-                Carried::Refused(_) => {
-                    self.return_later(task, &Subject::default(), permit).await;
-                    return None;
-                }
-                Carried::Abandoned(_) => {
-                    self.release(task);
-                    return None;
-                }
-                Carried::Overdue(_) => {
-                    task.copy_headers.remaining =
-                        Some(remaining.saturating_sub(hold.began.elapsed()));
-                    task = self.put_back(task, permit).await.err()?;
-                    task.copy_headers.remaining =
-                        task.copy_headers.remaining.filter(|left| !left.is_zero());
-                }
+                settlement::release(shared, case);
+                return None;
+            }
+            CopyResult::Refused => {
+                copies::return_later(worker, case, &Subject::default()).await;
+                return None;
+            }
+            CopyResult::Abandoned => {
+                settlement::release(shared, case);
+                return None;
+            }
+            CopyResult::Overdue => {
+                case.copy_headers.remaining = Some(remaining.saturating_sub(hold.began.elapsed()));
+                case = put_back(worker, case).await.err()?;
+                case.copy_headers.remaining =
+                    case.copy_headers.remaining.filter(|left| !left.is_zero());
             }
         }
-        Some(task)
     }
+    Some(case)
 }
 
-/// What a delivery is recognised by as it came: the queue that it was first taken from, its body,
-/// its `message_id`, the methods that owe it (it may have a copy for each), and when its dead letter
-/// was made if that was put back, for it begins anew then. Two that are equal in all of that share
-/// one: what one of them does to a process, the other does too. All of it is the same on every copy,
-/// but on one whose headers or properties had to be left out because they are too large: the deaths
-/// of that are counted anew. Not the time of the message: a broker may write it anew on every copy.
-fn key_of(task: &Task) -> Key {
-    let CopyHeaders { origin, owed, letter_time, .. } = &task.copy_headers;
-    let message_id = &task.delivery.properties.message_id;
-    let mut owed: Vec<_> = owed.iter().flatten().collect();
-    owed.sort_unstable();
-    Key::of((&origin.queue, &task.delivery.body, message_id, owed, letter_time))
+/// Identifies a delivery as it arrived: by the queue that it was first taken from, its body, its
+/// `message_id`, the methods that it is pending for (there may be a copy for each), and the time of its
+/// dead letter, if that was put back, because it starts anew then. Deliveries that are equal in all of
+/// that share a key: they have the same effect on a process. Every copy has all of it, except one whose
+/// headers or properties were too large to be kept: its deaths are counted anew. The time of the
+/// message is left out: a broker may set it anew on every copy.
+fn key_of(case: &Case) -> Key {
+    let CopyHeaders { origin, pending, letter_time, .. } = &case.copy_headers;
+    let message_id = &case.delivery.properties.message_id;
+    let mut pending: Vec<_> = pending.names().iter().collect();
+    pending.sort_unstable();
+    Key::of((&origin.queue, &case.delivery.body, message_id, pending, letter_time))
 }
 
-/// `retry.hold`, but a minute at least and `LONGEST_WAIT` at most: the wait of a suspect is derived from it.
-fn bounded_hold(hold: Duration) -> Duration {
-    hold.clamp(SHORTEST_HOLD, LONGEST_WAIT)
-}
-
-/// How long a delivery that was held for so long waits for its turn: until it has been held for as long
-/// as it may be. What was held for something else before has up to a third of that more.
-fn time_for_turn(hold: Duration, held: Duration) -> Duration {
-    let hold = bounded_hold(hold);
-    let more = hold / 3;
-    hold.saturating_sub(held).max(more.min((hold + more).saturating_sub(held)))
-}
-
-fn tell_not_moved(task: &Task, to: &Route, error: &SendError) {
+fn warn_not_moved(case: &Case, to: &Route, error: &SendError) {
     tracing::warn!(
-        queue = %task.delivery.info.queue,
+        queue = %case.delivery.info.queue,
         %to,
         error = error_text(error),
         "a delivery could not be moved"
     );
 }
 
-/// Says so once methods are called for a delivery that was to be quarantined, or is near its limit.
-fn tell_if_not_moved(task: &Task, is_suspect: bool) {
-    if is_suspect || task.delivery.is_near_limit() {
-        let queue = &task.delivery.info.queue;
+/// Warns once methods are called for a delivery that should be quarantined, or is near its limit.
+fn warn_if_not_moved(case: &Case, is_suspect: bool) {
+    if is_suspect || case.delivery.is_near_limit() {
+        let queue = &case.delivery.info.queue;
         tracing::warn!(%queue, "a delivery that could not be moved is worked on where it is");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_for_a_turn_is_what_is_left_and_a_third_at_most_more() {
-        let minutes = |count: u64| Duration::from_secs(60 * count);
-        let left = |held| time_for_turn(minutes(18), minutes(held)).as_secs() / 60;
-        assert_eq!([0, 10, 12, 17, 18, 20, 22, 24, 60].map(left), [18, 8, 6, 6, 6, 4, 2, 0, 0]);
-        assert_eq!(time_for_turn(Duration::ZERO, Duration::ZERO), SHORTEST_HOLD);
     }
 }

@@ -1,0 +1,351 @@
+//! Carries out what a verdict leaves pending: copies are made, or methods are held in the process for
+//! another call. A delivery that is held for too long is replaced by a copy in its queue. One copy is
+//! made in `copier.rs`; called by `worker.rs` after each round of calls.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::runtime::case::Case;
+use crate::runtime::judge::policy::{Copy, Destination};
+use crate::runtime::options::RetryPlace;
+use crate::runtime::schedule::permit;
+use crate::runtime::settle::copier::{CopyError, Original};
+use crate::runtime::settle::copy_headers::CopyHeaders;
+use crate::runtime::settle::held::Round;
+use crate::runtime::settle::pending::Pending;
+use crate::runtime::settle::progress::{Due, Hold, Progress, SHORTEST_HOLD, Unfinished};
+use crate::runtime::settle::report::{End, Report, Subject};
+use crate::runtime::settle::settlement;
+use crate::runtime::shared::{Shared, Worker};
+use crate::runtime::suspect::isolation;
+
+/// How much longer a delivery is held if no copy can replace it either.
+const HOLD_AGAIN: Duration = Duration::from_secs(30);
+
+/// The next step for a delivery.
+pub(crate) enum Next {
+    Call(Round),
+    /// It is pending for no method, and all copies are made.
+    Done,
+    Unfinished(Unfinished),
+}
+
+/// What became of an attempt to make a copy.
+pub(crate) enum CopyResult {
+    Made,
+    /// Its methods are held in the process for this pause.
+    Held(Duration),
+    /// The broker never accepts it: the delivery returns to its queue.
+    Refused,
+    /// Not made: the listener stopped, or the session is over.
+    Abandoned,
+    /// Not made for as long as the delivery may be held.
+    Overdue,
+}
+
+impl From<Result<(), CopyError>> for CopyResult {
+    fn from(made: Result<(), CopyError>) -> Self {
+        match made {
+            Ok(()) => Self::Made,
+            Err(CopyError::Refused) => Self::Refused,
+            Err(CopyError::Overdue) => Self::Overdue,
+            Err(CopyError::Abandoned | CopyError::NoDelay) => Self::Abandoned,
+        }
+    }
+}
+
+/// Makes the copies that are due, and waits for the next calls. A delivery that is held for too long is
+/// unfinished once a copy for its pending methods is in its queue.
+pub(crate) async fn advance(
+    worker: Worker<'_>,
+    case: &mut Case,
+    progress: &mut Progress,
+    subject: &Subject,
+) -> Next {
+    let Worker { shared, permit } = worker;
+    if progress.is_done() {
+        return Next::Done;
+    }
+    isolation::step_back(shared, case);
+    loop {
+        let next = match make_due(worker, case, progress, subject).await {
+            Ok(()) => next_call(worker, case, progress).await,
+            Err(unfinished) => Next::Unfinished(unfinished),
+        };
+        if !matches!(next, Next::Unfinished(Unfinished::Overdue)) {
+            return next;
+        }
+        if case.delivery.is_over() {
+            return Next::Unfinished(Unfinished::Released);
+        }
+        let remaining = progress.remaining(&case.copy_headers);
+        if permit.finish(shared.copier.replace(&case.delivery, &remaining)).await {
+            return next;
+        }
+        progress.hold.until = Instant::now() + HOLD_AGAIN;
+    }
+}
+
+/// Makes the copies that are due, and holds in the process those that need none. Retries come first, so
+/// that they do not wait for a dead letter, whose queue may be full.
+///
+/// # Errors
+/// Not all could be made; those stay due.
+async fn make_due(
+    worker: Worker<'_>,
+    case: &Case,
+    progress: &mut Progress,
+    subject: &Subject,
+) -> Result<(), Unfinished> {
+    if progress.due.is_empty() {
+        return Ok(());
+    }
+    let shared = worker.shared;
+    let in_process = progress.hold.in_order || shared.options.retry.place == RetryPlace::Process;
+    let is_retry = |due: &Due| matches!(due.copy.to, Destination::Later(_));
+    let (retries, dead) = std::mem::take(&mut progress.due).into_iter().partition(is_retry);
+    progress.due = dead;
+    if in_process {
+        hold_retries(shared, case, progress, retries, subject);
+    } else {
+        make_all(worker, case, progress, retries, subject).await?;
+    }
+    if progress.delays_dead_letters() {
+        return Ok(());
+    }
+    let due = std::mem::take(&mut progress.due);
+    make_all(worker, case, progress, due, subject).await
+}
+
+/// Holds in the process those retries whose pause is short enough.
+fn hold_retries(
+    shared: &Shared,
+    case: &Case,
+    progress: &mut Progress,
+    retries: Vec<Due>,
+    subject: &Subject,
+) {
+    for due in retries {
+        match due.copy.to {
+            Destination::Later(pause) if may_hold(shared, pause, progress.hold.began) => {
+                hold(shared, case, progress, due, pause, subject);
+            }
+            _ => progress.due.push(due),
+        }
+    }
+}
+
+/// Makes copies concurrently.
+///
+/// # Errors
+/// Not all could be made; those stay due.
+async fn make_all(
+    worker: Worker<'_>,
+    case: &Case,
+    progress: &mut Progress,
+    copies: Vec<Due>,
+    subject: &Subject,
+) -> Result<(), Unfinished> {
+    if copies.is_empty() {
+        return Ok(());
+    }
+    let Worker { shared, permit } = worker;
+    let may_be_held = progress.hold;
+    let make = |Due { copy, attempts }| async move {
+        let copy_headers = CopyHeaders { attempts, ..case.copy_headers.clone() };
+        let original = Original { copy_headers: &copy_headers, ..case.original(permit.stop) };
+        let (copy, result) = make(worker, original, copy, may_be_held).await;
+        (Due { copy, attempts }, result)
+    };
+    let mut made = Ok(());
+    for (due, result) in permit.finish(join_all(copies.into_iter().map(make))).await {
+        match result {
+            CopyResult::Made => progress.made.push(due.copy),
+            CopyResult::Held(pause) => hold(shared, case, progress, due, pause, subject),
+            CopyResult::Refused => {
+                progress.due.push(due);
+                made = Err(Unfinished::Refused);
+            }
+            CopyResult::Abandoned => {
+                progress.due.push(due);
+                made = Err(Unfinished::Released);
+            }
+            CopyResult::Overdue => {
+                progress.due.push(due);
+                made = made.and(Err(Unfinished::Overdue));
+            }
+        }
+    }
+    made
+}
+
+/// Holds the methods of a retry in the process.
+fn hold(
+    shared: &Shared,
+    case: &Case,
+    progress: &mut Progress,
+    Due { copy, attempts }: Due,
+    pause: Duration,
+    subject: &Subject,
+) {
+    let (info, copy_headers) = (&case.delivery.info, &case.copy_headers);
+    Report { info, copy_headers, subject, observers: &shared.observers }.held(&copy);
+    progress.held.pause(copy.pending, attempts, pause);
+}
+
+/// Whether a pause may be spent in the process: `retry.hold` is the limit for all pauses of a delivery
+/// together. A longer pause is left to the broker, even in a key order, which cannot be kept for so
+/// long; if many short ones have taken so long, order is kept and the notification given up.
+fn may_hold(shared: &Shared, pause: Duration, began: Instant) -> bool {
+    began.elapsed().saturating_add(pause) <= shared.options.retry.hold
+}
+
+/// Makes a copy, or decides that its methods are held in the process.
+async fn make(
+    worker: Worker<'_>,
+    original: Original<'_>,
+    copy: Copy,
+    hold: Hold,
+) -> (Copy, CopyResult) {
+    let shared = worker.shared;
+    let until = hold.deadline();
+    match copy.to {
+        Destination::Dead(_) => {
+            let made = shared.copier.make(original, &copy, until, None).await;
+            (copy, made.map(drop).into())
+        }
+        Destination::Later(pause) if hold.in_order && pause <= shared.options.retry.hold => {
+            give_up(worker, original, copy, until).await
+        }
+        Destination::Later(pause) => {
+            let held = may_hold(shared, pause, hold.began).then_some(pause);
+            delay(worker, original, copy, held, until).await
+        }
+    }
+}
+
+/// Makes a copy that the broker delays. Where it cannot, its methods are held in the process for `held`,
+/// or the notification is given up without it.
+pub(crate) async fn delay(
+    worker: Worker<'_>,
+    original: Original<'_>,
+    copy: Copy,
+    held: Option<Duration>,
+    until: Option<Instant>,
+) -> (Copy, CopyResult) {
+    let shared = worker.shared;
+    let made = if shared.is_temporary {
+        Err(CopyError::NoDelay)
+    } else {
+        shared.copier.make(original, &copy, until, None).await.map(drop)
+    };
+    match (made, held) {
+        (Err(CopyError::NoDelay), Some(pause)) => (copy, CopyResult::Held(pause)),
+        (Err(CopyError::NoDelay), None) => give_up(worker, original, copy, until).await,
+        (made, _) => (copy, made.into()),
+    }
+}
+
+/// Dead-letters a retry whose pause cannot be spent anywhere.
+async fn give_up(
+    worker: Worker<'_>,
+    original: Original<'_>,
+    mut copy: Copy,
+    until: Option<Instant>,
+) -> (Copy, CopyResult) {
+    let shared = worker.shared;
+    copy.give_up_after(shared.options.retry.hold);
+    let made = shared.copier.make(original, &copy, until, None).await;
+    (copy, made.map(drop).into())
+}
+
+/// Waits without a slot for the next round of calls. Pauses end by themselves; a paused method may be
+/// paused for ever.
+async fn next_call(worker: Worker<'_>, case: &mut Case, progress: &mut Progress) -> Next {
+    let Worker { shared, permit } = worker;
+    let (held, deadline) = (&progress.held, progress.hold.deadline());
+    if held.is_empty() {
+        return Next::Done;
+    }
+    let ready = permit.wait(async {
+        tokio::select! {
+            ready = held.ready(&shared.copier) => ready,
+            () = permit::ended(&case.delivery) => None,
+        }
+    });
+    let ready = match deadline.filter(|_| !held.has_pauses()) {
+        Some(deadline) => match tokio::time::timeout_at(deadline, ready).await {
+            Ok(ready) => ready,
+            Err(_) => return Next::Unfinished(Unfinished::Overdue),
+        },
+        None => ready.await,
+    };
+    let Some(ready) = ready.flatten() else { return Next::Unfinished(Unfinished::Released) };
+    // On the heap, so that the futures of other deliveries stay small.
+    if case.is_isolated()
+        && let Err(unfinished) = isolation::step_up(worker, case, progress.hold).boxed().await
+    {
+        return Next::Unfinished(unfinished);
+    }
+    // The session may have ended during the pause.
+    if case.delivery.is_over() {
+        return Next::Unfinished(Unfinished::Released);
+    }
+    Next::Call(progress.held.take(ready))
+}
+
+/// Ends the work on a delivery that is unfinished. If it was handled by some of its methods, or copies
+/// exist for some, these would be called again: a copy for the pending methods replaces it, unless
+/// order is kept. One that is overdue was replaced before.
+pub(crate) async fn leave(
+    worker: Worker<'_>,
+    mut case: Case,
+    progress: Progress,
+    unfinished: Unfinished,
+    subject: &Subject,
+) {
+    let Worker { shared, permit } = worker;
+    isolation::step_back(shared, &mut case);
+    let replaced = End::Replaced(&progress.made);
+    if unfinished == Unfinished::Overdue {
+        return settlement::settle(shared, case, &replaced, subject);
+    }
+    // A requeue concerns all methods.
+    let is_handled = subject.handled > 0 && unfinished != Unfinished::Requeued;
+    let is_done_in_part = is_handled || !progress.made.is_empty();
+    if is_done_in_part && !progress.hold.in_order && !case.delivery.is_over() {
+        let remaining = progress.remaining(&case.copy_headers);
+        if remaining.pending != Pending::All
+            && permit.finish(shared.copier.replace(&case.delivery, &remaining)).await
+        {
+            return settlement::settle(shared, case, &replaced, subject);
+        }
+    }
+    match unfinished {
+        Unfinished::Requeued => settlement::settle(shared, case, &End::Requeued, subject),
+        Unfinished::Refused => return_later(worker, case, subject).await,
+        Unfinished::Released | Unfinished::Overdue => {
+            settlement::settle(shared, case, &End::Released, subject);
+        }
+    }
+}
+
+/// Returns a delivery to its queue whose dead letter the broker never accepts; after a while, so that it
+/// is not redelivered immediately. That loses its order, so no other delivery waits for it.
+pub(crate) async fn return_later(worker: Worker<'_>, mut case: Case, subject: &Subject) {
+    let Worker { shared, permit } = worker;
+    case.ticket = None;
+    isolation::step_back(shared, &mut case);
+    let held = async {
+        tokio::select! {
+            () = tokio::time::sleep(shared.options.retry.hold.max(SHORTEST_HOLD)) => {}
+            () = permit::ended(&case.delivery) => {}
+        }
+    };
+    let is_held = permit.wait_outside(held).await.is_some();
+    let end = if is_held { End::Refused } else { End::Released };
+    settlement::settle(shared, case, &end, subject);
+}

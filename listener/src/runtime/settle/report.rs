@@ -1,0 +1,215 @@
+//! Reports the end of a delivery: in the log, and to observers. Called by `settlement.rs`, and by
+//! `copies.rs` for methods that are held.
+
+use std::time::Duration;
+
+use crate::notification::delivery_info::DeliveryInfo;
+use crate::notification::fields::Fields;
+use crate::observer::{Event, Observers};
+use crate::runtime::judge::policy::{Copy, Destination};
+use crate::runtime::settle::copy_headers::CopyHeaders;
+use crate::shown::shortened;
+use crate::target::dead_letter_queue;
+use crate::transport::delivery::Settle;
+
+/// The end of a delivery.
+#[derive(Debug)]
+pub(crate) enum End<'e> {
+    /// Every method that wants it has handled it.
+    Handled,
+    /// Confirmed copies replace it.
+    Copied(&'e [Copy]),
+    /// As `Copied`; another confirmed copy at the end of its queue is for the pending methods.
+    Replaced(&'e [Copy]),
+    /// A confirmed copy is in quarantine, after this number of deaths.
+    Quarantined { to: &'e str, deaths: u64 },
+    /// A confirmed copy is at the end of its queue, which would have dropped it soon.
+    Renewed,
+    /// A confirmed copy is delayed for the rest of a long pause.
+    Deferred(Duration),
+    /// It returns to its queue: a method requeued it, or it has waited for too long.
+    Requeued,
+    /// It returns to its queue: the broker never accepts its dead letter.
+    Refused,
+    /// It is unfinished and left unsettled: the broker redelivers it, in the old order, once the session
+    /// is closed.
+    Released,
+}
+
+impl End<'_> {
+    /// How it is settled; `None`: not at all.
+    pub(crate) const fn settlement(&self) -> Option<Settle> {
+        match self {
+            Self::Handled
+            | Self::Copied(_)
+            | Self::Replaced(_)
+            | Self::Quarantined { .. }
+            | Self::Renewed
+            | Self::Deferred(_) => Some(Settle::Ack),
+            Self::Requeued | Self::Refused => Some(Settle::Requeue),
+            Self::Released => None,
+        }
+    }
+}
+
+/// What the log says about a delivery. Empty if nothing is logged.
+#[derive(Debug, Default)]
+pub(crate) struct Subject {
+    pub(crate) message_id: String,
+    pub(crate) event_type: String,
+    /// How many methods handled it.
+    pub(crate) handled: usize,
+}
+
+/// The longest foreign text in a log line, in bytes.
+const LONGEST_TEXT: usize = 256;
+
+impl Subject {
+    pub(crate) fn of(fields: &Fields<'_>, handled: usize) -> Self {
+        let clipped =
+            |text: Option<&str>| shortened(text.unwrap_or_default(), LONGEST_TEXT).to_owned();
+        Self {
+            message_id: clipped(fields.message_id.as_deref()),
+            event_type: clipped(fields.event_type.as_deref()),
+            handled,
+        }
+    }
+}
+
+/// A delivery, as it is reported.
+pub(crate) struct Report<'r> {
+    pub(crate) info: &'r DeliveryInfo,
+    pub(crate) copy_headers: &'r CopyHeaders,
+    pub(crate) subject: &'r Subject,
+    pub(crate) observers: &'r Observers,
+}
+
+/// Logs with the same field names at each level.
+macro_rules! event {
+    ($report:ident, $level:ident, $outcome:expr, $text:literal $(, $field:ident = $value:expr)* $(,)?) => {
+        tracing::$level!(
+            queue = %$report.info.queue,
+            routing_key = %$report.copy_headers.origin.routing_key,
+            event_type = $report.subject.event_type,
+            message_id = $report.subject.message_id,
+            outcome = $outcome,
+            $($field = $value,)*
+            $text
+        )
+    };
+}
+
+impl Report<'_> {
+    /// Its session is over.
+    pub(crate) fn stale(&self) {
+        event!(self, info, "stale", "settled too late: the broker redelivers it");
+        self.observers.tell(&Event::Stale { delivery: self.info });
+    }
+
+    pub(crate) fn end(&self, end: &End<'_>) {
+        let released = Event::Released { delivery: self.info };
+        match end {
+            End::Requeued | End::Refused => {
+                event!(self, info, "requeued", "settled");
+                self.observers.tell(&released);
+            }
+            // At a stop these are all that wait: their number is logged once.
+            End::Released => {
+                event!(self, debug, "released", "left to the broker");
+                self.observers.tell(&released);
+            }
+            End::Handled if self.subject.handled == 0 => {
+                event!(self, debug, "unhandled", "settled");
+            }
+            End::Handled => {
+                event!(self, debug, "handled", "settled", methods = self.subject.handled);
+            }
+            End::Quarantined { to, deaths } => {
+                event!(
+                    self,
+                    warn,
+                    "quarantined",
+                    "settled: processes that worked on it died",
+                    to = *to,
+                    deaths = *deaths
+                );
+            }
+            End::Renewed => event!(
+                self,
+                warn,
+                "renewed",
+                "settled: it was close to the delivery limit of its queue, and is a new message at its end"
+            ),
+            End::Deferred(after) => event!(
+                self,
+                info,
+                "deferred",
+                "settled: its pause is longer than the broker delays a message",
+                after = tracing::field::debug(after)
+            ),
+            End::Copied(copies) | End::Replaced(copies) => {
+                if let End::Replaced(_) = end {
+                    event!(
+                        self,
+                        info,
+                        "replaced",
+                        "settled: a copy at the end of its queue is for the pending methods",
+                        methods = self.subject.handled
+                    );
+                }
+                for copy in *copies {
+                    let (methods, error) = (copy.method_names(), copy.error_text());
+                    match copy.to {
+                        Destination::Later(after) => event!(
+                            self,
+                            warn,
+                            "retried",
+                            "settled",
+                            error = error,
+                            methods = methods,
+                            attempts = self.copy_headers.attempts,
+                            after = tracing::field::debug(after)
+                        ),
+                        Destination::Dead(reason) => event!(
+                            self,
+                            error,
+                            "dead-lettered",
+                            "settled",
+                            reason = reason,
+                            error = error,
+                            methods = methods,
+                            attempts = self.copy_headers.attempts,
+                            dead_letter_queue = dead_letter_queue(&self.copy_headers.origin.queue)
+                        ),
+                    }
+                    self.observers.tell(&self.copied(copy));
+                }
+            }
+        }
+    }
+
+    /// Reports methods that are held in the process for another call.
+    pub(crate) fn held(&self, copy: &Copy) {
+        let Destination::Later(after) = copy.to else { return };
+        event!(
+            self,
+            warn,
+            "retried",
+            "held in the process for another call",
+            error = copy.error_text(),
+            methods = copy.method_names(),
+            attempts = self.copy_headers.attempts,
+            after = tracing::field::debug(after)
+        );
+        self.observers.tell(&self.copied(copy));
+    }
+
+    fn copied<'e>(&'e self, copy: &'e Copy) -> Event<'e> {
+        let (delivery, methods) = (&self.copy_headers.origin, copy.pending.names());
+        let attempts = self.copy_headers.attempts;
+        match copy.to {
+            Destination::Later(after) => Event::Retried { delivery, methods, attempts, after },
+            Destination::Dead(reason) => Event::DeadLettered { delivery, reason, methods },
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What a listener is made of, shared by all of its deliveries (`Shared`), and what one delivery is
+//! worked on with (`Worker`). Made by `builder.rs`; each stage takes from it what it needs.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::dispatch::Dispatcher;
+use crate::inbox::Inbox;
+use crate::notification::states::States;
+use crate::observer::Observers;
+use crate::order::OrderKey;
+use crate::outcome::kind::Classifiers;
+use crate::runtime::open::budget::Budget;
+use crate::runtime::open::offload::Offload;
+use crate::runtime::options::Options;
+use crate::runtime::schedule::in_flight::InFlight;
+use crate::runtime::schedule::permit::Permit;
+use crate::runtime::settle::copier::Copier;
+use crate::runtime::suspect::gate::Gate;
+use crate::runtime::suspect::quarantines::Quarantines;
+use crate::serializer::Serializer;
+
+/// The parts of a listener.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) copier: Copier,
+    pub(crate) states: States,
+    pub(crate) serializer: Option<Arc<dyn Serializer>>,
+    pub(crate) inbox: Option<Arc<dyn Inbox>>,
+    pub(crate) order: Option<OrderKey>,
+    pub(crate) classifiers: Classifiers,
+    pub(crate) observers: Arc<Observers>,
+    pub(crate) options: Options,
+    /// Where suspects of each work queue go, and where they are recorded.
+    pub(crate) quarantines: Quarantines,
+    /// Whether the queue is deleted after the listener: no retry queue is declared for it.
+    pub(crate) is_temporary: bool,
+    pub(crate) in_flight: Arc<InFlight>,
+    /// Bounds the decompressed bodies that are open at once.
+    pub(crate) budget: Budget,
+    /// Runs what takes long to open or read.
+    pub(crate) offload: Offload,
+    /// Notified when something was moved into a quarantine queue.
+    pub(crate) quarantined: Notify,
+    /// Closed while a suspect moves between queues, unless that takes long.
+    pub(crate) gate: Gate,
+    /// Held while the methods of an isolated suspect are called: one at a time.
+    pub(crate) suspects: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The parts of the listener, and the permit to work on one delivery.
+#[derive(Clone, Copy)]
+pub(crate) struct Worker<'w> {
+    pub(crate) shared: &'w Shared,
+    pub(crate) permit: Permit<'w>,
+}

@@ -1,0 +1,166 @@
+//! The gate that every method passes before it starts. Closed while a suspect moves between queues or is
+//! handled for the last time; who closes it is `isolation.rs` and `settle/copier.rs`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use tokio::sync::Notify;
+use tokio_util::sync::DropGuard;
+
+/// Keeps methods from starting in two situations. While a copy of a suspect is confirmed and its original
+/// is not acknowledged yet: if the process ended then, both would exist. And while a suspect is handled
+/// for the last time: if another method ended the process, the suspect would be blamed. Waiting
+/// deliveries may hold slots, so nothing waits for a slot while it keeps the gate closed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// The number of `Closed` that keep it closed.
+    closed: AtomicUsize,
+    /// The number of running methods.
+    called: AtomicUsize,
+    changed: Notify,
+}
+
+/// Keeps the gate closed until dropped.
+#[derive(Debug)]
+pub(crate) struct Closed(Gate);
+
+/// The gate, closed by one suspect for all others, for a limited time.
+#[derive(Debug)]
+pub(crate) struct Shut {
+    closed: Weak<Closed>,
+    /// Dropped when the suspect is settled or waits.
+    _over: DropGuard,
+}
+
+/// Counts a running method.
+#[derive(Debug)]
+pub(crate) struct Entered<'g>(&'g Gate);
+
+/// Passage asks to pass the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    Anybody,
+    /// The suspect that keeps it closed.
+    Closer,
+}
+
+impl Gate {
+    pub(crate) fn close(&self) -> Closed {
+        // Sequentially consistent with `Entered`: either the method sees the closed gate, or the gate counts
+        // the method.
+        self.0.closed.fetch_add(1, Ordering::SeqCst);
+        Closed(self.clone())
+    }
+
+    pub(crate) fn is_open(&self, passage: Passage) -> bool {
+        self.0.closed.load(Ordering::SeqCst) <= usize::from(passage == Passage::Closer)
+    }
+
+    /// Waits until it is open.
+    pub(crate) async fn open(&self, passage: Passage) {
+        self.until(|| self.is_open(passage)).await;
+    }
+
+    /// Waits until it is open, and passes.
+    pub(crate) async fn enter(&self, passage: Passage) -> Entered<'_> {
+        loop {
+            self.open(passage).await;
+            self.0.called.fetch_add(1, Ordering::SeqCst);
+            let entered = Entered(self);
+            if self.is_open(passage) {
+                return entered;
+            }
+        }
+    }
+
+    /// Waits until no method is called any more.
+    pub(crate) async fn left(&self) {
+        self.until(|| self.0.called.load(Ordering::SeqCst) == 0).await;
+    }
+
+    async fn until(&self, condition: impl Fn() -> bool) {
+        while !condition() {
+            let mut changed = std::pin::pin!(self.0.changed.notified());
+            // Registered first, so that a change right after the check is not missed.
+            changed.as_mut().enable();
+            if !condition() {
+                changed.await;
+            }
+        }
+    }
+}
+
+impl Shut {
+    pub(crate) fn new(closed: &Arc<Closed>, over: DropGuard) -> Self {
+        Self { closed: Arc::downgrade(closed), _over: over }
+    }
+
+    /// As whom the methods of that suspect pass: the time limit may be over.
+    pub(crate) fn passage(&self) -> Passage {
+        if self.closed.strong_count() > 0 { Passage::Closer } else { Passage::Anybody }
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        let Gate(state) = &self.0;
+        state.closed.fetch_sub(1, Ordering::SeqCst);
+        state.changed.notify_waiters();
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let Gate(state) = self.0;
+        state.called.fetch_sub(1, Ordering::SeqCst);
+        if !self.0.is_open(Passage::Anybody) {
+            state.changed.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: std::time::Duration = std::time::Duration::from_secs(1);
+
+    async fn waits(future: impl Future) -> bool {
+        tokio::time::timeout(SHORT, future).await.is_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_gate_opens_when_nobody_keeps_it_closed() {
+        let gate = Gate::default();
+        gate.open(Passage::Anybody).await;
+        let (first, second) = (gate.close(), gate.close());
+        assert!(waits(gate.open(Passage::Anybody)).await);
+        assert!(waits(gate.open(Passage::Closer)).await);
+        drop(first);
+        assert!(waits(gate.open(Passage::Anybody)).await);
+        gate.open(Passage::Closer).await;
+        drop(second);
+        gate.open(Passage::Anybody).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_closes_the_gate_can_wait_for_those_who_have_passed() {
+        let gate = Gate::default();
+        let (first, second) =
+            (gate.enter(Passage::Anybody).await, gate.enter(Passage::Anybody).await);
+        let closed = gate.close();
+        assert!(waits(gate.enter(Passage::Anybody)).await);
+        assert!(waits(gate.left()).await);
+        drop(first);
+        assert!(waits(gate.left()).await);
+        let left = async { tokio::join!(gate.left(), async { drop(second) }) };
+        assert!(!waits(left).await);
+        drop(gate.enter(Passage::Closer).await);
+        gate.left().await;
+        drop(closed);
+        gate.enter(Passage::Anybody).await;
+    }
+}
