@@ -29,8 +29,9 @@ pub(crate) struct Case {
     pub(crate) text: Option<String>,
     /// When the driver handed it over.
     pub(crate) received_at: SystemTime,
-    /// Set once it is examined as a suspect.
-    pub(crate) suspicion: Option<Suspicion>,
+    /// Set once it is examined as a suspect. Boxed, because few deliveries are suspects and each is moved
+    /// several times.
+    pub(crate) suspicion: Option<Box<Suspicion>>,
 }
 
 /// What is known of a suspect, and what it holds.

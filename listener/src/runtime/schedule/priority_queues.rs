@@ -81,11 +81,10 @@ impl<T> PriorityQueues<T> {
         Self { queues, free: slots, in_order: executor == Executor::Sequential }
     }
 
-    /// Adds an item to the queue of its routing key, or to the only queue where the order of
+    /// Adds an item to its queue, or to the only queue where the order of
     /// arrival is kept.
-    pub(crate) fn push(&mut self, routing_key: &str, item: T) {
-        let QueueIndex(index) =
-            if self.in_order { QueueIndex(0) } else { QueueIndex::of(routing_key) };
+    pub(crate) fn push(&mut self, QueueIndex(index): QueueIndex, item: T) {
+        let index = if self.in_order { 0 } else { index };
         self.queues[index].waiting.push_back(item);
     }
 
@@ -184,7 +183,7 @@ mod tests {
     type Queues = PriorityQueues<String>;
 
     fn push(queues: &mut Queues, key: &str, count: usize) {
-        (0..count).for_each(|_| queues.push(key, key.to_owned()));
+        (0..count).for_each(|_| queues.push(QueueIndex::of(key), key.to_owned()));
     }
 
     fn take(queues: &mut Queues, count: usize) -> Vec<(String, QueueIndex)> {

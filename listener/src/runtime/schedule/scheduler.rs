@@ -72,8 +72,8 @@ struct State {
 
 impl State {
     fn push(&mut self, case: Case) {
-        let routing_key = Arc::clone(&case.copy_headers.origin.routing_key);
-        self.queues.push(&routing_key, case);
+        let queue = QueueIndex::of(&case.copy_headers.origin.routing_key);
+        self.queues.push(queue, case);
     }
 }
 

@@ -41,8 +41,8 @@ pub(crate) fn is_needed(shared: &Shared, case: &Case) -> bool {
 /// Examines a delivery. Returns it if its methods are to be called; otherwise it is settled.
 pub(crate) async fn examine(worker: Worker<'_>, case: Case) -> Option<Case> {
     let case = defer_again(worker, case).await?;
-    if suspected(worker.shared, &case).is_some() {
-        return examine_suspect(worker, case).await;
+    if let Some(quarantine) = suspected(worker.shared, &case) {
+        return examine_suspect(worker, case, quarantine).await;
     }
     let case = replace_near_limit(worker, case).await?;
     warn_if_not_moved(&case, false);
@@ -51,13 +51,17 @@ pub(crate) async fn examine(worker: Worker<'_>, case: Case) -> Option<Case> {
 
 /// Returns a suspect if its methods are to be called where it is: it is recorded as begun, if there is a
 /// journal. While the journal cannot be reached suspects are handled one at a time.
-async fn examine_suspect(worker: Worker<'_>, mut case: Case) -> Option<Case> {
+async fn examine_suspect(
+    worker: Worker<'_>,
+    mut case: Case,
+    quarantine: &Quarantine,
+) -> Option<Case> {
     let Worker { shared, permit } = worker;
-    let quarantine = suspected(shared, &case)?;
     let is_quarantined = *case.delivery.info.queue == *quarantine.queue;
     let key = key_of(&case);
     let isolation = if is_quarantined { Isolation::FromSuspects } else { Isolation::None };
-    case.suspicion = Some(Suspicion { key, record: None, isolation, turn: None });
+    let suspicion = Suspicion { key, record: None, isolation, turn: None };
+    case.suspicion = Some(Box::new(suspicion));
     // Whether it stays isolated whatever the journal says, and whether the journal is asked again.
     let (mut is_fixed, mut is_again) = (is_quarantined, false);
     if is_quarantined {
