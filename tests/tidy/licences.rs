@@ -1,5 +1,6 @@
-//! The licences of all that is drawn in: those that deny.toml allows, for each crate that
-//! `cargo metadata` knows for this machine. Where cargo-deny is there, it looks at more.
+//! The licences of all dependencies: those that deny.toml allows, for each crate that
+//! `cargo metadata` knows for this machine; cargo-deny, where it is installed, checks more. And the
+//! licence texts in each crate that is published.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -48,6 +49,15 @@ fn every_crate_has_a_licence_that_is_allowed() {
         .map(|package| format!("{} {}", package["name"], package["license"]))
         .collect();
     assert_eq!(others, [""; 0]);
+}
+
+#[test]
+fn each_published_crate_contains_both_licence_texts() {
+    for text in ["LICENSE-APACHE", "LICENSE-MIT"] {
+        for crate_folder in ["listener", "listener-macros"] {
+            assert_eq!(tree::text(&format!("{crate_folder}/{text}")), tree::text(text));
+        }
+    }
 }
 
 #[test]
