@@ -101,21 +101,24 @@
 //! | handle redelivered notifications only once | [`Inbox`], [`MemoryInbox`] |
 //! | keep endpoints of a library linked | [`link!`] |
 //! | choose and tune the transport | [`Transport::open`], [`RabbitOptions`](options::RabbitOptions) |
-//! | test against a broker that fails | [`testing`] |
+#![cfg_attr(feature = "testing", doc = "| test against a broker that fails | [`testing`] |")]
 //! | write a driver | [`driver`]; [`envelope`] has the wire format |
 //!
 //! # Features
 //!
-//! `rabbit`: the RabbitMQ driver. `macros`: the attribute, without which no endpoint can be written,
-//! and the guide. `config`: the TOML file that `LISTENER_CONFIG` names. These three are on by default.
-//! `spool`: the notifier's spool on disk.
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `rabbit` | yes | the RabbitMQ driver |
+//! | `macros` | yes | the attribute `notification_endpoint`, without which no endpoint can be written |
+//! | `config` | yes | the TOML file that `LISTENER_CONFIG` names |
+//! | `spool` | no | the notifier's spool on disk: `options::SpoolOptions` |
+//! | `testing` | no | the module `testing`: an in-memory broker that fails as RabbitMQ can, for tests of programs |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // First, for its macro.
 #[macro_use]
 mod shown;
-#[cfg(feature = "macros")]
 pub mod guide;
 // In the order of a delivery's way.
 mod transport;
@@ -259,6 +262,7 @@ pub mod queues {
 }
 
 /// An in-memory broker that injects RabbitMQ's failures, reproducibly from a seed.
+#[cfg(feature = "testing")]
 pub mod testing {
     pub use crate::drivers::{Conditions, Limit, Lives, Model, Process};
 }

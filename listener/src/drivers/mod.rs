@@ -5,6 +5,7 @@ pub(crate) mod memory;
 #[cfg(feature = "rabbit")]
 pub(crate) mod rabbit;
 
+#[cfg(feature = "testing")]
 pub use self::memory::model::{Conditions, Limit, Lives, Model, Process};
 #[cfg(feature = "rabbit")]
 pub use self::rabbit::{

@@ -1,9 +1,10 @@
-//! Every form of an endpoint that `#[notification_endpoint]` takes, and in [`mistakes`] every
-//! mistake with what the compiler says of it; [`failures`] has what happens when something fails,
-//! [`operating`] what whoever runs a listener has to know.
+//! The forms of an endpoint that `#[notification_endpoint]` accepts, and its mistakes with what the compiler
+//! says (both with the feature `macros`). [`failures`] says what happens when something fails, [`operating`]
+//! what an operator of a listener has to know.
 
-#![doc = include_str!("endpoints.md")]
+#![cfg_attr(feature = "macros", doc = include_str!("endpoints.md"))]
 
 pub mod failures;
+#[cfg(feature = "macros")]
 pub mod mistakes;
 pub mod operating;

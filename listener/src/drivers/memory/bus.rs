@@ -169,6 +169,41 @@ impl Bus {
         }
     }
 
+    /// Forgets a consumer: what it has not settled is the bus's again. The bodies of that.
+    pub(super) fn detach(&self, consumer: ConsumerId) -> Vec<Bytes> {
+        let mut state = self.lock();
+        let given_back = state.end_session(consumer);
+        if let Some(attached) = state.consumers.remove(&consumer) {
+            attached.state.send_replace(ConnectionState::Closed);
+        }
+        state.drop_unused();
+        given_back
+    }
+
+    /// Appends to a journal, and reads it.
+    pub(super) fn journal(&self, append: JournalAppend) -> JournalRead {
+        let mut state = self.lock();
+        let entries = state.journals.entry(append.journal).or_default();
+        entries.push(append.entry);
+        let next = entries.len();
+        let from = append.read_from.map_or(next, |from| usize::try_from(from).unwrap_or(next));
+        let entries = entries.get(from..).unwrap_or_default().to_vec();
+        JournalRead { entries, next: u64::try_from(next).unwrap_or(u64::MAX) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_queue(&self, name: &str) -> bool {
+        self.lock().queues.contains_key(name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What only the model broker does.
+#[cfg(feature = "testing")]
+impl Bus {
     /// Ends the session of a consumer: what it has not settled is the bus's again. The bodies
     /// of that.
     pub(super) fn lose(&self, consumer: ConsumerId, reason: &str) -> Vec<Bytes> {
@@ -197,28 +232,6 @@ impl Bus {
         state.tap(consumer);
     }
 
-    /// Forgets a consumer: what it has not settled is the bus's again. The bodies of that.
-    pub(super) fn detach(&self, consumer: ConsumerId) -> Vec<Bytes> {
-        let mut state = self.lock();
-        let given_back = state.end_session(consumer);
-        if let Some(attached) = state.consumers.remove(&consumer) {
-            attached.state.send_replace(ConnectionState::Closed);
-        }
-        state.drop_unused();
-        given_back
-    }
-
-    /// Appends to a journal, and reads it.
-    pub(super) fn journal(&self, append: JournalAppend) -> JournalRead {
-        let mut state = self.lock();
-        let entries = state.journals.entry(append.journal).or_default();
-        entries.push(append.entry);
-        let next = entries.len();
-        let from = append.read_from.map_or(next, |from| usize::try_from(from).unwrap_or(next));
-        let entries = entries.get(from..).unwrap_or_default().to_vec();
-        JournalRead { entries, next: u64::try_from(next).unwrap_or(u64::MAX) }
-    }
-
     /// Limits how often a queue gives a message out.
     pub(super) fn limit(&self, queue: &str, limit: Limit) {
         self.lock().limits.insert(queue.to_owned(), limit);
@@ -238,15 +251,6 @@ impl Bus {
             *depths.entry(message.info.queue.to_string()).or_default() += 1;
         }
         depths
-    }
-
-    #[cfg(test)]
-    pub(super) fn has_queue(&self, name: &str) -> bool {
-        self.lock().queues.contains_key(name)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

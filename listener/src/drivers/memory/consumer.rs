@@ -102,6 +102,7 @@ impl MemoryConsumer {
         (Self { bus: Arc::clone(bus), id, state, clock }, deliveries)
     }
 
+    #[cfg(feature = "testing")]
     pub(super) const fn id(&self) -> ConsumerId {
         self.id
     }

@@ -1,10 +1,11 @@
 //! The driver without a broker: buses of this process, one for each name. What a bus does
 //! with messages is in `bus.rs`, `exchange.rs` and `queue.rs`; how a listener holds on to it in
-//! `consumer.rs`. A bus that fails as a broker may is in `model.rs`.
+//! `consumer.rs`. With the feature `testing`, `model.rs` has a bus that fails as a broker may.
 
 mod bus;
 mod consumer;
 mod exchange;
+#[cfg(feature = "testing")]
 pub(crate) mod model;
 mod queue;
 

@@ -37,6 +37,10 @@ pub(super) struct Message {
 
 /// A queue's limit on how often it gives a message out: RabbitMQ's `x-delivery-limit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(unreachable_pub, reason = "only the model broker sets limits")
+)]
 pub struct Limit {
     /// A message that has come back more often than this is not given out again.
     pub deliveries: u64,
