@@ -7,8 +7,7 @@ use std::fmt;
 use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::future::BoxFuture;
-
+use crate::future::BoxFuture;
 use crate::outcome::BoxError;
 
 /// An id longer than this is not kept by [`MemoryInbox`]: ids are the sender's, and memory is
@@ -53,11 +52,20 @@ impl fmt::Debug for dyn Inbox {
 
 /// One notification, handled by one method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct InboxEntry<'a> {
     /// The notification: the same id in both wire versions, on every topic and at every try.
     pub message_id: &'a str,
     /// The method, by its stable name: each method settles for itself.
     pub method: &'a str,
+}
+
+impl<'a> InboxEntry<'a> {
+    /// An entry, to test an inbox with.
+    #[must_use]
+    pub const fn new(message_id: &'a str, method: &'a str) -> Self {
+        Self { message_id, method }
+    }
 }
 
 /// An [`Inbox`] in the memory of this process: bounded, and gone with it.

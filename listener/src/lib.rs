@@ -116,9 +116,12 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// First, for its macro.
+// First, for their macros.
 #[macro_use]
 mod shown;
+#[macro_use]
+mod setters;
+mod future;
 pub mod guide;
 // In the order of a delivery's way.
 mod transport;
@@ -151,6 +154,7 @@ pub use crate::envelope::{Compression, Version};
 pub use crate::extract::{
     Attempt, FromNotification, ReceivedAt, State, Versioned, VersionedPayload,
 };
+pub use crate::future::BoxFuture;
 pub use crate::inbox::{Inbox, InboxEntry, MemoryInbox};
 pub use crate::listen::listen;
 pub use crate::notification::context::Context;
@@ -160,7 +164,7 @@ pub use crate::notification::priority::Priority;
 pub use crate::notification::{Notification, PartError};
 pub use crate::notifier::builder::NotifierBuilder;
 pub use crate::notifier::error::NotifyError;
-pub use crate::notifier::{Notifier, Safe};
+pub use crate::notifier::{Notifier, Receipt};
 pub use crate::observer::{Event, Observer};
 pub use crate::order::OrderKey;
 pub use crate::outcome::kind::{Classified, ErrorKind, permanent, retry_after, transient};
@@ -238,7 +242,7 @@ pub mod driver {
     pub use crate::transport::delivery::{
         Delivery, HeaderValue, Headers, Properties, Settle, Settlement, Settler,
     };
-    pub use crate::transport::demand::{Demand, WaitInOrder};
+    pub use crate::transport::demand::Demand;
     pub use crate::transport::driver::{
         Binding, ConnectionState, Consumer, Driver, JournalAppend, JournalRead, LONGEST_DELAY,
         LONGEST_WAIT, Outgoing, Route, Subscribed, Subscription,

@@ -46,8 +46,7 @@ pub struct UnknownOrderKey {
 impl OrderKey {
     /// The part as text; `None` where the notification does not have it, and then it waits for
     /// nobody.
-    #[must_use]
-    pub fn of(&self, notification: &Notification<'_>) -> Option<String> {
+    pub(crate) fn of(&self, notification: &Notification<'_>) -> Option<String> {
         let raw = match self {
             Self::PublisherId => return notification.publisher_id().map(str::to_owned),
             Self::EventType => return notification.event_type().map(str::to_owned),

@@ -71,12 +71,12 @@ fn peak(
         for body in bodies {
             let mut properties = Properties::default();
             properties.headers.set("compression", Compression::Zlib.content_type().into());
-            let outgoing = Outgoing {
-                route: Route::Queue("notifications.info".to_owned()),
+            let outgoing = Outgoing::new(
+                Route::Queue("notifications.info".to_owned()),
                 body,
-                properties,
-                timeout: Duration::from_secs(60),
-            };
+                Duration::from_secs(60),
+            )
+            .properties(properties);
             transport.send(outgoing).await.unwrap();
         }
         while called.load(Ordering::SeqCst) < BODIES {

@@ -80,7 +80,7 @@ impl Broker {
     }
 
     pub(crate) async fn send_message(&self, route: Route, body: Bytes, properties: Properties) {
-        let outgoing = Outgoing { route, body, properties, timeout: DEADLINE };
+        let outgoing = Outgoing::new(route, body, DEADLINE).properties(properties);
         timeout(DEADLINE, self.sender.send(outgoing))
             .await
             .expect("a send ends in time")
@@ -108,12 +108,9 @@ impl Broker {
         bindings: &[(&str, &str, &str)],
         prefetch: u16,
     ) -> Listening {
-        let bindings = bindings.iter().map(|(exchange, key, queue)| Binding {
-            exchange: (*exchange).to_owned(),
-            routing_key: (*key).to_owned(),
-            queue: (*queue).to_owned(),
-        });
-        self.attach(Subscription { bindings: bindings.collect(), ..default_queue(prefetch) }).await
+        let bindings =
+            bindings.iter().map(|(exchange, key, queue)| Binding::new(*exchange, *key, *queue));
+        self.attach(default_queue(prefetch).bindings(bindings.collect())).await
     }
 
     pub(crate) async fn attach(&self, subscription: Subscription) -> Listening {
@@ -132,19 +129,7 @@ fn open(url: &str) -> Transport {
 
 /// What most claims subscribe to.
 pub(crate) fn default_queue(prefetch: u16) -> Subscription {
-    Subscription {
-        bindings: vec![Binding {
-            exchange: EXCHANGE.to_owned(),
-            routing_key: KEY.to_owned(),
-            queue: KEY.to_owned(),
-        }],
-        prefetch,
-        timeout: DEADLINE,
-        expires: None,
-        quarantine: Vec::new(),
-        bytes: usize::MAX,
-        slots: None,
-    }
+    Subscription::new(vec![Binding::new(EXCHANGE, KEY, KEY)], prefetch, DEADLINE)
 }
 
 /// The route to a topic exchange.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use listener::DeliveryInfo;
-use listener::driver::{Binding, JournalAppend, Route, Subscription};
+use listener::driver::{Binding, JournalAppend, Route};
 use listener::driver::{HeaderValue, Headers, Properties, Settle};
 use tokio::time::Instant;
 
@@ -65,9 +65,7 @@ async fn what_is_delayed_keeps_nothing_waiting(broker: &Broker) {
 
 /// With a prefetch of 10 for the others.
 async fn listen_quarantined(broker: &Broker) -> Listening {
-    broker
-        .attach(Subscription { quarantine: vec![QUARANTINE.to_owned()], ..default_queue(10) })
-        .await
+    broker.attach(default_queue(10).quarantine(vec![QUARANTINE.to_owned()])).await
 }
 
 async fn of_a_quarantine_queue_one_is_unsettled(broker: &Broker) {
@@ -110,8 +108,8 @@ async fn a_quarantine_queue_does_not_wait_for_the_others(broker: &Broker) {
 }
 
 fn append(entry: &str, read_from: Option<u64>) -> JournalAppend {
-    let (journal, entry) = ("notifications.quarantine.journal".to_owned(), entry.to_owned().into());
-    JournalAppend { journal, entry, read_from, timeout: 30 * SECOND }
+    JournalAppend::new("notifications.quarantine.journal", entry.to_owned(), 30 * SECOND)
+        .read_from(read_from)
 }
 
 async fn a_journal_is_read_in_one_order_by_everybody(broker: &Broker) {
@@ -166,7 +164,7 @@ async fn send_sized_by(broker: &Broker, key: &str, count: usize, size: usize) {
 
 async fn bytes_that_are_unsettled_are_bounded(broker: &Broker) {
     send_sized(broker, 30, 256 * KIB).await;
-    let bounded = Subscription { bytes: 1024 * KIB, ..default_queue(10) };
+    let bounded = default_queue(10).bytes(1024 * KIB);
     let mut listening = broker.attach(bounded).await;
     let (mut held, mut seen) = (VecDeque::new(), Vec::new());
     while seen.len() < 30 {
@@ -185,7 +183,7 @@ async fn bytes_that_are_unsettled_are_bounded(broker: &Broker) {
 
 async fn what_is_larger_than_the_bytes_comes_all_the_same(broker: &Broker) {
     send_sized(broker, 5, 256 * KIB).await;
-    let bounded = Subscription { bytes: 100 * KIB, ..default_queue(1) };
+    let bounded = default_queue(1).bytes(100 * KIB);
     let mut listening = broker.attach(bounded).await;
     for _ in 0..5 {
         assert_eq!(listening.handle().await.body.len(), 256 * KIB);
@@ -197,10 +195,9 @@ async fn one_of_each_queue_comes_while_the_bytes_are_used_up(broker: &Broker) {
     for key in [KEY, other] {
         send_sized_by(broker, key, 2, 256 * KIB).await;
     }
-    let mut bounded = Subscription { bytes: 100 * KIB, ..default_queue(10) };
+    let mut bounded = default_queue(10).bytes(100 * KIB);
     let binding = &bounded.bindings[0];
-    let binding =
-        Binding { routing_key: other.to_owned(), queue: other.to_owned(), ..binding.clone() };
+    let binding = Binding::new(binding.exchange.as_str(), other, other);
     bounded.bindings.push(binding);
     let mut listening = broker.attach(bounded).await;
     for _ in 0..2 {

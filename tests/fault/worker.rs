@@ -87,19 +87,14 @@ async fn main() -> Result<(), Error> {
         calls: AtomicU64::new(0),
         slept: Mutex::default(),
     };
-    let options = Options {
-        executor: if told.sequential { Executor::Sequential } else { Executor::Concurrent(64) },
-        prefetch: told.prefetch,
-        start_timeout: Duration::from_secs(told.start_timeout_s),
-        shutdown_timeout: Duration::from_secs(told.shutdown_timeout_s),
-        handler_timeout: Duration::from_millis(told.handler_timeout_ms),
-        send_timeout: Duration::from_millis(told.send_timeout_ms),
-        retry: RetryOptions {
-            pause: Duration::from_millis(told.retry_pause_ms),
-            ..RetryOptions::default()
-        },
-        ..Options::default()
-    };
+    let options = Options::default()
+        .executor(if told.sequential { Executor::Sequential } else { Executor::Concurrent(64) })
+        .prefetch(told.prefetch)
+        .start_timeout(Duration::from_secs(told.start_timeout_s))
+        .shutdown_timeout(Duration::from_secs(told.shutdown_timeout_s))
+        .handler_timeout(Duration::from_millis(told.handler_timeout_ms))
+        .send_timeout(Duration::from_millis(told.send_timeout_ms))
+        .retry(RetryOptions::default().pause(Duration::from_millis(told.retry_pause_ms)));
     let transport = Transport::open(&told.url).expect("the URL is right");
     let mut builder = Listener::builder()
         .transport(transport.clone())

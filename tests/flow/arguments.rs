@@ -319,7 +319,7 @@ impl Clocked {
 async fn a_notification_is_received_when_it_arrives_however_long_it_waits_then() {
     let rig = Rig::new();
     let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
-    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process);
     let builder = rig.builder().pool("one").retry(retry).executor(Executor::Sequential);
     let listener = builder.state::<Received>(sender).endpoint(Clocked).build().unwrap();
     listener.start().await.unwrap();

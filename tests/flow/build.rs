@@ -163,8 +163,8 @@ fn every_mistake_is_reported_at_once() {
 #[test]
 fn fewer_than_two_deaths_make_no_suspect() {
     for suspect_after in [0, 1] {
-        let poison = PoisonOptions { suspect_after, give_up_after: 3 };
-        let options = Options { poison, ..Options::default() };
+        let poison = PoisonOptions::default().suspect_after(suspect_after).give_up_after(3);
+        let options = Options::default().poison(poison);
         let text = error(Listener::builder().options(options).endpoint(Plain).build());
         let said = format!(
             "poison.suspect_after is {suspect_after}; expected 2 or more: a first death looks \
@@ -390,12 +390,12 @@ fn a_pool_that_is_named_as_the_queues_beside_another_queue_is_refused() {
 
 #[test]
 fn no_time_or_a_hold_of_zero_is_refused() {
-    let options = Options { send_timeout: Duration::ZERO, ..Options::default() };
+    let options = Options::default().send_timeout(Duration::ZERO);
     assert_eq!(
         wrong(|builder| builder.options(options)),
         "send_timeout is 0; expected a time above 0"
     );
-    let retry = RetryOptions { hold: Duration::ZERO, ..RetryOptions::default() };
+    let retry = RetryOptions::default().hold(Duration::ZERO);
     assert_eq!(wrong(|builder| builder.retry(retry)), "retry.hold is 0; expected a time above 0");
 }
 
@@ -502,12 +502,12 @@ fn a_temporary_pool_expires_after_a_time_that_the_broker_takes() {
 
 #[test]
 fn a_pause_that_would_be_cut_is_refused() {
-    let retry = RetryOptions { pause: Duration::from_secs(120), ..RetryOptions::default() };
+    let retry = RetryOptions::default().pause(Duration::from_secs(120));
     let text = wrong(|builder| builder.retry(retry));
     assert!(
         text.contains("retry.pause is 120s; expected no more than `retry.max_pause`"),
         "{text}"
     );
     let max_pause = Duration::from_secs(120);
-    assert!(with(|builder| builder.retry(RetryOptions { max_pause, ..retry })).is_ok());
+    assert!(with(|builder| builder.retry(retry.max_pause(max_pause))).is_ok());
 }

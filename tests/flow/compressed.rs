@@ -241,7 +241,7 @@ async fn a_stop_leaves_what_was_not_opened_to_the_broker() {
 #[tokio::test(start_paused = true)]
 async fn a_compressed_body_over_its_limit_is_a_dead_letter() {
     let rig = Rig::new();
-    let limits = listener::envelope::Limits { max_decompressed: 1000, ..Default::default() };
+    let limits = listener::envelope::Limits::default().max_decompressed(1000);
     let listener = builder(&rig).limits(limits).build().unwrap();
     listener.start().await.unwrap();
     send(&rig, "quick", 1).await;

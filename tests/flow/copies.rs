@@ -84,7 +84,7 @@ async fn a_retry_waits_for_the_dead_letter_of_no_other_method() {
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let (model, mut rig) = rig();
         model.change(|conditions| conditions.dead_letters_full = true);
-        let retry = RetryOptions { place, ..RetryOptions::default() };
+        let retry = RetryOptions::default().place(place);
         let builder = rig.builder().retry(retry).endpoint(GivesUp).endpoint(FailsOnce);
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
@@ -153,7 +153,7 @@ async fn nothing_is_held_for_longer_than_hold_while_dead_letters_find_no_place()
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let (model, rig) = rig();
         model.change(|conditions| conditions.dead_letters_full = true);
-        let retry = RetryOptions { place, ..RetryOptions::default() };
+        let retry = RetryOptions::default().place(place);
         let calls = Arc::new(AtomicU32::new(0));
         let builder = rig.builder().retry(retry).endpoint(GivesUp);
         let builder = builder.endpoint(FailsOnce).endpoint(Handles(Arc::clone(&calls)));
@@ -231,7 +231,7 @@ async fn what_is_in_order_keeps_its_place_while_dead_letters_find_no_place() {
 }
 
 fn in_process() -> RetryOptions {
-    RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() }
+    RetryOptions::default().place(RetryPlace::Process)
 }
 
 /// Asks once for more time than may be held in the process.
@@ -326,7 +326,7 @@ async fn what_takes_the_place_of_a_delivery_names_all_that_owe_it() {
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let rig = Rig::new();
         let transport = picky(&rig.transport);
-        let retry = RetryOptions { place, ..RetryOptions::default() };
+        let retry = RetryOptions::default().place(place);
         let builder = rig.builder().transport(transport).retry(retry).endpoint(GivesUp);
         let builder = builder.endpoint(AsksOnce(Arc::default())).endpoint(AsksForLonger);
         let listener = builder.build().unwrap();

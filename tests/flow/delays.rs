@@ -322,7 +322,7 @@ async fn no_copy_takes_the_place_of_what_waits_once_its_session_is_over() {
     let mut properties = Properties::default();
     properties.headers.set(REMAINING, HeaderValue::Int(3600));
     rig.put_with("notifications.info", BODY.into(), properties).await;
-    let retry = RetryOptions { hold: Duration::from_secs(20), ..RetryOptions::default() };
+    let retry = RetryOptions::default().hold(Duration::from_secs(20));
     let builder = rig.builder().transport(transport).retry(retry);
     let listener = builder.endpoint(Once).build().unwrap();
     listener.start().await.unwrap();

@@ -111,12 +111,10 @@ async fn a_delivery_that_waits_for_the_pause_of_its_method_goes_back_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_is_held_in_the_process_goes_back_at_once() {
     let mut rig = Rig::new();
-    let retry = RetryOptions {
-        pause: 60 * SECOND,
-        max_pause: 60 * SECOND,
-        place: RetryPlace::Process,
-        ..RetryOptions::default()
-    };
+    let retry = RetryOptions::default()
+        .pause(60 * SECOND)
+        .max_pause(60 * SECOND)
+        .place(RetryPlace::Process);
     let listener = listener(&rig, retry, Duration::ZERO, false);
     assert_eq!(stop_after(&mut rig, &listener, SECOND).await, Duration::ZERO);
     let _ = rig.take("notifications.info").await;
@@ -127,7 +125,7 @@ async fn a_retry_that_is_held_in_the_process_goes_back_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_waits_with_the_broker_outlives_the_listener() {
     let mut rig = Rig::new();
-    let retry = RetryOptions { pause: 60 * SECOND, ..RetryOptions::default() };
+    let retry = RetryOptions::default().pause(60 * SECOND);
     let listener = listener(&rig, retry, Duration::ZERO, false);
     assert_eq!(stop_after(&mut rig, &listener, SECOND).await, Duration::ZERO);
     rig.assert_empty("notifications.info").await;

@@ -159,7 +159,7 @@ async fn a_pause_is_told_once_and_its_end_when_a_copy_was_made() {
 async fn observers_are_told_what_becomes_of_each_delivery() {
     let rig = Rig::new();
     let told = Told::default();
-    let builder = rig.builder().retry(RetryOptions { attempts: 2, ..RetryOptions::default() });
+    let builder = rig.builder().retry(RetryOptions::default().attempts(2));
     let listener = builder.observer(told.clone()).endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
@@ -297,7 +297,7 @@ async fn a_dead_letter_that_the_broker_never_takes_is_not_returned_again_and_aga
     let rig = Rig::new();
     let is_limited = Arc::new(AtomicBool::new(true));
     let limiting = limited(&rig.transport, &is_limited);
-    let retry = RetryOptions { hold: Duration::from_nanos(1), ..once() };
+    let retry = once().hold(Duration::from_nanos(1));
     let builder = rig.builder().transport(limiting).retry(retry);
     let listener = builder.endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();

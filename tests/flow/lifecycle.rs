@@ -265,12 +265,10 @@ async fn a_listener_that_nobody_holds_stops() {
 async fn a_wait_without_end_can_be_asked_for() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
-    let options = listener::options::Options {
-        start_timeout: Duration::MAX,
-        shutdown_timeout: Duration::MAX,
-        send_timeout: Duration::MAX,
-        ..listener::options::Options::default()
-    };
+    let options = listener::options::Options::default()
+        .start_timeout(Duration::MAX)
+        .shutdown_timeout(Duration::MAX)
+        .send_timeout(Duration::MAX);
     let listener = rig.builder().options(options).endpoint(gate.clone()).build().unwrap();
     listener.start().await.unwrap();
     let builder = listener::Notifier::builder(rig.transport.clone()).timeout(Duration::MAX);
@@ -372,7 +370,7 @@ async fn a_slot_that_a_pause_gives_up_is_used_though_a_method_keeps_its_thread()
     let mut rig = Rig::new();
     let (release, thread) = std::sync::mpsc::channel();
     let fails = Arc::new(Semaphore::new(0));
-    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process);
     let builder = rig.builder().retry(retry).executor(Executor::Concurrent(2));
     let listener = builder
         .endpoint(Keeps { thread: thread.into(), fails: Arc::clone(&fails) })

@@ -135,9 +135,7 @@ async fn a_message_to_a_queue_that_cannot_exist_is_refused() {
     use std::time::Duration;
 
     use listener::Transport;
-    use listener::driver::Properties;
-    use listener::driver::SendError;
-    use listener::driver::{Outgoing, Route};
+    use listener::driver::{Outgoing, Route, SendError};
 
     let transport = Transport::open("memory://no-queue").unwrap();
     let delay = Duration::from_secs(1);
@@ -147,13 +145,11 @@ async fn a_message_to_a_queue_that_cannot_exist_is_refused() {
             Route::Quarantine(name.clone()),
             Route::Delayed { queue: name.clone(), delay },
         ] {
-            let (body, properties, timeout) = ("{}".into(), Properties::default(), delay);
-            let sent = transport.send(Outgoing { route, body, properties, timeout }).await;
+            let sent = transport.send(Outgoing::new(route, "{}", delay)).await;
             let Err(SendError::Invalid { reason, .. }) = &sent else { panic!("{sent:?}") };
             assert!(reason.contains(said), "{reason}");
         }
     }
     let longest = Route::Queue("q".repeat(255));
-    let (body, properties) = ("{}".into(), Properties::default());
-    transport.send(Outgoing { route: longest, body, properties, timeout: delay }).await.unwrap();
+    transport.send(Outgoing::new(longest, "{}", delay)).await.unwrap();
 }

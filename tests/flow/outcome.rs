@@ -122,7 +122,7 @@ async fn a_pause_too_long_to_be_held_in_the_process_is_the_broker_s() {
     let mut rig = Rig::new();
     let pause = Duration::from_secs(3000);
     let says = Says::each([Outcome::retry_after(pause)]);
-    let in_process = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let in_process = RetryOptions::default().place(RetryPlace::Process);
     let listener = rig.builder().retry(in_process).endpoint(says).build().unwrap();
     listener.start().await.unwrap();
     let began = tokio::time::Instant::now();

@@ -231,7 +231,7 @@ async fn methods_begin_while_a_suspect_is_tried_to_be_moved_again_and_again() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
-    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process);
     let builder = rig.builder().transport(no_room(model.process())).retry(retry);
     let listener = builder.endpoint(Again).build().unwrap();
     for payload in ["soon", "healthy"] {
@@ -272,8 +272,8 @@ async fn a_suspect_that_cannot_be_quarantined_waits_for_the_only_slot() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
-    let retry = RetryOptions { hold: Duration::from_secs(60), ..RetryOptions::default() };
-    let options = Options { retry, send_timeout: Duration::from_secs(45), ..Options::default() };
+    let retry = RetryOptions::default().hold(Duration::from_secs(60));
+    let options = Options::default().retry(retry).send_timeout(Duration::from_secs(45));
     let builder = rig.builder().options(options).transport(no_room(model.process()));
     let builder = builder.executor(Executor::Concurrent(1));
     let listener = builder.endpoint(Brief).build().unwrap();

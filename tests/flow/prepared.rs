@@ -21,9 +21,7 @@ impl Prepared {
 impl Driver for Prepared {
     fn subscribe(&self, _: Subscription) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         let deliveries = self.0.lock().expect("not poisoned").take().expect("one subscription");
-        Box::pin(async move {
-            Ok(Subscribed { deliveries, consumer: Box::new(Held), demand: Arc::default() })
-        })
+        Box::pin(async move { Ok(Subscribed::new(deliveries, Box::new(Held), Arc::default())) })
     }
 
     fn send(&self, _: Outgoing) -> BoxFuture<'_, Result<(), SendError>> {

@@ -360,7 +360,7 @@ async fn what_a_panic_brings_may_panic_when_it_is_dropped() {
     let mut rig = Rig::new();
     let builder = rig.builder().observer(Bombs).endpoint(Well).endpoint(Bombs).endpoint(Blocks);
     let builder = builder.classify(|_: &Unprintable| -> ErrorKind { std::panic::panic_any(Bomb) });
-    let retry = RetryOptions { attempts: 1, ..RetryOptions::default() };
+    let retry = RetryOptions::default().attempts(1);
     let listener = builder.endpoint(Failing).retry(retry).build().unwrap();
     listener.start().await.unwrap();
     for number in 0..3 {
@@ -392,7 +392,7 @@ async fn a_classifier_that_panics_says_nothing_of_the_error() {
 async fn an_error_that_cannot_be_printed_is_retried_as_any_other() {
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let mut rig = Rig::new();
-        let retry = RetryOptions { place, ..RetryOptions::default() };
+        let retry = RetryOptions::default().place(place);
         let listener = builder(&rig).retry(retry).build().unwrap();
         let (seen, letter) = run(&mut rig, listener, 0).await;
         assert_eq!(seen[0], "well 0");

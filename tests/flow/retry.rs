@@ -138,7 +138,7 @@ async fn a_call_that_takes_too_long_has_failed() {
 #[tokio::test(start_paused = true)]
 async fn retries_can_be_held_in_the_process() {
     let in_process = |rig: &Rig| {
-        let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+        let retry = RetryOptions::default().place(RetryPlace::Process);
         rig.builder().retry(retry).endpoint(Fails::default()).build().unwrap()
     };
     let (seen, _, is_dead) = run(in_process, "error", 2).await;

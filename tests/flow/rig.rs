@@ -92,7 +92,7 @@ impl Rig {
     async fn send(&self, routing_key: &str, body: Bytes, properties: Properties) {
         let route =
             Route::Topic { exchange: "openstack".to_owned(), routing_key: routing_key.to_owned() };
-        let outgoing = Outgoing { route, body, properties, timeout: LONG };
+        let outgoing = Outgoing::new(route, body, LONG).properties(properties);
         self.transport.send(outgoing).await.unwrap();
     }
 
@@ -139,7 +139,7 @@ impl Rig {
     /// Puts a message straight into a queue.
     pub(crate) async fn put_with(&self, queue: &str, body: Bytes, properties: Properties) {
         let route = Route::Queue(queue.to_owned());
-        let outgoing = Outgoing { route, body, properties, timeout: LONG };
+        let outgoing = Outgoing::new(route, body, LONG).properties(properties);
         self.transport.send(outgoing).await.unwrap();
     }
 
@@ -165,17 +165,8 @@ pub(crate) struct DeadLetter {
 
 /// What a queue holds, one at a time.
 pub(crate) fn one_of(queue: &str) -> Subscription {
-    let binding =
-        Binding { exchange: String::new(), routing_key: String::new(), queue: queue.to_owned() };
-    Subscription {
-        bindings: vec![binding],
-        prefetch: 1,
-        timeout: LONG,
-        expires: None,
-        quarantine: Vec::new(),
-        bytes: usize::MAX,
-        slots: None,
-    }
+    let binding = Binding::unbound(queue);
+    Subscription::new(vec![binding], 1, LONG)
 }
 
 /// A message that was taken from a queue.
@@ -186,7 +177,7 @@ pub(crate) struct Taken {
 
 /// No second call.
 pub(crate) fn once() -> RetryOptions {
-    RetryOptions { attempts: 1, ..RetryOptions::default() }
+    RetryOptions::default().attempts(1)
 }
 
 /// Starts a listener, gives it one notification, and stops it once it is settled.

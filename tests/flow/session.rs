@@ -53,7 +53,7 @@ impl Retries {
 fn start(rig: &Rig) -> (Listener, mpsc::UnboundedSender<Delivery>) {
     let (sender, deliveries) = mpsc::unbounded_channel();
     let transport = Transport::new(Prepared::new(deliveries), "sessions");
-    let in_process = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let in_process = RetryOptions::default().place(RetryPlace::Process);
     let builder = rig.builder().transport(transport).retry(in_process);
     (builder.endpoint(Retries).build().unwrap(), sender)
 }

@@ -173,7 +173,7 @@ async fn a_stop_calls_nobody_again_who_has_handled_what_others_still_owe() {
     let [before, after] = seen_around_a_stop(|rig| rig.builder().endpoint(Compute)).await;
     assert_eq!(before, ["compute 0", "all 0", "all 1"]);
     assert_eq!(after, ["compute 0", "compute 1"], "those that were not done");
-    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process);
     let builder = |rig: &Rig| rig.builder().retry(retry).endpoint(Again);
     let [before, after] = seen_around_a_stop(builder).await;
     assert_eq!(before, ["all 0", "all 1"]);
@@ -184,7 +184,7 @@ async fn a_stop_calls_nobody_again_who_has_handled_what_others_still_owe() {
 async fn what_waits_is_bounded_by_the_prefetch() {
     let rig = Rig::new();
     let full_queues = full(&rig.transport, &Arc::new(AtomicBool::new(true)));
-    let options = Options { prefetch: 100, retry: once(), ..Options::default() };
+    let options = Options::default().prefetch(100).retry(once());
     let builder = rig.builder().transport(full_queues).options(options);
     let listener = builder.endpoint(Compute).build().unwrap();
     listener.start().await.unwrap();
@@ -200,7 +200,7 @@ async fn what_waits_is_bounded_by_the_prefetch() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_in_the_process_holds_up_no_other_delivery() {
     let mut rig = Rig::new();
-    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process);
     let listener = rig.builder().retry(retry).endpoint(Again).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
     for number in 0..MANY {
@@ -215,7 +215,7 @@ async fn a_pause_in_the_process_holds_up_no_other_delivery() {
 #[tokio::test(start_paused = true)]
 async fn with_one_slot_too_a_pause_in_the_process_holds_up_nobody() {
     let mut rig = Rig::new();
-    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process);
     let builder = rig.builder().retry(retry).executor(Executor::Concurrent(1));
     let listener = builder.endpoint(Again).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
@@ -267,7 +267,7 @@ impl Observer for Retried {
 async fn a_pause_in_the_process_is_told_to_observers() {
     let rig = Rig::new();
     let (told, mut retried) = mpsc::unbounded_channel();
-    let retry = RetryOptions { place: RetryPlace::Process, attempts: 3, ..RetryOptions::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process).attempts(3);
     let builder = rig.builder().retry(retry).observer(Retried(told));
     let listener = builder.endpoint(Again).build().unwrap();
     listener.start().await.unwrap();
@@ -325,20 +325,8 @@ async fn suspects_that_wait_for_each_other_hold_up_no_other_delivery() {
     for number in 0..MANY {
         send(&rig, "compute", number).await;
     }
-    let binding = Binding {
-        exchange: String::new(),
-        routing_key: String::new(),
-        queue: "notifications.info".to_owned(),
-    };
-    let subscription = Subscription {
-        bindings: vec![binding],
-        prefetch: 1000,
-        timeout: Duration::from_secs(1),
-        expires: None,
-        quarantine: Vec::new(),
-        bytes: usize::MAX,
-        slots: None,
-    };
+    let binding = Binding::unbound("notifications.info");
+    let subscription = Subscription::new(vec![binding], 1000, Duration::from_secs(1));
     // Given out once before, and not settled.
     let mut before = rig.transport.subscribe(subscription).await.unwrap();
     for _ in 0..MANY {

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use listener::NotifierBuilder;
 use listener::NotifyError;
-use listener::Safe;
+use listener::Receipt;
 use listener::driver::{ConnectError, SendError};
 use listener::driver::{Driver, Outgoing, Route, Subscribed, Subscription};
 use listener::error::{NotifierBuildError, SpoolError};
@@ -157,7 +157,7 @@ impl Directory {
     }
 
     fn options(&self) -> SpoolOptions {
-        SpoolOptions { after: AFTER, ..SpoolOptions::new(&self.0) }
+        SpoolOptions::new(&self.0).after(AFTER)
     }
 }
 
@@ -175,7 +175,7 @@ fn spooling(broker: &Broker, directory: &Directory) -> Notifier {
     builder(broker).spool(directory.options()).build().unwrap()
 }
 
-async fn notify(notifier: &Notifier, payload: u32) -> Result<Safe, NotifyError> {
+async fn notify(notifier: &Notifier, payload: u32) -> Result<Receipt, NotifyError> {
     notifier.notify(Priority::Info, &Context::new(), "x", &payload).await
 }
 
@@ -188,10 +188,10 @@ async fn while_the_broker_is_away_notifications_are_spooled_and_then_sent_in_ord
     let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
     let notifier = spooling(&broker, &directory);
     let begun = Instant::now();
-    assert_eq!(notify(&notifier, 0).await.unwrap(), Safe::OnDisk);
+    assert_eq!(notify(&notifier, 0).await.unwrap(), Receipt::Spooled);
     assert_eq!(begun.elapsed(), AFTER, "the first call waits for the broker");
     for payload in 1..100 {
-        assert_eq!(notify(&notifier, payload).await.unwrap(), Safe::OnDisk);
+        assert_eq!(notify(&notifier, payload).await.unwrap(), Receipt::Spooled);
     }
     assert_eq!(begun.elapsed(), AFTER, "the others do not");
     assert_eq!(notifier.spooled().waiting, 100);
@@ -201,7 +201,7 @@ async fn while_the_broker_is_away_notifications_are_spooled_and_then_sent_in_ord
         notify(&notifier, payload).await.unwrap();
     }
     drained(&notifier).await;
-    assert_eq!(notify(&notifier, 110).await.unwrap(), Safe::AtBroker);
+    assert_eq!(notify(&notifier, 110).await.unwrap(), Receipt::Confirmed);
     assert_eq!(broker.got(), (0..=110).collect::<Vec<_>>());
     assert_eq!(notifier.spooled(), Spooled::default());
 }
@@ -222,7 +222,7 @@ async fn a_new_notifier_goes_on_with_what_the_last_one_left() {
     .await;
     let next = next.unwrap();
     assert_eq!(next.spooled().waiting, 3);
-    assert_eq!(notify(&next, 3).await.unwrap(), Safe::OnDisk);
+    assert_eq!(notify(&next, 3).await.unwrap(), Receipt::Spooled);
     broker.mood.send_replace(Mood::There);
     next.close().await;
     assert_eq!(broker.got(), [0, 1, 2, 3]);
@@ -285,10 +285,10 @@ async fn a_route_that_cannot_be_declared_holds_back_no_other() {
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
     assert_eq!((notifier.spooled().waiting, notifier.spooled().set_aside), (3, 0));
     for payload in 3..6 {
-        assert_eq!(notify(&notifier, payload).await.unwrap(), Safe::OnDisk);
+        assert_eq!(notify(&notifier, payload).await.unwrap(), Receipt::Spooled);
     }
     warn(6).await;
-    assert_eq!(notify(&notifier, 7).await.unwrap(), Safe::OnDisk);
+    assert_eq!(notify(&notifier, 7).await.unwrap(), Receipt::Spooled);
     drained(&notifier).await;
     // The one by which that was learned came once more.
     assert_eq!((broker.got(), notifier.spooled().set_aside), (vec![3, 3, 4, 5, 7], 4));
@@ -382,7 +382,7 @@ async fn a_route_that_was_refused_once_is_not_set_aside_for_a_mistake_that_conce
 async fn what_fails_in_this_process_is_spooled_and_never_set_aside() {
     let (broker, directory) = (Broker::new(Mood::OutOfReach), Directory::new());
     let notifier = spooling(&broker, &directory);
-    assert_eq!(notify(&notifier, 0).await.unwrap(), Safe::OnDisk);
+    assert_eq!(notify(&notifier, 0).await.unwrap(), Receipt::Spooled);
     // Longer than a notification is tried that is refused for itself.
     tokio::time::sleep(Duration::from_secs(3600)).await;
     let spooled = notifier.spooled();
@@ -397,7 +397,7 @@ async fn only_the_topics_that_did_not_confirm_are_spooled() {
     let (broker, directory) = (Broker::new(Mood::AwayFor("two")), Directory::new());
     let notifier =
         builder(&broker).topic("one").topic("two").spool(directory.options()).build().unwrap();
-    assert_eq!(notify(&notifier, 1).await.unwrap(), Safe::OnDisk);
+    assert_eq!(notify(&notifier, 1).await.unwrap(), Receipt::Spooled);
     assert_eq!(notifier.spooled().waiting, 1);
     broker.mood.send_replace(Mood::There);
     drained(&notifier).await;
@@ -408,7 +408,7 @@ async fn only_the_topics_that_did_not_confirm_are_spooled() {
 #[tokio::test(start_paused = true)]
 async fn a_full_spool_is_the_callers_error_and_loses_nothing_that_it_took() {
     let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
-    let options = SpoolOptions { max_bytes: 1000, ..directory.options() };
+    let options = directory.options().max_bytes(1000);
     let notifier = builder(&broker).spool(options).build().unwrap();
     let mut taken = Vec::new();
     let error = loop {
@@ -428,7 +428,7 @@ async fn a_full_spool_is_the_callers_error_and_loses_nothing_that_it_took() {
 #[tokio::test(start_paused = true)]
 async fn a_call_waits_for_room_in_a_full_spool() {
     let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
-    let options = SpoolOptions { max_bytes: 1000, ..directory.options() };
+    let options = directory.options().max_bytes(1000);
     let notifier = builder(&broker).spool(options).build().unwrap();
     let coming_back = async {
         tokio::time::sleep(TIMEOUT / 2).await;
@@ -446,7 +446,7 @@ async fn a_call_waits_for_room_in_a_full_spool() {
 #[tokio::test(start_paused = true)]
 async fn many_at_once_are_sent_if_that_is_asked_for_and_one_that_is_refused_goes_alone() {
     let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
-    let options = SpoolOptions { at_once: 8, ..directory.options() };
+    let options = directory.options().at_once(8);
     let notifier = builder(&broker).spool(options).build().unwrap();
     for payload in 0..20 {
         notify(&notifier, payload).await.unwrap();
@@ -465,11 +465,10 @@ async fn many_at_once_are_sent_if_that_is_asked_for_and_one_that_is_refused_goes
 #[tokio::test(start_paused = true)]
 async fn a_full_spool_drops_the_oldest_if_it_is_told_to() {
     let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
-    let options =
-        SpoolOptions { max_bytes: 1000, when_full: WhenFull::DropOldest, ..directory.options() };
+    let options = directory.options().max_bytes(1000).when_full(WhenFull::DropOldest);
     let notifier = builder(&broker).spool(options).build().unwrap();
     for payload in 0..20 {
-        assert_eq!(notify(&notifier, payload).await.unwrap(), Safe::OnDisk);
+        assert_eq!(notify(&notifier, payload).await.unwrap(), Receipt::Spooled);
     }
     let Spooled { waiting, dropped, .. } = notifier.spooled();
     assert_eq!(waiting as u64 + dropped, 20);
@@ -484,10 +483,10 @@ async fn a_full_spool_drops_the_oldest_if_it_is_told_to() {
 #[tokio::test(start_paused = true)]
 async fn a_notification_that_may_not_wait_for_the_broker_is_spooled_and_sent_once() {
     let (broker, directory) = (Broker::new(Mood::There), Directory::new());
-    let options = SpoolOptions { after: Duration::ZERO, ..directory.options() };
+    let options = directory.options().after(Duration::ZERO);
     let notifier = builder(&broker).spool(options).build().unwrap();
     for payload in 0..3 {
-        assert_eq!(notify(&notifier, payload).await.unwrap(), Safe::OnDisk);
+        assert_eq!(notify(&notifier, payload).await.unwrap(), Receipt::Spooled);
         drained(&notifier).await;
     }
     assert_eq!(broker.got(), [0, 1, 2]);
@@ -496,8 +495,7 @@ async fn a_notification_that_may_not_wait_for_the_broker_is_spooled_and_sent_onc
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_of_a_dropped_notification_does_not_count_for_the_next() {
     let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
-    let options =
-        SpoolOptions { max_bytes: 1000, when_full: WhenFull::DropOldest, ..directory.options() };
+    let options = directory.options().max_bytes(1000).when_full(WhenFull::DropOldest);
     let notifier = builder(&broker).spool(options).build().unwrap();
     for payload in 0..2 {
         notify(&notifier, payload).await.unwrap();
@@ -524,7 +522,7 @@ fn calls_that_end_while_the_disk_does_not_answer_leave_no_more_than_the_window()
     let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let (broker, directory) = (Broker::new(Mood::Away), Directory::new());
-        let options = SpoolOptions { after: Duration::ZERO, ..directory.options() };
+        let options = directory.options().after(Duration::ZERO);
         let builder = builder(&broker).timeout(Duration::from_millis(20)).window(2);
         let notifier = builder.spool(options).build().unwrap();
         let (release, released) = std::sync::mpsc::channel::<()>();

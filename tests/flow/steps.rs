@@ -83,7 +83,7 @@ impl Driver for Mortal {
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         async move {
-            let Subscribed { mut deliveries, consumer, demand } =
+            let Subscribed { mut deliveries, consumer, demand, .. } =
                 self.process.subscribe(subscription).await?;
             let (sender, receiver) = mpsc::unbounded_channel();
             let settles = Arc::new(Settles { mortal: self.clone(), held: Mutex::default() });
@@ -92,7 +92,7 @@ impl Driver for Mortal {
                     let _ = sender.send(settles.hold(delivery));
                 }
             });
-            Ok(Subscribed { deliveries: receiver, consumer, demand })
+            Ok(Subscribed::new(receiver, consumer, demand))
         }
         .boxed()
     }
@@ -233,7 +233,7 @@ impl Driver for Held {
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         async move {
-            let Subscribed { mut deliveries, consumer, demand } =
+            let Subscribed { mut deliveries, consumer, demand, .. } =
                 self.process.subscribe(subscription).await?;
             let (sender, receiver) = mpsc::unbounded_channel();
             let flushes = Arc::clone(&self.flushes);
@@ -249,7 +249,7 @@ impl Driver for Held {
                     let _ = sender.send(Delivery::new(body, properties, info, settlement));
                 }
             });
-            Ok(Subscribed { deliveries: receiver, consumer, demand })
+            Ok(Subscribed::new(receiver, consumer, demand))
         }
         .boxed()
     }
@@ -378,7 +378,7 @@ async fn no_further_method_begins_while_a_suspect_is_on_its_way() {
         copies: Arc::clone(&copies),
         flushes: Arc::clone(&flushes),
     };
-    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process);
     let builder = rig.builder().transport(Transport::new(held, "held")).retry(retry);
     let listener = builder.endpoint(TakesTime).endpoint(AsksAgain).build().unwrap();
     listener.start().await.unwrap();

@@ -119,7 +119,7 @@ async fn one_that_waits_for_its_retry_holds_up_no_other_suspect() {
         1 => Outcome::retry_after(5 * MINUTE),
         _ => Outcome::Handled,
     });
-    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process);
     let listener = rig.builder().retry(retry).endpoint(says).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(MINUTE).await;
@@ -412,7 +412,7 @@ async fn one_near_the_delivery_limit_of_its_queue_waits_for_its_turn_for_as_long
         model.limit(&format!("notifications.{priority}"), limit);
     }
     take_and_stop(&model, &rig).await;
-    let retry = RetryOptions { hold: MINUTE, ..RetryOptions::default() };
+    let retry = RetryOptions::default().hold(MINUTE);
     let builder = rig.builder().transport(away(&model)).retry(retry);
     let builder = builder.handler_timeout(60 * MINUTE).endpoint(Long);
     let listener = builder.build().unwrap();
@@ -657,7 +657,7 @@ async fn quarantined_at_the_second(
     die_of(&model, &rig, usize::try_from(count).unwrap()).await;
     let is_away = Arc::new(AtomicBool::new(!away.is_zero()));
     let below = Transport::new(Away(model.process(), Arc::clone(&is_away)), "away");
-    let retry = RetryOptions { hold, ..RetryOptions::default() };
+    let retry = RetryOptions::default().hold(hold);
     let quarantined = Quarantined::default();
     let builder = rig.builder().transport(at_the_second(&below, times)).retry(retry);
     let builder = builder.observer(quarantined.clone()).endpoint(AtOnce::default());

@@ -26,27 +26,15 @@ async fn check(name: &str, queue: &str, body: &'static str) {
     listener.start().await.unwrap();
     let mut properties = Properties::default();
     properties.headers.set("listener-queue", queue.into());
-    let outgoing = Outgoing {
-        route: Route::Queue("notifications.info".to_owned()),
-        body: Bytes::from_static(body.as_bytes()),
-        properties,
-        timeout: LONG,
-    };
+    let outgoing = Outgoing::new(
+        Route::Queue("notifications.info".to_owned()),
+        Bytes::from_static(body.as_bytes()),
+        LONG,
+    )
+    .properties(properties);
     transport.send(outgoing).await.unwrap();
-    let binding = Binding {
-        exchange: String::new(),
-        routing_key: String::new(),
-        queue: "notifications.info.dead".to_owned(),
-    };
-    let subscription = Subscription {
-        bindings: vec![binding],
-        prefetch: 1,
-        timeout: LONG,
-        expires: None,
-        quarantine: Vec::new(),
-        bytes: usize::MAX,
-        slots: None,
-    };
+    let binding = Binding::unbound("notifications.info.dead");
+    let subscription = Subscription::new(vec![binding], 1, LONG);
     let mut dead = transport.subscribe(subscription).await.unwrap();
     let letter = tokio::time::timeout(LONG, dead.deliveries.recv()).await.unwrap().unwrap();
     assert_eq!(letter.body, body);

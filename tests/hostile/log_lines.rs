@@ -183,12 +183,12 @@ async fn check(name: &str, set: impl FnOnce(ListenerBuilder, &Transport) -> List
     let listener = set(builder.observer(lines.clone()), &transport).build().unwrap();
     listener.start().await.unwrap();
     for (body, properties) in messages() {
-        let outgoing = Outgoing {
-            route: Route::Queue("notifications.info".to_owned()),
-            body: Bytes::from(body),
-            properties,
-            timeout: Duration::from_secs(60),
-        };
+        let outgoing = Outgoing::new(
+            Route::Queue("notifications.info".to_owned()),
+            Bytes::from(body),
+            Duration::from_secs(60),
+        )
+        .properties(properties);
         transport.send(outgoing).await.unwrap();
     }
     tokio::time::sleep(Duration::from_secs(600)).await;
@@ -209,7 +209,7 @@ async fn what_fails_fills_no_log() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_held_in_the_process_fills_no_log() {
-    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process);
     check("held", |builder, _| builder.retry(retry).inbox(Forgets)).await;
 }
 

@@ -107,8 +107,8 @@ async fn a_queue_keeps_its_order_while_its_prefetch_grows() {
         let arguments = [("x-queue-type", AMQPValue::LongString(queue_type.into()))];
         amqp.declare_queue(QUEUE, true, &arguments).await;
         publish_numbers(&amqp, SENT).await;
-        let few = Subscription { slots: Some(1), prefetch: 1000, ..subscription(QUEUE) };
-        let few = Subscription { bytes: 64 * 1024 * 1024, ..few };
+        let few = subscription(QUEUE).slots(Some(1)).prefetch(1000);
+        let few = few.bytes(64 * 1024 * 1024);
         let mut subscribed = rabbit(&url).subscribe(few).await.unwrap();
         for number in 0..SENT {
             let delivery = next(&mut subscribed).await;
@@ -141,7 +141,7 @@ async fn a_queue_keeps_its_order_over_orderly_stops() {
         let rabbit = rabbit(&url);
         let mut numbers = (0..SENT).map(|number| number.to_string()).peekable();
         while numbers.peek().is_some() {
-            let fitted = Subscription { slots: Some(4), bytes: 1024 * 1024, ..subscription(QUEUE) };
+            let fitted = subscription(QUEUE).slots(Some(4)).bytes(1024 * 1024);
             let mut subscribed = rabbit.subscribe(fitted).await.unwrap();
             for number in numbers.by_ref().take(7) {
                 let delivery = next(&mut subscribed).await;
@@ -169,12 +169,7 @@ async fn a_queue_keeps_its_order_at_a_stop_whichever_consumers_brought_it() {
         amqp.declare_queue(QUEUE, true, &arguments).await;
         publish_numbers(&amqp, SENT).await;
         let rabbit = rabbit(&url);
-        let fitted = || Subscription {
-            slots: Some(4),
-            prefetch: 400,
-            bytes: 64 * 1024 * 1024,
-            ..subscription(QUEUE)
-        };
+        let fitted = || subscription(QUEUE).slots(Some(4)).prefetch(400).bytes(64 * 1024 * 1024);
         let mut subscribed = rabbit.subscribe(fitted()).await.unwrap();
         let mut held = Vec::new();
         let mut unsettled = Vec::new();
@@ -214,7 +209,7 @@ async fn acknowledgements_arrive_at_a_stop_while_the_queue_is_busy() {
     amqp.declare_queue(QUEUE, true, &[("x-queue-type", quorum)]).await;
     publish_numbers(&amqp, SENT).await;
     let rabbit = rabbit(&url);
-    let wide = || Subscription { prefetch: 300, ..subscription(QUEUE) };
+    let wide = || subscription(QUEUE).prefetch(300);
     let mut subscribed = rabbit.subscribe(wide()).await.unwrap();
     let mut deliveries = Vec::new();
     for _ in 0..300 {
@@ -350,7 +345,7 @@ async fn queues_that_expire_go_away_without_a_consumer() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("expiring").await);
     let expires = Some(Duration::from_secs(1));
-    let subscribed = rabbit.subscribe(Subscription { expires, ..subscription(QUEUE) }).await;
+    let subscribed = rabbit.subscribe(subscription(QUEUE).expires(expires)).await;
     assert_eq!(depth(node, "expiring").await, Some(0));
     subscribed.unwrap().consumer.close().await;
     wait_until("no queue", SOON, async || depth(node, "expiring").await.is_none()).await;

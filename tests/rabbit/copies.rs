@@ -64,7 +64,7 @@ async fn copy(vhost: &str, payload: &str, to: &str) -> BasicGetMessage {
     amqp.declare_queue(QUEUE, true, &[("x-max-priority", AMQPValue::ShortShortUInt(10))]).await;
     // Long enough for the listener to stop before the retry is delivered.
     let (pause, attempts) = (Duration::from_secs(60), 2);
-    let retry = RetryOptions { attempts, pause, ..RetryOptions::default() };
+    let retry = RetryOptions::default().attempts(attempts).pause(pause);
     let builder = Listener::builder().transport(Transport::open(&url).unwrap()).retry(retry);
     let listener = builder.endpoint(Fails).build().unwrap();
     listener.start().await.unwrap();
@@ -135,7 +135,7 @@ async fn a_dead_letter_that_is_confirmed_late_is_sent_twice_at_most() {
     let url = node.vhost(vhost).await;
     let proxy = support::Proxy::start(node.port()).await;
     let through = url.replace(&format!(":{}", node.port()), &format!(":{}", proxy.port()));
-    let options = Options { send_timeout: Duration::from_secs(2), ..Options::default() };
+    let options = Options::default().send_timeout(Duration::from_secs(2));
     let builder = Listener::builder().transport(Transport::open(&through).unwrap());
     let listener = builder.options(options).endpoint(Fails).build().unwrap();
     listener.start().await.unwrap();

@@ -26,12 +26,10 @@ const DEAD: &str = "notifications.info.dead";
 const LONGEST_POOL: usize = 241;
 
 fn bindings(bindings: &[(&str, &str, &str)]) -> Subscription {
-    let binding = |(exchange, routing_key, queue): &(&str, &str, &str)| Binding {
-        exchange: (*exchange).to_owned(),
-        routing_key: (*routing_key).to_owned(),
-        queue: (*queue).to_owned(),
+    let binding = |(exchange, routing_key, queue): &(&str, &str, &str)| {
+        Binding::new(*exchange, *routing_key, *queue)
     };
-    Subscription { bindings: bindings.iter().map(binding).collect(), ..subscription(QUEUE) }
+    subscription(QUEUE).bindings(bindings.iter().map(binding).collect())
 }
 
 /// Whether a message that is published there reaches a queue.
@@ -615,7 +613,7 @@ async fn a_consumed_queue_that_has_vanished_is_not_declared_for_a_copy() {
         Route::Queue("billing".to_owned()),
         Route::Delayed { queue: "billing".to_owned(), delay: second },
     ] {
-        let copy = Outgoing { timeout: 3 * second, ..to(route, "{}") };
+        let copy = to(route, "{}").timeout(3 * second);
         let error = driver.send(copy).await.unwrap_err();
         assert!(error.to_string().contains("queue \"billing\" has vanished"), "{error}");
     }
@@ -664,12 +662,8 @@ async fn a_queue_that_was_declared_for_a_message_settles_before_it_is_sent() {
     // What is lost with the broker anyway does not wait.
     let transient = rabbit(&oslo_url(&node.vhost("settles_transient").await));
     assert!(timed(&transient, topic("one")).await < SETTLES);
-    let append = || JournalAppend {
-        journal: "notifications.quarantine.journal".to_owned(),
-        entry: Bytes::from_static(b"{}"),
-        read_from: None,
-        timeout: SOON,
-    };
+    let append =
+        || JournalAppend::new("notifications.quarantine.journal", Bytes::from_static(b"{}"), SOON);
     let began = std::time::Instant::now();
     driver.journal(append()).await.unwrap();
     assert!(began.elapsed() >= SETTLES);
@@ -734,11 +728,9 @@ async fn a_full_journal_is_read_in_time() {
         "settled": [9876543210987654321_u64],
     })
     .to_string();
-    let append = |read_from: Option<u64>| JournalAppend {
-        journal: JOURNAL.to_owned(),
-        entry: Bytes::from(format!("{read_from:?}")),
-        read_from,
-        timeout: Duration::from_secs(10),
+    let append = |read_from: Option<u64>| {
+        JournalAppend::new(JOURNAL, Bytes::from(format!("{read_from:?}")), Duration::from_secs(10))
+            .read_from(read_from)
     };
     driver.journal(append(None)).await.unwrap();
     let amqp = Amqp::connect(&url).await;
@@ -760,12 +752,9 @@ async fn the_journal_of_the_longest_pool_takes_entries_also_in_a_virtual_host_wi
     let journal = quarantine_journal(&pool);
     for vhost in ["longest".to_owned(), "v".repeat(60)] {
         let driver = rabbit(&node.vhost(&vhost).await);
-        let append = JournalAppend {
-            journal: journal.clone(),
-            entry: Bytes::from_static(b"{}"),
-            read_from: Some(0),
-            timeout: Duration::from_secs(10),
-        };
+        let append =
+            JournalAppend::new(journal.clone(), Bytes::from_static(b"{}"), Duration::from_secs(10))
+                .read_from(Some(0));
         let read = driver.journal(append).await.unwrap();
         assert_eq!(read.entries, ["{}"]);
         // The other queues beside it take messages, too.

@@ -82,7 +82,7 @@ async fn what_is_confirmed_in_a_new_queue_survives_a_broker_that_is_killed_at_on
     let rabbit = rabbit(&node.url());
     for n in 0..5 {
         let queue = format!("notifications.info-{n}.dead");
-        let outgoing = Outgoing { route: Route::Queue(queue.clone()), ..delayed("one", SECOND) };
+        let outgoing = delayed("one", SECOND).route(Route::Queue(queue.clone()));
         rabbit.send(outgoing).await.unwrap();
         node.kill().await;
         node.restart().await;
@@ -211,7 +211,7 @@ async fn a_message_goes_round_five_times_with_all_the_headers_it_came_with() {
         let mut properties = delivery.properties.clone();
         assert!(matches!(properties.headers.get("x-death"), Some(HeaderValue::List(_))));
         properties.headers.set("listener-attempts", HeaderValue::Int(round));
-        let copy = Outgoing { properties, ..delayed("round", SECOND) };
+        let copy = delayed("round", SECOND).properties(properties);
         rabbit.send(copy).await.unwrap();
         delivery.settle(Settle::Ack).unwrap();
     }

@@ -392,7 +392,7 @@ async fn a_quarantine_queue_without_a_majority_ends_no_session() {
     };
     publish(QUARANTINE, "first").await;
     let quarantine = vec![QUARANTINE.to_owned()];
-    let subscription = Subscription { quarantine, ..subscription(QUEUE) };
+    let subscription = subscription(QUEUE).quarantine(quarantine);
     // Before: RabbitMQ 4.3 declares and binds nothing without a majority.
     let mut subscribed = rabbit(&url).subscribe(subscription).await.unwrap();
     next(&mut subscribed).await.settle(Settle::Ack).unwrap();
@@ -448,7 +448,7 @@ async fn the_delivery_limit_of_a_quarantine_queue_is_its_own() {
         rabbit.send(to(Route::Quarantine(queue.to_owned()), "{}")).await.unwrap();
     }
     let quarantine = vec![LIMITED.to_owned(), UNLIMITED.to_owned()];
-    let subscription = Subscription { quarantine, ..subscription(QUEUE) };
+    let subscription = subscription(QUEUE).quarantine(quarantine);
     let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
     // By default the limit is 20 from RabbitMQ 4.0 on.
     let (mut limited, mut unlimited) = (0, 0);
@@ -488,8 +488,7 @@ async fn a_quarantine_queue_that_drops_what_comes_back_is_told() {
     amqp.declare_queue(QUARANTINE, true, &limited).await;
     rabbit.send(to(Route::Quarantine(QUARANTINE.to_owned()), "{}")).await.unwrap();
     let (buffer, _guard) = rights::logged();
-    let subscription =
-        Subscription { quarantine: vec![QUARANTINE.to_owned()], ..subscription(QUEUE) };
+    let subscription = subscription(QUEUE).quarantine(vec![QUARANTINE.to_owned()]);
     let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
     let delivery = next(&mut subscribed).await;
     assert_eq!(&*delivery.info.queue, QUARANTINE);
@@ -510,7 +509,7 @@ async fn the_connection_of_a_quarantine_queue_ends_the_session_only_with_a_deliv
     let quarantined = || to(Route::Quarantine(QUARANTINE.to_owned()), "{}");
     rabbit.send(quarantined()).await.unwrap();
     let quarantine = vec![QUARANTINE.to_owned()];
-    let subscription = Subscription { quarantine, ..subscription(QUEUE) };
+    let subscription = subscription(QUEUE).quarantine(quarantine);
     let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
     let mut changes = subscribed.consumer.state();
     next(&mut subscribed).await.settle(Settle::Ack).unwrap();
@@ -546,7 +545,7 @@ async fn a_consumer_timeout_of_a_quarantine_queue_is_told_like_any_other() {
     let rabbit = rabbit(&node.url());
     rabbit.send(to(Route::Quarantine(QUARANTINE.to_owned()), "{}")).await.unwrap();
     let quarantine = vec![QUARANTINE.to_owned()];
-    let subscription = Subscription { quarantine, ..subscription(QUEUE) };
+    let subscription = subscription(QUEUE).quarantine(quarantine);
     let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
     let mut changes = subscribed.consumer.state();
     let held = next(&mut subscribed).await;
@@ -589,7 +588,7 @@ async fn a_host_that_refuses_keeps_no_message_from_another_host() {
         send(&rabbit, "first").await;
         good.refuse(true);
         good.cut();
-        let outgoing = Outgoing { timeout: Duration::from_secs(2), ..topic("lost") };
+        let outgoing = topic("lost").timeout(Duration::from_secs(2));
         let error = rabbit.send(outgoing).await.unwrap_err();
         assert!(error.is_transient(), "{error}");
         good.refuse(false);
@@ -620,10 +619,10 @@ async fn hosts_that_say_nothing_leave_time_for_the_last_one() {
         let rabbit = rabbit(&url);
         async move {
             if n % 2 == 0 {
-                let subscription = Subscription { timeout: limit, ..subscription(QUEUE) };
+                let subscription = subscription(QUEUE).timeout(limit);
                 rabbit.subscribe(subscription).await.unwrap().consumer.close().await;
             } else {
-                rabbit.send(Outgoing { timeout: limit, ..topic("one") }).await.unwrap();
+                rabbit.send(topic("one").timeout(limit)).await.unwrap();
             }
         }
     });
@@ -644,7 +643,7 @@ async fn a_consumer_that_is_given_up_before_it_is_confirmed_is_cancelled() {
     // Its connection takes a while to be made, too.
     let rabbit = rabbit(&(through + "?connection_timeout=60000"));
     let quarantine = vec![QUARANTINE.to_owned()];
-    let both = Subscription { quarantine, ..subscription(QUEUE) };
+    let both = subscription(QUEUE).quarantine(quarantine);
     let subscribed = rabbit.subscribe(both).await.unwrap();
     let amqp = Amqp::connect(&url).await;
     amqp.declare_queue(QUARANTINE, true, &[]).await;

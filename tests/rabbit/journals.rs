@@ -14,7 +14,7 @@ async fn append(
     timeout: Duration,
 ) -> Result<(), JournalError> {
     let (journal, entry) = (journal.to_owned(), Bytes::from_static(b"{}"));
-    rabbit.journal(JournalAppend { journal, entry, read_from, timeout }).await.map(drop)
+    rabbit.journal(JournalAppend::new(journal, entry, timeout).read_from(read_from)).await.map(drop)
 }
 
 /// The processes of a role's connections in the broker.

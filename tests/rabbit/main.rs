@@ -40,19 +40,7 @@ fn rabbit(url: &str) -> Rabbit {
 }
 
 fn subscription(queue: &str) -> Subscription {
-    Subscription {
-        bindings: vec![Binding {
-            exchange: "nova".to_owned(),
-            routing_key: queue.to_owned(),
-            queue: queue.to_owned(),
-        }],
-        prefetch: 10,
-        timeout: Duration::from_secs(20),
-        expires: None,
-        quarantine: Vec::new(),
-        bytes: usize::MAX,
-        slots: None,
-    }
+    Subscription::new(vec![Binding::new("nova", queue, queue)], 10, Duration::from_secs(20))
 }
 
 async fn subscribe(rabbit: &Rabbit) -> Subscribed {
@@ -68,8 +56,7 @@ async fn refused(url: &str, subscription: Subscription) -> ConnectError {
 /// not have answered within the first time: a later attempt has longer, with the same to say.
 async fn given_up(url: &str, subscription: Subscription, reason: &str) -> String {
     for seconds in [3, 6, 12, 24] {
-        let waiting =
-            Subscription { timeout: Duration::from_secs(seconds), ..subscription.clone() };
+        let waiting = subscription.clone().timeout(Duration::from_secs(seconds));
         let error = refused(url, waiting).await;
         let text = error.to_string();
         assert!(error.is_transient(), "{text}");
@@ -94,7 +81,7 @@ fn to(route: Route, body: &str) -> Outgoing {
         ..Properties::default()
     };
     let body = Bytes::copy_from_slice(body.as_bytes());
-    Outgoing { route, body, properties, timeout: Duration::from_secs(60) }
+    Outgoing::new(route, body, Duration::from_secs(60)).properties(properties)
 }
 
 fn delayed(body: &str, delay: Duration) -> Outgoing {

@@ -355,7 +355,7 @@ async fn an_attempt_without_an_answer_does_not_hide_what_the_one_before_was_told
     let _held = consumer.consume_exclusively(QUEUE).await;
     let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
     let (buffer, _guard) = rights::logged();
-    let waiting = Subscription { timeout: Duration::from_secs(15), ..subscription(QUEUE) };
+    let waiting = subscription(QUEUE).timeout(Duration::from_secs(15));
     let slowed = async {
         wait_until("the first attempt has failed", SOON, async || {
             buffer.text().contains("cannot attach to RabbitMQ yet")
@@ -393,12 +393,12 @@ async fn what_a_disabled_feature_flag_takes_away_is_asked_for_once() {
     let url = node.url().replace(&node.port().to_string(), &proxy.port().to_string());
     let rabbit = rabbit(&(url + "?rabbit_quorum_queue=true"));
     let journal = async |entry: &str| {
-        let append = JournalAppend {
-            journal: "q.quarantine.journal".to_owned(),
-            entry: Bytes::copy_from_slice(entry.as_bytes()),
-            read_from: Some(0),
-            timeout: SOON,
-        };
+        let append = JournalAppend::new(
+            "q.quarantine.journal",
+            Bytes::copy_from_slice(entry.as_bytes()),
+            SOON,
+        )
+        .read_from(Some(0));
         let error = rabbit.journal(append).await.unwrap_err();
         assert!(matches!(error, JournalError::Unsupported(_)), "{error}");
         assert!(error.to_string().contains("feature flag"), "{error}");

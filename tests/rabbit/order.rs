@@ -55,10 +55,12 @@ async fn a_single_active_consumer_hands_over_in_order_at_a_stop() {
         let amqp = Amqp::connect(&url).await;
         declare(&amqp, QUEUE, queue_type, true).await;
         publish(&url, QUEUE.to_owned(), SENT, Duration::ZERO).await.unwrap();
-        let subscription = || Subscription {
-            prefetch: 1000,
-            bytes: if is_fitted { 64 * 1024 * 1024 } else { usize::MAX },
-            ..subscription(QUEUE)
+        let subscription = || {
+            subscription(QUEUE).prefetch(1000).bytes(if is_fitted {
+                64 * 1024 * 1024
+            } else {
+                usize::MAX
+            })
         };
         let (active, standby) = (rabbit(&url), rabbit(&url));
         let mut first = active.subscribe(subscription()).await.unwrap();
@@ -92,7 +94,7 @@ async fn a_quorum_queue_keeps_its_order_at_a_stop_while_somebody_publishes() {
     let rabbit = rabbit(&url);
     let mut numbers = 0_usize..;
     for _ in 0..=STOPS {
-        let wide = Subscription { prefetch: 20_000, ..subscription(QUEUE) };
+        let wide = subscription(QUEUE).prefetch(20_000);
         let mut subscribed = rabbit.subscribe(wide).await.unwrap();
         for number in numbers.by_ref().take(1000) {
             let delivery = next(&mut subscribed).await;
@@ -117,12 +119,7 @@ async fn a_quorum_queue_keeps_its_order_while_its_prefetch_grows_and_somebody_pu
     let starts = [1, 1, 1, 1, 8, 64].into_iter().enumerate().map(async |(number, slots)| {
         let queue = format!("{QUEUE}.{number}");
         declare(&amqp, &queue, "quorum", false).await;
-        let paced = Subscription {
-            prefetch: 1000,
-            bytes: 64 * 1024 * 1024,
-            slots: Some(slots),
-            ..subscription(&queue)
-        };
+        let paced = subscription(&queue).prefetch(1000).bytes(64 * 1024 * 1024).slots(Some(slots));
         let mut subscribed = rabbit.subscribe(paced).await.unwrap();
         let publisher = publish(&url, queue.clone(), SENT, Duration::from_millis(2));
         for number in 0..SENT {
@@ -160,7 +157,7 @@ async fn a_queue_keeps_its_order_when_a_stop_comes_while_its_consumer_is_replace
         let rabbit =
             rabbit(&url.replace(&format!(":{}", node.port()), &format!(":{}", proxy.port())));
         for (number, pause) in PAUSES.into_iter().enumerate() {
-            let paced = Subscription { slots: Some(4), bytes: 1024 * 1024, ..subscription(QUEUE) };
+            let paced = subscription(QUEUE).slots(Some(4)).bytes(1024 * 1024);
             let mut subscribed = rabbit.subscribe(paced).await.unwrap();
             let delivery = next(&mut subscribed).await;
             assert_eq!(delivery.body, number.to_string(), "{case}");

@@ -44,7 +44,7 @@ async fn only_the_methods_that_failed_are_called_again_and_then_it_is_a_dead_let
     let url = node.vhost("retry").await;
     let transport = Transport::open(&url).unwrap();
     let (odd, all) = (Odd::default(), All::default());
-    let retry = RetryOptions { attempts: 2, ..RetryOptions::default() };
+    let retry = RetryOptions::default().attempts(2);
     let builder = Listener::builder().transport(transport.clone()).retry(retry);
     let listener = builder.endpoint(odd.clone()).endpoint(all.clone()).build().unwrap();
     listener.start().await.unwrap();
@@ -262,8 +262,7 @@ async fn a_queue_that_cannot_be_consumed_costs_the_others_no_deliveries() {
     // Enough attempts to reach the limit: one each half second or so.
     let url = support::oslo_url(&url) + "?rabbit_interval_max=1&rabbit_retry_backoff=0";
     let rabbit = rabbit(&url);
-    let attempted =
-        rabbit.subscribe(Subscription { timeout: Duration::from_secs(15), ..both.clone() });
+    let attempted = rabbit.subscribe(both.clone().timeout(Duration::from_secs(15)));
     let error = attempted.await.expect_err("the other consumer has the queue");
     assert!(error.to_string().contains("exclusive"), "{error}");
     amqp.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.unwrap();

@@ -74,7 +74,7 @@ async fn start(url: &str, tap: &Tap) -> (Listener, Vec<String>) {
         .transport_url(url)
         .target(Target::topic("notifications").exchange("nova"))
         .pool("tap")
-        .retry(RetryOptions { pause: Duration::from_secs(1), ..RetryOptions::default() })
+        .retry(RetryOptions::default().pause(Duration::from_secs(1)))
         .endpoint(tap.clone())
         .build()
         .unwrap();
@@ -145,12 +145,8 @@ async fn what_an_account_lacks_is_told_at_the_start_with_patterns_that_suffice()
 
     // What a death leads to: a journal, and a quarantine queue that is consumed.
     let rabbit = rabbit(&url);
-    let append = JournalAppend {
-        journal: "tap.quarantine.journal".to_owned(),
-        entry: Bytes::from_static(b"{}"),
-        read_from: Some(0),
-        timeout: SOON,
-    };
+    let append = JournalAppend::new("tap.quarantine.journal", Bytes::from_static(b"{}"), SOON)
+        .read_from(Some(0));
     rabbit.journal(append).await.unwrap();
     rabbit.send(to(Route::Quarantine("tap.quarantine".to_owned()), "{}")).await.unwrap();
     let mut subscription = subscription("tap");
@@ -176,8 +172,7 @@ async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consu
     amqp.declare_queue(QUARANTINE, true, &[]).await;
     let publish =
         async |body| amqp.publish("", QUEUE, body, lapin::BasicProperties::default()).await;
-    let restricted =
-        Subscription { quarantine: vec![QUARANTINE.to_owned()], ..subscription(QUEUE) };
+    let restricted = subscription(QUEUE).quarantine(vec![QUARANTINE.to_owned()]);
     let rabbit = rabbit(&url);
 
     let (buffer, guard) = logged();
@@ -231,12 +226,8 @@ async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consu
 async fn a_journal_that_may_not_be_read_is_none() {
     let node = support::shared().await;
     let rabbit = rabbit(&user(node, "appended", ".*", ".*", "^(tap|nova)$").await);
-    let append = JournalAppend {
-        journal: "tap.quarantine.journal".to_owned(),
-        entry: Bytes::from_static(b"{}"),
-        read_from: Some(0),
-        timeout: SOON,
-    };
+    let append = JournalAppend::new("tap.quarantine.journal", Bytes::from_static(b"{}"), SOON)
+        .read_from(Some(0));
     let error = rabbit.journal(append).await.unwrap_err();
     assert!(matches!(error, JournalError::Unsupported(_)), "{error}");
     let text = error.to_string();
@@ -250,13 +241,8 @@ async fn told_without_default_exchange(
     quarantine: Vec<String>,
     expires: Option<Duration>,
 ) -> (Vec<String>, String) {
-    let binding = Binding {
-        exchange: "nova".to_owned(),
-        routing_key: QUEUE.to_owned(),
-        queue: "tap".to_owned(),
-    };
-    let asked =
-        Subscription { bindings: vec![binding], quarantine, expires, ..subscription("tap") };
+    let binding = Binding::new("nova", QUEUE, "tap");
+    let asked = subscription("tap").bindings(vec![binding]).quarantine(quarantine).expires(expires);
     let rabbit = rabbit(url);
     let (buffer, guard) = logged();
     let subscribed = rabbit.subscribe(asked).await.unwrap();
@@ -313,12 +299,7 @@ async fn a_default_exchange_that_may_not_be_written_to_is_told_though_all_queues
     ] {
         admin.send(to(route, "{}")).await.unwrap();
     }
-    let append = JournalAppend {
-        journal: "tap.quarantine.journal".to_owned(),
-        entry: Bytes::from_static(b"{}"),
-        read_from: None,
-        timeout: SOON,
-    };
+    let append = JournalAppend::new("tap.quarantine.journal", Bytes::from_static(b"{}"), SOON);
     admin.journal(append.clone()).await.unwrap();
     for configure in ["^tap", "^$"] {
         let url = user(node, VHOST, configure, configure, "^(tap|nova)").await;
@@ -344,7 +325,7 @@ async fn a_default_exchange_that_may_not_be_written_to_is_told_though_all_queues
     let (buffer, guard) = logged();
     let quarantine = vec!["tap.quarantine".to_owned()];
     let subscribed =
-        rabbit(&url).subscribe(Subscription { quarantine, ..subscription("tap") }).await.unwrap();
+        rabbit(&url).subscribe(subscription("tap").quarantine(quarantine)).await.unwrap();
     drop(guard);
     let told = buffer.text();
     let told: Vec<_> = told.lines().filter(|line| line.contains("amq.default\"]")).collect();

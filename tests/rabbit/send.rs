@@ -87,7 +87,7 @@ async fn a_message_that_is_too_large_takes_no_other_along() {
 async fn what_was_never_on_a_connection_was_not_sent() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let rabbit = rabbit(&format!("amqp://guest:guest@{nobody}"));
-    let outgoing = Outgoing { timeout: Duration::from_secs(2), ..topic("one") };
+    let outgoing = topic("one").timeout(Duration::from_secs(2));
     let error = rabbit.send(outgoing).await.unwrap_err();
     assert!(matches!(error, SendError::NotSent { .. }), "{error}");
     assert!(error.is_transient() && !error.may_have_been_sent(), "{error}");
@@ -150,7 +150,7 @@ async fn a_broker_short_of_memory_is_waited_for() {
     assert_eq!(depth(&node, "/").await, Some(0));
     // What was in the way goes with the connection that it was in the way of.
     node.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
-    rabbit.send(Outgoing { timeout: Duration::from_secs(2), ..topic("four") }).await.unwrap_err();
+    rabbit.send(topic("four").timeout(Duration::from_secs(2))).await.unwrap_err();
     assert!(rabbit.obstacle().is_some());
     node.ctl(&["close_all_connections", "test"]).await;
     wait_until("nothing in the way", SOON, async || rabbit.obstacle().is_none()).await;
@@ -164,7 +164,7 @@ async fn a_broker_that_is_away_is_no_obstacle_once_nobody_waits_for_it() {
     proxy.refuse(true);
     let url = node.vhost("obstacle").await;
     let rabbit = rabbit(&url.replace(&node.port().to_string(), &proxy.port().to_string()));
-    let outgoing = Outgoing { timeout: Duration::from_secs(1), ..topic("one") };
+    let outgoing = topic("one").timeout(Duration::from_secs(1));
     let error = rabbit.send(outgoing).await.unwrap_err().to_string();
     assert!(error.contains(&proxy.port().to_string()), "{error}");
     wait_until("nobody waits", SOON, async || rabbit.obstacle().is_none()).await;
@@ -178,7 +178,7 @@ async fn a_driver_that_connects_is_closed_at_once_when_nobody_waits() {
     let silent = Impostor::start("");
     let url = format!("amqp://127.0.0.1:{}?connection_timeout=3600000", silent.port());
     let rabbit = rabbit(&url);
-    let outgoing = Outgoing { timeout: Duration::from_secs(1), ..topic("one") };
+    let outgoing = topic("one").timeout(Duration::from_secs(1));
     rabbit.send(outgoing).await.unwrap_err();
     wait_until("a connection", SOON, async || silent.accepted() > 0).await;
     timeout(SOON, rabbit.close()).await.expect("it does not wait for the host");
@@ -194,7 +194,7 @@ async fn who_gives_up_waiting_for_a_connection_learns_what_ended_the_last_one() 
     wait_until("the reason is reported", SOON, async || {
         send(&rabbit, "one").await;
         node.eval(&close_connections(VHOST, "send")).await;
-        let outgoing = Outgoing { timeout: Duration::from_millis(200), ..topic("two") };
+        let outgoing = topic("two").timeout(Duration::from_millis(200));
         let Err(error) = rabbit.send(outgoing).await else { return false };
         error.to_string().contains("the connection was lost: 320 CONNECTION_FORCED")
     })

@@ -179,7 +179,7 @@ async fn what_waits_without_being_worked_on_lets_others_past() {
     let url = node.vhost("past").await;
     let transport = Transport::open(&url).unwrap();
     let (waiting, healthy) = (Waiting::default(), Healthy::default());
-    let retry = RetryOptions { pause: LONG, max_pause: LONG, ..RetryOptions::default() };
+    let retry = RetryOptions::default().pause(LONG).max_pause(LONG);
     let listener = Listener::builder()
         .transport(transport.clone())
         .executor(Executor::Concurrent(4))
@@ -307,11 +307,9 @@ async fn a_dead_letter_that_finds_no_place_does_not_reach_the_consumer_timeout()
     amqp.declare_queue("notifications.info.dead", true, &full).await;
     let (gives_up, handles) = (GivesUp::default(), Handles::default());
     // One attempt to send it is let finish, whatever the time.
-    let options = Options {
-        send_timeout: Duration::from_secs(3),
-        retry: RetryOptions { hold: Duration::from_secs(2), ..RetryOptions::default() },
-        ..Options::default()
-    };
+    let options = Options::default()
+        .send_timeout(Duration::from_secs(3))
+        .retry(RetryOptions::default().hold(Duration::from_secs(2)));
     let builder = Listener::builder().transport(Transport::open(&url).unwrap()).options(options);
     let builder = builder.endpoint(gives_up.clone()).endpoint(handles.clone());
     let listener = builder.build().unwrap();
@@ -336,7 +334,7 @@ async fn held_by(driver: &Rabbit, slots: usize) -> (Subscribed, Vec<Delivery>) {
 
 fn paced(slots: usize) -> Subscription {
     let bytes = 64 * 1024 * 1024;
-    Subscription { prefetch: 1000, bytes, slots: Some(slots), ..subscription(QUEUE) }
+    subscription(QUEUE).prefetch(1000).bytes(bytes).slots(Some(slots))
 }
 
 /// An account that may not declare cannot ask what a queue is like.

@@ -16,7 +16,7 @@ const MIB: usize = 1024 * 1024;
 async fn send_sized(rabbit: &Rabbit, count: usize, size: usize) {
     let body = Bytes::from(vec![b'x'; size]);
     for _ in 0..count {
-        rabbit.send(Outgoing { body: body.clone(), ..topic("") }).await.unwrap();
+        rabbit.send(topic("").body(body.clone())).await.unwrap();
     }
 }
 
@@ -50,7 +50,7 @@ async fn large_deliveries_take_the_budget_and_no_more_from_the_first_one_on() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("bytes").await);
     send_sized(&rabbit, 40, 4 * MIB).await;
-    let subscription = Subscription { prefetch: 100, bytes: 32 * MIB, ..subscription(QUEUE) };
+    let subscription = subscription(QUEUE).prefetch(100).bytes(32 * MIB);
     let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
     // What came last may be with what comes over another consumer: half of the budget is sure.
     let seen = unsettled(&mut subscribed, 40, 16 * MIB).await;
@@ -123,7 +123,7 @@ async fn a_queue_that_goes_to_one_consumer_at_a_time_stays_with_the_one_that_has
         let url = node.vhost(&format!("single_{kind}")).await;
         let amqp = Amqp::connect(&url).await;
         amqp.declare_queue(QUEUE, true, &[SINGLE, text("x-queue-type", kind)]).await;
-        let subscription = Subscription { prefetch: 50, bytes: 64 * MIB, ..subscription(QUEUE) };
+        let subscription = subscription(QUEUE).prefetch(50).bytes(64 * MIB);
         let (one, other) = (rabbit(&url), rabbit(&url));
         let mut first = one.subscribe(subscription.clone()).await.unwrap();
         let mut second = other.subscribe(subscription).await.unwrap();
@@ -200,7 +200,7 @@ async fn what_a_queue_is_like_shows_through_its_other_arguments() {
 /// The prefetch with which a queue of the vhost `asked` is consumed at first, where 100 are asked
 /// for.
 async fn first_prefetch(node: &RabbitNode, rabbit: &Rabbit, queue: &str) -> u16 {
-    let subscription = Subscription { prefetch: 100, bytes: 64 * MIB, ..subscription(queue) };
+    let subscription = subscription(queue).prefetch(100).bytes(64 * MIB);
     let subscribed = rabbit.subscribe(subscription).await.unwrap();
     let list = ["list_consumers", "-p", "asked", "queue_name", "prefetch_count"];
     let consumers = node.ctl(&list).await;
@@ -215,7 +215,7 @@ async fn small_deliveries_reach_the_whole_prefetch() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("small").await);
     send_sized(&rabbit, 300, 1000).await;
-    let subscription = Subscription { prefetch: 100, bytes: 32 * MIB, ..subscription(QUEUE) };
+    let subscription = subscription(QUEUE).prefetch(100).bytes(32 * MIB);
     let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
     let mut held = Vec::new();
     while held.len() < 100 {
@@ -239,7 +239,7 @@ async fn a_delivery_that_is_larger_than_the_budget_comes_all_the_same() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("larger").await);
     send_sized(&rabbit, 8, 2 * MIB).await;
-    let subscription = Subscription { prefetch: 100, bytes: MIB, ..subscription(QUEUE) };
+    let subscription = subscription(QUEUE).prefetch(100).bytes(MIB);
     let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
     for _ in 0..8 {
         next(&mut subscribed).await.settle(Settle::Ack).unwrap();
@@ -265,7 +265,7 @@ async fn a_queue_that_goes_with_its_last_consumer_stays_when_the_prefetch_is_fit
         let body = vec![number; MIB];
         amqp.publish("", QUEUE, body, lapin::BasicProperties::default()).await;
     }
-    let subscription = Subscription { prefetch: 10, bytes: 4 * MIB, ..subscription(QUEUE) };
+    let subscription = subscription(QUEUE).prefetch(10).bytes(4 * MIB);
     let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
     let mut numbers = Vec::new();
     while numbers.len() < 30 {

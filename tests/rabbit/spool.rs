@@ -16,7 +16,7 @@ async fn all_that_is_sent_while_the_broker_is_killed_arrives_in_order() {
     let mut node = RabbitNode::start().await;
     let directory = std::env::temp_dir().join(format!("listener-rabbit-{}", std::process::id()));
     let notifier = Notifier::builder(Transport::open(&node.url()).unwrap())
-        .spool(SpoolOptions { after: Duration::from_secs(1), ..SpoolOptions::new(&directory) })
+        .spool(SpoolOptions::new(&directory).after(Duration::from_secs(1)))
         .build()
         .unwrap();
     let (sent, killed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));

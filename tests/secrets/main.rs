@@ -128,7 +128,7 @@ fn properties() -> Properties {
 async fn put(transport: &Transport, body: String, properties: Properties) {
     let route = Route::Queue(QUEUE.to_owned());
     let body = Bytes::from(body);
-    transport.send(Outgoing { route, body, properties, timeout: LONG }).await.unwrap();
+    transport.send(Outgoing::new(route, body, LONG).properties(properties)).await.unwrap();
 }
 
 /// Takes everything that may be told through a listener, and looks at what is told.
@@ -170,20 +170,8 @@ async fn whole_run(url: &str, log: &Log) {
 }
 
 async fn look_at_dead_letters(transport: &Transport, count: usize, log: &Log) {
-    let binding = Binding {
-        exchange: String::new(),
-        routing_key: String::new(),
-        queue: format!("{QUEUE}.dead"),
-    };
-    let subscription = Subscription {
-        bindings: vec![binding],
-        prefetch: 100,
-        timeout: LONG,
-        expires: None,
-        quarantine: Vec::new(),
-        bytes: usize::MAX,
-        slots: None,
-    };
+    let binding = Binding::unbound(format!("{QUEUE}.dead"));
+    let subscription = Subscription::new(vec![binding], 100, LONG);
     log.note(&format!("{subscription:?}"));
     let mut dead = transport.subscribe(subscription).await.unwrap();
     for _ in 0..count {

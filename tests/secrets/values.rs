@@ -44,12 +44,9 @@ pub(crate) fn every_value_that_may_hold_one(log: &Log) {
         log.note(&told(&error));
     }
 
-    let outgoing = Outgoing {
-        route: Route::Queue("q".to_owned()),
-        body: Bytes::from_static(SECRET.as_bytes()),
-        properties: properties(),
-        timeout: LONG,
-    };
+    let outgoing =
+        Outgoing::new(Route::Queue("q".to_owned()), Bytes::from_static(SECRET.as_bytes()), LONG)
+            .properties(properties());
     log.note(&format!("{outgoing:?} {:?}", outgoing.properties));
     for (_, value) in outgoing.properties.headers.iter() {
         log.note(&format!("{value:?}"));

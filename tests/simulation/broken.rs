@@ -47,7 +47,7 @@ impl Driver for BrokenDriver {
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
         async move {
-            let Subscribed { mut deliveries, consumer, demand } =
+            let Subscribed { mut deliveries, consumer, demand, .. } =
                 self.process.subscribe(subscription).await?;
             let (sender, receiver) = mpsc::unbounded_channel();
             let settler = Arc::new(BrokenSettler {
@@ -60,7 +60,7 @@ impl Driver for BrokenDriver {
                     let _ = sender.send(settler.hold(delivery));
                 }
             });
-            Ok(Subscribed { deliveries: receiver, consumer, demand })
+            Ok(Subscribed::new(receiver, consumer, demand))
         }
         .boxed()
     }

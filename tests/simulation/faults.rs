@@ -21,20 +21,13 @@ async fn send(process: &Process, body: &'static str) -> Result<(), SendError> {
     let body = Bytes::from_static(body.as_bytes());
     let route = Route::Queue(QUEUE.to_owned());
     let properties = Properties::default();
-    process.send(Outgoing { route, body, properties, timeout: MINUTE }).await
+    process.send(Outgoing::new(route, body, MINUTE).properties(properties)).await
 }
 
 async fn subscribe(process: &Process) -> Result<Subscribed, ConnectError> {
     let (exchange, routing_key) = (String::new(), String::new());
-    let subscription = Subscription {
-        bindings: vec![Binding { exchange, routing_key, queue: QUEUE.to_owned() }],
-        prefetch: 1,
-        timeout: MINUTE,
-        expires: None,
-        quarantine: Vec::new(),
-        bytes: usize::MAX,
-        slots: None,
-    };
+    let subscription =
+        Subscription::new(vec![Binding::new(exchange, routing_key, QUEUE)], 1, MINUTE);
     process.subscribe(subscription).await
 }
 
@@ -150,8 +143,7 @@ async fn a_connection_that_breaks_before_a_message_arrives_is_made_again() {
     for seed in 0..50 {
         let model = Model::new(seed);
         model.change(|conditions| {
-            *conditions =
-                Conditions { lost_sends: 50, latency: MINUTE / 60, ..Conditions::default() };
+            *conditions = Conditions::default().lost_sends(50).latency(MINUTE / 60);
         });
         assert_eq!((send(&model.process(), "a").await, depth(&model)), (Ok(()), 1), "seed {seed}");
     }

@@ -133,15 +133,11 @@ impl World for ModelWorld {
 
     async fn drain(&mut self, queue: &str) -> Vec<Found> {
         let (exchange, routing_key) = (String::new(), String::new());
-        let subscription = Subscription {
-            bindings: vec![Binding { exchange, routing_key, queue: queue.to_owned() }],
-            prefetch: u16::MAX,
-            timeout: PACE.send,
-            expires: None,
-            quarantine: Vec::new(),
-            bytes: usize::MAX,
-            slots: None,
-        };
+        let subscription = Subscription::new(
+            vec![Binding::new(exchange, routing_key, queue)],
+            u16::MAX,
+            PACE.send,
+        );
         let transport = Transport::new(self.model.process(), "model");
         let mut subscribed = transport.subscribe(subscription).await.unwrap();
         let mut found = Vec::new();

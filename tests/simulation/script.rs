@@ -211,24 +211,25 @@ fn part(chance: &mut fastrand::Rng, longest: Duration) -> Duration {
 }
 
 fn options(chance: &mut fastrand::Rng, pace: &Pace) -> Options {
-    Options {
-        executor: match chance.u8(0..4) {
-            0 => Executor::Sequential,
-            _ => Executor::Concurrent(chance.usize(1..8)),
-        },
-        prefetch: chance.u16(1..10),
+    let executor = match chance.u8(0..4) {
+        0 => Executor::Sequential,
+        _ => Executor::Concurrent(chance.usize(1..8)),
+    };
+    Options::default()
+        .executor(executor)
+        .prefetch(chance.u16(1..10))
         // A body has about 400 bytes.
-        bytes_in_flight: if chance.bool() { 1000 } else { usize::MAX },
-        shutdown_timeout: pace.timeout / 2,
-        send_timeout: pace.send,
-        handler_timeout: pace.timeout,
-        retry: RetryOptions {
-            attempts: chance.u32(1..=4),
-            pause: pace.slow,
-            max_pause: pace.slow * 4,
-            place: if chance.bool() { RetryPlace::Broker } else { RetryPlace::Process },
-            ..RetryOptions::default()
-        },
-        ..Options::default()
-    }
+        .bytes_in_flight(if chance.bool() { 1000 } else { usize::MAX })
+        .shutdown_timeout(pace.timeout / 2)
+        .send_timeout(pace.send)
+        .handler_timeout(pace.timeout)
+        .retry(retry(chance, pace))
+}
+
+fn retry(chance: &mut fastrand::Rng, pace: &Pace) -> RetryOptions {
+    RetryOptions::default()
+        .attempts(chance.u32(1..=4))
+        .pause(pace.slow)
+        .max_pause(pace.slow * 4)
+        .place(if chance.bool() { RetryPlace::Broker } else { RetryPlace::Process })
 }

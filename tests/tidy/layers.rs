@@ -16,6 +16,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "lib",
         &[
+            "future",
             "guide",
             "__private",
             "listen",
@@ -79,11 +80,12 @@ const TABLE: &[(&str, &[&str])] = &[
     ("runtime/options", &["endpoint", "envelope"]),
     // The only room that names all drivers; they do not know each other.
     ("drivers", &["drivers/memory", "drivers/rabbit", "transport", "shown"]),
-    ("drivers/memory", &["transport", "notification/delivery_info", "shown"]),
+    ("drivers/memory", &["future", "transport", "notification/delivery_info", "shown"]),
     // The names of the queues that other programs declare are made in `target`.
     (
         "drivers/rabbit",
         &[
+            "future",
             "transport",
             "notification/delivery_info",
             "notification/priority",
@@ -94,11 +96,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     // Never the transport or the envelope: a walk knows notifications, not deliveries.
     ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome", "shown"]),
-    ("inbox", &["outcome"]),
+    ("inbox", &["future", "outcome"]),
     ("observer", &["notification/delivery_info", "shown"]),
     ("order", &["notification"]),
     // A delivery is raw: of the words, only how it came.
-    ("transport", &["notification/delivery_info"]),
+    ("transport", &["future", "notification/delivery_info"]),
     ("endpoint", &["extract", "filter", "notification", "outcome"]),
     ("extract", &["notification", "outcome"]),
     ("filter", &["notification"]),
@@ -111,6 +113,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("duration", &[]),
     ("nearest", &[]),
     ("shown", &[]),
+    ("setters", &[]),
+    ("future", &[]),
     // Pages, and no code.
     ("guide", &[]),
 ];

@@ -23,6 +23,7 @@ use crate::shown::shown;
 /// assert_eq!(Compression::Zlib.to_string(), "application/x-gzip");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Compression {
     /// A zlib stream (RFC 1950), although the header says gzip. A real gzip stream is
     /// read as well, but not written.

@@ -40,6 +40,7 @@ pub struct Labels<'a> {
 
 /// Which of the two forms a body has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Version {
     /// The notification itself is the body (driver `messaging`).
     V1,
@@ -49,6 +50,7 @@ pub enum Version {
 
 /// How much a body may ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// The most bytes of a body, after decompression too. The default is 128 MiB, the
     /// largest message that RabbitMQ 3.13 takes.
@@ -61,6 +63,8 @@ pub struct Limits {
     /// recursion.
     pub max_depth: usize,
 }
+
+setters!(Limits { max_body: usize, max_decompressed: usize, max_depth: usize });
 
 impl Default for Limits {
     fn default() -> Self {

@@ -9,7 +9,7 @@ use crate::notification::Notification;
 
 /// Which call of this method this is for this delivery, from 1. `Outcome::Retry` makes a
 /// second one; a delivery that the broker gives out again begins at 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Attempt(pub u32);
 
 impl<'n> FromNotification<'n> for Attempt {
@@ -22,7 +22,7 @@ impl<'n> FromNotification<'n> for Attempt {
 
 /// When the listener took the delivery, by the clock of this machine. When the notification
 /// was sent, by the sender's clock, is `Metadata::timestamp`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReceivedAt(pub SystemTime);
 
 impl<'n> FromNotification<'n> for ReceivedAt {

@@ -21,7 +21,7 @@ pub use self::attempt::{Attempt, ReceivedAt};
 pub use self::meant::{
     MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
 };
-pub use self::needs::{Need, Needs};
+pub use self::needs::Needs;
 pub use self::shared::Shared;
 pub use self::state::{MissingState, State};
 pub use self::versioned::{Versioned, VersionedPayload};

@@ -5,14 +5,34 @@ use std::any::{TypeId, type_name};
 
 /// A type of state that some argument needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Need {
+pub(crate) struct Need {
     /// Which type.
-    pub id: TypeId,
+    pub(crate) id: TypeId,
     /// Its name, for the error.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
 }
 
-/// What the arguments of a method need.
+/// What the arguments of a method need. An extractor that takes others apart forwards their
+/// [`requires`](crate::FromNotification::requires); one that reads a state by itself names its type:
+///
+/// ```
+/// use listener::extract::{MissingState, Needs};
+/// use listener::{FromNotification, Notification, State};
+///
+/// struct Limit(u32);
+///
+/// impl<'n> FromNotification<'n> for Limit {
+///     type Error = MissingState;
+///
+///     fn from_notification(notification: &'n Notification<'n>) -> Result<Self, MissingState> {
+///         State::<u32>::from_notification(notification).map(|limit| Limit(*limit))
+///     }
+///
+///     fn requires(needs: &mut Needs) {
+///         needs.state::<u32>();
+///     }
+/// }
+/// ```
 #[derive(Debug, Default)]
 pub struct Needs(Vec<Need>);
 
@@ -26,8 +46,7 @@ impl Needs {
     }
 
     /// All that was asked for.
-    #[must_use]
-    pub fn all(&self) -> &[Need] {
+    pub(crate) fn all(&self) -> &[Need] {
         &self.0
     }
 }

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 /// assert_eq!(context.get_str("user_id"), Some("u1"));
 /// assert_eq!(format!("{context:?}"), r#"Context["is_admin", "user_id"]"#);
 /// ```
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Context(Map<String, Value>);
 

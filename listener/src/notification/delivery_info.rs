@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 /// How a notification reached this listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DeliveryInfo {
     /// The queue it was taken from.

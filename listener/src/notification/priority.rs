@@ -28,7 +28,7 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// All priorities, each at the place that [`index`](Self::index) tells.
+    /// All seven priorities.
     pub const ALL: [Self; 7] = [
         Self::Audit,
         Self::Debug,
@@ -68,8 +68,7 @@ impl Priority {
     }
 
     /// The place in [`ALL`](Self::ALL), for tables with a slot per priority.
-    #[must_use]
-    pub const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self as usize
     }
 }

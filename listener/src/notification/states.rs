@@ -34,8 +34,7 @@ impl States {
     }
 
     /// Whether a value of this type was given.
-    #[must_use]
-    pub fn has(&self, id: TypeId) -> bool {
+    pub(crate) fn has(&self, id: TypeId) -> bool {
         self.0.contains_key(&id)
     }
 }

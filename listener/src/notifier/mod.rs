@@ -25,18 +25,20 @@ use crate::notifier::error::NotifyError;
 use crate::notifier::send::{Settings, Subject};
 use crate::transport::{Transport, executor};
 
-/// Where a notification is that a notifier has taken. A crash of this program does not lose it.
+/// What a notifier has done with a notification for which it returns `Ok`. A crash of this program does not
+/// lose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Safe {
+#[non_exhaustive]
+pub enum Receipt {
     /// Each topic's queue has it: persistent, confirmed by the broker.
-    AtBroker,
+    Confirmed,
     /// Some topics' is on this machine's disk, in the notifier's spool, and goes to the broker
     /// as soon as that takes it. A loss of the disk loses it.
-    OnDisk,
+    Spooled,
 }
 
 /// Sends notifications as oslo.messaging's `Notifier` does, with one difference: when a method
-/// returns `Ok`, the notification is [`Safe`], and an error is the caller's to see.
+/// returns `Ok`, the notification is safe as its [`Receipt`] says, and an error is the caller's to see.
 ///
 /// Cheap to clone; clones share the connection and the window. Many notifications may be on
 /// their way at once, up to [`window`](NotifierBuilder::window): call it from many tasks, or
@@ -87,7 +89,8 @@ impl Notifier {
     }
 
     /// Sends a notification at this priority to every topic. It has one message id for all
-    /// of them. `Ok` says where it is safe: always at the broker, if there is no spool.
+    /// of them. The receipt says whether the broker confirmed it or the spool keeps it; without a spool it
+    /// is always [`Receipt::Confirmed`].
     ///
     /// Dropping the future stops waiting; whether it was sent is then unknown.
     ///
@@ -100,7 +103,7 @@ impl Notifier {
         ctxt: &Context,
         event_type: &str,
         payload: &P,
-    ) -> Result<Safe, NotifyError> {
+    ) -> Result<Receipt, NotifyError> {
         executor::check()?;
         let publisher_id = self.publisher_id.as_deref();
         let subject = Subject { publisher_id, priority, event_type };
@@ -127,7 +130,7 @@ macro_rules! priorities {
         impl Notifier {
             $(
                 #[doc = concat!("Sends a notification at priority `", stringify!($method), "`.")]
-                /// `Ok`: it is safe, as [`Safe`] has it.
+                /// `Ok`: it is confirmed or spooled; [`notify`](Self::notify) returns which.
                 ///
                 /// # Errors
                 /// As [`notify`](Self::notify).

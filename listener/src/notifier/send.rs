@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::envelope::{self, Compression, EncodeError, Message, Version};
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
-use crate::notifier::Safe;
+use crate::notifier::Receipt;
 use crate::notifier::error::{NotifyError, Unsent};
 use crate::notifier::letter::Letter;
 use crate::notifier::spool::Spool;
@@ -87,7 +87,7 @@ impl Settings {
         &self,
         transport: &Transport,
         letters: Vec<Letter>,
-    ) -> Result<Safe, NotifyError> {
+    ) -> Result<Receipt, NotifyError> {
         let bytes = letters.iter().map(|letter| letter.body.len()).sum();
         let Some((place, left)) = self.window.enter(bytes, self.timeout).await else {
             return Err(NotifyError::WindowFull {
@@ -101,7 +101,7 @@ impl Settings {
                 let _place = place;
                 let failed = self.try_all(transport, letters, left).await;
                 if failed.is_empty() {
-                    return Ok(Safe::AtBroker);
+                    return Ok(Receipt::Confirmed);
                 }
                 Err(NotifyError::Send(self.unsent(failed)))
             }
@@ -118,19 +118,19 @@ impl Settings {
         letters: Vec<Letter>,
         place: Place,
         left: Duration,
-    ) -> Result<Safe, NotifyError> {
+    ) -> Result<Receipt, NotifyError> {
         let deadline = Instant::now() + left;
         let patience = spool.patience(left);
         // A send that times out at once may have been sent all the same.
         if !spool.is_empty() || patience.is_zero() {
             let spooled = spool.append(letters, place, deadline).await;
             return spooled
-                .map(|()| Safe::OnDisk)
+                .map(|()| Receipt::Spooled)
                 .map_err(|error| NotifyError::Spool { error, tried: None });
         }
         let failed = self.try_all(transport, letters, patience).await;
         if failed.is_empty() {
-            return Ok(Safe::AtBroker);
+            return Ok(Receipt::Confirmed);
         }
         let later = failed.iter().filter(|failed| failed.error.is_transient());
         let later: Vec<Letter> = later.map(|failed| failed.letter.clone()).collect();
@@ -142,7 +142,7 @@ impl Settings {
         let refused: Vec<Failed> =
             failed.into_iter().filter(|failed| !failed.error.is_transient()).collect();
         if refused.is_empty() {
-            return Ok(Safe::OnDisk);
+            return Ok(Receipt::Spooled);
         }
         Err(NotifyError::Send(self.unsent(refused)))
     }

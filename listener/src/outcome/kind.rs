@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::outcome::{BoxError, Failure, LONGEST_CHAIN};
 
 /// What is to be expected of another call after an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// It may pass: the method is called again, as the retry options say. What every error is

@@ -23,7 +23,7 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 /// let later = Outcome::retry_after(Duration::from_secs(30));
 /// assert_eq!(later, Outcome::Retry { after: Some(Duration::from_secs(30)) });
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
     /// The method is done with the notification.

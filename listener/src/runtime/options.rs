@@ -60,7 +60,17 @@ pub enum OnUnknownPriority {
 }
 
 /// How often a method that fails is called for one notification, and after which pauses.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use listener::options::RetryOptions;
+///
+/// let retry = RetryOptions::default().attempts(8).pause(Duration::from_secs(5));
+/// assert_eq!(retry.attempts, 8);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetryOptions {
     /// How often a method is called for one notification, the first call included. Default: 5.
     pub attempts: u32,
@@ -100,6 +110,14 @@ pub enum RetryPlace {
     Process,
 }
 
+setters!(RetryOptions {
+    attempts: u32,
+    pause: Duration,
+    max_pause: Duration,
+    hold: Duration,
+    place: RetryPlace,
+});
+
 impl Default for RetryOptions {
     fn default() -> Self {
         Self {
@@ -134,17 +152,37 @@ impl RetryOptions {
 
 /// When a delivery is taken for poison: for what ends the process that works on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PoisonOptions {
     /// After how many deaths a notification is quarantined: moved to `<queue>.quarantine` and
     /// worked on one at a time. The first death leaves no more than the broker's `redelivered`
-    /// flag, as an orderly stop does, and that is no death: so this is 2 or more.
+    /// flag, as an orderly stop does, and that is no death: so this is 2 or more. Default: 2.
     pub suspect_after: u64,
-    /// After how many further deaths it is a dead letter with the reason `poison`.
+    /// After how many further deaths it is a dead letter with the reason `poison`. Default: 3.
     pub give_up_after: u64,
 }
 
-/// The numbers of a listener.
+setters!(PoisonOptions { suspect_after: u64, give_up_after: u64 });
+
+impl Default for PoisonOptions {
+    fn default() -> Self {
+        Self { suspect_after: 2, give_up_after: 3 }
+    }
+}
+
+/// The options of a listener, all at once; [`ListenerBuilder`](crate::ListenerBuilder) has a method for most.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use listener::Listener;
+/// use listener::options::Options;
+///
+/// let options = Options::default().prefetch(100).send_timeout(Duration::from_secs(10));
+/// let builder = Listener::builder().options(options);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// How many deliveries are worked on at once. Default: `Concurrent(64)`, as
     /// oslo.messaging's `executor_thread_pool_size`.
@@ -209,6 +247,22 @@ pub struct Options {
     pub limits: Limits,
 }
 
+setters!(Options {
+    executor: Executor,
+    prefetch: u16,
+    bytes_in_flight: usize,
+    allow_requeue: bool,
+    start_timeout: Duration,
+    shutdown_timeout: Duration,
+    send_timeout: Duration,
+    handler_timeout: Duration,
+    on_failure: OnFailure,
+    on_unknown_priority: OnUnknownPriority,
+    retry: RetryOptions,
+    poison: PoisonOptions,
+    limits: Limits,
+});
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -223,7 +277,7 @@ impl Default for Options {
             on_failure: OnFailure::Retry,
             on_unknown_priority: OnUnknownPriority::DeadLetter,
             retry: RetryOptions::default(),
-            poison: PoisonOptions { suspect_after: 2, give_up_after: 3 },
+            poison: PoisonOptions::default(),
             limits: Limits::default(),
         }
     }

@@ -5,11 +5,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-
+use crate::future::BoxFuture;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::error::SettleError;
+use bytes::Bytes;
 
 /// A message that the broker gave out and wants an answer for.
 ///
@@ -102,8 +101,9 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// The ways to settle.
+/// The ways to settle. A driver leaves a delivery unsettled if it does not know the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Settle {
     /// It is done with: the broker forgets it.
     Ack,

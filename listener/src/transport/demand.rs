@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// Whether a listener needs more deliveries than its driver has given it.
+///
+/// A driver shares it with its listener in [`Subscribed`](crate::driver::Subscribed). It calls
+/// [`gave`](Self::gave) for each delivery, and may adapt its prefetch to what it reads; one that always uses
+/// the whole prefetch needs none of this.
 #[derive(Debug, Default)]
 pub struct Demand {
     all_begun: Notify,
@@ -22,7 +26,7 @@ pub struct Demand {
 /// A delivery that waits for an earlier one with the same order key, until this is dropped.
 #[derive(Debug)]
 #[must_use = "it counts while it lives"]
-pub struct WaitInOrder<'d>(&'d Demand);
+pub(crate) struct WaitInOrder<'d>(&'d Demand);
 
 impl Drop for WaitInOrder<'_> {
     fn drop(&mut self) {
@@ -57,13 +61,12 @@ impl Demand {
     }
 
     /// Whether the driver watches.
-    #[must_use]
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.is_watched.load(Ordering::Acquire)
     }
 
     /// Called by the listener: a delivery waits for an earlier one with the same order key.
-    pub fn wait_in_order(&self) -> WaitInOrder<'_> {
+    pub(crate) fn wait_in_order(&self) -> WaitInOrder<'_> {
         self.in_order.fetch_add(1, Ordering::AcqRel);
         WaitInOrder(self)
     }
@@ -77,7 +80,7 @@ impl Demand {
 
     /// Called by the listener when no delivery is waiting to begin: how many it has begun since it
     /// subscribed, and whether it has a free slot.
-    pub fn begun(&self, count: u64, could_begin_more: bool) {
+    pub(crate) fn begun(&self, count: u64, could_begin_more: bool) {
         if could_begin_more {
             self.begun.store(count, Ordering::Release);
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
+use crate::future::BoxFuture;
 use crate::transport::delivery::{Delivery, Properties};
 use crate::transport::demand::Demand;
 use crate::transport::error::{ConnectError, JournalError, SendError};
@@ -77,7 +77,18 @@ pub trait Driver: Send + Sync + 'static {
 }
 
 /// What a listener consumes.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use listener::driver::{Binding, Subscription};
+///
+/// let bindings = vec![Binding::new("nova", "notifications.info", "notifications.info")];
+/// let subscription = Subscription::new(bindings, 10, Duration::from_secs(30)).bytes(64 << 20);
+/// assert_eq!(subscription.prefetch, 10);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Subscription {
     /// The queues, each with what is bound to it; a queue may stand here more than once.
     pub bindings: Vec<Binding>,
@@ -103,8 +114,36 @@ pub struct Subscription {
     pub slots: Option<usize>,
 }
 
+impl Subscription {
+    /// A subscription to these queues, of so many unsettled deliveries each, which waits so long for a
+    /// broker that cannot be reached: without quarantine queues, a limit on bytes or an adaptive prefetch.
+    #[must_use]
+    pub const fn new(bindings: Vec<Binding>, prefetch: u16, timeout: Duration) -> Self {
+        Self {
+            bindings,
+            prefetch,
+            timeout,
+            expires: None,
+            quarantine: Vec::new(),
+            bytes: usize::MAX,
+            slots: None,
+        }
+    }
+}
+
+setters!(Subscription {
+    bindings: Vec<Binding>,
+    prefetch: u16,
+    timeout: Duration,
+    expires: Option<Duration>,
+    quarantine: Vec<String>,
+    bytes: usize,
+    slots: Option<usize>,
+});
+
 /// A queue, and a routing key of an exchange that feeds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Binding {
     /// The topic exchange; empty: the queue is declared and taken as it is, bound to nothing.
     pub exchange: String,
@@ -114,9 +153,28 @@ pub struct Binding {
     pub queue: String,
 }
 
+impl Binding {
+    /// A queue that is bound to a topic exchange with this routing key.
+    #[must_use]
+    pub fn new(
+        exchange: impl Into<String>,
+        routing_key: impl Into<String>,
+        queue: impl Into<String>,
+    ) -> Self {
+        Self { exchange: exchange.into(), routing_key: routing_key.into(), queue: queue.into() }
+    }
+
+    /// A queue that is bound to nothing.
+    #[must_use]
+    pub fn unbound(queue: impl Into<String>) -> Self {
+        Self::new("", "", queue)
+    }
+}
+
 /// A subscription that stands: deliveries come out of the channel until the consumer is
 /// cancelled and the last of them is taken, or it is closed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Subscribed {
     /// The deliveries, at most `prefetch` of each queue unsettled.
     pub deliveries: mpsc::UnboundedReceiver<Delivery>,
@@ -124,6 +182,19 @@ pub struct Subscribed {
     pub consumer: Box<dyn Consumer>,
     /// Where the listener reports that it could begin more deliveries.
     pub demand: Arc<Demand>,
+}
+
+impl Subscribed {
+    /// A subscription as a driver returns it. A driver that does not adapt its prefetch passes
+    /// `Arc::default()` as the demand.
+    #[must_use]
+    pub fn new(
+        deliveries: mpsc::UnboundedReceiver<Delivery>,
+        consumer: Box<dyn Consumer>,
+        demand: Arc<Demand>,
+    ) -> Self {
+        Self { deliveries, consumer, demand }
+    }
 }
 
 /// The hold on a subscription. Dropping it closes the subscription without waiting.
@@ -162,6 +233,7 @@ pub enum ConnectionState {
 
 /// A message to send.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Outgoing {
     /// Where to.
     pub route: Route,
@@ -172,6 +244,16 @@ pub struct Outgoing {
     /// How long the whole of it may take: reconnecting, sending, the confirmation.
     pub timeout: Duration,
 }
+
+impl Outgoing {
+    /// A message without properties.
+    #[must_use]
+    pub fn new(route: Route, body: impl Into<Bytes>, timeout: Duration) -> Self {
+        Self { route, body: body.into(), properties: Properties::default(), timeout }
+    }
+}
+
+setters!(Outgoing { route: Route, body: Bytes, properties: Properties, timeout: Duration });
 
 /// Shows no body: it may hold secrets.
 impl fmt::Debug for Outgoing {
@@ -186,6 +268,7 @@ impl fmt::Debug for Outgoing {
 
 /// An entry for a journal; see [`Driver::journal`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct JournalAppend {
     /// The journal's name.
     pub journal: String,
@@ -197,8 +280,19 @@ pub struct JournalAppend {
     pub timeout: Duration,
 }
 
+impl JournalAppend {
+    /// An entry for this journal, without reading.
+    #[must_use]
+    pub fn new(journal: impl Into<String>, entry: impl Into<Bytes>, timeout: Duration) -> Self {
+        Self { journal: journal.into(), entry: entry.into(), read_from: None, timeout }
+    }
+}
+
+setters!(JournalAppend { read_from: Option<u64>, timeout: Duration });
+
 /// What was read of a journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct JournalRead {
     /// The entries in order, up to and with the one that was appended; empty if nothing was read.
     pub entries: Vec<Bytes>,
@@ -206,8 +300,17 @@ pub struct JournalRead {
     pub next: u64,
 }
 
-/// Where a message goes.
+impl JournalRead {
+    /// These entries, and where the next reading begins.
+    #[must_use]
+    pub const fn new(entries: Vec<Bytes>, next: u64) -> Self {
+        Self { entries, next }
+    }
+}
+
+/// Where a message goes. A driver refuses a route that it does not know with [`SendError::Invalid`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Route {
     /// To a topic exchange. The queue that is named as the routing key is declared and
     /// bound first, so that nothing is lost before the first listener comes.

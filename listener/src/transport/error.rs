@@ -413,8 +413,7 @@ impl SendError {
 
     /// Whether it is the message that the broker does not take, and not the state that the broker
     /// is in or what the user may do: the same message is never taken, and others are.
-    #[must_use]
-    pub const fn is_of_the_message(&self) -> bool {
+    pub(crate) const fn is_of_the_message(&self) -> bool {
         matches!(self.blame(), Blame::Message)
     }
 

@@ -147,21 +147,9 @@ fn check(letter: &Delivery, body: &Bytes) {
 
 async fn send(transport: &Transport, body: Bytes, properties: Properties) {
     let route = Route::Queue(QUEUE.to_owned());
-    transport.send(Outgoing { route, body, properties, timeout: LONG }).await.unwrap();
+    transport.send(Outgoing::new(route, body, LONG).properties(properties)).await.unwrap();
 }
 
 fn dead_letters() -> Subscription {
-    Subscription {
-        bindings: vec![Binding {
-            exchange: String::new(),
-            routing_key: String::new(),
-            queue: format!("{QUEUE}.dead"),
-        }],
-        prefetch: 100,
-        timeout: LONG,
-        expires: None,
-        quarantine: Vec::new(),
-        bytes: usize::MAX,
-        slots: None,
-    }
+    Subscription::new(vec![Binding::unbound(format!("{QUEUE}.dead"))], 100, LONG)
 }

@@ -12,8 +12,8 @@ impl Observer for Metrics {
 }
 
 fn tuned(builder: ListenerBuilder, poison: PoisonOptions) -> ListenerBuilder {
-    let retry = RetryOptions { place: RetryPlace::Process, ..RetryOptions::default() };
-    let options = listener::options::Options { poison, retry, ..listener::options::Options::default() };
+    let retry = RetryOptions::default().place(RetryPlace::Process);
+    let options = listener::options::Options::default().poison(poison).retry(retry);
     let builder = builder.options(options).on_unknown_priority(OnUnknownPriority::Lenient);
     builder.on_failure(OnFailure::Retry).observer(Metrics)
 }

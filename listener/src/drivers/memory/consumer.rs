@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::drivers::memory::bus::Bus;
 use crate::drivers::memory::queue::Message;
+use crate::future::BoxFuture;
 use crate::transport::delivery::{Delivery, Settle, Settler};
 use crate::transport::driver::{ConnectionState, Consumer, Subscription};
 use crate::transport::error::SettleError;

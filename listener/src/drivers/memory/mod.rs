@@ -13,10 +13,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 
 use crate::drivers::memory::bus::Bus;
 use crate::drivers::memory::consumer::MemoryConsumer;
+use crate::future::BoxFuture;
 use crate::shown::shown;
 use crate::transport::driver::{
     Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::drivers::memory::bus::Bus;
 use crate::drivers::memory::consumer::{ConsumerId, MemoryConsumer};
 pub use crate::drivers::memory::queue::Limit;
+use crate::future::BoxFuture;
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{
     ConnectionState, Consumer, Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed,
@@ -30,6 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What lasts until it is set otherwise. The default is a broker at its best.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Conditions {
     /// The longest that a message, a confirmation or a delivery is on its way.
     pub latency: Duration,
@@ -47,6 +48,16 @@ pub struct Conditions {
     /// There is no broker. What it had confirmed is there when it comes back.
     pub down: bool,
 }
+
+setters!(Conditions {
+    latency: Duration,
+    lost_sends: u8,
+    lost_confirms: u8,
+    blocked: bool,
+    full: bool,
+    dead_letters_full: bool,
+    down: bool,
+});
 
 /// What became of the messages with one body, apart from what their senders and consumers asked
 /// for. With no faults all is 0.

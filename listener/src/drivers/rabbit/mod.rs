@@ -44,7 +44,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use options::{FailoverStrategy, LoginMethod, RabbitOptions};
@@ -53,6 +53,7 @@ pub use screen::let_through;
 #[doc(hidden)]
 pub use wire::{headers_from_table, table_from_headers};
 
+use crate::future::BoxFuture;
 use crate::transport::driver::{
     Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
 };

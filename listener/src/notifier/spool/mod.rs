@@ -51,6 +51,7 @@ use crate::transport::{Transport, executor};
 /// have been confirmed again; the one that was confirmed is sent once more.
 /// While nothing waits, such a mistake is the error of the call, and nothing is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SpoolOptions {
     /// Its directory: made if missing, for one notifier at a time. It is free again shortly after the
     /// last clone of that notifier is dropped, once what was being written is on disk: to build the
@@ -90,8 +91,11 @@ impl SpoolOptions {
     }
 }
 
+setters!(SpoolOptions { max_bytes: u64, when_full: WhenFull, after: Duration, at_once: usize });
+
 /// What becomes of a notification for which a spool has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WhenFull {
     /// The call waits for room within its time, and then fails with [`SpoolError::Full`].
     #[default]

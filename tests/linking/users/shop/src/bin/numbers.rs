@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use listener::Transport;
-use listener::driver::Properties;
 use listener::driver::{Outgoing, Route};
 use listener::{
     Context, Listener, Metadata, Notifier, PartError, Versioned, VersionedPayload, notification_endpoint,
@@ -132,9 +131,8 @@ async fn main() {
         );
         let routing_key = format!("notifications.{priority}");
         let route = Route::Topic { exchange: "openstack".to_owned(), routing_key };
-        let properties = Properties::default();
         let timeout = Duration::from_secs(10);
-        transport.send(Outgoing { route, body: body.into(), properties, timeout }).await.unwrap();
+        transport.send(Outgoing::new(route, body, timeout)).await.unwrap();
         handled().await;
     }
     let notifier = Notifier::builder(transport).build().unwrap();
