@@ -88,6 +88,7 @@ pub(crate) const SUITES: &[Suite] = &[
     suite(Set::Default, "tests", "rabbit", Lane::Wait),
     suite(Set::Default, "tests", "interop", Lane::Wait),
     suite(Set::Quick, "ui", "ui", Lane::Compute),
+    suite(Set::Default, "api", "api", Lane::Compute),
     suite(Set::Default, "tests", "linking", Lane::Compute),
     suite(Set::Quick, "tests", "conformance", Lane::Wait),
     suite(Set::Quick, "tests", "simulation", Lane::Wait),
