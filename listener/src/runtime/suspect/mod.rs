@@ -1,5 +1,5 @@
 //! A redelivered message before its methods are called: whether it may have ended processes, and what
-//! follows. `examine.rs` has the steps, `journal.rs` the evidence, `quarantine.rs` the decision.
+//! follows. `examine.rs` has the steps, `journal/` the evidence, `quarantine.rs` the decision.
 
 pub(crate) mod examine;
 pub(crate) mod gate;
