@@ -2,41 +2,14 @@
 //! parts share (`Core`) and starts them; the parts stand in the order of a delivery's life.
 //! Only this folder names lapin, and no type of it is public. `design.md` has the reasons.
 
-mod confirms;
-mod consume;
-mod delay;
-mod deployment;
-mod dial;
-mod failure;
-mod pending;
-mod greeting;
-mod hosts;
-mod journal;
-mod known;
-mod limit;
-mod link;
-mod message;
-mod publisher;
+mod connection;
+mod consuming;
 mod options;
-mod pace;
-mod publish;
-mod quarantine;
-mod quarantined;
+mod publishing;
 mod query;
-mod ready;
-mod rights;
-mod screen;
-mod screened;
-mod session;
-mod settle;
-mod single;
-mod socket;
-mod supervisor;
-mod survey;
 mod topology;
-mod version;
-mod window;
 mod wire;
+mod workarounds;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -49,9 +22,9 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use options::{FailoverStrategy, LoginMethod, RabbitOptions};
 #[doc(hidden)]
-pub use screen::let_through;
-#[doc(hidden)]
 pub use wire::{headers_from_table, table_from_headers};
+#[doc(hidden)]
+pub use workarounds::nested_tables::let_through;
 
 use crate::future::BoxFuture;
 use crate::transport::driver::{
@@ -59,11 +32,13 @@ use crate::transport::driver::{
 };
 use crate::transport::error::{ConnectError, JournalError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
-use hosts::{Address, Rotation};
-use known::Known;
-use link::{Io, Purpose};
-use publish::Attempt;
-use publisher::Publisher;
+use connection::hosts::{self, Address, Rotation};
+use connection::link::{Io, Purpose};
+use consuming::supervisor;
+use publishing::journal;
+use publishing::publish::{self, Attempt};
+use publishing::publisher::Publisher;
+use topology::known::Known;
 
 /// The RabbitMQ driver.
 ///

@@ -10,7 +10,7 @@ use lapin::types::{
     AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString,
 };
 
-use super::screen;
+use super::workarounds::nested_tables;
 use crate::transport::delivery::{HeaderValue, Headers, Properties};
 
 /// The longest name, in bytes.
@@ -96,7 +96,7 @@ fn known(text: &str, usual: &'static str) -> Cow<'static, str> {
 /// not let through.
 #[must_use]
 pub fn headers_from_table(bytes: &[u8]) -> Option<Headers> {
-    if !screen::is_readable_table(bytes) {
+    if !nested_tables::is_readable_table(bytes) {
         return None;
     }
     let (_, table) = parse_field_table(bytes).expect("what is let through can be read");

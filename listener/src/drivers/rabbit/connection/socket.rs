@@ -1,0 +1,331 @@
+//! A TCP stream for lapin's I/O loop, a thread that waits for nothing else. While much comes it is
+//! read without the reactor: when nothing is left the thread pauses and reads what has gathered,
+//! for to be woken by the reactor's thread for each segment costs more than to parse it. Made by
+//! `screened.rs`.
+
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+
+/// How long the thread pauses when nothing is left to read. What is to be written waits as long.
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// So many bytes between two pauses are worth the next one.
+const FLOW: usize = 4 * 1024;
+
+/// A TCP stream, to be polled by one thread that may be kept waiting.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    /// None only while one is made of the other, or after that has failed.
+    stream: Option<Stream>,
+    /// Whose reactor is waited with.
+    reactor: Handle,
+    pauses: bool,
+    /// Read since the last pause.
+    came: usize,
+    /// Nothing was left at the last look.
+    is_dry: bool,
+    /// The reactor is to tell when more can be written.
+    is_full: bool,
+}
+
+#[derive(Debug)]
+enum Stream {
+    /// The reactor tells when something has come.
+    Waiting(TcpStream),
+    /// Something comes all the time.
+    Flowing(std::net::TcpStream),
+}
+
+impl Socket {
+    /// Where it does not pause, it is tokio's stream.
+    pub(crate) const fn new(stream: TcpStream, reactor: Handle, pauses: bool) -> Self {
+        Self {
+            stream: Some(Stream::Waiting(stream)),
+            reactor,
+            pauses,
+            came: 0,
+            is_dry: false,
+            is_full: false,
+        }
+    }
+
+    /// The options of the socket.
+    pub(crate) fn settings(&self) -> io::Result<SockRef<'_>> {
+        match self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)? {
+            Stream::Waiting(stream) => Ok(SockRef::from(stream)),
+            Stream::Flowing(stream) => Ok(SockRef::from(stream)),
+        }
+    }
+
+    /// tokio's stream, made anew if it was not needed.
+    fn waiting(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        let stream = match self.stream.take().ok_or(io::ErrorKind::NotConnected)? {
+            Stream::Waiting(stream) => stream,
+            Stream::Flowing(stream) => {
+                let _reactor = self.reactor.enter();
+                TcpStream::from_std(stream)?
+            }
+        };
+        match self.stream.insert(Stream::Waiting(stream)) {
+            Stream::Waiting(stream) => Ok(Pin::new(stream)),
+            Stream::Flowing(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Takes the stream from the reactor. Not while that is to tell when more can be written.
+    fn flow(&mut self) -> io::Result<()> {
+        self.stream = match self.stream.take() {
+            Some(Stream::Waiting(stream)) => Some(Stream::Flowing(stream.into_std()?)),
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// Reads what is there, after a pause if nothing was. None if nothing is, and little came.
+    fn read_flow(&mut self, buffer: &mut [u8]) -> Option<Poll<io::Result<usize>>> {
+        let Some(Stream::Flowing(stream)) = &mut self.stream else { return None };
+        if std::mem::take(&mut self.is_dry) {
+            std::thread::sleep(PAUSE);
+        }
+        match stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let came = std::mem::take(&mut self.came);
+                self.is_dry = came >= FLOW;
+                self.is_dry.then_some(Poll::Pending)
+            }
+            result => {
+                self.came += result.as_ref().map_or(0, |length| *length);
+                Some(Poll::Ready(result))
+            }
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if let Some(polled) = this.read_flow(buffer) {
+            if polled.is_pending() {
+                // So that what was read is worked on, and what is to be written is, before the
+                // pause.
+                context.waker().wake_by_ref();
+            }
+            return polled;
+        }
+        let mut read = ReadBuf::new(buffer);
+        ready!(this.waiting()?.poll_read(context, &mut read))?;
+        let length = read.filled().len();
+        if this.pauses && !this.is_full && length >= FLOW {
+            this.came = length;
+            this.flow()?;
+        }
+        Poll::Ready(Ok(length))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if let Some(Stream::Flowing(stream)) = &mut this.stream {
+            match stream.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+        let polled = this.waiting()?.poll_write(context, bytes);
+        this.is_full = polled.is_pending();
+        polled
+    }
+
+    // Nothing is kept back: there is nothing to flush.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.waiting()?.poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A socket, and its peer.
+    async fn pair(pauses: bool) -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let peer = listener.accept().await.unwrap().0;
+        (Socket::new(stream, Handle::current(), pauses), peer)
+    }
+
+    impl Socket {
+        fn is_flowing(&self) -> bool {
+            matches!(self.stream, Some(Stream::Flowing(_)))
+        }
+
+        async fn read(&mut self, buffer: &mut [u8]) -> usize {
+            poll_fn(|context| Pin::new(&mut *self).poll_read(context, buffer)).await.unwrap()
+        }
+
+        /// Reads so much, or to the end.
+        async fn read_up_to(&mut self, length: usize) -> Vec<u8> {
+            let mut all = Vec::new();
+            while all.len() < length {
+                let mut buffer = vec![0; (length - all.len()).min(100_000)];
+                let read = self.read(&mut buffer).await;
+                if read == 0 {
+                    break;
+                }
+                all.extend(&buffer[..read]);
+            }
+            all
+        }
+
+        /// Polls it while nothing comes, until it leaves it to the reactor to tell of more.
+        async fn run_dry(&mut self) {
+            let mut polls = 0;
+            poll_fn(|context| {
+                assert!(Pin::new(&mut *self).poll_read(context, &mut [0; 10]).is_pending());
+                polls += 1;
+                if self.is_flowing() { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+            assert_eq!(polls, 2, "it has to find nothing twice");
+        }
+
+        /// Writes until nothing more can be, and gives how much that was.
+        fn fill(&mut self) -> usize {
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            let mut filled = 0;
+            while let Poll::Ready(written) =
+                Pin::new(&mut *self).poll_write(&mut context, &[7; 65_536])
+            {
+                filled += written.unwrap();
+            }
+            filled
+        }
+
+        async fn write(&mut self, bytes: &[u8]) -> usize {
+            poll_fn(|context| Pin::new(&mut *self).poll_write(context, bytes)).await.unwrap()
+        }
+    }
+
+    fn bytes(length: usize) -> Vec<u8> {
+        (0..length).map(|index| (index % 251) as u8).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_arrives_while_much_comes_and_while_little_does() {
+        let (mut socket, mut peer) = pair(true).await;
+        for _ in 0..5 {
+            let sent = bytes(3_000_000);
+            let expected = sent.clone();
+            let sending = tokio::spawn(async move {
+                peer.write_all(&sent).await.unwrap();
+                peer
+            });
+            assert_eq!(socket.read_up_to(expected.len()).await, expected);
+            peer = sending.await.unwrap();
+            // All of it is there before it is read.
+            peer.write_all(&bytes(FLOW)).await.unwrap();
+            assert_eq!(socket.read_up_to(FLOW).await, bytes(FLOW));
+            assert!(socket.is_flowing());
+            socket.run_dry().await;
+            let reading = tokio::spawn(async move {
+                let read = socket.read_up_to(3).await;
+                (socket, read)
+            });
+            peer.write_all(b"end").await.unwrap();
+            let (back, read) = reading.await.unwrap();
+            socket = back;
+            assert_eq!(read, b"end");
+            assert!(!socket.is_flowing());
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn where_it_may_not_pause_the_reactor_tells() {
+        let (mut socket, mut peer) = pair(false).await;
+        let sent = bytes(3_000_000);
+        let expected = sent.clone();
+        let sending = tokio::spawn(async move { peer.write_all(&sent).await.unwrap() });
+        assert_eq!(socket.read_up_to(expected.len()).await, expected);
+        assert!(!socket.is_flowing());
+        sending.await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_end_is_told_while_it_flows_and_while_it_waits() {
+        for much in [FLOW, 10] {
+            let (mut socket, mut peer) = pair(true).await;
+            peer.write_all(&bytes(much)).await.unwrap();
+            assert_eq!(socket.read_up_to(much).await, bytes(much));
+            assert_eq!(socket.is_flowing(), much == FLOW);
+            drop(peer);
+            assert_eq!(socket.read(&mut [0; 10]).await, 0);
+        }
+    }
+
+    /// Reads so much from the peer, while the socket is not polled.
+    async fn take(peer: &mut TcpStream, mut length: usize) {
+        let mut buffer = vec![0; 65_536];
+        while length > 0 {
+            let most = length.min(buffer.len());
+            length -= peer.read_exact(&mut buffer[..most]).await.unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_waits_to_write_is_told_though_much_comes() {
+        let (mut socket, mut peer) = pair(true).await;
+        let filled = socket.fill();
+        peer.write_all(&bytes(2 * FLOW)).await.unwrap();
+        assert_eq!(socket.read_up_to(2 * FLOW).await.len(), 2 * FLOW);
+        assert!(!socket.is_flowing(), "the reactor would have nothing to tell of");
+        let writing = tokio::spawn(async move { socket.write(b"more").await });
+        take(&mut peer, filled).await;
+        assert_eq!(writing.await.unwrap(), 4);
+        take(&mut peer, 4).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn while_much_comes_what_cannot_be_written_at_once_is_written_later() {
+        let (mut socket, mut peer) = pair(true).await;
+        peer.write_all(&bytes(FLOW)).await.unwrap();
+        socket.read_up_to(FLOW).await;
+        assert!(socket.is_flowing());
+        let filled = socket.fill();
+        assert!(!socket.is_flowing());
+        let writing = tokio::spawn(async move {
+            assert_eq!(socket.write(b"more").await, 4);
+            socket
+        });
+        take(&mut peer, filled + 4).await;
+        let mut socket = writing.await.unwrap();
+        peer.write_all(&bytes(FLOW)).await.unwrap();
+        socket.read_up_to(FLOW).await;
+        assert!(socket.is_flowing());
+    }
+}

@@ -1,0 +1,362 @@
+//! From lapin's consumers to our deliveries: one stream of what arrives from all queues of a
+//! session. Which session that is, and what becomes of its end, is in `session.rs` and
+//! `supervisor.rs`; what a delivery's settlement does, in `settle.rs`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use lapin::Channel;
+use lapin::options::{BasicCancelOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use super::ledger::SessionSettler;
+use super::prefetch::{Seat, Window};
+use crate::drivers::rabbit::Core;
+use crate::drivers::rabbit::connection::link::{call, consume};
+use crate::drivers::rabbit::connection::refusal::{self, Failure, Fault};
+use crate::drivers::rabbit::connection::version::Version;
+use crate::drivers::rabbit::options::RabbitOptions;
+use crate::drivers::rabbit::topology::delivery_limit;
+use crate::drivers::rabbit::topology::deployment::Seen;
+use crate::drivers::rabbit::wire;
+use crate::notification::delivery_info::DeliveryInfo;
+use crate::transport::delivery::{Delivery, Properties, Settlement, Settler};
+
+/// What comes from a queue.
+pub(crate) enum Arrival {
+    Delivery(Box<lapin::message::Delivery>),
+    /// The consumer failed along with its channel.
+    Fault(Fault),
+    /// Nothing more will come: cancelled, by us or by the broker.
+    End,
+}
+
+/// Which consumer something comes from.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    number: u64,
+    pub(crate) queue: Arc<str>,
+    /// Its seat in the window; none for a queue of which one is taken at a time.
+    pub(crate) seat: Option<Seat>,
+}
+
+/// What arrives from all consumers of a channel.
+pub(crate) struct Arrivals {
+    sources: Vec<Source>,
+    /// The source that is asked first.
+    first: usize,
+    /// How many more come from it before it is the next one's turn.
+    left: u32,
+}
+
+struct Source {
+    origin: Arc<Origin>,
+    consumer: lapin::Consumer,
+}
+
+/// So many are taken from one consumer in a row: asking each of them every time costs more than
+/// what it brings.
+const IN_A_ROW: u32 = 32;
+
+impl Arrivals {
+    const fn none() -> Self {
+        Self { sources: Vec::new(), first: 0, left: IN_A_ROW }
+    }
+
+    fn push(&mut self, origin: Arc<Origin>, consumer: lapin::Consumer) {
+        self.sources.push(Source { origin, consumer });
+    }
+
+    fn turn(&mut self, to: usize) {
+        self.first = to;
+        self.left = IN_A_ROW;
+    }
+}
+
+/// It ends when there are no consumers.
+impl Stream for Arrivals {
+    type Item = (Arc<Origin>, Arrival);
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.left == 0 {
+            this.turn(this.first + 1);
+        }
+        for step in 0..this.sources.len() {
+            let at = (this.first + step) % this.sources.len();
+            let source = &mut this.sources[at];
+            let Poll::Ready(item) = source.consumer.poll_next_unpin(context) else { continue };
+            let origin = Arc::clone(&source.origin);
+            if step > 0 {
+                this.turn(at);
+            }
+            this.left -= 1;
+            let arrival = match item {
+                Some(Ok(delivery)) => Arrival::Delivery(Box::new(delivery)),
+                Some(Err(error)) => Arrival::Fault(Fault::from(&error)),
+                None => {
+                    this.sources.swap_remove(at);
+                    Arrival::End
+                }
+            };
+            return Poll::Ready(Some((origin, arrival)));
+        }
+        if this.sources.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+    }
+}
+
+/// The consumers of a channel, and what arrives from them.
+pub(crate) struct Consumers {
+    last: u64,
+    /// Those that were not cancelled, with their tags.
+    live: BTreeMap<u64, (Arc<Origin>, ShortString)>,
+    pub(crate) arrivals: Arrivals,
+}
+
+impl Consumers {
+    pub(crate) fn none() -> Self {
+        Self { last: 0, live: BTreeMap::new(), arrivals: Arrivals::none() }
+    }
+
+    /// Attaches a consumer to a queue, of which so many deliveries may be unsettled.
+    pub(crate) async fn add(
+        &mut self,
+        on: On<'_>,
+        queue: Arc<str>,
+        seat: Option<Seat>,
+        prefetch: u16,
+    ) -> Result<(), Failure> {
+        // Not global: so it counts for each consumer from here on, and quorum queues take it.
+        call(on.channel.basic_qos(prefetch, BasicQosOptions { global: false }))
+            .await
+            .map_err(|fault| refusal::doing(fault, "set the prefetch", on.user))?;
+        let mut arguments = FieldTable::default();
+        if on.options.enable_cancel_on_failover {
+            arguments.insert("x-cancel-on-ha-failover".into(), AMQPValue::Boolean(true));
+        }
+        self.last += 1;
+        let (name, tag) = (ShortString::from(&*queue), tag(self.last).into());
+        let consumer = consume(on.channel, name, tag, arguments)
+            .await
+            .map_err(|fault| refusal::doing(fault, &format!("consume queue {queue:?}"), on.user))?;
+        let origin = Arc::new(Origin { number: self.last, queue, seat });
+        self.live.insert(self.last, (Arc::clone(&origin), consumer.tag()));
+        self.arrivals.push(origin, consumer);
+        Ok(())
+    }
+
+    /// Nothing more comes from this one. Whether that was the broker's doing.
+    pub(crate) fn ended(&mut self, origin: &Origin) -> bool {
+        self.live.remove(&origin.number).is_some()
+    }
+
+    /// The queues that are consumed.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &str> {
+        self.live.values().map(|(origin, _)| &*origin.queue)
+    }
+
+    /// Stops all; what the broker sent before it confirmed that still arrives.
+    pub(crate) async fn cancel(&mut self, channel: &Channel) -> Result<(), Fault> {
+        while let Some(first) = self.live.first_entry() {
+            let tag = first.get().1.clone();
+            call(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+            first.remove();
+        }
+        Ok(())
+    }
+
+    /// Those that the window wants made anew.
+    pub(crate) fn due(&self, window: &Window) -> Vec<Arc<Origin>> {
+        let origins = self.live.values().map(|(origin, _)| origin);
+        let due = origins.filter(|origin| origin.seat.is_some_and(|seat| window.is_due(seat)));
+        due.cloned().collect()
+    }
+
+    /// Stops some. What the broker sent before still arrives, and then their ends.
+    pub(crate) async fn cancel_those(
+        &mut self,
+        channel: &Channel,
+        those: &[Arc<Origin>],
+    ) -> Result<(), Fault> {
+        for origin in those {
+            if let Some((_, tag)) = self.live.remove(&origin.number) {
+                call(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tag of a consumer. The broker returns the deliveries of a closed channel consumer by consumer,
+/// and up to RabbitMQ 3.13 a quorum queue takes the consumers in the order of their tags as text:
+/// that has to be the order in which they were attached.
+fn tag(number: u64) -> String {
+    format!("listener-{number:010}")
+}
+
+/// What consumers are attached on.
+#[derive(Clone, Copy)]
+pub(crate) struct On<'o> {
+    pub(crate) channel: &'o Channel,
+    pub(crate) options: &'o RabbitOptions,
+    pub(crate) user: &'o str,
+}
+
+/// Makes deliveries of one session.
+pub(crate) struct Maker {
+    core: Arc<Core>,
+    version: Option<Version>,
+    settler: Arc<dyn Settler>,
+    exchanges: Names,
+    routing_keys: Names,
+}
+
+impl Maker {
+    pub(crate) fn new(core: Arc<Core>, version: Option<Version>, settler: SessionSettler) -> Self {
+        Self {
+            core,
+            version,
+            settler: Arc::new(settler),
+            exchanges: Names::default(),
+            routing_keys: Names::default(),
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn delivery(
+        &mut self,
+        queue: &Arc<str>,
+        arrived: lapin::message::Delivery,
+    ) -> Delivery {
+        let properties = wire::from_amqp(&arrived.properties);
+        let info = DeliveryInfo::new(
+            Arc::clone(queue),
+            self.exchanges.shared(arrived.exchange.as_str()),
+            self.routing_keys.shared(arrived.routing_key.as_str()),
+        )
+        .redelivered(arrived.redelivered);
+        // Asked for few deliveries: what a queue is like is behind a lock.
+        let seen = arrived.redelivered.then(|| self.core.known.queue(queue)).flatten();
+        let count = delivery_count(&properties, arrived.redelivered, seen, self.version);
+        let set = seen.and_then(|seen| seen.limits.deliveries);
+        let is_near = count.is_some_and(|count| delivery_limit::is_near(count, set, self.version));
+        let settlement = Settlement::new(Arc::clone(&self.settler), arrived.delivery_tag);
+        let info = info.counted(count);
+        Delivery::new(Bytes::from(arrived.data), properties, info, settlement).near_limit(is_near)
+    }
+}
+
+/// What a quorum queue says of how often it gave a message out before; it says nothing the first
+/// time. On other queues a publisher, or an earlier queue, may have written the header; and from
+/// RabbitMQ 4.3 on also on a quorum queue that has counted nothing yet, as a nack is not counted. But
+/// that says how often it gave the message out at all, which is no less.
+fn delivery_count(
+    properties: &Properties,
+    redelivered: bool,
+    seen: Option<Seen>,
+    version: Option<Version>,
+) -> Option<u64> {
+    if !redelivered || seen.and_then(|seen| seen.quorum) == Some(false) {
+        return None;
+    }
+    let said = |name| u64::try_from(properties.headers.get(name)?.as_int()?).ok();
+    let count = said("x-delivery-count")?;
+    let at_most = match version.is_some_and(Version::counts_closed_channels) {
+        true => said("x-acquired-count"),
+        false => None,
+    };
+    at_most.is_none_or(|at_most| count <= at_most).then_some(count)
+}
+
+/// Names that come again and again: exchanges, or routing keys.
+#[derive(Default)]
+struct Names {
+    known: HashSet<Arc<str>>,
+    /// As a rule the next one is the same.
+    last: Option<Arc<str>>,
+}
+
+/// A queue may be fed with ever new routing keys; they are forgotten beyond so many.
+const NAMES: usize = 1024;
+
+impl Names {
+    fn shared(&mut self, name: &str) -> Arc<str> {
+        if let Some(last) = self.last.as_ref().filter(|last| ***last == *name) {
+            return Arc::clone(last);
+        }
+        let shared = self.look_up(name);
+        self.last = Some(Arc::clone(&shared));
+        shared
+    }
+
+    fn look_up(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(name) {
+            return Arc::clone(known);
+        }
+        if self.known.len() >= NAMES {
+            self.known.clear();
+        }
+        let name: Arc<str> = name.into();
+        self.known.insert(Arc::clone(&name));
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::delivery::HeaderValue;
+
+    #[test]
+    fn a_count_is_the_queue_s_if_it_can_be() {
+        let count = |redelivered, quorum, minor, headers: &[(&str, i64)]| {
+            let mut properties = Properties::default();
+            for (name, value) in headers {
+                properties.headers.set(*name, HeaderValue::Int(*value));
+            }
+            let seen = Some(Seen { quorum, ..Seen::default() });
+            delivery_count(&properties, redelivered, seen, Some(Version::new(4, minor)))
+        };
+        for minor in [2, 3] {
+            let count = |redelivered, quorum, value| {
+                count(redelivered, quorum, minor, &[("x-delivery-count", value)])
+            };
+            assert_eq!(count(true, Some(true), 12), Some(12));
+            assert_eq!(count(true, Some(true), -1), None);
+            assert_eq!(count(true, None, 12), Some(12));
+            assert_eq!(count(true, Some(false), 12), None);
+            assert_eq!(count(false, Some(true), 12), None);
+        }
+        let both = |minor, acquired| {
+            let headers = [("x-delivery-count", 12), ("x-acquired-count", acquired)];
+            count(true, Some(true), minor, &headers)
+        };
+        assert_eq!([1, 11, 12, 20].map(|n| both(3, n)), [None, None, Some(12), Some(12)]);
+        // A publisher's, or that of another broker.
+        assert_eq!(both(2, 1), Some(12));
+    }
+
+    #[test]
+    fn tags_sort_as_text_in_the_order_of_the_consumers() {
+        let tags: Vec<_> = (1..=1100).map(tag).collect();
+        assert!(tags.is_sorted(), "{tags:?}");
+    }
+
+    #[test]
+    fn a_name_that_comes_again_is_shared() {
+        let mut names = Names::default();
+        let first = names.shared("notifications.info");
+        assert!(Arc::ptr_eq(&first, &names.shared("notifications.info")));
+        for n in 0..(2 * NAMES) {
+            names.shared(&n.to_string());
+        }
+        assert!(names.known.len() <= NAMES);
+    }
+}
