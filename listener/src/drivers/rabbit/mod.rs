@@ -1,9 +1,11 @@
-//! The RabbitMQ driver: the `Driver` that the runtime and the notifier use. It owns what its
-//! parts share (`Core`) and starts them; the parts stand in the order of a delivery's life.
-//! Only this folder names lapin, and no type of it is public. `design.md` has the reasons.
+//! The RabbitMQ driver: `Rabbit`, the `Driver` that the runtime and the notifier use. From the top down:
+//! `consuming/` and `publishing/` run sessions, `topology/` declares queues and exchanges, `connection/`
+//! connects, `workarounds/` has what lapin 4.12 makes necessary, and `core.rs` what all share. Only this
+//! folder names lapin, and none of its types is public. `design.md` has the reasons.
 
 mod connection;
 mod consuming;
+mod core;
 mod options;
 mod publishing;
 mod query;
@@ -13,7 +15,7 @@ mod workarounds;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -26,66 +28,45 @@ pub use wire::{headers_from_table, table_from_headers};
 #[doc(hidden)]
 pub use workarounds::nested_tables::let_through;
 
+use self::connection::io::Io;
+use self::connection::link::Purpose;
+use self::consuming::supervisor;
+use self::core::Core;
+use self::publishing::journal;
+use self::publishing::publish::{self, Attempt};
+use self::publishing::publisher::Publisher;
 use crate::future::BoxFuture;
 use crate::transport::driver::{
     Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
 };
 use crate::transport::error::{ConnectError, JournalError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
-use connection::hosts::{self, Address, Rotation};
-use connection::link::{Io, Purpose};
-use consuming::supervisor;
-use publishing::journal;
-use publishing::publish::{self, Attempt};
-use publishing::publisher::Publisher;
-use topology::known::Known;
 
 /// The RabbitMQ driver.
 ///
-/// It consumes over a connection for each subscription, with another one for each quarantine queue that
-/// exists, sends over one that all share, and keeps each journal over one that is closed when nobody
-/// needs it for a minute. Each is made when it is first needed, and made again when it is lost. All
-/// its I/O runs on a thread of its own, so that a program that blocks its runtime keeps its connections.
+/// Each subscription consumes over a connection of its own, and each existing quarantine queue over another
+/// one. All messages are sent over one connection. Each journal has a connection, which is closed after a
+/// minute without use. Connections are made when they are first needed, and made again when they are lost.
+/// All I/O runs on a thread of the driver's own, so that a program that blocks its runtime keeps its
+/// connections.
 pub struct Rabbit {
     core: Arc<Core>,
     sender: OnceLock<Publisher>,
-    /// One for each, by its name: RabbitMQ closes the connection that appends to a stream that it has
-    /// lost, and what others publish must not go with it.
+    /// By name. One for each, because RabbitMQ closes the connection that appends to a stream that it has
+    /// lost, which must not affect other messages.
     journals: Mutex<HashMap<String, Publisher>>,
     sends: TaskTracker,
-}
-
-/// What all parts of a driver share.
-struct Core {
-    /// In the order that was drawn for this process.
-    addresses: Vec<Address>,
-    vhost: String,
-    options: RabbitOptions,
-    known: Known,
-    io: Mutex<Option<Arc<Io>>>,
-    /// The last session that was closed had no answer in time.
-    is_silent: AtomicBool,
 }
 
 impl Rabbit {
     /// The driver for a `rabbit://` or `amqp://` URL. Nothing is connected.
     ///
     /// # Errors
-    /// An option of the URL is unknown, or has a value that it cannot have.
+    /// An option of the URL is unknown or has an invalid value.
     pub fn new(url: &TransportUrl) -> Result<Self, OpenError> {
-        let options = RabbitOptions::from_url(url)?;
-        let mut addresses = hosts::addresses(url);
-        fastrand::shuffle(&mut addresses);
-        let core = Core {
-            addresses,
-            vhost: url.virtual_host().unwrap_or("/").to_owned(),
-            options,
-            known: Known::default(),
-            io: Mutex::default(),
-            is_silent: AtomicBool::new(false),
-        };
+        let core = Core::new(url)?;
         let sends = TaskTracker::new();
-        // A closed tracker still takes new tokens, and wakes waiters each time it becomes empty.
+        // A closed tracker still accepts tokens, and wakes waiters each time it becomes empty.
         sends.close();
         Ok(Self {
             core: Arc::new(core),
@@ -114,28 +95,9 @@ impl Rabbit {
         self.journals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All that were opened.
+    /// All publishers that were opened.
     fn publishers(&self) -> Vec<Publisher> {
         self.sender.get().cloned().into_iter().chain(self.journals().values().cloned()).collect()
-    }
-}
-
-impl Core {
-    /// The driver's thread, started when it is first needed.
-    fn io(&self) -> Result<Arc<Io>, ConnectError> {
-        let mut io = self.io.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(io) = &*io {
-            return Ok(Arc::clone(io));
-        }
-        let started = Io::start().map_err(|error| ConnectError::Local {
-            action: "start the driver's thread".to_owned(),
-            reason: format!("{error}; check its limits on threads, open files and memory"),
-        })?;
-        Ok(Arc::clone(io.insert(Arc::new(started))))
-    }
-
-    fn rotation(&self) -> Rotation {
-        Rotation::new(self.addresses.clone(), self.options.kombu_failover_strategy)
     }
 }
 
@@ -144,8 +106,8 @@ impl Driver for Rabbit {
         &self,
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>> {
-        // On the program's own runtime, where the deliveries are worked on: between two threads
-        // each would cost a wake-up. Connecting, and all that keeps a connection, is on ours.
+        // On the program's own runtime, where the deliveries are handled: each would cost a wake-up of
+        // another thread otherwise. Connections are made and kept on the I/O thread.
         Box::pin(supervisor::start(Arc::clone(&self.core), subscription))
     }
 
@@ -154,13 +116,13 @@ impl Driver for Rabbit {
             let io = self.core.io()?;
             let publisher = self.sender(&io);
             let _counted = self.sends.token();
-            let tried = match publish::try_at_once(&io, &publisher, &outgoing).await {
-                Attempt::Over(result) => return result,
-                Attempt::Goes(tried) => tried,
+            let first = match publish::try_in_place(&io, &publisher, &outgoing).await {
+                Attempt::Done(result) => return result,
+                Attempt::Continue(first) => first,
             };
             let route = outgoing.route.clone();
-            let send = publish::send(publisher, outgoing, tried);
-            // It panicked, or its runtime is gone.
+            let send = publish::send(publisher, outgoing, first);
+            // An error means that it panicked, or that its runtime has ended.
             AbortOnDropHandle::new(io.handle().spawn(send)).await.unwrap_or_else(|error| {
                 Err(SendError::Interrupted { route: route.to_string(), reason: error.to_string() })
             })
@@ -192,18 +154,17 @@ impl Driver for Rabbit {
             let Ok(io) = self.core.io() else {
                 return;
             };
-            // Others may share this driver, and send on and on.
+            // Others may share this driver, and go on sending.
             let sent = {
-                // The caller's task need not be one of tokio's: the driver's clock is used.
+                // The caller may not be a task of tokio: the timer of the driver's runtime is used.
                 let _entered = io.handle().enter();
                 tokio::time::timeout(options::CALL_TIMEOUT, self.sends.wait())
             };
             let _ = sent.await;
-            // A broker that has just left the end of a session without an answer is not waited for
-            // a second time.
+            // If the broker did not answer when the last session closed, it is not waited for again.
             let is_silent = self.core.is_silent.swap(false, Ordering::Relaxed);
             let limit = if is_silent { Duration::ZERO } else { options::CLOSE_TIMEOUT };
-            // Also those that were opened while this waited.
+            // Including those that were opened meanwhile.
             let publishers = self.publishers();
             join_all(publishers.iter().map(|publisher| publisher.close(limit))).await;
         })
@@ -226,7 +187,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn two_that_close_at_once_wait_for_what_is_sent_and_no_longer() {
+    async fn concurrent_closes_wait_for_pending_sends_only() {
         let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
         let rabbit = Rabbit::new(&url).expect("a driver");
         let io = rabbit.core.io().expect("a thread");
@@ -242,11 +203,11 @@ mod tests {
         assert!((&mut second).now_or_never().is_none());
         drop(second_send);
         let limit = options::CALL_TIMEOUT / 2;
-        tokio::time::timeout(limit, second).await.expect("nothing is sent any more");
+        tokio::time::timeout(limit, second).await.expect("no send is pending");
     }
 
     #[tokio::test]
-    async fn what_is_opened_while_a_close_waits_is_closed_as_well() {
+    async fn a_publisher_opened_while_a_close_waits_is_closed_as_well() {
         let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
         let rabbit = Rabbit::new(&url).expect("a driver");
         let io = rabbit.core.io().expect("a thread");

@@ -1,6 +1,6 @@
-//! The addresses behind a host's name: each is tried, in the order of the resolver, within its share
-//! of the time, so that one that drops packets does not use up the time of the next. What is tried
-//! with an address is `link.rs`'s.
+//! Resolves the name of a host and tries its addresses, in the order of the resolver. Each gets its share
+//! of the time, so that an address that drops packets does not use up the time of the next. `link.rs`
+//! makes the attempts.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 
-use super::refusal::Failure;
+use super::failure::Failure;
 
-/// Resolves a name, and makes an attempt with each of its addresses until one succeeds. An attempt
-/// is given its time, and has to keep it.
+/// Resolves a name, and makes an attempt with each of its addresses until one succeeds. An attempt must
+/// end within the time that it is given.
 pub(crate) async fn dial<T, F>(
     host: &str,
     port: u16,
@@ -34,7 +34,7 @@ where
     each(&addresses, deadline, attempt).await
 }
 
-/// As `dial`, with the addresses of the name.
+/// As `dial`, for resolved addresses.
 async fn each<T, F>(
     addresses: &[SocketAddr],
     deadline: Instant,
@@ -57,7 +57,7 @@ where
                 has_answered |= answers;
                 reasons.push((address.ip(), reason));
             }
-            Err(mistake) => return Err(mistake),
+            Err(permanent) => return Err(permanent),
         }
     }
     let reason = match reasons.as_slice() {
@@ -72,7 +72,7 @@ where
     Err(Failure::Transient { reason, has_answered })
 }
 
-/// To milliseconds, up: errors tell it.
+/// Rounded up to milliseconds, as it appears in errors.
 fn rounded(time: Duration) -> Duration {
     let millis = time.as_nanos().div_ceil(1_000_000);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
@@ -154,14 +154,14 @@ mod tests {
         };
         let (first, second) = (closed(), closed());
         let attempt = |address, _| {
-            let failed = Err(Failure::Mistake(other.clone()));
+            let failed = Err(Failure::Permanent(other.clone()));
             std::future::ready(if address == first { failed } else { Ok(address) })
         };
         let deadline = Instant::now() + Duration::from_secs(1);
         assert_eq!(each(&[first, second], deadline, attempt).await, Ok(second));
         // There is nothing else to try.
         let alone = each(&[first], deadline, attempt).await;
-        assert_eq!(alone, Err(Failure::Mistake(other.clone())));
+        assert_eq!(alone, Err(Failure::Permanent(other.clone())));
     }
 
     #[tokio::test]
@@ -173,8 +173,8 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(1);
         let addresses = [closed(), closed()];
         let refused = each::<(), _>(&addresses, deadline, |_, _| {
-            std::future::ready(Err(Failure::Mistake(mistake.clone())))
+            std::future::ready(Err(Failure::Permanent(mistake.clone())))
         });
-        assert_eq!(refused.await, Err(Failure::Mistake(mistake.clone())));
+        assert_eq!(refused.await, Err(Failure::Permanent(mistake.clone())));
     }
 }

@@ -1,6 +1,7 @@
-//! Reads, on its way to lapin, how a broker begins a connection: its version, which lapin does not
-//! tell, what else answers where a broker is expected, and the limit of its frames. What follows
-//! from the version is `version.rs`; the stream that is read along is `screened.rs`.
+//! How a peer opens a connection, read from the bytes that lapin reads as well, because lapin 4.12 does
+//! not expose the server properties: the broker's version, the frame size that it proposes, and which
+//! other protocol answers in place of AMQP. What depends on the version is in `version.rs`; `stream.rs`
+//! passes the bytes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,28 +12,28 @@ use lapin::types::{AMQPValue, FieldTable};
 use super::version::Version;
 use crate::shown::shown;
 
-/// What a peer has said of itself until now.
+/// What is known of a peer so far.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(Arc<Mutex<State>>);
+pub(crate) struct Peer(Arc<Mutex<State>>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Unconnected,
-    /// It is connected to, and has said nothing, or not enough.
+    /// Connected, and the peer has sent nothing, or too little.
     Silent,
-    /// AMQP. With the version, of a RabbitMQ.
+    /// AMQP; with the version of a RabbitMQ.
     Broker(Option<Version>),
-    /// What else.
+    /// Another protocol.
     Other(String),
 }
 
-impl Heard {
+impl Peer {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing while it has not been greeted, and for a broker that is no RabbitMQ.
+    /// None before the greeting, and of a broker that is not RabbitMQ.
     pub(crate) fn version(&self) -> Option<Version> {
         match *self.state() {
             State::Broker(version) => version,
@@ -40,23 +41,23 @@ impl Heard {
         }
     }
 
-    /// What a peer speaks that is no broker.
-    pub(crate) fn other(&self) -> Option<String> {
+    /// The protocol of a peer that is not an AMQP broker.
+    pub(crate) fn other_protocol(&self) -> Option<String> {
         match &*self.state() {
             State::Other(answer) => Some(answer.clone()),
             _ => None,
         }
     }
 
-    /// What comes is no frame of AMQP, as is known from its first bytes.
-    fn no_frame(&self, bytes: &[u8]) {
+    /// The first bytes are not an AMQP frame.
+    fn not_a_frame(&self, bytes: &[u8]) {
         let mut state = self.state();
         if *state == State::Silent {
-            *state = State::Other(spoken(bytes));
+            *state = State::Other(protocol(bytes));
         }
     }
 
-    /// What comes is a frame of AMQP, and not what a broker begins with.
+    /// The first frame is AMQP, but not what a broker begins with.
     fn other_frame(&self) {
         let mut state = self.state();
         if *state == State::Silent {
@@ -64,30 +65,30 @@ impl Heard {
         }
     }
 
-    /// Whether it was connected to, and has said nothing.
+    /// Whether it is connected and has sent nothing.
     pub(crate) fn is_silent(&self) -> bool {
         *self.state() == State::Silent
     }
 }
 
-/// Reads along until the broker has introduced itself, and has proposed the limits of the connection.
+/// Parses the stream until the broker has sent `connection.tune`.
 #[derive(Debug)]
 pub(crate) struct Greeting {
-    /// What has come and is not read yet; none once it is complete, or is none.
+    /// Bytes that are not parsed yet; none once the greeting is complete or invalid.
     bytes: Option<Vec<u8>>,
-    heard: Heard,
+    peer: Peer,
 }
 
 impl Greeting {
-    /// Of a peer that is connected to.
-    pub(crate) fn new(heard: Heard) -> Self {
-        *heard.state() = State::Silent;
-        Self { bytes: Some(Vec::new()), heard }
+    /// Of a peer that is connected.
+    pub(crate) fn new(peer: Peer) -> Self {
+        *peer.state() = State::Silent;
+        Self { bytes: Some(Vec::new()), peer }
     }
 
-    /// Takes what has come next. Once the broker has proposed it, and only then: the size of the
-    /// largest frame, in bytes; none where it proposes no limit.
-    pub(crate) fn hear(&mut self, bytes: &[u8]) -> Option<u32> {
+    /// Parses the next bytes. Returns the frame size that the broker proposes, in bytes, when
+    /// `connection.tune` arrives; none if it proposes no limit.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Option<u32> {
         let mut greeting = self.bytes.take()?;
         greeting.extend_from_slice(bytes);
         loop {
@@ -98,20 +99,20 @@ impl Greeting {
                 }
                 Frame::Complete(method, length) => (method, length),
                 Frame::None => {
-                    self.heard.no_frame(&greeting);
+                    self.peer.not_a_frame(&greeting);
                     return None;
                 }
             };
             match frame {
                 Some(AMQPMethod::Start(start)) => {
-                    *self.heard.state() = State::Broker(version(&start.server_properties));
+                    *self.peer.state() = State::Broker(version(&start.server_properties));
                 }
                 Some(AMQPMethod::Tune(tune)) => return Some(tune.frame_max).filter(|&max| max > 0),
-                // Between the two.
+                // Between `start` and `tune`.
                 Some(AMQPMethod::Secure(_)) => {}
-                // lapin will say what is wrong with it.
+                // lapin reports what is wrong with it.
                 _ => {
-                    self.heard.other_frame();
+                    self.peer.other_frame();
                     return None;
                 }
             }
@@ -120,10 +121,10 @@ impl Greeting {
     }
 }
 
-/// What a peer speaks whose first bytes are no frame of AMQP.
-fn spoken(bytes: &[u8]) -> String {
+/// The protocol of a peer whose first bytes are not an AMQP frame.
+fn protocol(bytes: &[u8]) -> String {
     match bytes {
-        // A record of TLS, such as an alert.
+        // A TLS record, such as an alert.
         [0x14..=0x17, 3, ..] => "TLS, which this build does not have yet".to_owned(),
         [b'A', b'M', b'Q', b'P', _, major, minor, revision, ..] => {
             format!("another version of AMQP, {major}.{minor}.{revision}")
@@ -142,19 +143,19 @@ fn spoken(bytes: &[u8]) -> String {
 #[derive(Debug, PartialEq)]
 enum Frame {
     Incomplete,
-    /// With the method of the class `connection` in it, if there is one, and its length.
+    /// With its method, if that is of the class `connection`, and its length.
     Complete(Option<AMQPMethod>, usize),
-    /// No AMQP.
+    /// Not AMQP.
     None,
 }
 
-/// Type, channel and size stand before a frame's payload.
-const HEAD: usize = 7;
-/// A greeting has some hundred bytes.
+/// The length of a frame's type, channel and size, in bytes.
+const HEADER: usize = 7;
+/// The longest frame that is parsed. A greeting has some hundred bytes.
 const LONGEST: usize = 64 * 1024;
 
 fn first_frame(bytes: &[u8]) -> Frame {
-    let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
+    let Some((head, rest)) = bytes.split_first_chunk::<HEADER>() else {
         return Frame::Incomplete;
     };
     let [kind, _, _, size @ ..] = *head;
@@ -162,7 +163,7 @@ fn first_frame(bytes: &[u8]) -> Frame {
     if kind != 1 || size > LONGEST {
         return Frame::None;
     }
-    // A byte ends it.
+    // The last byte marks the end of the frame.
     let Some([payload @ .., _]) = rest.get(..=size) else {
         return Frame::Incomplete;
     };
@@ -170,7 +171,7 @@ fn first_frame(bytes: &[u8]) -> Frame {
         Ok((_, AMQPClass::Connection(method))) => Some(method),
         _ => None,
     };
-    Frame::Complete(method, HEAD + size + 1)
+    Frame::Complete(method, HEADER + size + 1)
 }
 
 fn version(properties: &FieldTable) -> Option<Version> {
@@ -227,11 +228,11 @@ mod tests {
         length.into_iter().chain(text.bytes()).collect()
     }
 
-    fn heard(pieces: &[&[u8]]) -> (State, Option<u32>) {
-        let mut greeting = Greeting::new(Heard::default());
-        let limits: Vec<u32> = pieces.iter().filter_map(|piece| greeting.hear(piece)).collect();
+    fn peer(pieces: &[&[u8]]) -> (State, Option<u32>) {
+        let mut greeting = Greeting::new(Peer::default());
+        let limits: Vec<u32> = pieces.iter().filter_map(|piece| greeting.read(piece)).collect();
         assert!(limits.len() <= 1, "told once: {limits:?}");
-        let state = greeting.heard.state();
+        let state = greeting.peer.state();
         (state.clone(), limits.first().copied())
     }
 
@@ -243,7 +244,7 @@ mod tests {
             for at in 0..=stream.len() {
                 let (begin, end) = stream.split_at(at);
                 let expected = (version.clone(), Some(65_536));
-                assert_eq!(heard(&[begin, end, &tune(4096)]), expected, "cut at {at}");
+                assert_eq!(peer(&[begin, end, &tune(4096)]), expected, "cut at {at}");
             }
         }
     }
@@ -252,12 +253,12 @@ mod tests {
     fn a_broker_may_propose_no_limit() {
         let version = State::Broker(Some(Version::new(3, 10)));
         let stream = [greeting("RabbitMQ"), tune(0), tune(4096)].concat();
-        assert_eq!(heard(&[&stream]), (version, None));
+        assert_eq!(peer(&[&stream]), (version, None));
     }
 
     #[test]
     fn another_broker_has_no_version() {
-        assert_eq!(heard(&[&greeting("Qpid")]), (State::Broker(None), None));
+        assert_eq!(peer(&[&greeting("Qpid")]), (State::Broker(None), None));
     }
 
     #[test]
@@ -265,7 +266,7 @@ mod tests {
         let version = State::Broker(Some(Version::new(3, 10)));
         for other in [&b"HTTP/1.1"[..], b"\x01\0\0\0\0\0\0\xce", b"\x01\0\0\xff\xff\xff\xff"] {
             let stream = [&greeting("RabbitMQ"), other, &tune(4096)].concat();
-            assert_eq!(heard(&[&stream]), (version.clone(), None));
+            assert_eq!(peer(&[&stream]), (version.clone(), None));
         }
     }
 
@@ -274,13 +275,13 @@ mod tests {
         for bytes in [&b"AMQP\0\0\x09\x01"[..], b"\x01\0\0\xff\xff\xff\xff"] {
             assert_eq!(first_frame(bytes), Frame::None);
         }
-        assert_eq!(heard(&[b"\x01\0\0\0\0\0\0\xce"]), (State::Broker(None), None));
+        assert_eq!(peer(&[b"\x01\0\0\0\0\0\0\xce"]), (State::Broker(None), None));
     }
 
     #[test]
     fn nothing_is_said_before_seven_bytes() {
-        assert_eq!(heard(&[]), (State::Silent, None));
-        assert_eq!(heard(&[b"HTTP", b"/1"]), (State::Silent, None));
-        assert_eq!(heard(&[b"HTTP", b"/1.1"]), (State::Other("HTTP".to_owned()), None));
+        assert_eq!(peer(&[]), (State::Silent, None));
+        assert_eq!(peer(&[b"HTTP", b"/1"]), (State::Silent, None));
+        assert_eq!(peer(&[b"HTTP", b"/1.1"]), (State::Other("HTTP".to_owned()), None));
     }
 }

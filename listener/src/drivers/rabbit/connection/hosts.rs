@@ -1,10 +1,10 @@
-//! The hosts of a transport URL, the order in which they are tried, and the pauses between
-//! the rounds. Who tries them is `supervisor.rs` (to consume) and `publish.rs` (to send).
+//! The hosts of a transport URL, the order in which they are tried, and how much time each gets. They
+//! are tried by `reconnect.rs`.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::drivers::rabbit::options::{FailoverStrategy, MISTAKE_PAUSE, RabbitOptions};
+use crate::drivers::rabbit::options::FailoverStrategy;
 use crate::transport::url::TransportUrl;
 
 /// A host, and how to log in there. `Display` is `host:port`.
@@ -26,7 +26,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// The hosts of a URL as they are written; guest on this machine when there is none.
+/// The hosts of a URL in its order; `guest` at localhost if it has none.
 pub(crate) fn addresses(url: &TransportUrl) -> Vec<Address> {
     if url.hosts().is_empty() {
         return vec![Address {
@@ -37,7 +37,7 @@ pub(crate) fn addresses(url: &TransportUrl) -> Vec<Address> {
         }];
     }
     let address = |host: &crate::transport::url::Host| {
-        // Neither is inherited from the host before; a user alone has an empty password.
+        // Neither is inherited from the previous host; a user without a password has an empty one.
         let (user, password) = match &host.username {
             Some(user) => (user.as_str(), host.password().unwrap_or_default()),
             None => ("guest", "guest"),
@@ -52,8 +52,8 @@ pub(crate) fn addresses(url: &TransportUrl) -> Vec<Address> {
     url.hosts().iter().map(address).collect()
 }
 
-/// Goes round the hosts: each is tried once in a round, the next round begins after the last
-/// one tried.
+/// The order of attempts: each host is tried once in a round, and the next round begins after the host
+/// that was tried last.
 #[derive(Clone)]
 pub(crate) struct Rotation {
     order: Vec<Address>,
@@ -77,7 +77,7 @@ impl Rotation {
         round
     }
 
-    /// A round begins after this host from now on.
+    /// Makes the next round begin after this host.
     pub(crate) fn tried(&mut self, address: &Address) {
         if let Some(at) = self.order.iter().position(|other| other == address) {
             self.next = (at + 1) % self.order.len();
@@ -85,9 +85,9 @@ impl Rotation {
     }
 }
 
-/// How long a host may take to connect, of `limit`. Where a round has to be over in the time that is
-/// left, each of the hosts that are to be tried gets its share, so that those that drop packets do
-/// not use up the time of the others.
+/// How long a host may take to connect, at most `limit`. If the round has to end within `left`, each of
+/// the remaining hosts gets an equal share, so that hosts that drop packets do not use up the time of
+/// the others.
 pub(crate) fn share(limit: Duration, left: Option<Duration>, hosts: usize) -> Duration {
     let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
     match left {
@@ -96,57 +96,8 @@ pub(crate) fn share(limit: Duration, left: Option<Duration>, hosts: usize) -> Du
     }
 }
 
-/// A host across a slow network needs so long to connect.
+/// A host behind a slow network needs this long to connect.
 const LEAST_SHARE: Duration = Duration::from_secs(2);
-
-/// The pauses between the rounds: each is drawn evenly from nothing to a ceiling that grows,
-/// so that many clients of a broker that comes back do not come at once.
-#[derive(Clone, Debug)]
-pub(crate) struct Backoff {
-    delay: Duration,
-    interval: Duration,
-    step: Duration,
-    max: Duration,
-    rounds: u32,
-}
-
-/// No pause is shorter, whatever the options say: nothing may spin.
-const SHORTEST: Duration = Duration::from_millis(50);
-
-impl Backoff {
-    pub(crate) fn new(options: &RabbitOptions) -> Self {
-        Self {
-            delay: options.kombu_reconnect_delay,
-            interval: options.rabbit_retry_interval,
-            step: options.rabbit_retry_backoff,
-            max: options.rabbit_interval_max,
-            rounds: 0,
-        }
-    }
-
-    /// After a session that stood long enough.
-    pub(crate) fn reset(&mut self) {
-        self.rounds = 0;
-    }
-
-    /// The next pause after a transient failure.
-    pub(crate) fn pause(&mut self) -> Duration {
-        let ceiling = self.ceiling();
-        self.rounds = self.rounds.saturating_add(1);
-        (self.delay + ceiling.mul_f64(fastrand::f64())).max(SHORTEST)
-    }
-
-    /// The next pause after a refusal that only a person can fix.
-    pub(crate) fn slow_pause(&mut self) -> Duration {
-        let pause = self.pause() + Duration::from_secs(2) * self.rounds.min(15);
-        pause.min(MISTAKE_PAUSE)
-    }
-
-    /// The longest that the next pause may be, but for `delay`.
-    pub(crate) fn ceiling(&self) -> Duration {
-        self.step.saturating_mul(self.rounds).saturating_add(self.interval).min(self.max)
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -191,21 +142,5 @@ mod tests {
         assert_eq!(shared(4, 1), limit);
         assert_eq!(share(limit, None, 4), limit);
         assert_eq!(share(seconds(1), Some(seconds(30)), 4), seconds(1));
-    }
-
-    #[test]
-    fn the_ceiling_of_the_pauses_grows_and_ends() {
-        let mut backoff = Backoff::new(&RabbitOptions::default());
-        let mut ceilings = Vec::new();
-        for _ in 0..17 {
-            ceilings.push(backoff.ceiling().as_secs());
-            let longest = backoff.ceiling() + Duration::from_millis(100);
-            let pause = backoff.pause();
-            assert!(pause >= SHORTEST && pause <= longest, "{pause:?}");
-        }
-        assert_eq!(ceilings, [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 30, 30]);
-        assert!(backoff.slow_pause() <= MISTAKE_PAUSE);
-        backoff.reset();
-        assert_eq!(backoff.ceiling(), Duration::from_secs(1));
     }
 }

@@ -1,11 +1,18 @@
-//! Connections to a broker: the stream of bytes (`socket.rs`, inspected in `stream.rs` and
-//! `greeting.rs`), the connection on top of it (`dial.rs`, `link.rs`), and what its refusals mean
-//! (`refusal.rs`). What runs over a connection is in `topology/`, `consuming/` and `publishing/`.
+//! Connections to a broker, from the bottom up: the stream of bytes (`socket.rs`, `stream.rs`,
+//! `greeting.rs`), the connection and its channels (`dial.rs`, `login.rs`, `link.rs`, `channel.rs`), what
+//! its refusals mean (`refusal.rs`, `failure.rs`), and how another one is made (`hosts.rs`, `backoff.rs`,
+//! `reconnect.rs`). What runs over a connection is in `topology/`, `consuming/` and `publishing/`.
 
+mod backoff;
+pub(super) mod channel;
 mod dial;
+pub(super) mod failure;
 mod greeting;
 pub(super) mod hosts;
+pub(super) mod io;
 pub(super) mod link;
+mod login;
+pub(super) mod reconnect;
 pub(super) mod refusal;
 mod socket;
 mod stream;

@@ -1,274 +1,209 @@
-//! What the broker's refusals mean: a transient failure, which passes, or a mistake, which a person must
-//! fix. lapin's errors become ours here; who acts on them is `supervisor.rs` and
-//! `publish.rs`.
+//! The only parser of RabbitMQ's refusals: from a reply code and its English text to a value. What a
+//! refusal means for a session is decided in `failure.rs`, for a queue in `topology/`.
 
-use std::fmt;
+use lapin::types::{AMQPValue, LongString};
 
-use super::hosts::Address;
-use crate::drivers::rabbit::options::Dialect;
-use crate::transport::error::ConnectError;
-
-/// What went wrong with one call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// The broker refused, with one of AMQP's reply codes.
-    Broker { code: u16, text: String },
-    /// Nothing that the broker said: the network, a deadline.
-    Other(String),
+/// Why the broker refused a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectRefusal {
+    /// A limit on connections is reached, or the virtual host is down and will come up again.
+    Unavailable,
+    /// User or password.
+    Login,
+    /// The negotiated limits, such as `frame_max`.
+    Limits,
+    /// The virtual host does not exist, or this user may not use it.
+    VirtualHost,
+    Other,
 }
 
-impl Fault {
-    pub(crate) fn code(&self) -> Option<u16> {
-        match self {
-            Self::Broker { code, .. } => Some(*code),
-            Self::Other(_) => None,
-        }
-    }
-
-    /// Whether it closed a channel and left the connection alone.
-    pub(crate) fn is_of_a_channel(&self) -> bool {
-        matches!(self.code(), Some(311 | 312 | 313 | 403 | 404 | 405 | 406))
-    }
-
-    /// Whether what we sent was no AMQP in the broker's eyes.
-    pub(crate) fn is_of_the_protocol(&self) -> bool {
-        matches!(self.code(), Some(501 | 502 | 503 | 505))
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Broker { code, text } => {
-                write!(f, "{code} {text}")?;
-                // Its own words do not say what to do about it.
-                if text.contains("delivery acknowledgement on channel") {
-                    f.write_str(
-                        "; a delivery was unsettled for longer than the broker's consumer_timeout: set a shorter handler_timeout, and where a method is slow only at times, or with `ordered_by` many deliveries have one key, a smaller prefetch",
-                    )?;
-                }
-                Ok(())
-            }
-            Self::Other(text) => f.write_str(text),
+impl ConnectRefusal {
+    pub(crate) fn parse(code: u16, text: &str) -> Self {
+        match code {
+            _ if is_unavailable(text) => Self::Unavailable,
+            403 => Self::Login,
+            530 if text.contains(" - negotiated ") => Self::Limits,
+            530 => Self::VirtualHost,
+            _ => Self::Other,
         }
     }
 }
 
-impl From<&lapin::Error> for Fault {
-    fn from(error: &lapin::Error) -> Self {
-        match error.kind() {
-            lapin::ErrorKind::ProtocolError(error) => {
-                Self::Broker { code: error.get_id(), text: error.get_message().to_string() }
-            }
-            lapin::ErrorKind::IOError(error) => Self::Other(error.to_string()),
-            _ => Self::Other(error.to_string()),
-        }
-    }
-}
-
-/// What it means for whoever wanted a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// It passes by itself: try again.
-    Transient {
-        reason: String,
-        /// Whether a broker has answered, which takes no connection for now.
-        has_answered: bool,
-    },
-    /// It does not pass by itself, or not with the broker: something failed in this process.
-    Mistake(ConnectError),
-}
-
-impl Failure {
-    pub(crate) fn transient(reason: impl Into<String>) -> Self {
-        Self::Transient { reason: reason.into(), has_answered: false }
-    }
-
-    /// What it means where several hosts or addresses are tried: one where something other than a
-    /// broker answers says nothing of the others.
-    pub(crate) fn among(self, tried: usize) -> Self {
-        match self {
-            Self::Mistake(error @ ConnectError::NoBroker { .. }) if tried > 1 => {
-                Self::transient(error.to_string())
-            }
-            failure => failure,
-        }
-    }
-
-    /// Whether it passes by itself.
-    pub(crate) const fn passes(&self) -> bool {
-        match self {
-            Self::Transient { .. } => true,
-            Self::Mistake(error) => error.is_transient(),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Transient { reason, .. } => f.write_str(reason),
-            Self::Mistake(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self::transient(fault.to_string())
-    }
-}
-
-/// What a refused connection means.
-pub(crate) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failure {
-    let Fault::Broker { code, text } = fault else {
-        return fault.into();
-    };
-    if passes_by_itself(&text) {
-        return Failure::Transient { reason: format!("{code} {text}"), has_answered: true };
-    }
-    match code {
-        403 => Failure::Mistake(ConnectError::LoginRefused {
-            host: address.to_string(),
-            user: address.user.clone(),
-        }),
-        530 if text.contains(" - negotiated ") => Failure::Mistake(ConnectError::Refused {
-            action: "connect with the limits of the transport URL (frame_max, channel_max)"
-                .to_owned(),
-            reason: format!("{code} {text}"),
-        }),
-        530 => Failure::Mistake(ConnectError::VirtualHost {
-            host: address.to_string(),
-            user: address.user.clone(),
-            vhost: vhost.to_owned(),
-            reason: text,
-        }),
-        _ => Failure::transient(format!("{code} {text}")),
-    }
-}
-
-/// Whether a limit of connections is full now, or the virtual host is down and comes up again. Names
-/// of users and virtual hosts, which occur in the text, may be any words.
-fn passes_by_itself(text: &str) -> bool {
+/// The text contains names of users and virtual hosts, which may be any words.
+fn is_unavailable(text: &str) -> bool {
     let is_missing = text.contains("vhost ") && text.ends_with(" not found");
     let is_full = text.contains("connection limit (") && text.ends_with("is reached");
     !is_missing && (is_full || text.ends_with("is down"))
 }
 
-/// What it means that something else answered.
-pub(crate) fn no_broker(address: &Address, answer: String) -> Failure {
-    Failure::Mistake(ConnectError::NoBroker { host: address.to_string(), answer })
+/// What the broker refused on an open connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A permission is missing.
+    AccessRefused,
+    /// As `AccessRefused`, to publish to the default exchange.
+    DefaultExchange,
+    /// The name begins with `amq.`.
+    ReservedName,
+    /// Another consumer consumes the queue exclusively.
+    ExclusiveConsumer,
+    /// The queue is exclusive to another connection.
+    ExclusiveQueue,
+    /// A queue or exchange exists with another value of an argument.
+    Inequivalent(Inequivalent),
+    /// No new queue or exchange may have this argument, or this value of it.
+    InvalidArgument(String),
+    /// The body is larger than `max_message_size`.
+    MessageTooLarge {
+        limit: usize,
+    },
+    /// A delivery was unsettled for longer than `consumer_timeout`.
+    ConsumerTimeout,
+    /// Any other failed precondition.
+    PreconditionFailed,
+    /// The queue of a stream exists and the stream does not.
+    StreamNotFound,
+    /// Transient queues are disabled.
+    TransientQueues,
+    /// A feature flag is disabled.
+    FeatureFlag,
+    /// Invalid, not allowed, or not implemented.
+    NotAllowed,
+    Other,
 }
 
-/// What it means that nothing was said on a connection that had been made.
-pub(crate) fn silent(fault: &Fault) -> Failure {
-    Failure::transient(format!(
-        "{fault}; no AMQP came: a port for TLS or HTTP, or a proxy without a broker behind it, does so"
-    ))
-}
-
-/// What a refused declaration, binding, consumer or message means. `action` is such as
-/// `declare queue "notifications.info"`.
-pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
-    let Fault::Broker { code, text } = fault else {
-        return Failure::transient(format!("cannot {action}: {fault}"));
-    };
-    let refused = |reason: String| {
-        Failure::Mistake(ConnectError::Refused { action: action.to_owned(), reason })
-    };
-    match code {
-        // Not a permission that is missing: it passes when the other consumer ends.
-        403 if text.contains("exclusive use") => Failure::transient(format!(
-            "cannot {action}: another consumer has the queue exclusively; stop it, or let it consume without `exclusive` ({text})"
-        )),
-        // No permission helps.
-        403 if text.contains("reserved prefix") => refused(format!("{code} {text}")),
-        403 => Failure::Mistake(ConnectError::Forbidden {
-            user: user.to_owned(),
-            action: action.to_owned(),
-            reason: text,
-        }),
-        541 if is_about_transience(&text) || is_about_a_feature_flag(&text) => {
-            refused(format!("{code} {text}"))
+impl Refusal {
+    pub(crate) fn parse(code: u16, text: &str) -> Self {
+        match code {
+            403 if text.contains("exclusive use") => Self::ExclusiveConsumer,
+            403 if text.contains("reserved prefix") => Self::ReservedName,
+            403 if text.contains("exchange 'amq.default' in vhost") => Self::DefaultExchange,
+            403 => Self::AccessRefused,
+            405 => Self::ExclusiveQueue,
+            406 => precondition(text),
+            506 if text.contains("Stream not found") => Self::StreamNotFound,
+            541 if text.contains("transient_nonexcl_queues") => Self::TransientQueues,
+            541 if text.contains("feature flag") => Self::FeatureFlag,
+            501 | 502 | 503 | 505 | 530 | 540 => Self::NotAllowed,
+            _ => Self::Other,
         }
-        // Another connection has declared the queue as its own: it goes with that connection.
-        405 => Failure::transient(format!(
-            "cannot {action}: another connection has the queue exclusively; stop it, or let it declare the queue without `exclusive` ({text})"
-        )),
-        406 | 501 | 502 | 503 | 505 | 530 | 540 => refused(format!("{code} {text}")),
-        // 404: deleted in between, or on a node that is down. The others end a connection.
-        _ => Failure::transient(format!("cannot {action}: {code} {text}")),
+    }
+
+    /// The argument that the refusal is about.
+    pub(crate) fn argument(&self) -> Option<&str> {
+        match self {
+            Self::Inequivalent(Inequivalent { argument, .. }) | Self::InvalidArgument(argument) => {
+                Some(argument)
+            }
+            _ => None,
+        }
     }
 }
 
-/// What it means that the user may not publish to the default exchange; none if the fault is about
-/// something else.
-pub(crate) fn no_default_exchange(fault: &Fault, user: &str) -> Option<ConnectError> {
-    match fault {
-        Fault::Broker { code: 403, text } if text.contains("exchange 'amq.default' in vhost") => {
-            let (user, reason) = (user.to_owned(), text.clone());
-            Some(ConnectError::DefaultExchange { user, reason })
-        }
-        _ => None,
+fn precondition(text: &str) -> Refusal {
+    if let Some(inequivalent) = Inequivalent::parse(text) {
+        return Refusal::Inequivalent(inequivalent);
     }
+    if let Some(argument) = invalid_argument(text) {
+        return Refusal::InvalidArgument(argument.to_owned());
+    }
+    if let Some(limit) = max_size(text) {
+        return Refusal::MessageTooLarge { limit };
+    }
+    if text.contains("delivery acknowledgement on channel") {
+        return Refusal::ConsumerTimeout;
+    }
+    if text.contains("feature flag") {
+        return Refusal::FeatureFlag;
+    }
+    Refusal::PreconditionFailed
 }
 
-/// What it means that a broker takes durable queues only, as RabbitMQ 4 can be told to; none if the
-/// fault is about something else.
-pub(crate) fn no_transient_queue(fault: &Fault, queue: &str, dialect: Dialect) -> Option<Failure> {
-    let Fault::Broker { code: 541, text } = fault else {
-        return None;
-    };
-    let fix = match dialect {
-        Dialect::Oslo => {
-            "set amqp_durable_queues=true in the transport URL (and rabbit_quorum_queue=true where the queues are quorum queues), as in the configuration of the deployment's other services"
-        }
-        Dialect::Amqp => {
-            "leave amqp_durable_queues=false out of the transport URL, and queues are durable"
-        }
-    };
-    is_about_transience(text).then(|| {
-        Failure::Mistake(ConnectError::Refused {
-            action: format!("declare queue {queue:?}"),
-            reason: format!("it takes no transient queues; {fix} ({text})"),
+/// From `invalid arg 'x' for queue ..` or `invalid type 'y' for arg 'x' in exchange ..`.
+fn invalid_argument(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("invalid ")?;
+    let (_, argument) = rest.split_once("arg '")?;
+    Some(argument.split_once('\'')?.0)
+}
+
+/// The most bytes of a body, from `message size 9 is larger than configured max size 5`.
+fn max_size(text: &str) -> Option<usize> {
+    let (before, limit) = text.split_once("max size ")?;
+    let digits = limit.find(|c: char| !c.is_ascii_digit()).unwrap_or(limit.len());
+    if before.contains("message size ") { limit[..digits].parse().ok() } else { None }
+}
+
+/// A difference between a declaration and what exists, from the text `inequivalent arg 'x' for queue 'q'
+/// in vhost '/': received .. but current is ..`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Inequivalent {
+    pub(crate) argument: String,
+    /// As the text has it.
+    received: Option<String>,
+    current: Option<String>,
+}
+
+/// The value of an argument of what exists.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Current {
+    NotSet,
+    Value(AMQPValue),
+    /// The text does not show it, or it is of a type that no argument of ours has.
+    Unknown,
+}
+
+impl Inequivalent {
+    fn parse(text: &str) -> Option<Self> {
+        let (_, rest) = text.split_once("inequivalent arg '")?;
+        let (argument, rest) = rest.split_once('\'')?;
+        let received = rest.split_once("received ").map(|(_, received)| received);
+        let received =
+            received.map(|text| text.split_once(" but current is ").map_or(text, |(text, _)| text));
+        let current = rest.rsplit_once(" but current is ").map(|(_, current)| current);
+        Some(Self {
+            argument: argument.to_owned(),
+            received: received.map(str::to_owned),
+            current: current.map(str::to_owned),
         })
+    }
+
+    /// The value that the existing queue or exchange has: the text says `the value '1' of type
+    /// 'signedint'`, `none`, `'true'` of what is not an argument, or `'stream'` of the type of a queue.
+    pub(crate) fn current(&self) -> Current {
+        match self.current.as_deref() {
+            Some(text) if text.starts_with("none") => Current::NotSet,
+            Some(text) => typed_value(text).map_or(Current::Unknown, Current::Value),
+            None => Current::Unknown,
+        }
+    }
+
+    /// For errors.
+    pub(crate) fn difference(&self) -> Option<String> {
+        let current = self.current.as_deref().unwrap_or("…");
+        let (argument, received) = (&self.argument, untyped(self.received.as_deref()?));
+        Some(format!("{argument} was asked to be {received}, and is {}", untyped(current)))
+    }
+}
+
+fn typed_value(text: &str) -> Option<AMQPValue> {
+    let long_string = |text: &str| AMQPValue::LongString(LongString::from(text));
+    if let Some(quoted) = text.strip_prefix('\'') {
+        let (quoted, _) = quoted.split_once('\'')?;
+        return Some(quoted.parse().map_or_else(|_| long_string(quoted), AMQPValue::Boolean));
+    }
+    let (value, rest) = text.strip_prefix("the value '")?.rsplit_once("' of type '")?;
+    Some(match rest.split_once('\'')?.0 {
+        "longstr" => long_string(value),
+        "bool" => AMQPValue::Boolean(value.parse().ok()?),
+        // RabbitMQ compares the values of integers, not their widths.
+        "signedint" | "unsignedint" | "long" | "short" | "unsignedshort" | "byte"
+        | "unsignedbyte" => AMQPValue::LongLongInt(value.parse().ok()?),
+        _ => return None,
     })
 }
 
-/// 541 is also what passes by itself.
-fn is_about_transience(text: &str) -> bool {
-    text.contains("transient_nonexcl_queues")
-}
-
-/// Whether a feature flag is off, as an upgrade may have left it: what needs it is refused until
-/// somebody enables it.
-pub(crate) fn is_about_a_feature_flag(text: &str) -> bool {
-    text.contains("feature flag")
-}
-
-/// The most bytes that the broker takes, from its `message size 9 is larger than configured max
-/// size 5`; none if the fault is about something else.
-pub(crate) fn max_size(fault: &Fault) -> Option<usize> {
-    let Fault::Broker { code: 406, text } = fault else {
-        return None;
-    };
-    let (said, limit) = text.split_once("max size ")?;
-    let digits = limit.find(|c: char| !c.is_ascii_digit()).unwrap_or(limit.len());
-    if said.contains("message size ") { limit[..digits].parse().ok() } else { None }
-}
-
-/// The difference, from the broker's `inequivalent arg 'x' for queue 'q' in vhost '/':
-/// received .. but current is ..`.
-pub(crate) fn difference(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("inequivalent arg '")?;
-    let (argument, rest) = rest.split_once('\'')?;
-    let (_, rest) = rest.split_once("received ")?;
-    let (asked, found) = rest.split_once(" but current is ").unwrap_or((rest, "…"));
-    Some(format!("{argument} was asked to be {}, and is {}", value(asked), value(found)))
-}
-
-/// `the value 'quorum' of type 'longstr'` and `'true'` alike become `quorum` and `true`.
-fn value(text: &str) -> &str {
+/// Both `the value 'quorum' of type 'longstr'` and `'quorum'` become `quorum`.
+fn untyped(text: &str) -> &str {
     let mut quoted = text.split('\'');
     match (quoted.next(), quoted.next()) {
         (Some(_), Some(value)) => value,
@@ -283,132 +218,15 @@ fn value(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn broker(code: u16, text: &str) -> Fault {
-        Fault::Broker { code, text: text.to_owned() }
-    }
-
-    fn address() -> Address {
-        Address {
-            host: "h".to_owned(),
-            port: 5672,
-            user: "u".to_owned(),
-            password: "secret".to_owned(),
-        }
-    }
-
     #[test]
-    fn a_reserved_name_is_no_missing_permission() {
-        let text = "ACCESS_REFUSED - queue name 'amq.x' contains reserved prefix 'amq.*'";
-        let Failure::Mistake(mistake) = doing(broker(403, text), "declare queue \"amq.x\"", "u")
-        else {
-            panic!("it is a mistake");
-        };
-        assert!(matches!(mistake, ConnectError::Refused { .. }), "{mistake}");
-        let text = "ACCESS_REFUSED - access to queue 'x' in vhost '/' refused for user 'u'";
-        let Failure::Mistake(mistake) = doing(broker(403, text), "declare queue \"x\"", "u") else {
-            panic!("it is a mistake");
-        };
-        assert!(matches!(mistake, ConnectError::Forbidden { .. }), "{mistake}");
-    }
-
-    #[test]
-    fn refused_connections_are_told_apart_from_transient_failures() {
-        let check = |fault, expected: Result<&str, &str>| {
-            let found = match connecting(fault, &address(), "nova") {
-                Failure::Transient { reason, .. } => Ok(reason),
-                Failure::Mistake(error) => Err(error.to_string()),
+    fn the_maximum_size_is_read_from_the_text() {
+        let check = |text, limit| {
+            let expected = match limit {
+                Some(limit) => Refusal::MessageTooLarge { limit },
+                None => Refusal::PreconditionFailed,
             };
-            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned));
+            assert_eq!(Refusal::parse(406, text), expected, "{text}");
         };
-        check(Fault::Other("connection refused".to_owned()), Ok("connection refused"));
-        check(
-            broker(403, "ACCESS_REFUSED - Login was refused"),
-            Err(
-                "h:5672 refused to log in user \"u\"; check user and password in the transport URL, and that the user may log in",
-            ),
-        );
-        check(
-            broker(530, "NOT_ALLOWED - vhost nova not found"),
-            Err(
-                "h:5672 has no virtual host \"nova\" that user \"u\" may use; check the path of the transport URL, or create it and set its permissions (NOT_ALLOWED - vhost nova not found)",
-            ),
-        );
-        check(
-            broker(530, "NOT_ALLOWED - negotiated frame_max = 4096 is lower than the minimum"),
-            Err(
-                "the broker refused to connect with the limits of the transport URL (frame_max, channel_max): 530 NOT_ALLOWED - negotiated frame_max = 4096 is lower than the minimum",
-            ),
-        );
-        check(
-            broker(
-                530,
-                "NOT_ALLOWED - access to vhost 'nova' refused for user 'u': connection limit (0) is reached",
-            ),
-            Ok(
-                "530 NOT_ALLOWED - access to vhost 'nova' refused for user 'u': connection limit (0) is reached",
-            ),
-        );
-        check(
-            broker(
-                541,
-                "INTERNAL_ERROR - access to vhost 'nova' refused for user 'u': vhost 'nova' is down",
-            ),
-            Ok(
-                "541 INTERNAL_ERROR - access to vhost 'nova' refused for user 'u': vhost 'nova' is down",
-            ),
-        );
-        for name in ["rate-limits", "connection limit (1) is reached", "what is down"] {
-            let text = format!("NOT_ALLOWED - vhost {name} not found");
-            let found = connecting(broker(530, &text), &address(), name);
-            assert!(!found.passes(), "{name}");
-            let text = format!("NOT_ALLOWED - access to vhost '{name}' refused for user '{name}'");
-            assert!(!connecting(broker(530, &text), &address(), name).passes(), "{name}");
-        }
-        for limit in ["user connection limit (1)", "node connection limit (9)"] {
-            let text = format!("NOT_ALLOWED - connection refused: {limit} is reached");
-            assert!(connecting(broker(530, &text), &address(), "nova").passes(), "{limit}");
-        }
-        check(
-            broker(320, "CONNECTION_FORCED - broker forced connection closure"),
-            Ok("320 CONNECTION_FORCED - broker forced connection closure"),
-        );
-    }
-
-    #[test]
-    fn refused_declarations_are_told_apart_from_transient_failures() {
-        let is_mistake = |code, text| {
-            matches!(doing(broker(code, text), "declare queue \"q\"", "u"), Failure::Mistake(_))
-        };
-        let found: Vec<u16> = [320, 403, 404, 405, 406, 530, 540, 541]
-            .into_iter()
-            .filter(|code| is_mistake(*code, "text"))
-            .collect();
-        assert_eq!(found, [403, 406, 530, 540]);
-        assert!(is_mistake(541, "INTERNAL_ERROR - the corresponding feature flag is disabled"));
-        assert!(!is_mistake(403, "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use"));
-        assert!(is_mistake(
-            541,
-            "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated."
-        ));
-    }
-
-    #[test]
-    fn a_refusal_of_transient_queues_names_the_option_that_each_kind_of_url_takes() {
-        let text = "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated.";
-        let check = |dialect, words: &str| {
-            let found = no_transient_queue(&broker(541, text), "q", dialect);
-            let Some(Failure::Mistake(error)) = found else { panic!("{found:?}") };
-            assert!(error.to_string().contains(words), "{error}");
-        };
-        check(Dialect::Oslo, "set amqp_durable_queues=true in the transport URL");
-        check(Dialect::Amqp, "leave amqp_durable_queues=false out of the transport URL");
-        let timed_out = broker(541, "INTERNAL_ERROR - timed out");
-        assert_eq!(no_transient_queue(&timed_out, "q", Dialect::Oslo), None);
-    }
-
-    #[test]
-    fn the_largest_size_is_read_from_the_text() {
-        let check = |text, expected| assert_eq!(max_size(&broker(406, text)), expected);
         check(
             "PRECONDITION_FAILED - message size 150000 is larger than configured max size 100000",
             Some(100_000),
@@ -416,21 +234,15 @@ mod tests {
         check("PRECONDITION_FAILED - message size 9 larger than max size 5.", Some(5));
         check("PRECONDITION_FAILED - unknown delivery tag 7", None);
         check("PRECONDITION_FAILED - message size 9 larger than max size", None);
-        assert_eq!(max_size(&broker(404, "message size 9 larger than max size 5")), None);
+        let of_another_code = Refusal::parse(404, "message size 9 larger than max size 5");
+        assert_eq!(of_another_code, Refusal::Other);
     }
 
     #[test]
-    fn a_consumer_timeout_says_what_to_do_about_it() {
-        let text = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms";
-        let said = broker(406, text).to_string();
-        assert!(said.contains("set a shorter handler_timeout, and"), "{said}");
-        assert!(!broker(406, "PRECONDITION_FAILED - other").to_string().contains("timeout"));
-    }
-
-    #[test]
-    fn a_mismatch_is_read_from_the_text() {
-        let check = |text, expected: Option<&str>| {
-            assert_eq!(difference(text), expected.map(str::to_owned));
+    fn a_difference_is_read_from_the_text() {
+        let check = |text: &str, expected: Option<&str>| {
+            let found = Inequivalent::parse(text).and_then(|found| found.difference());
+            assert_eq!(found, expected.map(str::to_owned));
         };
         check(
             "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'",
@@ -445,5 +257,65 @@ mod tests {
             Some("x-message-ttl was asked to be not set, and is 5"),
         );
         check("PRECONDITION_FAILED - unknown delivery tag 7", None);
+    }
+
+    #[test]
+    fn the_current_value_is_read_with_its_type() {
+        let text = |text: &str| Current::Value(AMQPValue::LongString(LongString::from(text)));
+        let table = [
+            ("none", Current::NotSet),
+            ("'true'", Current::Value(AMQPValue::Boolean(true))),
+            ("'stream'", text("stream")),
+            ("the value 'it's ' of type 'longstr'", text("it's ")),
+            ("the value 'false' of type 'bool'", Current::Value(AMQPValue::Boolean(false))),
+            ("the value '-1' of type 'signedint'", Current::Value(AMQPValue::LongLongInt(-1))),
+            ("the value '1' of type 'table'", Current::Unknown),
+            ("something else", Current::Unknown),
+        ];
+        for (current, expected) in table {
+            let text = format!(
+                "PRECONDITION_FAILED - inequivalent arg 'x' for queue 'q' in vhost '/': received 'y' but current is {current}"
+            );
+            let found = Inequivalent::parse(&text).map(|found| found.current());
+            assert_eq!(found, Some(expected), "{current}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_argument_is_named() {
+        for (text, argument) in [
+            ("invalid arg 'x-queue-type' for queue 'q' in vhost '/': ..", "x-queue-type"),
+            (
+                "invalid type 'signedint' for arg 'alternate-exchange' in exchange 'nova' in vhost '/'",
+                "alternate-exchange",
+            ),
+        ] {
+            let refusal = Refusal::parse(406, &format!("PRECONDITION_FAILED - {text}"));
+            assert_eq!(refusal, Refusal::InvalidArgument(argument.to_owned()));
+            assert_eq!(refusal.argument(), Some(argument));
+        }
+    }
+
+    #[test]
+    fn other_refusals_are_distinguished_by_code_and_text() {
+        let table = [
+            (403, "ACCESS_REFUSED - access to queue 'x' refused", Refusal::AccessRefused),
+            (403, "access to exchange 'amq.default' in vhost '/'", Refusal::DefaultExchange),
+            (403, "queue name 'amq.x' contains reserved prefix", Refusal::ReservedName),
+            (403, "queue 'q' in vhost '/' in exclusive use", Refusal::ExclusiveConsumer),
+            (404, "NOT_FOUND - no queue 'q'", Refusal::Other),
+            (405, "RESOURCE_LOCKED - cannot obtain exclusive access", Refusal::ExclusiveQueue),
+            (406, "unknown delivery tag 7", Refusal::PreconditionFailed),
+            (406, "delivery acknowledgement on channel 1 timed out", Refusal::ConsumerTimeout),
+            (506, "RESOURCE_ERROR - Stream not found", Refusal::StreamNotFound),
+            (506, "RESOURCE_ERROR", Refusal::Other),
+            (530, "NOT_ALLOWED", Refusal::NotAllowed),
+            (541, "the corresponding feature flag is disabled", Refusal::FeatureFlag),
+            (541, "Feature `transient_nonexcl_queues` is deprecated.", Refusal::TransientQueues),
+            (541, "INTERNAL_ERROR - timed out", Refusal::Other),
+        ];
+        for (code, text, expected) in table {
+            assert_eq!(Refusal::parse(code, text), expected, "{code} {text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! A TCP stream for lapin's I/O loop, a thread that waits for nothing else. While much comes it is
-//! read without the reactor: when nothing is left the thread pauses and reads what has gathered,
-//! for to be woken by the reactor's thread for each segment costs more than to parse it. Made by
-//! `screened.rs`.
+//! A TCP stream for lapin's I/O loop, which runs on a thread of its own. Under load it is read without
+//! tokio's reactor: when nothing is left, the thread sleeps for a moment and reads what has accumulated,
+//! because a wake-up by the reactor for each segment costs more than parsing it. This works around
+//! lapin 4.12, which reads in a loop of its own; `stream.rs` makes the sockets.
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -14,44 +14,44 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-/// How long the thread pauses when nothing is left to read. What is to be written waits as long.
+/// How long the thread sleeps when nothing is left to read. Writes wait as long.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// So many bytes between two pauses are worth the next one.
+/// The least number of bytes between two pauses for which another pause pays.
 const FLOW: usize = 4 * 1024;
 
-/// A TCP stream, to be polled by one thread that may be kept waiting.
+/// A TCP stream. It may block the thread that polls it, for `PAUSE`.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    /// None only while one is made of the other, or after that has failed.
+    /// None only during a conversion, or after one has failed.
     stream: Option<Stream>,
-    /// Whose reactor is waited with.
+    /// The runtime whose reactor is used.
     reactor: Handle,
     pauses: bool,
-    /// Read since the last pause.
-    came: usize,
-    /// Nothing was left at the last look.
+    /// The number of bytes read since the last pause.
+    read: usize,
+    /// The last read found nothing.
     is_dry: bool,
-    /// The reactor is to tell when more can be written.
+    /// A write waits for the reactor.
     is_full: bool,
 }
 
 #[derive(Debug)]
 enum Stream {
-    /// The reactor tells when something has come.
-    Waiting(TcpStream),
-    /// Something comes all the time.
-    Flowing(std::net::TcpStream),
+    /// Registered with the reactor.
+    Registered(TcpStream),
+    /// Read without the reactor.
+    Polled(std::net::TcpStream),
 }
 
 impl Socket {
-    /// Where it does not pause, it is tokio's stream.
+    /// Without `pauses` it behaves as tokio's stream.
     pub(crate) const fn new(stream: TcpStream, reactor: Handle, pauses: bool) -> Self {
         Self {
-            stream: Some(Stream::Waiting(stream)),
+            stream: Some(Stream::Registered(stream)),
             reactor,
             pauses,
-            came: 0,
+            read: 0,
             is_dry: false,
             is_full: false,
         }
@@ -60,49 +60,50 @@ impl Socket {
     /// The options of the socket.
     pub(crate) fn settings(&self) -> io::Result<SockRef<'_>> {
         match self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)? {
-            Stream::Waiting(stream) => Ok(SockRef::from(stream)),
-            Stream::Flowing(stream) => Ok(SockRef::from(stream)),
+            Stream::Registered(stream) => Ok(SockRef::from(stream)),
+            Stream::Polled(stream) => Ok(SockRef::from(stream)),
         }
     }
 
-    /// tokio's stream, made anew if it was not needed.
-    fn waiting(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    /// The stream, registered with the reactor.
+    fn registered(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         let stream = match self.stream.take().ok_or(io::ErrorKind::NotConnected)? {
-            Stream::Waiting(stream) => stream,
-            Stream::Flowing(stream) => {
+            Stream::Registered(stream) => stream,
+            Stream::Polled(stream) => {
                 let _reactor = self.reactor.enter();
                 TcpStream::from_std(stream)?
             }
         };
-        match self.stream.insert(Stream::Waiting(stream)) {
-            Stream::Waiting(stream) => Ok(Pin::new(stream)),
-            Stream::Flowing(_) => Err(io::ErrorKind::NotConnected.into()),
+        match self.stream.insert(Stream::Registered(stream)) {
+            Stream::Registered(stream) => Ok(Pin::new(stream)),
+            Stream::Polled(_) => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
-    /// Takes the stream from the reactor. Not while that is to tell when more can be written.
-    fn flow(&mut self) -> io::Result<()> {
+    /// Deregisters the stream. Must not be called while a write waits for the reactor.
+    fn deregister(&mut self) -> io::Result<()> {
         self.stream = match self.stream.take() {
-            Some(Stream::Waiting(stream)) => Some(Stream::Flowing(stream.into_std()?)),
+            Some(Stream::Registered(stream)) => Some(Stream::Polled(stream.into_std()?)),
             other => other,
         };
         Ok(())
     }
 
-    /// Reads what is there, after a pause if nothing was. None if nothing is, and little came.
-    fn read_flow(&mut self, buffer: &mut [u8]) -> Option<Poll<io::Result<usize>>> {
-        let Some(Stream::Flowing(stream)) = &mut self.stream else { return None };
+    /// Reads without the reactor, after a pause if the last read found nothing. None if it is registered,
+    /// or if nothing is left and little was read since the last pause.
+    fn read_polled(&mut self, buffer: &mut [u8]) -> Option<Poll<io::Result<usize>>> {
+        let Some(Stream::Polled(stream)) = &mut self.stream else { return None };
         if std::mem::take(&mut self.is_dry) {
             std::thread::sleep(PAUSE);
         }
         match stream.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let came = std::mem::take(&mut self.came);
-                self.is_dry = came >= FLOW;
+                let read = std::mem::take(&mut self.read);
+                self.is_dry = read >= FLOW;
                 self.is_dry.then_some(Poll::Pending)
             }
             result => {
-                self.came += result.as_ref().map_or(0, |length| *length);
+                self.read += result.as_ref().map_or(0, |length| *length);
                 Some(Poll::Ready(result))
             }
         }
@@ -116,20 +117,19 @@ impl AsyncRead for Socket {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if let Some(polled) = this.read_flow(buffer) {
+        if let Some(polled) = this.read_polled(buffer) {
             if polled.is_pending() {
-                // So that what was read is worked on, and what is to be written is, before the
-                // pause.
+                // Before it sleeps, lapin parses what was read and writes what is queued.
                 context.waker().wake_by_ref();
             }
             return polled;
         }
-        let mut read = ReadBuf::new(buffer);
-        ready!(this.waiting()?.poll_read(context, &mut read))?;
-        let length = read.filled().len();
+        let mut read_buffer = ReadBuf::new(buffer);
+        ready!(this.registered()?.poll_read(context, &mut read_buffer))?;
+        let length = read_buffer.filled().len();
         if this.pauses && !this.is_full && length >= FLOW {
-            this.came = length;
-            this.flow()?;
+            this.read = length;
+            this.deregister()?;
         }
         Poll::Ready(Ok(length))
     }
@@ -142,24 +142,24 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if let Some(Stream::Flowing(stream)) = &mut this.stream {
+        if let Some(Stream::Polled(stream)) = &mut this.stream {
             match stream.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
         }
-        let polled = this.waiting()?.poll_write(context, bytes);
+        let polled = this.registered()?.poll_write(context, bytes);
         this.is_full = polled.is_pending();
         polled
     }
 
-    // Nothing is kept back: there is nothing to flush.
+    // Nothing is buffered.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.waiting()?.poll_shutdown(context)
+        self.registered()?.poll_shutdown(context)
     }
 }
 
@@ -182,7 +182,7 @@ mod tests {
 
     impl Socket {
         fn is_flowing(&self) -> bool {
-            matches!(self.stream, Some(Stream::Flowing(_)))
+            matches!(self.stream, Some(Stream::Polled(_)))
         }
 
         async fn read(&mut self, buffer: &mut [u8]) -> usize {

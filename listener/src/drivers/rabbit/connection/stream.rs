@@ -1,6 +1,6 @@
-//! The stream that lapin reads: that of `socket.rs`, with all that comes looked over by `screen.rs`,
-//! and the broker's greeting read along by `greeting.rs`. What is sent goes through as it is. Made
-//! by `link.rs`, for each connection.
+//! The stream that lapin reads: the bytes of `socket.rs`, of which `greeting.rs` reads the first, and
+//! `workarounds/nested_tables.rs` replaces what lapin cannot parse. Bytes that are sent pass unchanged.
+//! `link.rs` makes one for each connection. TLS would wrap the socket here.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,43 +15,43 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::{FutureExt, Stream};
 use tokio::runtime::Handle;
 
-use super::greeting::{Greeting, Heard};
+use super::greeting::{Greeting, Peer};
 use super::socket::Socket;
-use crate::drivers::rabbit::workarounds::nested_tables::Screen;
+use crate::drivers::rabbit::workarounds::nested_tables::FrameScreen;
 
-/// lapin's runtime: tokio, whose streams are looked over. To be made within tokio's. The broker's
-/// version is put into `heard`. `frame_max`: the largest frame that lapin asks for, in bytes.
-/// `pauses` as in `Socket::new`.
+/// A runtime for lapin: tokio, with inspected streams. Must be called within tokio's. What is learnt of
+/// the peer is stored in `peer`. `frame_max`: the frame size that lapin proposes, in bytes. `pauses`: as
+/// in `Socket::new`.
 pub(crate) fn runtime(
-    heard: Heard,
+    peer: Peer,
     frame_max: u32,
     pauses: bool,
-) -> Runtime<RuntimeParts<Tokio, Screening>> {
+) -> Runtime<RuntimeParts<Tokio, InspectingReactor>> {
     let tokio = Tokio::current();
     let reactor = Handle::current();
-    let screening = Screening { tokio: tokio.clone(), reactor, heard, frame_max, pauses };
-    Runtime::new(RuntimeParts::new(tokio, screening))
+    let inspecting = InspectingReactor { tokio: tokio.clone(), reactor, peer, frame_max, pauses };
+    Runtime::new(RuntimeParts::new(tokio, inspecting))
 }
 
-/// tokio's reactor, but for the type of its streams.
+/// tokio's reactor with inspected streams.
 #[derive(Clone, Debug)]
-pub(crate) struct Screening {
+pub(crate) struct InspectingReactor {
     tokio: Tokio,
     reactor: Handle,
-    heard: Heard,
+    peer: Peer,
     frame_max: u32,
     pauses: bool,
 }
 
-impl Reactor for Screening {
-    type TcpStream = Screened<Socket>;
+impl Reactor for InspectingReactor {
+    type TcpStream = InspectedStream<Socket>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Send + 'static>(
         &self,
         _: H,
     ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
-        // Connections are opened by address; nothing else is ever registered.
+        // lapin opens connections by address and registers nothing else.
         Err::<Self::TcpStream, _>(io::ErrorKind::Unsupported.into())
     }
 
@@ -67,30 +67,34 @@ impl Reactor for Screening {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let Self { reactor, heard, frame_max, pauses, .. } = self.clone();
+        let Self { reactor, peer, frame_max, pauses, .. } = self.clone();
         self.tokio.tcp_connect_addr(address).map(move |stream| {
-            Ok(Screened::new(Socket::new(stream?.into_inner(), reactor, pauses), heard, frame_max))
+            Ok(InspectedStream::new(
+                Socket::new(stream?.into_inner(), reactor, pauses),
+                peer,
+                frame_max,
+            ))
         })
     }
 }
 
-/// A stream whose frames are looked over as they come.
+/// A stream whose frames are inspected as they arrive.
 #[derive(Debug)]
-pub(crate) struct Screened<S> {
+pub(crate) struct InspectedStream<S> {
     stream: S,
-    screen: Screen,
+    screen: FrameScreen,
     greeting: Greeting,
-    /// What may be read before anything else, from `read` on.
+    /// Replaced bytes, to be read first, from position `read`.
     ready: Vec<u8>,
     read: usize,
 }
 
-impl<S> Screened<S> {
-    /// `frame_max`: the largest frame that lapin asks for, in bytes.
-    pub(crate) fn new(stream: S, heard: Heard, frame_max: u32) -> Self {
-        let mut screen = Screen::default();
+impl<S> InspectedStream<S> {
+    /// `frame_max`: the frame size that lapin proposes, in bytes.
+    pub(crate) fn new(stream: S, peer: Peer, frame_max: u32) -> Self {
+        let mut screen = FrameScreen::default();
         screen.limit(frame_max);
-        Self { stream, screen, greeting: Greeting::new(heard), ready: Vec::new(), read: 0 }
+        Self { stream, screen, greeting: Greeting::new(peer), ready: Vec::new(), read: 0 }
     }
 
     pub(crate) fn get_ref(&self) -> &S {
@@ -98,7 +102,7 @@ impl<S> Screened<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for InspectedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -108,11 +112,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
         while this.read == this.ready.len() {
             this.read = 0;
             this.ready.clear();
-            // Straight to where lapin wants it: nearly all of it stays there.
+            // Straight into lapin's buffer, where nearly all of it remains.
             let length = ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
             let read = &buffer[..length];
-            // No properties are sent before the limit of frames is agreed: lapin takes the lower one.
-            if let Some(frame_max) = this.greeting.hear(read) {
+            // No properties are sent before frame sizes are negotiated; lapin uses the lower one.
+            if let Some(frame_max) = this.greeting.read(read) {
                 this.screen.limit(frame_max);
             }
             let passed = this.screen.let_pass(read);
@@ -128,7 +132,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for InspectedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,6 +1,5 @@
-//! From lapin's consumers to our deliveries: one stream of what arrives from all queues of a
-//! session. Which session that is, and what becomes of its end, is in `session.rs` and
-//! `supervisor.rs`; what a delivery's settlement does, in `settle.rs`.
+//! The consumers of a channel as one stream, and lapin's deliveries as those of the driver's contract.
+//! `session.rs` owns them; `ledger.rs` takes the settlements.
 
 use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
@@ -14,42 +13,42 @@ use lapin::options::{BasicCancelOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::ledger::SessionSettler;
-use super::prefetch::{Seat, Window};
-use crate::drivers::rabbit::Core;
-use crate::drivers::rabbit::connection::link::{call, consume};
-use crate::drivers::rabbit::connection::refusal::{self, Failure, Fault};
+use super::prefetch::{ConsumerId, PrefetchController};
+use crate::drivers::rabbit::connection::channel::{call, consume};
+use crate::drivers::rabbit::connection::failure::{self, Failure, Fault};
 use crate::drivers::rabbit::connection::version::Version;
+use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::RabbitOptions;
 use crate::drivers::rabbit::topology::delivery_limit;
-use crate::drivers::rabbit::topology::deployment::Seen;
+use crate::drivers::rabbit::topology::properties::QueueProperties;
 use crate::drivers::rabbit::wire;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::{Delivery, Properties, Settlement, Settler};
 
-/// What comes from a queue.
+/// What arrives from a consumer.
 pub(crate) enum Arrival {
     Delivery(Box<lapin::message::Delivery>),
     /// The consumer failed along with its channel.
     Fault(Fault),
-    /// Nothing more will come: cancelled, by us or by the broker.
+    /// The consumer has ended: cancelled by this process or by the broker.
     End,
 }
 
-/// Which consumer something comes from.
+/// The consumer from which something arrives.
 #[derive(Debug)]
 pub(crate) struct Origin {
     number: u64,
     pub(crate) queue: Arc<str>,
-    /// Its seat in the window; none for a queue of which one is taken at a time.
-    pub(crate) seat: Option<Seat>,
+    /// For the prefetch controller; none for a quarantine queue, whose prefetch is 1.
+    pub(crate) id: Option<ConsumerId>,
 }
 
-/// What arrives from all consumers of a channel.
+/// What arrives from all consumers of a channel. Ends when there are none.
 pub(crate) struct Arrivals {
     sources: Vec<Source>,
-    /// The source that is asked first.
+    /// The index of the source that is polled first.
     first: usize,
-    /// How many more come from it before it is the next one's turn.
+    /// How many more items are taken from it before the next one is polled first.
     left: u32,
 }
 
@@ -58,8 +57,8 @@ struct Source {
     consumer: lapin::Consumer,
 }
 
-/// So many are taken from one consumer in a row: asking each of them every time costs more than
-/// what it brings.
+/// How many items are taken from one consumer in a row, because polling all of them for each item is
+/// expensive.
 const IN_A_ROW: u32 = 32;
 
 impl Arrivals {
@@ -71,20 +70,19 @@ impl Arrivals {
         self.sources.push(Source { origin, consumer });
     }
 
-    fn turn(&mut self, to: usize) {
+    fn poll_first(&mut self, to: usize) {
         self.first = to;
         self.left = IN_A_ROW;
     }
 }
 
-/// It ends when there are no consumers.
 impl Stream for Arrivals {
     type Item = (Arc<Origin>, Arrival);
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         if this.left == 0 {
-            this.turn(this.first + 1);
+            this.poll_first(this.first + 1);
         }
         for step in 0..this.sources.len() {
             let at = (this.first + step) % this.sources.len();
@@ -92,7 +90,7 @@ impl Stream for Arrivals {
             let Poll::Ready(item) = source.consumer.poll_next_unpin(context) else { continue };
             let origin = Arc::clone(&source.origin);
             if step > 0 {
-                this.turn(at);
+                this.poll_first(at);
             }
             this.left -= 1;
             let arrival = match item {
@@ -112,7 +110,7 @@ impl Stream for Arrivals {
 /// The consumers of a channel, and what arrives from them.
 pub(crate) struct Consumers {
     last: u64,
-    /// Those that were not cancelled, with their tags.
+    /// The consumers that were not cancelled, with their tags.
     live: BTreeMap<u64, (Arc<Origin>, ShortString)>,
     pub(crate) arrivals: Arrivals,
 }
@@ -122,18 +120,18 @@ impl Consumers {
         Self { last: 0, live: BTreeMap::new(), arrivals: Arrivals::none() }
     }
 
-    /// Attaches a consumer to a queue, of which so many deliveries may be unsettled.
+    /// Attaches a consumer to a queue.
     pub(crate) async fn add(
         &mut self,
         on: On<'_>,
         queue: Arc<str>,
-        seat: Option<Seat>,
+        id: Option<ConsumerId>,
         prefetch: u16,
     ) -> Result<(), Failure> {
-        // Not global: so it counts for each consumer from here on, and quorum queues take it.
+        // Not global: it applies to each new consumer, and quorum queues accept it.
         call(on.channel.basic_qos(prefetch, BasicQosOptions { global: false }))
             .await
-            .map_err(|fault| refusal::doing(fault, "set the prefetch", on.user))?;
+            .map_err(|fault| failure::doing(fault, "set the prefetch", on.user))?;
         let mut arguments = FieldTable::default();
         if on.options.enable_cancel_on_failover {
             arguments.insert("x-cancel-on-ha-failover".into(), AMQPValue::Boolean(true));
@@ -142,14 +140,14 @@ impl Consumers {
         let (name, tag) = (ShortString::from(&*queue), tag(self.last).into());
         let consumer = consume(on.channel, name, tag, arguments)
             .await
-            .map_err(|fault| refusal::doing(fault, &format!("consume queue {queue:?}"), on.user))?;
-        let origin = Arc::new(Origin { number: self.last, queue, seat });
+            .map_err(|fault| failure::doing(fault, &format!("consume queue {queue:?}"), on.user))?;
+        let origin = Arc::new(Origin { number: self.last, queue, id });
         self.live.insert(self.last, (Arc::clone(&origin), consumer.tag()));
         self.arrivals.push(origin, consumer);
         Ok(())
     }
 
-    /// Nothing more comes from this one. Whether that was the broker's doing.
+    /// A consumer has ended. Whether the broker has cancelled it.
     pub(crate) fn ended(&mut self, origin: &Origin) -> bool {
         self.live.remove(&origin.number).is_some()
     }
@@ -159,7 +157,7 @@ impl Consumers {
         self.live.values().map(|(origin, _)| &*origin.queue)
     }
 
-    /// Stops all; what the broker sent before it confirmed that still arrives.
+    /// Cancels all. Deliveries that the broker sent before still arrive.
     pub(crate) async fn cancel(&mut self, channel: &Channel) -> Result<(), Fault> {
         while let Some(first) = self.live.first_entry() {
             let tag = first.get().1.clone();
@@ -169,14 +167,15 @@ impl Consumers {
         Ok(())
     }
 
-    /// Those that the window wants made anew.
-    pub(crate) fn due(&self, window: &Window) -> Vec<Arc<Origin>> {
+    /// The consumers that are to be replaced.
+    pub(crate) fn replaceable(&self, prefetch: &PrefetchController) -> Vec<Arc<Origin>> {
         let origins = self.live.values().map(|(origin, _)| origin);
-        let due = origins.filter(|origin| origin.seat.is_some_and(|seat| window.is_due(seat)));
-        due.cloned().collect()
+        let is_replaceable =
+            |origin: &&Arc<Origin>| origin.id.is_some_and(|id| prefetch.replaces(id));
+        origins.filter(is_replaceable).cloned().collect()
     }
 
-    /// Stops some. What the broker sent before still arrives, and then their ends.
+    /// Cancels some. Deliveries that the broker sent before still arrive, and then their ends.
     pub(crate) async fn cancel_those(
         &mut self,
         channel: &Channel,
@@ -191,14 +190,14 @@ impl Consumers {
     }
 }
 
-/// The tag of a consumer. The broker returns the deliveries of a closed channel consumer by consumer,
-/// and up to RabbitMQ 3.13 a quorum queue takes the consumers in the order of their tags as text:
-/// that has to be the order in which they were attached.
+/// The tag of a consumer. The broker requeues the deliveries of a closed channel consumer by consumer, and up
+/// to RabbitMQ 3.13 a quorum queue sorts the consumers by their tags as text: this has to be the order in
+/// which they were attached.
 fn tag(number: u64) -> String {
     format!("listener-{number:010}")
 }
 
-/// What consumers are attached on.
+/// The channel on which a consumer is attached, and how.
 #[derive(Clone, Copy)]
 pub(crate) struct On<'o> {
     pub(crate) channel: &'o Channel,
@@ -206,8 +205,8 @@ pub(crate) struct On<'o> {
     pub(crate) user: &'o str,
 }
 
-/// Makes deliveries of one session.
-pub(crate) struct Maker {
+/// Makes the deliveries of one session.
+pub(crate) struct DeliveryMaker {
     core: Arc<Core>,
     version: Option<Version>,
     settler: Arc<dyn Settler>,
@@ -215,7 +214,7 @@ pub(crate) struct Maker {
     routing_keys: Names,
 }
 
-impl Maker {
+impl DeliveryMaker {
     pub(crate) fn new(core: Arc<Core>, version: Option<Version>, settler: SessionSettler) -> Self {
         Self {
             core,
@@ -238,11 +237,11 @@ impl Maker {
         let properties = wire::from_amqp(&arrived.properties);
         let info = DeliveryInfo::new(
             Arc::clone(queue),
-            self.exchanges.shared(arrived.exchange.as_str()),
-            self.routing_keys.shared(arrived.routing_key.as_str()),
+            self.exchanges.intern(arrived.exchange.as_str()),
+            self.routing_keys.intern(arrived.routing_key.as_str()),
         )
         .redelivered(arrived.redelivered);
-        // Asked for few deliveries: what a queue is like is behind a lock.
+        // Only for redeliveries, because the properties of queues are behind a lock.
         let seen = arrived.redelivered.then(|| self.core.known.queue(queue)).flatten();
         let count = delivery_count(&properties, arrived.redelivered, seen, self.version);
         let set = seen.and_then(|seen| seen.limits.deliveries);
@@ -253,54 +252,54 @@ impl Maker {
     }
 }
 
-/// What a quorum queue says of how often it gave a message out before; it says nothing the first
-/// time. On other queues a publisher, or an earlier queue, may have written the header; and from
-/// RabbitMQ 4.3 on also on a quorum queue that has counted nothing yet, as a nack is not counted. But
-/// that says how often it gave the message out at all, which is no less.
+/// How often a quorum queue has delivered a message before, according to its header, which is missing from
+/// the first delivery. On other queues a publisher or an earlier queue may have written the header, and
+/// since RabbitMQ 4.3 also on a quorum queue that has not counted yet, because nacks are not counted. There
+/// `x-acquired-count` has the number of all deliveries, which is no lower.
 fn delivery_count(
     properties: &Properties,
     redelivered: bool,
-    seen: Option<Seen>,
+    seen: Option<QueueProperties>,
     version: Option<Version>,
 ) -> Option<u64> {
     if !redelivered || seen.and_then(|seen| seen.quorum) == Some(false) {
         return None;
     }
-    let said = |name| u64::try_from(properties.headers.get(name)?.as_int()?).ok();
-    let count = said("x-delivery-count")?;
-    let at_most = match version.is_some_and(Version::counts_closed_channels) {
-        true => said("x-acquired-count"),
+    let number = |name| u64::try_from(properties.headers.get(name)?.as_int()?).ok();
+    let count = number("x-delivery-count")?;
+    let acquired = match version.is_some_and(Version::counts_closed_channels) {
+        true => number("x-acquired-count"),
         false => None,
     };
-    at_most.is_none_or(|at_most| count <= at_most).then_some(count)
+    acquired.is_none_or(|acquired| count <= acquired).then_some(count)
 }
 
-/// Names that come again and again: exchanges, or routing keys.
+/// Interns names that recur: exchanges, or routing keys.
 #[derive(Default)]
 struct Names {
     known: HashSet<Arc<str>>,
-    /// As a rule the next one is the same.
+    /// Usually the next name is the same.
     last: Option<Arc<str>>,
 }
 
-/// A queue may be fed with ever new routing keys; they are forgotten beyond so many.
-const NAMES: usize = 1024;
+/// The most interned names, because there may be any number of routing keys.
+const MAX_NAMES: usize = 1024;
 
 impl Names {
-    fn shared(&mut self, name: &str) -> Arc<str> {
+    fn intern(&mut self, name: &str) -> Arc<str> {
         if let Some(last) = self.last.as_ref().filter(|last| ***last == *name) {
             return Arc::clone(last);
         }
-        let shared = self.look_up(name);
-        self.last = Some(Arc::clone(&shared));
-        shared
+        let interned = self.look_up(name);
+        self.last = Some(Arc::clone(&interned));
+        interned
     }
 
     fn look_up(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.known.get(name) {
             return Arc::clone(known);
         }
-        if self.known.len() >= NAMES {
+        if self.known.len() >= MAX_NAMES {
             self.known.clear();
         }
         let name: Arc<str> = name.into();
@@ -321,7 +320,7 @@ mod tests {
             for (name, value) in headers {
                 properties.headers.set(*name, HeaderValue::Int(*value));
             }
-            let seen = Some(Seen { quorum, ..Seen::default() });
+            let seen = Some(QueueProperties { quorum, ..QueueProperties::default() });
             delivery_count(&properties, redelivered, seen, Some(Version::new(4, minor)))
         };
         for minor in [2, 3] {
@@ -352,11 +351,11 @@ mod tests {
     #[test]
     fn a_name_that_comes_again_is_shared() {
         let mut names = Names::default();
-        let first = names.shared("notifications.info");
-        assert!(Arc::ptr_eq(&first, &names.shared("notifications.info")));
-        for n in 0..(2 * NAMES) {
-            names.shared(&n.to_string());
+        let first = names.intern("notifications.info");
+        assert!(Arc::ptr_eq(&first, &names.intern("notifications.info")));
+        for n in 0..(2 * MAX_NAMES) {
+            names.intern(&n.to_string());
         }
-        assert!(names.known.len() <= NAMES);
+        assert!(names.known.len() <= MAX_NAMES);
     }
 }

@@ -1,58 +1,55 @@
-//! Settlements on their way to the broker: `SessionSettler` takes them from whoever holds a
-//! delivery, `Ledger` decides what goes on the wire, `write` puts it there. The task that
-//! carries them is `session.rs`.
+//! Settlements, from the owner of a delivery to the broker: `SessionSettler` queues them, `Ledger` decides
+//! which acknowledgements are written, `write` writes them. The task of `session.rs` does both.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions, ChannelFlowOptions};
+use lapin::options::ChannelFlowOptions;
 use tokio::sync::{Notify, oneshot};
 
-use crate::drivers::rabbit::connection::link::call;
-use crate::drivers::rabbit::connection::refusal::Fault;
+use crate::drivers::rabbit::connection::channel::{ack, call, reject};
+use crate::drivers::rabbit::connection::failure::Fault;
 use crate::transport::delivery::{Settle, Settler};
 use crate::transport::error::SettleError;
 
-/// Takes the settlements of one session. When the session is over, so is this: a tag means
-/// something else to the next one.
+/// Queues the settlements of one session. It fails after the end of the session, because in the next one the
+/// same tag belongs to another delivery.
 #[derive(Debug)]
 pub(crate) struct SessionSettler {
     queue: Arc<SettlementQueue>,
     stale: Arc<AtomicU64>,
 }
 
-/// Where settlements wait for the session that writes them. The session is woken when the first
-/// one comes, to look at the clock, and when there are enough to be written: a wake-up for
-/// each would cost more than all else.
+/// Settlements that wait until the session writes them. The session is woken for the first one, to start its
+/// timer, and when there are enough to be written: a wake-up for each would be expensive.
 #[derive(Debug)]
 struct SettlementQueue {
     waiting: Mutex<Waiting>,
-    /// The session is over.
+    /// The session has ended.
     is_over: AtomicBool,
-    came: Arc<Notify>,
+    notify: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     settlements: Vec<(u64, Settle)>,
-    /// So many are enough to be written.
+    /// How many are enough to be written.
     enough: usize,
-    /// Told once the broker has processed all that came before; dropped with the session.
+    /// Notified when the broker has processed all earlier settlements; dropped with the session.
     flushes: Vec<oneshot::Sender<()>>,
 }
 
-/// Where the settlements of a session come out. Dropped, it ends its settler.
+/// The receiving end of a session's settlements. Dropping it ends the settler.
 #[derive(Debug)]
 pub(crate) struct Settlements(Arc<SettlementQueue>);
 
 impl SessionSettler {
-    /// A settler, and where its settlements come out. `stale` counts those that came too late;
-    /// `came` is notified when some wait, and may be shared with other settlers.
-    pub(crate) fn new(stale: Arc<AtomicU64>, came: Arc<Notify>) -> (Self, Settlements) {
+    /// `stale` counts settlements after the end of their session. `notify` is notified when some wait, and may
+    /// be shared with other settlers.
+    pub(crate) fn new(stale: Arc<AtomicU64>, notify: Arc<Notify>) -> (Self, Settlements) {
         let queue = Arc::new(SettlementQueue {
             waiting: Mutex::new(Waiting {
                 settlements: Vec::new(),
@@ -60,7 +57,7 @@ impl SessionSettler {
                 flushes: Vec::new(),
             }),
             is_over: AtomicBool::new(false),
-            came,
+            notify,
         });
         (Self { queue: Arc::clone(&queue), stale }, Settlements(queue))
     }
@@ -69,18 +66,18 @@ impl SessionSettler {
 impl Settler for SessionSettler {
     fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError> {
         let mut waiting = self.queue.lock();
-        // Looked at under the lock: what is put in before it is closed is written.
+        // Checked under the lock: what is queued before it is closed is written.
         if self.is_over() {
             self.stale.fetch_add(1, Ordering::Relaxed);
             return Err(SettleError);
         }
         waiting.settlements.push((tag, settle));
         let count = waiting.settlements.len();
-        // Once when there are enough: those that come until the session runs go along.
+        // Once when there are enough: more may be queued before the session runs.
         let wakes = count == 1 || count == waiting.enough;
         drop(waiting);
         if wakes {
-            self.queue.came.notify_one();
+            self.queue.notify.notify_one();
         }
         Ok(())
     }
@@ -94,10 +91,10 @@ impl Settler for SessionSettler {
         let mut waiting = self.queue.lock();
         if !self.is_over() {
             waiting.flushes.push(done);
-            self.queue.came.notify_one();
+            self.queue.notify.notify_one();
         }
         drop(waiting);
-        // An error: the session is over.
+        // An error means that the session has ended.
         Box::pin(async move { drop(processed.await) })
     }
 }
@@ -109,15 +106,15 @@ impl SettlementQueue {
 }
 
 impl Settlements {
-    /// Until some wait that did not when this was asked last, or enough of them.
-    pub(crate) async fn came(&self) {
-        self.0.came.notified().await;
+    /// Completes when settlements have begun to wait, or are enough to be written.
+    pub(crate) async fn waiting(&self) {
+        self.0.notify.notified().await;
     }
 
-    /// Whether enough wait to be written; `prefetch` is how many may be unsettled.
+    /// Whether enough are waiting to be written, for this prefetch.
     pub(crate) fn are_enough(&self, prefetch: u16) -> bool {
         let mut waiting = self.0.lock();
-        waiting.enough = usize::from(prefetch / PART).max(1);
+        waiting.enough = usize::from(prefetch / BATCHES).max(1);
         waiting.settlements.len() >= waiting.enough
     }
 
@@ -125,18 +122,18 @@ impl Settlements {
         self.0.lock().settlements.is_empty()
     }
 
-    /// Puts those that wait in the place of `batch`.
+    /// Replaces `batch` by the waiting settlements.
     pub(crate) fn take(&self, batch: &mut Vec<(u64, Settle)>) {
         batch.clear();
         std::mem::swap(batch, &mut self.0.lock().settlements);
     }
 
-    /// Those that wait until all settlements so far have been processed.
+    /// The callers that wait until all settlements so far are processed.
     pub(crate) fn flushes(&self) -> Vec<oneshot::Sender<()>> {
         std::mem::take(&mut self.0.lock().flushes)
     }
 
-    /// From here on settlements fail.
+    /// Makes all later settlements fail.
     pub(crate) fn close(&self) {
         let mut waiting = self.0.lock();
         self.0.is_over.store(true, Ordering::Release);
@@ -150,58 +147,56 @@ impl Drop for Settlements {
     }
 }
 
-/// A quarter of the prefetch is enough to be written: the broker has the rest to send meanwhile.
-pub(crate) const PART: u16 = 4;
+/// A quarter of the prefetch is enough to be written: the broker sends the rest meanwhile.
+pub(crate) const BATCHES: u16 = 4;
 
-/// What is written for settlements. What failed is rejected: a quorum queue of every version
-/// counts that.
+/// What is written for settlements. Failed deliveries are rejected, which quorum queues of every version count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum Write {
     Ack { tag: u64, multiple: bool },
     Reject { tag: u64 },
 }
 
-/// Knows which tags of a channel have been settled, so that acknowledgements of neighbours
-/// can go as one. A tag is acknowledged along with others only when every tag below has been
-/// settled too, and the others of this batch were written before.
+/// The settled tags of a channel, so that one acknowledgement can cover neighbours. It covers a tag only when
+/// all lower tags are settled as well, and the rejections of the batch are written before it.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Every tag up to this one has been settled.
+    /// All tags up to this one are settled.
     floor: u64,
-    /// Those above it that have been, too.
+    /// The settled tags above it.
     beyond: BTreeSet<u64>,
-    /// A delivery was held for so long that remembering the later ones does not pay.
-    singly: bool,
+    /// A delivery was unsettled for so long that later tags are not recorded any more.
+    is_full: bool,
 }
 
-/// So many settled tags above one that is still held are remembered.
-const REMEMBERED: usize = 65_536;
+/// The most recorded tags above one that is unsettled.
+const MAX_RECORDED: usize = 65_536;
 
 impl Ledger {
     /// What to write for a batch of settlements, in order.
-    pub(crate) fn plan(&mut self, batch: &[(u64, Settle)]) -> Vec<Written> {
+    pub(crate) fn plan(&mut self, batch: &[(u64, Settle)]) -> Vec<Write> {
         let mut plan = Vec::with_capacity(batch.len());
         let mut acks = Vec::with_capacity(batch.len());
         for (tag, settle) in batch {
             match settle {
                 Settle::Ack => acks.push(*tag),
-                // Before the acknowledgements: one of them may stand for all tags below it.
-                Settle::Requeue => plan.push(Written::Reject { tag: *tag }),
+                // Before the acknowledgements, one of which may cover all lower tags.
+                Settle::Requeue => plan.push(Write::Reject { tag: *tag }),
             }
             self.settled(*tag);
         }
         acks.sort_unstable();
-        let together = acks.partition_point(|tag| !self.singly && *tag <= self.floor);
-        if let Some(tag) = together.checked_sub(1).map(|last| acks[last]) {
-            plan.push(Written::Ack { tag, multiple: together > 1 });
+        let covered = acks.partition_point(|tag| !self.is_full && *tag <= self.floor);
+        if let Some(tag) = covered.checked_sub(1).map(|last| acks[last]) {
+            plan.push(Write::Ack { tag, multiple: covered > 1 });
         }
-        let alone = acks[together..].iter().map(|tag| Written::Ack { tag: *tag, multiple: false });
-        plan.extend(alone);
+        let single = acks[covered..].iter().map(|tag| Write::Ack { tag: *tag, multiple: false });
+        plan.extend(single);
         plan
     }
 
     fn settled(&mut self, tag: u64) {
-        if self.singly {
+        if self.is_full {
             return;
         }
         if tag == self.floor + 1 {
@@ -213,63 +208,42 @@ impl Ledger {
             self.beyond.pop_first();
             self.floor += 1;
         }
-        if self.beyond.len() > REMEMBERED {
+        if self.beyond.len() > MAX_RECORDED {
             self.beyond = BTreeSet::new();
-            self.singly = true;
+            self.is_full = true;
         }
     }
 }
 
-/// Hands what was planned to the connection, in order. Each is in lapin's queue of frames when
-/// its future has been polled once; waiting for it to reach the socket would make every
-/// settlement a round trip through lapin's thread. That all have arrived is known when the
-/// channel has been closed.
-pub(crate) fn write(channel: &Channel, plan: &[Written]) -> Result<(), Fault> {
-    for written in plan {
-        let result = match *written {
-            Written::Ack { tag, multiple } => {
-                channel.basic_ack(tag, BasicAckOptions { multiple }).now_or_never()
-            }
-            Written::Reject { tag } => {
-                channel.basic_reject(tag, BasicRejectOptions { requeue: true }).now_or_never()
-            }
-        };
-        if let Some(Err(error)) = result {
-            return Err(Fault::from(&error));
-        }
-    }
-    Ok(())
+/// Writes a plan, in order.
+pub(crate) fn write(channel: &Channel, plan: &[Write]) -> Result<(), Fault> {
+    plan.iter().try_for_each(|write| match *write {
+        Write::Ack { tag, multiple } => ack(channel, tag, multiple),
+        Write::Reject { tag } => reject(channel, tag),
+    })
 }
 
-/// Waits until the broker has processed all that was written on the channel before: it answers in
-/// order.
-pub(crate) async fn processed(channel: Channel, waiting: Vec<oneshot::Sender<()>>) {
+/// Notifies the callers when the broker has processed all that was written on the channel before: it answers
+/// in order.
+pub(crate) async fn flush(channel: Channel, waiting: Vec<oneshot::Sender<()>>) {
     let answered = call(channel.channel_flow(ChannelFlowOptions { active: true })).await;
     if answered.is_ok() {
         for done in waiting {
-            // Nobody may wait any more.
+            // The caller may have given up.
             let _ = done.send(());
         }
     }
 }
 
-/// Returns all that is unsettled, as not tried.
-pub(crate) fn release_all(channel: &Channel) -> Result<(), Fault> {
-    let options = BasicNackOptions { requeue: true, multiple: true };
-    // Tag 0 is AMQP's for all.
-    match channel.basic_nack(0, options).now_or_never() {
-        Some(Err(error)) => Err(Fault::from(&error)),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use Settle::{Ack, Requeue};
 
-    const fn ack(tag: u64, multiple: bool) -> Written {
-        Written::Ack { tag, multiple }
+    const fn ack(tag: u64, multiple: bool) -> Write {
+        Write::Ack { tag, multiple }
     }
 
     #[test]
@@ -296,7 +270,7 @@ mod tests {
         let mut ledger = Ledger::default();
         assert_eq!(
             ledger.plan(&[(1, Ack), (2, Requeue), (3, Requeue), (4, Ack)]),
-            [Written::Reject { tag: 2 }, Written::Reject { tag: 3 }, ack(4, true)]
+            [Write::Reject { tag: 2 }, Write::Reject { tag: 3 }, ack(4, true)]
         );
     }
 
@@ -314,12 +288,12 @@ mod tests {
     }
 
     /// Carries out what is written, as a broker does that holds these.
-    fn carry_out(plan: &[Written], held: &mut BTreeSet<u64>) -> Vec<(u64, Settle)> {
+    fn carry_out(plan: &[Write], held: &mut BTreeSet<u64>) -> Vec<(u64, Settle)> {
         let mut done = Vec::new();
         for written in plan {
             let (tag, settle, multiple) = match *written {
-                Written::Ack { tag, multiple } => (tag, Ack, multiple),
-                Written::Reject { tag } => (tag, Requeue, false),
+                Write::Ack { tag, multiple } => (tag, Ack, multiple),
+                Write::Reject { tag } => (tag, Requeue, false),
             };
             assert!(held.contains(&tag), "the broker closes the channel at {written:?}");
             let those: Vec<u64> =
@@ -366,7 +340,7 @@ mod tests {
     #[test]
     fn a_delivery_held_for_ever_costs_no_memory() {
         let mut ledger = Ledger::default();
-        for tag in 2..(REMEMBERED as u64 + 10) {
+        for tag in 2..(MAX_RECORDED as u64 + 10) {
             assert_eq!(ledger.plan(&[(tag, Ack)]), [ack(tag, false)]);
         }
         assert!(ledger.beyond.is_empty());
@@ -398,7 +372,7 @@ mod tests {
         let mut woken = Vec::new();
         for tag in 1..=9 {
             settler.settle(tag, Ack).expect("the session stands");
-            woken.extend(settlements.came().now_or_never().map(|()| tag));
+            woken.extend(settlements.waiting().now_or_never().map(|()| tag));
         }
         assert_eq!(woken, [1, 3]);
     }

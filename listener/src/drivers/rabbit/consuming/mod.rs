@@ -1,9 +1,9 @@
-//! Consuming: a supervised session (`supervisor.rs`, `session.rs`) with a consumer on each queue
-//! (`consumers.rs`), the prefetch of each (`prefetch/`), quarantine queues (`quarantine.rs`) and the
-//! settlements (`ledger.rs`). What is consumed is declared in `topology/`.
+//! Consuming: `supervisor.rs` makes sessions (`session.rs`), each with a consumer on every queue
+//! (`consumers.rs`) and on quarantine queues (`quarantine.rs`). `prefetch/` decides how many deliveries may
+//! be unsettled, `ledger.rs` how settlements are written. Queues are declared in `topology/`.
 
 mod consumers;
-pub(super) mod ledger;
+mod ledger;
 mod prefetch;
 mod quarantine;
 mod session;

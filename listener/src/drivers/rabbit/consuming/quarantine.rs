@@ -1,8 +1,8 @@
-//! The consumers of quarantine queues. Each takes one delivery at a time over a connection of its own,
-//! made once its queue exists, and is attached in the background: a quarantine queue that may not
-//! be consumed, or for which RabbitMQ closes the connection because it has no majority, affects
-//! neither the work queues nor the other quarantine queues, unless a delivery of it is unsettled.
-//! Owned by `session.rs`; the types of these queues are in `quarantine.rs`.
+//! The consumers of quarantine queues. Each has a prefetch of 1 and a connection of its own, and is attached
+//! in the background once its queue exists. So a quarantine queue that may not be consumed, or for which
+//! RabbitMQ closes the connection because it has no majority, affects neither the work queues nor other
+//! quarantine queues, unless a delivery of it is unsettled. Owned by `session.rs`; the types of the queues
+//! are in `topology/side_queue.rs`.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -18,19 +18,21 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
-use super::consumers::{Arrival, Consumers, Maker, On};
-use super::ledger::{Ledger, SessionSettler, Settlements, processed, release_all, write};
-use crate::drivers::rabbit::Core;
+use super::consumers::{Arrival, Consumers, DeliveryMaker, On};
+use super::ledger::{Ledger, SessionSettler, Settlements, flush, write};
+use crate::drivers::rabbit::connection::channel::{close_channel, nack_all};
+use crate::drivers::rabbit::connection::failure::{Failure, Fault};
 use crate::drivers::rabbit::connection::hosts::Address;
-use crate::drivers::rabbit::connection::link::{Link, LinkEvents, Role, close_channel, connect};
-use crate::drivers::rabbit::connection::refusal::{Failure, Fault};
+use crate::drivers::rabbit::connection::link::{Link, LinkEvents, Role, connect};
 use crate::drivers::rabbit::connection::version::Version;
+use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::MISTAKE_PAUSE;
-use crate::drivers::rabbit::topology::Topology;
+use crate::drivers::rabbit::topology::channel::TopologyChannel;
 use crate::drivers::rabbit::topology::delivery_limit;
+use crate::drivers::rabbit::topology::inspect::record_quarantine_queue;
 use crate::transport::delivery::Delivery;
 
-/// What a consumer needs besides its queue.
+/// What all consumers of a session need.
 #[derive(Clone)]
 struct Shared {
     /// The session's.
@@ -38,59 +40,59 @@ struct Shared {
     address: Address,
     core: Arc<Core>,
     stale: Arc<AtomicU64>,
-    /// Notified when a settlement waits, of these consumers or of the session's others.
-    came: Arc<Notify>,
+    /// Notified when settlements wait, of these consumers or of the work queues.
+    notify: Arc<Notify>,
 }
 
-/// A queue that was looked for, and its consumer unless the queue is missing.
-type Looked = (Arc<str>, Result<Option<Consumed>, Failure>);
+/// A queue, and its consumer if the queue exists.
+type Attached = (Arc<str>, Result<Option<QuarantineConsumer>, Failure>);
 
-/// The quarantine queues of a session.
-pub(crate) struct Quarantined {
+/// The consumers of a session's quarantine queues.
+pub(crate) struct QuarantineConsumers {
     shared: Shared,
-    consumed: Vec<Consumed>,
+    consumers: Vec<QuarantineConsumer>,
     /// Queues without a consumer, each with the failure that was logged last.
     idle: BTreeMap<Arc<str>, Option<String>>,
-    looking: JoinSet<Looked>,
-    /// It was asked to look again while it was looking.
+    attaching: JoinSet<Attached>,
+    /// `look` was called while it was attaching.
     again: bool,
-    /// When it looks again by itself.
+    /// The next attempt after a failure.
     retry: Option<Pin<Box<Sleep>>>,
 }
 
-impl Quarantined {
-    /// Begins to look for these queues.
+impl QuarantineConsumers {
+    /// Begins to attach consumers to these queues.
     pub(crate) fn new(
         (link, address): (Arc<Link>, Address),
         core: Arc<Core>,
         stale: Arc<AtomicU64>,
-        came: Arc<Notify>,
+        notify: Arc<Notify>,
         queues: &[String],
     ) -> Self {
-        let mut quarantined = Self {
-            shared: Shared { link, address, core, stale, came },
-            consumed: Vec::new(),
+        let mut consumers = Self {
+            shared: Shared { link, address, core, stale, notify },
+            consumers: Vec::new(),
             idle: queues.iter().map(|queue| (queue.as_str().into(), None)).collect(),
-            looking: JoinSet::new(),
+            attaching: JoinSet::new(),
             again: false,
             retry: None,
         };
-        quarantined.look();
-        quarantined
+        consumers.look();
+        consumers
     }
 
-    /// Looks for those queues that have no consumer, each in a task of its own: a quorum queue
+    /// Attaches consumers to the queues that have none, each in a task of its own, because a quorum queue
     /// without a majority answers late.
     pub(crate) fn look(&mut self) {
-        if !self.looking.is_empty() {
+        if !self.attaching.is_empty() {
             self.again = true;
             return;
         }
         for queue in self.idle.keys() {
             let (shared, queue) = (self.shared.clone(), Arc::clone(queue));
-            self.looking.spawn(async move {
-                let consumed = Consumed::attach(&shared, &queue).await;
-                (queue, consumed)
+            self.attaching.spawn(async move {
+                let consumer = QuarantineConsumer::attach(&shared, &queue).await;
+                (queue, consumer)
             });
         }
     }
@@ -98,8 +100,8 @@ impl Quarantined {
     /// The next delivery. May be dropped and called again at any point.
     ///
     /// # Errors
-    /// A consumer is lost whose delivery is unsettled: the broker gives it out again while a method
-    /// may be at work on it. Only the end of the session tells the listener.
+    /// A consumer with an unsettled delivery is lost: the broker redelivers it while a method may still handle
+    /// it. Only the end of the session informs the listener.
     pub(crate) async fn next(&mut self) -> Result<Delivery, Failure> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -107,15 +109,15 @@ impl Quarantined {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Delivery, Failure>> {
         loop {
             let mut at = 0;
-            while at < self.consumed.len() {
-                let one = &mut self.consumed[at];
+            while at < self.consumers.len() {
+                let one = &mut self.consumers[at];
                 if let Poll::Ready(fault) = one.events.poll_lost(context) {
                     self.lost(at, fault.into())?;
                     continue;
                 }
                 match one.consumers.arrivals.poll_next_unpin(context) {
                     Poll::Ready(Some((_, Arrival::Delivery(delivery)))) => {
-                        one.is_held = true;
+                        one.is_unsettled = true;
                         return Poll::Ready(Ok(one.maker.delivery(&one.queue, *delivery)));
                     }
                     Poll::Ready(Some((_, Arrival::Fault(fault)))) => self.lost(at, fault.into())?,
@@ -130,8 +132,8 @@ impl Quarantined {
                 self.retry = None;
                 self.look();
             }
-            match self.looking.poll_join_next(context) {
-                Poll::Ready(Some(Ok(looked))) => self.looked(looked),
+            match self.attaching.poll_join_next(context) {
+                Poll::Ready(Some(Ok(attached))) => self.attached(attached),
                 Poll::Ready(Some(Err(error))) => tracing::error!(%error, "a task has failed"),
                 Poll::Ready(None) if self.again => {
                     self.again = false;
@@ -142,15 +144,15 @@ impl Quarantined {
         }
     }
 
-    fn looked(&mut self, (queue, result): Looked) {
+    fn attached(&mut self, (queue, result): Attached) {
         match result {
-            Ok(Some(consumed)) => {
+            Ok(Some(consumer)) => {
                 self.idle.remove(&queue);
-                let seen = self.shared.core.known.queue(&queue);
-                if let Some(limit) = seen.and_then(|seen| seen.limits.deliveries) {
-                    delivery_limit::tell_of_quarantine(&queue, limit, consumed.link.version);
+                let properties = self.shared.core.known.queue(&queue);
+                if let Some(limit) = properties.and_then(|queue| queue.limits.deliveries) {
+                    delivery_limit::check_quarantine(&queue, limit, consumer.link.version);
                 }
-                self.consumed.push(consumed);
+                self.consumers.push(consumer);
             }
             Ok(None) => drop(self.idle.insert(queue, None)),
             Err(failure) => self.failed(&queue, &failure),
@@ -158,8 +160,8 @@ impl Quarantined {
     }
 
     fn lost(&mut self, at: usize, failure: Failure) -> Result<(), Failure> {
-        let Consumed { queue, is_held, .. } = self.consumed.swap_remove(at);
-        if is_held {
+        let QuarantineConsumer { queue, is_unsettled, .. } = self.consumers.swap_remove(at);
+        if is_unsettled {
             return Err(failure);
         }
         self.failed(&queue, &failure);
@@ -167,11 +169,11 @@ impl Quarantined {
     }
 
     fn failed(&mut self, queue: &Arc<str>, failure: &Failure) {
-        // The end of the connection is the session's to log.
+        // If the session has lost its connection, that is logged.
         if !self.shared.link.is_up() {
             return;
         }
-        if failure.passes() && self.retry.is_none() {
+        if failure.is_transient() && self.retry.is_none() {
             self.retry = Some(Box::pin(sleep(MISTAKE_PAUSE)));
         }
         let reason = failure.to_string();
@@ -185,14 +187,14 @@ impl Quarantined {
         }
     }
 
-    /// Writes the settlements that wait.
+    /// Writes the waiting settlements.
     ///
     /// # Errors
     /// As `next`.
     pub(crate) fn settle(&mut self) -> Result<(), Failure> {
         let mut at = 0;
-        while at < self.consumed.len() {
-            match self.consumed[at].settle() {
+        while at < self.consumers.len() {
+            match self.consumers[at].settle() {
                 Ok(()) => at += 1,
                 Err(fault) => self.lost(at, fault.into())?,
             }
@@ -200,68 +202,67 @@ impl Quarantined {
         Ok(())
     }
 
-    /// Stops the consumers. Those deliveries that came before.
+    /// Cancels the consumers. Returns the deliveries that arrive before the broker has confirmed it.
     pub(crate) async fn cancel(&mut self) -> Vec<Delivery> {
-        self.look_no_more();
-        let came = join_all(self.consumed.iter_mut().map(Consumed::cancel)).await;
-        came.into_iter().flatten().collect()
+        self.stop_attaching();
+        let received = join_all(self.consumers.iter_mut().map(QuarantineConsumer::cancel)).await;
+        received.into_iter().flatten().collect()
     }
 
-    /// Keeps the consumers that are attached by now, and aborts the rest.
-    fn look_no_more(&mut self) {
-        while let Some(looked) = self.looking.try_join_next() {
-            if let Ok(looked) = looked {
-                self.looked(looked);
+    /// Keeps the consumers that are attached by now, and aborts the others.
+    fn stop_attaching(&mut self) {
+        while let Some(attached) = self.attaching.try_join_next() {
+            if let Ok(attached) = attached {
+                self.attached(attached);
             }
         }
-        (self.looking, self.again, self.retry) = (JoinSet::new(), false, None);
+        (self.attaching, self.again, self.retry) = (JoinSet::new(), false, None);
     }
 
-    /// Writes the settlements that wait, returns what is unsettled and closes the connections, until
-    /// then. Later settlements fail.
+    /// Writes the waiting settlements, requeues unsettled deliveries and closes the connections, by `until`.
+    /// Later settlements fail.
     pub(crate) async fn leave(&mut self, until: Instant) {
-        self.look_no_more();
-        join_all(self.consumed.iter_mut().map(|one| one.leave(until))).await;
+        self.stop_attaching();
+        join_all(self.consumers.iter_mut().map(|one| one.leave(until))).await;
     }
 }
 
-/// One quarantine queue that is consumed.
-struct Consumed {
+/// The consumer of one quarantine queue.
+struct QuarantineConsumer {
     queue: Arc<str>,
     events: LinkEvents,
     channel: Channel,
     consumers: Consumers,
-    maker: Maker,
+    maker: DeliveryMaker,
     settlements: Settlements,
     ledger: Ledger,
-    /// A delivery of it is unsettled.
-    is_held: bool,
-    // After what runs over it.
+    is_unsettled: bool,
+    // Last: what uses the connection is dropped first.
     link: Link,
 }
 
-impl Consumed {
+impl QuarantineConsumer {
     /// None if the queue is missing.
     async fn attach(shared: &Shared, queue: &Arc<str>) -> Result<Option<Self>, Failure> {
-        let Shared { link, address, core, stale, came } = shared;
-        let mut topology = Topology::new(link, core);
-        // Each time: it may have been deleted and declared anew.
-        if !topology.exists(queue).await? || !topology.see_quarantine(queue).await? {
+        let Shared { link, address, core, stale, notify } = shared;
+        let mut topology = TopologyChannel::new(link, core);
+        // Each time, because the queue may have been deleted and declared again.
+        if !topology.exists(queue).await? || !record_quarantine_queue(&mut topology, queue).await? {
             core.known.is_gone(queue);
             return Ok(None);
         }
         let limit = core.options.connection_timeout;
         let (link, events) = connect(core, address, Role::Quarantine, limit).await?;
         let (channel, consumers) = match consume(core, &link, queue).await {
-            Ok(consumed) => consumed,
+            Ok(attached) => attached,
             Err(failure) => {
                 link.close().await;
                 return Err(failure);
             }
         };
-        let (settler, settlements) = SessionSettler::new(Arc::clone(stale), Arc::clone(came));
-        let maker = Maker::new(Arc::clone(core), link.version, settler);
-        let (queue, ledger, is_held) = (Arc::clone(queue), Ledger::default(), false);
+        let (settler, settlements) = SessionSettler::new(Arc::clone(stale), Arc::clone(notify));
+        let maker = DeliveryMaker::new(Arc::clone(core), link.version, settler);
+        let (queue, ledger, is_unsettled) = (Arc::clone(queue), Ledger::default(), false);
         Ok(Some(Self {
             queue,
             events,
@@ -270,7 +271,7 @@ impl Consumed {
             maker,
             settlements,
             ledger,
-            is_held,
+            is_unsettled,
             link,
         }))
     }
@@ -280,26 +281,26 @@ impl Consumed {
         let mut batch = Vec::new();
         self.settlements.take(&mut batch);
         write(&self.channel, &self.ledger.plan(&batch))?;
-        // There is one at most.
-        self.is_held &= batch.is_empty();
+        // There is one unsettled delivery at most.
+        self.is_unsettled &= batch.is_empty();
         if !flushes.is_empty() {
-            tokio::spawn(processed(self.channel.clone(), flushes));
+            tokio::spawn(flush(self.channel.clone(), flushes));
         }
         Ok(())
     }
 
     async fn cancel(&mut self) -> Vec<Delivery> {
-        let mut came = Vec::new();
+        let mut received = Vec::new();
         if let Err(fault) = self.consumers.cancel(&self.channel).await {
             tracing::warn!(queue = %self.queue, %fault, "a consumer could not be cancelled");
-            return came;
+            return received;
         }
         while let Some((_, arrival)) = self.consumers.arrivals.next().await {
             if let Arrival::Delivery(delivery) = arrival {
-                came.push(self.maker.delivery(&self.queue, *delivery));
+                received.push(self.maker.delivery(&self.queue, *delivery));
             }
         }
-        came
+        received
     }
 
     async fn leave(&mut self, until: Instant) {
@@ -308,14 +309,14 @@ impl Consumed {
             self.settle()?;
             if self.link.version.is_some_and(Version::counts_closed_channels) {
                 self.consumers.cancel(&self.channel).await?;
-                release_all(&self.channel)?;
+                nack_all(&self.channel)?;
             }
             close_channel(&self.channel).await
         };
         let late = || Err(Fault::Other("no answer in time".to_owned()));
         let left: Result<(), Fault> = timeout_at(until, left).await.unwrap_or_else(|_| late());
         match left {
-            // Cut when it is dropped, where there is no time to close it.
+            // If there is no time to close it, it is cut when it is dropped.
             Ok(()) => drop(timeout_at(until, self.link.close()).await),
             Err(fault) => {
                 tracing::warn!(queue = %self.queue, %fault, "the last settlement may not have arrived");
@@ -324,7 +325,7 @@ impl Consumed {
     }
 }
 
-/// Consumes the queue over a channel of this connection, one delivery at a time.
+/// Attaches a consumer with a prefetch of 1.
 async fn consume(
     core: &Core,
     link: &Link,
@@ -337,7 +338,7 @@ async fn consume(
     Ok((channel, consumers))
 }
 
-/// What it means that the broker ended a consumer of a queue.
+/// The failure of a consumer that the broker has cancelled.
 pub(crate) fn cancelled(queue: &str) -> Failure {
     Failure::transient(format!(
         "the broker cancelled the consumer of queue {queue:?}, as when the queue is deleted, or when a delivery was unsettled for longer than the consumer timeout of a quorum queue (RabbitMQ 4.3): set a shorter handler_timeout then"

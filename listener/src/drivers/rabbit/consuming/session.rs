@@ -1,6 +1,5 @@
-//! One session of a consumer: a connection, a channel, a consumer on each queue, and a
-//! generation number. It is attached, served until it ends, and never repaired: the next one is
-//! made by `supervisor.rs`.
+//! One session of a consumer: a connection, a channel, a consumer on each queue, and a generation number. It
+//! is attached, and served until it ends. It is never repaired: `supervisor.rs` makes the next one.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -13,64 +12,67 @@ use lapin::Channel;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout, timeout_at};
 
-use super::consumers::{Arrival, Consumers, Maker, On, Origin};
-use super::ledger::{Ledger, PART, SessionSettler, Settlements, processed, release_all, write};
-use super::prefetch::Window;
-use super::quarantine::{Quarantined, cancelled};
-use crate::drivers::rabbit::Core;
+use super::consumers::{Arrival, Consumers, DeliveryMaker, On, Origin};
+use super::ledger::{BATCHES, Ledger, SessionSettler, Settlements, flush, write};
+use super::prefetch::PrefetchController;
+use super::quarantine::{QuarantineConsumers, cancelled};
+use crate::drivers::rabbit::connection::channel::{close_channel, nack_all};
+use crate::drivers::rabbit::connection::failure::{Failure, Fault};
 use crate::drivers::rabbit::connection::hosts::Address;
-use crate::drivers::rabbit::connection::link::{Link, LinkEvent, LinkEvents, Role, close_channel};
-use crate::drivers::rabbit::connection::refusal::{Failure, Fault};
+use crate::drivers::rabbit::connection::link::{Link, LinkEvent, LinkEvents, Role};
 use crate::drivers::rabbit::connection::version::Version;
+use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::{CALL_TIMEOUT, CHECK_EVERY};
-use crate::drivers::rabbit::topology::Topology;
-use crate::drivers::rabbit::topology::rights;
+use crate::drivers::rabbit::topology::channel::TopologyChannel;
+use crate::drivers::rabbit::topology::inspect::single_active_consumer;
+use crate::drivers::rabbit::topology::permissions::check_readable;
+use crate::drivers::rabbit::topology::{rights, subscription};
 use crate::drivers::rabbit::workarounds::ready::ready;
 use crate::transport::delivery::{Delivery, Settle};
 use crate::transport::demand::Demand;
 use crate::transport::driver::Subscription;
 
-/// So many deliveries are forwarded before settlements are looked at.
+/// The most deliveries that are forwarded before settlements are checked.
 const BATCH: usize = 256;
 
-/// So many deliveries at once are a flow.
+/// The least number of deliveries at once that counts as a flow.
 const FLOW: usize = 8;
 
-/// So long deliveries gather at most while others wait to be begun, or while they flow; so long
-/// may an `error` be kept from passing what waits; and a settlement waits for others for twice
-/// that at most. tokio's clock may add a millisecond to each.
+/// How long deliveries accumulate at most, while others wait to be handled or while they flow. An `error`
+/// may be delayed by this, and a settlement waits for others for up to twice this. tokio's timer may add a
+/// millisecond to each.
 const TICK: Duration = Duration::from_millis(1);
 
-/// For so many ticks settlements are held back while a quorum queue is to have more and its consumer
-/// does not have all that it may have: a broker that has more sends that meanwhile.
+/// For how many ticks settlements are delayed while the prefetch of a quorum queue should grow and its
+/// consumer does not hold its whole prefetch: if the broker has more messages, it sends them meanwhile.
 const PATIENCE: u32 = 100;
 
-/// Nothing is on its way any more when nothing has come for so long.
+/// When nothing has arrived for this time, no more deliveries are expected.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Deliveries that were not handed on yet, each with the consumer it came over.
-type Came = Vec<(Arc<Origin>, Box<lapin::message::Delivery>)>;
+/// Deliveries that are not forwarded yet, each with its consumer.
+type Received = Vec<(Arc<Origin>, Box<lapin::message::Delivery>)>;
 
-/// Where deliveries go.
-pub(crate) struct Given {
+/// Where deliveries are forwarded to.
+pub(crate) struct DeliverySink {
     pub(crate) deliveries: mpsc::UnboundedSender<Delivery>,
     pub(crate) demand: Arc<Demand>,
 }
 
-impl Given {
-    /// It fails when the program has let go of its end: it closes soon.
-    fn give(&self, delivery: Delivery) {
+impl DeliverySink {
+    /// Fails if the program has dropped the receiver, before it closes the consumer.
+    fn send(&self, delivery: Delivery) {
         self.demand.gave();
         let _ = self.deliveries.send(delivery);
     }
 }
 
-/// What is to be done with a session.
-pub(crate) enum Next {
-    /// It is lost; why.
+/// Why a session is not served any more.
+pub(crate) enum SessionEvent {
+    /// It is lost, for this reason.
     Lost(String),
-    /// Its consumers are to be put on another prefetch.
-    Refit,
+    /// Consumers are to be replaced by ones with another prefetch.
+    PrefetchChanged,
 }
 
 pub(crate) struct Session {
@@ -80,24 +82,25 @@ pub(crate) struct Session {
     events: LinkEvents,
     channel: Channel,
     consumers: Consumers,
-    window: Window,
-    quarantined: Quarantined,
-    maker: Maker,
-    /// A refit has begun and not finished: the broker may know consumers that the session does not.
-    has_unfinished_refit: bool,
+    prefetch: PrefetchController,
+    quarantine: QuarantineConsumers,
+    maker: DeliveryMaker,
+    /// A replacement of consumers was not completed: the broker may have consumers that the session does not
+    /// know.
+    has_unfinished_replacement: bool,
     settlements: Settlements,
-    /// Whether some settlements have waited since the last tick.
+    /// Whether some settlements have been waiting since the last tick.
     have_waited: bool,
-    /// For how many ticks they may still be held back.
+    /// For how many more ticks they may be delayed.
     patience: u32,
     batch: Vec<(u64, Settle)>,
     ledger: Ledger,
-    // After what runs over it.
+    // Last: what uses the connection is dropped first.
     link: Arc<Link>,
 }
 
 impl Session {
-    /// Declares what is missing on a host, and consumes each queue.
+    /// Declares what is missing, and consumes each queue.
     pub(crate) async fn attach(
         core: &Arc<Core>,
         address: &Address,
@@ -107,42 +110,42 @@ impl Session {
         stale: &Arc<AtomicU64>,
     ) -> Result<Self, Failure> {
         let options = &core.options;
-        let prefetch = prefetch(core, subscription);
+        let max_prefetch = max_prefetch(core, subscription);
         let link = Arc::new(link);
-        let mut topology = Topology::new(&link, core).expiring(subscription.expires);
-        topology.subscription(&subscription.bindings).await?;
+        let mut topology = TopologyChannel::new(&link, core).expiring(subscription.expires);
+        subscription::declare(&mut topology, &subscription.bindings).await?;
         let queues = queues(subscription);
         let slots = subscription.slots.unwrap_or(usize::MAX);
-        let mut window = Window::new(subscription.bytes, prefetch, slots, queues.len());
-        // Everything that may fail is asked before the first consumer is attached. What a consumer
-        // got that is given up counts as delivered, though nobody has seen it, and a quorum queue
-        // drops it at its delivery limit.
-        for (place, queue) in queues.iter().enumerate() {
-            topology.check_readable(queue).await?;
-            if window.is_fitted() || counts_closed_channels(&link) {
-                let single = topology.single(queue).await?;
-                window.fit(place, single, core.known.may_be_quorum(queue));
+        let mut prefetch =
+            PrefetchController::new(subscription.bytes, max_prefetch, slots, queues.len());
+        // All that may fail is checked before the first consumer is attached. Deliveries of an abandoned
+        // consumer count although nobody has seen them, and a quorum queue drops messages at its limit.
+        for (index, queue) in queues.iter().enumerate() {
+            check_readable(&mut topology, queue).await?;
+            if prefetch.is_adaptive() || counts_closed_channels(&link) {
+                let single = single_active_consumer(&mut topology, queue).await?;
+                prefetch.describe(index, single, core.known.may_be_quorum(queue));
             }
         }
-        let is_first = |queue| core.known.is_first_look_at_rights(queue);
+        let is_first = |queue| core.known.is_first_check_of_rights(queue);
         if generation == 1 && queues.first().is_some_and(|queue| is_first(queue)) {
-            rights::tell(&link, core, address, subscription).await;
+            rights::warn_of_missing(&link, core, address, subscription).await;
         }
         let channel = link.channel().await?;
         let mut consumers = Consumers::none();
-        // What cannot be foreseen, such as a queue that another consumer has exclusively, fails
-        // before anything is delivered from the second attempt on.
-        for place in core.known.failed_first(&queues) {
+        // What cannot be foreseen, such as an exclusive consumer on a queue, fails before anything is
+        // delivered from the second attempt on.
+        for index in core.known.failed_first(&queues) {
             let on = On { channel: &channel, options, user: &link.user };
-            let (seat, prefetch) = window.seat(place);
-            let added = consumers.add(on, Arc::clone(&queues[place]), Some(seat), prefetch).await;
+            let (id, count) = prefetch.next_consumer(index);
+            let added = consumers.add(on, Arc::clone(&queues[index]), Some(id), count).await;
             if let Err(failure) = added {
-                core.known.failed_to_consume(&queues[place]);
+                core.known.failed_to_consume(&queues[index]);
                 return Err(failure);
             }
         }
-        let came = Arc::new(Notify::new());
-        let (settler, settlements) = SessionSettler::new(Arc::clone(stale), Arc::clone(&came));
+        let notify = Arc::new(Notify::new());
+        let (settler, settlements) = SessionSettler::new(Arc::clone(stale), Arc::clone(&notify));
         Ok(Self {
             address: address.clone(),
             generation,
@@ -150,16 +153,16 @@ impl Session {
             events,
             channel,
             consumers,
-            window,
-            quarantined: Quarantined::new(
+            prefetch,
+            quarantine: QuarantineConsumers::new(
                 (Arc::clone(&link), address.clone()),
                 Arc::clone(core),
                 Arc::clone(stale),
-                came,
+                notify,
                 &subscription.quarantine,
             ),
-            maker: Maker::new(Arc::clone(core), link.version, settler),
-            has_unfinished_refit: false,
+            maker: DeliveryMaker::new(Arc::clone(core), link.version, settler),
+            has_unfinished_replacement: false,
             settlements,
             have_waited: false,
             patience: PATIENCE,
@@ -169,216 +172,219 @@ impl Session {
         })
     }
 
-    /// Consumes those quarantine queues that were missing, and exist by now.
+    /// Consumes quarantine queues that were missing and now exist.
     pub(crate) fn look_again(&mut self) {
-        self.quarantined.look();
+        self.quarantine.look();
     }
 
-    /// Puts consumers with the prefetch that the window says now in the place of those that it
-    /// says it of: a consumer's own cannot be changed. The new ones come first, for a queue may go
-    /// with its last consumer, and take along what waits in it. What both bring meanwhile is
-    /// forwarded by its tags, so the order of a queue is kept. Nothing is settled meanwhile: a quorum
-    /// queue must have nothing to give to those that go.
-    pub(crate) async fn refit(
+    /// Replaces the consumers whose prefetch is to change, because the prefetch of a consumer cannot be
+    /// changed. The new ones are attached first: a queue may be deleted with its last consumer, together
+    /// with its messages. Deliveries of both are forwarded in the order of their tags, so that the order of
+    /// a queue is kept. Nothing is settled meanwhile, so that a quorum queue delivers nothing to consumers
+    /// that are being cancelled.
+    pub(crate) async fn replace_consumers(
         &mut self,
         core: &Core,
-        deliveries: Option<&Given>,
+        sink: Option<&DeliverySink>,
     ) -> Result<(), Failure> {
-        self.has_unfinished_refit = true;
-        let old = self.consumers.due(&self.window);
-        for (seat, queue) in old.iter().filter_map(|origin| Some((origin.seat?, &origin.queue))) {
+        self.has_unfinished_replacement = true;
+        let old = self.consumers.replaceable(&self.prefetch);
+        for (id, queue) in old.iter().filter_map(|origin| Some((origin.id?, &origin.queue))) {
             let (channel, user) = (&self.channel, self.link.user.as_str());
             let on = On { channel, options: &core.options, user };
-            let (seat, prefetch) = self.window.seat(seat.place());
-            self.consumers.add(on, Arc::clone(queue), Some(seat), prefetch).await?;
+            let (id, count) = self.prefetch.next_consumer(id.queue());
+            self.consumers.add(on, Arc::clone(queue), Some(id), count).await?;
         }
         self.consumers.cancel_those(&self.channel, &old).await?;
-        let mut came = timeout(CALL_TIMEOUT, self.until_ended(old)).await.unwrap_or_else(|_| {
-            Err(Failure::transient("a consumer did not end after it was cancelled".to_owned()))
-        })?;
-        came.sort_unstable_by_key(|(_, delivery)| delivery.delivery_tag);
-        for (origin, delivery) in came {
-            self.forward(&origin, *delivery, deliveries);
+        let mut received =
+            timeout(CALL_TIMEOUT, self.until_ended(old)).await.unwrap_or_else(|_| {
+                Err(Failure::transient("a consumer did not end after it was cancelled".to_owned()))
+            })?;
+        received.sort_unstable_by_key(|(_, delivery)| delivery.delivery_tag);
+        for (origin, delivery) in received {
+            self.forward(&origin, *delivery, sink);
         }
-        self.has_unfinished_refit = false;
+        self.has_unfinished_replacement = false;
         Ok(())
     }
 
-    /// All that came until these consumers, which are cancelled, have ended: nothing that comes
-    /// later has a tag below.
-    async fn until_ended(&mut self, mut ending: Vec<Arc<Origin>>) -> Result<Came, Failure> {
-        let mut came = Came::new();
+    /// All deliveries that arrive before these cancelled consumers have ended: all later ones have higher
+    /// tags.
+    async fn until_ended(&mut self, mut ending: Vec<Arc<Origin>>) -> Result<Received, Failure> {
+        let mut received = Received::new();
         while !ending.is_empty() {
             let Some((origin, arrival)) = self.consumers.arrivals.next().await else { break };
             ending.retain(|one| !(matches!(arrival, Arrival::End) && Arc::ptr_eq(one, &origin)));
-            self.gather(&mut came, origin, arrival)?;
+            self.collect(&mut received, origin, arrival)?;
         }
-        // What the others brought before the last end.
+        // What arrived from the other consumers before the last end.
         for (origin, arrival) in ready(&mut self.consumers.arrivals) {
-            self.gather(&mut came, origin, arrival)?;
+            self.collect(&mut received, origin, arrival)?;
         }
-        Ok(came)
+        Ok(received)
     }
 
-    fn gather(
+    fn collect(
         &mut self,
-        came: &mut Came,
+        received: &mut Received,
         origin: Arc<Origin>,
         arrival: Arrival,
     ) -> Result<(), Failure> {
         match arrival {
-            Arrival::Delivery(delivery) => came.push((origin, delivery)),
+            Arrival::Delivery(delivery) => received.push((origin, delivery)),
             Arrival::Fault(fault) => return Err(fault.into()),
             Arrival::End => self.ended(&origin)?,
         }
         Ok(())
     }
 
-    /// Hands a delivery on.
+    /// Forwards a delivery.
     fn forward(
         &mut self,
         origin: &Origin,
         delivery: lapin::message::Delivery,
-        deliveries: Option<&Given>,
+        sink: Option<&DeliverySink>,
     ) {
-        self.came(origin, &delivery);
+        self.record(origin, &delivery);
         let delivery = self.maker.delivery(&origin.queue, delivery);
-        if let Some(deliveries) = deliveries {
-            deliveries.give(delivery);
+        if let Some(sink) = sink {
+            sink.send(delivery);
         }
     }
 
-    /// Takes note of a delivery.
-    fn came(&mut self, origin: &Origin, delivery: &lapin::message::Delivery) {
-        if let Some(seat) = origin.seat {
-            self.window.arrived(delivery.delivery_tag, seat, delivery.data.len());
+    /// Counts a delivery as unsettled.
+    fn record(&mut self, origin: &Origin, delivery: &lapin::message::Delivery) {
+        if let Some(id) = origin.id {
+            self.prefetch.arrived(delivery.delivery_tag, id, delivery.data.len());
         }
     }
 
-    /// Nothing more comes from a consumer: nothing is to be done if we have cancelled it.
+    /// A consumer has ended: a failure unless it was cancelled by this session.
     fn ended(&mut self, origin: &Origin) -> Result<(), Failure> {
         if self.consumers.ended(origin) { Err(cancelled(&origin.queue)) } else { Ok(()) }
     }
 
-    /// How long it has stood.
+    /// The time since it was attached.
     pub(crate) fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// Forwards deliveries and carries out settlements until something else is to be done. May
-    /// be dropped and called again at any point.
-    pub(crate) async fn serve(&mut self, deliveries: Option<&Given>, demand: &Demand) -> Next {
+    /// Forwards deliveries and writes settlements until the session is lost or consumers are to be replaced.
+    /// May be dropped and called again at any point.
+    pub(crate) async fn serve(
+        &mut self,
+        sink: Option<&DeliverySink>,
+        demand: &Demand,
+    ) -> SessionEvent {
+        match self.serve_until_lost(sink, demand).await {
+            Ok(event) => event,
+            Err(failure) => SessionEvent::Lost(failure.to_string()),
+        }
+    }
+
+    async fn serve_until_lost(
+        &mut self,
+        sink: Option<&DeliverySink>,
+        demand: &Demand,
+    ) -> Result<SessionEvent, Failure> {
         let mut check = tokio::time::interval(CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // One timer for all, armed again only when it has gone off: to arm one may wake the thread
-        // that looks after timers.
+        // One timer for all purposes, reset only after it has fired: to reset a timer may wake the thread
+        // that drives timers.
         let mut tick = pin!(sleep(TICK));
         let mut is_armed = true;
-        // Deliveries gather for as long as this is set.
-        let mut is_gathering = false;
-        // How many came at once the last time.
-        let mut came = 0;
+        // Deliveries accumulate while this is set.
+        let mut is_accumulating = false;
+        // The number of deliveries that arrived at once the last time.
+        let mut arrived = 0;
         loop {
-            if !is_armed && (is_gathering || !self.settlements.are_none()) {
+            if !is_armed && (is_accumulating || !self.settlements.are_none()) {
                 tick.as_mut().reset(Instant::now() + TICK);
                 is_armed = true;
             }
-            // In this order: what ends the session makes the rest pointless, and settlements
-            // make room for deliveries.
+            // In this order: the end of the session makes the rest pointless, and settlements make room
+            // for deliveries.
             tokio::select! {
                 biased;
                 event = self.events.next() => {
                     if let LinkEvent::Lost(fault) = event {
-                        return Next::Lost(fault.to_string());
+                        return Err(fault.into());
                     }
                 }
-                () = self.settlements.came() => {
-                    if let Err(failure) = self.quarantined.settle() {
-                        return Next::Lost(failure.to_string());
-                    }
-                    if let Err(fault) = self.settle(false) {
-                        return Next::Lost(fault.to_string());
-                    }
+                () = self.settlements.waiting() => {
+                    self.quarantine.settle()?;
+                    self.settle(false)?;
                 }
                 () = demand.all_begun() => {
-                    is_gathering &= self.is_in_flow(came);
-                    let is_time = !is_gathering && !self.holds_back();
-                    if let Err(fault) = self.settle(is_time) {
-                        return Next::Lost(fault.to_string());
-                    }
+                    is_accumulating &= self.is_flow(arrived);
+                    let is_time = !is_accumulating && !self.delays_settlements();
+                    self.settle(is_time)?;
                 }
                 () = tick.as_mut(), if is_armed => {
-                    (is_armed, is_gathering) = (false, false);
-                    if let Err(fault) = self.tick() {
-                        return Next::Lost(fault.to_string());
+                    (is_armed, is_accumulating) = (false, false);
+                    self.tick()?;
+                }
+                delivery = self.quarantine.next(), if sink.is_some() => {
+                    let delivery = delivery?;
+                    if let Some(sink) = sink {
+                        sink.send(delivery);
                     }
                 }
-                quarantined = self.quarantined.next(), if deliveries.is_some() => {
-                    match (quarantined, deliveries) {
-                        (Ok(delivery), Some(deliveries)) => deliveries.give(delivery),
-                        (Ok(_), None) => {}
-                        (Err(failure), _) => return Next::Lost(failure.to_string()),
-                    }
-                }
-                Some(arrived) = self.consumers.arrivals.next(),
-                    if deliveries.is_some() && !is_gathering =>
+                Some(first) = self.consumers.arrivals.next(),
+                    if sink.is_some() && !is_accumulating =>
                 {
-                    match self.arrived(arrived, deliveries) {
-                        Ok(count) => came = count,
-                        Err(failure) => return Next::Lost(failure.to_string()),
-                    }
-                    is_gathering = true;
+                    arrived = self.forward_all(first, sink)?;
+                    is_accumulating = true;
                 }
                 _ = check.tick() => {
                     if !self.link.is_up() || !self.channel.status().connected() {
-                        let reason = "the connection or its channel is closed";
-                        return Next::Lost(reason.to_owned());
+                        return Err(Failure::transient("the connection or its channel is closed"));
                     }
                 }
             }
-            if deliveries.is_some() && self.is_off(demand) {
-                return Next::Refit;
+            if sink.is_some() && self.prefetch_has_changed(demand) {
+                return Ok(SessionEvent::PrefetchChanged);
             }
         }
     }
 
-    /// Whether consumers are to be put on another prefetch.
-    fn is_off(&mut self, demand: &Demand) -> bool {
-        if self.window.is_paced() {
+    /// Whether consumers are to be replaced by ones with another prefetch.
+    fn prefetch_has_changed(&mut self, demand: &Demand) -> bool {
+        if self.prefetch.is_paced() {
             let is_idle = demand.is_idle() && self.settlements.are_none();
             let in_order = demand.waiting_in_order();
-            self.window.look(Instant::now().into_std(), is_idle, in_order);
-            demand.watch(self.window.is_exhausted());
+            self.prefetch.measure(Instant::now().into_std(), is_idle, in_order);
+            demand.watch(self.prefetch.is_exhausted());
         }
-        let is_off = self.window.change();
-        if !self.window.is_short() {
+        let has_changed = self.prefetch.update();
+        if !self.prefetch.awaits_growth() {
             self.patience = PATIENCE;
         }
-        is_off
+        has_changed
     }
 
-    /// Whether settlements wait until a consumer has all that it may have, and can be replaced.
-    fn holds_back(&self) -> bool {
-        self.patience > 0 && self.window.is_short() && self.window.has_room()
+    /// Whether settlements wait until a consumer holds its whole prefetch, and can be replaced.
+    fn delays_settlements(&self) -> bool {
+        self.patience > 0 && self.prefetch.awaits_growth() && self.prefetch.has_room()
     }
 
-    /// Whether so many at once are worth waiting for more of them, though nothing is left to
-    /// begin: each burst wakes threads. The broker is not to wait for acknowledgements meanwhile.
-    fn is_in_flow(&self, came: usize) -> bool {
-        (FLOW..=usize::from(self.window.widest() / PART)).contains(&came)
+    /// Whether it pays to accumulate more deliveries although all are being handled, because each burst wakes
+    /// threads. Not if the broker would wait for acknowledgements meanwhile.
+    fn is_flow(&self, arrived: usize) -> bool {
+        (FLOW..=usize::from(self.prefetch.largest() / BATCHES)).contains(&arrived)
     }
 
-    /// Forwards what came, and what is there with it. How many came.
-    fn arrived(
+    /// Forwards a delivery, and those that are ready with it. Returns their number.
+    fn forward_all(
         &mut self,
         first: (Arc<Origin>, Arrival),
-        deliveries: Option<&Given>,
+        sink: Option<&DeliverySink>,
     ) -> Result<usize, Failure> {
         let mut next = Some(first);
         let mut left = BATCH;
         while let Some((origin, arrival)) = next.take() {
             match arrival {
-                Arrival::Delivery(delivery) => self.forward(&origin, *delivery, deliveries),
+                Arrival::Delivery(delivery) => self.forward(&origin, *delivery, sink),
                 Arrival::Fault(fault) => return Err(fault.into()),
                 Arrival::End => self.ended(&origin)?,
             }
@@ -390,10 +396,11 @@ impl Session {
         Ok(BATCH - left)
     }
 
-    /// Writes the settlements that wait, if they are enough or if it is time.
+    /// Writes the waiting settlements, if they are enough or `is_time`.
     fn settle(&mut self, is_time: bool) -> Result<(), Fault> {
         let flushes = self.settlements.flushes();
-        let are_enough = || !self.holds_back() && self.settlements.are_enough(self.window.widest());
+        let are_enough =
+            || !self.delays_settlements() && self.settlements.are_enough(self.prefetch.largest());
         if !is_time && flushes.is_empty() && !are_enough() {
             return Ok(());
         }
@@ -401,18 +408,18 @@ impl Session {
         self.settlements.take(&mut self.batch);
         if !self.batch.is_empty() {
             let plan = self.ledger.plan(&self.batch);
-            self.batch.iter().for_each(|(tag, _)| self.window.settled(*tag));
+            self.batch.iter().for_each(|(tag, _)| self.prefetch.settled(*tag));
             write(&self.channel, &plan)?;
         }
         if !flushes.is_empty() {
-            tokio::spawn(processed(self.channel.clone(), flushes));
+            tokio::spawn(flush(self.channel.clone(), flushes));
         }
         Ok(())
     }
 
-    /// Writes those settlements that have waited since the last time.
+    /// Writes settlements that have waited since the last tick.
     fn tick(&mut self) -> Result<(), Fault> {
-        if self.holds_back() {
+        if self.delays_settlements() {
             self.patience -= 1;
         } else if self.have_waited {
             return self.settle(true);
@@ -421,10 +428,10 @@ impl Session {
         Ok(())
     }
 
-    /// Stops the consumers; what the broker sent before it confirmed that is forwarded.
-    pub(crate) async fn cancel(&mut self, deliveries: &Given) {
-        let quarantined = timeout(CALL_TIMEOUT, self.quarantined.cancel()).await;
-        quarantined.unwrap_or_default().into_iter().for_each(|delivery| deliveries.give(delivery));
+    /// Cancels the consumers. Deliveries that arrive before the broker has confirmed it are forwarded.
+    pub(crate) async fn cancel(&mut self, sink: &DeliverySink) {
+        let quarantined = timeout(CALL_TIMEOUT, self.quarantine.cancel()).await;
+        quarantined.unwrap_or_default().into_iter().for_each(|delivery| sink.send(delivery));
         if let Err(fault) = self.consumers.cancel(&self.channel).await {
             tracing::warn!(%fault, "a consumer could not be cancelled");
             return;
@@ -432,7 +439,7 @@ impl Session {
         let forward = async {
             while let Some((origin, arrival)) = self.consumers.arrivals.next().await {
                 if let Arrival::Delivery(delivery) = arrival {
-                    self.forward(&origin, *delivery, Some(deliveries));
+                    self.forward(&origin, *delivery, Some(sink));
                 }
             }
         };
@@ -441,8 +448,8 @@ impl Session {
         }
     }
 
-    /// Carries out the settlements that were asked for, and closes, until then. Those that come later
-    /// fail. Whether the broker answered.
+    /// Writes the waiting settlements and closes, by `until`; later settlements fail. Returns whether the
+    /// broker answered.
     pub(crate) async fn close(mut self, until: Instant) -> bool {
         self.settlements.close();
         let late = || Err(Fault::Other("no answer in time".to_owned()));
@@ -451,56 +458,58 @@ impl Session {
         if let Err(fault) = left.unwrap_or_else(|_| late()) {
             tracing::warn!(
                 %fault,
-                "the last settlements may not have arrived; the broker will deliver again what it has not seen settled"
+                "the last settlements may not have arrived; the broker will redeliver what it has not seen settled"
             );
         }
         is_answered && timeout_at(until, self.link.close()).await.is_ok()
     }
 
-    /// What is unsettled goes back as not tried, where the broker tells that apart. A consumer that
-    /// still takes deliveries would get some of it again at once, also one that the session does not know: the close of the channel would
-    /// count those, and put them behind the others. Where a cancelled consumer hands its queue over
-    /// to the next one, that would get what comes later before what goes back: the close of the
-    /// channel returns all first. So it does also while more is on its way.
+    /// Writes the last settlements, and closes the channel. Unsettled deliveries are requeued as not
+    /// attempted where the broker distinguishes that, unless the close of the channel has to requeue all at
+    /// once:
+    /// - while a consumer is attached, also one that the session does not know: it would receive them again
+    ///   at once, and the close would count these deliveries and put them behind others;
+    /// - with a single active consumer: the next consumer would receive later messages before them;
+    /// - while more deliveries are expected.
     async fn leave(&mut self, until: Instant) -> Result<(), Fault> {
         self.settle(true)?;
         let known = &self.maker.core().known;
         let may_be_quorum = self.consumers.queues().any(|queue| known.may_be_quorum(queue));
-        let has_all = !may_be_quorum || self.until_all_came(until - QUIET).await;
+        let has_all = !may_be_quorum || self.until_all_arrived(until - QUIET).await;
         let is_released = has_all
-            && !self.has_unfinished_refit
+            && !self.has_unfinished_replacement
             && counts_closed_channels(&self.link)
-            && !self.window.may_be_single();
+            && !self.prefetch.may_have_single_active_consumer();
         let work = async {
             if is_released {
                 self.consumers.cancel(&self.channel).await?;
-                release_all(&self.channel)?;
+                nack_all(&self.channel)?;
             }
             close_channel(&self.channel).await
         };
-        // What is settled here is not in doubt because a quarantine queue does not answer.
-        let quarantined = (until - QUIET).max(Instant::now() + QUIET / 2);
-        let ((), left) = tokio::join!(self.quarantined.leave(quarantined), work);
+        // A quarantine queue that does not answer must not put the settlements of this channel in doubt.
+        let limit = (until - QUIET).max(Instant::now() + QUIET / 2);
+        let ((), left) = tokio::join!(self.quarantine.leave(limit), work);
         left
     }
 
-    /// Waits until what settlements have made room for is here, or nothing comes for a moment; not for
-    /// long, as somebody may publish all the time. Whether it was so. A channel hands the settlements
-    /// of a quorum queue on as fast as that takes them, and forgets the rest when it is closed; and
-    /// what is on its way to a consumer that is cancelled goes back before all that is unsettled, out
-    /// of its order.
-    async fn until_all_came(&mut self, until: Instant) -> bool {
+    /// Waits until all deliveries have arrived for which settlements have made room, or until none arrives for
+    /// a moment; not for long, because messages may be published all the time. Returns whether this was
+    /// achieved. A channel forwards settlements to a quorum queue at the pace of the queue, and drops the
+    /// rest when it is closed; and what a quorum queue delivers to a consumer that is being cancelled is
+    /// requeued before all unsettled deliveries, out of order.
+    async fn until_all_arrived(&mut self, until: Instant) -> bool {
         let queues: Vec<String> = self.consumers.queues().map(str::to_owned).collect();
         let (link, core) = (Arc::clone(&self.link), Arc::clone(self.maker.core()));
         let all = async {
-            while !self.window.is_full() {
+            while !self.prefetch.is_full() {
                 match timeout(QUIET, self.consumers.arrivals.next()).await {
                     Ok(Some((origin, Arrival::Delivery(delivery)))) => {
-                        self.came(&origin, &delivery);
+                        self.record(&origin, &delivery);
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => return,
-                    // A busy machine is silent, too.
+                    // A busy broker may be silent as well.
                     Err(_) => {
                         let asked = has_more(Arc::clone(&link), Arc::clone(&core), queues.clone());
                         if !asked.await {
@@ -514,15 +523,15 @@ impl Session {
     }
 }
 
-/// Whether a quorum queue has messages to deliver, or is too busy to say. If it cannot be asked, the
-/// answer is yes where an early release would cost the order of the queue.
+/// Whether a quorum queue has messages to deliver, or is too busy to answer. If the request fails, the answer
+/// is yes where an early requeue would change the order of the queue.
 async fn has_more(link: Arc<Link>, core: Arc<Core>, queues: Vec<String>) -> bool {
-    let mut topology = Topology::new(&link, &core);
+    let mut topology = TopologyChannel::new(&link, &core);
     for queue in queues {
         if !core.known.may_be_quorum(&queue) {
             continue;
         }
-        match topology.ready(&queue).await {
+        match topology.ready_messages(&queue).await {
             Ok(Some(0)) => {}
             Err(_) if !counts_closed_channels(&link) => {}
             Ok(_) | Err(_) => return true,
@@ -535,16 +544,17 @@ fn counts_closed_channels(link: &Link) -> bool {
     link.version.is_some_and(Version::counts_closed_channels)
 }
 
-fn prefetch(core: &Core, subscription: &Subscription) -> u16 {
+/// The prefetch of a queue if neither bytes nor pace matter.
+fn max_prefetch(core: &Core, subscription: &Subscription) -> u16 {
     core.options.rabbit_qos_prefetch_count.unwrap_or(subscription.prefetch).max(1)
 }
 
-/// What the connection of such a session is for.
+/// The role of the connection of a session for this subscription.
 pub(crate) fn role(core: &Core, subscription: &Subscription) -> Role {
-    Role::Consume { prefetch: prefetch(core, subscription) }
+    Role::Consume { prefetch: max_prefetch(core, subscription) }
 }
 
-/// Each queue once, in order.
+/// The queues of a subscription, each once, in order.
 pub(crate) fn queues(subscription: &Subscription) -> Vec<Arc<str>> {
     let mut seen = HashSet::new();
     subscription

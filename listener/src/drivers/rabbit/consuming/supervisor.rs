@@ -1,6 +1,6 @@
-//! The task behind a subscription: it owns the session, and when that is lost makes the next
-//! one, with pauses, over all hosts, for as long as the consumer is not closed. What a session
-//! does is `session.rs`; how long the pauses are, `hosts.rs`.
+//! The task behind a subscription: it owns the session and, when that is lost, makes the next one, over all
+//! hosts, with pauses, until the consumer is closed. `session.rs` has what a session does,
+//! `connection/reconnect.rs` the rounds and the pauses.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,24 +13,23 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::session::{Given, Next, Session, queues, role};
-use crate::drivers::rabbit::Core;
-use crate::drivers::rabbit::connection::hosts::{Backoff, Rotation, share};
+use super::session::{DeliverySink, Session, SessionEvent, queues, role};
+use crate::drivers::rabbit::connection::failure::Failure;
 use crate::drivers::rabbit::connection::link::connect;
-use crate::drivers::rabbit::connection::refusal::Failure;
-use crate::drivers::rabbit::options::{CLOSE_TIMEOUT, LEAVING, STABLE_AFTER};
+use crate::drivers::rabbit::connection::reconnect::{Reconnect, Round};
+use crate::drivers::rabbit::core::Core;
+use crate::drivers::rabbit::options::{CLOSE_TIMEOUT, LEAVING};
 use crate::transport::demand::Demand;
 use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
 use crate::transport::error::ConnectError;
 
-/// Attaches for the first time, and starts the task.
+/// Makes the first session, and starts the task.
 pub(crate) async fn start(
     core: Arc<Core>,
     subscription: Subscription,
 ) -> Result<Subscribed, ConnectError> {
     let stale = Arc::new(AtomicU64::new(0));
-    let mut rotation = core.rotation();
-    let mut backoff = Backoff::new(&core.options);
+    let mut reconnect = Reconnect::new(&core);
     let mut attempts = BTreeMap::new();
     let deadline = Instant::now() + subscription.timeout;
     let mut until = Some(deadline);
@@ -38,17 +37,17 @@ pub(crate) async fn start(
     let first = async {
         loop {
             let of = Attempt { core: &core, subscription: &subscription, stale: &stale };
-            // Later rounds take the time that they need.
-            let round = of.round(&mut rotation, 1, until.take(), &mut attempts);
-            let failure = match round.await {
+            // Only the first round has a deadline.
+            let round = reconnect.round(until.take());
+            let failure = match of.round(round, 1, &mut attempts).await {
                 Ok(session) => return Ok(session),
-                Err(Failure::Mistake(error)) if !error.is_transient() => return Err(error),
+                Err(Failure::Permanent(error)) if !error.is_transient() => return Err(error),
                 Err(failure) => failure,
             };
-            let pause = backoff.pause();
+            let pause = reconnect.pause();
             tracing::warn!(reason = %failure, ?pause, "cannot attach to RabbitMQ yet");
             local = match failure {
-                Failure::Mistake(error) => Some(error),
+                Failure::Permanent(error) => Some(error),
                 Failure::Transient { .. } => None,
             };
             sleep(pause).await;
@@ -59,16 +58,16 @@ pub(crate) async fn start(
             return Err(error);
         }
         let after = subscription.timeout;
-        let said = |(host, tried): (&String, &Tried)| format!("{host} ({})", tried.reason);
-        let said = attempts.iter().map(said).collect::<Vec<_>>().join(", ");
-        Err(if attempts.values().any(|tried| tried.has_answered) {
-            ConnectError::NotAttached { after, attempts: said }
+        let reason = |(host, status): (&String, &HostStatus)| format!("{host} ({})", status.reason);
+        let reasons = attempts.iter().map(reason).collect::<Vec<_>>().join(", ");
+        Err(if attempts.values().any(|status| status.has_answered) {
+            ConnectError::NotAttached { after, attempts: reasons }
         } else {
-            ConnectError::Unreachable { after, attempts: said }
+            ConnectError::Unreachable { after, attempts: reasons }
         })
     })?;
     let (deliveries, receiver) = mpsc::unbounded_channel();
-    let (commands, orders) = mpsc::channel(2);
+    let (sender, commands) = mpsc::channel(2);
     let (state, watched) = watch::channel(ConnectionState::Attached);
     let look = Arc::new(Notify::new());
     let demand = Arc::new(Demand::default());
@@ -76,62 +75,61 @@ pub(crate) async fn start(
     let supervisor = Supervisor {
         core,
         subscription,
-        deliveries: Some(Given { deliveries, demand: Arc::clone(&demand) }),
+        sink: Some(DeliverySink { deliveries, demand: Arc::clone(&demand) }),
         demand: Arc::clone(&demand),
         state,
-        orders,
+        commands,
         look: Arc::clone(&look),
-        rotation,
-        backoff,
+        reconnect,
         stale,
     };
     tokio::spawn(supervisor.run(session));
     Ok(Subscribed {
         deliveries: receiver,
-        consumer: Box::new(RabbitConsumer { commands, look, state: watched }),
+        consumer: Box::new(RabbitConsumer { commands: sender, look, state: watched }),
         demand,
     })
 }
 
-/// What a consumer's holder wants.
+/// What the owner of a consumer has called.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wish {
+enum Action {
     Cancel,
     Close,
 }
 
-struct Order {
-    wish: Wish,
-    /// The deadline for the session to end.
+struct Command {
+    action: Action,
+    /// When the session has to have ended.
     until: Instant,
     done: oneshot::Sender<()>,
 }
 
-impl Order {
-    fn new(wish: Wish) -> (Self, oneshot::Receiver<()>) {
-        let (done, carried_out) = oneshot::channel();
-        (Self { wish, until: Instant::now() + CLOSE_TIMEOUT, done }, carried_out)
+impl Command {
+    fn new(action: Action) -> (Self, oneshot::Receiver<()>) {
+        let (done, completed) = oneshot::channel();
+        (Self { action, until: Instant::now() + CLOSE_TIMEOUT, done }, completed)
     }
 }
 
-/// The next order. Dropping the consumer is an order to close it.
-async fn next_order(orders: &mut mpsc::Receiver<Order>) -> Order {
-    orders.recv().await.unwrap_or_else(|| Order::new(Wish::Close).0)
+/// The next command. Dropping the consumer closes it.
+async fn next_command(commands: &mut mpsc::Receiver<Command>) -> Command {
+    commands.recv().await.unwrap_or_else(|| Command::new(Action::Close).0)
 }
 
-/// The hold on a subscription. Dropped, it closes the channel of orders, which ends the task.
+/// The handle of a subscription. Dropping it closes the channel of commands, which ends the task.
 struct RabbitConsumer {
-    commands: mpsc::Sender<Order>,
+    commands: mpsc::Sender<Command>,
     look: Arc<Notify>,
     state: watch::Receiver<ConnectionState>,
 }
 
 impl RabbitConsumer {
-    async fn order(&self, wish: Wish) {
-        let (order, carried_out) = Order::new(wish);
-        // Either fails when the task has ended already, and then it is done.
-        if self.commands.send(order).await.is_ok() {
-            let _ = carried_out.await;
+    async fn run(&self, action: Action) {
+        let (command, completed) = Command::new(action);
+        // Either fails only if the task has ended already.
+        if self.commands.send(command).await.is_ok() {
+            let _ = completed.await;
         }
     }
 }
@@ -144,11 +142,11 @@ impl fmt::Debug for RabbitConsumer {
 
 impl Consumer for RabbitConsumer {
     fn cancel(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.order(Wish::Cancel))
+        Box::pin(self.run(Action::Cancel))
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move { self.order(Wish::Close).await })
+        Box::pin(async move { self.run(Action::Close).await })
     }
 
     fn look_again(&self) {
@@ -163,16 +161,15 @@ impl Consumer for RabbitConsumer {
 struct Supervisor {
     core: Arc<Core>,
     subscription: Subscription,
-    /// Taken when it is cancelled: so the receiver ends after the last delivery.
-    deliveries: Option<Given>,
-    /// How the listener gets on with what was given to it, in all sessions.
+    /// Taken when the consumer is cancelled, so that the receiver ends after the last delivery.
+    sink: Option<DeliverySink>,
+    /// How far the listener has got with its deliveries, over all sessions.
     demand: Arc<Demand>,
     state: watch::Sender<ConnectionState>,
-    orders: mpsc::Receiver<Order>,
-    /// Told when quarantine queues are to be looked for again.
+    commands: mpsc::Receiver<Command>,
+    /// Notified when quarantine queues are to be looked for again.
     look: Arc<Notify>,
-    rotation: Rotation,
-    backoff: Backoff,
+    reconnect: Reconnect,
     stale: Arc<AtomicU64>,
 }
 
@@ -180,17 +177,17 @@ impl Supervisor {
     async fn run(mut self, first: Session) {
         let mut session = first;
         loop {
-            let order = tokio::select! {
+            let command = tokio::select! {
                 biased;
-                order = next_order(&mut self.orders) => order,
-                () = self.look.notified(), if self.deliveries.is_some() => {
+                command = next_command(&mut self.commands) => command,
+                () = self.look.notified(), if self.sink.is_some() => {
                     session.look_again();
                     continue;
                 }
-                next = session.serve(self.deliveries.as_ref(), &self.demand) => {
-                    let done = match next {
-                        Next::Lost(reason) => Ok(Err(Failure::transient(reason))),
-                        Next::Refit => self.refit(&mut session).await,
+                event = session.serve(self.sink.as_ref(), &self.demand) => {
+                    let done = match event {
+                        SessionEvent::Lost(reason) => Ok(Err(Failure::transient(reason))),
+                        SessionEvent::PrefetchChanged => self.replace_consumers(&mut session).await,
                     };
                     match done {
                         Ok(done) => match self.on(session, done).await {
@@ -200,38 +197,41 @@ impl Supervisor {
                             }
                             None => return,
                         },
-                        Err(order) => order,
+                        Err(command) => command,
                     }
                 }
             };
-            if order.wish == Wish::Close {
-                self.end(session, order.until).await;
-                let _ = order.done.send(());
+            if command.action == Action::Close {
+                self.end(session, command.until).await;
+                let _ = command.done.send(());
                 return;
             }
-            if let Some(deliveries) = self.deliveries.take() {
-                session.cancel(&deliveries).await;
+            if let Some(sink) = self.sink.take() {
+                session.cancel(&sink).await;
             }
             self.state.send_replace(ConnectionState::Closed);
-            let _ = order.done.send(());
+            let _ = command.done.send(());
         }
     }
 
-    /// Refits the session. If an order arrives meanwhile, the refit is finished first, within the time
-    /// of the order: a quorum queue keeps its order only if every delivery to a new consumer is known
-    /// here. A silent broker must not delay the stop.
-    async fn refit(&mut self, session: &mut Session) -> Result<Result<(), Failure>, Order> {
-        let mut refit = pin!(session.refit(&self.core, self.deliveries.as_ref()));
-        let order = tokio::select! {
+    /// Replaces consumers of the session. If a command arrives meanwhile, the replacement is completed first,
+    /// within the deadline of the command: a quorum queue keeps its order only if every delivery to a new
+    /// consumer is known here. A silent broker must not delay the stop.
+    async fn replace_consumers(
+        &mut self,
+        session: &mut Session,
+    ) -> Result<Result<(), Failure>, Command> {
+        let mut replaced = pin!(session.replace_consumers(&self.core, self.sink.as_ref()));
+        let command = tokio::select! {
             biased;
-            done = &mut refit => return Ok(done),
-            order = next_order(&mut self.orders) => order,
+            done = &mut replaced => return Ok(done),
+            command = next_command(&mut self.commands) => command,
         };
-        let _ = timeout_at(order.until - LEAVING, refit).await;
-        Err(order)
+        let _ = timeout_at(command.until - LEAVING, replaced).await;
+        Err(command)
     }
 
-    /// Goes on with the session, or with the next one if it is lost; none if that is not wanted.
+    /// The session, or the next one if it is lost; none if the consumer is cancelled or closed.
     async fn on(&mut self, session: Session, done: Result<(), Failure>) -> Option<Session> {
         match done {
             Ok(()) => Some(session),
@@ -240,24 +240,22 @@ impl Supervisor {
     }
 
     async fn end(self, session: Session, until: Instant) {
-        drop(self.deliveries);
+        drop(self.sink);
         let is_answered = session.close(until.max(Instant::now() + LEAVING)).await;
         self.core.is_silent.store(!is_answered, Ordering::Relaxed);
         self.state.send_replace(ConnectionState::Closed);
         tracing::info!("detached from RabbitMQ");
     }
 
-    /// The next session, or none if it is not wanted any more.
+    /// The next session; none if the consumer is cancelled or closed.
     async fn lost(&mut self, session: Session, reason: String) -> Option<Session> {
         let generation = session.generation;
-        if session.age() >= STABLE_AFTER {
-            self.backoff.reset();
-        }
-        self.rotation.tried(&session.address);
+        self.reconnect.ended(session.age());
+        self.reconnect.lost(&session.address);
         let host = session.address.to_string();
-        // From here on settlements fail, and the broker gives out again what was unsettled.
+        // From here on settlements fail, and the broker redelivers what was unsettled.
         drop(session);
-        if self.deliveries.is_none() {
+        if self.sink.is_none() {
             tracing::warn!(
                 host,
                 generation,
@@ -266,10 +264,10 @@ impl Supervisor {
             );
             return None;
         }
-        let mut pause = self.backoff.pause();
+        let mut pause = self.reconnect.pause();
         tracing::warn!(host, generation, reason, ?pause, "lost RabbitMQ");
         self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });
-        let mut told = reason;
+        self.reconnect.is_new(&reason);
         loop {
             match self.attempt(pause, generation + 1).await? {
                 Ok(session) => {
@@ -277,12 +275,12 @@ impl Supervisor {
                     self.state.send_replace(ConnectionState::Attached);
                     return Some(session);
                 }
-                Err(failure) => pause = self.failed(&failure, &mut told),
+                Err(failure) => pause = self.failed(&failure),
             }
         }
     }
 
-    /// One round after a pause; none if an order came that makes it pointless.
+    /// One round after a pause; none if the consumer is cancelled or closed meanwhile.
     async fn attempt(
         &mut self,
         pause: Duration,
@@ -293,58 +291,60 @@ impl Supervisor {
             sleep(pause).await;
             let (core, subscription, stale) = (&self.core, &self.subscription, &self.stale);
             let of = Attempt { core, subscription, stale };
-            of.round(&mut self.rotation, generation, None, &mut attempts).await
+            of.round(self.reconnect.round(None), generation, &mut attempts).await
         };
-        let order = tokio::select! {
+        let command = tokio::select! {
             biased;
-            order = next_order(&mut self.orders) => order,
+            command = next_command(&mut self.commands) => command,
             attached = attempt => return Some(attached),
         };
-        // There is nothing to cancel, and nothing to settle: both orders end it.
-        self.deliveries = None;
+        // Nothing is consumed or unsettled, so both actions end the task.
+        self.sink = None;
         self.state.send_replace(ConnectionState::Closed);
-        let _ = order.done.send(());
+        let _ = command.done.send(());
         None
     }
 
-    /// Tells of a failed round, once for each reason, and says how long to pause.
-    fn failed(&mut self, failure: &Failure, told: &mut String) -> Duration {
+    /// Reports a failed round, once for each reason. Returns the pause before the next one.
+    fn failed(&mut self, failure: &Failure) -> Duration {
         let reason = failure.to_string();
-        let pause = if failure.passes() { self.backoff.pause() } else { self.backoff.slow_pause() };
-        if *told == reason {
+        let pause = match failure.is_transient() {
+            true => self.reconnect.pause(),
+            false => self.reconnect.slow_pause(),
+        };
+        if !self.reconnect.is_new(&reason) {
             tracing::debug!(reason, ?pause, "still cannot attach to RabbitMQ");
             return pause;
         }
-        if failure.passes() {
+        if failure.is_transient() {
             tracing::warn!(reason, ?pause, "cannot attach to RabbitMQ");
         } else {
             tracing::error!(
                 reason,
-                "RabbitMQ refuses; it is tried again and again until somebody fixes it"
+                "RabbitMQ refuses the consumer; attempts continue until an operator fixes it"
             );
         }
         self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });
-        *told = reason;
         pause
     }
 }
 
-/// How a host was found last.
-struct Tried {
+/// What the last attempts at a host have shown.
+struct HostStatus {
     /// Whether a broker has answered, at any time.
     has_answered: bool,
-    /// Whether the reason is of a connection that stood.
+    /// Whether the reason concerns an open connection.
     is_of_connected: bool,
     reason: String,
 }
 
-impl Tried {
+impl HostStatus {
     fn not_yet() -> Self {
         let reason = "no answer yet".to_owned();
         Self { has_answered: false, is_of_connected: false, reason }
     }
 
-    /// What was said before of a connection that stood says more.
+    /// An earlier reason of an open connection is more specific, and is kept.
     fn connected(&mut self) {
         if !self.is_of_connected {
             self.reason = "connected, and no queue could be consumed yet".to_owned();
@@ -363,7 +363,7 @@ impl Tried {
     }
 }
 
-/// What each attempt to attach is made with.
+/// What all attempts to attach share.
 struct Attempt<'a> {
     core: &'a Arc<Core>,
     subscription: &'a Subscription,
@@ -371,33 +371,27 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Tries each host once, with its share of the time until then. `attempts` keeps what each said
-    /// last, also when this is dropped.
+    /// Tries each host once. `attempts` has the last reason of each, even if this future is dropped.
     async fn round(
         self,
-        rotation: &mut Rotation,
+        mut round: Round<'_>,
         generation: u64,
-        until: Option<Instant>,
-        attempts: &mut BTreeMap<String, Tried>,
+        attempts: &mut BTreeMap<String, HostStatus>,
     ) -> Result<Session, Failure> {
         let Self { core, subscription, stale } = self;
         let mut last = Failure::transient("no host".to_owned());
-        let hosts = rotation.round();
-        let count = hosts.len();
-        for (tried, address) in hosts.iter().enumerate() {
+        while let Some((address, limit)) = round.next() {
             let host = address.to_string();
-            let last_try = attempts.entry(host).or_insert_with(Tried::not_yet);
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let limit = share(core.options.connection_timeout, left, count - tried);
-            let attached = match connect(core, address, role(core, subscription), limit).await {
+            let status = attempts.entry(host).or_insert_with(HostStatus::not_yet);
+            let attached = match connect(core, &address, role(core, subscription), limit).await {
                 Ok(connected) => {
-                    last_try.connected();
+                    status.connected();
                     let attaching =
-                        Session::attach(core, address, connected, subscription, generation, stale);
-                    attaching.await.inspect_err(|failure| last_try.not_attached(failure))
+                        Session::attach(core, &address, connected, subscription, generation, stale);
+                    attaching.await.inspect_err(|failure| status.not_attached(failure))
                 }
                 Err(failure) => {
-                    last_try.not_connected(&failure);
+                    status.not_connected(&failure);
                     Err(failure)
                 }
             };
@@ -405,15 +399,11 @@ impl Attempt<'_> {
                 Ok(session) => return Ok(session),
                 Err(failure) => failure,
             };
-            rotation.tried(address);
-            last = match failure.among(count) {
-                Failure::Transient { reason, .. } => {
-                    Failure::transient(format!("{address}: {reason}"))
-                }
-                // One host may be wrong where another is right, but not before the first
-                // attachment: then the mistake is told at once.
-                mistake if generation == 1 => return Err(mistake),
-                mistake => mistake,
+            last = match round.failed(&address, failure) {
+                // After the first session other hosts may still succeed. Before it, a permanent failure
+                // is reported at once.
+                permanent @ Failure::Permanent(_) if generation == 1 => return Err(permanent),
+                failure => failure,
             };
         }
         Err(last)
@@ -435,18 +425,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_of_a_host_is_what_was_said_last_of_the_connection_that_stands() {
+    fn the_reason_of_a_host_is_the_last_one_of_its_open_connection() {
         let failed = |text: &str| Failure::transient(text.to_owned());
-        let mut tried = Tried::not_yet();
-        assert_eq!((tried.has_answered, tried.reason.as_str()), (false, "no answer yet"));
-        tried.connected();
-        tried.not_attached(&failed("in exclusive use"));
-        tried.connected();
-        assert_eq!(tried.reason, failed("in exclusive use").to_string());
-        tried.not_connected(&failed("Connection refused"));
-        assert_eq!(tried.reason, failed("Connection refused").to_string());
-        tried.connected();
-        assert_eq!(tried.reason, "connected, and no queue could be consumed yet");
-        assert!(tried.has_answered);
+        let mut status = HostStatus::not_yet();
+        assert_eq!((status.has_answered, status.reason.as_str()), (false, "no answer yet"));
+        status.connected();
+        status.not_attached(&failed("in exclusive use"));
+        status.connected();
+        assert_eq!(status.reason, failed("in exclusive use").to_string());
+        status.not_connected(&failed("Connection refused"));
+        assert_eq!(status.reason, failed("Connection refused").to_string());
+        status.connected();
+        assert_eq!(status.reason, "connected, and no queue could be consumed yet");
+        assert!(status.has_answered);
     }
 }

@@ -1,11 +1,10 @@
-//! One session of publishing: a connection and a channel in confirm mode, owned by one task that
-//! publishes and collects the confirmations. What is on its way, and what became of it, is known
-//! to `pending/`. Who publishes again is `publish.rs`; who makes the next session,
-//! `publisher.rs`.
+//! A channel in confirm mode, owned by one task that publishes and collects confirms. `pending/` has the
+//! messages whose confirms are pending; `publish.rs` publishes again, `publisher.rs` makes the next
+//! session.
 //!
-//! One task, for two reasons that lie in lapin 4.12: two tasks that publish at once on a
-//! channel may swap their sequence numbers, and so their confirmations; and a returned message
-//! is handed out with whichever confirmation comes next, not with its own.
+//! There is one task because of lapin 4.12: two tasks that publish concurrently on a channel may swap
+//! their sequence numbers, and so their confirms; and a returned message is attached to whichever confirm
+//! is resolved next, not to its own.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -16,81 +15,81 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::message::{Fate, Message, confirming};
+use super::message::{Message, PublishResult};
 use super::pending::{Done, Pending, PendingConfirms};
-use crate::drivers::rabbit::Core;
-use crate::drivers::rabbit::connection::link::{
-    Link, LinkEvent, LinkEvents, Purpose, close_channel,
-};
-use crate::drivers::rabbit::connection::refusal::Fault;
+use crate::drivers::rabbit::connection::channel::close_channel;
+use crate::drivers::rabbit::connection::failure::Fault;
+use crate::drivers::rabbit::connection::link::{Link, LinkEvent, LinkEvents, Purpose};
+use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::{CHECK_EVERY, CLOSE_TIMEOUT};
 
-/// So many bytes may be kept of messages that nobody waits for and that were not confirmed, as
-/// when a quorum queue has lost its majority: the end of the session lets go of them.
-const GIVEN_UP: usize = 64 * 1024 * 1024;
-/// What a message takes beside its body, about.
-const SLIP: usize = 1024;
-/// So many messages are published at most before confirmations are looked for.
+/// The most bytes of unconfirmed messages whose senders have given up, as when a quorum queue has lost its
+/// majority. Beyond that the session ends, which frees them.
+const MAX_ABANDONED: usize = 64 * 1024 * 1024;
+/// The approximate memory of a message without its body, in bytes.
+const OVERHEAD: usize = 1024;
+/// The most messages that are published before confirms are collected.
 const BATCH: usize = 256;
 
-/// What stands in the way of sending now, for those who give up waiting.
+/// What prevents sending at present, for the errors of senders that time out.
 pub(crate) type Obstacle = Arc<Mutex<Option<String>>>;
 
-pub(crate) fn put(obstacle: &Obstacle, reason: Option<String>) {
+pub(crate) fn set_obstacle(obstacle: &Obstacle, reason: Option<String>) {
     *obstacle.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reason;
 }
 
 pub(crate) struct Submission {
     message: Arc<Message>,
-    fate: oneshot::Sender<Fate>,
+    result: oneshot::Sender<PublishResult>,
 }
 
-/// Where messages are handed in.
+/// Submits messages to the task.
 pub(crate) struct Submitter {
     submissions: mpsc::UnboundedSender<Submission>,
     ended: Arc<OnceLock<Fault>>,
 }
 
 impl Submitter {
-    /// Hands a message in to be published, in the order of these calls. What became of it
-    /// is received.
-    pub(crate) fn submit(&self, message: Arc<Message>) -> oneshot::Receiver<Fate> {
-        let (fate, told) = oneshot::channel();
-        // One that is not taken drops its sender, and `told` says so.
-        let _ = self.submissions.send(Submission { message, fate });
-        told
+    /// Submits a message. Messages are published in the order of these calls.
+    pub(crate) fn submit(&self, message: Arc<Message>) -> oneshot::Receiver<PublishResult> {
+        let (result, received) = oneshot::channel();
+        // If the task has ended, the sender is dropped, and the receiver reports it.
+        let _ = self.submissions.send(Submission { message, result });
+        received
     }
 
     pub(crate) fn is_open(&self) -> bool {
         !self.submissions.is_closed()
     }
 
-    /// What ended the connection, if anything has.
+    /// What ended the connection, if it was lost.
     pub(crate) fn ended_by(&self) -> Option<&Fault> {
         self.ended.get()
     }
 }
 
-/// What became of a message whose sender has gone.
-pub(crate) fn fate_of(told: Result<Fate, oneshot::error::RecvError>) -> Fate {
-    told.unwrap_or_else(|_| Fate::Lost(Fault::Other("the connection is closed".to_owned())))
+/// The result that was received; the connection was lost if the task has ended without one.
+pub(crate) fn received(result: Result<PublishResult, oneshot::error::RecvError>) -> PublishResult {
+    result.unwrap_or_else(|_| {
+        PublishResult::ConnectionLost(Fault::Other("the connection is closed".to_owned()))
+    })
 }
 
 /// The task of a session.
-struct Collector {
+struct ConfirmTask {
     link: Arc<Link>,
     events: LinkEvents,
     purpose: Purpose,
     channel: Arc<Channel>,
     submissions: mpsc::UnboundedReceiver<Submission>,
     ended: Arc<OnceLock<Fault>>,
-    /// What was just received; empty in between.
+    /// Reused for each batch; empty in between.
     batch: Vec<Submission>,
     pending: PendingConfirms,
     obstacle: Obstacle,
-    /// What waits while the broker is short of memory; none when it is not.
+    /// Messages that wait while the broker is short of memory or disk; none while it is not.
     backlog: Option<Vec<Submission>>,
-    // Last: the thread that it runs on must outlive the leave it takes.
+    // Last: the I/O thread must outlive this task.
     _core: Arc<Core>,
 }
 
@@ -105,8 +104,8 @@ pub(crate) async fn start(
     let (sender, submissions) = mpsc::unbounded_channel();
     let ended = Arc::default();
     let submitter = Submitter { submissions: sender, ended: Arc::clone(&ended) };
-    let collector = Collector {
-        channel: Arc::new(confirming(&link).await?),
+    let task = ConfirmTask {
+        channel: Arc::new(link.confirm_channel().await?),
         link,
         events,
         purpose,
@@ -118,22 +117,22 @@ pub(crate) async fn start(
         backlog: None,
         _core: core,
     };
-    Ok((submitter, tokio::spawn(collector.run())))
+    Ok((submitter, tokio::spawn(task.run())))
 }
 
-impl Collector {
+impl ConfirmTask {
     async fn run(mut self) {
         let ended = self.serve().await;
         if self.backlog.is_some() {
-            // It was this connection that the broker took nothing from.
-            put(&self.obstacle, None);
+            // The obstacle was that the broker had blocked this connection.
+            set_obstacle(&self.obstacle, None);
         }
         let Some(fault) = ended else {
             let closed = async {
                 let _ = close_channel(&self.channel).await;
                 self.link.close().await;
             };
-            // One deadline for both.
+            // One deadline covers both.
             let _ = timeout(CLOSE_TIMEOUT, closed).await;
             return;
         };
@@ -142,7 +141,7 @@ impl Collector {
             Purpose::Send => {
                 tracing::warn!(%fault, in_flight, "lost the RabbitMQ connection for sending");
             }
-            // The runtime warns.
+            // The runtime logs a warning.
             Purpose::Journal => {
                 tracing::debug!(%fault, in_flight, "lost the RabbitMQ connection for a journal");
             }
@@ -150,18 +149,19 @@ impl Collector {
         let _ = self.ended.set(fault.clone());
         self.submissions.close();
         for one in self.pending.drain() {
-            let _ = one.fate.send(Fate::Lost(fault.clone()));
+            let _ = one.result.send(PublishResult::ConnectionLost(fault.clone()));
         }
         let mut unsent = self.backlog.take().unwrap_or_default();
         while let Ok(submission) = self.submissions.try_recv() {
             unsent.push(submission);
         }
         for submission in unsent {
-            let _ = submission.fate.send(Fate::Lost(fault.clone()));
+            let _ = submission.result.send(PublishResult::ConnectionLost(fault.clone()));
         }
     }
 
-    /// Until the connection is lost; why. None if nobody sends any more.
+    /// Runs until the connection is lost, for the reason that is returned, or until the last submitter is
+    /// dropped.
     async fn serve(&mut self) -> Option<Fault> {
         let mut check = tokio::time::interval(CHECK_EVERY);
         loop {
@@ -174,14 +174,14 @@ impl Collector {
                 },
                 done = poll_fn(|context| self.pending.poll_done(context)) => {
                     if let Some(fault) = self.collect(done)
-                        && let Err(fault) = self.another_channel(fault).await
+                        && let Err(fault) = self.replace_channel(fault).await
                     {
                         return Some(fault);
                     }
                 }
                 received = self.submissions.recv_many(&mut self.batch, BATCH) => {
                     if received == 0 {
-                        // Whoever waits holds a submitter.
+                        // Callers that wait hold a submitter.
                         return None;
                     }
                     let mut batch = std::mem::take(&mut self.batch);
@@ -193,9 +193,9 @@ impl Collector {
                         return Some(Fault::Other("the connection is closed".to_owned()));
                     }
                     if let Some(backlog) = &mut self.backlog {
-                        backlog.retain(|submission| !submission.fate.is_closed());
+                        backlog.retain(|submission| !submission.result.is_closed());
                     }
-                    if self.given_up() > GIVEN_UP {
+                    if self.abandoned() > MAX_ABANDONED {
                         let reason = "too many messages were never confirmed";
                         return Some(Fault::Other(reason.to_owned()));
                     }
@@ -204,29 +204,32 @@ impl Collector {
         }
     }
 
-    /// About how many bytes are kept of messages whose senders wait no more.
-    fn given_up(&self) -> usize {
-        let given_up = self.pending.iter().filter(|pending| pending.fate.is_closed());
-        given_up.map(|pending| pending.message.body.len() + SLIP).sum()
+    /// The approximate memory of messages whose senders have given up, in bytes.
+    fn abandoned(&self) -> usize {
+        let abandoned = self.pending.iter().filter(|pending| pending.result.is_closed());
+        abandoned.map(|pending| pending.message.body.len() + OVERHEAD).sum()
     }
 
     fn blocked(&mut self, reason: &str) {
         let purpose = self.purpose.name();
         tracing::warn!(reason, purpose, "RabbitMQ takes no messages for now");
-        put(&self.obstacle, Some(format!("the broker takes no messages for now: {reason}")));
+        set_obstacle(
+            &self.obstacle,
+            Some(format!("the broker takes no messages for now: {reason}")),
+        );
         self.backlog.get_or_insert_default();
     }
 
     fn unblocked(&mut self) {
         tracing::info!(purpose = self.purpose.name(), "RabbitMQ takes messages again");
-        put(&self.obstacle, None);
+        set_obstacle(&self.obstacle, None);
         for submission in self.backlog.take().unwrap_or_default() {
             self.publish(submission);
         }
     }
 
-    /// While the broker is short of memory the messages wait here, where those whose sender has
-    /// given up can be forgotten, and not in lapin's queue.
+    /// While the broker is short of memory or disk, messages wait in the backlog, not in lapin's queue: here
+    /// those whose senders give up can be dropped.
     fn take(&mut self, submission: Submission) {
         match &mut self.backlog {
             Some(backlog) => backlog.push(submission),
@@ -235,37 +238,37 @@ impl Collector {
     }
 
     fn publish(&mut self, submission: Submission) {
-        let Submission { message, fate } = submission;
-        if fate.is_closed() {
+        let Submission { message, result } = submission;
+        if result.is_closed() {
             return;
         }
-        self.pending.publish(&self.channel, Pending { message, fate, returned: None });
+        self.pending.publish(&self.channel, Pending { message, result, returned: None });
     }
 
-    /// Tells all fates that are known by now. The fault that closed the channel, if one did.
+    /// Reports all results that are known. Returns the fault that closed the channel, if one did.
     fn collect(&mut self, first: Done) -> Option<Fault> {
-        let fault = self.pending.judge(first, || whole(&self.channel));
-        // One that comes with the end of the connection is told by the link.
+        let fault = self.pending.resolve(first, || finish_frame(&self.channel));
+        // If the connection has ended, the link reports it.
         fault.filter(|_| !self.channel.status().connected())
     }
 
-    /// After a fault: the others on the channel fail with it, and go on over a new one.
-    async fn another_channel(&mut self, fault: Fault) -> Result<(), Fault> {
+    /// Replaces the channel after a fault: the other messages on it fail, and are published again.
+    async fn replace_channel(&mut self, fault: Fault) -> Result<(), Fault> {
         if !self.link.is_up() {
             return Err(fault);
         }
         let purpose = self.purpose.name();
         tracing::warn!(%fault, purpose, "RabbitMQ closed the channel for publishing");
-        // All confirmations of the old channel are resolved when it is closing, and none of them
-        // is met again on the new one.
-        self.pending.spoil(&fault, || whole(&self.channel));
-        self.channel = Arc::new(confirming(&self.link).await?);
+        // lapin resolves all confirms of a channel when it closes, so none of them is left for the new
+        // channel.
+        self.pending.fail_all(&fault, || finish_frame(&self.channel));
+        self.channel = Arc::new(self.link.confirm_channel().await?);
         Ok(())
     }
 }
 
-/// Until lapin is not in the middle of a frame of confirmations: it resolves those of one frame
-/// under the lock that this call takes. The call itself may stay unfinished.
-fn whole(channel: &Channel) {
+/// Waits until lapin has resolved all confirms of a frame, which it does under the lock that this call
+/// takes. The returned future need not be completed.
+fn finish_frame(channel: &Channel) {
     let _ = channel.wait_for_confirms().now_or_never();
 }

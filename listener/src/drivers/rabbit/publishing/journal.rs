@@ -1,6 +1,5 @@
-//! Journals: each is a stream queue, to which every process appends and which each reads on its
-//! own. What the entries mean is the runtime's. The stream is declared in `topology.rs`; called
-//! by `Rabbit::journal`.
+//! Journals: streams to which all processes append, and which each reads independently. The runtime defines
+//! the entries. The stream is declared in `topology/destination.rs`. Called by `Rabbit::journal`.
 
 use std::sync::Arc;
 
@@ -11,35 +10,36 @@ use lapin::options::BasicQosOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::{Instant, timeout_at};
 
-use super::confirms::fate_of;
-use super::message::{Fate, Message, Need};
-use super::publisher::{Publisher, SendSession};
-use crate::drivers::rabbit::connection::link::{call, close_channel, consume};
-use crate::drivers::rabbit::connection::refusal::{self, Failure, Fault};
-use crate::drivers::rabbit::consuming::ledger::{Written, write};
+use super::confirms::received;
+use super::message::{Destination, Message, PublishResult};
+use super::publisher::Publisher;
+use super::session::PublishSession;
+use crate::drivers::rabbit::connection::channel::{ack, call, close_channel, consume};
+use crate::drivers::rabbit::connection::failure::{self, Failure, Fault};
+use crate::drivers::rabbit::connection::refusal::Refusal;
 use crate::transport::delivery::Properties;
 use crate::transport::driver::{JournalAppend, JournalRead, Outgoing, Route};
 use crate::transport::error::{ConnectError, JournalError};
 
-/// How many entries may be on their way from the broker: a full journal has tens of thousands.
+/// The prefetch while a journal is read: a full one has tens of thousands of entries.
 const PREFETCH: u16 = 2000;
 
-/// So many are acknowledged at once: each acknowledgement lets the broker send as many more.
-const ACKNOWLEDGED: u64 = 250;
+/// How many entries one acknowledgement covers: the broker then sends as many more.
+const ACK_EVERY: u64 = 250;
 
-/// Said where nothing is in the way that the driver knows of.
-const SILENT: &str = "no answer in time, though the connection stands: look whether the broker has the \
+/// The reason if the driver knows of no obstacle.
+const NO_ANSWER: &str = "no answer in time, though the connection stands: look whether the broker has the \
                       stream running with a leader, at its log and at its disk";
 const NO_CONNECTION: &str = "no connection in time";
 
-/// Appends, and reads what was appended before.
+/// Appends an entry, and reads those before it.
 pub(crate) async fn append(
     publisher: Publisher,
     append: JournalAppend,
 ) -> Result<JournalRead, JournalError> {
     let late = || {
-        let usual = if publisher.current().is_some() { SILENT } else { NO_CONNECTION };
-        JournalError::Unreachable(publisher.obstacle().unwrap_or_else(|| usual.to_owned()))
+        let default = if publisher.current().is_some() { NO_ANSWER } else { NO_CONNECTION };
+        JournalError::Unreachable(publisher.obstacle().unwrap_or_else(|| default.to_owned()))
     };
     let until = Instant::now() + append.timeout;
     let appended = timeout_at(until, attempts(&publisher, &append, until)).await;
@@ -48,7 +48,7 @@ pub(crate) async fn append(
 
 /// Why an attempt failed.
 enum Failed {
-    /// The broker closed the connection, which nothing but this journal uses, for what was appended.
+    /// The broker closed the connection, which only this journal uses, because of the appended entry.
     Lost(Fault),
     Other(Failure),
 }
@@ -65,7 +65,7 @@ impl From<Fault> for Failed {
     }
 }
 
-/// Tries again with each session until one attempt has an answer.
+/// Repeats the attempt with each new session until one has a result.
 async fn attempts(
     publisher: &Publisher,
     append: &JournalAppend,
@@ -80,11 +80,15 @@ async fn attempts(
         match attempt(&session, append).await {
             Ok(read) => return Ok(read),
             Err(Failed::Lost(fault)) => return Err(JournalError::Lost(fault.to_string())),
-            Err(Failed::Other(Failure::Mistake(error))) => {
+            Err(Failed::Other(Failure::Permanent(error))) => {
                 return Err(JournalError::Unsupported(error.to_string()));
             }
             Err(Failed::Other(Failure::Transient { reason, .. })) => {
-                tracing::debug!(journal = append.journal, reason, "the journal is tried again");
+                tracing::debug!(
+                    journal = append.journal,
+                    reason,
+                    "the entry could not be appended to the journal; it is tried again"
+                );
                 if session.is_open() {
                     return Err(JournalError::Unreachable(reason));
                 }
@@ -94,57 +98,57 @@ async fn attempts(
     }
 }
 
-async fn attempt(session: &SendSession, append: &JournalAppend) -> Result<JournalRead, Failed> {
-    let need = Need::Journal(append.journal.clone());
-    let prepared = session.prepare(&need).await?;
-    let message = Message::new(&outgoing(append), &need)
+async fn attempt(session: &PublishSession, append: &JournalAppend) -> Result<JournalRead, Failed> {
+    let destination = Destination::Journal(append.journal.clone());
+    let preparation = session.prepare(&destination).await?;
+    let message = Message::new(&outgoing(append), &destination)
         .map_err(|error| Failure::transient(error.to_string()))?;
-    match fate_of(session.submit(Arc::new(message)).await) {
-        Fate::Confirmed => {}
-        fate => {
-            // Whichever message it was that closed the channel: an entry goes the same way.
-            if let Fate::Spoiled(fault) = &fate
-                && let Some(error) = refusal::no_default_exchange(fault, session.user())
+    match received(session.submit(Arc::new(message)).await) {
+        PublishResult::Confirmed => {}
+        result => {
+            // Another entry may have closed the channel, but all use the default exchange.
+            if let PublishResult::ChannelClosed(fault) = &result
+                && let Some(error) = failure::no_default_exchange(fault, session.user())
             {
-                return Err(Failure::Mistake(error).into());
+                return Err(Failure::Permanent(error).into());
             }
-            if let Fate::Lost(fault) = &fate
+            if let PublishResult::ConnectionLost(fault) = &result
                 && is_lost(fault)
             {
                 return Err(Failed::Lost(fault.clone()));
             }
-            // It may have been deleted: it is declared anew for the next attempt.
-            session.forget(&need, &prepared);
-            let reason = format!("the entry was not confirmed: {fate:?}");
+            // The journal may have been deleted: it is declared again for the next attempt.
+            session.forget(&destination, &preparation);
+            let reason = format!("the entry was not confirmed: {result:?}");
             return Err(Failure::transient(reason).into());
         }
     }
     let Some(from) = append.read_from else { return Ok(JournalRead::default()) };
     let channel = session.channel().await?;
     let read = read(&channel, append, from).await;
-    // A scratch channel: that it closes is all there is to say of it.
+    // A scratch channel: an error here changes nothing.
     let _ = close_channel(&channel).await;
     let action = format!("read journal {:?}", append.journal);
     read.map_err(|fault| not_read(fault, &action, session.user()).into())
 }
 
-/// Whether the broker has the queue and not its stream: for a moment while another process declares it,
-/// or for ever.
+/// Whether the broker has the queue but not its stream: for a moment, while another process declares it, or
+/// for good.
 fn is_lost(fault: &Fault) -> bool {
-    matches!(fault, Fault::Broker { code: 506, text } if text.contains("Stream not found"))
+    fault.refusal() == Some(Refusal::StreamNotFound)
 }
 
-/// Only a missing permission is permanent: a node whose replica of the stream does not run, as when
-/// it has just started, refuses to read it for that.
+/// The failure of a read. Only a missing permission is permanent: a node also refuses while its replica of
+/// the stream does not run, as when it has just started.
 fn not_read(fault: Fault, action: &str, user: &str) -> Failure {
-    match refusal::doing(fault, action, user) {
-        Failure::Mistake(mistake @ ConnectError::Forbidden { .. }) => Failure::Mistake(mistake),
-        Failure::Mistake(mistake) => Failure::transient(mistake.to_string()),
+    match failure::doing(fault, action, user) {
+        Failure::Permanent(error @ ConnectError::Forbidden { .. }) => Failure::Permanent(error),
+        Failure::Permanent(error) => Failure::transient(error.to_string()),
         transient @ Failure::Transient { .. } => transient,
     }
 }
 
-/// All entries from a position up to the one that was appended, which is there.
+/// All entries from an offset up to the one that was appended.
 async fn read(channel: &Channel, append: &JournalAppend, from: u64) -> Result<JournalRead, Fault> {
     call(channel.basic_qos(PREFETCH, BasicQosOptions { global: false })).await?;
     let mut arguments = FieldTable::default();
@@ -160,19 +164,19 @@ async fn read(channel: &Channel, append: &JournalAppend, from: u64) -> Result<Jo
     while let Some(entry) = consumer.next().await {
         let entry = entry.map_err(|error| Fault::from(&error))?;
         let tag = entry.delivery_tag;
-        if tag % ACKNOWLEDGED == 0 {
-            write(channel, &[Written::Ack { tag, multiple: true }])?;
+        if tag % ACK_EVERY == 0 {
+            ack(channel, tag, true)?;
         }
         if let Some(offset) = offset_of(&entry) {
-            // A chunk is delivered from its beginning on.
+            // RabbitMQ delivers whole chunks, which may begin earlier.
             if offset < from {
                 continue;
             }
             next = offset + 1;
         }
-        let is_own = *entry.data == *append.entry;
+        let is_appended = *entry.data == *append.entry;
         entries.push(Bytes::from(entry.data));
-        if is_own {
+        if is_appended {
             return Ok(JournalRead { entries, next });
         }
     }
@@ -217,7 +221,7 @@ mod tests {
             not_read(fault, "read journal \"j\"", "tap")
         };
         let forbidden = of(403, "ACCESS_REFUSED - read access to queue 'j' refused");
-        assert!(matches!(forbidden, Failure::Mistake(ConnectError::Forbidden { .. })));
+        assert!(matches!(forbidden, Failure::Permanent(ConnectError::Forbidden { .. })));
         for text in [
             "PRECONDITION_FAILED - queue 'j' in vhost '/' does not have a replica on the local node",
             "PRECONDITION_FAILED - stream 'j' does not have a running replica on the local node",

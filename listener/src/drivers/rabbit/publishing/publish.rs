@@ -1,99 +1,100 @@
-//! Sending one message until the broker has it safe or the time is over: what is declared
-//! first, what is tried again after which fate. The connection is `publisher.rs`'s; the
-//! confirmation, `confirms.rs`'s. Called by `Rabbit::send`.
+//! Sends one message until it is confirmed or its timeout expires: which results are final, and after which
+//! it is published again. `session.rs` declares its destination, `confirms.rs` publishes it. Called by
+//! `Rabbit::send`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::confirms::fate_of;
-use super::message::{Fate, Message, Need};
-use super::publisher::{Prepared, Publisher, Ready, SendSession, Way};
-use crate::drivers::rabbit::connection::link::Io;
-use crate::drivers::rabbit::connection::refusal::{self, Failure, Fault};
+use super::confirms::received;
+use super::message::{Destination, Message, PublishResult};
+use super::publisher::Publisher;
+use super::session::{Preparation, Prepared, PreparedRoute, PublishSession};
+use crate::drivers::rabbit::connection::failure::{self, Failure, Fault};
+use crate::drivers::rabbit::connection::io::Io;
+use crate::drivers::rabbit::connection::refusal::Refusal;
 use crate::transport::driver::{Outgoing, Route};
 use crate::transport::error::{ConnectError, SendError};
 
-/// Room in the first frame of a message for what stands next to its properties: the frame's own
-/// bytes, the mode of delivery, when it expires.
+/// Bytes of the content header frame besides the properties: the frame's own, the delivery mode, the
+/// expiration.
 const FRAME_RESERVE: usize = 64;
 
-/// Room for what a broker writes when it moves a message out of a retry queue. It does not split
-/// a frame that has become too large by that, and a client ends the connection for it.
+/// Bytes that the broker adds when it dead-letters a message from a retry queue. It does not split a content
+/// header, and clients close the connection if one is larger than a frame.
 fn added_by_the_broker(route: &Route) -> usize {
     match route {
-        // Thirteen headers of at most 64 bytes, which name the queue six times.
+        // Thirteen headers of at most 64 bytes, which contain the name of the queue six times.
         Route::Delayed { queue, .. } => 13 * 64 + 6 * (queue.len() + 16),
-        // A count, when it is delivered again.
+        // A count of deliveries.
         Route::Queue(_) | Route::Quarantine(_) | Route::Topic { .. } => 64,
     }
 }
 
-/// What came of the attempt that a caller makes itself.
+/// The result of the attempt in the caller's task.
 pub(crate) enum Attempt {
-    /// There is no more to do.
-    Over(Result<(), SendError>),
-    /// It goes on as a task of the driver.
-    Goes(Tried),
+    Done(Result<(), SendError>),
+    /// `send` has to go on, in a task of the driver.
+    Continue(FirstAttempt),
 }
 
-/// The attempt of a caller, if it could make one.
-pub(crate) struct Tried {
+/// The attempt in the caller's task, if there was one.
+pub(crate) struct FirstAttempt {
     deadline: Instant,
-    first: Option<(Arc<SendSession>, Arc<Way>, Fate)>,
+    result: Option<(Arc<PublishSession>, Arc<PreparedRoute>, PublishResult)>,
 }
 
-/// Publishes from the caller's task, if a session stands and has sent the like before: nearly
-/// all messages need no more. The rest is done by `send`.
-pub(crate) async fn try_at_once(io: &Io, publisher: &Publisher, outgoing: &Outgoing) -> Attempt {
+/// Publishes from the caller's task, if there is a session in which a message on this route was confirmed:
+/// this suffices for nearly all messages. `send` does the rest.
+pub(crate) async fn try_in_place(io: &Io, publisher: &Publisher, outgoing: &Outgoing) -> Attempt {
     let deadline = Instant::now() + outgoing.timeout;
-    let goes = |first| Attempt::Goes(Tried { deadline, first });
+    let go_on = |first| Attempt::Continue(FirstAttempt { deadline, result: first });
     let Some(session) = publisher.current() else {
-        return goes(None);
+        return go_on(None);
     };
-    let Some(way) = session.way(&outgoing.route) else {
-        return goes(None);
+    let Some(route) = session.prepared_route(&outgoing.route) else {
+        return go_on(None);
     };
     if fits(outgoing, &session).is_err() || session.may_refuse(outgoing.body.len()) {
-        return goes(None);
+        return go_on(None);
     }
-    let Ok(message) = way.message(outgoing) else {
-        return goes(None);
+    let Ok(message) = route.message(outgoing) else {
+        return go_on(None);
     };
-    let told = session.submit(Arc::new(message));
-    let told = {
-        // The caller's task need not be one of tokio's: the driver's clock is used.
+    let result = session.submit(Arc::new(message));
+    let result = {
+        // The caller may not be a task of tokio: the timer of the driver's runtime is used.
         let _entered = io.handle().enter();
-        timeout_at(deadline, told)
+        timeout_at(deadline, result)
     };
-    match told.await.map(fate_of) {
-        Ok(Fate::Confirmed) => Attempt::Over(Ok(())),
-        Ok(fate) => goes(Some((session, way, fate))),
+    match result.await.map(received) {
+        Ok(PublishResult::Confirmed) => Attempt::Done(Ok(())),
+        Ok(result) => go_on(Some((session, route, result))),
         Err(_) => {
-            let progress = Progress { is_under_way: true, ..Progress::default() };
-            Attempt::Over(Err(late(publisher, outgoing, progress)))
+            let progress = Progress { is_pending: true, ..Progress::default() };
+            Attempt::Done(Err(timed_out(publisher, outgoing, progress)))
         }
     }
 }
 
-/// Sends, and sends again, until `outgoing.timeout` is over.
+/// Publishes, and publishes again, until `outgoing.timeout` expires.
 pub(crate) async fn send(
     publisher: Publisher,
     outgoing: Outgoing,
-    tried: Tried,
+    first: FirstAttempt,
 ) -> Result<(), SendError> {
-    let Tried { deadline, first } = tried;
+    let FirstAttempt { deadline, result } = first;
     let mut progress = Progress::default();
-    let sent =
-        timeout_at(deadline, attempts(&publisher, &outgoing, deadline, &mut progress, first)).await;
-    sent.unwrap_or_else(|_| Err(late(&publisher, &outgoing, progress)))
+    let attempts = attempts(&publisher, &outgoing, deadline, &mut progress, result);
+    let sent = timeout_at(deadline, attempts).await;
+    sent.unwrap_or_else(|_| Err(timed_out(&publisher, &outgoing, progress)))
 }
 
-/// The error when the time is over.
-fn late(publisher: &Publisher, outgoing: &Outgoing, progress: Progress) -> SendError {
+/// The error after the timeout.
+fn timed_out(publisher: &Publisher, outgoing: &Outgoing, progress: Progress) -> SendError {
     let (route, after) = (outgoing.route.to_string(), outgoing.timeout);
-    let may_have_been_sent = progress.is_under_way || progress.is_unknown;
+    let may_have_been_sent = progress.is_pending || progress.is_unknown;
     let reason = match progress.last {
         Last::Refused if !may_have_been_sent => return SendError::Refused { route },
         Last::Refused => Some("the broker refused it before".to_owned()),
@@ -108,21 +109,22 @@ fn late(publisher: &Publisher, outgoing: &Outgoing, progress: Progress) -> SendE
     }
 }
 
-/// What the attempts so far have shown.
+/// What is known from the attempts so far.
 #[derive(Default)]
 struct Progress {
     last: Last,
-    /// It was handed to a connection, and its fate is not known yet.
-    is_under_way: bool,
-    /// What became of an earlier attempt is not known: the broker may have it.
+    /// It was submitted, and its result is pending.
+    is_pending: bool,
+    /// The result of an earlier attempt is unknown: the broker may have the message.
     is_unknown: bool,
-    /// No session up to this one is wanted any more.
+    /// Sessions up to this generation are not used any more.
     newer_than: u64,
     returned: bool,
-    /// It was on a channel that was closed: it goes alone, to show whether it was to blame.
+    /// It was on a channel that was closed: it is published on a channel of its own, which shows whether it
+    /// was the cause.
     suspect: bool,
-    /// How often the broker ended the connection for what came over it.
-    strikes: u32,
+    /// How often the broker has closed the connection because of a protocol error.
+    protocol_errors: u32,
     pauses: u32,
 }
 
@@ -139,133 +141,136 @@ async fn attempts(
     outgoing: &Outgoing,
     deadline: Instant,
     progress: &mut Progress,
-    mut first: Option<(Arc<SendSession>, Arc<Way>, Fate)>,
+    mut first: Option<(Arc<PublishSession>, Arc<PreparedRoute>, PublishResult)>,
 ) -> Result<(), SendError> {
-    let Some(need) = Need::of(&outgoing.route) else {
+    let Some(destination) = Destination::of(&outgoing.route) else {
         return Err(no_delay(outgoing, "nothing is held back for more than a day".to_owned()));
     };
-    let message =
-        Message::new(outgoing, &need).map_err(|error| invalid(outgoing, error.to_string()))?;
+    let message = Message::new(outgoing, &destination)
+        .map_err(|error| invalid(outgoing, error.to_string()))?;
     let message = Arc::new(message);
     loop {
-        let (session, prepared, fate) = match first.take() {
-            Some((session, way, fate)) => (session, Arc::clone(&way.prepared), fate),
+        let (session, preparation, result) = match first.take() {
+            Some((session, route, result)) => (session, Arc::clone(&route.preparation), result),
             None => {
-                match attempt(publisher, outgoing, deadline, progress, &need, &message).await? {
+                match attempt(publisher, outgoing, deadline, progress, &destination, &message)
+                    .await?
+                {
                     Some(attempt) => attempt,
                     None => continue,
                 }
             }
         };
-        progress.is_under_way = false;
-        progress.is_unknown |= matches!(fate, Fate::Spoiled(_) | Fate::Lost(_));
-        match fate {
-            Fate::Confirmed => return Ok(()),
-            Fate::Refused => progress.again(Last::Refused, &session).await,
-            Fate::Returned(reason) => {
-                session.is_gone(&need);
-                session.forget(&need, &prepared);
+        progress.is_pending = false;
+        progress.is_unknown |=
+            matches!(result, PublishResult::ChannelClosed(_) | PublishResult::ConnectionLost(_));
+        match result {
+            PublishResult::Confirmed => return Ok(()),
+            PublishResult::Nacked => progress.pause(Last::Refused, &session).await,
+            PublishResult::Returned(reason) => {
+                session.is_gone(&destination);
+                session.forget(&destination, &preparation);
                 if progress.returned {
-                    return Err(match prepared.get() {
-                        Some(Ready::Perhaps(refusal)) => refusal.clone().into(),
+                    return Err(match preparation.get() {
+                        Some(Prepared::Refused(refusal)) => refusal.clone().into(),
                         _ => unroutable(outgoing, reason),
                     });
                 }
                 progress.returned = true;
             }
-            Fate::Spoiled(fault) => {
-                session.forget(&need, &prepared);
-                spoiled(fault, outgoing, progress, &session).await?;
+            PublishResult::ChannelClosed(fault) => {
+                session.forget(&destination, &preparation);
+                channel_closed(fault, outgoing, progress, &session).await?;
             }
-            Fate::Lost(fault) => {
+            PublishResult::ConnectionLost(fault) => {
                 if fault.is_of_the_protocol() {
-                    progress.strikes += 1;
+                    progress.protocol_errors += 1;
                     progress.suspect = true;
-                    if progress.strikes > 2 {
+                    if progress.protocol_errors > 2 {
                         return Err(invalid(outgoing, fault.to_string()));
                     }
                 }
-                progress.again(Last::Reason(fault.to_string()), &session).await;
+                progress.pause(Last::Reason(fault.to_string()), &session).await;
             }
         }
     }
 }
 
-/// One attempt, and its fate; none if it did not come to that.
+/// One attempt, and its result; none if the destination could not be declared yet.
 async fn attempt(
     publisher: &Publisher,
     outgoing: &Outgoing,
     deadline: Instant,
     progress: &mut Progress,
-    need: &Need,
+    destination: &Destination,
     message: &Arc<Message>,
-) -> Result<Option<(Arc<SendSession>, Prepared, Fate)>, SendError> {
+) -> Result<Option<(Arc<PublishSession>, Preparation, PublishResult)>, SendError> {
     let session = publisher.session(progress.newer_than, deadline).await?;
     fits(outgoing, &session)?;
-    let prepared = match session.prepare(need).await {
-        Ok(prepared) => prepared,
-        Err(Failure::Mistake(error)) => return Err(error.into()),
+    let preparation = match session.prepare(destination).await {
+        Ok(preparation) => preparation,
+        Err(Failure::Permanent(error)) => return Err(error.into()),
         Err(Failure::Transient { reason, .. }) => {
-            progress.again(Last::Reason(reason), &session).await;
+            progress.pause(Last::Reason(reason), &session).await;
             return Ok(None);
         }
     };
-    if let Some(Ready::NoDelay(reason)) = prepared.get() {
+    if let Some(Prepared::NoDelay(reason)) = preparation.get() {
         return Err(no_delay(outgoing, reason.clone()));
     }
     progress.suspect |= session.may_refuse(outgoing.body.len());
     if deadline.saturating_duration_since(Instant::now()) < time_to_confirm(outgoing.timeout) {
-        return Err(late(publisher, outgoing, std::mem::take(progress)));
+        return Err(timed_out(publisher, outgoing, std::mem::take(progress)));
     }
-    progress.is_under_way = true;
-    let fate = if progress.suspect {
-        session.submit_alone(message.as_ref().clone()).await
+    progress.is_pending = true;
+    let result = if progress.suspect {
+        session.publish_on_own_channel(message.as_ref().clone()).await
     } else {
-        fate_of(session.submit(Arc::clone(message)).await)
+        received(session.submit(Arc::clone(message)).await)
     };
-    if fate == Fate::Confirmed {
-        session.keep_way(&outgoing.route, need, &prepared);
+    if result == PublishResult::Confirmed {
+        session.keep_route(&outgoing.route, destination, &preparation);
     }
-    Ok(Some((session, prepared, fate)))
+    Ok(Some((session, preparation, result)))
 }
 
-/// The channel was closed. A message that was alone on it is to blame; the others are tried
-/// alone, so that one that the broker does not take cannot take its neighbours along.
-async fn spoiled(
+/// The channel was closed. A message on a channel of its own is the cause; others are published on channels
+/// of their own next, so that one that the broker refuses does not affect its neighbours.
+async fn channel_closed(
     fault: Fault,
     outgoing: &Outgoing,
     progress: &mut Progress,
-    session: &SendSession,
+    session: &PublishSession,
 ) -> Result<(), SendError> {
-    if let Some(limit) = refusal::max_size(&fault) {
-        session.learn_max_size(limit);
+    if let Some(Refusal::MessageTooLarge { limit }) = fault.refusal() {
+        session.set_max_size(limit);
         if outgoing.body.len() > limit {
             return Err(too_large(outgoing, limit));
         }
     }
-    // An exchange that is gone is declared again.
+    // If the exchange is gone, it is declared again.
     let is_gone = fault.code() == Some(404);
     if progress.suspect && !is_gone {
         let action = format!("take the message for {}", outgoing.route);
-        let failure = match refusal::no_default_exchange(&fault, session.user()) {
-            Some(error) => Failure::Mistake(error),
-            None => refusal::doing(fault, &action, session.user()),
+        let failure = match failure::no_default_exchange(&fault, session.user()) {
+            Some(error) => Failure::Permanent(error),
+            None => failure::doing(fault, &action, session.user()),
         };
         return match failure {
-            // Whoever may not put anything into a queue may still keep it to himself.
-            Failure::Mistake(
+            // Without a retry queue, the retry is delayed in the process.
+            Failure::Permanent(
                 error @ (ConnectError::Forbidden { .. } | ConnectError::DefaultExchange { .. }),
             ) if matches!(outgoing.route, Route::Delayed { .. }) => {
                 Err(no_delay(outgoing, error.to_string()))
             }
-            Failure::Mistake(ConnectError::Refused { reason, .. })
+            Failure::Permanent(ConnectError::Refused { reason, .. })
             | Failure::Transient { reason, .. } => Err(invalid(outgoing, reason)),
-            Failure::Mistake(error) => Err(error.into()),
+            Failure::Permanent(error) => Err(error.into()),
         };
     }
     let last = Last::Reason(fault.to_string());
     if is_gone {
-        progress.again(last, session).await;
+        progress.pause(last, session).await;
     } else {
         progress.suspect = true;
         progress.last = last;
@@ -275,7 +280,7 @@ async fn spoiled(
 
 impl Progress {
     /// Pauses before the next attempt.
-    async fn again(&mut self, last: Last, session: &SendSession) {
+    async fn pause(&mut self, last: Last, session: &PublishSession) {
         self.last = last;
         if !session.is_open() {
             self.newer_than = session.generation;
@@ -286,15 +291,14 @@ impl Progress {
     }
 }
 
-/// How much of `timeout` an attempt needs at least. One that is handed over later would hardly be
-/// confirmed in time, and the broker might have it: then its sender, told of an error, would send
-/// it a second time.
+/// The least part of `timeout` that an attempt needs. A message that is submitted later would hardly be
+/// confirmed in time, but might arrive: its sender would get an error, and send it again.
 fn time_to_confirm(timeout: Duration) -> Duration {
     (timeout / 4).min(Duration::from_secs(1))
 }
 
-/// Refuses what the broker would end the connection or the channel for.
-fn fits(outgoing: &Outgoing, session: &SendSession) -> Result<(), SendError> {
+/// Refuses a message for which the broker would close the connection or the channel.
+fn fits(outgoing: &Outgoing, session: &PublishSession) -> Result<(), SendError> {
     let size = outgoing.properties.size() + FRAME_RESERVE + added_by_the_broker(&outgoing.route);
     if size > session.frame_max() {
         return Err(SendError::HeadersTooLarge {

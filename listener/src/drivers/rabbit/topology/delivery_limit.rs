@@ -1,16 +1,16 @@
-//! Delivery limits of quorum queues: which is too low to tell what ended a process before its
-//! neighbours are dropped with it. Which one a queue has is asked by `topology.rs`.
+//! Delivery limits of quorum queues: whether one is high enough to find out which message ends a process
+//! before RabbitMQ drops its neighbours as well. Decisions only; `survey.rs` reads the limit of a queue.
 
-use crate::drivers::rabbit::connection::refusal::Failure;
+use crate::drivers::rabbit::connection::failure::Failure;
 use crate::drivers::rabbit::connection::version::Version;
 use crate::transport::delivery::near_limit_from;
 use crate::transport::error::ConnectError;
 
-/// The least limit that is safe: what was given out twice and not settled is set aside, and a
-/// connection that is lost counts for everything that was in flight.
+/// The lowest safe limit: a message is quarantined after two deliveries without settlement, and a lost
+/// connection counts for everything in flight.
 const LEAST: i64 = 5;
 
-/// Refuses a limit that is too low, or tells of it where that was allowed.
+/// Refuses a limit that is too low, or logs it if the options allow it.
 pub(crate) fn check(
     queue: &str,
     limit: i64,
@@ -25,31 +25,31 @@ pub(crate) fn check(
         tracing::error!(%error, "notifications may be lost, as allow_low_delivery_limit allows");
         return Ok(());
     }
-    Err(Failure::Mistake(error))
+    Err(Failure::Permanent(error))
 }
 
-/// A negative one is none from RabbitMQ 4.0 on; earlier ones drop whatever comes back.
+/// A negative limit means none since RabbitMQ 4.0; earlier versions drop every redelivered message.
 fn is_none(limit: i64, version: Option<Version>) -> bool {
     limit < 0 && version.is_some_and(Version::has_unlimited_deliveries)
 }
 
-/// Tells of a quarantine queue that drops whatever comes back: nothing of it can be renewed in time.
-/// Not refused, as the work queues are sound.
-pub(crate) fn tell_of_quarantine(queue: &str, limit: i64, version: Option<Version>) {
+/// Logs a quarantine queue that drops every redelivered message. It is not refused, because the work
+/// queues are not affected.
+pub(crate) fn check_quarantine(queue: &str, limit: i64, version: Option<Version>) {
     if limit < 1 && !is_none(limit, version) {
         tracing::error!(
             queue,
             limit,
-            "the quarantine queue drops what a process had that ended: notifications may be lost; stop the listeners, move what is in it elsewhere, and delete it: it is declared anew without a limit"
+            "the quarantine queue drops what a process had that ended: notifications may be lost; stop the listeners, move its messages elsewhere, and delete it; it is then declared without a limit"
         );
     }
 }
 
-/// Whether a message that was given out so often before is halfway to the limit at which its queue
-/// drops it; `set` is the queue's own.
+/// Whether a message that was delivered `count` times before is halfway to the limit of its queue. `set`:
+/// the limit that the queue was declared with.
 pub(crate) fn is_near(count: u64, set: Option<i64>, version: Option<Version>) -> bool {
     let limit = match set {
-        // A negative one is none.
+        // A negative limit means none.
         Some(set) => u64::try_from(set).ok(),
         None => version.and_then(Version::default_delivery_limit),
     };
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_a_limit_is_near_and_the_last_time_always() {
+    fn half_of_a_limit_is_near_and_so_is_the_last_delivery() {
         let version = Some(Version::new(4, 0));
         let is_near = |limit| [1, 2, 3, 10].map(|count| is_near(count, limit, version));
         assert_eq!(is_near(Some(1)), [true; 4]);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_below_five_is_refused_unless_it_was_allowed() {
+    fn a_limit_below_five_is_refused_unless_it_is_allowed() {
         let check = |limit, allowed| check("q", limit, Some(Version::new(4, 0)), allowed);
         assert_eq!([-1, 5, 20].map(|limit| check(limit, false)), [Ok(()), Ok(()), Ok(())]);
         assert_eq!(check(4, true), Ok(()));
@@ -87,9 +87,9 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_limit_is_refused_where_the_broker_drops_what_comes_back() {
+    fn a_negative_limit_is_refused_where_the_broker_drops_redelivered_messages() {
         for version in [None, Some(Version::new(3, 10)), Some(Version::new(3, 13))] {
-            let refused = check("q", -1, version, false).expect_err("drops what comes back");
+            let refused = check("q", -1, version, false).expect_err("drops redelivered messages");
             assert!(refused.to_string().contains("a delivery limit of -1"), "{refused}");
         }
     }

@@ -1,94 +1,53 @@
-//! What queues that exist are like, as far as AMQP shows it, and how those that are missing are
-//! declared, so that the deployment's other programs can declare them too. Decisions only;
-//! `topology.rs` asks the broker.
+//! How missing queues and exchanges are declared so that the deployment's other programs can declare them
+//! as well, and the declarations that find out the properties of existing ones. Decisions only;
+//! `survey.rs` declares.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lapin::ExchangeKind;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
-use super::single_active::told;
-use crate::drivers::rabbit::connection::refusal::Fault;
+use super::properties::{
+    DELIVERIES, Lifetime, Limits, MEMORY_BYTES, MEMORY_LENGTH, QueueProperties,
+};
+use crate::drivers::rabbit::connection::failure::Fault;
+use crate::drivers::rabbit::connection::refusal::{Current, Refusal};
 use crate::drivers::rabbit::options::{Dialect, RabbitOptions};
 
 /// How many refusals about other arguments are followed up.
-const MOST: usize = 12;
+const MAX_ARGUMENTS: usize = 12;
 
-const DELIVERIES: &str = "x-delivery-limit";
-const MEMORY_LENGTH: &str = "x-max-in-memory-length";
-const MEMORY_BYTES: &str = "x-max-in-memory-bytes";
-/// The last argument that RabbitMQ compares of all that a queue of ours may have.
+/// The last argument that RabbitMQ compares of those with which this driver declares queues.
 const LOCATOR: &str = "x-queue-leader-locator";
 const ALTERNATE: &str = "alternate-exchange";
 
-/// What no queue is declared with: so an argument that has this value is refused, that of a queue
-/// that exists because it differs, and that of a new one because it is invalid.
-const NONE_SUCH: &str = "?";
+/// A value that no queue has: an argument with it is refused, for an existing queue because it differs, and
+/// for a new one because it is invalid.
+const INVALID: &str = "?";
 
-/// How long a queue or exchange stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lifetime {
-    pub(crate) durable: bool,
-    pub(crate) auto_delete: bool,
-}
-
-/// The limits that a quorum queue was declared with. Those of a policy never show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// A negative one is none, where RabbitMQ has one by default.
-    pub(crate) deliveries: Option<i64>,
-    pub(crate) memory_length: Option<i64>,
-    pub(crate) memory_bytes: Option<i64>,
-}
-
-impl Limits {
-    /// With their names as arguments.
-    pub(crate) fn named(self) -> [(&'static str, Option<i64>); 3] {
-        [
-            (DELIVERIES, self.deliveries),
-            (MEMORY_LENGTH, self.memory_length),
-            (MEMORY_BYTES, self.memory_bytes),
-        ]
-    }
-}
-
-/// What a queue is like, as far as it shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) lifetime: Option<Lifetime>,
-    pub(crate) quorum: Option<bool>,
-    pub(crate) stream: bool,
-    pub(crate) limits: Limits,
-}
-
-impl Seen {
-    pub(crate) fn durable(self) -> Option<bool> {
-        self.lifetime.map(|lifetime| lifetime.durable)
-    }
-}
-
-impl From<Style> for Seen {
-    fn from(style: Style) -> Self {
+impl From<QueueDeclaration> for QueueProperties {
+    fn from(declaration: QueueDeclaration) -> Self {
         Self {
-            lifetime: Some(style.lifetime),
-            quorum: Some(style.quorum),
+            lifetime: Some(declaration.lifetime),
+            quorum: Some(declaration.quorum),
             stream: false,
-            limits: style.limits,
+            limits: declaration.limits,
         }
     }
 }
 
 /// How a queue is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Style {
+pub(crate) struct QueueDeclaration {
     pub(crate) lifetime: Lifetime,
     pub(crate) quorum: bool,
     pub(crate) limits: Limits,
 }
 
-impl Style {
-    /// As the options say.
+impl QueueDeclaration {
+    /// As the options ask.
     pub(crate) fn asked(options: &RabbitOptions) -> Self {
         let lifetime = Lifetime { durable: options.durable(), auto_delete: options.auto_delete() };
         if !options.quorum() {
@@ -103,14 +62,14 @@ impl Style {
         Self { lifetime, quorum: true, limits }
     }
 
-    /// As a queue of no other program is declared where nothing shows what the deployment has.
+    /// Durable: as a queue that no other program declares, if nothing shows what the deployment uses.
     pub(crate) fn durable(options: &RabbitOptions) -> Self {
         let lifetime = Lifetime { durable: true, auto_delete: options.auto_delete() };
         Self { lifetime, quorum: false, limits: Limits::default() }
     }
 
-    /// As a queue that was seen, as far as that showed.
-    pub(crate) fn like(seen: Seen, options: &RabbitOptions) -> Self {
+    /// As a queue that was seen, as far as its properties were visible.
+    pub(crate) fn like(seen: QueueProperties, options: &RabbitOptions) -> Self {
         let asked = Self::asked(options);
         let quorum = seen.quorum.unwrap_or(asked.quorum);
         let Lifetime { durable, auto_delete } = seen.lifetime.unwrap_or(asked.lifetime);
@@ -121,12 +80,12 @@ impl Style {
         }
     }
 
-    /// As the options say; where they leave it open, as what exists shows. `lifetimes` are what
-    /// exchanges and queues show, and `queues` what queues show, the best evidence first.
+    /// As the options ask; what they leave open, as what exists shows. `lifetimes`: of exchanges and
+    /// queues, `queues`: the properties of queues, the best evidence first.
     pub(crate) fn of(
         options: &RabbitOptions,
         lifetimes: impl IntoIterator<Item = Option<Lifetime>>,
-        queues: impl IntoIterator<Item = Seen>,
+        queues: impl IntoIterator<Item = QueueProperties>,
     ) -> Self {
         let asked = Self::asked(options);
         if !goes_by_evidence(options) {
@@ -137,16 +96,47 @@ impl Style {
         let lifetime = Lifetime { auto_delete, ..shown };
         let shown = queues.into_iter().find(|seen| seen.quorum.is_some());
         match shown {
-            Some(Seen { quorum: Some(true), limits, .. }) if lifetime.durable => {
+            Some(QueueProperties { quorum: Some(true), limits, .. }) if lifetime.durable => {
                 Self { lifetime, quorum: true, limits }
             }
             _ => Self { lifetime, quorum: false, limits: Limits::default() },
         }
     }
+
+    pub(crate) fn options(self) -> QueueDeclareOptions {
+        let Lifetime { durable, auto_delete } = self.lifetime;
+        QueueDeclareOptions { durable, auto_delete, ..QueueDeclareOptions::default() }
+    }
+
+    /// The arguments, as oslo.messaging declares them. `expires`: the queue is deleted after this time
+    /// without consumers.
+    pub(crate) fn arguments(
+        self,
+        options: &RabbitOptions,
+        expires: Option<Duration>,
+    ) -> FieldTable {
+        let mut table = FieldTable::default();
+        if let Some(expires) = expires {
+            // RabbitMQ refuses 0.
+            let millis = i64::try_from(expires.as_millis()).unwrap_or(i64::MAX).max(1);
+            table.insert("x-expires".into(), AMQPValue::LongLongInt(millis));
+        }
+        if options.rabbit_ha_queues == Some(true) {
+            table.insert("x-ha-policy".into(), text("all"));
+        }
+        if self.quorum {
+            table.insert("x-queue-type".into(), text("quorum"));
+            for (name, limit) in self.limits.named() {
+                let Some(limit) = limit else { continue };
+                table.insert(name.into(), AMQPValue::LongLongInt(limit));
+            }
+        }
+        table
+    }
 }
 
-/// Whether what exists shows how to declare what is missing: programs with oslo.messaging declare
-/// the same, and the options leave it open.
+/// Whether existing queues and exchanges decide how missing ones are declared: programs with
+/// oslo.messaging declare the same, and the options leave it open.
 pub(crate) fn goes_by_evidence(options: &RabbitOptions) -> bool {
     options.dialect == Dialect::Oslo
         && options.amqp_durable_queues.is_none()
@@ -154,11 +144,10 @@ pub(crate) fn goes_by_evidence(options: &RabbitOptions) -> bool {
         && options.rabbit_ha_queues.is_none()
 }
 
-/// A declaration that is refused whatever the queue is like, again and again, with what the last
-/// refusal told; a new queue is refused, too, if the one that was seen has vanished. It begins as
-/// that of a durable queue of a type that does not exist. Once the type is known and is that of
-/// quorum queues, it goes on to their limits.
-pub(crate) struct Probe {
+/// A declaration that is refused whatever the properties of the queue are, and even if the queue is deleted
+/// meanwhile. It is repeated with what each refusal says. It begins as a durable queue of an invalid type;
+/// once the type is known to be that of quorum queues, it goes on to their limits.
+pub(crate) struct QueueProbe {
     pub(crate) options: QueueDeclareOptions,
     arguments: BTreeMap<ShortString, AMQPValue>,
     is_quorum: bool,
@@ -167,22 +156,22 @@ pub(crate) struct Probe {
 
 /// What the refusal of a probe means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// It is to be asked again.
+pub(crate) enum Probed {
+    /// The declaration is to be repeated.
     Again,
-    /// What the queue is like, as far as it shows.
-    Seen(Seen),
-    /// The queue has vanished.
-    Gone,
+    /// The properties of the queue, as far as they are visible.
+    Properties(QueueProperties),
+    /// The queue does not exist any more.
+    Missing,
 }
 
-impl Probe {
+impl QueueProbe {
     pub(crate) fn new() -> Self {
         Self {
             options: QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() },
-            arguments: BTreeMap::from([("x-queue-type".into(), text(NONE_SUCH))]),
+            arguments: BTreeMap::from([("x-queue-type".into(), text(INVALID))]),
             is_quorum: false,
-            left: MOST,
+            left: MAX_ARGUMENTS,
         }
     }
 
@@ -190,42 +179,43 @@ impl Probe {
         FieldTable::from(self.arguments.clone())
     }
 
-    /// What a refusal tells.
-    pub(crate) fn refused(&mut self, fault: &Fault) -> Told {
+    /// What a refusal says.
+    pub(crate) fn refused(&mut self, fault: &Fault) -> Probed {
         if is_of_a_new_queue(fault) {
-            return Told::Gone;
+            return Probed::Missing;
         }
-        let Fault::Broker { code: 406, text: refusal } = fault else {
-            return Told::Seen(Seen::default());
+        let Some((argument, current)) = difference(fault) else {
+            return Probed::Properties(QueueProperties::default());
         };
-        match told(refusal) {
-            Some(("durable", Some(AMQPValue::Boolean(is)))) => self.options.durable = is,
-            Some(("auto_delete", Some(AMQPValue::Boolean(is)))) => self.options.auto_delete = is,
-            Some(("x-queue-type", Some(kind))) if kind == text("quorum") => {
+        match (argument.as_str(), current) {
+            ("durable", Some(AMQPValue::Boolean(is))) => self.options.durable = is,
+            ("auto_delete", Some(AMQPValue::Boolean(is))) => self.options.auto_delete = is,
+            ("x-queue-type", Some(kind)) if kind == text("quorum") => {
                 self.is_quorum = true;
                 self.arguments.insert("x-queue-type".into(), kind);
-                self.arguments.insert(LOCATOR.into(), text(NONE_SUCH));
+                self.arguments.insert(LOCATOR.into(), text(INVALID));
             }
-            Some(("x-queue-type", kind)) => {
+            ("x-queue-type", kind) => {
                 let stream = kind == Some(text("stream"));
-                return Told::Seen(Seen { quorum: Some(false), stream, ..self.so_far() });
+                let properties =
+                    QueueProperties { quorum: Some(false), stream, ..self.properties() };
+                return Probed::Properties(properties);
             }
-            Some((LOCATOR, _)) => return Told::Seen(self.so_far()),
-            Some((name, Some(value))) => drop(self.arguments.insert(name.into(), value)),
-            Some((name, None)) => drop(self.arguments.remove(name)),
-            None => return Told::Seen(Seen::default()),
+            (LOCATOR, _) => return Probed::Properties(self.properties()),
+            (name, Some(value)) => drop(self.arguments.insert(name.into(), value)),
+            (name, None) => drop(self.arguments.remove(name)),
         }
         self.left -= 1;
-        if self.left == 0 { Told::Seen(self.so_far()) } else { Told::Again }
+        if self.left == 0 { Probed::Properties(self.properties()) } else { Probed::Again }
     }
 
-    /// What it is, as far as arguments were compared: RabbitMQ compares how long it stays before
-    /// them.
-    pub(crate) fn so_far(&self) -> Seen {
+    /// The properties, as far as RabbitMQ has compared them: it compares the lifetime before the
+    /// arguments.
+    pub(crate) fn properties(&self) -> QueueProperties {
         let QueueDeclareOptions { durable, auto_delete, .. } = self.options;
         let lifetime = Some(Lifetime { durable, auto_delete });
         if !self.is_quorum {
-            return Seen { lifetime, ..Seen::default() };
+            return QueueProperties { lifetime, ..QueueProperties::default() };
         }
         let number = |name| match self.arguments.get(name) {
             Some(AMQPValue::LongLongInt(limit)) => Some(*limit),
@@ -236,36 +226,44 @@ impl Probe {
             memory_length: number(MEMORY_LENGTH),
             memory_bytes: number(MEMORY_BYTES),
         };
-        Seen { lifetime, quorum: Some(true), limits, ..Seen::default() }
+        QueueProperties { lifetime, quorum: Some(true), limits, ..QueueProperties::default() }
     }
 }
 
-/// Arguments with one that comes last and that no new queue is declared with: whoever declares a
-/// queue that exists with them compares the others.
+/// Adds an argument that is compared last and invalid for a new queue: declaring an existing queue with
+/// them compares all others.
 pub(crate) fn compared(mut arguments: FieldTable) -> FieldTable {
-    arguments.insert(LOCATOR.into(), text(NONE_SUCH));
+    arguments.insert(LOCATOR.into(), text(INVALID));
     arguments
 }
 
-/// What a refusal of such arguments says of that last one: what the queue has in its place; none if
-/// it is about another.
-pub(crate) fn told_of_the_last(fault: &Fault) -> Option<Option<AMQPValue>> {
-    let Fault::Broker { code: 406, text } = fault else { return None };
-    let (name, value) = told(text)?;
-    (name == LOCATOR).then_some(value)
+/// The value of that last argument, if the refusal is about it: then all others are equal.
+pub(crate) fn current_of_last(fault: &Fault) -> Option<Option<AMQPValue>> {
+    let (argument, current) = difference(fault)?;
+    (argument == LOCATOR).then_some(current)
 }
 
-/// Whether a refusal is that of a queue that does not exist, with an argument that none may have.
+/// Whether the refusal is that of a missing queue, because of an argument that no queue may have.
 pub(crate) fn is_of_a_new_queue(fault: &Fault) -> bool {
-    matches!(fault, Fault::Broker { code: 406, text }
-        if told(text).is_none() && text.contains("invalid arg '"))
+    matches!(fault.refusal(), Some(Refusal::InvalidArgument(_)))
+}
+
+/// The argument that differs, and the value that it has.
+fn difference(fault: &Fault) -> Option<(String, Option<AMQPValue>)> {
+    let inequivalent = fault.inequivalent()?;
+    let current = match inequivalent.current() {
+        Current::NotSet => None,
+        Current::Value(value) => Some(value),
+        Current::Unknown => return None,
+    };
+    Some((inequivalent.argument, current))
 }
 
 fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text))
 }
 
-/// A declaration of an exchange: as `Probe`, but for its arguments.
+/// As `QueueProbe`, of an exchange.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ExchangeProbe {
     pub(crate) kind: ExchangeKind,
@@ -273,44 +271,41 @@ pub(crate) struct ExchangeProbe {
 }
 
 impl ExchangeProbe {
-    /// Begins with what is likely.
+    /// Begins with the likely type and lifetime.
     pub(crate) fn new(options: &RabbitOptions) -> Self {
         let lifetime = Lifetime { durable: true, auto_delete: options.auto_delete() };
         Self { kind: ExchangeKind::Topic, lifetime }
     }
 
-    /// One that should be text, and that RabbitMQ compares last: so no exchange is declared by
-    /// mistake.
+    /// A number where RabbitMQ expects text, compared last, so that no exchange is ever declared.
     pub(crate) fn arguments() -> FieldTable {
         FieldTable::from(BTreeMap::from([(ALTERNATE.into(), AMQPValue::LongInt(0))]))
     }
 
-    /// Whether it is to be asked again.
+    /// Whether the declaration is to be repeated.
     pub(crate) fn refused(&mut self, fault: &Fault) -> bool {
-        let Fault::Broker { code: 406, text } = fault else { return false };
+        let Some((argument, current)) = difference(fault) else { return false };
         let old = self.clone();
-        match told(text) {
-            Some(("type", Some(AMQPValue::LongString(kind)))) => {
+        match (argument.as_str(), current) {
+            ("type", Some(AMQPValue::LongString(kind))) => {
                 self.kind = ExchangeKind::Custom(kind.to_string());
             }
-            Some(("durable", Some(AMQPValue::Boolean(is)))) => self.lifetime.durable = is,
-            Some(("auto_delete", Some(AMQPValue::Boolean(is)))) => self.lifetime.auto_delete = is,
+            ("durable", Some(AMQPValue::Boolean(is))) => self.lifetime.durable = is,
+            ("auto_delete", Some(AMQPValue::Boolean(is))) => self.lifetime.auto_delete = is,
             _ => {}
         }
         *self != old
     }
 
-    /// Whether a refusal is about something that is compared once the lifetime is.
+    /// Whether the refusal is about an argument that is compared after the lifetime.
     pub(crate) fn is_about_the_rest(fault: &Fault) -> bool {
         let compared = ["type", "durable", "auto_delete"];
-        matches!(fault, Fault::Broker { code: 406, text }
-            if told(text).is_some_and(|(name, _)| !compared.contains(&name)))
+        difference(fault).is_some_and(|(argument, _)| !compared.contains(&argument.as_str()))
     }
 
-    /// Whether a refusal is that of an exchange that does not exist.
+    /// Whether the refusal is that of a missing exchange.
     pub(crate) fn is_of_a_new_one(fault: &Fault) -> bool {
-        matches!(fault, Fault::Broker { code: 406, text }
-            if told(text).is_none() && text.contains(ALTERNATE))
+        fault.refusal() == Some(Refusal::InvalidArgument(ALTERNATE.to_owned()))
     }
 }
 
@@ -318,14 +313,17 @@ impl ExchangeProbe {
 mod tests {
     use super::*;
 
-    const STAYS: Lifetime = Lifetime { durable: true, auto_delete: false };
-    const GOES: Lifetime = Lifetime { durable: false, auto_delete: false };
+    const DURABLE: Lifetime = Lifetime { durable: true, auto_delete: false };
+    const TRANSIENT_LIFETIME: Lifetime = Lifetime { durable: false, auto_delete: false };
     const NONE: Limits = Limits { deliveries: None, memory_length: None, memory_bytes: None };
     const NINE: Limits = Limits { deliveries: Some(9), memory_length: Some(5), ..NONE };
-    const HIDDEN: Seen = Seen { lifetime: None, quorum: None, stream: false, limits: NONE };
-    const CLASSIC: Seen = Seen { lifetime: Some(STAYS), quorum: Some(false), ..HIDDEN };
-    const QUORUM: Seen = Seen { quorum: Some(true), limits: NINE, ..CLASSIC };
-    const TRANSIENT: Seen = Seen { lifetime: Some(GOES), ..CLASSIC };
+    const HIDDEN: QueueProperties =
+        QueueProperties { lifetime: None, quorum: None, stream: false, limits: NONE };
+    const CLASSIC: QueueProperties =
+        QueueProperties { lifetime: Some(DURABLE), quorum: Some(false), ..HIDDEN };
+    const QUORUM: QueueProperties = QueueProperties { quorum: Some(true), limits: NINE, ..CLASSIC };
+    const TRANSIENT: QueueProperties =
+        QueueProperties { lifetime: Some(TRANSIENT_LIFETIME), ..CLASSIC };
 
     fn options(url: &str) -> RabbitOptions {
         RabbitOptions::from_url(&url.parse().expect("a transport URL")).expect("known options")
@@ -339,29 +337,42 @@ mod tests {
     }
 
     #[test]
-    fn what_exists_shows_how_the_rest_is_declared() {
-        let style = |lifetime, quorum, limits| Style { lifetime, quorum, limits };
+    fn what_exists_decides_how_the_rest_is_declared() {
+        let declaration = |lifetime, quorum, limits| QueueDeclaration { lifetime, quorum, limits };
         let with_consumers = Lifetime { durable: false, auto_delete: true };
         let table = [
-            (vec![], vec![], style(GOES, false, NONE)),
-            (vec![Some(GOES)], vec![], style(GOES, false, NONE)),
-            (vec![Some(STAYS)], vec![], style(STAYS, false, NONE)),
-            (vec![Some(with_consumers)], vec![], style(with_consumers, false, NONE)),
-            (vec![None, Some(STAYS), Some(GOES)], vec![HIDDEN], style(STAYS, false, NONE)),
-            (vec![Some(STAYS)], vec![HIDDEN, QUORUM], style(STAYS, true, NINE)),
-            (vec![Some(STAYS)], vec![CLASSIC, QUORUM], style(STAYS, false, NONE)),
-            // The exchange decides: whoever has other settings cannot use it.
-            (vec![Some(GOES), Some(STAYS)], vec![QUORUM], style(GOES, false, NONE)),
-            (vec![Some(GOES)], vec![TRANSIENT], style(GOES, false, NONE)),
+            (vec![], vec![], declaration(TRANSIENT_LIFETIME, false, NONE)),
+            (vec![Some(TRANSIENT_LIFETIME)], vec![], declaration(TRANSIENT_LIFETIME, false, NONE)),
+            (vec![Some(DURABLE)], vec![], declaration(DURABLE, false, NONE)),
+            (vec![Some(with_consumers)], vec![], declaration(with_consumers, false, NONE)),
+            (
+                vec![None, Some(DURABLE), Some(TRANSIENT_LIFETIME)],
+                vec![HIDDEN],
+                declaration(DURABLE, false, NONE),
+            ),
+            (vec![Some(DURABLE)], vec![HIDDEN, QUORUM], declaration(DURABLE, true, NINE)),
+            (vec![Some(DURABLE)], vec![CLASSIC, QUORUM], declaration(DURABLE, false, NONE)),
+            // The exchange decides: programs with other settings cannot use it.
+            (
+                vec![Some(TRANSIENT_LIFETIME), Some(DURABLE)],
+                vec![QUORUM],
+                declaration(TRANSIENT_LIFETIME, false, NONE),
+            ),
+            (
+                vec![Some(TRANSIENT_LIFETIME)],
+                vec![TRANSIENT],
+                declaration(TRANSIENT_LIFETIME, false, NONE),
+            ),
         ];
         for (lifetimes, queues, expected) in table {
-            let found = Style::of(&options("rabbit://h"), lifetimes.clone(), queues.clone());
+            let found =
+                QueueDeclaration::of(&options("rabbit://h"), lifetimes.clone(), queues.clone());
             assert_eq!(found, expected, "{lifetimes:?} {queues:?}");
         }
     }
 
     #[test]
-    fn options_that_are_given_decide_whatever_exists() {
+    fn given_options_decide_whatever_exists() {
         let table = [
             ("rabbit://h?amqp_durable_queues=true", Some(false), TRANSIENT, true, false),
             ("rabbit://h?amqp_durable_queues=false", Some(true), QUORUM, false, false),
@@ -371,18 +382,18 @@ mod tests {
         ];
         for (url, exchange, queue, durable, quorum) in table {
             let exchange = exchange.map(|durable| Lifetime { durable, auto_delete: true });
-            let found = Style::of(&options(url), [exchange], [queue]);
+            let found = QueueDeclaration::of(&options(url), [exchange], [queue]);
             assert_eq!((found.lifetime.durable, found.quorum), (durable, quorum), "{url}");
             assert!(!found.lifetime.auto_delete, "{url}");
         }
     }
 
     #[test]
-    fn auto_delete_that_is_given_leaves_the_rest_to_what_exists() {
+    fn a_given_auto_delete_leaves_the_rest_to_what_exists() {
         for is in [false, true] {
             let options = options(&format!("rabbit://h?amqp_auto_delete={is}"));
             let other = Lifetime { durable: true, auto_delete: !is };
-            let found = Style::of(&options, [Some(other)], []).lifetime;
+            let found = QueueDeclaration::of(&options, [Some(other)], []).lifetime;
             assert_eq!(found, Lifetime { durable: true, auto_delete: is });
         }
     }
@@ -390,83 +401,111 @@ mod tests {
     #[test]
     fn a_queue_that_vanished_is_declared_as_it_was() {
         let options = options("rabbit://h");
-        assert_eq!(Seen::from(Style::like(QUORUM, &options)), QUORUM);
-        assert_eq!(Seen::from(Style::like(TRANSIENT, &options)), TRANSIENT);
-        assert_eq!(Style::like(HIDDEN, &options), Style::asked(&options));
+        assert_eq!(QueueProperties::from(QueueDeclaration::like(QUORUM, &options)), QUORUM);
+        assert_eq!(QueueProperties::from(QueueDeclaration::like(TRANSIENT, &options)), TRANSIENT);
+        assert_eq!(QueueDeclaration::like(HIDDEN, &options), QueueDeclaration::asked(&options));
     }
 
     #[test]
-    fn the_refusals_tell_what_a_queue_is() {
-        let seen = |current| Probe::new().refused(&refusal("x-queue-type", current));
-        assert_eq!(seen("none"), Told::Seen(CLASSIC));
-        assert_eq!(seen("the value 'classic' of type 'longstr'"), Told::Seen(CLASSIC));
-        let stream = Told::Seen(Seen { stream: true, ..CLASSIC });
+    fn the_arguments_are_those_that_the_options_ask_for() {
+        let names = |options: &RabbitOptions, expires| -> Vec<String> {
+            let table = QueueDeclaration::asked(options).arguments(options, expires);
+            let pair = |(name, value): (&ShortString, &AMQPValue)| format!("{name}={value:?}");
+            table.into_iter().map(pair).collect()
+        };
+        assert_eq!(names(&RabbitOptions::default(), None), [""; 0]);
+        assert_eq!(
+            names(&RabbitOptions::default(), Some(Duration::from_secs(2))),
+            ["x-expires=LongLongInt(2000)"]
+        );
+        let quorum = RabbitOptions {
+            rabbit_quorum_queue: Some(true),
+            rabbit_quorum_delivery_limit: 7,
+            ..RabbitOptions::default()
+        };
+        let found = names(&quorum, None);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0], "x-delivery-limit=LongLongInt(7)");
+        assert!(found[1].starts_with("x-queue-type=LongString"), "{found:?}");
+    }
+
+    #[test]
+    fn the_refusals_show_the_properties_of_a_queue() {
+        let seen = |current| QueueProbe::new().refused(&refusal("x-queue-type", current));
+        assert_eq!(seen("none"), Probed::Properties(CLASSIC));
+        assert_eq!(seen("the value 'classic' of type 'longstr'"), Probed::Properties(CLASSIC));
+        let stream = Probed::Properties(QueueProperties { stream: true, ..CLASSIC });
         assert_eq!(seen("the value 'stream' of type 'longstr'"), stream);
         assert_eq!(seen("'stream'"), stream);
         let forbidden = Fault::Broker { code: 403, text: "ACCESS_REFUSED".to_owned() };
-        assert_eq!(Probe::new().refused(&forbidden), Told::Seen(HIDDEN));
+        assert_eq!(QueueProbe::new().refused(&forbidden), Probed::Properties(HIDDEN));
         let text =
             "PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue 'q' in vhost '/': ..";
         let gone = Fault::Broker { code: 406, text: text.to_owned() };
-        assert_eq!(Probe::new().refused(&gone), Told::Gone);
+        assert_eq!(QueueProbe::new().refused(&gone), Probed::Missing);
     }
 
     #[test]
-    fn what_a_refusal_tells_is_taken_over_and_it_is_asked_again() {
-        let mut probe = Probe::new();
+    fn what_a_refusal_says_is_adopted_and_the_declaration_is_repeated() {
+        let mut probe = QueueProbe::new();
         for argument in ["durable", "auto_delete"] {
             let is = probe.options.auto_delete || argument == "auto_delete";
-            assert_eq!(probe.refused(&refusal(argument, &format!("'{is}'"))), Told::Again);
+            assert_eq!(probe.refused(&refusal(argument, &format!("'{is}'"))), Probed::Again);
         }
         assert_eq!((probe.options.durable, probe.options.auto_delete), (false, true));
         let with_consumers = Some(Lifetime { durable: false, auto_delete: true });
         let classic = probe.refused(&refusal("x-queue-type", "none"));
-        assert_eq!(classic, Told::Seen(Seen { lifetime: with_consumers, ..CLASSIC }));
+        assert_eq!(
+            classic,
+            Probed::Properties(QueueProperties { lifetime: with_consumers, ..CLASSIC })
+        );
 
-        let mut probe = Probe::new();
+        let mut probe = QueueProbe::new();
         let other = refusal("x-max-length", "the value '10' of type 'signedint'");
-        assert_eq!(probe.refused(&other), Told::Again);
+        assert_eq!(probe.refused(&other), Probed::Again);
         assert_eq!(
             probe.arguments().inner().get("x-max-length"),
             Some(&AMQPValue::LongLongInt(10))
         );
-        assert_eq!(probe.refused(&refusal("x-queue-type", "'quorum'")), Told::Again);
+        assert_eq!(probe.refused(&refusal("x-queue-type", "'quorum'")), Probed::Again);
         for (name, limit) in NINE.named() {
             let Some(limit) = limit else { continue };
             let current = format!("the value '{limit}' of type 'signedint'");
-            assert_eq!(probe.refused(&refusal(name, &current)), Told::Again);
+            assert_eq!(probe.refused(&refusal(name, &current)), Probed::Again);
         }
         for current in ["none", "the value 'balanced' of type 'longstr'"] {
-            assert_eq!(probe.refused(&refusal(LOCATOR, current)), Told::Seen(QUORUM));
+            assert_eq!(probe.refused(&refusal(LOCATOR, current)), Probed::Properties(QUORUM));
         }
-        let mut probe = Probe::new();
-        let told = (0..MOST).map(|_| probe.refused(&other)).find(|told| *told != Told::Again);
-        assert_eq!(told, Some(Told::Seen(Seen { quorum: None, ..CLASSIC })));
+        let mut probe = QueueProbe::new();
+        let probed = (0..MAX_ARGUMENTS)
+            .map(|_| probe.refused(&other))
+            .find(|probed| *probed != Probed::Again);
+        assert_eq!(probed, Some(Probed::Properties(QueueProperties { quorum: None, ..CLASSIC })));
     }
 
     #[test]
-    fn a_negative_limit_is_taken_over_and_declared() {
-        let mut probe = Probe::new();
+    fn a_negative_limit_is_adopted_and_declared() {
+        let mut probe = QueueProbe::new();
         probe.refused(&refusal("x-queue-type", "'quorum'"));
         probe.refused(&refusal(DELIVERIES, "the value '-1' of type 'signedint'"));
-        let seen = probe.so_far();
+        let seen = probe.properties();
         assert_eq!(seen.limits.deliveries, Some(-1));
-        let like = Style::like(seen, &options("rabbit://h"));
+        let like = QueueDeclaration::like(seen, &options("rabbit://h"));
         assert_eq!(like.limits, seen.limits);
         let asked = options("rabbit://h?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=-1");
-        assert_eq!(Style::asked(&asked).limits, seen.limits);
+        assert_eq!(QueueDeclaration::asked(&asked).limits, seen.limits);
     }
 
     #[test]
-    fn the_refusals_tell_how_long_an_exchange_stays() {
-        let mut probe = ExchangeProbe { kind: ExchangeKind::Topic, lifetime: STAYS };
+    fn the_refusals_show_the_lifetime_of_an_exchange() {
+        let mut probe = ExchangeProbe { kind: ExchangeKind::Topic, lifetime: DURABLE };
         assert!(probe.refused(&refusal("durable", "'false'")));
         assert!(probe.refused(&refusal("auto_delete", "'true'")));
         assert!(probe.refused(&refusal("type", "'fanout'")));
         let lifetime = Lifetime { durable: false, auto_delete: true };
         let kind = ExchangeKind::Custom("fanout".to_owned());
         assert_eq!(probe, ExchangeProbe { kind, lifetime });
-        // The same again, and what is compared after all of that.
+        // The same again, and arguments that are compared later.
         for (name, is_after) in
             [("auto_delete", false), ("type", false), ("internal", true), ("alternate", true)]
         {

@@ -1,11 +1,10 @@
-//! Messages that are held back: which queue holds them for how long, and what that queue is
-//! like. Decisions only; `topology.rs` declares the queue,
-//! `publish.rs` sends into it.
+//! Retry queues, which delay messages: their names, types and arguments. Decisions only;
+//! `destination.rs` declares them, `publishing/publish.rs` publishes to them.
 //!
-//! A retry queue has no consumer. A message in it expires, and the broker moves it to the queue
-//! that it is meant for. Expiry happens at the head only, so there is a queue for each level of
-//! delay: what stands before a message is gone after a level at most, and a level is less than
-//! twice the delay. A delay below a second counts as one of a second in that.
+//! A retry queue has no consumer. A message in it expires, and the broker dead-letters it to the queue
+//! for which it is meant. Messages expire at the head of a queue only, so there is a queue for each level
+//! of delay: all messages ahead of one expire within a level, and a level is less than twice the delay,
+//! where delays below a second count as a second.
 
 use std::time::Duration;
 
@@ -14,12 +13,12 @@ use lapin::types::{AMQPValue, FieldTable, LongString};
 use crate::drivers::rabbit::connection::version::Version;
 use crate::transport::driver::LONGEST_DELAY;
 
-/// A level of delay: a power of two, in seconds, up to the first that holds the longest delay.
+/// A level of delay: a power of two in seconds, up to the first that covers the longest delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Level(u32);
 
 impl Level {
-    /// The least level that is not below the delay; none for more than a day.
+    /// The lowest level that is not below the delay; none for more than a day.
     pub(crate) fn of(delay: Duration) -> Option<Self> {
         if delay > LONGEST_DELAY {
             return None;
@@ -28,37 +27,40 @@ impl Level {
         u32::try_from(seconds).ok().map(|seconds| Self(seconds.max(1).next_power_of_two()))
     }
 
-    /// The queue that holds messages back for `queue`.
+    /// The retry queue of `queue`.
     pub(crate) fn queue(self, queue: &str) -> String {
         format!("{queue}.retry.{}s", self.0)
     }
 }
 
-/// When a message expires, as AMQP writes it: no sooner than after `delay`.
+/// The property `expiration` of a message: no sooner than after `delay`.
 pub(crate) fn expiration(delay: Duration) -> String {
     delay.as_nanos().div_ceil(1_000_000).to_string()
 }
 
-/// The types of queue that hold messages back.
+/// The types of retry queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holding {
-    /// Forgets a message only when the queue that it is moved to has it.
+pub(crate) enum RetryQueue {
+    /// Keeps a message until the queue to which it is dead-lettered has confirmed it.
     Quorum,
-    /// Survives a crash, but what it is moving at that moment may be lost.
+    /// Survives a crash, but may lose the messages that it dead-letters at that moment.
     Classic,
 }
 
-impl Holding {
-    /// The types to declare, the best first: the next if the broker refuses one.
-    pub(crate) fn choices(version: Option<Version>) -> &'static [Self] {
+impl RetryQueue {
+    /// The types to declare, in order of preference: the next one if the broker refuses the first.
+    /// `has_quorum`: quorum queues are not known to be disabled.
+    pub(crate) fn choices(version: Option<Version>, has_quorum: bool) -> &'static [Self] {
         match version {
-            Some(version) if version.dead_letters_at_least_once() => &[Self::Quorum, Self::Classic],
+            Some(version) if has_quorum && version.dead_letters_at_least_once() => {
+                &[Self::Quorum, Self::Classic]
+            }
             _ => &[Self::Classic],
         }
     }
 
-    /// The arguments of the queue. There is no `x-expires`: a queue without consumers counts as
-    /// unused, and would go with what it holds.
+    /// The arguments of the queue. There is no `x-expires`: a queue without consumers counts as unused, and
+    /// would be deleted with its messages.
     pub(crate) fn arguments(self, queue: &str, level: Level) -> FieldTable {
         let text = |text: &str| AMQPValue::LongString(LongString::from(text));
         let mut table = FieldTable::default();
@@ -74,7 +76,7 @@ impl Holding {
                 set("x-dead-letter-strategy", text("at-least-once"));
                 set("x-overflow", text("reject-publish"));
             }
-            // Said, for the default of a virtual host may be another.
+            // Explicit, because the default of a virtual host may differ.
             Self::Classic => set("x-queue-type", text("classic")),
         }
         table
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn no_queue_has_a_longer_ending_than_names_are_checked_for() {
+    fn no_retry_queue_has_a_longer_suffix_than_names_are_checked_for() {
         let longest = Level::of(LONGEST_DELAY).expect("a level").queue("");
         assert_eq!(longest, crate::target::LONGEST_RETRY);
     }
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_type_of_queue_for_each_version() {
-        let quorum = [Holding::Quorum, Holding::Classic];
+        let quorum = [RetryQueue::Quorum, RetryQueue::Classic];
         let table = [
             (Version::new(3, 8), &quorum[1..]),
             (Version::new(3, 9), &quorum[1..]),
@@ -134,15 +136,16 @@ mod tests {
             (Version::new(4, 3), &quorum[..]),
         ];
         for (version, expected) in table {
-            assert_eq!(Holding::choices(Some(version)), expected, "{version}");
+            assert_eq!(RetryQueue::choices(Some(version), true), expected, "{version}");
+            assert_eq!(RetryQueue::choices(Some(version), false), [RetryQueue::Classic]);
         }
-        assert_eq!(Holding::choices(None), [Holding::Classic]);
+        assert_eq!(RetryQueue::choices(None, true), [RetryQueue::Classic]);
     }
 
     #[test]
     fn the_arguments_of_each_type_of_queue() {
-        let arguments = |holding: Holding| -> Vec<String> {
-            let table = holding.arguments("q.info", Level(4));
+        let arguments = |kind: RetryQueue| -> Vec<String> {
+            let table = kind.arguments("q.info", Level(4));
             let said = |value: &AMQPValue| match value {
                 AMQPValue::LongString(text) => text.to_string(),
                 AMQPValue::LongLongInt(number) => number.to_string(),
@@ -152,7 +155,7 @@ mod tests {
         };
         assert_eq!(Level(4).queue("q.info"), "q.info.retry.4s");
         assert_eq!(
-            arguments(Holding::Quorum),
+            arguments(RetryQueue::Quorum),
             [
                 "x-dead-letter-exchange=",
                 "x-dead-letter-routing-key=q.info",
@@ -163,7 +166,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            arguments(Holding::Classic),
+            arguments(RetryQueue::Classic),
             [
                 "x-dead-letter-exchange=",
                 "x-dead-letter-routing-key=q.info",

@@ -1,41 +1,49 @@
-//! What an account may not do with retry, dead-letter and quarantine queues: asked
-//! once, when a listener attaches for the first time, and told with the patterns that suffice. It
-//! would show at the first failure otherwise. Called by `session.rs`; asked by `topology.rs`.
+//! Warns of permissions that are missing for retry, dead-letter and quarantine queues, with the patterns
+//! that suffice. Checked once, when a listener attaches for the first time: otherwise they would be missed
+//! at the first failure only. Called by `consuming/session.rs`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
+use lapin::types::ShortString;
 use tokio::time::timeout;
 
+use super::channel::{TopologyChannel, short};
+use super::permissions::{self, may_declare, may_read};
 use super::retry_queue::Level;
-use crate::drivers::rabbit::Core;
+use crate::drivers::rabbit::connection::failure::{Failure, Fault};
 use crate::drivers::rabbit::connection::hosts::Address;
 use crate::drivers::rabbit::connection::link::{Link, Purpose, Role};
-use crate::drivers::rabbit::connection::refusal::Failure;
-use crate::drivers::rabbit::publishing::message;
-use crate::drivers::rabbit::topology::{Topology, short};
+use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::wire::NAME_LIMIT;
 use crate::target::{dead_letter_queue, quarantine_journal, quarantine_queue};
 use crate::transport::driver::{Binding, Subscription};
 
-/// So permissions call the exchange without a name.
+/// The name of the default exchange in permissions.
 const DEFAULT_EXCHANGE: &str = "amq.default";
 
-/// So long a listener's start may be held up by each of the two questions.
+/// How long each of the two checks may delay the start of a listener.
 const LIMIT: Duration = Duration::from_millis(2500);
 
-/// Asks, and tells what is missing.
-pub(crate) async fn tell(link: &Link, core: &Core, at: &Address, subscription: &Subscription) {
-    // Another broker might declare what RabbitMQ refuses.
+/// Checks the permissions, and logs those that are missing.
+pub(crate) async fn warn_of_missing(
+    link: &Link,
+    core: &Core,
+    address: &Address,
+    subscription: &Subscription,
+) {
+    // Other brokers may declare what RabbitMQ refuses.
     if link.version.is_none() {
         return;
     }
-    let mut topology = Topology::new(link, core);
-    // What cannot be checked now shows at its first use, and a lost connection is detected elsewhere.
+    let mut topology = TopologyChannel::new(link, core);
+    // What cannot be checked is reported at its first use; a lost connection is detected elsewhere.
     let Ok(Ok(mut missing)) = timeout(LIMIT, missing(&mut topology, subscription)).await else {
         return;
     };
-    let asked = timeout(LIMIT, may_publish(&mut topology, core, at, subscription)).await;
+    let asked = timeout(LIMIT, may_publish(&mut topology, core, address, subscription)).await;
     if matches!(asked, Ok(Ok(false))) {
         missing.push(DEFAULT_EXCHANGE.to_owned());
     }
@@ -51,15 +59,15 @@ pub(crate) async fn tell(link: &Link, core: &Core, at: &Address, subscription: &
         read,
         "the user lacks permissions for the retry, dead-letter or quarantine queues, or may not publish \
          to the default exchange, which routes to them: a \
-         delivery whose dead letter cannot be made stays unacknowledged and its methods pause, a \
-         retry is held in the process, what ends the process is not recognised; grant these \
-         patterns, or more"
+         delivery whose dead letter cannot be published stays unacknowledged and its methods pause, \
+         retries are delayed in the process, and messages that end the process are not recognised; \
+         grant these patterns, or more"
     );
 }
 
-/// The queues that the user may not declare or use, of the first queue of each pool or topic.
+/// The queues that the user may not declare or use, for the first queue of each pool or topic.
 async fn missing(
-    topology: &mut Topology<'_>,
+    topology: &mut TopologyChannel<'_>,
     subscription: &Subscription,
 ) -> Result<Vec<String>, Failure> {
     let mut missing = Vec::new();
@@ -68,9 +76,9 @@ async fn missing(
         if !seen.insert(stem(binding)) {
             continue;
         }
-        for (queue, needed) in beside(binding, subscription) {
-            let declares = topology.may_declare(&queue, needed != Needed::Declared).await?;
-            if !declares || needed == Needed::Consumed && !topology.may_read(&queue).await? {
+        for (queue, needed) in queues_for_copies(binding, subscription) {
+            let declares = may_declare(topology, &queue, needed != Needed::Declared).await?;
+            if !declares || needed == Needed::Consumed && !may_read(topology, &queue).await? {
                 missing.push(queue);
             }
         }
@@ -78,46 +86,62 @@ async fn missing(
     Ok(missing)
 }
 
-/// Whether the user may publish to the default exchange, as each copy is.
+/// Whether the user may publish to the default exchange, as all copies are.
 async fn may_publish(
-    topology: &mut Topology<'_>,
+    topology: &mut TopologyChannel<'_>,
     core: &Core,
-    at: &Address,
+    address: &Address,
     subscription: &Subscription,
 ) -> Result<bool, Failure> {
     let Some(binding) = subscription.bindings.first() else { return Ok(true) };
     let unique = uuid::Uuid::new_v4().simple().to_string();
-    let beside = format!("{}.{unique}", stem(binding).name());
-    // Of a long name nothing more can be named after it.
-    let missing = if beside.len() > NAME_LIMIT { &unique } else { &beside };
-    if let Some(may) = topology.may_publish(missing).await? {
+    let derived = format!("{}.{unique}", stem(binding).name());
+    // Names derived from a long name would be too long.
+    let missing = if derived.len() > NAME_LIMIT { &unique } else { &derived };
+    if let Some(may) = permissions::may_publish(topology, missing).await? {
         return Ok(may);
     }
-    // Over a connection of its own: while RabbitMQ is short of memory or disk it reads nothing any
-    // more from one that has published.
+    // Over a connection of its own: while RabbitMQ is short of memory or disk, it stops reading from
+    // connections that have published.
     let role = Role::Publish(Purpose::Send);
-    let (link, _events) = Link::open(&core.options, &core.vhost, at, role, LIMIT).await?;
-    let may = message::may_publish(&link, short("the routing key", &unique)?).await;
+    let (link, _events) = Link::open(&core.options, &core.vhost, address, role, LIMIT).await?;
+    let may = publish_unroutable(&link, short("the routing key", &unique)?).await;
     link.close().await;
     Ok(may?)
+}
+
+/// Publishes a message for a queue that does not exist, which the broker drops. Whether the user may
+/// publish to the default exchange.
+async fn publish_unroutable(link: &Link, queue: ShortString) -> Result<bool, Fault> {
+    let channel = link.confirm_channel().await?;
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    let published =
+        async { channel.basic_publish("".into(), queue, options, b"", properties).await?.await };
+    match published.await {
+        Ok(_) => Ok(true),
+        Err(error) => match Fault::from(&error) {
+            fault if fault.code() == Some(403) => Ok(false),
+            fault => Err(fault),
+        },
+    }
 }
 
 /// What a queue is needed for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needed {
-    /// Only put into.
+    /// Messages are published to it.
     Declared,
-    /// The broker moves messages out of it.
+    /// The broker dead-letters its messages to another queue.
     Moved,
-    /// It is consumed, also where somebody else has declared it.
+    /// It is consumed, even if another user has declared it.
     Consumed,
 }
 
-/// The queues beside one.
-fn beside(binding: &Binding, subscription: &Subscription) -> Vec<(String, Needed)> {
+/// The queues for copies of the messages of a queue.
+fn queues_for_copies(binding: &Binding, subscription: &Subscription) -> Vec<(String, Needed)> {
     let queue = &binding.queue;
     let mut queues = vec![(dead_letter_queue(queue), Needed::Declared)];
-    // Where the queue itself may go, retries are held in the process.
+    // If the queue itself expires, retries are delayed in the process.
     if let (None, Some(level)) = (subscription.expires, Level::of(Duration::from_secs(1))) {
         queues.push((level.queue(queue), Needed::Moved));
     }
@@ -149,20 +173,20 @@ impl<'b> Stem<'b> {
         }
     }
 
-    /// All queues that are named after it.
+    /// Patterns that match all queues named after it.
     fn patterns(self) -> impl Iterator<Item = String> {
         let named = match self {
             Self::Pool(pool) => format!(r"{}(\..*)?", escaped(pool)),
             Self::Topic(topic) => format!(r"{}\..*", escaped(topic)),
         };
-        // That of a long name does not begin with all of it.
+        // The journal of a long name does not begin with the whole name.
         let journal = quarantine_journal(self.name());
         let journal = (!journal.starts_with(self.name())).then(|| escaped(&journal));
         [named].into_iter().chain(journal)
     }
 }
 
-/// The permissions of an account that does all that a listener does.
+/// The permissions that a listener needs.
 #[derive(Debug, PartialEq, Eq)]
 struct Patterns {
     configure: String,
@@ -178,7 +202,7 @@ fn patterns(bindings: &[Binding]) -> Patterns {
         let names: BTreeSet<_> = named.map(|binding| binding.exchange.as_str()).collect();
         names.into_iter().map(escaped)
     };
-    // Only to those who may declare it the broker shows how the deployment declares queues that are shared.
+    // The broker shows how the deployment declares shared queues to users who may declare the exchange only.
     let shown = exchanges(|binding| matches!(stem(binding), Stem::Topic(_)));
     let bound = exchanges(|_| true);
     let any_of = |names: Vec<String>| format!("^({})$", names.join("|"));
@@ -189,7 +213,7 @@ fn patterns(bindings: &[Binding]) -> Patterns {
     }
 }
 
-/// A name as a pattern that it alone fits.
+/// A pattern that matches this name only.
 fn escaped(name: &str) -> String {
     let mut pattern = String::new();
     for c in name.chars() {

@@ -1,18 +1,19 @@
-//! Dead-letter queues, quarantine queues and journals: of which type they are, and with which
-//! arguments. They are durable, and stay without a consumer, whatever the options say. Decisions
-//! only; `topology.rs` declares them.
+//! Dead-letter queues, quarantine queues and journals: their types and arguments. They are durable and
+//! are not deleted without a consumer, whatever the options are. Decisions only; `destination.rs`
+//! declares them.
 
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
+use super::known::Feature;
 use crate::drivers::rabbit::connection::version::Version;
 use crate::drivers::rabbit::options::RabbitOptions;
 
-/// How large a journal grows before its oldest entries are dropped, and the size of the pieces
-/// in which they are.
+/// The size at which a journal drops its oldest entries, and the size of the segments that it drops, in
+/// bytes.
 const JOURNAL_BYTES: i64 = 8 * 1024 * 1024;
 const JOURNAL_SEGMENT: i64 = 1024 * 1024;
 
-/// A type of queue.
+/// The types of these queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SideQueue {
     Quorum,
@@ -20,7 +21,7 @@ pub(crate) enum SideQueue {
     Stream,
 }
 
-/// The types of a quarantine queue, the best first.
+/// The types of a quarantine queue, in order of preference.
 pub(crate) fn types(version: Option<Version>) -> &'static [SideQueue] {
     match version {
         Some(version) if version.has_quorum_queues() => &[SideQueue::Quorum, SideQueue::Classic],
@@ -28,12 +29,21 @@ pub(crate) fn types(version: Option<Version>) -> &'static [SideQueue] {
     }
 }
 
-/// The types of a dead-letter queue, the best first: what the work queues are asked to be.
+/// The types of a dead-letter queue, in order of preference: as the options ask of the work queues.
 pub(crate) fn dead_letters(options: &RabbitOptions) -> &'static [SideQueue] {
     if options.quorum() { &[SideQueue::Quorum, SideQueue::Classic] } else { &[SideQueue::Classic] }
 }
 
 impl SideQueue {
+    /// The feature that this type needs, if a flag can disable it.
+    pub(crate) const fn feature(self) -> Option<Feature> {
+        match self {
+            Self::Quorum => Some(Feature::QuorumQueues),
+            Self::Stream => Some(Feature::Streams),
+            Self::Classic => None,
+        }
+    }
+
     pub(crate) fn arguments(self, version: Option<Version>) -> FieldTable {
         let text = |text: &str| AMQPValue::LongString(LongString::from(text));
         let mut table = FieldTable::default();
@@ -43,14 +53,14 @@ impl SideQueue {
         match self {
             Self::Quorum => {
                 set("x-queue-type", text("quorum"));
-                // From RabbitMQ 4.0 on a quorum queue drops what was redelivered 20 times, unless
-                // it is declared without a limit. An orderly stop redelivers, too, and so does whoever
-                // looks at a dead letter.
+                // Since RabbitMQ 4.0 a quorum queue drops a message after 20 redeliveries, unless it is
+                // declared without a limit. A graceful shutdown redelivers as well, and so does
+                // whoever inspects dead letters.
                 if version.and_then(Version::default_delivery_limit).is_some() {
                     set("x-delivery-limit", AMQPValue::LongLongInt(-1));
                 }
             }
-            // Said, for the default of a virtual host may be another.
+            // Explicit, because the default of a virtual host may differ.
             Self::Classic => set("x-queue-type", text("classic")),
             Self::Stream => {
                 set("x-queue-type", text("stream"));

@@ -1,99 +1,79 @@
-//! Which queues have a single active consumer, as far as AMQP shows it: the refusal of a
-//! declaration says what one argument of the queue is. Decisions only; `topology.rs` asks the
-//! broker.
+//! Which queues have a single active consumer. AMQP shows it in refusals only: that of a declaration says
+//! which value one argument of the queue has. Decisions only; `survey.rs` declares.
 
 use std::collections::BTreeMap;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
-use crate::drivers::rabbit::connection::refusal::Fault;
+use crate::drivers::rabbit::connection::failure::Fault;
+use crate::drivers::rabbit::connection::refusal::Current;
 
 const ARGUMENT: &str = "x-single-active-consumer";
-/// So many other arguments are looked through.
-const MOST: usize = 12;
+/// How many refusals about other arguments are followed up.
+const MAX_ARGUMENTS: usize = 12;
 
-/// Whether a queue goes to one consumer at a time.
+/// Whether a queue has a single active consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Single {
+pub(crate) enum SingleActiveConsumer {
     #[default]
     No,
     Yes,
-    /// It may not be asked, or does not say.
+    /// The user may not declare the queue, or the refusal does not say.
     Unknown,
 }
 
-/// A declaration that is refused whatever the queue is like, again and again, with what the last
-/// refusal told of the queue's other arguments.
-pub(crate) struct Probe {
+/// A declaration that is refused whatever the properties of the queue are. It is repeated with what each
+/// refusal says of the other arguments.
+pub(crate) struct SingleActiveProbe {
     pub(crate) options: QueueDeclareOptions,
     arguments: BTreeMap<ShortString, AMQPValue>,
     left: usize,
 }
 
-impl Probe {
-    /// Begins with what is likely, and an argument that no queue has: it should be true or false.
-    /// So no queue is declared by mistake.
+impl SingleActiveProbe {
+    /// Begins with the likely arguments, and with text where RabbitMQ expects a boolean, so that no queue
+    /// is ever declared.
     pub(crate) fn new(options: QueueDeclareOptions, arguments: &FieldTable) -> Self {
         let mut arguments = arguments.inner().clone();
         arguments.insert(ARGUMENT.into(), text("?"));
-        Self { options, arguments, left: MOST }
+        Self { options, arguments, left: MAX_ARGUMENTS }
     }
 
     pub(crate) fn arguments(&self) -> FieldTable {
         FieldTable::from(self.arguments.clone())
     }
 
-    /// What a refusal says; none if it is to be asked again.
+    /// What a refusal says; none if the declaration is to be repeated.
     ///
     /// # Errors
-    /// It says nothing.
-    pub(crate) fn refused(&mut self, fault: &Fault) -> Result<Option<Single>, ()> {
-        let Fault::Broker { code: 406, text } = fault else { return Err(()) };
-        let (argument, value) = told(text).ok_or(())?;
+    /// The refusal does not say it.
+    pub(crate) fn refused(&mut self, fault: &Fault) -> Result<Option<SingleActiveConsumer>, ()> {
+        let inequivalent = fault.inequivalent().ok_or(())?;
+        let (argument, current) = (inequivalent.argument.as_str(), inequivalent.current());
         if argument == ARGUMENT {
-            return match value {
-                None | Some(AMQPValue::Boolean(false)) => Ok(Some(Single::No)),
-                Some(AMQPValue::Boolean(true)) => Ok(Some(Single::Yes)),
-                Some(_) => Err(()),
+            return match current {
+                Current::NotSet | Current::Value(AMQPValue::Boolean(false)) => {
+                    Ok(Some(SingleActiveConsumer::No))
+                }
+                Current::Value(AMQPValue::Boolean(true)) => Ok(Some(SingleActiveConsumer::Yes)),
+                Current::Value(_) | Current::Unknown => Err(()),
             };
         }
+        if current == Current::Unknown {
+            return Err(());
+        }
         self.left = self.left.checked_sub(1).ok_or(())?;
-        match (argument, value) {
-            ("durable", Some(AMQPValue::Boolean(is))) => self.options.durable = is,
-            ("auto_delete", Some(AMQPValue::Boolean(is))) => self.options.auto_delete = is,
-            (_, Some(value)) => drop(self.arguments.insert(argument.into(), value)),
-            (_, None) => drop(self.arguments.remove(argument)),
+        match (argument, current) {
+            ("durable", Current::Value(AMQPValue::Boolean(is))) => self.options.durable = is,
+            ("auto_delete", Current::Value(AMQPValue::Boolean(is))) => {
+                self.options.auto_delete = is;
+            }
+            (_, Current::Value(value)) => drop(self.arguments.insert(argument.into(), value)),
+            (_, Current::NotSet | Current::Unknown) => drop(self.arguments.remove(argument)),
         }
         Ok(None)
     }
-}
-
-/// The argument that differs and what it is, from the broker's `inequivalent arg 'x' for queue ..:
-/// received .. but current is the value '1' of type 'signedint'`, `is none`, `is 'true'` where it is
-/// none of the arguments, or `is 'stream'` where it is the type of the queue.
-pub(crate) fn told(refusal: &str) -> Option<(&str, Option<AMQPValue>)> {
-    let (_, rest) = refusal.split_once("inequivalent arg '")?;
-    let (argument, rest) = rest.split_once('\'')?;
-    let (_, current) = rest.rsplit_once(" but current is ")?;
-    if current.starts_with("none") {
-        return Some((argument, None));
-    }
-    if let Some(quoted) = current.strip_prefix('\'') {
-        let (quoted, _) = quoted.split_once('\'')?;
-        let value = quoted.parse().map_or_else(|_| text(quoted), AMQPValue::Boolean);
-        return Some((argument, Some(value)));
-    }
-    let (value, rest) = current.strip_prefix("the value '")?.rsplit_once("' of type '")?;
-    let value = match rest.split_once('\'')?.0 {
-        "longstr" => text(value),
-        "bool" => AMQPValue::Boolean(value.parse().ok()?),
-        // Numbers are compared by what they are, and not by how many bytes they have.
-        "signedint" | "unsignedint" | "long" | "short" | "unsignedshort" | "byte"
-        | "unsignedbyte" => AMQPValue::LongLongInt(value.parse().ok()?),
-        _ => return None,
-    };
-    Some((argument, Some(value)))
 }
 
 fn text(text: &str) -> AMQPValue {
@@ -104,8 +84,8 @@ fn text(text: &str) -> AMQPValue {
 mod tests {
     use super::*;
 
-    fn probe() -> Probe {
-        Probe::new(QueueDeclareOptions::default(), &FieldTable::default())
+    fn probe() -> SingleActiveProbe {
+        SingleActiveProbe::new(QueueDeclareOptions::default(), &FieldTable::default())
     }
 
     fn refusal(argument: &str, current: &str) -> Fault {
@@ -116,16 +96,16 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_says_whether_it_is_one() {
+    fn the_refusal_says_whether_there_is_a_single_active_consumer() {
         let said = |current| probe().refused(&refusal(ARGUMENT, current));
-        assert_eq!(said("none"), Ok(Some(Single::No)));
-        assert_eq!(said("the value 'false' of type 'bool'"), Ok(Some(Single::No)));
-        assert_eq!(said("the value 'true' of type 'bool'"), Ok(Some(Single::Yes)));
+        assert_eq!(said("none"), Ok(Some(SingleActiveConsumer::No)));
+        assert_eq!(said("the value 'false' of type 'bool'"), Ok(Some(SingleActiveConsumer::No)));
+        assert_eq!(said("the value 'true' of type 'bool'"), Ok(Some(SingleActiveConsumer::Yes)));
         assert_eq!(said("the value 'x' of type 'longstr'"), Err(()));
     }
 
     #[test]
-    fn other_arguments_are_taken_over_and_it_is_asked_again() {
+    fn other_arguments_are_adopted_and_the_declaration_is_repeated() {
         let mut probe = probe();
         for (argument, current, value) in [
             ("x-max-length", "the value '10' of type 'signedint'", AMQPValue::LongLongInt(10)),
@@ -144,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_ends_it() {
+    fn a_refusal_that_does_not_say_ends_the_probe() {
         let mut probe = probe();
         for text in ["PRECONDITION_FAILED - invalid arg 'x-single-active-consumer'", "NOT_FOUND"] {
             let fault = Fault::Broker { code: 406, text: text.to_owned() };
@@ -153,8 +133,8 @@ mod tests {
         let forbidden = Fault::Broker { code: 403, text: "ACCESS_REFUSED".to_owned() };
         assert_eq!(probe.refused(&forbidden), Err(()));
         assert_eq!(probe.refused(&refusal("durable", "the value '1' of type 'table'")), Err(()));
-        let again = |probe: &mut Probe| probe.refused(&refusal("x-a", "none"));
-        assert_eq!((0..MOST).map(|_| again(&mut probe)).last(), Some(Ok(None)));
+        let again = |probe: &mut SingleActiveProbe| probe.refused(&refusal("x-a", "none"));
+        assert_eq!((0..MAX_ARGUMENTS).map(|_| again(&mut probe)).last(), Some(Ok(None)));
         assert_eq!(again(&mut probe), Err(()));
     }
 }

@@ -1,5 +1,7 @@
-//! What a stream holds ready at one moment. Asked by `confirms.rs` and `session.rs`, where what
-//! came before an event must be told from what comes after it.
+//! lapin 4.12 resolves each confirmation and each consumer's delivery on its own, without their common
+//! order on the channel. So what has happened before an event is determined by draining everything that
+//! is ready at that moment. Without lapin's streams there is nothing to test it against; the test of
+//! `publishing/pending/` has a model of them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::Stream;
 
-/// All that is ready now, for certain: the stream may pause in between, and then wakes.
+/// All items that are ready now. A stream may yield `Pending` in between and wake at once: it is polled
+/// again then.
 pub(crate) fn ready<S: Stream + Unpin>(stream: &mut S) -> Vec<S::Item> {
     struct Woken(AtomicBool);
     impl Wake for Woken {

@@ -1,6 +1,6 @@
-//! The pending confirms of one channel: messages that lapin has not written yet, then those that the
-//! broker has not confirmed yet; and the fate of each. Owned by the task of `confirms.rs`, which publishes
-//! them. `tests.rs` has a model of lapin.
+//! The pending confirms of one channel: messages that lapin has not written yet, and those that the broker
+//! has not confirmed yet. Owned by the task of `confirms.rs`, which publishes them. Most of this works
+//! around lapin 4.12, which attaches a returned message to any confirm; `tests.rs` has a model of lapin.
 
 #[cfg(test)]
 mod tests;
@@ -18,47 +18,47 @@ use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::oneshot;
 
-use super::message::{Fate, Message, failed, said};
-use crate::drivers::rabbit::connection::refusal::Fault;
+use super::message::{Message, PublishResult, return_reason};
+use crate::drivers::rabbit::connection::failure::Fault;
 use crate::drivers::rabbit::workarounds::ready::ready;
 
-/// The task is woken once for this many written messages; they are written in order.
+/// The task is woken once for this many written messages, because they are written in order.
 const WRITTEN: usize = 64;
-/// It is woken earlier after this many bytes: the first message may be confirmed long before the last is
-/// written.
+/// It is woken earlier after this many bytes, because the first message may be confirmed long before the
+/// last is written.
 const WRITTEN_BYTES: usize = 64 * 1024;
 
-/// A message that waits for its confirmation.
+/// A message whose confirm is pending.
 pub(crate) struct Pending {
     pub(crate) message: Arc<Message>,
-    pub(crate) fate: oneshot::Sender<Fate>,
-    /// Why it came back, if it did.
+    pub(crate) result: oneshot::Sender<PublishResult>,
+    /// Why it was returned, if it was.
     pub(crate) returned: Option<String>,
 }
 
 pub(crate) type Done = (Pending, lapin::Result<Confirmation>);
 
-/// Until lapin has written a message; then, its confirmation.
-type Handing<C> = BoxFuture<'static, lapin::Result<C>>;
+/// Completes with the confirm when lapin has written a message.
+type Writing<C> = BoxFuture<'static, lapin::Result<C>>;
 
-/// The messages without a confirmation yet. `C` is lapin's confirmation, except in tests.
+/// The pending confirms. `C` is lapin's confirm, except in tests.
 pub(crate) struct PendingConfirms<C = PublisherConfirm> {
     /// In the order in which they are written.
-    handing: VecDeque<(Pending, Handing<C>)>,
+    unwritten: VecDeque<(Pending, Writing<C>)>,
     written: FuturesUnordered<Written<C>>,
 }
 
 impl<C> Default for PendingConfirms<C> {
     fn default() -> Self {
-        Self { handing: VecDeque::new(), written: FuturesUnordered::new() }
+        Self { unwritten: VecDeque::new(), written: FuturesUnordered::new() }
     }
 }
 
 impl PendingConfirms {
-    /// Publishes: once this has returned, lapin has the message in its queue.
+    /// Publishes: the message is in lapin's queue when this returns.
     pub(crate) fn publish(&mut self, channel: &Arc<Channel>, pending: Pending) {
-        let handing = hand(Arc::clone(channel), Arc::clone(&pending.message)).boxed();
-        self.add(pending, handing);
+        let writing = write(Arc::clone(channel), Arc::clone(&pending.message)).boxed();
+        self.add(pending, writing);
     }
 }
 
@@ -67,30 +67,30 @@ where
     C: Future<Output = lapin::Result<Confirmation>> + Unpin + Send + 'static,
 {
     pub(crate) fn len(&self) -> usize {
-        self.handing.len() + self.written.len()
+        self.unwritten.len() + self.written.len()
     }
 
-    fn add(&mut self, pending: Pending, mut handing: Handing<C>) {
-        // What is written at once is seen by `poll_done` too, which asks with a waker.
-        let early = handing.poll_unpin(&mut Context::from_waker(Waker::noop()));
-        let handing = match early {
+    fn add(&mut self, pending: Pending, mut writing: Writing<C>) {
+        // If it is written at once, `poll_done`, which polls with a waker, sees it as well.
+        let early = writing.poll_unpin(&mut Context::from_waker(Waker::noop()));
+        let writing = match early {
             Poll::Ready(result) => std::future::ready(result).boxed(),
-            Poll::Pending => handing,
+            Poll::Pending => writing,
         };
-        self.handing.push_back((pending, handing));
+        self.unwritten.push_back((pending, writing));
     }
 
-    /// One that is confirmed or has failed; pending also if nothing is on its way.
+    /// The next message that is confirmed or has failed; also pending if there is none.
     pub(crate) fn poll_done(&mut self, context: &mut Context<'_>) -> Poll<Done> {
         while self.advance() {
             let next = self.next_wake();
-            let Some((_, handing)) = self.handing.get_mut(next) else {
+            let Some((_, writing)) = self.unwritten.get_mut(next) else {
                 break;
             };
-            let Poll::Ready(result) = handing.poll_unpin(context) else {
+            let Poll::Ready(result) = writing.poll_unpin(context) else {
                 break;
             };
-            *handing = std::future::ready(result).boxed();
+            *writing = std::future::ready(result).boxed();
         }
         match self.written.poll_next_unpin(context) {
             Poll::Ready(Some(done)) => Poll::Ready(done),
@@ -98,27 +98,27 @@ where
         }
     }
 
-    /// The one whose writing wakes the task, for itself and those before it.
+    /// The index of the unwritten message that wakes the task when it and all before it are written.
     fn next_wake(&self) -> usize {
         let mut bytes = 0;
-        let before = self.handing.iter().take(WRITTEN).take_while(|(pending, _)| {
+        let before = self.unwritten.iter().take(WRITTEN).take_while(|(pending, _)| {
             bytes += pending.message.body.len();
             bytes < WRITTEN_BYTES
         });
-        // The one that fills the measure; the last of them, if none does.
-        before.count().min(self.handing.len().min(WRITTEN).saturating_sub(1))
+        // The one that reaches the limit, or the last of them.
+        before.count().min(self.unwritten.len().min(WRITTEN).saturating_sub(1))
     }
 
-    /// Tells all fates that are known by now, and that of `first`. The fault that closed the
-    /// channel, if one did.
+    /// Reports all results that are known, and that of `first`. Returns the fault that closed the channel,
+    /// if one did.
     ///
-    /// lapin does not say whose message came back: it goes with the next confirmation that is
-    /// carried out. RabbitMQ confirms those that come back in their order, so that is its own,
-    /// one before it, or one of the same frame, whose confirmations lapin carries out in any
-    /// order. So none is told before all of its frame is there, and all that was done before:
-    /// `whole` waits until lapin is not in the middle of a frame.
-    pub(crate) fn judge(&mut self, first: Done, whole: impl FnMut()) -> Option<Fault> {
-        let carries = is_carrier(&first.1);
+    /// lapin does not say which message was returned: it attaches it to the confirm that it resolves next.
+    /// RabbitMQ confirms returned messages in order, so this is its own confirm, an earlier one, or one of
+    /// the same frame, whose confirms lapin resolves in any order. So no result is reported before all
+    /// confirms of its frame, and all earlier ones, are resolved: `finish_frame` waits until lapin has
+    /// resolved a frame completely.
+    pub(crate) fn resolve(&mut self, first: Done, finish_frame: impl FnMut()) -> Option<Fault> {
+        let carries = carries_return(&first.1);
         let mut returned = Vec::new();
         let mut open = |(pending, result): Done| {
             let result = result.map(|confirmation| {
@@ -129,73 +129,72 @@ where
             (pending, result)
         };
         let mut done = vec![open(first)];
-        done.extend(self.ready(carries, whole).into_iter().map(open));
+        done.extend(self.ready(carries, finish_frame).into_iter().map(open));
         for message in &returned {
             let done = done.iter_mut().map(|(pending, _)| pending);
-            came_back(message, done.chain(self.iter_mut()));
+            mark_returned(message, done.chain(self.iter_mut()));
         }
-        let mut spoiled = None;
+        let mut closed_by = None;
         for (pending, result) in done {
-            let fate = match (result, pending.returned) {
-                (Ok(_), Some(reason)) => Fate::Returned(reason),
-                (Ok(true), None) => Fate::Confirmed,
-                (Ok(false), None) => Fate::Refused,
+            let result = match (result, pending.returned) {
+                (Ok(_), Some(reason)) => PublishResult::Returned(reason),
+                (Ok(true), None) => PublishResult::Confirmed,
+                (Ok(false), None) => PublishResult::Nacked,
                 (Err(error), _) => {
                     let fault = Fault::from(&error);
-                    spoiled = Some(fault.clone());
-                    failed(fault)
+                    closed_by = Some(fault.clone());
+                    PublishResult::failed(fault)
                 }
             };
-            let _ = pending.fate.send(fate);
+            let _ = pending.result.send(result);
         }
-        spoiled
+        closed_by
     }
 
-    /// The channel was closed by this fault: all fail with it, but those that have one of
-    /// their own.
-    pub(crate) fn spoil(&mut self, fault: &Fault, whole: impl FnMut()) {
-        for (pending, result) in self.ready(true, whole) {
-            // What was confirmed beside a fault is sent again rather than judged: a returned
-            // message may have gone with another's confirmation.
+    /// This fault has closed the channel: all messages fail with it, or with a fault of their own.
+    pub(crate) fn fail_all(&mut self, fault: &Fault, finish_frame: impl FnMut()) {
+        for (pending, result) in self.ready(true, finish_frame) {
+            // Even confirmed messages are published again: a returned message may be attached to
+            // another's confirm.
             let fault = result.map_or_else(|error| Fault::from(&error), |_| fault.clone());
-            let _ = pending.fate.send(failed(fault));
+            let _ = pending.result.send(PublishResult::failed(fault));
         }
         for pending in self.drain() {
-            let _ = pending.fate.send(failed(fault.clone()));
+            let _ = pending.result.send(PublishResult::failed(fault.clone()));
         }
     }
 
-    /// All that are confirmed or have failed by now, and each that lapin was done with before
-    /// one of them; in whole frames, once one of them carries a message that came back. Only
-    /// then do confirmations of the same frame matter to each other.
-    fn ready(&mut self, mut carries: bool, mut whole: impl FnMut()) -> Vec<Done> {
+    /// All messages that are confirmed or have failed, and all that lapin has resolved before one of them;
+    /// with all confirms of their frames, if one of them carries a returned message. Otherwise confirms of
+    /// the same frame do not affect each other.
+    fn ready(&mut self, mut carries: bool, mut finish_frame: impl FnMut()) -> Vec<Done> {
         let mut done = Vec::new();
         loop {
             if carries {
-                whole();
+                finish_frame();
             }
-            // What is confirmed has been written before; it may have been just now.
+            // A confirmed message has been written, perhaps a moment ago.
             self.advance();
             let more = ready(&mut self.written);
             let is_last = more.is_empty();
-            carries |= more.iter().any(|(_, result)| is_carrier(result));
+            carries |= more.iter().any(|(_, result)| carries_return(result));
             done.extend(more);
-            let unwritten = self.handing.len();
+            let unwritten = self.unwritten.len();
             self.advance();
-            if is_last || !carries && self.handing.len() == unwritten {
+            if is_last || !carries && self.unwritten.len() == unwritten {
                 return done;
             }
         }
     }
 
-    /// Takes over what is written. Whether some is left.
+    /// Moves the messages that are written. Whether some are left.
     fn advance(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
-        while let Some((_, handing)) = self.handing.front_mut() {
-            let Poll::Ready(result) = handing.poll_unpin(&mut context) else {
+        while let Some((_, writing)) = self.unwritten.front_mut() {
+            let Poll::Ready(result) = writing.poll_unpin(&mut context) else {
                 return true;
             };
-            if let Some((pending, _)) = self.handing.pop_front() {
+            if let Some((pending, _)) = self.unwritten.pop_front() {
                 self.written.push(Written(Some((pending, result))));
             }
         }
@@ -203,38 +202,37 @@ where
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
-        let handing = self.handing.iter().map(|(pending, _)| pending);
-        handing.chain(self.written.iter().filter_map(|written| Some(&written.0.as_ref()?.0)))
+        let unwritten = self.unwritten.iter().map(|(pending, _)| pending);
+        unwritten.chain(self.written.iter().filter_map(|written| Some(&written.0.as_ref()?.0)))
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pending> {
-        let handing = self.handing.iter_mut().map(|(pending, _)| pending);
+        let unwritten = self.unwritten.iter_mut().map(|(pending, _)| pending);
         let written = self.written.iter_mut();
-        handing.chain(written.filter_map(|written| Some(&mut written.0.as_mut()?.0)))
+        unwritten.chain(written.filter_map(|written| Some(&mut written.0.as_mut()?.0)))
     }
 
-    /// Gives all of them up.
+    /// Removes all of them.
     pub(crate) fn drain(&mut self) -> Vec<Pending> {
-        let handing = self.handing.drain(..).map(|(pending, _)| pending);
+        let unwritten = self.unwritten.drain(..).map(|(pending, _)| pending);
         let written = std::mem::take(&mut self.written).into_iter();
-        handing.chain(written.filter_map(|written| Some(written.0?.0))).collect()
+        unwritten.chain(written.filter_map(|written| Some(written.0?.0))).collect()
     }
 }
 
-/// Whether it came with a message that was returned, its own or another.
-fn is_carrier(result: &lapin::Result<Confirmation>) -> bool {
+/// Whether a returned message, of this confirm or another, is attached to it.
+fn carries_return(result: &lapin::Result<Confirmation>) -> bool {
     matches!(result, Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))))
 }
 
-/// The queue of lapin has the message when this has been polled once; it is written when this
-/// is done.
-async fn hand(channel: Arc<Channel>, message: Arc<Message>) -> lapin::Result<PublisherConfirm> {
+/// The message is in lapin's queue when this has been polled once, and written when it completes.
+async fn write(channel: Arc<Channel>, message: Arc<Message>) -> lapin::Result<PublisherConfirm> {
     let Message { exchange, routing_key, properties, body } = message.as_ref().clone();
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     channel.basic_publish(exchange, routing_key, options, &body, properties).await
 }
 
-/// One that is written, or could not be; none once it is done.
+/// A message that is written, or could not be; none once it has completed.
 struct Written<C>(Option<(Pending, lapin::Result<C>)>);
 
 impl<C> Future for Written<C>
@@ -254,18 +252,21 @@ where
         let result = match (confirmed, written) {
             (Some(result), _) => result,
             (None, Err(error)) => Err(error),
-            // Only what is written has been asked.
+            // Only written messages are polled.
             (None, Ok(_)) => return Poll::Pending,
         };
         Poll::Ready((pending, result))
     }
 }
 
-/// Marks the message that came back: lapin does not say whose it is, but two that are
-/// equal in all parts may stand for each other. Should the broker have changed it, then one
-/// too many is sent again rather than one too few.
-fn came_back<'p>(returned: &BasicReturnMessage, pending: impl Iterator<Item = &'p mut Pending>) {
-    let likeness = |pending: &Pending| {
+/// Marks the message that was returned. lapin does not say which it is, but messages that are equal in all
+/// parts are interchangeable. If the broker has changed the message, the most similar one is marked, so
+/// that a message may be published twice, but none is lost.
+fn mark_returned<'p>(
+    returned: &BasicReturnMessage,
+    pending: impl Iterator<Item = &'p mut Pending>,
+) {
+    let similarity = |pending: &Pending| {
         let message = &pending.message;
         let is_candidate = pending.returned.is_none()
             && message.exchange == returned.exchange
@@ -275,11 +276,11 @@ fn came_back<'p>(returned: &BasicReturnMessage, pending: impl Iterator<Item = &'
             (same_body, message.properties == returned.properties)
         })
     };
-    let most_alike = pending
-        .filter_map(|pending| likeness(pending).map(|likeness| (likeness, pending)))
-        .max_by_key(|(likeness, _)| *likeness);
-    match most_alike {
-        Some((_, pending)) => pending.returned = Some(said(returned)),
-        None => tracing::warn!("a message came back that nobody has sent"),
+    let most_similar = pending
+        .filter_map(|pending| similarity(pending).map(|similarity| (similarity, pending)))
+        .max_by_key(|(similarity, _)| *similarity);
+    match most_similar {
+        Some((_, pending)) => pending.returned = Some(return_reason(returned)),
+        None => tracing::warn!("the broker returned a message that was not sent"),
     }
 }

@@ -1,5 +1,5 @@
-//! Pending confirms with a model of lapin and its thread: each message gets its own fate, whatever
-//! order the broker confirms in, and whatever happens while the task looks.
+//! Pending confirms with a model of lapin and its thread: each message gets its own result, in whatever
+//! order the broker confirms, and whatever happens while the task collects.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,23 +13,23 @@ use lapin::protocol::{AMQPError, AMQPSoftError};
 
 use super::*;
 
-/// What the broker makes of a message.
+/// How the broker answers a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Makes {
+enum Answer {
     Ack,
     Nack,
-    /// It comes back, and is acknowledged.
+    /// It is returned, and acknowledged.
     Return,
 }
-use Makes::{Ack, Nack, Return};
+use Answer::{Ack, Nack, Return};
 
-/// What comes to pass in lapin's thread. Messages are counted from 0.
+/// What happens in lapin's thread. Messages are numbered from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Event {
     Written(usize),
-    /// The whole of it has come back.
+    /// It has been returned completely.
     Returned(usize),
-    /// A frame that confirms these, in the order in which lapin goes through them.
+    /// A frame that confirms these, in the order in which lapin resolves them.
     Confirmed(Vec<usize>),
     /// The broker closes the channel.
     Closed,
@@ -44,35 +44,34 @@ struct Slot {
     waker: Option<Waker>,
 }
 
-/// lapin and its thread: the next event happens between two polls of the task, or within
-/// one.
+/// lapin and its thread: the next event happens between two polls of the task, or during one.
 struct Model {
-    makes: Vec<Makes>,
+    answers: Vec<Answer>,
     slots: Vec<Slot>,
-    /// Those that came back and were not yet handed out.
+    /// Returned messages that are not attached to a confirm yet.
     waiting: VecDeque<BasicReturnMessage>,
     events: VecDeque<Event>,
-    /// What is left of the frame that lapin is in the middle of.
+    /// The rest of the frame that lapin is resolving.
     frame: VecDeque<usize>,
     pace: Pace,
     polls: usize,
 }
 
-/// How lapin's thread and the task go along.
+/// How lapin's thread and the task interleave.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// An event happens within each poll of this number.
+    /// An event happens during every n-th poll.
     every: usize,
-    /// All others happen with it.
+    /// All other events happen with it.
     rushes: bool,
-    /// The task is woken after each event by something else, such as another message.
+    /// The task is also woken after each event, as by another message.
     busy: bool,
 }
 
-/// The task looks only when it is woken, and nothing happens meanwhile.
+/// The task runs only when it is woken, and nothing happens meanwhile.
 const CALM: Pace = Pace { every: usize::MAX, rushes: false, busy: false };
 
-/// One event within each of up to twelve polls, or all in any one of the first fifty.
+/// One event during every poll up to every twelfth, or all during one of the first fifty.
 fn paces() -> impl Iterator<Item = Pace> {
     let steady = |every| [true, false].map(|busy| Pace { every, rushes: false, busy });
     let rushing = |every| Pace { every, rushes: true, busy: true };
@@ -134,15 +133,15 @@ impl Model {
 
     fn confirm(&mut self, number: usize) {
         let waiting = self.waiting.pop_front();
-        let confirmation = match self.makes[number] {
+        let confirmation = match self.answers[number] {
             Nack => Confirmation::Nack(waiting),
             Ack | Return => Confirmation::Ack(waiting),
         };
         self.change(number, |slot| slot.confirmed = Some(Ok(confirmation)));
     }
 
-    /// Until lapin is done with its frame.
-    fn whole(&mut self) {
+    /// Resolves the rest of the frame.
+    fn finish_frame(&mut self) {
         while let Some(number) = self.frame.pop_front() {
             self.confirm(number);
         }
@@ -153,7 +152,7 @@ impl Model {
         self.slots[number].waker.take().into_iter().for_each(Waker::wake);
     }
 
-    /// lapin's thread does not wait for the task: it goes on before the task looks, and after.
+    /// lapin's thread does not wait for the task: events happen before and after it polls.
     fn poll(&mut self) {
         self.polls += 1;
         if self.polls.is_multiple_of(self.pace.every) {
@@ -184,7 +183,7 @@ impl Future for Confirm {
     }
 }
 
-fn handing(model: &Shared, number: usize) -> Handing<Confirm> {
+fn writing(model: &Shared, number: usize) -> Writing<Confirm> {
     let model = Arc::clone(model);
     poll_fn(move |context| {
         let mut locked = lock(&model);
@@ -203,7 +202,7 @@ fn handing(model: &Shared, number: usize) -> Handing<Confirm> {
     .boxed()
 }
 
-/// The task's waker: the task is polled only when it was woken.
+/// The task's waker: the task is polled only after a wake-up.
 struct Woken(AtomicBool);
 
 impl Wake for Woken {
@@ -212,19 +211,19 @@ impl Wake for Woken {
     }
 }
 
-/// A task that sends some messages, as `confirms.rs` does.
+/// A task that publishes messages, as that of `confirms.rs` does.
 struct Task {
     model: Shared,
     pending_confirms: PendingConfirms<Confirm>,
-    told: Vec<oneshot::Receiver<Fate>>,
+    results: Vec<oneshot::Receiver<PublishResult>>,
     woken: Arc<Woken>,
 }
 
 impl Task {
-    fn new(makes: &[Makes], events: &[Event], pace: Pace) -> Self {
+    fn new(answers: &[Answer], events: &[Event], pace: Pace) -> Self {
         let model = Arc::new(Mutex::new(Model {
-            makes: makes.to_vec(),
-            slots: makes.iter().map(|_| Slot::default()).collect(),
+            answers: answers.to_vec(),
+            slots: answers.iter().map(|_| Slot::default()).collect(),
             waiting: VecDeque::new(),
             events: events.iter().cloned().collect(),
             frame: VecDeque::new(),
@@ -232,84 +231,84 @@ impl Task {
             polls: 0,
         }));
         let woken = Arc::new(Woken(AtomicBool::new(true)));
-        Self { model, pending_confirms: PendingConfirms::default(), told: Vec::new(), woken }
+        Self { model, pending_confirms: PendingConfirms::default(), results: Vec::new(), woken }
     }
 
     fn send(&mut self, body: String) {
-        let number = self.told.len();
-        let (fate, told) = oneshot::channel();
+        let number = self.results.len();
+        let (result, receiver) = oneshot::channel();
         let message = Arc::new(Message {
             exchange: "e".into(),
             routing_key: "k".into(),
             properties: BasicProperties::default(),
             body: Bytes::from(body),
         });
-        self.told.push(told);
-        let pending = Pending { message, fate, returned: None };
-        self.pending_confirms.add(pending, handing(&self.model, number));
+        self.results.push(receiver);
+        let pending = Pending { message, result, returned: None };
+        self.pending_confirms.add(pending, writing(&self.model, number));
     }
 
-    /// Does all that there is to do.
-    fn turn(&mut self) {
+    /// Runs while it is woken.
+    fn poll(&mut self) {
         let waker = Waker::from(Arc::clone(&self.woken));
         while self.woken.0.swap(false, Ordering::SeqCst) {
             let mut context = Context::from_waker(&waker);
             while let Poll::Ready(done) = self.pending_confirms.poll_done(&mut context) {
                 let model = Arc::clone(&self.model);
-                let whole = || lock(&model).whole();
-                if let Some(fault) = self.pending_confirms.judge(done, whole) {
-                    self.pending_confirms.spoil(&fault, whole);
+                let finish_frame = || lock(&model).finish_frame();
+                if let Some(fault) = self.pending_confirms.resolve(done, finish_frame) {
+                    self.pending_confirms.fail_all(&fault, finish_frame);
                 }
             }
         }
     }
 
-    fn told(&mut self) -> Vec<Option<Fate>> {
-        self.told.iter_mut().map(|told| told.try_recv().ok()).collect()
+    fn results(&mut self) -> Vec<Option<PublishResult>> {
+        self.results.iter_mut().map(|result| result.try_recv().ok()).collect()
     }
 }
 
-/// What each has to be told when these events have come to pass.
-fn expected(makes: &[Makes], events: &[Event]) -> Vec<Option<Fate>> {
-    let mut fates: Vec<Option<Fate>> = vec![None; makes.len()];
+/// The result of each message after these events.
+fn expected(answers: &[Answer], events: &[Event]) -> Vec<Option<PublishResult>> {
+    let mut results: Vec<Option<PublishResult>> = vec![None; answers.len()];
     for event in events {
         match event {
             Confirmed(numbers) => {
                 for number in numbers {
-                    fates[*number] = Some(match makes[*number] {
-                        Ack => Fate::Confirmed,
-                        Nack => Fate::Refused,
-                        Return => Fate::Returned(format!("312 {number}")),
+                    results[*number] = Some(match answers[*number] {
+                        Ack => PublishResult::Confirmed,
+                        Nack => PublishResult::Nacked,
+                        Return => PublishResult::Returned(format!("312 {number}")),
                     });
                 }
             }
             Closed => {
-                let spoiled = Fate::Spoiled(Fault::from(&closed()));
-                for fate in &mut fates {
-                    fate.get_or_insert_with(|| spoiled.clone());
+                let closed = PublishResult::ChannelClosed(Fault::from(&closed()));
+                for result in &mut results {
+                    result.get_or_insert_with(|| closed.clone());
                 }
             }
             Event::Written(_) | Returned(_) => {}
         }
     }
-    fates
+    results
 }
 
-/// Every way in which RabbitMQ can confirm those that are left: each alone, or all up to one
-/// together, if it makes the same of them. Those that come back keep their order.
-fn schedules(makes: &[Makes], left: &[usize]) -> Vec<Vec<Vec<usize>>> {
+/// All ways in which RabbitMQ can confirm the remaining messages: each alone, or several from the first on
+/// in one frame, if the answer is the same. Returned messages are confirmed in order.
+fn schedules(answers: &[Answer], left: &[usize]) -> Vec<Vec<Vec<usize>>> {
     if left.is_empty() {
         return vec![Vec::new()];
     }
-    let comes_back = |number: &&usize| makes[**number] == Return;
-    let next_back = left.iter().find(comes_back);
-    let alone = left.iter().filter(|number| !comes_back(number) || Some(*number) == next_back);
+    let is_returned = |number: &&usize| answers[**number] == Return;
+    let next_returned = left.iter().find(is_returned);
+    let alone = left.iter().filter(|number| !is_returned(number) || Some(*number) == next_returned);
     let mut frames: Vec<Vec<usize>> = alone.map(|number| vec![*number]).collect();
-    let is_nack = |number: &usize| makes[*number] == Nack;
+    let is_nack = |number: &usize| answers[*number] == Nack;
     for upto in 2..=left.len() {
         let those = &left[..upto];
         if those.iter().all(|number| is_nack(number) == is_nack(&those[0])) {
-            // lapin goes through them in any order.
+            // lapin resolves them in any order.
             frames.push(those.to_vec());
             frames.push(those.iter().rev().copied().collect());
         }
@@ -318,7 +317,7 @@ fn schedules(makes: &[Makes], left: &[usize]) -> Vec<Vec<Vec<usize>>> {
     for frame in frames {
         let rest: Vec<usize> =
             left.iter().copied().filter(|number| !frame.contains(number)).collect();
-        for mut schedule in schedules(makes, &rest) {
+        for mut schedule in schedules(answers, &rest) {
             schedule.insert(0, frame.clone());
             found.push(schedule);
         }
@@ -326,18 +325,18 @@ fn schedules(makes: &[Makes], left: &[usize]) -> Vec<Vec<Vec<usize>>> {
     found
 }
 
-/// The events of a schedule: messages are written, and come back, all at the beginning or
-/// each as late as it can.
-fn events(makes: &[Makes], schedule: &[Vec<usize>], early: bool) -> Vec<Event> {
+/// The events of a schedule: messages are written and returned all at the beginning, or each as late as
+/// possible.
+fn events(answers: &[Answer], schedule: &[Vec<usize>], early: bool) -> Vec<Event> {
     let (mut events, mut begun) = (Vec::new(), 0);
     let mut begin = |events: &mut Vec<Event>, upto: usize| {
         let new = begun..upto.max(begun);
         begun = new.end;
         events.extend(new.clone().map(Event::Written));
-        events.extend(new.filter(|number| makes[*number] == Return).map(Returned));
+        events.extend(new.filter(|number| answers[*number] == Return).map(Returned));
     };
     if early {
-        begin(&mut events, makes.len());
+        begin(&mut events, answers.len());
     }
     for frame in schedule {
         let last = frame.iter().max().expect("it confirms some");
@@ -347,43 +346,42 @@ fn events(makes: &[Makes], schedule: &[Vec<usize>], early: bool) -> Vec<Event> {
     events
 }
 
-/// All that can be made of so many messages.
-fn all_makes(count: u32) -> impl Iterator<Item = Vec<Makes>> {
+/// All combinations of answers to this number of messages.
+fn all_answers(count: u32) -> impl Iterator<Item = Vec<Answer>> {
     (0..3_usize.pow(count)).map(move |number| {
         let digit = |at| [Ack, Nack, Return][number / 3_usize.pow(at) % 3];
         (0..count).map(digit).collect()
     })
 }
 
-/// One run: the task is woken, or not, after each event.
-fn run(makes: &[Makes], events: &[Event], pace: Pace) -> Vec<Option<Fate>> {
-    let mut task = Task::new(makes, events, pace);
-    for number in 0..makes.len() {
+/// The results of one run.
+fn run(answers: &[Answer], events: &[Event], pace: Pace) -> Vec<Option<PublishResult>> {
+    let mut task = Task::new(answers, events, pace);
+    for number in 0..answers.len() {
         task.send(body(number));
     }
-    task.turn();
+    task.poll();
     while lock(&task.model).next() {
         task.woken.0.fetch_or(pace.busy, Ordering::SeqCst);
-        task.turn();
+        task.poll();
     }
-    let told = task.told();
-    let left = told.iter().filter(|told| told.is_none()).count();
-    assert_eq!(task.pending_confirms.len(), left, "{makes:?} {events:?}");
-    told
+    let found = task.results();
+    let left = found.iter().filter(|found| found.is_none()).count();
+    assert_eq!(task.pending_confirms.len(), left, "{answers:?} {events:?}");
+    found
 }
 
-/// Every order in which a broker can confirm, refuse and return some messages, singly and
-/// together, whatever lapin's thread does while the task looks.
+/// Checks all orders in which a broker can acknowledge, nack and return messages, one by one and together.
 fn check_all(count: u32, paces: &[Pace]) {
     let all: Vec<usize> = (0..count as usize).collect();
-    for makes in all_makes(count) {
-        for schedule in schedules(&makes, &all) {
+    for answers in all_answers(count) {
+        for schedule in schedules(&answers, &all) {
             for early in [true, false] {
-                let events = events(&makes, &schedule, early);
-                let expected = expected(&makes, &events);
+                let events = events(&answers, &schedule, early);
+                let expected = expected(&answers, &events);
                 for pace in paces {
-                    let told = run(&makes, &events, *pace);
-                    assert_eq!(told, expected, "{makes:?} {events:?} {pace:?}");
+                    let found = run(&answers, &events, *pace);
+                    assert_eq!(found, expected, "{answers:?} {events:?} {pace:?}");
                 }
             }
         }
@@ -391,34 +389,34 @@ fn check_all(count: u32, paces: &[Pace]) {
 }
 
 #[test]
-fn each_of_five_is_told_its_own_fate() {
+fn each_of_five_messages_gets_its_own_result() {
     check_all(5, &[CALM]);
 }
 
 #[test]
-fn what_happens_while_the_task_looks_is_told_right() {
+fn results_are_right_whatever_happens_while_the_task_collects() {
     check_all(3, &paces().collect::<Vec<_>>());
 }
 
-/// The channel is closed after any number of events: what was told before stands, and
-/// nothing is told to be confirmed that was not.
+/// The channel is closed after any number of events: earlier results are not affected, and no message is
+/// reported as confirmed that was not.
 #[test]
-fn a_channel_that_is_closed_leaves_none_untold_and_confirms_none() {
+fn closing_the_channel_resolves_all_messages_and_confirms_none() {
     let all = [0, 1, 2];
-    for makes in all_makes(3) {
-        for schedule in schedules(&makes, &all) {
+    for answers in all_answers(3) {
+        for schedule in schedules(&answers, &all) {
             for early in [true, false] {
-                let events = events(&makes, &schedule, early);
+                let events = events(&answers, &schedule, early);
                 for end in 0..=events.len() {
                     let events = [&events[..end], &[Closed]].concat();
-                    let certain = expected(&makes, &events);
-                    assert_eq!(run(&makes, &events, CALM), certain, "{makes:?}");
+                    let certain = expected(&answers, &events);
+                    assert_eq!(run(&answers, &events, CALM), certain, "{answers:?}");
                     for pace in paces().filter(|pace| pace.every < 8) {
-                        let told = run(&makes, &events, pace);
-                        for (told, certain) in told.iter().zip(&certain) {
-                            // What was confirmed beside the end may be sent again.
-                            let again = matches!(told, Some(Fate::Spoiled(_)));
-                            assert!(again || told == certain, "{makes:?} {events:?} {pace:?}");
+                        let found = run(&answers, &events, pace);
+                        for (found, certain) in found.iter().zip(&certain) {
+                            // Messages confirmed at the end may be published again.
+                            let again = matches!(found, Some(PublishResult::ChannelClosed(_)));
+                            assert!(again || found == certain, "{answers:?} {events:?} {pace:?}");
                         }
                     }
                 }
@@ -427,11 +425,11 @@ fn a_channel_that_is_closed_leaves_none_untold_and_confirms_none() {
     }
 }
 
-/// Of two that the broker confirms while the task looks, the later one carries what came
-/// back of the earlier.
+/// Of two messages that are confirmed while the task collects, the confirm of the later one carries the
+/// returned message of the earlier.
 #[test]
-fn a_message_that_comes_back_with_one_written_since_is_not_confirmed() {
-    let makes = [Ack, Return, Ack];
+fn a_message_returned_with_the_confirm_of_a_later_one_is_not_confirmed() {
+    let answers = [Ack, Return, Ack];
     let events = [
         Event::Written(0),
         Event::Written(1),
@@ -441,21 +439,21 @@ fn a_message_that_comes_back_with_one_written_since_is_not_confirmed() {
         Confirmed(vec![2, 1]),
     ];
     for pace in paces() {
-        assert_eq!(run(&makes, &events, pace), expected(&makes, &events), "{pace:?}");
+        assert_eq!(run(&answers, &events, pace), expected(&answers, &events), "{pace:?}");
     }
 }
 
 #[test]
-fn a_large_message_is_told_before_those_behind_it_are_written() {
-    for (size, is_told) in [(WRITTEN_BYTES, true), (WRITTEN_BYTES / 2, false)] {
+fn a_large_message_is_confirmed_before_those_behind_it_are_written() {
+    for (size, is_confirmed) in [(WRITTEN_BYTES, true), (WRITTEN_BYTES / 2, false)] {
         let events = [Event::Written(0), Confirmed(vec![0])];
         let mut task = Task::new(&[Ack, Ack], &events, CALM);
         (0..2).for_each(|_| task.send("x".repeat(size)));
-        task.turn();
+        task.poll();
         while lock(&task.model).next() {
-            task.turn();
+            task.poll();
         }
-        assert_eq!(task.told()[0], is_told.then_some(Fate::Confirmed), "{size}");
+        assert_eq!(task.results()[0], is_confirmed.then_some(PublishResult::Confirmed), "{size}");
     }
 }
 
@@ -465,34 +463,34 @@ fn small_messages_wake_the_task_once_for_many() {
     let events: Vec<_> = (0..count).map(Event::Written).collect();
     let mut task = Task::new(&vec![Ack; count], &events, CALM);
     (0..count).for_each(|number| task.send(body(number)));
-    task.turn();
+    task.poll();
     let mut woken = Vec::new();
     for number in 0..count {
         lock(&task.model).next();
         if task.woken.0.load(Ordering::SeqCst) {
             woken.push(number + 1);
         }
-        task.turn();
+        task.poll();
     }
     assert_eq!(woken, [WRITTEN, 2 * WRITTEN, 3 * WRITTEN, count]);
 }
 
 #[test]
-fn a_sender_that_is_gone_takes_nothing_from_the_others() {
-    for makes in all_makes(3) {
-        for schedule in schedules(&makes, &[0, 1, 2]) {
-            let events = events(&makes, &schedule, true);
+fn a_sender_that_has_given_up_does_not_affect_the_others() {
+    for answers in all_answers(3) {
+        for schedule in schedules(&answers, &[0, 1, 2]) {
+            let events = events(&answers, &schedule, true);
             for gone in 0..3 {
-                let mut task = Task::new(&makes, &events, CALM);
+                let mut task = Task::new(&answers, &events, CALM);
                 (0..3).for_each(|number| task.send(body(number)));
-                task.told[gone].close();
-                task.turn();
+                task.results[gone].close();
+                task.poll();
                 while lock(&task.model).next() {
-                    task.turn();
+                    task.poll();
                 }
-                let mut expected = expected(&makes, &events);
+                let mut expected = expected(&answers, &events);
                 expected[gone] = None;
-                assert_eq!(task.told(), expected, "{makes:?} {events:?} {gone}");
+                assert_eq!(task.results(), expected, "{answers:?} {events:?} {gone}");
                 assert_eq!(task.pending_confirms.len(), 0);
             }
         }

@@ -1,0 +1,57 @@
+//! What all parts of a driver share: the hosts, the options, the I/O thread and what is known of the
+//! broker. Owned by `Rabbit`, passed down to everything below it.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::connection::hosts::{self, Address};
+use super::connection::io::Io;
+use super::options::RabbitOptions;
+use super::topology::known::Known;
+use crate::transport::error::{ConnectError, OpenError};
+use crate::transport::url::TransportUrl;
+
+/// The shared state of a driver.
+pub(super) struct Core {
+    /// In an order that is drawn once for each process.
+    pub(super) addresses: Vec<Address>,
+    pub(super) vhost: String,
+    pub(super) options: RabbitOptions,
+    pub(super) known: Known,
+    io: Mutex<Option<Arc<Io>>>,
+    /// The broker did not answer in time when the last session closed.
+    pub(super) is_silent: AtomicBool,
+}
+
+impl Core {
+    /// The state of a driver for this URL. Nothing is connected.
+    ///
+    /// # Errors
+    /// An option of the URL is unknown or has an invalid value.
+    pub(super) fn new(url: &TransportUrl) -> Result<Self, OpenError> {
+        let options = RabbitOptions::from_url(url)?;
+        let mut addresses = hosts::addresses(url);
+        fastrand::shuffle(&mut addresses);
+        Ok(Self {
+            addresses,
+            vhost: url.virtual_host().unwrap_or("/").to_owned(),
+            options,
+            known: Known::default(),
+            io: Mutex::default(),
+            is_silent: AtomicBool::new(false),
+        })
+    }
+
+    /// The I/O thread, started when it is first needed.
+    pub(super) fn io(&self) -> Result<Arc<Io>, ConnectError> {
+        let mut io = self.io.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(io) = &*io {
+            return Ok(Arc::clone(io));
+        }
+        let started = Io::start().map_err(|error| ConnectError::Local {
+            action: "start the driver's thread".to_owned(),
+            reason: format!("{error}; check its limits on threads, open files and memory"),
+        })?;
+        Ok(Arc::clone(io.insert(Arc::new(started))))
+    }
+}

@@ -1,0 +1,50 @@
+//! The properties of queues and exchanges, as far as AMQP shows them.
+
+/// The argument with the limit on deliveries.
+pub(super) const DELIVERIES: &str = "x-delivery-limit";
+pub(super) const MEMORY_LENGTH: &str = "x-max-in-memory-length";
+pub(super) const MEMORY_BYTES: &str = "x-max-in-memory-bytes";
+
+/// When a queue or exchange is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lifetime {
+    /// Whether it survives a restart of the broker.
+    pub(crate) durable: bool,
+    /// Whether it is deleted with its last consumer or binding.
+    pub(crate) auto_delete: bool,
+}
+
+/// The limits that a quorum queue was declared with. AMQP does not show the limits of a policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// A negative number means no limit, where RabbitMQ has one by default.
+    pub(crate) deliveries: Option<i64>,
+    pub(crate) memory_length: Option<i64>,
+    pub(crate) memory_bytes: Option<i64>,
+}
+
+impl Limits {
+    /// With their names as arguments.
+    pub(crate) fn named(self) -> [(&'static str, Option<i64>); 3] {
+        [
+            (DELIVERIES, self.deliveries),
+            (MEMORY_LENGTH, self.memory_length),
+            (MEMORY_BYTES, self.memory_bytes),
+        ]
+    }
+}
+
+/// The properties of an existing queue, as far as they are visible.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct QueueProperties {
+    pub(crate) lifetime: Option<Lifetime>,
+    pub(crate) quorum: Option<bool>,
+    pub(crate) stream: bool,
+    pub(crate) limits: Limits,
+}
+
+impl QueueProperties {
+    pub(crate) fn durable(self) -> Option<bool> {
+        self.lifetime.map(|lifetime| lifetime.durable)
+    }
+}
