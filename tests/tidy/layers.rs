@@ -81,19 +81,99 @@ const TABLE: &[(&str, &[&str])] = &[
     // The only room that names all drivers; they do not know each other.
     ("drivers", &["drivers/memory", "drivers/rabbit", "transport", "shown"]),
     ("drivers/memory", &["future", "transport", "notification/delivery_info", "shown"]),
-    // The names of the queues that other programs declare are made in `target`.
+    // The wings of the RabbitMQ driver. Consuming and publishing do not know each other.
     (
         "drivers/rabbit",
         &[
+            "drivers/rabbit/consuming",
+            "drivers/rabbit/publishing",
+            "drivers/rabbit/connection/link",
+            "drivers/rabbit/core",
+            "drivers/rabbit/connection/io",
+            "drivers/rabbit/query",
+            "drivers/rabbit/wire",
+            "drivers/rabbit/workarounds",
+            "drivers/rabbit/options",
+            "future",
+            "transport",
+        ],
+    ),
+    (
+        "drivers/rabbit/consuming",
+        &[
+            "drivers/rabbit/topology",
+            "drivers/rabbit/connection",
+            "drivers/rabbit/core",
+            "drivers/rabbit/connection/hosts",
+            "drivers/rabbit/topology/properties",
+            "drivers/rabbit/wire",
+            "drivers/rabbit/workarounds",
+            "drivers/rabbit/options",
             "future",
             "transport",
             "notification/delivery_info",
+        ],
+    ),
+    (
+        "drivers/rabbit/publishing",
+        &[
+            "drivers/rabbit/topology",
+            "drivers/rabbit/connection",
+            "drivers/rabbit/core",
+            "drivers/rabbit/connection/hosts",
+            "drivers/rabbit/connection/io",
+            "drivers/rabbit/wire",
+            "drivers/rabbit/workarounds",
+            "drivers/rabbit/options",
+            "transport",
+        ],
+    ),
+    // The names of the queues that other programs declare are made in `target`.
+    (
+        "drivers/rabbit/topology",
+        &[
+            "drivers/rabbit/connection",
+            "drivers/rabbit/core",
+            "drivers/rabbit/connection/hosts",
+            "drivers/rabbit/topology/known",
+            "drivers/rabbit/topology/properties",
+            "drivers/rabbit/wire",
+            "drivers/rabbit/options",
+            "transport",
             "notification/priority",
             "target",
-            "nearest",
+        ],
+    ),
+    (
+        "drivers/rabbit/connection",
+        &[
+            "drivers/rabbit/core",
+            "drivers/rabbit/connection/hosts",
+            "drivers/rabbit/workarounds",
+            "drivers/rabbit/options",
+            "transport",
             "shown",
         ],
     ),
+    // What all wings share is below all of them, with the few files that it consists of.
+    (
+        "drivers/rabbit/core",
+        &[
+            "drivers/rabbit/connection/hosts",
+            "drivers/rabbit/connection/io",
+            "drivers/rabbit/topology/known",
+            "drivers/rabbit/options",
+            "transport",
+        ],
+    ),
+    ("drivers/rabbit/connection/hosts", &["drivers/rabbit/options", "transport"]),
+    ("drivers/rabbit/connection/io", &[]),
+    ("drivers/rabbit/topology/known", &["drivers/rabbit/topology/properties"]),
+    ("drivers/rabbit/topology/properties", &[]),
+    ("drivers/rabbit/query", &["drivers/rabbit/options", "transport", "nearest", "shown"]),
+    ("drivers/rabbit/wire", &["drivers/rabbit/workarounds", "transport"]),
+    ("drivers/rabbit/workarounds", &["drivers/rabbit/options"]),
+    ("drivers/rabbit/options", &[]),
     // Never the transport or the envelope: a walk knows notifications, not deliveries.
     ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome", "shown"]),
     ("inbox", &["future", "outcome"]),
@@ -495,8 +575,8 @@ mod tests {
 
     #[test]
     fn relative_paths_are_followed() {
-        check("drivers/rabbit/link.rs", "use super::hosts::Address;", &[]);
-        check("drivers/rabbit/link.rs", "use super::super::rabbit::hosts;", &[]);
+        check("drivers/rabbit/connection/link.rs", "use super::dial::dial;", &[]);
+        check("drivers/rabbit/connection/link.rs", "use super::super::connection::dial;", &[]);
         check("envelope/mod.rs", "pub use self::write::encode;", &[]);
         check(
             "drivers/memory/bus.rs",
@@ -531,6 +611,33 @@ mod tests {
     }
 
     #[test]
+    fn the_wings_of_a_driver_are_rooms_of_their_own() {
+        let wire = "drivers/rabbit/wire may import drivers/rabbit/workarounds, transport; see the table in tests/tidy/layers.rs";
+        for (file, import, is_breach) in [
+            ("consuming/session.rs", "use crate::drivers::rabbit::topology::rights;", false),
+            ("consuming/ledger.rs", "use crate::drivers::rabbit::publishing::message;", true),
+            ("publishing/journal.rs", "use crate::drivers::rabbit::consuming::ledger;", true),
+            ("topology/rights.rs", "use crate::drivers::rabbit::publishing::message;", true),
+            ("connection/link.rs", "use crate::drivers::rabbit::topology::channel;", true),
+            ("connection/link.rs", "use crate::drivers::rabbit::Rabbit;", true),
+            ("core.rs", "use super::topology::known::Known;", false),
+            ("core.rs", "use super::topology::survey::Survey;", true),
+            ("core.rs", "use super::connection::link::Link;", true),
+            ("topology/known.rs", "use super::survey::Survey;", true),
+        ] {
+            let found = breaches(&format!("drivers/rabbit/{file}"), import);
+            assert_eq!(!found.is_empty(), is_breach, "{file}: {import}: {found:?}");
+        }
+        check(
+            "drivers/rabbit/wire.rs",
+            "use super::connection::refusal;",
+            &[&format!(
+                "drivers/rabbit/wire.rs:1: crate::drivers::rabbit::connection::refusal: {wire}"
+            )],
+        );
+    }
+
+    #[test]
     fn nobody_inside_imports_through_lib() {
         check(
             "notifier/mod.rs",
@@ -546,7 +653,7 @@ mod tests {
 
     #[test]
     fn only_one_room_names_lapin_and_the_wire() {
-        check("drivers/rabbit/link.rs", "use lapin::Channel;", &[]);
+        check("drivers/rabbit/connection/link.rs", "use lapin::Channel;", &[]);
         check(
             "transport/error.rs",
             "pub struct E(\n    lapin::Error,\n);",

@@ -44,16 +44,16 @@ use crate::transport::url::TransportUrl;
 
 /// The RabbitMQ driver.
 ///
-/// Each subscription consumes over a connection of its own, and each existing quarantine queue over another
-/// one. All messages are sent over one connection. Each journal has a connection, which is closed after a
-/// minute without use. Connections are made when they are first needed, and made again when they are lost.
-/// All I/O runs on a thread of the driver's own, so that a program that blocks its runtime keeps its
-/// connections.
+/// Each subscription consumes over a connection of its own, and each existing quarantine queue over
+/// another one. All messages are sent over one connection. Each journal has a connection, which is
+/// closed after a minute without use. Connections are made when they are first needed, and made again
+/// when they are lost. All I/O runs on a thread of the driver's own, so that a program that blocks its
+/// runtime keeps its connections.
 pub struct Rabbit {
     core: Arc<Core>,
     sender: OnceLock<Publisher>,
-    /// By name. One for each, because RabbitMQ closes the connection that appends to a stream that it has
-    /// lost, which must not affect other messages.
+    /// By name. One for each, because RabbitMQ closes the connection that appends to a stream that it
+    /// has lost, which must not affect other messages.
     journals: Mutex<HashMap<String, Publisher>>,
     sends: TaskTracker,
 }

@@ -1,5 +1,6 @@
-//! Properties and headers between AMQP's types and ours, both ways, and names short enough
-//! for AMQP. Called for each delivery (`consume.rs`) and each message (`publish.rs`).
+//! Converts properties and headers between lapin's types and those of the driver's contract, and checks
+//! the length of names. Called for each delivery (`consuming/consumers.rs`) and each message
+//! (`publishing/message.rs`).
 
 use std::borrow::Cow;
 
@@ -16,7 +17,7 @@ use crate::transport::delivery::{HeaderValue, Headers, Properties};
 /// The longest name, in bytes.
 pub(super) const NAME_LIMIT: usize = 255;
 
-/// What AMQP cannot carry: a name or short text of more than 255 bytes.
+/// A name or short string of more than 255 bytes, which AMQP cannot represent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} has {length} bytes, and AMQP takes {NAME_LIMIT} at most")]
 pub(super) struct TooLong {
@@ -24,7 +25,7 @@ pub(super) struct TooLong {
     length: usize,
 }
 
-/// A name, as AMQP takes it.
+/// A short string of AMQP.
 pub(super) fn short(what: &str, text: &str) -> Result<ShortString, TooLong> {
     ShortString::try_new(text).map_err(|_| TooLong { what: what.to_owned(), length: text.len() })
 }
@@ -52,7 +53,7 @@ pub(super) fn from_amqp(properties: &BasicProperties) -> Properties {
     }
 }
 
-/// The properties of a message. Each is persistent.
+/// The properties of a message. All messages are persistent.
 pub(super) fn to_amqp(properties: &Properties) -> Result<BasicProperties, TooLong> {
     let mut amqp = BasicProperties::default()
         .with_headers(headers_to(&properties.headers)?)
@@ -87,23 +88,22 @@ pub(super) fn to_amqp(properties: &Properties) -> Result<BasicProperties, TooLon
     Ok(amqp)
 }
 
-/// What nearly every message says is borrowed.
+/// Borrows the usual value, to save an allocation for nearly every message.
 fn known(text: &str, usual: &'static str) -> Cow<'static, str> {
     if text == usual { Cow::Borrowed(usual) } else { Cow::Owned(text.to_owned()) }
 }
 
-/// The headers that a table of AMQP holds, for tests that have the bytes of one; none if it is
-/// not let through.
+/// The headers in an encoded table, for tests; none if lapin would not read it.
 #[must_use]
 pub fn headers_from_table(bytes: &[u8]) -> Option<Headers> {
     if !nested_tables::is_readable_table(bytes) {
         return None;
     }
-    let (_, table) = parse_field_table(bytes).expect("what is let through can be read");
+    let (_, table) = parse_field_table(bytes).expect("readable tables can be parsed");
     Some(headers_from(&table))
 }
 
-/// The table of AMQP that holds these headers, as bytes; none if a name is too long.
+/// An encoded table with these headers, for tests; none if a name is too long.
 #[must_use]
 pub fn table_from_headers(headers: &Headers) -> Option<Vec<u8>> {
     let table = headers_to(headers).ok()?;
@@ -111,7 +111,7 @@ pub fn table_from_headers(headers: &Headers) -> Option<Vec<u8>> {
     Some(written.expect("writing to a Vec does not fail").into_inner().0)
 }
 
-/// By recursion: `screen.rs` lets no deep table through.
+/// Recursive: `nested_tables.rs` lets no deep table pass.
 fn headers_from(table: &FieldTable) -> Headers {
     table.into_iter().map(|(name, value)| (name.as_str().to_owned(), value_from(value))).collect()
 }
@@ -185,8 +185,7 @@ mod tests {
 
     use super::*;
 
-    /// Every property, and a header of every type, in the order of the names: lapin keeps tables
-    /// sorted.
+    /// All properties, and a header of each type, sorted by name as in lapin's tables.
     fn all() -> Properties {
         let table = Headers::from_iter([("k".to_owned(), HeaderValue::Null)]);
         let list = vec![HeaderValue::Bool(true), HeaderValue::from("x")];
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_send_is_read_back_as_it_was() {
+    fn sent_properties_are_read_back_unchanged() {
         let amqp = to_amqp(&all()).expect("names are short");
         assert_eq!(*amqp.delivery_mode(), Some(2));
         let found = from_amqp(&amqp);
@@ -247,13 +246,13 @@ mod tests {
         for properties in [Properties::default(), all()] {
             let amqp = to_amqp(&properties).expect("names are short");
             let written = gen_properties(&amqp)(Vec::new().into()).expect("it is a Vec");
-            // Besides: two bytes of flags, and the mode of delivery.
+            // Without two bytes of flags and the delivery mode.
             assert_eq!(written.into_inner().0.len(), properties.size() + 3);
         }
     }
 
     #[test]
-    fn names_that_amqp_cannot_carry_are_refused() {
+    fn names_that_are_too_long_for_amqp_are_refused() {
         let name = "n".repeat(256);
         let properties = Properties {
             headers: Headers::from_iter([(name, HeaderValue::Null)]),

@@ -1,4 +1,5 @@
-//! How long to wait between two rounds of attempts. Used by `reconnect.rs`.
+//! How long to wait between two rounds of attempts. Which hosts a round tries is in `hosts.rs`;
+//! `reconnect.rs` uses both.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Resolves the name of a host and tries its addresses, in the order of the resolver. Each gets its share
-//! of the time, so that an address that drops packets does not use up the time of the next. `link.rs`
-//! makes the attempts.
+//! Resolves the name of a host and tries its addresses, in the order of the resolver. Each gets its
+//! share of the time, so that an address that drops packets does not use up the time of the next.
+//! `link.rs` makes the attempts.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -89,7 +89,7 @@ mod tests {
 
     async fn connect(address: SocketAddr, limit: Duration) -> Result<SocketAddr, Failure> {
         let late = || Failure::transient(format!("no answer within {limit:?}"));
-        // On this machine a connection takes no time, and elsewhere it does.
+        // Connections on this machine take no time; others do.
         if limit.is_zero() {
             return Err(late());
         }
@@ -98,7 +98,7 @@ mod tests {
         connected.map(|_| address).map_err(|error| Failure::transient(error.kind().to_string()))
     }
 
-    /// An address where no connection is answered: as many wait there as there is room for.
+    /// An address that answers no connection, because its backlog is full.
     fn silent() -> (SocketAddr, Vec<Socket>) {
         let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let listening = socket();
@@ -159,7 +159,7 @@ mod tests {
         };
         let deadline = Instant::now() + Duration::from_secs(1);
         assert_eq!(each(&[first, second], deadline, attempt).await, Ok(second));
-        // There is nothing else to try.
+        // It is the only address.
         let alone = each(&[first], deadline, attempt).await;
         assert_eq!(alone, Err(Failure::Permanent(other.clone())));
     }

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn version_and_limit_are_heard_however_the_stream_is_cut() {
+    fn version_and_frame_size_are_read_from_pieces_of_any_size() {
         let version = State::Broker(Some(Version::new(3, 10)));
         for between in [Vec::new(), secure()] {
             let stream = [greeting("RabbitMQ"), between, tune(65_536)].concat();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_the_place_of_the_limit_changes_nothing() {
+    fn other_methods_in_place_of_tune_change_nothing() {
         let version = State::Broker(Some(Version::new(3, 10)));
         for other in [&b"HTTP/1.1"[..], b"\x01\0\0\0\0\0\0\xce", b"\x01\0\0\xff\xff\xff\xff"] {
             let stream = [&greeting("RabbitMQ"), other, &tune(4096)].concat();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_greeting_is_not_kept() {
+    fn bytes_that_are_not_a_greeting_are_not_kept() {
         for bytes in [&b"AMQP\0\0\x09\x01"[..], b"\x01\0\0\xff\xff\xff\xff"] {
             assert_eq!(first_frame(bytes), Frame::None);
         }
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_before_seven_bytes() {
+    fn nothing_is_known_before_seven_bytes() {
         assert_eq!(peer(&[]), (State::Silent, None));
         assert_eq!(peer(&[b"HTTP", b"/1"]), (State::Silent, None));
         assert_eq!(peer(&[b"HTTP", b"/1.1"]), (State::Other("HTTP".to_owned()), None));

@@ -101,8 +101,8 @@ impl Purpose {
         }
     }
 
-    /// How long an idle connection is kept, if not for ever. Brokers may limit the number of connections,
-    /// and one for a journal must not keep out one that sends or consumes.
+    /// How long an idle connection is kept, if not for ever. Brokers may limit the number of
+    /// connections, and one for a journal must not keep out one that sends or consumes.
     pub(crate) const fn idle(self) -> Option<Duration> {
         match self {
             Self::Send => None,

@@ -1,4 +1,5 @@
-//! Who logs in, how, and with which limits of the connection, in lapin's terms.
+//! Who logs in, how, and with which limits of the connection, in lapin's terms. `link.rs` connects; the
+//! options are read in `query.rs`.
 
 use lapin::uri::{
     AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,

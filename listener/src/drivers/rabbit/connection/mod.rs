@@ -1,7 +1,8 @@
 //! Connections to a broker, from the bottom up: the stream of bytes (`socket.rs`, `stream.rs`,
-//! `greeting.rs`), the connection and its channels (`dial.rs`, `login.rs`, `link.rs`, `channel.rs`), what
-//! its refusals mean (`refusal.rs`, `failure.rs`), and how another one is made (`hosts.rs`, `backoff.rs`,
-//! `reconnect.rs`). What runs over a connection is in `topology/`, `consuming/` and `publishing/`.
+//! `greeting.rs`), the connection and its channels (`dial.rs`, `login.rs`, `link.rs`, `channel.rs`),
+//! what its refusals mean (`refusal.rs`, `failure.rs`), and how another one is made (`hosts.rs`,
+//! `backoff.rs`, `reconnect.rs`). What runs over a connection is in `topology/`, `consuming/` and
+//! `publishing/`.
 
 mod backoff;
 pub(super) mod channel;

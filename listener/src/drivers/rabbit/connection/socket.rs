@@ -89,8 +89,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Reads without the reactor, after a pause if the last read found nothing. None if it is registered,
-    /// or if nothing is left and little was read since the last pause.
+    /// Reads without the reactor, after a pause if the last read found nothing. None if it is
+    /// registered, or if nothing is left and little was read since the last pause.
     fn read_polled(&mut self, buffer: &mut [u8]) -> Option<Poll<io::Result<usize>>> {
         let Some(Stream::Polled(stream)) = &mut self.stream else { return None };
         if std::mem::take(&mut self.is_dry) {
@@ -189,7 +189,7 @@ mod tests {
             poll_fn(|context| Pin::new(&mut *self).poll_read(context, buffer)).await.unwrap()
         }
 
-        /// Reads so much, or to the end.
+        /// Reads this many bytes, or to the end.
         async fn read_up_to(&mut self, length: usize) -> Vec<u8> {
             let mut all = Vec::new();
             while all.len() < length {
@@ -203,7 +203,7 @@ mod tests {
             all
         }
 
-        /// Polls it while nothing comes, until it leaves it to the reactor to tell of more.
+        /// Polls it while nothing arrives, until it is registered with the reactor again.
         async fn run_dry(&mut self) {
             let mut polls = 0;
             poll_fn(|context| {
@@ -215,7 +215,7 @@ mod tests {
             assert_eq!(polls, 2, "it has to find nothing twice");
         }
 
-        /// Writes until nothing more can be, and gives how much that was.
+        /// Writes until the buffers are full. Returns the number of bytes.
         fn fill(&mut self) -> usize {
             let mut context = Context::from_waker(std::task::Waker::noop());
             let mut filled = 0;
@@ -248,7 +248,7 @@ mod tests {
             });
             assert_eq!(socket.read_up_to(expected.len()).await, expected);
             peer = sending.await.unwrap();
-            // All of it is there before it is read.
+            // All bytes have arrived before they are read.
             peer.write_all(&bytes(FLOW)).await.unwrap();
             assert_eq!(socket.read_up_to(FLOW).await, bytes(FLOW));
             assert!(socket.is_flowing());
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_end_is_told_while_it_flows_and_while_it_waits() {
+    async fn the_end_is_reported_with_and_without_the_reactor() {
         for much in [FLOW, 10] {
             let (mut socket, mut peer) = pair(true).await;
             peer.write_all(&bytes(much)).await.unwrap();
@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    /// Reads so much from the peer, while the socket is not polled.
+    /// Reads this many bytes from the peer, while the socket is not polled.
     async fn take(peer: &mut TcpStream, mut length: usize) {
         let mut buffer = vec![0; 65_536];
         while length > 0 {

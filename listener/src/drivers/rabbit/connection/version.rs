@@ -1,6 +1,5 @@
-//! The broker's version, and what follows from it. Nothing is asked of the broker here: the
-//! decisions are tables, so that they hold for versions that no test can start. Where the
-//! version comes from is `greeting.rs`; who asks is `delay.rs` and `publish.rs`.
+//! The broker's version, and what depends on it. The decisions are pure, so that they can be tested for
+//! versions that no test can start. The version is read in `greeting.rs`; all wings use it.
 
 use std::fmt;
 
@@ -19,7 +18,7 @@ impl Version {
         Self { major, minor }
     }
 
-    /// From what a broker says of itself; none of a broker that is no RabbitMQ.
+    /// From the server properties of a broker; none if it is not RabbitMQ.
     pub(crate) fn read(product: &str, version: &str) -> Option<Self> {
         let mut numbers = version.split('.').map(str::parse);
         match (product.contains("RabbitMQ"), numbers.next(), numbers.next()) {
@@ -28,8 +27,7 @@ impl Version {
         }
     }
 
-    /// Whether quorum queues let messages expire, and confirm where those go before they
-    /// forget them.
+    /// Whether quorum queues expire messages, and keep them until their dead-lettering is confirmed.
     pub(crate) fn dead_letters_at_least_once(self) -> bool {
         self >= Self { major: 3, minor: 10 }
     }
@@ -39,24 +37,24 @@ impl Version {
         matches!(self, Self { major: 4.., .. } | Self { major: 3, minor: 8.. })
     }
 
-    /// The limit on deliveries of a quorum queue that is declared without one.
+    /// The delivery limit of a quorum queue that is declared without one.
     pub(crate) fn default_delivery_limit(self) -> Option<u64> {
         matches!(self, Self { major: 4.., .. }).then_some(20)
     }
 
-    /// Whether a negative delivery limit means that there is none. Earlier versions take it, and drop
-    /// a message the first time that it comes back.
+    /// Whether a negative delivery limit means none. Earlier versions accept it, and drop a message at
+    /// its first redelivery.
     pub(crate) fn has_unlimited_deliveries(self) -> bool {
         matches!(self, Self { major: 4.., .. })
     }
 
-    /// Whether what is nacked is not counted, where what a closed channel returns is.
+    /// Whether deliveries that are requeued by the close of a channel count, and nacked ones do not.
     pub(crate) fn counts_closed_channels(self) -> bool {
         matches!(self, Self { major: 5.., .. } | Self { major: 4, minor: 3.. })
     }
 
-    /// The most bytes of a body that it takes unless it is configured otherwise. Before 3.8 it
-    /// could not be, and a body of 2 GiB was taken.
+    /// The default of the largest body, in bytes. Before 3.8 it could not be configured, and 2 GiB were
+    /// accepted.
     pub(crate) fn max_message_size(self) -> Option<usize> {
         match self {
             Self { major: 4.., .. } => Some(16 * MIB),
@@ -77,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_read_from_what_the_broker_says() {
+    fn the_version_is_read_from_the_server_properties() {
         let read = |product, version| Version::read(product, version).map(|v| v.to_string());
         assert_eq!(read("RabbitMQ", "3.10.8"), Some("3.10".to_owned()));
         assert_eq!(read("VMware RabbitMQ", "4.3.0-rc.1"), Some("4.3".to_owned()));
@@ -87,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_from_each_version() {
+    fn the_decisions_for_each_version() {
         let table = [
             (3, 7, false, None),
             (3, 8, false, Some(128)),

@@ -190,9 +190,9 @@ impl Consumers {
     }
 }
 
-/// The tag of a consumer. The broker requeues the deliveries of a closed channel consumer by consumer, and up
-/// to RabbitMQ 3.13 a quorum queue sorts the consumers by their tags as text: this has to be the order in
-/// which they were attached.
+/// The tag of a consumer. The broker requeues the deliveries of a closed channel consumer by consumer,
+/// and up to RabbitMQ 3.13 a quorum queue sorts the consumers by their tags as text: this has to be the
+/// order in which they were attached.
 fn tag(number: u64) -> String {
     format!("listener-{number:010}")
 }
@@ -252,10 +252,10 @@ impl DeliveryMaker {
     }
 }
 
-/// How often a quorum queue has delivered a message before, according to its header, which is missing from
-/// the first delivery. On other queues a publisher or an earlier queue may have written the header, and
-/// since RabbitMQ 4.3 also on a quorum queue that has not counted yet, because nacks are not counted. There
-/// `x-acquired-count` has the number of all deliveries, which is no lower.
+/// How often a quorum queue has delivered a message before, according to its header, which is missing
+/// from the first delivery. On other queues a publisher or an earlier queue may have written the header,
+/// and since RabbitMQ 4.3 also on a quorum queue that has not counted yet, because nacks are not
+/// counted. There `x-acquired-count` has the number of all deliveries, which is no lower.
 fn delivery_count(
     properties: &Properties,
     redelivered: bool,
@@ -314,7 +314,7 @@ mod tests {
     use crate::transport::delivery::HeaderValue;
 
     #[test]
-    fn a_count_is_the_queue_s_if_it_can_be() {
+    fn a_delivery_count_is_used_if_the_queue_has_written_it() {
         let count = |redelivered, quorum, minor, headers: &[(&str, i64)]| {
             let mut properties = Properties::default();
             for (name, value) in headers {
@@ -338,7 +338,7 @@ mod tests {
             count(true, Some(true), minor, &headers)
         };
         assert_eq!([1, 11, 12, 20].map(|n| both(3, n)), [None, None, Some(12), Some(12)]);
-        // A publisher's, or that of another broker.
+        // Written by a publisher or by another broker.
         assert_eq!(both(2, 1), Some(12));
     }
 
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_comes_again_is_shared() {
+    fn a_recurring_name_is_interned() {
         let mut names = Names::default();
         let first = names.intern("notifications.info");
         assert!(Arc::ptr_eq(&first, &names.intern("notifications.info")));

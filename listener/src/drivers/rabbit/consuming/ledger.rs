@@ -1,5 +1,5 @@
-//! Settlements, from the owner of a delivery to the broker: `SessionSettler` queues them, `Ledger` decides
-//! which acknowledgements are written, `write` writes them. The task of `session.rs` does both.
+//! Settlements, from the owner of a delivery to the broker: `SessionSettler` queues them, `Ledger`
+//! decides which acknowledgements are written, `write` writes them. The task of `session.rs` does both.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,16 +15,16 @@ use crate::drivers::rabbit::connection::failure::Fault;
 use crate::transport::delivery::{Settle, Settler};
 use crate::transport::error::SettleError;
 
-/// Queues the settlements of one session. It fails after the end of the session, because in the next one the
-/// same tag belongs to another delivery.
+/// Queues the settlements of one session. It fails after the end of the session, because in the next one
+/// the same tag belongs to another delivery.
 #[derive(Debug)]
 pub(crate) struct SessionSettler {
     queue: Arc<SettlementQueue>,
     stale: Arc<AtomicU64>,
 }
 
-/// Settlements that wait until the session writes them. The session is woken for the first one, to start its
-/// timer, and when there are enough to be written: a wake-up for each would be expensive.
+/// Settlements that wait until the session writes them. The session is woken for the first one, to start
+/// its timer, and when there are enough to be written: a wake-up for each would be expensive.
 #[derive(Debug)]
 struct SettlementQueue {
     waiting: Mutex<Waiting>,
@@ -47,8 +47,8 @@ struct Waiting {
 pub(crate) struct Settlements(Arc<SettlementQueue>);
 
 impl SessionSettler {
-    /// `stale` counts settlements after the end of their session. `notify` is notified when some wait, and may
-    /// be shared with other settlers.
+    /// `stale` counts settlements after the end of their session. `notify` is notified when some wait,
+    /// and may be shared with other settlers.
     pub(crate) fn new(stale: Arc<AtomicU64>, notify: Arc<Notify>) -> (Self, Settlements) {
         let queue = Arc::new(SettlementQueue {
             waiting: Mutex::new(Waiting {
@@ -150,15 +150,16 @@ impl Drop for Settlements {
 /// A quarter of the prefetch is enough to be written: the broker sends the rest meanwhile.
 pub(crate) const BATCHES: u16 = 4;
 
-/// What is written for settlements. Failed deliveries are rejected, which quorum queues of every version count.
+/// What is written for settlements. Failed deliveries are rejected, which quorum queues of every version
+/// count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
     Ack { tag: u64, multiple: bool },
     Reject { tag: u64 },
 }
 
-/// The settled tags of a channel, so that one acknowledgement can cover neighbours. It covers a tag only when
-/// all lower tags are settled as well, and the rejections of the batch are written before it.
+/// The settled tags of a channel, so that one acknowledgement can cover neighbours. It covers a tag only
+/// when all lower tags are settled as well, and the rejections of the batch are written before it.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// All tags up to this one are settled.
@@ -223,8 +224,8 @@ pub(crate) fn write(channel: &Channel, plan: &[Write]) -> Result<(), Fault> {
     })
 }
 
-/// Notifies the callers when the broker has processed all that was written on the channel before: it answers
-/// in order.
+/// Notifies the callers when the broker has processed all that was written on the channel before: it
+/// answers in order.
 pub(crate) async fn flush(channel: Channel, waiting: Vec<oneshot::Sender<()>>) {
     let answered = call(channel.channel_flow(ChannelFlowOptions { active: true })).await;
     if answered.is_ok() {
@@ -254,19 +255,19 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_is_held_is_never_acknowledged_along() {
+    fn an_unsettled_tag_is_never_covered_by_an_acknowledgement() {
         let mut ledger = Ledger::default();
         assert_eq!(
             ledger.plan(&[(3, Ack), (1, Ack), (4, Ack)]),
             [ack(1, false), ack(3, false), ack(4, false)]
         );
-        // 3 and 4 are gone already, so 2 closes the gap alone, and 5 goes with nothing.
+        // 3 and 4 are acknowledged already, so 2 closes the gap alone.
         assert_eq!(ledger.plan(&[(2, Ack)]), [ack(2, false)]);
         assert_eq!(ledger.plan(&[(5, Ack), (6, Ack)]), [ack(6, true)]);
     }
 
     #[test]
-    fn what_is_requeued_goes_first() {
+    fn rejections_are_written_first() {
         let mut ledger = Ledger::default();
         assert_eq!(
             ledger.plan(&[(1, Ack), (2, Requeue), (3, Requeue), (4, Ack)]),
@@ -274,7 +275,7 @@ mod tests {
         );
     }
 
-    /// All orders of these.
+    /// All permutations.
     fn orders(tags: &[u64]) -> Vec<Vec<u64>> {
         let [first, rest @ ..] = tags else { return vec![Vec::new()] };
         let insert = |order: Vec<u64>| {
@@ -287,8 +288,8 @@ mod tests {
         orders(rest).into_iter().flat_map(insert).collect()
     }
 
-    /// Carries out what is written, as a broker does that holds these.
-    fn carry_out(plan: &[Write], held: &mut BTreeSet<u64>) -> Vec<(u64, Settle)> {
+    /// Applies what is written, as a broker with these unsettled deliveries does.
+    fn apply(plan: &[Write], held: &mut BTreeSet<u64>) -> Vec<(u64, Settle)> {
         let mut done = Vec::new();
         for written in plan {
             let (tag, settle, multiple) = match *written {
@@ -306,10 +307,10 @@ mod tests {
         done
     }
 
-    /// Every order in which five deliveries can be settled, in every way, cut into every number
-    /// of batches: what is written settles just those of each batch, and as was asked for.
+    /// All orders in which five deliveries can be settled, in both ways, and in any number of batches:
+    /// what is written settles exactly those of each batch, in the right way.
     #[test]
-    fn each_is_settled_with_its_batch_and_as_it_was_asked_for() {
+    fn each_delivery_is_settled_with_its_batch_and_in_the_right_way() {
         const ALL: [u64; 5] = [1, 2, 3, 4, 5];
         for order in orders(&ALL) {
             for ways in 0..2_usize.pow(5) {
@@ -325,7 +326,7 @@ mod tests {
                         if at < 4 && cuts & (1 << at) == 0 {
                             continue;
                         }
-                        let mut done = carry_out(&ledger.plan(&batch), &mut held);
+                        let mut done = apply(&ledger.plan(&batch), &mut held);
                         done.sort_unstable_by_key(|(tag, _)| *tag);
                         batch.sort_unstable_by_key(|(tag, _)| *tag);
                         assert_eq!(done, batch, "{order:?} {ways} {cuts}");
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_held_for_ever_costs_no_memory() {
+    fn a_delivery_unsettled_for_ever_costs_no_memory() {
         let mut ledger = Ledger::default();
         for tag in 2..(MAX_RECORDED as u64 + 10) {
             assert_eq!(ledger.plan(&[(tag, Ack)]), [ack(tag, false)]);
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waited_is_written_whatever_comes_with_the_end() {
+    fn settlements_queued_before_the_end_are_written() {
         let (settler, settlements) = SessionSettler::new(Arc::default(), Arc::default());
         assert!(settlements.are_none());
         for tag in 1..=9 {
@@ -378,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_session_takes_nothing_and_counts() {
+    fn settlements_after_the_end_fail_and_are_counted() {
         let stale = Arc::new(AtomicU64::new(0));
         let (settler, settlements) = SessionSettler::new(Arc::clone(&stale), Arc::default());
         assert_eq!(settler.settle(1, Ack), Ok(()));

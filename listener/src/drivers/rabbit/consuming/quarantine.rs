@@ -1,8 +1,8 @@
-//! The consumers of quarantine queues. Each has a prefetch of 1 and a connection of its own, and is attached
-//! in the background once its queue exists. So a quarantine queue that may not be consumed, or for which
-//! RabbitMQ closes the connection because it has no majority, affects neither the work queues nor other
-//! quarantine queues, unless a delivery of it is unsettled. Owned by `session.rs`; the types of the queues
-//! are in `topology/side_queue.rs`.
+//! The consumers of quarantine queues. Each has a prefetch of 1 and a connection of its own, and is
+//! attached in the background once its queue exists. So a quarantine queue that may not be consumed, or
+//! for which RabbitMQ closes the connection because it has no majority, affects neither the work queues
+//! nor other quarantine queues, unless a delivery of it is unsettled. Owned by `session.rs`; the types
+//! of the queues are in `topology/side_queue.rs`.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -81,8 +81,8 @@ impl QuarantineConsumers {
         consumers
     }
 
-    /// Attaches consumers to the queues that have none, each in a task of its own, because a quorum queue
-    /// without a majority answers late.
+    /// Attaches consumers to the queues that have none, each in a task of its own, because a quorum
+    /// queue without a majority answers late.
     pub(crate) fn look(&mut self) {
         if !self.attaching.is_empty() {
             self.again = true;
@@ -100,8 +100,8 @@ impl QuarantineConsumers {
     /// The next delivery. May be dropped and called again at any point.
     ///
     /// # Errors
-    /// A consumer with an unsettled delivery is lost: the broker redelivers it while a method may still handle
-    /// it. Only the end of the session informs the listener.
+    /// A consumer with an unsettled delivery is lost: the broker redelivers it while a method may still
+    /// handle it. Only the end of the session informs the listener.
     pub(crate) async fn next(&mut self) -> Result<Delivery, Failure> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -219,8 +219,8 @@ impl QuarantineConsumers {
         (self.attaching, self.again, self.retry) = (JoinSet::new(), false, None);
     }
 
-    /// Writes the waiting settlements, requeues unsettled deliveries and closes the connections, by `until`.
-    /// Later settlements fail.
+    /// Writes the waiting settlements, requeues unsettled deliveries and closes the connections, by
+    /// `until`. Later settlements fail.
     pub(crate) async fn leave(&mut self, until: Instant) {
         self.stop_attaching();
         join_all(self.consumers.iter_mut().map(|one| one.leave(until))).await;

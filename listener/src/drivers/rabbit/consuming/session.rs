@@ -1,5 +1,6 @@
-//! One session of a consumer: a connection, a channel, a consumer on each queue, and a generation number. It
-//! is attached, and served until it ends. It is never repaired: `supervisor.rs` makes the next one.
+//! One session of a consumer: a connection, a channel, a consumer on each queue, and a generation
+//! number. It is attached, and served until it ends. It is never repaired: `supervisor.rs` makes the
+//! next one.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -38,9 +39,9 @@ const BATCH: usize = 256;
 /// The least number of deliveries at once that counts as a flow.
 const FLOW: usize = 8;
 
-/// How long deliveries accumulate at most, while others wait to be handled or while they flow. An `error`
-/// may be delayed by this, and a settlement waits for others for up to twice this. tokio's timer may add a
-/// millisecond to each.
+/// How long deliveries accumulate at most, while others wait to be handled or while they flow. An
+/// `error` may be delayed by this, and a settlement waits for others for up to twice this. tokio's timer
+/// may add a millisecond to each.
 const TICK: Duration = Duration::from_millis(1);
 
 /// For how many ticks settlements are delayed while the prefetch of a quorum queue should grow and its
@@ -85,8 +86,8 @@ pub(crate) struct Session {
     prefetch: PrefetchController,
     quarantine: QuarantineConsumers,
     maker: DeliveryMaker,
-    /// A replacement of consumers was not completed: the broker may have consumers that the session does not
-    /// know.
+    /// A replacement of consumers was not completed: the broker may have consumers that the session does
+    /// not know.
     has_unfinished_replacement: bool,
     settlements: Settlements,
     /// Whether some settlements have been waiting since the last tick.
@@ -179,9 +180,9 @@ impl Session {
 
     /// Replaces the consumers whose prefetch is to change, because the prefetch of a consumer cannot be
     /// changed. The new ones are attached first: a queue may be deleted with its last consumer, together
-    /// with its messages. Deliveries of both are forwarded in the order of their tags, so that the order of
-    /// a queue is kept. Nothing is settled meanwhile, so that a quorum queue delivers nothing to consumers
-    /// that are being cancelled.
+    /// with its messages. Deliveries of both are forwarded in the order of their tags, so that the order
+    /// of a queue is kept. Nothing is settled meanwhile, so that a quorum queue delivers nothing to
+    /// consumers that are being cancelled.
     pub(crate) async fn replace_consumers(
         &mut self,
         core: &Core,
@@ -208,8 +209,8 @@ impl Session {
         Ok(())
     }
 
-    /// All deliveries that arrive before these cancelled consumers have ended: all later ones have higher
-    /// tags.
+    /// All deliveries that arrive before these cancelled consumers have ended: all later ones have
+    /// higher tags.
     async fn until_ended(&mut self, mut ending: Vec<Arc<Origin>>) -> Result<Received, Failure> {
         let mut received = Received::new();
         while !ending.is_empty() {
@@ -269,8 +270,8 @@ impl Session {
         self.since.elapsed()
     }
 
-    /// Forwards deliveries and writes settlements until the session is lost or consumers are to be replaced.
-    /// May be dropped and called again at any point.
+    /// Forwards deliveries and writes settlements until the session is lost or consumers are to be
+    /// replaced. May be dropped and called again at any point.
     pub(crate) async fn serve(
         &mut self,
         sink: Option<&DeliverySink>,
@@ -289,8 +290,8 @@ impl Session {
     ) -> Result<SessionEvent, Failure> {
         let mut check = tokio::time::interval(CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // One timer for all purposes, reset only after it has fired: to reset a timer may wake the thread
-        // that drives timers.
+        // One timer for all purposes, reset only after it has fired: to reset a timer may wake the
+        // thread that drives timers.
         let mut tick = pin!(sleep(TICK));
         let mut is_armed = true;
         // Deliveries accumulate while this is set.
@@ -368,8 +369,8 @@ impl Session {
         self.patience > 0 && self.prefetch.awaits_growth() && self.prefetch.has_room()
     }
 
-    /// Whether it pays to accumulate more deliveries although all are being handled, because each burst wakes
-    /// threads. Not if the broker would wait for acknowledgements meanwhile.
+    /// Whether it pays to accumulate more deliveries although all are being handled, because each burst
+    /// wakes threads. Not if the broker would wait for acknowledgements meanwhile.
     fn is_flow(&self, arrived: usize) -> bool {
         (FLOW..=usize::from(self.prefetch.largest() / BATCHES)).contains(&arrived)
     }
@@ -448,8 +449,8 @@ impl Session {
         }
     }
 
-    /// Writes the waiting settlements and closes, by `until`; later settlements fail. Returns whether the
-    /// broker answered.
+    /// Writes the waiting settlements and closes, by `until`; later settlements fail. Returns whether
+    /// the broker answered.
     pub(crate) async fn close(mut self, until: Instant) -> bool {
         self.settlements.close();
         let late = || Err(Fault::Other("no answer in time".to_owned()));
@@ -465,10 +466,10 @@ impl Session {
     }
 
     /// Writes the last settlements, and closes the channel. Unsettled deliveries are requeued as not
-    /// attempted where the broker distinguishes that, unless the close of the channel has to requeue all at
-    /// once:
-    /// - while a consumer is attached, also one that the session does not know: it would receive them again
-    ///   at once, and the close would count these deliveries and put them behind others;
+    /// attempted where the broker distinguishes that, unless the close of the channel has to requeue all
+    /// at once:
+    /// - while a consumer is attached, also one that the session does not know: it would receive them
+    ///   again at once, and the close would count these deliveries and put them behind others;
     /// - with a single active consumer: the next consumer would receive later messages before them;
     /// - while more deliveries are expected.
     async fn leave(&mut self, until: Instant) -> Result<(), Fault> {
@@ -493,11 +494,11 @@ impl Session {
         left
     }
 
-    /// Waits until all deliveries have arrived for which settlements have made room, or until none arrives for
-    /// a moment; not for long, because messages may be published all the time. Returns whether this was
-    /// achieved. A channel forwards settlements to a quorum queue at the pace of the queue, and drops the
-    /// rest when it is closed; and what a quorum queue delivers to a consumer that is being cancelled is
-    /// requeued before all unsettled deliveries, out of order.
+    /// Waits until all deliveries have arrived for which settlements have made room, or until none
+    /// arrives for a moment; not for long, because messages may be published all the time. Returns
+    /// whether this was achieved. A channel forwards settlements to a quorum queue at the pace of the
+    /// queue, and drops the rest when it is closed; and what a quorum queue delivers to a consumer that
+    /// is being cancelled is requeued before all unsettled deliveries, out of order.
     async fn until_all_arrived(&mut self, until: Instant) -> bool {
         let queues: Vec<String> = self.consumers.queues().map(str::to_owned).collect();
         let (link, core) = (Arc::clone(&self.link), Arc::clone(self.maker.core()));
@@ -523,8 +524,8 @@ impl Session {
     }
 }
 
-/// Whether a quorum queue has messages to deliver, or is too busy to answer. If the request fails, the answer
-/// is yes where an early requeue would change the order of the queue.
+/// Whether a quorum queue has messages to deliver, or is too busy to answer. If the request fails, the
+/// answer is yes where an early requeue would change the order of the queue.
 async fn has_more(link: Arc<Link>, core: Arc<Core>, queues: Vec<String>) -> bool {
     let mut topology = TopologyChannel::new(&link, &core);
     for queue in queues {

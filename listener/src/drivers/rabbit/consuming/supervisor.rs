@@ -1,5 +1,5 @@
-//! The task behind a subscription: it owns the session and, when that is lost, makes the next one, over all
-//! hosts, with pauses, until the consumer is closed. `session.rs` has what a session does,
+//! The task behind a subscription: it owns the session and, when that is lost, makes the next one, over
+//! all hosts, with pauses, until the consumer is closed. `session.rs` has what a session does,
 //! `connection/reconnect.rs` the rounds and the pauses.
 
 use std::collections::BTreeMap;
@@ -214,9 +214,9 @@ impl Supervisor {
         }
     }
 
-    /// Replaces consumers of the session. If a command arrives meanwhile, the replacement is completed first,
-    /// within the deadline of the command: a quorum queue keeps its order only if every delivery to a new
-    /// consumer is known here. A silent broker must not delay the stop.
+    /// Replaces consumers of the session. If a command arrives meanwhile, the replacement is completed
+    /// first, within the deadline of the command: a quorum queue keeps its order only if every delivery
+    /// to a new consumer is known here. A silent broker must not delay the stop.
     async fn replace_consumers(
         &mut self,
         session: &mut Session,

@@ -3,8 +3,8 @@
 //! session.
 //!
 //! There is one task because of lapin 4.12: two tasks that publish concurrently on a channel may swap
-//! their sequence numbers, and so their confirms; and a returned message is attached to whichever confirm
-//! is resolved next, not to its own.
+//! their sequence numbers, and so their confirms; and a returned message is attached to whichever
+//! confirm is resolved next, not to its own.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -23,8 +23,8 @@ use crate::drivers::rabbit::connection::link::{Link, LinkEvent, LinkEvents, Purp
 use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::{CHECK_EVERY, CLOSE_TIMEOUT};
 
-/// The most bytes of unconfirmed messages whose senders have given up, as when a quorum queue has lost its
-/// majority. Beyond that the session ends, which frees them.
+/// The most bytes of unconfirmed messages whose senders have given up, as when a quorum queue has lost
+/// its majority. Beyond that the session ends, which frees them.
 const MAX_ABANDONED: usize = 64 * 1024 * 1024;
 /// The approximate memory of a message without its body, in bytes.
 const OVERHEAD: usize = 1024;
@@ -160,8 +160,8 @@ impl ConfirmTask {
         }
     }
 
-    /// Runs until the connection is lost, for the reason that is returned, or until the last submitter is
-    /// dropped.
+    /// Runs until the connection is lost, for the reason that is returned, or until the last submitter
+    /// is dropped.
     async fn serve(&mut self) -> Option<Fault> {
         let mut check = tokio::time::interval(CHECK_EVERY);
         loop {
@@ -228,8 +228,8 @@ impl ConfirmTask {
         }
     }
 
-    /// While the broker is short of memory or disk, messages wait in the backlog, not in lapin's queue: here
-    /// those whose senders give up can be dropped.
+    /// While the broker is short of memory or disk, messages wait in the backlog, not in lapin's queue:
+    /// here those whose senders give up can be dropped.
     fn take(&mut self, submission: Submission) {
         match &mut self.backlog {
             Some(backlog) => backlog.push(submission),
@@ -268,7 +268,7 @@ impl ConfirmTask {
 }
 
 /// Waits until lapin has resolved all confirms of a frame, which it does under the lock that this call
-/// takes. The returned future need not be completed.
+/// acquires. The returned future need not be completed.
 fn finish_frame(channel: &Channel) {
     let _ = channel.wait_for_confirms().now_or_never();
 }

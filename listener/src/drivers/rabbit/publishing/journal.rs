@@ -1,5 +1,6 @@
-//! Journals: streams to which all processes append, and which each reads independently. The runtime defines
-//! the entries. The stream is declared in `topology/destination.rs`. Called by `Rabbit::journal`.
+//! Journals: streams to which all processes append, and which each reads independently. The runtime
+//! defines the entries. The stream is declared in `topology/destination.rs`. Called by
+//! `Rabbit::journal`.
 
 use std::sync::Arc;
 
@@ -132,14 +133,14 @@ async fn attempt(session: &PublishSession, append: &JournalAppend) -> Result<Jou
     read.map_err(|fault| not_read(fault, &action, session.user()).into())
 }
 
-/// Whether the broker has the queue but not its stream: for a moment, while another process declares it, or
-/// for good.
+/// Whether the broker has the queue but not its stream: for a moment, while another process declares it,
+/// or for good.
 fn is_lost(fault: &Fault) -> bool {
     fault.refusal() == Some(Refusal::StreamNotFound)
 }
 
-/// The failure of a read. Only a missing permission is permanent: a node also refuses while its replica of
-/// the stream does not run, as when it has just started.
+/// The failure of a read. Only a missing permission is permanent: a node also refuses while its replica
+/// of the stream does not run, as when it has just started.
 fn not_read(fault: Fault, action: &str, user: &str) -> Failure {
     match failure::doing(fault, action, user) {
         Failure::Permanent(error @ ConnectError::Forbidden { .. }) => Failure::Permanent(error),

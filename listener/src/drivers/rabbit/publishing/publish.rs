@@ -1,6 +1,6 @@
-//! Sends one message until it is confirmed or its timeout expires: which results are final, and after which
-//! it is published again. `session.rs` declares its destination, `confirms.rs` publishes it. Called by
-//! `Rabbit::send`.
+//! Sends one message until it is confirmed or its timeout expires: which results are final, and after
+//! which it is published again. `session.rs` declares its destination, `confirms.rs` publishes it.
+//! Called by `Rabbit::send`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::transport::error::{ConnectError, SendError};
 /// expiration.
 const FRAME_RESERVE: usize = 64;
 
-/// Bytes that the broker adds when it dead-letters a message from a retry queue. It does not split a content
-/// header, and clients close the connection if one is larger than a frame.
+/// Bytes that the broker adds when it dead-letters a message from a retry queue. It does not split a
+/// content header, and clients close the connection if one is larger than a frame.
 fn added_by_the_broker(route: &Route) -> usize {
     match route {
         // Thirteen headers of at most 64 bytes, which contain the name of the queue six times.
@@ -45,8 +45,8 @@ pub(crate) struct FirstAttempt {
     result: Option<(Arc<PublishSession>, Arc<PreparedRoute>, PublishResult)>,
 }
 
-/// Publishes from the caller's task, if there is a session in which a message on this route was confirmed:
-/// this suffices for nearly all messages. `send` does the rest.
+/// Publishes from the caller's task, if there is a session in which a message on this route was
+/// confirmed: this suffices for nearly all messages. `send` does the rest.
 pub(crate) async fn try_in_place(io: &Io, publisher: &Publisher, outgoing: &Outgoing) -> Attempt {
     let deadline = Instant::now() + outgoing.timeout;
     let go_on = |first| Attempt::Continue(FirstAttempt { deadline, result: first });
@@ -120,8 +120,8 @@ struct Progress {
     /// Sessions up to this generation are not used any more.
     newer_than: u64,
     returned: bool,
-    /// It was on a channel that was closed: it is published on a channel of its own, which shows whether it
-    /// was the cause.
+    /// It was on a channel that was closed: it is published on a channel of its own, which shows whether
+    /// it was the cause.
     suspect: bool,
     /// How often the broker has closed the connection because of a protocol error.
     protocol_errors: u32,
@@ -234,8 +234,8 @@ async fn attempt(
     Ok(Some((session, preparation, result)))
 }
 
-/// The channel was closed. A message on a channel of its own is the cause; others are published on channels
-/// of their own next, so that one that the broker refuses does not affect its neighbours.
+/// The channel was closed. A message on a channel of its own is the cause; others are published on
+/// channels of their own next, so that one that the broker refuses does not affect its neighbours.
 async fn channel_closed(
     fault: Fault,
     outgoing: &Outgoing,

@@ -1,5 +1,5 @@
-//! A connection that publishes: a task that connects while a request for a session waits, over all hosts,
-//! with pauses. `session.rs` has what a session does; `publish.rs` and `journal.rs` request one.
+//! A connection that publishes: a task that connects while a request for a session waits, over all
+//! hosts, with pauses. `session.rs` has what a session does; `publish.rs` and `journal.rs` request one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -186,8 +186,8 @@ impl PublisherTask {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Releases the session, which closes when its last user has released it. Returns the task that closes
-    /// it.
+    /// Releases the session, which closes when its last user has released it. Returns the task that
+    /// closes it.
     fn release(&mut self) -> Option<JoinHandle<()>> {
         *self.current() = None;
         if let Some(since) = self.since.take() {
@@ -336,8 +336,8 @@ impl PublisherTask {
     }
 }
 
-/// Tries each host once. A host that refuses says nothing about the others: the failure is permanent only if
-/// all refuse.
+/// Tries each host once. A host that refuses says nothing about the others: the failure is permanent
+/// only if all refuse.
 async fn round(
     core: &Arc<Core>,
     id: SessionId,

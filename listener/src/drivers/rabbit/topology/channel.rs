@@ -42,8 +42,8 @@ impl<'a> TopologyChannel<'a> {
         Self { expires, ..self }
     }
 
-    /// Whether this user may have declared an existing queue: the broker shows its properties only to users
-    /// who may.
+    /// Whether this user may have declared an existing queue: the broker shows its properties only to
+    /// users who may.
     pub(super) fn may_have_declared(&self, queue: &str) -> bool {
         self.known.queue(queue).and_then(QueueProperties::durable).is_some()
     }
@@ -82,8 +82,8 @@ impl<'a> TopologyChannel<'a> {
         Ok(self.look(name).await?.message_count())
     }
 
-    /// The number of ready messages. `None` if a quorum queue is too busy to answer: the broker waits for
-    /// its leader for 250 ms, and then reports 0 (`rabbit_quorum_queue:stat/1`).
+    /// The number of ready messages. `None` if a quorum queue is too busy to answer: the broker waits
+    /// for its leader for 250 ms, and then reports 0 (`rabbit_quorum_queue:stat/1`).
     pub(crate) async fn ready_messages(&mut self, queue: &str) -> Result<Option<u32>, Failure> {
         let name = short("the queue's name", queue)?;
         self.channel().await?;
@@ -100,8 +100,8 @@ impl<'a> TopologyChannel<'a> {
         call(channel.queue_declare(name.clone(), options, FieldTable::default())).await
     }
 
-    /// Declares a missing queue. It counts as new from the request on, because the answer may never be read,
-    /// and again from the answer on.
+    /// Declares a missing queue. It counts as new from the request on, because the answer may never be
+    /// read, and again from the answer on.
     pub(super) async fn declare_new_queue(
         &mut self,
         name: &ShortString,

@@ -1,5 +1,5 @@
-//! Declares missing queues and exchanges, after it is certain that they can be bound. What exists is used as
-//! it is. How they are declared is decided in `survey.rs`.
+//! Declares missing queues and exchanges, after it is certain that they can be bound. What exists is
+//! used as it is. How they are declared is decided in `survey.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

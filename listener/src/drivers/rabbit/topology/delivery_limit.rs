@@ -45,8 +45,8 @@ pub(crate) fn check_quarantine(queue: &str, limit: i64, version: Option<Version>
     }
 }
 
-/// Whether a message that was delivered `count` times before is halfway to the limit of its queue. `set`:
-/// the limit that the queue was declared with.
+/// Whether a message that was delivered `count` times before is halfway to the limit of its queue.
+/// `set`: the limit that the queue was declared with.
 pub(crate) fn is_near(count: u64, set: Option<i64>, version: Option<Version>) -> bool {
     let limit = match set {
         // A negative limit means none.

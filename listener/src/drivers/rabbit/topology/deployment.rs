@@ -1,5 +1,5 @@
-//! How missing queues and exchanges are declared so that the deployment's other programs can declare them
-//! as well, and the declarations that find out the properties of existing ones. Decisions only;
+//! How missing queues and exchanges are declared so that the deployment's other programs can declare
+//! them as well, and the declarations that find out the properties of existing ones. Decisions only;
 //! `survey.rs` declares.
 
 use std::collections::BTreeMap;
@@ -23,8 +23,8 @@ const MAX_ARGUMENTS: usize = 12;
 const LOCATOR: &str = "x-queue-leader-locator";
 const ALTERNATE: &str = "alternate-exchange";
 
-/// A value that no queue has: an argument with it is refused, for an existing queue because it differs, and
-/// for a new one because it is invalid.
+/// A value that no queue has: an argument with it is refused, for an existing queue because it differs,
+/// and for a new one because it is invalid.
 const INVALID: &str = "?";
 
 impl From<QueueDeclaration> for QueueProperties {
@@ -144,9 +144,9 @@ pub(crate) fn goes_by_evidence(options: &RabbitOptions) -> bool {
         && options.rabbit_ha_queues.is_none()
 }
 
-/// A declaration that is refused whatever the properties of the queue are, and even if the queue is deleted
-/// meanwhile. It is repeated with what each refusal says. It begins as a durable queue of an invalid type;
-/// once the type is known to be that of quorum queues, it goes on to their limits.
+/// A declaration that is refused whatever the properties of the queue are, and even if the queue is
+/// deleted meanwhile. It is repeated with what each refusal says. It begins as a durable queue of an
+/// invalid type; once the type is known to be that of quorum queues, it goes on to their limits.
 pub(crate) struct QueueProbe {
     pub(crate) options: QueueDeclareOptions,
     arguments: BTreeMap<ShortString, AMQPValue>,
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_vanished_is_declared_as_it_was() {
+    fn a_vanished_queue_is_declared_as_it_was() {
         let options = options("rabbit://h");
         assert_eq!(QueueProperties::from(QueueDeclaration::like(QUORUM, &options)), QUORUM);
         assert_eq!(QueueProperties::from(QueueDeclaration::like(TRANSIENT, &options)), TRANSIENT);

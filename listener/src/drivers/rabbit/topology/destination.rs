@@ -1,6 +1,6 @@
-//! What must exist before a message is published: exchange and queue of a topic, a work or dead-letter queue,
-//! a quarantine queue, a journal, a retry queue. `publishing/session.rs` calls one of these once for each
-//! destination and session.
+//! What must exist before a message is published: exchange and queue of a topic, a work or dead-letter
+//! queue, a quarantine queue, a journal, a retry queue. `publishing/session.rs` calls one of these once
+//! for each destination and session.
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::ShortString;
@@ -23,7 +23,8 @@ use crate::transport::driver::Binding;
 use crate::transport::error::ConnectError;
 
 /// The exchange of a topic, and the queue named as the routing key. If this queue may not be declared or
-/// bound, the exchange may still route to others: the refusal is returned, for the case that it does not.
+/// bound, the exchange may still route to others: the refusal is returned, for the case that it does
+/// not.
 pub(crate) async fn topic(
     topology: &mut TopologyChannel<'_>,
     exchange: &str,
@@ -91,9 +92,9 @@ async fn missing_queue(
 }
 
 /// A queue to which messages are published through the default exchange, such as a dead-letter queue:
-/// durable whatever the options are, because its messages must not be lost. If another program's queue has
-/// vanished, it is declared as it was; one that is consumed here is left to its consumer, which binds it as
-/// well.
+/// durable whatever the options are, because its messages must not be lost. If another program's queue
+/// has vanished, it is declared as it was; one that is consumed here is left to its consumer, which
+/// binds it as well.
 pub(crate) async fn queue(topology: &mut TopologyChannel<'_>, queue: &str) -> Result<(), Failure> {
     ensure_queue(topology, queue).await?;
     settle(topology, queue).await;

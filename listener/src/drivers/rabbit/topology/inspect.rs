@@ -87,8 +87,8 @@ async fn compare(topology: &mut TopologyChannel<'_>, name: &ShortString) -> Resu
     topology.declare_queue(name, declaration.options(), arguments).await
 }
 
-/// The properties of an existing queue, from the refusals of declarations; none if it is deleted meanwhile.
-/// Determined in each session, because a queue may have been replaced.
+/// The properties of an existing queue, from the refusals of declarations; none if it is deleted
+/// meanwhile. Determined in each session, because a queue may have been replaced.
 pub(super) async fn queue_properties(
     topology: &mut TopologyChannel<'_>,
     queue: &str,

@@ -1,7 +1,8 @@
 //! What a driver knows of its broker for longer than a session. The properties of other programs' queues
-//! and exchanges: transient ones vanish with the broker, and if this process declares them first, it must
-//! declare them as they were, or their owners are refused. When each queue was first seen, and which
-//! features are disabled. Owned by `core.rs`, used by all wings; it depends on `properties.rs` only.
+//! and exchanges: transient ones vanish with the broker, and if this process declares them first, it
+//! must declare them as they were, or their owners are refused. When each queue was first seen, and
+//! which features are disabled. Owned by `core.rs`, used by all wings; it depends on `properties.rs`
+//! only.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +14,9 @@ use tokio::time::Instant;
 use super::properties::{Lifetime, QueueProperties};
 
 /// How long after its declaration a queue may be lost in a crash of the broker. RabbitMQ persists that a
-/// queue exists later than its messages: until then the queue is missing or empty after a crash, whatever
-/// was confirmed. Observed of quorum queues whenever the broker is killed within half a second, and
-/// occasionally of classic queues.
+/// queue exists later than its messages: until then the queue is missing or empty after a crash,
+/// whatever was confirmed. Observed of quorum queues whenever the broker is killed within half a second,
+/// and occasionally of classic queues.
 const SETTLING: Duration = Duration::from_secs(2);
 
 /// What a feature flag enables; an upgrade of RabbitMQ may leave it disabled.
@@ -100,8 +101,8 @@ impl Known {
         seen.declared.insert(name.to_owned(), Instant::now());
     }
 
-    /// Records that a queue for copies contains a message: only listeners publish to it, and only once it
-    /// has settled.
+    /// Records that a queue for copies contains a message: only listeners publish to it, and only once
+    /// it has settled.
     pub(crate) fn holds_a_message(&self, name: &str) {
         self.seen().settled.insert(name.to_owned());
     }
@@ -113,8 +114,8 @@ impl Known {
         seen.first.remove(name);
     }
 
-    /// Records a new connection for sending: since the last one was lost, any queue may have vanished, and
-    /// another process may have declared it again.
+    /// Records a new connection for sending: since the last one was lost, any queue may have vanished,
+    /// and another process may have declared it again.
     pub(crate) fn connected_again(&self) {
         let mut seen = self.seen();
         seen.settled.clear();

@@ -1,5 +1,5 @@
-//! What a user may do with queues, determined with requests that RabbitMQ refuses after it has checked the
-//! permissions, so that nothing is declared, consumed or published.
+//! What a user may do with queues, determined with requests that RabbitMQ refuses after it has checked
+//! the permissions, so that nothing is declared, consumed or published.
 
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
@@ -28,8 +28,9 @@ pub(crate) async fn may_declare(
     }
 }
 
-/// Whether the user may publish to the default exchange; none if it cannot be determined. RabbitMQ checks
-/// it when a queue that dead-letters to this exchange is declared. The queue `missing` must not exist.
+/// Whether the user may publish to the default exchange; none if it cannot be determined. RabbitMQ
+/// checks it when a queue that dead-letters to this exchange is declared. The queue `missing` must not
+/// exist.
 pub(crate) async fn may_publish(
     topology: &mut TopologyChannel<'_>,
     missing: &str,
@@ -89,8 +90,8 @@ async fn refusal_to_consume(
     Ok(None)
 }
 
-/// Arguments of a queue that RabbitMQ refuses after it has checked the permissions; with `moves` also those
-/// to read the queue and to publish its messages to others.
+/// Arguments of a queue that RabbitMQ refuses after it has checked the permissions; with `moves` also
+/// those to read the queue and to publish its messages to others.
 fn refused_arguments(moves: bool) -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-expires".into(), AMQPValue::LongLongInt(0));

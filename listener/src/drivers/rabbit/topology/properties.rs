@@ -1,4 +1,5 @@
-//! The properties of queues and exchanges, as far as AMQP shows them.
+//! The properties of queues and exchanges, as far as AMQP shows them. They are determined in
+//! `inspect.rs`, and remembered in `known.rs`.
 
 /// The argument with the limit on deliveries.
 pub(super) const DELIVERIES: &str = "x-delivery-limit";

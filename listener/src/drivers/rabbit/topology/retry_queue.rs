@@ -2,9 +2,9 @@
 //! `destination.rs` declares them, `publishing/publish.rs` publishes to them.
 //!
 //! A retry queue has no consumer. A message in it expires, and the broker dead-letters it to the queue
-//! for which it is meant. Messages expire at the head of a queue only, so there is a queue for each level
-//! of delay: all messages ahead of one expire within a level, and a level is less than twice the delay,
-//! where delays below a second count as a second.
+//! for which it is meant. Messages expire at the head of a queue only, so there is a queue for each
+//! level of delay: all messages ahead of one expire within a level, and a level is less than twice the
+//! delay, where delays below a second count as a second.
 
 use std::time::Duration;
 
@@ -59,8 +59,8 @@ impl RetryQueue {
         }
     }
 
-    /// The arguments of the queue. There is no `x-expires`: a queue without consumers counts as unused, and
-    /// would be deleted with its messages.
+    /// The arguments of the queue. There is no `x-expires`: a queue without consumers counts as unused,
+    /// and would be deleted with its messages.
     pub(crate) fn arguments(self, queue: &str, level: Level) -> FieldTable {
         let text = |text: &str| AMQPValue::LongString(LongString::from(text));
         let mut table = FieldTable::default();

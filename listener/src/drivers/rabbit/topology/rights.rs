@@ -1,6 +1,6 @@
 //! Warns of permissions that are missing for retry, dead-letter and quarantine queues, with the patterns
-//! that suffice. Checked once, when a listener attaches for the first time: otherwise they would be missed
-//! at the first failure only. Called by `consuming/session.rs`.
+//! that suffice. Checked once, when a listener attaches for the first time: otherwise they would be
+//! missed at the first failure only. Called by `consuming/session.rs`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -202,7 +202,8 @@ fn patterns(bindings: &[Binding]) -> Patterns {
         let names: BTreeSet<_> = named.map(|binding| binding.exchange.as_str()).collect();
         names.into_iter().map(escaped)
     };
-    // The broker shows how the deployment declares shared queues to users who may declare the exchange only.
+    // The broker shows how the deployment declares shared queues to users who may declare the exchange
+    // only.
     let shown = exchanges(|binding| matches!(stem(binding), Stem::Topic(_)));
     let bound = exchanges(|_| true);
     let any_of = |names: Vec<String>| format!("^({})$", names.join("|"));

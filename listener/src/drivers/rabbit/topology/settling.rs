@@ -1,4 +1,5 @@
-//! Waits until new queues survive a crash of the broker (see `known.rs`).
+//! Waits until new queues survive a crash of the broker; `known.rs` has the time. Called after
+//! declarations, by `subscription.rs` and `destination.rs`.
 
 use tokio::time::sleep;
 
@@ -11,7 +12,8 @@ pub(super) async fn settle(topology: &TopologyChannel<'_>, queue: &str) {
     sleep(topology.known.settling(queue)).await;
 }
 
-/// As `settle`, if this process has declared the queue. Transient queues are lost with the broker anyway.
+/// As `settle`, if this process has declared the queue. Transient queues are lost with the broker
+/// anyway.
 pub(super) async fn settle_own(topology: &TopologyChannel<'_>, queue: &str) {
     let durable = topology.known.queue(queue).and_then(QueueProperties::durable);
     if durable != Some(false) {
@@ -19,8 +21,8 @@ pub(super) async fn settle_own(topology: &TopologyChannel<'_>, queue: &str) {
     }
 }
 
-/// Waits before messages are routed to a quorum queue: even confirmed ones may be lost with a new queue. A
-/// queue that another process has just declared has neither messages nor consumers.
+/// Waits before messages are routed to a quorum queue: even confirmed ones may be lost with a new queue.
+/// A queue that another process has just declared has neither messages nor consumers.
 pub(super) async fn settle_quorum(
     topology: &mut TopologyChannel<'_>,
     queue: &str,

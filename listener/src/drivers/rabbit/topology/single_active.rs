@@ -1,5 +1,5 @@
-//! Which queues have a single active consumer. AMQP shows it in refusals only: that of a declaration says
-//! which value one argument of the queue has. Decisions only; `survey.rs` declares.
+//! Which queues have a single active consumer. AMQP shows it in refusals only: that of a declaration
+//! says which value one argument of the queue has. Decisions only; `survey.rs` declares.
 
 use std::collections::BTreeMap;
 
@@ -32,8 +32,8 @@ pub(crate) struct SingleActiveProbe {
 }
 
 impl SingleActiveProbe {
-    /// Begins with the likely arguments, and with text where RabbitMQ expects a boolean, so that no queue
-    /// is ever declared.
+    /// Begins with the likely arguments, and with text where RabbitMQ expects a boolean, so that no
+    /// queue is ever declared.
     pub(crate) fn new(options: QueueDeclareOptions, arguments: &FieldTable) -> Self {
         let mut arguments = arguments.inner().clone();
         arguments.insert(ARGUMENT.into(), text("?"));

@@ -1,5 +1,5 @@
-//! The queues, exchanges and bindings that a listener consumes: declared where they are missing, and checked.
-//! Called for each new session, before `consuming/session.rs` attaches consumers.
+//! The queues, exchanges and bindings that a listener consumes: declared where they are missing, and
+//! checked. Called for each new session, before `consuming/session.rs` attaches consumers.
 
 use std::collections::HashSet;
 
@@ -79,8 +79,8 @@ pub(crate) async fn declare(
     Ok(())
 }
 
-/// Refuses a stream, and a quorum queue with a low delivery limit. If the user may not declare the queue,
-/// its properties are unknown, and it is accepted.
+/// Refuses a stream, and a quorum queue with a low delivery limit. If the user may not declare the
+/// queue, its properties are unknown, and it is accepted.
 fn check_queue(topology: &TopologyChannel<'_>, queue: &str) -> Result<(), Failure> {
     let Some(seen) = topology.known.queue(queue) else { return Ok(()) };
     if seen.stream {

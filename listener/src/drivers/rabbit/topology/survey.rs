@@ -1,6 +1,6 @@
-//! Which of the queues and exchanges that bindings name exist, and how the missing ones are declared so that
-//! the deployment's other programs can declare them as well. Done before anything is declared. Single
-//! objects are inspected in `inspect.rs`, and declared in `declare.rs`.
+//! Which of the queues and exchanges that bindings name exist, and how the missing ones are declared so
+//! that the deployment's other programs can declare them as well. Done before anything is declared.
+//! Single objects are inspected in `inspect.rs`, and declared in `declare.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -105,8 +105,8 @@ fn record_shared(topology: &TopologyChannel<'_>, queue: &str, survey: &mut Surve
     }
 }
 
-/// Looks for a queue that shows how the deployment declares queues, if this is unknown and something is to
-/// be declared: one of another priority, or the one without a pool.
+/// Looks for a queue that shows how the deployment declares queues, if this is unknown and something is
+/// to be declared: one of another priority, or the one without a pool.
 async fn find_evidence(
     topology: &mut TopologyChannel<'_>,
     bindings: &[&Binding],
@@ -229,8 +229,8 @@ fn visible_lifetime(
 }
 
 /// The lifetime of a missing exchange: as when it was last seen, whatever the options are, because its
-/// owner declares it so; as that of the queues that other programs bind to it; as that of the deployment's
-/// other exchanges and queues. None if the options decide.
+/// owner declares it so; as that of the queues that other programs bind to it; as that of the
+/// deployment's other exchanges and queues. None if the options decide.
 fn lifetime_of_exchange(
     topology: &TopologyChannel<'_>,
     exchange: &str,
@@ -256,8 +256,8 @@ fn lifetime_of_exchange(
     shows.then(|| QueueDeclaration::of(topology.options, lifetimes, []).lifetime)
 }
 
-/// The failure of a listener whose exchange is missing and may not be declared: it receives nothing before
-/// its owner has declared it.
+/// The failure of a listener whose exchange is missing and may not be declared: it receives nothing
+/// before its owner has declared it.
 pub(crate) fn missing_exchange(failure: Failure, exchange: &str) -> Failure {
     match failure {
         Failure::Permanent(ConnectError::Forbidden { user, reason, .. }) => {

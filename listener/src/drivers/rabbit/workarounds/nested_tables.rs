@@ -275,7 +275,7 @@ mod tests {
         [&[kind, 0, 1][..], &size, payload, &[0xce]].concat()
     }
 
-    /// A frame of properties: their flags, and what follows.
+    /// A content header frame with these flags and properties.
     fn properties(flags: u16, rest: &[u8]) -> Vec<u8> {
         let fixed = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
         frame(PROPERTIES, &[&fixed[..], &flags.to_be_bytes(), rest].concat())
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn headers_that_lapin_cannot_parse_are_replaced() {
         for items in [
-            // A name that is no UTF-8, an unknown type, ends too early, and one that is too far.
+            // A name that is not UTF-8, an unknown type, tables that end too early, and one too late.
             &b"\x01\xffV"[..],
             b"\x01kq",
             b"\x01k",

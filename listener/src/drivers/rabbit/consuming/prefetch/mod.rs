@@ -1,9 +1,9 @@
-//! The prefetch of each consumer. AMQP 0-9-1 limits the number of unsettled deliveries and not their bytes,
-//! so the number is adapted: to the sizes of the deliveries of each queue, so that the budget of bytes is
-//! kept, and to the pace of the methods (`pace.rs`). At first each delivery counts as one of the largest.
-//! While the budget is used up, one delivery of each queue is allowed, until half of it is free; deliveries
-//! that the broker has sent already still arrive. Decisions only: `session.rs` reports deliveries and
-//! settlements, and replaces consumers.
+//! The prefetch of each consumer. AMQP 0-9-1 limits the number of unsettled deliveries and not their
+//! bytes, so the number is adapted: to the sizes of the deliveries of each queue, so that the budget of
+//! bytes is kept, and to the pace of the methods (`pace.rs`). At first each delivery counts as one of
+//! the largest. While the budget is used up, one delivery of each queue is allowed, until half of it is
+//! free; deliveries that the broker has sent already still arrive. Decisions only: `session.rs` reports
+//! deliveries and settlements, and replaces consumers.
 //!
 //! Here is what concerns all queues together; `queue.rs` decides for one queue, `unsettled.rs` counts.
 
@@ -94,10 +94,11 @@ impl PrefetchController {
         !self.is_throttled && self.queues.iter().any(|queue| queue.is_exhausted(self.limits))
     }
 
-    /// Sets what is known of a queue, before its first consumer. With a single active consumer the prefetch
-    /// is not changed: a new consumer would hand the queue over to the next in line while deliveries are
-    /// handled here, and a message published at that moment can terminate a classic queue of RabbitMQ 3.10.
-    /// If it is unknown, the prefetch is the number of slots, and changes only for large deliveries.
+    /// Sets what is known of a queue, before its first consumer. With a single active consumer the
+    /// prefetch is not changed: a new consumer would hand the queue over to the next in line while
+    /// deliveries are handled here, and a message published at that moment can terminate a classic queue
+    /// of RabbitMQ 3.10. If it is unknown, the prefetch is the number of slots, and changes only for
+    /// large deliveries.
     pub(crate) fn describe(
         &mut self,
         queue: usize,
@@ -148,9 +149,9 @@ impl PrefetchController {
         }
     }
 
-    /// Whether consumers are to be replaced: those for which `replaces` is true. A quorum queue loses its
-    /// order if it delivers to a consumer that is being cancelled, so its consumer is replaced only while it
-    /// holds its whole prefetch, unless the budget is used up.
+    /// Whether consumers are to be replaced: those for which `replaces` is true. A quorum queue loses
+    /// its order if it delivers to a consumer that is being cancelled, so its consumer is replaced only
+    /// while it holds its whole prefetch, unless the budget is used up.
     pub(crate) fn update(&mut self) -> bool {
         if self.limits.is_unlimited {
             return false;

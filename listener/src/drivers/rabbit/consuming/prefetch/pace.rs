@@ -1,6 +1,7 @@
-//! How many deliveries of a queue are useful at the pace of the methods: one for each slot, and as many as are
-//! settled in a second. More would be withheld from the other consumers of the queue, and might reach the
-//! broker's consumer timeout before a method starts. Decisions only; `queue.rs` adapts the prefetch.
+//! How many deliveries of a queue are useful at the pace of the methods: one for each slot, and as many
+//! as are settled in a second. More would be withheld from the other consumers of the queue, and might
+//! reach the broker's consumer timeout before a method starts. Decisions only; `queue.rs` adapts the
+//! prefetch.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,12 @@ const AHEAD: Duration = Duration::from_secs(1);
 /// How long the pace must be lower before fewer deliveries are useful.
 const SLOW_FOR: Duration = Duration::from_secs(10);
 
-/// Deliveries that wait for others with the same key are useful if they are handled within this time. They
-/// hold no slot, but may reach the consumer timeout.
+/// Deliveries that wait for others with the same key are useful if they are handled within this time.
+/// They hold no slot, but may reach the consumer timeout.
 const IN_ORDER: Duration = Duration::from_secs(60);
 
-/// The largest growth factor of one step, because the first deliveries may be handled faster than others.
+/// The largest growth factor of one step, because the first deliveries may be handled faster than
+/// others.
 const GROWTH: usize = 8;
 
 /// The pace of a queue.
@@ -47,8 +49,8 @@ impl Occupancy {
     }
 }
 
-/// How many were settled in the last one or two periods of `IN_ORDER`: slow methods need a measurement of
-/// this length.
+/// How many were settled in the last one or two periods of `IN_ORDER`: slow methods need a measurement
+/// of this length.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
     before: Option<usize>,
@@ -130,8 +132,8 @@ impl Pace {
         self.recent.settled += 1;
     }
 
-    /// All prefetched deliveries wait, and hold no slot: more are needed. If they wait for others with the same
-    /// key, no more than are handled soon.
+    /// All prefetched deliveries wait, and hold no slot: more are needed. If they wait for others with
+    /// the same key, no more than are handled soon.
     pub(super) fn exhausted(&mut self, now: Instant, occupancy: Occupancy) {
         let most = self.most(now, occupancy);
         let grown = |old: usize| occupancy.held.max(old).saturating_mul(GROWTH).min(most).max(old);
@@ -174,7 +176,8 @@ impl Pace {
             return;
         }
         (self.settled, self.since) = (0, now);
-        // Deliveries that wait for their keys leave slots free, which does not mean that more are useful.
+        // Deliveries that wait for their keys leave slots free, which does not mean that more are
+        // useful.
         let (is_idle, wanted) = match occupancy.is_in_order() {
             true => (false, wanted.max(self.most(now, occupancy))),
             false => (is_idle, wanted),

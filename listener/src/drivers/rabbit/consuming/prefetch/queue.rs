@@ -1,5 +1,5 @@
-//! The prefetch of one queue: what it should be, given the sizes of its deliveries and its pace, and whether
-//! a new consumer pays.
+//! The prefetch of one queue: what it should be, given the sizes of its deliveries and its pace, and
+//! whether a new consumer pays.
 
 use super::pace::Pace;
 use crate::drivers::rabbit::topology::single_active::SingleActiveConsumer;
@@ -8,8 +8,8 @@ use crate::drivers::rabbit::topology::single_active::SingleActiveConsumer;
 /// default.
 pub(super) const LARGEST: usize = 16 * 1024 * 1024;
 
-/// How many of the first deliveries count with the largest size among them, and how many must arrive between
-/// two changes.
+/// How many of the first deliveries count with the largest size among them, and how many must arrive
+/// between two changes.
 pub(super) const SAMPLE: usize = 4;
 
 /// The weight of the latest size in the mean is the inverse of this.
@@ -53,8 +53,8 @@ pub(super) struct QueuePrefetch {
     pub(super) unsettled: usize,
     /// How many of them are of earlier consumers: they do not count for the current prefetch.
     pub(super) of_earlier: usize,
-    /// The expected size of a delivery: at first the largest so far, then the mean, in which the latest have
-    /// the most weight.
+    /// The expected size of a delivery: at first the largest so far, then the mean, in which the latest
+    /// have the most weight.
     size: Option<usize>,
     /// How many deliveries have arrived, up to `SAMPLE`.
     sampled: usize,
@@ -116,8 +116,8 @@ impl QueuePrefetch {
         }
     }
 
-    /// How the prefetch differs, if it does so much that a new consumer pays: for half as many deliveries,
-    /// or for half more if that is at least half of what fits.
+    /// How the prefetch differs, if it does so much that a new consumer pays: for half as many
+    /// deliveries, or for half more if that is at least half of what fits.
     pub(super) fn mismatch(&self, budget: Budget, has_budget: bool) -> Option<Mismatch> {
         let is_sampled = self.since >= SAMPLE.min(self.limit());
         if self.size.is_none() || self.single == SingleActiveConsumer::Yes || !is_sampled {
@@ -167,8 +167,8 @@ impl QueuePrefetch {
         budget.count(self.size.unwrap_or(LARGEST))
     }
 
-    /// How many deliveries are useful. A queue that may have a single active consumer is not handed over for
-    /// the pace, unless nothing would arrive otherwise.
+    /// How many deliveries are useful. A queue that may have a single active consumer is not handed over
+    /// for the pace, unless nothing would arrive otherwise.
     fn useful(&self) -> usize {
         match self.single {
             SingleActiveConsumer::No => self.pace.useful().into(),

@@ -1,4 +1,5 @@
-//! The prefetch of one and of two queues, against a model of a broker.
+//! The prefetch of one and of two queues, against a model of a broker. The tests of the pace are in
+//! `pace.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -407,8 +408,8 @@ impl Model {
     }
 }
 
-/// Deliveries of random sizes, settled in random order; the old consumer may still get a random part of its
-/// prefetch.
+/// Deliveries of random sizes, settled in random order; the old consumer may still get a random part of
+/// its prefetch.
 fn play(seed: u64, budget: usize, full: u16, sizes: &[usize]) -> (usize, usize) {
     play_with(Run::new(budget, full), seed, sizes)
 }

@@ -1,4 +1,5 @@
-//! The unsettled deliveries of a channel, and their bytes.
+//! The unsettled deliveries of a channel, and their bytes. How many there may be is decided in `mod.rs`
+//! and `queue.rs`.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

@@ -1,6 +1,7 @@
-//! The pending confirms of one channel: messages that lapin has not written yet, and those that the broker
-//! has not confirmed yet. Owned by the task of `confirms.rs`, which publishes them. Most of this works
-//! around lapin 4.12, which attaches a returned message to any confirm; `tests.rs` has a model of lapin.
+//! The pending confirms of one channel: messages that lapin has not written yet, and those that the
+//! broker has not confirmed yet. Owned by the task of `confirms.rs`, which publishes them. Most of this
+//! works around lapin 4.12, which attaches a returned message to any confirm; `tests.rs` has a model of
+//! lapin.
 
 #[cfg(test)]
 mod tests;
@@ -109,14 +110,14 @@ where
         before.count().min(self.unwritten.len().min(WRITTEN).saturating_sub(1))
     }
 
-    /// Reports all results that are known, and that of `first`. Returns the fault that closed the channel,
-    /// if one did.
+    /// Reports all results that are known, and that of `first`. Returns the fault that closed the
+    /// channel, if one did.
     ///
-    /// lapin does not say which message was returned: it attaches it to the confirm that it resolves next.
-    /// RabbitMQ confirms returned messages in order, so this is its own confirm, an earlier one, or one of
-    /// the same frame, whose confirms lapin resolves in any order. So no result is reported before all
-    /// confirms of its frame, and all earlier ones, are resolved: `finish_frame` waits until lapin has
-    /// resolved a frame completely.
+    /// lapin does not say which message was returned: it attaches it to the confirm that it resolves
+    /// next. RabbitMQ confirms returned messages in order, so this is its own confirm, an earlier one,
+    /// or one of the same frame, whose confirms lapin resolves in any order. So no result is reported
+    /// before all confirms of its frame, and all earlier ones, are resolved: `finish_frame` waits until
+    /// lapin has resolved a frame completely.
     pub(crate) fn resolve(&mut self, first: Done, finish_frame: impl FnMut()) -> Option<Fault> {
         let carries = carries_return(&first.1);
         let mut returned = Vec::new();
@@ -164,9 +165,9 @@ where
         }
     }
 
-    /// All messages that are confirmed or have failed, and all that lapin has resolved before one of them;
-    /// with all confirms of their frames, if one of them carries a returned message. Otherwise confirms of
-    /// the same frame do not affect each other.
+    /// All messages that are confirmed or have failed, and all that lapin has resolved before one of
+    /// them; with all confirms of their frames, if one of them carries a returned message. Otherwise
+    /// confirms of the same frame do not affect each other.
     fn ready(&mut self, mut carries: bool, mut finish_frame: impl FnMut()) -> Vec<Done> {
         let mut done = Vec::new();
         loop {
@@ -259,9 +260,9 @@ where
     }
 }
 
-/// Marks the message that was returned. lapin does not say which it is, but messages that are equal in all
-/// parts are interchangeable. If the broker has changed the message, the most similar one is marked, so
-/// that a message may be published twice, but none is lost.
+/// Marks the message that was returned. lapin does not say which it is, but messages that are equal in
+/// all parts are interchangeable. If the broker has changed the message, the most similar one is marked,
+/// so that a message may be published twice, but none is lost.
 fn mark_returned<'p>(
     returned: &BasicReturnMessage,
     pending: impl Iterator<Item = &'p mut Pending>,

@@ -294,8 +294,8 @@ fn expected(answers: &[Answer], events: &[Event]) -> Vec<Option<PublishResult>> 
     results
 }
 
-/// All ways in which RabbitMQ can confirm the remaining messages: each alone, or several from the first on
-/// in one frame, if the answer is the same. Returned messages are confirmed in order.
+/// All ways in which RabbitMQ can confirm the remaining messages: each alone, or several from the first
+/// on in one frame, if the answer is the same. Returned messages are confirmed in order.
 fn schedules(answers: &[Answer], left: &[usize]) -> Vec<Vec<Vec<usize>>> {
     if left.is_empty() {
         return vec![Vec::new()];
@@ -371,7 +371,8 @@ fn run(answers: &[Answer], events: &[Event], pace: Pace) -> Vec<Option<PublishRe
     found
 }
 
-/// Checks all orders in which a broker can acknowledge, nack and return messages, one by one and together.
+/// Checks all orders in which a broker can acknowledge, nack and return messages, one by one and
+/// together.
 fn check_all(count: u32, paces: &[Pace]) {
     let all: Vec<usize> = (0..count as usize).collect();
     for answers in all_answers(count) {
