@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::BoxFuture;
 use lapin::Channel;
 use lapin::options::ChannelFlowOptions;
 use tokio::sync::{Notify, oneshot};
 
 use crate::drivers::rabbit::connection::channel::{ack, call, reject};
 use crate::drivers::rabbit::connection::failure::Fault;
+use crate::future::BoxFuture;
 use crate::transport::delivery::{Settle, Settler};
 use crate::transport::error::SettleError;
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -19,6 +18,7 @@ use crate::drivers::rabbit::connection::link::connect;
 use crate::drivers::rabbit::connection::reconnect::{Reconnect, Round};
 use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::{CLOSE_TIMEOUT, LEAVING};
+use crate::future::BoxFuture;
 use crate::transport::demand::Demand;
 use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
 use crate::transport::error::ConnectError;
