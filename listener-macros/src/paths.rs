@@ -1,22 +1,20 @@
-//! Where generated code finds what it names. Everything of ours is named through one import
-//! of `::listener::__private`, or of the path that `crate = path` gives, so that a wrong path
-//! is one error; everything of the standard library is written in full, so that nothing in the
-//! user's scope can shadow it.
+//! The paths in generated code. Items of `listener` are reached through one import of
+//! `::listener::__private`, or of the path in `crate = path`, so that a wrong path is one error.
+//! Paths of the standard library are absolute, so that nothing in the user's scope can shadow them.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 
-/// The name of `__private` in generated code; `#private::Endpoint` inside `quote!` names what
-/// is in it.
+/// The name under which `__private` is imported: `#private::Endpoint` in `quote!`.
 pub(crate) struct Private(Ident);
 
 impl Private {
-    /// The name whose errors stand at `span`.
+    /// The name with a span: errors in what follows it are reported there.
     pub(crate) fn at(span: Span) -> Self {
         Self(Ident::new("__listener", span))
     }
 
-    /// What brings the name into scope; `crate_path` is the user's own path of `listener`.
+    /// The import of the name. `crate_path` is the value of `crate = path`.
     pub(crate) fn import(&self, crate_path: Option<&syn::Path>) -> TokenStream {
         let name = &self.0;
         match crate_path {

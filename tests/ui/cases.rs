@@ -1,39 +1,39 @@
-//! The cases of `fail` as `spans.rs` and `table.rs` look at them: what a case is about, the
-//! tokens that it marks as wrong, and the errors that its `.stderr` has.
+//! Reads the cases of `fail` for `spans.rs` and `table.rs`: the title of a case, the tokens that it marks, and
+//! the errors in its `.stderr`.
 //!
-//! A mark is a comment under the token: `//~` with carets. Carets that touch the `//~` mean
-//! that the token begins where the comment does.
+//! A mark is a comment under the token: `//~` with carets. If the carets follow the `//~` directly, the token
+//! begins where the comment does.
 
 use std::fs;
 use std::path::Path;
 
-/// A mistake, marked or reported: from column `from` to `to`, counted from 1.
+/// The span of a mark or an error: columns `from` to `to`, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct Span {
     pub(crate) line: usize,
     pub(crate) from: usize,
     pub(crate) to: usize,
 }
 
-/// What the compiler said of one mistake.
+/// One error of the compiler.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Said {
-    /// The file, as it is written behind `-->`.
+pub(crate) struct Diagnostic {
+    /// The file after `-->`.
     pub(crate) file: String,
-    pub(crate) place: Option<Place>,
-    /// What was found.
-    pub(crate) found: String,
-    /// How to fix it.
-    pub(crate) fix: Option<String>,
+    pub(crate) span: Option<Span>,
+    /// The message.
+    pub(crate) message: String,
+    /// The help.
+    pub(crate) help: Option<String>,
 }
 
 /// A file of `fail`.
 pub(crate) struct Case {
     pub(crate) name: String,
     /// Its first line.
-    pub(crate) about: String,
-    pub(crate) marked: Vec<Place>,
-    pub(crate) said: Vec<Said>,
+    pub(crate) title: String,
+    pub(crate) marked: Vec<Span>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 /// All cases, sorted by name.
@@ -50,9 +50,9 @@ pub(crate) fn all() -> Vec<Case> {
             let source = read(&path);
             Case {
                 name: path.file_stem().expect("a name").to_string_lossy().into_owned(),
-                about: about(&source),
+                title: title(&source),
                 marked: marked(&source),
-                said: said(&read(&path.with_extension("stderr"))),
+                diagnostics: diagnostics(&read(&path.with_extension("stderr"))),
             }
         })
         .collect();
@@ -60,13 +60,13 @@ pub(crate) fn all() -> Vec<Case> {
     cases
 }
 
-fn about(source: &str) -> String {
+fn title(source: &str) -> String {
     source.lines().next().unwrap_or_default().trim_start_matches("//!").trim().to_owned()
 }
 
 /// The tokens above the carets of each `//~`.
-pub(crate) fn marked(source: &str) -> Vec<Place> {
-    let mut places = Vec::new();
+pub(crate) fn marked(source: &str) -> Vec<Span> {
+    let mut spans = Vec::new();
     for (above, line) in source.lines().enumerate() {
         let Some(marker) = line.find("//~").filter(|_| line.trim_start().starts_with("//~")) else {
             continue;
@@ -75,12 +75,12 @@ pub(crate) fn marked(source: &str) -> Vec<Place> {
         let columns = line.chars().enumerate().map(|(at, character)| {
             character == '^' || touches && (marker..marker + 3).contains(&at)
         });
-        places.extend(runs(columns).map(|(from, to)| Place { line: above, from, to }));
+        spans.extend(runs(columns).map(|(from, to)| Span { line: above, from, to }));
     }
-    places
+    spans
 }
 
-/// The runs of columns for which it is so, counted from 1.
+/// The runs of marked columns, counted from 1.
 fn runs(columns: impl Iterator<Item = bool>) -> impl Iterator<Item = (usize, usize)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (at, is_in) in columns.enumerate() {
@@ -93,8 +93,8 @@ fn runs(columns: impl Iterator<Item = bool>) -> impl Iterator<Item = (usize, usi
     runs.into_iter()
 }
 
-/// Each error of a recording, in its order.
-pub(crate) fn said(recording: &str) -> Vec<Said> {
+/// The errors of a recording, in order.
+pub(crate) fn diagnostics(recording: &str) -> Vec<Diagnostic> {
     let mut blocks: Vec<Vec<&str>> = Vec::new();
     for line in recording.lines() {
         if line.starts_with("error") || line.starts_with("warning") {
@@ -106,9 +106,9 @@ pub(crate) fn said(recording: &str) -> Vec<Said> {
     blocks.iter().filter(|block| block[0].starts_with("error")).map(|block| one(block)).collect()
 }
 
-fn one(block: &[&str]) -> Said {
+fn one(block: &[&str]) -> Diagnostic {
     let arrow = block.iter().position(|line| line.trim_start().starts_with("--> "));
-    let title: Vec<&str> = block[..arrow.unwrap_or(block.len())].to_vec();
+    let message: Vec<&str> = block[..arrow.unwrap_or(block.len())].to_vec();
     let mut position = arrow
         .map(|at| block[at].trim_start().trim_start_matches("--> ").rsplitn(3, ':'))
         .into_iter()
@@ -116,17 +116,18 @@ fn one(block: &[&str]) -> Said {
     let column = position.next().and_then(|text| text.parse().ok());
     let line = position.next().and_then(|text| text.parse().ok());
     let file = position.next().unwrap_or_default().to_owned();
-    let place = line.zip(column).map(|(line, from): (usize, usize)| Place {
+    let span = line.zip(column).map(|(line, from): (usize, usize)| Span {
         line,
         from,
         to: from + carets(block, line).saturating_sub(1),
     });
-    let first = title[0].split_once(": ").map_or("", |(_, found)| found);
-    let rest = title[1..].iter().map(|line| line.trim()).filter(|line| !line.starts_with("help:"));
-    // The picture of a literal is for the eye.
+    let first = message[0].split_once(": ").map_or("", |(_, message)| message);
+    let rest =
+        message[1..].iter().map(|line| line.trim()).filter(|line| !line.starts_with("help:"));
+    // The picture of a literal is not part of the message.
     let rest = rest.filter(|line| !line.starts_with(['"', 'r', '^']));
-    let found: Vec<&str> = std::iter::once(first).chain(rest).collect();
-    Said { file, place, found: found.join(" "), fix: fix(block) }
+    let message: Vec<&str> = std::iter::once(first).chain(rest).collect();
+    Diagnostic { file, span, message: message.join(" "), help: help(block) }
 }
 
 /// How long the first underline below a source line is.
@@ -137,8 +138,8 @@ fn carets(block: &[&str], line: usize) -> usize {
     underline.unwrap_or_default().chars().take_while(|character| *character == '^').count()
 }
 
-/// What rustc says of its own accord, and what fixes nothing.
-const NO_FIX: &[&str] = &[
+/// Notes of rustc that do not suggest a fix.
+const NOT_HELP: &[&str] = &[
     "the trait",
     "the following",
     "the lint level",
@@ -151,16 +152,16 @@ const NO_FIX: &[&str] = &[
     "there is a method",
 ];
 
-/// The first line that suggests a fix: `help:`, or the note of one of our traits.
-fn fix(block: &[&str]) -> Option<String> {
+/// The first line that suggests a help: `help:`, or the note of one of our traits.
+fn help(block: &[&str]) -> Option<String> {
     block.iter().find_map(|line| {
         let text = line.split_once("// help: ").map(|(_, text)| text).or_else(|| {
             let text = line.trim_start();
             let text = text.strip_prefix("= ").unwrap_or(text);
             text.strip_prefix("help: ").or_else(|| text.strip_prefix("note: "))
         })?;
-        let fixes = !NO_FIX.iter().any(|beginning| text.starts_with(beginning))
+        let is_help = !NOT_HELP.iter().any(|beginning| text.starts_with(beginning))
             && !(line.starts_with("note: "));
-        fixes.then(|| text.to_owned())
+        is_help.then(|| text.to_owned())
     })
 }

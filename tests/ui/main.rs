@@ -1,8 +1,7 @@
-//! What the compiler says: each file of `pass` compiles and runs, each file of `fail` has one
-//! mistake (`many_mistakes.rs` has many) and beside it the messages that it must bring about;
-//! `spans.rs` holds those to the marked tokens, `table.rs` the guide to the cases, and
-//! `pedantic.rs` asks clippy. Messages are rustc's too, so they hold for the one version that
-//! recorded them; the suite ran under that version only, not under the oldest supported one.
+//! What the compiler accepts and reports: each file of `pass` compiles and runs; each file of `fail` has one
+//! mistake (`many_*.rs` have several) and a recording of the messages. `spans.rs` compares the messages with the
+//! marked tokens, `table.rs` the guide with the cases, and `pedantic.rs` runs clippy. Messages depend on the
+//! version of rustc, so they are compared only with the version that recorded them.
 
 mod cases;
 mod pedantic;
@@ -11,13 +10,12 @@ mod table;
 
 use std::process::Command;
 
-/// The compiler whose words stand in the `.stderr` files.
+/// The compiler that recorded the `.stderr` files.
 const RECORDED_WITH: &str = "1.95.0";
 
 #[test]
 fn every_form_compiles_and_runs_and_every_mistake_is_explained() {
-    // Apart: those that need not run are checked all at once, on every processor. A set of cases is
-    // run when it is dropped.
+    // Two sets, because `fail` alone can be checked in parallel. A set of cases is run when it is dropped.
     trybuild::TestCases::new().pass("pass/*.rs");
     let version = rustc_version();
     if version == RECORDED_WITH {
@@ -25,8 +23,8 @@ fn every_form_compiles_and_runs_and_every_mistake_is_explained() {
     }
     assert_eq!(
         version, RECORDED_WITH,
-        "the messages were recorded with rustc {RECORDED_WITH}, and other versions word them otherwise: \
-         test with that one (`rustup run {RECORDED_WITH} cargo test -p ui`), or record them anew \
+        "the messages were recorded with rustc {RECORDED_WITH}, and other versions may differ: \
+         test with that version (`rustup run {RECORDED_WITH} cargo test -p ui`), or record them again \
          (`TRYBUILD=overwrite`), read the difference, and change `RECORDED_WITH`"
     );
 }
@@ -36,5 +34,5 @@ fn rustc_version() -> String {
     let output = Command::new(rustc).arg("--version").output().expect("rustc runs");
     let said = String::from_utf8(output.stdout).expect("a version is text");
     let version = said.split_whitespace().nth(1);
-    version.expect("rustc says its version").to_owned()
+    version.expect("rustc prints its version").to_owned()
 }

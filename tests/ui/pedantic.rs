@@ -1,6 +1,5 @@
-//! What clippy says of a user's crate: nothing, with all that is pedantic turned on. The macro
-//! says which signatures there are, so clippy must not ask for others. The crate is made anew
-//! for each run, outside of the workspace, as a user's is.
+//! A user's crate has no clippy warnings, even with all pedantic lints: the macro prescribes signatures, so
+//! clippy must not suggest others. The crate is created for each run, outside of the workspace.
 
 use std::fs;
 use std::path::Path;
@@ -80,7 +79,7 @@ fn main() {
 fn a_pedantic_crate_has_no_warning() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = here.join("../..");
-    // Beside the build, so that what is built for it is kept.
+    // In the target directory, so that its build is cached.
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pedantic");
     let write = |file: &str, text: &str| {
         let path = folder.join(file);

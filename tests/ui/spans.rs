@@ -1,45 +1,45 @@
-//! Each error of a case in `fail` stands at a token that the case marks, each marked token has
-//! one, and each suggests a fix. Read from the recordings, which `main.rs` holds to the compiler.
+//! Each error of a case in `fail` is at a token that the case marks, each marked token has one error, and each
+//! error suggests a fix. Read from the recordings, which `main.rs` compares with the compiler.
 
-use crate::cases::{self, Case, Place, Said};
+use crate::cases::{self, Case, Diagnostic, Span};
 
-/// Mistakes that rustc alone can see, and about which nothing can be added: they stand at the
-/// user's own token, and the words are its own.
-const OF_RUSTC: [&str; 2] = ["init_unknown", "two_blocks"];
+/// Errors of rustc itself, to which nothing can be added. They are at the user's token.
+const BY_RUSTC: [&str; 2] = ["init_unknown", "two_blocks"];
 
-/// What is wrong with a case, against its recording.
-fn mistakes(case: &Case) -> Vec<String> {
-    let Case { name, marked, said, .. } = case;
+/// The differences between a case and its recording.
+fn differences(case: &Case) -> Vec<String> {
+    let Case { name, marked, diagnostics, .. } = case;
     let file = format!("fail/{name}.rs");
-    let mut mistakes = Vec::new();
+    let mut differences = Vec::new();
     let is_many = name.starts_with("many_");
     if marked.is_empty() || (marked.len() > 1) != is_many {
-        mistakes.push(format!("{file}: marks {} tokens: one mistake a file", marked.len()));
+        differences.push(format!("{file}: marks {} tokens, expected one", marked.len()));
     }
-    for Said { found, fix, file: at, .. } in said {
+    for Diagnostic { message, help, file: at, .. } in diagnostics {
         if *at != file {
-            mistakes.push(format!("{file}: is said to be at {at:?}: {found}"));
+            differences.push(format!("{file}: reported at {at:?}: {message}"));
         }
-        if fix.is_none() && !OF_RUSTC.contains(&name.as_str()) {
-            mistakes.push(format!("{file}: suggests no fix: {found}"));
+        if help.is_none() && !BY_RUSTC.contains(&name.as_str()) {
+            differences.push(format!("{file}: has no help: {message}"));
         }
     }
-    let mut marked: Vec<&Place> = marked.iter().collect();
-    let mut reported: Vec<&Place> = said.iter().filter_map(|said| said.place.as_ref()).collect();
+    let mut marked: Vec<&Span> = marked.iter().collect();
+    let mut reported: Vec<&Span> =
+        diagnostics.iter().filter_map(|diagnostic| diagnostic.span.as_ref()).collect();
     marked.sort();
     reported.sort();
     if marked != reported {
-        mistakes.push(format!("{file}: marked {marked:?}, reported {reported:?}"));
+        differences.push(format!("{file}: marked {marked:?}, reported {reported:?}"));
     }
-    mistakes
+    differences
 }
 
 #[test]
-fn every_error_stands_at_a_marked_token_and_suggests_a_fix() {
+fn every_error_is_at_a_marked_token_and_suggests_a_fix() {
     let cases = cases::all();
     assert!(cases.len() >= 80, "too few cases were found: {}", cases.len());
-    let mistakes: Vec<String> = cases.iter().flat_map(mistakes).collect();
-    assert!(mistakes.is_empty(), "\n{}\n", mistakes.join("\n"));
+    let differences: Vec<String> = cases.iter().flat_map(differences).collect();
+    assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ fn info(self) {}
 ";
 
     const RECORDING: &str = "\
-error: an endpoint method takes `&self`
+error: an endpoint method must take `&self`
        help: take `&self`
  --> fail/receiver.rs:2:9
   |
@@ -64,86 +64,86 @@ error: an endpoint method takes `&self`
     fn check(source: &str, recording: &str, expected: &[&str]) {
         let case = Case {
             name: "receiver".to_owned(),
-            about: String::new(),
+            title: String::new(),
             marked: cases::marked(source),
-            said: cases::said(recording),
+            diagnostics: cases::diagnostics(recording),
         };
-        assert_eq!(mistakes(&case), expected);
+        assert_eq!(differences(&case), expected);
     }
 
     #[test]
-    fn an_error_at_the_mark_with_a_fix_is_right() {
+    fn an_error_at_the_mark_with_help_is_accepted() {
         check(SOURCE, RECORDING, &[]);
     }
 
     #[test]
-    fn an_error_beside_the_mark_is_a_mistake() {
+    fn an_error_at_another_token_is_rejected() {
         check(
             SOURCE,
             &RECORDING.replace("2:9", "2:4").replace("      ^^^^", " ^^^^^^^"),
             &[
-                "fail/receiver.rs: marked [Place { line: 2, from: 9, to: 12 }], reported [Place { line: 2, from: 4, to: 10 }]",
+                "fail/receiver.rs: marked [Span { line: 2, from: 9, to: 12 }], reported [Span { line: 2, from: 4, to: 10 }]",
             ],
         );
     }
 
     #[test]
-    fn an_error_that_is_longer_than_the_mark_is_a_mistake() {
+    fn an_error_that_is_longer_than_the_mark_is_rejected() {
         check(
             SOURCE,
             &RECORDING.replace("^^^^", "^^^^^"),
             &[
-                "fail/receiver.rs: marked [Place { line: 2, from: 9, to: 12 }], reported [Place { line: 2, from: 9, to: 13 }]",
+                "fail/receiver.rs: marked [Span { line: 2, from: 9, to: 12 }], reported [Span { line: 2, from: 9, to: 13 }]",
             ],
         );
     }
 
     #[test]
-    fn an_error_in_generated_code_is_a_mistake() {
+    fn an_error_in_generated_code_is_rejected() {
         check(
             SOURCE,
             &RECORDING.replace("fail/receiver.rs", "$WORKSPACE/listener/src/endpoint.rs"),
             &[
-                "fail/receiver.rs: is said to be at \"$WORKSPACE/listener/src/endpoint.rs\": an endpoint method takes `&self`",
+                "fail/receiver.rs: reported at \"$WORKSPACE/listener/src/endpoint.rs\": an endpoint method must take `&self`",
             ],
         );
     }
 
     #[test]
-    fn a_second_error_is_a_mistake() {
+    fn a_second_error_is_rejected() {
         check(
             SOURCE,
             &format!("{RECORDING}\n{RECORDING}"),
             &[
-                "fail/receiver.rs: marked [Place { line: 2, from: 9, to: 12 }], reported [Place { line: 2, from: 9, to: 12 }, Place { line: 2, from: 9, to: 12 }]",
+                "fail/receiver.rs: marked [Span { line: 2, from: 9, to: 12 }], reported [Span { line: 2, from: 9, to: 12 }, Span { line: 2, from: 9, to: 12 }]",
             ],
         );
     }
 
     #[test]
-    fn an_error_without_a_fix_is_a_mistake() {
+    fn an_error_without_help_is_rejected() {
         check(
             SOURCE,
             &RECORDING.replace("       help: take `&self`\n", ""),
-            &["fail/receiver.rs: suggests no fix: an endpoint method takes `&self`"],
+            &["fail/receiver.rs: has no help: an endpoint method must take `&self`"],
         );
         check(
             SOURCE,
             &RECORDING.replace("help: take `&self`", "help: the trait `X` is not implemented"),
-            &["fail/receiver.rs: suggests no fix: an endpoint method takes `&self`"],
+            &["fail/receiver.rs: has no help: an endpoint method must take `&self`"],
         );
     }
 
     #[test]
-    fn a_case_without_a_mark_is_a_mistake() {
-        check("fn info(self) {}", "", &["fail/receiver.rs: marks 0 tokens: one mistake a file"]);
+    fn a_case_without_a_mark_is_rejected() {
+        check("fn info(self) {}", "", &["fail/receiver.rs: marks 0 tokens, expected one"]);
     }
 
     #[test]
-    fn a_mark_at_the_beginning_of_a_line_counts_itself() {
-        let expected = [Place { line: 1, from: 1, to: 5 }];
+    fn a_mark_at_the_start_of_a_line_includes_the_comment() {
+        let expected = [Span { line: 1, from: 1, to: 5 }];
         assert_eq!(cases::marked("#[on]\n//~^^\n"), expected);
-        let expected = [Place { line: 1, from: 5, to: 6 }, Place { line: 1, from: 8, to: 8 }];
+        let expected = [Span { line: 1, from: 5, to: 6 }, Span { line: 1, from: 8, to: 8 }];
         assert_eq!(cases::marked("a b c d e\n//~ ^^ ^\n"), expected);
     }
 }

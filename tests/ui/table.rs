@@ -1,40 +1,40 @@
-//! The table of mistakes in the guide, made from the cases of `fail`: it has a row for each,
-//! with what the compiler says of it. `GUIDE=overwrite` writes it anew.
+//! The table of errors in the guide, generated from the cases of `fail`: one row for each, with the message.
+//! `GUIDE=overwrite` writes it again.
 
 use std::fs;
 use std::path::Path;
 
-use crate::cases::{self, Case, Said};
+use crate::cases::{self, Case, Diagnostic};
 
 const FILE: &str = "../../listener/src/guide/mistakes.md";
 
 const HEAD: &str = "\
-All mistakes of form in a block are reported at once, each at the token that is wrong; those of types
-follow once there is none.
+All syntax errors in a block are reported at once, each at the wrong token; type errors are reported once
+there are none.
 
-| mistake | what the compiler says | the fix |
+| mistake | message | help |
 |---|---|---|
 ";
 
 fn table(cases: &[Case]) -> String {
-    let rows = cases.iter().filter_map(|case| match case.said.as_slice() {
-        [said] => Some(row(&case.about, said)),
+    let rows = cases.iter().filter_map(|case| match case.diagnostics.as_slice() {
+        [diagnostic] => Some(row(&case.title, diagnostic)),
         _ => None,
     });
     HEAD.to_owned() + &rows.collect::<String>()
 }
 
-fn row(about: &str, Said { found, fix, .. }: &Said) -> String {
-    // A warning is the use of something deprecated; what is said of it stands behind its name.
-    let found = match found.strip_prefix("use of deprecated constant ") {
-        Some(rest) => rest.split_once(": ").map_or(rest, |(_, found)| found),
-        None => found,
+fn row(title: &str, Diagnostic { message, help, .. }: &Diagnostic) -> String {
+    // A warning is the use of a deprecated constant, followed by its name and the message.
+    let message = match message.strip_prefix("use of deprecated constant ") {
+        Some(rest) => rest.split_once(": ").map_or(rest, |(_, message)| message),
+        None => message,
     };
-    let fix = fix.as_deref().unwrap_or("as the words of rustc say");
-    format!("| {} | {} | {} |\n", cell(about), cell(found), cell(fix))
+    let help = help.as_deref().unwrap_or("see the message");
+    format!("| {} | {} | {} |\n", cell(title), cell(message), cell(help))
 }
 
-/// The text as it stands in a cell: a link where there is one, and no end of the cell.
+/// The text of a cell, with links, and with `|` escaped.
 fn cell(text: &str) -> String {
     let words = text.trim_end_matches('.').split(' ').map(|word| {
         if word.starts_with("https://") { format!("<{word}>") } else { word.to_owned() }
@@ -43,7 +43,7 @@ fn cell(text: &str) -> String {
 }
 
 #[test]
-fn the_guide_has_every_mistake_as_the_compiler_says_it() {
+fn the_guide_has_every_error_with_its_message() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
     let expected = table(&cases::all());
     if std::env::var("GUIDE").is_ok_and(|asked| asked == "overwrite") {
@@ -54,21 +54,21 @@ fn the_guide_has_every_mistake_as_the_compiler_says_it() {
         expected.lines().filter(|row| !text.lines().any(|line| line == *row)).collect();
     assert!(
         text == expected,
-        "{FILE} differs from the cases: write it anew with `GUIDE=overwrite`; it lacks\n{}",
+        "{FILE} differs from the cases: write it again with `GUIDE=overwrite`; it lacks\n{}",
         missing.join("\n")
     );
 }
 
 #[test]
-fn a_row_is_what_the_case_is_about_what_was_said_and_the_fix() {
-    let said = Said {
+fn a_row_is_the_title_the_message_and_the_help() {
+    let diagnostic = Diagnostic {
         file: String::new(),
-        place: None,
-        found: "`a|b` is wrong".to_owned(),
-        fix: Some("see https://docs.rs".to_owned()),
+        span: None,
+        message: "`a|b` is wrong".to_owned(),
+        help: Some("see https://docs.rs".to_owned()),
     };
     assert_eq!(
-        row("A mistake.", &said),
+        row("A mistake.", &diagnostic),
         "| A mistake | `a\\|b` is wrong | see <https://docs.rs> |\n"
     );
 }

@@ -1,7 +1,7 @@
-//! Reads what stands in an attribute: `key`, `key = value` and `key(..)`, separated by commas.
-//! "Given twice" and "unknown option, did you mean" are said here only. What a key means is
-//! not known here: `endpoint/parse.rs` asks for each key by name, then calls `finish`. What
-//! stands behind a `=` is read in `value.rs`, and a time there in `duration.rs`.
+//! Reads the entries of an attribute: `key`, `key = value` and `key(..)`, separated by commas.
+//! Duplicate and unknown keys are reported here only. `endpoint/parse.rs` knows the keys: it takes
+//! each by name, then calls `finish`. `value.rs` reads the value after the `=`, `duration.rs` a
+//! duration in it.
 
 mod duration;
 mod value;
@@ -15,14 +15,8 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Expr, Ident, LitStr, Path, Token, Type, parenthesized, token};
 
-use crate::mistake::{Mistakes, mistake};
-use crate::near::{ARGUMENT_WORDS, OPTION_WORDS, nearest};
-
-/// What to say of a key that belongs in another attribute.
-pub(crate) struct Elsewhere {
-    pub(crate) found: String,
-    pub(crate) fix: String,
-}
+use crate::diagnostic::{Diagnostic, Diagnostics, error_at};
+use crate::similar::{ARGUMENT_SYNONYMS, OPTION_SYNONYMS, similar};
 
 /// A key as it was written: an identifier, keywords included, or a string.
 #[derive(Clone)]
@@ -32,8 +26,8 @@ pub(crate) struct Key {
     pub(crate) quoted: bool,
 }
 
-/// A time, and the literal that says it.
-pub(crate) struct Time {
+/// A duration and the literal that it was read from.
+pub(crate) struct Duration {
     pub(crate) text: LitStr,
     pub(crate) milliseconds: u64,
 }
@@ -49,217 +43,232 @@ struct Entry {
     value: Value,
 }
 
-/// The entries of one attribute or of one `key(..)` that nobody has asked for yet.
+/// The entries of one attribute, or of one `key(..)`, that have not been taken yet.
 pub(crate) struct Entries {
-    /// What they stand in, for the messages: `#[on(..)]`.
-    place: &'static str,
-    left: Vec<Entry>,
+    /// The attribute as messages name it: `#[on(..)]`.
+    attribute: &'static str,
+    remaining: Vec<Entry>,
     known: Vec<&'static str>,
 }
 
 impl Entries {
-    /// Reads all entries; what cannot be read is noted and skipped up to the next comma.
-    pub(crate) fn read(place: &'static str, tokens: TokenStream, mistakes: &mut Mistakes) -> Self {
-        let mut left: Vec<Entry> = Vec::new();
-        for entry in separated(tokens, mistakes, entry) {
-            // The first one counts; the value of a repetition is not looked at.
-            let twice = left.iter().any(|other| other.key.text == entry.key.text);
-            if twice {
+    /// Reads all entries. An invalid entry is reported and skipped up to the next comma.
+    pub(crate) fn read(
+        attribute: &'static str,
+        tokens: TokenStream,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
+        let mut remaining: Vec<Entry> = Vec::new();
+        for entry in separated(tokens, diagnostics, entry) {
+            // The first one is used; the value of a duplicate is not checked.
+            let duplicate = remaining.iter().any(|other| other.key.text == entry.key.text);
+            if duplicate {
                 let Key { text, span, .. } = &entry.key;
-                mistakes.at(*span, format_args!("`{text}` is given twice"), "keep one of the two");
+                diagnostics.at(*span, format_args!("duplicate `{text}`"), "remove one of the two");
             } else {
-                left.push(entry);
+                remaining.push(entry);
             }
         }
-        Self { place, left, known: Vec::new() }
+        Self { attribute, remaining, known: Vec::new() }
     }
 
     /// The string of `key = "text"`.
-    pub(crate) fn text(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<LitStr> {
-        self.assigned(key, "\"text\"", mistakes, value::string).map(|(_, text)| text)
+    pub(crate) fn string(
+        &mut self,
+        key: &'static str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<LitStr> {
+        self.assigned(key, "\"text\"", diagnostics, value::string).map(|(_, text)| text)
     }
 
-    /// The time of `key = "30s"`.
-    pub(crate) fn time(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<Time> {
-        self.assigned(key, "\"30s\"", mistakes, value::time).map(|(_, time)| time)
+    /// The duration of `key = "30s"`.
+    pub(crate) fn duration(
+        &mut self,
+        key: &'static str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Duration> {
+        self.assigned(key, "\"30s\"", diagnostics, value::duration).map(|(_, duration)| duration)
     }
 
-    /// The number of `key = 1`, which must be in the range.
+    /// The integer of `key = 1`, which must be in the range.
     pub(crate) fn integer<N>(
         &mut self,
         key: &'static str,
         range: RangeInclusive<N>,
-        mistakes: &mut Mistakes,
+        diagnostics: &mut Diagnostics,
     ) -> Option<N>
     where
         N: FromStr + PartialOrd + Display,
     {
         let integer = |value: &Expr| value::integer(value, &range);
-        self.assigned(key, "1", mistakes, integer).map(|(_, number)| number)
+        self.assigned(key, "1", diagnostics, integer).map(|(_, number)| number)
     }
 
-    /// The boolean of `key = true`, and where the key stands.
+    /// The boolean of `key = true`, with the key.
     pub(crate) fn boolean(
         &mut self,
         key: &'static str,
-        mistakes: &mut Mistakes,
+        diagnostics: &mut Diagnostics,
     ) -> Option<(Key, bool)> {
-        self.assigned(key, "false", mistakes, value::boolean)
+        self.assigned(key, "false", diagnostics, value::boolean)
     }
 
-    /// The path of `key = some::path`, and where the key stands.
+    /// The path of `key = some::path`, with the key.
     pub(crate) fn path(
         &mut self,
         key: &'static str,
-        mistakes: &mut Mistakes,
+        diagnostics: &mut Diagnostics,
     ) -> Option<(Key, Path)> {
-        self.assigned(key, "some::path", mistakes, value::path)
+        self.assigned(key, "some::path", diagnostics, value::path)
     }
 
-    /// Whether the bare `key` is there, and where.
-    pub(crate) fn flag(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<Key> {
+    /// The bare `key`, if it is present.
+    pub(crate) fn flag(&mut self, key: &'static str, diagnostics: &mut Diagnostics) -> Option<Key> {
         let Entry { key, value } = self.take(key)?;
         if !matches!(value, Value::Flag) {
-            mistakes.at(
+            diagnostics.at(
                 key.span,
-                format_args!("`{}` takes no value", key.text),
-                format_args!("write `{}` alone, or leave it out", key.text),
+                format_args!("`{}` does not take a value", key.text),
+                format_args!("write `{}`, or omit it", key.text),
             );
             return None;
         }
         Some(key)
     }
 
-    /// The entries of `key(..)`, to be asked for by name: what is in it is known to the caller.
+    /// The entries of `key(..)`, which the caller takes by name.
     pub(crate) fn nested(
         &mut self,
         key: &'static str,
         example: &str,
-        place: &'static str,
-        mistakes: &mut Mistakes,
+        attribute: &'static str,
+        diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
-        let (key, tokens) = self.list(key, example, mistakes)?;
+        let (key, tokens) = self.list(key, example, diagnostics)?;
         if tokens.is_empty() {
-            mistakes.at(
+            diagnostics.at(
                 key.span,
                 format_args!("`{}` is empty", key.text),
-                format_args!("write `{}({example})`, or leave it out", key.text),
+                format_args!("write `{}({example})`, or omit it", key.text),
             );
             return None;
         }
-        Some(Self::read(place, tokens, mistakes))
+        Some(Self::read(attribute, tokens, diagnostics))
     }
 
     /// The entries of `key(name = "text", ..)`.
     pub(crate) fn table(
         &mut self,
         key: &'static str,
-        mistakes: &mut Mistakes,
+        diagnostics: &mut Diagnostics,
     ) -> Vec<(Key, LitStr)> {
-        let Some((_, tokens)) = self.list(key, "name = \"text\"", mistakes) else {
+        let Some((_, tokens)) = self.list(key, "name = \"text\"", diagnostics) else {
             return Vec::new();
         };
-        let entries = Self::read("a filter by key", tokens, mistakes);
-        let text = |Entry { key, value }| match value {
-            Value::Assigned(expr) => mistakes.keep(value::string(&expr)).map(|text| (key, text)),
+        let entries = Self::read("a filter", tokens, diagnostics);
+        let string = |Entry { key, value }| match value {
+            Value::Assigned(expr) => {
+                diagnostics.handle(value::string(&expr)).map(|text| (key, text))
+            }
             Value::Flag | Value::List(_) => {
-                mistakes.at(
+                diagnostics.at(
                     key.span,
-                    format_args!("`{}` has no regular expression", key.text),
+                    format_args!("missing regular expression for `{}`", key.text),
                     format_args!("write `{} = \"..\"`", key.text),
                 );
                 None
             }
         };
-        entries.left.into_iter().filter_map(text).collect()
+        entries.remaining.into_iter().filter_map(string).collect()
     }
 
-    /// The strings of `key("text", ..)`, and where the key stands.
-    pub(crate) fn texts(
+    /// The strings of `key("text", ..)`, with the key.
+    pub(crate) fn strings(
         &mut self,
         key: &'static str,
-        mistakes: &mut Mistakes,
+        diagnostics: &mut Diagnostics,
     ) -> Option<(Key, Vec<LitStr>)> {
-        let (key, tokens) = self.list(key, "\"one\", \"other\"", mistakes)?;
-        let text = |input: ParseStream<'_>| value::string(&input.parse()?);
-        Some((key, separated(tokens, mistakes, text)))
+        let (key, tokens) = self.list(key, "\"one\", \"other\"", diagnostics)?;
+        let string = |input: ParseStream<'_>| value::string(&input.parse()?);
+        Some((key, separated(tokens, diagnostics, string)))
     }
 
-    /// The types of `key(One, Other)`, and where the key stands.
+    /// The types of `key(One, Other)`, with the key.
     pub(crate) fn types(
         &mut self,
         key: &'static str,
-        mistakes: &mut Mistakes,
+        diagnostics: &mut Diagnostics,
     ) -> Option<(Key, Vec<Type>)> {
-        let (key, tokens) = self.list(key, "One, Other", mistakes)?;
-        Some((key, separated(tokens, mistakes, |input: ParseStream<'_>| input.parse())))
+        let (key, tokens) = self.list(key, "One, Other", diagnostics)?;
+        Some((key, separated(tokens, diagnostics, |input: ParseStream<'_>| input.parse())))
     }
 
-    /// All bare keys that nobody has asked for, in their order.
+    /// Takes all bare keys that remain, in source order.
     pub(crate) fn flags(&mut self) -> Vec<Key> {
-        let (flags, left) = std::mem::take(&mut self.left)
+        let (flags, remaining) = std::mem::take(&mut self.remaining)
             .into_iter()
             .partition(|entry| matches!(entry.value, Value::Flag));
-        self.left = left;
+        self.remaining = remaining;
         flags.into_iter().map(|entry: Entry| entry.key).collect()
     }
 
-    /// Ends the reading: what nobody has asked for is unknown, or belongs elsewhere.
+    /// Reports the keys that were not taken: those that `misplaced` recognises belong to another
+    /// attribute, all others are unknown.
     pub(crate) fn finish(
         self,
-        elsewhere: impl Fn(&str) -> Option<Elsewhere>,
-        mistakes: &mut Mistakes,
+        misplaced: impl Fn(&str) -> Option<Diagnostic>,
+        diagnostics: &mut Diagnostics,
     ) {
-        let words = [ARGUMENT_WORDS, OPTION_WORDS].concat();
-        for Entry { key, .. } in self.left {
-            if let Some(Elsewhere { found, fix }) = elsewhere(&key.text) {
-                mistakes.at(key.span, found, fix);
+        let synonyms = [ARGUMENT_SYNONYMS, OPTION_SYNONYMS].concat();
+        for Entry { key, .. } in self.remaining {
+            if let Some(diagnostic) = misplaced(&key.text) {
+                diagnostics.add(diagnostic.at(key.span));
                 continue;
             }
-            let fix = match nearest(&key.text, &self.known, &words) {
+            let help = match similar(&key.text, &self.known, &synonyms) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("{} takes {}", self.place, self.known.join(", ")),
+                None => format!("the options of {} are {}", self.attribute, self.known.join(", ")),
             };
-            mistakes.at(key.span, format_args!("unknown option `{}`", key.text), fix);
+            diagnostics.at(key.span, format_args!("unknown option `{}`", key.text), help);
         }
     }
 
     fn take(&mut self, key: &'static str) -> Option<Entry> {
         self.known.push(key);
-        let at = self.left.iter().position(|entry| entry.key.text == key)?;
-        Some(self.left.remove(at))
+        let index = self.remaining.iter().position(|entry| entry.key.text == key)?;
+        Some(self.remaining.remove(index))
     }
 
     fn assigned<T>(
         &mut self,
         key: &'static str,
         example: &str,
-        mistakes: &mut Mistakes,
+        diagnostics: &mut Diagnostics,
         read: impl FnOnce(&Expr) -> syn::Result<T>,
     ) -> Option<(Key, T)> {
         let Entry { key, value } = self.take(key)?;
         let Value::Assigned(expr) = value else {
-            mistakes.at(
+            diagnostics.at(
                 key.span,
-                format_args!("`{}` needs a value", key.text),
+                format_args!("`{}` requires a value", key.text),
                 format_args!("write `{} = {example}`", key.text),
             );
             return None;
         };
-        Some((key, mistakes.keep(read(&expr))?))
+        Some((key, diagnostics.handle(read(&expr))?))
     }
 
     fn list(
         &mut self,
         key: &'static str,
         example: &str,
-        mistakes: &mut Mistakes,
+        diagnostics: &mut Diagnostics,
     ) -> Option<(Key, TokenStream)> {
         let Entry { key, value } = self.take(key)?;
         let Value::List(tokens) = value else {
-            mistakes.at(
+            diagnostics.at(
                 key.span,
-                format_args!("`{}` needs a list", key.text),
+                format_args!("`{}` requires a list", key.text),
                 format_args!("write `{}({example})`", key.text),
             );
             return None;
@@ -268,34 +277,34 @@ impl Entries {
     }
 }
 
-/// What stands between the commas. What cannot be read is noted; the rest is read on.
+/// Parses what is separated by commas. Invalid items are reported, and parsing continues after them.
 fn separated<T>(
     tokens: TokenStream,
-    mistakes: &mut Mistakes,
+    diagnostics: &mut Diagnostics,
     read: impl Fn(ParseStream<'_>) -> syn::Result<T>,
 ) -> Vec<T> {
     let all = |input: ParseStream<'_>| {
-        let mut found = Vec::new();
+        let mut items = Vec::new();
         while !input.is_empty() {
             match read(input) {
                 Ok(value) => {
-                    found.push(value);
+                    items.push(value);
                     if !input.is_empty() && !input.peek(Token![,]) {
-                        let fix = "separate what stands in an attribute with commas";
-                        mistakes.at(input.span(), "expected `,`", fix);
+                        let help = "separate options with commas";
+                        diagnostics.at(input.span(), "expected `,`", help);
                     }
                 }
-                Err(error) => mistakes.add(error),
+                Err(error) => diagnostics.add(error),
             }
             while !input.is_empty() && !input.peek(Token![,]) {
                 input.parse::<TokenTree>()?;
             }
             input.parse::<Option<Token![,]>>()?;
         }
-        Ok(found)
+        Ok(items)
     };
     let result = all.parse2(tokens);
-    mistakes.keep(result).unwrap_or_default()
+    diagnostics.handle(result).unwrap_or_default()
 }
 
 fn entry(input: ParseStream<'_>) -> syn::Result<Entry> {
@@ -306,18 +315,18 @@ fn entry(input: ParseStream<'_>) -> syn::Result<Entry> {
         Value::List(content.parse()?)
     } else if input.parse::<Option<Token![=]>>()?.is_some() {
         if input.is_empty() || input.peek(Token![,]) {
-            return Err(mistake(
+            return Err(error_at(
                 key.span,
-                format_args!("`{}` has no value", key.text),
-                "write one after the `=`",
+                format_args!("missing value for `{}`", key.text),
+                "write the value after the `=`",
             ));
         }
         Value::Assigned(input.parse()?)
     } else if input.peek(Token![.]) || input.peek(Token![::]) || input.peek(Token![-]) {
-        return Err(mistake(
+        return Err(error_at(
             input.span(),
-            "a key is one name",
-            "write a key with other characters in quotes: `\"other-key\" = \"..\"`",
+            "a key must be a single name",
+            "quote a key that contains other characters: `\"other-key\" = \"..\"`",
         ));
     } else {
         Value::Flag
@@ -331,9 +340,9 @@ fn key(input: ParseStream<'_>) -> syn::Result<Key> {
         return Ok(Key { text: text.value(), span: text.span(), quoted: true });
     }
     let name = input.call(Ident::parse_any).map_err(|error| {
-        mistake(
+        error_at(
             error.span(),
-            "expected the name of an option",
+            "expected an option name",
             "options are `name`, `name = value` and `name(..)`, separated by commas",
         )
     })?;

@@ -1,14 +1,17 @@
-//! What was written, in types of our own; every node keeps its span. Nothing here is known to
-//! be right: `check` says what is wrong with it. Filled by `parse.rs`, read by `check` and
-//! `expand.rs`.
+//! The attribute and its impl block as written, with spans. Not validated: `check` reports what is
+//! invalid. Built by `parse.rs`, read by `check` and `expand.rs`.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::{Attribute, Generics, Ident, LitStr, Pat, Path, Signature, Type};
 
-use crate::attr::{Key, Time};
-use crate::near::{ARGUMENT_WORDS, nearest};
+use crate::attr::{Duration, Key};
+use crate::similar::{ARGUMENT_SYNONYMS, similar};
+
+/// The priorities, in the order of the documentation.
+pub(crate) const PRIORITIES: &[&str] =
+    &["audit", "debug", "info", "warn", "error", "critical", "sample"];
 
 /// `#[notification_endpoint(options)] impl Billing { methods }`.
 pub(crate) struct Endpoint {
@@ -16,15 +19,15 @@ pub(crate) struct Endpoint {
     /// The `#[allow(..)]` of the block.
     pub(crate) allowed: Vec<Attribute>,
     pub(crate) generics: Generics,
-    /// The trait, if it is a trait's impl block.
-    pub(crate) of_trait: Option<Path>,
+    /// The trait, if the block implements one.
+    pub(crate) trait_path: Option<Path>,
     pub(crate) self_type: Type,
     pub(crate) methods: Vec<Method>,
-    /// Macros that stand among the methods.
+    /// Macro invocations among the methods.
     pub(crate) macros: Vec<TokenStream>,
 }
 
-/// What stands in the attribute itself.
+/// The options of the attribute.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) crate_path: Option<Path>,
@@ -36,7 +39,7 @@ pub(crate) struct Options {
     pub(crate) order: Option<i32>,
     pub(crate) name: Option<LitStr>,
     pub(crate) retry: Option<Retry>,
-    pub(crate) timeout: Option<Time>,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) ordered_by: Option<LitStr>,
     pub(crate) provided: Option<Key>,
     pub(crate) init: Option<(Key, Path)>,
@@ -51,8 +54,8 @@ impl Options {
         self.topic.iter().chain(more)
     }
 
-    /// Whether `register = false` stands there.
-    pub(crate) fn unregistered(&self) -> Option<&Key> {
+    /// The key of `register = false`.
+    pub(crate) fn register_false(&self) -> Option<&Key> {
         self.register.as_ref().and_then(|(key, register)| (!register).then_some(key))
     }
 }
@@ -60,11 +63,11 @@ impl Options {
 /// `retry(attempts = 5, pause = "1s", max_pause = "1m")`.
 pub(crate) struct Retry {
     pub(crate) attempts: Option<u32>,
-    pub(crate) pause: Option<Time>,
-    pub(crate) max_pause: Option<Time>,
+    pub(crate) pause: Option<Duration>,
+    pub(crate) max_pause: Option<Duration>,
 }
 
-/// Regular expressions by the part that they look at.
+/// Regular expressions by the part that they match.
 #[derive(Default)]
 pub(crate) struct Filter {
     pub(crate) publisher_id: Option<LitStr>,
@@ -74,7 +77,7 @@ pub(crate) struct Filter {
     pub(crate) payload: Vec<(Key, LitStr)>,
 }
 
-/// One regular expression, and what it looks at.
+/// One regular expression and the part that it matches.
 #[derive(Clone, Copy)]
 pub(crate) struct Rule<'f> {
     pub(crate) part: &'static str,
@@ -84,16 +87,16 @@ pub(crate) struct Rule<'f> {
 }
 
 impl Rule<'_> {
-    /// As it would be written: `event_type`, `context(user)`.
-    pub(crate) fn shown(&self) -> String {
+    /// What it matches, as messages name it: `event_type`, `context(user)`.
+    pub(crate) fn subject(&self) -> String {
         match self.key {
             Some(key) => format!("{}({key})", self.part),
             None => self.part.to_owned(),
         }
     }
 
-    /// Whether the two look at the same.
-    pub(crate) fn is_about(&self, other: &Rule<'_>) -> bool {
+    /// Whether both match the same part and key.
+    pub(crate) fn has_subject_of(&self, other: &Rule<'_>) -> bool {
         (self.part, self.key) == (other.part, other.key)
     }
 }
@@ -135,7 +138,7 @@ impl Method {
         self.signature.ident.unraw().to_string()
     }
 
-    /// The names of the priorities that it handles: those of its list, or its own name.
+    /// The names of the priorities that it handles: those in `#[on(..)]`, or its own name.
     pub(crate) fn priorities(&self) -> Vec<String> {
         match self.on.first() {
             Some(on) => on.priorities.iter().map(|key| key.text.clone()).collect(),
@@ -160,7 +163,7 @@ pub(crate) struct Argument {
     pub(crate) ty: Type,
 }
 
-/// Where an argument comes from.
+/// How an argument is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
     Context,
@@ -172,7 +175,7 @@ pub(crate) enum Source {
     ByType,
 }
 
-/// The names of the arguments that are taken by name.
+/// The named arguments.
 pub(crate) const NAMED: &[(&str, Source)] = &[
     ("ctxt", Source::Context),
     ("publisher_id", Source::PublisherId),
@@ -182,7 +185,7 @@ pub(crate) const NAMED: &[(&str, Source)] = &[
 ];
 
 impl Argument {
-    /// `pattern` has a name if it is one, behind `mut`, `ref` or before `@`.
+    /// The argument has a name if `pattern` is an identifier, with or without `mut`, `ref` or `@`.
     pub(crate) fn new(cfg: Vec<Attribute>, pattern: &Pat, ty: Type) -> Self {
         let name = match pattern {
             Pat::Ident(pattern) => Some(pattern.ident.clone()),
@@ -197,10 +200,10 @@ impl Argument {
         Some(name.strip_prefix('_').map_or(name.clone(), str::to_owned))
     }
 
-    /// The argument by name whose name this one's comes close to.
-    pub(crate) fn meant(&self) -> Option<&'static str> {
+    /// The named argument whose name is similar to this one's.
+    pub(crate) fn similar_name(&self) -> Option<&'static str> {
         let names: Vec<&'static str> = NAMED.iter().map(|(name, _)| *name).collect();
-        nearest(&self.bare_name()?, &names, ARGUMENT_WORDS)
+        similar(&self.bare_name()?, &names, ARGUMENT_SYNONYMS)
     }
 
     pub(crate) fn source(&self) -> Source {
@@ -212,8 +215,8 @@ impl Argument {
     }
 }
 
-/// A type as it would be written by hand: `&str`, `State<Db>`.
-pub(crate) fn written(ty: &Type) -> String {
+/// A type as written by hand, without the spaces of `TokenStream`: `&str`, `State<Db>`.
+pub(crate) fn type_text(ty: &Type) -> String {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let spaced: Vec<char> = ty.to_token_stream().to_string().chars().collect();
     let separates_words = |at: usize| {
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_is_taken_by_name_whatever_stands_around_the_name() {
+    fn an_argument_is_recognised_by_its_bare_name() {
         check("payload", Source::Payload);
         check("_metadata", Source::Metadata);
         check("mut event_type", Source::EventType);
@@ -252,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_type_is_shown_as_written() {
-        assert_eq!(written(&parse_quote!(&'a str)), "&'a str");
-        assert_eq!(written(&parse_quote!(State<dyn Db + Send>)), "State<dyn Db+Send>");
+        assert_eq!(type_text(&parse_quote!(&'a str)), "&'a str");
+        assert_eq!(type_text(&parse_quote!(State<dyn Db + Send>)), "State<dyn Db+Send>");
     }
 }

@@ -1,7 +1,7 @@
-//! Checked `ast` -> tokens: one `impl Endpoint` with a table of methods, one registration.
-//! Cannot fail, and holds no behaviour: what the tokens call is in `listener::__private`.
-//! Each argument's and each returned type is named once with the user's own tokens, so that
-//! the compiler's errors stand there.
+//! Checked `ast` -> tokens: one `impl Endpoint` with a table of methods, and one registration.
+//! Infallible. The generated code has no logic of its own: it calls `listener::__private`. Each
+//! argument's and each returned type appears once with the user's tokens, so that the compiler
+//! reports errors there.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -9,12 +9,12 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{LitStr, ReturnType, Type};
 
-use crate::attr::{Key, Time};
-use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, NAMED, Options, Source, written};
-use crate::endpoint::{generic, lifetimes};
+use crate::attr::{Duration, Key};
+use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, NAMED, Options, Source, type_text};
+use crate::endpoint::{lifetimes, type_path};
 use crate::paths::Private;
 
-/// What stands beside the user's impl block.
+/// The code next to the user's impl block.
 pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
     let private = Private::at(Span::call_site());
     let import = private.import(endpoint.options.crate_path.as_ref());
@@ -27,8 +27,8 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
     let implementation = implementation(endpoint, &items);
     let registration = registration(endpoint, &private);
     quote! {
-        // A method or a type that is deprecated is so for its users, not for the table; and what
-        // stands at the user's tokens is named in full all the same.
+        // The table may use deprecated methods and types, and uses absolute paths with the user's
+        // spans.
         #[allow(deprecated, unused_qualifications)]
         const _: () = {
             #import
@@ -38,16 +38,16 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
     }
 }
 
-/// The impl of `Endpoint`. All of its frame stands at the type, so that a second one for the
-/// same type is reported there. A generic type is an endpoint wherever it can be one at all.
+/// The impl of `Endpoint`. Its tokens have the span of the type, so that a conflicting impl is
+/// reported there. A generic type implements it wherever `Self` satisfies the bounds of `Endpoint`.
 pub(crate) fn implementation(endpoint: &Endpoint, items: &TokenStream) -> TokenStream {
     let self_type = &endpoint.self_type;
     let at = self_type.span();
     let private = Private::at(at);
     let mut generics = endpoint.generics.clone();
     if !generics.params.is_empty() {
-        let own = syn::parse_quote!(Self: ::core::marker::Send + ::core::marker::Sync + 'static);
-        generics.make_where_clause().predicates.push(own);
+        let bounds = syn::parse_quote!(Self: ::core::marker::Send + ::core::marker::Sync + 'static);
+        generics.make_where_clause().predicates.push(bounds);
     }
     let (parameters, _, clause) = generics.split_for_impl();
     quote_spanned! {at=>
@@ -58,15 +58,15 @@ pub(crate) fn implementation(endpoint: &Endpoint, items: &TokenStream) -> TokenS
     }
 }
 
-/// The type's name, without the path to it.
+/// The type's name without its path.
 pub(crate) fn name(self_type: &Type) -> String {
     match self_type {
         Type::Path(path) => {
             let segments = path.path.segments.last().cloned().into_iter().collect();
             let last = syn::Path { leading_colon: None, segments };
-            written(&syn::parse_quote!(#last)).replace("r#", "")
+            type_text(&syn::parse_quote!(#last)).replace("r#", "")
         }
-        other => written(other),
+        other => type_text(other),
     }
 }
 
@@ -118,9 +118,9 @@ fn policy(options: &Options, private: &Private) -> TokenStream {
     }
 }
 
-fn duration(time: Option<&Time>) -> TokenStream {
-    option(time.map(
-        |Time { milliseconds, .. }| quote!(::core::time::Duration::from_millis(#milliseconds)),
+fn duration(duration: Option<&Duration>) -> TokenStream {
+    option(duration.map(
+        |Duration { milliseconds, .. }| quote!(::core::time::Duration::from_millis(#milliseconds)),
     ))
 }
 
@@ -156,7 +156,7 @@ fn filter(filter: &Filter, private: &Private) -> TokenStream {
 }
 
 fn registration(endpoint: &Endpoint, private: &Private) -> Option<TokenStream> {
-    if endpoint.options.unregistered().is_some() {
+    if endpoint.options.register_false().is_some() {
         return None;
     }
     let types = match &endpoint.options.instances {
@@ -172,7 +172,7 @@ fn registered(ty: &Type, options: &Options, private: &Private) -> TokenStream {
     match options {
         Options { provided: Some(_), .. } => quote!(#private::Registration::provided::<#ty>()),
         Options { init: Some((_, path)), .. } => {
-            // A function of another kind is reported at its path.
+            // A function with another signature is reported at its path.
             let bound = quote_spanned!(path.span()=> #private::Bound::made::<#ty, _, _>(#path));
             quote!(#private::Registration::made::<#ty>(|| #bound))
         }
@@ -262,7 +262,7 @@ fn call(method: &Method, private: &Private) -> TokenStream {
     if signature.asyncness.is_none() {
         return quote!(#private::Call::Blocking(|#this, #notification| { #body }));
     }
-    // A future that cannot be sent to another thread is reported at the method's name.
+    // A future that is not `Send` is reported at the method's name.
     let boxing = Private::at(function.span());
     let boxed = quote_spanned! { function.span()=>
         #boxing::boxed(async move { #body })
@@ -270,7 +270,7 @@ fn call(method: &Method, private: &Private) -> TokenStream {
     quote!(#private::Call::Async(|#this, #notification| #boxed))
 }
 
-/// An expression that makes the argument, or leaves the call with its failure.
+/// An expression that evaluates to the argument, or returns its failure from the call.
 fn extraction(
     argument: &Argument,
     method: &Method,
@@ -278,7 +278,7 @@ fn extraction(
     private: &Private,
 ) -> TokenStream {
     let ty = lifetimes::inferred(&argument.ty, &method.signature);
-    let shown = shown(argument);
+    let shown = display_name(argument);
     let result = match argument.source() {
         Source::PublisherId => {
             return quote! {
@@ -299,7 +299,7 @@ fn extraction(
             let read = read(&argument.ty, &PAYLOAD, method, notification, private);
             quote!(#private::by_name(#shown, #read))
         }
-        Source::ByType if argument.meant().is_none() => {
+        Source::ByType if argument.similar_name().is_none() => {
             quote!(#private::by_type::<#ty>(#shown, #notification))
         }
         Source::ByType => {
@@ -319,10 +319,10 @@ fn extraction(
     }
 }
 
-/// The trait that takes an argument by its type: one that says which name was meant, if its
-/// own comes close to one.
+/// The trait that makes an argument by its type. If its name is similar to that of a named argument,
+/// a trait whose error suggests that name.
 fn by_type(argument: &Argument) -> Ident {
-    let name = match argument.meant() {
+    let name = match argument.similar_name() {
         Some("ctxt") => "MeantContext",
         Some("publisher_id") => "MeantPublisherId",
         Some("event_type") => "MeantEventType",
@@ -333,7 +333,7 @@ fn by_type(argument: &Argument) -> Ident {
     Ident::new(name, Span::call_site())
 }
 
-/// The traits that read a part of a notification: into a type, and into an `Option` of one.
+/// The traits that read a part of a notification into a type, and into an `Option` of one.
 struct Part {
     plain: &'static str,
     optional: &'static str,
@@ -342,7 +342,7 @@ struct Part {
 const CONTEXT: Part = Part { plain: "ContextArgument", optional: "OptionalContext" };
 const PAYLOAD: Part = Part { plain: "PayloadArgument", optional: "OptionalPayload" };
 
-/// An expression of type `Result<ty, PartError>`. A `Result` of the user's is always read.
+/// An expression of type `Result<ty, PartError>`. If `ty` is a `Result`, the argument takes the error.
 fn read(
     ty: &Type,
     part: &Part,
@@ -351,7 +351,7 @@ fn read(
     private: &Private,
 ) -> TokenStream {
     let shown = lifetimes::inferred(ty, &method.signature);
-    if let Some(inner) = generic::first_of(ty, "Result") {
+    if let Some(inner) = type_path::first_argument(ty, "Result") {
         let read = read(inner, part, method, notification, private);
         let inner = lifetimes::inferred(inner, &method.signature);
         return quote! {
@@ -360,19 +360,19 @@ fn read(
             )
         };
     }
-    let optional = generic::first_of(ty, "Option").is_some();
+    let optional = type_path::first_argument(ty, "Option").is_some();
     let part = Ident::new(if optional { part.optional } else { part.plain }, Span::call_site());
     quote!(<#shown as #private::#part<'_>>::take(#notification))
 }
 
-/// What a failure calls the argument: its name, or its type when it has none.
-fn shown(argument: &Argument) -> String {
+/// How failures name the argument: its name, or its type if it has none.
+fn display_name(argument: &Argument) -> String {
     let source = argument.source();
     let named = NAMED.iter().find(|(_, named)| *named == source);
     match (named, &argument.name) {
         (Some((name, _)), _) => (*name).to_owned(),
         (None, Some(name)) => name.unraw().to_string(),
-        (None, None) => written(&argument.ty),
+        (None, None) => type_text(&argument.ty),
     }
 }
 
@@ -391,7 +391,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_called_by_its_type_alone() {
+    fn an_endpoint_is_named_after_its_type_without_the_path() {
         assert_eq!(name(&parse_quote!(crate::billing::Billing)), "Billing");
         assert_eq!(name(&parse_quote!(Billing<Postgres>)), "Billing<Postgres>");
         assert_eq!(name(&parse_quote!(r#type)), "type");

@@ -1,11 +1,11 @@
-//! The types of a method as they can be written outside of it: its own lifetimes are not in
-//! scope there. Called by `expand.rs` for each argument and for the returned type.
+//! Types of a method's signature for use outside of the method, where its lifetime parameters are
+//! not in scope. Called by `expand.rs` for each argument and for the returned type.
 
 use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Signature, Type};
 
-/// The type with the method's own lifetimes left to inference: they are not in scope here.
+/// The type with the method's lifetime parameters replaced by `'_`.
 pub(crate) fn inferred(ty: &Type, signature: &Signature) -> TokenStream {
     let names: Vec<&Ident> =
         signature.generics.lifetimes().map(|parameter| &parameter.lifetime.ident).collect();
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lifetimes_of_a_method_are_left_to_inference() {
+    fn lifetime_parameters_of_a_method_are_inferred() {
         let a: Ident = parse_quote!(a);
         let ty: Type = parse_quote!((&'a str, Fault<'static, 'a>, &'b [&'a u8]));
         let expected: Type = parse_quote!((&'_ str, Fault<'static, '_>, &'b [&'_ u8]));

@@ -1,31 +1,30 @@
 //! The pipeline of `#[notification_endpoint]`: tokens -> `parse` -> `check` -> `expand`, or
-//! `fallback` when there is a mistake. Called by the entry point in `lib.rs`.
+//! `fallback` after an error. Called by the entry point in `lib.rs`.
 
 mod ast;
 mod check;
-mod elsewhere;
+mod misplaced;
 mod expand;
 mod fallback;
-mod generic;
+mod type_path;
 mod lifetimes;
 mod original;
 mod parse;
 
 use proc_macro2::TokenStream;
 
-/// What the attribute with `options` makes of `item`.
+/// Expands the attribute with `options` on `item`.
 pub(crate) fn notification_endpoint(options: TokenStream, item: &TokenStream) -> Expansion {
-    let (endpoint, mut mistakes) = parse::endpoint(options, item);
+    let (endpoint, mut diagnostics) = parse::endpoint(options, item);
     if let Some(endpoint) = &endpoint {
-        mistakes.append(check::endpoint(endpoint));
+        diagnostics.append(check::endpoint(endpoint));
     }
     let tokens = match &endpoint {
-        Some(endpoint) if mistakes.is_empty() => {
+        Some(endpoint) if diagnostics.is_empty() => {
             let item = original::without_on(item);
-            let beside = expand::endpoint(endpoint);
+            let generated = expand::endpoint(endpoint);
             let warnings = check::warnings(endpoint);
-            // The listener says what a method takes and how, so clippy cannot ask for another
-            // signature.
+            // The listener prescribes the signatures of methods, so these lints do not apply.
             quote::quote! {
                 #[allow(
                     clippy::needless_pass_by_value,
@@ -36,16 +35,16 @@ pub(crate) fn notification_endpoint(options: TokenStream, item: &TokenStream) ->
                     clippy::unused_self
                 )]
                 #item
-                #beside
+                #generated
                 #warnings
             }
         }
-        _ => fallback::endpoint(endpoint.as_ref(), &mistakes, item),
+        _ => fallback::endpoint(endpoint.as_ref(), &diagnostics, item),
     };
     Expansion { name: endpoint.map(|endpoint| expand::name(&endpoint.self_type)), tokens }
 }
 
-/// What is emitted, and the type's name when there is one.
+/// The emitted tokens, and the name of the endpoint's type if the item is an impl block.
 pub(crate) struct Expansion {
     pub(crate) name: Option<String>,
     pub(crate) tokens: TokenStream,

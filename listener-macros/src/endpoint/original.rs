@@ -1,7 +1,6 @@
-//! The user's own block, emitted as it was written but for the attributes of this macro:
-//! bodies are passed on as tokens and never parsed, so nothing in them can be lost or
-//! misread. Called for every block, whether it has mistakes or not. What `on` means is
-//! read by `parse.rs`.
+//! The user's block, emitted unchanged except for the attributes of this macro: bodies are copied as
+//! tokens and never parsed, so nothing in them can be lost or misread. Called for every block, with
+//! errors or without. `parse.rs` reads `on`.
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -13,10 +12,10 @@ pub(crate) fn without_on(item: &TokenStream) -> TokenStream {
     with_body(item, strip)
 }
 
-/// The same, with another name for each further method that has one of the `namesakes`: two
+/// The same, with the second and later methods of each of the `duplicate_names` renamed: two methods
 /// of one name would be a second error.
-pub(crate) fn with_single_names(item: &TokenStream, namesakes: &[String]) -> TokenStream {
-    with_body(item, |body| single_names(strip(body), namesakes))
+pub(crate) fn with_unique_names(item: &TokenStream, duplicate_names: &[String]) -> TokenStream {
+    with_body(item, |body| unique_names(strip(body), duplicate_names))
 }
 
 /// Whether the path names this macro.
@@ -53,7 +52,7 @@ fn is_second_attribute(token: &TokenTree) -> bool {
         && path.parse2(group.stream()).is_ok_and(|path| is_ours(&path))
 }
 
-fn single_names(body: TokenStream, namesakes: &[String]) -> TokenStream {
+fn unique_names(body: TokenStream, duplicate_names: &[String]) -> TokenStream {
     let (mut seen, mut after_fn) = (Vec::new(), false);
     let rename = |token: TokenTree| {
         let is_name = std::mem::replace(&mut after_fn, is_word(Some(&token), "fn"));
@@ -61,7 +60,7 @@ fn single_names(body: TokenStream, namesakes: &[String]) -> TokenStream {
             return token;
         };
         let text = name.unraw().to_string();
-        if !is_name || !namesakes.contains(&text) {
+        if !is_name || !duplicate_names.contains(&text) {
             return token;
         }
         let earlier = seen.iter().filter(|other| **other == text).count();
@@ -79,7 +78,7 @@ pub(crate) fn is_braces(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
 }
 
-/// The members of a block out of the invisible groups that `macro_rules!` puts around them.
+/// The members of a block without the invisible groups that `macro_rules!` puts around them.
 pub(crate) fn flat(body: TokenStream) -> TokenStream {
     let flatten = |token: TokenTree| match &token {
         TokenTree::Group(group) if is_whole_member(group) => flat(group.stream()),
@@ -117,8 +116,8 @@ fn is_on(token: &TokenTree) -> bool {
     group.delimiter() == Delimiter::Bracket && (named || is_conditional_on(&group.stream()))
 }
 
-/// Whether the attribute is `cfg_attr(condition, on(..))`: a mistake, for nobody would read
-/// that `on`.
+/// Whether the attribute is `cfg_attr(condition, on(..))`: an error, because that `on` would be
+/// ignored.
 pub(crate) fn is_conditional_on(attribute: &TokenStream) -> bool {
     let mut inside = attribute.clone().into_iter();
     if !is_word(inside.next().as_ref(), "cfg_attr") {
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn on_goes_and_all_else_stays() {
+    fn only_on_is_removed() {
         check(
             &quote! {
                 #[allow(unused)]
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_attribute_goes() {
+    fn a_second_attribute_is_removed() {
         check(
             &quote!(
                 #[a]
@@ -197,15 +196,15 @@ mod tests {
     }
 
     #[test]
-    fn a_further_method_of_one_name_has_another() {
+    fn a_second_method_of_one_name_is_renamed() {
         let item = quote!(impl B { fn info() {} fn info() { fn info() {} } fn warn() {} });
         let expected = quote!(impl B { fn info() {} fn __info_1() { fn info() {} } fn warn() {} });
-        let single = with_single_names(&item, &["info".to_owned()]);
+        let single = with_unique_names(&item, &["info".to_owned()]);
         assert_eq!(single.to_string(), expected.to_string());
     }
 
     #[test]
-    fn what_has_no_braces_stays() {
+    fn an_item_without_braces_is_unchanged() {
         let item = quote!(
             pub struct Billing;
         );

@@ -1,5 +1,5 @@
-//! Tokens -> `ast`: the shape only. Which names mean something is said by `check`. Bodies of
-//! methods are skipped, not parsed. What has the wrong shape is noted, and the rest read on.
+//! Tokens -> `ast`: syntax only; `check` knows which names are valid. Bodies of methods are skipped,
+//! not parsed. A syntax error is reported, and parsing continues after it.
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -7,22 +7,25 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, FnArg, Ident, ItemImpl, Meta, Signature, Token, Type, Visibility, token};
 
 use crate::attr::Entries;
+use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, On, Options, Retry};
-use crate::endpoint::elsewhere;
+use crate::endpoint::misplaced;
 use crate::endpoint::original::{self, is_braces};
-use crate::mistake::Mistakes;
 
-/// Reads the attribute's options and the item; no `Endpoint` if the item is no impl block.
-pub(crate) fn endpoint(attribute: TokenStream, item: &TokenStream) -> (Option<Endpoint>, Mistakes) {
-    let mut mistakes = Mistakes::default();
-    let options = options(attribute, &mut mistakes);
-    let Some((head, body)) = head_and_body(item, &mut mistakes) else {
-        return (None, mistakes);
+/// Reads the attribute's options and the item; no `Endpoint` if the item is not an impl block.
+pub(crate) fn endpoint(
+    attribute: TokenStream,
+    item: &TokenStream,
+) -> (Option<Endpoint>, Diagnostics) {
+    let mut diagnostics = Diagnostics::default();
+    let options = options(attribute, &mut diagnostics);
+    let Some((head, body)) = head_and_body(item, &mut diagnostics) else {
+        return (None, diagnostics);
     };
     if let Some(second) = head.attrs.iter().find(|attribute| original::is_ours(attribute.path())) {
-        mistakes.on(
+        diagnostics.on(
             second,
-            "`#[notification_endpoint]` stands twice on one block",
+            "`#[notification_endpoint]` is applied twice to this block",
             "keep one, with the options of both",
         );
     }
@@ -30,19 +33,19 @@ pub(crate) fn endpoint(attribute: TokenStream, item: &TokenStream) -> (Option<En
         options,
         allowed: head.attrs.into_iter().filter(|one| one.path().is_ident("allow")).collect(),
         generics: head.generics,
-        of_trait: head.trait_.map(|(path, _)| path),
+        trait_path: head.trait_.map(|(path, _)| path),
         self_type: ungrouped(*head.self_ty),
         methods: Vec::new(),
         macros: Vec::new(),
     };
-    let read = |input: ParseStream<'_>| members(input, &mut endpoint, &mut mistakes);
+    let read = |input: ParseStream<'_>| members(input, &mut endpoint, &mut diagnostics);
     let result = read.parse2(original::flat(body.stream()));
-    mistakes.keep(result);
-    (Some(endpoint), mistakes)
+    diagnostics.handle(result);
+    (Some(endpoint), diagnostics)
 }
 
-/// Splits an impl block into what `syn` reads and the braces that it need not read.
-fn head_and_body(item: &TokenStream, mistakes: &mut Mistakes) -> Option<(ItemImpl, Group)> {
+/// Splits an impl block into its head, which `syn` parses, and its braces.
+fn head_and_body(item: &TokenStream, diagnostics: &mut Diagnostics) -> Option<(ItemImpl, Group)> {
     let mut head: Vec<TokenTree> = item.clone().into_iter().collect();
     let body = head.pop_if(|last| is_braces(last));
     head.push(Group::new(proc_macro2::Delimiter::Brace, TokenStream::new()).into());
@@ -50,16 +53,16 @@ fn head_and_body(item: &TokenStream, mistakes: &mut Mistakes) -> Option<(ItemImp
     if let (Ok(head), Some(TokenTree::Group(body))) = (head, body) {
         return Some((head, body));
     }
-    let (kind, at) = kind(item);
-    mistakes.at(
-        at,
-        format_args!("`#[notification_endpoint]` stands on {kind}"),
-        "write it on the inherent impl block whose methods handle notifications: `#[notification_endpoint] impl Billing { .. }`",
+    let (kind, span) = kind(item);
+    diagnostics.at(
+        span,
+        format_args!("`#[notification_endpoint]` expects an inherent `impl` block, found {kind}"),
+        "apply it to the block whose methods handle notifications: `#[notification_endpoint] impl Billing { .. }`",
     );
     None
 }
 
-/// What the item is, in words, and the keyword that says so.
+/// The kind of the item in words, and the span of its keyword.
 fn kind(item: &TokenStream) -> (&'static str, Span) {
     const KINDS: &[(&str, &str)] = &[
         ("struct", "a struct"),
@@ -72,7 +75,7 @@ fn kind(item: &TokenStream) -> (&'static str, Span) {
         ("const", "a constant"),
         ("static", "a static"),
         ("use", "an import"),
-        ("impl", "an impl block that cannot be read"),
+        ("impl", "an `impl` block that cannot be parsed"),
     ];
     let named = item.clone().into_iter().find_map(|token| {
         let TokenTree::Ident(name) = token else {
@@ -81,7 +84,7 @@ fn kind(item: &TokenStream) -> (&'static str, Span) {
         let kind = KINDS.iter().find(|(keyword, _)| name == keyword)?;
         Some((kind.1, name.span()))
     });
-    named.unwrap_or(("something else than an impl block", Span::call_site()))
+    named.unwrap_or(("another item", Span::call_site()))
 }
 
 /// The type without the invisible group that `macro_rules!` puts around it.
@@ -92,59 +95,59 @@ fn ungrouped(mut ty: Type) -> Type {
     ty
 }
 
-fn options(attribute: TokenStream, mistakes: &mut Mistakes) -> Options {
-    let mut entries = Entries::read("`#[notification_endpoint(..)]`", attribute, mistakes);
+fn options(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Options {
+    let mut entries = Entries::read("`#[notification_endpoint(..)]`", attribute, diagnostics);
     let options = Options {
-        topic: entries.text("topic", mistakes),
-        topics: entries.texts("topics", mistakes),
-        exchange: entries.text("exchange", mistakes),
-        filter: filter(&mut entries, mistakes),
-        group: entries.text("group", mistakes),
-        order: entries.integer("order", i32::MIN..=i32::MAX, mistakes),
-        name: entries.text("name", mistakes),
-        retry: retry(&mut entries, mistakes),
-        timeout: entries.time("timeout", mistakes),
-        ordered_by: entries.text("ordered_by", mistakes),
-        provided: entries.flag("provided", mistakes),
-        init: entries.path("init", mistakes),
-        instances: entries.types("instances", mistakes),
-        register: entries.boolean("register", mistakes),
-        crate_path: entries.path("crate", mistakes).map(|(_, path)| path),
+        topic: entries.string("topic", diagnostics),
+        topics: entries.strings("topics", diagnostics),
+        exchange: entries.string("exchange", diagnostics),
+        filter: filter(&mut entries, diagnostics),
+        group: entries.string("group", diagnostics),
+        order: entries.integer("order", i32::MIN..=i32::MAX, diagnostics),
+        name: entries.string("name", diagnostics),
+        retry: retry(&mut entries, diagnostics),
+        timeout: entries.duration("timeout", diagnostics),
+        ordered_by: entries.string("ordered_by", diagnostics),
+        provided: entries.flag("provided", diagnostics),
+        init: entries.path("init", diagnostics),
+        instances: entries.types("instances", diagnostics),
+        register: entries.boolean("register", diagnostics),
+        crate_path: entries.path("crate", diagnostics).map(|(_, path)| path),
     };
-    entries.finish(elsewhere::in_endpoint, mistakes);
+    entries.finish(misplaced::in_endpoint, diagnostics);
     options
 }
 
-fn retry(entries: &mut Entries, mistakes: &mut Mistakes) -> Option<Retry> {
-    let mut entries = entries.nested("retry", "attempts = 5", "`retry(..)`", mistakes)?;
+fn retry(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Option<Retry> {
+    let mut entries = entries.nested("retry", "attempts = 5", "`retry(..)`", diagnostics)?;
     let retry = Retry {
-        attempts: entries.integer("attempts", 1..=u32::MAX, mistakes),
-        pause: entries.time("pause", mistakes),
-        max_pause: entries.time("max_pause", mistakes),
+        attempts: entries.integer("attempts", 1..=u32::MAX, diagnostics),
+        pause: entries.duration("pause", diagnostics),
+        max_pause: entries.duration("max_pause", diagnostics),
     };
-    entries.finish(elsewhere::in_retry, mistakes);
+    entries.finish(misplaced::in_retry, diagnostics);
     Some(retry)
 }
 
-fn filter(entries: &mut Entries, mistakes: &mut Mistakes) -> Filter {
+fn filter(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Filter {
     Filter {
-        publisher_id: entries.text("publisher_id", mistakes),
-        event_type: entries.text("event_type", mistakes),
-        context: entries.table("context", mistakes),
-        metadata: entries.table("metadata", mistakes),
-        payload: entries.table("payload", mistakes),
+        publisher_id: entries.string("publisher_id", diagnostics),
+        event_type: entries.string("event_type", diagnostics),
+        context: entries.table("context", diagnostics),
+        metadata: entries.table("metadata", diagnostics),
+        payload: entries.table("payload", diagnostics),
     }
 }
 
 fn members(
     input: ParseStream<'_>,
     endpoint: &mut Endpoint,
-    mistakes: &mut Mistakes,
+    diagnostics: &mut Diagnostics,
 ) -> syn::Result<()> {
     Attribute::parse_inner(input)?;
     while !input.is_empty() {
-        if let Err(error) = member(input, endpoint, mistakes) {
-            mistakes.add(error);
+        if let Err(error) = member(input, endpoint, diagnostics) {
+            diagnostics.add(error);
             skip_member(input)?;
         }
     }
@@ -154,7 +157,7 @@ fn members(
 fn member(
     input: ParseStream<'_>,
     endpoint: &mut Endpoint,
-    mistakes: &mut Mistakes,
+    diagnostics: &mut Diagnostics,
 ) -> syn::Result<()> {
     let attributes = Attribute::parse_outer(input)?;
     let on = attributes.iter().find(|attribute| attribute.path().is_ident("on"));
@@ -164,10 +167,10 @@ fn member(
     }
     if is_function(input) {
         let signature = input.parse()?;
-        endpoint.methods.push(method(&attributes, signature, mistakes));
+        endpoint.methods.push(method(&attributes, signature, diagnostics));
     } else if let Some(on) = on {
-        let fix = "write it above the method that handles these priorities";
-        mistakes.on(on, "`#[on(..)]` stands on something that is no method", fix);
+        let help = "move it above the method that handles these priorities";
+        diagnostics.on(on, "`#[on(..)]` can only be applied to methods", help);
     } else if !input.peek(Token![const]) && !input.peek(Token![type]) {
         let rest = input.fork();
         let path: syn::Path = rest.call(syn::Path::parse_mod_style)?;
@@ -176,23 +179,23 @@ fn member(
     skip_member(input)
 }
 
-/// Whether `fn` follows, behind the words that may stand before it.
+/// Whether `fn` follows, after optional qualifiers such as `async`.
 fn is_function(input: ParseStream<'_>) -> bool {
     let rest = input.fork();
     while !rest.peek(Token![fn]) {
-        let modifier = rest.peek(Token![const])
+        let is_qualifier = rest.peek(Token![const])
             || rest.peek(Token![async])
             || rest.peek(Token![unsafe])
             || rest.peek(Token![extern])
             || rest.peek(syn::LitStr);
-        if !modifier || rest.parse::<TokenTree>().is_err() {
+        if !is_qualifier || rest.parse::<TokenTree>().is_err() {
             return false;
         }
     }
     true
 }
 
-/// Goes behind the end of a member: its `;`, or the braces of a body that is no value.
+/// Skips to the end of a member: its `;`, or the braces of its body. Braces after a `=` are a value.
 fn skip_member(input: ParseStream<'_>) -> syn::Result<()> {
     let mut is_value = false;
     while !input.is_empty() {
@@ -209,11 +212,11 @@ fn skip_member(input: ParseStream<'_>) -> syn::Result<()> {
     Ok(())
 }
 
-fn method(attributes: &[Attribute], signature: Signature, mistakes: &mut Mistakes) -> Method {
+fn method(attributes: &[Attribute], signature: Signature, diagnostics: &mut Diagnostics) -> Method {
     let on = attributes
         .iter()
         .filter(|attribute| attribute.path().is_ident("on"))
-        .map(|attribute| on(attribute, mistakes))
+        .map(|attribute| on(attribute, diagnostics))
         .collect();
     let arguments = signature
         .inputs
@@ -236,16 +239,16 @@ fn method(attributes: &[Attribute], signature: Signature, mistakes: &mut Mistake
     }
 }
 
-fn on(attribute: &Attribute, mistakes: &mut Mistakes) -> On {
+fn on(attribute: &Attribute, diagnostics: &mut Diagnostics) -> On {
     let tokens = match &attribute.meta {
         Meta::List(list) => list.tokens.clone(),
-        // They name no priority; `check` says so.
+        // No list: `check` reports the missing priority.
         Meta::Path(_) | Meta::NameValue(_) => TokenStream::new(),
     };
-    let mut entries = Entries::read("`#[on(..)]`", tokens, mistakes);
-    let filter = filter(&mut entries, mistakes);
+    let mut entries = Entries::read("`#[on(..)]`", tokens, diagnostics);
+    let filter = filter(&mut entries, diagnostics);
     let priorities = entries.flags();
-    entries.finish(elsewhere::in_on, mistakes);
+    entries.finish(misplaced::in_on, diagnostics);
     On { attribute: attribute.clone(), priorities, filter }
 }
 

@@ -1,4 +1,4 @@
-//! Every mistake in an endpoint, what the compiler says of it, and the fix. Made from the
-//! cases of `tests/ui/fail`, and held to them by `tests/ui/table.rs`.
+//! Every mistake in an endpoint, with the compiler's message and its help. Generated from the cases of
+//! `tests/ui/fail` by `tests/ui/table.rs`.
 
 #![doc = include_str!("mistakes.md")]

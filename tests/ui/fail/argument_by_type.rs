@@ -1,4 +1,4 @@
-//! An argument by type that is no extractor.
+//! An argument whose type is not an extractor.
 #![allow(unused)]
 
 use listener::notification_endpoint;

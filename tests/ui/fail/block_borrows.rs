@@ -1,4 +1,4 @@
-//! An endpoint that borrows.
+//! An endpoint with a lifetime.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A block without a method.
+//! A block without methods.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A block for many types.
+//! A generic block without `instances`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

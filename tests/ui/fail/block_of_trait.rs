@@ -1,4 +1,4 @@
-//! The block of a trait.
+//! The attribute on a trait implementation.
 #![allow(unused)]
 
 use listener::notification_endpoint;

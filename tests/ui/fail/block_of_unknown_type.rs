@@ -1,4 +1,4 @@
-//! A block of a type that there is not.
+//! A block for a type that does not exist.
 #![allow(unused)]
 
 use listener::notification_endpoint;

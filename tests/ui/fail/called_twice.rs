@@ -1,4 +1,4 @@
-//! A list with a priority that another method takes too; a warning, denied here.
+//! An `#[on(..)]` with a priority that another method handles; a warning, denied here.
 #![allow(unused)]
 #![deny(deprecated)]
 

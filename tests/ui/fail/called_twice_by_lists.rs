@@ -1,4 +1,4 @@
-//! Two lists that share a priority; a warning, denied here.
+//! Two `#[on(..)]` that share a priority; a warning, denied here.
 #![allow(unused)]
 #![deny(deprecated)]
 

@@ -1,4 +1,4 @@
-//! A `crate` that there is not.
+//! A `crate` path that does not exist.
 #![allow(unused)]
 
 use listener::notification_endpoint;

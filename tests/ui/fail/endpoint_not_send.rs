@@ -1,4 +1,4 @@
-//! An endpoint that cannot change threads.
+//! An endpoint that is not `Send`.
 #![allow(unused)]
 
 use std::sync::MutexGuard;

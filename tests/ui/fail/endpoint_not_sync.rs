@@ -1,4 +1,4 @@
-//! An endpoint that threads cannot share.
+//! An endpoint that is not `Sync`.
 #![allow(unused)]
 
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! An `event_type` that is no text.
+//! An `event_type` of another type.
 #![allow(unused)]
 
 use listener::notification_endpoint;

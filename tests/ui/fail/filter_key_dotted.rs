@@ -1,4 +1,4 @@
-//! A key of an inner level.
+//! A nested key.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A key twice in one filter.
+//! A duplicate key in a filter.
 #![allow(unused)]
 
 use listener::notification_endpoint;

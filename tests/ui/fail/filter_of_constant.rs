@@ -1,4 +1,4 @@
-//! A filter that is a constant.
+//! A filter as a constant.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A filter that is made by a macro.
+//! A filter as a macro invocation.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A future that keeps a lock's guard over an `.await`.
+//! A future that holds a mutex guard across an `.await`.
 #![allow(unused)]
 
 use std::sync::Mutex;

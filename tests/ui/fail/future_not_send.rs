@@ -1,4 +1,4 @@
-//! A future that keeps an `Rc` over an `.await`.
+//! A future that holds an `Rc` across an `.await`.
 #![allow(unused)]
 
 use std::rc::Rc;

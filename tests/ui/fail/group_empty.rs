@@ -1,4 +1,4 @@
-//! A group without a name.
+//! An empty `group`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A number for a text.
+//! A number instead of a string.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A helper among the methods.
+//! A helper method.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A call for a path.
+//! A call instead of a path.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A closure for a path.
+//! A closure instead of a path.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An `init` that makes something else.
+//! An `init` function that returns another type.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An `init` that there is not.
+//! An `init` path that does not exist.
 #![allow(unused)]
 
 use listener::notification_endpoint;

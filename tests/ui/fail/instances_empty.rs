@@ -1,4 +1,4 @@
-//! An `instances` that lists no type.
+//! An empty `instances`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! Many mistakes in one block: all are reported at once, none brings about another.
+//! Many mistakes in one block: all are reported at once, and none causes another error.
 #![deny(warnings)]
 
 use listener::{Context, Endpoint, notification_endpoint};

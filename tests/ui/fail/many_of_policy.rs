@@ -1,4 +1,4 @@
-//! Many mistakes in what is asked of the calls: all are reported at once.
+//! Many mistakes in retries and order: all are reported at once.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A type of the program's own under a name like `ctxt`.
+//! A type of the program in an argument named like `ctxt`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

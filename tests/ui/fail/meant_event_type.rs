@@ -1,4 +1,4 @@
-//! A type of the program's own under a name like `event_type`.
+//! A type of the program in an argument named like `event_type`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

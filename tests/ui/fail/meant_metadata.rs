@@ -1,4 +1,4 @@
-//! A type of the program's own under a name like `metadata`.
+//! A type of the program in an argument named like `metadata`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A type of the program's own under a name like `publisher_id`.
+//! A type of the program in an argument named like `publisher_id`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

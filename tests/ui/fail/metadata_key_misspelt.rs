@@ -1,4 +1,4 @@
-//! A key of the metadata misspelt.
+//! A misspelt key of the metadata.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A key that the metadata has not.
+//! An unknown key of the metadata.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A method that is generic over a number.
+//! A method with a const parameter.
 #![allow(unused)]
 
 use listener::notification_endpoint;

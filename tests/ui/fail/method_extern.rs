@@ -1,4 +1,4 @@
-//! A method of another calling convention.
+//! A method with another calling convention.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A method that is generic.
+//! A generic method.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A method that is unsafe.
+//! An unsafe method.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `&Context` under another name.
+//! A `&Context` with another name.
 #![allow(unused)]
 
 use listener::{Context, notification_endpoint};

@@ -1,4 +1,4 @@
-//! A text under a name like `event_type`.
+//! A text argument named like `event_type`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `&Metadata` under another name.
+//! A `&Metadata` with another name.
 #![allow(unused)]
 
 use listener::{Metadata, notification_endpoint};

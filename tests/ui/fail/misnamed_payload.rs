@@ -1,4 +1,4 @@
-//! A JSON value under another name.
+//! A JSON value with another name.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A text under a name like `publisher_id`.
+//! A text argument named like `publisher_id`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A text under a name like none.
+//! A text argument with another name.
 #![allow(unused)]
 
 use listener::notification_endpoint;

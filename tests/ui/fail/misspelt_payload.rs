@@ -1,4 +1,4 @@
-//! A type of the program's own under `payload` misspelt.
+//! A type of the program in a misspelt `payload`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

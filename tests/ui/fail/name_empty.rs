@@ -1,4 +1,4 @@
-//! A name of the endpoint without a character.
+//! An empty endpoint name.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A name for a generic endpoint.
+//! A `name` for a generic endpoint.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A name of the endpoint that is longer than AMQP's.
+//! An endpoint name that is too long for AMQP.
 #![allow(unused)]
 
 use listener::notification_endpoint;

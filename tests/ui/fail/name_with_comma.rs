@@ -1,4 +1,4 @@
-//! A name of the endpoint with a comma.
+//! An endpoint name with a comma.
 #![allow(unused)]
 
 use listener::notification_endpoint;

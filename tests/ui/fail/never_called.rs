@@ -1,4 +1,4 @@
-//! A filter that the endpoint's own excludes.
+//! A filter that the endpoint's filter excludes.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An endpoint that the listener cannot make.
+//! An endpoint without `Default`, `init` or `provided`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

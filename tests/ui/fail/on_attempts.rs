@@ -1,4 +1,4 @@
-//! A number of attempts for one method.
+//! A number of attempts in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An `#[on(..)]` under a condition.
+//! An `#[on(..)]` in `cfg_attr`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

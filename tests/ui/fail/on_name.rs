@@ -1,4 +1,4 @@
-//! A name for one method.
+//! A `name` in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

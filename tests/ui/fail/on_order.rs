@@ -1,4 +1,4 @@
-//! An `order` for one method.
+//! An `order` in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

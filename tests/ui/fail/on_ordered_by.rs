@@ -1,4 +1,4 @@
-//! An `ordered_by` for one method.
+//! An `ordered_by` in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

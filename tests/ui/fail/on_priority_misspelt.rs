@@ -1,4 +1,4 @@
-//! A priority misspelt in `#[on(..)]`.
+//! A misspelt priority in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

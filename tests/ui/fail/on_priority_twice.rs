@@ -1,4 +1,4 @@
-//! A priority twice in one `#[on(..)]`.
+//! A duplicate priority in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

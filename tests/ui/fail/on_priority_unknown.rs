@@ -1,4 +1,4 @@
-//! A word in `#[on(..)]` that is like no priority.
+//! An unknown priority in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A bare option of the endpoint for one method.
+//! A flag of the endpoint in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

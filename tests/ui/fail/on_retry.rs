@@ -1,4 +1,4 @@
-//! A `retry` for one method.
+//! A `retry` in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

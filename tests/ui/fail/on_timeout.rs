@@ -1,4 +1,4 @@
-//! A `timeout` for one method.
+//! A `timeout` in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

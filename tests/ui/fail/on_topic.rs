@@ -1,4 +1,4 @@
-//! A `topic` for one method.
+//! A `topic` in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A filter misspelt in `#[on(..)]`.
+//! A misspelt filter in `#[on(..)]`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An `#[on(..)]` with filters alone.
+//! An `#[on(..)]` with filters only.
 #![allow(unused)]
 
 use listener::notification_endpoint;

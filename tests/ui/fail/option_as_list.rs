@@ -1,4 +1,4 @@
-//! An option with a list for a value.
+//! An option with a list instead of a value.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An option under the name that it has elsewhere.
+//! An option by its name in other libraries.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An option misspelt.
+//! A misspelt option.
 #![allow(unused)]
 
 use listener::notification_endpoint;

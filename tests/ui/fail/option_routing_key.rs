@@ -1,4 +1,4 @@
-//! A routing key for a topic.
+//! A routing key instead of a topic.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An option twice.
+//! A duplicate option.
 #![allow(unused)]
 
 use listener::notification_endpoint;

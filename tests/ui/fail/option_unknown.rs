@@ -1,4 +1,4 @@
-//! An option that there is not.
+//! An unknown option.
 #![allow(unused)]
 
 use listener::notification_endpoint;

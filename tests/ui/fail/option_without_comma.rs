@@ -1,4 +1,4 @@
-//! Two options without a comma between.
+//! A missing comma between two options.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A value without the name of its option.
+//! A value without an option name.
 #![allow(unused)]
 
 use listener::notification_endpoint;

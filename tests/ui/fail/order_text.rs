@@ -1,4 +1,4 @@
-//! A text for a number.
+//! A string instead of a number.
 #![allow(unused)]
 
 use listener::notification_endpoint;

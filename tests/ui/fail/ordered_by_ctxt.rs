@@ -1,4 +1,4 @@
-//! An order by the context under the name of the argument.
+//! An `ordered_by` with `ctxt`, the name of the argument.
 #![allow(unused)]
 
 use listener::notification_endpoint;

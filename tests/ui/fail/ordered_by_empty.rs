@@ -1,4 +1,4 @@
-//! An order by nothing.
+//! An empty `ordered_by`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An order by a key of an inner level.
+//! An `ordered_by` with a nested key.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An order by a key alone.
+//! An `ordered_by` with a key only.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An order by a key of what has none.
+//! An `ordered_by` with a key of a part without keys.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An order by what each notification has for itself.
+//! An `ordered_by` that differs in every notification.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An order by a part misspelt.
+//! A misspelt part in `ordered_by`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

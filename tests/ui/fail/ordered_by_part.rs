@@ -1,4 +1,4 @@
-//! An order by a `payload` without a key.
+//! An `ordered_by` of `payload` without a key.
 #![allow(unused)]
 
 use listener::notification_endpoint;

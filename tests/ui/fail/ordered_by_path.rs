@@ -1,4 +1,4 @@
-//! An order by a path without quotes.
+//! An `ordered_by` without quotes.
 #![allow(unused)]
 
 use listener::notification_endpoint;

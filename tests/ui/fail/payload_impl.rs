@@ -1,4 +1,4 @@
-//! A `payload` whose type is left open.
+//! A `payload` of type `impl Trait`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `payload` to be changed in place.
+//! A `payload` by mutable reference.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `payload` by reference to a type that is read by value.
+//! A `payload` by reference.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `payload` that borrows for ever.
+//! A `payload` by `'static` reference.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A method named after a priority misspelt.
+//! A method named after a misspelt priority.
 #![allow(unused)]
 
 use listener::notification_endpoint;

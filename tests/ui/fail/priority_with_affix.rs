@@ -1,4 +1,4 @@
-//! A method named after a priority, with `on_` before it.
+//! A method named after a priority with the prefix `on_`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

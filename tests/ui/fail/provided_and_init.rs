@@ -1,4 +1,4 @@
-//! Two ways to come by one instance.
+//! Both `provided` and `init`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

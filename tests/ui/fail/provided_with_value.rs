@@ -1,4 +1,4 @@
-//! A bare option with a value.
+//! A flag with a value.
 #![allow(unused)]
 
 use listener::notification_endpoint;

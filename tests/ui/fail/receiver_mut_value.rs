@@ -1,4 +1,4 @@
-//! A receiver by value, to be changed.
+//! A mutable receiver by value.
 #![allow(unused)]
 
 use listener::notification_endpoint;

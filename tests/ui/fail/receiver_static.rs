@@ -1,4 +1,4 @@
-//! A receiver that lives for ever.
+//! A `'static` receiver.
 #![allow(unused)]
 
 use listener::notification_endpoint;

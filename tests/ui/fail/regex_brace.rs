@@ -1,4 +1,4 @@
-//! A brace that stands for itself.
+//! A literal brace.
 #![allow(unused)]
 
 use listener::notification_endpoint;

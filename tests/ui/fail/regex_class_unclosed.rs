@@ -1,4 +1,4 @@
-//! A class without an end.
+//! An unclosed character class.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A mistake behind escapes of the literal.
+//! An error after escape sequences in the literal.
 #![allow(unused)]
 
 use listener::notification_endpoint;

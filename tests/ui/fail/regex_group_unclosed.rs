@@ -1,4 +1,4 @@
-//! A group without an end.
+//! An unclosed group.
 #![allow(unused)]
 
 use listener::notification_endpoint;

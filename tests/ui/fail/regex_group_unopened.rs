@@ -1,4 +1,4 @@
-//! A group without a beginning.
+//! An unopened group.
 #![allow(unused)]
 
 use listener::notification_endpoint;

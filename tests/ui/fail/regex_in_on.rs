@@ -1,4 +1,4 @@
-//! A mistake in the filter of a method.
+//! An invalid filter of a method.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A last comment without an end.
+//! An unterminated comment at the end.
 #![allow(unused)]
 
 use listener::notification_endpoint;

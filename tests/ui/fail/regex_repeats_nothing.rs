@@ -1,4 +1,4 @@
-//! A repetition of nothing.
+//! A repetition without an expression.
 #![allow(unused)]
 
 use listener::notification_endpoint;

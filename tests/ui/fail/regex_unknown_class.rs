@@ -1,4 +1,4 @@
-//! A Unicode class that there is not.
+//! An unknown Unicode class.
 #![allow(unused)]
 
 use listener::notification_endpoint;

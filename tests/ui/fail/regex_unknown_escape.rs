@@ -1,4 +1,4 @@
-//! An escape that there is not.
+//! An unknown escape sequence.
 #![allow(unused)]
 
 use listener::notification_endpoint;

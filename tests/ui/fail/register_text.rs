@@ -1,4 +1,4 @@
-//! A text for a boolean.
+//! A string instead of a boolean.
 #![allow(unused)]
 
 use listener::notification_endpoint;

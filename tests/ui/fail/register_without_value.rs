@@ -1,4 +1,4 @@
-//! A `register` that is bare.
+//! A `register` without a value.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `retry` with a number.
+//! A `retry` with a number instead of a list.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A number of attempts outside of `retry`.
+//! A number of attempts outside of `retry(..)`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! No attempt at all.
+//! Zero attempts.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A part of `retry` under the name that it has elsewhere.
+//! An option of `retry` by its name in other libraries.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `retry` with nothing in it.
+//! An empty `retry(..)`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

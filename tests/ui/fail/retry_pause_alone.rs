@@ -1,4 +1,4 @@
-//! A pause behind the only attempt.
+//! A pause with only one attempt.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A longest pause that is shorter than the first.
+//! A `max_pause` that is shorter than `pause`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A part of `retry` twice.
+//! A duplicate option of `retry`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

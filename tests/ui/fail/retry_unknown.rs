@@ -1,4 +1,4 @@
-//! A part of `retry` that there is not.
+//! An unknown option of `retry`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `timeout` within `retry`.
+//! A `timeout` in `retry(..)`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

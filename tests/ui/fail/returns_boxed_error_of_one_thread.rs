@@ -1,4 +1,4 @@
-//! A returned `Result` whose boxed error stays on its thread.
+//! A method that returns a boxed error that is not `Send`.
 #![allow(unused)]
 
 use std::error::Error;

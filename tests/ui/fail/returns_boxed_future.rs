@@ -1,4 +1,4 @@
-//! A returned future in a box.
+//! A method that returns a boxed future.
 #![allow(unused)]
 
 use std::pin::Pin;

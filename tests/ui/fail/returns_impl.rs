@@ -1,4 +1,4 @@
-//! A returned `impl Future`.
+//! A method that returns `impl Future`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

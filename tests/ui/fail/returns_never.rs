@@ -1,4 +1,4 @@
-//! A method that never ends.
+//! A method that never returns.
 #![allow(unused)]
 
 use listener::notification_endpoint;

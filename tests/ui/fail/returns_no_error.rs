@@ -1,4 +1,4 @@
-//! A returned `Result` whose error is none.
+//! A method that returns a `Result` whose error type is not an error.
 #![allow(unused)]
 
 use listener::notification_endpoint;

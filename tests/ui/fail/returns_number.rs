@@ -1,4 +1,4 @@
-//! A returned number.
+//! A method that returns a number.
 #![allow(unused)]
 
 use listener::notification_endpoint;

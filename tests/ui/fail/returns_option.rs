@@ -1,4 +1,4 @@
-//! A returned `Option`.
+//! A method that returns an `Option`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A returned `Result` of something else than an outcome.
+//! A method that returns a `Result` of another value.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A returned text.
+//! A method that returns text.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! Two methods of one name.
+//! Two methods with the same name.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! Two methods that take the same notifications.
+//! Two methods that handle the same notifications.
 #![allow(unused)]
 
 use listener::notification_endpoint;

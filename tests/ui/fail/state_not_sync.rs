@@ -1,4 +1,4 @@
-//! A `State` that threads cannot share.
+//! A `State` that is not `Sync`.
 #![allow(unused)]
 
 use std::rc::Rc;

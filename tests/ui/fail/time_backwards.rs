@@ -1,4 +1,4 @@
-//! A time with its shorter unit first.
+//! A duration with the shorter unit first.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A time without a number.
+//! An empty duration.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A time that is no whole number.
+//! A duration with a fraction.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A time in days.
+//! A duration in days.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A time below zero.
+//! A negative duration.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A time that is a number.
+//! A duration as a number.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A time of more than a week.
+//! A duration of more than a week.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A time in a unit under the name that it has elsewhere.
+//! A duration with the long name of a unit.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A time in a unit that there is not.
+//! A duration with an unknown unit.
 #![allow(unused)]
 
 use listener::notification_endpoint;

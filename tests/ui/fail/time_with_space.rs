@@ -1,4 +1,4 @@
-//! A time with a space before its unit.
+//! A duration with a space before the unit.
 #![allow(unused)]
 
 use listener::notification_endpoint;

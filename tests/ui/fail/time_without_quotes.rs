@@ -1,4 +1,4 @@
-//! A time without quotes.
+//! A duration without quotes.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A time without its unit.
+//! A duration without a unit.
 #![allow(unused)]
 
 use listener::notification_endpoint;

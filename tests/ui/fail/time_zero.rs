@@ -1,4 +1,4 @@
-//! A time of nothing.
+//! A duration of zero.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `timeout` that is bare.
+//! A `timeout` without a value.
 #![allow(unused)]
 
 use listener::notification_endpoint;

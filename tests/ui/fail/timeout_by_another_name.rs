@@ -1,4 +1,4 @@
-//! A `timeout` under the name that it has elsewhere.
+//! A `timeout` by its name in other libraries.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A topic without a name.
+//! An empty topic.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A topic twice.
+//! A duplicate topic.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A list that is assigned.
+//! A list written as a value.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A list of topics without one.
+//! An empty list of topics.
 #![allow(unused)]
 
 use listener::notification_endpoint;

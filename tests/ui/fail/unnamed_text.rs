@@ -1,4 +1,4 @@
-//! A text without a name.
+//! A text argument without a name.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `group` beside `register = false`.
+//! A `group` with `register = false`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An `init` beside `register = false`.
+//! An `init` with `register = false`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

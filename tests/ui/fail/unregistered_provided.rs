@@ -1,4 +1,4 @@
-//! A `provided` beside `register = false`.
+//! A `provided` with `register = false`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,5 +1,5 @@
-//! Arguments: any order, a leading `_`, patterns, `mut`, owned text, an extractor of one's
-//! own, a context of one's own, lifetimes of the method.
+//! Arguments: any order, a leading `_`, patterns, `mut`, owned text, custom extractors and contexts,
+//! lifetimes of the method.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! A method that may block, without a receiver and with one.
+//! A blocking method, with and without a receiver.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

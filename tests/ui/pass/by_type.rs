@@ -1,4 +1,4 @@
-//! Each type that is taken by its type.
+//! Every extractor of the crate.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,4 +1,4 @@
-//! Two methods for one priority without a filter, and the warning silenced.
+//! Two methods for one priority without a filter; the warning is silenced.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

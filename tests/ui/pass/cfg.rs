@@ -1,4 +1,4 @@
-//! A method that is configured away is not in the table either.
+//! A method that `#[cfg(..)]` removes is not in the table.
 
 use listener::{Endpoint, notification_endpoint};
 

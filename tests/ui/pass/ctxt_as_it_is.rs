@@ -1,4 +1,4 @@
-//! A context as it is.
+//! A context by reference.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

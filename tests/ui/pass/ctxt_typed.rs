@@ -1,4 +1,4 @@
-//! A context that is read into a type.
+//! A context deserialized into a type.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

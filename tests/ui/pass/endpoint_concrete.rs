@@ -1,4 +1,4 @@
-//! An endpoint that is one of a generic type.
+//! An endpoint of a generic type with concrete arguments.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,4 +1,4 @@
-//! An endpoint that a function makes.
+//! An endpoint that an `init` function creates.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,4 +1,4 @@
-//! An endpoint that the program hands to the builder.
+//! An endpoint that the program passes to the builder.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

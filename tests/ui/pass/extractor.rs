@@ -1,4 +1,4 @@
-//! An extractor of the program's own, under a name like `payload` too.
+//! An extractor of the program, also in an argument named like `payload`.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

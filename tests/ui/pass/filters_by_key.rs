@@ -1,4 +1,4 @@
-//! Filters by each part.
+//! Filters by every part.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

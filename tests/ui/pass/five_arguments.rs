@@ -1,4 +1,4 @@
-//! The five arguments by name, in another order.
+//! The five named arguments, in another order.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

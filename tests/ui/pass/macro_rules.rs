@@ -1,4 +1,4 @@
-//! Blocks that `macro_rules!` writes, from fragments of every kind.
+//! Blocks that `macro_rules!` generates, from fragments of every kind.
 
 use listener::{Endpoint, Priority, notification_endpoint};
 

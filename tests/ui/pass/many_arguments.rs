@@ -1,4 +1,4 @@
-//! As many arguments as there are.
+//! An argument of every kind.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,5 +1,5 @@
-//! `#[on(..)]`: several priorities, filters, on a method named after a priority, twice the
-//! same priority, beside other attributes.
+//! `#[on(..)]`: several priorities, filters, on a method named after a priority, for the same priority
+//! twice, next to other attributes.
 
 use listener::{Endpoint, notification_endpoint};
 
@@ -7,12 +7,12 @@ use listener::{Endpoint, notification_endpoint};
 struct Listed;
 
 #[notification_endpoint]
-#[allow(deprecated)] // Several methods take one priority, on purpose.
+#[allow(deprecated)] // Several methods intentionally handle one priority.
 impl Listed {
     #[on(audit, debug, info, warn, error, critical, sample)]
     async fn everything(&self) {}
 
-    /// Its list rules, not its name.
+    /// The list takes precedence over the name.
     #[allow(clippy::unused_self)]
     #[on(warn)]
     fn info(&self) {}

@@ -1,4 +1,4 @@
-//! Two methods of one name, of which one is there.
+//! Two methods of one name, of which one is compiled.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,4 +1,4 @@
-//! Two methods for one priority, each with its filter.
+//! Two methods for one priority with different filters.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,4 +1,4 @@
-//! Every option, read back from what the attribute defines.
+//! Every option, read back from the definition.
 
 use listener::{Endpoint, notification_endpoint};
 

@@ -1,4 +1,4 @@
-//! Constants stand among the methods and stay usable; bodies are passed on as they are.
+//! Constants among the methods stay usable; bodies are emitted unchanged.
 
 use listener::{Endpoint, notification_endpoint};
 

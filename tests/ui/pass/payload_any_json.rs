@@ -1,4 +1,4 @@
-//! A payload of any JSON, read and unread.
+//! A payload of any JSON, parsed and raw.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,4 +1,4 @@
-//! A payload that is one of several.
+//! A payload as an enum.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,4 +1,4 @@
-//! A payload that may not fit.
+//! A payload as a `Result`.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,4 +1,4 @@
-//! A payload that may be missing.
+//! A payload as an `Option`.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

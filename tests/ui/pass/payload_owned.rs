@@ -1,4 +1,4 @@
-//! A payload that owns what it holds.
+//! A payload with owned fields.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

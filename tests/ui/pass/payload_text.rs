@@ -1,4 +1,4 @@
-//! A payload that is one text.
+//! A payload that is a string.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,4 +1,4 @@
-//! What an endpoint asks of the calls of its methods, read back from what the attribute defines.
+//! Retries, timeout and order of an endpoint, read back from its definition.
 #![deny(warnings)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Names that are keywords.
+//! Raw identifiers.
 
 use listener::{Endpoint, State, notification_endpoint};
 

@@ -1,4 +1,4 @@
-//! `crate = path` for programs that reach `listener` through another path.
+//! `crate = path`, for programs in which `listener` has another path.
 
 mod facade {
     pub use listener as notifications;

@@ -1,4 +1,4 @@
-//! What a program names in its own signatures is exported at the root.
+//! Types that programs use in signatures are exported at the root.
 #![deny(warnings)]
 #![allow(dead_code)]
 

@@ -1,4 +1,4 @@
-//! A scope in which the usual names mean something else, and `core` and `std` are modules.
+//! A scope that shadows the usual names, and in which `core` and `std` are modules.
 #![allow(dead_code)]
 
 use listener::notification_endpoint;

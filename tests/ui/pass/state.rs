@@ -1,4 +1,4 @@
-//! States of the program, required and not.
+//! States, required and optional.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

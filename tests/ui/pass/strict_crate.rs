@@ -1,4 +1,4 @@
-//! A crate that denies every warning has none from what is generated.
+//! Generated code has no warnings in a crate that denies all of them.
 #![deny(warnings, missing_docs, unused_qualifications, unreachable_pub, unused, deprecated)]
 #![deny(missing_debug_implementations, single_use_lifetimes, unused_lifetimes, let_underscore_drop)]
 #![deny(trivial_casts, trivial_numeric_casts, elided_lifetimes_in_paths, unsafe_code)]
@@ -13,7 +13,7 @@ pub struct Strict {
     seen: std::sync::atomic::AtomicUsize,
 }
 
-/// The attribute does not make the documentation of its block necessary.
+/// The attribute does not require documentation of its block.
 #[notification_endpoint(event_type = "^a", context(b = "c"))]
 impl Strict {
     /// Documented.

@@ -1,4 +1,4 @@
-//! Publisher and event type in each type that they can have.
+//! Publisher and event type in every type.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

@@ -1,4 +1,4 @@
-//! Topics and an exchange of the endpoint's own.
+//! Topics and an exchange for one endpoint.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 

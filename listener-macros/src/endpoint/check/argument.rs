@@ -1,48 +1,48 @@
-//! Mistakes of an argument that can be seen in its tokens. Whether a type can be taken at all
-//! is for the compiler to say, at the type; what is rejected here are types that can be
-//! nothing but an argument whose name was missed.
+//! Checks the tokens of an argument. The compiler checks, at the type, whether the type can be
+//! extracted; rejected here are types that only a named argument can have.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::Type;
 
-use crate::endpoint::ast::{Argument, Source, written};
-use crate::endpoint::generic;
-use crate::mistake::Mistakes;
+use crate::diagnostic::Diagnostics;
+use crate::endpoint::ast::{Argument, Source, type_text};
+use crate::endpoint::type_path;
 
-/// Every mistake of an argument.
-pub(crate) fn check(argument: &Argument, mistakes: &mut Mistakes) {
+/// All errors in an argument.
+pub(crate) fn check(argument: &Argument, diagnostics: &mut Diagnostics) {
     let ty = &argument.ty;
     if names_impl(ty) {
-        mistakes.on(
+        diagnostics.on(
             ty,
             "an argument of an endpoint method cannot be `impl Trait`",
-            "write the concrete type",
+            "use a concrete type",
         );
     } else if matches!(ty, Type::Reference(reference) if reference.mutability.is_some()) {
-        mistakes.on(
+        diagnostics.on(
             ty,
             "an argument of an endpoint method cannot be `&mut`",
-            "take a value, or a shared reference",
+            "take a value or a shared reference",
         );
     } else if argument.source() != Source::ByType && is_static_reference(ty) {
-        mistakes.on(
+        diagnostics.on(
             ty,
-            "an argument of an endpoint method cannot be `&'static`: the notification that it borrows from ends",
-            "leave `'static` out, or take a value that owns what it holds",
+            "an argument of an endpoint method cannot be `&'static`: it borrows from the notification",
+            "remove `'static`, or take an owned value",
         );
     } else if matches!(ty, Type::Infer(_)) {
-        mistakes.on(ty, "the type of an argument must be written", "write it");
+        diagnostics.on(ty, "`_` is not allowed as the type of an argument", "write the type");
     } else if argument.source() == Source::ByType
         && let Some(candidates) = named_candidates(ty)
     {
-        misnamed(argument, candidates, mistakes);
+        misnamed(argument, candidates, diagnostics);
     }
 }
 
 /// Whether a type is `&'static T`, alone or in an `Option` or a `Result`.
 fn is_static_reference(ty: &Type) -> bool {
-    let inner = generic::first_of(ty, "Option").or_else(|| generic::first_of(ty, "Result"));
+    let inner =
+        type_path::first_argument(ty, "Option").or_else(|| type_path::first_argument(ty, "Result"));
     match inner.unwrap_or(ty) {
         Type::Reference(reference) => {
             reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
@@ -51,48 +51,43 @@ fn is_static_reference(ty: &Type) -> bool {
     }
 }
 
-/// The arguments by name that a type can be meant for, if it can be nothing else.
+/// The named arguments that can have this type, if no extractor can have it.
 fn named_candidates(ty: &Type) -> Option<&'static [&'static str]> {
     const TEXT: &[&str] = &["publisher_id", "event_type", "payload"];
     match ty {
-        Type::Reference(reference) => match generic::name(&reference.elem)?.as_str() {
+        Type::Reference(reference) => match type_path::last_name(&reference.elem)?.as_str() {
             "Context" => Some(&["ctxt"]),
             "Metadata" => Some(&["metadata"]),
             "RawValue" | "Value" => Some(&["payload"]),
             "str" => Some(TEXT),
             _ => None,
         },
-        Type::Path(_) => match generic::name(ty)?.as_str() {
+        Type::Path(_) => match type_path::last_name(ty)?.as_str() {
             "String" => Some(TEXT),
-            "Option" => {
-                named_candidates(generic::first_of(ty, "Option")?).filter(|names| *names == TEXT)
-            }
+            "Option" => named_candidates(type_path::first_argument(ty, "Option")?)
+                .filter(|names| *names == TEXT),
             _ => None,
         },
         _ => None,
     }
 }
 
-fn misnamed(argument: &Argument, candidates: &'static [&str], mistakes: &mut Mistakes) {
+fn misnamed(argument: &Argument, candidates: &'static [&str], diagnostics: &mut Diagnostics) {
     let ty = &argument.ty;
-    let near = argument.meant().filter(|near| candidates.contains(near));
-    let meant = match (near, candidates) {
+    let similar = argument.similar_name().filter(|similar| candidates.contains(similar));
+    let help = match (similar, candidates) {
         (Some(name), _) | (None, &[name]) => format!("did you mean `{name}`?"),
-        (None, names) => format!("name it {}", alternatives(names)),
+        (None, names) => format!("name the argument {}", alternatives(names)),
     };
-    let found = match &argument.name {
-        Some(name) => format!("argument `{name}` is not one that is taken by name"),
+    let name = match &argument.name {
+        Some(name) => format!("`{name}` is not a named argument"),
         None => "this argument has no name".to_owned(),
     };
     let at = argument.name.as_ref().map_or_else(|| ty.to_token_stream(), ToTokens::to_token_stream);
-    mistakes.on(
-        at,
-        format_args!("{found}, and a `{}` cannot be taken by its type", written(ty)),
-        format_args!("arguments are taken by name: {meant}"),
-    );
+    diagnostics.on(at, format_args!("{name}, and `{}` is not an extractor", type_text(ty)), help);
 }
 
-/// `a`, `b` or `c`, each in backquotes.
+/// `a`, `b` or `c`, each in backticks.
 fn alternatives(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
@@ -102,12 +97,12 @@ fn alternatives(names: &[&str]) -> String {
     }
 }
 
-/// Whether `impl Trait` stands anywhere in a type.
+/// Whether `impl Trait` occurs anywhere in a type.
 pub(crate) fn names_impl(ty: &Type) -> bool {
     any(ty.to_token_stream(), &|token, _| matches!(token, TokenTree::Ident(word) if word == "impl"))
 }
 
-/// Whether a lifetime other than `'static` stands anywhere in a type.
+/// Whether a lifetime other than `'static` occurs anywhere in a type.
 pub(crate) fn names_lifetime(ty: &Type) -> bool {
     any(ty.to_token_stream(), &|token, next| {
         matches!(token, TokenTree::Punct(punct) if punct.as_char() == '\'')
@@ -115,12 +110,12 @@ pub(crate) fn names_lifetime(ty: &Type) -> bool {
     })
 }
 
-/// Whether some token, seen with the one behind it, satisfies the question.
-fn any(tokens: TokenStream, question: &impl Fn(&TokenTree, Option<&TokenTree>) -> bool) -> bool {
+/// Whether any token, with the token after it, satisfies the predicate; groups are searched too.
+fn any(tokens: TokenStream, predicate: &impl Fn(&TokenTree, Option<&TokenTree>) -> bool) -> bool {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     tokens.iter().enumerate().any(|(at, token)| {
-        question(token, tokens.get(at + 1))
-            || matches!(token, TokenTree::Group(group) if any(group.stream(), question))
+        predicate(token, tokens.get(at + 1))
+            || matches!(token, TokenTree::Group(group) if any(group.stream(), predicate))
     })
 }
 
@@ -132,11 +127,11 @@ mod tests {
 
     #[track_caller]
     fn check(ty: &Type, expected: Option<&[&str]>) {
-        assert_eq!(named_candidates(ty), expected, "{}", written(ty));
+        assert_eq!(named_candidates(ty), expected, "{}", type_text(ty));
     }
 
     #[test]
-    fn a_type_that_can_only_be_taken_by_name_is_known() {
+    fn a_type_of_named_arguments_only_is_recognised() {
         check(&parse_quote!(&Context), Some(&["ctxt"]));
         check(&parse_quote!(&listener::Metadata), Some(&["metadata"]));
         let text: &[&str] = &["publisher_id", "event_type", "payload"];

@@ -1,30 +1,29 @@
-//! Mistakes in one filter: keys that nothing has, and expressions that are none, which
-//! `regular.rs` explains. That a method's filter contradicts its endpoint's is said in
-//! `never.rs`.
+//! Checks one filter: the metadata must have the keys, and each expression must be valid
+//! (`regex.rs`). `unmatchable.rs` compares a method's filter with its endpoint's.
 
+use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::Filter;
-use crate::endpoint::check::regular::{Flaw, regular};
-use crate::mistake::Mistakes;
-use crate::near::nearest;
+use crate::endpoint::check::regex;
+use crate::similar::similar;
 
-/// The parts of the metadata.
+/// The keys of the metadata.
 const METADATA: &[&str] = &["message_id", "timestamp"];
 
-/// Every mistake in a filter.
-pub(crate) fn check(filter: &Filter, mistakes: &mut Mistakes) {
+/// All errors in a filter.
+pub(crate) fn check(filter: &Filter, diagnostics: &mut Diagnostics) {
     for (key, _) in &filter.metadata {
         if !METADATA.contains(&key.text.as_str()) {
-            let found = format_args!("the metadata has no `{}`", key.text);
-            let fix = match nearest(&key.text, METADATA, &[("id", "message_id")]) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("it has {}", METADATA.join(" and ")),
+            let message = format_args!("unknown metadata key `{}`", key.text);
+            let help = match similar(&key.text, METADATA, &[("id", "message_id")]) {
+                Some(similar) => format!("did you mean `{similar}`?"),
+                None => format!("the keys are {}", METADATA.join(" and ")),
             };
-            mistakes.at(key.span, found, fix);
+            diagnostics.at(key.span, message, help);
         }
     }
     for rule in filter.rules() {
-        if let Err(Flaw { found, fix }) = regular(rule.expression) {
-            mistakes.at(rule.expression.span(), found, fix);
+        if let Err(diagnostic) = regex::check(rule.expression) {
+            diagnostics.add(diagnostic.at(rule.expression.span()));
         }
     }
 }

@@ -1,152 +1,149 @@
-//! Mistakes of a method: a name or an `#[on(..)]` that names no priority, and a signature
-//! that a listener cannot call. Its arguments are in `argument.rs`, its filter in `filter.rs`.
+//! Checks a method: its name or `#[on(..)]` must name priorities, and a listener must be able to call
+//! its signature. `argument.rs` checks its arguments, `filter.rs` its filter.
 
 use quote::ToTokens;
 use syn::{GenericParam, Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
 
-use crate::attr::Elsewhere;
-use crate::endpoint::ast::{Method, On};
+use crate::attr::Key;
+use crate::diagnostic::Diagnostics;
+use crate::endpoint::ast::{Method, On, PRIORITIES};
 use crate::endpoint::check::{argument, filter};
-use crate::endpoint::{elsewhere, generic};
-use crate::mistake::Mistakes;
-use crate::near::{PRIORITY_WORDS, nearest, nearest_priority};
+use crate::endpoint::{misplaced, type_path};
+use crate::similar::{PRIORITY_SYNONYMS, similar, similar_priority};
 
-/// The priorities, in the order of the documentation.
-pub(crate) const PRIORITIES: &[&str] =
-    &["audit", "debug", "info", "warn", "error", "critical", "sample"];
+const HELPERS: &str = "helper methods belong in a separate `impl` block";
 
-const HELPERS: &str = "helpers live in a plain `impl` block";
-
-/// Every mistake of a method.
-pub(crate) fn check(method: &Method, mistakes: &mut Mistakes) {
+/// All errors in a method.
+pub(crate) fn check(method: &Method, diagnostics: &mut Diagnostics) {
     if let Some(attribute) = &method.conditional_on {
-        mistakes.on(
+        diagnostics.on(
             attribute,
-            "`#[on(..)]` cannot stand in `cfg_attr`",
+            "`#[on(..)]` is not supported in `cfg_attr`",
             "write two methods, each with its own `#[cfg(..)]` and `#[on(..)]`",
         );
-    } else if method.on.is_empty() && !handles_by_name(method, mistakes) {
-        // It is a helper: whatever else it looks like is right where it belongs.
+    } else if method.on.is_empty() && !handles_by_name(method, diagnostics) {
+        // A helper method: other errors in it would be noise.
         return;
     }
     for on in &method.on {
-        list(on, mistakes);
+        list(on, diagnostics);
     }
     if let Some(second) = method.on.get(1) {
-        mistakes.on(
+        diagnostics.on(
             &second.attribute,
-            "a second `#[on(..)]` on one method",
-            "write one list; for another filter, write a second method",
+            "duplicate `#[on(..)]`",
+            "merge the two lists; for a second filter, write a second method",
         );
     }
-    modifiers(&method.signature, mistakes);
-    generics(&method.signature, mistakes);
+    qualifiers(&method.signature, diagnostics);
+    generics(&method.signature, diagnostics);
     if let Some(self_argument) = method.signature.receiver() {
-        receiver(self_argument, mistakes);
+        receiver(self_argument, diagnostics);
     }
     for argument in &method.arguments {
-        argument::check(argument, mistakes);
+        argument::check(argument, diagnostics);
     }
-    returned(&method.signature, mistakes);
+    returned(&method.signature, diagnostics);
 }
 
-/// Whether the method is meant to handle the priority that it is named after, or nearly so.
-fn handles_by_name(method: &Method, mistakes: &mut Mistakes) -> bool {
+/// Whether the method is named after a priority, or similarly.
+fn handles_by_name(method: &Method, diagnostics: &mut Diagnostics) -> bool {
     let name = method.name();
     if PRIORITIES.contains(&name.as_str()) {
         return true;
     }
-    let near = nearest_priority(&name, PRIORITIES);
-    let fix = match near {
-        Some(near) => format!(
-            "did you mean `{near}`? rename it to `{near}`, or write `#[on({near})]` above it; {HELPERS}"
+    let similar = similar_priority(&name, PRIORITIES);
+    let help = match similar {
+        Some(similar) => format!(
+            "did you mean `{similar}`? rename it to `{similar}`, or write `#[on({similar})]` above it; {HELPERS}"
         ),
         None => format!(
             "write `#[on(..)]` above it with one or more of {}; {HELPERS}",
             PRIORITIES.join(", ")
         ),
     };
-    let found = format_args!("method `{name}` handles no priority");
-    mistakes.at(method.signature.ident.span(), found, fix);
-    near.is_some()
+    let message = format_args!("method `{name}` is not named after a priority");
+    diagnostics.at(method.signature.ident.span(), message, help);
+    similar.is_some()
 }
 
-fn list(on: &On, mistakes: &mut Mistakes) {
+fn list(on: &On, diagnostics: &mut Diagnostics) {
     if on.priorities.is_empty() {
-        mistakes.on(
+        diagnostics.on(
             &on.attribute,
-            "`#[on(..)]` names no priority",
+            "missing priority in `#[on(..)]`",
             format_args!(
-                "name one or more of {}, as in `#[on(info, warn)]`",
+                "list one or more of {}, as in `#[on(info, warn)]`",
                 PRIORITIES.join(", ")
             ),
         );
     }
     for key in &on.priorities {
-        let known = PRIORITIES.contains(&key.text.as_str());
-        let found = format_args!("unknown priority `{}`", key.text);
-        let bare = format_args!("write `{}` without quotes", key.text);
-        if let Some(Elsewhere { found, fix }) = elsewhere::in_on(&key.text) {
-            mistakes.at(key.span, found, fix);
-            continue;
-        }
-        match nearest(&key.text, PRIORITIES, PRIORITY_WORDS) {
-            _ if known && key.quoted => mistakes.at(key.span, "a priority is no string", bare),
-            _ if known => {}
-            Some(near) => mistakes.at(key.span, found, format_args!("did you mean `{near}`?")),
-            None => {
-                let fix = format_args!("the priorities are {}", PRIORITIES.join(", "));
-                mistakes.at(key.span, found, fix);
-            }
-        }
+        priority(key, diagnostics);
     }
-    filter::check(&on.filter, mistakes);
+    filter::check(&on.filter, diagnostics);
 }
 
-fn modifiers(signature: &Signature, mistakes: &mut Mistakes) {
+fn priority(key: &Key, diagnostics: &mut Diagnostics) {
+    let Key { text, span, quoted } = key;
+    if let Some(diagnostic) = misplaced::in_on(text) {
+        diagnostics.add(diagnostic.at(*span));
+    } else if PRIORITIES.contains(&text.as_str()) {
+        if *quoted {
+            let help = format_args!("write `{text}` without quotes");
+            diagnostics.at(*span, "expected a priority, found a string literal", help);
+        }
+    } else {
+        let help = match similar(text, PRIORITIES, PRIORITY_SYNONYMS) {
+            Some(similar) => format!("did you mean `{similar}`?"),
+            None => format!("the priorities are {}", PRIORITIES.join(", ")),
+        };
+        diagnostics.at(*span, format_args!("unknown priority `{text}`"), help);
+    }
+}
+
+fn qualifiers(signature: &Signature, diagnostics: &mut Diagnostics) {
     if let Safety::Unsafe(token) = &signature.safety {
-        let fix = "make it safe: the listener knows nothing of what its caller must hold";
-        mistakes.on(token, "an endpoint method cannot be `unsafe`", fix);
+        let help = "make it safe: the listener cannot uphold the requirements of an unsafe method";
+        diagnostics.on(token, "an endpoint method cannot be `unsafe`", help);
     }
     if let Some(abi) = &signature.abi {
-        let fix = "write a plain `fn` or `async fn`";
-        mistakes.on(abi, "an endpoint method cannot be `extern`", fix);
+        let help = "write a plain `fn` or `async fn`";
+        diagnostics.on(abi, "an endpoint method cannot be `extern`", help);
     }
     if let Some(variadic) = &signature.variadic {
-        let fix = "name each argument";
-        mistakes.on(variadic, "an endpoint method cannot be variadic", fix);
+        let help = "name each argument";
+        diagnostics.on(variadic, "an endpoint method cannot be variadic", help);
     }
 }
 
-fn generics(signature: &Signature, mistakes: &mut Mistakes) {
+fn generics(signature: &Signature, diagnostics: &mut Diagnostics) {
     for parameter in &signature.generics.params {
         if !matches!(parameter, GenericParam::Lifetime(_)) {
-            mistakes.on(
+            diagnostics.on(
                 parameter,
-                "an endpoint method cannot be generic: nothing says what it stands for",
-                "write the concrete type in the arguments",
+                "an endpoint method cannot have type or const parameters",
+                "use concrete types",
             );
         }
     }
 }
 
-fn receiver(receiver: &Receiver, mistakes: &mut Mistakes) {
-    let fix = match &receiver.kind {
+fn receiver(receiver: &Receiver, diagnostics: &mut Diagnostics) {
+    let help = match &receiver.kind {
         ReceiverKind::Reference(_, Some(lifetime), None) if lifetime.ident == "static" => STATIC,
         ReceiverKind::Reference(_, _, None) => return,
         ReceiverKind::Reference(_, _, Some(_)) => {
-            "take `&self`: several notifications are handled at a time; keep what changes in a `Mutex` or an atomic"
+            "take `&self`: methods are called concurrently; keep mutable state in a `Mutex` or an atomic"
         }
         ReceiverKind::Typed(_, ty) if is_shared_self(ty) => return,
-        ReceiverKind::Typed(..) => {
-            "take `&self`; what must be shared further goes into an `Arc` field"
-        }
-        _ => "take `&self`: the instance stays with the listener",
+        ReceiverKind::Typed(..) => "take `&self`, and put what must be shared into an `Arc` field",
+        _ => "take `&self`: the listener keeps the instance",
     };
-    mistakes.on(receiver, "an endpoint method takes `&self`, or no `self`", fix);
+    diagnostics.on(receiver, "an endpoint method must take `&self` or no receiver", help);
 }
 
-const STATIC: &str = "take `&self`, without `'static`: the instance ends with its listener; what must live longer goes into an `Arc` field";
+const STATIC: &str = "take `&self` without `'static`: the instance is dropped with its listener; put what must live longer into an `Arc` field";
 
 /// Whether a receiver's type is `&Self`.
 fn is_shared_self(ty: &Type) -> bool {
@@ -155,25 +152,25 @@ fn is_shared_self(ty: &Type) -> bool {
         && matches!(&*reference.elem, Type::Path(path) if path.path.is_ident("Self")))
 }
 
-/// Whether a type is a future in a box, by its name.
+/// Whether a type is a boxed future, by its name.
 fn is_boxed_future(ty: &Type) -> bool {
     let named = |name: &str| ["BoxFuture", "LocalBoxFuture"].contains(&name);
-    generic::name(ty).as_deref().is_some_and(named)
+    type_path::last_name(ty).as_deref().is_some_and(named)
         || ty.to_token_stream().to_string().contains("dyn Future")
 }
 
-fn returned(signature: &Signature, mistakes: &mut Mistakes) {
+fn returned(signature: &Signature, diagnostics: &mut Diagnostics) {
     let ReturnType::Type(_, ty) = &signature.output else {
         return;
     };
     let forms = "return `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`";
     if matches!(&**ty, Type::Never(_)) {
-        mistakes.on(ty, "an endpoint method must come to an end", forms);
+        diagnostics.on(ty, "an endpoint method must return", forms);
     } else if argument::names_impl(ty) {
-        let fix = format_args!("write `async fn` instead of returning a future; {forms}");
-        mistakes.on(ty, "an endpoint method cannot return `impl Trait`", fix);
+        let help = format_args!("write an `async fn` instead of returning a future; {forms}");
+        diagnostics.on(ty, "an endpoint method cannot return `impl Trait`", help);
     } else if is_boxed_future(ty) {
-        let fix = format_args!("write `async fn` instead of returning a future; {forms}");
-        mistakes.on(ty, "an endpoint method cannot return a future: nobody waits for it", fix);
+        let help = format_args!("write an `async fn` instead of returning a future; {forms}");
+        diagnostics.on(ty, "an endpoint method cannot return a boxed future", help);
     }
 }

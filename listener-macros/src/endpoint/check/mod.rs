@@ -1,144 +1,136 @@
-//! `&ast` -> all mistakes of meaning at once, each with its place and a fix. What passes
-//! here can be expanded. The shape was read by `parse.rs`; what only the compiler can know,
-//! the traits of a type, is checked by the tokens of `expand.rs`.
+//! `&ast` -> all semantic errors at once. What passes these checks can be expanded. `parse.rs`
+//! reported syntax errors; the compiler checks the traits of types in the tokens of `expand.rs`.
 
 mod argument;
+mod duplicate;
 mod filter;
 mod method;
-mod never;
 mod options;
-mod overlap;
 mod policy;
-mod regular;
+mod regex;
+mod unmatchable;
 
 use proc_macro2::TokenStream;
 use syn::Type;
 
-use crate::endpoint::ast::{Endpoint, written};
-use crate::mistake::Mistakes;
+use crate::diagnostic::Diagnostics;
+use crate::endpoint::ast::{Endpoint, type_text};
 
-pub(crate) use self::method::PRIORITIES;
-pub(crate) use self::overlap::namesakes;
+pub(crate) use self::duplicate::duplicate_names;
 
-/// Every mistake of the block.
-pub(crate) fn endpoint(endpoint: &Endpoint) -> Mistakes {
-    let mut mistakes = Mistakes::default();
-    options::check(&endpoint.options, &mut mistakes);
-    never::check(&endpoint.options.filter, &mut mistakes);
-    instances(endpoint, &mut mistakes);
-    block(endpoint, &mut mistakes);
+/// All errors in the block.
+pub(crate) fn endpoint(endpoint: &Endpoint) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    options::check(&endpoint.options, &mut diagnostics);
+    unmatchable::check(&endpoint.options.filter, &mut diagnostics);
+    instances(endpoint, &mut diagnostics);
+    block(endpoint, &mut diagnostics);
     for method in &endpoint.methods {
-        method::check(method, &mut mistakes);
+        method::check(method, &mut diagnostics);
         for on in &method.on {
-            never::check_method(&endpoint.options.filter, &on.filter, &mut mistakes);
+            unmatchable::check_method(&endpoint.options.filter, &on.filter, &mut diagnostics);
         }
     }
-    overlap::check(endpoint, &mut mistakes);
+    duplicate::check(endpoint, &mut diagnostics);
     for path in &endpoint.macros {
-        mistakes.on(
+        diagnostics.on(
             path,
-            "a macro among the methods cannot be looked into",
-            "move it to a plain `impl` block, and write the methods that handle notifications out here",
+            "macro invocations are not supported in an endpoint block",
+            "move it to a separate `impl` block, and write the methods that handle notifications here",
         );
     }
-    mistakes
+    diagnostics
 }
 
-/// What may be meant and may not, of a block without mistakes.
+/// The warnings for a block without errors.
 pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
-    overlap::warnings(endpoint)
+    duplicate::warnings(endpoint)
 }
 
-/// Whether an `Endpoint` can be implemented for the type of this block at all.
+/// Whether `Endpoint` can be implemented for the type of this block.
 pub(crate) fn block_is_plain(endpoint: &Endpoint) -> bool {
-    let mut mistakes = Mistakes::default();
-    head(endpoint, &mut mistakes);
-    mistakes.is_empty()
+    let mut diagnostics = Diagnostics::default();
+    head(endpoint, &mut diagnostics);
+    diagnostics.is_empty()
 }
 
-fn block(endpoint: &Endpoint, mistakes: &mut Mistakes) {
-    head(endpoint, mistakes);
-    if endpoint.methods.is_empty() && endpoint.macros.is_empty() && endpoint.of_trait.is_none() {
-        mistakes.on(
+fn block(endpoint: &Endpoint, diagnostics: &mut Diagnostics) {
+    head(endpoint, diagnostics);
+    if endpoint.methods.is_empty() && endpoint.macros.is_empty() && endpoint.trait_path.is_none() {
+        diagnostics.on(
             &endpoint.self_type,
-            "no method handles a notification",
-            "write a method named after a priority (`async fn info(&self, ..)`), or one with `#[on(info)]`",
+            "this endpoint has no methods",
+            "add a method named after a priority (`async fn info(&self, ..)`), or one with `#[on(info)]`",
         );
     }
 }
 
-fn head(endpoint: &Endpoint, mistakes: &mut Mistakes) {
-    if let Some(path) = &endpoint.of_trait {
-        mistakes.on(
+fn head(endpoint: &Endpoint, diagnostics: &mut Diagnostics) {
+    if let Some(path) = &endpoint.trait_path {
+        diagnostics.on(
             path,
-            "`#[notification_endpoint]` stands on the impl block of a trait",
-            "move it to an inherent impl block: `impl Billing { .. }`",
+            "`#[notification_endpoint]` expects an inherent `impl` block, found a trait implementation",
+            "apply it to an inherent block: `impl Billing { .. }`",
         );
     }
-    self_type(&endpoint.self_type, mistakes);
+    self_type(&endpoint.self_type, diagnostics);
 }
 
-/// A generic block stands for the types that `instances` lists; others have one type.
-fn instances(endpoint: &Endpoint, mistakes: &mut Mistakes) {
+/// A generic block is registered for the types that `instances` lists, others for their one type.
+fn instances(endpoint: &Endpoint, diagnostics: &mut Diagnostics) {
     let generics = &endpoint.generics;
     let is_generic =
         generics.type_params().next().is_some() || generics.const_params().next().is_some();
-    let registered = endpoint.options.unregistered().is_none();
+    let registered = endpoint.options.register_false().is_none();
     if let Some(name) = &endpoint.options.name
         && is_generic
     {
-        let fix = "leave `name` out: it goes by its types, which have names of their own; or write a block for each type";
-        mistakes.at(name.span(), "a generic endpoint cannot have one name for all its types", fix);
+        let help = "omit it: each type in `instances(..)` has a name of its own; or write a block for each type";
+        diagnostics.at(name.span(), "`name` cannot be used on a generic endpoint", help);
     }
     match &endpoint.options.instances {
-        None if is_generic && registered => mistakes.on(
+        None if is_generic && registered => diagnostics.on(
             &generics.params,
-            "a generic endpoint is registered for no type",
-            "list the types: `instances(Billing<Postgres>, Billing<Sqlite>)`, or write `register = false` and hand instances to the builder",
+            "a generic endpoint requires `instances(..)`",
+            "list the types: `instances(Billing<Postgres>, Billing<Sqlite>)`, or write `register = false` and pass instances to the builder",
         ),
-        Some((key, _)) if !is_generic => mistakes.at(
+        Some((key, _)) if !is_generic => diagnostics.at(
             key.span,
-            "`instances` on an endpoint that is not generic",
-            "leave it out: there is one type, and it is registered",
+            "`instances` has no effect on an endpoint that is not generic",
+            "omit it: the type of the block is registered",
         ),
-        Some((key, types)) if types.is_empty() => mistakes.at(
+        Some((key, types)) if types.is_empty() => diagnostics.at(
             key.span,
-            "`instances` lists no type",
+            "`instances` is empty",
             "list the types: `instances(Billing<Postgres>, Billing<Sqlite>)`",
         ),
         Some((_, types)) => {
             let mut seen: Vec<String> = Vec::new();
             for ty in types {
-                let written = written(ty);
-                if seen.contains(&written) {
-                    let found = format_args!("`{written}` is listed twice");
-                    mistakes.on(ty, found, "keep one of the two");
+                let text = type_text(ty);
+                if seen.contains(&text) {
+                    let message = format_args!("duplicate type `{text}`");
+                    diagnostics.on(ty, message, "remove one of the two");
                 }
-                seen.push(written);
+                seen.push(text);
             }
         }
         None => {}
     }
     if let Some(lifetime) = generics.lifetimes().next() {
-        mistakes.on(
-            lifetime,
-            "an endpoint cannot borrow: it lives as long as the listener",
-            "give it values that it owns, or an `Arc`",
-        );
+        diagnostics.on(lifetime, BORROWS, "use owned values, or an `Arc`");
     }
 }
 
-fn self_type(ty: &Type, mistakes: &mut Mistakes) {
+const BORROWS: &str = "an endpoint cannot borrow: it lives as long as the listener";
+
+fn self_type(ty: &Type, diagnostics: &mut Diagnostics) {
     if !matches!(ty, Type::Path(path) if path.qself.is_none()) {
-        let fix = "write the block for a struct or an enum of yours";
-        mistakes.on(ty, "this type cannot be an endpoint", fix);
+        let help = "write the block for a struct or an enum of your crate";
+        diagnostics.on(ty, "this type cannot be an endpoint", help);
         return;
     }
     if argument::names_lifetime(ty) {
-        mistakes.on(
-            ty,
-            "an endpoint cannot borrow: it lives as long as the listener",
-            "give it values that it owns, or an `Arc`",
-        );
+        diagnostics.on(ty, BORROWS, "use owned values, or an `Arc`");
     }
 }

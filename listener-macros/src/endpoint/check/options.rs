@@ -1,50 +1,49 @@
-//! Mistakes in the attribute's own options: what is empty, and what contradicts another
-//! option. Unknown options and wrong shapes are said in `attr`, filters in `filter.rs`, what
-//! is asked of the calls in `policy.rs`.
+//! Checks the options of the attribute: none is empty, and none contradicts another. `attr` reports
+//! unknown options and invalid values, `filter.rs` checks filters, `policy.rs` retries and order.
 
 use syn::LitStr;
 
 use crate::attr::Key;
+use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::Options;
 use crate::endpoint::check::{filter, policy};
-use crate::mistake::Mistakes;
 
-/// As many bytes as a name of AMQP has at most.
+/// The maximum length of an AMQP short string, in bytes.
 const LONGEST_NAME: usize = 255;
 
-/// Every mistake in the options.
-pub(crate) fn check(options: &Options, mistakes: &mut Mistakes) {
-    topics(options, mistakes);
-    instance(options, mistakes);
+/// All errors in the options.
+pub(crate) fn check(options: &Options, diagnostics: &mut Diagnostics) {
+    topics(options, diagnostics);
+    instance(options, diagnostics);
     for (option, text) in [("exchange", &options.exchange), ("group", &options.group)] {
         if let Some(text) = text {
-            not_empty(option, text, mistakes);
+            not_empty(option, text, diagnostics);
         }
     }
     if let Some(name) = &options.name {
-        stable_name(name, mistakes);
+        stable_name(name, diagnostics);
     }
-    policy::check(options, mistakes);
-    filter::check(&options.filter, mistakes);
+    policy::check(options, diagnostics);
+    filter::check(&options.filter, diagnostics);
 }
 
-fn topics(options: &Options, mistakes: &mut Mistakes) {
+fn topics(options: &Options, diagnostics: &mut Diagnostics) {
     if let (Some(_), Some((key, _))) = (&options.topic, &options.topics) {
-        let fix = "keep `topics(..)` and put all of them there";
-        mistakes.at(key.span, "`topic` and `topics` are both given", fix);
+        let help = "list all topics in `topics(..)`";
+        diagnostics.at(key.span, "`topic` and `topics` cannot be used together", help);
     }
     if let Some((key, topics)) = &options.topics
         && topics.is_empty()
     {
-        let fix = "name one, or leave `topics` out: the endpoint then takes the listener's";
-        mistakes.at(key.span, "`topics` names no topic", fix);
+        let help = "list at least one topic, or omit `topics` to use the listener's";
+        diagnostics.at(key.span, "`topics` is empty", help);
     }
     let mut seen: Vec<String> = Vec::new();
     for topic in options.all_topics() {
-        not_empty("topic", topic, mistakes);
+        not_empty("topic", topic, diagnostics);
         if seen.contains(&topic.value()) {
-            let found = format_args!("topic `{}` is given twice", topic.value());
-            mistakes.at(topic.span(), found, "keep one of the two");
+            let message = format_args!("duplicate topic `{}`", topic.value());
+            diagnostics.at(topic.span(), message, "remove one of the two");
         }
         seen.push(topic.value());
     }
@@ -52,61 +51,68 @@ fn topics(options: &Options, mistakes: &mut Mistakes) {
         && options.topic.is_none()
         && options.topics.is_none()
     {
-        let fix = "name the topic as well: `topic = \"notifications\"`; without one the endpoint takes the listener's targets, which have exchanges of their own";
-        mistakes.at(exchange.span(), "`exchange` without a topic", fix);
+        let help = "add the topic: `topic = \"notifications\"`; without one the endpoint uses the listener's targets, which have exchanges of their own";
+        diagnostics.at(exchange.span(), "`exchange` requires `topic` or `topics`", help);
     }
 }
 
 /// Where the instance comes from: `Default`, `init`, or the program.
-fn instance(options: &Options, mistakes: &mut Mistakes) {
+fn instance(options: &Options, diagnostics: &mut Diagnostics) {
     let init = options.init.as_ref().map(|(key, _)| key);
     let given = |key: &Option<Key>| key.as_ref().map(|key| key.span);
     if let (Some(_), Some(init)) = (given(&options.provided), init) {
-        mistakes.at(
+        diagnostics.at(
             init.span,
-            "`provided` and `init` are both given",
-            "keep `init` if the listener makes the instance, `provided` if the program hands it to the builder",
+            "`provided` and `init` cannot be used together",
+            "keep `init` if the listener creates the instance, `provided` if the program passes it to the builder",
         );
         return;
     }
-    let Some(register) = options.unregistered() else {
+    let Some(register) = options.register_false() else {
         return;
     };
     let instances = options.instances.as_ref().map(|(key, _)| key);
     for key in [options.provided.as_ref(), init, instances].into_iter().flatten() {
-        mistakes.at(
+        diagnostics.at(
             key.span,
-            format_args!("`{}` says nothing beside `register = false`", key.text),
-            "leave one of the two out: what is not registered runs only if the program hands an instance to the builder",
+            format_args!("`{}` has no effect with `register = false`", key.text),
+            "remove one of the two: an endpoint that is not registered runs only if the program passes an instance to the builder",
         );
     }
     if let Some(group) = &options.group {
-        mistakes.at(
+        diagnostics.at(
             group.span(),
-            format_args!("`group` says nothing beside `{} = false`", register.text),
-            "leave one of the two out: a group chooses among registered endpoints",
+            format_args!("`group` has no effect with `{} = false`", register.text),
+            "remove one of the two: groups select registered endpoints",
         );
     }
 }
 
-/// The name stands in headers of messages, in a list.
-fn stable_name(name: &LitStr, mistakes: &mut Mistakes) {
+/// The name is part of a comma-separated list in message headers.
+fn stable_name(name: &LitStr, diagnostics: &mut Diagnostics) {
     let text = name.value();
-    not_empty("name", name, mistakes);
+    not_empty("name", name, diagnostics);
     if let Some(character) = text.chars().find(|c| c.is_control() || *c == ',') {
-        let fix = "a name is a word for machines: write letters, digits, `.`, `-` and `_`";
-        mistakes.at(name.span(), format_args!("the name has a {character:?} in it"), fix);
+        let help = "use letters, digits, `.`, `-` and `_`";
+        diagnostics.at(
+            name.span(),
+            format_args!("invalid character {character:?} in the name"),
+            help,
+        );
     }
     if text.len() > LONGEST_NAME {
-        let found = format_args!("the name is too long: {} bytes", text.len());
-        let fix = format_args!("write one of {LONGEST_NAME} bytes at most");
-        mistakes.at(name.span(), found, fix);
+        let message = format_args!(
+            "name too long: expected at most {LONGEST_NAME} bytes, found {}",
+            text.len()
+        );
+        let help = "write a shorter name";
+        diagnostics.at(name.span(), message, help);
     }
 }
 
-fn not_empty(option: &str, text: &LitStr, mistakes: &mut Mistakes) {
+fn not_empty(option: &str, text: &LitStr, diagnostics: &mut Diagnostics) {
     if text.value().trim().is_empty() {
-        let found = format_args!("the {option} is empty");
-        mistakes.at(text.span(), found, "write its name, or leave the option out");
+        let message = format_args!("`{option}` is empty");
+        diagnostics.at(text.span(), message, "write a name, or omit the option");
     }
 }

@@ -1,65 +1,59 @@
-//! Mistakes in what an endpoint asks of the calls of its methods: pauses that contradict each
-//! other, and a path by which nothing can be ordered. A time that is none is said in
-//! `attr/duration.rs`. Called by `options.rs`.
+//! Checks `retry(..)` and `ordered_by`: pauses must be consistent, and the path must be a valid order
+//! key. `attr/duration.rs` reports invalid durations. Called by `options.rs`.
 
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::endpoint::ast::{Options, Retry};
-use crate::mistake::Mistakes;
-use crate::near::{ARGUMENT_WORDS, nearest};
+use crate::similar::{ARGUMENT_SYNONYMS, similar};
 
-/// Every mistake in `retry(..)` and `ordered_by`.
-pub(crate) fn check(options: &Options, mistakes: &mut Mistakes) {
+/// All errors in `retry(..)` and `ordered_by`.
+pub(crate) fn check(options: &Options, diagnostics: &mut Diagnostics) {
     if let Some(retry) = &options.retry {
-        pauses(retry, mistakes);
+        pauses(retry, diagnostics);
     }
     if let Some(path) = &options.ordered_by
-        && let Err(Flaw { found, fix }) = ordered_by(&path.value())
+        && let Err(diagnostic) = ordered_by(&path.value())
     {
-        mistakes.at(path.span(), found, fix);
+        diagnostics.add(diagnostic.at(path.span()));
     }
 }
 
-fn pauses(retry: &Retry, mistakes: &mut Mistakes) {
+fn pauses(retry: &Retry, diagnostics: &mut Diagnostics) {
     let Retry { attempts, pause, max_pause } = retry;
     if *attempts == Some(1) {
-        for time in [pause, max_pause].into_iter().flatten() {
-            let found = "a pause says nothing beside `attempts = 1`";
-            let fix = "leave one of the two out: a method that is called once is not waited for";
-            mistakes.at(time.text.span(), found, fix);
+        for (option, value) in [("pause", pause), ("max_pause", max_pause)] {
+            if let Some(value) = value {
+                let message = format_args!("`{option}` has no effect with `attempts = 1`");
+                let help = "remove one of the two: a method that is called once is not retried";
+                diagnostics.at(value.text.span(), message, help);
+            }
         }
     } else if let (Some(pause), Some(max_pause)) = (pause, max_pause)
         && pause.milliseconds > max_pause.milliseconds
     {
         let pause = pause.text.value();
-        let found = format_args!("`max_pause` is shorter than `pause`, which is {pause}");
-        let fix = "the first pause is `pause`, each further one is twice as long, up to `max_pause`: make this one longer, or the other shorter";
-        mistakes.at(max_pause.text.span(), found, fix);
+        let message = format_args!("`max_pause` is shorter than `pause`, {pause}");
+        let help = "pauses double from `pause` up to `max_pause`: increase `max_pause`, or decrease `pause`";
+        diagnostics.at(max_pause.text.span(), message, help);
     }
 }
 
-/// What is the same as a whole, and what has keys.
-const WHOLE: [&str; 2] = ["publisher_id", "event_type"];
+/// Parts that are one text, and parts with keys.
+const TEXTS: [&str; 2] = ["publisher_id", "event_type"];
 const KEYED: [&str; 2] = ["payload", "context"];
 
-/// Other words for them; an argument `ctxt` is the `context` here.
-const WORDS: &[(&str, &str)] = &[("ctx", "context"), ("ctxt", "context"), ("cx", "context")];
+/// Other names of them: the argument `ctxt` is `context` here.
+const SYNONYMS: &[(&str, &str)] = &[("ctx", "context"), ("ctxt", "context"), ("cx", "context")];
 
-/// What each notification has for itself.
-const OF_ONE: [&str; 4] = ["metadata", "message_id", "timestamp", "unique_id"];
+/// What differs in every notification.
+const UNIQUE: [&str; 4] = ["metadata", "message_id", "timestamp", "unique_id"];
 
-const FORMS: &str = "order by `payload.KEY`, `context.KEY`, `publisher_id` or `event_type`";
+const FORMS: &str = "use `payload.KEY`, `context.KEY`, `publisher_id` or `event_type`";
 
-/// What is wrong with a path, and the fix.
-#[derive(Debug, PartialEq, Eq)]
-struct Flaw {
-    found: String,
-    fix: String,
-}
-
-/// Whether notifications can be ordered by what stands at the path.
-fn ordered_by(path: &str) -> Result<(), Flaw> {
-    let flaw = |found: String, fix: String| Err(Flaw { found, fix });
+/// Whether notifications can be ordered by the value at the path.
+fn ordered_by(path: &str) -> Result<(), Diagnostic> {
+    let error = |message: String, help: String| Err(Diagnostic::new(message, help));
     if path.trim().is_empty() {
-        return flaw("the path is empty".to_owned(), FORMS.to_owned());
+        return error("`ordered_by` is empty".to_owned(), FORMS.to_owned());
     }
     let (part, key) = match path.split_once('.') {
         Some((part, key)) => (part, Some(key)),
@@ -67,20 +61,20 @@ fn ordered_by(path: &str) -> Result<(), Flaw> {
     };
     let is_keyed = KEYED.contains(&part);
     match key {
-        None if WHOLE.contains(&part) => Ok(()),
-        Some(_) if WHOLE.contains(&part) => {
-            flaw(format!("`{part}` has no keys"), format!("write `{part}`"))
+        None if TEXTS.contains(&part) => Ok(()),
+        Some(_) if TEXTS.contains(&part) => {
+            error(format!("`{part}` has no keys"), format!("write `{part}`"))
         }
-        None | Some("") if is_keyed => flaw(
-            format!("`{path}` names no key"),
-            format!("name the one that notifications are ordered by: `{part}.KEY`"),
+        None | Some("") if is_keyed => error(
+            format!("missing key in `{path}`"),
+            format!("write `{part}.KEY` with the key to order by"),
         ),
-        Some(key) if is_keyed && key.contains('.') => flaw(
-            format!("`{path}` is a key of an inner level"),
-            format!("only keys of the top level can be looked at: `{part}.KEY`"),
+        Some(key) if is_keyed && key.contains('.') => error(
+            format!("expected a top-level key, found `{path}`"),
+            format!("nested keys are not supported: write `{part}.KEY`"),
         ),
         Some(key) if is_keyed && is_key(key) => Ok(()),
-        _ => flaw(format!("nothing can be ordered by `{path}`"), fix(path)),
+        _ => error(format!("cannot order by `{path}`"), help(path)),
     }
 }
 
@@ -88,22 +82,22 @@ fn is_key(key: &str) -> bool {
     key.trim() == key && !key.contains(|c: char| c.is_control() || "[](){}".contains(c))
 }
 
-/// The fix for a path whose part is not known, or that is written otherwise.
-fn fix(path: &str) -> String {
-    let is_of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    let words: Vec<&str> = path.split(|c| !is_of_word(c)).filter(|word| !word.is_empty()).collect();
-    let table = [WORDS, ARGUMENT_WORDS].concat();
-    let near = |word: &str, known: &[&'static str]| nearest(word, known, &table);
+/// The help for a path with an unknown part or an invalid form.
+fn help(path: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let words: Vec<&str> = path.split(|c| !is_word(c)).filter(|word| !word.is_empty()).collect();
+    let synonyms = [SYNONYMS, ARGUMENT_SYNONYMS].concat();
+    let suggest = |word: &str, known: &[&'static str]| similar(word, known, &synonyms);
     match *words.as_slice() {
-        [first, ..] if OF_ONE.contains(&first) => {
-            format!("each notification has its own, so none would wait for another: {FORMS}")
+        [first, ..] if UNIQUE.contains(&first) => {
+            format!("it differs in every notification, so nothing would be ordered: {FORMS}")
         }
-        [word] => match (near(word, &WHOLE), near(word, &KEYED)) {
-            (Some(whole), _) => format!("did you mean `{whole}`?"),
+        [word] => match (suggest(word, &TEXTS), suggest(word, &KEYED)) {
+            (Some(text), _) => format!("did you mean `{text}`?"),
             (None, Some(part)) => format!("did you mean `{part}.KEY`?"),
-            (None, None) => format!("say where it stands: `payload.{word}` or `context.{word}`"),
+            (None, None) => format!("did you mean `payload.{word}` or `context.{word}`?"),
         },
-        [part, key] => near(part, &KEYED)
+        [part, key] => suggest(part, &KEYED)
             .map_or_else(|| FORMS.to_owned(), |part| format!("did you mean `{part}.{key}`?")),
         _ => FORMS.to_owned(),
     }
@@ -114,25 +108,24 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(path: &str, found: &str, fix: &str) {
-        let flaw = Flaw { found: found.to_owned(), fix: fix.to_owned() };
-        assert_eq!(ordered_by(path), Err(flaw), "{path}");
+    fn check(path: &str, message: &str, help: &str) {
+        assert_eq!(ordered_by(path), Err(Diagnostic::new(message, help)), "{path}");
     }
 
     #[track_caller]
-    fn check_unknown(path: &str, fix: &str) {
-        check(path, &format!("nothing can be ordered by `{path}`"), fix);
+    fn check_unknown(path: &str, help: &str) {
+        check(path, &format!("cannot order by `{path}`"), help);
     }
 
     #[test]
-    fn a_text_and_a_key_of_the_top_level_order() {
+    fn a_text_and_a_top_level_key_are_valid() {
         for path in ["publisher_id", "event_type", "payload.instance_id", "context.request-id"] {
             assert_eq!(ordered_by(path), Ok(()), "{path}");
         }
     }
 
     #[test]
-    fn a_word_that_is_like_a_part_names_it() {
+    fn a_name_similar_to_a_part_suggests_it() {
         check_unknown("publisher", "did you mean `publisher_id`?");
         check_unknown("event_typ", "did you mean `event_type`?");
         check_unknown("ctxt.request_id", "did you mean `context.request_id`?");
@@ -143,28 +136,30 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_like_none_is_taken_for_a_key() {
-        let fix = "say where it stands: `payload.instance_id` or `context.instance_id`";
-        check_unknown("instance_id", fix);
+    fn any_other_name_may_be_a_key() {
+        let help = "did you mean `payload.instance_id` or `context.instance_id`?";
+        check_unknown("instance_id", help);
         check_unknown("tenant.id", FORMS);
         check_unknown("a b c", FORMS);
     }
 
     #[test]
-    fn what_each_notification_has_for_itself_orders_none() {
-        let fix = format!("each notification has its own, so none would wait for another: {FORMS}");
-        check_unknown("metadata.message_id", &fix);
-        check_unknown("message_id", &fix);
+    fn a_unique_value_orders_nothing() {
+        let help =
+            format!("it differs in every notification, so nothing would be ordered: {FORMS}");
+        check_unknown("metadata.message_id", &help);
+        check_unknown("message_id", &help);
     }
 
     #[test]
-    fn a_key_is_one_name_of_what_has_keys() {
-        check("", "the path is empty", FORMS);
+    fn a_key_is_one_name_in_a_part_with_keys() {
+        check("", "`ordered_by` is empty", FORMS);
         check("publisher_id.host", "`publisher_id` has no keys", "write `publisher_id`");
-        let name = "name the one that notifications are ordered by: `payload.KEY`";
-        check("payload", "`payload` names no key", name);
-        check("payload.", "`payload.` names no key", name);
-        let top = "only keys of the top level can be looked at: `payload.KEY`";
-        check("payload.instance.uuid", "`payload.instance.uuid` is a key of an inner level", top);
+        let key = "write `payload.KEY` with the key to order by";
+        check("payload", "missing key in `payload`", key);
+        check("payload.", "missing key in `payload.`", key);
+        let top_level = "nested keys are not supported: write `payload.KEY`";
+        let message = "expected a top-level key, found `payload.instance.uuid`";
+        check("payload.instance.uuid", message, top_level);
     }
 }

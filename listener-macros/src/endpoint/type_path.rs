@@ -1,16 +1,16 @@
-//! Types of one argument: the `T` of `Option<T>` and `Result<T, E>`, found by the type's last
-//! name. An alias under another name is not looked through: a macro sees names only.
+//! The last name of a type's path, and its first type argument: the `T` of `Option<T>` and
+//! `Result<T, E>`. A type alias is not resolved: a macro sees names only.
 
 use syn::{GenericArgument, PathArguments, Type};
 
 /// The last name of a type, such as `Option` of `std::option::Option<T>`.
-pub(crate) fn name(ty: &Type) -> Option<String> {
+pub(crate) fn last_name(ty: &Type) -> Option<String> {
     let Type::Path(path) = ty else { return None };
     Some(path.path.segments.last()?.ident.to_string())
 }
 
-/// The first type in the angle brackets of a type with this name.
-pub(crate) fn first_of<'t>(ty: &'t Type, named: &str) -> Option<&'t Type> {
+/// The first type argument of a type with this name.
+pub(crate) fn first_argument<'t>(ty: &'t Type, named: &str) -> Option<&'t Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last().filter(|last| last.ident == named)?;
     let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };

@@ -1,9 +1,8 @@
-//! Which known word was meant by an unknown one: a table of words that other libraries use,
-//! then the edit distance. What is done with the answer is decided in `attr.rs` and
-//! `endpoint/check`.
+//! The known word that is similar to an unknown one: tables of synonyms, then the edit distance.
+//! `attr` and `endpoint/check` make "did you mean" of it.
 
-/// Words for a priority elsewhere, and the priority meant.
-pub(crate) const PRIORITY_WORDS: &[(&str, &str)] = &[
+/// What other libraries call a priority, and the priority.
+pub(crate) const PRIORITY_SYNONYMS: &[(&str, &str)] = &[
     ("crit", "critical"),
     ("err", "error"),
     ("exception", "error"),
@@ -15,8 +14,8 @@ pub(crate) const PRIORITY_WORDS: &[(&str, &str)] = &[
     ("warning", "warn"),
 ];
 
-/// Words for a part of a notification elsewhere, and the argument or filter meant.
-pub(crate) const ARGUMENT_WORDS: &[(&str, &str)] = &[
+/// What other libraries call a part of a message, and the argument or filter.
+pub(crate) const ARGUMENT_SYNONYMS: &[(&str, &str)] = &[
     ("body", "payload"),
     ("context", "ctxt"),
     ("ctx", "ctxt"),
@@ -31,8 +30,8 @@ pub(crate) const ARGUMENT_WORDS: &[(&str, &str)] = &[
     ("sender", "publisher_id"),
 ];
 
-/// Words for an option elsewhere, and the option meant.
-pub(crate) const OPTION_WORDS: &[(&str, &str)] = &[
+/// What other libraries call an option, and the option.
+pub(crate) const OPTION_SYNONYMS: &[(&str, &str)] = &[
     ("backoff", "pause"),
     ("backoff", "retry"),
     ("constructor", "init"),
@@ -60,8 +59,8 @@ pub(crate) const OPTION_WORDS: &[(&str, &str)] = &[
     ("tries", "attempts"),
 ];
 
-/// Words for a unit of time elsewhere, and the unit meant.
-pub(crate) const UNIT_WORDS: &[(&str, &str)] = &[
+/// Other names of a unit of time, and the unit.
+pub(crate) const UNIT_SYNONYMS: &[(&str, &str)] = &[
     ("h", "h"),
     ("hour", "h"),
     ("hours", "h"),
@@ -82,26 +81,26 @@ pub(crate) const UNIT_WORDS: &[(&str, &str)] = &[
     ("secs", "s"),
 ];
 
-/// What a method's name wears around the priority that it means.
+/// Prefixes and suffixes of handler names in other libraries.
 const AFFIXES: &[&str] = &["on", "handle", "handler", "notify", "process", "at"];
 
-/// The known word that `word` comes close to.
-pub(crate) fn nearest<'k>(
+/// The known word that is similar to `word`.
+pub(crate) fn similar<'k>(
     word: &str,
     known: &[&'k str],
-    table: &[(&str, &'k str)],
+    synonyms: &[(&str, &'k str)],
 ) -> Option<&'k str> {
     let word = word.to_lowercase();
-    let named = known.iter().find(|known| **known == word).copied();
-    let in_table = |(other, meant): &(&str, &'k str)| {
-        (*other == word && known.contains(meant)).then_some(*meant)
+    let exact = known.iter().find(|known| **known == word).copied();
+    let synonym = |(other, meaning): &(&str, &'k str)| {
+        (*other == word && known.contains(meaning)).then_some(*meaning)
     };
-    named.or_else(|| table.iter().find_map(in_table)).or_else(|| closest(&word, known))
+    exact.or_else(|| synonyms.iter().find_map(synonym)).or_else(|| closest(&word, known))
 }
 
-/// The priority that a method's name comes close to, an affix such as `on_` left aside.
-pub(crate) fn nearest_priority(name: &str, priorities: &[&'static str]) -> Option<&'static str> {
-    nearest(name, priorities, PRIORITY_WORDS).or_else(|| {
+/// The priority that is similar to a method's name, without an affix such as `on_`.
+pub(crate) fn similar_priority(name: &str, priorities: &[&'static str]) -> Option<&'static str> {
+    similar(name, priorities, PRIORITY_SYNONYMS).or_else(|| {
         let (first, last) = (name.split_once('_')?, name.rsplit_once('_')?);
         let bare = if AFFIXES.contains(&first.0) {
             first.1
@@ -110,21 +109,21 @@ pub(crate) fn nearest_priority(name: &str, priorities: &[&'static str]) -> Optio
         } else {
             return None;
         };
-        nearest(bare, priorities, PRIORITY_WORDS)
+        similar(bare, priorities, PRIORITY_SYNONYMS)
     })
 }
 
-/// The known word at the smallest distance, if that is small for its length.
+/// The known word with the smallest edit distance, if that is small for its length.
 fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let near = |known: &&'k str| {
+    let distances = |known: &&'k str| {
         let allowed = if known.len() > 5 { 2 } else { 1 };
         let distance = distance(word, known);
         (distance <= allowed).then_some((distance, *known))
     };
-    known.iter().filter_map(near).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+    known.iter().filter_map(distances).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
-/// How many insertions, deletions, replacements and swaps of neighbours lie between two words.
+/// The edit distance with transpositions (optimal string alignment).
 fn distance(left: &str, right: &str) -> usize {
     let left: Vec<char> = left.chars().collect();
     let right: Vec<char> = right.chars().collect();
@@ -132,11 +131,11 @@ fn distance(left: &str, right: &str) -> usize {
     for i in 1..=left.len() {
         let mut row = vec![i];
         for j in 1..=right.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(left[i - 1] != right[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            let swapped =
+            let substituted = rows[i - 1][j - 1] + usize::from(left[i - 1] != right[j - 1]);
+            let mut best = substituted.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            let transposed =
                 i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1];
-            if swapped {
+            if transposed {
                 best = best.min(rows[i - 2][j - 2] + 1);
             }
             row.push(best);
@@ -154,11 +153,11 @@ mod tests {
 
     #[track_caller]
     fn check(word: &str, expected: Option<&str>) {
-        assert_eq!(nearest_priority(word, PRIORITIES), expected, "{word}");
+        assert_eq!(similar_priority(word, PRIORITIES), expected, "{word}");
     }
 
     #[test]
-    fn words_of_other_libraries_name_a_priority() {
+    fn a_synonym_suggests_the_priority() {
         check("warning", Some("warn"));
         check("err", Some("error"));
         check("information", Some("info"));
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn slips_of_the_finger_name_a_priority() {
+    fn a_typo_suggests_the_priority() {
         check("critcal", Some("critical"));
         check("eror", Some("error"));
         check("inof", Some("info"));
@@ -176,14 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn an_affix_is_left_aside() {
+    fn an_affix_is_ignored() {
         check("on_info", Some("info"));
         check("handle_warning", Some("warn"));
         check("error_handler", Some("error"));
     }
 
     #[test]
-    fn a_word_that_is_far_from_all_names_none() {
+    fn an_unrelated_word_suggests_nothing() {
         check("helper", None);
         check("new", None);
         check("on_instance", None);
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_swap_of_neighbours_is_one_step() {
+    fn a_transposition_counts_as_one_edit() {
         assert_eq!(distance("inof", "info"), 1);
         assert_eq!(distance("", "info"), 4);
         assert_eq!(distance("kitten", "sitting"), 3);

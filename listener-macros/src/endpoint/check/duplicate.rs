@@ -1,65 +1,64 @@
-//! Methods that come in each other's way: two of one name, and two that take the same
-//! notifications with the same filter. A mistake if they take all the same ones; a warning at
-//! each priority that two share when they differ otherwise, for that may be meant.
+//! Methods that duplicate each other: two of one name, and two with the same filter for the same
+//! priorities. If only some of the priorities are the same, it may be intended: a warning at each.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 
+use crate::diagnostic::{Diagnostics, warning};
 use crate::endpoint::ast::{Endpoint, Filter, Method};
-use crate::mistake::{Mistakes, warning};
 
-/// Every two methods of one name, and every two that take all the same notifications.
-pub(crate) fn check(endpoint: &Endpoint, mistakes: &mut Mistakes) {
+/// Reports methods of one name, and methods that handle exactly the same notifications.
+pub(crate) fn check(endpoint: &Endpoint, diagnostics: &mut Diagnostics) {
     for (at, second) in endpoint.methods.iter().enumerate() {
         let earlier = &endpoint.methods[..at];
-        if let Some(first) = earlier.iter().find(|first| are_namesakes(first, second)) {
+        if let Some(first) = earlier.iter().find(|first| have_same_name(first, second)) {
             let name = first.name();
-            let fix = format!(
-                "rename this one, and write `#[on({})]` above it with a filter of its own; or make one method of the two",
+            let help = format!(
+                "rename this one, and write `#[on({})]` above it with a different filter; or merge the two",
                 second.priorities().join(", ")
             );
-            let found = format!("two methods are named `{name}`");
-            mistakes.at(second.signature.ident.span(), found, fix);
+            let message = format!("duplicate method `{name}`");
+            diagnostics.at(second.signature.ident.span(), message, help);
             continue;
         }
-        for first in earlier.iter().filter(|first| take_alike(endpoint, first, second)) {
+        for first in earlier.iter().filter(|first| have_same_filter(endpoint, first, second)) {
             let (one, other) = (first.priorities(), second.priorities());
             if !one.is_empty() && same(&one, &other) {
-                let found = format!(
-                    "methods `{}` and `{}` would both take the same notifications",
+                let message = format!(
+                    "methods `{}` and `{}` handle the same notifications",
                     first.name(),
                     second.name()
                 );
-                let fix = "make one method of the two, or give each a filter of its own with `#[on(.., event_type = \"..\")]`";
-                mistakes.at(second.signature.ident.span(), found, fix);
+                let help = "merge the two, or give each a different filter with `#[on(.., event_type = \"..\")]`";
+                diagnostics.at(second.signature.ident.span(), message, help);
             }
         }
     }
 }
 
-/// The names of methods that stand there twice: only the first of them can be emitted.
-pub(crate) fn namesakes(endpoint: &Endpoint) -> Vec<String> {
+/// The names that several methods have: only the first of each can be emitted under it.
+pub(crate) fn duplicate_names(endpoint: &Endpoint) -> Vec<String> {
     let methods = &endpoint.methods;
     let twice = |(at, second): (usize, &Method)| {
-        methods[..at].iter().any(|first| are_namesakes(first, second)).then(|| second.name())
+        methods[..at].iter().any(|first| have_same_name(first, second)).then(|| second.name())
     };
     methods.iter().enumerate().filter_map(twice).collect()
 }
 
-/// A warning at each priority that two methods share, with the same filter, beside others.
+/// A warning at each priority that two methods with the same filter share, among others.
 pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
     let mut warnings = TokenStream::new();
     for (at, second) in endpoint.methods.iter().enumerate() {
-        let alike = |first: &&Method| take_alike(endpoint, first, second);
-        for first in endpoint.methods[..at].iter().filter(alike) {
-            for (span, priority, listed, other) in shared(first, second) {
-                let found = format!(
-                    "method `{other}` takes `{priority}` too, with the same filter: `{listed}` and `{other}` are both called"
+        let same_filter = |first: &&Method| have_same_filter(endpoint, first, second);
+        for first in endpoint.methods[..at].iter().filter(same_filter) {
+            for (span, priority, listing, other) in shared(first, second) {
+                let message = format!(
+                    "`{priority}` is also handled by method `{other}` with the same filter: both `{listing}` and `{other}` are called"
                 );
-                let fix = format!(
-                    "leave `{priority}` out of the list, or give one of the two a filter of its own; if both are meant, write `#[allow(deprecated)]` above the block"
+                let help = format!(
+                    "remove `{priority}` from the list, or give one method a different filter; if this is intended, write `#[allow(deprecated)]` above the block"
                 );
-                warnings.extend(warning(span, &endpoint.allowed, found, fix));
+                warnings.extend(warning(span, &endpoint.allowed, message, help));
             }
         }
     }
@@ -68,7 +67,7 @@ pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
 
 /// The priorities that two methods share: where they are listed, and which method lists them.
 fn shared(first: &Method, second: &Method) -> Vec<(Span, String, String, String)> {
-    // In the list of several, for the other one is there for this priority alone.
+    // Report it in the list of several: the other method may exist for this priority alone.
     let (listing, other) =
         if second.priorities().len() > 1 { (second, first) } else { (first, second) };
     let others = other.priorities();
@@ -78,12 +77,12 @@ fn shared(first: &Method, second: &Method) -> Vec<(Span, String, String, String)
         .collect()
 }
 
-fn are_namesakes(first: &Method, second: &Method) -> bool {
+fn have_same_name(first: &Method, second: &Method) -> bool {
     first.cfg.is_empty() && second.cfg.is_empty() && first.name() == second.name()
 }
 
-/// Whether two methods ask the same of a notification, and can both be there.
-fn take_alike(endpoint: &Endpoint, first: &Method, second: &Method) -> bool {
+/// Whether two methods have the same filter and can both be compiled.
+fn have_same_filter(endpoint: &Endpoint, first: &Method, second: &Method) -> bool {
     let cfg = |method: &Method| {
         method.cfg.iter().map(|cfg| cfg.to_token_stream().to_string()).collect::<Vec<_>>()
     };
@@ -96,7 +95,7 @@ fn take_alike(endpoint: &Endpoint, first: &Method, second: &Method) -> bool {
         && effective(first) == effective(second)
 }
 
-/// What an endpoint's filter and a method's ask together, each once, in one order.
+/// The rules of an endpoint's filter and a method's, sorted, without duplicates.
 fn effective(endpoint: &Filter, method: Option<&Filter>) -> Vec<(&'static str, String, String)> {
     let filters = [Some(endpoint), method].into_iter().flatten();
     let rules = filters.flat_map(Filter::rules);

@@ -1,0 +1,75 @@
+//! Options in the wrong attribute: `topic` in `#[on(..)]`, a priority in
+//! `#[notification_endpoint(..)]`, `timeout` in `retry(..)`; and routing keys, which are a topic and a
+//! priority. Called by `parse.rs` and `check/method.rs` for each key that they do not know.
+
+use crate::diagnostic::Diagnostic;
+use crate::endpoint::ast::PRIORITIES;
+
+/// The options of an endpoint that its methods do not have.
+const ENDPOINT_OPTIONS: &[&str] = &[
+    "topic",
+    "topics",
+    "exchange",
+    "group",
+    "order",
+    "name",
+    "retry",
+    "timeout",
+    "ordered_by",
+    "provided",
+    "init",
+    "instances",
+    "register",
+    "crate",
+];
+
+/// The options in `retry(..)`.
+const RETRY_OPTIONS: &[&str] = &["attempts", "pause", "max_pause"];
+
+fn routing_key(key: &str) -> Option<Diagnostic> {
+    ["routing_key", "binding_key", "routing"].contains(&key).then(|| {
+        let help = "a routing key is `topic.priority`: write `topic = \"..\"` in `#[notification_endpoint(..)]`, and name the method after the priority or list it in `#[on(..)]`";
+        Diagnostic::new(format!("unknown option `{key}`"), help)
+    })
+}
+
+/// The error for a key in `#[on(..)]` that is an option of the endpoint.
+pub(crate) fn in_on(key: &str) -> Option<Diagnostic> {
+    let message = format!("`{key}` is an option of the endpoint, not of a method");
+    if RETRY_OPTIONS.contains(&key) {
+        let help = format!(
+            "move it to `#[notification_endpoint(retry({key} = ..))]`; if it is for some methods only, write a separate endpoint for them"
+        );
+        return Some(Diagnostic::new(message, help));
+    }
+    let endpoint_option = ENDPOINT_OPTIONS.contains(&key).then(|| {
+        let help = match key {
+            "order" => "move it to `#[notification_endpoint(order = ..)]`: the methods of an endpoint run in source order".to_owned(),
+            _ => format!("move it to `#[notification_endpoint({key} ..)]`; if it is for some methods only, write a separate endpoint for them"),
+        };
+        Diagnostic::new(message, help)
+    });
+    endpoint_option.or_else(|| routing_key(key))
+}
+
+/// The error for a key in `#[notification_endpoint(..)]` that belongs in `#[on(..)]` or in
+/// `retry(..)`.
+pub(crate) fn in_endpoint(key: &str) -> Option<Diagnostic> {
+    if RETRY_OPTIONS.contains(&key) {
+        let message = format!("`{key}` is an option of `retry(..)`");
+        return Some(Diagnostic::new(message, format!("write `retry({key} = ..)`")));
+    }
+    let priority = PRIORITIES.contains(&key).then(|| {
+        let help = format!("name the method `{key}`, or write `#[on({key})]` above it");
+        Diagnostic::new(format!("`{key}` is a priority, not an option of the endpoint"), help)
+    });
+    priority.or_else(|| routing_key(key))
+}
+
+/// The error for a key in `retry(..)` that is an option of the endpoint.
+pub(crate) fn in_retry(key: &str) -> Option<Diagnostic> {
+    ENDPOINT_OPTIONS.contains(&key).then(|| {
+        let help = format!("move it out: `#[notification_endpoint(retry(..), {key} ..)]`");
+        Diagnostic::new(format!("`{key}` is an option of the endpoint, not of `retry(..)`"), help)
+    })
+}
