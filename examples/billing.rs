@@ -1,7 +1,7 @@
 //! Run it with `cargo run -p examples --example billing`: no broker is needed.
 //!
-//! State that every method shares, filters, and methods that fail: a notification that
-//! cannot be billed goes to the dead letters, and the log says why.
+//! Shared state, filters, and methods that fail: a notification that cannot be billed becomes a dead
+//! letter, and the log has the reason.
 
 use listener::{
     Classified, Context, Listener, Notification, Notifier, Outcome, State, Transport,
@@ -10,7 +10,7 @@ use listener::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-/// lapin logs the bodies of messages that come back, so it is left out.
+/// lapin is excluded, because it logs the bodies of returned messages.
 const LOG: &str = "info,lapin=off";
 
 #[derive(Serialize, Deserialize)]
@@ -20,7 +20,7 @@ struct Instance {
     hours: u32,
 }
 
-/// What every method shares: the price, and where the rows go.
+/// The state of all methods: the price, and the channel for the rows.
 struct Ledger {
     cents_an_hour: u32,
     rows: mpsc::UnboundedSender<String>,
@@ -28,7 +28,7 @@ struct Ledger {
 
 impl Ledger {
     fn write(&self, row: String) {
-        // Nobody reads any more when `main` has ended.
+        // The receiver is gone after `main` has returned.
         let _ = self.rows.send(row);
     }
 }
@@ -49,8 +49,8 @@ struct Billing;
 
 #[notification_endpoint(publisher_id = r"compute\.", event_type = r"compute\.instance\.")]
 impl Billing {
-    /// An error is enough: the method is called again, and then the listener writes the dead
-    /// letter. This one will not pass, and says so: it is a dead letter at once.
+    /// After an ordinary error the method is called again, and the last one makes a dead letter. A
+    /// permanent error makes the dead letter immediately.
     #[on(info, event_type = r"compute\.instance\.delete\.end$")]
     async fn bill(
         &self,

@@ -1,8 +1,8 @@
 //! Run it with `cargo run -p examples --example notify -- URL PRIORITY EVENT_TYPE PAYLOAD [TOPIC]`, such
 //! as `rabbit://guest:guest@127.0.0.1:5672 info compute.instance.create.end '{"instance_id": "i-1"}'`.
 //!
-//! Sends one notification, and ends with code 0 once the broker has confirmed it. TOPIC may name an
-//! exchange: `nova/versioned_notifications`; without it `openstack/notifications` is meant.
+//! Sends one notification, and exits with code 0 after the broker has confirmed it. TOPIC may name an
+//! exchange: `nova/versioned_notifications`; the default is `openstack/notifications`.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use listener::{Context, Notifier, Priority, Target, Transport};
 use serde_json::value::RawValue;
 
-/// lapin logs the bodies of messages that come back, so it is left out.
+/// lapin is excluded, because it logs the bodies of returned messages.
 const LOG: &str = "info,lapin=off";
 
 const USAGE: &str = "usage: notify URL PRIORITY EVENT_TYPE PAYLOAD [TOPIC]";

@@ -1,7 +1,7 @@
 //! Run it with `cargo run -p examples --example quickstart`: no broker is needed.
 //!
 //! An endpoint with a method for each of three priorities, and a notifier that sends one
-//! notification to each, in memory. It ends when the third is handled.
+//! notification to each, in memory. The program ends after the third is handled.
 
 use std::borrow::Cow;
 
@@ -23,8 +23,8 @@ struct Usage {
     memory_percent: f64,
 }
 
-/// A payload may borrow from the message that it came in. A `Cow` does where the text has no escapes;
-/// a `&str` would not take `\n`, `\"` or `\u00e9`, and errors are full of those.
+/// A payload may borrow from its message. A `Cow` borrows text without escapes; a `&str` cannot hold text
+/// with `\n`, `\"` or `\u00e9`, which are frequent in error messages.
 #[derive(Serialize, Deserialize)]
 struct Fault<'f> {
     #[serde(borrow)]

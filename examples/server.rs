@@ -1,11 +1,11 @@
 //! Run it with `cargo run -p examples --example server`, and look at `http://127.0.0.1:8080/ready`.
 //!
-//! A listener beside an HTTP server, with one handler for SIGTERM and Ctrl-C: the listener stops first,
-//! while the server still answers probes, and then the server. `LISTENER_TRANSPORT_URL` names a
-//! broker; SERVER_ADDRESS is where the server listens.
+//! A listener and an HTTP server with one handler for SIGTERM and Ctrl-C: the listener stops first, while
+//! the server still answers probes, and then the server. `LISTENER_TRANSPORT_URL` is the broker;
+//! SERVER_ADDRESS is the address of the server.
 //!
-//! The server is as small as can be. With axum `serve` becomes `axum::serve(socket, router)
-//! .with_graceful_shutdown(async move { drop(stopped.wait_for(|stopped| *stopped).await) })`, and the rest stays.
+//! The server is minimal. With axum, `serve` becomes `axum::serve(socket, router)
+//! .with_graceful_shutdown(async move { drop(stopped.wait_for(|stopped| *stopped).await) })`.
 
 use std::future::pending;
 
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::ctrl_c;
 use tokio::sync::watch;
 
-/// lapin logs the bodies of messages that come back, so it is left out.
+/// lapin is excluded, because it logs the bodies of returned messages.
 const LOG: &str = "info,lapin=off";
 
 #[derive(Default)]
@@ -38,9 +38,9 @@ async fn main() -> Result<(), BoxError> {
 
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(serve(socket, listener.clone(), stopped));
-    // `listener.run()` would handle signals itself: with two handlers neither knows of the other. Probes
-    // are answered while it starts, and while it stops: for up to `shutdown_timeout`, which together with
-    // the rest must be shorter than the grace period.
+    // `listener.run()` would handle signals itself, independently of the handler here. Probes are answered
+    // while the listener starts and while it stops, which takes up to `shutdown_timeout`: that and the
+    // rest must be shorter than the grace period.
     let ended = listener.run_until(asked_to_end()).await;
     stop.send_replace(true);
     let served = server.await;
@@ -48,7 +48,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(served??)
 }
 
-/// Answers until it is stopped.
+/// Answers requests until it is stopped.
 async fn serve(
     socket: TcpListener,
     listener: Listener,
@@ -58,7 +58,7 @@ async fn serve(
         tokio::select! {
             accepted = socket.accept() => {
                 let (stream, _) = accepted?;
-                // Who goes away before the answer misses nothing but that.
+                // A client that disconnects early only misses the answer.
                 tokio::spawn(answer(stream, listener.clone()));
             }
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
@@ -66,7 +66,7 @@ async fn serve(
     }
 }
 
-/// Liveness is that this runs. Readiness is the listener's, and the reason goes along.
+/// Liveness: the process answers. Readiness: the listener's, with the reason.
 async fn answer(mut stream: TcpStream, listener: Listener) -> std::io::Result<()> {
     let mut request = [0; 1024];
     let length = stream.read(&mut request).await?;
@@ -82,7 +82,7 @@ async fn answer(mut stream: TcpStream, listener: Listener) -> std::io::Result<()
     stream.write_all((head + &body).as_bytes()).await
 }
 
-/// Ends when the process is asked to end, in whatever way.
+/// Completes on SIGTERM or Ctrl-C.
 async fn asked_to_end() {
     #[cfg(unix)]
     let terminated = async {

@@ -1,16 +1,16 @@
 //! Run it with `cargo run -p examples --example tap -- URL [TOPIC..]`, such as
 //! `rabbit://guest:guest@127.0.0.1:5672 nova/notifications`.
 //!
-//! Prints what passes on a transport, one line each, and takes nothing away from anybody: it
-//! has a queue of its own, which the broker deletes five minutes after the last tap has gone. A TOPIC
-//! may name an exchange: `nova/versioned_notifications`; without one it is `openstack`.
+//! Prints each notification of a transport in one line, without taking it from other consumers: it has a
+//! queue of its own, which the broker deletes five minutes after the last tap has ended. A TOPIC may name an
+//! exchange: `nova/versioned_notifications`; the default is `openstack`.
 
 use std::time::Duration;
 
 use listener::options::Executor;
 use listener::{Listener, Notification, Target, notification_endpoint};
 
-/// lapin logs the bodies of messages that come back, so it is left out.
+/// lapin is excluded, because it logs the bodies of returned messages.
 const LOG: &str = "info,lapin=off";
 
 const POOL: &str = "listener-tap";

@@ -1,1 +1,1 @@
-//! The examples stand beside this file, one program each; this library is empty.
+//! Each example is a program of its own, next to this folder; this library is empty.

@@ -1,4 +1,4 @@
-//! What happens when something fails: a method, a process, a broker, a dead-letter queue. Which
-//! queues that takes, what copies say of themselves, and what an operator may rely on.
+//! What happens when a method, a process, a broker or a dead-letter queue fails: the queues involved, the
+//! headers of copies, and what an operator can rely on.
 
 #![doc = include_str!("failures.md")]

@@ -1,6 +1,6 @@
-//! The forms of an endpoint that `#[notification_endpoint]` accepts, and its mistakes with what the compiler
-//! says (both with the feature `macros`). [`failures`] says what happens when something fails, [`operating`]
-//! what an operator of a listener has to know.
+//! The forms of an endpoint that `#[notification_endpoint]` accepts, and its compile errors (both with the
+//! feature `macros`). [`failures`] describes what happens when something fails, and [`operating`] is for
+//! operators.
 
 #![cfg_attr(feature = "macros", doc = include_str!("endpoints.md"))]
 

@@ -1,4 +1,4 @@
-//! For whoever runs a listener: the account, policies, dead letters, Kubernetes, versions of RabbitMQ,
+//! For operators: the account, policies, dead letters, Kubernetes, versions of RabbitMQ, existing queues,
 //! order.
 
 #![doc = include_str!("operating.md")]
