@@ -5,7 +5,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::tree;
 
-/// Files and folders that are not checked for idioms yet. To be removed.
+/// Files and folders whose sources are not checked for idioms yet. To be removed.
 const NOT_YET: [&str; 21] = [
     "listener/src/config.rs",
     "listener/src/dispatch/",
@@ -203,7 +203,9 @@ fn no_idiom_is_used() {
     let texts = texts();
     let found: Vec<String> = texts
         .iter()
-        .filter(|(path, _)| !NOT_YET.iter().any(|not_yet| path.starts_with(not_yet)))
+        .filter(|(path, _)| {
+            path.ends_with(".md") || !NOT_YET.iter().any(|not_yet| path.starts_with(not_yet))
+        })
         .flat_map(|(path, text)| {
             let idioms = idioms(text, path.ends_with(".rs"), &patterns).into_iter();
             idioms.map(move |(line, idiom)| format!("{path}:{line}: {idiom}"))
