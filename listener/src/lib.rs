@@ -227,7 +227,7 @@ pub mod error {
     pub use crate::outcome::{Failure, MethodResult};
     #[doc(no_inline)]
     pub use crate::runtime::error::Error;
-    pub use crate::runtime::error::{BuildError, Place, Problem};
+    pub use crate::runtime::error::{BuildError, EndpointLocation, Problem};
     pub use crate::transport::error::OpenError;
     #[doc(no_inline)]
     pub use crate::transport::error::{ConnectError, JournalError, SendError, SettleError};

@@ -53,7 +53,7 @@ fn a_missing_state_is_named_with_endpoint_method_and_place() {
         .build();
     let needs = |method| {
         format!(
-            "\n- endpoint `flow::build::Needy` (tests/flow/build.rs:): method `{method}` takes `State<flow::build::Database>`, and the listener has none; give it with `Listener::builder().configured(Config::from_env()?).state(..)`, in the place of `listen()`"
+            "\n- endpoint `flow::build::Needy` (tests/flow/build.rs:): method `{method}` takes `State<flow::build::Database>`, and the listener has none; give it with `Listener::builder().configured(Config::from_env()?).state(..)` instead of `listen()`"
         )
     };
     assert_eq!(
@@ -97,7 +97,7 @@ fn a_missing_state_names_the_given_one_that_was_likely_meant() {
         [
             "did you mean `State<flow::build::Database>`, which it has? A `State` needs no `Arc` around it.",
             "did you mean `State<flow::build::Guarded<u8>>`, which it has?",
-            "give it with `Listener::builder().configured(Config::from_env()?).state(..)`, in the place of `listen()`",
+            "give it with `Listener::builder().configured(Config::from_env()?).state(..)` instead of `listen()`",
             "did you mean `State<flow::build::Database>`, which it has?",
             "did you mean `State<flow::build::Guarded<core::option::Option<u32>>>`, which it has?",
         ]
@@ -205,7 +205,7 @@ fn a_provided_endpoint_that_is_not_given_is_named() {
     let built = Listener::builder().transport_url("memory://").group("given").build();
     assert_eq!(
         error(built),
-        "the listener cannot be built: endpoint `flow::build::Given` (tests/flow/build.rs:) is `provided`, and no instance was given; add `.endpoint(..)` with one to the listener's builder, or choose other endpoints with `.group(..)`"
+        "the listener cannot be built: endpoint `flow::build::Given` (tests/flow/build.rs:) is `provided`, but no instance was given; pass one to `.endpoint(..)` of the listener's builder, or select other endpoints with `.group(..)`"
     );
 }
 
@@ -427,7 +427,7 @@ fn an_endpoint_given_twice_is_a_mistake() {
     let builder = Listener::builder().transport_url("memory://");
     assert_eq!(
         error(builder.endpoint(Plain).endpoint(Plain).build()),
-        "the listener cannot be built: endpoint `flow::build::Plain` (tests/flow/build.rs:): two instances were given; a listener has one of each type, for logs and dead letters name it by its type"
+        "the listener cannot be built: endpoint `flow::build::Plain` (tests/flow/build.rs:): two instances were given; expected at most one of each type: logs and dead letters identify an endpoint by its type"
     );
 }
 
@@ -441,7 +441,7 @@ fn a_state_given_twice_is_a_mistake() {
         .build();
     assert_eq!(
         error(built),
-        "the listener cannot be built: two states of type `u8` were given; there can be one of each type: wrap one in a type of its own"
+        "the listener cannot be built: two states of type `u8` were given; expected at most one of each type: wrap one in a newtype"
     );
 }
 

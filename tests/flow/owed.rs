@@ -106,6 +106,6 @@ async fn two_endpoints_of_one_name_do_not_build() {
 
     let rig = Rig::new();
     let error = rig.builder().endpoint(Billing).endpoint(Other).build().unwrap_err();
-    let said = "another method goes by the name \"billing::info\"";
+    let said = "another method has the name \"billing::info\"";
     assert!(error.to_string().contains(said), "{error}");
 }

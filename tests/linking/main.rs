@@ -13,9 +13,9 @@ mod workshop;
 use workshop::{DEV, INVOICES, REFUNDS, check_endpoints, run, run_with, two_registries};
 
 const NOTHING: &str = "the listener cannot be built: no endpoint is registered; \
-    write `#[notification_endpoint]` on an impl block, or hand one to \
-    `Listener::builder().endpoint(..)`; endpoints of another crate are only linked when that \
-    crate is named in code, as with `listener::link!(that_crate);`";
+    write `#[notification_endpoint]` on an impl block, or pass one to \
+    `Listener::builder().endpoint(..)`; endpoints of another crate are linked only if code \
+    names that crate, as `listener::link!(that_crate);` does";
 
 #[test]
 #[ignore = "builds projects"]

@@ -19,7 +19,7 @@ use crate::observer::{Observer, Observers};
 use crate::order::OrderKey;
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::runtime::Listener;
-use crate::runtime::error::{BuildError, Place, Problem};
+use crate::runtime::error::{BuildError, EndpointLocation, Problem};
 use crate::runtime::names;
 use crate::runtime::open::budget::Budget;
 use crate::runtime::open::offload::Offload;
@@ -411,7 +411,7 @@ impl ListenerBuilder {
         endpoints.retain(|endpoint| {
             let is_first = given.insert(endpoint.id());
             if !is_first {
-                let endpoint = Place::of(endpoint.definition());
+                let endpoint = EndpointLocation::of(endpoint.definition());
                 problems.push(Problem::Duplicate { endpoint });
             }
             is_first
@@ -427,7 +427,7 @@ impl ListenerBuilder {
                 match registration.source {
                     Source::Made(bound) => endpoints.push(bound()),
                     Source::Provided => problems.push(Problem::NotProvided {
-                        endpoint: Place::of(registration.definition),
+                        endpoint: EndpointLocation::of(registration.definition),
                     }),
                 }
             }
@@ -475,7 +475,7 @@ impl ListenerBuilder {
             requires(&mut needs);
             for need in needs.all().iter().filter(|need| !self.states.has(need.id)) {
                 problems.push(Problem::MissingState {
-                    endpoint: Place::of(endpoint.definition()),
+                    endpoint: EndpointLocation::of(endpoint.definition()),
                     whose: whose.clone(),
                     state: need.name.to_owned(),
                     near: self.given_near(need.name),
@@ -556,7 +556,7 @@ fn is_around(outer: &str, inner: &str) -> bool {
 }
 
 fn problem(mistake: &TableMistake) -> Problem {
-    let endpoint = Place::of(mistake.endpoint);
+    let endpoint = EndpointLocation::of(mistake.endpoint);
     match &mistake.cause {
         Cause::Filter(error) => Problem::Filter {
             endpoint,

@@ -1,5 +1,5 @@
-//! What ends a listener, or keeps it from beginning: the errors of the stages come together here.
-//! What was wrong while it was built is told all at once.
+//! The errors of a listener: `Error` combines those of all stages. Everything that is wrong with a builder
+//! is collected in one `BuildError`. Errors of the notifier are in `notifier/error.rs`.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use crate::outcome::{BoxError, Chain};
 use crate::transport::error::{ConnectError, OpenError};
 use crate::transport::executor::NoRuntime;
 
-/// What ends a listener, or keeps it from beginning.
+/// Why a listener could not start, or ended.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The listener cannot be built: all mistakes that can be found without I/O.
+    /// The listener cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
     /// The transport cannot be opened.
@@ -21,34 +21,34 @@ pub enum Error {
     /// The configuration cannot be read.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
-    /// The listener could not be attached to its queues.
+    /// The broker could not be reached in time, or refused to let the listener consume.
     #[error("the listener could not start on {transport}: {source}")]
     Connect {
-        /// The transport, passwords hidden.
+        /// The transport, without its password.
         transport: String,
-        /// Why not.
+        /// The cause.
         source: ConnectError,
     },
-    /// It was not called within a tokio runtime, or in one without timers or I/O.
+    /// There is no tokio runtime, or it has no timers or no I/O.
     #[error("the listener cannot run: {0}")]
     Runtime(#[from] NoRuntime),
-    /// The instance of an endpoint could not be made.
+    /// The function that `init` names failed, panicked, or took too long.
     #[error("{endpoint}: its `init` failed: {}", Chain(&**source))]
     Instance {
         /// The endpoint.
-        endpoint: Place,
-        /// What its function said.
+        endpoint: EndpointLocation,
+        /// The error of the function.
         source: BoxError,
     },
-    /// The signals that end a program cannot be caught.
+    /// [`Listener::run`](crate::Listener::run) cannot catch the signals that end a program.
     #[error("SIGINT and SIGTERM cannot be caught: {0}")]
     Signals(#[source] std::io::Error),
-    /// The task that takes the deliveries is gone: a mistake in this crate.
-    #[error("the listener's task ended by itself: {0}")]
+    /// The listener's task panicked, which is a bug in this crate.
+    #[error("the listener's task failed: {0}")]
     Task(String),
 }
 
-/// Every mistake that can be found without I/O.
+/// Everything that is wrong with a builder, as far as it can be found without I/O.
 #[derive(PartialEq, Eq)]
 pub struct BuildError {
     problems: Vec<Problem>,
@@ -61,7 +61,7 @@ impl BuildError {
         Self { problems }
     }
 
-    /// The mistakes, at least one.
+    /// The problems, at least one.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -80,41 +80,41 @@ impl fmt::Display for BuildError {
     }
 }
 
-/// One mistake of a listener that does not build.
+/// One reason why a listener cannot be built.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// There is nothing to call.
+    /// There is no endpoint.
     #[error(
-        "no endpoint is registered; write `#[notification_endpoint]` on an impl block, or hand one to `Listener::builder().endpoint(..)`; endpoints of another crate are only linked when that crate is named in code, as with `listener::link!(that_crate);`"
+        "no endpoint is registered; write `#[notification_endpoint]` on an impl block, or pass one to `Listener::builder().endpoint(..)`; endpoints of another crate are linked only if code names that crate, as `listener::link!(that_crate);` does"
     )]
     NoEndpoint,
     /// No endpoint is in this group.
     #[error("no endpoint is in group {group:?}; {}", known_groups(.known))]
     UnknownGroup {
-        /// The group that was asked for.
+        /// The requested group.
         group: String,
         /// The groups that exist.
         known: Vec<String>,
     },
-    /// An endpoint needs a state that was not given.
+    /// An endpoint takes a state that was not given.
     #[error(
         "{endpoint}: {whose} takes `State<{state}>`, and the listener has none; {}",
-        given_state(.state, .near.as_deref())
+        missing_state_fix(.state, .near.as_deref())
     )]
     MissingState {
         /// The endpoint.
-        endpoint: Place,
+        endpoint: EndpointLocation,
         /// The method, or the function that makes the instance.
         whose: String,
         /// The type of the state.
         state: String,
-        /// The type of a given state that is the same with something around it, or without.
+        /// The type of a given state that differs only in a wrapper such as `Arc`.
         near: Option<String>,
     },
     /// Two states of one type were given.
     #[error(
-        "two states of type `{state}` were given; there can be one of each type: wrap one in a type of its own"
+        "two states of type `{state}` were given; expected at most one of each type: wrap one in a newtype"
     )]
     DuplicateState {
         /// The type.
@@ -122,83 +122,83 @@ pub enum Problem {
     },
     /// Two instances of one endpoint were given.
     #[error(
-        "{endpoint}: two instances were given; a listener has one of each type, for logs and dead letters name it by its type"
+        "{endpoint}: two instances were given; expected at most one of each type: logs and dead letters identify an endpoint by its type"
     )]
     Duplicate {
         /// The endpoint.
-        endpoint: Place,
+        endpoint: EndpointLocation,
     },
-    /// A `provided` endpoint was not given.
+    /// No instance of a `provided` endpoint was given.
     #[error(
-        "{endpoint} is `provided`, and no instance was given; add `.endpoint(..)` with one to the listener's builder, or choose other endpoints with `.group(..)`"
+        "{endpoint} is `provided`, but no instance was given; pass one to `.endpoint(..)` of the listener's builder, or select other endpoints with `.group(..)`"
     )]
     NotProvided {
         /// The endpoint.
-        endpoint: Place,
+        endpoint: EndpointLocation,
     },
-    /// A filter does not compile.
-    #[error("{endpoint}: the filter{} is no regular expression: {reason}", of_method(.method.as_deref()))]
+    /// The regular expression of a filter is invalid.
+    #[error("{endpoint}: the filter{} is not a valid regular expression: {reason}", of_method(.method.as_deref()))]
     Filter {
         /// The endpoint.
-        endpoint: Place,
-        /// The method, if the filter is a method's.
+        endpoint: EndpointLocation,
+        /// The method, unless it is the filter of the whole endpoint.
         method: Option<String>,
         /// What is wrong with it.
         reason: String,
     },
-    /// `ordered_by` names no part of a notification.
+    /// `ordered_by` does not name a part of a notification.
     #[error("{endpoint}: `ordered_by`: {reason}")]
     Order {
         /// The endpoint.
-        endpoint: Place,
+        endpoint: EndpointLocation,
         /// What is wrong with it.
         reason: String,
     },
-    /// Two methods go by one name.
+    /// Two methods have the same name.
     #[error(
-        "{endpoint}: another method goes by the name {name:?}, and copies of a notification could not tell which of them owes it; give one of the endpoints a `name` of its own"
+        "{endpoint}: another method has the name {name:?}, so that a copy of a notification could not identify the method that it is for; give one of the endpoints another `name`"
     )]
     SameName {
         /// The second endpoint.
-        endpoint: Place,
+        endpoint: EndpointLocation,
         /// The name.
         name: String,
     },
-    /// A topic, a pool or an exchange has a name that no broker takes, or that means nothing.
+    /// The name of a topic, a pool or an exchange is invalid.
     #[error("{}{reason}", of_endpoint(.endpoint.as_ref()))]
     Name {
-        /// The endpoint, if the name stands in its attribute.
-        endpoint: Option<Place>,
-        /// Which name, what is wrong with it, and the fix.
+        /// The endpoint, if the name is in its attribute.
+        endpoint: Option<EndpointLocation>,
+        /// The name, what is wrong with it, and the fix.
         reason: String,
     },
-    /// The transport's URL is wrong.
+    /// The transport URL is invalid.
     #[error(transparent)]
     Transport(#[from] OpenError),
-    /// An option has a value that it cannot have.
+    /// An option has an invalid value.
     #[error("{option} is {found}; expected {expected}")]
     Option {
-        /// Which.
+        /// The name of the option.
         option: &'static str,
-        /// What it was set to.
+        /// The value that it was set to.
         found: String,
-        /// What it takes.
+        /// The valid values.
         expected: &'static str,
     },
 }
 
-/// Where an endpoint stands.
+/// Where an endpoint is defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct EndpointLocation {
     /// `module::Type`.
     pub endpoint: String,
-    /// The file.
+    /// The path of the source file.
     pub file: &'static str,
-    /// The line of its attribute.
+    /// The line of the attribute.
     pub line: u32,
 }
 
-impl Place {
+impl EndpointLocation {
     pub(super) fn of(definition: &Definition) -> Self {
         Self {
             endpoint: format!("{}::{}", definition.module, definition.name),
@@ -208,13 +208,13 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for EndpointLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "endpoint `{}` ({}:{})", self.endpoint, self.file, self.line)
     }
 }
 
-fn of_endpoint(endpoint: Option<&Place>) -> String {
+fn of_endpoint(endpoint: Option<&EndpointLocation>) -> String {
     endpoint.map(|endpoint| format!("{endpoint}: ")).unwrap_or_default()
 }
 
@@ -222,9 +222,9 @@ fn of_method(method: Option<&str>) -> String {
     method.map(|method| format!(" of method `{method}`")).unwrap_or_default()
 }
 
-fn given_state(needed: &str, near: Option<&str>) -> String {
+fn missing_state_fix(needed: &str, near: Option<&str>) -> String {
     let Some(near) = near else {
-        return "give it with `Listener::builder().configured(Config::from_env()?).state(..)`, in the place of `listen()`".to_owned();
+        return "give it with `Listener::builder().configured(Config::from_env()?).state(..)` instead of `listen()`".to_owned();
     };
     let shared = match needed.strip_suffix(&format!("::Arc<{near}>")) {
         Some(_) => " A `State` needs no `Arc` around it.",

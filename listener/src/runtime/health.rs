@@ -1,73 +1,74 @@
-//! The state of a listener, as a program or its probe reads it: `Listener::health`. Events are
-//! reported to observers (`observer.rs`).
+//! The health of a listener, for programs and their probes: `Listener::health`. Events are reported to
+//! observers (`observer.rs`).
 
 use std::time::Duration;
 
 use crate::transport::driver::ConnectionState;
 
-/// How a listener stands.
+/// The health of a listener at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// How the connection is; `None` before the first start.
+    /// The state of the connection; `None` before the first start.
     pub connection: Option<ConnectionState>,
-    /// Every queue that it consumes.
+    /// Every consumed queue. A quarantine queue is included once something was delivered from it.
     pub queues: Vec<QueueHealth>,
-    /// What cannot be done at present; empty when all is well.
+    /// The queues to which copies cannot be sent at present; normally empty.
     pub paused: Vec<Pause>,
-    /// What keeps retries and dead letters from being sent at present, such as a broker that is
-    /// short of memory.
+    /// Why the broker accepts no message at present, such as a memory alarm; `None` if nothing is known.
     pub obstacle: Option<String>,
-    /// How often the broker has refused a dead letter that it never takes, as its limit is lower
-    /// now than when the message was sent. The notification went back to its queue, is not lost,
-    /// and counts anew each time it comes again.
+    /// The number of dead letters that the broker permanently refused, because its size limit is lower
+    /// now than when the original was sent. Such a notification is not lost: it returns to its queue, and
+    /// counts again each time it is redelivered.
     pub refused: u64,
 }
 
-/// How one queue stands.
+/// The health of one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueHealth {
-    /// Its name.
+    /// The name of the queue.
     pub queue: String,
-    /// How many deliveries of it are unsettled here.
+    /// The number of deliveries in flight: delivered to this listener and not settled.
     pub in_flight: usize,
-    /// For how many of them methods have been called.
+    /// The number of those for which methods have been called.
     pub in_work: usize,
-    /// How long the oldest of them has been here.
+    /// How long the oldest of them has been in flight; `None` if there is none.
     pub oldest: Option<Duration>,
-    /// How many have been settled since the program began.
+    /// The number of deliveries acknowledged since the listener was built.
     pub settled: u64,
-    /// How long ago the last of them was.
+    /// The time since the last one was acknowledged; `None` if none was.
     pub last_settled: Option<Duration>,
 }
 
-/// Copies for a queue that cannot be made: the deliveries stay unacknowledged, and the methods
-/// are not called for others until they can.
+/// A queue to which copies, that is, retries or dead letters, cannot be sent at present. Their originals
+/// stay unacknowledged, and their methods are not called for other notifications in the meantime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pause {
     /// The queue that the copies are for.
     pub queue: String,
-    /// The methods that owe them.
+    /// The methods that the copies are for, sorted.
     pub methods: Vec<String>,
-    /// What was said last.
+    /// The most recent error.
     pub reason: String,
-    /// For how long.
+    /// The time since the first attempt that failed.
     pub since: Duration,
 }
 
 impl Health {
-    /// Whether every queue has its consumer, and every copy can be made.
+    /// Whether the listener is consuming from every queue, and can send every retry and dead letter.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.connection == Some(ConnectionState::Attached) && self.paused.is_empty()
     }
 
-    /// Whether deliveries are being settled: false when a queue has had some in flight for
-    /// `patience` and none of its own were settled in that time. A delivery may be in flight for
-    /// [`RetryOptions::hold`](crate::runtime::options::RetryOptions::hold) while it waits for a copy or
-    /// another call, and for the `handler_timeout` of each method that is called for it.
+    /// Whether deliveries are being acknowledged: `false` if a queue has had deliveries in flight for
+    /// `patience`, and none was acknowledged in that time.
+    ///
+    /// Choose `patience` longer than a delivery may be in flight: that is
+    /// [`RetryOptions::hold`](crate::options::RetryOptions::hold) while it waits for a copy or another call,
+    /// and the `handler_timeout` of each method that is called for it.
     #[must_use]
     pub fn is_progressing(&self, patience: Duration) -> bool {
         self.queues.iter().all(|queue| {
@@ -112,15 +113,15 @@ mod tests {
 
     #[test]
     fn a_listener_that_cannot_make_copies_is_not_ready() {
-        let well = health(None, None);
-        assert!(well.is_ready());
+        let healthy = health(None, None);
+        assert!(healthy.is_ready());
         let pause = Pause {
             queue: "q.dead".to_owned(),
             methods: Vec::new(),
             reason: "full".to_owned(),
             since: Duration::ZERO,
         };
-        assert!(!Health { paused: vec![pause], ..well.clone() }.is_ready());
-        assert!(!Health { connection: None, ..well }.is_ready());
+        assert!(!Health { paused: vec![pause], ..healthy.clone() }.is_ready());
+        assert!(!Health { connection: None, ..healthy }.is_ready());
     }
 }

@@ -1,11 +1,11 @@
-//! The names that a listener is given, held against what a broker takes: topics, pool, exchanges.
-//! The rules are in `target.rs`; called by the builder.
+//! Checks the names of topics, pools and exchanges that a listener is built with. The rules are in
+//! `target.rs`; called by `builder.rs`.
 
 use crate::endpoint::Bound;
-use crate::runtime::error::{Place, Problem};
+use crate::runtime::error::{EndpointLocation, Problem};
 use crate::target::{NAMELESS, Role, Target, mistake, warn_of_topic};
 
-/// What is wrong with the names that the builder was given.
+/// Checks the names that were passed to the builder.
 pub(super) fn of_the_listener(
     targets: &[Target],
     exchange: Option<&str>,
@@ -26,23 +26,23 @@ pub(super) fn of_the_listener(
     targets.iter().for_each(|target| warn_of_topic(target.name()));
 }
 
-/// What is wrong with the names in an endpoint's attribute.
+/// Checks the names in the attribute of an endpoint.
 pub(super) fn of_endpoint(endpoint: &Bound, pool: Option<&str>, problems: &mut Vec<Problem>) {
     let definition = endpoint.definition();
     let topics = definition.topics.iter().map(|topic| (role_of_topics(pool), *topic));
     let exchange = definition.exchange.map(|exchange| (Role::Exchange, exchange));
     problems.extend(topics.chain(exchange).filter_map(|(role, name)| {
         let reason = mistake(role, name)?;
-        Some(Problem::Name { endpoint: Some(Place::of(definition)), reason })
+        Some(Problem::Name { endpoint: Some(EndpointLocation::of(definition)), reason })
     }));
     if pool.is_some() && definition.exchange == Some("") {
-        let endpoint = Some(Place::of(definition));
+        let endpoint = Some(EndpointLocation::of(definition));
         problems.push(Problem::Name { endpoint, reason: NAMELESS.to_owned() });
     }
     definition.topics.iter().copied().for_each(warn_of_topic);
 }
 
-/// In a pool all topics share its queue.
+/// In a pool all topics share one queue, so that they are only routing keys.
 const fn role_of_topics(pool: Option<&str>) -> Role {
     if pool.is_some() { Role::Route } else { Role::Topic }
 }

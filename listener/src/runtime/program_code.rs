@@ -1,6 +1,6 @@
-//! The program's own code beside its methods (an inbox, an error's `Display`, `init`): called so
-//! that a panic ends no task of the listener, and with a deadline where it may wait. The methods
-//! themselves are called by `dispatch`.
+//! Calls code of the program other than its methods (an inbox, the `Display` of an error, `init`), so that
+//! a panic does not end a task of the listener, and with a timeout if it is async. Methods are called by
+//! `dispatch`.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use futures_util::poll;
 use crate::dispatch::contained::contained;
 use crate::shown::{error_text, panic_message};
 
-/// How the program's code did not return.
+/// Why code of the program did not return a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Panicked(String),
@@ -32,13 +32,13 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Waits for what the program's code does, for no longer than `limit`.
+/// Calls async code of the program, and waits for it for at most `limit`.
 pub(super) async fn within<'c, T>(
     limit: Duration,
     call: impl FnOnce() -> BoxFuture<'c, T>,
 ) -> Result<T, Fault> {
     let mut call = pin!(contained(call));
-    // No timer for what is done at once.
+    // Needs no timer if it is ready immediately.
     let done = match poll!(call.as_mut()) {
         Poll::Ready(done) => done,
         Poll::Pending => {
@@ -48,7 +48,7 @@ pub(super) async fn within<'c, T>(
     done.map_err(|panic| Fault::Panicked(panic_message(panic)))
 }
 
-/// The text of an error of the program's, as much of it as is kept.
+/// The text of an error of the program, shortened.
 pub(super) fn text(error: &dyn fmt::Display) -> String {
     catch_unwind(AssertUnwindSafe(|| error_text(error))).unwrap_or_else(|panic| {
         format!("an error that cannot be printed: {}", panic_message(panic))
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_panics_or_takes_too_long_is_told() {
+    async fn panics_and_timeouts_are_errors() {
         let limit = Duration::from_secs(1);
         assert_eq!(within(limit, || async { 1 }.boxed()).await, Ok(1));
         let hangs = || pending::<()>().boxed();

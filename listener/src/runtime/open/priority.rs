@@ -1,5 +1,5 @@
-//! Which priority a delivery has: the one in its body, else the one that its routing key ends
-//! in. Pure; what follows when it has none is decided in `worker.rs`.
+//! The priority of a delivery: the one in its body, otherwise the one that its routing key ends in. Pure;
+//! what follows if it has none is decided in `judge/`.
 
 use std::fmt;
 
@@ -12,21 +12,21 @@ use crate::runtime::options::OnUnknownPriority;
 use crate::shown::shown;
 use crate::target::priority_of;
 
-/// A delivery that has no priority, so that no method can be found for it.
+/// Why a delivery has no priority, so that no method can be found for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoPriority {
-    /// None of the fields that make a notification is there.
+    /// The body has none of the fields of a notification.
     NotANotification,
-    /// It is a notification, and neither body nor routing key has a priority.
+    /// Neither the body of the notification nor its routing key has a known priority.
     Unknown {
-        /// What the body has in its place, if anything.
+        /// The unknown priority in the body, if there is one.
         found: Option<String>,
         routing_key: String,
     },
 }
 
-/// The priority of what was read from a body that came by this routing key. A lenient listener
-/// looks at the body alone, as oslo.messaging does.
+/// The priority of a notification that was delivered by this routing key. A lenient listener ignores the
+/// routing key, as oslo.messaging does.
 pub(crate) fn find(
     fields: &Fields<'_>,
     routing_key: &str,

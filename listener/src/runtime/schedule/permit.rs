@@ -1,5 +1,5 @@
-//! The permit that a delivery is worked on with: a slot, which is given up while the delivery
-//! only waits, and the signal to stop. The slots themselves are the scheduler's (`scheduler.rs`).
+//! The permit to work on a delivery: a slot, which is released while the delivery only waits, and the stop
+//! signal. The slots are managed in `scheduler.rs`.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -11,40 +11,41 @@ use tokio_util::sync::CancellationToken;
 
 use crate::transport::delivery::Delivery;
 
-/// How long a slot is kept for what is done soon as a rule, such as the confirmation of a copy.
+/// How long a slot is kept while the delivery waits for something that usually takes little time, such as
+/// the confirmation of a copy.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// A slot of the scheduler. Released again when it is dropped.
+/// A slot of the scheduler. Released when dropped.
 pub(crate) trait Slot: Send + Sync {
-    /// Gives the slot up, so that another delivery is begun. Does nothing where it is not held,
-    /// nor where deliveries are worked on strictly one after the other.
+    /// Releases the slot, so that another delivery is begun. Does nothing if it is not held, or if the
+    /// executor is sequential.
     fn release(&self);
 
-    /// Gives the slot up for good, also where deliveries are worked on one after the other.
+    /// Releases the slot for good, also if the executor is sequential.
     fn give_up(&self);
 
-    /// Whether it is held.
+    /// Whether the slot is held.
     fn is_held(&self) -> bool;
 
     /// Waits until the slot is held again.
     fn acquire(&self) -> BoxFuture<'_, ()>;
 }
 
-/// What a delivery is worked on with.
+/// The permit to work on one delivery.
 #[derive(Clone, Copy)]
 pub(crate) struct Permit<'p> {
     slot: &'p dyn Slot,
-    /// Cancelled when the listener stops: a method that runs is let finish, a wait is not.
+    /// Cancelled when the listener stops: running methods may finish, waits end.
     pub(crate) stop: &'p CancellationToken,
 }
 
-/// How often a delivery that waits is looked at: a session does not say that it ended.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a waiting delivery checks whether its session is over, which nothing notifies it of.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Waits until the session of a delivery is over: the broker gives it out again.
+/// Waits until the session of a delivery is over: the broker redelivers it.
 pub(crate) async fn ended(delivery: &Delivery) {
     while !delivery.is_over() {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_EVERY).await;
     }
 }
 
@@ -53,19 +54,18 @@ impl<'p> Permit<'p> {
         Self { slot, stop }
     }
 
-    /// Waits for something without a slot and takes none afterwards, also where deliveries are
-    /// worked on one after the other. `None` when the listener stops before that.
+    /// Waits without a slot, and acquires none afterwards, also if the executor is sequential. `None` if the
+    /// listener stops first.
     pub(crate) async fn wait_outside<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
         self.slot.give_up();
         self.stop.run_until_cancelled(waited).await
     }
 
-    /// Waits for something without a slot; holds one again afterwards. `None` when the listener
-    /// stops before that.
+    /// Waits without a slot, and holds one again afterwards. `None` if the listener stops first.
     pub(crate) async fn wait<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
         let waited = async {
             let mut waited = pin!(waited);
-            // Nothing is given up for what is there already.
+            // The slot is kept if the value is ready.
             let value = match poll!(waited.as_mut()) {
                 Poll::Ready(value) => value,
                 Poll::Pending => {
@@ -81,9 +81,9 @@ impl<'p> Permit<'p> {
         self.stop.run_until_cancelled(waited).await
     }
 
-    /// Waits for something to its end, also when the listener stops. The slot is given up if that
-    /// is not done soon, and not taken again: to settle a delivery takes none. Whoever goes on to
-    /// call methods has to `wait` first.
+    /// Waits to the end, also if the listener stops. The slot is released if that takes more than
+    /// `PATIENCE`, and not acquired again, because settling needs none: a caller that goes on to call methods
+    /// has to `wait` first.
     pub(crate) async fn finish<T>(&self, waited: impl Future<Output = T>) -> T {
         let mut waited = pin!(waited);
         if let Poll::Ready(value) = poll!(waited.as_mut()) {
