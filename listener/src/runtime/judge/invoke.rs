@@ -10,12 +10,13 @@ use crate::dispatch::table::Entry;
 use crate::inbox::InboxEntry;
 use crate::notification::Notification;
 use crate::observer::Event;
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::runtime::case::Case;
 use crate::runtime::judge::policy::{self, Decided, Failed, PolicyContext, Step, Verdict};
 use crate::runtime::program_code::{self, Fault};
 use crate::runtime::schedule::permit;
 use crate::runtime::shared::Shared;
+use crate::runtime::suspect::gate::Entered;
 use crate::shown::{LONGEST_ERROR, shortened};
 use crate::transport::delivery::Delivery;
 
@@ -132,12 +133,12 @@ impl Invocation<'_> {
     /// Calls a method. `is_begun`: another one was called before, so that a stop does not prevent this
     /// call.
     async fn call(&self, entry: &Entry, is_begun: bool) -> Called {
-        let Self { shared, notification, case, stop } = *self;
+        let Self { shared, case, .. } = *self;
         let copier = &shared.copier;
         if copier.has_failures() && copier.resumed(&entry.name).now_or_never().is_none() {
             return Called::Paused;
         }
-        if case.delivery.is_over() || (stop.is_cancelled() && !is_begun) {
+        if case.delivery.is_over() || (self.stop.is_cancelled() && !is_begun) {
             return Called::Abandoned;
         }
         let asking = async {
@@ -146,17 +147,8 @@ impl Invocation<'_> {
             let entered = shared.gate.enter(case.passage()).await;
             (asked, entered)
         };
-        let stopped = async || {
-            stop.cancelled().await;
-            if is_begun {
-                tokio::time::sleep(INBOX_TIMEOUT_AT_STOP).await;
-            }
-        };
-        let (asked, mut entered) = tokio::select! {
-            biased;
-            asked = asking => asked,
-            () = stopped() => return Called::Abandoned,
-            () = permit::ended(&case.delivery) => return Called::Abandoned,
+        let Some((asked, entered)) = self.unless_ended(is_begun, asking).await else {
+            return Called::Abandoned;
         };
         match asked {
             Ok(false) => {}
@@ -167,29 +159,10 @@ impl Invocation<'_> {
             }
             Err(failed) => return Called::Failed(failed),
         }
-        let called = loop {
-            let (gate, until) = (shared.gate.clone(), (!is_begun).then(|| stop.clone()));
-            let is_stopped = move || until.as_ref().is_some_and(CancellationToken::is_cancelled);
-            let (passage, may_begin) = (case.passage(), is_stopped.clone());
-            let may_begin = move || gate.is_open(passage) && !may_begin();
-            let limit = self.timeout(entry);
-            match shared.dispatcher.call(entry, notification, limit, may_begin).await {
-                Some(called) => break called,
-                None if is_stopped() || case.delivery.is_over() => return Called::Abandoned,
-                // The gate was closed while a plain `fn` waited for a thread.
-                None => {
-                    drop(entered);
-                    entered = tokio::select! {
-                        biased;
-                        entered = shared.gate.enter(case.passage()) => entered,
-                        () = stopped() => return Called::Abandoned,
-                        () = permit::ended(&case.delivery) => return Called::Abandoned,
-                    };
-                }
-            }
+        let Some(returned) = self.dispatch(entry, is_begun, entered).await else {
+            return Called::Abandoned;
         };
-        drop(entered);
-        match called {
+        match returned {
             Ok(Outcome::Handled) => {
                 self.record_handled(entry).await;
                 Called::Handled
@@ -199,6 +172,50 @@ impl Invocation<'_> {
             Ok(Outcome::DeadLetter(reason)) => Called::Failed(Failed::GivenUp(reason.into_owned())),
             Ok(Outcome::Retry { after }) => Called::Failed(Failed::Retry(after)),
             Err(failure) => Called::Failed(Failed::Failure(failure)),
+        }
+    }
+
+    /// Calls a method that has passed the gate. `None`: the listener stops, or the session is over.
+    async fn dispatch<'g>(
+        &'g self,
+        entry: &Entry,
+        is_begun: bool,
+        mut entered: Entered<'g>,
+    ) -> Option<Result<Outcome, Failure>> {
+        let Self { shared, notification, case, stop } = *self;
+        loop {
+            let (gate, until) = (shared.gate.clone(), (!is_begun).then(|| stop.clone()));
+            let is_stopped = move || until.as_ref().is_some_and(CancellationToken::is_cancelled);
+            let (passage, may_begin) = (case.passage(), is_stopped.clone());
+            let may_begin = move || gate.is_open(passage) && !may_begin();
+            let limit = self.timeout(entry);
+            let called = shared.dispatcher.call(entry, notification, limit, may_begin).await;
+            if called.is_some() {
+                return called;
+            }
+            if is_stopped() || case.delivery.is_over() {
+                return None;
+            }
+            // The gate was closed while a plain `fn` waited for a thread.
+            drop(entered);
+            entered = self.unless_ended(is_begun, shared.gate.enter(case.passage())).await?;
+        }
+    }
+
+    /// Waits, unless the session is over or the listener stops. If another method was called before, a stop
+    /// ends the wait after `INBOX_TIMEOUT_AT_STOP`.
+    async fn unless_ended<T>(&self, is_begun: bool, waited: impl Future<Output = T>) -> Option<T> {
+        let stopped = async {
+            self.stop.cancelled().await;
+            if is_begun {
+                tokio::time::sleep(INBOX_TIMEOUT_AT_STOP).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            value = waited => Some(value),
+            () = stopped => None,
+            () = permit::ended(&self.case.delivery) => None,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::shown::error_text;
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
 use crate::transport::delivery::{Delivery, Properties};
-use crate::transport::driver::{LONGEST_DELAY, Outgoing, Route};
+use crate::transport::driver::{LONGEST_DELAY, LONGEST_WAIT, Outgoing, Route};
 use crate::transport::error::SendError;
 
 /// The pauses between attempts to make a copy.
@@ -91,9 +91,9 @@ impl Copier {
         Self { transport, timeout, adaptive, hold, failures, refused, observers }
     }
 
-    /// Makes a copy, again and again until it is confirmed, or until its delivery must not be held any
-    /// longer. A gate is closed at the start of each attempt (`in_time`), and from its end until the
-    /// returned value is dropped: the original is acknowledged first.
+    /// Makes a copy: repeats the attempt until one is confirmed, or until `until`, when its delivery must not
+    /// be held any longer. A gate is closed at the start of each attempt (`Attempts::run`), and from its end
+    /// until the returned value is dropped: the caller acknowledges the original first.
     pub(crate) async fn make(
         &self,
         original: Original<'_>,
@@ -103,86 +103,46 @@ impl Copier {
     ) -> Result<Option<Closed>, CopyError> {
         let Original { delivery, copy_headers, stop } = original;
         let source = &copy_headers.origin.queue;
-        let route = match copy.to {
-            Destination::Later(delay) => {
-                let delay = delay.min(LONGEST_DELAY);
-                Route::Delayed { queue: source.to_string(), delay }
-            }
-            Destination::Dead(_) => Route::Queue(dead_letter_queue(source)),
-        };
-        let (mut pause, mut form) = (FIRST_PAUSE, Form::Whole);
-        let mut failure = None;
+        let route = route_of(copy, source);
+        let mut attempts =
+            Attempts::new(self, Purpose::Copy { source, pending: &copy.pending }, delivery, &route);
+        let mut form = Form::Whole;
         loop {
             // The session is over: the broker redelivers the original, and a copy would be a duplicate.
             if delivery.is_over() {
                 return Err(CopyError::Abandoned);
             }
-            let mut closed = gate.map(Gate::close);
             let properties = form::properties(delivery, copy_headers, copy, form);
-            // An attempt runs to its end: one that is cancelled may have been sent nevertheless.
-            let mut sending = pin!(self.send(&route, delivery, properties, until));
-            let sent = match self.in_time(sending.as_mut(), failure.is_some()).await {
-                Some(sent) => sent,
-                None => {
-                    // Methods may start in the meantime: it is unknown how long this takes.
-                    drop(closed.take());
-                    if failure.is_none() {
-                        let error = error_text(&self.late(&route));
-                        tracing::error!(
-                            queue = %source,
-                            to = queue_of(&route),
-                            error,
-                            "a copy is not confirmed yet: its delivery stays unacknowledged until it is"
-                        );
-                        self.report(&mut failure, &route, &copy.pending, &error);
-                    }
-                    let sent = unless_over(delivery, sending).await;
-                    closed = gate.map(Gate::close);
-                    sent.ok_or(CopyError::Abandoned)?
-                }
-            };
-            let error = match sent {
-                Ok(()) => {
-                    drop(failure);
-                    self.failures.made(queue_of(&route), &self.observers);
-                    return Ok(closed);
-                }
-                Err(SendError::NoDelay { reason, .. }) => {
-                    let reason = error_text(&reason);
-                    tracing::warn!(queue = %source, reason, "retries are held in the process");
-                    return Err(CopyError::NoDelay);
-                }
-                Err(error @ SendError::HeadersTooLarge { .. }) => match form.smaller() {
-                    Some(smaller) => {
-                        form = smaller;
-                        continue;
-                    }
-                    None => error,
-                },
-                Err(error) => error,
+            let sending = self.send(&route, delivery, properties, until);
+            let attempt = attempts.run(sending, gate, None).await;
+            let (sent, closed) = attempt.ok_or(CopyError::Abandoned)?;
+            let Err(error) = sent else {
+                attempts.succeeded();
+                return Ok(closed);
             };
             drop(closed);
+            if let SendError::HeadersTooLarge { .. } = error
+                && let Some(smaller) = form.smaller()
+            {
+                form = smaller;
+                continue;
+            }
+            if let SendError::NoDelay { reason, .. } = &error {
+                let reason = error_text(reason);
+                tracing::warn!(queue = %source, reason, "retries are held in the process");
+                return Err(CopyError::NoDelay);
+            }
             if error.is_of_the_message() {
-                drop(failure);
+                drop(attempts);
                 return Err(self.refused(delivery, copy, &route, &error));
             }
-            let error = error_text(&error);
-            tracing::error!(
-                queue = %source,
-                to = queue_of(&route),
-                error,
-                ?pause,
-                "a copy could not be made: its delivery stays unacknowledged until it can"
-            );
-            self.report(&mut failure, &route, &copy.pending, &error);
-            if until.is_some_and(|until| Instant::now() + pause > until) {
+            attempts.failed(&error);
+            if until.is_some_and(|until| Instant::now() + attempts.pause > until) {
                 return Err(CopyError::Overdue);
             }
-            let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-            if paused.is_none() {
+            if !attempts.pause(stop).await {
                 return Err(CopyError::Abandoned);
             }
-            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
@@ -246,19 +206,6 @@ impl Copier {
         left.map_or(timeout, |left| timeout.min(left.max(self.timeout)))
     }
 
-    /// Reports that a copy cannot be made at present; its methods are paused until it can.
-    fn report<'f>(
-        &'f self,
-        failure: &mut Option<FailureGuard<'f>>,
-        route: &Route,
-        pending: &Pending,
-        error: &str,
-    ) {
-        failure
-            .get_or_insert_with(|| self.failures.begin(queue_of(route), pending.names()))
-            .report(error, &self.observers);
-    }
-
     /// Waits for an attempt for the usual time, or for `GATE_TIMEOUT` after one that failed. `None` if it
     /// goes on after that.
     async fn in_time<T>(
@@ -288,49 +235,28 @@ impl Copier {
         route: &Route,
         hold: Duration,
         gate: &Gate,
-    ) -> Result<Closed, MoveError> {
+    ) -> Result<Option<Closed>, MoveError> {
         let Original { delivery, copy_headers, stop } = original;
+        let source = &delivery.info.queue;
+        let mut attempts = Attempts::new(self, Purpose::Move { source }, delivery, route);
         let began = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        let mut failure = None;
+        let until = began + hold.min(LONGEST_WAIT);
         loop {
-            let mut closed = gate.close();
-            let mut putting = pin!(self.put(route, delivery, copy_headers));
-            let put = match self.in_time(putting.as_mut(), failure.is_some()).await {
-                Some(put) => put,
-                None => {
-                    // Methods may start in the meantime: it is unknown how long this takes.
-                    drop(closed);
-                    if failure.is_none() {
-                        let error = error_text(&self.late(route));
-                        self.report(&mut failure, route, &Pending::All, &error);
-                    }
-                    let put = unless_over(delivery, putting);
-                    let rest = hold.saturating_sub(began.elapsed()).max(self.timeout);
-                    let put = tokio::time::timeout(rest, put).await;
-                    closed = gate.close();
-                    put.unwrap_or_else(|_| Some(Err(self.late(route))))
-                        .ok_or(MoveError::Abandoned)?
-                }
-            };
+            let putting = self.put(route, delivery, copy_headers);
+            let attempt = attempts.run(putting, Some(gate), Some(until)).await;
+            let (put, closed) = attempt.ok_or(MoveError::Abandoned)?;
             let Err(error) = put else {
-                drop(failure);
-                self.failures.made(queue_of(route), &self.observers);
+                attempts.succeeded();
                 return Ok(closed);
             };
             drop(closed);
-            if !error.is_transient() || began.elapsed().saturating_add(pause) > hold {
+            if !error.is_transient() || began.elapsed().saturating_add(attempts.pause) > hold {
                 return Err(MoveError::Impossible(error));
             }
-            let (source, queue) = (&delivery.info.queue, queue_of(route));
-            let error = error_text(&error);
-            tracing::warn!(%source, to = queue, error, ?pause, "a delivery is held: it could not be moved");
-            self.report(&mut failure, route, &Pending::All, &error);
-            let paused = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-            if paused.is_none() || delivery.is_over() {
+            attempts.failed(&error);
+            if !attempts.pause(stop).await || delivery.is_over() {
                 return Err(MoveError::Abandoned);
             }
-            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
@@ -385,6 +311,137 @@ impl Copier {
     /// The queues for which copies cannot be made at present.
     pub(crate) fn pauses(&self) -> Vec<Pause> {
         self.failures.pauses()
+    }
+}
+
+/// What a copy is made for: decides what is logged.
+#[derive(Clone, Copy)]
+enum Purpose<'c> {
+    /// A retry or a dead letter for these methods.
+    Copy { source: &'c str, pending: &'c Pending },
+    /// The whole delivery is moved to another position or queue.
+    Move { source: &'c str },
+}
+
+/// The attempts to send one copy. While they fail its methods are paused.
+struct Attempts<'c> {
+    copier: &'c Copier,
+    purpose: Purpose<'c>,
+    delivery: &'c Delivery,
+    route: &'c Route,
+    failure: Option<FailureGuard<'c>>,
+    /// The pause before the next attempt.
+    pause: Duration,
+}
+
+impl<'c> Attempts<'c> {
+    fn new(
+        copier: &'c Copier,
+        purpose: Purpose<'c>,
+        delivery: &'c Delivery,
+        route: &'c Route,
+    ) -> Self {
+        Self { copier, purpose, delivery, route, failure: None, pause: FIRST_PAUSE }
+    }
+
+    /// Runs an attempt to its end, or until `until` if it takes longer than usual: one that is cancelled may
+    /// have been sent nevertheless. The gate is closed until the usual time is over, and again at the end.
+    /// `None`: the session is over.
+    async fn run(
+        &mut self,
+        sending: impl Future<Output = Result<(), SendError>>,
+        gate: Option<&Gate>,
+        until: Option<Instant>,
+    ) -> Option<(Result<(), SendError>, Option<Closed>)> {
+        let closed = gate.map(Gate::close);
+        let mut sending = pin!(sending);
+        if let Some(sent) = self.copier.in_time(sending.as_mut(), self.failure.is_some()).await {
+            return Some((sent, closed));
+        }
+        // Methods may start in the meantime: it is unknown how long this takes.
+        drop(closed);
+        if self.failure.is_none() {
+            self.late();
+        }
+        let sending = unless_over(self.delivery, sending);
+        let sent = match until {
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now()).max(self.copier.timeout);
+                let sent = tokio::time::timeout(left, sending).await;
+                sent.unwrap_or_else(|_| Some(Err(self.copier.late(self.route))))
+            }
+            None => sending.await,
+        };
+        let closed = gate.map(Gate::close);
+        sent.map(|sent| (sent, closed))
+    }
+
+    /// The copy is confirmed.
+    fn succeeded(self) {
+        let Self { copier, route, failure, .. } = self;
+        drop(failure);
+        copier.failures.made(queue_of(route), &copier.observers);
+    }
+
+    /// The first attempt takes longer than usual.
+    fn late(&mut self) {
+        let (to, error) = (queue_of(self.route), error_text(&self.copier.late(self.route)));
+        if let Purpose::Copy { source, .. } = self.purpose {
+            tracing::error!(
+                queue = %source,
+                to,
+                error,
+                "a copy is not confirmed yet: its delivery stays unacknowledged until it is"
+            );
+        }
+        self.report(&error);
+    }
+
+    /// An attempt failed, and another one is made after a pause.
+    fn failed(&mut self, error: &SendError) {
+        let (to, error, pause) = (queue_of(self.route), error_text(error), self.pause);
+        match self.purpose {
+            Purpose::Copy { source, .. } => tracing::error!(
+                queue = %source,
+                to,
+                error,
+                ?pause,
+                "a copy could not be made: its delivery stays unacknowledged until it can"
+            ),
+            Purpose::Move { source } => {
+                tracing::warn!(%source, to, error, ?pause, "a delivery is held: it could not be moved");
+            }
+        }
+        self.report(&error);
+    }
+
+    /// Reports that the copy cannot be made at present.
+    fn report(&mut self, error: &str) {
+        let Self { copier, purpose, route, .. } = *self;
+        let methods = match purpose {
+            Purpose::Copy { pending, .. } => pending.names(),
+            Purpose::Move { .. } => &[],
+        };
+        self.failure
+            .get_or_insert_with(|| copier.failures.begin(queue_of(route), methods))
+            .report(error, &copier.observers);
+    }
+
+    /// Waits before the next attempt. Returns `false` if the listener stops first.
+    async fn pause(&mut self, stop: &CancellationToken) -> bool {
+        let paused = stop.run_until_cancelled(tokio::time::sleep(self.pause)).await;
+        self.pause = LONGEST_PAUSE.min(self.pause * 2);
+        paused.is_some()
+    }
+}
+
+/// Where a copy is sent to whose original came from this queue.
+fn route_of(copy: &Copy, source: &str) -> Route {
+    match copy.to {
+        Destination::Later(delay) => {
+            Route::Delayed { queue: source.to_owned(), delay: delay.min(LONGEST_DELAY) }
+        }
+        Destination::Dead(_) => Route::Queue(dead_letter_queue(source)),
     }
 }
 

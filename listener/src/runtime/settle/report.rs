@@ -106,6 +106,7 @@ impl Report<'_> {
         self.observers.tell(&Event::Stale { delivery: self.info });
     }
 
+    /// It ended as intended.
     pub(crate) fn end(&self, end: &End<'_>) {
         let released = Event::Released { delivery: self.info };
         match end {
@@ -147,44 +148,48 @@ impl Report<'_> {
                 "settled: its pause is longer than the broker delays a message",
                 after = tracing::field::debug(after)
             ),
-            End::Copied(copies) | End::Replaced(copies) => {
-                if let End::Replaced(_) = end {
-                    event!(
-                        self,
-                        info,
-                        "replaced",
-                        "settled: a copy at the end of its queue is for the pending methods",
-                        methods = self.subject.handled
-                    );
-                }
-                for copy in *copies {
-                    let (methods, error) = (copy.method_names(), copy.error_text());
-                    match copy.to {
-                        Destination::Later(after) => event!(
-                            self,
-                            warn,
-                            "retried",
-                            "settled",
-                            error = error,
-                            methods = methods,
-                            attempts = self.copy_headers.attempts,
-                            after = tracing::field::debug(after)
-                        ),
-                        Destination::Dead(reason) => event!(
-                            self,
-                            error,
-                            "dead-lettered",
-                            "settled",
-                            reason = reason,
-                            error = error,
-                            methods = methods,
-                            attempts = self.copy_headers.attempts,
-                            dead_letter_queue = dead_letter_queue(&self.copy_headers.origin.queue)
-                        ),
-                    }
-                    self.observers.tell(&self.copied(copy));
-                }
+            End::Copied(copies) => self.copies(copies),
+            End::Replaced(copies) => {
+                event!(
+                    self,
+                    info,
+                    "replaced",
+                    "settled: a copy at the end of its queue is for the pending methods",
+                    methods = self.subject.handled
+                );
+                self.copies(copies);
             }
+        }
+    }
+
+    /// Reports the retries and dead letters that replace the delivery.
+    fn copies(&self, copies: &[Copy]) {
+        for copy in copies {
+            let (methods, error) = (copy.method_names(), copy.error_text());
+            match copy.to {
+                Destination::Later(after) => event!(
+                    self,
+                    warn,
+                    "retried",
+                    "settled",
+                    error = error,
+                    methods = methods,
+                    attempts = self.copy_headers.attempts,
+                    after = tracing::field::debug(after)
+                ),
+                Destination::Dead(reason) => event!(
+                    self,
+                    error,
+                    "dead-lettered",
+                    "settled",
+                    reason = reason,
+                    error = error,
+                    methods = methods,
+                    attempts = self.copy_headers.attempts,
+                    dead_letter_queue = dead_letter_queue(&self.copy_headers.origin.queue)
+                ),
+            }
+            self.observers.tell(&self.copied(copy));
         }
     }
 
@@ -204,6 +209,7 @@ impl Report<'_> {
         self.observers.tell(&self.copied(copy));
     }
 
+    /// The event of a copy.
     fn copied<'e>(&'e self, copy: &'e Copy) -> Event<'e> {
         let (delivery, methods) = (&self.copy_headers.origin, copy.pending.names());
         let attempts = self.copy_headers.attempts;

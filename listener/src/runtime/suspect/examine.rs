@@ -74,23 +74,10 @@ async fn examine_suspect(
             settlement::release(shared, case);
             return None;
         }
-        match decision {
-            Ok(Decision::GiveUp(deaths)) => {
-                give_up(worker, case, deaths).await;
-                return None;
-            }
-            Ok(Decision::Quarantine(deaths)) => {
-                case = move_to_quarantine(worker, case, &quarantine.queue, deaths).await.err()?;
-                // It cannot be moved: it is handled where it is, as if it were in quarantine.
-                is_fixed = true;
-                let is_last = quarantine::is_last(deaths, &shared.options.poison);
-                isolate(
-                    &mut case,
-                    if is_last { Isolation::FromAll } else { Isolation::FromSuspects },
-                );
-            }
-            Ok(Decision::Last) => isolate(&mut case, Isolation::FromAll),
-            Ok(Decision::Work) | Err(_) => {}
+        if let Ok(decision) = decision {
+            case = carry_out(worker, case, decision, quarantine).await?;
+            // One that cannot be moved is handled where it is, as if it were in quarantine.
+            is_fixed |= matches!(decision, Decision::Quarantine(_));
         }
         if !is_quarantined && !is_again {
             case = replace_near_limit(worker, case).await?;
@@ -117,6 +104,29 @@ async fn examine_suspect(
             }
         }
     }
+}
+
+/// Carries out a decision. Returns the suspect if its methods are to be called where it is.
+async fn carry_out(
+    worker: Worker<'_>,
+    mut case: Case,
+    decision: Decision,
+    quarantine: &Quarantine,
+) -> Option<Case> {
+    match decision {
+        Decision::GiveUp(deaths) => {
+            give_up(worker, case, deaths).await;
+            return None;
+        }
+        Decision::Quarantine(deaths) => {
+            case = move_to_quarantine(worker, case, &quarantine.queue, deaths).await.err()?;
+            let is_last = quarantine::is_last(deaths, &worker.shared.options.poison);
+            isolate(&mut case, if is_last { Isolation::FromAll } else { Isolation::FromSuspects });
+        }
+        Decision::Last => isolate(&mut case, Isolation::FromAll),
+        Decision::Work => {}
+    }
+    Some(case)
 }
 
 fn isolate(case: &mut Case, isolation: Isolation) {
@@ -326,19 +336,7 @@ async fn defer_again(worker: Worker<'_>, mut case: Case) -> Option<Case> {
                 settlement::settle(shared, case, &end, &Subject::default());
                 return None;
             }
-            CopyResult::Held(pause) => {
-                let paused = async {
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = permit::ended(&case.delivery) => {}
-                    }
-                };
-                if permit.wait(paused).await.is_some() && !case.delivery.is_over() {
-                    return Some(case);
-                }
-                settlement::release(shared, case);
-                return None;
-            }
+            CopyResult::Held(pause) => return wait_out(worker, case, pause).await,
             CopyResult::Refused => {
                 copies::return_later(worker, case, &Subject::default()).await;
                 return None;
@@ -356,6 +354,23 @@ async fn defer_again(worker: Worker<'_>, mut case: Case) -> Option<Case> {
         }
     }
     Some(case)
+}
+
+/// Waits for the end of a pause without a slot. `None` if the delivery was released first: the listener
+/// stops, or the session is over.
+async fn wait_out(worker: Worker<'_>, case: Case, pause: Duration) -> Option<Case> {
+    let Worker { shared, permit } = worker;
+    let paused = async {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = permit::ended(&case.delivery) => {}
+        }
+    };
+    if permit.wait(paused).await.is_some() && !case.delivery.is_over() {
+        return Some(case);
+    }
+    settlement::release(shared, case);
+    None
 }
 
 /// Identifies a delivery as it arrived: by the queue that it was first taken from, its body, its

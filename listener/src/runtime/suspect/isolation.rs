@@ -14,6 +14,7 @@ use crate::runtime::settle::progress::{Hold, SHORTEST_HOLD, Unfinished};
 use crate::runtime::shared::{Shared, Worker};
 use crate::runtime::suspect::gate::{Passage, Shut};
 use crate::runtime::suspect::journal::Unavailable;
+use crate::transport::delivery::Settler;
 use crate::transport::driver::LONGEST_WAIT;
 
 /// How long plain `fn`s that timed out are waited for before a suspect is handled for the last time.
@@ -89,9 +90,21 @@ async fn shut_out(worker: Worker<'_>, case: &mut Case) {
     if permit.wait(std::future::ready(())).await.is_none() {
         return;
     }
+    turn.shut = Some(shut(shared, delivery.settler()));
+    let others_ended = async {
+        tokio::select! {
+            () = others_ended(shared) => {}
+            () = permit::ended(delivery) => {}
+        }
+    };
+    let _ = permit.stop.run_until_cancelled(others_ended).await;
+}
+
+/// Closes the gate until the returned value is dropped and the settlement is sent, for twice
+/// `SHUT_TIMEOUT` at most.
+fn shut(shared: &Shared, settler: Arc<dyn Settler>) -> Shut {
     let (closed, over) = (Arc::new(shared.gate.close()), CancellationToken::new());
-    turn.shut = Some(Shut::new(&closed, over.clone().drop_guard()));
-    let settler = delivery.settler();
+    let shut = Shut::new(&closed, over.clone().drop_guard());
     tokio::spawn(async move {
         let over = async {
             over.cancelled().await;
@@ -101,24 +114,20 @@ async fn shut_out(worker: Worker<'_>, case: &mut Case) {
         let _ = tokio::time::timeout(2 * SHUT_TIMEOUT, over).await;
         drop(closed);
     });
-    let others_ended = async {
-        let _ = tokio::time::timeout(SHUT_TIMEOUT, shared.gate.left()).await;
-        // A plain `fn` keeps running after its timeout, and may end the process as well. The wait
-        // is short, because it may never end, or may be an earlier call for this suspect.
-        let blocking_ended = async {
-            while shared.dispatcher.blocking() > 0 {
-                tokio::time::sleep(CHECK_BLOCKING_EVERY).await;
-            }
-        };
-        let _ = tokio::time::timeout(BLOCKING_TIMEOUT, blocking_ended).await;
-    };
-    let others_ended = async {
-        tokio::select! {
-            () = others_ended => {}
-            () = permit::ended(delivery) => {}
+    shut
+}
+
+/// Waits until no other method runs, for a limited time.
+async fn others_ended(shared: &Shared) {
+    let _ = tokio::time::timeout(SHUT_TIMEOUT, shared.gate.left()).await;
+    // A plain `fn` keeps running after its timeout, and may end the process as well. The wait is short,
+    // because it may never end, or may be an earlier call for this suspect.
+    let blocking_ended = async {
+        while shared.dispatcher.blocking() > 0 {
+            tokio::time::sleep(CHECK_BLOCKING_EVERY).await;
         }
     };
-    let _ = permit.stop.run_until_cancelled(others_ended).await;
+    let _ = tokio::time::timeout(BLOCKING_TIMEOUT, blocking_ended).await;
 }
 
 /// Ends the turn of a suspect that waits: other suspects go on, and its record is withdrawn, because
