@@ -91,7 +91,7 @@ async fn a_requeue_that_is_not_allowed_is_a_dead_letter_with_a_fix() {
         (letter.reason.as_str(), letter.error.as_str()),
         (
             "requeue-not-allowed",
-            "flow::outcome::Says::info: asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`"
+            "flow::outcome::Says::info: requested a requeue, which is not allowed; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`"
         )
     );
 }
@@ -143,7 +143,7 @@ async fn retries_end_in_the_dead_letters() {
     let letter = rig.dead_letter().await;
     assert_eq!(
         (letter.reason.as_str(), letter.error.as_str()),
-        ("retries", "flow::outcome::Says::info: asked to be called again")
+        ("retries", "flow::outcome::Says::info: requested a retry")
     );
     assert_eq!(rig.seen_so_far().len(), 5);
     finish(&listener).await;

@@ -75,7 +75,7 @@ async fn a_method_that_is_gone_is_a_dead_letter_that_says_so() {
         (
             "unknown-endpoint",
             "old::Billing::info",
-            "old::Billing::info: no method goes by this name; was it renamed? give the endpoint a `name`"
+            "old::Billing::info: no method has this name; if it was renamed, give the endpoint its old `name`"
         )
     );
 }

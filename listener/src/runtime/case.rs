@@ -95,11 +95,11 @@ impl Case {
         Original { delivery: &self.delivery, copy_headers: &self.copy_headers, stop }
     }
 
-    /// As whom its methods pass the gate.
+    /// The passage of its methods through the gate.
     pub(crate) fn passage(&self) -> Passage {
         let turn = self.suspicion.as_ref().and_then(|suspicion| suspicion.turn.as_ref());
         let shut = turn.and_then(|turn| turn.shut.as_ref());
-        shut.map_or(Passage::Anybody, Shut::passage)
+        shut.map_or(Passage::Normal, Shut::passage)
     }
 
     /// Whether its methods are only called during its turn.

@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     /// Whether the queue is deleted after the listener: no retry queue is declared for it.
     pub(crate) is_temporary: bool,
     pub(crate) in_flight: Arc<InFlight>,
-    /// Bounds the decompressed bodies that are open at once.
+    /// Bounds the decompressed bodies that are open at the same time.
     pub(crate) budget: Budget,
     /// Runs what takes long to open or read.
     pub(crate) offload: Offload,

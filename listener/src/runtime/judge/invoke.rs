@@ -53,7 +53,7 @@ pub(crate) struct Invoked {
 /// What one method came to.
 enum Called {
     Handled,
-    /// The inbox says that it has handled the notification: it was not called.
+    /// The inbox has a record that it handled the notification: it was not called.
     HandledBefore,
     Failed(Failed),
     /// Copies cannot be made for it at present: it was not called.

@@ -21,12 +21,12 @@ use crate::shown::{LONGEST_ERROR, error_text, shortened};
 pub(crate) enum Failed {
     /// An error, a panic, a timeout, or an argument that could not be made.
     Failure(Failure),
-    /// The inbox could not be asked, for this reason, and the method was not called. It is retried
-    /// whatever `on_failure` says, because the method did not fail.
+    /// The inbox could not be queried, for this reason, and the method was not called. It is retried
+    /// regardless of `on_failure`, because the method did not fail.
     NotAsked(String),
     /// It returned `Outcome::DeadLetter` with this reason.
     GivenUp(String),
-    /// It asked for another call, after this pause or the listener's own.
+    /// It returned `Outcome::Retry`, with this pause or that of the listener.
     Retry(Option<Duration>),
     /// It returned `Outcome::Requeue`, which the listener does not allow.
     RequeueNotAllowed,
@@ -198,7 +198,7 @@ impl Copy {
 }
 
 impl Destination {
-    /// Whether a copy that goes here may be for methods whose copy goes there, too.
+    /// Whether one copy may be for methods with either destination.
     fn takes(self, other: Self) -> bool {
         match (self, other) {
             (Self::Dead(_), Self::Dead(_)) => true,
@@ -253,12 +253,12 @@ fn dead(reason: &'static str, error: String, pending: Pending) -> Copy {
 impl Failed {
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::NotAsked(why) => error_text(&format!("the inbox cannot be asked: {why}")),
+            Self::NotAsked(why) => error_text(&format!("the inbox could not be queried: {why}")),
             Self::Failure(failure) => program_code::text(failure),
             Self::GivenUp(reason) => error_text(reason),
-            Self::Retry(_) => "asked to be called again".to_owned(),
-            Self::RequeueNotAllowed => "asked to requeue; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`".to_owned(),
-            Self::Unknown => "no method goes by this name; was it renamed? give the endpoint a `name`".to_owned(),
+            Self::Retry(_) => "requested a retry".to_owned(),
+            Self::RequeueNotAllowed => "requested a requeue, which is not allowed; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`".to_owned(),
+            Self::Unknown => "no method has this name; if it was renamed, give the endpoint its old `name`".to_owned(),
         }
     }
 }
@@ -319,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_s_policy_overrides_the_listener_s() {
+    fn the_policy_of_an_endpoint_overrides_that_of_the_listener() {
         let policy = Policy { attempts: Some(2), pause: Some(8 * SECOND), ..Policy::NONE };
         let decide = |calls| decide(&error("no"), &policy, calls, OnFailure::Retry);
         assert_eq!([decide(1), decide(2)], [Step::Again(8 * SECOND), Step::GiveUp("error")]);
     }
 
     #[test]
-    fn oslo_s_own_behaviour_can_be_chosen() {
+    fn the_behaviour_of_oslo_messaging_can_be_chosen() {
         let decide = |failed, on_failure| decide(&failed, &Policy::NONE, 1, on_failure);
         assert_eq!(decide(error("no"), OnFailure::Requeue), Step::Requeue);
         assert_eq!(decide(error("no"), OnFailure::Forget), Step::Forget);

@@ -38,7 +38,7 @@ pub(crate) async fn open_compressed<'w>(
     let (delivery, index) = (&case.delivery, QueueIndex::of(&case.copy_headers.origin.routing_key));
     let limits = shared.options.limits;
     let most = limits.max_decompressed.min(limits.max_body);
-    if case.passage() == Passage::Closer {
+    if case.passage() == Passage::Exclusive {
         // Deliveries that wait at the gate may hold the whole budget.
         return Some((decompress(delivery, limits, &shared.offload).await, None));
     }

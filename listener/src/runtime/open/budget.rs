@@ -1,5 +1,5 @@
-//! The budget of bytes that decompressed bodies may use at once, over the whole listener: a text may be a
-//! thousand times as large as the body that `bytes_in_flight` counts. Bodies that are not compressed need
+//! The budget of bytes that decompressed bodies may use at the same time in the whole listener: a text may be
+//! a thousand times as large as the body that `bytes_in_flight` counts. Bodies that are not compressed need
 //! no share. Used by `body.rs`.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_share_is_given_back_in_parts_and_whole() {
+    async fn a_share_is_freed_in_parts_and_as_a_whole() {
         let budget = Budget::new(10 * UNIT);
         let mut first = budget.take(info(), 7 * UNIT).await.expect("it is free");
         assert!(budget.take(info(), 4 * UNIT).now_or_never().is_none());
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_wants_more_than_there_is_takes_all_of_its_priority() {
+    async fn a_request_above_the_budget_takes_the_whole_part_of_its_priority() {
         for all in [0, 1, 10 * UNIT] {
             let budget = Budget::new(all);
             let share = budget.take(info(), usize::MAX).await.expect("it is free");
@@ -109,21 +109,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_wants_many_bytes_is_not_overtaken_for_ever() {
+    async fn a_large_request_is_not_overtaken_for_ever() {
         let budget = Budget::new(2 * UNIT);
         let small = budget.take(info(), UNIT).await;
         let mut large = std::pin::pin!(budget.take(info(), 2 * UNIT));
         assert!(large.as_mut().now_or_never().is_none());
-        assert!(
-            budget.take(info(), UNIT).now_or_never().is_none(),
-            "it comes behind the large one"
-        );
+        assert!(budget.take(info(), UNIT).now_or_never().is_none(), "it waits after the large one");
         drop(small);
         assert!(large.now_or_never().is_some());
     }
 
     #[tokio::test]
-    async fn those_that_wait_in_one_priority_do_not_delay_another() {
+    async fn a_waiting_request_of_one_priority_does_not_delay_another() {
         let budget = Budget::new(16 * UNIT);
         let first = budget.take(info(), 10 * UNIT).await;
         let mut second = std::pin::pin!(budget.take(info(), 14 * UNIT));
@@ -131,13 +128,13 @@ mod tests {
         let error = budget.take(QueueIndex::of("n.error"), 6 * UNIT).now_or_never();
         assert!(error.is_some());
         drop(first);
-        assert!(second.as_mut().now_or_never().is_none(), "the error has some of it");
+        assert!(second.as_mut().now_or_never().is_none(), "the error holds a part");
         drop(error);
         assert!(second.now_or_never().is_some());
     }
 
     #[test]
-    fn what_a_body_is_taken_for() {
+    fn the_expected_size_of_a_text() {
         let found = [10, 1 << 20, 1 << 24].map(|size| expected(size, 32 << 20));
         assert_eq!(found, [LEAST, 16 << 20, 32 << 20]);
         assert_eq!(expected(10, 1000), 1000);

@@ -1,5 +1,5 @@
-//! The key order: deliveries that share a key are worked on one after the other, in the order in which
-//! they were taken. What the keys are is in `order.rs` and `worker.rs`.
+//! The key order: deliveries that share a key are handled in sequence, in the order in which they were
+//! taken. What the keys are is in `order.rs` and `worker.rs`.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// The deliveries of each key that are in work or wait; the one in work is first.
+/// For each key the deliveries that are being handled or wait; the one that is being handled is first.
 #[derive(Debug, Default)]
 pub(crate) struct KeyOrder {
     digests: [RandomState; 2],
@@ -27,8 +27,8 @@ struct Queues {
 #[derive(Debug)]
 struct Position {
     number: u64,
-    /// Notified when the one before is done.
-    came: Arc<Notify>,
+    /// Notified when the previous one is done.
+    next: Arc<Notify>,
 }
 
 /// The keys of a delivery: others with one of them must not be worked on at the same time.
@@ -39,14 +39,14 @@ pub(crate) struct Keys {
     pub(crate) in_order: bool,
 }
 
-/// A position behind all earlier deliveries with the same keys. Dropping it lets the next one go.
+/// A position after all earlier deliveries with the same keys. Dropping it lets the next one begin.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     order: Arc<KeyOrder>,
     number: u64,
     keys: Vec<Digest>,
     in_order: bool,
-    came: Arc<Notify>,
+    next: Arc<Notify>,
 }
 
 impl KeyOrder {
@@ -59,16 +59,16 @@ impl KeyOrder {
         // A key that occurs twice must not wait for itself.
         keys.sort_unstable();
         keys.dedup();
-        let came = Arc::new(Notify::new());
+        let next = Arc::new(Notify::new());
         let mut queues = self.lock();
         queues.last += 1;
         let number = queues.last;
         for key in &keys {
-            let position = Position { number, came: Arc::clone(&came) };
+            let position = Position { number, next: Arc::clone(&next) };
             queues.by_key.entry(*key).or_default().push_back(position);
         }
         drop(queues);
-        Ticket { order: Arc::clone(self), number, keys, in_order: *in_order, came }
+        Ticket { order: Arc::clone(self), number, keys, in_order: *in_order, next }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
@@ -93,10 +93,10 @@ impl Ticket {
     }
 
     /// Waits until no other delivery is before it.
-    pub(crate) async fn come(&self) {
+    pub(crate) async fn wait(&self) {
         while !self.is_next() {
-            // A wake-up that comes before this waits is not lost.
-            self.came.notified().await;
+            // A notification between the check and the wait is stored.
+            self.next.notified().await;
         }
     }
 }
@@ -106,14 +106,14 @@ impl Drop for Ticket {
         let mut queues = self.order.lock();
         for key in &self.keys {
             let Some(queue) = queues.by_key.get_mut(key) else { continue };
-            // As a rule it is the first.
+            // Usually it is the first.
             if queue.front().is_some_and(|position| position.number == self.number) {
                 queue.pop_front();
             } else {
                 queue.retain(|position| position.number != self.number);
             }
             match queue.front() {
-                Some(next) => next.came.notify_one(),
+                Some(first) => first.next.notify_one(),
                 None => {
                     queues.by_key.remove(key);
                 }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_of_one_key_come_in_order_and_others_at_once() {
+    async fn deliveries_of_one_key_are_next_in_order_and_others_immediately() {
         let order = Arc::new(KeyOrder::default());
         let (first, second, third) =
             (enter(&order, &["a"]), enter(&order, &["a"]), enter(&order, &["a"]));
@@ -142,14 +142,14 @@ mod tests {
             [true, false, false, true]
         );
         drop(first);
-        second.come().await;
+        second.wait().await;
         assert!(!third.is_next());
         drop(second);
-        third.come().await;
+        third.wait().await;
     }
 
     #[test]
-    fn several_keys_wait_for_each() {
+    fn a_delivery_with_several_keys_waits_for_each() {
         let order = Arc::new(KeyOrder::default());
         let (a, b) = (enter(&order, &["a"]), enter(&order, &["b"]));
         let both = enter(&order, &["a", "b", "a"]);
@@ -160,19 +160,19 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_dropped_while_it_waits_lets_nobody_pass_those_before_it() {
+    fn a_dropped_waiting_ticket_lets_no_other_overtake() {
         let order = Arc::new(KeyOrder::default());
         let first = enter(&order, &["a"]);
         let second = enter(&order, &["a"]);
         let third = enter(&order, &["a"]);
         drop(second);
-        assert!(!third.is_next(), "the first is still in work");
+        assert!(!third.is_next(), "the first is still being handled");
         drop(first);
         assert!(third.is_next());
     }
 
     #[test]
-    fn a_key_that_nobody_holds_is_forgotten() {
+    fn a_key_without_tickets_is_removed() {
         let order = Arc::new(KeyOrder::default());
         drop((enter(&order, &["a"]), enter(&order, &["a", "b"])));
         assert!(order.lock().by_key.is_empty());

@@ -1,5 +1,5 @@
 //! Which keys a delivery shares with others that must not be handled at the same time: its order keys,
-//! and its `message_id` if there is an inbox. Who waits for whom is `key_order.rs`.
+//! and its `message_id` if there is an inbox. The waiting is in `key_order.rs`.
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
@@ -60,7 +60,7 @@ fn of_notification(shared: &Shared, notification: &Notification<'_>) -> Keys {
         keys.extend(key.map(|key| format!("{}:{order}={key}", entry.endpoint)));
     }
     let in_order = !keys.is_empty();
-    // If two deliveries of one notification were handled at once, both would be new to the inbox.
+    // If two deliveries of one notification were handled concurrently, both would be new to the inbox.
     if shared.inbox.is_some() && !notification.message_id().is_empty() {
         keys.push(format!("message_id={}", notification.message_id()));
     }

@@ -1,4 +1,4 @@
-//! The scheduler: worker tasks that each take one delivery after the other from the priority queues.
+//! The scheduler: worker tasks that take deliveries from the priority queues, one at a time each.
 //! One task is enough for methods that never wait, so nothing is spawned for those; when a method has
 //! to wait, another task continues, and methods that use the processor run on as many tasks as the
 //! runtime has threads. The work on one delivery is in `worker.rs`.
@@ -122,18 +122,18 @@ impl Scheduler {
     pub(crate) fn take(self: &Arc<Self>, deliveries: impl Iterator<Item = Delivery>) {
         let mut cases: VecDeque<Case> =
             deliveries.map(|delivery| Case::new(&self.shared, delivery)).collect();
-        let mut at_once = cases.len();
+        let mut ready = cases.len();
         if keys::are_used(&self.shared) {
-            at_once = 0;
+            ready = 0;
             // Only this function adds to `unread`.
             if !self.lock().is_reading {
                 for case in cases.iter_mut().take_while(|case| keys::are_quick(case)) {
                     self.enter(case);
-                    at_once += 1;
+                    ready += 1;
                 }
             }
         }
-        let unread = cases.split_off(at_once);
+        let unread = cases.split_off(ready);
         let mut state = self.lock();
         cases.into_iter().for_each(|case| state.push(case));
         state.unread.extend(unread);
@@ -146,14 +146,14 @@ impl Scheduler {
         self.start_worker(state, 1);
     }
 
-    /// Queues a delivery behind those that share a key with it.
+    /// Queues a delivery after all earlier ones that share a key with it.
     fn enter(&self, case: &mut Case) {
         let keys = keys::of(&self.shared, case);
         case.ticket = (!keys.keys.is_empty()).then(|| self.key_order.enter(&keys));
     }
 
-    /// Reads the keys of deliveries that take long to open, one after the other, on a thread that may
-    /// block. Later deliveries wait, because their order is that of arrival.
+    /// Reads the keys of deliveries that take long to open, in sequence, on a thread that may block. Later
+    /// deliveries wait, because their order is that of arrival.
     async fn read(self: &Arc<Self>) {
         while let Some(mut case) = self.next_unread() {
             if keys::are_quick(&case) {
@@ -231,7 +231,7 @@ impl Scheduler {
         });
     }
 
-    /// Works on one delivery after the other until none can be begun.
+    /// Works on deliveries in sequence until none can be begun.
     async fn serve(self: &Arc<Self>) {
         let mut busy_task = Busy { scheduler: self, is_busy: true };
         let mut since = Instant::now();
@@ -288,17 +288,17 @@ impl Scheduler {
         }
     }
 
-    /// Works on a delivery once those before it in its key order are done.
+    /// Works on a delivery once all earlier ones in its key order are done.
     async fn work(&self, case: Case, slot: HeldSlot<'_>) {
         let permit = Permit::new(&slot, &self.stop);
         if let Some(ticket) = &case.ticket
             && !ticket.is_next()
         {
-            let come = async {
+            let next = async {
                 let _waits = self.demand.wait_in_order();
-                ticket.come().await;
+                ticket.wait().await;
             };
-            if permit.wait(come).await.is_none() {
+            if permit.wait(next).await.is_none() {
                 return settlement::release(&self.shared, case);
             }
         }
@@ -351,7 +351,7 @@ impl HeldSlot<'_> {
 
 impl Slot for HeldSlot<'_> {
     fn release(&self) {
-        // `Sequential` promises one after the other: a delivery that waits keeps its slot.
+        // `Sequential` promises to handle deliveries in sequence: one that waits keeps its slot.
         if self.scheduler.shared.options.executor != Executor::Sequential {
             self.give_up();
         }

@@ -221,7 +221,7 @@ impl Copier {
     }
 
     /// The error of an attempt that goes on after the usual time.
-    fn late(&self, route: &Route) -> SendError {
+    fn late_error(&self, route: &Route) -> SendError {
         let (route, last) = (route.to_string(), self.transport.obstacle());
         SendError::TimedOut { route, after: self.timeout, last }
     }
@@ -368,7 +368,7 @@ impl<'c> Attempts<'c> {
             Some(until) => {
                 let left = until.saturating_duration_since(Instant::now()).max(self.copier.timeout);
                 let sent = tokio::time::timeout(left, sending).await;
-                sent.unwrap_or_else(|_| Some(Err(self.copier.late(self.route))))
+                sent.unwrap_or_else(|_| Some(Err(self.copier.late_error(self.route))))
             }
             None => sending.await,
         };
@@ -385,7 +385,7 @@ impl<'c> Attempts<'c> {
 
     /// The first attempt takes longer than usual.
     fn late(&mut self) {
-        let (to, error) = (queue_of(self.route), error_text(&self.copier.late(self.route)));
+        let (to, error) = (queue_of(self.route), error_text(&self.copier.late_error(self.route)));
         if let Purpose::Copy { source, .. } = self.purpose {
             tracing::error!(
                 queue = %source,
@@ -538,7 +538,7 @@ mod tests {
         )
     }
 
-    /// The copy of each kind that a listener makes of a delivery, as it is sent.
+    /// One copy of each kind that a listener makes of a delivery.
     async fn every_copy(delivery: &Delivery) -> Vec<Outgoing> {
         every_copy_by(&Broker::new(|_| Ok(())), delivery, "no").await
     }

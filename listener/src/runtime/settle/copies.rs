@@ -262,8 +262,8 @@ async fn give_up(
     (copy, made.map(drop).into())
 }
 
-/// Waits without a slot for the next round of calls. Pauses end by themselves; a paused method may be
-/// paused for ever.
+/// Waits without a slot for the next round of calls. Pauses end; a method that is
+/// paused because of a failing copy may stay paused.
 async fn next_call(worker: Worker<'_>, case: &mut Case, progress: &mut Progress) -> Next {
     let Worker { shared, permit } = worker;
     let (held, deadline) = (&progress.held, progress.hold.deadline());

@@ -65,7 +65,7 @@ pub(crate) struct CopyHeaders {
 }
 
 impl CopyHeaders {
-    /// Reads the headers; `knows` tells which methods exist. Invalid headers are ignored, and what is read
+    /// Reads the headers; `knows` returns whether a method exists. Invalid headers are ignored, and what is read
     /// of the others is bounded.
     pub(crate) fn read(
         properties: &Properties,
@@ -85,7 +85,7 @@ impl CopyHeaders {
         };
         let pending =
             headers.get(ENDPOINTS).map_or(Pending::All, |value| Pending::of(names(value, knows)));
-        // A dead letter that was returned to its queue starts anew.
+        // A dead letter that was returned to its queue has all attempts again.
         if headers.get(REASON).is_some() {
             let letter_time = Some(number(headers, TIME).unwrap_or_default());
             let (attempts, first_time, remaining) = (0, None, None);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_headers_are_read() {
         let mut headers = Headers::default();
         copy_headers().write(&mut headers);
         assert_eq!(read(headers), copy_headers());
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_returned_to_its_queue_starts_anew_for_its_pending_methods() {
+    fn a_dead_letter_returned_to_its_queue_has_all_attempts_for_its_pending_methods() {
         let mut headers = Headers::default();
         copy_headers().write(&mut headers);
         headers.set(REASON, "error".into());
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_remains_of_a_delay_is_bounded_and_shrinks_while_the_copy_lies_in_its_queue() {
+    fn the_rest_of_a_delay_is_bounded_and_shrinks_while_the_copy_is_in_its_queue() {
         let of = |remaining, made| {
             let mut headers = Headers::default();
             headers.set(REMAINING, remaining);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_goes_round_if_it_is_longer_than_the_longest() {
+    fn the_rest_of_a_delay_is_what_exceeds_the_longest_one() {
         assert_eq!(remaining_after_longest(LONGEST_DELAY), None);
         let more = Duration::from_millis(1);
         assert_eq!(remaining_after_longest(LONGEST_DELAY + more), Some(more));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_were_written_by_hand_are_read() {
+    fn a_list_of_names_written_by_hand_is_read() {
         let mut headers = Headers::default();
         headers.set(ENDPOINTS, "a::A::info, b::B::info".into());
         let expected = vec!["a::A::info".to_owned(), "b::B::info".to_owned()];
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_our_making_says_nothing() {
+    fn invalid_headers_are_ignored() {
         let mut headers = Headers::default();
         headers.set(ATTEMPTS, HeaderValue::Int(-3));
         headers.set(ENDPOINTS, HeaderValue::Bool(true));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_of_names_and_origins_is_bounded() {
+    fn names_and_origins_are_bounded() {
         let mut headers = Headers::default();
         let unknown = (0..1000).map(|n| format!("{n}{}", "x".repeat(1000)));
         let known = (0..200).map(|n| format!("known::{n}"));

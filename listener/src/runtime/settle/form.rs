@@ -8,7 +8,7 @@ use crate::shown::{LONGEST_ERROR, shortened};
 use crate::transport::delivery::{Delivery, Headers, Properties};
 
 /// How much of a delivery its copy keeps. All headers share one frame, of 128 KiB by default and 4 KiB at
-/// least in AMQP: a copy whose headers are too large is made again in the next form.
+/// least in AMQP: a copy whose headers are too large is sent in the next form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// The headers and properties of the original, and the whole error.

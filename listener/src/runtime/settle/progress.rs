@@ -71,8 +71,8 @@ impl Progress {
         self.held.is_empty() && self.due.is_empty()
     }
 
-    /// Whether dead letters have to wait: one that is made before the last call is made again if the
-    /// listener stops before that call.
+    /// Whether dead letters have to wait: one that is made before the last call is made a second
+    /// time if the listener stops before that call.
     pub(crate) fn delays_dead_letters(&self) -> bool {
         self.held.has_pauses() || (self.hold.in_order && !self.held.is_empty())
     }

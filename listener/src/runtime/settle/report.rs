@@ -52,7 +52,7 @@ impl End<'_> {
     }
 }
 
-/// What the log says about a delivery. Empty if nothing is logged.
+/// The notification in the log line of a delivery. Empty if nothing is logged.
 #[derive(Debug, Default)]
 pub(crate) struct Subject {
     pub(crate) message_id: String,
@@ -76,7 +76,7 @@ impl Subject {
     }
 }
 
-/// A delivery, as it is reported.
+/// A delivery whose end is reported.
 pub(crate) struct Report<'r> {
     pub(crate) info: &'r DeliveryInfo,
     pub(crate) copy_headers: &'r CopyHeaders,

@@ -14,7 +14,7 @@ pub(crate) fn release(shared: &Shared, case: Case) {
     settle(shared, case, &End::Released, &Subject::default());
 }
 
-/// Settles a delivery as its end says, and records the end of a suspect in the journal.
+/// Settles a delivery according to its end, and records the end of a suspect in the journal.
 pub(crate) fn settle(shared: &Shared, case: Case, end: &End<'_>, subject: &Subject) {
     let Case { delivery, in_flight, copy_headers, ticket, suspicion, .. } = case;
     let queue = Arc::clone(&delivery.info.queue);

@@ -62,7 +62,7 @@ async fn examine_suspect(
     let isolation = if is_quarantined { Isolation::FromSuspects } else { Isolation::None };
     let suspicion = Suspicion { key, record: None, isolation, turn: None };
     case.suspicion = Some(Box::new(suspicion));
-    // Whether it stays isolated whatever the journal says, and whether the journal is asked again.
+    // Whether it stays isolated whatever the journal contains, and whether the journal is asked again.
     let (mut is_fixed, mut is_again) = (is_quarantined, false);
     if is_quarantined {
         case = replace_near_limit(worker, case).await?;
@@ -375,10 +375,10 @@ async fn wait_out(worker: Worker<'_>, case: Case, pause: Duration) -> Option<Cas
 
 /// Identifies a delivery as it arrived: by the queue that it was first taken from, its body, its
 /// `message_id`, the methods that it is pending for (there may be a copy for each), and the time of its
-/// dead letter, if that was put back, because it starts anew then. Deliveries that are equal in all of
-/// that share a key: they have the same effect on a process. Every copy has all of it, except one whose
-/// headers or properties were too large to be kept: its deaths are counted anew. The time of the
-/// message is left out: a broker may set it anew on every copy.
+/// dead letter, if that was returned to the queue, because its deaths are counted from zero then. Deliveries
+/// that are equal in all of that share a key: they have the same effect on a process. Every copy has all of
+/// it, except one whose headers or properties were too large to be kept: its deaths are counted from zero.
+/// The timestamp of the message is left out: a broker may set another one on every copy.
 fn key_of(case: &Case) -> Key {
     let CopyHeaders { origin, pending, letter_time, .. } = &case.copy_headers;
     let message_id = &case.delivery.properties.message_id;

@@ -1,5 +1,5 @@
 //! The gate that every method passes before it starts. Closed while a suspect moves between queues or is
-//! handled for the last time; who closes it is `isolation.rs` and `settle/copier.rs`.
+//! handled for the last time. Closed by `isolation.rs` and `settle/copier.rs`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -39,12 +39,12 @@ pub(crate) struct Shut {
 #[derive(Debug)]
 pub(crate) struct Entered<'g>(&'g Gate);
 
-/// Passage asks to pass the gate.
+/// For which delivery the gate is passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
-    Anybody,
-    /// The suspect that keeps it closed.
-    Closer,
+    Normal,
+    /// For the suspect that keeps it closed.
+    Exclusive,
 }
 
 impl Gate {
@@ -56,7 +56,7 @@ impl Gate {
     }
 
     pub(crate) fn is_open(&self, passage: Passage) -> bool {
-        self.0.closed.load(Ordering::SeqCst) <= usize::from(passage == Passage::Closer)
+        self.0.closed.load(Ordering::SeqCst) <= usize::from(passage == Passage::Exclusive)
     }
 
     /// Waits until it is open.
@@ -76,7 +76,7 @@ impl Gate {
         }
     }
 
-    /// Waits until no method is called any more.
+    /// Waits until no method is running.
     pub(crate) async fn left(&self) {
         self.until(|| self.0.called.load(Ordering::SeqCst) == 0).await;
     }
@@ -98,9 +98,9 @@ impl Shut {
         Self { closed: Arc::downgrade(closed), _over: over }
     }
 
-    /// As whom the methods of that suspect pass: the time limit may be over.
+    /// The passage for the methods of that suspect. Normal once the time limit is over.
     pub(crate) fn passage(&self) -> Passage {
-        if self.closed.strong_count() > 0 { Passage::Closer } else { Passage::Anybody }
+        if self.closed.strong_count() > 0 { Passage::Exclusive } else { Passage::Normal }
     }
 }
 
@@ -116,7 +116,7 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let Gate(state) = self.0;
         state.called.fetch_sub(1, Ordering::SeqCst);
-        if !self.0.is_open(Passage::Anybody) {
+        if !self.0.is_open(Passage::Normal) {
             state.changed.notify_waiters();
         }
     }
@@ -133,34 +133,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_gate_opens_when_nobody_keeps_it_closed() {
+    async fn the_gate_opens_once_nothing_keeps_it_closed() {
         let gate = Gate::default();
-        gate.open(Passage::Anybody).await;
+        gate.open(Passage::Normal).await;
         let (first, second) = (gate.close(), gate.close());
-        assert!(waits(gate.open(Passage::Anybody)).await);
-        assert!(waits(gate.open(Passage::Closer)).await);
+        assert!(waits(gate.open(Passage::Normal)).await);
+        assert!(waits(gate.open(Passage::Exclusive)).await);
         drop(first);
-        assert!(waits(gate.open(Passage::Anybody)).await);
-        gate.open(Passage::Closer).await;
+        assert!(waits(gate.open(Passage::Normal)).await);
+        gate.open(Passage::Exclusive).await;
         drop(second);
-        gate.open(Passage::Anybody).await;
+        gate.open(Passage::Normal).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_closes_the_gate_can_wait_for_those_who_have_passed() {
+    async fn the_holder_of_a_closed_gate_can_wait_for_running_methods() {
         let gate = Gate::default();
         let (first, second) =
-            (gate.enter(Passage::Anybody).await, gate.enter(Passage::Anybody).await);
+            (gate.enter(Passage::Normal).await, gate.enter(Passage::Normal).await);
         let closed = gate.close();
-        assert!(waits(gate.enter(Passage::Anybody)).await);
+        assert!(waits(gate.enter(Passage::Normal)).await);
         assert!(waits(gate.left()).await);
         drop(first);
         assert!(waits(gate.left()).await);
         let left = async { tokio::join!(gate.left(), async { drop(second) }) };
         assert!(!waits(left).await);
-        drop(gate.enter(Passage::Closer).await);
+        drop(gate.enter(Passage::Exclusive).await);
         gate.left().await;
         drop(closed);
-        gate.enter(Passage::Anybody).await;
+        gate.enter(Passage::Normal).await;
     }
 }

@@ -70,8 +70,8 @@ pub(crate) async fn begin(worker: Worker<'_>, case: &mut Case) -> Result<(), Una
     let Some(quarantine) = shared.quarantines.of(&delivery.info.queue) else { return Ok(()) };
     let recording = quarantine.journal.begin(suspicion.key);
     let recorded = match passage {
-        Passage::Closer => recording.await,
-        Passage::Anybody => permit.finish(recording).await,
+        Passage::Exclusive => recording.await,
+        Passage::Normal => permit.finish(recording).await,
     };
     suspicion.record = Some(recorded?);
     Ok(())
@@ -172,8 +172,8 @@ pub(crate) async fn pass(worker: Worker<'_>, case: &Case) -> bool {
     let passage = case.passage();
     let open = shared.gate.open(passage);
     let passed = match passage {
-        Passage::Closer => permit.stop.run_until_cancelled(open).await,
-        Passage::Anybody => permit.wait(open).await,
+        Passage::Exclusive => permit.stop.run_until_cancelled(open).await,
+        Passage::Normal => permit.wait(open).await,
     };
     passed.is_some()
 }

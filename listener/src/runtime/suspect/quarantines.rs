@@ -1,5 +1,5 @@
-//! Which quarantine queue and which journal belong to each work queue. Each work queue has its own:
-//! nobody consumes what another program quarantined.
+//! Which quarantine queue and which journal belong to each work queue. Each work queue has its own,
+//! so that no program consumes what another one quarantined.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

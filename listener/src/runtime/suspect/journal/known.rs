@@ -92,7 +92,7 @@ impl Known {
     }
 
     /// How many other processes have begun this suspect, and neither settled nor released it. `None` if the
-    /// entries have to be read anew.
+    /// entries have to be read again.
     pub(super) fn deaths(&self, key: Key, process: &str) -> Option<usize> {
         if self.next == 0 {
             return None;

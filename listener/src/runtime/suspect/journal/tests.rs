@@ -1,5 +1,5 @@
-//! The journal of several processes, in memory, on a paused clock; and drivers that answer as a test
-//! needs it. What one entry says is tested in `known.rs`.
+//! Tests of the journals of several processes, over the in-memory transport and over drivers that fail. How
+//! entries are applied is tested in `known.rs`.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -55,7 +55,7 @@ async fn an_orderly_stop_and_a_lost_session_are_no_deaths() {
     tokio::time::sleep(2 * FLUSH_AFTER).await;
     assert_eq!(other.deaths(key("a")).await, Ok(0));
     assert_eq!(other.deaths(key("b")).await, Ok(0));
-    // A process that starts again after its stop begins anew.
+    // A process that starts again after its stop records again.
     stopped.start();
     stopped.begin(key("a")).await.expect("a journal");
     assert_eq!(other.deaths(key("a")).await, Ok(1));
