@@ -1,4 +1,4 @@
-//! Every argument and every return type of an endpoint method: the right value arrives.
+//! Every kind of argument and every return type of an endpoint method.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +20,7 @@ const BODY: &str = r#"{
     "_context_user": "u-1", "_context_roles": ["admin"]
 }"#;
 
-/// Runs one endpoint on one body, and gives what it wrote.
+/// Runs one endpoint on one body and returns what it logged.
 async fn written(endpoint: impl listener::Endpoint, body: &str) -> String {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(endpoint).build().unwrap();
@@ -32,10 +32,10 @@ async fn written(endpoint: impl listener::Endpoint, body: &str) -> String {
     seen
 }
 
-struct Five;
+struct NamedFive;
 
 #[notification_endpoint(register = false)]
-impl Five {
+impl NamedFive {
     async fn info(
         &self,
         metadata: &Metadata,
@@ -64,9 +64,9 @@ struct Payload<'p> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_five_arguments_come_by_name_in_any_order() {
+async fn the_five_named_arguments_are_passed_in_any_order() {
     assert_eq!(
-        written(Five, BODY).await,
+        written(NamedFive, BODY).await,
         r#"u-1 1 compute.host1 instance.create.end i-1 ["a", "é"] m-1 2026-05-09 07:29:33.123456"#
     );
 }
@@ -86,7 +86,7 @@ impl Typed {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_may_be_a_type_and_a_payload_the_text_itself() {
+async fn a_context_can_be_a_type_and_a_payload_its_raw_json() {
     assert_eq!(written(Typed, BODY).await, r#"u-1 {"id": "i-1", "tags": ["a", "\u00e9"]}"#);
 }
 
@@ -110,7 +110,7 @@ impl Missing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn null_and_missing_parts_are_empty_or_none() {
+async fn null_and_missing_fields_are_empty_or_none() {
     let body = r#"{"priority": "info", "publisher_id": null, "payload": null}"#;
     assert_eq!(written(Missing, body).await, r#""" None None """#);
 }
@@ -149,7 +149,7 @@ impl ByType {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_arguments_come_by_type() {
+async fn other_arguments_are_extracted_by_type() {
     assert_eq!(
         written(ByType, BODY).await,
         "u-1 info instance.create.end notifications.info openstack false"
@@ -157,14 +157,14 @@ async fn other_arguments_come_by_type() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_argument_that_cannot_be_made_is_a_dead_letter_and_no_call() {
+async fn a_failed_extraction_is_a_dead_letter_and_the_method_is_not_called() {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(ByType).build().unwrap();
     listener.start().await.unwrap();
     rig.send_raw(r#"{"priority": "INFO"}"#).await;
-    let letter = rig.dead_letter().await;
+    let dead_letter = rig.dead_letter().await;
     assert_eq!(
-        (letter.reason.as_str(), letter.error.as_str()),
+        (dead_letter.reason.as_str(), dead_letter.error.as_str()),
         ("argument", "flow::arguments::ByType::info: argument `Tenant`: no user")
     );
     assert_eq!(rig.seen_so_far(), [""; 0]);
@@ -194,7 +194,7 @@ returns! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_return_type_handles() {
+async fn every_return_type_can_mean_handled() {
     assert_eq!(written(Unit, BODY).await, "Unit");
     assert_eq!(written(Plain, BODY).await, "Plain");
     assert_eq!(written(Fallible, BODY).await, "Fallible");
@@ -202,23 +202,23 @@ async fn every_return_type_handles() {
     assert_eq!(written(Boxed, BODY).await, "Boxed");
 }
 
-struct Plainly;
+struct NoReceiver;
 
 #[notification_endpoint(register = false)]
-impl Plainly {
+impl NoReceiver {
     fn info(payload: Payload<'_>, log: State<Log>) {
         let _ = log.send(format!("{} {}", payload.id, payload.tags.len()));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plain_fn_without_receiver_is_called_on_a_single_thread() {
-    assert_eq!(written(Plainly, BODY).await, "i-1 2");
+async fn a_plain_fn_without_a_receiver_is_called_on_a_single_threaded_runtime() {
+    assert_eq!(written(NoReceiver, BODY).await, "i-1 2");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plain_fn_is_called_on_many_threads() {
-    assert_eq!(written(Plainly, BODY).await, "i-1 2");
+async fn a_plain_fn_is_called_on_a_multi_threaded_runtime() {
+    assert_eq!(written(NoReceiver, BODY).await, "i-1 2");
 }
 
 struct Tolerant;
@@ -263,7 +263,7 @@ impl Owned {
 }
 
 #[tokio::test(start_paused = true)]
-async fn texts_may_be_owned_and_a_context_that_does_not_fit_can_be_taken() {
+async fn strings_can_be_owned_and_a_mismatched_context_can_be_a_result() {
     assert_eq!(
         written(Owned, BODY).await,
         r#"Ok("u-1") "compute.host1" Some("instance.create.end") {"id":"i-1","tags":["a","é"]}"#
@@ -274,10 +274,10 @@ async fn texts_may_be_owned_and_a_context_that_does_not_fit_can_be_taken() {
     );
 }
 
-struct Again;
+struct RetriesTwice;
 
 #[notification_endpoint(register = false)]
-impl Again {
+impl RetriesTwice {
     async fn info(&self, attempt: Attempt, log: State<Log>) -> Outcome {
         if attempt < Attempt(3) {
             return Outcome::retry();
@@ -289,16 +289,16 @@ impl Again {
 
 #[tokio::test(start_paused = true)]
 async fn attempts_are_counted_from_one() {
-    assert_eq!(written(Again, BODY).await, "Attempt(3)");
+    assert_eq!(written(RetriesTwice, BODY).await, "Attempt(3)");
 }
 
-/// Says when it was received, and asks to be called again once.
-struct Clocked;
+/// Logs when a notification was received, and asks for one retry.
+struct LogsReceivedAt;
 
 type Received = tokio::sync::mpsc::UnboundedSender<(u32, u32, SystemTime)>;
 
 #[notification_endpoint(register = false)]
-impl Clocked {
+impl LogsReceivedAt {
     async fn info(
         &self,
         payload: u32,
@@ -316,18 +316,18 @@ impl Clocked {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_notification_is_received_when_it_arrives_however_long_it_waits_then() {
+async fn received_at_is_the_time_of_arrival_however_long_a_notification_waits() {
     let rig = Rig::new();
     let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
     let retry = RetryOptions::default().place(RetryPlace::Process);
     let builder = rig.builder().pool("one").retry(retry).executor(Executor::Sequential);
-    let listener = builder.state::<Received>(sender).endpoint(Clocked).build().unwrap();
+    let listener = builder.state::<Received>(sender).endpoint(LogsReceivedAt).build().unwrap();
     listener.start().await.unwrap();
     let before = SystemTime::now();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
     rig.notifier().info(&Context::new(), "x", &2).await.unwrap();
     rig.notifier().warn(&Context::new(), "x", &3).await.unwrap();
-    // The first is in its pause; the others have arrived and wait behind it.
+    // The first is in its retry pause; the others have arrived and wait behind it.
     tokio::time::sleep(Duration::from_millis(1)).await;
     let arrived = SystemTime::now();
     let mut calls = Vec::new();
@@ -344,7 +344,7 @@ async fn a_notification_is_received_when_it_arrives_however_long_it_waits_then()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_be_missing_or_unreadable_can_be_taken() {
+async fn option_and_result_arguments_accept_missing_and_unreadable_parts() {
     assert_eq!(
         written(Tolerant, r#"{"priority": "INFO", "payload": 7, "_context_user": "u-1"}"#).await,
         r#"Some("u-1") Ok(Some(7)) Some("u-1") Ok("u-1") true"#
@@ -409,7 +409,7 @@ fn versioned(event_type: &str, version: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_versioned_payload_is_unwrapped_and_its_version_checked() {
+async fn a_versioned_payload_is_unwrapped_and_its_version_is_checked() {
     assert_eq!(written(Versions, &versioned("strict", "1.5")).await, "i-1 4 1.5");
     assert_eq!(written(Versions, &versioned("lenient", "2.0")).await, "Some(true)");
     assert_eq!(written(Versions, &versioned("optional", "1.2")).await, "i-1");
@@ -418,15 +418,15 @@ async fn a_versioned_payload_is_unwrapped_and_its_version_checked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_major_version_has_a_reason_of_its_own() {
+async fn an_unknown_major_version_has_its_own_dead_letter_reason() {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Versions).build().unwrap();
     listener.start().await.unwrap();
     rig.send_raw(versioned("strict", "2.0")).await;
-    let letter = rig.dead_letter().await;
+    let dead_letter = rig.dead_letter().await;
     finish(&listener).await;
     assert_eq!(
-        (letter.reason.as_str(), letter.error.as_str()),
+        (dead_letter.reason.as_str(), dead_letter.error.as_str()),
         (
             "version",
             "flow::arguments::Versions::strict: argument `payload`: expected version 1.2 of InstancePayload, or a later 1.x, found 2.0"
@@ -434,18 +434,18 @@ async fn an_unknown_major_version_has_a_reason_of_its_own() {
     );
 }
 
-struct Told;
+struct LogsPayload;
 
 #[notification_endpoint(register = false)]
-impl Told {
+impl LogsPayload {
     async fn info(&self, payload: u32, State(log): State<Log>) {
-        let _ = log.send(format!("told of {payload}"));
+        let _ = log.send(format!("payload {payload}"));
     }
 }
 
 #[tokio::test]
-async fn a_method_can_be_called_by_hand_with_a_state_of_the_tests_own() {
+async fn a_method_can_be_called_directly_with_a_state_of_the_test() {
     let (log, mut seen) = tokio::sync::mpsc::unbounded_channel();
-    Told.info(7, State::new(log)).await;
-    assert_eq!(seen.recv().await.as_deref(), Some("told of 7"));
+    LogsPayload.info(7, State::new(log)).await;
+    assert_eq!(seen.recv().await.as_deref(), Some("payload 7"));
 }

@@ -1,5 +1,5 @@
-//! Plain `fn`s where no thread is free for them: a call that was given up before it began is never
-//! made. And compressed bodies where none is free to open them: they are opened all the same.
+//! Plain `fn`s while no thread is free: a call that timed out before it began is never made. Compressed
+//! bodies are decompressed even so.
 
 use std::future::Future;
 use std::sync::{Mutex, mpsc};
@@ -13,7 +13,7 @@ use listener::{Context, OrderKey, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, once};
 
-/// Called before `Waits`, in the same task.
+/// Called before `Blocks`, in the same task.
 struct Before;
 
 #[notification_endpoint(register = false, order = 1)]
@@ -23,11 +23,11 @@ impl Before {
     }
 }
 
-/// Keeps its thread at the payload 0.
-struct Waits(Mutex<mpsc::Receiver<()>>);
+/// Blocks its thread for the payload 0.
+struct Blocks(Mutex<mpsc::Receiver<()>>);
 
 #[notification_endpoint(register = false, order = 2)]
-impl Waits {
+impl Blocks {
     fn info(&self, payload: u32, log: State<Log>) {
         let _ = log.send(format!("begins {payload}"));
         if payload == 0 {
@@ -36,13 +36,13 @@ impl Waits {
     }
 }
 
-/// Runs where one plain `fn` at most has a thread.
+/// Runs a test on a runtime that has one thread for plain `fn`s.
 fn with_one_thread(test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().max_blocking_threads(1).build().unwrap().block_on(test);
 }
 
-/// Waits until all that waited for the thread before has had it.
+/// Waits until everything queued for the thread has run.
 async fn thread_is_free() {
     tokio::task::spawn_blocking(|| ()).await.unwrap();
 }
@@ -52,12 +52,12 @@ async fn send(rig: &Rig, payload: u32) {
 }
 
 #[test]
-fn a_plain_fn_that_had_no_thread_in_time_is_not_called_later() {
+fn a_plain_fn_that_timed_out_waiting_for_a_thread_is_never_called() {
     with_one_thread(async {
         let mut rig = Rig::new();
         let (release, waits) = mpsc::channel();
         let builder = rig.builder().retry(once()).handler_timeout(Duration::from_millis(200));
-        let listener = builder.endpoint(Waits(waits.into())).build().unwrap();
+        let listener = builder.endpoint(Blocks(waits.into())).build().unwrap();
         listener.start().await.unwrap();
         send(&rig, 0).await;
         assert_eq!(rig.seen().await, "begins 0");
@@ -74,12 +74,12 @@ fn a_plain_fn_that_had_no_thread_in_time_is_not_called_later() {
 }
 
 #[test]
-fn a_plain_fn_that_had_no_thread_before_the_deadline_of_a_stop_is_not_called_later() {
+fn a_plain_fn_without_a_thread_at_the_shutdown_timeout_is_never_called() {
     with_one_thread(async {
         let mut rig = Rig::new();
         let (release, waits) = mpsc::channel();
         let builder = rig.builder().shutdown_timeout(Duration::from_millis(200));
-        let listener = builder.endpoint(Before).endpoint(Waits(waits.into())).build().unwrap();
+        let listener = builder.endpoint(Before).endpoint(Blocks(waits.into())).build().unwrap();
         listener.start().await.unwrap();
         send(&rig, 0).await;
         assert_eq!([rig.seen().await, rig.seen().await], ["before 0", "begins 0"]);
@@ -103,7 +103,7 @@ impl Quick {
     }
 }
 
-/// What takes long to open, or is opened at once.
+/// Sends a compressed body; the padding decides how long it takes to decompress.
 async fn send_quick(rig: &Rig, event_type: &str, padding: usize) {
     let padding = " ".repeat(padding);
     let body = format!(
@@ -115,11 +115,11 @@ async fn send_quick(rig: &Rig, event_type: &str, padding: usize) {
     rig.send_with(Bytes::from(body), properties).await;
 }
 
-fn is_opened_without_a_thread(set: impl FnOnce(ListenerBuilder) -> ListenerBuilder) {
+fn is_decompressed_without_a_thread(set: impl FnOnce(ListenerBuilder) -> ListenerBuilder) {
     with_one_thread(async {
         let mut rig = Rig::new();
         let (release, waits) = mpsc::channel();
-        let builder = set(rig.builder()).endpoint(Waits(waits.into())).endpoint(Quick);
+        let builder = set(rig.builder()).endpoint(Blocks(waits.into())).endpoint(Quick);
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
         send(&rig, 0).await;
@@ -130,7 +130,7 @@ fn is_opened_without_a_thread(set: impl FnOnce(ListenerBuilder) -> ListenerBuild
             let mut seen = Vec::new();
             for _ in 0..2 {
                 let line = tokio::time::timeout(Duration::from_secs(20), rig.next_line()).await;
-                seen.push(line.expect("it is opened"));
+                seen.push(line.expect("it is decompressed"));
             }
             seen.sort();
             assert_eq!(seen, [event_type, "small"]);
@@ -142,11 +142,13 @@ fn is_opened_without_a_thread(set: impl FnOnce(ListenerBuilder) -> ListenerBuild
 }
 
 #[test]
-fn a_compressed_body_is_opened_though_plain_fns_keep_every_thread() {
-    is_opened_without_a_thread(|builder| builder);
+fn a_body_is_decompressed_while_plain_fns_occupy_every_thread() {
+    is_decompressed_without_a_thread(|builder| builder);
 }
 
 #[test]
-fn where_order_is_kept_too_a_body_is_opened_though_plain_fns_keep_every_thread() {
-    is_opened_without_a_thread(|builder| builder.ordered_by(OrderKey::Payload("key".to_owned())));
+fn an_ordered_body_is_decompressed_while_plain_fns_occupy_every_thread() {
+    is_decompressed_without_a_thread(|builder| {
+        builder.ordered_by(OrderKey::Payload("key".to_owned()))
+    });
 }

@@ -1,4 +1,4 @@
-//! Payloads that borrow their texts, with and without escapes.
+//! Payloads that borrow their strings, with and without escapes.
 
 use std::borrow::Cow;
 
@@ -36,11 +36,11 @@ impl Borrows {
     }
 }
 
-/// A text as other writers of JSON escape it, and as it is.
+/// Strings as JSON libraries escape them, with their values.
 const ESCAPED: [(&str, &str); 4] =
     [(r#"a \"b\"\nc"#, "a \"b\"\nc"), (r"\u00e9", "é"), (r"a\/b", "a/b"), ("plain", "plain")];
 
-/// What `Faults` makes of a body.
+/// What `Faults` logs for a body.
 async fn written(body: &str) -> String {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Faults).build().unwrap();
@@ -52,7 +52,7 @@ async fn written(body: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payload_borrows_texts_with_and_without_escapes_in_a_cow() {
+async fn a_cow_in_a_payload_accepts_strings_with_and_without_escapes() {
     for (written_as, text) in ESCAPED {
         let body = format!(r#"{{"priority": "INFO", "payload": {{"message": "{written_as}"}}}}"#);
         assert_eq!(written(&body).await, text);
@@ -60,32 +60,36 @@ async fn a_payload_borrows_texts_with_and_without_escapes_in_a_cow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_text_with_escapes_that_is_to_be_borrowed_is_told_with_a_fix() {
+async fn borrowing_a_string_with_escapes_is_an_error_with_a_fix() {
     for (written_as, _) in &ESCAPED[..3] {
         let rig = Rig::new();
         let listener = rig.builder().endpoint(Borrows).build().unwrap();
         listener.start().await.unwrap();
         let body = format!(r#"{{"priority": "INFO", "payload": {{"message": "{written_as}"}}}}"#);
         rig.send_raw(body).await;
-        let letter = rig.dead_letter().await;
-        assert_eq!(letter.reason, "argument");
+        let dead_letter = rig.dead_letter().await;
+        assert_eq!(dead_letter.reason, "argument");
         let found = "at message: invalid type: a string, expected a borrowed string";
         let fix = "; a text with escapes cannot be borrowed: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
-        assert!(letter.error.contains(found) && letter.error.ends_with(fix), "{}", letter.error);
+        assert!(
+            dead_letter.error.contains(found) && dead_letter.error.ends_with(fix),
+            "{}",
+            dead_letter.error
+        );
         finish(&listener).await;
     }
 }
 
-/// What is no text at all is not told to be written otherwise.
+/// The fix for escapes is suggested only for strings.
 #[tokio::test(start_paused = true)]
-async fn a_number_in_place_of_a_borrowed_text_is_told_as_such() {
+async fn a_number_in_place_of_a_borrowed_string_is_an_error_without_that_fix() {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Borrows).build().unwrap();
     listener.start().await.unwrap();
     rig.send_raw(r#"{"priority": "INFO", "payload": {"message": 5}}"#.to_owned()).await;
-    let letter = rig.dead_letter().await;
+    let dead_letter = rig.dead_letter().await;
     let found = "invalid type: integer `5`, expected a borrowed string";
-    assert!(letter.error.contains(found), "{}", letter.error);
-    assert!(!letter.error.contains("escapes"), "{}", letter.error);
+    assert!(dead_letter.error.contains(found), "{}", dead_letter.error);
+    assert!(!dead_letter.error.contains("escapes"), "{}", dead_letter.error);
     finish(&listener).await;
 }

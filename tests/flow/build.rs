@@ -1,4 +1,4 @@
-//! What does not build: every mistake that needs no I/O, all in one error, each with a fix.
+//! What does not build: every mistake that can be found without I/O, all in one error, each with a fix.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Given {
     async fn info(&self) {}
 }
 
-/// The error of a builder, without the place of the endpoint in its file.
+/// The error of a builder, without the line and column of the endpoint.
 fn error(built: Result<Listener, BuildError>) -> String {
     let text = built.expect_err("it must not build").to_string();
     text.split_inclusive(".rs:")
@@ -45,7 +45,7 @@ fn error(built: Result<Listener, BuildError>) -> String {
 }
 
 #[test]
-fn a_missing_state_is_named_with_endpoint_method_and_place() {
+fn a_missing_state_is_reported_with_endpoint_method_and_location() {
     let built = Listener::builder()
         .transport_url("memory://")
         .state(Log::clone(&tokio::sync::mpsc::unbounded_channel().0))
@@ -64,7 +64,7 @@ fn a_missing_state_is_named_with_endpoint_method_and_place() {
 
 struct Guarded<T>(T);
 
-/// Takes each state with something around it too many, or too few.
+/// Takes states that are wrapped in more or fewer types than the given ones.
 struct Wrapped;
 
 #[notification_endpoint(register = false)]
@@ -77,7 +77,7 @@ impl Wrapped {
 }
 
 #[test]
-fn a_missing_state_names_the_given_one_that_was_likely_meant() {
+fn a_missing_state_suggests_a_similar_one_that_was_given() {
     let built = Listener::builder()
         .transport_url("memory://")
         .state(Database)
@@ -104,14 +104,14 @@ fn a_missing_state_names_the_given_one_that_was_likely_meant() {
     );
 }
 
-struct OfItsOwn;
+struct OwnTopic;
 
 #[notification_endpoint(register = false, topic = "versioned_notifications")]
-impl OfItsOwn {
+impl OwnTopic {
     async fn info(&self) {}
 }
 
-/// What is logged while a listener with these targets is built.
+/// What is logged while a listener is built.
 fn logged(builder: ListenerBuilder) -> String {
     let buffer = Buffer::default();
     let guard = buffer.set();
@@ -122,16 +122,16 @@ fn logged(builder: ListenerBuilder) -> String {
 }
 
 #[test]
-fn topics_of_the_listener_that_no_endpoint_takes_from_are_told() {
+fn topics_of_the_listener_that_no_endpoint_uses_are_warned_about() {
     let builder = || Listener::builder().target(Target::topic("billing").exchange("nova"));
-    let text = logged(builder().endpoint(OfItsOwn));
-    let told = "the listener's topics are not used: each of its endpoints names its own";
+    let text = logged(builder().endpoint(OwnTopic));
+    let warning = "the listener's topics are not used: each of its endpoints names its own";
     assert!(
-        text.contains("WARN") && text.contains(told) && text.contains("nova/billing"),
+        text.contains("WARN") && text.contains(warning) && text.contains("nova/billing"),
         "{text}"
     );
-    assert_eq!(logged(builder().endpoint(OfItsOwn).endpoint(Plain)), "");
-    assert_eq!(logged(Listener::builder().endpoint(OfItsOwn)), "");
+    assert_eq!(logged(builder().endpoint(OwnTopic).endpoint(Plain)), "");
+    assert_eq!(logged(Listener::builder().endpoint(OwnTopic)), "");
 }
 
 #[test]
@@ -153,29 +153,29 @@ fn every_mistake_is_reported_at_once() {
             "the topic of a target is empty; expected a name",
             "pool is empty; expected the name of a queue",
             "prefetch is 0; expected 1 or more: 0 would take the whole queue into memory",
-            "no endpoint is in group \"no such group\"; the groups are: generic, given, group-a, group-b, init-both, init-fails, init-fallible, init-hangs, init-panics, init-panics-at-once, init-plain, init-stated, init-waited",
+            "no endpoint is in group \"no such group\"; the groups are: generic, given, group-a, group-b, init-both, init-delayed, init-fails, init-fallible, init-hangs, init-panics, init-panics-at-once, init-plain, init-states",
             "no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)",
         ]
     );
 }
 
-/// With fewer every orderly stop would be a death.
+/// With fewer, every orderly stop would count as a death.
 #[test]
-fn fewer_than_two_deaths_make_no_suspect() {
+fn a_suspect_after_below_two_is_refused() {
     for suspect_after in [0, 1] {
         let poison = PoisonOptions::default().suspect_after(suspect_after).give_up_after(3);
         let options = Options::default().poison(poison);
         let text = error(Listener::builder().options(options).endpoint(Plain).build());
-        let said = format!(
+        let expected = format!(
             "poison.suspect_after is {suspect_after}; expected 2 or more: a first death looks \
              like an orderly stop"
         );
-        assert!(text.contains(&said), "{text}");
+        assert!(text.contains(&expected), "{text}");
     }
 }
 
 #[test]
-fn a_mistake_is_told_in_words_where_main_returns_a_boxed_error() {
+fn a_build_error_boxed_by_main_prints_its_message() {
     fn main() -> Result<(), Box<dyn std::error::Error>> {
         let _ = Listener::builder().transport_url("rabit://h/").endpoint(Plain).build()?;
         Ok(())
@@ -187,7 +187,7 @@ fn a_mistake_is_told_in_words_where_main_returns_a_boxed_error() {
 }
 
 #[test]
-fn a_url_that_asks_for_tls_says_that_there_is_none_yet() {
+fn a_tls_url_is_refused_because_tls_is_not_supported_yet() {
     for scheme in ["amqps", "AMQPS", "rabbits"] {
         let error = Transport::open(&format!("{scheme}://u:secret@h:5671/")).unwrap_err();
         let found = scheme.to_lowercase();
@@ -201,7 +201,7 @@ fn a_url_that_asks_for_tls_says_that_there_is_none_yet() {
 }
 
 #[test]
-fn a_provided_endpoint_that_is_not_given_is_named() {
+fn a_provided_endpoint_without_an_instance_is_reported() {
     let built = Listener::builder().transport_url("memory://").group("given").build();
     assert_eq!(
         error(built),
@@ -221,14 +221,14 @@ fn with(change: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> Result<Liste
     change(Listener::builder().transport_url("memory://").endpoint(Plain)).build()
 }
 
-/// What is wrong with a topic, a pool or an exchange.
+/// The error for a topic, a pool or an exchange.
 fn wrong(change: impl FnOnce(ListenerBuilder) -> ListenerBuilder) -> String {
     let text = error(with(change));
     text.strip_prefix("the listener cannot be built: ").expect(&text).to_owned()
 }
 
 #[test]
-fn a_name_whose_queues_cannot_be_named_is_refused() {
+fn a_name_too_long_for_its_queue_names_is_refused() {
     let long = |length| "a".repeat(length);
     let shown = format!("\"{}..\"", long(40));
     let topic = |length| Target::topic(long(length));
@@ -246,7 +246,7 @@ fn a_name_whose_queues_cannot_be_named_is_refused() {
             "topic {shown} has 233 bytes; expected 232 at most: names such as `<topic>.critical.retry.131072s` are made of it, and AMQP takes 255 bytes"
         )
     );
-    // The queue has another name then.
+    // With a pool, the queue is not named after the topic.
     assert!(with(|builder| builder.target(topic(246)).pool("tap")).is_ok());
     assert!(
         wrong(|builder| builder.target(topic(247)).pool("tap")).contains("expected 246 at most")
@@ -258,7 +258,7 @@ fn a_name_whose_queues_cannot_be_named_is_refused() {
 }
 
 #[test]
-fn a_topic_that_is_a_pattern_or_several_is_refused() {
+fn a_topic_that_is_a_pattern_or_a_list_is_refused() {
     for name in ["notifications.*", "#", "nova.#.info"] {
         assert_eq!(
             wrong(|builder| builder.target(Target::topic(name))),
@@ -290,7 +290,7 @@ fn a_topic_that_is_a_pattern_or_several_is_refused() {
 }
 
 #[test]
-fn a_queue_that_the_broker_reserves_is_refused() {
+fn a_name_reserved_by_the_broker_is_refused() {
     let reserved = "begins with `amq.`, which brokers reserve for themselves; choose another name";
     assert_eq!(wrong(|builder| builder.pool("amq.tap")), format!("pool \"amq.tap\" {reserved}"));
     assert_eq!(
@@ -324,7 +324,7 @@ impl AllOfNova {
 }
 
 #[test]
-fn an_exchange_that_is_a_pattern_or_several_is_refused() {
+fn an_exchange_that_is_a_pattern_or_a_list_is_refused() {
     for name in ["*", "#", "nova*"] {
         let expected = format!(
             "exchange \"{name}\" holds `*` or `#`; expected the name of one exchange: an exchange is no pattern, so give each topic as `exchange/topic`"
@@ -354,7 +354,7 @@ fn an_exchange_that_is_a_pattern_or_several_is_refused() {
 }
 
 #[test]
-fn a_pool_on_the_nameless_exchange_is_refused() {
+fn a_pool_on_the_default_exchange_is_refused() {
     let expected = "the nameless exchange routes to the queue that a message names, and a pool cannot be bound to it; name the exchange that the notifications are sent to, or leave the pool out";
     let target = || Target::from("/notifications");
     assert_eq!(wrong(|builder| builder.target(target()).pool("tap")), expected);
@@ -368,7 +368,7 @@ fn a_pool_on_the_nameless_exchange_is_refused() {
 }
 
 #[test]
-fn a_pool_that_is_named_as_the_queues_beside_another_queue_is_refused() {
+fn a_pool_named_like_a_side_queue_of_another_queue_is_refused() {
     for name in [
         "notifications.info.dead",
         "tap.quarantine",
@@ -389,7 +389,7 @@ fn a_pool_that_is_named_as_the_queues_beside_another_queue_is_refused() {
 }
 
 #[test]
-fn no_time_or_a_hold_of_zero_is_refused() {
+fn a_send_timeout_or_hold_of_zero_is_refused() {
     let options = Options::default().send_timeout(Duration::ZERO);
     assert_eq!(
         wrong(|builder| builder.options(options)),
@@ -400,7 +400,7 @@ fn no_time_or_a_hold_of_zero_is_refused() {
 }
 
 #[test]
-fn the_topics_of_a_notifier_are_held_to_the_same() {
+fn the_names_of_a_notifier_are_checked_the_same_way() {
     let transport = Transport::open("memory://").unwrap();
     let error = Notifier::builder(transport)
         .topic("notifications.*")
@@ -416,14 +416,14 @@ fn the_topics_of_a_notifier_are_held_to_the_same() {
 }
 
 #[test]
-fn a_provided_endpoint_that_is_given_builds() {
+fn a_provided_endpoint_with_an_instance_builds() {
     let built =
         Listener::builder().transport_url("memory://").group("given").endpoint(Given).build();
     assert!(built.is_ok(), "{built:?}");
 }
 
 #[test]
-fn an_endpoint_given_twice_is_a_mistake() {
+fn an_endpoint_given_twice_is_an_error() {
     let builder = Listener::builder().transport_url("memory://");
     assert_eq!(
         error(builder.endpoint(Plain).endpoint(Plain).build()),
@@ -432,7 +432,7 @@ fn an_endpoint_given_twice_is_a_mistake() {
 }
 
 #[test]
-fn a_state_given_twice_is_a_mistake() {
+fn a_state_given_twice_is_an_error() {
     let built = Listener::builder()
         .transport_url("memory://")
         .state(1_u8)
@@ -446,7 +446,7 @@ fn a_state_given_twice_is_a_mistake() {
 }
 
 #[test]
-fn a_configuration_without_a_transport_is_a_mistake() {
+fn a_configuration_without_a_transport_is_an_error() {
     let config = |name: &str, value: &str| {
         Config::from_variables([(name.to_owned(), value.to_owned())]).unwrap()
     };
@@ -474,7 +474,7 @@ fn without_configuration_the_transport_is_memory() {
 }
 
 #[test]
-fn a_builder_without_transport_says_so() {
+fn a_builder_without_a_transport_is_an_error() {
     let built = Listener::builder().endpoint(Plain).build();
     assert_eq!(
         error(built),
@@ -483,7 +483,7 @@ fn a_builder_without_transport_says_so() {
 }
 
 #[test]
-fn a_temporary_pool_expires_after_a_time_that_the_broker_takes() {
+fn the_expiry_of_a_temporary_pool_is_within_the_broker_s_limits() {
     for (expires, fits) in [
         (Duration::ZERO, false),
         (Duration::from_millis(999), false),
@@ -501,7 +501,7 @@ fn a_temporary_pool_expires_after_a_time_that_the_broker_takes() {
 }
 
 #[test]
-fn a_pause_that_would_be_cut_is_refused() {
+fn a_pause_above_the_maximum_pause_is_refused() {
     let retry = RetryOptions::default().pause(Duration::from_secs(120));
     let text = wrong(|builder| builder.retry(retry));
     assert!(

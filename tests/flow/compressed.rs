@@ -1,5 +1,5 @@
-//! Compressed bodies that are large once opened: all that are open at once fit one budget, and
-//! whoever waits for room in it holds up nobody. How much memory that is, `tests/bounded` counts.
+//! Compressed bodies that are large once decompressed: those decompressed at one time fit a budget, and
+//! a body that waits for the budget delays no others. `tests/bounded` measures the memory.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use tokio::time::Instant;
 
 use crate::rig::{Log, Rig, finish};
 
-/// So many bytes may be open at once: fewer than one body has.
+/// How many decompressed bytes may be held at one time: fewer than one body has.
 const BUDGET: usize = 128 << 10;
 const LARGE: usize = 256 << 10;
 const CALL: Duration = Duration::from_secs(300);
 
-/// Takes five minutes for each.
+/// Takes five minutes for each notification.
 struct Slow;
 
 #[notification_endpoint(register = false, name = "slow", event_type = "^slow$")]
@@ -69,7 +69,7 @@ fn compressed() -> Properties {
     properties
 }
 
-/// Sends a body that is large, and compressed to a few hundred bytes.
+/// Sends a large body, compressed to a few hundred bytes.
 async fn send(rig: &Rig, event_type: &str, number: u32) {
     let body = Compression::Zlib.compress(&body(event_type, number, LARGE));
     assert!(body.len() < 1024);
@@ -81,7 +81,7 @@ fn builder(rig: &Rig) -> ListenerBuilder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_room_holds_up_nobody_and_is_called_in_the_end() {
+async fn bodies_waiting_for_the_budget_delay_no_others_and_are_handled_eventually() {
     let mut rig = Rig::new();
     let listener = builder(&rig).build().unwrap();
     listener.start().await.unwrap();
@@ -89,19 +89,19 @@ async fn what_waits_for_room_holds_up_nobody_and_is_called_in_the_end() {
         send(&rig, "slow", number).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(rig.seen_so_far(), ["slow 0"], "one body takes all there is");
+    assert_eq!(rig.seen_so_far(), ["slow 0"], "one body takes the whole budget");
     rig.send_raw(body("quick", 1, 0)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(rig.seen_so_far(), ["quick 1"], "it is not compressed, and there is a slot");
+    assert_eq!(rig.seen_so_far(), ["quick 1"], "it is not compressed, and a slot is free");
     tokio::time::sleep(3 * CALL).await;
     assert_eq!(rig.seen_so_far(), ["slow 1", "slow 2", "slow 3"]);
     listener.stop().await;
     listener.wait().await.unwrap();
 }
 
-/// As with the slots: no priority has the last eighth, and none stands in front of another one.
+/// As with slots: no priority can take the last eighth, and none blocks another.
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_compressed_info_holds_up_no_compressed_error() {
+async fn a_flood_of_compressed_info_does_not_delay_compressed_errors() {
     for budget in [4 * LARGE, 10 * LARGE] {
         let mut rig = Rig::new();
         let builder = builder(&rig).bytes_in_flight(budget).endpoint(Urgent);
@@ -111,7 +111,7 @@ async fn a_flood_of_compressed_info_holds_up_no_compressed_error() {
             send(&rig, "slow", number).await;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(rig.seen_so_far().len() < 10, "the others wait for room");
+        assert!(rig.seen_so_far().len() < 10, "the others wait for the budget");
         for number in 0..3_u32 {
             let body = body("x", number, 0);
             let body = String::from_utf8(body).unwrap().replace("INFO", "ERROR");
@@ -121,13 +121,13 @@ async fn a_flood_of_compressed_info_holds_up_no_compressed_error() {
             assert_eq!(rig.seen_so_far(), [format!("urgent {number}")], "{budget}");
         }
         tokio::time::sleep(8 * CALL).await;
-        assert!(rig.seen_so_far().len() > 5, "and they have room in the end");
+        assert!(rig.seen_so_far().len() > 5, "they are handled eventually");
         finish(&listener).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_larger_than_all_there_is_is_handled() {
+async fn a_body_larger_than_the_whole_budget_is_handled() {
     for executor in [Executor::Sequential, Executor::Concurrent(1), Executor::Concurrent(64)] {
         let mut rig = Rig::new();
         let listener = builder(&rig).executor(executor).build().unwrap();
@@ -147,7 +147,7 @@ async fn a_body_that_is_larger_than_all_there_is_is_handled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_room_goes_back_at_a_stop() {
+async fn bodies_waiting_for_the_budget_are_released_at_a_stop() {
     let mut rig = Rig::new();
     let listener = builder(&rig).shutdown_timeout(2 * CALL).build().unwrap();
     listener.start().await.unwrap();
@@ -159,7 +159,7 @@ async fn what_waits_for_room_goes_back_at_a_stop() {
     listener.stop().await;
     listener.wait().await.unwrap();
     assert_eq!(rig.seen_so_far(), ["slow 0"]);
-    assert_eq!(began.elapsed().as_secs(), CALL.as_secs(), "the first one is let finish");
+    assert_eq!(began.elapsed().as_secs(), CALL.as_secs(), "the first call finishes");
     for _ in 1..10 {
         rig.take("notifications.info").await;
     }
@@ -178,7 +178,7 @@ impl Observer for Stale {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_room_sees_that_its_session_is_over() {
+async fn bodies_waiting_for_the_budget_notice_the_end_of_their_session() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     let stale = Stale::default();
@@ -191,7 +191,7 @@ async fn what_waits_for_room_sees_that_its_session_is_over() {
     assert_eq!(rig.seen_so_far(), ["slow 0"]);
     model.lose_connections("cut");
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(stale.0.load(Ordering::SeqCst), 9, "all but the one that is in work");
+    assert_eq!(stale.0.load(Ordering::SeqCst), 9, "all but the one in work");
     listener.stop().await;
     listener.wait().await.unwrap();
 }
@@ -218,10 +218,10 @@ async fn order_is_kept_among_bodies_of_every_size() {
     rig.assert_empty("notifications.info").await;
 }
 
-/// With an order a body is opened before it is begun: a stop does not wait for what is still to
-/// be opened.
+/// With an order key a body is decompressed before its methods begin: a stop does not wait for those
+/// that are not decompressed yet.
 #[tokio::test(start_paused = true)]
-async fn a_stop_leaves_what_was_not_opened_to_the_broker() {
+async fn a_stop_releases_bodies_that_are_not_yet_decompressed() {
     let mut rig = Rig::new();
     let key = OrderKey::Payload("key".to_owned());
     let listener = builder(&rig).ordered_by(key).build().unwrap();
@@ -239,15 +239,15 @@ async fn a_stop_leaves_what_was_not_opened_to_the_broker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_compressed_body_over_its_limit_is_a_dead_letter() {
+async fn a_body_above_the_decompression_limit_is_a_dead_letter() {
     let rig = Rig::new();
     let limits = listener::envelope::Limits::default().max_decompressed(1000);
     let listener = builder(&rig).limits(limits).build().unwrap();
     listener.start().await.unwrap();
     send(&rig, "quick", 1).await;
-    let letter = rig.dead_letter().await;
-    assert_eq!(letter.reason, "undecodable");
-    assert!(letter.error.contains("(expected at most 1000)"), "{}", letter.error);
+    let dead_letter = rig.dead_letter().await;
+    assert_eq!(dead_letter.reason, "undecodable");
+    assert!(dead_letter.error.contains("(expected at most 1000)"), "{}", dead_letter.error);
     rig.notifier().info(&Context::new(), "quick", &"x".repeat(2000)).await.unwrap();
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;

@@ -1,4 +1,4 @@
-//! How values of the configuration are read: what is empty, what has white space around it, times.
+//! How configuration values are read: empty values, surrounding white space, durations, lists.
 
 use listener::Config;
 
@@ -7,7 +7,7 @@ fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
     Config::from_variables(owned).map_err(|error| error.to_string())
 }
 
-/// Each option with a value that it takes.
+/// Each option with a valid value.
 const OPTIONS: [(&str, &str); 19] = [
     ("LISTENER_TRANSPORT_URL", "rabbit://h/"),
     ("LISTENER_TOPICS", "notifications,nova/other"),
@@ -31,7 +31,7 @@ const OPTIONS: [(&str, &str); 19] = [
 ];
 
 #[test]
-fn an_empty_variable_is_as_good_as_none() {
+fn an_empty_variable_counts_as_unset() {
     let nothing = read(&[("LISTENER_TOPICS", "")]);
     assert!(nothing.is_ok(), "{nothing:?}");
     for (name, _) in OPTIONS {
@@ -42,7 +42,7 @@ fn an_empty_variable_is_as_good_as_none() {
 }
 
 #[test]
-fn white_space_and_line_breaks_around_a_value_are_left_out() {
+fn white_space_and_line_breaks_around_a_value_are_trimmed() {
     for (name, value) in OPTIONS {
         let config = read(&[(name, value)]);
         assert!(config.is_ok(), "{config:?}");
@@ -51,13 +51,13 @@ fn white_space_and_line_breaks_around_a_value_are_left_out() {
 }
 
 #[test]
-fn a_line_break_within_a_name_is_a_mistake() {
+fn a_line_break_within_a_name_is_an_error() {
     let error = read(&[("LISTENER_POOL", "a\nb")]).unwrap_err();
     assert!(error.contains("expected a name in one line"), "{error}");
 }
 
 #[test]
-fn a_time_has_the_units_of_the_attribute_or_is_in_seconds() {
+fn a_duration_has_the_units_of_the_attribute_or_is_in_seconds() {
     let timeout = |text: &str| read(&[("LISTENER_HANDLER_TIMEOUT", text)]);
     assert_eq!(timeout("90"), timeout("1m30s"));
     assert_eq!(timeout("3600"), timeout("1h"));
@@ -72,7 +72,7 @@ fn a_time_has_the_units_of_the_attribute_or_is_in_seconds() {
 }
 
 #[test]
-fn the_url_under_another_name_is_an_error_that_names_the_option() {
+fn a_misnamed_url_variable_is_an_error_that_names_the_option() {
     for name in ["LISTENER_URL", "LISTENER_BROKER_URL"] {
         let error = read(&[(name, "amqp://u:hunter2@h")]).unwrap_err();
         assert!(error.ends_with("did you mean \"transport_url\"?"), "{error}");
@@ -80,7 +80,7 @@ fn the_url_under_another_name_is_an_error_that_names_the_option() {
 }
 
 #[test]
-fn every_mistake_of_the_environment_is_told_at_once() {
+fn every_mistake_in_the_environment_is_reported_at_once() {
     let error = read(&[
         ("LISTENER_TRANSPORT_URL", "rabit://u:hunter2@h/"),
         ("LISTENER_PREFETCH", "many"),
@@ -107,7 +107,7 @@ fn every_mistake_of_the_environment_is_told_at_once() {
 }
 
 #[test]
-fn a_list_without_an_item_is_a_mistake() {
+fn a_list_without_an_item_is_an_error() {
     for (variable, option) in [("LISTENER_TOPICS", "topics"), ("LISTENER_GROUP", "group")] {
         for text in [",", " , ,"] {
             let error = read(&[(variable, text)]).unwrap_err();
@@ -117,9 +117,9 @@ fn a_list_without_an_item_is_a_mistake() {
     }
 }
 
-/// An `--env-file` of a container keeps quotation marks, and a list of JSON or YAML its brackets.
+/// A container's `--env-file` keeps quotation marks, and a JSON or YAML list keeps its brackets.
 #[test]
-fn a_name_in_quotation_marks_or_brackets_is_a_mistake() {
+fn a_name_in_quotation_marks_or_brackets_is_an_error() {
     for name in ["\"nova\"", "'nova'", "[\"nova\"]", "[nova]", "nova;neutron", "nova.", ".nova"] {
         for option in ["LISTENER_TOPICS", "LISTENER_POOL", "LISTENER_CONTROL_EXCHANGE"] {
             let error = read(&[(option, name)]).unwrap_err();

@@ -1,5 +1,5 @@
-//! Copies that are confirmed late or not at all, and what becomes of them when the listener stops:
-//! nothing is multiplied, and no method waits for the copy of another one.
+//! Copies that are confirmed late or not at all, also across stops of the listener: nothing is
+//! multiplied, and no method waits for the copy of another method.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,10 +31,10 @@ async fn send(rig: &Rig) {
     rig.notifier().info(&Context::new(), "x", &"a").await.unwrap();
 }
 
-struct Fails(Arc<AtomicU32>);
+struct AlwaysFails(Arc<AtomicU32>);
 
 #[notification_endpoint(register = false)]
-impl Fails {
+impl AlwaysFails {
     async fn info(&self) -> Result<(), BoxError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Err("always")?
@@ -42,17 +42,17 @@ impl Fails {
 }
 
 #[tokio::test(start_paused = true)]
-async fn confirmations_that_come_late_count() {
+async fn late_confirms_of_copies_count() {
     let (model, rig) = rig();
     let calls = Arc::new(AtomicU32::new(0));
-    let listener = rig.builder().endpoint(Fails(Arc::clone(&calls))).build().unwrap();
+    let listener = rig.builder().endpoint(AlwaysFails(Arc::clone(&calls))).build().unwrap();
     listener.start().await.unwrap();
     send(&rig).await;
     model.change(|conditions| conditions.latency = 60 * SECOND);
     tokio::time::sleep(4 * HOUR).await;
     model.change(|conditions| *conditions = Conditions::default());
     tokio::time::sleep(HOUR).await;
-    // The first copy is sent twice, and none that follows it.
+    // Only the first copy is sent twice.
     let calls = calls.load(Ordering::SeqCst);
     assert!(calls <= 9, "{calls} calls for one notification, {:?}", model.depths());
     finish(&listener).await;
@@ -80,7 +80,7 @@ impl FailsOnce {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_waits_for_the_dead_letter_of_no_other_method() {
+async fn a_retry_does_not_wait_for_the_dead_letter_of_another_method() {
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let (model, mut rig) = rig();
         model.change(|conditions| conditions.dead_letters_full = true);
@@ -99,11 +99,11 @@ async fn a_retry_waits_for_the_dead_letter_of_no_other_method() {
     }
 }
 
-/// Asks for ten minutes, again and again.
-struct AsksForMinutes;
+/// Asks for a retry after ten minutes, every time.
+struct AsksForTenMinutes;
 
 #[notification_endpoint(register = false, order = 2)]
-impl AsksForMinutes {
+impl AsksForTenMinutes {
     async fn info(&self) -> Result<(), BoxError> {
         Err(retry_after("later", 600 * SECOND))?
     }
@@ -119,7 +119,7 @@ async fn orderly_stops_make_no_second_dead_letter() {
                 true => rig.builder().ordered_by(OrderKey::EventType),
                 false => rig.builder().retry(in_process()),
             };
-            let builder = builder.endpoint(GivesUp).endpoint(AsksForMinutes);
+            let builder = builder.endpoint(GivesUp).endpoint(AsksForTenMinutes);
             let listener = builder.build().unwrap();
             listener.start().await.unwrap();
             listener
@@ -133,8 +133,12 @@ async fn orderly_stops_make_no_second_dead_letter() {
         tokio::time::sleep(2 * HOUR).await;
         finish(&listener).await;
         let depth = model.depths()["notifications.info.dead"];
-        let letters = [rig.dead_letter().await.endpoints, rig.dead_letter().await.endpoints];
-        assert_eq!((depth, letters[0] != letters[1]), (2, true), "{is_ordered} {letters:?}");
+        let dead_letters = [rig.dead_letter().await.endpoints, rig.dead_letter().await.endpoints];
+        assert_eq!(
+            (depth, dead_letters[0] != dead_letters[1]),
+            (2, true),
+            "{is_ordered} {dead_letters:?}"
+        );
     }
 }
 
@@ -149,7 +153,7 @@ impl Handles {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_held_for_longer_than_hold_while_dead_letters_find_no_place() {
+async fn nothing_is_held_longer_than_hold_while_dead_letter_queues_are_full() {
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let (model, rig) = rig();
         model.change(|conditions| conditions.dead_letters_full = true);
@@ -177,7 +181,7 @@ async fn nothing_is_held_for_longer_than_hold_while_dead_letters_find_no_place()
     }
 }
 
-/// A broker that confirms no dead letter: each attempt takes all of its time.
+/// A broker that confirms no dead letter: each attempt runs into its timeout.
 fn no_dead_letters(below: &Transport) -> Transport {
     sending(below, |below, outgoing| async move {
         match &outgoing.route {
@@ -192,7 +196,7 @@ fn no_dead_letters(below: &Transport) -> Transport {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_held_for_longer_than_hold_while_dead_letters_are_not_confirmed() {
+async fn nothing_is_held_longer_than_hold_while_dead_letters_are_unconfirmed() {
     let (_model, rig) = rig();
     let transport = no_dead_letters(&rig.transport);
     let calls = Arc::new(AtomicU32::new(0));
@@ -212,7 +216,7 @@ async fn nothing_is_held_for_longer_than_hold_while_dead_letters_are_not_confirm
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_in_order_keeps_its_place_while_dead_letters_find_no_place() {
+async fn an_ordered_delivery_keeps_its_position_while_dead_letter_queues_are_full() {
     let (model, rig) = rig();
     model.change(|conditions| conditions.dead_letters_full = true);
     let calls = Arc::new(AtomicU32::new(0));
@@ -234,7 +238,7 @@ fn in_process() -> RetryOptions {
     RetryOptions::default().place(RetryPlace::Process)
 }
 
-/// Asks once for more time than may be held in the process.
+/// Asks once for a longer delay than may be held in the process.
 struct AsksOnce(Arc<AtomicU32>);
 
 #[notification_endpoint(register = false, order = 1)]
@@ -245,11 +249,11 @@ impl AsksOnce {
     }
 }
 
-/// Fails once, then gives the delivery back for a while.
-struct GivesBack(AtomicU32);
+/// Fails once, then requeues the delivery for a while.
+struct Requeues(AtomicU32);
 
 #[notification_endpoint(register = false, order = 2)]
-impl GivesBack {
+impl Requeues {
     async fn info(&self, attempt: Attempt) -> Result<Outcome, BoxError> {
         let calls = self.0.fetch_add(1, Ordering::SeqCst);
         match attempt.0 {
@@ -261,13 +265,13 @@ impl GivesBack {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_requeue_multiplies_no_copies() {
+async fn a_requeue_does_not_multiply_copies() {
     let (model, rig) = rig();
     send(&rig).await;
     let calls = Arc::new(AtomicU32::new(0));
     let builder = rig.builder().allow_requeue(true).retry(in_process());
     let builder = builder.endpoint(AsksOnce(Arc::clone(&calls)));
-    let listener = builder.endpoint(GivesBack(AtomicU32::new(0))).build().unwrap();
+    let listener = builder.endpoint(Requeues(AtomicU32::new(0))).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(120 * SECOND).await;
     let before = calls.load(Ordering::SeqCst);
@@ -283,7 +287,7 @@ async fn a_stop_while_a_dead_letter_cannot_be_sent_makes_no_second_retry() {
     model.change(|conditions| conditions.dead_letters_full = true);
     send(&rig).await;
     for _ in 0..5 {
-        let builder = rig.builder().endpoint(GivesUp).endpoint(AsksForMinutes);
+        let builder = rig.builder().endpoint(GivesUp).endpoint(AsksForTenMinutes);
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
         tokio::time::sleep(20 * SECOND).await;
@@ -293,8 +297,7 @@ async fn a_stop_while_a_dead_letter_cannot_be_sent_makes_no_second_retry() {
     assert_eq!(left, 2, "one for each method: {:?}", model.depths());
 }
 
-/// A broker that never takes a dead letter, has no room for pauses of 20 minutes, and takes all
-/// else.
+/// A broker that accepts no dead letter and no delay of 20 minutes, and everything else.
 fn picky(below: &Transport) -> Transport {
     sending(below, |below, outgoing| async move {
         let route = outgoing.route.to_string();
@@ -311,7 +314,7 @@ fn picky(below: &Transport) -> Transport {
     })
 }
 
-/// Asks for more time than may be held in the process, and for which there is room.
+/// Asks for a longer delay than may be held in the process, one that the broker accepts.
 struct AsksForLonger;
 
 #[notification_endpoint(register = false, order = 3)]
@@ -322,7 +325,7 @@ impl AsksForLonger {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_takes_the_place_of_a_delivery_names_all_that_owe_it() {
+async fn a_copy_that_replaces_a_delivery_names_all_methods_that_owe_it() {
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let rig = Rig::new();
         let transport = picky(&rig.transport);
@@ -332,7 +335,7 @@ async fn what_takes_the_place_of_a_delivery_names_all_that_owe_it() {
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
         send(&rig).await;
-        // The dead letter is refused, and one retry is tried on and on.
+        // The dead letter is refused, and one retry is sent again and again.
         tokio::time::sleep(1000 * SECOND).await;
         finish(&listener).await;
         let left = rig.take("notifications.info").await;
@@ -349,43 +352,43 @@ fn owed(properties: &Properties) -> Vec<&str> {
         .iter()
         .map(|name| match name {
             HeaderValue::Text(name) => name.as_str(),
-            other => panic!("{other:?} is no name"),
+            other => panic!("{other:?} is not a name"),
         })
         .collect();
     owed.sort_unstable();
     owed
 }
 
-/// Gives up at once, as `GivesUp` does.
-struct GivesUpToo;
+/// Gives up at once, like `GivesUp`.
+struct AlsoGivesUp;
 
 #[notification_endpoint(register = false, order = 1)]
-impl GivesUpToo {
+impl AlsoGivesUp {
     async fn info(&self) -> Result<(), BoxError> {
         Err(permanent("no"))?
     }
 }
 
-/// Holds its slot for longer than a stop waits.
-struct Holds;
+/// Keeps its slot for longer than a stop waits.
+struct KeepsItsSlot;
 
 #[notification_endpoint(register = false)]
-impl Holds {
+impl KeepsItsSlot {
     async fn warn(&self) {
         tokio::time::sleep(HOUR).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_forgets_nobody_whose_turn_has_come_and_who_has_no_slot_yet() {
+async fn a_stop_forgets_no_method_that_is_due_and_waits_for_a_slot() {
     let (model, rig) = rig();
     model.change(|conditions| conditions.dead_letters_full = true);
-    let builder = rig.builder().executor(Executor::Concurrent(1)).endpoint(Holds);
-    let builder = builder.endpoint(GivesUp).endpoint(GivesUpToo).endpoint(FailsOnce);
+    let builder = rig.builder().executor(Executor::Concurrent(1)).endpoint(KeepsItsSlot);
+    let builder = builder.endpoint(GivesUp).endpoint(AlsoGivesUp).endpoint(FailsOnce);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
-    // The first one's dead letter is tried on and on. Of the second, both methods are paused, and a
-    // retry of the third one waits with the broker.
+    // The dead letters of the first notification are sent again and again. For the second, both of those
+    // methods are paused, and the broker delays a retry of the third method.
     send(&rig).await;
     tokio::time::sleep(60 * SECOND).await;
     send(&rig).await;
@@ -396,11 +399,11 @@ async fn a_stop_forgets_nobody_whose_turn_has_come_and_who_has_no_slot_yet() {
     tokio::time::sleep(60 * SECOND).await;
     finish(&listener).await;
     let left = rig.take("notifications.info").await;
-    let names = ["flow::copies::GivesUp::info", "flow::copies::GivesUpToo::info"];
+    let names = ["flow::copies::AlsoGivesUp::info", "flow::copies::GivesUp::info"];
     assert_eq!(owed(&left.properties), names);
 }
 
-/// Wants an order, and asks for minutes.
+/// Has an order key, and asks for a retry in ten minutes.
 struct Ordered;
 
 #[notification_endpoint(register = false, order = 1, ordered_by = "payload.key")]
@@ -411,17 +414,17 @@ impl Ordered {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_method_wants_in_order_keeps_its_place_whatever_becomes_of_the_others() {
+async fn a_delivery_ordered_by_one_method_keeps_its_position_when_others_fail() {
     let (_, rig) = rig();
     let calls = Arc::new(AtomicU32::new(0));
-    let builder = rig.builder().endpoint(Ordered).endpoint(Fails(Arc::clone(&calls)));
+    let builder = rig.builder().endpoint(Ordered).endpoint(AlwaysFails(Arc::clone(&calls)));
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
     for number in 1..=2 {
         let payload = serde_json::json!({"key": "same", "number": number});
         rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
     }
-    // The other method has failed more than once.
+    // By now the other method has failed more than once.
     tokio::time::sleep(60 * SECOND).await;
     assert!(calls.load(Ordering::SeqCst) > 1);
     finish(&listener).await;

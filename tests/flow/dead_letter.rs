@@ -1,4 +1,4 @@
-//! Dead letters: what cannot be read or does not fit, the body untouched, and what happens
+//! Dead letters: undecodable bodies and mismatched payloads, with the body untouched, and what happens
 //! while a dead letter cannot be sent.
 
 use std::sync::Arc;
@@ -38,16 +38,16 @@ async fn check(body: &'static str, reason: &str, error: &str) {
     let listener = rig.builder().endpoint(Numbers).build().unwrap();
     listener.start().await.unwrap();
     rig.send_raw(body).await;
-    let letter = rig.dead_letter().await;
+    let dead_letter = rig.dead_letter().await;
     finish(&listener).await;
-    assert_eq!((letter.reason.as_str(), letter.error.as_str()), (reason, error));
-    assert_eq!(letter.body, body);
+    assert_eq!((dead_letter.reason.as_str(), dead_letter.error.as_str()), (reason, error));
+    assert_eq!(dead_letter.body, body);
     assert_eq!(rig.seen_so_far(), [""; 0]);
     rig.assert_empty("notifications.info").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_json_is_undecodable() {
+async fn a_body_that_is_not_a_json_object_is_undecodable() {
     check("", "undecodable", "body is empty (expected an object)").await;
     check("[1]", "undecodable", "body is a list (expected an object)").await;
 }
@@ -63,7 +63,7 @@ async fn an_unsupported_envelope_is_undecodable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payload_that_does_not_fit_says_where_and_keeps_the_secret() {
+async fn a_mismatched_payload_is_reported_by_its_path_without_its_value() {
     check(
         r#"{"priority": "INFO", "payload": {"flavor": {"vcpus": "hunter2"}}}"#,
         "argument",
@@ -79,7 +79,7 @@ async fn the_headers_of_the_original_are_kept_and_its_origin_is_added() {
     listener.start().await.unwrap();
     let mut headers = Headers::default();
     headers.set("tenant", HeaderValue::Int(7));
-    // RabbitMQ would route by it, and send the dead letter back to where it came from.
+    // RabbitMQ would route by this header, and put the dead letter back into the original queue.
     headers.set("CC", HeaderValue::List(vec!["notifications.info".into()]));
     let properties = Properties {
         content_type: Some("text/plain".into()),
@@ -88,12 +88,12 @@ async fn the_headers_of_the_original_are_kept_and_its_origin_is_added() {
         ..Properties::default()
     };
     rig.send_with("hello", properties).await;
-    let letter = rig.take("notifications.info.dead").await;
+    let dead_letter = rig.take("notifications.info.dead").await;
     finish(&listener).await;
-    assert_eq!(letter.body, "hello");
-    assert_eq!(letter.properties.content_type.as_deref(), Some("text/plain"));
-    assert_eq!(letter.properties.content_encoding.as_deref(), Some("latin-1"));
-    let headers: Vec<_> = letter
+    assert_eq!(dead_letter.body, "hello");
+    assert_eq!(dead_letter.properties.content_type.as_deref(), Some("text/plain"));
+    assert_eq!(dead_letter.properties.content_encoding.as_deref(), Some("latin-1"));
+    let headers: Vec<_> = dead_letter
         .properties
         .headers
         .iter()
@@ -118,21 +118,24 @@ async fn the_headers_of_the_original_are_kept_and_its_origin_is_added() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn headers_that_would_not_fit_are_left_out_and_said_so() {
+async fn headers_too_large_for_a_dead_letter_are_dropped_with_a_note() {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Numbers).build().unwrap();
     listener.start().await.unwrap();
     let mut headers = Headers::default();
     headers.set("large", HeaderValue::List(vec![HeaderValue::Int(1); 15_000]));
     rig.send_with("hello", Properties { headers, ..Properties::default() }).await;
-    let letter = rig.take("notifications.info.dead").await;
+    let dead_letter = rig.take("notifications.info.dead").await;
     finish(&listener).await;
-    assert_eq!(letter.properties.headers.get("large"), None);
-    assert_eq!(letter.properties.headers.text("listener-headers"), Some("too large to be kept"));
-    assert_eq!(letter.properties.headers.text("listener-reason"), Some("undecodable"));
+    assert_eq!(dead_letter.properties.headers.get("large"), None);
+    assert_eq!(
+        dead_letter.properties.headers.text("listener-headers"),
+        Some("too large to be kept")
+    );
+    assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("undecodable"));
 }
 
-/// Dead-letter queues are full for a while.
+/// A listener whose broker refuses its first dead letters.
 fn full(rig: &Rig, refusals: usize) -> (Listener, Arc<AtomicUsize>) {
     let refusals = Arc::new(AtomicUsize::new(refusals));
     let left = Arc::clone(&refusals);
@@ -153,7 +156,7 @@ fn full(rig: &Rig, refusals: usize) -> (Listener, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_is_refused_is_sent_again_with_growing_pauses() {
+async fn a_refused_dead_letter_is_sent_again_with_growing_pauses() {
     let rig = Rig::new();
     let (listener, refusals) = full(&rig, 4);
     listener.start().await.unwrap();
@@ -167,7 +170,7 @@ async fn a_dead_letter_that_is_refused_is_sent_again_with_growing_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_whose_dead_letter_cannot_be_sent_goes_back_at_the_stop() {
+async fn a_delivery_whose_dead_letter_cannot_be_sent_is_released_at_a_stop() {
     let rig = Rig::new();
     let (listener, _) = full(&rig, usize::MAX);
     listener.start().await.unwrap();

@@ -1,5 +1,5 @@
-//! Delays of more than a day, which no broker is asked for at once: a copy goes round until the time
-//! is over. By the bus in memory, and by a driver that holds nothing back for longer than RabbitMQ's.
+//! Delays of more than a day, which a broker cannot hold in one piece: a copy is delayed repeatedly
+//! until the time is over. Over the in-memory bus, and over a driver with RabbitMQ's longest delay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,11 +25,11 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const REMAINING: &str = "listener-remaining";
 const BODY: &str = r#"{"priority": "INFO", "event_type": "x", "payload": 1}"#;
 
-/// Asks at its first call to be called again after so many hours as the payload says.
-struct Later;
+/// Asks at its first call for a retry after as many hours as the payload says.
+struct RetriesLater;
 
 #[notification_endpoint(register = false, name = "later")]
-impl Later {
+impl RetriesLater {
     async fn info(&self, payload: u32, attempt: Attempt, log: State<Log>) -> Outcome {
         let _ = log.send(format!("call {}", attempt.0));
         match attempt.0 {
@@ -40,17 +40,17 @@ impl Later {
 }
 
 /// Handles at the first call.
-struct Once;
+struct HandlesAtOnce;
 
 #[notification_endpoint(register = false, name = "once")]
-impl Once {
+impl HandlesAtOnce {
     async fn info(&self, attempt: Attempt, log: State<Log>) {
         let _ = log.send(format!("call {}", attempt.0));
     }
 }
 
-/// Holds nothing back for more than a day, nor at all where `never` is set.
-fn a_day(below: &Transport, never: bool) -> Transport {
+/// A broker that delays nothing for more than a day, or nothing at all if `never` is set.
+fn at_most_a_day(below: &Transport, never: bool) -> Transport {
     sending(below, move |below, outgoing| async move {
         match outgoing.route {
             Route::Delayed { delay, .. } if delay > DAY || never => {
@@ -62,7 +62,7 @@ fn a_day(below: &Transport, never: bool) -> Transport {
     })
 }
 
-/// When the calls for one notification came, in hours.
+/// The calls for one notification, and when they came, in hours.
 async fn calls(listener: &Listener, rig: &mut Rig, hours: u32) -> Vec<(String, f64)> {
     listener.start().await.unwrap();
     let began = Instant::now();
@@ -78,7 +78,7 @@ async fn calls(listener: &Listener, rig: &mut Rig, hours: u32) -> Vec<(String, f
     calls
 }
 
-fn both(hours: f64) -> Vec<(String, f64)> {
+fn two_calls(hours: f64) -> Vec<(String, f64)> {
     vec![("call 1".to_owned(), 0.0), ("call 2".to_owned(), hours)]
 }
 
@@ -86,48 +86,48 @@ fn both(hours: f64) -> Vec<(String, f64)> {
 async fn a_delay_of_any_length_is_honoured() {
     for hours in [24, 25, 48, 49, 60] {
         let mut rig = Rig::new();
-        let builder = rig.builder().transport(a_day(&rig.transport, false));
-        let listener = builder.endpoint(Later).build().unwrap();
-        assert_eq!(calls(&listener, &mut rig, hours).await, both(hours.into()));
+        let builder = rig.builder().transport(at_most_a_day(&rig.transport, false));
+        let listener = builder.endpoint(RetriesLater).build().unwrap();
+        assert_eq!(calls(&listener, &mut rig, hours).await, two_calls(hours.into()));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_order_is_kept_a_long_delay_goes_round_too() {
+async fn a_sequential_listener_honours_a_long_delay() {
     let mut rig = Rig::new();
     let builder = rig.builder().executor(Executor::Sequential);
-    let listener = builder.endpoint(Later).build().unwrap();
-    assert_eq!(calls(&listener, &mut rig, 30).await, both(30.0));
+    let listener = builder.endpoint(RetriesLater).build().unwrap();
+    assert_eq!(calls(&listener, &mut rig, 30).await, two_calls(30.0));
 }
 
-/// Counts what is told of retries and dead letters.
-struct Told(mpsc::UnboundedSender<String>);
+/// Records reported retries and dead letters.
+struct Retries(mpsc::UnboundedSender<String>);
 
-impl Observer for Told {
+impl Observer for Retries {
     fn observe(&self, event: &Event<'_>) {
-        let told = match event {
+        let text = match event {
             Event::Retried { attempts, after, .. } => format!("retried {attempts} {after:?}"),
             Event::DeadLettered { reason, .. } => format!("dead {reason}"),
             _ => return,
         };
-        let _ = self.0.send(told);
+        let _ = self.0.send(text);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_delay_is_told_to_observers_once() {
+async fn a_long_delay_is_reported_to_observers_once() {
     let mut rig = Rig::new();
-    let (told, mut events) = mpsc::unbounded_channel();
-    let listener = rig.builder().observer(Told(told)).endpoint(Later).build().unwrap();
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let listener = rig.builder().observer(Retries(sender)).endpoint(RetriesLater).build().unwrap();
     calls(&listener, &mut rig, 60).await;
     let events: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
     assert_eq!(events, ["retried 1 216000s"]);
 }
 
-/// The time until a message with this header is called, in hours; the method is called once.
+/// The hours until the method is called for a message with this header; it is called once.
 async fn until_called(value: HeaderValue, others: &[(&str, HeaderValue)]) -> f64 {
     let mut rig = Rig::new();
-    let listener = rig.builder().endpoint(Once).build().unwrap();
+    let listener = rig.builder().endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
     let mut properties = Properties::default();
     properties.headers.set(REMAINING, value);
@@ -146,7 +146,7 @@ async fn until_called(value: HeaderValue, others: &[(&str, HeaderValue)]) -> f64
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_header_of_a_publisher_is_read_as_one_of_the_listener_s() {
+async fn a_remaining_delay_written_by_a_publisher_is_honoured() {
     assert_eq!(until_called(HeaderValue::Int(-1), &[]).await, 0.0);
     assert_eq!(until_called("many".into(), &[]).await, 0.0);
     assert_eq!(until_called(HeaderValue::Int(0), &[]).await, 0.0);
@@ -164,23 +164,23 @@ async fn no_other_header_lengthens_a_delay() {
         ("listener-first-time", HeaderValue::Timestamp(u64::MAX)),
     ];
     assert_eq!(until_called(HeaderValue::Int(7200), &others).await, 2.0);
-    // What lay in its queue before it was taken counts as waited.
+    // Time spent in its queue counts as waited.
     let long_ago = [("listener-time", HeaderValue::Timestamp(1))];
     assert_eq!(until_called(HeaderValue::Int(7200), &long_ago).await, 0.0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_is_put_back_begins_at_once() {
+async fn a_dead_letter_put_back_skips_its_remaining_delay() {
     let reason = [("listener-reason", "error".into())];
     assert_eq!(until_called(HeaderValue::Int(7200), &reason).await, 0.0);
 }
 
-/// What a publisher writes into a header delays its own message alone.
+/// A header written by a publisher delays only its own message.
 #[tokio::test(start_paused = true)]
-async fn what_remains_holds_up_nobody_where_one_is_worked_on_at_a_time() {
+async fn a_remaining_delay_does_not_block_a_sequential_listener() {
     let mut rig = Rig::new();
     let builder = rig.builder().executor(Executor::Sequential);
-    let listener = builder.endpoint(Once).build().unwrap();
+    let listener = builder.endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
     let mut properties = Properties::default();
     properties.headers.set(REMAINING, HeaderValue::Int(600));
@@ -188,21 +188,21 @@ async fn what_remains_holds_up_nobody_where_one_is_worked_on_at_a_time() {
     rig.send_with(BODY, properties).await;
     rig.send_with(BODY, Properties::default()).await;
     assert_eq!(rig.seen().await, "call 1");
-    assert_eq!(began.elapsed().as_secs(), 0, "the second one waited for the first");
+    assert_eq!(began.elapsed().as_secs(), 0, "the second waited for the first");
     assert_eq!(rig.seen().await, "call 1");
     assert!(began.elapsed().as_secs() >= 600);
     finish(&listener).await;
 }
 
-/// The copy of one with the header may take long, and the next of a flood of them is there by then.
+/// Each copy may take long, and the next message of the flood arrives meanwhile.
 #[tokio::test(start_paused = true)]
-async fn a_flood_with_a_pause_that_remains_holds_up_no_other_notification() {
+async fn a_flood_with_remaining_delays_does_not_delay_other_notifications() {
     let mut rig = Rig::new();
     let slow = sending(&rig.transport, |below, outgoing| async move {
         tokio::time::sleep(Duration::from_secs(20)).await;
         below.send(outgoing).await
     });
-    let listener = rig.builder().transport(slow).endpoint(Once).build().unwrap();
+    let listener = rig.builder().transport(slow).endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
     for _ in 0..5 {
         let mut properties = Properties::default();
@@ -218,11 +218,11 @@ async fn a_flood_with_a_pause_that_remains_holds_up_no_other_notification() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_can_be_held_back_what_remains_is_held_or_given_up() {
+async fn without_broker_delays_a_remaining_delay_is_held_or_dead_lettered() {
     for (seconds, expected) in [(600, "call 1"), (7200, "retries")] {
         let mut rig = Rig::new();
-        let builder = rig.builder().transport(a_day(&rig.transport, true));
-        let listener = builder.endpoint(Once).build().unwrap();
+        let builder = rig.builder().transport(at_most_a_day(&rig.transport, true));
+        let listener = builder.endpoint(HandlesAtOnce).build().unwrap();
         listener.start().await.unwrap();
         let mut properties = Properties::default();
         properties.headers.set(REMAINING, HeaderValue::Int(seconds));
@@ -241,10 +241,10 @@ async fn where_nothing_can_be_held_back_what_remains_is_held_or_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_remains_and_is_held_in_the_process_goes_back_at_a_stop() {
+async fn a_remaining_delay_held_in_the_process_is_released_at_a_stop() {
     let mut rig = Rig::new();
-    let builder = rig.builder().transport(a_day(&rig.transport, true));
-    let listener = builder.endpoint(Once).build().unwrap();
+    let builder = rig.builder().transport(at_most_a_day(&rig.transport, true));
+    let listener = builder.endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
     let mut properties = Properties::default();
     properties.headers.set(REMAINING, HeaderValue::Int(600));
@@ -258,11 +258,11 @@ async fn what_remains_and_is_held_in_the_process_goes_back_at_a_stop() {
     assert_eq!(rig.take("notifications.info").await.body, BODY);
 }
 
-/// One life of a process that may die of a step: how many steps it took.
-async fn live(model: &Model, log: &Log, fate: Option<(u64, When)>) -> u64 {
+/// Runs a process that may die at a step; returns how many steps it took.
+async fn run_process(model: &Model, log: &Log, fate: Option<(u64, When)>) -> u64 {
     let (mortal, mut died) = Mortal::new(model.process(), fate);
     let builder = Listener::builder().transport(Transport::new(mortal.clone(), "mortal"));
-    let listener = builder.state(log.clone()).endpoint(Later).build().unwrap();
+    let listener = builder.state(log.clone()).endpoint(RetriesLater).build().unwrap();
     listener.start().await.unwrap();
     let _ = tokio::time::timeout(DAY * 3, died.recv()).await;
     listener.stop().await;
@@ -271,34 +271,34 @@ async fn live(model: &Model, log: &Log, fate: Option<(u64, When)>) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_death_at_any_step_of_a_round_leaves_one_copy_too_many_at_most() {
+async fn a_death_at_any_step_of_a_long_delay_leaves_at_most_one_extra_copy() {
     for when in [When::Before, When::After] {
         let mut step = 0;
         loop {
             let model = Model::new(1);
             let mut rig = Rig::on(Transport::new(model.process(), "model"));
             rig.notifier().info(&Context::new(), "x", &60).await.unwrap();
-            let took = live(&model, &rig.log(), Some((step, when))).await;
-            live(&model, &rig.log(), None).await;
+            let took = run_process(&model, &rig.log(), Some((step, when))).await;
+            run_process(&model, &rig.log(), None).await;
             let seen = rig.seen_so_far();
-            let case = format!("{when:?} step {step}: {seen:?}, {:?}", model.depths());
+            let context = format!("{when:?} step {step}: {seen:?}, {:?}", model.depths());
             let last = seen.iter().filter(|line| *line == "call 2").count();
-            assert!((1..=2).contains(&last), "{case}");
-            assert!(seen.len() <= 4, "{case}");
-            assert!(model.depths().values().all(|depth| *depth == 0), "{case}");
+            assert!((1..=2).contains(&last), "{context}");
+            assert!(seen.len() <= 4, "{context}");
+            assert!(model.depths().values().all(|depth| *depth == 0), "{context}");
             if step > took {
                 break;
             }
             step += 1;
         }
-        // The copy and the settlement of each of three rounds, and the settlement at the end.
+        // The copy and the settlement of each of three delays, and the final settlement.
         assert!(step >= 7, "{step} steps");
     }
 }
 
-/// What is sent for a session that is over is a second one: the broker gives the first out again.
+/// A copy that is sent for an ended session is a duplicate: the broker redelivers the original.
 #[tokio::test(start_paused = true)]
-async fn no_copy_takes_the_place_of_what_waits_once_its_session_is_over() {
+async fn a_delivery_is_not_replaced_by_a_copy_after_its_session_ended() {
     let model = Model::new(1);
     let below = Transport::new(model.process(), "model");
     let moved = Arc::new(AtomicU32::new(0));
@@ -324,14 +324,14 @@ async fn no_copy_takes_the_place_of_what_waits_once_its_session_is_over() {
     rig.put_with("notifications.info", BODY.into(), properties).await;
     let retry = RetryOptions::default().hold(Duration::from_secs(20));
     let builder = rig.builder().transport(transport).retry(retry);
-    let listener = builder.endpoint(Once).build().unwrap();
+    let listener = builder.endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
-    // Its hold ends with the first attempt, after half a minute.
+    // Its hold is over with the first attempt, after half a minute.
     tokio::time::sleep(Duration::from_secs(15)).await;
     model.lose_connections("lost");
     tokio::time::sleep(Duration::from_secs(25)).await;
     assert_eq!(moved.load(Ordering::SeqCst), 0);
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert_eq!(moved.load(Ordering::SeqCst), 1, "the one of the new session");
+    assert_eq!(moved.load(Ordering::SeqCst), 1, "the copy of the new session");
     finish(&listener).await;
 }

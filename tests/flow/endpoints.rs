@@ -1,4 +1,4 @@
-//! Which endpoints a listener has, in which order they run, and what each takes.
+//! Which endpoints a listener has, in which order they run, and what each receives.
 
 use listener::ListenerBuilder;
 use listener::{Context, Notifier, State, Target, notification_endpoint};
@@ -39,7 +39,7 @@ impl Made {
 }
 
 #[tokio::test(start_paused = true)]
-async fn registered_endpoints_run_by_order_then_by_place() {
+async fn registered_endpoints_run_by_order_then_by_source_location() {
     let mut rig = Rig::new();
     let listener = rig.builder().group("group-a").build().unwrap();
     crate::rig::run_once(&listener, &rig.notifier()).await;
@@ -47,7 +47,7 @@ async fn registered_endpoints_run_by_order_then_by_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_explicit_endpoint_alone_is_all_there_is() {
+async fn an_explicit_endpoint_replaces_the_registered_ones() {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Explicit).build().unwrap();
     crate::rig::run_once(&listener, &rig.notifier()).await;
@@ -55,7 +55,7 @@ async fn an_explicit_endpoint_alone_is_all_there_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_stands_for_the_registered_one_of_its_type() {
+async fn a_given_instance_replaces_the_registered_one_of_its_type() {
     let mut rig = Rig::new();
     let listener = rig.builder().group("group-b").endpoint(Made("given")).build().unwrap();
     crate::rig::run_once(&listener, &rig.notifier()).await;
@@ -63,7 +63,7 @@ async fn an_instance_stands_for_the_registered_one_of_its_type() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn init_makes_the_instance() {
+async fn init_creates_the_instance() {
     let mut rig = Rig::new();
     let listener = rig.builder().group("group-b").build().unwrap();
     crate::rig::run_once(&listener, &rig.notifier()).await;
@@ -79,7 +79,7 @@ async fn send(rig: &Rig, topic: &str, exchange: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_endpoint_takes_from_its_own_topics() {
+async fn each_endpoint_receives_from_its_own_topics() {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Nova).endpoint(Explicit).build().unwrap();
     listener.start().await.unwrap();
@@ -92,7 +92,7 @@ async fn each_endpoint_takes_from_its_own_topics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn endpoints_of_two_exchanges_share_a_queue_and_each_takes_its_own() {
+async fn endpoints_of_two_exchanges_share_a_queue_and_each_handles_its_own() {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Cinder).endpoint(Explicit).build().unwrap();
     listener.start().await.unwrap();
@@ -105,7 +105,7 @@ async fn endpoints_of_two_exchanges_share_a_queue_and_each_takes_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_exchange_put_into_the_shared_queue_is_handled_all_the_same() {
+async fn a_notification_of_an_unknown_exchange_in_a_shared_queue_is_handled() {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Cinder).build().unwrap();
     listener.start().await.unwrap();
@@ -115,7 +115,7 @@ async fn what_another_exchange_put_into_the_shared_queue_is_handled_all_the_same
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_put_straight_into_a_pools_queue_is_handled() {
+async fn a_message_put_directly_into_the_queue_of_a_pool_is_handled() {
     let mut rig = Rig::new();
     let builder = rig.builder().pool("billing.eu").endpoint(Cinder).endpoint(Nova);
     let listener = builder.build().unwrap();
@@ -128,7 +128,7 @@ async fn what_is_put_straight_into_a_pools_queue_is_handled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_that_is_named_twice_is_one() {
+async fn a_target_named_twice_counts_once() {
     let mut rig = Rig::new();
     let twice =
         [Target::topic("notifications"), Target::topic("notifications").exchange("openstack")];
@@ -140,15 +140,15 @@ async fn a_target_that_is_named_twice_is_one() {
     assert_eq!(rig.seen_so_far(), ["Explicit"]);
 }
 
-/// Blocks its thread, at the first notification, until the second is worked on.
+/// Blocks its thread for the first notification until the second is handled.
 struct Blocks(std::sync::mpsc::SyncSender<()>, std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
 
 #[notification_endpoint(register = false)]
 impl Blocks {
     async fn info(&self, payload: u32, log: State<Log>) {
         if payload == 1 {
-            let told = self.1.lock().unwrap().recv_timeout(std::time::Duration::from_secs(20));
-            let _ = log.send(format!("{}", told.is_ok()));
+            let received = self.1.lock().unwrap().recv_timeout(std::time::Duration::from_secs(20));
+            let _ = log.send(format!("{}", received.is_ok()));
         } else {
             let _ = self.0.send(());
         }
@@ -156,10 +156,10 @@ impl Blocks {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_method_that_blocks_its_thread_keeps_nobody_else_from_being_called() {
+async fn a_method_that_blocks_its_thread_does_not_delay_other_calls() {
     let mut rig = Rig::new();
-    let (tell, told) = std::sync::mpsc::sync_channel(1);
-    let listener = rig.builder().endpoint(Blocks(tell, told.into())).build().unwrap();
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    let listener = rig.builder().endpoint(Blocks(sender, receiver.into())).build().unwrap();
     for number in [1, 2] {
         rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
     }

@@ -1,6 +1,6 @@
-//! What counts as a death, and what does not: orderly stops near the delivery limit of a queue,
-//! dead letters that were put back, records whose confirmation came late, and a journal that is
-//! away or refused.
+//! What counts as a death, and what does not: an interrupted stop, a record whose confirm was lost, a
+//! slow or unavailable journal. Dead letters that are put back are in `put_back.rs`, delivery limits in
+//! `delivery_limit.rs`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,39 +8,38 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use listener::driver::{ConnectError, JournalError, SendError};
 use listener::driver::{
-    Driver, JournalAppend, JournalRead, Outgoing, Route, Subscribed, Subscription,
+    ConnectError, Driver, JournalAppend, JournalError, JournalRead, Outgoing, SendError,
+    Subscribed, Subscription,
 };
 use listener::observe::{Event, Observer};
 use listener::options::Executor;
-use listener::testing::{Conditions, Limit, Model, Process};
+use listener::testing::{Conditions, Model, Process};
 use listener::{Context, Listener, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 
 use crate::rig::{Log, Rig, finish};
-use crate::sending::sending;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// How the journal of a process behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Book {
+pub(crate) enum Journal {
     Works,
     Refused,
     Away,
-    /// Takes long to append what begins something.
+    /// Takes long to append the beginning of a delivery.
     Slow,
-    /// Appends what begins something, and its confirmation is lost.
+    /// Appends the beginning of a delivery, and loses the confirm.
     Unconfirmed,
 }
 
-/// A process with a journal of its own behaviour.
+/// A process whose journal behaves as set.
 #[derive(Clone)]
 struct Recording {
     process: Process,
-    book: Arc<Mutex<Book>>,
-    /// How often something was to be appended.
+    journal: Arc<Mutex<Journal>>,
+    /// How many appends were requested.
     appended: Arc<AtomicU32>,
 }
 
@@ -57,21 +56,21 @@ impl Driver for Recording {
     }
 
     fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
-        let book = *self.book.lock().unwrap();
+        let journal = *self.journal.lock().unwrap();
         self.appended.fetch_add(1, Ordering::SeqCst);
         let begins = String::from_utf8_lossy(&append.entry).contains("\"begin\"");
         async move {
-            match book {
-                Book::Works => self.process.journal(append).await,
-                Book::Refused => Err(JournalError::Unsupported("no permission".to_owned())),
-                Book::Away => Err(JournalError::Unreachable("away".to_owned())),
-                Book::Slow => {
+            match journal {
+                Journal::Works => self.process.journal(append).await,
+                Journal::Refused => Err(JournalError::Unsupported("no permission".to_owned())),
+                Journal::Away => Err(JournalError::Unreachable("away".to_owned())),
+                Journal::Slow => {
                     if begins {
                         tokio::time::sleep(9 * SECOND).await;
                     }
                     self.process.journal(append).await
                 }
-                Book::Unconfirmed => {
+                Journal::Unconfirmed => {
                     let read = self.process.journal(append).await;
                     if begins { Err(JournalError::Unreachable("late".to_owned())) } else { read }
                 }
@@ -86,7 +85,7 @@ impl Driver for Recording {
 }
 
 /// Never returns.
-struct Hangs(mpsc::UnboundedSender<()>);
+pub(crate) struct Hangs(pub(crate) mpsc::UnboundedSender<()>);
 
 #[notification_endpoint(register = false)]
 impl Hangs {
@@ -96,11 +95,11 @@ impl Hangs {
     }
 }
 
-fn hangs() -> Hangs {
+pub(crate) fn hangs() -> Hangs {
     Hangs(mpsc::unbounded_channel().0)
 }
 
-struct Logs;
+pub(crate) struct Logs;
 
 #[notification_endpoint(register = false)]
 impl Logs {
@@ -109,128 +108,59 @@ impl Logs {
     }
 }
 
-/// What was decided against suspects.
+/// The decisions against suspects.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Decisions(Arc<Mutex<Vec<String>>>);
 
-impl Told {
-    fn so_far(&self) -> Vec<String> {
+impl Decisions {
+    pub(crate) fn so_far(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
 
-impl Observer for Told {
+impl Observer for Decisions {
     fn observe(&self, event: &Event<'_>) {
-        let told = match event {
+        let decisions = match event {
             Event::Quarantined { deaths, .. } => format!("quarantined after {deaths}"),
-            Event::DeadLettered { reason, .. } => format!("dead letter: {reason}"),
+            Event::DeadLettered { reason, .. } => format!("dead dead_letter: {reason}"),
             _ => return,
         };
-        self.0.lock().unwrap().push(told);
+        self.0.lock().unwrap().push(decisions);
     }
 }
 
-/// A bus, with one healthy notification in its queue.
-async fn one_healthy() -> (Model, Rig) {
+/// A bus with one healthy notification in its queue.
+pub(crate) async fn model_with_one() -> (Model, Rig) {
     let model = Model::new(1);
     let rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"healthy").await.unwrap();
     (model, rig)
 }
 
-/// A listener whose method never returns, and that ends it at a stop.
-async fn start(rig: &Rig, process: Process, book: &Arc<Mutex<Book>>, told: &Told) -> Listener {
-    let driver = Recording { process, book: Arc::clone(book), appended: Arc::default() };
+/// A listener whose method never returns, and that aborts it at a stop.
+async fn start(
+    rig: &Rig,
+    process: Process,
+    journal: &Arc<Mutex<Journal>>,
+    decisions: &Decisions,
+) -> Listener {
+    let driver = Recording { process, journal: Arc::clone(journal), appended: Arc::default() };
     let builder = rig.builder().transport(Transport::new(driver, "recording"));
-    let builder = builder.observer(told.clone()).shutdown_timeout(Duration::ZERO);
+    let builder = builder.observer(decisions.clone()).shutdown_timeout(Duration::ZERO);
     let listener = builder.endpoint(hangs()).build().unwrap();
     listener.start().await.unwrap();
     listener
 }
 
-fn book(book: Book) -> Arc<Mutex<Book>> {
-    Arc::new(Mutex::new(book))
+fn journal_state(journal: Journal) -> Arc<Mutex<Journal>> {
+    Arc::new(Mutex::new(journal))
 }
 
-/// A process that works on it for a while, and stops in order.
-async fn work_and_stop(rig: &Rig, process: Process, its: Book) {
-    let listener = start(rig, process, &book(its), &Told::default()).await;
+/// A process that works on it for a while, and stops orderly.
+pub(crate) async fn work_and_stop(rig: &Rig, process: Process, behaviour: Journal) {
+    let listener = start(rig, process, &journal_state(behaviour), &Decisions::default()).await;
     tokio::time::sleep(20 * SECOND).await;
     finish(&listener).await;
-}
-
-/// How many are left of one notification after many orderly stops, in a queue with a delivery
-/// limit that dead-letters nothing.
-async fn left_after_stops(its: Book) -> usize {
-    let (model, rig) = one_healthy().await;
-    model.limit("notifications.info", Limit { deliveries: 6, dead_letters: None });
-    for _ in 0..12 {
-        work_and_stop(&rig, model.process(), its).await;
-    }
-    model.depths().values().sum()
-}
-
-#[tokio::test(start_paused = true)]
-async fn orderly_stops_near_the_delivery_limit_lose_nothing_whatever_the_journal_says() {
-    for its in [Book::Works, Book::Refused, Book::Away] {
-        assert_eq!(left_after_stops(its).await, 1, "{its:?}");
-    }
-}
-
-/// A quarantine queue that exists is used as it is.
-#[tokio::test(start_paused = true)]
-async fn what_is_in_quarantine_is_renewed_before_its_queue_drops_it() {
-    let (model, rig) = one_healthy().await;
-    for _ in 0..2 {
-        die_of_one(&model).await;
-    }
-    work_and_stop(&rig, model.process(), Book::Works).await;
-    let quarantined = "notifications.info.quarantine";
-    assert_eq!(model.depths().get(quarantined), Some(&1), "{:?}", model.depths());
-    model.limit(quarantined, Limit { deliveries: 6, dead_letters: None });
-    for _ in 0..12 {
-        work_and_stop(&rig, model.process(), Book::Works).await;
-    }
-    assert_eq!(model.depths().get(quarantined), Some(&1), "{:?}", model.depths());
-}
-
-/// A queue that drops whatever comes back: to renew what comes for the first time would be endless.
-#[tokio::test(start_paused = true)]
-async fn what_was_never_given_out_before_is_not_renewed() {
-    let (model, mut rig) = one_healthy().await;
-    model.limit("notifications.info", Limit { deliveries: 0, dead_letters: None });
-    let listener = rig.builder().endpoint(Logs).build().unwrap();
-    listener.start().await.unwrap();
-    tokio::time::timeout(60 * SECOND, rig.seen()).await.expect("it is handled");
-    finish(&listener).await;
-    rig.assert_empty("notifications.info").await;
-}
-
-/// What cannot be quarantined stays in its queue, and is renewed there as any other is.
-#[tokio::test(start_paused = true)]
-async fn a_suspect_that_cannot_be_quarantined_is_renewed_before_its_queue_drops_it() {
-    let (model, rig) = one_healthy().await;
-    for _ in 0..2 {
-        die_of_one(&model).await;
-    }
-    model.limit("notifications.info", Limit { deliveries: 6, dead_letters: None });
-    for _ in 0..12 {
-        let builder = rig.builder().transport(no_quarantine(model.process()));
-        let builder = builder.shutdown_timeout(Duration::ZERO).endpoint(hangs());
-        let listener = builder.build().unwrap();
-        listener.start().await.unwrap();
-        tokio::time::sleep(20 * SECOND).await;
-        finish(&listener).await;
-    }
-    assert_eq!(model.depths().values().sum::<usize>(), 1, "{:?}", model.depths());
-}
-
-/// A broker that lets nobody put anything into a quarantine queue.
-fn no_quarantine(process: Process) -> Transport {
-    sending(&Transport::new(process, "model"), |below, outgoing| async move {
-        let Route::Quarantine(queue) = outgoing.route else { return below.send(outgoing).await };
-        Err(SendError::TooLarge { route: queue, size: outgoing.body.len(), limit: 1 })
-    })
 }
 
 struct Slow;
@@ -249,9 +179,9 @@ impl Slow {
     }
 }
 
-/// A suspect cannot be quarantined for a moment, and all slots are taken when it can.
+/// Quarantining fails for a moment, and all slots are taken when it becomes possible.
 #[tokio::test(start_paused = true)]
-async fn a_suspect_that_is_moved_waits_for_no_slot() {
+async fn a_suspect_is_moved_to_quarantine_without_a_slot() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
@@ -262,7 +192,7 @@ async fn a_suspect_that_is_moved_waits_for_no_slot() {
     let listener = builder.build().unwrap();
     model.change(|conditions| conditions.full = true);
     listener.start().await.unwrap();
-    // So that the bus takes the others.
+    // The bus has to accept the others.
     tokio::time::sleep(7 * SECOND).await;
     model.change(|conditions| conditions.full = false);
     for _ in 0..20 {
@@ -280,8 +210,8 @@ async fn a_suspect_that_is_moved_waits_for_no_slot() {
     finish(&listener).await;
 }
 
-/// A process that dies while it works on what it is given first.
-async fn die_of_one(model: &Model) {
+/// A process that dies while it works on its first delivery.
+pub(crate) async fn die_of_one(model: &Model) {
     let process = model.process();
     let (begins, mut begun) = mpsc::unbounded_channel();
     let transport = Transport::new(process.clone(), "dies");
@@ -289,11 +219,11 @@ async fn die_of_one(model: &Model) {
         Listener::builder().transport(transport).endpoint(Hangs(begins)).build().unwrap();
     listener.start().await.unwrap();
     let begins = tokio::time::timeout(600 * SECOND, begun.recv()).await;
-    begins.expect("it is begun").unwrap();
+    begins.expect("no call began").unwrap();
     process.kill();
 }
 
-/// How the program ends while a method runs.
+/// How a program ends while a method runs.
 #[derive(Clone, Copy, Debug)]
 enum CutShort {
     Stop,
@@ -309,7 +239,7 @@ async fn end_before_the_method(model: &Model, how: CutShort) {
         Listener::builder().transport(transport).endpoint(Hangs(begins)).build().unwrap();
     listener.start().await.unwrap();
     let begins = tokio::time::timeout(600 * SECOND, begun.recv()).await;
-    begins.expect("it is begun").unwrap();
+    begins.expect("no call began").unwrap();
     match how {
         CutShort::Stop => listener.stop().await,
         CutShort::Drop => {
@@ -321,94 +251,31 @@ async fn end_before_the_method(model: &Model, how: CutShort) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_that_is_cut_short_is_no_death() {
+async fn an_interrupted_stop_is_not_a_death() {
     for how in [CutShort::Stop, CutShort::Drop] {
-        let (model, mut rig) = one_healthy().await;
+        let (model, mut rig) = model_with_one().await;
         for _ in 0..6 {
             end_before_the_method(&model, how).await;
         }
-        let told = Told::default();
-        handle(&rig, &told).await;
+        let decisions = Decisions::default();
+        handle(&rig, &decisions).await;
         assert_eq!(rig.seen_so_far(), ["healthy"], "{how:?}");
-        assert_eq!(told.so_far(), [""; 0], "{how:?}");
+        assert_eq!(decisions.so_far(), [""; 0], "{how:?}");
     }
 }
 
-/// For a while, a process that handles what it is given.
-async fn handle(rig: &Rig, told: &Told) {
-    let builder = rig.builder().observer(told.clone());
+/// Runs a process that handles every delivery, for a minute.
+pub(crate) async fn handle(rig: &Rig, decisions: &Decisions) {
+    let builder = rig.builder().observer(decisions.clone());
     let listener = builder.endpoint(Logs).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(60 * SECOND).await;
     finish(&listener).await;
 }
 
-/// Kills processes until it is a dead letter, and puts that back, behind others.
-async fn put_back(model: &Model, rig: &Rig, others: usize) {
-    for _ in 0..5 {
-        die_of_one(model).await;
-    }
-    handle(rig, &Told::default()).await;
-    let letter = rig.take("notifications.info.dead").await;
-    assert_eq!(letter.properties.headers.text("listener-reason"), Some("poison"));
-    for _ in 0..others {
-        rig.notifier().info(&Context::new(), "x", &"other").await.unwrap();
-    }
-    rig.put_with("notifications.info", letter.body, letter.properties).await;
-}
-
-/// A process that works on one at a time, and stops in order.
-async fn work_on_one_and_stop(model: &Model, rig: &Rig, after: Duration) {
-    let process = model.process();
-    let builder = rig.builder().transport(Transport::new(process.clone(), "stops"));
-    let builder = builder.shutdown_timeout(Duration::ZERO).executor(Executor::Concurrent(1));
-    let listener = builder.endpoint(hangs()).build().unwrap();
-    listener.start().await.unwrap();
-    tokio::time::sleep(after).await;
-    finish(&listener).await;
-    process.kill();
-}
-
 #[tokio::test(start_paused = true)]
-async fn a_letter_put_back_is_handled_though_its_first_process_stops_before_it_begins_it() {
-    let (model, mut rig) = one_healthy().await;
-    put_back(&model, &rig, 1).await;
-    work_on_one_and_stop(&model, &rig, 60 * SECOND).await;
-    let told = Told::default();
-    handle(&rig, &told).await;
-    assert_eq!(rig.seen_so_far(), ["other", "healthy"], "{:?}", told.so_far());
-    assert_eq!(told.so_far(), [""; 0]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_letter_put_back_is_handled_though_its_first_process_stops_at_once() {
-    let (model, mut rig) = one_healthy().await;
-    put_back(&model, &rig, 0).await;
-    work_on_one_and_stop(&model, &rig, SECOND / 2).await;
-    let told = Told::default();
-    handle(&rig, &told).await;
-    assert_eq!(rig.seen_so_far(), ["healthy"], "{:?}", told.so_far());
-    assert_eq!(told.so_far(), [""; 0]);
-}
-
-/// Old evidence does not count, also not for the copies of a letter that was put back.
-#[tokio::test(start_paused = true)]
-async fn a_letter_put_back_is_given_up_after_as_many_deaths_as_before() {
-    let (model, mut rig) = one_healthy().await;
-    put_back(&model, &rig, 0).await;
-    for deaths in 0..5 {
-        die_of_one(&model).await;
-        assert_eq!(model.depths()["notifications.info.dead"], 0, "after {deaths} deaths");
-    }
-    let told = Told::default();
-    handle(&rig, &told).await;
-    assert_eq!(rig.seen_so_far(), [""; 0]);
-    assert_eq!(told.so_far(), ["dead letter: poison"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_given_up_stays_in_quarantine_while_dead_letters_find_no_place() {
-    let (model, mut rig) = one_healthy().await;
+async fn a_given_up_suspect_stays_in_quarantine_while_dead_letter_queues_are_full() {
+    let (model, mut rig) = model_with_one().await;
     for _ in 0..5 {
         die_of_one(&model).await;
     }
@@ -429,88 +296,76 @@ async fn what_is_given_up_stays_in_quarantine_while_dead_letters_find_no_place()
     assert_eq!(left, [("notifications.info.dead".to_owned(), 1)]);
 }
 
-/// Whoever may publish writes headers of a dead letter on an equal body.
+/// A process works on a delivery that it believes is unrecorded, and stays alive; its session ends.
 #[tokio::test(start_paused = true)]
-async fn no_publisher_withdraws_evidence() {
-    let (model, mut rig) = one_healthy().await;
-    for _ in 0..5 {
-        die_of_one(&model).await;
-    }
-    let suspect = rig.take("notifications.info.quarantine").await;
-    let mut letter = suspect.properties.clone();
-    letter.headers.set("listener-reason", "poison".into());
-    rig.put_with("notifications.info", suspect.body.clone(), letter).await;
-    handle(&rig, &Told::default()).await;
-    assert_eq!(rig.seen_so_far(), ["healthy"], "the publisher's");
-    rig.put_with("notifications.info.quarantine", suspect.body, suspect.properties).await;
-    let told = Told::default();
-    handle(&rig, &told).await;
-    assert_eq!(rig.seen_so_far(), [""; 0]);
-    assert_eq!(told.so_far(), ["dead letter: poison"]);
-}
-
-/// A process works on what it could not record for all it knows, and lives on; its session ends.
-#[tokio::test(start_paused = true)]
-async fn a_record_whose_confirmation_was_lost_is_no_death() {
-    let (model, rig) = one_healthy().await;
-    // An orderly stop, so that it is redelivered.
-    work_and_stop(&rig, model.process(), Book::Works).await;
-    let told = Told::default();
-    let one = start(&rig, model.process(), &book(Book::Unconfirmed), &told).await;
+async fn a_record_whose_confirm_was_lost_is_not_a_death() {
+    let (model, rig) = model_with_one().await;
+    // After an orderly stop it is redelivered.
+    work_and_stop(&rig, model.process(), Journal::Works).await;
+    let decisions = Decisions::default();
+    let one = start(&rig, model.process(), &journal_state(Journal::Unconfirmed), &decisions).await;
     tokio::time::sleep(60 * SECOND).await;
-    let two = start(&rig, model.process(), &book(Book::Works), &told).await;
+    let two = start(&rig, model.process(), &journal_state(Journal::Works), &decisions).await;
     tokio::time::sleep(20 * SECOND).await;
     model.cancel(0);
     tokio::time::sleep(60 * SECOND).await;
     assert!(one.is_ready() && two.is_ready());
-    assert_eq!(told.so_far(), [""; 0], "nobody died");
+    assert_eq!(decisions.so_far(), [""; 0], "nobody died");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_is_recorded_though_the_journal_was_away_a_moment_before() {
-    for trouble in [Book::Away, Book::Refused] {
-        let (model, rig) = one_healthy().await;
-        work_and_stop(&rig, model.process(), Book::Works).await;
-        let (its, process, told) = (book(Book::Works), model.process(), Told::default());
-        let one = start(&rig, process.clone(), &its, &told).await;
+async fn a_stop_is_recorded_after_the_journal_was_briefly_unavailable() {
+    for trouble in [Journal::Away, Journal::Refused] {
+        let (model, rig) = model_with_one().await;
+        work_and_stop(&rig, model.process(), Journal::Works).await;
+        let (behaviour, process, decisions) =
+            (journal_state(Journal::Works), model.process(), Decisions::default());
+        let one = start(&rig, process.clone(), &behaviour, &decisions).await;
         tokio::time::sleep(20 * SECOND).await;
-        *its.lock().unwrap() = trouble;
+        *behaviour.lock().unwrap() = trouble;
         model.lose_connections("a test");
         tokio::time::sleep(4 * SECOND).await;
-        *its.lock().unwrap() = Book::Works;
+        *behaviour.lock().unwrap() = Journal::Works;
         finish(&one).await;
-        // It has stopped in order; now the process is gone.
+        // It has stopped orderly; now the process is gone.
         process.kill();
-        let two = start(&rig, model.process(), &book(Book::Works), &told).await;
+        let two = start(&rig, model.process(), &journal_state(Journal::Works), &decisions).await;
         tokio::time::sleep(60 * SECOND).await;
         finish(&two).await;
-        assert_eq!(told.so_far(), [""; 0], "nobody died: {trouble:?}");
+        assert_eq!(decisions.so_far(), [""; 0], "nobody died: {trouble:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_that_cannot_be_recorded_is_told_in_the_log() {
-    for (trouble, is_told) in [(Book::Away, true), (Book::Refused, true), (Book::Works, false)] {
-        let (model, rig) = one_healthy().await;
-        work_and_stop(&rig, model.process(), Book::Works).await;
+async fn a_stop_that_cannot_be_recorded_is_logged() {
+    for (trouble, is_logged) in
+        [(Journal::Away, true), (Journal::Refused, true), (Journal::Works, false)]
+    {
+        let (model, rig) = model_with_one().await;
+        work_and_stop(&rig, model.process(), Journal::Works).await;
         let buffer = crate::logging::Buffer::default();
         let _guard = buffer.set();
-        let its = book(Book::Works);
-        let listener = start(&rig, model.process(), &its, &Told::default()).await;
+        let behaviour = journal_state(Journal::Works);
+        let listener = start(&rig, model.process(), &behaviour, &Decisions::default()).await;
         tokio::time::sleep(20 * SECOND).await;
-        *its.lock().unwrap() = trouble;
+        *behaviour.lock().unwrap() = trouble;
         finish(&listener).await;
         let text = buffer.text();
-        assert_eq!(text.contains("the stop could not be recorded"), is_told, "{trouble:?} {text}");
+        assert_eq!(
+            text.contains("the stop could not be recorded"),
+            is_logged,
+            "{trouble:?} {text}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspect_that_takes_long_to_record_holds_up_no_other_delivery() {
-    let (model, mut rig) = one_healthy().await;
-    work_and_stop(&rig, model.process(), Book::Works).await;
-    let (process, book, appended) = (model.process(), book(Book::Slow), Arc::default());
-    let transport = Transport::new(Recording { process, book, appended }, "slow to record");
+async fn a_slow_journal_does_not_delay_other_deliveries() {
+    let (model, mut rig) = model_with_one().await;
+    work_and_stop(&rig, model.process(), Journal::Works).await;
+    let (process, journal, appended) =
+        (model.process(), journal_state(Journal::Slow), Arc::default());
+    let transport = Transport::new(Recording { process, journal, appended }, "slow to record");
     let builder = rig.builder().transport(transport).executor(Executor::Concurrent(1));
     let listener = builder.endpoint(Logs).build().unwrap();
     listener.start().await.unwrap();
@@ -519,12 +374,12 @@ async fn a_suspect_that_takes_long_to_record_holds_up_no_other_delivery() {
     finish(&listener).await;
 }
 
-/// How many are called at once, and the most that were.
+/// How many calls run at once, and the most that did.
 #[derive(Clone, Default)]
-struct AtOnce(Arc<Mutex<(u32, u32)>>);
+struct CountsCalls(Arc<Mutex<(u32, u32)>>);
 
 #[notification_endpoint(register = false)]
-impl AtOnce {
+impl CountsCalls {
     async fn info(&self) {
         {
             let mut calls = self.0.lock().unwrap();
@@ -537,14 +392,15 @@ impl AtOnce {
 }
 
 #[tokio::test(start_paused = true)]
-async fn suspects_that_take_long_to_record_are_called_no_more_at_once_than_others() {
-    let (model, rig) = one_healthy().await;
+async fn suspects_of_a_slow_journal_respect_the_concurrency_limit() {
+    let (model, rig) = model_with_one().await;
     rig.notifier().info(&Context::new(), "x", &"another").await.unwrap();
-    work_and_stop(&rig, model.process(), Book::Works).await;
-    let (process, book, appended) = (model.process(), book(Book::Slow), Arc::default());
-    let transport = Transport::new(Recording { process, book, appended }, "slow to record");
+    work_and_stop(&rig, model.process(), Journal::Works).await;
+    let (process, journal, appended) =
+        (model.process(), journal_state(Journal::Slow), Arc::default());
+    let transport = Transport::new(Recording { process, journal, appended }, "slow to record");
     let builder = rig.builder().transport(transport).executor(Executor::Concurrent(1));
-    let calls = AtOnce::default();
+    let calls = CountsCalls::default();
     let listener = builder.endpoint(calls.clone()).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(200 * SECOND).await;
@@ -553,39 +409,41 @@ async fn suspects_that_take_long_to_record_are_called_no_more_at_once_than_other
     assert!(model.depths().into_values().all(|depth| depth == 0), "{:?}", model.depths());
 }
 
-/// The session of a process ends while its journal is away; the journal is back before others
+/// The session of a process ends while its journal is unavailable; the journal is back before others
 /// decide.
 #[tokio::test(start_paused = true)]
-async fn a_session_that_ended_while_the_journal_was_away_is_no_death() {
-    let (model, rig) = one_healthy().await;
-    work_and_stop(&rig, model.process(), Book::Works).await;
-    let (told, its) = (Told::default(), book(Book::Works));
-    let one = start(&rig, model.process(), &its, &told).await;
+async fn a_session_that_ended_while_the_journal_was_away_is_not_a_death() {
+    let (model, rig) = model_with_one().await;
+    work_and_stop(&rig, model.process(), Journal::Works).await;
+    let (decisions, behaviour) = (Decisions::default(), journal_state(Journal::Works));
+    let one = start(&rig, model.process(), &behaviour, &decisions).await;
     tokio::time::sleep(20 * SECOND).await;
-    let two = start(&rig, model.process(), &book(Book::Works), &told).await;
-    *its.lock().unwrap() = Book::Away;
+    let two = start(&rig, model.process(), &journal_state(Journal::Works), &decisions).await;
+    *behaviour.lock().unwrap() = Journal::Away;
     model.cancel(0);
     tokio::time::sleep(3 * SECOND / 2).await;
-    *its.lock().unwrap() = Book::Works;
+    *behaviour.lock().unwrap() = Journal::Works;
     tokio::time::sleep(60 * SECOND).await;
-    assert_eq!(told.so_far(), [""; 0], "nobody died");
+    assert_eq!(decisions.so_far(), [""; 0], "nobody died");
     finish(&one).await;
     finish(&two).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_recorded_once_a_stop_was_waited_for() {
-    for last in [Book::Works, Book::Away] {
-        let (model, rig) = one_healthy().await;
-        work_and_stop(&rig, model.process(), Book::Works).await;
-        let (process, its, appended) = (model.process(), book(Book::Works), Arc::default());
-        let driver = Recording { process, book: Arc::clone(&its), appended: Arc::clone(&appended) };
+async fn nothing_is_recorded_after_a_stop_has_finished() {
+    for last in [Journal::Works, Journal::Away] {
+        let (model, rig) = model_with_one().await;
+        work_and_stop(&rig, model.process(), Journal::Works).await;
+        let (process, behaviour, appended) =
+            (model.process(), journal_state(Journal::Works), Arc::default());
+        let driver =
+            Recording { process, journal: Arc::clone(&behaviour), appended: Arc::clone(&appended) };
         let builder = rig.builder().transport(Transport::new(driver, "recording"));
         let builder = builder.shutdown_timeout(Duration::ZERO).endpoint(Logs);
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
         tokio::time::sleep(SECOND / 2).await;
-        *its.lock().unwrap() = last;
+        *behaviour.lock().unwrap() = last;
         finish(&listener).await;
         let before = appended.load(Ordering::SeqCst);
         tokio::time::sleep(60 * SECOND).await;

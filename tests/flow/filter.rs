@@ -1,5 +1,5 @@
-//! Filters of endpoints and of methods, through the macro; their semantics part by part are
-//! tested in `listener/src/filter.rs`.
+//! Filters of endpoints and methods as the macro creates them; the semantics of each part are tested in
+//! `listener/src/filter.rs`.
 
 use listener::{Context, Notifier, Priority, State, notification_endpoint};
 use serde_json::json;
@@ -45,7 +45,7 @@ async fn seen(
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_filters_let_it_through() {
+async fn a_notification_that_matches_both_filters_is_handled() {
     assert_eq!(
         seen(|n| n, Priority::Info, "p-1", "instance.create.end", "active").await,
         ["info instance.create.end", "created instance.create.end"]
@@ -57,7 +57,7 @@ async fn both_filters_let_it_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_filter_of_a_method_is_its_own() {
+async fn the_filter_of_a_method_does_not_affect_other_methods() {
     assert_eq!(
         seen(|n| n, Priority::Info, "p-1", "instance.delete.end", "active").await,
         ["info instance.delete.end"]
@@ -65,7 +65,7 @@ async fn the_filter_of_a_method_is_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_filter_of_the_endpoint_holds_for_all_methods() {
+async fn the_filter_of_an_endpoint_applies_to_all_its_methods() {
     let none: [&str; 0] = [];
     let create = "instance.create.end";
     assert_eq!(seen(|n| n, Priority::Info, "p-x", create, "active").await, none);

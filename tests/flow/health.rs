@@ -1,5 +1,5 @@
-//! How a listener stands while it works and while its copies cannot be made, as a probe reads it
-//! and as observers are told; and duplicates, which an inbox remembers.
+//! Health and events of a listener while it works and while its copies cannot be sent, as probes and
+//! observers see them; and duplicates, which an inbox recognizes.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use listener::{
 use crate::rig::{Log, Rig, finish, once};
 use crate::sending::sending;
 
-/// Fails at the payload 0.
+/// Fails for the payload 0.
 pub(crate) struct Picky;
 
 #[notification_endpoint(register = false, name = "picky")]
@@ -39,7 +39,7 @@ impl Slow {
     }
 }
 
-/// A transport whose dead-letter queues are full while it is told so.
+/// A transport whose dead-letter queues are full while the flag is set.
 pub(crate) fn full(below: &Transport, full: &Arc<AtomicBool>) -> Transport {
     let full = Arc::clone(full);
     sending(below, move |below, outgoing| {
@@ -55,11 +55,11 @@ pub(crate) fn full(below: &Transport, full: &Arc<AtomicBool>) -> Transport {
     })
 }
 
-/// Writes down what it is told, in a word.
+/// Records each event in a few words.
 #[derive(Clone, Default)]
-pub(crate) struct Told(pub(crate) Arc<Mutex<Vec<String>>>);
+pub(crate) struct Recorder(pub(crate) Arc<Mutex<Vec<String>>>);
 
-impl Observer for Told {
+impl Observer for Recorder {
     fn observe(&self, event: &Event<'_>) {
         let word = match event {
             Event::Taken { .. } => "taken".to_owned(),
@@ -78,7 +78,7 @@ impl Observer for Told {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_dead_letter_cannot_be_sent_its_method_pauses_and_readiness_says_so() {
+async fn a_method_is_paused_and_not_ready_while_its_dead_letter_cannot_be_sent() {
     let mut rig = Rig::new();
     let is_full = Arc::new(AtomicBool::new(true));
     let attempts = Arc::new(AtomicU32::new(0));
@@ -89,9 +89,10 @@ async fn while_a_dead_letter_cannot_be_sent_its_method_pauses_and_readiness_says
         }
         async move { below.send(outgoing).await }
     });
-    let told = Told::default();
+    let recorder = Recorder::default();
     let builder = rig.builder().transport(full_queues).retry(once());
-    let listener = builder.observer(told.clone()).endpoint(Picky).endpoint(Slow).build().unwrap();
+    let listener =
+        builder.observer(recorder.clone()).endpoint(Picky).endpoint(Slow).build().unwrap();
     listener.start().await.unwrap();
     assert!(listener.is_ready());
     let notifier = rig.notifier();
@@ -104,7 +105,7 @@ async fn while_a_dead_letter_cannot_be_sent_its_method_pauses_and_readiness_says
         (health.paused[0].queue.as_str(), health.paused[0].methods.as_slice()),
         ("notifications.info.dead", &["picky::info".to_owned()][..])
     );
-    // Its method is not called for others, while those of other endpoints are.
+    // Its method is not called for other notifications, while those of other endpoints are.
     notifier.info(&Context::new(), "x", &1).await.unwrap();
     notifier.warn(&Context::new(), "x", &1).await.unwrap();
     tokio::time::sleep(Duration::from_secs(100)).await;
@@ -113,7 +114,7 @@ async fn while_a_dead_letter_cannot_be_sent_its_method_pauses_and_readiness_says
     assert_eq!(rig.seen().await, "picky 1");
     assert!(listener.is_ready());
     assert_eq!(rig.dead_letter().await.reason, "error");
-    let words = told.0.lock().unwrap().clone();
+    let words = recorder.0.lock().unwrap().clone();
     assert_eq!(
         pauses(&words),
         ["paused notifications.info.dead", "resumed notifications.info.dead"]
@@ -121,33 +122,33 @@ async fn while_a_dead_letter_cannot_be_sent_its_method_pauses_and_readiness_says
     finish(&listener).await;
 }
 
-/// What was told of copies that cannot be made.
+/// The reported pauses and their ends.
 fn pauses(words: &[String]) -> Vec<&str> {
     let is_one = |word: &&str| word.starts_with("paused") || word.starts_with("resumed");
     words.iter().map(String::as_str).filter(is_one).collect()
 }
 
-/// The delivery is replaced again and again, and the listener stops and starts meanwhile.
+/// Meanwhile the delivery is replaced several times, and the listener stops and starts.
 #[tokio::test(start_paused = true)]
-async fn a_pause_is_told_once_and_its_end_when_a_copy_was_made() {
+async fn a_pause_is_reported_once_and_ends_when_a_copy_was_sent() {
     let rig = Rig::new();
     let is_full = Arc::new(AtomicBool::new(true));
     let full_queues = full(&rig.transport, &is_full);
-    let told = Told::default();
+    let recorder = Recorder::default();
     let builder = rig.builder().transport(full_queues).retry(once());
-    let listener = builder.observer(told.clone()).endpoint(Picky).build().unwrap();
+    let listener = builder.observer(recorder.clone()).endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &0).await.unwrap();
     tokio::time::sleep(Duration::from_secs(3000)).await;
     finish(&listener).await;
-    let words = told.0.lock().unwrap().clone();
+    let words = recorder.0.lock().unwrap().clone();
     assert_eq!(pauses(&words), ["paused notifications.info.dead"]);
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(100)).await;
     is_full.store(false, Ordering::SeqCst);
     assert_eq!(rig.dead_letter().await.reason, "error");
     tokio::time::sleep(Duration::from_secs(100)).await;
-    let words = told.0.lock().unwrap().clone();
+    let words = recorder.0.lock().unwrap().clone();
     assert_eq!(
         pauses(&words),
         ["paused notifications.info.dead", "resumed notifications.info.dead"]
@@ -156,11 +157,11 @@ async fn a_pause_is_told_once_and_its_end_when_a_copy_was_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn observers_are_told_what_becomes_of_each_delivery() {
+async fn observers_see_what_happens_to_each_delivery() {
     let rig = Rig::new();
-    let told = Told::default();
+    let recorder = Recorder::default();
     let builder = rig.builder().retry(RetryOptions::default().attempts(2));
-    let listener = builder.observer(told.clone()).endpoint(Picky).build().unwrap();
+    let listener = builder.observer(recorder.clone()).endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -168,7 +169,7 @@ async fn observers_are_told_what_becomes_of_each_delivery() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     finish(&listener).await;
     assert_eq!(
-        *told.0.lock().unwrap(),
+        *recorder.0.lock().unwrap(),
         [
             "attached",
             "taken",
@@ -184,11 +185,12 @@ async fn observers_are_told_what_becomes_of_each_delivery() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn health_counts_what_is_in_flight_and_what_was_settled() {
+async fn health_counts_deliveries_in_flight_and_settled() {
     let mut rig = Rig::new();
     let builder = rig.builder().handler_timeout(Duration::from_secs(3600));
-    let told = Told::default();
-    let listener = builder.observer(told.clone()).endpoint(Picky).endpoint(Slow).build().unwrap();
+    let recorder = Recorder::default();
+    let listener =
+        builder.observer(recorder.clone()).endpoint(Picky).endpoint(Slow).build().unwrap();
     assert_eq!(listener.health().connection, None);
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
@@ -204,20 +206,20 @@ async fn health_counts_what_is_in_flight_and_what_was_settled() {
     assert_eq!(queues, [("notifications.info", 0, 0, 1), ("notifications.warn", 1, 1, 0)]);
     assert!(health.is_progressing(Duration::from_secs(3600)));
     assert!(!health.is_progressing(Duration::from_secs(30)));
-    // The broker would take it back at 30 minutes: it is told before.
+    // The broker would requeue it after 30 minutes: it is reported before.
     tokio::time::sleep(Duration::from_secs(25 * 60)).await;
-    assert!(told.0.lock().unwrap().contains(&"slow notifications.warn".to_owned()));
+    assert!(recorder.0.lock().unwrap().contains(&"slow notifications.warn".to_owned()));
     finish(&listener).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_twice_is_handled_once_by_each_method_with_an_inbox() {
+async fn with_an_inbox_each_method_handles_a_duplicate_once() {
     let mut rig = Rig::new();
-    let told = Told::default();
-    let builder = rig.builder().inbox(MemoryInbox::new(100)).observer(told.clone());
+    let recorder = Recorder::default();
+    let builder = rig.builder().inbox(MemoryInbox::new(100)).observer(recorder.clone());
     let listener = builder.endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
-    // One notification in both versions, to two of this listener's queues.
+    // One notification in both versions of the envelope, three times.
     let message = |version: Version| {
         listener::envelope::encode(
             version,
@@ -244,12 +246,12 @@ async fn what_is_sent_twice_is_handled_once_by_each_method_with_an_inbox() {
     let mut seen = rig.seen_so_far();
     seen.sort();
     assert_eq!(seen, ["picky 5", "picky 6"]);
-    let words = told.0.lock().unwrap();
+    let words = recorder.0.lock().unwrap();
     assert_eq!(words.iter().filter(|word| *word == "duplicate picky::info").count(), 2);
 }
 
-/// A transport that never takes a dead letter, as a broker whose limit is lower now, until it is
-/// raised.
+/// A transport that refuses each copy as too large while the flag is set, like a broker whose limit was
+/// lowered.
 fn limited(below: &Transport, limited: &Arc<AtomicBool>) -> Transport {
     let limited = Arc::clone(limited);
     sending(below, move |below, outgoing| {
@@ -265,7 +267,7 @@ fn limited(below: &Transport, limited: &Arc<AtomicBool>) -> Transport {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_the_broker_never_takes_pauses_nobody_and_is_not_lost() {
+async fn a_dead_letter_above_the_size_limit_pauses_no_method_and_is_not_lost() {
     let mut rig = Rig::new();
     let is_limited = Arc::new(AtomicBool::new(true));
     let limiting = limited(&rig.transport, &is_limited);
@@ -282,18 +284,21 @@ async fn a_dead_letter_that_the_broker_never_takes_pauses_nobody_and_is_not_lost
     let mut seen = rig.seen_so_far();
     seen.sort();
     assert_eq!(seen, (0..10).map(|number| format!("picky {number}")).collect::<Vec<_>>());
-    // It comes again once it has been held.
+    // It is redelivered after it has been held.
     tokio::time::sleep(Duration::from_secs(15 * 60)).await;
     assert_eq!((rig.seen_so_far(), listener.health().refused), (vec!["picky 0".to_owned()], 2));
     is_limited.store(false, Ordering::SeqCst);
-    let letter = rig.dead_letter().await;
-    assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "picky::info"));
+    let dead_letter = rig.dead_letter().await;
+    assert_eq!(
+        (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+        ("error", "picky::info")
+    );
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_the_broker_never_takes_is_not_returned_again_and_again() {
+async fn a_dead_letter_above_the_size_limit_is_not_requeued_in_a_loop() {
     let rig = Rig::new();
     let is_limited = Arc::new(AtomicBool::new(true));
     let limiting = limited(&rig.transport, &is_limited);
@@ -308,9 +313,9 @@ async fn a_dead_letter_that_the_broker_never_takes_is_not_returned_again_and_aga
     finish(&listener).await;
 }
 
-/// Ten notifications, the first of which fails and whose dead letter is never taken: what was
-/// called within ten minutes.
-async fn called_beside_a_refused_one(change: impl Fn(ListenerBuilder) -> ListenerBuilder) {
+/// Ten notifications, of which the first fails and its dead letter is refused: all are called within ten
+/// minutes.
+async fn all_are_called_after_a_refused_one(change: impl Fn(ListenerBuilder) -> ListenerBuilder) {
     let mut rig = Rig::new();
     let is_limited = Arc::new(AtomicBool::new(true));
     let limiting = limited(&rig.transport, &is_limited);
@@ -324,20 +329,20 @@ async fn called_beside_a_refused_one(change: impl Fn(ListenerBuilder) -> Listene
     let expected: Vec<_> = (0..10).map(|number| format!("picky {number}")).collect();
     assert_eq!(rig.seen_so_far(), expected);
     assert_eq!((listener.is_ready(), listener.health().refused), (true, 1));
-    // It is held, and goes back at a stop.
+    // It is held, and released at a stop.
     finish(&listener).await;
     rig.take("notifications.info").await;
     rig.assert_empty("notifications.info").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_the_broker_never_takes_holds_up_no_sequential_listener() {
-    called_beside_a_refused_one(|builder| builder.executor(Executor::Sequential)).await;
+async fn a_dead_letter_above_the_size_limit_does_not_block_a_sequential_listener() {
+    all_are_called_after_a_refused_one(|builder| builder.executor(Executor::Sequential)).await;
     let few = |builder: ListenerBuilder| builder.executor(Executor::Sequential).prefetch(2);
-    called_beside_a_refused_one(few).await;
+    all_are_called_after_a_refused_one(few).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_the_broker_never_takes_holds_up_nothing_of_its_order() {
-    called_beside_a_refused_one(|builder| builder.ordered_by(OrderKey::EventType)).await;
+async fn a_dead_letter_above_the_size_limit_does_not_block_its_order_key() {
+    all_are_called_after_a_refused_one(|builder| builder.ordered_by(OrderKey::EventType)).await;
 }

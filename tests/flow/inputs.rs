@@ -1,12 +1,12 @@
-//! Bodies of the forms that programs of other origins send, each with what becomes of it: the
-//! call, or the dead letter with its reason.
+//! Bodies as other programs write them, each with its result: the call, or the dead letter with its
+//! reason.
 
 use listener::{Context, Priority, State, Target, notification_endpoint};
 use serde_json::value::RawValue;
 
 use crate::rig::{Log, Rig, finish};
 
-/// Says with what it was called.
+/// Logs the arguments of each call.
 struct All;
 
 #[notification_endpoint(register = false)]
@@ -26,8 +26,8 @@ impl All {
     }
 }
 
-/// What becomes of a body that comes by this routing key.
-async fn fate(routing_key: &str, body: &str) -> String {
+/// The result of a body with this routing key.
+async fn result(routing_key: &str, body: &str) -> String {
     let mut rig = Rig::new();
     let (topic, _) = routing_key.rsplit_once('.').unwrap();
     let builder = rig.builder().target(Target::topic(topic)).endpoint(All);
@@ -38,16 +38,16 @@ async fn fate(routing_key: &str, body: &str) -> String {
     match rig.seen_so_far().as_slice() {
         [call] => call.clone(),
         [] => {
-            let letter = rig.take(&format!("{routing_key}.dead")).await;
-            assert_eq!(letter.body, body);
-            let header = |name| letter.properties.headers.text(name).unwrap_or("missing");
+            let dead_letter = rig.take(&format!("{routing_key}.dead")).await;
+            assert_eq!(dead_letter.body, body);
+            let header = |name| dead_letter.properties.headers.text(name).unwrap_or("missing");
             format!("{}: {}", header("listener-reason"), header("listener-error"))
         }
         calls => panic!("{calls:?}"),
     }
 }
 
-/// Routing key, body, and what becomes of it.
+/// Routing key, body and result.
 const INPUTS: [[&str; 3]; 12] = [
     // Ceilometer's samples: the payload is a list.
     [
@@ -61,13 +61,13 @@ const INPUTS: [[&str; 3]; 12] = [
         r#"{"payload": {"tally": 123456789012345678901234567890}, "_context_user_id": "u1", "event_type": "tally", "publisher_id": "p"}"#,
         r#"audit tally p u1 {"tally": 123456789012345678901234567890}"#,
     ],
-    // Texts with escapes within the escaped text of version 2.
+    // Strings with escapes within the escaped string of version 2.
     [
         "notifications.error",
         r#"{"oslo.version": "2.0", "oslo.message": "{\"event_type\": \"fault\", \"priority\": \"ERROR\", \"payload\": {\"message\": \"no \\\"host\\\"\\n\\u00e9\"}}"}"#,
         r#"error fault  nobody {"message": "no \"host\"\n\u00e9"}"#,
     ],
-    // Spaces and line breaks, as written for humans to read.
+    // Spaces and line breaks, as written for human readers.
     [
         "notifications.info",
         "{\n  \"event_type\": \"e\",\n  \"priority\": \"INFO\",\n  \"payload\": [ 1,\n    2 ]\n}\n",
@@ -84,7 +84,7 @@ const INPUTS: [[&str; 3]; 12] = [
         r#"{"request": {"event_type": "e", "priority": "WARN", "payload": NaN}, "context": {"user_id": "u1"}, "timeout": null}"#,
         "warn e  u1 null",
     ],
-    // A brace too many.
+    // One brace too many.
     [
         "notifications.info",
         r#"{"event_type": "e", "priority": "INFO", "payload": {}}}"#,
@@ -95,7 +95,7 @@ const INPUTS: [[&str; 3]; 12] = [
         r#"{"oslo.version": "2.0", "oslo.message": "{\"priority\": \"INFO\"}"}}"#,
         "undecodable: body is not valid json near byte 67: trailing characters at line 1 column 68",
     ],
-    // The text of version 2, encoded twice.
+    // The inner string of version 2, encoded twice.
     [
         "notifications.info",
         r#"{"oslo.version": "2.0", "oslo.message": "{\\\"priority\\\": \\\"INFO\\\"}"}"#,
@@ -112,7 +112,7 @@ const INPUTS: [[&str; 3]; 12] = [
         r#"{"typeURI": "http://schemas.dmtf.org/cloud/audit/1.0/event", "id": "e1", "eventTime": "2026-05-09T01:02:03.000004+0000", "eventType": "activity", "action": "authenticate", "outcome": "success", "observer": {"typeURI": "service/security", "id": "o1"}, "initiator": {"typeURI": "service/security/account/user", "id": "i1", "host": {"address": "192.0.2.1"}}, "target": {"typeURI": "service/security/account/user", "id": "t1"}}"#,
         "unknown-priority: the body is not a notification: it has no known `priority`, no `event_type`, no `payload` and no `oslo.message`",
     ],
-    // The same with it.
+    // The same within a notification.
     [
         "notifications.info",
         r#"{"event_type": "identity.authenticate", "priority": "INFO", "payload": {"typeURI": "http://schemas.dmtf.org/cloud/audit/1.0/event", "id": "e1"}}"#,
@@ -121,8 +121,8 @@ const INPUTS: [[&str; 3]; 12] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn each_body_is_handled_or_kept_with_the_reason() {
+async fn each_body_is_handled_or_dead_lettered_with_its_reason() {
     for [routing_key, body, expected] in INPUTS {
-        assert_eq!(fate(routing_key, body).await, expected, "{body}");
+        assert_eq!(result(routing_key, body).await, expected, "{body}");
     }
 }

@@ -1,5 +1,5 @@
-//! Where the instance of an endpoint comes from: every form of `init`, and the types that a
-//! generic block stands for.
+//! Where the instance of an endpoint comes from: every form of `init`, and the types of a generic
+//! endpoint.
 
 use std::marker::PhantomData;
 
@@ -23,8 +23,8 @@ macro_rules! made_by {
 
 made_by! {
     Plain "init-plain" plain;
-    Stated "init-stated" Stated::new;
-    Waited "init-waited" waited;
+    FromStates "init-states" FromStates::new;
+    Delayed "init-delayed" delayed;
     Fallible "init-fallible" fallible;
     Both "init-both" both;
     Fails "init-fails" fails;
@@ -34,15 +34,15 @@ fn plain() -> Plain {
     Plain("plain".to_owned())
 }
 
-impl Stated {
+impl FromStates {
     fn new(number: State<u32>, text: State<&'static str>) -> Self {
         Self(format!("{} {}", *number, *text))
     }
 }
 
-async fn waited() -> Waited {
+async fn delayed() -> Delayed {
     tokio::time::sleep(std::time::Duration::from_secs(20)).await;
-    Waited("waited".to_owned())
+    Delayed("delayed".to_owned())
 }
 
 fn fallible(text: State<&'static str>) -> Result<Fallible, std::num::ParseIntError> {
@@ -65,16 +65,16 @@ async fn seen(group: &str) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_makes_the_instance_in_every_form() {
+async fn every_form_of_init_creates_the_instance() {
     assert_eq!(seen("init-plain").await, ["plain"]);
-    assert_eq!(seen("init-stated").await, ["7 -8"]);
-    assert_eq!(seen("init-waited").await, ["waited"]);
+    assert_eq!(seen("init-states").await, ["7 -8"]);
+    assert_eq!(seen("init-delayed").await, ["delayed"]);
     assert_eq!(seen("init-fallible").await, ["-8"]);
     assert_eq!(seen("init-both").await, ["both 7"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_that_fails_keeps_the_listener_from_starting() {
+async fn a_failing_init_keeps_the_listener_from_starting() {
     let rig = Rig::new();
     let listener = rig.builder().group("init-fails").build().unwrap();
     let error = listener.start().await.unwrap_err();
@@ -130,7 +130,7 @@ impl<S: Store> Generic<S> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_generic_block_is_registered_for_each_type() {
+async fn a_generic_endpoint_is_registered_for_each_type() {
     let mut rig = Rig::new();
     let listener = rig.builder().retry(once()).group("generic").build().unwrap();
     run_once(&listener, &rig.notifier()).await;

@@ -1,4 +1,4 @@
-//! Start, stop, wait: what runs side by side, what is let finish, what goes back.
+//! Start, stop and wait: what runs concurrently, what a stop lets finish, and what it releases.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::logging::Buffer;
 use crate::rig::{Log, Rig, finish};
 
-/// Waits for a permit in each call, and notes how many calls run at once.
+/// Waits for a permit in each call, and records how many calls run at once.
 #[derive(Clone)]
 struct Gate {
     open: Arc<Semaphore>,
@@ -62,7 +62,7 @@ async fn a_sequential_listener_keeps_the_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_concurrent_listener_works_on_so_many_at_once() {
+async fn a_concurrent_listener_handles_up_to_its_limit_at_once() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
     let builder = rig.builder().executor(Executor::Concurrent(3));
@@ -79,7 +79,7 @@ async fn a_concurrent_listener_works_on_so_many_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_lets_finish_what_began_and_gives_back_the_rest() {
+async fn a_stop_finishes_running_calls_and_releases_the_rest() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
     let builder = rig.builder().executor(Executor::Concurrent(2));
@@ -102,11 +102,11 @@ async fn a_stop_lets_finish_what_began_and_gives_back_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_runs_until_a_future_is_ready() {
+async fn run_until_stops_the_listener_when_its_future_is_ready() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
     let listener = rig.builder().endpoint(gate.clone()).build().unwrap();
-    // Ready before it is attached: nothing is consumed.
+    // The future is ready before the listener attaches: nothing is consumed.
     listener.run_until(std::future::ready(())).await.unwrap();
     assert_eq!(listener.state(), None);
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
@@ -126,7 +126,7 @@ async fn a_listener_runs_until_a_future_is_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_was_started_before_is_stopped_as_well() {
+async fn run_until_stops_a_listener_that_was_started_before() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
     let listener = rig.builder().endpoint(gate.clone()).build().unwrap();
@@ -143,9 +143,9 @@ async fn a_listener_that_was_started_before_is_stopped_as_well() {
     rig.assert_empty("notifications.info").await;
 }
 
-/// It is not polled in between, as on a busy runtime.
+/// `run_until` is not polled in between, as on a busy runtime.
 #[tokio::test(start_paused = true)]
-async fn the_run_that_was_stopped_is_waited_for_and_not_the_next_one() {
+async fn run_until_waits_for_the_run_that_it_stopped_and_not_for_the_next() {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
     listener.start().await.unwrap();
@@ -160,7 +160,7 @@ async fn the_run_that_was_stopped_is_waited_for_and_not_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_the_program_stops_does_not_wait_for_the_future() {
+async fn run_until_returns_when_the_program_stops_the_listener() {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
     let running = listener.run_until(std::future::pending());
@@ -174,7 +174,7 @@ async fn a_listener_that_the_program_stops_does_not_wait_for_the_future() {
     run.unwrap();
 }
 
-/// Wants what `Gate` wants, and is called after it.
+/// Handles the same notifications as `Gate`, after it.
 struct Second;
 
 #[notification_endpoint(register = false, order = 1)]
@@ -185,7 +185,7 @@ impl Second {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_lets_every_method_handle_what_one_has_begun() {
+async fn a_stop_calls_the_remaining_methods_of_a_begun_delivery() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
     let listener = rig.builder().endpoint(gate.clone()).endpoint(Second).build().unwrap();
@@ -202,7 +202,7 @@ async fn a_stop_lets_every_method_handle_what_one_has_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_end_by_the_deadline_goes_back_to_the_broker() {
+async fn a_delivery_still_in_work_at_the_shutdown_timeout_is_released() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
     let builder = rig.builder().shutdown_timeout(Duration::from_secs(5));
@@ -219,7 +219,7 @@ async fn what_does_not_end_by_the_deadline_goes_back_to_the_broker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_begins_anew_after_its_end() {
+async fn a_listener_can_be_started_again_after_a_stop() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
     gate.open.add_permits(2);
@@ -236,7 +236,7 @@ async fn a_listener_begins_anew_after_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_right_after_a_stop_consumes_when_it_returns() {
+async fn a_start_right_after_a_stop_is_attached_when_it_returns() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
     gate.open.add_permits(1);
@@ -251,7 +251,7 @@ async fn a_start_right_after_a_stop_consumes_when_it_returns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_nobody_holds_stops() {
+async fn a_listener_stops_when_its_last_handle_is_dropped() {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
     listener.start().await.unwrap();
@@ -262,7 +262,7 @@ async fn a_listener_that_nobody_holds_stops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_without_end_can_be_asked_for() {
+async fn timeouts_can_be_unlimited() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
     let options = listener::options::Options::default()
@@ -280,7 +280,7 @@ async fn a_wait_without_end_can_be_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stop_and_wait_may_come_in_any_order_and_number() {
+async fn stop_and_wait_can_be_called_repeatedly_in_any_order() {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
     listener.stop().await;
@@ -313,7 +313,7 @@ impl Blocks {
     }
 }
 
-async fn a_blocking_method_stalls_nobody() {
+async fn a_blocking_plain_fn_does_not_stall_others() {
     let mut rig = Rig::new();
     let (release, blocked) = std::sync::mpsc::channel();
     let listener = rig.builder().endpoint(Blocks(blocked.into())).build().unwrap();
@@ -329,26 +329,26 @@ async fn a_blocking_method_stalls_nobody() {
 }
 
 #[tokio::test]
-async fn a_blocking_method_stalls_nobody_on_one_thread() {
-    a_blocking_method_stalls_nobody().await;
+async fn a_blocking_plain_fn_does_not_stall_others_on_one_thread() {
+    a_blocking_plain_fn_does_not_stall_others().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_blocking_method_stalls_nobody_on_worker_threads() {
-    a_blocking_method_stalls_nobody().await;
+async fn a_blocking_plain_fn_does_not_stall_others_on_worker_threads() {
+    a_blocking_plain_fn_does_not_stall_others().await;
 }
 
-/// Keeps its thread, though it is no plain `fn`; or waits, and then in the process.
-struct Keeps {
+/// Blocks its thread although it is an `async fn`; or waits, and then asks for a retry.
+struct BlocksThread {
     thread: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
     fails: Arc<Semaphore>,
 }
 
 #[notification_endpoint(register = false)]
-impl Keeps {
-    #[on(info, event_type = "keep")]
-    async fn keeps(&self, log: State<Log>) {
-        let _ = log.send("keeps its thread".to_owned());
+impl BlocksThread {
+    #[on(info, event_type = "blocks")]
+    async fn blocks(&self, log: State<Log>) {
+        let _ = log.send("blocks its thread".to_owned());
         let _ = self.thread.lock().unwrap().recv();
     }
 
@@ -366,20 +366,20 @@ impl Keeps {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_slot_that_a_pause_gives_up_is_used_though_a_method_keeps_its_thread() {
+async fn a_slot_freed_by_a_pause_is_used_while_a_method_blocks_its_thread() {
     let mut rig = Rig::new();
     let (release, thread) = std::sync::mpsc::channel();
     let fails = Arc::new(Semaphore::new(0));
     let retry = RetryOptions::default().place(RetryPlace::Process);
     let builder = rig.builder().retry(retry).executor(Executor::Concurrent(2));
     let listener = builder
-        .endpoint(Keeps { thread: thread.into(), fails: Arc::clone(&fails) })
+        .endpoint(BlocksThread { thread: thread.into(), fails: Arc::clone(&fails) })
         .build()
         .unwrap();
     listener.start().await.unwrap();
     let notifier = rig.notifier();
-    notifier.info(&Context::new(), "keep", &()).await.unwrap();
-    assert_eq!(rig.seen().await, "keeps its thread");
+    notifier.info(&Context::new(), "blocks", &()).await.unwrap();
+    assert_eq!(rig.seen().await, "blocks its thread");
     notifier.info(&Context::new(), "wait", &()).await.unwrap();
     assert_eq!(rig.seen().await, "waits");
     notifier.info(&Context::new(), "free", &()).await.unwrap();
@@ -387,14 +387,14 @@ async fn a_slot_that_a_pause_gives_up_is_used_though_a_method_keeps_its_thread()
         tokio::task::yield_now().await;
     }
     fails.add_permits(1);
-    // Much less than after which all is looked through again.
+    // Well below the interval at which the scheduler looks at all deliveries again.
     let seen = tokio::time::timeout(Duration::from_secs(10), rig.seen()).await;
     release.send(()).unwrap();
     assert_eq!(seen.as_deref(), Ok("free"));
     finish(&listener).await;
 }
 
-/// What is logged while a listener runs and is dropped, stopped before or not.
+/// What is logged when a listener is dropped, stopped before or not.
 async fn logged_at_drop(stopped: bool) -> String {
     let rig = Rig::new();
     let buffer = Buffer::default();
@@ -410,10 +410,10 @@ async fn logged_at_drop(stopped: bool) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_is_dropped_while_it_runs_says_that_it_stops_and_why() {
-    let told = "the listener stops: its last handle was dropped";
+async fn dropping_a_running_listener_logs_why_it_stops() {
+    let reason = "the listener stops: its last handle was dropped";
     let text = logged_at_drop(false).await;
-    assert!(text.lines().any(|line| line.contains("WARN") && line.contains(told)), "{text}");
+    assert!(text.lines().any(|line| line.contains("WARN") && line.contains(reason)), "{text}");
     let text = logged_at_drop(true).await;
     assert!(!text.contains("WARN"), "{text}");
 }

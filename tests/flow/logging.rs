@@ -1,5 +1,5 @@
-//! What the log says: the endpoints at the start, one event for each delivery when it is
-//! settled, and nothing of context or payload.
+//! What is logged: the endpoints at the start, one event for each settled delivery, and nothing of
+//! context or payload.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use listener::{Config, Context, Listener, Notifier, Target, Transport, notificat
 
 use crate::rig::{Rig, finish, once};
 
-/// Keeps what is logged.
+/// Collects what is logged.
 #[derive(Clone, Default)]
 pub(crate) struct Buffer(Arc<Mutex<Vec<u8>>>);
 
@@ -29,12 +29,12 @@ struct Endpoint;
 #[notification_endpoint(register = false)]
 impl Endpoint {
     async fn info(&self, payload: u32) -> Result<(), String> {
-        if payload == 0 { Err("it is nothing".to_owned()) } else { Ok(()) }
+        if payload == 0 { Err("it is zero".to_owned()) } else { Ok(()) }
     }
 }
 
 impl Buffer {
-    /// Takes what is logged until the guard is dropped.
+    /// Collects what this thread logs until the guard is dropped.
     pub(crate) fn set(&self) -> tracing::subscriber::DefaultGuard {
         let writer = self.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -55,7 +55,7 @@ impl Buffer {
     }
 }
 
-/// How many warnings hold this text.
+/// How many warnings contain this text.
 fn warnings(about: &str, build: impl FnOnce()) -> usize {
     let buffer = Buffer::default();
     let guard = buffer.set();
@@ -64,14 +64,14 @@ fn warnings(about: &str, build: impl FnOnce()) -> usize {
     count(&buffer.lines(), &["WARN", about])
 }
 
-/// A listener and a notifier of this topic, which both warn of it.
+/// Builds a listener and a notifier of this topic, which both warn about it.
 fn with_topic(topic: &str) {
     let rig = Rig::new();
     drop(rig.builder().target(Target::topic(topic)).endpoint(Endpoint).build().unwrap());
     Notifier::builder(rig.transport.clone()).topic(topic).build().unwrap();
 }
 
-/// A listener with these topics in the environment.
+/// Builds a listener with these topics in the environment.
 fn with_topics(topics: &str) {
     let variables = [("LISTENER_TOPICS".to_owned(), topics.to_owned())];
     let config = Config::from_variables(variables).unwrap();
@@ -79,22 +79,22 @@ fn with_topics(topics: &str) {
     drop(builder.endpoint(Endpoint).build().unwrap());
 }
 
-struct OfAKey;
+struct TopicWithPriority;
 
 #[notification_endpoint(register = false, topic = "notifications.info")]
-impl OfAKey {
+impl TopicWithPriority {
     async fn info(&self) {}
 }
 
-struct OfAVariable;
+struct TopicWithSlash;
 
 #[notification_endpoint(register = false, topic = "nova/notifications")]
-impl OfAVariable {
+impl TopicWithSlash {
     async fn info(&self) {}
 }
 
 #[test]
-fn a_topic_that_ends_in_a_priority_is_told() {
+fn a_topic_that_ends_in_a_priority_is_warned_about() {
     let about = "ends in a priority";
     for (topic, expected) in [
         ("notifications.info", 2),
@@ -105,20 +105,23 @@ fn a_topic_that_ends_in_a_priority_is_told() {
         assert_eq!(warnings(about, || with_topic(topic)), expected, "{topic}");
     }
     assert_eq!(warnings(about, || with_topics("nova/notifications.info")), 1);
-    assert_eq!(warnings(about, || drop(Rig::new().builder().endpoint(OfAKey).build())), 1);
+    assert_eq!(
+        warnings(about, || drop(Rig::new().builder().endpoint(TopicWithPriority).build())),
+        1
+    );
 }
 
 #[test]
-fn a_topic_that_holds_a_slash_is_told() {
+fn a_topic_that_contains_a_slash_is_warned_about() {
     let about = "the topic holds a `/`";
     assert_eq!(warnings(about, || with_topic("nova/notifications")), 2);
     assert_eq!(warnings(about, || with_topics("nova/notifications/versioned")), 1);
     assert_eq!(warnings(about, || with_topics("nova/notifications")), 0);
-    assert_eq!(warnings(about, || drop(Rig::new().builder().endpoint(OfAVariable).build())), 1);
+    assert_eq!(warnings(about, || drop(Rig::new().builder().endpoint(TopicWithSlash).build())), 1);
 }
 
 #[test]
-fn a_topic_that_is_named_as_a_queue_beside_another_is_told() {
+fn a_topic_named_like_a_side_queue_is_warned_about() {
     let about = "ends as a queue beside";
     assert_eq!(warnings(about, || with_topics("notifications.info.dead,a.quarantine")), 2);
     assert_eq!(warnings(about, || with_topic("notifications.info.dead")), 2);
@@ -126,7 +129,7 @@ fn a_topic_that_is_named_as_a_queue_beside_another_is_told() {
 }
 
 #[test]
-fn retired_options_are_told_in_one_warning_with_what_they_are_called_now() {
+fn retired_options_are_listed_in_one_warning_with_their_current_names() {
     let url = "rabbit://h/?rabbit_durable_queues=true&heartbeat_in_pthread=true&rabbit_use_ssl=0";
     let expected = "rabbit_durable_queues (now amqp_durable_queues), heartbeat_in_pthread (no \
                     effect: heartbeats never depend on the program's threads), rabbit_use_ssl (now ssl)";
@@ -135,7 +138,7 @@ fn retired_options_are_told_in_one_warning_with_what_they_are_called_now() {
     assert_eq!(warnings("", || drop(Transport::open("rabbit://h/").unwrap())), 0);
 }
 
-/// Runs one delivery, and gives what was logged.
+/// Runs one delivery and returns what was logged.
 async fn log(payload: &str) -> Vec<String> {
     let buffer = Buffer::default();
     let guard = buffer.set();
@@ -151,13 +154,13 @@ async fn log(payload: &str) -> Vec<String> {
     buffer.lines()
 }
 
-/// How many lines hold all of these texts.
+/// How many lines contain all of these texts.
 fn count(lines: &[String], texts: &[&str]) -> usize {
     lines.iter().filter(|line| texts.iter().all(|text| line.contains(text))).count()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_endpoints_are_told_at_the_start_and_each_delivery_once() {
+async fn endpoints_are_logged_at_the_start_and_each_delivery_once() {
     let lines = log("1").await;
     assert_eq!(count(&lines, &["endpoint=\"flow::logging::Endpoint\"", "methods=\"info\""]), 1);
     assert_eq!(
@@ -178,7 +181,7 @@ async fn the_endpoints_are_told_at_the_start_and_each_delivery_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_is_told_once_as_an_error_with_its_reason() {
+async fn a_dead_letter_is_logged_once_as_an_error_with_its_reason() {
     let lines = log("0").await;
     assert_eq!(
         count(
@@ -187,7 +190,7 @@ async fn a_dead_letter_is_told_once_as_an_error_with_its_reason() {
                 "ERROR",
                 "outcome=\"dead-lettered\"",
                 "reason=\"error\"",
-                "it is nothing",
+                "it is zero",
                 "notifications.info.dead"
             ]
         ),
@@ -198,13 +201,13 @@ async fn a_dead_letter_is_told_once_as_an_error_with_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payload_that_does_not_fit_is_told_without_its_value() {
+async fn a_mismatched_payload_is_logged_without_its_value() {
     let lines = log("\"hunter2\"").await;
     assert_eq!(count(&lines, &["ERROR", "reason=\"argument\"", "invalid type: a string"]), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_is_told_once_as_an_error_with_its_method() {
+async fn a_forgotten_failure_is_logged_once_as_an_error_with_its_method() {
     let buffer = Buffer::default();
     let guard = buffer.set();
     let rig = Rig::new();
@@ -216,7 +219,7 @@ async fn what_is_forgotten_is_told_once_as_an_error_with_its_method() {
     drop(guard);
     let lines = buffer.lines();
     let texts =
-        ["ERROR", "flow::logging::Endpoint::info", "it is nothing", "queue=notifications.info"];
+        ["ERROR", "flow::logging::Endpoint::info", "it is zero", "queue=notifications.info"];
     assert_eq!(count(&lines, &texts), 1, "{lines:#?}");
     assert_eq!(count(&lines, &["ERROR"]), 1, "{lines:#?}");
 }

@@ -1,7 +1,7 @@
-//! Whole flows on the memory driver: a notifier, a bus, a listener with endpoints, and what
-//! becomes of each notification. The clock is paused, so no test waits for real time.
+//! Whole flows over the memory driver: a notifier, a bus and a listener with endpoints. The clock is
+//! paused, so no test waits in real time.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 #![allow(
     clippy::needless_pass_by_value,
     reason = "an endpoint method takes its arguments by value"
@@ -11,15 +11,14 @@ mod arguments;
 mod blocking;
 mod borrowed;
 mod build;
-mod config;
 mod compressed;
+mod config;
 mod copies;
 mod dead_letter;
 mod delays;
-mod ending;
-mod evidence;
+mod delivery_limit;
 mod endpoints;
-mod executor;
+mod evidence;
 mod filter;
 mod health;
 mod inputs;
@@ -27,21 +26,29 @@ mod instances;
 mod lifecycle;
 mod logging;
 mod notifier;
+mod notifier_broker;
 mod operating;
 mod order;
 mod outcome;
 mod owed;
 mod poison;
 mod pool;
-mod priority;
 mod prepared;
-mod program_code;
+mod priority;
+mod put_back;
 mod retry;
 mod rig;
 mod sending;
 mod serializer;
 mod session;
+mod shutdown;
 mod slots;
 mod spool;
+mod spool_refusals;
 mod steps;
 mod suspects;
+mod suspects_held;
+mod suspects_quarantined;
+mod tokio_runtime;
+mod user_code;
+mod window;

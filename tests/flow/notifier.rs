@@ -1,5 +1,5 @@
-//! What a notifier sends: priorities, topics, publisher ids, both forms, compression; and
-//! what it says when it cannot.
+//! What a notifier sends: priorities, topics, publisher ids, both envelope versions, compression; and
+//! its errors.
 
 use listener::{Compression, Context, Notifier, Priority, Version};
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ async fn a_notification_has_all_its_fields() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_topic_gets_the_message_id_and_a_unique_id_of_its_own() {
+async fn each_topic_gets_the_same_message_id_and_its_own_unique_id() {
     let rig = Rig::new();
     let builder = Notifier::builder(rig.transport.clone()).topic("one").topic("two");
     builder.build().unwrap().info(&Context::new(), "x", &()).await.unwrap();
@@ -81,7 +81,7 @@ async fn version_1_is_the_bare_notification() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_compressed_body_says_so_and_is_smaller() {
+async fn a_compressed_body_is_smaller_and_names_its_compression() {
     let rig = Rig::new();
     for (compression, label) in
         [(Compression::Zlib, "application/x-gzip"), (Compression::Bzip2, "application/x-bz2")]
@@ -96,7 +96,7 @@ async fn a_compressed_body_says_so_and_is_smaller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_are_on_their_way_at_once() {
+async fn concurrent_sends_all_arrive_in_order() {
     let rig = Rig::new();
     let (notifier, ctxt) = (rig.notifier(), Context::new());
     let sends = (0..100).map(|number| {
@@ -111,7 +111,7 @@ async fn many_are_on_their_way_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payload_that_is_no_json_is_the_callers_error() {
+async fn a_payload_that_json_cannot_represent_is_an_error() {
     let rig = Rig::new();
     let pairs = std::collections::HashMap::from([((1, 2), 3)]);
     let error = rig.notifier().info(&Context::new(), "x", &pairs).await.unwrap_err();
@@ -120,7 +120,7 @@ async fn a_payload_that_is_no_json_is_the_callers_error() {
 }
 
 #[test]
-fn a_topic_without_a_name_does_not_build() {
+fn an_empty_topic_does_not_build() {
     let transport = listener::Transport::open("memory://").unwrap();
     let error = Notifier::builder(transport).topic("").build().unwrap_err();
     assert_eq!(
@@ -129,9 +129,9 @@ fn a_topic_without_a_name_does_not_build() {
     );
 }
 
-/// A broker would declare a queue with a name of its own for an empty one.
+/// For an empty name a broker would generate one.
 #[tokio::test]
-async fn a_message_to_a_queue_that_cannot_exist_is_refused() {
+async fn a_message_to_an_invalid_queue_name_is_refused() {
     use std::time::Duration;
 
     use listener::Transport;
@@ -139,7 +139,7 @@ async fn a_message_to_a_queue_that_cannot_exist_is_refused() {
 
     let transport = Transport::open("memory://no-queue").unwrap();
     let delay = Duration::from_secs(1);
-    for (name, said) in [(String::new(), "is empty"), ("q".repeat(256), "has 256 bytes")] {
+    for (name, expected) in [(String::new(), "is empty"), ("q".repeat(256), "has 256 bytes")] {
         for route in [
             Route::Queue(name.clone()),
             Route::Quarantine(name.clone()),
@@ -147,7 +147,7 @@ async fn a_message_to_a_queue_that_cannot_exist_is_refused() {
         ] {
             let sent = transport.send(Outgoing::new(route, "{}", delay)).await;
             let Err(SendError::Invalid { reason, .. }) = &sent else { panic!("{sent:?}") };
-            assert!(reason.contains(said), "{reason}");
+            assert!(reason.contains(expected), "{reason}");
         }
     }
     let longest = Route::Queue("q".repeat(255));

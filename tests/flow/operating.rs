@@ -1,19 +1,19 @@
-//! What the page for operators says, held to the names of queues and to the broker.
+//! The patterns in the guide for operators match the names of the queues.
 
 use listener::Priority;
 use listener::queues::{dead_letter_queue, quarantine_journal, quarantine_queue, routing_key};
 
-const PAGE: &str = include_str!("../../listener/src/guide/operating.md");
+const GUIDE: &str = include_str!("../../listener/src/guide/operating.md");
 
-/// The regular expression in quotes behind `before` in a line of the page.
+/// The quoted regular expression that follows `before` in the guide.
 fn pattern(before: &str) -> regex::Regex {
-    let (_, rest) = PAGE.split_once(before).unwrap();
+    let (_, rest) = GUIDE.split_once(before).unwrap();
     let pattern = rest.split('\'').nth(1).unwrap();
     regex::Regex::new(pattern).unwrap()
 }
 
-/// The queues that a listener keeps beside one that it consumes.
-fn beside(queue: &str, pool_or_topic: &str) -> [String; 5] {
+/// The side queues that a listener declares for a queue that it consumes.
+fn side_queues(queue: &str, pool_or_topic: &str) -> [String; 5] {
     [
         dead_letter_queue(queue),
         quarantine_queue(queue),
@@ -24,22 +24,22 @@ fn beside(queue: &str, pool_or_topic: &str) -> [String; 5] {
 }
 
 #[test]
-fn the_policy_of_the_page_takes_work_queues_and_none_beside_them() {
+fn the_policy_of_the_guide_matches_work_queues_and_no_side_queues() {
     let policy = pattern("set_policy --apply-to queues work");
     for priority in Priority::ALL {
         let queue = routing_key("notifications", priority);
         assert!(policy.is_match(&queue), "{queue}");
-        for side in beside(&queue, "notifications") {
+        for side in side_queues(&queue, "notifications") {
             assert!(!policy.is_match(&side), "{side}");
         }
     }
 }
 
 #[test]
-fn the_account_of_the_page_may_configure_a_pool_and_its_side_queues_alone() {
+fn the_account_of_the_guide_may_configure_only_a_pool_and_its_side_queues() {
     let configure = pattern("set_permissions -p /");
     assert!(configure.is_match("billing"));
-    for side in beside("billing", "billing") {
+    for side in side_queues("billing", "billing") {
         assert!(configure.is_match(&side), "{side}");
     }
     for other in ["billings", "notifications.info", "nova", ""] {
@@ -48,8 +48,8 @@ fn the_account_of_the_page_may_configure_a_pool_and_its_side_queues_alone() {
 }
 
 #[test]
-fn the_journal_of_the_page_has_its_name_up_to_the_length_that_the_page_says() {
-    assert!(PAGE.contains("Of names with more than 131"));
+fn journal_names_are_literal_up_to_the_length_that_the_guide_states() {
+    assert!(GUIDE.contains("Of names with more than 131"));
     for name in ["billing".to_owned(), "b".repeat(131)] {
         assert_eq!(quarantine_journal(&name), format!("{name}.quarantine.journal"));
     }

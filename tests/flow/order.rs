@@ -1,5 +1,5 @@
-//! What is worked on in sequence: one key after the other, others side by side, also over
-//! retries; and what a flood of one priority does to the others.
+//! Key order: notifications of one key are handled in sequence, also across retries, and those of
+//! different keys concurrently. And fairness between priorities.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::rig::{Log, Rig, finish};
 struct Step {
     instance: String,
     number: u32,
-    /// How long it takes, in seconds.
+    /// How long the call takes, in seconds.
     takes: u64,
     fails: bool,
 }
 
-/// Says when it begins and ends.
+/// Logs when each call begins and ends.
 struct Steps;
 
 #[notification_endpoint(register = false, ordered_by = "payload.instance")]
@@ -42,7 +42,7 @@ async fn send(rig: &Rig, instance: &str, number: u32, takes: u64, fails: bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_of_one_key_come_in_sequence_and_others_side_by_side() {
+async fn notifications_of_one_key_are_sequential_and_others_concurrent() {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Steps).build().unwrap();
     listener.start().await.unwrap();
@@ -58,7 +58,7 @@ async fn those_of_one_key_come_in_sequence_and_others_side_by_side() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_holds_up_those_of_its_key_and_no_others() {
+async fn a_retry_delays_only_notifications_of_its_key() {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Steps).build().unwrap();
     listener.start().await.unwrap();
@@ -74,7 +74,7 @@ async fn a_retry_holds_up_those_of_its_key_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_that_wait_for_their_turn_take_no_slot() {
+async fn notifications_waiting_for_their_key_take_no_slot() {
     let mut rig = Rig::new();
     let builder = rig.builder().executor(Executor::Concurrent(2)).endpoint(Steps);
     let listener = builder.build().unwrap();
@@ -93,7 +93,7 @@ async fn those_that_wait_for_their_turn_take_no_slot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_that_wait_for_their_turn_go_back_at_a_stop() {
+async fn notifications_waiting_for_their_key_are_released_at_a_stop() {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Steps).build().unwrap();
     listener.start().await.unwrap();
@@ -109,7 +109,7 @@ async fn those_that_wait_for_their_turn_go_back_at_a_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_may_order_for_all_its_endpoints() {
+async fn an_order_key_of_the_listener_applies_to_all_endpoints() {
     struct Plain;
 
     #[notification_endpoint(register = false)]
@@ -140,7 +140,7 @@ async fn a_listener_may_order_for_all_its_endpoints() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_info_holds_up_no_error() {
+async fn a_flood_of_info_does_not_delay_errors() {
     struct Any;
 
     #[notification_endpoint(register = false)]
@@ -161,14 +161,14 @@ async fn a_flood_of_info_holds_up_no_error() {
         notifier.info(&Context::new(), "info", &()).await.unwrap();
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(rig.seen_so_far(), ["info"; 7], "one of eight places is left to the others");
+    assert_eq!(rig.seen_so_far(), ["info"; 7], "one of eight slots is left to other priorities");
     notifier.error(&Context::new(), "error", &()).await.unwrap();
     assert_eq!(rig.seen().await, "error");
     finish(&listener).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_at_a_time_is_the_order_of_arrival_whatever_the_priority() {
+async fn a_sequential_listener_handles_in_order_of_arrival_whatever_the_priority() {
     struct Slowly;
 
     #[notification_endpoint(register = false)]
@@ -198,7 +198,7 @@ async fn one_at_a_time_is_the_order_of_arrival_whatever_the_priority() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_its_value_however_it_is_written() {
+async fn keys_are_compared_by_value_and_not_by_spelling() {
     struct Keyed;
 
     #[notification_endpoint(register = false, ordered_by = "payload.name")]

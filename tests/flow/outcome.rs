@@ -1,4 +1,4 @@
-//! What becomes of a notification: each outcome, each failure, and several of them at once.
+//! Each outcome and each failure of a method, and several of them for one notification.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use listener::{Context, DeliveryInfo, Outcome, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish, once, run_once};
 
-/// Says what it is told to say, one outcome a call; then handles.
-struct Says(Mutex<Vec<Outcome>>);
+/// Returns the given outcomes, one for each call, and `Handled` after them.
+struct Returns(Mutex<Vec<Outcome>>);
 
-impl Says {
+impl Returns {
     fn each(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
         let mut outcomes: Vec<_> = outcomes.into_iter().collect();
         outcomes.reverse();
@@ -20,9 +20,9 @@ impl Says {
 }
 
 #[notification_endpoint(register = false, order = 1)]
-impl Says {
+impl Returns {
     async fn info(&self, info: &DeliveryInfo, log: State<Log>) -> Outcome {
-        let _ = log.send(format!("says {}", info.redelivered));
+        let _ = log.send(format!("returns {}", info.redelivered));
         self.0.lock().unwrap().pop().unwrap_or(Outcome::Handled)
     }
 }
@@ -59,49 +59,49 @@ impl Fails {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_handled_is_gone() {
+async fn a_handled_notification_is_acknowledged() {
     let mut rig = Rig::new();
-    let listener = rig.builder().endpoint(Says::each([])).endpoint(After).build().unwrap();
+    let listener = rig.builder().endpoint(Returns::each([])).endpoint(After).build().unwrap();
     run_once(&listener, &rig.notifier()).await;
-    assert_eq!(rig.seen_so_far(), ["says false", "after"]);
+    assert_eq!(rig.seen_so_far(), ["returns false", "after"]);
     rig.assert_empty("notifications.info").await;
     rig.assert_empty("notifications.info.dead").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_requeue_stops_the_walk_and_the_delivery_comes_back() {
+async fn a_requeue_skips_the_remaining_methods_and_the_delivery_is_redelivered() {
     let mut rig = Rig::new();
-    let says = Says::each([Outcome::Requeue]);
+    let returns = Returns::each([Outcome::Requeue]);
     let listener =
-        rig.builder().allow_requeue(true).endpoint(says).endpoint(After).build().unwrap();
+        rig.builder().allow_requeue(true).endpoint(returns).endpoint(After).build().unwrap();
     run_once(&listener, &rig.notifier()).await;
-    assert_eq!(rig.seen_so_far(), ["says false", "says true", "after"]);
+    assert_eq!(rig.seen_so_far(), ["returns false", "returns true", "after"]);
     rig.assert_empty("notifications.info.dead").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_requeue_that_is_not_allowed_is_a_dead_letter_with_a_fix() {
+async fn a_disallowed_requeue_is_a_dead_letter_with_a_fix() {
     let mut rig = Rig::new();
-    let says = Says::each([Outcome::Requeue]);
-    let listener = rig.builder().endpoint(says).endpoint(After).build().unwrap();
+    let returns = Returns::each([Outcome::Requeue]);
+    let listener = rig.builder().endpoint(returns).endpoint(After).build().unwrap();
     run_once(&listener, &rig.notifier()).await;
-    assert_eq!(rig.seen_so_far(), ["says false", "after"]);
-    let letter = rig.dead_letter().await;
+    assert_eq!(rig.seen_so_far(), ["returns false", "after"]);
+    let dead_letter = rig.dead_letter().await;
     assert_eq!(
-        (letter.reason.as_str(), letter.error.as_str()),
+        (dead_letter.reason.as_str(), dead_letter.error.as_str()),
         (
             "requeue-not-allowed",
-            "flow::outcome::Says::info: requested a requeue, which is not allowed; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`"
+            "flow::outcome::Returns::info: requested a requeue, which is not allowed; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`"
         )
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_calls_the_method_again_after_its_pause_and_no_other() {
+async fn a_retry_calls_only_its_method_again_after_the_pause() {
     let mut rig = Rig::new();
     let pause = Duration::from_secs(600);
-    let says = Says::each([Outcome::retry_after(pause), Outcome::retry()]);
-    let listener = rig.builder().endpoint(says).endpoint(After).build().unwrap();
+    let returns = Returns::each([Outcome::retry_after(pause), Outcome::retry()]);
+    let listener = rig.builder().endpoint(returns).endpoint(After).build().unwrap();
     listener.start().await.unwrap();
     let began = tokio::time::Instant::now();
     rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
@@ -109,8 +109,8 @@ async fn a_retry_calls_the_method_again_after_its_pause_and_no_other() {
     for _ in 0..4 {
         seen.push(rig.seen().await);
     }
-    assert_eq!(seen, ["says false", "after", "says false", "says false"]);
-    // The pause that was asked for, then one of the listener's own: 1 s to 2 s.
+    assert_eq!(seen, ["returns false", "after", "returns false", "returns false"]);
+    // The requested delay, then a default one of 1 s to 2 s.
     let elapsed = began.elapsed().as_secs_f64();
     assert!((601.0..=602.1).contains(&elapsed), "{elapsed}");
     finish(&listener).await;
@@ -118,32 +118,32 @@ async fn a_retry_calls_the_method_again_after_its_pause_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_too_long_to_be_held_in_the_process_is_the_broker_s() {
+async fn a_pause_too_long_for_the_process_is_delayed_by_the_broker() {
     let mut rig = Rig::new();
     let pause = Duration::from_secs(3000);
-    let says = Says::each([Outcome::retry_after(pause)]);
+    let returns = Returns::each([Outcome::retry_after(pause)]);
     let in_process = RetryOptions::default().place(RetryPlace::Process);
-    let listener = rig.builder().retry(in_process).endpoint(says).build().unwrap();
+    let listener = rig.builder().retry(in_process).endpoint(returns).build().unwrap();
     listener.start().await.unwrap();
     let began = tokio::time::Instant::now();
     rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
-    assert_eq!([rig.seen().await, rig.seen().await], ["says false", "says false"]);
+    assert_eq!([rig.seen().await, rig.seen().await], ["returns false", "returns false"]);
     assert_eq!(began.elapsed().as_secs(), 3000);
     finish(&listener).await;
     rig.assert_empty("notifications.info.dead").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_end_in_the_dead_letters() {
+async fn exhausted_retries_end_in_a_dead_letter() {
     let mut rig = Rig::new();
-    let says = Says::each(std::iter::repeat_n(Outcome::retry(), 9));
-    let listener = rig.builder().endpoint(says).build().unwrap();
+    let returns = Returns::each(std::iter::repeat_n(Outcome::retry(), 9));
+    let listener = rig.builder().endpoint(returns).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
-    let letter = rig.dead_letter().await;
+    let dead_letter = rig.dead_letter().await;
     assert_eq!(
-        (letter.reason.as_str(), letter.error.as_str()),
-        ("retries", "flow::outcome::Says::info: requested a retry")
+        (dead_letter.reason.as_str(), dead_letter.error.as_str()),
+        ("retries", "flow::outcome::Returns::info: requested a retry")
     );
     assert_eq!(rig.seen_so_far().len(), 5);
     finish(&listener).await;
@@ -154,15 +154,15 @@ async fn failure(event_type: &str) -> (String, String, Vec<String>) {
     let listener = rig.builder().retry(once()).endpoint(Fails).endpoint(After).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), event_type, &()).await.unwrap();
-    let letter = rig.dead_letter().await;
+    let dead_letter = rig.dead_letter().await;
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
-    assert!(letter.error.starts_with(&letter.endpoints), "{letter:?}");
-    (letter.reason, letter.error, rig.seen_so_far())
+    assert!(dead_letter.error.starts_with(&dead_letter.endpoints), "{dead_letter:?}");
+    (dead_letter.reason, dead_letter.error, rig.seen_so_far())
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_a_dead_letter_and_the_others_still_run() {
+async fn an_error_is_a_dead_letter_and_other_methods_still_run() {
     assert_eq!(
         failure("error").await,
         (
@@ -174,7 +174,7 @@ async fn an_error_is_a_dead_letter_and_the_others_still_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_a_dead_letter_and_the_listener_lives() {
+async fn a_panic_is_a_dead_letter_and_the_listener_keeps_running() {
     assert_eq!(
         failure("panic").await,
         (
@@ -186,7 +186,7 @@ async fn a_panic_is_a_dead_letter_and_the_listener_lives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plain_fn_may_panic_too() {
+async fn a_panic_of_a_plain_fn_is_a_dead_letter() {
     assert_eq!(
         failure("plain").await.1,
         "flow::outcome::Fails::panics_plainly: panicked: no luck either"
@@ -194,7 +194,7 @@ async fn a_plain_fn_may_panic_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plain_fn_may_panic_on_many_threads() {
+async fn a_panic_of_a_plain_fn_is_a_dead_letter_on_a_multi_threaded_runtime() {
     assert_eq!(
         failure("plain").await.1,
         "flow::outcome::Fails::panics_plainly: panicked: no luck either"
@@ -202,7 +202,7 @@ async fn a_plain_fn_may_panic_on_many_threads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_wants_is_acknowledged() {
+async fn a_notification_that_no_method_wants_is_acknowledged() {
     let mut rig = Rig::new();
     let listener = rig.builder().endpoint(Fails).build().unwrap();
     run_once(&listener, &rig.notifier()).await;

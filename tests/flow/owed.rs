@@ -1,5 +1,5 @@
-//! Who a copy is for: the methods that it names run and no other, under names that stay; a dead
-//! letter that is put back begins anew for those who owe it.
+//! Copies for some methods: only those that a copy names run, by names that survive a restart. A dead
+//! letter that is put back starts over for the methods that owe it.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn send(rig: &Rig, payload: u32, headers: Headers) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_methods_that_a_copy_names_run() {
+async fn only_the_methods_named_by_a_copy_run() {
     let mut rig = Rig::new();
     let listener = listener(&rig);
     listener.start().await.unwrap();
@@ -62,16 +62,16 @@ async fn only_the_methods_that_a_copy_names_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_method_that_is_gone_is_a_dead_letter_that_says_so() {
+async fn a_copy_for_an_unknown_method_is_a_dead_letter_that_names_it() {
     let mut rig = Rig::new();
     let listener = listener(&rig);
     listener.start().await.unwrap();
     send(&rig, 0, owed_by(&["old::Billing::info", "flow::owed::Audit::info"])).await;
-    let letter = rig.dead_letter().await;
+    let dead_letter = rig.dead_letter().await;
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), ["audit"]);
     assert_eq!(
-        (letter.reason.as_str(), letter.endpoints.as_str(), letter.error.as_str()),
+        (dead_letter.reason.as_str(), dead_letter.endpoints.as_str(), dead_letter.error.as_str()),
         (
             "unknown-endpoint",
             "old::Billing::info",
@@ -81,22 +81,22 @@ async fn a_method_that_is_gone_is_a_dead_letter_that_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_is_put_back_begins_anew_for_those_who_owe_it() {
+async fn a_dead_letter_put_back_starts_over_for_the_methods_that_owe_it() {
     let mut rig = Rig::new();
     let listener = listener(&rig);
     listener.start().await.unwrap();
     send(&rig, 1, Headers::default()).await;
     assert_eq!(rig.seen_so_far(), ["billing 1", "audit"]);
-    let letter = rig.take("notifications.info.dead").await;
-    rig.put_with("notifications.info", letter.body.clone(), letter.properties).await;
+    let dead_letter = rig.take("notifications.info.dead").await;
+    rig.put_with("notifications.info", dead_letter.body.clone(), dead_letter.properties).await;
     let again = rig.take("notifications.info.dead").await;
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), ["billing 1"]);
-    assert_eq!(again.body, letter.body);
+    assert_eq!(again.body, dead_letter.body);
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_endpoints_of_one_name_do_not_build() {
+async fn two_endpoints_with_one_name_do_not_build() {
     struct Other;
 
     #[notification_endpoint(register = false, name = "billing")]
@@ -106,6 +106,6 @@ async fn two_endpoints_of_one_name_do_not_build() {
 
     let rig = Rig::new();
     let error = rig.builder().endpoint(Billing).endpoint(Other).build().unwrap_err();
-    let said = "another method has the name \"billing::info\"";
-    assert!(error.to_string().contains(said), "{error}");
+    let expected = "another method has the name \"billing::info\"";
+    assert!(error.to_string().contains(expected), "{error}");
 }

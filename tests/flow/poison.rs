@@ -1,5 +1,5 @@
-//! Notifications that end the process: recorded before they are begun, quarantined, worked on
-//! one at a time, given up. A process that dies is a listener whose runtime is dropped.
+//! Notifications that end the process: recorded before they begin, quarantined, handled one at a time,
+//! given up. A process that dies is a listener whose runtime is dropped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use crate::sending::sending;
 
 const QUARANTINE: &str = "notifications.info.quarantine";
 
-/// Ends its process at the payload "poison"; counts how many others are beside it then.
+/// Ends its process for the payload "poison", and reports how many other calls ran then.
 struct Dies {
-    beside: Arc<AtomicU32>,
+    others: Arc<AtomicU32>,
     death: mpsc::UnboundedSender<u32>,
 }
 
@@ -28,19 +28,18 @@ struct Dies {
 impl Dies {
     async fn info(&self, payload: &str, log: State<Log>) {
         if payload == "poison" {
-            let _ = self.death.send(self.beside.load(Ordering::SeqCst));
+            let _ = self.death.send(self.others.load(Ordering::SeqCst));
             std::future::pending::<()>().await;
         }
-        self.beside.fetch_add(1, Ordering::SeqCst);
+        self.others.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        self.beside.fetch_sub(1, Ordering::SeqCst);
+        self.others.fetch_sub(1, Ordering::SeqCst);
         let _ = log.send(payload.to_owned());
     }
 }
 
-/// One life of the process: until it dies, or for an hour. Whether it died, and how many
-/// others were in work.
-fn live(transport: &Transport, log: &Log) -> Option<u32> {
+/// Runs a process until it dies, or for an hour. If it died, returns how many other calls ran then.
+fn run_process(transport: &Transport, log: &Log) -> Option<u32> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -48,7 +47,7 @@ fn live(transport: &Transport, log: &Log) -> Option<u32> {
         .unwrap();
     let died = runtime.block_on(async {
         let (death, mut died) = mpsc::unbounded_channel();
-        let dies = Dies { beside: Arc::default(), death };
+        let dies = Dies { others: Arc::default(), death };
         let builder = Listener::builder().transport(transport.clone()).state(log.clone());
         let listener = builder.endpoint(dies).build().unwrap();
         listener.start().await.unwrap();
@@ -59,13 +58,13 @@ fn live(transport: &Transport, log: &Log) -> Option<u32> {
         }
         died.ok().flatten()
     });
-    // Its tasks are dropped where they wait, and what they held is the broker's again.
+    // Its tasks are dropped, and the broker requeues their deliveries.
     drop(runtime);
     died
 }
 
 #[test]
-fn what_ends_the_process_is_quarantined_and_given_up_and_its_neighbours_are_handled() {
+fn poison_is_quarantined_and_given_up_and_its_neighbours_are_handled() {
     let (transport, log, mut seen) = {
         let rig = Rig::new();
         (rig.transport.clone(), rig.log(), rig.into_seen())
@@ -79,13 +78,13 @@ fn what_ends_the_process_is_quarantined_and_given_up_and_its_neighbours_are_hand
         send(if number == 7 { "poison".to_owned() } else { number.to_string() });
     }
     let mut deaths = Vec::new();
-    while let Some(beside) = live(&transport, &log) {
-        deaths.push(beside);
+    while let Some(others) = run_process(&transport, &log) {
+        deaths.push(others);
         assert!(deaths.len() < 10, "it is never given up");
     }
-    // Twice beside others, as nobody knew; three times alone.
+    // Twice among others, before it is a suspect; three times alone.
     assert_eq!(deaths.len(), 5, "{deaths:?}");
-    assert_eq!(deaths[2..], [0, 0, 0], "it was not alone");
+    assert_eq!(deaths[2..], [0, 0, 0], "another call ran");
     let mut handled: Vec<u32> = Vec::new();
     while let Ok(line) = seen.try_recv() {
         handled.push(line.parse().unwrap());
@@ -101,9 +100,9 @@ fn what_ends_the_process_is_quarantined_and_given_up_and_its_neighbours_are_hand
         .unwrap();
     runtime.block_on(async {
         let rig = Rig::on(transport);
-        let letter = rig.dead_letter().await;
+        let dead_letter = rig.dead_letter().await;
         assert_eq!(
-            (letter.reason.as_str(), letter.error.as_str()),
+            (dead_letter.reason.as_str(), dead_letter.error.as_str()),
             (
                 "poison",
                 "5 processes died while they worked on it: it may end every process that does"
@@ -116,11 +115,11 @@ fn what_ends_the_process_is_quarantined_and_given_up_and_its_neighbours_are_hand
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_redelivered_because_a_method_requeued_it_is_not_quarantined() {
-    struct GivesBack(AtomicU32);
+async fn a_delivery_requeued_by_a_method_is_not_quarantined() {
+    struct Requeues(AtomicU32);
 
     #[notification_endpoint(register = false)]
-    impl GivesBack {
+    impl Requeues {
         async fn info(&self, log: State<Log>) -> Outcome {
             let _ = log.send("called".to_owned());
             match self.0.fetch_add(1, Ordering::SeqCst) {
@@ -131,7 +130,7 @@ async fn what_is_redelivered_because_a_method_requeued_it_is_not_quarantined() {
     }
 
     let mut rig = Rig::new();
-    let builder = rig.builder().allow_requeue(true).endpoint(GivesBack(AtomicU32::new(0)));
+    let builder = rig.builder().allow_requeue(true).endpoint(Requeues(AtomicU32::new(0)));
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
@@ -141,12 +140,12 @@ async fn what_is_redelivered_because_a_method_requeued_it_is_not_quarantined() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_quarantined_without_a_confirmation_is_found_all_the_same() {
+async fn a_suspect_quarantined_without_a_confirm_is_handled() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
     model.change(|conditions| conditions.lost_confirms = 100);
-    let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
+    let dies = Dies { others: Arc::default(), death: mpsc::unbounded_channel().0 };
     let listener = rig.builder().endpoint(dies).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -154,7 +153,7 @@ async fn what_was_quarantined_without_a_confirmation_is_found_all_the_same() {
     // The second attempt may take four times as long as the first.
     tokio::time::sleep(Duration::from_secs(180)).await;
     finish(&listener).await;
-    // Where it was, and where it had been moved to, once or more.
+    // Once from its queue, and at least once from quarantine.
     assert!(rig.seen_so_far().len() > 1, "{:?}", model.depths());
     let empty = ["notifications.info", QUARANTINE].map(|name| (name.to_owned(), 0));
     assert_eq!(model.depths(), BTreeMap::from(empty));
@@ -165,12 +164,12 @@ async fn a_suspect_is_held_while_it_cannot_be_quarantined() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
-    let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
+    let dies = Dies { others: Arc::default(), death: mpsc::unbounded_channel().0 };
     let listener = rig.builder().endpoint(dies).build().unwrap();
     model.change(|conditions| conditions.full = true);
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(rig.seen_so_far(), [""; 0], "it was worked on beside others");
+    assert_eq!(rig.seen_so_far(), [""; 0], "it was handled among others");
     assert_eq!(listener.health().paused[0].queue, QUARANTINE);
     assert!(!listener.is_ready());
     model.change(|conditions| conditions.full = false);
@@ -181,7 +180,7 @@ async fn a_suspect_is_held_while_it_cannot_be_quarantined() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_notifications_begin_while_what_is_given_up_has_no_dead_letter_yet() {
+async fn other_notifications_begin_while_the_dead_letter_of_a_suspect_is_pending() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
@@ -189,10 +188,10 @@ async fn other_notifications_begin_while_what_is_given_up_has_no_dead_letter_yet
         die_of_one(&model).await;
     }
     model.change(|conditions| conditions.dead_letters_full = true);
-    let dies = Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
+    let dies = Dies { others: Arc::default(), death: mpsc::unbounded_channel().0 };
     let listener = rig.builder().endpoint(dies).build().unwrap();
     listener.start().await.unwrap();
-    // The grace of a decision is over, and the first attempts have failed.
+    // The grace period is over, and the first attempts have failed.
     tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(listener.health().paused[0].queue, "notifications.info.dead");
     rig.notifier().info(&Context::new(), "x", &"healthy").await.unwrap();
@@ -204,7 +203,7 @@ async fn other_notifications_begin_while_what_is_given_up_has_no_dead_letter_yet
     assert_eq!(rig.seen_so_far(), [""; 0]);
 }
 
-/// Wants to be called again, after 45 seconds, or 36.
+/// Asks for a retry after 36 or 45 seconds.
 struct Again;
 
 #[notification_endpoint(register = false, name = "again")]
@@ -216,8 +215,8 @@ impl Again {
     }
 }
 
-/// A process that is refused what it moves into quarantine, after all the time of an attempt.
-fn no_room(process: Process) -> Transport {
+/// A process whose moves into quarantine are refused at the end of their timeout.
+fn refuses_quarantine(process: Process) -> Transport {
     sending(&Transport::new(process, "model"), |below, outgoing| async move {
         let Route::Quarantine(_) = outgoing.route else { return below.send(outgoing).await };
         tokio::time::sleep(outgoing.timeout).await;
@@ -225,14 +224,14 @@ fn no_room(process: Process) -> Transport {
     })
 }
 
-/// While a copy is on its way no method begins; one that takes all of its time takes that again.
+/// No method begins while a copy is being sent; after a slow attempt the next one waits as long.
 #[tokio::test(start_paused = true)]
-async fn methods_begin_while_a_suspect_is_tried_to_be_moved_again_and_again() {
+async fn methods_begin_between_attempts_to_quarantine_a_suspect() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
     let retry = RetryOptions::default().place(RetryPlace::Process);
-    let builder = rig.builder().transport(no_room(model.process())).retry(retry);
+    let builder = rig.builder().transport(refuses_quarantine(model.process())).retry(retry);
     let listener = builder.endpoint(Again).build().unwrap();
     for payload in ["soon", "healthy"] {
         rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
@@ -242,7 +241,7 @@ async fn methods_begin_while_a_suspect_is_tried_to_be_moved_again_and_again() {
     assert_eq!(rig.seen_so_far(), ["soon 1", "healthy 1"]);
     // The second attempt begins half a minute after the decision, which takes five seconds.
     tokio::time::sleep(Duration::from_secs(36)).await;
-    assert_eq!(rig.seen_so_far(), [""; 0], "at its beginning it may be confirmed as usual");
+    assert_eq!(rig.seen_so_far(), [""; 0], "a method began during the second attempt");
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(rig.seen_so_far(), ["soon 2"]);
     tokio::time::sleep(Duration::from_secs(9)).await;
@@ -266,7 +265,7 @@ impl Brief {
     }
 }
 
-/// It was held for so long that no time for its turn would be left.
+/// It was held so long that waiting for other suspects would exceed its hold.
 #[tokio::test(start_paused = true)]
 async fn a_suspect_that_cannot_be_quarantined_waits_for_the_only_slot() {
     let model = Model::new(1);
@@ -274,7 +273,7 @@ async fn a_suspect_that_cannot_be_quarantined_waits_for_the_only_slot() {
     suspect(&model, &rig).await;
     let retry = RetryOptions::default().hold(Duration::from_secs(60));
     let options = Options::default().retry(retry).send_timeout(Duration::from_secs(45));
-    let builder = rig.builder().options(options).transport(no_room(model.process()));
+    let builder = rig.builder().options(options).transport(refuses_quarantine(model.process()));
     let builder = builder.executor(Executor::Concurrent(1));
     let listener = builder.endpoint(Brief).build().unwrap();
     listener.start().await.unwrap();
@@ -286,7 +285,7 @@ async fn a_suspect_that_cannot_be_quarantined_waits_for_the_only_slot() {
     finish(&listener).await;
 }
 
-/// Sends what two processes die of.
+/// Sends a notification that two processes die of.
 async fn suspect(model: &Model, rig: &Rig) {
     rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
     for _ in 0..2 {
@@ -305,7 +304,7 @@ impl Hangs {
     }
 }
 
-/// A process that dies while it works on what it is given first.
+/// A process that dies while it works on its first delivery.
 async fn die_of_one(model: &Model) {
     let process = model.process();
     let (begins, mut begun) = mpsc::unbounded_channel();
@@ -317,8 +316,8 @@ async fn die_of_one(model: &Model) {
     process.kill();
 }
 
-/// One life of a process that is stopped in order while its first call runs.
-fn live_and_stop(transport: &Transport, log: &Log, slow: Duration, shutdown: Duration) {
+/// Runs a process that is stopped orderly while its first call runs.
+fn run_and_stop(transport: &Transport, log: &Log, slow: Duration, shutdown: Duration) {
     struct Slow(Duration, mpsc::UnboundedSender<()>);
 
     #[notification_endpoint(register = false)]
@@ -352,7 +351,7 @@ fn live_and_stop(transport: &Transport, log: &Log, slow: Duration, shutdown: Dur
     });
 }
 
-/// What a queue holds, in order.
+/// The payloads in the queue, in order.
 fn left(transport: &Transport, count: usize) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -383,14 +382,14 @@ fn send_numbers(transport: &Transport, numbers: std::ops::Range<u32>) {
 }
 
 #[test]
-fn listeners_that_stop_in_order_quarantine_nothing_and_keep_the_order() {
+fn orderly_stops_quarantine_nothing_and_keep_the_order() {
     let (transport, log, mut seen) = {
         let rig = Rig::new();
         (rig.transport.clone(), rig.log(), rig.into_seen())
     };
     send_numbers(&transport, 0..50);
     for _ in 0..10 {
-        live_and_stop(&transport, &log, Duration::from_secs(1), Duration::from_secs(30));
+        run_and_stop(&transport, &log, Duration::from_secs(1), Duration::from_secs(30));
     }
     let handled: Vec<String> = std::iter::from_fn(|| seen.try_recv().ok()).collect();
     let numbers = |range: std::ops::Range<u32>| -> Vec<String> {
@@ -401,21 +400,21 @@ fn listeners_that_stop_in_order_quarantine_nothing_and_keep_the_order() {
 }
 
 #[test]
-fn a_healthy_call_that_outlasts_each_stop_is_no_death() {
+fn a_healthy_call_that_outlasts_each_stop_is_not_a_death() {
     let (transport, log, _seen) = {
         let rig = Rig::new();
         (rig.transport.clone(), rig.log(), rig.into_seen())
     };
     send_numbers(&transport, 0..3);
     for _ in 0..10 {
-        live_and_stop(&transport, &log, Duration::from_secs(60), Duration::from_secs(1));
+        run_and_stop(&transport, &log, Duration::from_secs(60), Duration::from_secs(1));
     }
     assert_eq!(left(&transport, 3), ["0", "1", "2"]);
 }
 
-/// Two programs on one topic that share no queue: what one of them dies of is its own.
+/// Two programs on one topic that share no queue.
 #[tokio::test(start_paused = true)]
-async fn no_program_consumes_what_another_one_quarantined() {
+async fn a_program_does_not_consume_the_quarantine_queue_of_another() {
     struct InfoOnly;
     struct ErrorOnly;
 
@@ -476,25 +475,25 @@ async fn no_program_consumes_what_another_one_quarantined() {
     assert!(depths.values().all(|depth| *depth == 0), "{depths:?}");
 }
 
-/// The cause is fixed, and the dead letter put back; then it is redelivered for another reason.
+/// The bug is fixed and the dead letter put back; then it is redelivered for another reason.
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_is_put_back_begins_anew() {
+async fn a_dead_letter_put_back_starts_without_recorded_deaths() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
     for _ in 0..5 {
         die_of_one(&model).await;
     }
-    let fixed = || Dies { beside: Arc::default(), death: mpsc::unbounded_channel().0 };
+    let fixed = || Dies { others: Arc::default(), death: mpsc::unbounded_channel().0 };
     let listener = rig.builder().endpoint(fixed()).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);
-    let letter = rig.take("notifications.info.dead").await;
-    assert_eq!(letter.properties.headers.text("listener-reason"), Some("poison"));
-    rig.put_with("notifications.info", letter.body, letter.properties).await;
-    // Stopped in the middle of the call, and long after the put back letter was taken.
+    let dead_letter = rig.take("notifications.info.dead").await;
+    assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("poison"));
+    rig.put_with("notifications.info", dead_letter.body, dead_letter.properties).await;
+    // Stopped in the middle of a call, long after the dead letter was delivered.
     let builder = rig.builder().shutdown_timeout(Duration::ZERO);
     let listener = builder.endpoint(Hangs(mpsc::unbounded_channel().0)).build().unwrap();
     listener.start().await.unwrap();

@@ -1,4 +1,5 @@
-//! Pools: each has its own copy, members of one compete, and a temporary one leaves nothing.
+//! Pools: each receives its own copy, members of one pool compete, and a temporary pool leaves nothing
+//! behind.
 
 use std::time::Duration;
 
@@ -6,10 +7,10 @@ use listener::{Context, Listener, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish};
 
-struct Tells(&'static str);
+struct Logs(&'static str);
 
 #[notification_endpoint(register = false)]
-impl Tells {
+impl Logs {
     async fn info(&self, payload: u32, log: State<Log>) {
         let _ = log.send(format!("{} {payload}", self.0));
     }
@@ -20,7 +21,7 @@ impl Tells {
 }
 
 async fn start(rig: &Rig, name: &'static str, pool: Option<&str>) -> Listener {
-    let mut builder = rig.builder().endpoint(Tells(name));
+    let mut builder = rig.builder().endpoint(Logs(name));
     if let Some(pool) = pool {
         builder = builder.pool(pool);
     }
@@ -57,7 +58,7 @@ async fn a_pool_gets_its_own_copy_and_its_members_share_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_keeps_what_comes_while_nobody_listens() {
+async fn a_pool_keeps_notifications_while_no_listener_runs() {
     let mut rig = Rig::new();
     let first = start(&rig, "first", Some("audit")).await;
     finish(&first).await;
@@ -70,7 +71,7 @@ async fn a_pool_keeps_what_comes_while_nobody_listens() {
 #[tokio::test(start_paused = true)]
 async fn a_temporary_pool_leaves_nothing_behind() {
     let mut rig = Rig::new();
-    let builder = rig.builder().endpoint(Tells("tap"));
+    let builder = rig.builder().endpoint(Logs("tap"));
     let tap = builder.temporary_pool("tap", Duration::from_secs(60)).build().unwrap();
     tap.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
@@ -90,9 +91,9 @@ impl FailsFor {
     }
 }
 
-/// A queue that holds retries would outlive the pool, and put into nothing.
+/// A retry queue would outlive the pool, and its messages would be lost.
 #[tokio::test(start_paused = true)]
-async fn in_a_temporary_pool_a_retry_after_a_longer_pause_than_is_held_is_a_dead_letter() {
+async fn in_a_temporary_pool_a_retry_longer_than_hold_is_a_dead_letter() {
     let mut rig = Rig::new();
     let hour = Duration::from_secs(3600);
     let builder = rig.builder().endpoint(FailsFor(hour)).temporary_pool("tap", hour);
@@ -100,15 +101,15 @@ async fn in_a_temporary_pool_a_retry_after_a_longer_pause_than_is_held_is_a_dead
     tap.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
     assert_eq!(rig.seen().await, "called 1");
-    let letter = rig.take("tap.dead").await;
-    assert_eq!(letter.properties.headers.text("listener-reason"), Some("retries"));
+    let dead_letter = rig.take("tap.dead").await;
+    assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("retries"));
     finish(&tap).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);
 }
 
-/// Of a temporary pool and another one the last counts whole: its queue stays.
+/// The expiry of a temporary pool does not carry over to a pool that is set after it.
 #[tokio::test(start_paused = true)]
-async fn of_several_pools_the_last_counts_whole() {
+async fn the_last_of_several_pool_settings_wins() {
     struct Nothing;
 
     #[notification_endpoint(register = false)]

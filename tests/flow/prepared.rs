@@ -1,4 +1,4 @@
-//! A driver that hands out what a test puts into its channel, and sends nothing.
+//! A driver that delivers what a test puts into its channel, and sends nothing.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,11 +8,11 @@ use listener::driver::{ConnectError, SendError};
 use listener::driver::{ConnectionState, Consumer, Driver, Outgoing, Subscribed, Subscription};
 use tokio::sync::{mpsc, watch};
 
-/// Delivers what is put into the channel, to one subscription.
+/// Delivers the messages of a channel to one subscription.
 pub(crate) struct Prepared(Mutex<Option<mpsc::UnboundedReceiver<Delivery>>>);
 
 impl Prepared {
-    /// A driver for what comes out of the channel.
+    /// A driver that delivers the messages of this channel.
     pub(crate) fn new(deliveries: mpsc::UnboundedReceiver<Delivery>) -> Self {
         Self(Mutex::new(Some(deliveries)))
     }

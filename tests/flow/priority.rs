@@ -1,5 +1,5 @@
-//! The priority of a notification: the body's, else the routing key's; what has neither is a dead
-//! letter, or acknowledged where the listener is lenient.
+//! The priority of a notification: that of the body, else that of the routing key. Without either it is
+//! a dead letter, or acknowledged by a lenient listener.
 
 use listener::driver::{HeaderValue, Headers, Properties};
 use listener::options::OnUnknownPriority;
@@ -7,10 +7,10 @@ use listener::{Context, Listener, MemoryInbox, Metadata, Priority, State, notifi
 
 use crate::rig::{Log, Rig, finish};
 
-struct Called;
+struct LogsPriority;
 
 #[notification_endpoint(register = false)]
-impl Called {
+impl LogsPriority {
     #[on(info, warn, sample)]
     async fn called(&self, priority: Priority, event_type: &str, log: State<Log>) {
         let _ = log.send(format!("{priority} {event_type}"));
@@ -26,12 +26,12 @@ async fn seen(listener: &Listener, rig: &mut Rig, routing_key: &str, body: &str)
 
 async fn is_called(routing_key: &str, body: &str, expected: &str) {
     let mut rig = Rig::new();
-    let listener = rig.builder().endpoint(Called).build().unwrap();
+    let listener = rig.builder().endpoint(LogsPriority).build().unwrap();
     assert_eq!(seen(&listener, &mut rig, routing_key, body).await, [expected], "{body}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_routing_key_decides_where_the_body_has_no_known_priority() {
+async fn the_routing_key_decides_when_the_body_has_no_known_priority() {
     is_called("notifications.info", r#"{"event_type":"a.b","payload":{"id":1}}"#, "info a.b").await;
     is_called("notifications.warn", r#"{"event_type":"a.b","priority":null}"#, "warn a.b").await;
     is_called("notifications.warn", r#"{"event_type":"a.b","priority":"WARNING"}"#, "warn a.b")
@@ -49,12 +49,12 @@ async fn the_routing_key_decides_where_the_body_has_no_known_priority() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_priority_of_the_body_goes_before_the_routing_key() {
+async fn the_priority_of_the_body_overrides_the_routing_key() {
     is_called("notifications.info", r#"{"event_type":"a.b","priority":"Warn"}"#, "warn a.b").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retried_copy_keeps_the_priority_of_the_routing_key() {
+async fn a_retry_keeps_the_priority_of_the_routing_key() {
     struct Once;
 
     #[notification_endpoint(register = false)]
@@ -77,17 +77,17 @@ async fn a_retried_copy_keeps_the_priority_of_the_routing_key() {
     finish(&listener).await;
 }
 
-/// The dead letter that becomes of a body which is put straight into the queue of a pool, so that
-/// its routing key has no priority either.
+/// The dead letter of a body that is put directly into the queue of a pool, so that its routing key has
+/// no priority either.
 async fn dead_letter(body: &'static str) -> (String, String) {
     let rig = Rig::new();
-    let listener = rig.builder().pool("tap").endpoint(Called).build().unwrap();
+    let listener = rig.builder().pool("tap").endpoint(LogsPriority).build().unwrap();
     listener.start().await.unwrap();
     rig.put("tap", body).await;
-    let letter = rig.take("tap.dead").await;
+    let dead_letter = rig.take("tap.dead").await;
     finish(&listener).await;
-    assert_eq!(letter.body, body);
-    let header = |name| letter.properties.headers.text(name).unwrap_or("missing").to_owned();
+    assert_eq!(dead_letter.body, body);
+    let header = |name| dead_letter.properties.headers.text(name).unwrap_or("missing").to_owned();
     (header("listener-reason"), header("listener-error"))
 }
 
@@ -110,7 +110,7 @@ async fn a_notification_without_any_priority_is_a_dead_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_json_and_no_notification_is_a_dead_letter_whatever_its_routing_key() {
+async fn json_that_is_not_a_notification_is_a_dead_letter_whatever_its_routing_key() {
     for body in [
         "{}",
         r#"{"id":1,"item":"tea"}"#,
@@ -119,14 +119,14 @@ async fn what_is_json_and_no_notification_is_a_dead_letter_whatever_its_routing_
         r#"{"request":{"oslo.version":"2.0"},"context":{}}"#,
     ] {
         let rig = Rig::new();
-        let listener = rig.builder().endpoint(Called).build().unwrap();
+        let listener = rig.builder().endpoint(LogsPriority).build().unwrap();
         listener.start().await.unwrap();
         rig.send_raw(body).await;
-        let letter = rig.dead_letter().await;
+        let dead_letter = rig.dead_letter().await;
         finish(&listener).await;
-        assert_eq!(letter.body, body);
+        assert_eq!(dead_letter.body, body);
         assert_eq!(
-            (letter.reason.as_str(), letter.error.as_str()),
+            (dead_letter.reason.as_str(), dead_letter.error.as_str()),
             (
                 "unknown-priority",
                 "the body is not a notification: it has no known `priority`, no `event_type`, no \
@@ -137,11 +137,12 @@ async fn what_is_json_and_no_notification_is_a_dead_letter_whatever_its_routing_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lenient_listener_acknowledges_an_unknown_priority_as_oslo_does() {
+async fn a_lenient_listener_acknowledges_an_unknown_priority_like_oslo_messaging() {
     for body in ["{}", r#"{"priority":"LOUD"}"#, r#"{"event_type":"a.b","payload":1}"#] {
         let mut rig = Rig::new();
         let lenient = OnUnknownPriority::Lenient;
-        let listener = rig.builder().on_unknown_priority(lenient).endpoint(Called).build().unwrap();
+        let listener =
+            rig.builder().on_unknown_priority(lenient).endpoint(LogsPriority).build().unwrap();
         assert_eq!(seen(&listener, &mut rig, "notifications.info", body).await, [""; 0]);
         rig.assert_empty("notifications.info").await;
         rig.assert_empty("notifications.info.dead").await;
@@ -155,7 +156,7 @@ const WRAPPED: [&str; 2] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn an_envelope_within_a_request_is_opened() {
+async fn an_envelope_inside_a_request_is_unwrapped() {
     for request in WRAPPED {
         for others in ["", r#","context":{}"#, r#","context":null,"call_monitor_timeout":5"#] {
             let body = format!(r#"{{"request":{request}{others}}}"#);
@@ -165,7 +166,7 @@ async fn an_envelope_within_a_request_is_opened() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_context_of_a_wrapper_is_that_of_the_notification() {
+async fn the_context_of_a_request_becomes_that_of_the_notification() {
     struct Mine;
 
     #[notification_endpoint(register = false, context(project = "^a"))]
@@ -194,17 +195,17 @@ async fn the_context_of_a_wrapper_is_that_of_the_notification() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_without_a_version_is_a_dead_letter_that_names_the_missing_key() {
+async fn an_envelope_without_a_version_is_a_dead_letter_that_names_the_missing_key() {
     let envelope = r#"{"oslo_version":"2.0","oslo.message":"{\"event_type\":\"a.b\"}"}"#;
     for body in [envelope.to_owned(), format!(r#"{{"request":{envelope},"context":{{}}}}"#)] {
         let rig = Rig::new();
-        let listener = rig.builder().endpoint(Called).build().unwrap();
+        let listener = rig.builder().endpoint(LogsPriority).build().unwrap();
         listener.start().await.unwrap();
         rig.send_raw(body).await;
-        let letter = rig.dead_letter().await;
+        let dead_letter = rig.dead_letter().await;
         finish(&listener).await;
         assert_eq!(
-            (letter.reason.as_str(), letter.error.as_str()),
+            (dead_letter.reason.as_str(), dead_letter.error.as_str()),
             ("undecodable", "the body has `oslo.message` and no `oslo.version` (expected \"2.0\")")
         );
     }
@@ -227,7 +228,7 @@ impl Texts {
 }
 
 #[tokio::test(start_paused = true)]
-async fn values_of_other_kinds_in_text_fields_are_read_as_their_json_text() {
+async fn values_of_other_types_in_string_fields_are_read_as_json_text() {
     for [message_id, timestamp, publisher_id, event_type] in [
         ["42", "1700000000.25", "7", "-1"],
         [r#""m""#, r#"{"$date": 1}"#, r#"{"host":"h"}"#, "false"],
@@ -244,9 +245,9 @@ async fn values_of_other_kinds_in_text_fields_are_read_as_their_json_text() {
     }
 }
 
-/// An inbox would take all of them for one notification.
+/// An inbox would take all of them for the same notification.
 #[tokio::test(start_paused = true)]
-async fn a_message_id_that_is_neither_text_nor_number_names_no_message() {
+async fn a_message_id_that_is_neither_a_string_nor_a_number_is_ignored() {
     for message_id in ["[]", "{}", "false", r#"["x"]"#] {
         let mut rig = Rig::new();
         let builder = rig.builder().inbox(MemoryInbox::new(100));
@@ -262,27 +263,28 @@ async fn a_message_id_that_is_neither_text_nor_number_names_no_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_without_a_priority_names_those_who_owe_it() {
+async fn a_dead_letter_without_a_priority_names_the_methods_that_owe_it() {
     let rig = Rig::new();
-    let listener = rig.builder().pool("tap").endpoint(Called).build().unwrap();
+    let listener = rig.builder().pool("tap").endpoint(LogsPriority).build().unwrap();
     listener.start().await.unwrap();
     let mut headers = Headers::default();
     let owed = HeaderValue::List(vec!["billing::info".into()]);
     headers.set("listener-endpoints", owed.clone());
     let body = r#"{"event_type":"x","payload":1}"#.into();
     rig.put_with("tap", body, Properties { headers, ..Properties::default() }).await;
-    let letter = rig.take("tap.dead").await;
+    let dead_letter = rig.take("tap.dead").await;
     finish(&listener).await;
-    assert_eq!(letter.properties.headers.text("listener-reason"), Some("unknown-priority"));
-    assert_eq!(letter.properties.headers.get("listener-endpoints"), Some(&owed));
+    assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("unknown-priority"));
+    assert_eq!(dead_letter.properties.headers.get("listener-endpoints"), Some(&owed));
 }
 
-/// A notifier's own notifications have a priority, so nothing of this concerns them.
+/// The notifications of a notifier always have a priority.
 #[tokio::test(start_paused = true)]
-async fn a_lenient_listener_takes_what_has_a_priority() {
+async fn a_lenient_listener_handles_notifications_with_a_priority() {
     let mut rig = Rig::new();
     let lenient = OnUnknownPriority::Lenient;
-    let listener = rig.builder().on_unknown_priority(lenient).endpoint(Called).build().unwrap();
+    let listener =
+        rig.builder().on_unknown_priority(lenient).endpoint(LogsPriority).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "a.b", &1).await.unwrap();
     finish(&listener).await;

@@ -1,5 +1,5 @@
-//! The failure policy at work: calls, pauses, kinds of errors, the copies between them, and where
-//! they end. The decisions alone are tested beside `runtime/judge/policy.rs`.
+//! The failure policy end to end: attempts, pauses, kinds of errors and the final dead letter. The
+//! decisions are unit-tested in `runtime/judge/policy.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::rig::{Log, Rig, finish};
 
-/// Fails as the event type says, so many times as the payload says.
+/// Fails in the way that the event type names, as many times as the payload says.
 #[derive(Clone, Default)]
 struct Fails(Arc<AtomicU32>);
 
@@ -47,8 +47,8 @@ impl Fails {
     }
 }
 
-/// Runs one notification to its end: what was seen, how long it took, and whether it ended in
-/// the dead letters.
+/// Runs one notification to its end. Returns the calls, how long it took, and whether it is a dead
+/// letter.
 async fn run(
     build: impl FnOnce(&Rig) -> Listener,
     event_type: &str,
@@ -61,7 +61,7 @@ async fn run(
     rig.notifier().info(&Context::new(), event_type, &failures).await.unwrap();
     let mut last = began;
     let mut seen = Vec::new();
-    // Nothing is quiet for so long and not at its end.
+    // After an hour without a call it has reached its end.
     while let Ok(line) = tokio::time::timeout(Duration::from_secs(3600), rig.next_line()).await {
         seen.push(line);
         last = Instant::now();
@@ -81,7 +81,7 @@ fn lines(event_type: &str, calls: u32) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_passes_is_handled_at_a_later_call() {
+async fn a_transient_error_is_handled_by_a_later_attempt() {
     let (seen, took, is_dead) = run(plain, "error", 2).await;
     assert_eq!((seen, is_dead), (lines("error", 3), false));
     // 0.5 s to 1 s, then 1 s to 2 s.
@@ -89,20 +89,20 @@ async fn an_error_that_passes_is_handled_at_a_later_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_stays_is_a_dead_letter_after_the_last_call() {
+async fn a_persistent_error_is_a_dead_letter_after_the_last_attempt() {
     let (seen, took, is_dead) = run(plain, "error", 99).await;
     assert_eq!((seen, is_dead), (lines("error", 5), true));
     assert!((7.5..=15.0).contains(&took.as_secs_f64()), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_tried_again_too() {
+async fn a_panic_is_retried() {
     let (seen, _, is_dead) = run(plain, "panic", 1).await;
     assert_eq!((seen, is_dead), (lines("panic", 2), false));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_says_of_itself_what_is_to_follow() {
+async fn an_error_can_be_permanent_or_ask_for_a_delay() {
     let (seen, _, is_dead) = run(plain, "permanent", 99).await;
     assert_eq!((seen, is_dead), (lines("permanent", 1), true));
     let (seen, took, is_dead) = run(plain, "later", 1).await;
@@ -110,7 +110,7 @@ async fn an_error_says_of_itself_what_is_to_follow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_program_says_what_its_error_types_are() {
+async fn a_classifier_decides_the_kind_of_an_error() {
     let classified = |rig: &Rig| {
         let builder = rig.builder().classify(|error: &Http| match error.0 {
             404 => ErrorKind::Permanent,
@@ -123,7 +123,7 @@ async fn the_program_says_what_its_error_types_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_takes_too_long_has_failed() {
+async fn a_call_that_times_out_has_failed() {
     let impatient = |rig: &Rig| {
         let builder = rig.builder().handler_timeout(Duration::from_secs(10));
         builder.endpoint(Fails::default()).build().unwrap()
@@ -148,7 +148,7 @@ async fn retries_can_be_held_in_the_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_oslo_does_without_requeue_can_be_chosen() {
+async fn on_failure_forget_is_what_oslo_messaging_does_without_requeue() {
     let forgets = |rig: &Rig| {
         let builder = rig.builder().on_failure(OnFailure::Forget);
         builder.endpoint(Fails::default()).build().unwrap()
@@ -158,7 +158,7 @@ async fn what_oslo_does_without_requeue_can_be_chosen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_oslo_does_with_requeue_can_be_chosen() {
+async fn on_failure_requeue_is_what_oslo_messaging_does_with_requeue() {
     let requeues = |rig: &Rig| {
         let builder = rig.builder().on_failure(OnFailure::Requeue);
         builder.endpoint(Fails::default()).build().unwrap()
@@ -168,7 +168,7 @@ async fn what_oslo_does_with_requeue_can_be_chosen() {
     assert_eq!(took, Duration::ZERO);
 }
 
-/// Two that fail and one that does not, each at its own pace.
+/// Two endpoints that fail at different paces, and one that handles.
 struct Slow;
 
 #[notification_endpoint(
@@ -193,19 +193,19 @@ impl Quick {
     }
 }
 
-struct Well;
+struct Handles;
 
 #[notification_endpoint(register = false, order = 3)]
-impl Well {
+impl Handles {
     async fn info(&self, info: &DeliveryInfo, log: State<Log>) {
         let _ = log.send(format!("well {} {}", info.exchange, info.routing_key));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_endpoint_settles_for_itself_at_its_own_pace() {
+async fn each_endpoint_retries_and_gives_up_independently() {
     let mut rig = Rig::new();
-    let builder = rig.builder().endpoint(Slow).endpoint(Quick).endpoint(Well);
+    let builder = rig.builder().endpoint(Slow).endpoint(Quick).endpoint(Handles);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
@@ -223,14 +223,14 @@ async fn each_endpoint_settles_for_itself_at_its_own_pace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_says_how_often_and_since_when_it_was_tried() {
+async fn a_dead_letter_states_its_attempts_and_the_time_of_the_first() {
     let rig = Rig::new();
     let listener = plain(&rig);
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "error", &99).await.unwrap();
-    let letter = rig.take("notifications.info.dead").await;
+    let dead_letter = rig.take("notifications.info.dead").await;
     finish(&listener).await;
-    let headers = letter.properties.headers;
+    let headers = dead_letter.properties.headers;
     assert_eq!(headers.get("listener-attempts"), Some(&HeaderValue::Int(5)));
     assert_eq!(headers.text("listener-queue"), Some("notifications.info"));
     assert_eq!(headers.text("listener-exchange"), Some("openstack"));
@@ -243,11 +243,11 @@ async fn a_dead_letter_says_how_often_and_since_when_it_was_tried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_of_a_pool_goes_to_that_pool_alone() {
+async fn a_retry_of_a_pool_goes_only_to_that_pool() {
     let mut rig = Rig::new();
-    let builder = rig.builder().pool("billing").endpoint(Fails::default()).endpoint(Well);
+    let builder = rig.builder().pool("billing").endpoint(Fails::default()).endpoint(Handles);
     let listener = builder.build().unwrap();
-    let other = rig.builder().endpoint(Well).build().unwrap();
+    let other = rig.builder().endpoint(Handles).build().unwrap();
     listener.start().await.unwrap();
     other.start().await.unwrap();
     rig.notifier().info(&Context::new(), "error", &1).await.unwrap();

@@ -1,4 +1,4 @@
-//! What every flow needs: a bus of its own, a log of what the endpoints saw, a look at the
+//! Fixtures of every flow: a bus of its own, a log that endpoints write to, access to the queues and
 //! dead letters, and raw bodies.
 
 use std::borrow::Cow;
@@ -13,7 +13,7 @@ use listener::options::RetryOptions;
 use listener::{Context, Listener, Notifier, Transport};
 use tokio::sync::mpsc;
 
-/// How long a flow may take by the paused clock before it counts as stuck.
+/// How long a flow may take on the paused clock before it counts as stuck.
 const LONG: Duration = Duration::from_secs(3600);
 
 /// A state that endpoints write to.
@@ -32,13 +32,13 @@ impl Rig {
         Self::on(Transport::open(&format!("memory://flow-{bus}")).unwrap())
     }
 
-    /// A rig on a bus that is there already, with a log of its own.
+    /// A rig on an existing bus, with its own log.
     pub(crate) fn on(transport: Transport) -> Self {
         let (log, seen) = mpsc::unbounded_channel();
         Self { transport, log, seen }
     }
 
-    /// What endpoints write to the log, without the rig.
+    /// The receiving end of the log, without the rig.
     pub(crate) fn into_seen(self) -> mpsc::UnboundedReceiver<String> {
         self.seen
     }
@@ -56,22 +56,22 @@ impl Rig {
         Notifier::builder(self.transport.clone()).publisher_id("compute.host1").build().unwrap()
     }
 
-    /// What an endpoint wrote next.
+    /// The next line that an endpoint logs.
     pub(crate) async fn seen(&mut self) -> String {
-        tokio::time::timeout(LONG, self.seen.recv()).await.expect("nothing was seen").unwrap()
+        tokio::time::timeout(LONG, self.seen.recv()).await.expect("nothing was logged").unwrap()
     }
 
-    /// What an endpoint writes next, however long that takes.
+    /// The next line that an endpoint logs, without a time limit.
     pub(crate) async fn next_line(&mut self) -> String {
         self.seen.recv().await.unwrap()
     }
 
-    /// What the endpoints wrote until now.
+    /// The lines that endpoints have logged until now.
     pub(crate) fn seen_so_far(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.seen.try_recv().ok()).collect()
     }
 
-    /// Puts a body on the topic `notifications`, priority `info`, as it is.
+    /// Publishes a body unchanged to the topic `notifications`, priority `info`.
     pub(crate) async fn send_raw(&self, body: impl Into<Bytes>) {
         let properties = Properties {
             content_type: Some(Cow::Borrowed("application/json")),
@@ -84,7 +84,7 @@ impl Rig {
         self.send("notifications.info", body.into(), properties).await;
     }
 
-    /// Puts a body without any properties on the exchange, by this routing key.
+    /// Publishes a body without properties to the exchange, with this routing key.
     pub(crate) async fn send_by(&self, routing_key: &str, body: impl Into<Bytes>) {
         self.send(routing_key, body.into(), Properties::default()).await;
     }
@@ -96,7 +96,7 @@ impl Rig {
         self.transport.send(outgoing).await.unwrap();
     }
 
-    /// The next message of a queue, taken from it.
+    /// Takes the next message of a queue.
     pub(crate) async fn take(&self, queue: &str) -> Taken {
         let mut subscribed = self.transport.subscribe(one_of(queue)).await.unwrap();
         let delivery = tokio::time::timeout(LONG, subscribed.deliveries.recv()).await;
@@ -106,8 +106,7 @@ impl Rig {
         taken
     }
 
-    /// The reason, error and methods of the next dead letter of `notifications.info`, and its
-    /// body.
+    /// Takes the next dead letter of `notifications.info`.
     pub(crate) async fn dead_letter(&self) -> DeadLetter {
         let delivery = self.take("notifications.info.dead").await;
         let header = |name| delivery.properties.headers.text(name).unwrap_or("missing").to_owned();
@@ -116,12 +115,12 @@ impl Rig {
                 .iter()
                 .map(|name| match name {
                     HeaderValue::Text(name) => name.as_str(),
-                    other => panic!("{other:?} is no name"),
+                    other => panic!("{other:?} is not a name"),
                 })
                 .collect::<Vec<_>>()
                 .join(", "),
             None => String::new(),
-            other => panic!("{other:?} is no list"),
+            other => panic!("{other:?} is not a list"),
         };
         DeadLetter {
             reason: header("listener-reason"),
@@ -131,27 +130,27 @@ impl Rig {
         }
     }
 
-    /// Puts a body straight into a queue.
+    /// Puts a body directly into a queue.
     pub(crate) async fn put(&self, queue: &str, body: &'static str) {
         self.put_with(queue, Bytes::from_static(body.as_bytes()), Properties::default()).await;
     }
 
-    /// Puts a message straight into a queue.
+    /// Puts a message directly into a queue.
     pub(crate) async fn put_with(&self, queue: &str, body: Bytes, properties: Properties) {
         let route = Route::Queue(queue.to_owned());
         let outgoing = Outgoing::new(route, body, LONG).properties(properties);
         self.transport.send(outgoing).await.unwrap();
     }
 
-    /// Whether a queue holds nothing: a marker put behind comes out first.
+    /// Whether a queue is empty: a marker that is put into it comes out first.
     pub(crate) async fn is_empty(&self, queue: &str) -> bool {
         self.put(queue, "marker").await;
         self.take(queue).await.body == "marker"
     }
 
-    /// Asserts that a queue holds nothing.
+    /// Asserts that a queue is empty.
     pub(crate) async fn assert_empty(&self, queue: &str) {
-        assert!(self.is_empty(queue).await, "{queue} held something");
+        assert!(self.is_empty(queue).await, "{queue} is not empty");
     }
 }
 
@@ -163,7 +162,7 @@ pub(crate) struct DeadLetter {
     pub(crate) body: Bytes,
 }
 
-/// What a queue holds, one at a time.
+/// A subscription to a queue with a prefetch of one.
 pub(crate) fn one_of(queue: &str) -> Subscription {
     let binding = Binding::unbound(queue);
     Subscription::new(vec![binding], 1, LONG)
@@ -175,21 +174,21 @@ pub(crate) struct Taken {
     pub(crate) properties: Properties,
 }
 
-/// No second call.
+/// Options without retries.
 pub(crate) fn once() -> RetryOptions {
     RetryOptions::default().attempts(1)
 }
 
-/// Starts a listener, gives it one notification, and stops it once it is settled.
+/// Starts a listener, sends one notification, and stops the listener once that is settled.
 pub(crate) async fn run_once(listener: &Listener, notifier: &Notifier) {
     listener.start().await.unwrap();
     notifier.info(&Context::new(), "instance.create.end", &"payload").await.unwrap();
     finish(listener).await;
 }
 
-/// Stops a listener once its queues are drained: what is sent before is settled after.
+/// Stops a listener once its queues are drained: everything sent before is settled then.
 pub(crate) async fn finish(listener: &Listener) {
-    // On a paused clock the time passes only when everything else waits.
+    // A paused clock advances only when every task waits.
     tokio::time::sleep(Duration::from_millis(1)).await;
     listener.stop().await;
     listener.wait().await.unwrap();

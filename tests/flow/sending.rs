@@ -1,12 +1,12 @@
-//! A transport that sends in a way of its own, such as over a broker without room, and is otherwise
-//! the one below it.
+//! A transport that replaces `send`, for example to act like a full broker, and passes every other call
+//! to the transport below.
 
 use futures_util::future::BoxFuture;
 use listener::Transport;
 use listener::driver::{ConnectError, JournalError, SendError};
 use listener::driver::{Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription};
 
-/// Sends by `send`, which is given the transport below.
+/// A transport whose `send` is the given function, which gets the transport below.
 pub(crate) fn sending<S, F>(below: &Transport, send: S) -> Transport
 where
     S: Fn(Transport, Outgoing) -> F + Send + Sync + 'static,

@@ -1,11 +1,11 @@
-//! A serializer changes payload and context on both sides, before any filter.
+//! A serializer changes payload and context on both sides, before filters apply.
 
 use listener::{BoxError, Context, Notifier, Serializer, State, notification_endpoint};
 use serde_json::Value;
 
 use crate::rig::{Log, Rig, finish};
 
-/// Wraps payloads, and signs contexts; refuses those that are not signed.
+/// Wraps payloads and signs contexts; refuses contexts that are not signed.
 struct Wrapping;
 
 impl Serializer for Wrapping {
@@ -27,19 +27,19 @@ impl Serializer for Wrapping {
     }
 }
 
-struct Tells;
+struct Logs;
 
 #[notification_endpoint(register = false, payload(name = "inner$"), context(user = "u-1"))]
-impl Tells {
+impl Logs {
     async fn info(&self, ctxt: &Context, payload: Value, publisher_id: &str, log: State<Log>) {
         let _ = log.send(format!("{publisher_id} {payload} {}", ctxt.get("signed").is_some()));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_sides_agree_and_filters_see_plain_values() {
+async fn a_serializer_applies_to_both_sides_and_filters_see_plain_values() {
     let mut rig = Rig::new();
-    let listener = rig.builder().serializer(Wrapping).endpoint(Tells).build().unwrap();
+    let listener = rig.builder().serializer(Wrapping).endpoint(Logs).build().unwrap();
     listener.start().await.unwrap();
     let builder = Notifier::builder(rig.transport.clone()).publisher_id("p");
     let notifier = builder.serializer(Wrapping).build().unwrap();
@@ -50,14 +50,14 @@ async fn both_sides_agree_and_filters_see_plain_values() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_serializer_refuses_is_a_dead_letter() {
+async fn a_notification_refused_by_the_serializer_is_a_dead_letter() {
     let rig = Rig::new();
-    let listener = rig.builder().serializer(Wrapping).endpoint(Tells).build().unwrap();
+    let listener = rig.builder().serializer(Wrapping).endpoint(Logs).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &"plain").await.unwrap();
-    let letter = rig.dead_letter().await;
+    let dead_letter = rig.dead_letter().await;
     assert_eq!(
-        (letter.reason.as_str(), letter.error.as_str()),
+        (dead_letter.reason.as_str(), dead_letter.error.as_str()),
         ("undecodable", "the serializer could not read it: not signed")
     );
     finish(&listener).await;
@@ -72,15 +72,15 @@ impl Serializer for Panicking {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_serializer_that_panics_makes_a_dead_letter_and_the_listener_lives() {
+async fn a_panicking_serializer_makes_a_dead_letter_and_the_listener_keeps_running() {
     let rig = Rig::new();
-    let listener = rig.builder().serializer(Panicking).endpoint(Tells).build().unwrap();
+    let listener = rig.builder().serializer(Panicking).endpoint(Logs).build().unwrap();
     listener.start().await.unwrap();
     for payload in 0..2 {
         rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
-        let letter = rig.dead_letter().await;
+        let dead_letter = rig.dead_letter().await;
         let expected = ("panic".to_owned(), format!("panicked: cannot read {payload}"));
-        assert_eq!((letter.reason, letter.error), expected);
+        assert_eq!((dead_letter.reason, dead_letter.error), expected);
     }
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;

@@ -1,5 +1,4 @@
-//! What a session that is over leaves behind: its deliveries are not worked on, for the broker
-//! gives them out again.
+//! Deliveries of a session that is over are not handled, because the broker redelivers them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::prepared::Prepared;
 use crate::rig::{Log, Rig, finish};
 
-/// A session that can be ended; it counts nothing and settles nothing.
+/// A session that can be ended; it settles nothing.
 #[derive(Default)]
 struct Session {
     over: AtomicBool,
@@ -39,7 +38,7 @@ fn delivery(session: &Arc<Session>, payload: u32) -> Delivery {
     Delivery::new(Bytes::from(body), Properties::default(), info, settlement)
 }
 
-/// Asks to be called again in a minute, again and again.
+/// Asks for a retry after a minute, every time.
 struct Retries;
 
 #[notification_endpoint(register = false)]
@@ -59,7 +58,7 @@ fn start(rig: &Rig) -> (Listener, mpsc::UnboundedSender<Delivery>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deliveries_of_a_session_that_is_over_are_passed_by() {
+async fn stale_deliveries_are_skipped() {
     let mut rig = Rig::new();
     let (listener, deliveries) = start(&rig);
     let (old, new) = (Arc::new(Session::default()), Arc::new(Session::default()));
@@ -74,7 +73,7 @@ async fn deliveries_of_a_session_that_is_over_are_passed_by() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_ends_with_its_session() {
+async fn a_retry_held_in_the_process_ends_with_its_session() {
     let mut rig = Rig::new();
     let (listener, deliveries) = start(&rig);
     let session = Arc::new(Session::default());

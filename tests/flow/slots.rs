@@ -1,6 +1,6 @@
-//! Whoever waits without working holds no slot: methods whose copies cannot be made, pauses in
-//! the process, copies that the broker takes its time for. Each time 200 deliveries wait, more
-//! than there are slots, and a healthy method of the same priority is called all the same.
+//! A delivery that only waits holds no slot: for a paused method, for a retry in the process, for a slow
+//! confirm. In each test 200 deliveries wait, more than there are slots, and a healthy method of the
+//! same priority is still called.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ use crate::sending::sending;
 
 const MANY: u32 = 200;
 
-/// Fails at the payload 0, for good.
+/// Gives up the payload 0.
 struct Compute;
 
 #[notification_endpoint(register = false, name = "compute", order = 1, event_type = "compute")]
@@ -36,17 +36,17 @@ impl Compute {
     }
 }
 
-/// Asks to be called again in a minute.
-struct Again;
+/// Asks for a retry after a minute.
+struct RetriesLater;
 
 #[notification_endpoint(register = false, name = "again", order = 1, event_type = "compute")]
-impl Again {
+impl RetriesLater {
     async fn info(&self) -> Outcome {
         Outcome::retry_after(Duration::from_secs(60))
     }
 }
 
-/// Handles what it is given.
+/// Handles its event types.
 struct Volume;
 
 #[notification_endpoint(register = false, name = "volume", order = 2, event_type = "volume|both")]
@@ -71,7 +71,7 @@ async fn send(rig: &Rig, event_type: &str, payload: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_paused_method_holds_up_no_other_one() {
+async fn a_paused_method_does_not_delay_other_methods() {
     let mut rig = Rig::new();
     let is_full = Arc::new(AtomicBool::new(true));
     let full_queues = full(&rig.transport, &is_full);
@@ -93,14 +93,14 @@ async fn a_paused_method_holds_up_no_other_one() {
     seen.sort();
     let mut expected: Vec<_> = (1..=MANY).map(|number| format!("compute {number}")).collect();
     expected.sort();
-    assert_eq!(seen, expected, "each is called once the pause is over, and once");
+    assert_eq!(seen, expected, "each is called exactly once after the pause");
     assert_eq!(rig.dead_letter().await.endpoints, "compute::info");
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_other_methods_of_a_notification_do_not_wait_for_the_paused_one() {
+async fn the_other_methods_of_a_notification_do_not_wait_for_a_paused_one() {
     let mut rig = Rig::new();
     let is_full = Arc::new(AtomicBool::new(true));
     let full_queues = full(&rig.transport, &is_full);
@@ -114,13 +114,13 @@ async fn the_other_methods_of_a_notification_do_not_wait_for_the_paused_one() {
     assert_eq!(rig.seen_so_far(), ["compute 0", "all 0", "all 1"]);
     is_full.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(rig.seen_so_far(), ["compute 1"], "and none is called a second time");
+    assert_eq!(rig.seen_so_far(), ["compute 1"], "no method is called a second time");
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_paused_method_goes_back_at_a_stop() {
+async fn deliveries_waiting_for_a_paused_method_are_released_at_a_stop() {
     let mut rig = Rig::new();
     let is_full = Arc::new(AtomicBool::new(true));
     let full_queues = full(&rig.transport, &is_full);
@@ -144,7 +144,7 @@ async fn what_waits_for_a_paused_method_goes_back_at_a_stop() {
     rig.assert_empty("notifications.info").await;
 }
 
-/// What is called before a stop with dead letters that find no place, and after it.
+/// The calls before and after a stop, with full dead-letter queues before it.
 async fn seen_around_a_stop(builder: impl Fn(&Rig) -> ListenerBuilder) -> [Vec<String>; 2] {
     let mut rig = Rig::new();
     let is_full = Arc::new(AtomicBool::new(true));
@@ -169,19 +169,19 @@ async fn seen_around_a_stop(builder: impl Fn(&Rig) -> ListenerBuilder) -> [Vec<S
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_calls_nobody_again_who_has_handled_what_others_still_owe() {
+async fn after_a_stop_only_the_methods_that_still_owe_a_delivery_are_called() {
     let [before, after] = seen_around_a_stop(|rig| rig.builder().endpoint(Compute)).await;
     assert_eq!(before, ["compute 0", "all 0", "all 1"]);
-    assert_eq!(after, ["compute 0", "compute 1"], "those that were not done");
+    assert_eq!(after, ["compute 0", "compute 1"], "the methods that still owe it");
     let retry = RetryOptions::default().place(RetryPlace::Process);
-    let builder = |rig: &Rig| rig.builder().retry(retry).endpoint(Again);
+    let builder = |rig: &Rig| rig.builder().retry(retry).endpoint(RetriesLater);
     let [before, after] = seen_around_a_stop(builder).await;
     assert_eq!(before, ["all 0", "all 1"]);
     assert_eq!(after, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_is_bounded_by_the_prefetch() {
+async fn waiting_deliveries_are_bounded_by_the_prefetch() {
     let rig = Rig::new();
     let full_queues = full(&rig.transport, &Arc::new(AtomicBool::new(true)));
     let options = Options::default().prefetch(100).retry(once());
@@ -198,10 +198,11 @@ async fn what_waits_is_bounded_by_the_prefetch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_in_the_process_holds_up_no_other_delivery() {
+async fn a_pause_in_the_process_does_not_delay_other_deliveries() {
     let mut rig = Rig::new();
     let retry = RetryOptions::default().place(RetryPlace::Process);
-    let listener = rig.builder().retry(retry).endpoint(Again).endpoint(Volume).build().unwrap();
+    let listener =
+        rig.builder().retry(retry).endpoint(RetriesLater).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
     for number in 0..MANY {
         send(&rig, "compute", number).await;
@@ -213,11 +214,11 @@ async fn a_pause_in_the_process_holds_up_no_other_delivery() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_one_slot_too_a_pause_in_the_process_holds_up_nobody() {
+async fn with_one_slot_a_pause_in_the_process_does_not_delay_other_deliveries() {
     let mut rig = Rig::new();
     let retry = RetryOptions::default().place(RetryPlace::Process);
     let builder = rig.builder().retry(retry).executor(Executor::Concurrent(1));
-    let listener = builder.endpoint(Again).endpoint(Volume).build().unwrap();
+    let listener = builder.endpoint(RetriesLater).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
     send(&rig, "compute", 0).await;
     send(&rig, "volume", 0).await;
@@ -226,7 +227,7 @@ async fn with_one_slot_too_a_pause_in_the_process_holds_up_nobody() {
     finish(&listener).await;
 }
 
-/// A transport that does not confirm copies: their sends end after a minute.
+/// A transport that confirms each copy after a minute.
 fn unconfirmed(below: &Transport) -> Transport {
     sending(below, |below, outgoing| async move {
         if !matches!(outgoing.route, Route::Topic { .. }) {
@@ -237,17 +238,17 @@ fn unconfirmed(below: &Transport) -> Transport {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_is_not_confirmed_for_long_holds_up_no_other_delivery() {
+async fn a_slowly_confirmed_copy_does_not_delay_other_deliveries() {
     let mut rig = Rig::new();
     let transport = unconfirmed(&rig.transport);
     let builder = rig.builder().transport(transport);
-    let listener = builder.endpoint(Again).endpoint(Volume).build().unwrap();
+    let listener = builder.endpoint(RetriesLater).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
     for number in 0..MANY {
         send(&rig, "compute", number).await;
     }
     send(&rig, "volume", 0).await;
-    // Four rounds of those that wait, as each has its slot for a moment.
+    // Each waiting delivery takes a slot for a moment, in four rounds.
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(rig.seen_so_far(), ["volume"]);
     finish(&listener).await;
@@ -264,23 +265,23 @@ impl Observer for Retried {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_in_the_process_is_told_to_observers() {
+async fn a_pause_in_the_process_is_reported_to_observers() {
     let rig = Rig::new();
-    let (told, mut retried) = mpsc::unbounded_channel();
+    let (retries, mut retried) = mpsc::unbounded_channel();
     let retry = RetryOptions::default().place(RetryPlace::Process).attempts(3);
-    let builder = rig.builder().retry(retry).observer(Retried(told));
-    let listener = builder.endpoint(Again).build().unwrap();
+    let builder = rig.builder().retry(retry).observer(Retried(retries));
+    let listener = builder.endpoint(RetriesLater).build().unwrap();
     listener.start().await.unwrap();
     send(&rig, "compute", 0).await;
     assert_eq!(rig.dead_letter().await.reason, "retries");
     finish(&listener).await;
     let expected =
         [1, 2].map(|attempts| (vec!["again::info".to_owned()], attempts, Duration::from_secs(60)));
-    let told: Vec<_> = std::iter::from_fn(|| retried.try_recv().ok()).collect();
-    assert_eq!(told, expected);
+    let retries: Vec<_> = std::iter::from_fn(|| retried.try_recv().ok()).collect();
+    assert_eq!(retries, expected);
 }
 
-/// Whose journal cannot be reached, so that suspects are worked on one at a time.
+/// A transport whose journal cannot be reached, so that suspects are handled one at a time.
 struct NoJournal(Transport);
 
 impl Driver for NoJournal {
@@ -308,7 +309,7 @@ impl Driver for NoJournal {
     }
 }
 
-/// Takes a minute for each.
+/// Takes a minute for each call.
 struct Long;
 
 #[notification_endpoint(register = false, name = "long", event_type = "compute")]
@@ -320,14 +321,14 @@ impl Long {
 }
 
 #[tokio::test(start_paused = true)]
-async fn suspects_that_wait_for_each_other_hold_up_no_other_delivery() {
+async fn suspects_waiting_for_each_other_do_not_delay_other_deliveries() {
     let mut rig = Rig::new();
     for number in 0..MANY {
         send(&rig, "compute", number).await;
     }
     let binding = Binding::unbound("notifications.info");
     let subscription = Subscription::new(vec![binding], 1000, Duration::from_secs(1));
-    // Given out once before, and not settled.
+    // Delivered once before, and not settled.
     let mut before = rig.transport.subscribe(subscription).await.unwrap();
     for _ in 0..MANY {
         assert!(before.deliveries.recv().await.is_some());
@@ -340,9 +341,12 @@ async fn suspects_that_wait_for_each_other_hold_up_no_other_delivery() {
     while rig.seen().await != "long" {}
     send(&rig, "volume", 0).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert_eq!(rig.seen_so_far(), ["volume"], "and no second suspect beside the first");
+    assert_eq!(rig.seen_so_far(), ["volume"], "no second suspect runs");
     let began = Instant::now();
     listener.stop().await;
     listener.wait().await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(60), "those that wait are not waited for");
+    assert!(
+        began.elapsed() < Duration::from_secs(60),
+        "a stop does not wait for waiting deliveries"
+    );
 }

@@ -1,6 +1,6 @@
-//! A process dies before or after each single step that it takes on the way of a notification that
-//! kills every process: each record, copy and settlement. Whatever the step, the notification ends
-//! as a dead letter, its neighbours are handled, and what results is bounded by the deaths.
+//! A process dies before or after each single step of handling a notification that kills every process:
+//! each record, copy and settlement. Whatever the step, the notification ends as a dead letter, its
+//! neighbours are handled, and the number of copies is bounded.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,25 +19,25 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::rig::{Log, Rig, once, one_of};
 
-/// When the process dies of a step.
+/// Whether the process dies before or after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     Before,
     After,
 }
 
-/// A process that dies at a step.
+/// A process that dies at a given step.
 #[derive(Clone)]
 pub(crate) struct Mortal {
     process: Process,
-    /// The number of the step, and when; `None`: it dies of no step.
+    /// The number of the step, and before or after it; `None`: it dies at no step.
     fate: Option<(u64, When)>,
     steps: Arc<AtomicU64>,
     death: mpsc::UnboundedSender<()>,
 }
 
 impl Mortal {
-    /// A process, and the signal that it died.
+    /// A process, and a channel that receives its death.
     pub(crate) fn new(
         process: Process,
         fate: Option<(u64, When)>,
@@ -57,17 +57,17 @@ impl Mortal {
     }
 
     /// Whether this step is the last one.
-    fn is_last(&self) -> Option<When> {
+    fn death_at_this_step(&self) -> Option<When> {
         let step = self.steps.fetch_add(1, Ordering::SeqCst);
         self.fate.filter(|(last, _)| *last == step).map(|(_, when)| when)
     }
 
     async fn step<T>(&self, done: impl Future<Output = T>) -> T {
-        let last = self.is_last();
+        let last = self.death_at_this_step();
         if last == Some(When::Before) {
             self.die();
         }
-        // Of a dead process nothing comes.
+        // A dead process has no effect any more.
         let done = done.await;
         if last == Some(When::After) {
             self.die();
@@ -86,7 +86,8 @@ impl Driver for Mortal {
             let Subscribed { mut deliveries, consumer, demand, .. } =
                 self.process.subscribe(subscription).await?;
             let (sender, receiver) = mpsc::unbounded_channel();
-            let settles = Arc::new(Settles { mortal: self.clone(), held: Mutex::default() });
+            let settles =
+                Arc::new(SettlesThrough { mortal: self.clone(), gated: Mutex::default() });
             tokio::spawn(async move {
                 while let Some(delivery) = deliveries.recv().await {
                     let _ = sender.send(settles.hold(delivery));
@@ -110,30 +111,30 @@ impl Driver for Mortal {
     }
 }
 
-/// Settles as the process does, for as long as that lives.
-struct Settles {
+/// Settles through the process while that lives.
+struct SettlesThrough {
     mortal: Mortal,
-    held: Mutex<BTreeMap<u64, Delivery>>,
+    gated: Mutex<BTreeMap<u64, Delivery>>,
 }
 
-impl Settles {
+impl SettlesThrough {
     fn hold(self: &Arc<Self>, delivery: Delivery) -> Delivery {
         let (body, properties, info) =
             (delivery.body.clone(), delivery.properties.clone(), delivery.info.clone());
-        let mut held = self.held.lock().unwrap();
-        let tag = held.last_key_value().map_or(0, |(last, _)| last + 1);
-        held.insert(tag, delivery);
+        let mut gated = self.gated.lock().unwrap();
+        let tag = gated.last_key_value().map_or(0, |(last, _)| last + 1);
+        gated.insert(tag, delivery);
         Delivery::new(body, properties, info, Settlement::new(Arc::clone(self) as _, tag))
     }
 }
 
-impl Settler for Settles {
+impl Settler for SettlesThrough {
     fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError> {
-        let last = self.mortal.is_last();
+        let last = self.mortal.death_at_this_step();
         if last == Some(When::Before) {
             self.mortal.die();
         }
-        let delivery = self.held.lock().unwrap().remove(&tag).ok_or(SettleError)?;
+        let delivery = self.gated.lock().unwrap().remove(&tag).ok_or(SettleError)?;
         let settled = delivery.settle(settle);
         if last == Some(When::After) {
             self.mortal.die();
@@ -142,11 +143,11 @@ impl Settler for Settles {
     }
 
     fn is_over(&self) -> bool {
-        self.held.lock().unwrap().values().next().is_some_and(Delivery::is_over)
+        self.gated.lock().unwrap().values().next().is_some_and(Delivery::is_over)
     }
 }
 
-/// Ends its process at the payload "poison".
+/// Ends its process for the payload "poison".
 struct Dies(Mortal);
 
 #[notification_endpoint(register = false)]
@@ -160,8 +161,8 @@ impl Dies {
     }
 }
 
-/// One life. Whether it died, and how many steps it took.
-async fn live(model: &Model, log: &Log, fate: Option<(u64, When)>) -> (bool, u64) {
+/// Runs one process. Returns whether it died, and how many steps it took.
+async fn run_process(model: &Model, log: &Log, fate: Option<(u64, When)>) -> (bool, u64) {
     let (mortal, mut died) = Mortal::new(model.process(), fate);
     let builder = Listener::builder().transport(Transport::new(mortal.clone(), "mortal"));
     let listener = builder.state(log.clone()).endpoint(Dies(mortal.clone())).build().unwrap();
@@ -172,8 +173,8 @@ async fn live(model: &Model, log: &Log, fate: Option<(u64, When)>) -> (bool, u64
     (died, mortal.taken())
 }
 
-/// Of several lives the one with this number dies of a step, unless it comes to its end before.
-/// How many steps that life took.
+/// Runs processes one after the other; the one with this number dies at a step, unless it ends before.
+/// Returns how many steps that process took.
 async fn dies_once(number: usize, step: u64, when: When) -> u64 {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
@@ -183,51 +184,55 @@ async fn dies_once(number: usize, step: u64, when: When) -> u64 {
     let (mut lives, mut deaths, mut steps) = (0, 0, 0);
     loop {
         let fate = (lives == number).then_some((step, when));
-        let (died, took) = live(&model, &rig.log(), fate).await;
+        let (died, took) = run_process(&model, &rig.log(), fate).await;
         steps += if lives == number { took } else { 0 };
         if !died {
             break;
         }
         lives += 1;
         deaths += 1;
-        assert!(deaths < 12, "life {number} at {step} {when:?}: it is never given up");
+        assert!(deaths < 12, "process {number} at {step} {when:?}: it is never given up");
     }
     let seen = rig.seen_so_far();
-    let case = format!("life {number} dies {when:?} step {step}: {seen:?}, {:?}", model.depths());
+    let context =
+        format!("process {number} dies {when:?} step {step}: {seen:?}, {:?}", model.depths());
     for neighbour in ["one", "two"] {
-        assert!(seen.iter().any(|payload| payload == neighbour), "{case}");
+        assert!(seen.iter().any(|payload| payload == neighbour), "{context}");
     }
     let called = seen.iter().filter(|payload| *payload == "poison").count();
-    assert!(called <= 5, "{case}");
+    assert!(called <= 5, "{context}");
     let depths = model.depths();
     let dead = depths.get("notifications.info.dead").copied().unwrap_or_default();
-    // One for the notification, and one more where the death left a copy too many.
-    assert!((1..=2).contains(&dead), "{case}");
-    assert!(depths.iter().all(|(queue, depth)| queue.ends_with(".dead") || *depth == 0), "{case}");
+    // One for the notification, and one more if the death left an extra copy.
+    assert!((1..=2).contains(&dead), "{context}");
+    assert!(
+        depths.iter().all(|(queue, depth)| queue.ends_with(".dead") || *depth == 0),
+        "{context}"
+    );
     steps
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_death_at_any_step_leaves_one_copy_too_many_at_most() {
+async fn a_death_at_any_step_leaves_at_most_one_extra_copy() {
     for when in [When::Before, When::After] {
         for number in 0..7 {
             let mut step = 0;
             while step <= dies_once(number, step, when).await {
                 step += 1;
             }
-            assert!(step > 0, "life {number} took no step");
+            assert!(step > 0, "process {number} took no step");
         }
     }
 }
 
-/// A process whose copies and whose settlements are not known to be processed until it is said.
-struct Held {
+/// A process whose copies are sent and whose settlements are flushed only with permits of the test.
+struct Gated {
     process: Process,
     copies: Arc<Semaphore>,
     flushes: Arc<Semaphore>,
 }
 
-impl Driver for Held {
+impl Driver for Gated {
     fn subscribe(
         &self,
         subscription: Subscription,
@@ -302,24 +307,24 @@ impl Logs {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_method_begins_while_a_suspect_is_on_its_way() {
+async fn no_method_begins_while_a_suspect_is_being_quarantined() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"poison").await.unwrap();
     for _ in 0..2 {
-        assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
+        assert!(run_process(&model, &rig.log(), None).await.0, "the poison did not kill it");
     }
     rig.seen_so_far();
     let (copies, flushes) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let held = Held {
+    let gated = Gated {
         process: model.process(),
         copies: Arc::clone(&copies),
         flushes: Arc::clone(&flushes),
     };
-    let builder = rig.builder().transport(Transport::new(held, "held")).endpoint(Logs);
+    let builder = rig.builder().transport(Transport::new(gated, "gated")).endpoint(Logs);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
-    // Past the grace that others have to say that they live.
+    // After the grace period in which other processes report that they are alive.
     tokio::time::sleep(Duration::from_secs(10)).await;
     rig.notifier().info(&Context::new(), "x", &"neighbour").await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -336,7 +341,7 @@ async fn no_method_begins_while_a_suspect_is_on_its_way() {
     listener.wait().await.unwrap();
 }
 
-/// Takes its time for the payload "walk".
+/// Takes eight seconds for the payload "walk".
 struct TakesTime;
 
 #[notification_endpoint(register = false, order = 1)]
@@ -348,7 +353,7 @@ impl TakesTime {
     }
 }
 
-/// Asks for another call for the payload "again".
+/// Asks for one retry for the payload "again".
 struct AsksAgain;
 
 #[notification_endpoint(register = false, order = 2)]
@@ -362,24 +367,24 @@ impl AsksAgain {
     }
 }
 
-/// Also of deliveries that were begun before: neither their next method nor a retry that is held.
+/// This includes deliveries that were begun before: neither their next method runs nor a held retry.
 #[tokio::test(start_paused = true)]
-async fn no_further_method_begins_while_a_suspect_is_on_its_way() {
+async fn no_begun_delivery_goes_on_while_a_suspect_is_being_quarantined() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"poison").await.unwrap();
     for _ in 0..2 {
-        assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
+        assert!(run_process(&model, &rig.log(), None).await.0, "the poison did not kill it");
     }
     rig.seen_so_far();
     let (copies, flushes) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let held = Held {
+    let gated = Gated {
         process: model.process(),
         copies: Arc::clone(&copies),
         flushes: Arc::clone(&flushes),
     };
     let retry = RetryOptions::default().place(RetryPlace::Process);
-    let builder = rig.builder().transport(Transport::new(held, "held")).retry(retry);
+    let builder = rig.builder().transport(Transport::new(gated, "gated")).retry(retry);
     let listener = builder.endpoint(TakesTime).endpoint(AsksAgain).build().unwrap();
     listener.start().await.unwrap();
     for payload in ["walk", "again"] {
@@ -387,7 +392,7 @@ async fn no_further_method_begins_while_a_suspect_is_on_its_way() {
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(rig.seen_so_far(), ["again 1"]);
-    // The suspect is moved after the grace that others have to say that they live.
+    // The suspect is moved after the grace period in which other processes report that they are alive.
     tokio::time::sleep(Duration::from_secs(19)).await;
     assert_eq!(rig.seen_so_far(), [""; 0], "the copy is not confirmed");
     copies.add_permits(1);
@@ -400,14 +405,14 @@ async fn no_further_method_begins_while_a_suspect_is_on_its_way() {
     listener.wait().await.unwrap();
 }
 
-/// Nobody else's method begins before it is handled, though some have slots and are between two.
+/// No other method begins before it is handled, also not the next one of a delivery that has a slot.
 #[tokio::test(start_paused = true)]
-async fn for_the_last_time_a_suspect_is_called_when_no_other_method_is() {
+async fn the_last_attempt_at_a_suspect_runs_while_no_other_method_does() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"poison").await.unwrap();
     for _ in 0..4 {
-        assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
+        assert!(run_process(&model, &rig.log(), None).await.0, "the poison did not kill it");
     }
     rig.seen_so_far();
     for _ in 0..3 {
@@ -418,7 +423,7 @@ async fn for_the_last_time_a_suspect_is_called_when_no_other_method_is() {
     let listener = builder.endpoint(TakesTime).endpoint(AsksAgain).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(7)).await;
-    assert_eq!(rig.seen_so_far(), [""; 0], "others are called");
+    assert_eq!(rig.seen_so_far(), [""; 0], "it was called among others");
     tokio::time::sleep(Duration::from_secs(3)).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(rig.seen_so_far(), ["poison 1", "walk 1", "walk 1", "walk 1"]);
@@ -427,44 +432,45 @@ async fn for_the_last_time_a_suspect_is_called_when_no_other_method_is() {
     assert!(model.depths().values().all(|depth| *depth == 0), "{:?}", model.depths());
 }
 
-/// A plain `fn` that runs on when its time is over.
-struct Stays(Mutex<std::sync::mpsc::Receiver<()>>);
+/// A plain `fn` that keeps running after its timeout.
+struct KeepsRunning(Mutex<std::sync::mpsc::Receiver<()>>);
 
 #[notification_endpoint(register = false, order = 1)]
-impl Stays {
+impl KeepsRunning {
     fn info(&self, payload: String, log: State<Log>) {
-        if payload == "stays" {
-            let _ = log.send("stays".to_owned());
+        if payload == "keeps running" {
+            let _ = log.send("keeps running".to_owned());
             let _ = self.0.lock().unwrap().recv();
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn for_the_last_time_a_suspect_is_called_when_no_plain_fn_runs_that_was_given_up() {
+async fn the_last_attempt_at_a_suspect_waits_for_timed_out_plain_fns() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"poison").await.unwrap();
     for _ in 0..4 {
-        assert!(live(&model, &rig.log(), None).await.0, "it dies of the poison");
+        assert!(run_process(&model, &rig.log(), None).await.0, "the poison did not kill it");
     }
     rig.seen_so_far();
     let holder = model.process();
-    let held = Transport::new(holder.clone(), "holder");
-    let mut held = held.subscribe(one_of("notifications.info.quarantine")).await.unwrap();
-    let _poison = held.deliveries.recv().await.unwrap();
-    // The clock does not go on by itself while a plain `fn` runs.
+    let gated = Transport::new(holder.clone(), "holder");
+    let mut gated = gated.subscribe(one_of("notifications.info.quarantine")).await.unwrap();
+    let _poison = gated.deliveries.recv().await.unwrap();
+    // The paused clock does not advance while a plain `fn` runs.
     tokio::time::resume();
-    rig.notifier().info(&Context::new(), "x", &"stays").await.unwrap();
-    let (release, stays) = std::sync::mpsc::channel();
+    rig.notifier().info(&Context::new(), "x", &"keeps running").await.unwrap();
+    let (release, keeps_running) = std::sync::mpsc::channel();
     let builder = rig.builder().transport(Transport::new(model.process(), "model"));
     let builder = builder.executor(Executor::Concurrent(8)).retry(once());
     let builder = builder.handler_timeout(Duration::from_millis(100));
-    let listener = builder.endpoint(Stays(stays.into())).endpoint(AsksAgain).build().unwrap();
+    let listener =
+        builder.endpoint(KeepsRunning(keeps_running.into())).endpoint(AsksAgain).build().unwrap();
     listener.start().await.unwrap();
-    assert_eq!(rig.seen().await, "stays");
-    // Its time is over: the next one is called.
-    assert_eq!(rig.seen().await, "stays 1");
+    assert_eq!(rig.seen().await, "keeps running");
+    // It timed out: the next method is called.
+    assert_eq!(rig.seen().await, "keeps running 1");
     holder.kill();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);

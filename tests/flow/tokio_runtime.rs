@@ -1,5 +1,5 @@
-//! What is called outside of a tokio runtime, or in one that lacks something: an error that names
-//! the fix, and no panic.
+//! Calls outside of a tokio runtime, or on one without timers or I/O, return an error that names the
+//! fix; they do not panic.
 
 use std::future::Future;
 use std::pin::pin;
@@ -25,7 +25,7 @@ async fn notify() -> Result<(), listener::NotifyError> {
     notifier.info(&Context::new(), "x", &()).await.map(drop)
 }
 
-/// The text of the error that a future ends with when it is polled once.
+/// The error that a future returns when it is polled once.
 fn error<T, E: std::fmt::Display>(future: impl Future<Output = Result<T, E>>) -> String {
     match pin!(future).poll(&mut TaskContext::from_waker(Waker::noop())) {
         Poll::Ready(Err(error)) => error.to_string(),
@@ -37,7 +37,7 @@ fn error<T, E: std::fmt::Display>(future: impl Future<Output = Result<T, E>>) ->
 const OUTSIDE: &str = "there is no tokio runtime here; run it within one, as in `#[tokio::main]`";
 
 #[test]
-fn another_executor_gets_an_error() {
+fn start_run_and_send_outside_of_tokio_are_errors() {
     let listener = listener();
     for text in [error(listener.start()), error(listener.run())] {
         assert!(text.starts_with(&format!("the listener cannot run: {OUTSIDE}")), "{text}");
@@ -47,7 +47,7 @@ fn another_executor_gets_an_error() {
 }
 
 #[test]
-fn a_runtime_without_timers_gets_an_error() {
+fn a_runtime_without_timers_is_an_error() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let listener = listener();
     let _entered = runtime.enter();
@@ -58,7 +58,7 @@ fn a_runtime_without_timers_gets_an_error() {
 }
 
 #[test]
-fn a_runtime_without_io_gets_an_error_where_signals_are_waited_for() {
+fn a_runtime_without_io_is_an_error_for_run_and_not_for_start() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let listener = listener();
     let text = runtime.block_on(async { listener.run().await }).unwrap_err().to_string();

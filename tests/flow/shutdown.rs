@@ -1,5 +1,5 @@
-//! A stop at every point of a delivery's way: what is done is settled, what is not goes back, and
-//! nothing waits for what need not be waited for.
+//! A stop at every stage of a delivery: handled deliveries are settled, the others are released, and a
+//! stop waits only for what it must wait for.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::rig::{Log, Rig, once};
 use crate::sending::sending;
 
-/// Fails, always.
+/// Always fails.
 struct Fails;
 
 #[notification_endpoint(register = false, name = "fails")]
@@ -24,7 +24,7 @@ impl Fails {
     }
 }
 
-/// A transport whose sends of copies take so long, or never come to an end.
+/// A transport whose copies take this long to send, and may be refused then.
 fn slow(below: &Transport, takes: Duration, refuses: bool) -> Transport {
     sending(below, move |below, outgoing| async move {
         if matches!(outgoing.route, Route::Topic { .. }) {
@@ -43,7 +43,7 @@ fn listener(rig: &Rig, retry: RetryOptions, takes: Duration, refuses: bool) -> L
     builder.shutdown_timeout(Duration::from_secs(20)).endpoint(Fails).build().unwrap()
 }
 
-/// Starts, sends one notification, and stops once the method was called and this time is over;
+/// Starts, sends one notification, and stops after the method was called and this time is over. Returns
 /// how long the stop took.
 async fn stop_after(rig: &mut Rig, listener: &Listener, pause: Duration) -> Duration {
     listener.start().await.unwrap();
@@ -63,7 +63,7 @@ async fn stop(listener: &Listener) -> Duration {
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_is_on_its_way_is_waited_for_and_its_original_is_gone() {
+async fn a_stop_waits_for_an_unconfirmed_copy_and_acknowledges_its_original() {
     let mut rig = Rig::new();
     let listener = listener(&rig, once(), 10 * SECOND, false);
     assert_eq!(stop_after(&mut rig, &listener, SECOND).await, 9 * SECOND);
@@ -72,7 +72,7 @@ async fn a_copy_that_is_on_its_way_is_waited_for_and_its_original_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_does_not_come_to_its_end_leaves_its_original_to_the_broker() {
+async fn a_copy_unconfirmed_at_the_shutdown_timeout_leaves_its_original_queued() {
     let mut rig = Rig::new();
     let listener = listener(&rig, once(), 3600 * SECOND, false);
     let took = stop_after(&mut rig, &listener, SECOND).await;
@@ -83,17 +83,17 @@ async fn a_copy_that_does_not_come_to_its_end_leaves_its_original_to_the_broker(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_is_refused_is_not_tried_again_after_a_stop() {
+async fn a_refused_copy_is_not_sent_again_after_a_stop() {
     let mut rig = Rig::new();
     let listener = listener(&rig, once(), Duration::ZERO, true);
-    // In the pause before the next attempt.
+    // The stop comes in the pause before the next attempt.
     assert_eq!(stop_after(&mut rig, &listener, 100 * SECOND).await, Duration::ZERO);
     let _ = rig.take("notifications.info").await;
     rig.assert_empty("notifications.info.dead").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_that_waits_for_the_pause_of_its_method_goes_back_at_once() {
+async fn a_delivery_waiting_for_a_paused_method_is_released_at_once() {
     let mut rig = Rig::new();
     let listener = listener(&rig, once(), Duration::ZERO, true);
     listener.start().await.unwrap();
@@ -103,13 +103,13 @@ async fn a_delivery_that_waits_for_the_pause_of_its_method_goes_back_at_once() {
     notifier.warn(&Context::new(), "second", &()).await.unwrap();
     tokio::time::sleep(100 * SECOND).await;
     assert_eq!(stop(&listener).await, Duration::ZERO);
-    assert_eq!(rig.seen_so_far(), [""; 0], "the second was called all the same");
+    assert_eq!(rig.seen_so_far(), [""; 0], "the paused method was called");
     let _ = rig.take("notifications.info").await;
     let _ = rig.take("notifications.warn").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_is_held_in_the_process_goes_back_at_once() {
+async fn a_retry_held_in_the_process_is_released_at_once() {
     let mut rig = Rig::new();
     let retry = RetryOptions::default()
         .pause(60 * SECOND)
@@ -123,7 +123,7 @@ async fn a_retry_that_is_held_in_the_process_goes_back_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_waits_with_the_broker_outlives_the_listener() {
+async fn a_retry_delayed_by_the_broker_outlives_the_listener() {
     let mut rig = Rig::new();
     let retry = RetryOptions::default().pause(60 * SECOND);
     let listener = listener(&rig, retry, Duration::ZERO, false);

@@ -1,7 +1,6 @@
-//! The program's own code beside its methods hangs, panics or fails: an inbox, observers, a
-//! classifier, a serializer, an error's `Display`, `init`. Whatever it is, it costs a delivery at
-//! most a retry or its dead letter, other methods are not called again for it, and the listener
-//! goes on.
+//! Code of the program other than its methods hangs, panics or fails: inbox, observers, classifier,
+//! serializer, `Display` of an error, `init`. It costs a delivery at most a retry or a dead letter,
+//! other methods are not called again, and the listener keeps running.
 
 use std::fmt;
 use std::future::{pending, ready};
@@ -26,18 +25,18 @@ use tokio::time::Instant;
 
 use crate::rig::{DeadLetter, Log, Rig, finish};
 
-/// How the program's code does not do what it is to do.
+/// How the code of the program fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Hangs,
     Panics,
-    /// It gives an error.
+    /// Returns an error.
     Fails,
-    /// It gives an error that cannot be printed.
+    /// Returns an error whose `Display` panics.
     Unprintable,
 }
 
-/// An error whose text panics.
+/// An error whose `Display` panics.
 #[derive(Debug)]
 struct Unprintable;
 
@@ -60,17 +59,17 @@ impl Fault {
     }
 }
 
-/// Handles everything, and comes first.
-struct Well;
+/// Handles everything, first.
+struct Handles;
 
 #[notification_endpoint(register = false, name = "well", order = 1)]
-impl Well {
+impl Handles {
     async fn info(&self, payload: Value, log: State<Log>) {
         let _ = log.send(format!("well {payload}"));
     }
 }
 
-/// Fails with an error of the program's at the payload 0.
+/// Fails for the payload 0.
 struct Failing;
 
 #[notification_endpoint(register = false, name = "failing", order = 2)]
@@ -81,14 +80,14 @@ impl Failing {
     }
 }
 
-/// An inbox that has a fault for the first calls of one method.
-struct Faulty {
+/// An inbox whose first calls for one method fail.
+struct FaultyInbox {
     contains: Option<Fault>,
     insert: Option<Fault>,
     left: AtomicU32,
 }
 
-impl Faulty {
+impl FaultyInbox {
     fn fault(&self, fault: Option<Fault>, entry: InboxEntry<'_>) -> Option<Fault> {
         let fault = fault.filter(|_| entry.method == "failing::info")?;
         let take = |left: u32| left.checked_sub(1);
@@ -96,7 +95,7 @@ impl Faulty {
     }
 }
 
-impl Inbox for Faulty {
+impl Inbox for FaultyInbox {
     fn contains<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<bool, BoxError>> {
         match self.fault(self.contains, entry) {
             Some(fault) => fault.occurs(),
@@ -114,11 +113,11 @@ impl Inbox for Faulty {
 
 fn builder(rig: &Rig) -> ListenerBuilder {
     let builder = rig.builder().handler_timeout(Duration::from_secs(10));
-    builder.endpoint(Well).endpoint(Failing)
+    builder.endpoint(Handles).endpoint(Failing)
 }
 
-/// Runs one notification with this payload to its end, and gives what was called, and the dead
-/// letter if there is one.
+/// Runs one notification with this payload to its end, and returns the calls and the dead letter, if
+/// any.
 async fn run(rig: &mut Rig, listener: Listener, payload: u32) -> (Vec<String>, Option<DeadLetter>) {
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
@@ -127,51 +126,56 @@ async fn run(rig: &mut Rig, listener: Listener, payload: u32) -> (Vec<String>, O
     assert_eq!(listener.health().queues[0].in_flight, 0);
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
-    // A marker put behind tells whether there is one.
+    // A marker shows whether there is one: messages come out in order.
     rig.put("notifications.info.dead", "marker").await;
-    let letter = rig.dead_letter().await;
-    (rig.seen_so_far(), (letter.body != "marker").then_some(letter))
+    let dead_letter = rig.dead_letter().await;
+    (rig.seen_so_far(), (dead_letter.body != "marker").then_some(dead_letter))
 }
 
-const EVERY: [Fault; 4] = [Fault::Hangs, Fault::Panics, Fault::Fails, Fault::Unprintable];
+const ALL_FAULTS: [Fault; 4] = [Fault::Hangs, Fault::Panics, Fault::Fails, Fault::Unprintable];
 
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_does_not_answer_is_a_failure_of_the_method() {
-    for fault in EVERY {
+async fn a_failing_inbox_lookup_is_a_failure_of_the_method() {
+    for fault in ALL_FAULTS {
         let mut rig = Rig::new();
-        let inbox = Faulty { contains: Some(fault), insert: None, left: AtomicU32::new(2) };
+        let inbox = FaultyInbox { contains: Some(fault), insert: None, left: AtomicU32::new(2) };
         let listener = builder(&rig).inbox(inbox).build().unwrap();
-        let (seen, letter) = run(&mut rig, listener, 1).await;
-        assert_eq!((seen, letter), (lines(&["well 1", "failing 1"]), None), "{fault:?}");
+        let (seen, dead_letter) = run(&mut rig, listener, 1).await;
+        assert_eq!((seen, dead_letter), (lines(&["well 1", "failing 1"]), None), "{fault:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_never_answers_ends_in_a_dead_letter_of_the_method() {
-    for fault in EVERY {
+async fn an_inbox_lookup_that_always_fails_ends_in_a_dead_letter_of_the_method() {
+    for fault in ALL_FAULTS {
         let mut rig = Rig::new();
-        let inbox = Faulty { contains: Some(fault), insert: None, left: AtomicU32::new(99) };
+        let inbox = FaultyInbox { contains: Some(fault), insert: None, left: AtomicU32::new(99) };
         let listener = builder(&rig).inbox(inbox).build().unwrap();
-        let (seen, letter) = run(&mut rig, listener, 1).await;
-        let letter = letter.expect("a dead letter");
+        let (seen, dead_letter) = run(&mut rig, listener, 1).await;
+        let dead_letter = dead_letter.expect("a dead dead_letter");
         assert_eq!(seen, lines(&["well 1"]), "{fault:?}");
-        assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "failing::info"));
-        assert!(letter.error.contains("inbox"), "{}", letter.error);
+        assert_eq!(
+            (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+            ("error", "failing::info")
+        );
+        assert!(dead_letter.error.contains("inbox"), "{}", dead_letter.error);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_cannot_be_asked_is_retried_whatever_follows_a_failure() {
+async fn a_failing_inbox_lookup_is_retried_with_any_on_failure() {
     for on_failure in [OnFailure::Forget, OnFailure::Requeue] {
         let mut rig = Rig::new();
-        let inbox = Faulty { contains: Some(Fault::Fails), insert: None, left: AtomicU32::new(2) };
+        let inbox =
+            FaultyInbox { contains: Some(Fault::Fails), insert: None, left: AtomicU32::new(2) };
         let listener = builder(&rig).on_failure(on_failure).inbox(inbox).build().unwrap();
-        let (seen, letter) = run(&mut rig, listener, 1).await;
-        assert_eq!((seen, letter), (lines(&["well 1", "failing 1"]), None), "{on_failure:?}");
-        let inbox = Faulty { contains: Some(Fault::Fails), insert: None, left: AtomicU32::new(99) };
+        let (seen, dead_letter) = run(&mut rig, listener, 1).await;
+        assert_eq!((seen, dead_letter), (lines(&["well 1", "failing 1"]), None), "{on_failure:?}");
+        let inbox =
+            FaultyInbox { contains: Some(Fault::Fails), insert: None, left: AtomicU32::new(99) };
         let listener = builder(&rig).on_failure(on_failure).inbox(inbox).build().unwrap();
-        let (seen, letter) = run(&mut rig, listener, 1).await;
-        let endpoints = letter.map(|letter| letter.endpoints);
+        let (seen, dead_letter) = run(&mut rig, listener, 1).await;
+        let endpoints = dead_letter.map(|dead_letter| dead_letter.endpoints);
         assert_eq!((seen, endpoints.as_deref()), (lines(&["well 1"]), Some("failing::info")));
     }
 }
@@ -185,11 +189,11 @@ impl Drop for PanicsAtDrop {
     }
 }
 
-/// Takes too long, and panics when it is dropped for that.
-struct NotDone;
+/// Times out, and panics when it is dropped then.
+struct TimesOut;
 
-#[notification_endpoint(register = false, name = "not-done", order = 3)]
-impl NotDone {
+#[notification_endpoint(register = false, name = "times-out", order = 3)]
+impl TimesOut {
     async fn info(&self) {
         let _panics = PanicsAtDrop;
         pending::<()>().await;
@@ -197,19 +201,22 @@ impl NotDone {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_method_that_panics_when_it_is_dropped_has_timed_out() {
+async fn a_method_that_panics_when_dropped_has_timed_out() {
     let mut rig = Rig::new();
-    let listener = builder(&rig).endpoint(NotDone).build().unwrap();
-    let (seen, letter) = run(&mut rig, listener, 1).await;
+    let listener = builder(&rig).endpoint(TimesOut).build().unwrap();
+    let (seen, dead_letter) = run(&mut rig, listener, 1).await;
     assert_eq!(seen, lines(&["well 1", "failing 1"]));
-    let letter = letter.expect("a dead letter");
-    assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("timeout", "not-done::info"));
+    let dead_letter = dead_letter.expect("a dead dead_letter");
+    assert_eq!(
+        (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+        ("timeout", "times-out::info")
+    );
 }
 
-/// An inbox that does not answer for one method, and panics when it is not waited for.
-struct NotAsked;
+/// An inbox whose lookup for one method hangs, and panics when it is dropped.
+struct PanicsWhenDropped;
 
-impl Inbox for NotAsked {
+impl Inbox for PanicsWhenDropped {
     fn contains<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<bool, BoxError>> {
         async move {
             if entry.method == "failing::info" {
@@ -227,20 +234,23 @@ impl Inbox for NotAsked {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_panics_when_it_is_dropped_is_a_failure_of_the_method() {
+async fn an_inbox_lookup_that_panics_when_dropped_is_a_failure_of_the_method() {
     let mut rig = Rig::new();
-    let listener = builder(&rig).inbox(NotAsked).build().unwrap();
-    let (seen, letter) = run(&mut rig, listener, 1).await;
+    let listener = builder(&rig).inbox(PanicsWhenDropped).build().unwrap();
+    let (seen, dead_letter) = run(&mut rig, listener, 1).await;
     assert_eq!(seen, lines(&["well 1"]));
-    let letter = letter.expect("a dead letter");
-    assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "failing::info"));
-    assert!(letter.error.contains("was not done within 10s"), "{}", letter.error);
+    let dead_letter = dead_letter.expect("a dead dead_letter");
+    assert_eq!(
+        (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+        ("error", "failing::info")
+    );
+    assert!(dead_letter.error.contains("was not done within 10s"), "{}", dead_letter.error);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_panics_when_the_listener_stops_is_no_failure() {
+async fn an_inbox_lookup_that_panics_at_a_stop_is_not_a_failure() {
     let rig = Rig::new();
-    let listener = builder(&rig).inbox(NotAsked).build().unwrap();
+    let listener = builder(&rig).inbox(PanicsWhenDropped).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
     finish(&listener).await;
@@ -252,23 +262,23 @@ async fn an_inbox_that_panics_when_the_listener_stops_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_does_not_remember_costs_nothing_else() {
-    for fault in EVERY {
+async fn a_failing_inbox_insert_has_no_other_effect() {
+    for fault in ALL_FAULTS {
         let mut rig = Rig::new();
-        let inbox = Faulty { contains: None, insert: Some(fault), left: AtomicU32::new(99) };
+        let inbox = FaultyInbox { contains: None, insert: Some(fault), left: AtomicU32::new(99) };
         let listener = builder(&rig).inbox(inbox).build().unwrap();
-        let (seen, letter) = run(&mut rig, listener, 1).await;
-        assert_eq!((seen, letter), (lines(&["well 1", "failing 1"]), None), "{fault:?}");
+        let (seen, dead_letter) = run(&mut rig, listener, 1).await;
+        assert_eq!((seen, dead_letter), (lines(&["well 1", "failing 1"]), None), "{fault:?}");
     }
 }
 
-/// The first insertion hangs, and the broker gives its delivery out again.
+/// The first insert hangs, and the broker redelivers the delivery.
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_does_not_remember_holds_up_nobody_once_the_session_is_over() {
+async fn a_hanging_inbox_insert_delays_nothing_after_its_session_ended() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
-    let inbox = Faulty { contains: None, insert: Some(Fault::Hangs), left: AtomicU32::new(1) };
-    let builder = rig.builder().endpoint(Well).endpoint(Failing).inbox(inbox);
+    let inbox = FaultyInbox { contains: None, insert: Some(Fault::Hangs), left: AtomicU32::new(1) };
+    let builder = rig.builder().endpoint(Handles).endpoint(Failing).inbox(inbox);
     let listener = builder.executor(Executor::Concurrent(1)).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
@@ -283,9 +293,10 @@ async fn an_inbox_that_does_not_remember_holds_up_nobody_once_the_session_is_ove
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_hangs_is_not_waited_for_at_a_stop() {
+async fn a_stop_does_not_wait_for_a_hanging_inbox() {
     let mut rig = Rig::new();
-    let inbox = Faulty { contains: Some(Fault::Hangs), insert: None, left: AtomicU32::new(99) };
+    let inbox =
+        FaultyInbox { contains: Some(Fault::Hangs), insert: None, left: AtomicU32::new(99) };
     let listener =
         builder(&rig).handler_timeout(Duration::from_secs(3600)).inbox(inbox).build().unwrap();
     listener.start().await.unwrap();
@@ -309,19 +320,19 @@ impl Observer for Panicking {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panics_changes_nothing() {
+async fn a_panicking_observer_has_no_effect() {
     let mut rig = Rig::new();
-    let told = [Arc::default(), Arc::default()];
-    let observer = |index: usize| Panicking(Arc::clone(&told[index]));
+    let counts = [Arc::default(), Arc::default()];
+    let observer = |index: usize| Panicking(Arc::clone(&counts[index]));
     let builder = builder(&rig).observer(observer(0)).observer(observer(1));
     let listener = builder.build().unwrap();
-    let (seen, letter) = run(&mut rig, listener, 1).await;
-    assert_eq!((seen, letter), (lines(&["well 1", "failing 1"]), None));
-    // Attached, taken, acknowledged: each of them is told, and each time.
-    assert_eq!(told.map(|told| told.load(Ordering::SeqCst)), [3, 3]);
+    let (seen, dead_letter) = run(&mut rig, listener, 1).await;
+    assert_eq!((seen, dead_letter), (lines(&["well 1", "failing 1"]), None));
+    // Attached, taken, acknowledged: both observers get all three.
+    assert_eq!(counts.map(|counts| counts.load(Ordering::SeqCst)), [3, 3]);
 }
 
-/// Panics with what panics in its turn when it is dropped, with the same again.
+/// A panic payload that panics when it is dropped, with another one of its kind.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -356,9 +367,9 @@ impl Blocks {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_panic_brings_may_panic_when_it_is_dropped() {
+async fn a_panic_payload_may_panic_when_dropped() {
     let mut rig = Rig::new();
-    let builder = rig.builder().observer(Bombs).endpoint(Well).endpoint(Bombs).endpoint(Blocks);
+    let builder = rig.builder().observer(Bombs).endpoint(Handles).endpoint(Bombs).endpoint(Blocks);
     let builder = builder.classify(|_: &Unprintable| -> ErrorKind { std::panic::panic_any(Bomb) });
     let retry = RetryOptions::default().attempts(1);
     let listener = builder.endpoint(Failing).retry(retry).build().unwrap();
@@ -367,8 +378,8 @@ async fn what_a_panic_brings_may_panic_when_it_is_dropped() {
         rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
     }
     for _ in 0..3 {
-        let letter = rig.dead_letter().await;
-        assert!(letter.endpoints.contains("bombs::info, blocks::info"), "{letter:?}");
+        let dead_letter = rig.dead_letter().await;
+        assert!(dead_letter.endpoints.contains("bombs::info, blocks::info"), "{dead_letter:?}");
     }
     let seen = rig.seen_so_far();
     assert_eq!(seen.iter().filter(|line| line.starts_with("well")).count(), 3, "{seen:?}");
@@ -376,40 +387,46 @@ async fn what_a_panic_brings_may_panic_when_it_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_classifier_that_panics_says_nothing_of_the_error() {
+async fn a_panicking_classifier_does_not_change_the_kind_of_an_error() {
     let mut rig = Rig::new();
     let builder = builder(&rig);
     let listener =
         builder.classify(|_: &Unprintable| -> ErrorKind { panic!("no kind") }).build().unwrap();
-    let (seen, letter) = run(&mut rig, listener, 0).await;
+    let (seen, dead_letter) = run(&mut rig, listener, 0).await;
     assert_eq!(seen[0], "well 0");
-    assert_eq!(seen[1..], ["failing 0"; 5], "as often as any failure, and well no more");
-    let letter = letter.expect("a dead letter");
-    assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "failing::info"));
+    assert_eq!(seen[1..], ["failing 0"; 5], "as often as any failure, and the other method once");
+    let dead_letter = dead_letter.expect("a dead dead_letter");
+    assert_eq!(
+        (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+        ("error", "failing::info")
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_cannot_be_printed_is_retried_as_any_other() {
+async fn an_error_whose_display_panics_is_retried_like_any_other() {
     for place in [RetryPlace::Broker, RetryPlace::Process] {
         let mut rig = Rig::new();
         let retry = RetryOptions::default().place(place);
         let listener = builder(&rig).retry(retry).build().unwrap();
-        let (seen, letter) = run(&mut rig, listener, 0).await;
+        let (seen, dead_letter) = run(&mut rig, listener, 0).await;
         assert_eq!(seen[0], "well 0");
         assert_eq!(seen[1..], ["failing 0"; 5]);
-        let letter = letter.expect("a dead letter");
-        assert_eq!((letter.reason.as_str(), letter.endpoints.as_str()), ("error", "failing::info"));
-        assert!(letter.error.contains("no text"), "{}", letter.error);
+        let dead_letter = dead_letter.expect("a dead dead_letter");
+        assert_eq!(
+            (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+            ("error", "failing::info")
+        );
+        assert!(dead_letter.error.contains("no text"), "{}", dead_letter.error);
     }
 }
 
-/// A serializer that has a fault at its first calls.
-struct Wire {
+/// A serializer whose first calls fail.
+struct FaultyInput {
     fault: Fault,
     left: AtomicU32,
 }
 
-impl Serializer for Wire {
+impl Serializer for FaultyInput {
     fn deserialize_payload(&self, _: &Context, payload: Value) -> Result<Value, BoxError> {
         let take = |left: u32| left.checked_sub(1);
         if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
@@ -424,91 +441,93 @@ impl Serializer for Wire {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_serializer_that_panics_is_tried_again() {
+async fn a_panicking_serializer_is_retried() {
     let mut rig = Rig::new();
-    let wire = Wire { fault: Fault::Panics, left: AtomicU32::new(2) };
-    let listener = builder(&rig).serializer(wire).build().unwrap();
-    let (seen, letter) = run(&mut rig, listener, 1).await;
-    assert_eq!((seen, letter), (lines(&["well 1", "failing 1"]), None));
+    let serializer = FaultyInput { fault: Fault::Panics, left: AtomicU32::new(2) };
+    let listener = builder(&rig).serializer(serializer).build().unwrap();
+    let (seen, dead_letter) = run(&mut rig, listener, 1).await;
+    assert_eq!((seen, dead_letter), (lines(&["well 1", "failing 1"]), None));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_serializer_that_fails_ends_in_a_dead_letter_for_those_still_owed() {
+async fn a_failing_serializer_ends_in_a_dead_letter_for_the_methods_that_owe_it() {
     for (fault, reason) in [
         (Fault::Panics, "panic"),
         (Fault::Fails, "undecodable"),
         (Fault::Unprintable, "undecodable"),
     ] {
         let mut rig = Rig::new();
-        // The first is read, fails in one method, and comes again for that one only.
-        let wire = Arc::new(AtomicU32::new(0));
-        let listener = builder(&rig).serializer(Later { fault, calls: wire }).build().unwrap();
-        let (seen, letter) = run(&mut rig, listener, 0).await;
+        // The first delivery is read and fails in one method; the retry is for that one only.
+        let serializer = Arc::new(AtomicU32::new(0));
+        let listener =
+            builder(&rig).serializer(FailsLater { fault, calls: serializer }).build().unwrap();
+        let (seen, dead_letter) = run(&mut rig, listener, 0).await;
         assert_eq!(seen, lines(&["well 0", "failing 0"]), "{fault:?}");
-        let letter = letter.expect("a dead letter");
-        let found = (letter.reason.as_str(), letter.endpoints.as_str());
+        let dead_letter = dead_letter.expect("a dead dead_letter");
+        let found = (dead_letter.reason.as_str(), dead_letter.endpoints.as_str());
         assert_eq!(found, (reason, "failing::info"), "{fault:?}");
     }
 }
 
-/// A serializer that has a fault from its second call on.
-struct Later {
+/// A serializer that fails from its second call on.
+struct FailsLater {
     fault: Fault,
     calls: Arc<AtomicU32>,
 }
 
-impl Serializer for Later {
+impl Serializer for FailsLater {
     fn deserialize_payload(&self, context: &Context, payload: Value) -> Result<Value, BoxError> {
         let left = u32::from(self.calls.fetch_add(1, Ordering::SeqCst) > 0);
-        Wire { fault: self.fault, left: AtomicU32::new(left) }.deserialize_payload(context, payload)
+        FaultyInput { fault: self.fault, left: AtomicU32::new(left) }
+            .deserialize_payload(context, payload)
     }
 }
 
-struct Made;
+struct InitHangs;
 
-async fn hangs() -> Made {
+async fn hangs() -> InitHangs {
     pending().await
 }
 
-async fn panics() -> Made {
+async fn panics() -> InitHangs {
     panic!("no luck")
 }
 
-fn panics_at_once() -> Made {
+fn panics_at_once() -> InitHangs {
     panic!("no luck")
 }
 
 #[notification_endpoint(init = hangs, group = "init-hangs")]
-impl Made {
+impl InitHangs {
     async fn info(&self) {}
 }
 
-struct Second;
+struct InitPanics;
 
 #[notification_endpoint(init = panics_later, group = "init-panics")]
-impl Second {
+impl InitPanics {
     async fn info(&self) {}
 }
 
-async fn panics_later() -> Second {
+async fn panics_later() -> InitPanics {
     panics().await;
-    Second
+    InitPanics
 }
 
-struct Third;
+struct InitPanicsAtOnce;
 
 #[notification_endpoint(init = panics_now, group = "init-panics-at-once")]
-impl Third {
+impl InitPanicsAtOnce {
     async fn info(&self) {}
 }
 
-fn panics_now() -> Third {
+fn panics_now() -> InitPanicsAtOnce {
     panics_at_once();
-    Third
+    InitPanicsAtOnce
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_init_that_hangs_or_panics_ends_the_start() {
+async fn an_init_that_hangs_or_panics_fails_the_start() {
     for (group, expected) in [
         ("init-hangs", "was not done within 30s"),
         ("init-panics", "panicked: no luck"),
