@@ -1,4 +1,4 @@
-//! Attaching, deliveries, the ways to settle, cancelling and closing, with nothing broken.
+//! Attaching, deliveries, settling, cancelling and closing, without faults.
 
 use super::*;
 use lapin::BasicProperties;
@@ -8,7 +8,7 @@ use listener::driver::HeaderValue;
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn what_is_sent_is_delivered_and_acknowledged() {
+async fn a_sent_message_is_delivered_and_acknowledged() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("acknowledged").await);
     let mut outgoing = topic("one");
@@ -33,7 +33,7 @@ async fn what_is_sent_is_delivered_and_acknowledged() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn what_is_requeued_is_redelivered() {
+async fn a_requeued_message_is_redelivered() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("requeued").await);
     let mut subscribed = subscribe(&rabbit).await;
@@ -50,7 +50,7 @@ async fn what_is_requeued_is_redelivered() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn prefetch_bounds_what_is_unsettled_and_close_gives_it_back() {
+async fn the_prefetch_bounds_unsettled_deliveries_and_close_releases_them() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("prefetch").await);
     for n in 0..30 {
@@ -61,7 +61,7 @@ async fn prefetch_bounds_what_is_unsettled_and_close_gives_it_back() {
     for _ in 0..10 {
         held.push(next(&mut subscribed).await);
     }
-    // Cancelling waits for the broker: what it sent beyond the ten would be here after it.
+    // Cancelling waits for the broker: anything it sent beyond the ten would have arrived by then.
     subscribed.consumer.cancel().await;
     assert!(subscribed.deliveries.recv().await.is_none());
     for delivery in held.drain(..).skip(4) {
@@ -71,10 +71,10 @@ async fn prefetch_bounds_what_is_unsettled_and_close_gives_it_back() {
     assert_eq!(depth(node, "prefetch").await, Some(24));
 }
 
-/// There is room at the consumer: what it gives back must not come to it once more.
+/// The consumer has capacity: the deliveries that it releases must not be redelivered to it.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_quorum_queue_counts_what_failed_and_no_orderly_close_where_it_can_tell_them_apart() {
+async fn a_quorum_queue_counts_failures_and_not_orderly_closes_from_4_3_on() {
     let node = support::shared().await;
     let rabbit = rabbit(&(node.vhost("counts").await + "?rabbit_quorum_queue=true"));
     send(&rabbit, "one").await;
@@ -94,8 +94,8 @@ async fn a_quorum_queue_counts_what_failed_and_no_orderly_close_where_it_can_tel
     assert_eq!(depth(node, "counts").await, Some(0));
 }
 
-/// A consumer is put in the place of another one each time: nothing that is on its way to the one
-/// that ends may go back into the queue.
+/// The consumer is replaced each time: deliveries in transit to the old one must not return to the
+/// queue.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_queue_keeps_its_order_while_its_prefetch_grows() {
@@ -122,15 +122,15 @@ async fn a_queue_keeps_its_order_while_its_prefetch_grows() {
     }
 }
 
-/// What the last acknowledgements have made room for is on its way when a consumer is closed.
+/// Deliveries for which the last acknowledgements made room are in transit when a consumer is closed.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_queue_keeps_its_order_over_orderly_stops() {
+async fn a_queue_keeps_its_order_across_orderly_stops() {
     const SENT: usize = 100;
     let node = support::shared().await;
     for (queue_type, is_single) in [("classic", false), ("quorum", false), ("quorum", true)] {
-        let case = format!("{queue_type}, single active consumer: {is_single}");
-        let url = node.vhost(&format!("stops {case}")).await;
+        let context = format!("{queue_type}, single active consumer: {is_single}");
+        let url = node.vhost(&format!("stops {context}")).await;
         let amqp = Amqp::connect(&url).await;
         let arguments = [
             ("x-queue-type", AMQPValue::LongString(queue_type.into())),
@@ -145,7 +145,7 @@ async fn a_queue_keeps_its_order_over_orderly_stops() {
             let mut subscribed = rabbit.subscribe(fitted).await.unwrap();
             for number in numbers.by_ref().take(7) {
                 let delivery = next(&mut subscribed).await;
-                assert_eq!(delivery.body, number, "{case}");
+                assert_eq!(delivery.body, number, "{context}");
                 delivery.settle(Settle::Ack).unwrap();
             }
             subscribed.consumer.close().await;
@@ -154,12 +154,12 @@ async fn a_queue_keeps_its_order_over_orderly_stops() {
     }
 }
 
-/// The prefetch grows while some that the first consumer brought are held, so that each of the others
-/// is acknowledged by itself: all of that has to arrive, and what came over several consumers to go
-/// back in its order. More waits than may be here.
+/// The prefetch grows while deliveries of the first consumer are held, so that each of the others is
+/// acknowledged individually. All acknowledgements must arrive, and deliveries of several consumers must
+/// be released in order. The queue holds more than the prefetch.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_queue_keeps_its_order_at_a_stop_whichever_consumers_brought_it() {
+async fn a_queue_keeps_its_order_at_a_stop_whichever_consumer_delivered() {
     const SENT: usize = 1000;
     let node = support::shared().await;
     for queue_type in ["classic", "quorum"] {
@@ -195,8 +195,8 @@ async fn a_queue_keeps_its_order_at_a_stop_whichever_consumers_brought_it() {
     }
 }
 
-/// The queue does not work for a second: without its answers the channel keeps most acknowledgements,
-/// and drops them if it is closed.
+/// The queue process is suspended for a second: without its answers the channel buffers most
+/// acknowledgements, and drops them when it is closed.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn acknowledgements_arrive_at_a_stop_while_the_queue_is_busy() {
@@ -225,7 +225,7 @@ async fn acknowledgements_arrive_at_a_stop_while_the_queue_is_busy() {
     leader("suspend").await;
     let mut held = Vec::new();
     for (number, delivery) in deliveries.into_iter().enumerate() {
-        // The first is held, so that each of the others is acknowledged by itself.
+        // The first is held, so that each of the others is acknowledged individually.
         if number == 0 || number >= 280 {
             held.push((number, delivery));
         } else {
@@ -304,13 +304,13 @@ async fn a_dropped_consumer_is_closed() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_subscription_that_is_given_up_leaves_nothing_behind() {
+async fn an_abandoned_subscription_leaves_nothing_behind() {
     let node = support::shared().await;
     let url = node.vhost("given_up").await;
     let proxy = support::Proxy::start(node.port()).await;
     let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
     let rabbit = rabbit(&through);
-    // It connects, and is not attached.
+    // It connects, but does not attach.
     proxy.stall(true);
     tokio::select! {
         subscribed = rabbit.subscribe(subscription(QUEUE)) => panic!("{:?}", subscribed.err()),
@@ -322,7 +322,7 @@ async fn a_subscription_that_is_given_up_leaves_nothing_behind() {
     wait_until("no connection", SOON, async || !connections().await.contains("given_up")).await;
 }
 
-/// The fault is the blocked thread: it is the only one of the program's runtime.
+/// The program blocks the only thread of its runtime.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_program_that_blocks_its_only_thread_keeps_its_connection() {
@@ -341,7 +341,7 @@ async fn a_program_that_blocks_its_only_thread_keeps_its_connection() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn queues_that_expire_go_away_without_a_consumer() {
+async fn a_queue_with_an_expiry_is_deleted_without_a_consumer() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("expiring").await);
     let expires = Some(Duration::from_secs(1));
@@ -353,7 +353,7 @@ async fn queues_that_expire_go_away_without_a_consumer() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn quorum_queues_are_declared_as_the_options_say() {
+async fn quorum_queues_are_declared_with_the_options_of_the_url() {
     let node = support::shared().await;
     let url = node.vhost("quorum").await
         + "?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=7&rabbit_login_method=AMQPLAIN";
@@ -364,7 +364,7 @@ async fn quorum_queues_are_declared_as_the_options_say() {
     subscribed.consumer.close().await;
     let queues = node.ctl(&["list_queues", "-p", "quorum", "type", "arguments"]).await;
     assert!(queues.contains("quorum") && queues.contains("x-delivery-limit"), "{queues}");
-    // As it is, it is what was asked for.
+    // The existing queue matches the options.
     let again = subscribe(&rabbit).await;
     again.consumer.close().await;
 }

@@ -1,5 +1,5 @@
-//! What copies keep of a message, read by a client that is not ours: its properties, and the type
-//! of each header.
+//! What copies keep of a message, as read by another client: its properties, and the type of each
+//! header.
 
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
@@ -56,7 +56,7 @@ fn sent() -> BasicProperties {
         .with_app_id("nova".into())
 }
 
-/// The copy of a message with this payload, once the broker has put it where it goes.
+/// The copy of a message with this payload, once it is in its final queue.
 async fn copy(vhost: &str, payload: &str, to: &str) -> BasicGetMessage {
     let node = support::shared().await;
     let url = node.vhost(vhost).await;
@@ -70,7 +70,7 @@ async fn copy(vhost: &str, payload: &str, to: &str) -> BasicGetMessage {
     listener.start().await.unwrap();
     let body = format!(r#"{{"priority": "INFO", "payload": "{payload}"}}"#);
     amqp.publish("", QUEUE, body, sent()).await;
-    // Its queue is declared before the copy is made.
+    // Its queue is declared before the copy is sent.
     let made = async || {
         let copies = ["retry.32s", "retry.64s", "dead"].map(|end| format!("{QUEUE}.{end}"));
         let mut depths = 0;
@@ -82,7 +82,7 @@ async fn copy(vhost: &str, payload: &str, to: &str) -> BasicGetMessage {
     wait_until("the copy", SOON, made).await;
     listener.stop().await;
     listener.wait().await.unwrap();
-    wait_until("the copy is where it goes", SOON, async || {
+    wait_until("the copy in its final queue", SOON, async || {
         node.queue_depth(vhost, to).await == Some(1)
     })
     .await;
@@ -90,7 +90,7 @@ async fn copy(vhost: &str, payload: &str, to: &str) -> BasicGetMessage {
 }
 
 #[track_caller]
-fn keeps_all(copy: &BasicGetMessage) {
+fn assert_keeps_all(copy: &BasicGetMessage) {
     let properties = &copy.delivery.properties;
     let found = properties.headers().clone().unwrap();
     let own = |name: &&str| !name.starts_with("listener-") && !name.starts_with("x-");
@@ -100,7 +100,7 @@ fn keeps_all(copy: &BasicGetMessage) {
     for (name, value) in headers() {
         assert_eq!(found.inner()[name], value, "{name}");
     }
-    // It does not expire any more, and who sends the copy is another user.
+    // The copy does not expire, and another user sends it.
     let bare = |properties: BasicProperties| properties.with_headers(FieldTable::default());
     let mut expected = support::amqp::oslo_properties(&[]);
     expected = expected
@@ -117,19 +117,19 @@ fn keeps_all(copy: &BasicGetMessage) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
 async fn a_dead_letter_keeps_every_property_and_the_type_of_every_header() {
-    keeps_all(&copy("kept-dead", "permanent", "notifications.info.dead").await);
+    assert_keeps_all(&copy("kept-dead", "permanent", "notifications.info.dead").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
 async fn a_retry_keeps_every_property_and_the_type_of_every_header() {
-    keeps_all(&copy("kept-retry", "transient", QUEUE).await);
+    assert_keeps_all(&copy("kept-retry", "transient", QUEUE).await);
 }
 
-/// Attempts of 2 s, and confirmations that take longer while nobody dies.
+/// Attempts of 2 s, and confirms that take longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn a_dead_letter_that_is_confirmed_late_is_sent_twice_at_most() {
+async fn a_dead_letter_that_is_confirmed_late_is_sent_at_most_twice() {
     let node = support::shared().await;
     let vhost = "confirmed-late";
     let url = node.vhost(vhost).await;
@@ -144,19 +144,24 @@ async fn a_dead_letter_that_is_confirmed_late_is_sent_twice_at_most() {
         let body = r#"{"priority": "INFO", "payload": "permanent"}"#.to_owned();
         amqp.publish("", QUEUE, body, BasicProperties::default()).await;
     };
-    let letters = async || node.queue_depth(vhost, "notifications.info.dead").await.unwrap_or(0);
-    // Its queue is there, and one way takes 2 s from now on.
+    let dead_letters =
+        async || node.queue_depth(vhost, "notifications.info.dead").await.unwrap_or(0);
+    // Its queue exists now; from here on each direction takes 2 s.
     fail().await;
-    wait_until("the first dead letter", SOON, async || letters().await == 1).await;
+    wait_until("the first dead letter", SOON, async || dead_letters().await == 1).await;
     proxy.toxics(support::Toxics { latency: Duration::from_secs(2), ..Default::default() });
     fail().await;
     wait_until("the confirmation", SOON, async || {
-        node.queue_depth(vhost, QUEUE).await == Some(0) && letters().await > 1
+        node.queue_depth(vhost, QUEUE).await == Some(0) && dead_letters().await > 1
     })
     .await;
     assert!(listener.is_ready());
     proxy.toxics(support::Toxics::default());
     listener.stop().await;
     listener.wait().await.unwrap();
-    assert!(letters().await <= 3, "{} dead letters of 2 notifications", letters().await);
+    assert!(
+        dead_letters().await <= 3,
+        "{} dead dead_letters of 2 notifications",
+        dead_letters().await
+    );
 }

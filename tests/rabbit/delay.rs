@@ -1,5 +1,5 @@
-//! Messages that are held back in retry queues: when they come, what they survive, and what is
-//! said where there can be none.
+//! Messages that are delayed in retry queues: when they arrive, what they survive, and the error without
+//! such queues.
 
 use super::*;
 use lapin::types::AMQPValue;
@@ -12,17 +12,17 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_delayed_message_comes_after_its_delay_and_before_twice_of_it() {
+async fn a_delayed_message_arrives_after_its_delay_and_before_twice_that() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("delayed").await);
     let mut subscribed = subscribe(&rabbit).await;
-    // The first of each level declares its queue, and waits until that has settled; what is
-    // measured is the rest.
+    // The first message of each level declares its queue and waits until that is stable; the others are
+    // measured.
     for level in [1, 2, 4] {
         rabbit.send(delayed("first", level * SECOND)).await.unwrap();
         next(&mut subscribed).await.settle(Settle::Ack).unwrap();
     }
-    // The second is of the same level as the first, which stands before it.
+    // The second has the same level as the first, and is behind it in the queue.
     for delays in [[1.0, 1.0], [2.0, 1.2], [3.0, 3.5]] {
         let started = Instant::now();
         for delay in delays {
@@ -50,7 +50,7 @@ async fn a_delayed_message_comes_after_its_delay_and_before_twice_of_it() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_message_that_waits_survives_a_killed_broker() {
+async fn a_delayed_message_survives_a_killed_broker() {
     let mut node = RabbitNode::start().await;
     let rabbit = rabbit(&node.url());
     let started = Instant::now();
@@ -74,10 +74,10 @@ async fn a_message_that_waits_survives_a_killed_broker() {
     assert!(started.elapsed() >= delay);
 }
 
-/// What is put into a queue that is new: RabbitMQ itself may forget such a queue, of any type.
+/// RabbitMQ itself may lose a new queue of any type.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn what_is_confirmed_in_a_new_queue_survives_a_broker_that_is_killed_at_once() {
+async fn a_confirmed_message_in_a_new_queue_survives_a_broker_killed_at_once() {
     let mut node = RabbitNode::start().await;
     let rabbit = rabbit(&node.url());
     for n in 0..5 {
@@ -93,7 +93,7 @@ async fn what_is_confirmed_in_a_new_queue_survives_a_broker_that_is_killed_at_on
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn nothing_is_held_back_without_the_permission_to_configure() {
+async fn without_configure_permission_a_delay_is_refused() {
     let node = support::shared().await;
     let url = mistakes::user(node, "no_delay", "^$", ".*", ".*").await;
     let amqp = Amqp::connect(&node.vhost("no_delay").await).await;
@@ -110,7 +110,7 @@ async fn nothing_is_held_back_without_the_permission_to_configure() {
             other => panic!("{other:?}"),
         }
     }
-    // What somebody else declared is used.
+    // A retry queue that somebody else declared is used.
     let arguments = [
         ("x-dead-letter-exchange", AMQPValue::LongString("".into())),
         ("x-dead-letter-routing-key", AMQPValue::LongString(QUEUE.into())),
@@ -123,7 +123,7 @@ async fn nothing_is_held_back_without_the_permission_to_configure() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn nothing_is_held_back_for_more_than_a_day() {
+async fn a_delay_of_more_than_a_day_is_refused() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("too_long").await);
     match rabbit.send(delayed("one", Duration::from_secs(86_401))).await {
@@ -134,19 +134,19 @@ async fn nothing_is_held_back_for_more_than_a_day() {
     }
 }
 
-struct Tomorrow;
+struct RetriesTomorrow;
 
 #[notification_endpoint(register = false, name = "tomorrow", event_type = "tomorrow")]
-impl Tomorrow {
+impl RetriesTomorrow {
     async fn info(&self) -> Outcome {
         Outcome::retry_after(Duration::from_secs(25 * 3600))
     }
 }
 
-struct Now(mpsc::UnboundedSender<u32>);
+struct HandlesNow(mpsc::UnboundedSender<u32>);
 
 #[notification_endpoint(register = false, name = "now", event_type = "now")]
-impl Now {
+impl HandlesNow {
     async fn info(&self, attempt: Attempt) {
         let _ = self.0.send(attempt.0);
     }
@@ -154,13 +154,13 @@ impl Now {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_delay_of_more_than_a_day_goes_round() {
+async fn a_retry_after_more_than_a_day_is_delayed_in_several_rounds() {
     let node = support::shared().await;
     let url = node.vhost("goes_round").await;
     let transport = Transport::open(&url).unwrap();
     let (called, mut calls) = mpsc::unbounded_channel();
     let builder = Listener::builder().transport(transport.clone());
-    let listener = builder.endpoint(Tomorrow).endpoint(Now(called)).build().unwrap();
+    let listener = builder.endpoint(RetriesTomorrow).endpoint(HandlesNow(called)).build().unwrap();
     listener.start().await.unwrap();
     let notifier = Notifier::builder(transport.clone()).build().unwrap();
     notifier.info(&Context::new(), "tomorrow", &()).await.unwrap();
@@ -175,7 +175,7 @@ async fn a_delay_of_more_than_a_day_goes_round() {
     let headers = properties.headers().clone().unwrap();
     assert_eq!(headers.inner().get("listener-remaining"), Some(&AMQPValue::LongLongInt(3600)));
     assert_eq!(properties.expiration().clone(), Some("86400000".into()));
-    // The last round, as if the others were over.
+    // The last round, as if the others had passed.
     let mut last =
         to(Route::Queue(QUEUE.to_owned()), r#"{"priority": "INFO", "event_type": "now"}"#);
     last.properties.headers.set("listener-remaining", HeaderValue::Int(3));
@@ -190,14 +190,14 @@ async fn a_delay_of_more_than_a_day_goes_round() {
     assert_eq!(node.queue_depth("goes_round", &format!("{QUEUE}.dead")).await, None);
 }
 
-/// The broker drops what comes to a queue again without having been rejected in between.
+/// The broker drops a message that returns to a queue without a rejection in between.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_message_goes_round_five_times_with_all_the_headers_it_came_with() {
+async fn a_message_is_delayed_five_times_with_its_original_headers() {
     let node = support::shared().await;
     let url = node.vhost("rounds").await;
     let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
-    // The source expires messages itself: so it stands in `x-death`, too.
+    // The source queue expires messages itself, so it appears in `x-death`, too.
     let arguments = [
         ("x-dead-letter-exchange", AMQPValue::LongString("".into())),
         ("x-dead-letter-routing-key", AMQPValue::LongString(QUEUE.into())),
@@ -222,7 +222,7 @@ async fn a_message_goes_round_five_times_with_all_the_headers_it_came_with() {
     };
     let queue = |death: &HeaderValue| match death {
         HeaderValue::Table(death) => death.text("queue").map(str::to_owned),
-        other => panic!("{other:?} is no table"),
+        other => panic!("{other:?} is not a table"),
     };
     let queues: Vec<_> = deaths.iter().map(queue).collect();
     assert_eq!(queues, [Some(format!("{QUEUE}.retry.1s"))]);
@@ -242,11 +242,10 @@ async fn a_retry_queue_that_is_deleted_is_declared_again() {
     assert_eq!(held.await, Some(1));
 }
 
-/// RabbitMQ tries again to move what could not be moved: each second here, each three minutes
-/// by default.
+/// RabbitMQ retries to dead-letter a message: each second here, every three minutes by default.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_message_that_waits_survives_the_queue_that_it_is_for() {
+async fn a_delayed_message_survives_the_deletion_of_its_queue() {
     let node = support::shared().await;
     let url = node.vhost("source_deleted").await;
     let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);

@@ -1,6 +1,6 @@
-//! Messages with properties that no honest publisher writes. Those that lapin cannot read neither
-//! end the process nor the session, and are delivered once, without them; those that say what
-//! only a broker may say are not believed.
+//! Messages with hostile properties. Those that lapin cannot read end neither the process nor the
+//! session, and are delivered once without the properties. Headers that only a broker writes are
+//! ignored.
 
 use super::*;
 use std::sync::{Arc, Mutex};
@@ -19,8 +19,8 @@ fn table(value: &[u8]) -> Vec<u8> {
     [&HEADERS[..], &long(&[b"\x01k", value].concat())].concat()
 }
 
-/// Lists or tables (`kind` says which, and what stands before each) in each other. Written from
-/// the inside out: the lengths before them are known only then.
+/// Nested lists or tables; `kind` is the type, with the bytes that precede each. Written from the inside
+/// out, because each length depends on the content.
 fn nested(kind: &[u8], levels: usize) -> Vec<u8> {
     let mut backwards: Vec<u8> = Vec::new();
     for _ in 0..levels {
@@ -36,7 +36,7 @@ async fn check(name: &str, properties: &[u8], expected: Headers) {
     check_with("", name, properties, expected).await;
 }
 
-/// `query`: of the URL that the listener has.
+/// `query` is the query of the listener's URL.
 async fn check_with(query: &str, name: &str, properties: &[u8], expected: Headers) {
     let node = support::shared().await;
     let url = node.vhost(name).await;
@@ -62,21 +62,21 @@ fn unreadable() -> Headers {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn headers_of_twenty_thousand_lists_in_each_other_do_no_harm() {
+async fn headers_with_twenty_thousand_nested_lists_do_no_harm() {
     check("lists", &table(&nested(b"A", 20_000)), unreadable()).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn headers_of_twenty_thousand_tables_in_each_other_do_no_harm() {
-    // Each but the outermost has an empty name before it, which belongs to the table around it.
+async fn headers_with_twenty_thousand_nested_tables_do_no_harm() {
+    // Each table but the outermost is preceded by an empty name, which belongs to the enclosing table.
     let tables = nested(b"\x00F", 20_000);
     check("tables", &table(&tables[1..]), unreadable()).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn texts_that_are_not_utf_8_do_not_end_the_session() {
+async fn strings_that_are_not_utf_8_do_not_end_the_session() {
     check("type", b"\x80\x00\x01\xff", unreadable()).await;
     check("name", &[&HEADERS[..], &long(b"\x01\xffV")].concat(), unreadable()).await;
 }
@@ -91,7 +91,7 @@ async fn headers_of_a_hundred_kilobytes_are_kept() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn headers_larger_than_the_frame_that_was_agreed_do_not_end_the_session() {
+async fn headers_larger_than_the_negotiated_frame_do_not_end_the_session() {
     let large = table(&[b"S", &long(&[b'x'; 100_000])[..]].concat());
     check_with("?frame_max=65536", "frames", &large, unreadable()).await;
     let text = "x".repeat(60_000);
@@ -121,7 +121,7 @@ impl Numbers {
     }
 }
 
-/// As large as a frame of 128 KiB lets them be.
+/// The names fill a frame of 128 KiB.
 async fn check_owed_by(vhost: &str, endpoints: AMQPValue) {
     let (_, amqp, listener, numbers) = listening(vhost, "classic").await;
     let hostile = oslo_properties(&[("listener-endpoints", endpoints)]);
@@ -131,7 +131,7 @@ async fn check_owed_by(vhost: &str, endpoints: AMQPValue) {
     }
     let node = support::shared().await;
     let dead = async || node.queue_depth(vhost, "notifications.info.dead").await == Some(1);
-    wait_until("the dead letter", SOON, dead).await;
+    wait_until("the dead dead_letter", SOON, dead).await;
     let all =
         async || numbers.0.lock().unwrap().iter().filter(|number| **number < 10).count() == 10;
     wait_until("all others are handled", SOON, all).await;
@@ -139,25 +139,25 @@ async fn check_owed_by(vhost: &str, endpoints: AMQPValue) {
     listener.stop().await;
     listener.wait().await.unwrap();
     assert_eq!(depth(node, vhost).await, Some(0));
-    let letter = amqp.drain("notifications.info.dead").await.pop().unwrap();
-    assert_eq!(letter.delivery.data, notification(100).into_bytes());
-    let headers = letter.delivery.properties.headers().clone().unwrap();
+    let dead_letter = amqp.drain("notifications.info.dead").await.pop().unwrap();
+    assert_eq!(dead_letter.delivery.data, notification(100).into_bytes());
+    let headers = dead_letter.delivery.properties.headers().clone().unwrap();
     let Some(AMQPValue::FieldArray(owed)) = headers.inner().get("listener-endpoints") else {
-        panic!("nobody owes it")
+        panic!("no method owes it")
     };
     assert!(owed.as_slice().len() <= 65, "{} names", owed.as_slice().len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn sixty_thousand_names_of_those_that_owe_it_hold_nothing_up() {
+async fn a_copy_that_names_sixty_thousand_methods_delays_nothing() {
     let names = format!("numbers::info,{}", "x,y,".repeat(32_000));
     check_owed_by("owed-text", AMQPValue::LongString(names.into())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn unknown_names_of_any_length_hold_nothing_up() {
+async fn a_copy_that_names_unknown_methods_of_any_length_delays_nothing() {
     let name = |n: usize| AMQPValue::LongString(format!("{n}{}", "x".repeat(1000)).into());
     let names: Vec<_> = (0..120).map(name).collect();
     check_owed_by("owed-list", AMQPValue::FieldArray(names.into())).await;
@@ -167,7 +167,7 @@ fn notification(payload: u32) -> String {
     format!(r#"{{"message_id": "{payload}", "priority": "INFO", "payload": {payload}}}"#)
 }
 
-/// A queue of each kind, and a listener of it.
+/// A queue of this type, and a listener on it.
 async fn listening(vhost: &str, kind: &'static str) -> (String, Amqp, Listener, Numbers) {
     let url = support::shared().await.vhost(vhost).await;
     let amqp = Amqp::connect(&url).await;
@@ -180,8 +180,8 @@ async fn listening(vhost: &str, kind: &'static str) -> (String, Amqp, Listener, 
     (url, amqp, listener, numbers)
 }
 
-/// Counts, deaths and other queues, as a shovel leaves them behind or a publisher writes them.
-fn from_another_life() -> lapin::BasicProperties {
+/// Counts and deaths of other queues, as a shovel keeps them or a publisher writes them.
+fn headers_of_other_queues() -> lapin::BasicProperties {
     let number = AMQPValue::LongLongInt(7);
     let text = || AMQPValue::LongString("elsewhere".into());
     oslo_properties(&[
@@ -196,32 +196,32 @@ fn from_another_life() -> lapin::BasicProperties {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn a_count_that_a_publisher_wrote_is_not_the_broker_s_and_goes_with_no_copy() {
+async fn a_delivery_count_written_by_a_publisher_is_ignored_and_not_copied() {
     for kind in ["classic", "quorum"] {
         let vhost = format!("stale-{kind}");
         let (_, amqp, listener, numbers) = listening(&vhost, kind).await;
-        amqp.publish("", QUEUE, notification(1), from_another_life()).await;
-        amqp.publish("", QUEUE, notification(100), from_another_life()).await;
+        amqp.publish("", QUEUE, notification(1), headers_of_other_queues()).await;
+        amqp.publish("", QUEUE, notification(100), headers_of_other_queues()).await;
         let dead = async || {
             let node = support::shared().await;
             node.queue_depth(&vhost, "notifications.info.dead").await == Some(1)
         };
-        wait_until("the dead letter", SOON, dead).await;
+        wait_until("the dead dead_letter", SOON, dead).await;
         wait_until("both are called", SOON, async || numbers.0.lock().unwrap().len() == 2).await;
         listener.stop().await;
         listener.wait().await.unwrap();
-        let letter = amqp.drain("notifications.info.dead").await.pop().unwrap();
-        let headers = letter.delivery.properties.headers().clone().unwrap();
+        let dead_letter = amqp.drain("notifications.info.dead").await.pop().unwrap();
+        let headers = dead_letter.delivery.properties.headers().clone().unwrap();
         let names = headers.inner().keys().map(lapin::types::ShortString::as_str);
         let names: Vec<_> = names.filter(|name| !name.starts_with("listener-")).collect();
         assert_eq!(names, ["tenant"], "{kind}");
-        // Moved back as it is, with a count that the dead letters' queue could have written.
+        // Moved back unchanged, with a count that the dead-letter queue could have added.
         let mut headers = headers;
         headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(3));
-        let again = letter.delivery.properties.clone().with_headers(headers);
+        let again = dead_letter.delivery.properties.clone().with_headers(headers);
         listener.start().await.unwrap();
         amqp.publish("", QUEUE, notification(2), again).await;
-        wait_until("it begins anew", SOON, async || numbers.0.lock().unwrap().len() == 3).await;
+        wait_until("it starts over", SOON, async || numbers.0.lock().unwrap().len() == 3).await;
         listener.stop().await;
         listener.wait().await.unwrap();
         let mut called = numbers.0.lock().unwrap().clone();
@@ -231,10 +231,10 @@ async fn a_count_that_a_publisher_wrote_is_not_the_broker_s_and_goes_with_no_cop
     }
 }
 
-/// RabbitMQ 4.3 does not count an orderly stop, and leaves the header as it is.
+/// RabbitMQ 4.3 does not count an orderly stop, and keeps the header.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_count_that_a_publisher_wrote_is_not_the_broker_s_after_an_orderly_stop() {
+async fn a_delivery_count_written_by_a_publisher_is_ignored_after_an_orderly_stop() {
     let node = support::shared().await;
     let url = node.vhost("stale-stop").await;
     let amqp = Amqp::connect(&url).await;

@@ -1,8 +1,12 @@
-//! Journals: each over a connection of its own, and what becomes of one whose stream RabbitMQ has lost.
-//! How they are declared is in `declared.rs`; what the runtime makes of them, in `retry.rs`.
+//! Journals: each over its own connection, full ones, long names, and one whose stream RabbitMQ has
+//! lost. How the runtime uses them is in `retry.rs`.
 
 use super::*;
-use listener::driver::{JournalAppend, JournalError};
+use futures_util::StreamExt;
+use lapin::BasicProperties;
+use listener::driver::{JournalAppend, JournalError, LONGEST_DELAY};
+use listener::queues::{dead_letter_queue, quarantine_journal, quarantine_queue};
+use serde_json::json;
 use std::collections::BTreeSet;
 use support::Impostor;
 
@@ -17,14 +21,14 @@ async fn append(
     rabbit.journal(JournalAppend::new(journal, entry, timeout).read_from(read_from)).await.map(drop)
 }
 
-/// The processes of a role's connections in the broker.
+/// The processes of the broker's connections with this role.
 async fn connections(node: &RabbitNode, vhost: &str, role: &str) -> BTreeSet<String> {
     let printed = node.eval(&with_connections(vhost, role, "C")).await;
     let pids = printed.trim().trim_matches(['[', ']']).split(',');
     pids.map(|pid| pid.trim().to_owned()).filter(|pid| !pid.is_empty()).collect()
 }
 
-/// RabbitMQ closes the connection that appends to a stream which it has lost, each time.
+/// RabbitMQ closes each connection that appends to a lost stream.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn the_end_of_a_connection_for_a_journal_affects_nothing_else() {
@@ -58,7 +62,7 @@ async fn the_end_of_a_connection_for_a_journal_affects_nothing_else() {
 /// A process whose first deliveries are redelivered appends to a journal before it sends.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn an_idle_connection_of_a_journal_is_closed_where_connections_are_limited() {
+async fn an_idle_connection_of_a_journal_is_closed_when_connections_are_limited() {
     const VHOST: &str = "journal-limit";
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost(VHOST).await);
@@ -71,8 +75,7 @@ async fn an_idle_connection_of_a_journal_is_closed_where_connections_are_limited
     append(&rabbit, "q.journal", None, SOON).await.unwrap();
 }
 
-/// The queue is there, and its stream is not: RabbitMQ 4.3 that is killed right after a stream was
-/// declared comes back so.
+/// Deletes the stream of an existing queue, as when RabbitMQ 4.3 is killed right after the declaration.
 async fn lose_stream(node: &RabbitNode, vhost: &str, queue: &str) {
     let lose = format!(
         r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)),
@@ -96,16 +99,16 @@ async fn a_journal_whose_stream_is_lost_is_reported_until_it_is_deleted() {
     lose_stream(node, VHOST, "q.journal").await;
     // Its members end a moment later, and confirm until then.
     wait_until("the stream is gone", SOON, async || {
-        let told = append(&rabbit, "q.journal", None, SHORT).await;
-        matches!(told, Err(JournalError::Lost(_)))
+        let result = append(&rabbit, "q.journal", None, SHORT).await;
+        matches!(result, Err(JournalError::Lost(_)))
     })
     .await;
     for read_from in [None, Some(0), None] {
-        let told = append(&rabbit, "q.journal", read_from, SHORT).await;
-        let Err(JournalError::Lost(reason)) = told else { panic!("{told:?}") };
+        let result = append(&rabbit, "q.journal", read_from, SHORT).await;
+        let Err(JournalError::Lost(reason)) = result else { panic!("{result:?}") };
         assert!(reason.contains("506 RESOURCE_ERROR - Stream not found"), "{reason}");
     }
-    // Versions before do not delete it so; nor has one been seen to lose a stream by itself.
+    // Earlier versions do not delete it this way; nor have they been seen to lose a stream.
     if node.version().await >= (4, 3) {
         node.ctl(&["delete_queue", "-p", VHOST, "q.journal"]).await;
     } else {
@@ -119,12 +122,69 @@ async fn a_journal_whose_stream_is_lost_is_reported_until_it_is_deleted() {
     append(&rabbit, "q.journal", Some(0), SOON).await.unwrap();
 }
 
-/// No broker is needed: nothing answers for an hour.
+/// This needs no broker: the host does not answer for an hour.
 #[tokio::test]
-async fn a_journal_that_finds_no_connection_does_not_say_that_one_stands() {
+async fn a_journal_without_a_connection_reports_no_connection() {
     let silent = Impostor::start("");
     let rabbit = rabbit(&format!("amqp://127.0.0.1:{}?connection_timeout=3600000", silent.port()));
     let timeout = Duration::from_millis(500);
-    let told = append(&rabbit, "q.journal", None, timeout).await.unwrap_err();
-    assert_eq!(told, JournalError::Unreachable("no connection in time".to_owned()));
+    let result = append(&rabbit, "q.journal", None, timeout).await.unwrap_err();
+    assert_eq!(result, JournalError::Unreachable("no connection in time".to_owned()));
+}
+
+/// In bytes.
+const LONGEST_POOL: usize = 241;
+
+/// The journal has the largest size that the broker keeps; the runtime waits ten seconds for its
+/// records.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_full_journal_is_read_in_time() {
+    const JOURNAL: &str = "q.quarantine.journal";
+    let node = support::shared().await;
+    let url = node.vhost("full journal").await;
+    let driver = rabbit(&url);
+    let entry = json!({
+        "process": "0123456789abcdef0123456789abcdef", "number": 1, "begin": [1234567890123456789_u64],
+        "settled": [9876543210987654321_u64],
+    })
+    .to_string();
+    let append = |read_from: Option<u64>| {
+        JournalAppend::new(JOURNAL, Bytes::from(format!("{read_from:?}")), Duration::from_secs(10))
+            .read_from(read_from)
+    };
+    driver.journal(append(None)).await.unwrap();
+    let amqp = Amqp::connect(&url).await;
+    let properties = BasicProperties::default;
+    let sends = (0..45_000).map(|_| amqp.publish("", JOURNAL, &entry, properties()));
+    futures_util::stream::iter(sends).buffer_unordered(500).count().await;
+    amqp.close().await;
+    let read = driver.journal(append(Some(0))).await.unwrap();
+    assert!(read.entries.len() > 20_000, "{}", read.entries.len());
+    assert!(read.next > 45_000, "{}", read.next);
+}
+
+/// RabbitMQ names the directory of a stream after the virtual host, the queue and more.
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn the_journal_of_the_longest_pool_name_works_in_a_virtual_host_with_a_long_name() {
+    let node = support::shared().await;
+    let pool = "p".repeat(LONGEST_POOL);
+    let journal = quarantine_journal(&pool);
+    for vhost in ["longest".to_owned(), "v".repeat(60)] {
+        let driver = rabbit(&node.vhost(&vhost).await);
+        let append =
+            JournalAppend::new(journal.clone(), Bytes::from_static(b"{}"), Duration::from_secs(10))
+                .read_from(Some(0));
+        let read = driver.journal(append).await.unwrap();
+        assert_eq!(read.entries, ["{}"]);
+        // The other side queues accept messages, too.
+        for route in [
+            Route::Quarantine(quarantine_queue(&pool)),
+            Route::Queue(dead_letter_queue(&pool)),
+            Route::Delayed { queue: pool.clone(), delay: LONGEST_DELAY },
+        ] {
+            driver.send(to(route, "{}")).await.unwrap();
+        }
+    }
 }

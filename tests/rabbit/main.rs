@@ -1,20 +1,24 @@
-//! The RabbitMQ driver on a private node: what it promises, and what becomes of it under each
-//! fault. The tests are in the modules; here is what they share. They run in a runtime with
-//! one thread, as the driver must need none of the program's.
+//! The RabbitMQ driver on a private node: its promises, and its behaviour under each fault. The tests
+//! are in the modules, their fixtures here. They run on a runtime with one thread, because the driver
+//! must not depend on the threads of the program.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod concurrent_sends;
 mod consume;
 mod copies;
 mod declared;
+mod declared_with_few_permissions;
 mod delay;
 mod faults;
 mod hostile;
+mod hosts;
 mod journals;
-mod many;
 mod mistakes;
+mod new_queues;
 mod order;
+mod permissions;
+mod quarantine;
 mod retry;
-mod rights;
 mod send;
 mod sharing;
 mod sizes;
@@ -49,12 +53,12 @@ async fn subscribe(rabbit: &Rabbit) -> Subscribed {
 
 async fn refused(url: &str, subscription: Subscription) -> ConnectError {
     let subscribed = timeout(SOON, rabbit(url).subscribe(subscription)).await;
-    subscribed.expect("an answer at once").expect_err("a mistake")
+    subscribed.expect("an answer at once").expect_err("a refusal")
 }
 
-/// What a subscription says that is given up because of something that may pass. A busy broker may
-/// not have answered within the first time: a later attempt has longer, with the same to say.
-async fn given_up(url: &str, subscription: Subscription, reason: &str) -> String {
+/// The transient error with which a subscription times out. A busy broker may not answer within the
+/// first timeout: later attempts have longer ones.
+async fn times_out(url: &str, subscription: Subscription, reason: &str) -> String {
     for seconds in [3, 6, 12, 24] {
         let waiting = subscription.clone().timeout(Duration::from_secs(seconds));
         let error = refused(url, waiting).await;
@@ -63,11 +67,11 @@ async fn given_up(url: &str, subscription: Subscription, reason: &str) -> String
         if text.contains(reason) {
             return text;
         }
-        // Until it answers, this is all that may be said.
+        // Until the broker answers, only these errors are possible.
         let unanswered = ["no queue could be consumed yet", "no answer yet"];
         assert!(unanswered.iter().any(|unanswered| text.contains(unanswered)), "{text}");
     }
-    panic!("it is not told within 45 s: {reason}");
+    panic!("not reported within 45 s: {reason}");
 }
 
 fn topic(body: &str) -> Outgoing {
@@ -97,7 +101,8 @@ async fn next(subscribed: &mut Subscribed) -> Delivery {
     delivery.expect("a delivery in time").expect("the consumer is not closed")
 }
 
-/// The next delivery that is `body`, acknowledged; those before it, too, if they still can be.
+/// The next delivery with this body. Deliveries before it are acknowledged, if their session still
+/// exists.
 async fn ack_until(subscribed: &mut Subscribed, body: &str) -> Delivery {
     loop {
         let delivery = next(subscribed).await;

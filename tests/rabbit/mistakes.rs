@@ -1,5 +1,5 @@
-//! What only a person can fix is told at once, and says how; what works without a permission
-//! goes on.
+//! Errors that an operator has to fix are reported at once, with a fix; everything that works without a
+//! missing permission continues.
 
 use super::*;
 use lapin::types::AMQPValue;
@@ -7,7 +7,7 @@ use serde_json::json;
 use support::{Proxy, oslo_url};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A user who may do only what the patterns say; the URL with that user.
+/// The URL of a user with only these permissions.
 pub(super) async fn user(
     node: &RabbitNode,
     vhost: &str,
@@ -26,7 +26,7 @@ pub(super) async fn user(
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_wrong_password_is_told_at_once() {
+async fn a_wrong_password_is_reported_at_once() {
     let node = support::shared().await;
     let url = node.url().replace("guest:guest", "guest:wrong");
     let host = format!("127.0.0.1:{}", node.port());
@@ -37,7 +37,7 @@ async fn a_wrong_password_is_told_at_once() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_wrong_virtual_host_is_told_at_once() {
+async fn a_wrong_virtual_host_is_reported_at_once() {
     let node = support::shared().await;
     let url = node.url().replace("%2F", "nowhere");
     let expected = ConnectError::VirtualHost {
@@ -51,7 +51,7 @@ async fn a_wrong_virtual_host_is_told_at_once() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_broker_that_is_not_there_is_waited_for() {
+async fn an_unreachable_broker_is_waited_for() {
     let mut waiting = subscription(QUEUE);
     waiting.timeout = Duration::from_secs(2);
     // Nothing listens on the discard port.
@@ -65,7 +65,8 @@ async fn a_broker_that_is_not_there_is_waited_for() {
     }
 }
 
-/// The port of a server that greets every client in this way, and then leaves or stays.
+/// The port of a server that sends this greeting to every client, and then closes the connection or
+/// keeps it.
 async fn server(greeting: &'static [u8], stays: bool) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -92,7 +93,7 @@ async fn answered(greeting: &'static [u8], stays: bool) -> String {
 }
 
 #[tokio::test]
-async fn what_answers_in_place_of_a_broker_is_named_with_a_fix() {
+async fn a_server_that_is_not_a_broker_is_identified_with_a_fix() {
     let check = async |greeting, expected: &str| {
         let fix = "check the port in the transport URL: a broker takes AMQP without TLS at 5672 unless configured otherwise";
         let expected =
@@ -100,7 +101,7 @@ async fn what_answers_in_place_of_a_broker_is_named_with_a_fix() {
         assert_eq!(answered(greeting, true).await, expected);
         assert_eq!(answered(greeting, false).await, expected);
     };
-    // An alert: this was no handshake of TLS.
+    // A TLS alert: the client sent no handshake.
     check(b"\x15\x03\x03\x00\x02\x02\x0a", "TLS, which this build does not have yet").await;
     check(b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP").await;
     check(b"SSH-2.0-OpenSSH_9.6\r\n", "\"SSH-2.0-OpenSSH_9.6\"").await;
@@ -109,19 +110,19 @@ async fn what_answers_in_place_of_a_broker_is_named_with_a_fix() {
 }
 
 #[tokio::test]
-async fn what_closes_without_an_answer_is_waited_for_and_said_so() {
+async fn a_server_that_closes_without_an_answer_is_reported_after_the_timeout() {
     let port = server(b"", false).await;
     let mut waiting = subscription(QUEUE);
     waiting.timeout = Duration::from_secs(2);
     let error = refused(&format!("amqp://127.0.0.1:{port}"), waiting).await;
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
-    let said = "no AMQP came: a port for TLS or HTTP, or a proxy without a broker behind it";
-    assert!(error.to_string().contains(said), "{error}");
+    let expected = "no AMQP came: a port for TLS or HTTP, or a proxy without a broker behind it";
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn without_the_permission_to_configure_an_existing_queue_can_be_tapped() {
+async fn without_configure_permission_an_existing_queue_can_be_consumed() {
     let node = support::shared().await;
     let url = user(node, "tapped", "^$", "^$", ".*").await;
     let amqp = Amqp::connect(&node.vhost("tapped").await).await;
@@ -148,39 +149,39 @@ fn lapin_properties() -> lapin::BasicProperties {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_mismatch_is_explained_when_it_was_asked_for_and_otherwise_ignored() {
+async fn a_mismatch_is_an_error_only_for_options_in_the_url() {
     let node = support::shared().await;
     let url = node.vhost("mismatch").await;
     let amqp = Amqp::connect(&url).await;
     amqp.declare_queue(QUEUE, false, &[]).await;
     subscribe(&rabbit(&url)).await.consumer.close().await;
-    let asked = format!("{url}?amqp_durable_queues=true");
+    let requested = format!("{url}?amqp_durable_queues=true");
     let expected = ConnectError::Mismatch {
         what: format!("queue {QUEUE:?}"),
-        difference: "durable was asked to be true, and is false".to_owned(),
+        difference: "durable was requested to be true, and is false".to_owned(),
     };
-    assert_eq!(refused(&asked, subscription(QUEUE)).await, expected);
-    assert_eq!(rabbit(&asked).send(topic("one")).await, Err(SendError::Connect(expected)));
-    // Said outright: what a version makes of a queue without a type it tells in its own way.
+    assert_eq!(refused(&requested, subscription(QUEUE)).await, expected);
+    assert_eq!(rabbit(&requested).send(topic("one")).await, Err(SendError::Connect(expected)));
+    // With an explicit type, because versions report a queue without one differently.
     let classic = ("x-queue-type", AMQPValue::LongString("classic".into()));
     amqp.declare_queue("durable.info", true, &[classic]).await;
     let quorum = format!("{url}?rabbit_quorum_queue=true");
     let expected = ConnectError::Mismatch {
         what: "queue \"durable.info\"".to_owned(),
-        difference: "x-queue-type was asked to be quorum, and is classic".to_owned(),
+        difference: "x-queue-type was requested to be quorum, and is classic".to_owned(),
     };
     assert_eq!(refused(&quorum, subscription("durable.info")).await, expected);
 }
 
-/// Returned messages and confirmations of many at once are not confused with each other.
+/// Returns and confirms of concurrent messages must not be confused.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn of_many_messages_exactly_those_without_a_queue_come_back() {
+async fn of_many_messages_exactly_the_unroutable_ones_are_returned() {
     let node = support::shared().await;
     let url = user(node, "returned", "^$", "^nova$", ".*").await;
     let amqp = Amqp::connect(&node.vhost("returned").await).await;
     amqp.declare_exchange("nova", true).await;
-    // Not durable: so it confirms as fast as the others come back, and in one frame with them.
+    // A transient queue confirms as fast as unroutable messages are returned, in the same frame.
     amqp.declare_queue(QUEUE, false, &[]).await;
     amqp.bind(QUEUE, "nova", QUEUE).await;
     let rabbit = rabbit(&url);
@@ -235,7 +236,7 @@ async fn a_quorum_queue_with_a_low_delivery_limit_is_refused_unless_the_loss_is_
     }
     let allowed = rabbit(&format!("{url}?allow_low_delivery_limit=true"));
     subscribe(&allowed).await.consumer.close().await;
-    // Those of others, and quorum queues without a limit of their own, are taken.
+    // Queues with a higher limit, and quorum queues without one, are accepted.
     amqp.declare_queue("high", true, &[quorum.clone(), limit(20)]).await;
     amqp.declare_queue("none", true, &[quorum]).await;
     amqp.declare_queue("classic", true, &[]).await;
@@ -243,35 +244,35 @@ async fn a_quorum_queue_with_a_low_delivery_limit_is_refused_unless_the_loss_is_
         let subscribed = rabbit(&url).subscribe(subscription(queue)).await.unwrap();
         subscribed.consumer.close().await;
     }
-    // One that is declared with it is refused as well.
-    let asked = format!("{url}?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=2");
-    let error = refused(&asked, subscription("asked")).await;
+    // A queue that would be declared with such a limit is refused as well.
+    let requested = format!("{url}?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=2");
+    let error = refused(&requested, subscription("requested")).await;
     assert!(matches!(error, ConnectError::LowDeliveryLimit { limit: 2, .. }), "{error}");
 }
 
-/// From RabbitMQ 4.0 on a negative limit is none; earlier versions drop what comes back once.
+/// From RabbitMQ 4.0 on a negative limit means none; earlier versions drop the first redelivery.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_negative_delivery_limit_is_refused_where_it_drops_what_comes_back() {
+async fn a_negative_delivery_limit_is_refused_before_4_0() {
     let node = support::shared().await;
     let url = node.vhost("negative limit").await;
-    let asked = format!("{url}?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=-1");
+    let requested = format!("{url}?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=-1");
     if node.version().await >= (4, 0) {
-        let mut subscribed = rabbit(&asked).subscribe(subscription(QUEUE)).await.unwrap();
-        send(&rabbit(&asked), "one").await;
+        let mut subscribed = rabbit(&requested).subscribe(subscription(QUEUE)).await.unwrap();
+        send(&rabbit(&requested), "one").await;
         next(&mut subscribed).await.settle(Settle::Requeue).unwrap();
         next(&mut subscribed).await.settle(Settle::Ack).unwrap();
         subscribed.consumer.close().await;
     } else {
-        let error = refused(&asked, subscription(QUEUE)).await;
+        let error = refused(&requested, subscription(QUEUE)).await;
         assert!(matches!(error, ConnectError::LowDeliveryLimit { limit: -1, .. }), "{error}");
     }
 }
 
-/// RabbitMQ 4 can be told to take none; the versions before take them.
+/// RabbitMQ 4 can be configured to deny them; earlier versions accept them.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_broker_that_takes_no_transient_queues_is_answered_with_the_option_to_set() {
+async fn a_broker_that_denies_transient_queues_is_reported_with_the_option_to_set() {
     let mut node = RabbitNode::start().await;
     let can_deny = node.version().await >= (4, 0);
     if can_deny {
@@ -300,16 +301,17 @@ async fn a_broker_that_takes_no_transient_queues_is_answered_with_the_option_to_
         let error = rabbit(&url).send(topic("one")).await.unwrap_err();
         assert!(!error.is_transient() && error.to_string().contains(fix), "{error}");
     }
-    // As it says.
+    // With the suggested options it works.
     let durable = oslo_url(&node.vhost("durable").await) + "?amqp_durable_queues=true";
     subscribe(&rabbit(&durable)).await.consumer.close().await;
     subscribe(&rabbit(&node.vhost("default").await)).await.consumer.close().await;
 }
 
-/// It passes when the other one ends; and where it does not, a broker was reached.
+/// The exclusive consumer may end; and if it does not, the error must not suggest that no broker was
+/// reached.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_queue_that_somebody_else_has_exclusively_is_waited_for() {
+async fn a_queue_with_an_exclusive_consumer_is_waited_for() {
     use lapin::options::{BasicCancelOptions, QueueDeclareOptions};
     use lapin::types::FieldTable;
 
@@ -324,7 +326,7 @@ async fn a_queue_that_somebody_else_has_exclusively_is_waited_for() {
     declared.await.unwrap();
 
     for queue in [QUEUE, "locked.info"] {
-        let text = given_up(&url, subscription(queue), "has the queue exclusively; stop it").await;
+        let text = times_out(&url, subscription(queue), "has the queue exclusively; stop it").await;
         assert!(text.contains("could not be consumed within"), "{text}");
         assert!(!text.contains("check host and port"), "{text}");
     }
@@ -343,10 +345,10 @@ async fn a_queue_that_somebody_else_has_exclusively_is_waited_for() {
     other.unwrap().consumer.close().await;
 }
 
-/// The last attempt is over a slow link: its time is up before the broker has answered again.
+/// The last attempt is made over a slow link: its timeout is over before the broker answers.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn an_attempt_without_an_answer_does_not_hide_what_the_one_before_was_told() {
+async fn an_unanswered_attempt_does_not_hide_the_error_of_the_previous_one() {
     let node = support::shared().await;
     let proxy = Proxy::start(node.port()).await;
     let url = node.vhost("unanswered").await;
@@ -354,7 +356,7 @@ async fn an_attempt_without_an_answer_does_not_hide_what_the_one_before_was_told
     consumer.declare_queue(QUEUE, true, &[]).await;
     let _held = consumer.consume_exclusively(QUEUE).await;
     let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
-    let (buffer, _guard) = rights::logged();
+    let (buffer, _guard) = permissions::logged();
     let waiting = subscription(QUEUE).timeout(Duration::from_secs(15));
     let slowed = async {
         wait_until("the first attempt has failed", SOON, async || {
@@ -368,11 +370,11 @@ async fn an_attempt_without_an_answer_does_not_hide_what_the_one_before_was_told
     assert!(error.to_string().contains("has the queue exclusively; stop it"), "{error}");
 }
 
-/// As an upgrade may leave them; later versions require them. The refusal ends the connection, so
-/// nothing may ask for the same again.
+/// An upgrade may leave flags disabled; later versions require them. The refusal closes the connection,
+/// so it must not be requested again.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn what_a_disabled_feature_flag_takes_away_is_asked_for_once() {
+async fn a_feature_behind_a_disabled_flag_is_requested_once() {
     use listener::driver::JournalAppend;
     use listener::driver::JournalError;
 
@@ -383,7 +385,7 @@ async fn what_a_disabled_feature_flag_takes_away_is_asked_for_once() {
     let data = node.eval("list_to_binary(rabbit_mnesia:dir())").await;
     let data = std::path::PathBuf::from(data.trim_matches(['<', '>', '"']));
     node.stop().await;
-    // As a node of an older version had them: these alone were enabled when it began.
+    // As on a node that was created by an older version: only this flag is enabled.
     let folder = data.parent().and_then(std::path::Path::parent).unwrap();
     std::fs::write(folder.join("rabbitmq-env.conf"), "RABBITMQ_FEATURE_FLAGS=user_limits\n")
         .unwrap();
@@ -411,7 +413,7 @@ async fn what_a_disabled_feature_flag_takes_away_is_asked_for_once() {
     };
     journal("1").await;
     put("one.quarantine").await;
-    // Over a new connection in place of the one that the first has lost.
+    // Over a new connection, because the first attempt lost its own.
     journal("2").await;
     let connections = proxy.accepted();
     journal("3").await;
@@ -420,7 +422,7 @@ async fn what_a_disabled_feature_flag_takes_away_is_asked_for_once() {
     let delayed = Route::Delayed { queue: "q".to_owned(), delay: Duration::from_secs(600) };
     rabbit.send(to(delayed, "{}")).await.unwrap();
     assert_eq!(proxy.accepted(), connections);
-    // A work queue is declared as it is asked for, or not at all.
+    // A work queue is declared with the requested arguments, or not at all.
     let error = rabbit.send(topic("one")).await.unwrap_err();
     assert!(!error.is_transient() && error.to_string().contains("feature flag"), "{error}");
 }

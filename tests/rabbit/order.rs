@@ -1,5 +1,5 @@
-//! The order of a queue while something else happens to it: a stop beside a standby consumer or a
-//! publisher, and a prefetch that grows while messages come.
+//! The order of a queue under other activity: a stop with a standby consumer or a publisher, and a
+//! prefetch that grows while messages arrive.
 
 use super::*;
 use lapin::options::BasicPublishOptions;
@@ -50,8 +50,8 @@ async fn a_single_active_consumer_hands_over_in_order_at_a_stop() {
     for (queue_type, is_fitted) in
         [("classic", false), ("classic", true), ("quorum", false), ("quorum", true)]
     {
-        let case = format!("{queue_type}, fitted: {is_fitted}");
-        let url = node.vhost(&format!("hands over {case}")).await;
+        let context = format!("{queue_type}, fitted: {is_fitted}");
+        let url = node.vhost(&format!("hands over {context}")).await;
         let amqp = Amqp::connect(&url).await;
         declare(&amqp, QUEUE, queue_type, true).await;
         publish(&url, QUEUE.to_owned(), SENT, Duration::ZERO).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_single_active_consumer_hands_over_in_order_at_a_stop() {
         drop(held);
         for number in 0..SENT {
             let delivery = next(&mut second).await;
-            assert_eq!(delivery.body, number.to_string(), "{case}");
+            assert_eq!(delivery.body, number.to_string(), "{context}");
             delivery.settle(Settle::Ack).unwrap();
         }
         second.consumer.close().await;
@@ -81,10 +81,10 @@ async fn a_single_active_consumer_hands_over_in_order_at_a_stop() {
     }
 }
 
-/// The publisher goes on over all the stops, and no prefetch is reached.
+/// The publisher continues across all stops, and the prefetch is never reached.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_quorum_queue_keeps_its_order_at_a_stop_while_somebody_publishes() {
+async fn a_quorum_queue_keeps_its_order_at_a_stop_during_publishing() {
     const STOPS: usize = 4;
     let node = support::shared().await;
     let url = node.vhost("publishes at a stop").await;
@@ -107,10 +107,10 @@ async fn a_quorum_queue_keeps_its_order_at_a_stop_while_somebody_publishes() {
     amqp.close().await;
 }
 
-/// The prefetch begins with few and grows with the pace, while messages come one by one.
+/// The prefetch starts low and grows with the pace, while messages arrive one by one.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_quorum_queue_keeps_its_order_while_its_prefetch_grows_and_somebody_publishes() {
+async fn a_quorum_queue_keeps_its_order_while_its_prefetch_grows_during_publishing() {
     const SENT: usize = 1200;
     let node = support::shared().await;
     let url = node.vhost("grows and publishes").await;
@@ -138,19 +138,19 @@ async fn a_quorum_queue_keeps_its_order_while_its_prefetch_grows_and_somebody_pu
     amqp.close().await;
 }
 
-/// The first delivery makes room for more, so the consumer is replaced; over a slow link the stop
-/// comes between two of the steps. Each stop leaves the order to the next session.
+/// The first delivery raises the prefetch, so the consumer is replaced; over a slow link the stop falls
+/// between two steps of that. Each stop must leave the queue in order.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_queue_keeps_its_order_when_a_stop_comes_while_its_consumer_is_replaced() {
+async fn a_queue_keeps_its_order_at_a_stop_while_its_consumer_is_replaced() {
     const PAUSES: [u64; 5] = [0, 150, 250, 350, 500];
     let node = support::shared().await;
     let proxy = Proxy::start(node.port()).await;
     proxy.toxics(Toxics { latency: Duration::from_millis(50), ..Toxics::default() });
     let cases = ["classic", "quorum"].into_iter().flat_map(|queue| [(queue, false), (queue, true)]);
     let stops = cases.map(async |(queue_type, is_cancelled)| {
-        let case = format!("{queue_type}, cancelled: {is_cancelled}");
-        let url = node.vhost(&format!("replaced {case}")).await;
+        let context = format!("{queue_type}, cancelled: {is_cancelled}");
+        let url = node.vhost(&format!("replaced {context}")).await;
         let amqp = Amqp::connect(&url).await;
         declare(&amqp, QUEUE, queue_type, false).await;
         publish(&url, QUEUE.to_owned(), 50, Duration::ZERO).await.unwrap();
@@ -160,7 +160,7 @@ async fn a_queue_keeps_its_order_when_a_stop_comes_while_its_consumer_is_replace
             let paced = subscription(QUEUE).slots(Some(4)).bytes(1024 * 1024);
             let mut subscribed = rabbit.subscribe(paced).await.unwrap();
             let delivery = next(&mut subscribed).await;
-            assert_eq!(delivery.body, number.to_string(), "{case}");
+            assert_eq!(delivery.body, number.to_string(), "{context}");
             tokio::time::sleep(Duration::from_millis(pause)).await;
             if is_cancelled {
                 subscribed.consumer.cancel().await;
@@ -171,7 +171,7 @@ async fn a_queue_keeps_its_order_when_a_stop_comes_while_its_consumer_is_replace
         let mut subscribed = subscribe(&rabbit).await;
         for number in PAUSES.len()..50 {
             let delivery = next(&mut subscribed).await;
-            assert_eq!(delivery.body, number.to_string(), "{case}");
+            assert_eq!(delivery.body, number.to_string(), "{context}");
             delivery.settle(Settle::Ack).unwrap();
         }
         subscribed.consumer.close().await;

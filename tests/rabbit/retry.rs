@@ -1,5 +1,5 @@
-//! Retries, dead letters and poison of a whole listener on the real node: what `tests/flow` shows
-//! in memory, with RabbitMQ's own queues, counts and headers.
+//! Retries, dead letters and poison of a whole listener on a real node: the counterpart of `tests/flow`
+//! with the queues, counts and headers of RabbitMQ.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ impl Odd {
     }
 }
 
-/// Handles everything at once.
+/// Handles everything.
 #[derive(Clone, Default)]
 struct All(Arc<Mutex<Vec<u32>>>);
 
@@ -39,7 +39,7 @@ impl All {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn only_the_methods_that_failed_are_called_again_and_then_it_is_a_dead_letter() {
+async fn only_the_methods_that_failed_are_retried_and_then_dead_lettered() {
     let node = support::shared().await;
     let url = node.vhost("retry").await;
     let transport = Transport::open(&url).unwrap();
@@ -54,7 +54,7 @@ async fn only_the_methods_that_failed_are_called_again_and_then_it_is_a_dead_let
     }
     let calls = || odd.0.lock().unwrap().values().map(Vec::len).sum::<usize>();
     wait_until("the second calls", SOON, async || calls() == 8).await;
-    wait_until("the dead letter", SOON, async || {
+    wait_until("the dead dead_letter", SOON, async || {
         node.queue_depth("retry", "notifications.info.dead").await == Some(1)
     })
     .await;
@@ -66,8 +66,8 @@ async fn only_the_methods_that_failed_are_called_again_and_then_it_is_a_dead_let
     assert_eq!(handled, [0, 1, 2, 3, 100], "no other method is called again");
     listener.stop().await;
     listener.wait().await.unwrap();
-    let letters = Amqp::connect(&url).await.drain("notifications.info.dead").await;
-    let headers = letters[0].delivery.properties.headers().clone().unwrap();
+    let dead_letters = Amqp::connect(&url).await.drain("notifications.info.dead").await;
+    let headers = dead_letters[0].delivery.properties.headers().clone().unwrap();
     let text = |name: &str| match headers.inner().get(name) {
         Some(lapin::types::AMQPValue::LongString(text)) => text.to_string(),
         other => panic!("{name} is {other:?}"),
@@ -79,7 +79,7 @@ async fn only_the_methods_that_failed_are_called_again_and_then_it_is_a_dead_let
     assert_eq!(depth(node, "retry").await, Some(0));
 }
 
-/// Ends its process at the number 7.
+/// Ends its process for the number 7.
 struct Dies {
     handled: mpsc::UnboundedSender<u32>,
     death: mpsc::UnboundedSender<()>,
@@ -97,20 +97,24 @@ impl Dies {
     }
 }
 
-/// The same, once its fault is corrected.
+/// The same endpoint with its bug fixed.
 #[derive(Clone, Default)]
-struct Corrected(Arc<Mutex<Vec<u32>>>);
+struct Fixed(Arc<Mutex<Vec<u32>>>);
 
 #[notification_endpoint(register = false, name = "dies")]
-impl Corrected {
+impl Fixed {
     async fn info(&self, payload: u32) {
         self.0.lock().unwrap().push(payload);
     }
 }
 
-/// One life of the process, over when the number 7 is met, or when the dead letter stands. Its
-/// tasks are dropped where they wait.
-fn live(url: &str, handled: &mpsc::UnboundedSender<u32>, is_over: impl AsyncFn() -> bool) -> bool {
+/// Runs a process until it handles the number 7, or until the dead letter exists. Then its tasks are
+/// dropped.
+fn run_process(
+    url: &str,
+    handled: &mpsc::UnboundedSender<u32>,
+    is_over: impl AsyncFn() -> bool,
+) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let died = runtime.block_on(async {
         let (death, mut died) = mpsc::unbounded_channel();
@@ -120,7 +124,7 @@ fn live(url: &str, handled: &mpsc::UnboundedSender<u32>, is_over: impl AsyncFn()
         listener.start().await.unwrap();
         tokio::select! {
             _ = died.recv() => true,
-            () = wait_until("a death, or the dead letter", SOON, is_over) => {
+            () = wait_until("a death, or the dead dead_letter", SOON, is_over) => {
                 listener.stop().await;
                 listener.wait().await.unwrap();
                 false
@@ -138,7 +142,7 @@ async fn poison(vhost: &str, options: &str) {
     for number in 0..50_u32 {
         notifier.info(&Context::new(), "x", &number).await.unwrap();
     }
-    let (handled, mut told) = mpsc::unbounded_channel();
+    let (handled, mut handled_numbers) = mpsc::unbounded_channel();
     let (again, queues) = (url.clone(), vhost.to_owned());
     let deaths = tokio::task::spawn_blocking(move || {
         let is_over = async || {
@@ -147,7 +151,7 @@ async fn poison(vhost: &str, options: &str) {
                 && node.queue_depth(&queues, "notifications.info.quarantine").await == Some(0)
         };
         let mut deaths = 0;
-        while live(&again, &handled, is_over) {
+        while run_process(&again, &handled, is_over) {
             deaths += 1;
             assert!(deaths < 12, "it is never given up");
         }
@@ -156,37 +160,37 @@ async fn poison(vhost: &str, options: &str) {
     .await
     .unwrap();
     let mut numbers = std::collections::BTreeSet::new();
-    while let Ok(number) = told.try_recv() {
+    while let Ok(number) = handled_numbers.try_recv() {
         numbers.insert(number);
     }
     let expected: std::collections::BTreeSet<u32> = (0..50).filter(|number| *number != 7).collect();
     assert_eq!(numbers, expected, "its neighbours are handled");
     // Two among others, three in quarantine.
     assert_eq!(deaths, 5);
-    // Moved back as it is, once the method is corrected.
+    // Moved back unchanged, once the method is fixed.
     let amqp = Amqp::connect(&url).await;
-    let letter = amqp.drain("notifications.info.dead").await.pop().unwrap().delivery;
-    amqp.publish("", QUEUE, letter.data, letter.properties).await;
-    let corrected = Corrected::default();
+    let dead_letter = amqp.drain("notifications.info.dead").await.pop().unwrap().delivery;
+    amqp.publish("", QUEUE, dead_letter.data, dead_letter.properties).await;
+    let fixed = Fixed::default();
     let builder = Listener::builder().transport(Transport::open(&url).unwrap());
-    let listener = builder.endpoint(corrected.clone()).build().unwrap();
+    let listener = builder.endpoint(fixed.clone()).build().unwrap();
     listener.start().await.unwrap();
     wait_until("it is handled", SOON, async || depth(node, vhost).await == Some(0)).await;
     listener.stop().await;
     listener.wait().await.unwrap();
-    assert_eq!(*corrected.0.lock().unwrap(), [7]);
+    assert_eq!(*fixed.0.lock().unwrap(), [7]);
     assert_eq!(node.queue_depth(vhost, "notifications.info.dead").await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn what_ends_the_process_is_given_up_where_the_broker_counts() {
+async fn poison_in_a_quorum_queue_is_given_up() {
     poison("poison-quorum", "rabbit_quorum_queue=true").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn what_ends_the_process_is_given_up_where_the_broker_does_not_count() {
+async fn poison_in_a_classic_queue_is_given_up() {
     poison("poison-classic", "amqp_durable_queues=true").await;
 }
 
@@ -201,7 +205,8 @@ impl Hangs {
     }
 }
 
-/// The account may have what `operating` lists for dead letters and retries, and no journal.
+/// The account has the permissions that the guide lists for dead letters and retries, and none for a
+/// journal.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn orderly_stops_near_the_delivery_limit_lose_nothing_without_a_journal() {
@@ -226,7 +231,7 @@ async fn orderly_stops_near_the_delivery_limit_lose_nothing_without_a_journal() 
         let builder = Listener::builder().transport(transport.clone()).endpoint(Hangs(begins));
         let listener = builder.shutdown_timeout(Duration::ZERO).build().unwrap();
         listener.start().await.unwrap();
-        timeout(SOON, begun.recv()).await.expect("it is begun").unwrap();
+        timeout(SOON, begun.recv()).await.expect("no call began").unwrap();
         listener.stop().await;
         listener.wait().await.unwrap();
         transport.close().await;
@@ -235,10 +240,10 @@ async fn orderly_stops_near_the_delivery_limit_lose_nothing_without_a_journal() 
     wait_until("the notification in its queue", SOON, is_back).await;
 }
 
-/// Each attempt to attach would count a delivery of all that the first consumer got.
+/// Each attempt to attach would count as a delivery of every message that the first consumer received.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_queue_that_cannot_be_consumed_costs_the_others_no_deliveries() {
+async fn a_queue_that_cannot_be_consumed_costs_other_queues_no_deliveries() {
     use lapin::options::BasicCancelOptions;
     use lapin::types::AMQPValue;
 
@@ -259,7 +264,7 @@ async fn a_queue_that_cannot_be_consumed_costs_the_others_no_deliveries() {
 
     let mut both = subscription(QUEUE);
     both.bindings.extend(subscription(OTHER).bindings);
-    // Enough attempts to reach the limit: one each half second or so.
+    // Enough attempts to reach the limit: about one every half second.
     let url = support::oslo_url(&url) + "?rabbit_interval_max=1&rabbit_retry_backoff=0";
     let rabbit = rabbit(&url);
     let attempted = rabbit.subscribe(both.clone().timeout(Duration::from_secs(15)));

@@ -1,4 +1,4 @@
-//! Sending: what Ok means when queues vanish, fill up or refuse, and when the broker is short of
+//! Sending: what `Ok` means when queues are deleted, full or refusing, and when the broker is low on
 //! memory. A broker that dies is in `faults.rs`.
 
 use super::*;
@@ -7,7 +7,7 @@ use support::{Impostor, Proxy};
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn what_was_deleted_is_declared_again() {
+async fn a_deleted_queue_or_exchange_is_declared_again() {
     let node = support::shared().await;
     let url = node.vhost("deleted").await;
     let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
@@ -18,8 +18,8 @@ async fn what_was_deleted_is_declared_again() {
     node.api("DELETE", "/api/exchanges/deleted/nova", None).await;
     send(&rabbit, "three").await;
     assert_eq!(depth(node, "deleted").await, Some(2));
-    let straight = Route::Queue("notifications.info.dead".to_owned());
-    rabbit.send(to(straight, "four")).await.unwrap();
+    let directly = Route::Queue("notifications.info.dead".to_owned());
+    rabbit.send(to(directly, "four")).await.unwrap();
     assert_eq!(node.queue_depth("deleted", "notifications.info.dead").await, Some(1));
     rabbit.close().await;
     let connections = node.ctl(&["list_connections", "vhost", "client_properties"]).await;
@@ -31,7 +31,7 @@ async fn what_was_deleted_is_declared_again() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_full_queue_refuses() {
+async fn a_full_queue_refuses_messages_until_it_is_drained() {
     let node = support::shared().await;
     let url = node.vhost("full").await;
     let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
@@ -55,7 +55,7 @@ async fn a_full_queue_refuses() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_message_that_is_too_large_takes_no_other_along() {
+async fn a_message_that_is_too_large_does_not_fail_others() {
     let node = RabbitNode::start_with("max_message_size = 100000").await;
     let rabbit = rabbit(&node.url());
     let large = "x".repeat(150_000);
@@ -78,15 +78,15 @@ async fn a_message_that_is_too_large_takes_no_other_along() {
             assert_eq!(result, Ok(()), "{n}");
         }
     }
-    // Those that shared the channel may have gone twice.
+    // Those that shared the channel may have been sent twice.
     assert!(depth(&node, "/").await.unwrap() >= 199);
 }
 
-/// No broker is needed: nobody listens there.
+/// This needs no broker: nothing listens on the port.
 #[tokio::test]
-async fn what_was_never_on_a_connection_was_not_sent() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let rabbit = rabbit(&format!("amqp://guest:guest@{nobody}"));
+async fn a_message_that_never_had_a_connection_was_not_sent() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let rabbit = rabbit(&format!("amqp://guest:guest@{unused}"));
     let outgoing = topic("one").timeout(Duration::from_secs(2));
     let error = rabbit.send(outgoing).await.unwrap_err();
     assert!(matches!(error, SendError::NotSent { .. }), "{error}");
@@ -95,10 +95,10 @@ async fn what_was_never_on_a_connection_was_not_sent() {
     assert!(text.starts_with("nothing was sent to ") && text.contains("refused"), "{text}");
 }
 
-/// It was refused before; what is under way at the end may be in the queue all the same.
+/// It was refused before; the attempt that is in transit at the timeout may reach the queue.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn what_is_unconfirmed_at_the_end_may_have_been_sent_though_it_was_refused_before() {
+async fn a_message_unconfirmed_at_its_timeout_may_have_been_sent_even_if_refused_before() {
     let node = RabbitNode::start().await;
     let rabbit = rabbit(&node.url());
     let amqp = Amqp::connect(&node.url()).await;
@@ -130,7 +130,7 @@ async fn a_broker_short_of_memory_is_waited_for() {
     let mut subscribed = subscribe(&rabbit).await;
     send(&rabbit, "one").await;
     node.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
-    // The broker says so when something is published.
+    // The broker reports the alarm when something is published.
     let mut outgoing = topic("two");
     outgoing.timeout = Duration::from_secs(2);
     match rabbit.send(outgoing).await {
@@ -139,7 +139,7 @@ async fn a_broker_short_of_memory_is_waited_for() {
         }
         other => panic!("{other:?}"),
     }
-    // Consuming goes on.
+    // Consuming continues.
     next(&mut subscribed).await.settle(Settle::Ack).unwrap();
     let sending = rabbit.send(topic("three"));
     let (sent, _) =
@@ -148,17 +148,17 @@ async fn a_broker_short_of_memory_is_waited_for() {
     ack_until(&mut subscribed, "three").await.settle(Settle::Ack).unwrap();
     subscribed.consumer.close().await;
     assert_eq!(depth(&node, "/").await, Some(0));
-    // What was in the way goes with the connection that it was in the way of.
+    // The obstacle ends with its connection.
     node.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
     rabbit.send(topic("four").timeout(Duration::from_secs(2))).await.unwrap_err();
     assert!(rabbit.obstacle().is_some());
     node.ctl(&["close_all_connections", "test"]).await;
-    wait_until("nothing in the way", SOON, async || rabbit.obstacle().is_none()).await;
+    wait_until("no obstacle", SOON, async || rabbit.obstacle().is_none()).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_broker_that_is_away_is_no_obstacle_once_nobody_waits_for_it() {
+async fn an_unreachable_broker_is_not_an_obstacle_once_no_send_waits() {
     let node = support::shared().await;
     let proxy = Proxy::start(node.port()).await;
     proxy.refuse(true);
@@ -167,14 +167,14 @@ async fn a_broker_that_is_away_is_no_obstacle_once_nobody_waits_for_it() {
     let outgoing = topic("one").timeout(Duration::from_secs(1));
     let error = rabbit.send(outgoing).await.unwrap_err().to_string();
     assert!(error.contains(&proxy.port().to_string()), "{error}");
-    wait_until("nobody waits", SOON, async || rabbit.obstacle().is_none()).await;
+    wait_until("no send waits", SOON, async || rabbit.obstacle().is_none()).await;
     proxy.refuse(false);
     send(&rabbit, "two").await;
 }
 
-/// No broker is needed: nothing answers for an hour.
+/// This needs no broker: the host does not answer for an hour.
 #[tokio::test]
-async fn a_driver_that_connects_is_closed_at_once_when_nobody_waits() {
+async fn a_connecting_driver_is_closed_at_once_when_no_send_waits() {
     let silent = Impostor::start("");
     let url = format!("amqp://127.0.0.1:{}?connection_timeout=3600000", silent.port());
     let rabbit = rabbit(&url);
@@ -184,10 +184,10 @@ async fn a_driver_that_connects_is_closed_at_once_when_nobody_waits() {
     timeout(SOON, rabbit.close()).await.expect("it does not wait for the host");
 }
 
-/// While it waits before it connects again.
+/// The send comes during the back-off before the next connection.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn who_gives_up_waiting_for_a_connection_learns_what_ended_the_last_one() {
+async fn a_send_that_times_out_reports_what_ended_the_last_connection() {
     const VHOST: &str = "publisher-pause";
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost(VHOST).await);
@@ -201,7 +201,7 @@ async fn who_gives_up_waiting_for_a_connection_learns_what_ended_the_last_one() 
     .await;
 }
 
-/// Wakes the thread that waits.
+/// Wakes a parked thread.
 struct Thread(std::thread::Thread);
 
 impl std::task::Wake for Thread {

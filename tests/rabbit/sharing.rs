@@ -1,6 +1,6 @@
-//! How many deliveries a listener has here: as many as it works on, and more where methods are
-//! quick, so that several listeners share a queue, and none holds what it does not begin for long.
-//! What the pace asks for is tested beside `pace.rs`.
+//! How many deliveries a listener prefetches: as many as it works on, and more if methods are quick, so
+//! that several listeners share a queue, and none keeps deliveries waiting for long. The calculation of
+//! the pace is unit-tested with `pace.rs`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -66,7 +66,7 @@ async fn stop(listener: &Listener) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn slow_methods_leave_to_others_what_they_do_not_work_on() {
+async fn slow_methods_leave_waiting_messages_to_other_listeners() {
     const COUNT: u32 = 100;
     let node = support::shared().await;
     let url = node.vhost("shared").await;
@@ -74,28 +74,28 @@ async fn slow_methods_leave_to_others_what_they_do_not_work_on() {
     let (first, second) = (Gated::new(), Gated::new());
     let one = listener(&url, Executor::Concurrent(8), &first);
     one.start().await.unwrap();
-    // Of 8 or more no priority takes the last eighth.
-    wait_until("seven are begun", SOON, async || first.count() == 7).await;
-    // Those that came first may be here beside as many as are worked on at once.
+    // With 8 or more slots, no priority takes the last eighth.
+    wait_until("seven calls began", SOON, async || first.count() == 7).await;
+    // The first deliveries may be held in addition to as many as there are slots.
     let held = unacknowledged(node, "shared").await;
     assert!((7..=12).contains(&held), "{held}");
     let other = listener(&url, Executor::Sequential, &second);
     other.start().await.unwrap();
-    wait_until("another one is begun", SOON, async || second.count() == 1).await;
+    wait_until("a call of the other began", SOON, async || second.count() == 1).await;
     assert_eq!(unacknowledged(node, "shared").await, held + 1);
     first.gate.add_permits(COUNT as usize);
     second.gate.add_permits(COUNT as usize);
     let all = async || first.count() + second.count() == COUNT as usize;
-    wait_until("all are begun", SOON, all).await;
+    wait_until("all calls began", SOON, all).await;
     stop(&one).await;
     stop(&other).await;
     assert_eq!(depth(node, "shared").await, Some(0));
 }
 
-/// What is not here reaches no consumer timeout.
+/// Deliveries left to the broker reach no consumer timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn what_waits_for_its_turn_is_left_to_others_while_methods_are_slow() {
+async fn slow_ordered_methods_leave_waiting_messages_to_other_listeners() {
     const COUNT: u32 = 400;
     let node = support::shared().await;
     let url = node.vhost("in_order").await;
@@ -105,8 +105,8 @@ async fn what_waits_for_its_turn_is_left_to_others_while_methods_are_slow() {
     let builder = builder.executor(Executor::Concurrent(8)).ordered_by(OrderKey::EventType);
     let one = builder.endpoint(first.clone()).build().unwrap();
     one.start().await.unwrap();
-    wait_until("the first is begun", SOON, async || first.count() == 1).await;
-    // It is as slow as can be, and the others wait for it.
+    wait_until("the first call began", SOON, async || first.count() == 1).await;
+    // The first call does not end, and the others wait for it.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let held = unacknowledged(node, "in_order").await;
     assert!((2..=12).contains(&held), "{held}");
@@ -118,9 +118,9 @@ async fn what_waits_for_its_turn_is_left_to_others_while_methods_are_slow() {
     assert_eq!(first.count(), 1);
     first.gate.add_permits(COUNT as usize);
     let all = async || first.count() + second.count() == COUNT as usize;
-    wait_until("all are begun", SOON, all).await;
+    wait_until("all calls began", SOON, all).await;
     let begun = first.begun.lock().unwrap().clone();
-    assert!(begun.is_sorted(), "in order: {begun:?}");
+    assert!(begun.is_sorted(), "not in order: {begun:?}");
     stop(&one).await;
     stop(&other).await;
     assert_eq!(depth(node, "in_order").await, Some(0));
@@ -128,7 +128,7 @@ async fn what_waits_for_its_turn_is_left_to_others_while_methods_are_slow() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn quick_methods_have_more_here_than_they_work_on_also_in_order() {
+async fn quick_ordered_methods_prefetch_more_than_they_work_on() {
     const COUNT: u32 = 5000;
     let node = support::shared().await;
     let url = node.vhost("quick_in_order").await;
@@ -139,7 +139,7 @@ async fn quick_methods_have_more_here_than_they_work_on_also_in_order() {
     let builder = builder.executor(Executor::Concurrent(8)).ordered_by(OrderKey::EventType);
     let listener = builder.endpoint(gated.clone()).build().unwrap();
     listener.start().await.unwrap();
-    wait_until("all are begun", SOON, async || gated.count() == COUNT as usize).await;
+    wait_until("all calls began", SOON, async || gated.count() == COUNT as usize).await;
     let list = ["list_consumers", "-p", "quick_in_order", "queue_name", "prefetch_count"];
     let consumers = node.ctl(&list).await;
     let prefetch = consumers.lines().find_map(|line| line.strip_prefix(QUEUE)).unwrap();
@@ -149,7 +149,7 @@ async fn quick_methods_have_more_here_than_they_work_on_also_in_order() {
     stop(&listener).await;
 }
 
-/// It waits for a while before the second call; without a slot, as the queue is temporary.
+/// Waits for its retry in the process and without a slot, because the queue is temporary.
 #[derive(Clone, Default)]
 struct Waiting(Arc<AtomicUsize>);
 
@@ -173,7 +173,7 @@ impl Healthy {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn what_waits_without_being_worked_on_lets_others_past() {
+async fn deliveries_that_wait_without_a_slot_let_others_pass() {
     const COUNT: usize = 60;
     let node = support::shared().await;
     let url = node.vhost("past").await;
@@ -203,12 +203,12 @@ async fn what_waits_without_being_worked_on_lets_others_past() {
     stop(&listener).await;
 }
 
-/// Long beside a test.
+/// Longer than the test.
 const LONG: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn quick_methods_have_more_here_than_they_work_on() {
+async fn quick_methods_prefetch_more_than_they_work_on() {
     const COUNT: u32 = 5000;
     let node = support::shared().await;
     for (name, query) in [("quick", ""), ("quick_quorum", "?rabbit_quorum_queue=true")] {
@@ -218,11 +218,11 @@ async fn quick_methods_have_more_here_than_they_work_on() {
         gated.gate.add_permits(COUNT as usize);
         let listener = listener(&url, Executor::Sequential, &gated);
         listener.start().await.unwrap();
-        wait_until("all are begun", SOON, async || gated.count() == COUNT as usize).await;
+        wait_until("all calls began", SOON, async || gated.count() == COUNT as usize).await;
         let list = ["list_consumers", "-p", name, "queue_name", "prefetch_count"];
         let consumers = node.ctl(&list).await;
         let prefetch = consumers.lines().find_map(|line| line.strip_prefix(QUEUE)).unwrap();
-        // At what pace depends on the machine.
+        // The pace depends on the machine.
         let prefetch: u16 = prefetch.trim().parse().unwrap();
         assert!(prefetch >= 20, "{name}: {prefetch}");
         assert_eq!(*gated.begun.lock().unwrap(), (0..COUNT).collect::<Vec<_>>(), "in order");
@@ -230,7 +230,7 @@ async fn quick_methods_have_more_here_than_they_work_on() {
     }
 }
 
-/// Takes half a second, and says which it was.
+/// Takes half a second, and records the payload.
 #[derive(Clone, Default)]
 struct HalfASecond(Arc<Mutex<Vec<u32>>>);
 
@@ -242,11 +242,11 @@ impl HalfASecond {
     }
 }
 
-/// RabbitMQ closes the channel of a consumer that leaves a delivery unsettled for longer; all
-/// together these take twice as long.
+/// RabbitMQ closes the channel of a consumer that keeps a delivery unsettled for longer than 5 s; all of
+/// these together take twice as long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn what_waits_to_be_begun_does_not_reach_the_consumer_timeout() {
+async fn deliveries_waiting_to_begin_do_not_reach_the_consumer_timeout() {
     const COUNT: u32 = 20;
     let node = RabbitNode::start().await;
     for (name, value) in [("consumer_timeout", 5000), ("channel_tick_interval", 500)] {
@@ -266,7 +266,7 @@ async fn what_waits_to_be_begun_does_not_reach_the_consumer_timeout() {
     assert_eq!(*slow.0.lock().unwrap(), (0..COUNT).collect::<Vec<_>>(), "each once");
 }
 
-/// Gives every notification up.
+/// Gives up every notification.
 #[derive(Clone, Default)]
 struct GivesUp(Arc<AtomicUsize>);
 
@@ -289,10 +289,10 @@ impl Handles {
     }
 }
 
-/// The queue of dead letters has no room for as long as the test runs.
+/// The dead-letter queue stays full.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn a_dead_letter_that_finds_no_place_does_not_reach_the_consumer_timeout() {
+async fn a_delivery_whose_dead_letter_queue_is_full_does_not_reach_the_consumer_timeout() {
     let node = RabbitNode::start().await;
     for (name, value) in [("consumer_timeout", 10_000), ("channel_tick_interval", 500)] {
         let set = format!("application:set_env(rabbit, {name}, {value})");
@@ -306,7 +306,7 @@ async fn a_dead_letter_that_finds_no_place_does_not_reach_the_consumer_timeout()
     ];
     amqp.declare_queue("notifications.info.dead", true, &full).await;
     let (gives_up, handles) = (GivesUp::default(), Handles::default());
-    // One attempt to send it is let finish, whatever the time.
+    // An attempt to send it runs to its timeout, also beyond `hold`.
     let options = Options::default()
         .send_timeout(Duration::from_secs(3))
         .retry(RetryOptions::default().hold(Duration::from_secs(2)));
@@ -321,7 +321,7 @@ async fn a_dead_letter_that_finds_no_place_does_not_reach_the_consumer_timeout()
     assert_eq!(handles.0.load(Ordering::Relaxed), 1);
 }
 
-/// Of such a queue, and of one worked on at once, the deliveries that are here.
+/// The subscription with this many slots, and the deliveries that it prefetches.
 async fn held_by(driver: &Rabbit, slots: usize) -> (Subscribed, Vec<Delivery>) {
     let mut subscribed = driver.subscribe(paced(slots)).await.unwrap();
     let mut held = Vec::new();
@@ -337,10 +337,10 @@ fn paced(slots: usize) -> Subscription {
     subscription(QUEUE).prefetch(1000).bytes(bytes).slots(Some(slots))
 }
 
-/// An account that may not declare cannot ask what a queue is like.
+/// An account that may not declare cannot find out whether a queue has a single active consumer.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn an_account_that_may_only_read_holds_no_more_than_it_works_on() {
+async fn a_read_only_account_prefetches_no_more_than_it_works_on() {
     let node = support::shared().await;
     let url = mistakes::user(node, "read_only", "^$", "^$", ".*").await;
     let amqp = Amqp::connect(&node.vhost("read_only").await).await;
@@ -355,7 +355,7 @@ async fn an_account_that_may_only_read_holds_no_more_than_it_works_on() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_single_active_consumer_stays_so_for_an_account_that_may_only_read() {
+async fn a_read_only_account_keeps_its_single_active_consumer() {
     let node = support::shared().await;
     let url = mistakes::user(node, "read_only_single", "^$", "^$", ".*").await;
     let amqp = Amqp::connect(&node.vhost("read_only_single").await).await;
@@ -370,10 +370,10 @@ async fn a_single_active_consumer_stays_so_for_an_account_that_may_only_read() {
         amqp.publish("", QUEUE, "{}", lapin::BasicProperties::default()).await;
         held.push(next(&mut first).await);
     }
-    // So long as it takes to look at the pace.
+    // Longer than the interval at which the pace is evaluated.
     tokio::time::sleep(Duration::from_secs(2)).await;
     amqp.publish("", QUEUE, "{}", lapin::BasicProperties::default()).await;
     let other = timeout(Duration::from_secs(1), second.deliveries.recv()).await;
-    assert!(other.is_err(), "it goes to another process while four are in work");
+    assert!(other.is_err(), "another consumer received it while four are in work");
     next(&mut first).await;
 }

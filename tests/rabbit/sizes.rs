@@ -1,5 +1,5 @@
-//! Bytes in flight: AMQP counts deliveries, so the driver fits their number to the sizes that
-//! come, and makes consumers anew for it. What it decides is tested beside `window.rs`.
+//! Bytes in flight: AMQP counts deliveries, so the driver adapts the prefetch to their sizes, and
+//! replaces consumers for that. The decisions are unit-tested with the prefetch controller.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -20,8 +20,8 @@ async fn send_sized(rabbit: &Rabbit, count: usize, size: usize) {
     }
 }
 
-/// Takes so many, settling the oldest once so many bytes are unsettled, or all came, and nothing
-/// more comes; how many bytes were unsettled before each was settled.
+/// Takes `count` deliveries, and settles the oldest whenever at least `least` bytes are unsettled, or
+/// all have arrived, and no more arrive. Returns the unsettled bytes before each settlement.
 async fn unsettled(subscribed: &mut Subscribed, count: usize, least: usize) -> Vec<usize> {
     const QUIET: Duration = Duration::from_millis(100);
     let (mut held, mut bytes, mut came, mut seen) = (VecDeque::new(), 0, 0, Vec::new());
@@ -46,13 +46,13 @@ async fn unsettled(subscribed: &mut Subscribed, count: usize, least: usize) -> V
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn large_deliveries_take_the_budget_and_no_more_from_the_first_one_on() {
+async fn large_deliveries_never_exceed_the_byte_budget() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("bytes").await);
     send_sized(&rabbit, 40, 4 * MIB).await;
     let subscription = subscription(QUEUE).prefetch(100).bytes(32 * MIB);
     let mut subscribed = rabbit.subscribe(subscription).await.unwrap();
-    // What came last may be with what comes over another consumer: half of the budget is sure.
+    // The last deliveries may be held by the replaced consumer: half of the budget is certain.
     let seen = unsettled(&mut subscribed, 40, 16 * MIB).await;
     assert!(seen.iter().all(|bytes| *bytes <= 32 * MIB), "{seen:?}");
     subscribed.consumer.close().await;
@@ -69,7 +69,7 @@ struct Slow {
 #[notification_endpoint(register = false, name = "slow")]
 impl Slow {
     async fn info(&self, payload: String) {
-        // It begins with a number.
+        // The payload begins with a number.
         let number = payload.trim_end_matches('x').parse().unwrap();
         self.begun.lock().unwrap().push(number);
         let _passed = self.gate.acquire().await.unwrap();
@@ -93,8 +93,8 @@ async fn a_hundred_slow_handlers_hold_no_more_than_the_bytes_in_flight() {
     let listener = builder.endpoint(slow.clone()).build().unwrap();
     listener.start().await.unwrap();
     let begun = || slow.begun.lock().unwrap().len();
-    wait_until("four are begun", SOON, async || begun() == 4).await;
-    // The default is 64 MiB. What more the broker would send comes with the next heartbeats.
+    wait_until("four calls began", SOON, async || begun() == 4).await;
+    // The default is 64 MiB. Further deliveries would arrive by the next checks.
     let unsettled =
         ["--formatter", "json", "list_queues", "-p", "slow", "name", "messages_unacknowledged"];
     for _ in 0..3 {
@@ -104,7 +104,7 @@ async fn a_hundred_slow_handlers_hold_no_more_than_the_bytes_in_flight() {
         assert_eq!(begun(), 4);
     }
     slow.gate.add_permits(COUNT);
-    wait_until("all are begun", 3 * SOON, async || begun() == COUNT).await;
+    wait_until("all calls began", 3 * SOON, async || begun() == COUNT).await;
     listener.stop().await;
     listener.wait().await.unwrap();
     let mut handled = slow.begun.lock().unwrap().clone();
@@ -113,10 +113,10 @@ async fn a_hundred_slow_handlers_hold_no_more_than_the_bytes_in_flight() {
     assert_eq!(depth(node, "slow").await, Some(0));
 }
 
-/// A new consumer would hand it to the other, beside what the first one still holds.
+/// A new consumer would hand the queue to the other process while the first one still holds deliveries.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_queue_that_goes_to_one_consumer_at_a_time_stays_with_the_one_that_has_it() {
+async fn a_single_active_consumer_keeps_its_queue_while_the_prefetch_grows() {
     const COUNT: u32 = 200;
     let node = support::shared().await;
     for kind in ["classic", "quorum"] {
@@ -147,10 +147,10 @@ fn text(name: &'static str, value: &'static str) -> (&'static str, AMQPValue) {
     (name, AMQPValue::LongString(value.into()))
 }
 
-/// The prefetch tells: it begins small where a queue goes to many.
+/// The prefetch shows it: it starts low unless the queue has a single active consumer.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn what_a_queue_is_like_shows_through_its_other_arguments() {
+async fn a_single_active_consumer_queue_is_recognized_with_any_other_arguments() {
     let node = support::shared().await;
     let url = node.vhost("asked").await;
     let amqp = Amqp::connect(&url).await;
@@ -186,19 +186,18 @@ async fn what_a_queue_is_like_shows_through_its_other_arguments() {
             assert_eq!(first_prefetch(node, &rabbit(&url), &queue).await, prefetch, "{queue}");
         }
     }
-    // What is there by now may be another queue than before.
+    // The queue may be replaced by another one of the same name.
     let driver = rabbit(&url);
     assert_eq!(first_prefetch(node, &driver, "plain").await, 4);
     amqp.delete_queue("plain").await;
     amqp.declare_queue("plain", true, &[SINGLE]).await;
     assert_eq!(first_prefetch(node, &driver, "plain").await, 100);
-    // Whoever may not declare cannot ask, and begins with all.
+    // An account that may not declare cannot probe, and starts with the whole prefetch.
     node.ctl(&["set_permissions", "-p", "asked", "guest", "^$", ".*", ".*"]).await;
     assert_eq!(first_prefetch(node, &rabbit(&url), "others").await, 100);
 }
 
-/// The prefetch with which a queue of the vhost `asked` is consumed at first, where 100 are asked
-/// for.
+/// The initial prefetch of a queue in the virtual host `asked`, for a subscription with 100.
 async fn first_prefetch(node: &RabbitNode, rabbit: &Rabbit, queue: &str) -> u16 {
     let subscription = subscription(queue).prefetch(100).bytes(64 * MIB);
     let subscribed = rabbit.subscribe(subscription).await.unwrap();
@@ -206,7 +205,7 @@ async fn first_prefetch(node: &RabbitNode, rabbit: &Rabbit, queue: &str) -> u16 
     let consumers = node.ctl(&list).await;
     subscribed.consumer.close().await;
     let of_queue = consumers.lines().find_map(|line| line.strip_prefix(queue));
-    of_queue.expect("it is consumed").trim().parse().unwrap()
+    of_queue.expect("a consumer of the queue").trim().parse().unwrap()
 }
 
 #[tokio::test]
@@ -235,7 +234,7 @@ async fn small_deliveries_reach_the_whole_prefetch() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_delivery_that_is_larger_than_the_budget_comes_all_the_same() {
+async fn a_delivery_larger_than_the_budget_is_delivered() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("larger").await);
     send_sized(&rabbit, 8, 2 * MIB).await;
@@ -248,10 +247,10 @@ async fn a_delivery_that_is_larger_than_the_budget_comes_all_the_same() {
     assert_eq!(depth(node, "larger").await, Some(0));
 }
 
-/// To cancel its last consumer would delete it, with all that waits in it.
+/// To cancel its last consumer would delete the queue with its messages.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_queue_that_goes_with_its_last_consumer_stays_when_the_prefetch_is_fitted() {
+async fn an_auto_delete_queue_survives_an_adjustment_of_the_prefetch() {
     let node = support::shared().await;
     let url = node.vhost("auto_delete").await;
     let (rabbit, amqp) = (rabbit(&url), Amqp::connect(&url).await);
@@ -273,6 +272,6 @@ async fn a_queue_that_goes_with_its_last_consumer_stays_when_the_prefetch_is_fit
         numbers.push(delivery.body[0]);
         delivery.settle(Settle::Ack).unwrap();
     }
-    assert_eq!(numbers, (0..30).collect::<Vec<u8>>(), "all of them, in their order");
+    assert_eq!(numbers, (0..30).collect::<Vec<u8>>(), "all of them, in order");
     assert_eq!(*subscribed.consumer.state().borrow(), ConnectionState::Attached);
 }

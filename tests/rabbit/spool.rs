@@ -1,4 +1,4 @@
-//! A notifier with a spool whose broker is killed: all that it took arrives, in order.
+//! A notifier with a spool whose broker is killed: every accepted notification arrives, in order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -8,11 +8,11 @@ use listener::options::SpoolOptions;
 use listener::{Context, Notifier, Transport};
 
 /// How many are sent after the broker was killed.
-const BEHIND: u32 = 1500;
+const SENT_AFTER: u32 = 1500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn all_that_is_sent_while_the_broker_is_killed_arrives_in_order() {
+async fn everything_sent_while_the_broker_is_killed_arrives_in_order() {
     let mut node = RabbitNode::start().await;
     let directory = std::env::temp_dir().join(format!("listener-rabbit-{}", std::process::id()));
     let notifier = Notifier::builder(Transport::open(&node.url()).unwrap())
@@ -23,7 +23,7 @@ async fn all_that_is_sent_while_the_broker_is_killed_arrives_in_order() {
     let sending = tokio::spawn({
         let (notifier, sent, killed) = (notifier.clone(), Arc::clone(&sent), Arc::clone(&killed));
         async move {
-            let mut left = BEHIND;
+            let mut left = SENT_AFTER;
             while left > 0 {
                 let number = sent.load(Ordering::SeqCst);
                 notifier.info(&Context::new(), "x", &number).await.unwrap();
@@ -40,16 +40,16 @@ async fn all_that_is_sent_while_the_broker_is_killed_arrives_in_order() {
     sending.await.unwrap();
     let count = sent.load(Ordering::SeqCst);
     let most = notifier.spooled().waiting;
-    let begun = std::time::Instant::now();
+    let began = std::time::Instant::now();
     wait_until("the spool is empty", 4 * SOON, async || notifier.spooled().waiting == 0).await;
-    println!("{most} waited when the last was sent, and were gone after {:?}", begun.elapsed());
+    println!("{most} waited when the last was sent, and were gone after {:?}", began.elapsed());
     notifier.close().await;
 
     let messages = Amqp::connect(&node.url()).await.drain(QUEUE).await;
     let mut arrived: Vec<u32> = messages.iter().map(|message| payload(&message.data)).collect();
     let twice = arrived.len() - count as usize;
     println!("{twice} arrived twice");
-    // Which is what happens to the one whose confirmation the broker took with it.
+    // A notification whose confirm was lost with the broker arrives twice.
     arrived.dedup();
     assert_eq!(arrived, (0..count).collect::<Vec<_>>());
     std::fs::remove_dir_all(directory).unwrap();

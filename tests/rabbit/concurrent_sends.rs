@@ -1,5 +1,5 @@
-//! Many sends at once: each is told its own fate, those of one caller keep their order, and those
-//! that are given up take nothing along. A broker that dies meanwhile is in `faults.rs`.
+//! Concurrent sends: each gets its own result, those of one caller keep their order, and dropped ones do
+//! not affect others. A broker that dies meanwhile is in `faults.rs`.
 
 use super::*;
 use std::cell::Cell;
@@ -12,7 +12,7 @@ use support::{Proxy, Toxics};
 
 const COUNT: usize = 1000;
 
-/// What is in the queue, in order.
+/// The messages in the queue, in order.
 async fn drain(url: &str) -> Vec<String> {
     let messages = Amqp::connect(url).await.drain(QUEUE).await;
     messages.into_iter().map(|message| String::from_utf8(message.delivery.data).unwrap()).collect()
@@ -24,42 +24,47 @@ fn through(url: &str, node: &RabbitNode, proxy: &Proxy) -> String {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn what_no_queue_wants_is_told_among_what_is_confirmed() {
+async fn unroutable_messages_are_reported_among_confirmed_ones() {
     let node = support::shared().await;
     let url = mistakes::user(node, "unwanted", "^$", ".*", ".*").await;
     let owner = node.vhost("unwanted").await;
     send(&rabbit(&owner), "first").await;
     assert_eq!(drain(&owner).await, ["first"]);
     let rabbit = rabbit(&url);
-    // No queue has this key, and the user may not declare one.
-    let nobodys = Route::Topic { exchange: "nova".to_owned(), routing_key: "nobody".to_owned() };
+    // No queue is bound with this key, and the user may not declare one.
+    let unroutable = Route::Topic { exchange: "nova".to_owned(), routing_key: "nobody".to_owned() };
     for round in 0..5 {
         let sends = (0..COUNT).map(|n| {
-            let (rabbit, nobodys) = (&rabbit, &nobodys);
+            let (rabbit, unroutable) = (&rabbit, &unroutable);
             async move {
                 let body = format!("{round} {n}");
-                let is_wanted = n % 3 != 0;
-                let outgoing = if is_wanted { topic(&body) } else { to(nobodys.clone(), &body) };
-                (body, is_wanted, rabbit.send(outgoing).await)
+                let is_routable = n % 3 != 0;
+                let outgoing =
+                    if is_routable { topic(&body) } else { to(unroutable.clone(), &body) };
+                (body, is_routable, rabbit.send(outgoing).await)
             }
         });
-        let mut wanted = HashSet::new();
-        for (body, is_wanted, sent) in join_all(sends).await {
+        let mut routable = HashSet::new();
+        for (body, is_routable, sent) in join_all(sends).await {
             match sent {
-                Ok(()) if is_wanted => drop(wanted.insert(body)),
-                Err(SendError::Connect(ConnectError::Forbidden { .. })) if !is_wanted => {}
+                Ok(()) if is_routable => drop(routable.insert(body)),
+                Err(SendError::Connect(ConnectError::Forbidden { .. })) if !is_routable => {}
                 sent => panic!("{body}: {sent:?}"),
             }
         }
         let found = drain(&owner).await;
-        assert_eq!(found.len(), wanted.len(), "none is sent again for the return of another");
-        assert_eq!(found.into_iter().collect::<HashSet<_>>(), wanted);
+        assert_eq!(
+            found.len(),
+            routable.len(),
+            "no message is sent again because another was returned"
+        );
+        assert_eq!(found.into_iter().collect::<HashSet<_>>(), routable);
     }
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn each_callers_order_holds_where_the_link_is_cut() {
+async fn the_order_of_each_caller_is_kept_across_a_cut_link() {
     let node = support::shared().await;
     let url = node.vhost("order").await;
     let proxy = Proxy::start(node.port()).await;
@@ -79,7 +84,7 @@ async fn each_callers_order_holds_where_the_link_is_cut() {
         }
     }))
     .await;
-    assert!(proxy.accepted() > 3, "it was cut in the middle");
+    assert!(proxy.accepted() > 3, "the link was never cut");
     let mut next: HashMap<String, usize> = HashMap::new();
     for body in drain(&url).await {
         let (caller, n) = body.split_once(' ').unwrap();
@@ -93,7 +98,7 @@ async fn each_callers_order_holds_where_the_link_is_cut() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_thousand_at_once_all_arrive_though_the_link_is_cut() {
+async fn a_thousand_concurrent_messages_all_arrive_across_a_cut_link() {
     let node = support::shared().await;
     let url = node.vhost("thousand").await;
     let proxy = Proxy::start(node.port()).await;
@@ -111,14 +116,14 @@ async fn a_thousand_at_once_all_arrive_though_the_link_is_cut() {
         }
     }))
     .await;
-    assert!(proxy.accepted() > 1, "it was cut in the middle");
+    assert!(proxy.accepted() > 1, "the link was never cut");
     let found: HashSet<_> = drain(&url).await.into_iter().collect();
     assert_eq!(found.len(), COUNT + 1);
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn callers_that_are_dropped_leave_the_window_whole() {
+async fn dropped_callers_return_their_window_permits() {
     const WINDOW: usize = 200;
     let node = support::shared().await;
     let url = node.vhost("dropped").await;
@@ -132,20 +137,21 @@ async fn callers_that_are_dropped_leave_the_window_whole() {
     };
     notify(0).await.unwrap();
     for _ in 0..5 {
-        // Nothing is confirmed while they are dropped: some on the wire, some in the window.
+        // Nothing is confirmed while the callers are dropped: some messages are on the wire, some
+        // callers wait for the window.
         proxy.stall(true);
         let sends = join_all((0..2 * WINDOW).map(notify));
         assert!(poll_immediate(sends).await.is_none());
         proxy.stall(false);
         notify(1).await.unwrap();
     }
-    // All that was sent before is in the queue: it was before the last.
+    // Everything sent before is in the queue: it was sent before the last one.
     let before = depth(node, "dropped").await.unwrap();
-    // Nothing is confirmed any more: only those that have a place arrive.
+    // From here on nothing is confirmed: only messages with a permit of the window arrive.
     proxy.toxics(Toxics { deaf: true, ..Toxics::default() });
     let mut sends = pin!(join_all((0..2 * WINDOW).map(notify)));
     let mut arrived = 0;
-    let all_arrive = wait_until("a window full", SOON, async || {
+    let all_arrive = wait_until("a full window", SOON, async || {
         arrived = depth(node, "dropped").await.unwrap() - before;
         arrived >= WINDOW as u64
     });

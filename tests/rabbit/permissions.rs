@@ -1,5 +1,5 @@
-//! An account that may do little: what it lacks is told at the start, with patterns that suffice
-//! for all that a listener does, and nothing is lost before they are granted.
+//! An account with few permissions: the missing ones are logged at the start, with patterns that suffice
+//! for a listener, and nothing is lost before they are granted.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use super::*;
 
 const VHOST: &str = "least";
 
-/// 1 fails once, 2 for good.
+/// The payload 1 fails once, 2 permanently.
 #[derive(Clone, Default)]
 struct Tap(Arc<Mutex<Vec<(u32, u32)>>>);
 
@@ -41,7 +41,7 @@ impl Tap {
 pub(super) struct Buffer(Arc<Mutex<Vec<u8>>>);
 
 impl Buffer {
-    /// What was logged so far.
+    /// What was logged until now.
     pub(super) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
@@ -67,7 +67,7 @@ impl Write for Buffer {
     }
 }
 
-/// Starts a listener of the pool, and gives what was told of permissions.
+/// Starts a listener of the pool, and returns the log lines about permissions.
 async fn start(url: &str, tap: &Tap) -> (Listener, Vec<String>) {
     let (buffer, guard) = logged();
     let listener = Listener::builder()
@@ -81,8 +81,8 @@ async fn start(url: &str, tap: &Tap) -> (Listener, Vec<String>) {
     listener.start().await.unwrap();
     drop(guard);
     let text = buffer.text();
-    let told = text.lines().filter(|line| line.contains("grant")).map(str::to_owned);
-    (listener, told.collect())
+    let lines = text.lines().filter(|line| line.contains("grant")).map(str::to_owned);
+    (listener, lines.collect())
 }
 
 async fn end(listener: Listener) {
@@ -97,7 +97,7 @@ async fn grant(node: &RabbitNode, configure: &str, write: &str, read: &str) {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn what_an_account_lacks_is_told_at_the_start_with_patterns_that_suffice() {
+async fn missing_permissions_are_logged_at_the_start_with_sufficient_patterns() {
     let node = support::shared().await;
     let url = user(node, VHOST, "^tap$", "^tap$", "^(tap|nova)$").await;
     let notifier = Notifier::builder(Transport::open(&node.vhost(VHOST).await).unwrap())
@@ -108,8 +108,8 @@ async fn what_an_account_lacks_is_told_at_the_start_with_patterns_that_suffice()
     notify(0).await;
 
     let tap = Tap::default();
-    let (listener, told) = start(&url, &tap).await;
-    assert_eq!(told.len(), 1, "{told:?}");
+    let (listener, lines) = start(&url, &tap).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
     let patterns = [r"^(tap(\..*)?)$", r"^(tap(\..*)?|amq\.default)$", r"^(tap(\..*)?|nova)$"];
     let [configure, write, read] = patterns;
     for expected in [
@@ -120,7 +120,7 @@ async fn what_an_account_lacks_is_told_at_the_start_with_patterns_that_suffice()
         )
         .to_owned(),
     ] {
-        assert!(told[0].contains(&expected), "{told:?}: {expected}");
+        assert!(lines[0].contains(&expected), "{lines:?}: {expected}");
     }
     notify(2).await;
     wait_until("the failure", SOON, async || tap.calls().contains(&(2, 1))).await;
@@ -128,8 +128,8 @@ async fn what_an_account_lacks_is_told_at_the_start_with_patterns_that_suffice()
     wait_until("it is back", SOON, async || node.queue_depth(VHOST, "tap").await == Some(1)).await;
 
     grant(node, configure, write, read).await;
-    let (listener, told) = start(&url, &tap).await;
-    assert_eq!(told, [""; 0]);
+    let (listener, lines) = start(&url, &tap).await;
+    assert_eq!(lines, [""; 0]);
     notify(1).await;
     notify(3).await;
     wait_until("all is handled", SOON, async || {
@@ -143,7 +143,7 @@ async fn what_an_account_lacks_is_told_at_the_start_with_patterns_that_suffice()
     assert!(node.queue_depth(VHOST, "tap.retry.1s").await.is_some());
     end(listener).await;
 
-    // What a death leads to: a journal, and a quarantine queue that is consumed.
+    // What a death requires: a journal, and a quarantine queue that is consumed.
     let rabbit = rabbit(&url);
     let append = JournalAppend::new("tap.quarantine.journal", Bytes::from_static(b"{}"), SOON)
         .read_from(Some(0));
@@ -158,11 +158,10 @@ async fn what_an_account_lacks_is_told_at_the_start_with_patterns_that_suffice()
     subscribed.consumer.close().await;
 }
 
-/// The account has what a consumer of an existing queue needs, and a quarantine queue exists that
-/// it may not consume.
+/// The account may consume an existing queue, but not an existing quarantine queue.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consumed() {
+async fn an_unreadable_quarantine_queue_does_not_keep_others_from_being_consumed() {
     const QUARANTINE: &str = "notifications.info.quarantine";
     let node = support::shared().await;
     let url = user(node, "unread", "^$", "^$", "^notifications.info$").await;
@@ -179,7 +178,7 @@ async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consu
     let mut subscribed = rabbit.subscribe(restricted.clone()).await.unwrap();
     let warned =
         |text: &str| text.lines().filter(|line| line.contains("cannot be consumed")).count();
-    // RabbitMQ 4.3 asks for a permission to look whether a queue exists: it counts as missing there.
+    // RabbitMQ 4.3 requires a permission to check whether a queue exists: there it counts as missing.
     let each = if node.version().await >= (4, 3) { 0 } else { 1 };
     wait_until("the warning", SOON, async || warned(&buffer.text()) == each).await;
     let patterns = buffer.text().lines().any(|line| {
@@ -190,7 +189,7 @@ async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consu
     assert_eq!(next(&mut subscribed).await.body, "one");
     subscribed.consumer.close().await;
 
-    // It is declared while the listener runs.
+    // Now it is declared while the listener runs.
     amqp.delete_queue(QUARANTINE).await;
     let mut subscribed = rabbit.subscribe(restricted).await.unwrap();
     ack_until(&mut subscribed, "one").await.settle(Settle::Ack).unwrap();
@@ -202,7 +201,7 @@ async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consu
     publish("two").await;
     ack_until(&mut subscribed, "two").await.settle(Settle::Ack).unwrap();
     assert!(!changes.has_changed().unwrap(), "{:?}", *changes.borrow());
-    // Looked for again, and not logged again.
+    // It is checked again, and not logged again.
     subscribed.consumer.look_again();
     publish("three").await;
     ack_until(&mut subscribed, "three").await.settle(Settle::Ack).unwrap();
@@ -223,7 +222,7 @@ async fn a_quarantine_queue_that_may_not_be_read_keeps_no_other_from_being_consu
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_journal_that_may_not_be_read_is_none() {
+async fn an_unreadable_journal_is_unsupported() {
     let node = support::shared().await;
     let rabbit = rabbit(&user(node, "appended", ".*", ".*", "^(tap|nova)$").await);
     let append = JournalAppend::new("tap.quarantine.journal", Bytes::from_static(b"{}"), SOON)
@@ -234,9 +233,8 @@ async fn a_journal_that_may_not_be_read_is_none() {
     assert!(text.contains("may not read journal \"tap.quarantine.journal\""), "{text}");
 }
 
-/// What is told of permissions when the pool `tap` is consumed with these, and what a dead letter
-/// is refused with.
-async fn told_without_default_exchange(
+/// The log lines about permissions when the pool `tap` is consumed, and the error of a dead letter.
+async fn logged_without_default_exchange(
     url: &str,
     quarantine: Vec<String>,
     expires: Option<Duration>,
@@ -246,15 +244,15 @@ async fn told_without_default_exchange(
     let rabbit = rabbit(url);
     let (buffer, guard) = logged();
     let subscribed = rabbit.subscribe(asked).await.unwrap();
-    let is_told = |line: &&str| line.contains("grant these patterns");
-    let told = async || buffer.text().lines().any(|line| is_told(&line));
-    wait_until("it is told", SOON, told).await;
+    let is_logged = |line: &&str| line.contains("grant these patterns");
+    let lines = async || buffer.text().lines().any(|line| is_logged(&line));
+    wait_until("the permissions are logged", SOON, lines).await;
     drop(guard);
     let refused = rabbit.send(to(Route::Queue("tap.dead".to_owned()), "{}")).await;
     subscribed.consumer.close().await;
     let text = buffer.text();
-    let told = text.lines().filter(is_told).map(str::to_owned).collect();
-    (told, refused.unwrap_err().to_string())
+    let lines = text.lines().filter(is_logged).map(str::to_owned).collect();
+    (lines, refused.unwrap_err().to_string())
 }
 
 fn is_about_the_default_exchange(refused: &str, user: &str) {
@@ -266,7 +264,7 @@ fn is_about_the_default_exchange(refused: &str, user: &str) {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_default_exchange_that_may_not_be_written_to_is_told_at_the_start() {
+async fn a_default_exchange_without_write_permission_is_logged_at_the_start() {
     let node = support::shared().await;
     let quarantine = vec!["tap.quarantine".to_owned()];
     for (vhost, quarantine, expires) in
@@ -274,17 +272,17 @@ async fn a_default_exchange_that_may_not_be_written_to_is_told_at_the_start() {
     {
         let url = user(node, vhost, "^tap", "^tap", "^(tap|nova)").await;
         Amqp::connect(&node.vhost(vhost).await).await.declare_exchange("nova", true).await;
-        let (told, refused) = told_without_default_exchange(&url, quarantine, expires).await;
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains(r#"missing=["amq.default"]"#), "{told:?}");
+        let (lines, refused) = logged_without_default_exchange(&url, quarantine, expires).await;
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains(r#"missing=["amq.default"]"#), "{lines:?}");
         is_about_the_default_exchange(&refused, &format!("user_{vhost}"));
     }
 }
 
-/// Somebody else has declared all queues beside, so that nothing has to be but publishing.
+/// Another account has declared all side queues, so that only the permission to publish is missing.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_default_exchange_that_may_not_be_written_to_is_told_though_all_queues_exist() {
+async fn a_default_exchange_without_write_permission_is_logged_when_all_queues_exist() {
     const VHOST: &str = "all_exist";
     let node = support::shared().await;
     let all = node.vhost(VHOST).await;
@@ -303,21 +301,21 @@ async fn a_default_exchange_that_may_not_be_written_to_is_told_though_all_queues
     admin.journal(append.clone()).await.unwrap();
     for configure in ["^tap", "^$"] {
         let url = user(node, VHOST, configure, configure, "^(tap|nova)").await;
-        let (told, refused) =
-            told_without_default_exchange(&url, vec!["tap.quarantine".to_owned()], None).await;
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains(r#""amq.default"]"#), "{told:?}");
+        let (lines, refused) =
+            logged_without_default_exchange(&url, vec!["tap.quarantine".to_owned()], None).await;
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains(r#""amq.default"]"#), "{lines:?}");
         is_about_the_default_exchange(&refused, &format!("user_{VHOST}"));
-        // A journal is none, and is not waited for.
+        // The journal is unsupported, and not waited for.
         let error = rabbit(&url).journal(append.clone()).await.unwrap_err();
         assert!(matches!(error, JournalError::Unsupported(_)), "{error}");
         is_about_the_default_exchange(&error.to_string(), &format!("user_{VHOST}"));
     }
-    // Nothing is told once it is granted, and nothing was published for that.
+    // Nothing is logged once it is granted, and nothing was published to check it.
     let url = user(node, VHOST, "^$", r"^amq\.default$", "^(tap|nova)").await;
     let depths = async || {
         let mut depths = node.queue_depths(VHOST).await;
-        // The broker counts what is in a stream now and then.
+        // The broker updates the depth of a stream with a delay.
         depths.remove("tap.quarantine.journal");
         depths
     };
@@ -327,9 +325,9 @@ async fn a_default_exchange_that_may_not_be_written_to_is_told_though_all_queues
     let subscribed =
         rabbit(&url).subscribe(subscription("tap").quarantine(quarantine)).await.unwrap();
     drop(guard);
-    let told = buffer.text();
-    let told: Vec<_> = told.lines().filter(|line| line.contains("amq.default\"]")).collect();
-    assert_eq!(told, [""; 0]);
+    let lines = buffer.text();
+    let lines: Vec<_> = lines.lines().filter(|line| line.contains("amq.default\"]")).collect();
+    assert_eq!(lines, [""; 0]);
     subscribed.consumer.close().await;
     assert_eq!(depths().await, before);
 }
