@@ -1,5 +1,4 @@
-//! The broker is short of memory or disk, and takes no messages from anybody. Rows 10 and 11 of
-//! the list.
+//! The broker raises an alarm for memory or disk, and accepts no messages. Rows 10 and 11 of the list.
 
 use std::time::Duration;
 
@@ -9,17 +8,11 @@ use crate::process::Worker;
 use crate::program::SOON;
 use crate::trial::{QUEUE, Trial, plain, send_unreadable};
 
-/// 150 that are handled at once, 20 that fail once, 10 that nobody can read: the latter two take
-/// a copy that the broker does not accept while it is short.
-async fn a_short_broker(
-    row: u8,
-    fault: &'static str,
-    node: &RabbitNode,
-    harm: &[&str],
-    fix: &[&str],
-) {
+/// Sends 150 that are handled at once, 20 that fail once, and 10 unreadable ones. The latter two need a
+/// copy, which the broker does not accept during the alarm.
+async fn an_alarm(row: u8, fault: &'static str, node: &RabbitNode, harm: &[&str], fix: &[&str]) {
     let mut trial = Trial::new(row, fault, node).await;
-    // It has to see that one fails.
+    // The oracle has to see that one fails.
     trial.options.send_timeout_ms = 3000;
     trial.send((0..20).map(|id| Job { id, act: Act::Fail(1) })).await;
     send_unreadable(&trial, 20..30).await;
@@ -31,7 +24,7 @@ async fn a_short_broker(
     .await;
     let mut worker = Worker::start(&trial.options);
     trial.until_handled(&mut worker, 150).await;
-    // What needs a copy is kept, unacknowledged; and readiness says that something is wrong.
+    // Deliveries that need a copy are kept unacknowledged, and the worker is not ready.
     worker
         .until("readiness says so", async |worker| !worker.is_ready() && worker.losses() > 0)
         .await;
@@ -42,25 +35,25 @@ async fn a_short_broker(
     trial.attached_after(worker.ready(true).await);
     trial.until_all_handled_but(&mut worker, 20..30).await;
     trial.until_empty(&mut worker, node).await;
-    // A copy may have left before the broker said that it takes none: that one arrives too.
+    // A copy may have been sent before the broker reported the alarm: that one arrives, too.
     let account = trial.finish(worker, node, 30).await;
     assert_eq!(account.dead.keys().copied().collect::<Vec<_>>(), (20..30).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_broker_short_of_memory_is_waited_for_with_the_source_unacknowledged() {
+async fn a_memory_alarm_is_waited_for_with_deliveries_unacknowledged() {
     let node = harmed().await;
     let harm = ["set_vm_memory_high_watermark", "0.00001"];
     let fix = ["set_vm_memory_high_watermark", "absolute", "6GB"];
-    a_short_broker(10, "memory alarm", &node, &harm, &fix).await;
+    an_alarm(10, "memory alarm", &node, &harm, &fix).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_broker_short_of_disk_is_waited_for_with_the_source_unacknowledged() {
+async fn a_disk_alarm_is_waited_for_with_deliveries_unacknowledged() {
     let node = harmed().await;
     let harm = ["set_disk_free_limit", "mem_relative", "1000.0"];
     let fix = ["set_disk_free_limit", "50MB"];
-    a_short_broker(11, "disk alarm", &node, &harm, &fix).await;
+    an_alarm(11, "disk alarm", &node, &harm, &fix).await;
 }

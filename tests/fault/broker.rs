@@ -1,5 +1,5 @@
-//! The broker itself is at fault: killed, suspended, stopped, it closes connections and channels,
-//! or lets nobody in any more. Rows 1 to 5, 13, 24 and 38 of the list.
+//! Faults of the broker: it is killed, suspended or stopped, closes connections and channels, or refuses
+//! logins. Rows 1 to 5, 13, 24 and 38 of the list.
 
 use std::time::Duration;
 
@@ -23,14 +23,14 @@ async fn a_broker_killed_under_load_loses_nothing() {
     trial.attached_after(worker.ready(true).await);
     all_sent(sending).await;
     trial.until_all_handled(&mut worker).await;
-    // What was unsettled comes again, with the acknowledgements that the broker had not yet
-    // stored; what was not yet confirmed is sent again.
+    // Unsettled deliveries are redelivered, and those whose acknowledgement the broker had not stored;
+    // unconfirmed messages are sent again.
     trial.finish(worker, &node, 2 * PREFETCH + WINDOW as u32).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_broker_suspended_for_a_moment_costs_no_session() {
+async fn a_briefly_suspended_broker_costs_no_session() {
     let node = harmed().await;
     let mut trial = Trial::new(2, "broker suspended for 1 s", &node).await;
     trial.options.pause_ms = 50;
@@ -48,14 +48,14 @@ async fn a_broker_suspended_for_a_moment_costs_no_session() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_broker_suspended_for_long_is_given_up_and_attached_once() {
+async fn a_long_suspended_broker_is_given_up_and_attached_again_once() {
     let node = harmed().await;
     let mut trial = Trial::new(2, "broker suspended for three heartbeats", &node).await;
     let mut worker = trial.worker().await;
     let sending = trial.sending(plain(0..500));
     trial.until_handled(&mut worker, 100).await;
     node.suspend().await;
-    // Heartbeats come every 2 s; twice that without one is the end of the session.
+    // Heartbeats arrive every 2 s; twice that without one ends the session.
     worker.ready(false).await;
     worker.logs("no heartbeat").await;
     worker.is_calm(Duration::from_secs(2)).await;
@@ -63,7 +63,7 @@ async fn a_broker_suspended_for_long_is_given_up_and_attached_once() {
     trial.attached_after(worker.ready(true).await);
     all_sent(sending).await;
     trial.until_all_handled(&mut worker).await;
-    // The consumer of the old session is not left beside the new one.
+    // The consumer of the old session does not remain.
     worker.until("one consumer is left", async |_| consumers(&node, &trial.vhost).await == 1).await;
     trial.finish(worker, &node, PREFETCH + WINDOW as u32).await;
 }
@@ -75,7 +75,7 @@ async fn consumers(node: &RabbitNode, vhost: &str) -> usize {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_broker_stopped_and_started_cleanly_is_attached_again() {
+async fn a_cleanly_restarted_broker_is_attached_again() {
     let node = harmed().await;
     let mut trial = Trial::new(3, "stop_app, start_app", &node).await;
     trial.options.pause_ms = 100;
@@ -93,13 +93,13 @@ async fn a_broker_stopped_and_started_cleanly_is_attached_again() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn connections_closed_each_second_start_no_storm() {
+async fn connections_closed_each_second_cause_no_reconnect_storm() {
     const CLOSED: u32 = 6;
     let node = shared().await;
     let proxy = Proxy::start(node.port()).await;
     let trial = Trial::new(4, "all connections closed each second", node).await;
     let mut trial = trial.through(node, proxy.port());
-    // Busy for all of it.
+    // The worker is busy throughout.
     trial.options.pause_ms = 250;
     let mut worker = trial.worker().await;
     let sending = trial.sending(plain(0..1500));
@@ -111,14 +111,14 @@ async fn connections_closed_each_second_start_no_storm() {
     trial.attached_after(worker.ready(true).await);
     all_sent(sending).await;
     trial.until_all_handled(&mut worker).await;
-    // The first one, and at most two for each that was closed: the vhost's own may be closed
-    // while it is being made.
+    // The first connection, and at most two for each that was closed: a new one may be closed while it
+    // is being established.
     assert!(proxy.accepted() <= 1 + 2 * CLOSED as usize, "{} connections", proxy.accepted());
     trial.finish(worker, node, CLOSED * (PREFETCH + WINDOW as u32)).await;
 }
 
-/// Makes the broker close each channel of the vhost that consumes: it takes an acknowledgement
-/// for the channel's own that is of nothing it gave out.
+/// Makes the broker close each consuming channel of the virtual host, by an acknowledgement with an
+/// unknown delivery tag.
 async fn close_channels(node: &RabbitNode, vhost: &str) {
     let script = format!(
         r#"[gen_server:cast(P, {{method, {{'basic.ack', 99999999, false}}, none, noflow}})
@@ -131,7 +131,7 @@ async fn close_channels(node: &RabbitNode, vhost: &str) {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_channel_that_the_broker_closes_ends_the_session_and_nothing_else() {
+async fn a_channel_closed_by_the_broker_ends_only_its_session() {
     let node = shared().await;
     let mut trial = Trial::new(5, "the consuming channel closed by the broker", node).await;
     trial.options.pause_ms = 100;
@@ -150,8 +150,8 @@ async fn a_channel_that_the_broker_closes_ends_the_session_and_nothing_else() {
     trial.finish(worker, node, 2 * PREFETCH).await;
 }
 
-/// What the broker grants to a consumer, in milliseconds, before it closes its channel, or from
-/// RabbitMQ 4.3 on cancels it; channels look for it as often as the second says.
+/// Sets the consumer timeout, in milliseconds, after which the broker closes the channel, or from
+/// RabbitMQ 4.3 on cancels the consumer; `tick` is how often channels check it.
 async fn consumer_timeout(node: &RabbitNode, timeout: u32, tick: u32) {
     for (name, value) in [("consumer_timeout", timeout), ("channel_tick_interval", tick)] {
         node.eval(&format!("application:set_env(rabbit, {name}, {value})")).await;
@@ -164,7 +164,7 @@ async fn a_handler_slower_than_the_consumer_timeout_loses_its_session_and_no_mes
     let node = harmed().await;
     consumer_timeout(&node, 2000, 500).await;
     let mut trial = Trial::new(13, "a handler slower than the consumer timeout", &node).await;
-    // From 4.3 on classic queues have none.
+    // From 4.3 on classic queues have no consumer timeout.
     if node.version().await >= (4, 3) {
         trial.options.url = format!("{}&rabbit_quorum_queue=true", trial.options.url);
     }
@@ -174,7 +174,7 @@ async fn a_handler_slower_than_the_consumer_timeout_loses_its_session_and_no_mes
     worker.logs("set a shorter handler_timeout").await;
     trial.attached_after(worker.ready(true).await);
     trial.until_all_handled(&mut worker).await;
-    // The first call ends too, and its acknowledgement is of a session that is over.
+    // The first call ends too, but its session is over.
     worker.logs("settled too late").await;
     consumer_timeout(&node, 1_800_000, 60_000).await;
     trial.finish(worker, &node, PREFETCH).await;
@@ -182,7 +182,7 @@ async fn a_handler_slower_than_the_consumer_timeout_loses_its_session_and_no_mes
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_user_who_may_not_do_it_any_more_waits_until_it_is_fixed() {
+async fn revoked_credentials_and_permissions_are_waited_for() {
     let node = shared().await;
     let mut trial = Trial::new(24, "password, permissions changed", node).await;
     let user = json!({"password": "right", "tags": ""});
@@ -222,7 +222,7 @@ async fn a_user_who_may_not_do_it_any_more_waits_until_it_is_fixed() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_virtual_host_that_is_gone_is_waited_for() {
+async fn a_deleted_virtual_host_is_waited_for() {
     let node = shared().await;
     let mut trial = Trial::new(24, "virtual host deleted", node).await;
     let mut worker = trial.worker().await;
@@ -241,7 +241,7 @@ async fn a_virtual_host_that_is_gone_is_waited_for() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn nothing_asks_for_the_management_api() {
+async fn the_management_api_is_not_needed() {
     let node = harmed().await;
     let trial = Trial::new(38, "management API absent", &node).await;
     node.eval("application:stop(rabbitmq_management)").await;

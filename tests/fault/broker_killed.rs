@@ -1,5 +1,5 @@
-//! Twenty thousand notifications while the broker is killed, all connections are closed, and
-//! a queue is deleted under its consumer: what was confirmed is handled, and nothing else.
+//! Twenty thousand notifications while the broker is killed, all connections are closed, and a queue is
+//! deleted under its consumer: exactly the confirmed ones are handled.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -12,9 +12,9 @@ use support::wait::wait_until;
 use crate::program::SOON;
 
 const COUNT: u32 = 20_000;
-/// How many notifications are on their way at once.
+/// How many notifications may be unconfirmed at once.
 const WINDOW: usize = 200;
-/// What the listener may hold unsettled when its session ends: all of it comes again.
+/// How many deliveries may be unsettled when the session ends: all are redelivered.
 const PREFETCH: u16 = 100;
 
 #[derive(Clone, Default)]
@@ -30,7 +30,7 @@ impl Counts {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn what_was_confirmed_is_handled_whatever_happens_to_the_broker() {
+async fn confirmed_notifications_are_handled_across_broker_faults() {
     let mut node = RabbitNode::start().await;
     let transport = Transport::open(&node.url()).unwrap();
     let counts = Counts::default();
@@ -73,7 +73,7 @@ async fn what_was_confirmed_is_handled_whatever_happens_to_the_broker() {
     attached().await;
 
     at(COUNT / 10 * 6).await;
-    // The listener consumes from it, and nothing is in it.
+    // The listener consumes from it, and it is empty.
     node.ctl(&["delete_queue", "notifications.warn"]).await;
 
     let sent = tokio::time::timeout(SOON * 4, sending).await.unwrap().unwrap();
@@ -85,7 +85,7 @@ async fn what_was_confirmed_is_handled_whatever_happens_to_the_broker() {
     })
     .await;
     attached().await;
-    // The queue that was deleted is there again, and consumed from.
+    // The deleted queue exists again, with a consumer.
     wait_until("the deleted queue is consumed from again", SOON, async || {
         node.ctl(&["list_consumers"]).await.contains("notifications.warn")
     })
@@ -103,8 +103,8 @@ async fn what_was_confirmed_is_handled_whatever_happens_to_the_broker() {
     );
     assert_eq!(unexpected, [&0; 0]);
     assert_eq!(confirmed.len(), COUNT as usize, "every send outlived the restart");
-    // Each of the three ends of a session gives back what was unsettled, and the notifier
-    // sends again what was not confirmed.
+    // At each of the three session ends, unsettled deliveries are redelivered, and the notifier sends
+    // unconfirmed messages again.
     let bound = 3 * u32::from(PREFETCH) + 3 * WINDOW as u32;
     assert!(twice <= bound, "{twice} were handled twice, more than {bound}");
     assert_eq!(node.queue_depth("/", "notifications.info").await, Some(0));

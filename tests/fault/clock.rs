@@ -1,6 +1,5 @@
-//! The wall clock of the program is at fault: it jumps, and runs slowly. Row 33 of the list. A
-//! library that is loaded into the program changes it, and leaves the monotonic clock alone, as a
-//! change of the machine's clock does.
+//! Faults of the program's wall clock: it jumps and runs slowly. Row 33 of the list. A preloaded library
+//! changes it but not the monotonic clock, like a change of the machine's clock.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,7 +19,7 @@ fn faketime() -> PathBuf {
     found.expect("libfaketime is installed: run tests/run (Debian: apt-get install libfaketime)")
 }
 
-/// What the year is in so many days.
+/// The year after this many days.
 fn year_in(days: i64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let seconds = i64::try_from(now).unwrap() + days * 86_400;
@@ -29,7 +28,7 @@ fn year_in(days: i64) -> i64 {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_clock_that_jumps_and_runs_slowly_changes_nothing() {
+async fn a_clock_that_jumps_and_runs_slowly_has_no_effect() {
     const EACH: u64 = 40;
     let node = shared().await;
     let mut trial = Trial::new(33, "clock jumps by an hour and by years, runs slowly", node).await;
@@ -49,7 +48,7 @@ async fn a_clock_that_jumps_and_runs_slowly_changes_nothing() {
     worker.ready(true).await;
     let mut sent = 0;
     for setting in ["+1h", "-1h", "+800d", "-800d", "+0 x0.1", "+0"] {
-        // Half of them wait for another call while the clock is set.
+        // Half of them wait for a retry while the clock is set.
         let jobs = |from: u64, act: fn(u64) -> Act| {
             (from..from + EACH).map(move |id| Job { id, act: act(id) })
         };
@@ -60,7 +59,7 @@ async fn a_clock_that_jumps_and_runs_slowly_changes_nothing() {
         trial.until_all_handled(&mut worker).await;
     }
     assert_eq!(worker.losses(), 0, "{}", worker.log());
-    // The clock was another one: the log has its time.
+    // The log has the time of the changed clock.
     for days in [800, -800] {
         let year = format!("{}-", year_in(days));
         let log = worker.log();

@@ -1,5 +1,5 @@
-//! Three nodes that form a cluster, with quorum queues: followers, leaders and majorities come and
-//! go. Rows 36 and 37 of the list.
+//! A cluster of three nodes with quorum queues: followers, leaders and majorities fail and return. Rows
+//! 36 and 37 of the list.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::process::Worker;
 use crate::program::SOON;
 use crate::trial::{PREFETCH, QUEUE, Trial, WINDOW, all_sent, plain};
 
-/// Where the queue's leader is: an index into the nodes. While one is elected there is none.
+/// The node with the queue's leader, as an index. During an election there is none.
 async fn leader(nodes: &[RabbitNode; 3], vhost: &str) -> usize {
     let mut leader = None;
     wait_until("the queue has a leader", SOON, async || {
@@ -25,8 +25,7 @@ async fn leader(nodes: &[RabbitNode; 3], vhost: &str) -> usize {
     leader.unwrap()
 }
 
-/// Asks until the cluster does it: one that elects a leader, or has not ended an earlier change,
-/// refuses.
+/// Repeats a command until the cluster accepts it: during an election or an earlier change it refuses.
 async fn until_done(node: &RabbitNode, tool: &str, args: &[&str]) {
     wait_until(&format!("{tool} {args:?}"), SOON, async || match node.try_tool(tool, args).await {
         Ok(_) => true,
@@ -61,7 +60,7 @@ impl Course {
         Self { trial, worker, hosts, sent: 0 }
     }
 
-    /// Sends some while the fault is there, ends it, and waits until all are handled.
+    /// Sends notifications during the fault, ends it, and waits until all are handled.
     async fn through(&mut self, harm: impl AsyncFnOnce(), fix: impl AsyncFnOnce()) {
         let ids = self.sent..self.sent + 300;
         self.sent = ids.end;
@@ -76,8 +75,8 @@ impl Course {
         self.trial.until_all_handled(&mut self.worker).await;
     }
 
-    /// Each of the faults may end the session of the worker and that of the notifier; on a busy
-    /// machine the silence of a node ends more than one.
+    /// Each fault may end the sessions of the worker and of the notifier; on a busy machine a silent
+    /// node may end several.
     async fn finish(self, node: &RabbitNode, faults: u32) {
         let Self { trial, worker, .. } = self;
         let sessions = faults.max(worker.losses() as u32);
@@ -88,7 +87,7 @@ impl Course {
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_cluster_whose_nodes_come_and_go_loses_nothing() {
-    // The first node stays: the test asks it.
+    // The first node keeps running: the test queries it.
     let mut nodes = cluster().await;
     let fault = "cluster: follower, leader, majority, member, drain";
     let mut course = Course::new(36, fault, &nodes).await;
@@ -105,7 +104,7 @@ async fn a_cluster_whose_nodes_come_and_go_loses_nothing() {
         )
         .await;
 
-    // The leader goes to one of the others first, so that the first node stays.
+    // The leader moves to one of the others first, so that the first node keeps running.
     move_leader(&nodes, &vhost).await;
     let at = leader(&nodes, &vhost).await;
     let cell = tokio::sync::Mutex::new(&mut nodes[at]);
@@ -153,7 +152,7 @@ async fn a_cluster_whose_nodes_come_and_go_loses_nothing() {
     course.finish(&nodes[0], 1).await;
 }
 
-/// Takes the leader of the queue away from the first node.
+/// Moves the leader of the queue away from the first node.
 async fn move_leader(nodes: &[RabbitNode; 3], vhost: &str) {
     if leader(nodes, vhost).await != 0 {
         return;

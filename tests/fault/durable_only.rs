@@ -1,4 +1,4 @@
-//! The broker begins to take durable queues only, as RabbitMQ 4 can be told to. Row 41 of the list.
+//! The broker starts to deny transient queues, as RabbitMQ 4 can be configured to. Row 41 of the list.
 
 use support::{Amqp, RabbitNode, oslo_url};
 use tokio::time::Duration;
@@ -10,7 +10,7 @@ const DENY: &str = "deprecated_features.permit.transient_nonexcl_queues = false"
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_broker_that_denies_transient_queues_is_told_of_and_waited_for() {
+async fn a_broker_that_denies_transient_queues_is_reported_and_waited_for() {
     let mut node = RabbitNode::start().await;
     let can_deny = node.version().await >= (4, 0);
     let fault = if can_deny { "transient queues denied" } else { "transient queues: never denied" };
@@ -20,7 +20,7 @@ async fn a_broker_that_denies_transient_queues_is_told_of_and_waited_for() {
     trial.send(plain(0..100)).await;
     trial.until_all_handled(&mut worker).await;
 
-    // It does not even start while it has such queues: nobody declares them again meanwhile.
+    // The broker does not start while it has such queues, so they must not be declared again meanwhile.
     node.ctl(&["clear_permissions", "-p", &trial.vhost, "guest"]).await;
     node.ctl(&["close_all_connections", "--vhost", &trial.vhost, "a test"]).await;
     worker.ready(false).await;
@@ -36,7 +36,7 @@ async fn a_broker_that_denies_transient_queues_is_told_of_and_waited_for() {
         worker.logs("set amqp_durable_queues=true").await;
         assert!(!worker.is_ready(), "{}", worker.log());
         worker.is_calm(Duration::from_secs(3)).await;
-        // The other services were configured anew.
+        // The other services were reconfigured.
         let amqp = Amqp::connect(&trial.url).await;
         for queue in [QUEUE, ERRORS] {
             amqp.declare_queue(queue, true, &[]).await;

@@ -1,4 +1,4 @@
-//! The program's own methods are at fault, or slow. Rows 14, 29 and 30 of the list.
+//! Methods of the program that fail or are slow. Rows 14, 29 and 30 of the list.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::trial::{PREFETCH, Trial, all_sent, plain};
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn methods_that_panic_or_hang_are_called_again_and_given_up_and_harm_no_neighbour() {
+async fn methods_that_panic_or_hang_are_retried_and_given_up_without_effect_on_others() {
     let node = shared().await;
     let mut trial = Trial::new(14, "panics always, panics once, hangs", node).await;
     trial.options.handler_timeout_ms = 500;
@@ -37,7 +37,7 @@ async fn methods_that_panic_or_hang_are_called_again_and_given_up_and_harm_no_ne
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn one_bad_among_a_hundred_that_end_in_any_order_is_the_only_one_called_again() {
+async fn of_a_hundred_calls_ending_in_any_order_only_the_failed_one_is_retried() {
     let node = shared().await;
     let trial = Trial::new(29, "one bad of 100, ended in any order", node).await;
     let mut worker = trial.worker().await;
@@ -72,7 +72,7 @@ async fn a_slow_handler_on_a_large_backlog_holds_no_more_than_its_prefetch() {
     let held: u32 = held.unwrap().parse().unwrap();
     assert!(held <= PREFETCH, "{held} are unacknowledged");
     trial.until_all_handled(&mut worker).await;
-    // An error is not behind all of it.
+    // An error does not queue behind the whole backlog.
     let before = trial.order_of_handling().iter().take_while(|id| **id != BACKLOG).count();
     assert!((before as u64) < BACKLOG / 2, "{before} were handled before the error");
     let late = worker.measures();

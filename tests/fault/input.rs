@@ -1,5 +1,5 @@
-//! What arrives is at fault: bodies, sizes, properties, the same notification several times. Rows
-//! 25 to 28 of the list; `tests/hostile` and `tests/fuzz` have the long form of the first.
+//! Faults of the input: bodies, sizes, properties, duplicates. Rows 25 to 28 of the list;
+//! `tests/hostile` and `tests/fuzz` test bodies in depth.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use support::{Amqp, shared};
 
 use crate::trial::{QUEUE, Trial, plain};
 
-/// What oslo.messaging puts on the wire.
+/// The envelope as oslo.messaging writes it.
 fn envelope(message: &Value) -> String {
     json!({"oslo.version": "2.0", "oslo.message": message.to_string()}).to_string()
 }
@@ -26,7 +26,7 @@ fn message(id: u64, message_id: &str) -> Value {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn malformed_bodies_are_set_aside_untouched() {
+async fn malformed_bodies_are_dead_lettered_unchanged() {
     let node = shared().await;
     let trial = Trial::new(25, "malformed bodies", node).await;
     let mut worker = trial.worker().await;
@@ -41,13 +41,13 @@ async fn malformed_bodies_are_set_aside_untouched() {
         b"null".to_vec(),
         b"".to_vec(),
         deep.into_bytes(),
-        // A payload that is no job: another type, a number that is too large.
+        // A payload that is not a job: another type, a number that is too large.
         envelope(&json!({"event_type": "x", "priority": "INFO", "payload": "text"})).into_bytes(),
         br#"{"event_type": "x", "priority": "INFO", "payload": {"id": 99999999999999999999999999, "act": "Handle"}}"#.to_vec(),
     ]
     .into_iter()
     .enumerate()
-    // An id behind each, where what is there does not matter any more.
+    // An id is appended to each, where it does not matter.
     .map(|(id, mut body)| {
         body.extend(format!(" {id}").bytes());
         body
@@ -63,10 +63,10 @@ async fn malformed_bodies_are_set_aside_untouched() {
     trial.until_depth(node, "notifications.info.dead", count).await;
     let dead = amqp.drain("notifications.info.dead").await;
     let found: BTreeSet<&Vec<u8>> = dead.iter().map(|message| &message.delivery.data).collect();
-    assert_eq!(found, bodies.iter().collect(), "the bodies are as they came");
+    assert_eq!(found, bodies.iter().collect(), "the bodies are unchanged");
     let reasons: BTreeSet<String> = dead.iter().map(|message| reason(&message.delivery)).collect();
     assert_eq!(reasons, BTreeSet::from(["undecodable".to_owned()]));
-    // They are put back, for the account.
+    // They are put back for the account.
     for body in &bodies {
         amqp.publish("", "notifications.info.dead", body, oslo_properties(&[])).await;
     }
@@ -86,7 +86,7 @@ fn reason(delivery: &lapin::message::Delivery) -> String {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn huge_bodies_and_headers_find_their_place_within_the_bytes_that_are_held() {
+async fn huge_bodies_and_headers_stay_within_the_bytes_in_flight() {
     let node = shared().await;
     let trial = Trial::new(26, "bodies of 1 and 16 MiB, headers of 100 kB", node).await;
     let mut worker = trial.worker().await;
@@ -108,7 +108,8 @@ async fn huge_bodies_and_headers_find_their_place_within_the_bytes_that_are_held
     trial.until_empty(&mut worker, node).await;
     assert_eq!(worker.losses(), 0, "{}", worker.log());
     let after = worker.measures();
-    // At most 64 MiB are held at once by default; each a few times while it is decoded and sent.
+    // By default at most 64 MiB are in flight; each body exists a few times while it is decoded and
+    // sent.
     assert!(after.rss_kb < before.rss_kb + 400_000, "{before:?} before, {after:?} after");
     let account = trial.finish(worker, node, 0).await;
     assert_eq!(account.handled.len() + account.dead.len(), 11, "{account}");
@@ -116,7 +117,7 @@ async fn huge_bodies_and_headers_find_their_place_within_the_bytes_that_are_held
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn odd_properties_do_not_hide_what_can_be_read() {
+async fn odd_properties_do_not_keep_a_body_from_being_read() {
     let node = shared().await;
     let trial = Trial::new(27, "odd types, encodings, priorities; none at all", node).await;
     let mut worker = trial.worker().await;
@@ -128,7 +129,7 @@ async fn odd_properties_do_not_hide_what_can_be_read() {
         BasicProperties::default().with_priority(255),
         BasicProperties::default().with_expiration("60000".into()).with_timestamp(u64::MAX),
         BasicProperties::default().with_type("\u{1}".into()).with_reply_to("nobody".into()),
-        // They say that they are what they are not; 1 does too, as oslo.messaging takes it.
+        // Their properties do not match the body; 1 is one that oslo.messaging accepts.
         BasicProperties::default().with_content_type("application/x-python-serialize".into()),
         oslo_properties(&[("compression", AMQPValue::LongString("application/x-gzip".into()))]),
         oslo_properties(&[("compression", AMQPValue::LongString("unheard-of".into()))]),
@@ -149,7 +150,7 @@ async fn odd_properties_do_not_hide_what_can_be_read() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn the_same_notification_several_times_has_one_effect_with_an_inbox() {
+async fn duplicates_have_one_effect_with_an_inbox() {
     let node = shared().await;
     let mut trial = Trial::new(28, "each sent four times: both versions, two queues", node).await;
     trial.options.inbox = true;
@@ -164,9 +165,9 @@ async fn the_same_notification_several_times_has_one_effect_with_an_inbox() {
     }
     trial.sent_elsewhere(0..50);
     trial.until_all_handled(&mut worker).await;
-    // After a new session too.
+    // Also after a new session.
     node.ctl(&["close_all_connections", "--vhost", &trial.vhost, "a test"]).await;
-    worker.until("the loss is told", async |worker| worker.losses() > 0).await;
+    worker.until("the loss is reported", async |worker| worker.losses() > 0).await;
     trial.attached_after(worker.ready(true).await);
     amqp_again(&trial).await;
     trial.until_empty(&mut worker, node).await;

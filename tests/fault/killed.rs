@@ -1,5 +1,5 @@
-//! The process is killed, again and again, at random moments, while it works on a stream in which
-//! one call in twenty fails.
+//! The process is killed many times at random moments, while it works on a stream of notifications of
+//! which one in twenty fails.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ async fn a_process_killed_twenty_five_times_loses_none_of_fifty_thousand() {
     let start = Instant::now();
     for kill in 1..=KILLS {
         let mut worker = Worker::start(&trial.options);
-        // One in five at any moment of its start, the others once they have handled some.
+        // One in five is killed at any moment of its start, the others after they have handled some.
         if kill % 5 > 0 {
             let count = trial.handled().len() + random.usize(1..800);
             trial.until_handled(&mut worker, count.min(COUNT as usize)).await;
@@ -40,8 +40,8 @@ async fn a_process_killed_twenty_five_times_loses_none_of_fifty_thousand() {
     all_sent(sending).await;
     trial.until_empty(&mut worker, node).await;
     eprintln!("{KILLS} kills in {killed:?}, all handled after {:?}", start.elapsed());
-    // Each death gives back what was in hand, and what had been copied and not yet acknowledged;
-    // of both queues, and of what is worked on alone.
+    // After each death the deliveries in flight are redelivered, and those that were copied and not yet
+    // acknowledged: of both queues and of quarantine.
     let account = trial.finish(worker, node, KILLS * 3 * PREFETCH).await;
     assert_eq!(account.confirmed.len() as u64, COUNT);
 }

@@ -1,10 +1,10 @@
-//! Faults against a real broker, under whole programs: each fault of `support/fault_list.rs` that
-//! a RabbitMQ node can show, with an account of every message (`trial.rs`), and everything that
-//! can be wrong in a configuration. `cargo run -p tests --bin fault_table` makes the table
-//! `results.md` from what the last run has kept. `LISTENER_SOAK_SECONDS=600 cargo test -p tests
-//! --test fault soak -- --include-ignored --nocapture` is the long form of `soak.rs`.
+//! Faults of a real broker and of whole programs: each fault of `support/fault_list.rs`, with an
+//! account of every message (`trial.rs`), and every mistake in a configuration. The program
+//! `fault_table` (`cargo run -p tests --bin fault_table`) writes `results.md` from the records of the
+//! last run. For a longer `soak.rs`: `LISTENER_SOAK_SECONDS=600 cargo test -p tests --test fault soak
+//! -- --include-ignored --nocapture`.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod alarms;
 mod broker;

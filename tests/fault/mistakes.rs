@@ -1,12 +1,12 @@
-//! What a user gets wrong: each mistake ends `listen()` with a message that says what, where
-//! and the fix, on a program that installs no subscriber too; no password is in it.
+//! Mistakes in a configuration: each ends `listen()` with a message that names what is wrong, where, and
+//! the fix, also in a program without a subscriber for logs. It contains no password.
 
 use support::amqp::Amqp;
 use support::rabbit_node::shared;
 
 use crate::program::Program;
 
-/// Runs the program until it ends with an error, and gives what it printed.
+/// Runs the program until it ends with an error, and returns what it printed.
 async fn error(variables: &[(&str, &str)]) -> String {
     let mut variables = variables.to_vec();
     variables.extend([("LISTENER_START_TIMEOUT", "3"), ("SERVICE_SILENT", "1")]);
@@ -21,7 +21,7 @@ async fn url_error(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_url_that_is_none_says_what_is_missing() {
+async fn an_invalid_url_is_reported_with_what_is_missing() {
     assert_eq!(
         url_error("127.0.0.1:5672").await,
         "Error: option \"transport_url\" in the environment (LISTENER_..): the transport URL is wrong: no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
@@ -33,7 +33,7 @@ async fn a_url_that_is_none_says_what_is_missing() {
 }
 
 #[tokio::test]
-async fn an_unknown_option_names_the_one_that_was_meant() {
+async fn an_unknown_option_suggests_a_known_one() {
     assert_eq!(
         url_error("rabbit://u:hunter2@h/?rabbit_quorum_queues=true").await,
         "Error: option \"transport_url\" in the environment (LISTENER_..): unknown option \"rabbit_quorum_queues\" in the query of the transport URL; did you mean \"rabbit_quorum_queue\"?"
@@ -45,7 +45,7 @@ async fn an_unknown_option_names_the_one_that_was_meant() {
 }
 
 #[tokio::test]
-async fn a_host_that_does_not_answer_is_named_after_the_start_timeout() {
+async fn an_unreachable_host_is_named_after_the_start_timeout() {
     let text = url_error("rabbit://u:hunter2@127.0.0.1:1,nowhere.invalid:2/").await;
     let start = "Error: the listener could not start on rabbit://u:***@127.0.0.1:1,nowhere.invalid:2/: no broker could be reached within 3s; tried ";
     let fix = "; check host and port in the transport URL, and that the broker runs";
@@ -78,7 +78,7 @@ async fn a_wrong_virtual_host_is_named() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn no_permission_to_configure_names_the_queue_and_the_fix() {
+async fn a_missing_configure_permission_is_reported_with_the_queue_and_a_fix() {
     let node = shared().await;
     node.vhost("no-configure").await;
     node.ctl(&["add_user", "tapper", "hunter2"]).await;
@@ -93,7 +93,7 @@ async fn no_permission_to_configure_names_the_queue_and_the_fix() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_queue_with_other_arguments_is_explained_with_the_difference() {
+async fn a_queue_with_other_arguments_is_reported_with_the_difference() {
     let url = shared().await.vhost("mismatch").await;
     let amqp = Amqp::connect(&url).await;
     amqp.declare_queue("notifications.info", true, &[]).await;
@@ -121,7 +121,7 @@ async fn a_program_whose_url_was_forgotten_does_not_start() {
 }
 
 #[tokio::test]
-async fn a_program_without_configuration_says_that_it_listens_in_memory() {
+async fn a_program_without_configuration_logs_that_it_listens_in_memory() {
     let mut program = Program::start(&[("KUBERNETES_SERVICE_HOST", "")]);
     program.logs("set LISTENER_TRANSPORT_URL=amqp://").await;
     program.logs("attached").await;

@@ -1,4 +1,4 @@
-//! The network between the program and the broker is at fault. Rows 18 to 23 of the list.
+//! Faults of the network between program and broker. Rows 18 to 23 of the list.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ const NONE: Toxics = Toxics {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn confirmations_that_never_arrive_are_asked_for_again() {
+async fn notifications_whose_confirms_never_arrive_are_sent_again() {
     let node = shared().await;
     let proxy = Proxy::start(node.port()).await;
     let mut trial = Trial::new(18, "confirmations lost: notifier", node).await;
@@ -43,7 +43,7 @@ async fn confirmations_that_never_arrive_are_asked_for_again() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn dead_letters_whose_confirmations_never_arrive_are_sent_again() {
+async fn dead_letters_whose_confirms_never_arrive_are_sent_again() {
     let node = shared().await;
     let proxy = Proxy::start(node.port()).await;
     let trial = Trial::new(18, "confirmations lost: dead letters", node).await;
@@ -69,7 +69,7 @@ async fn dead_letters_whose_confirmations_never_arrive_are_sent_again() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_link_that_leads_nowhere_is_given_up_after_two_heartbeats() {
+async fn a_black_hole_is_given_up_after_two_heartbeats() {
     let node = shared().await;
     let proxy = Proxy::start(node.port()).await;
     let trial = Trial::new(19, "black hole in both directions", node).await;
@@ -81,7 +81,7 @@ async fn a_link_that_leads_nowhere_is_given_up_after_two_heartbeats() {
     worker.ready(false).await;
     worker.logs("no heartbeat").await;
     worker.is_calm(Duration::from_secs(2)).await;
-    // What stands leads nowhere for ever; what is made from now on does not.
+    // Existing links stay black holes; new ones work.
     proxy.toxics(NONE);
     trial.attached_after(worker.ready(true).await);
     all_sent(sending).await;
@@ -91,7 +91,7 @@ async fn a_link_that_leads_nowhere_is_given_up_after_two_heartbeats() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_link_reset_after_any_number_of_bytes_is_made_again() {
+async fn a_link_reset_after_any_number_of_bytes_is_reconnected() {
     const STEP: usize = 11;
     const HELD: u32 = 10;
     let node = shared().await;
@@ -103,15 +103,14 @@ async fn a_link_reset_after_any_number_of_bytes_is_made_again() {
         .url
         .replace("retry_interval=0.2", "retry_interval=0.05")
         .replace("retry_backoff=0.1", "retry_backoff=0");
-    // A reset takes along what the program has not read yet: few deliveries at once, so that some
-    // of them arrive.
+    // A reset loses what the program has not read yet: few deliveries at once, so that some arrive.
     trial.options.prefetch = HELD as u16;
     proxy.limit(Some((1, STEP)));
-    // It does not become ready before the limit lets the whole of an attachment through.
+    // It does not become ready until the limit lets a whole attachment through.
     let mut worker = Worker::start(&trial.options);
     worker.ready(true).await;
     assert!(proxy.accepted() > 40, "{} links were cut while it attached", proxy.accepted());
-    // From here on in the middle of deliveries.
+    // From here on resets fall into deliveries.
     proxy.limit(Some((2000, 509)));
     proxy.cut();
     for round in 0..3 {
@@ -123,15 +122,14 @@ async fn a_link_reset_after_any_number_of_bytes_is_made_again() {
     worker.ready(false).await;
     trial.attached_after(worker.ready(true).await);
     trial.until_all_handled(&mut worker).await;
-    // Each session that stood gives back what it held; what is noted down on a copy may stay
-    // behind twice.
+    // Deliveries of each lost session are redelivered; a copy may exist twice.
     let lost = worker.log().matches("lost RabbitMQ").count() as u32;
     trial.finish(worker, node, 2 * HELD * lost).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn slow_links_are_slow_and_nothing_else() {
+async fn slow_links_only_slow_down_delivery() {
     let node = shared().await;
     for (fault, toxics, count) in [
         ("pieces of 1 byte", Toxics { slice: Some(1), ..NONE }, 300),
@@ -148,7 +146,7 @@ async fn slow_links_are_slow_and_nothing_else() {
         proxy.toxics(toxics);
         trial.send(plain(0..count)).await;
         trial.until_all_handled(&mut worker).await;
-        // Some heartbeats long.
+        // For several heartbeats.
         sleep(Duration::from_secs(3)).await;
         assert_eq!(worker.losses(), 0, "{}", worker.log());
         proxy.toxics(NONE);
@@ -158,7 +156,7 @@ async fn slow_links_are_slow_and_nothing_else() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn hosts_that_are_no_broker_are_passed_by() {
+async fn hosts_that_are_not_brokers_are_skipped() {
     let node = shared().await;
     let mut trial = Trial::new(22, "silence, TLS, HTTP, wrong header", node).await;
     let impostors = [
@@ -175,7 +173,7 @@ async fn hosts_that_are_no_broker_are_passed_by() {
     trial.attached_after(start.elapsed());
     trial.send(plain(0..100)).await;
     trial.until_all_settled(&mut worker, node).await;
-    // The order of the hosts is drawn: once more, with all of them before the right one.
+    // The order of the hosts is random: once more, with all of them before the right one.
     for _ in 0..3 {
         let tried: usize = impostors.iter().map(Impostor::accepted).sum();
         let losses = worker.losses();
@@ -212,7 +210,7 @@ async fn a_program_started_before_its_brokers_waits_for_the_first_of_them() {
     proxies[1].refuse(false);
     trial.attached_after(worker.ready(true).await);
     trial.until_all_handled(&mut worker).await;
-    // The first comes back, the other goes.
+    // The first comes back, the other goes away.
     proxies[0].refuse(false);
     proxies[1].refuse(true);
     proxies[1].cut();

@@ -1,4 +1,4 @@
-//! The account that the page for operators gives to a pool is enough for all that a listener does.
+//! The permissions and commands in the guide for operators: sufficient for a pool, and correct.
 
 use support::amqp::{Amqp, oslo_properties};
 use support::rabbit_node::shared;
@@ -6,18 +6,18 @@ use support::{RabbitNode, wait_until};
 
 use crate::program::{Program, SOON};
 
-const PAGE: &str = include_str!("../../listener/src/guide/operating.md");
+const GUIDE: &str = include_str!("../../listener/src/guide/operating.md");
 
-/// The three patterns of the page's `set_permissions`.
+/// The three patterns of `set_permissions` in the guide.
 fn patterns() -> [&'static str; 3] {
-    let (_, rest) = PAGE.split_once("rabbitmqctl set_permissions -p / billing ").unwrap();
+    let (_, rest) = GUIDE.split_once("rabbitmqctl set_permissions -p / billing ").unwrap();
     let quoted: Vec<_> = rest.lines().next().unwrap().split('\'').skip(1).step_by(2).collect();
     quoted.try_into().unwrap()
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn the_account_of_the_page_is_enough_for_a_pool() {
+async fn the_account_of_the_guide_is_sufficient_for_a_pool() {
     let node = shared().await;
     let admin = Amqp::connect(&node.vhost("least").await).await;
     admin.declare_exchange("nova", true).await;
@@ -44,7 +44,7 @@ async fn the_account_of_the_page_is_enough_for_a_pool() {
     let ended = program.ended().await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert_eq!(admin.drain("billing.dead").await.len(), 1);
-    // The queue was declared and bound by the account itself, and so was what is beside it.
+    // The account itself declared and bound the queue and its side queues.
     let refused = ended.stderr.lines().find(|line| line.contains("may not"));
     assert_eq!(refused, None);
     admin.close().await;
@@ -52,7 +52,7 @@ async fn the_account_of_the_page_is_enough_for_a_pool() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn the_commands_of_the_page_do_what_it_says_as_they_stand() {
+async fn the_commands_of_the_guide_work_verbatim() {
     let node = RabbitNode::start().await;
     node.ctl(&["add_user", "billing", "hunter2"]).await;
     let admin = Amqp::connect(&node.url()).await;
@@ -61,8 +61,8 @@ async fn the_commands_of_the_page_do_what_it_says_as_they_stand() {
     }
     admin.publish("", "notifications.info.dead", "{}".to_owned(), oslo_properties(&[])).await;
     let blocks: Vec<_> =
-        PAGE.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
-    assert_eq!(blocks.len(), 3, "each is run, and what it does is seen below");
+        GUIDE.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(blocks.len(), 3, "each one is run and checked below");
     for block in blocks {
         node.shell(block).await;
     }

@@ -1,5 +1,5 @@
-//! A message that ends the process that works on it, again and again, with others in hand. Rows
-//! 15 and 16 of the list.
+//! A message that ends every process that works on it, with others in flight. Rows 15 and 16 of the
+//! list.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use support::{Act, Amqp, Job, shared};
 use crate::process::Worker;
 use crate::trial::{PREFETCH, QUEUE, Trial, plain};
 
-/// One of fifty takes the process with it. What starts the process again is this test.
+/// One of fifty ends the process; the test restarts it.
 async fn poisoned(row: u8, fault: &'static str, query: &str) {
     const DEATHS: u32 = 25;
     let node = shared().await;
     let mut trial = Trial::new(row, fault, node).await;
     trial.options.url += query;
-    // All are in work when it dies.
+    // All are in work when the process dies.
     trial.options.pause_ms = 100;
     let mut deaths = 0;
-    // Declares the queues as the options say.
+    // This declares the queues with the options.
     let mut worker = trial.worker().await;
     trial.send([Job { id: 0, act: Act::Abort }]).await;
     trial.send(plain(1..50)).await;
@@ -29,7 +29,7 @@ async fn poisoned(row: u8, fault: &'static str, query: &str) {
         if worker.has_ended() {
             trial.worked(&worker);
             deaths += 1;
-            assert!(deaths <= DEATHS, "it is never recognised:\n{}", worker.log());
+            assert!(deaths <= DEATHS, "it is never given up:\n{}", worker.log());
             worker = Worker::start(&trial.options);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -44,18 +44,18 @@ async fn poisoned(row: u8, fault: &'static str, query: &str) {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn poison_among_fifty_is_recognised_and_the_others_are_handled() {
+async fn poison_among_fifty_is_given_up_and_the_others_are_handled() {
     poisoned(15, "poison among 50, classic queue", "").await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn poison_among_fifty_is_recognised_in_a_quorum_queue_too() {
+async fn poison_among_fifty_in_a_quorum_queue_is_given_up() {
     poisoned(15, "poison among 50, quorum queue", "&rabbit_quorum_queue=true").await;
 }
 
-/// The worker finds it in the middle of twenty when it starts, in queues that somebody else has
-/// declared, of which its URL says nothing.
+/// The worker finds it in the middle of twenty when it starts, in queues that another program has
+/// declared with options that its URL does not have.
 async fn poisoned_at_the_start(
     fault: &'static str,
     act: Act,
@@ -77,7 +77,7 @@ async fn poisoned_at_the_start(
     let body = serde_json::json!({
         "message_id": "0", "priority": "INFO", "event_type": "x", "payload": job,
     });
-    // As a shovel leaves it behind.
+    // A header that a shovel keeps.
     let count = ("x-delivery-count", AMQPValue::LongLongInt(2));
     trial.send(plain(1..10)).await;
     amqp.publish("", QUEUE, body.to_string(), oslo_properties(&[count])).await;
@@ -88,13 +88,13 @@ async fn poisoned_at_the_start(
         if worker.has_ended() {
             trial.worked(&worker);
             deaths += 1;
-            assert!(deaths <= 25, "it is never recognised:\n{}", worker.log());
+            assert!(deaths <= 25, "it is never given up:\n{}", worker.log());
             worker = Worker::start(&trial.options);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     worker.ready(true).await;
-    // Those that are in work beside it at its first two deaths.
+    // The other deliveries in work at the first two deaths.
     let account = trial.finish(worker, node, 2 * 19).await;
     assert_eq!(account.dead, Counts::from([(0, 1)]), "one dead letter");
     assert_eq!(deaths, 5, "two among others, three in quarantine");
@@ -116,7 +116,7 @@ async fn poison_that_ends_the_process_while_others_are_in_work_is_one_dead_lette
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn poison_is_recognised_where_its_queue_and_the_quarantine_are_of_different_types() {
+async fn poison_is_given_up_when_its_queue_and_the_quarantine_queue_differ_in_type() {
     let (at_once, other) = (Act::AbortAtOnce, Some("classic"));
     poisoned_at_the_start("poison, quorum queue, classic quarantine", at_once, "quorum", other)
         .await;
@@ -125,10 +125,11 @@ async fn poison_is_recognised_where_its_queue_and_the_quarantine_are_of_differen
         .await;
 }
 
-/// It is in work whenever another poison message ends the process, and in the quarantine itself.
+/// The healthy suspect is in work whenever another poison message ends the process, and in quarantine
+/// itself.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn what_fresh_poison_ends_is_not_held_against_a_healthy_suspect() {
+async fn deaths_by_fresh_poison_do_not_count_against_a_healthy_suspect() {
     const POISON: u64 = 4;
     let node = shared().await;
     let mut trial = Trial::new(15, "fresh poison beside a healthy suspect", node).await;
@@ -139,10 +140,10 @@ async fn what_fresh_poison_ends_is_not_held_against_a_healthy_suspect() {
         if worker.has_ended() {
             trial.worked(&worker);
             deaths += 1;
-            assert!(deaths <= 5 * POISON, "it is never recognised:\n{}", worker.log());
+            assert!(deaths <= 5 * POISON, "it is never given up:\n{}", worker.log());
             worker = Worker::start(&trial.options);
         }
-        // A call of poison is not noted.
+        // Calls of poison are not recorded.
         if trial.calls() > calls && sent < POISON && trial.handled().is_empty() {
             calls = trial.calls();
             sent += 1;
@@ -155,7 +156,7 @@ async fn what_fresh_poison_ends_is_not_held_against_a_healthy_suspect() {
     assert_eq!(account.dead, (1..=POISON).map(|id| (id, 1)).collect::<Counts>(), "{account}");
 }
 
-/// At its limit the broker drops a message for good, as there is no dead letter exchange.
+/// At its limit the broker drops a message, because there is no dead-letter exchange.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn poison_is_quarantined_before_the_broker_s_own_limit_drops_it() {
@@ -174,17 +175,17 @@ enum End {
     Crash,
 }
 
-/// Starts a worker on the one long call, and ends it once that is begun.
+/// Starts a worker on one long call, and ends it once the call has begun.
 async fn end_in_the_middle(trial: &mut Trial, how: End) {
     let calls = trial.calls();
     let mut worker = Worker::start(&trial.options);
-    worker.until("it is called", async |_| trial.calls() > calls).await;
+    worker.until("the call has begun", async |_| trial.calls() > calls).await;
     trial.worked(&worker);
     if how == End::Crash {
         return worker.kill().await;
     }
     worker.signal("-TERM");
-    // Both signals would count as one if the second came before the first was taken.
+    // Both signals would count as one if the second came before the first was handled.
     worker.logs("stopping").await;
     if how == End::CutShort {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -203,15 +204,15 @@ async fn cut_short(fault: &'static str, query: &str, how: End) {
     trial.send([Job { id: 0, act: Act::SleepOnce(600_000) }]).await;
     for _ in 0..6 {
         end_in_the_middle(&mut trial, how).await;
-        let stands = node.queue_depths(&trial.vhost).await;
+        let depths = node.queue_depths(&trial.vhost).await;
         let is_quarantined = |(name, depth): (&String, &Option<u64>)| {
             name.contains(".quarantine") && !name.ends_with(".journal") && *depth != Some(0)
         };
-        assert!(!stands.iter().any(is_quarantined), "{how:?}: {stands:?}");
+        assert!(!depths.iter().any(is_quarantined), "{how:?}: {depths:?}");
         let is_dead = |name: &String| name.ends_with(".dead");
-        assert!(!stands.keys().any(is_dead), "{how:?}: {stands:?}");
+        assert!(!depths.keys().any(is_dead), "{how:?}: {depths:?}");
     }
-    // What a crash says counts all the same: the first is no evidence.
+    // Crashes still count; the first one is not evidence.
     for _ in 0..2 {
         end_in_the_middle(&mut trial, End::Crash).await;
     }
@@ -227,14 +228,14 @@ async fn cut_short(fault: &'static str, query: &str, how: End) {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_stop_that_is_cut_short_is_no_poison() {
+async fn an_interrupted_stop_does_not_make_poison() {
     cut_short("stop cut short, classic queue", "", End::CutShort).await;
     cut_short("stop cut short, quorum queue", "&rabbit_quorum_queue=true", End::CutShort).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_process_that_a_second_signal_ends_is_no_poison() {
+async fn a_process_ended_by_a_second_signal_does_not_make_poison() {
     cut_short("second signal in a long call", "", End::TwoSignals).await;
 }
 
@@ -247,7 +248,7 @@ async fn a_delivery_limit_that_would_drop_messages_is_refused() {
     let (status, log) = Worker::start(&trial.options).ended().await;
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains("has a delivery limit of 3"), "{log}");
-    // Whoever takes the loss upon himself is let in.
+    // With the option that accepts the loss it starts.
     trial.options.url += "&allow_low_delivery_limit=true";
     let mut worker = trial.worker().await;
     trial.send(plain(0..100)).await;

@@ -1,4 +1,4 @@
-//! A `worker` as a process: started, signalled, measured, and watched on both its outputs.
+//! A `worker` as a process: started, signalled, measured, and read on both its outputs.
 
 use std::ffi::OsStr;
 use std::process::{ExitStatus, Stdio};
@@ -16,13 +16,13 @@ pub(crate) struct Worker {
     child: Child,
     pid: u32,
     _stdin: ChildStdin,
-    said: Arc<Mutex<Said>>,
+    printed: Arc<Mutex<Printed>>,
     readers: [JoinHandle<()>; 2],
     started: Instant,
 }
 
 #[derive(Default)]
-struct Said {
+struct Printed {
     ready: bool,
     /// How often readiness was lost.
     losses: usize,
@@ -30,13 +30,13 @@ struct Said {
     log: String,
 }
 
-/// What a process takes of the machine.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measures {
     pub(crate) rss_kb: u64,
     pub(crate) descriptors: usize,
     pub(crate) threads: usize,
-    /// Of the program's own runtime.
+    /// Tasks of the program's runtime.
     pub(crate) tasks: usize,
 }
 
@@ -57,23 +57,23 @@ impl Worker {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let said = Arc::new(Mutex::new(Said::default()));
+        let printed = Arc::new(Mutex::new(Printed::default()));
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let readers = [
-            read(stdout, Arc::clone(&said), |said, line| match line.split_once(' ') {
-                Some(("tasks", number)) => said.tasks = number.parse().unwrap(),
+            read(stdout, Arc::clone(&printed), |printed, line| match line.split_once(' ') {
+                Some(("tasks", number)) => printed.tasks = number.parse().unwrap(),
                 _ => {
-                    said.ready = line == "ready";
-                    said.losses += usize::from(line == "lost");
+                    printed.ready = line == "ready";
+                    printed.losses += usize::from(line == "lost");
                 }
             }),
-            read(stderr, Arc::clone(&said), |said, line| {
-                said.log.push_str(line);
-                said.log.push('\n');
+            read(stderr, Arc::clone(&printed), |printed, line| {
+                printed.log.push_str(line);
+                printed.log.push('\n');
             }),
         ];
         let (pid, stdin) = (child.id().unwrap(), child.stdin.take().unwrap());
-        Self { child, pid, _stdin: stdin, said, readers, started: Instant::now() }
+        Self { child, pid, _stdin: stdin, printed, readers, started: Instant::now() }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -85,20 +85,20 @@ impl Worker {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.said.lock().unwrap().ready
+        self.printed.lock().unwrap().ready
     }
 
     /// How often readiness was lost so far.
     pub(crate) fn losses(&self) -> usize {
-        self.said.lock().unwrap().losses
+        self.printed.lock().unwrap().losses
     }
 
-    /// What it logged so far.
+    /// What it has logged until now.
     pub(crate) fn log(&self) -> String {
-        self.said.lock().unwrap().log.clone()
+        self.printed.lock().unwrap().log.clone()
     }
 
-    /// Waits for readiness, or its loss; how long that took.
+    /// Waits for readiness or its loss, and returns how long that took.
     pub(crate) async fn ready(&mut self, ready: bool) -> Duration {
         let start = Instant::now();
         let what = if ready { "it is ready" } else { "it is not ready any more" };
@@ -116,13 +116,13 @@ impl Worker {
         what: &str,
         mut condition: impl AsyncFnMut(&Self) -> bool,
     ) {
-        let said = Tail(Arc::clone(&self.said), self.pid);
+        let printed = Tail(Arc::clone(&self.printed), self.pid);
         wait_until(what, SOON, async || {
             self.runs();
             condition(self).await
         })
         .await;
-        drop(said);
+        drop(printed);
     }
 
     /// Panics if the process has ended.
@@ -146,7 +146,7 @@ impl Worker {
         self.child.kill().await.unwrap();
     }
 
-    /// Waits for its end; the exit status and the whole log.
+    /// Waits for its end, and returns the exit status and the whole log.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
         let ended = tokio::time::timeout(SOON, self.child.wait()).await;
         let status = ended.unwrap_or_else(|_| panic!("it does not end:\n{}", self.log())).unwrap();
@@ -156,14 +156,15 @@ impl Worker {
         (status, self.log())
     }
 
-    /// The CPU time that it took so far.
+    /// The CPU time that it has used.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        // The name in brackets may hold spaces; utime and stime are the 12th and 13th behind it.
+        // The name in parentheses may contain spaces; utime and stime are the 12th and 13th fields after
+        // it.
         let behind = stat.rsplit(')').next().unwrap_or_default();
         let ticks = behind.split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.filter_map(|number| number.parse::<u64>().ok()).sum();
-        // There are 100 in a second on every Linux.
+        // Linux has 100 ticks per second.
         Duration::from_millis(ticks * 10)
     }
 
@@ -179,12 +180,11 @@ impl Worker {
             rss_kb: rss.unwrap_or(0),
             descriptors: count("fd"),
             threads: count("task"),
-            tasks: self.said.lock().unwrap().tasks,
+            tasks: self.printed.lock().unwrap().tasks,
         }
     }
 
-    /// Watches it for a while in which it has nothing to do but to wait: it takes less than a
-    /// tenth of one core.
+    /// Asserts that it uses less than a tenth of one core for a while in which it only waits.
     pub(crate) async fn is_calm(&mut self, during: Duration) {
         let before = self.cpu();
         let start = Instant::now();
@@ -195,31 +195,34 @@ impl Worker {
     }
 }
 
-/// Shows what a worker logged last, when a test fails while it waits.
-struct Tail(Arc<Mutex<Said>>, u32);
+/// Prints the last lines that a worker logged when a test fails while it waits.
+struct Tail(Arc<Mutex<Printed>>, u32);
 
 impl Drop for Tail {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let said = self.0.lock().unwrap();
-            let lines: Vec<&str> = said.log.lines().collect();
+            let printed = self.0.lock().unwrap();
+            let lines: Vec<&str> = printed.log.lines().collect();
             let last = lines[lines.len().saturating_sub(20)..].join("\n");
             let path = std::env::temp_dir().join(format!("listener-worker-{}.log", self.1));
-            let _ = std::fs::write(&path, &said.log);
-            eprintln!("the worker's last words, all of them in {}:\n{last}", path.display());
+            let _ = std::fs::write(&path, &printed.log);
+            eprintln!(
+                "the last lines of the worker's log, which is in {}:\n{last}",
+                path.display()
+            );
         }
     }
 }
 
 fn read(
     output: impl AsyncRead + Unpin + Send + 'static,
-    said: Arc<Mutex<Said>>,
-    mut take: impl FnMut(&mut Said, &str) + Send + 'static,
+    printed: Arc<Mutex<Printed>>,
+    mut take: impl FnMut(&mut Printed, &str) + Send + 'static,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut lines = BufReader::new(output).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            take(&mut said.lock().unwrap(), &line);
+            take(&mut printed.lock().unwrap(), &line);
         }
     })
 }

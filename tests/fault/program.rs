@@ -1,4 +1,4 @@
-//! Runs `service` as a process of its own, as a user would.
+//! Runs the program `service` as a process, as a user would.
 
 use std::collections::BTreeSet;
 use std::process::{ExitStatus, Stdio};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-/// How long anything that must happen may take.
+/// How long any expected event may take.
 pub(crate) const SOON: Duration = Duration::from_secs(240);
 
 pub(crate) struct Program {
@@ -21,13 +21,13 @@ pub(crate) struct Program {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
-    /// The lines of stdout that were not read before.
+    /// The unread lines of stdout.
     pub(crate) lines: Vec<String>,
     pub(crate) stderr: String,
 }
 
 impl Program {
-    /// Starts it with these variables, and no other of its own.
+    /// Starts it with these variables and no others for `listener`.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_service"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LISTENER_")) {
@@ -47,7 +47,7 @@ impl Program {
     }
 
     pub(crate) async fn line(&mut self) -> String {
-        // What it logs is read meanwhile: it stands still once the pipe is full.
+        // Its log is read meanwhile: the program would block on a full pipe.
         let line = async {
             loop {
                 tokio::select! {
@@ -60,7 +60,7 @@ impl Program {
             }
         };
         let line = tokio::time::timeout(SOON, line).await;
-        line.expect("the program says nothing").unwrap().expect("the program ended")
+        line.expect("the program prints nothing").unwrap().expect("the program ended")
     }
 
     /// Waits until this text is logged.
@@ -81,8 +81,8 @@ impl Program {
 
     pub(crate) async fn ended(mut self) -> Ended {
         tokio::time::timeout(SOON, async {
-            // Side by side: a program whose log nobody reads stands still once the pipe is full.
-            let told = async {
+            // Both are read concurrently: the program would block on a full pipe.
+            let printed = async {
                 let mut lines = Vec::new();
                 while let Some(line) = self.lines.next_line().await.unwrap() {
                     lines.push(line);
@@ -97,7 +97,7 @@ impl Program {
                 }
                 stderr
             };
-            let (lines, stderr) = tokio::join!(told, logged);
+            let (lines, stderr) = tokio::join!(printed, logged);
             Ended { status: self.child.wait().await.unwrap(), lines, stderr }
         })
         .await

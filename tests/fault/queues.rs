@@ -1,5 +1,4 @@
-//! Somebody changes queues and exchanges while they are in use. Rows 6 to 9, 12, 17 and 42
-//! of the list.
+//! Queues and exchanges are changed while they are in use. Rows 6 to 9, 12, 17 and 42 of the list.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,10 +22,10 @@ async fn a_queue_deleted_under_its_consumer_is_declared_and_consumed_again() {
         trial.until_all_handled(&mut worker).await;
         let losses = worker.losses();
         let amqp = Amqp::connect(&trial.url).await;
-        // Nothing is in it: what a queue holds goes with it.
+        // It is empty: its messages would be deleted with it.
         amqp.delete_queue(QUEUE).await;
         amqp.close().await;
-        worker.until("the loss is told", async |worker| worker.losses() > losses).await;
+        worker.until("the loss is reported", async |worker| worker.losses() > losses).await;
         trial.attached_after(worker.ready(true).await);
     }
     assert!(worker.log().contains("cancelled the consumer"), "{}", worker.log());
@@ -37,7 +36,7 @@ async fn a_queue_deleted_under_its_consumer_is_declared_and_consumed_again() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_queue_made_anew_with_other_arguments_is_told_of_and_waited_for() {
+async fn a_queue_redeclared_with_other_arguments_is_reported_and_waited_for() {
     let node = shared().await;
     let mut trial = Trial::new(7, "queue made anew with other arguments", node).await;
     trial.options.url = format!("{}&amqp_durable_queues=true", trial.options.url);
@@ -46,7 +45,7 @@ async fn a_queue_made_anew_with_other_arguments_is_told_of_and_waited_for() {
     let long = AMQPValue::LongInt(1_000_000);
     amqp.delete_queue(QUEUE).await;
     amqp.declare_queue(QUEUE, false, &[("x-max-length", long)]).await;
-    // Who came first decides what happens next: it is refused only when it was not first.
+    // Either side may declare it first: the listener is refused only if it was second.
     worker.logs("durable was asked to be true, and is false").await;
     worker.ready(false).await;
     worker.is_calm(Duration::from_secs(3)).await;
@@ -60,7 +59,7 @@ async fn a_queue_made_anew_with_other_arguments_is_told_of_and_waited_for() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_deleted_exchange_and_a_lost_binding_are_made_again() {
+async fn a_deleted_exchange_and_a_lost_binding_are_restored() {
     let node = shared().await;
     let trial = Trial::new(8, "exchange deleted, binding taken away", node).await;
     let mut worker = trial.worker().await;
@@ -79,12 +78,12 @@ async fn a_deleted_exchange_and_a_lost_binding_are_made_again() {
     all_sent(sending).await;
     trial.until_all_handled(&mut worker).await;
     let account = trial.finish(worker, node, 50).await;
-    assert_eq!(account.confirmed.len(), 1500, "every send found its way again");
+    assert_eq!(account.confirmed.len(), 1500, "every send succeeds");
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_purge_takes_what_waits_and_harms_nothing_else() {
+async fn a_purge_removes_only_waiting_messages() {
     let node = shared().await;
     let mut trial = Trial::new(9, "queue purged", node).await;
     trial.options.prefetch = 10;
@@ -101,7 +100,7 @@ async fn a_purge_takes_what_waits_and_harms_nothing_else() {
     assert!(purged > 100, "{purged} were purged");
     trial.until_handled(&mut worker, left).await;
     let taken: BTreeSet<u64> = (0..300).filter(|id| !trial.handled().contains(id)).collect();
-    assert_eq!(taken.len(), purged as usize, "no more are gone than were purged");
+    assert_eq!(taken.len(), purged as usize, "exactly the purged ones are gone");
     trial.forget(&taken);
     trial.send(plain(300..310)).await;
     trial.until_all_handled(&mut worker).await;
@@ -122,7 +121,7 @@ async fn policy(node: &RabbitNode, vhost: &str, url: &str, mut definition: serde
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_policy_that_drops_messages_sends_them_where_they_are_counted() {
+async fn messages_dropped_by_a_policy_are_accounted_for() {
     let node = shared().await;
     for (fault, definition) in [
         ("policy max-length with a dead letter exchange", json!({"max-length": 50})),
@@ -148,7 +147,7 @@ async fn a_policy_that_drops_messages_sends_them_where_they_are_counted() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn dead_letters_that_find_no_place_keep_their_source_and_nothing_spins() {
+async fn deliveries_with_a_full_dead_letter_queue_are_kept_without_a_hot_loop() {
     let node = shared().await;
     let mut trial = Trial::new(17, "dead letter queue full, then deleted", node).await;
     let amqp = Amqp::connect(&trial.url).await;
@@ -162,21 +161,21 @@ async fn dead_letters_that_find_no_place_keep_their_source_and_nothing_spins() {
     trial.send(plain(20..200)).await;
     trial.until_handled(&mut worker, 180).await;
     worker.is_calm(Duration::from_secs(3)).await;
-    // They are the worker's: unacknowledged, not lost.
+    // The worker holds them unacknowledged: they are not lost.
     let held = async || {
         let depth = async |queue| node.queue_depth(&trial.vhost, queue).await.unwrap_or(0);
-        // A session that is lost on a busy machine may have some of them quarantined.
+        // If a session is lost on a busy machine, some of them may be quarantined.
         Some(depth(QUEUE).await + depth("notifications.info.quarantine").await)
     };
     assert_eq!(held().await, Some(20), "{}", worker.log());
-    // Somebody fixes it in the roughest way: it is declared again. The worker stands still, for
-    // what is on its way into a queue when that is deleted counts as confirmed, and goes with it.
+    // The queue is deleted and declared again. The worker is suspended meanwhile, because a message in
+    // transit to a deleted queue counts as confirmed and is lost.
     worker.signal("-STOP");
     tokio::time::sleep(Duration::from_millis(500)).await;
     amqp.delete_queue("notifications.info.dead").await;
     worker.signal("-CONT");
     let fixed = std::time::Instant::now();
-    wait_until("all have found a place", SOON * 2, async || held().await == Some(0)).await;
+    wait_until("all are dead-lettered", SOON * 2, async || held().await == Some(0)).await;
     let took = fixed.elapsed();
     trial.attached_after(took);
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -192,13 +191,14 @@ async fn dead_letters_that_find_no_place_keep_their_source_and_nothing_spins() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn peers_that_declare_otherwise_and_restart_do_not_disturb_a_listener() {
+async fn peers_that_restart_with_other_options_do_not_disturb_a_listener() {
     let node = shared().await;
     let trial = Trial::new(42, "oslo.messaging restarts with other options", node).await;
     let mut id = 0;
     let mut worker = None;
     let mut sent = Vec::new();
-    // oslo's default comes first, and everything is declared as it has it: not durable.
+    // The peer with the default options of oslo.messaging starts first, and declares everything as
+    // transient.
     for durable in [false, true, false] {
         let options = NotifierOptions { durable, ..NotifierOptions::default() };
         let mut peer = PythonNotifier::start(&trial.url, "messagingv2", &options).await;
@@ -209,7 +209,7 @@ async fn peers_that_declare_otherwise_and_restart_do_not_disturb_a_listener() {
                 "ctxt": {}, "publisher_id": "p", "event_type": "x", "priority": "info",
                 "payload": {"id": id, "act": "Handle"},
             });
-            // A notifier whose options differ from what is there gives up, and says so.
+            // A notifier whose options differ from the existing queues gives up with an error.
             if !peer.try_send(&notification).await {
                 break;
             }
@@ -221,7 +221,7 @@ async fn peers_that_declare_otherwise_and_restart_do_not_disturb_a_listener() {
             worker = Some(trial.worker().await);
         }
     }
-    assert_eq!(sent, [10, 0, 10], "what is there is not changed for anybody");
+    assert_eq!(sent, [10, 0, 10], "existing queues and exchanges are not changed");
     let mut worker = worker.unwrap();
     trial.until_all_handled(&mut worker).await;
     assert_eq!(worker.losses(), 0, "{}", worker.log());

@@ -1,6 +1,6 @@
-//! A user's program: one endpoint, `listen()`, the configuration from the environment. It
-//! says on stdout when it begins and ends a notification; SERVICE_PAUSE_MS is how long it
-//! takes for each. With SERVICE_SILENT set it installs no subscriber for its logs.
+//! A typical program: one endpoint, `listen()`, the configuration from the environment. It prints when
+//! it begins and ends a notification; SERVICE_PAUSE_MS is how long it takes for each. With
+//! SERVICE_SILENT set it installs no subscriber for its logs.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Service {
         println!("ends {payload}");
     }
 
-    /// Never comes to an end, whatever happens to the listener.
+    /// Never ends, whatever happens to the listener.
     fn warn(&self, payload: u64) {
         println!("hangs {payload}");
         loop {

@@ -1,5 +1,5 @@
-//! The process is at fault: stopped, suspended, killed, short of descriptors, one of two. Rows
-//! 31, 32, 34 and 35 of the list; a stop in the middle of work is in `stopped.rs`.
+//! Faults of the process: stopped, suspended, killed, out of file descriptors, one of two. Rows 31, 32,
+//! 34 and 35 of the list; a stop in the middle of work is in `stopped.rs`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::process::Worker;
 use crate::program::SOON;
 use crate::trial::{PREFETCH, QUEUE, Trial, all_sent, plain, send_unreadable};
 
-/// SIGTERM, and the end with code 0, before the deadline of a stop.
+/// Sends SIGTERM, and expects exit code 0 before the shutdown timeout.
 async fn terminated(trial: &mut Trial, worker: Worker) {
     trial.worked(&worker);
     worker.signal("-TERM");
@@ -21,7 +21,7 @@ async fn terminated(trial: &mut Trial, worker: Worker) {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn sigterm_while_idle_while_reconnecting_and_before_the_start_ends_well() {
+async fn sigterm_while_idle_reconnecting_or_starting_exits_with_success() {
     let node = shared().await;
     let proxy = Proxy::start(node.port()).await;
     let trial = Trial::new(31, "SIGTERM idle, while reconnecting, while starting", node).await;
@@ -45,7 +45,7 @@ async fn sigterm_while_idle_while_reconnecting_and_before_the_start_ends_well() 
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn sigterm_while_a_dead_letter_finds_no_place_gives_its_source_back() {
+async fn sigterm_while_a_dead_letter_queue_is_full_releases_the_delivery() {
     let node = shared().await;
     let mut trial = Trial::new(31, "SIGTERM while dead letters wait", node).await;
     let amqp = Amqp::connect(&trial.url).await;
@@ -73,14 +73,14 @@ async fn a_program_suspended_past_its_heartbeats_settles_nothing_with_old_tags()
     let sending = trial.sending(plain(0..1000));
     trial.until_handled(&mut worker, 200).await;
     worker.signal("-STOP");
-    // The broker gives up after 2 x 2 s and gives its messages back.
-    support::wait_until("the broker gave it up", SOON, async || {
+    // The broker gives up the connection after 2 x 2 s and requeues its deliveries.
+    support::wait_until("the broker has closed the connection", SOON, async || {
         let consumers = node.ctl(&["list_consumers", "-p", &trial.vhost]).await;
         !consumers.contains(QUEUE)
     })
     .await;
     worker.signal("-CONT");
-    worker.until("the loss is seen", async |worker| worker.losses() > 0).await;
+    worker.until("the loss is reported", async |worker| worker.losses() > 0).await;
     trial.attached_after(worker.ready(true).await);
     all_sent(sending).await;
     trial.until_all_handled(&mut worker).await;
@@ -96,7 +96,7 @@ fn limit_descriptors(worker: &Worker, limit: &str) {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_program_without_descriptors_waits_until_there_are_some() {
+async fn a_program_without_file_descriptors_waits_until_some_are_free() {
     let node = shared().await;
     let mut trial = Trial::new(34, "no descriptor left", node).await;
     let mut worker = trial.worker().await;
@@ -116,7 +116,7 @@ async fn a_program_without_descriptors_waits_until_there_are_some() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn when_one_of_two_programs_dies_the_other_takes_what_it_held() {
+async fn the_deliveries_of_a_killed_program_go_to_another() {
     let node = shared().await;
     let mut trial = Trial::new(35, "one of two programs killed", node).await;
     trial.options.pause_ms = 10;
@@ -133,7 +133,7 @@ async fn when_one_of_two_programs_dies_the_other_takes_what_it_held() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_single_active_consumer_that_dies_is_followed_in_order() {
+async fn a_killed_single_active_consumer_is_succeeded_in_order() {
     let node = shared().await;
     let mut trial = Trial::new(35, "single active consumer killed, in order", node).await;
     declare_single_active(node, &trial).await;
@@ -153,7 +153,7 @@ async fn a_single_active_consumer_that_dies_is_followed_in_order() {
     logs.push_str(&second.log());
     logs.push_str(&std::fs::read_to_string(&trial.options.log).unwrap()[..400]);
     terminated(&mut trial, second).await;
-    // Such a queue gives nothing to whoever does not consume from it: it is asked, and deleted.
+    // Such a queue cannot be drained with `basic.get`: its depth is queried, and it is deleted.
     assert_eq!(node.queue_depth(&trial.vhost, QUEUE).await, Some(0));
     let amqp = Amqp::connect(&trial.url).await;
     amqp.delete_queue(QUEUE).await;

@@ -1,6 +1,6 @@
-//! A stream of notifications while fault follows fault, for as long as `LISTENER_SOAK_SECONDS`
-//! says: by default each fault once, in about a minute. Nothing is lost, and what the process
-//! takes of the machine does not grow. `LISTENER_SEED` repeats the order of a run.
+//! A stream of notifications during a sequence of faults, for `LISTENER_SOAK_SECONDS`: by default each
+//! fault twice, in about a minute. Nothing is lost, and the resources of the process do not grow.
+//! `LISTENER_SEED` repeats the order of a run.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ enum Fault {
     Cut,
     Stall,
     MemoryAlarm,
-    /// One that nothing is in: what a queue holds goes with it.
+    /// An empty queue: its messages would be deleted with it.
     DeleteQueue,
     KillProcess,
     RestartProcess,
@@ -36,15 +36,15 @@ const FAULTS: [Fault; 8] = [
     Fault::RestartProcess,
 ];
 
-/// What all faults are done to: one of two programs is let live, and measured.
-struct Ground {
+/// The target of all faults: one of two programs is kept alive and measured.
+struct Target {
     node: MutexGuard<'static, RabbitNode>,
     proxy: Proxy,
     trial: Trial,
     other: Worker,
 }
 
-impl Ground {
+impl Target {
     async fn harm(&mut self, fault: Fault) {
         let Self { node, proxy, trial, other } = self;
         match fault {
@@ -88,7 +88,7 @@ impl Ground {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn a_long_run_of_faults_loses_nothing_and_takes_no_more_of_the_machine() {
+async fn a_long_run_of_faults_loses_nothing_and_leaks_nothing() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seed = number("LISTENER_SEED").unwrap_or_else(|| fastrand::u64(..));
     let length = Duration::from_secs(number("LISTENER_SOAK_SECONDS").unwrap_or(0));
@@ -109,18 +109,18 @@ async fn a_long_run_of_faults_loses_nothing_and_takes_no_more_of_the_machine() {
     trial.until_handled(&mut worker, 500).await;
 
     let start = Instant::now();
-    let mut ground = Ground { node, proxy, trial, other };
+    let mut target = Target { node, proxy, trial, other };
     let (mut samples, mut harmed) = (Vec::new(), 0);
-    // At least twice: in the first round a process comes to need what each fault costs.
+    // At least two rounds: in the first one a process allocates what each fault needs.
     while samples.len() < 2 * FAULTS.len() || start.elapsed() < length {
         let mut faults = FAULTS;
         random.shuffle(&mut faults);
         for fault in faults {
-            ground.harm(fault).await;
+            target.harm(fault).await;
             // A process that is not attached yet when the next fault comes may rightly give up.
-            ground.other.ready(true).await;
+            target.other.ready(true).await;
             harmed += 1;
-            ground.trial.attached_after(worker.ready(true).await);
+            target.trial.attached_after(worker.ready(true).await);
             sleep(Duration::from_millis(random.u64(500..2000))).await;
             samples.push(worker.measures());
             eprintln!("{:?} {fault:?}: {:?}", start.elapsed(), worker.measures());
@@ -128,7 +128,7 @@ async fn a_long_run_of_faults_loses_nothing_and_takes_no_more_of_the_machine() {
     }
     let _ = end.send(());
     all_sent(sending).await;
-    let Ground { node, trial, mut other, .. } = ground;
+    let Target { node, trial, mut other, .. } = target;
     other.ready(true).await;
     trial.until_empty(&mut worker, &node).await;
     worker.is_calm(Duration::from_secs(2)).await;
@@ -138,21 +138,21 @@ async fn a_long_run_of_faults_loses_nothing_and_takes_no_more_of_the_machine() {
     other.signal("-TERM");
     assert_eq!(other.ended().await.0.code(), Some(0));
     assert_eq!(node.queue_depth(&trial.vhost, QUEUE).await, Some(0));
-    // Most faults end a session, some of them several; what is in hand then is seldom much.
+    // Most faults end a session, some several; few deliveries are in flight then.
     trial.finish(worker, &node, harmed * PREFETCH).await;
     is_flat(&samples, last);
 }
 
 type Count = fn(&Measures) -> u64;
 
-/// The end beside the highest of the first half: what a process needs under faults is known by
-/// then, and a leak goes on.
+/// Compares the end with the highest value of the first half: by then a process has allocated what
+/// faults need, and a leak continues.
 fn is_flat(samples: &[Measures], last: Measures) {
     let first = &samples[..samples.len().div_ceil(2)];
     let most = |of: Count| first.iter().map(of).max().unwrap_or(0);
     let rss = most(|measures| measures.rss_kb);
     assert!(last.rss_kb <= rss * 5 / 4 + 8_000, "{rss} kB in the first half, {last:?} at the end");
-    // A connection that is there or not: its sockets and its thread.
+    // The margin for a connection: its sockets and its thread.
     let counts: [(Count, u64); 3] = [
         (|measures| measures.descriptors as u64, 6),
         (|measures| measures.threads as u64, 2),

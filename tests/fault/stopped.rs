@@ -1,5 +1,5 @@
-//! A program that is stopped in the middle of its work: what it finished is gone, what it did
-//! not finish is the next one's.
+//! A program that is stopped in the middle of its work: finished notifications are acknowledged, the
+//! others are left to the next program.
 
 use futures_util::future::join_all;
 use listener::{Context, Notifier, Transport};
@@ -24,7 +24,7 @@ async fn fill(url: &str, count: u64) {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn sigterm_finishes_what_began_and_leaves_the_rest_to_the_next() {
+async fn sigterm_finishes_running_calls_and_leaves_the_rest_to_the_next_program() {
     const COUNT: u64 = 2000;
     let node = shared().await;
     let url = node.vhost("sigterm").await;
@@ -41,7 +41,7 @@ async fn sigterm_finishes_what_began_and_leaves_the_rest_to_the_next() {
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     lines.extend(ended.lines);
     let finished = numbers(&lines, "ends");
-    assert_eq!(numbers(&lines, "begins"), finished, "what began was let finish");
+    assert_eq!(numbers(&lines, "begins"), finished, "every call that began has ended");
     assert!(finished.len() < COUNT as usize, "it was stopped in the middle");
 
     let mut second = Program::start(&[("LISTENER_TRANSPORT_URL", &url)]);
@@ -62,7 +62,7 @@ async fn sigterm_finishes_what_began_and_leaves_the_rest_to_the_next() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_second_signal_ends_at_once_and_loses_nothing() {
+async fn a_second_signal_exits_at_once_and_loses_nothing() {
     let node = shared().await;
     let url = node.vhost("second-signal").await;
     fill(&url, 3).await;
@@ -72,7 +72,7 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
         assert!(program.line().await.starts_with("begins"));
     }
     program.signal("-TERM");
-    // Both signals would count as one if the second came before the first was taken.
+    // Both signals would count as one if the second came before the first was handled.
     program.logs("stopping").await;
     program.signal("-TERM");
     let ended = program.ended().await;
@@ -82,7 +82,7 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_method_that_hangs_leaves_the_process_to_a_second_signal() {
+async fn a_hanging_method_keeps_the_process_until_a_second_signal() {
     let node = shared().await;
     let url = node.vhost("hangs").await;
     let notifier = Notifier::builder(Transport::open(&url).unwrap()).build().unwrap();
@@ -94,7 +94,7 @@ async fn a_method_that_hangs_leaves_the_process_to_a_second_signal() {
     program.signal("-TERM");
     program.logs("methods still run after the deadline").await;
     program.logs("stopped").await;
-    // The delivery is the broker's again, though its method still runs.
+    // The delivery is requeued although its method still runs.
     support::wait::wait_until("the delivery is back", crate::program::SOON, async || {
         let ready = ["list_queues", "-p", "hangs", "name", "messages_ready"];
         node.ctl(&ready).await.contains("notifications.warn\t1")
@@ -105,27 +105,27 @@ async fn a_method_that_hangs_leaves_the_process_to_a_second_signal() {
     assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
 }
 
-/// A dead letter cannot be made, for none of the hosts answers: the stop does not wait for them.
+/// A dead letter cannot be sent because no host answers: the stop does not wait for them.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_stop_does_not_wait_for_a_host_that_does_not_answer() {
+async fn a_stop_does_not_wait_for_a_silent_host() {
     let node = shared().await;
     let direct = node.vhost("unanswered").await;
     let (proxy, silent) = (Proxy::start(node.port()).await, Impostor::start(""));
     let through = direct.replace(&node.port().to_string(), &proxy.port().to_string());
     let hosts = format!("@127.0.0.1:{},guest:guest@", silent.port());
-    // An hour.
+    // One hour.
     let url = through.replacen('@', &hosts, 1) + "?connection_timeout=3600000";
     let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("LISTENER_SHUTDOWN_TIMEOUT", "1")];
     let mut program = Program::start(&variables);
     program.logs("attached to RabbitMQ").await;
-    // The connection to consume stands, and another one cannot be made.
+    // The consuming connection exists, and another one cannot be established.
     proxy.refuse(true);
     let before = silent.accepted();
     let amqp = Amqp::connect(&direct).await;
     amqp.publish("", "notifications.info", "no notification", oslo_properties(&[])).await;
-    let is_asked = async || silent.accepted() > before;
-    support::wait::wait_until("the host is asked", crate::program::SOON, is_asked).await;
+    let is_tried = async || silent.accepted() > before;
+    support::wait::wait_until("the silent host is tried", crate::program::SOON, is_tried).await;
     program.signal("-TERM");
     let ended = program.ended().await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);

@@ -1,5 +1,5 @@
-//! `cargo run -p tests --bin fault_table`: writes `tests/fault/results.md` from the list of faults
-//! and from what the tests of `fault` kept when they ran last.
+//! Writes `tests/fault/results.md` from the list of faults and the records of the last run of the tests
+//! in `fault`: `cargo run -p tests --bin fault_table`.
 
 fn main() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fault/results.md");

@@ -1,6 +1,6 @@
-//! One fault under the oracle: a virtual host, a worker as a process of its own, what is sent to
-//! it, and at the end the account: nothing lost, nothing unexpected, no more duplicates than the
-//! test allows. What comes out is kept for the table of results.
+//! One fault with its oracle: a virtual host, a worker process, the notifications sent to it, and at the
+//! end the account: nothing lost, nothing unexpected, no more duplicates than the test allows. The
+//! outcome is recorded for the table of results.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -19,21 +19,21 @@ use crate::program::SOON;
 
 /// The queue of all jobs.
 pub(crate) const QUEUE: &str = "notifications.info";
-/// How many notifications are on their way at once.
+/// How many notifications may be unconfirmed at once.
 pub(crate) const WINDOW: usize = 50;
-/// What one session of the worker holds unsettled.
+/// How many deliveries one session of the worker holds unsettled.
 pub(crate) const PREFETCH: u32 = 50;
 
 pub(crate) struct Trial {
     row: u8,
     fault: &'static str,
     pub(crate) vhost: String,
-    /// Straight to the node.
+    /// The URL of the node itself.
     pub(crate) url: String,
-    /// What a worker is started with; the URL is to be changed for a proxy.
+    /// The options of workers; the URL may be changed to a proxy's.
     pub(crate) options: WorkerOptions,
     account: Arc<Mutex<Account>>,
-    /// How many notifications are on their way at once; 1 keeps their order.
+    /// How many notifications may be unconfirmed at once; 1 keeps their order.
     pub(crate) window: usize,
     attached: Option<Duration>,
     cpu: Duration,
@@ -46,7 +46,7 @@ impl Trial {
         let vhost = format!("{row} {fault}");
         let url = node.vhost(&vhost).await;
         let log = new_log(&vhost);
-        // Short pauses between the rounds, as each test waits for some of them.
+        // Short pauses between attempts, because each test waits for some.
         let options = WorkerOptions::new(quick(&url), log);
         Self {
             row,
@@ -62,7 +62,7 @@ impl Trial {
         }
     }
 
-    /// The worker's way to the node is through this port.
+    /// Connects the worker through this port.
     pub(crate) fn through(mut self, node: &RabbitNode, port: u16) -> Self {
         let direct = format!("127.0.0.1:{}", node.port());
         self.options.url = self.options.url.replace(&direct, &format!("127.0.0.1:{port}"));
@@ -81,12 +81,12 @@ impl Trial {
         self.sending_to(&self.url, Priority::Info, jobs)
     }
 
-    /// As `sending`, with the priority `error`.
+    /// Like `sending`, with the priority `error`.
     pub(crate) fn sending_errors(&self, jobs: impl IntoIterator<Item = Job>) -> JoinHandle<()> {
         self.sending_to(&self.url, Priority::Error, jobs)
     }
 
-    /// As `sending`, by this way to the node.
+    /// Like `sending`, over this URL.
     pub(crate) fn sending_to(
         &self,
         url: &str,
@@ -113,7 +113,7 @@ impl Trial {
         })
     }
 
-    /// Sends the next job each `pause`, with the ids from 0, until `ended` says so.
+    /// Sends a job after each `pause`, with ids from 0, until `ended` is resolved.
     pub(crate) fn sending_until(
         &self,
         ended: oneshot::Receiver<()>,
@@ -150,7 +150,7 @@ impl Trial {
         assert!(jobs.iter().all(is_confirmed), "not all were confirmed: {account}");
     }
 
-    /// Something else has sent this: with confirmation.
+    /// Records jobs that something else has sent, with confirms.
     pub(crate) fn sent_elsewhere(&self, ids: impl IntoIterator<Item = u64>) {
         let ids: Vec<u64> = ids.into_iter().collect();
         let mut account = self.account.lock().unwrap();
@@ -158,18 +158,18 @@ impl Trial {
         account.confirmed.extend(&ids);
     }
 
-    /// These were taken away by somebody: they are not asked for.
+    /// Removes jobs from the account, because their messages were removed on purpose.
     pub(crate) fn forget(&self, ids: &BTreeSet<u64>) {
         let mut account = self.account.lock().unwrap();
         account.confirmed.retain(|id| !ids.contains(id));
     }
 
-    /// The ids of which a call has handled one so far.
+    /// The ids handled until now.
     pub(crate) fn handled(&self) -> BTreeSet<u64> {
         self.read_log(|account| account.handled.keys().copied().collect())
     }
 
-    /// The calls so far.
+    /// The number of calls until now.
     pub(crate) fn calls(&self) -> u32 {
         self.read_log(|account| account.calls.values().sum())
     }
@@ -180,20 +180,20 @@ impl Trial {
         ask(&account)
     }
 
-    /// Waits until so many are handled.
+    /// Waits until this many are handled.
     pub(crate) async fn until_handled(&self, worker: &mut Worker, count: usize) {
         let what = format!("{count} are handled");
         worker.until(&what, async |_| self.handled().len() >= count).await;
     }
 
-    /// Waits until all that was confirmed is handled.
+    /// Waits until every confirmed job is handled.
     pub(crate) async fn until_all_handled(&self, worker: &mut Worker) {
         let is_done =
             |account: &Account| account.confirmed.iter().all(|id| account.handled.contains_key(id));
         worker.until("all is handled", async |_| self.read_log(is_done)).await;
     }
 
-    /// As `until_all_handled`, without these.
+    /// Like `until_all_handled`, except for these.
     pub(crate) async fn until_all_handled_but(
         &self,
         worker: &mut Worker,
@@ -214,7 +214,7 @@ impl Trial {
         ids.filter(|id| seen.insert(*id)).collect()
     }
 
-    /// Waits until so many messages are in the queue, unacknowledged ones too.
+    /// Waits until the queue has this depth, unacknowledged messages included.
     pub(crate) async fn until_depth(&self, node: &RabbitNode, queue: &str, depth: u64) {
         wait_until(&format!("{depth} in {queue}"), SOON, async || {
             node.queue_depth(&self.vhost, queue).await == Some(depth)
@@ -222,22 +222,22 @@ impl Trial {
         .await;
     }
 
-    /// Waits until all is handled, and the broker has the acknowledgements: a session that ends before
-    /// leaves behind what was handled.
+    /// Waits until every job is handled and acknowledged: a session that ended before would leave
+    /// handled messages behind.
     pub(crate) async fn until_all_settled(&self, worker: &mut Worker, node: &RabbitNode) {
         self.until_all_handled(worker).await;
         self.until_empty(worker, node).await;
     }
 
-    /// Waits until nothing waits or is worked on: only dead letters are left.
+    /// Waits until no message is queued or in work: only dead letters are left.
     pub(crate) async fn until_empty(&self, worker: &mut Worker, node: &RabbitNode) {
         worker.until("all queues are empty", async |_| self.waiting(node).await == 0).await;
     }
 
-    /// How many messages there are that are no dead letters.
+    /// How many messages are not dead letters.
     pub(crate) async fn waiting(&self, node: &RabbitNode) -> u64 {
-        // The queues are asked one after the other: what is moved meanwhile may be seen in neither.
-        // It is not moved again at once.
+        // The queues are queried one after the other, so a message that is moved meanwhile may be
+        // missed. A second query finds it.
         match self.seen_waiting(node).await {
             0 => self.seen_waiting(node).await,
             some => some,
@@ -246,14 +246,14 @@ impl Trial {
 
     async fn seen_waiting(&self, node: &RabbitNode) -> u64 {
         let depths = node.queue_depths(&self.vhost).await.into_iter();
-        // A journal keeps what was appended to it. One that is not up may hold something.
+        // A journal keeps its records. A queue that is not running may hold messages.
         depths
             .filter(|(name, _)| !name.ends_with(".dead") && !name.ends_with(".journal"))
             .map(|(_, depth)| depth.unwrap_or(1))
             .sum()
     }
 
-    /// How long it took to be ready again once the fault was over; the longest is kept.
+    /// Records how long readiness took after the end of the fault; the longest is kept.
     pub(crate) fn attached_after(&mut self, took: Duration) {
         self.attached = self.attached.max(Some(took));
     }
@@ -264,7 +264,7 @@ impl Trial {
         self.ran += worker.ran();
     }
 
-    /// Stops the worker, which must end well, and settles the account.
+    /// Stops the worker, which must exit with success, and checks the account.
     pub(crate) async fn finish(mut self, worker: Worker, node: &RabbitNode, bound: u32) -> Account {
         self.worked(&worker);
         worker.signal("-TERM");
@@ -273,7 +273,7 @@ impl Trial {
         self.settle(node, bound).await
     }
 
-    /// Settles the account: no worker runs any more.
+    /// Checks the account, after all workers have ended.
     pub(crate) async fn settle(self, node: &RabbitNode, bound: u32) -> Account {
         let mut account = self.account.lock().unwrap().clone();
         account.read_log(&self.options.log);
@@ -325,7 +325,7 @@ pub(crate) async fn all_sent(sending: JoinHandle<()>) {
     tokio::time::timeout(SOON, sending).await.expect("all is sent in time").unwrap();
 }
 
-/// The URL with heartbeats each second, and with pauses of at most half a second.
+/// The URL with a heartbeat every second and pauses of at most half a second.
 pub(crate) fn quick(url: &str) -> String {
     let mark = if url.contains('?') { '&' } else { '?' };
     format!(
@@ -334,7 +334,7 @@ pub(crate) fn quick(url: &str) -> String {
     )
 }
 
-/// Where a worker notes its calls; of an earlier run there is nothing left in it.
+/// The file in which a worker records its calls; one of an earlier run is removed.
 fn new_log(vhost: &str) -> PathBuf {
     let vhost = vhost.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
     let name = format!("listener-fault-{}-{vhost}.log", std::process::id());
@@ -343,7 +343,7 @@ fn new_log(vhost: &str) -> PathBuf {
     path
 }
 
-/// How long something took that is awaited.
+/// How long a future takes.
 pub(crate) async fn timed(work: impl Future<Output = ()>) -> Duration {
     let start = Instant::now();
     work.await;

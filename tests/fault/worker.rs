@@ -1,7 +1,7 @@
-//! The program that the tests of faults run and harm: it does what each job says, and appends to
-//! a file what it called and what it handled, which outlives any death of it. On stdout it says
-//! `ready` and `lost` when that changes, and `tasks N` each second. What it is told is in
-//! `support/job.rs`; it ends with its stdin.
+//! The program that the fault tests run and harm: it does what each job asks for, and appends its calls
+//! and results to a file, which survives its death. It prints `ready` and `lost` when readiness
+//! changes, and `tasks N` every second. Jobs and options are in `support/job.rs`; it ends with its
+//! stdin.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -45,8 +45,8 @@ impl Work {
         tokio::time::sleep(Duration::from_millis(self.options.pause_ms)).await;
         match act {
             Act::Handle => {}
-            Act::Fail(times) if attempt <= times => return Err("as it was told".to_owned()),
-            Act::Panic(times) => assert!(attempt > times, "as it was told"),
+            Act::Fail(times) if attempt <= times => return Err("as the job asks".to_owned()),
+            Act::Panic(times) => assert!(attempt > times, "as the job asks"),
             Act::Fail(_) => {}
             Act::Sleep(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Act::SleepOnce(ms) => {
@@ -57,14 +57,13 @@ impl Work {
             Act::Abort | Act::AbortAtOnce => std::process::abort(),
         }
         if self.options.fail_one_in.is_some_and(|number| call.is_multiple_of(number)) {
-            return Err("the one in so many".to_owned());
+            return Err("every nth call fails".to_owned());
         }
         self.note("done", id);
         Ok(())
     }
 
-    /// One write to the end of the file: whole lines, in the order in which they were written, of
-    /// several workers too.
+    /// One write to the end of the file: whole lines in the order of writing, also of several workers.
     fn note(&self, word: &str, id: u64) {
         let line = format!("{word} {id}\n");
         (&self.log).write_all(line.as_bytes()).expect("the log can be written");
@@ -78,29 +77,34 @@ async fn main() -> Result<(), Error> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(3);
     });
-    let told = std::env::var("WORKER").expect("WORKER is set");
-    let told: WorkerOptions = serde_json::from_str(&told).expect("WORKER is what a test writes");
-    let log = OpenOptions::new().append(true).create(true).open(&told.log);
+    let text = std::env::var("WORKER").expect("WORKER is set");
+    let worker_options: WorkerOptions =
+        serde_json::from_str(&text).expect("WORKER is what a test writes");
+    let log = OpenOptions::new().append(true).create(true).open(&worker_options.log);
     let work = Work {
         log: log.expect("the log can be opened"),
-        options: told.clone(),
+        options: worker_options.clone(),
         calls: AtomicU64::new(0),
         slept: Mutex::default(),
     };
     let options = Options::default()
-        .executor(if told.sequential { Executor::Sequential } else { Executor::Concurrent(64) })
-        .prefetch(told.prefetch)
-        .start_timeout(Duration::from_secs(told.start_timeout_s))
-        .shutdown_timeout(Duration::from_secs(told.shutdown_timeout_s))
-        .handler_timeout(Duration::from_millis(told.handler_timeout_ms))
-        .send_timeout(Duration::from_millis(told.send_timeout_ms))
-        .retry(RetryOptions::default().pause(Duration::from_millis(told.retry_pause_ms)));
-    let transport = Transport::open(&told.url).expect("the URL is right");
+        .executor(if worker_options.sequential {
+            Executor::Sequential
+        } else {
+            Executor::Concurrent(64)
+        })
+        .prefetch(worker_options.prefetch)
+        .start_timeout(Duration::from_secs(worker_options.start_timeout_s))
+        .shutdown_timeout(Duration::from_secs(worker_options.shutdown_timeout_s))
+        .handler_timeout(Duration::from_millis(worker_options.handler_timeout_ms))
+        .send_timeout(Duration::from_millis(worker_options.send_timeout_ms))
+        .retry(RetryOptions::default().pause(Duration::from_millis(worker_options.retry_pause_ms)));
+    let transport = Transport::open(&worker_options.url).expect("the URL is right");
     let mut builder = Listener::builder()
         .transport(transport.clone())
         .options(options)
         .endpoint(Worker(Arc::new(work)));
-    if told.inbox {
+    if worker_options.inbox {
         builder = builder.inbox(MemoryInbox::new(10_000));
     }
     let listener = builder.build()?;

@@ -1,6 +1,6 @@
-//! What became of each message, by its id, as Jepsen's `total-queue` has it: what was confirmed is
-//! handled, dead-lettered or still queued, nothing else turns up, and copies are counted. `fault`
-//! fills an `Account`, and keeps what comes out of it as a `Record`, from which the table is made.
+//! Accounts for each message by its id, like Jepsen's `total-queue`: confirmed messages are handled,
+//! dead-lettered or still queued, no others exist, and copies are counted. `fault` fills an `Account`,
+//! and stores its result as a `Record`, from which the table is made.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,12 +12,12 @@ use serde_json::Value;
 use crate::amqp::Amqp;
 use crate::rabbit_node::RabbitNode;
 
-/// How often each id was met.
+/// How often each id was found.
 pub type Counts = BTreeMap<u64, u32>;
 
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// What was sent, with whatever outcome.
+    /// The ids sent, with any result.
     pub sent: BTreeSet<u64>,
     pub confirmed: BTreeSet<u64>,
     /// Calls that began.
@@ -31,19 +31,19 @@ pub struct Account {
 }
 
 impl Account {
-    /// Confirmed, and nowhere.
+    /// Confirmed ids that are nowhere.
     pub fn lost(&self) -> BTreeSet<u64> {
         let is_lost = |id: &&u64| self.places().iter().all(|counts| !counts.contains_key(id));
         self.confirmed.iter().filter(is_lost).copied().collect()
     }
 
-    /// Somewhere, and never sent.
+    /// Ids that are somewhere, and were never sent.
     pub fn unexpected(&self) -> BTreeSet<u64> {
         let met = self.places().into_iter().flat_map(BTreeMap::keys);
         met.filter(|id| !self.sent.contains(id)).copied().collect()
     }
 
-    /// How many more there are than ids: handled again, or handled and still somewhere.
+    /// How many copies there are beyond one for each id: handled again, or handled and still in a queue.
     pub fn duplicates(&self) -> u32 {
         let all: u32 = self.places().iter().flat_map(|counts| counts.values()).sum();
         let ids: BTreeSet<u64> =
@@ -56,8 +56,8 @@ impl Account {
         self.calls.values().copied().max().unwrap_or(0)
     }
 
-    /// Reads the log of a worker: what it called, and what it handled. Whatever it is writing at this
-    /// moment has no end of a line yet.
+    /// Reads the log of a worker: its calls, and the handled ids. A line that is being written has no
+    /// end yet.
     pub fn read_log(&mut self, path: &Path) {
         (self.calls, self.handled) = (Counts::new(), Counts::new());
         let log = std::fs::read_to_string(path).unwrap_or_default();
@@ -73,13 +73,13 @@ impl Account {
         }
     }
 
-    /// Takes all that is in the queues of the vhost, until there is nothing in any of them. Those
-    /// that are held back in a queue for a while come out of it while this goes on.
+    /// Drains all queues of the virtual host until they are empty. Delayed messages become available
+    /// meanwhile.
     pub async fn drain(&mut self, node: &RabbitNode, vhost: &str, url: &str) {
         let amqp = Amqp::connect(url).await;
         loop {
             let mut found = false;
-            // A journal keeps what was appended to it, and holds no message.
+            // A journal keeps its records, and holds no messages.
             let queues = node.queues(vhost).await.into_iter();
             for queue in queues.filter(|queue| !queue.ends_with(".journal")) {
                 let is_dead = queue.ends_with(".dead");
@@ -101,7 +101,7 @@ impl Account {
     }
 }
 
-/// In numbers; the ids only where something is wrong.
+/// Numbers only; ids only for errors.
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -125,7 +125,7 @@ impl fmt::Display for Account {
     }
 }
 
-/// The id in a body: that of the job in the envelope, or the last number in what is none.
+/// The id in a body: that of the job in the envelope, or the last number in another body.
 pub fn id_of(body: &[u8]) -> u64 {
     let envelope: Option<Value> = serde_json::from_slice(body).ok();
     let inner = envelope.as_ref().and_then(|envelope| envelope["oslo.message"].as_str());
@@ -144,9 +144,9 @@ pub fn id_of(body: &[u8]) -> u64 {
 pub struct Record {
     /// Major and minor number of the broker's version.
     pub broker: (u32, u32),
-    /// Of the list of faults.
+    /// The row in the list of faults.
     pub row: u8,
-    /// What was done, in a few words.
+    /// The fault, in a few words.
     pub fault: String,
     pub sent: usize,
     pub confirmed: usize,
@@ -167,8 +167,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Keeps it in `target/fault` for the table; one of the same version, row and fault is
-    /// overwritten.
+    /// Stores it in `target/fault` for the table; one of the same version, row and fault is overwritten.
     pub fn keep(&self) {
         let name: String = self
             .fault
@@ -182,7 +181,7 @@ impl Record {
         std::fs::write(path, serde_json::to_vec(self).unwrap()).unwrap();
     }
 
-    /// All that were kept, by row, fault and version.
+    /// All stored records, by row, fault and version.
     pub fn all() -> Vec<Self> {
         let entries = |folder: PathBuf| {
             let entries = std::fs::read_dir(folder).into_iter().flatten();
@@ -205,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_being_written_is_read_once_it_is_whole() {
+    fn a_line_is_read_once_it_is_complete() {
         let path = std::env::temp_dir().join(format!("listener-account-{}", std::process::id()));
         let mut account = Account::default();
         for (written, calls, handled) in [

@@ -1,6 +1,6 @@
-//! A raw AMQP client for tests: publishes any bytes with any properties, reads a queue empty, consumes,
-//! declares and deletes queues. Not the library's driver: what a test sets up or checks with it
-//! must not go through the code under test.
+//! A raw AMQP client for tests: publishes any bytes with any properties, drains, consumes, declares and
+//! deletes queues. It does not use the driver of the library: setup and checks must not depend on the
+//! code under test.
 
 use lapin::message::BasicGetMessage;
 use lapin::options::{
@@ -21,7 +21,7 @@ pub struct Amqp {
 }
 
 impl Amqp {
-    /// Takes the URL that a node or vhost gives.
+    /// Connects to the URL of a node or virtual host.
     pub async fn connect(url: &str) -> Self {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
@@ -29,7 +29,7 @@ impl Amqp {
         Self { url: url.to_owned(), connection, channel }
     }
 
-    /// For what is not offered here.
+    /// The channel, for other methods.
     pub fn channel(&self) -> &Channel {
         &self.channel
     }
@@ -49,10 +49,10 @@ impl Amqp {
             self.channel.basic_publish(exchange.into(), key.into(), options, body, properties);
         let confirmation = sent.await.unwrap().await.unwrap();
         let routed = matches!(confirmation, Confirmation::Ack(None));
-        assert!(routed, "the message to {exchange:?} {key:?} came back: {confirmation:?}");
+        assert!(routed, "the message to {exchange:?} {key:?} was returned: {confirmation:?}");
     }
 
-    /// All messages that wait in the queue, in its order; they are gone from it.
+    /// Takes all ready messages out of the queue, in order.
     pub async fn drain(&self, queue: &str) -> Vec<BasicGetMessage> {
         let mut messages = Vec::new();
         let options = BasicGetOptions { no_ack: true };
@@ -62,7 +62,7 @@ impl Amqp {
         messages
     }
 
-    /// Consumes a queue that nobody else may consume meanwhile. Dropped, it is cancelled.
+    /// Consumes a queue exclusively. The consumer is cancelled when it is dropped.
     pub async fn consume_exclusively(&self, queue: &str) -> Consumer {
         let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
         let arguments = FieldTable::default();
@@ -75,8 +75,8 @@ impl Amqp {
             self.channel.queue_declare(queue.into(), options, table(arguments)).await.unwrap();
             return;
         }
-        // A broker with much to do may not form the cluster of a quorum queue in time, and ends the
-        // connection for it.
+        // A busy broker may not form the cluster of a quorum queue in time, and then closes the
+        // connection.
         let mut attempts = 5;
         loop {
             let one = Self::connect(&self.url).await;
@@ -132,7 +132,7 @@ fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
     table
 }
 
-/// Whether the broker says `541 INTERNAL_ERROR`.
+/// Whether the error is `541 INTERNAL_ERROR`.
 fn is_internal(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == 541)
 }

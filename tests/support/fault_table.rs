@@ -1,4 +1,4 @@
-//! The table of what the tests of `fault` have kept, in Markdown: a row for each fault, a column for
+//! The table of the records of the tests in `fault`, in Markdown: a row for each fault, a column for
 //! each version of the broker. The program `fault_table` writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,22 +8,22 @@ use std::time::Duration;
 use crate::account::Record;
 use crate::fault_list::{FAULTS, Shown};
 
-const INTRODUCTION: &str = "# What became of each message under each fault
+const INTRODUCTION: &str = "# The account of each message under each fault
 
-Made by `cargo run -p tests --bin fault_table` from what the tests of `fault` kept when they ran last \
-against each version of RabbitMQ (`tests/run --broker 4.3 ..`).
+Written by `cargo run -p tests --bin fault_table` from the records of the last run of the tests \
+in `fault` with each version of RabbitMQ (`tests/run --broker 4.3 ..`).
 
 In each column: sent; confirmed = handled + dead + queued; lost; duplicates (and how many were \
-allowed), which are copies beyond the first, wherever they ended; the most calls for one message; the \
-longest time from the end of the fault to readiness; CPU of the program, of the time it ran (a debug \
-build).
+allowed), which are copies beyond the first, in any queue or call; the most calls for one \
+message; the longest time from the end of the fault to readiness; CPU time of the program and \
+its running time (a debug build).
 
 ";
 
-/// What came out of one fault, by the broker's version.
+/// The records of one fault, by version of the broker.
 type ByBroker<'r> = BTreeMap<(u32, u32), &'r Record>;
 
-/// All of it: what was kept by the last runs, and what is not run.
+/// The whole page: the records of the last runs, and the faults without tests.
 pub fn table() -> String {
     table_of(&Record::all())
 }
@@ -65,7 +65,7 @@ fn result(record: &Record) -> String {
     )
 }
 
-/// What is not in the table.
+/// The faults that are not in the table.
 fn rest(kept: &BTreeSet<u8>) -> String {
     let mut others = Vec::new();
     let mut not_run = String::new();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn each_version_is_a_column_and_what_was_not_run_on_it_shows() {
+    fn each_version_is_a_column_with_a_dash_for_missing_runs() {
         let records = [record((4, 3), "a", 7), record((3, 10), "a", 8), record((3, 10), "b", 8)];
         let text = table_of(&records);
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();

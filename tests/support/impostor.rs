@@ -1,5 +1,5 @@
-//! A port of 127.0.0.1 behind which no broker stands: it accepts, says something or nothing, and
-//! keeps the connection. Fault tests name it as a host. Like the proxy it has a thread of its own.
+//! A server on 127.0.0.1 that is not a broker: it accepts connections, sends something or nothing, and
+//! keeps them open. Fault tests use it as a host. Like the proxy it has its own thread.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Impostor {
     port: u16,
     accepted: Arc<AtomicUsize>,
-    // Dropped, it lets the thread end at the next connection, which `drop` makes.
+    // When it is dropped, the thread ends at the next connection, which `drop` makes.
     alive: Arc<()>,
 }
 
 impl Impostor {
-    /// Answers each connection with `words`, and then with silence.
+    /// Answers each connection with `words`, and then nothing.
     pub fn start(words: impl Into<Vec<u8>>) -> Self {
         let words = words.into();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -41,7 +41,7 @@ impl Impostor {
         self.port
     }
 
-    /// How many connections came so far.
+    /// How many connections have been accepted.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }

@@ -1,5 +1,5 @@
-//! What the tests of faults send, and what they tell the program that handles it: both sides,
-//! the tests in `fault` and their program `worker`, take these types from here.
+//! The notifications of the fault tests, and the options of the program that handles them. Both sides,
+//! the tests in `fault` and their program `worker`, use these types.
 
 use std::path::PathBuf;
 
@@ -16,39 +16,39 @@ pub struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Act {
     Handle,
-    /// It fails as often as this, and is handled then.
+    /// It fails this many times, and is handled then.
     Fail(u32),
-    /// It panics as often as this, and is handled then.
+    /// It panics this many times, and is handled then.
     Panic(u32),
-    /// It takes so many milliseconds.
+    /// It takes this many milliseconds.
     Sleep(u64),
-    /// The first call in a process takes so many milliseconds, the next ones no time.
+    /// The first call in a process takes this many milliseconds, later ones no time.
     SleepOnce(u64),
     /// It never ends.
     Hang,
-    /// It takes the process with it, as a crash does.
+    /// It ends the process, like a crash.
     Abort,
-    /// The same, before anything else is done, so that no call of it is noted.
+    /// The same, before the call is recorded.
     AbortAtOnce,
 }
 
-/// How a worker is configured; it stands as JSON in the variable `WORKER`.
+/// The configuration of a worker, as JSON in the variable `WORKER`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WorkerOptions {
     pub url: String,
-    /// A line is appended for each call (`call 7`) and for each that was handled (`done 7`),
-    /// before the listener hears of it.
+    /// A line is appended for each call (`call 7`), and for each handled job (`done 7`) before the call
+    /// returns.
     pub log: PathBuf,
     pub prefetch: u16,
-    /// One after the other.
+    /// One notification at a time.
     pub sequential: bool,
-    /// It remembers in memory what was handled.
+    /// With an inbox in memory.
     pub inbox: bool,
-    /// Each call with this number (counted in the process) fails, and its multiples.
+    /// Every nth call of the process fails.
     pub fail_one_in: Option<u64>,
-    /// How long each call takes beside what its job asks for.
+    /// How long each call takes in addition to what its job asks for.
     pub pause_ms: u64,
-    /// The first pause before another call.
+    /// The first pause before a retry.
     pub retry_pause_ms: u64,
     pub handler_timeout_ms: u64,
     /// How long an attempt to send a copy may take.

@@ -1,8 +1,8 @@
-//! What the tests share: a private RabbitMQ node, a TCP proxy with the network's faults, peers
-//! that run the real oslo.messaging, a raw AMQP client, a wait with a deadline, and for the tests
-//! of faults their list, what a worker is told, and the count of what became of each message.
-//! Every test binary of this crate calls it; nothing here knows `listener`. All of it listens on
-//! 127.0.0.1 only, and all processes end with the test process, however that one ends.
+//! Shared test support: a private RabbitMQ node, a TCP proxy with network faults, peers that run the
+//! real oslo.messaging, a raw AMQP client, a wait with a deadline, and for the fault tests their list,
+//! the options of a worker, and the account of each message. All test binaries of this crate use it; it
+//! does not depend on `listener`. Everything listens on 127.0.0.1 only, and all processes end with the
+//! test process, however that ends.
 #![allow(
     clippy::unwrap_used,
     missing_docs,
@@ -24,7 +24,7 @@ pub mod rabbit_node;
 pub mod raw;
 pub mod wait;
 
-/// What tests put where a secret stands. `tests/run` fails if anything printed it.
+/// The secret in tests. `tests/run` fails if anything prints it.
 pub const SECRET: &str = "s3cr3t!canary";
 
 pub use account::{Account, Record};

@@ -1,5 +1,5 @@
-//! The management API over a bare TCP stream: one request, one answer, as `rabbit_node.rs` asks.
-//! Not an HTTP client: it reads what RabbitMQ's server sends and nothing else.
+//! The management API over a plain TCP stream: one request and its response, for `rabbit_node.rs`. Not a
+//! general HTTP client: it reads only what RabbitMQ's server sends.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How long an answer may take: a busy node, or one that waits for another, takes its time.
+/// How long a response may take: a busy node, or one that waits for another, is slow.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// Panics on anything but a 2xx answer. An answer without a body is `null`.
+/// Panics unless the status is 2xx. A response without a body is `null`.
 pub(crate) async fn request(port: u16, method: &str, path: &str, body: Option<Value>) -> Value {
     let exchange = exchange(port, method, path, body);
     let answer = tokio::time::timeout(ANSWER, exchange)

@@ -1,7 +1,6 @@
-//! A TCP proxy in front of a port of 127.0.0.1, whose links can be cut, refused, stalled, slowed
-//! down, or lose what goes over them: the network's faults, without touching the broker. Fault
-//! tests call it. It runs on a thread with a runtime of its own, so it works while the runtime of
-//! the test is busy, paused or gone. How bytes move is in `pump.rs`.
+//! A TCP proxy for a port of 127.0.0.1, whose links can be cut, refused, stalled, slowed down, or lose
+//! bytes: network faults without touching the broker. It runs on its own thread and runtime, so it works
+//! while the runtime of the test is busy, paused or gone. How bytes are forwarded is in `pump.rs`.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,22 +11,22 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
-use crate::pump::{Way, pump};
+use crate::pump::{Direction, pump};
 
-/// What happens to all bytes, of links that stand too; by default nothing.
+/// What happens to all bytes, also on existing links; by default nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Toxics {
-    /// How long each piece waits in each direction; a piece is what one read gave.
+    /// How long each chunk waits in each direction; a chunk is the result of one read.
     pub latency: Duration,
-    /// The latency is this much shorter or longer, drawn for each piece.
+    /// The latency varies by up to this much for each chunk.
     pub jitter: Duration,
-    /// Bytes in a second, in each direction.
+    /// Bytes per second, in each direction.
     pub rate: Option<u32>,
-    /// Each write has at most so many bytes.
+    /// Each write has at most this many bytes.
     pub slice: Option<usize>,
-    /// What the broker says is thrown away, and on that link all that it says later.
+    /// Bytes from the broker are discarded, and everything after them on that link.
     pub deaf: bool,
-    /// What the client says is thrown away, and on that link all that it says later.
+    /// Bytes from the client are discarded, and everything after them on that link.
     pub mute: bool,
 }
 
@@ -43,7 +42,7 @@ struct Controls {
     refuse: watch::Sender<bool>,
     stall: watch::Sender<bool>,
     toxics: watch::Sender<Toxics>,
-    /// How many bytes the next link brings the client before it is reset, and how many more each
+    /// How many bytes the next link forwards to the client before it is reset, and how many more each
     /// link after it.
     limit: Mutex<Option<(usize, usize)>>,
     accepted: AtomicUsize,
@@ -52,7 +51,7 @@ struct Controls {
 }
 
 impl Proxy {
-    /// Listens on a port of its own and connects each link to `target_port`.
+    /// Listens on its own port and connects each link to `target_port`.
     pub async fn start(target_port: u16) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -97,13 +96,13 @@ impl Proxy {
         }
     }
 
-    /// While set, a new connection is reset at once. Links that stand are not touched.
+    /// While set, new connections are reset at once. Existing links are not affected.
     pub fn refuse(&self, refuse: bool) {
         self.controls.refuse.send_replace(refuse);
     }
 
-    /// While set, no byte moves in either direction, and all links stay open, new ones too.
-    /// Bytes sent meanwhile arrive afterwards.
+    /// While set, no bytes are forwarded in either direction, and all links stay open, new ones
+    /// included. Bytes sent meanwhile arrive afterwards.
     pub fn stall(&self, stall: bool) {
         self.controls.stall.send_replace(stall);
     }
@@ -113,18 +112,18 @@ impl Proxy {
         self.controls.toxics.send_replace(toxics);
     }
 
-    /// From now on each new link is reset when it has brought the client so many bytes: the next
-    /// one `first`, each after it `step` more than the one before. `None` ends it.
+    /// From now on each new link is reset after this many bytes to the client: the next one after
+    /// `first`, each later one after `step` more. `None` ends it.
     pub fn limit(&self, limit: Option<(usize, usize)>) {
         *self.controls.limit.lock().unwrap() = limit;
     }
 
-    /// How many connections came so far, those that were refused too.
+    /// How many connections have been accepted, refused ones included.
     pub fn accepted(&self) -> usize {
         self.controls.accepted.load(Ordering::SeqCst)
     }
 
-    /// The links that stand.
+    /// The number of open links.
     pub fn connections(&self) -> usize {
         self.controls.generation.lock().unwrap().receiver_count()
     }
@@ -153,7 +152,7 @@ async fn accept(listener: TcpListener, target_port: u16, controls: &Controls) {
             *next += *step;
             *next - *step
         });
-        let way = Way::new(controls.stall.subscribe(), controls.toxics.subscribe());
+        let way = Direction::new(controls.stall.subscribe(), controls.toxics.subscribe());
         let generation = controls.generation.lock().unwrap().subscribe();
         tokio::spawn(link(client, target_port, way, limit, generation));
     }
@@ -163,7 +162,7 @@ async fn accept(listener: TcpListener, target_port: u16, controls: &Controls) {
 async fn link(
     mut client: TcpStream,
     target_port: u16,
-    way: Way,
+    way: Direction,
     limit: Option<usize>,
     mut generation: watch::Receiver<()>,
 ) {

@@ -1,5 +1,4 @@
-//! How the proxy moves bytes one way of a link, with what is set to happen to them. `proxy.rs`
-//! makes the links and sets it.
+//! Forwards the bytes of a link in one direction, with the toxics that `proxy.rs` sets.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -13,40 +12,41 @@ use tokio::time::sleep;
 
 use crate::proxy::Toxics;
 
-/// One way of a link.
+/// One direction of a link.
 #[derive(Clone)]
-pub(crate) struct Way {
+pub(crate) struct Direction {
     stall: watch::Receiver<bool>,
     toxics: watch::Receiver<Toxics>,
     to_client: bool,
-    /// After so many bytes the link is reset.
+    /// After this many bytes the link is reset.
     left: Option<usize>,
-    /// Bytes were lost: what comes behind them would be no AMQP any more, so nothing does.
+    /// Bytes were discarded: the bytes after them would not be valid AMQP, so nothing follows.
     broken: bool,
 }
 
-impl Way {
-    /// The way from the client to the broker.
+impl Direction {
+    /// The direction from the client to the broker.
     pub(crate) fn new(stall: watch::Receiver<bool>, toxics: watch::Receiver<Toxics>) -> Self {
         Self { stall, toxics, to_client: false, left: None, broken: false }
     }
 
-    /// The way back of the same link.
+    /// The opposite direction of the same link.
     pub(crate) fn back(self, limit: Option<usize>) -> Self {
         Self { to_client: true, left: limit, ..self }
     }
 }
 
-/// Moves bytes one way until the sender closes, which is passed on. An error resets the link.
+/// Forwards bytes in one direction until the sender closes, which is forwarded, too. An error resets the
+/// link.
 pub(crate) async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    mut way: Way,
+    mut way: Direction,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let count = from.read(&mut buffer).await?;
-        // What was read while the link was stalled waits here, the end of the stream too.
+        // Bytes read while the link is stalled wait here, and the end of the stream as well.
         if way.stall.wait_for(|stalled| !stalled).await.is_err() {
             return Ok(());
         }
@@ -58,7 +58,7 @@ pub(crate) async fn pump(
         if count == 0 {
             return to.shutdown().await;
         }
-        // As it is after the pause: what was on its way when the fault came is lost with it.
+        // The toxics after the pause: bytes in transit when the fault begins are lost.
         let toxics = *way.toxics.borrow();
         way.broken |= if way.to_client { toxics.deaf } else { toxics.mute };
         if way.broken {

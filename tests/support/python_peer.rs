@@ -1,6 +1,6 @@
-//! The other side of the wire: the scripts of `interop/peer`, which run the real oslo.messaging in
-//! the virtual environment `target/python`. Interop tests call it. A peer ends when it is dropped,
-//! and by itself when this process dies, as its stdin closes then.
+//! The Python peers: the scripts of `interop/peer`, which run the real oslo.messaging in the virtual
+//! environment `target/python`. A peer ends when it is dropped, and when this process dies, because its
+//! stdin closes then.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ const START: Duration = Duration::from_secs(60);
 const SEND: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
 
-/// What the notifier is started with; the defaults are oslo's.
+/// The options of the notifier, with the defaults of oslo.messaging.
 #[derive(Debug, Clone, Default)]
 pub struct NotifierOptions {
-    /// None stands for `notifications`.
+    /// None means `notifications`.
     pub topics: Vec<String>,
     /// `control_exchange`; oslo's default is `openstack`.
     pub exchange: Option<String>,
@@ -32,10 +32,10 @@ pub struct NotifierOptions {
     pub rabbit: Vec<(String, String)>,
 }
 
-/// What the listener is started with; the defaults are oslo's.
+/// The options of the listener, with the defaults of oslo.messaging.
 #[derive(Debug, Clone, Default)]
 pub struct ListenerOptions {
-    /// None stands for `notifications`.
+    /// None means `notifications`.
     pub topics: Vec<String>,
     /// `control_exchange`; oslo's default is `openstack`.
     pub exchange: Option<String>,
@@ -48,7 +48,7 @@ pub struct ListenerOptions {
     pub rabbit: Vec<(String, String)>,
 }
 
-/// oslo.messaging's `Notifier` in a process of its own.
+/// The `Notifier` of oslo.messaging in its own process.
 pub struct PythonNotifier(Peer);
 
 impl PythonNotifier {
@@ -62,9 +62,9 @@ impl PythonNotifier {
         Self(peer)
     }
 
-    /// Takes one JSON object, as a `serde_json::Value` or as text, which may hold what only Python
-    /// calls JSON: `{"ctxt": {}, "publisher_id": "", "event_type": "", "priority": "", "payload": 0}`.
-    /// Returns once the broker has it; panics with what oslo logged if it has not.
+    /// Sends one JSON object, as a `serde_json::Value` or as text, which may contain JSON that only
+    /// Python accepts: `{"ctxt": {}, "publisher_id": "", "event_type": "", "priority": "", "payload":
+    /// 0}`. Returns once the broker has confirmed it; panics with the log of oslo.messaging otherwise.
     pub async fn send(&mut self, notification: &(impl ToString + ?Sized)) {
         let line = notification.to_string();
         assert!(!line.contains('\n'), "a notification is one line");
@@ -72,8 +72,8 @@ impl PythonNotifier {
         self.0.expect("sent", SEND).await;
     }
 
-    /// As `send`, for what oslo may refuse: whether the broker has it. A peer that did not send
-    /// has ended.
+    /// Like `send`, for notifications that oslo.messaging may refuse. Returns whether the broker has
+    /// confirmed it; otherwise the peer has ended.
     pub async fn try_send(&mut self, notification: &(impl ToString + ?Sized)) -> bool {
         self.0.write(&notification.to_string());
         let line = timeout(SEND, self.0.lines.recv()).await;
@@ -85,8 +85,7 @@ impl PythonNotifier {
     }
 }
 
-/// oslo.messaging's notification listener, with an endpoint for every priority, in a process of
-/// its own.
+/// The notification listener of oslo.messaging, with an endpoint for every priority, in its own process.
 pub struct PythonListener(Peer);
 
 impl PythonListener {
@@ -105,18 +104,18 @@ impl PythonListener {
         Self(peer)
     }
 
-    /// The next notification as the line of JSON that Python wrote: it may hold `NaN`, so it is
-    /// not parsed here. Panics if none comes within `deadline`.
+    /// The next notification as the line of JSON that Python wrote: it may contain `NaN`, so it is not
+    /// parsed. Panics if none arrives within `deadline`.
     pub async fn next(&mut self, deadline: Duration) -> String {
         self.0.line("a notification", deadline).await
     }
 
-    /// As `next`, but `None` if nothing comes within `deadline`: to show that nothing does.
+    /// Like `next`, but `None` if nothing arrives within `deadline`.
     pub async fn try_next(&mut self, deadline: Duration) -> Option<String> {
         timeout(deadline, self.next(deadline * 2)).await.ok()
     }
 
-    /// Ends it cleanly: when this returns, what it has printed is acknowledged.
+    /// Stops it cleanly: when this returns, all printed notifications are acknowledged.
     pub async fn stop(mut self) {
         self.0.stop().await;
     }
@@ -149,7 +148,7 @@ fn arguments(
     arguments
 }
 
-/// A script, and threads that read what it prints: no runtime is needed to keep it going.
+/// A script, and threads that read its output, so that it runs without a runtime.
 struct Peer {
     script: &'static str,
     child: Child,
@@ -163,7 +162,7 @@ impl Peer {
     fn start(script: &'static str, arguments: &[String]) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/peer");
         let mut child = Command::new(python())
-            // Without -B it would leave its byte code among the sources.
+            // Without -B it would write byte code next to the sources.
             .arg("-B")
             .arg(folder.join(script))
             .args(arguments)
@@ -175,7 +174,7 @@ impl Peer {
         let (sender, lines) = unbounded_channel();
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         std::thread::spawn(move || {
-            // The receiver is gone once the peer is dropped; there is nobody to tell then.
+            // The receiver is gone once the peer is dropped.
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         let errors = Arc::new(Mutex::new(String::new()));
@@ -193,7 +192,7 @@ impl Peer {
 
     fn write(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("the peer was not stopped");
-        // A peer that has ended is reported with its last words, by whoever reads from it next.
+        // A peer that has ended is reported with its last output by the next read.
         let _ = stdin.write_all(line.as_bytes());
         let _ = stdin.write_all(b"\n");
         let _ = stdin.flush();
@@ -201,7 +200,7 @@ impl Peer {
 
     async fn expect(&mut self, word: &str, deadline: Duration) {
         let line = self.line(word, deadline).await;
-        assert_eq!(line, word, "{} said something else", self.script);
+        assert_eq!(line, word, "{} printed something else", self.script);
     }
 
     async fn line(&mut self, awaited: &str, deadline: Duration) -> String {
@@ -209,12 +208,12 @@ impl Peer {
         match timeout(deadline, self.lines.recv()).await {
             Ok(Some(line)) => line,
             Ok(None) => {
-                // The process is at its end, so the reader comes to one too.
+                // The process has ended, so the reader ends, too.
                 let _ = self.error_reader.take().map(JoinHandle::join);
-                panic!("{script} ended instead of giving `{awaited}`:\n{}", self.errors());
+                panic!("{script} ended instead of printing `{awaited}`:\n{}", self.errors());
             }
             Err(_) => {
-                panic!("{script} did not give `{awaited}` within {deadline:?}:\n{}", self.errors())
+                panic!("{script} did not print `{awaited}` within {deadline:?}:\n{}", self.errors())
             }
         }
     }

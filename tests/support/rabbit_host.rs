@@ -1,7 +1,7 @@
-//! Where private nodes live: one data folder, one cookie, one epmd, and a watcher that ends and
-//! removes all of it as soon as this process is gone, by whatever death. Nodes of one cluster share
-//! a host; `rabbit_node.rs` runs on it. The commands are those of the distribution's own scripts,
-//! called past the wrapper in `sbin`, which changes user and folder.
+//! The host of private nodes: one data folder, one cookie, one epmd, and a watcher that ends and removes
+//! everything as soon as this process is gone, however it ended. Nodes of one cluster share a host;
+//! `rabbit_node.rs` uses it. The commands are the scripts of the distribution, without the wrapper in
+//! `sbin`, which changes user and folder.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
@@ -24,18 +24,17 @@ use crate::wait::wait_until;
 const FIX: &str = "run tests/run, which installs it (Debian, Ubuntu: apt-get install \
                     rabbitmq-server; elsewhere install RabbitMQ 3.10 or later with Erlang)";
 
-/// Names the folder of the commands of another RabbitMQ than the installed one.
+/// The variable with the folder of the commands of another RabbitMQ than the installed one.
 const CHOICE: &str = "LISTENER_RABBITMQ";
 
-/// The commands that the support calls.
+/// The commands that are used.
 const SCRIPTS: [&str; 4] =
     ["rabbitmq-server", "rabbitmqctl", "rabbitmq-queues", "rabbitmq-upgrade"];
 
-/// So many nodes keep two processors busy; more starve each other, and tests that wait for one for a
-/// time fail for no reason of their own.
+/// The number of nodes that two processors can run; more slow each other down, so that tests time out.
 static PLACES: Semaphore = Semaphore::const_new(5);
 
-/// A folder, a cookie and an epmd of our own, on which nodes are started.
+/// A folder, a cookie and an epmd of its own, for private nodes.
 pub struct RabbitHost {
     base: PathBuf,
     scripts: PathBuf,
@@ -52,7 +51,7 @@ impl RabbitHost {
         let scripts = scripts();
         let place = PLACES.acquire().await.expect("the semaphore is never closed");
         let base = new_folder();
-        // The watcher stands before the first process that it has to end.
+        // The watcher starts before the first process that it has to end.
         let watcher = watch(&base);
         let epmd_port = free_port();
         let mut epmd = launch(&base.join("epmd.pid"), Path::new("epmd"));
@@ -74,7 +73,7 @@ impl RabbitHost {
         self.base.join(name)
     }
 
-    /// One of RabbitMQ's scripts, to be run as the process whose pid stands in `pid_file`.
+    /// One of RabbitMQ's scripts, to be run as a process whose pid is written to `pid_file`.
     pub(crate) fn launch(&self, pid_file: &Path, script: &str) -> Command {
         let mut command = launch(pid_file, &self.scripts.join(script));
         self.environment(&mut command);
@@ -88,7 +87,7 @@ impl RabbitHost {
         command
     }
 
-    /// A shell that finds the tools of RabbitMQ, for the node of this name.
+    /// A shell with RabbitMQ's tools in its PATH, for the node of this name.
     pub(crate) fn shell(&self, node: &str) -> Command {
         let mut command = Command::new("sh");
         self.environment(&mut command);
@@ -98,15 +97,15 @@ impl RabbitHost {
         command
     }
 
-    /// Erlang's program that calls functions in a node.
+    /// The program of Erlang that calls functions in a node.
     pub(crate) fn erl_call(&self) -> Command {
         let mut command = Command::new("erl_call");
         self.environment(&mut command);
         command
     }
 
-    /// Nothing of the caller's environment gets through but the path: variables of RabbitMQ's
-    /// or a cookie in the home folder would lead to another node.
+    /// Only the PATH of the caller's environment is kept: RabbitMQ's variables or a cookie in the home
+    /// folder would lead to another node.
     fn environment(&self, command: &mut Command) {
         let local_only = "-kernel inet_dist_use_interface {127,0,0,1}";
         command
@@ -116,11 +115,11 @@ impl RabbitHost {
             .env("HOME", &self.base)
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
-            // Every `erl` would start a missing epmd as a daemon that outlives all of us.
+            // Every `erl` would start a missing epmd as a daemon that outlives the tests.
             .env("ERL_FLAGS", "-start_epmd false")
             .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", local_only)
             .env("RABBITMQ_CTL_ERL_ARGS", local_only)
-            // The tool opens a port too; by default it takes one that a node is about to bind.
+            // The tool opens a port, too; by default that may be one that a node is about to bind.
             .env("RABBITMQ_CTL_DIST_PORT_MIN", "0")
             .env("RABBITMQ_CTL_DIST_PORT_MAX", "0");
     }
@@ -133,16 +132,15 @@ impl RabbitHost {
 
 impl Drop for RabbitHost {
     fn drop(&mut self) {
-        // Its end of the pipe closes: the watcher does what it does when this process dies.
+        // Its end of the pipe closes, and the watcher acts as if this process had died.
         drop(self.watcher.stdin.take());
         let _ = self.watcher.wait();
         let _ = self.epmd.wait();
     }
 }
 
-/// A TCP port that nobody listens on, given once in this process. Taken below the range from which
-/// the kernel gives ports to outgoing connections: while a node is down, a client's socket must not
-/// get the node's port.
+/// A free TCP port, returned once in this process. It is below the ephemeral range of the kernel: while
+/// a node is down, a client's socket must not get the node's port.
 pub(crate) fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let start = RandomState::new().build_hasher().finish();
@@ -156,8 +154,8 @@ pub(crate) fn free_port() -> u16 {
     port.expect("a port between 20000 and 32000 is free")
 }
 
-/// `program` as a child of ours, whose pid stands in `pid_file` before it runs. In a process group
-/// of its own: Ctrl-C ends the test, and the watcher the rest.
+/// `program` as a child process, whose pid is written to `pid_file` before it runs. In its own process
+/// group: Ctrl-C ends the test, and the watcher the rest.
 fn launch(pid_file: &Path, program: &Path) -> Command {
     let mut command = Command::new("sh");
     command
@@ -169,8 +167,8 @@ fn launch(pid_file: &Path, program: &Path) -> Command {
     command
 }
 
-/// Sleeps on a pipe that only this process holds open. The folder is renamed first: what is
-/// launched after that finds no place for its pid and does not run.
+/// Waits on a pipe that only this process holds open. The folder is renamed first: a process launched
+/// after that cannot write its pid and does not run.
 fn watch(base: &Path) -> Child {
     const SCRIPT: &str = r#"
         cat >/dev/null
@@ -199,7 +197,8 @@ fn new_folder() -> PathBuf {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("listener-rabbit-{}-{number}", std::process::id());
     let base = std::env::temp_dir().join(name);
-    // A process with our pid may have died together with its watcher, as in a power cut.
+    // An earlier process with our pid may have died together with its watcher, for example in a power
+    // failure.
     let _ = fs::remove_dir_all(&base);
     fs::create_dir(&base).expect("the temporary folder is writable");
     let cookie = base.join(".erlang.cookie");
@@ -209,7 +208,7 @@ fn new_folder() -> PathBuf {
     base
 }
 
-/// The folder of RabbitMQ's own scripts: that in `LISTENER_RABBITMQ`, or the installed one.
+/// The folder of RabbitMQ's scripts: that in `LISTENER_RABBITMQ`, or the installed one.
 fn scripts() -> PathBuf {
     if let Some(chosen) = std::env::var_os(CHOICE).filter(|chosen| !chosen.is_empty()) {
         return chosen_scripts(PathBuf::from(chosen)).unwrap_or_else(|reason| panic!("{reason}"));
@@ -222,12 +221,12 @@ fn scripts() -> PathBuf {
         .unwrap_or_else(|| panic!("rabbitmq-server was not found: {FIX}"))
 }
 
-/// Another broker than the one that was asked for is never taken instead.
+/// Another broker than the requested one is never used instead.
 fn chosen_scripts(folder: PathBuf) -> Result<PathBuf, String> {
     let missing = SCRIPTS.iter().find(|script| !folder.join(script).is_file());
     match missing {
         _ if !folder.is_absolute() => Err(format!(
-            "{CHOICE}={} is no absolute path: tests run in several folders",
+            "{CHOICE}={} is not an absolute path: tests run in several folders",
             folder.display()
         )),
         Some(script) => Err(format!(
@@ -244,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chosen_folder_without_the_commands_is_an_error_and_says_which() {
+    fn a_chosen_folder_without_the_commands_is_an_error_that_names_them() {
         let folder = std::env::temp_dir().join(format!("listener-scripts-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let error = chosen_scripts(folder.clone()).unwrap_err();
@@ -258,6 +257,6 @@ mod tests {
         fs::remove_dir_all(folder).unwrap();
 
         let error = chosen_scripts(PathBuf::from("target/rabbitmq-4.3/bin")).unwrap_err();
-        assert!(error.contains("is no absolute path"), "{error}");
+        assert!(error.contains("is not an absolute path"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
-//! A private RabbitMQ node: own ports, own data, killed, suspended and restarted as a test wants.
-//! Tests start one for themselves, or take `shared()`, one per test binary, with a vhost each.
-//! Nothing in it belongs to a runtime. Its folder, cookie and epmd are `rabbit_host.rs`'s.
+//! A private RabbitMQ node with its own ports and data, which a test can kill, suspend and restart.
+//! Tests start their own, or use `shared()`, one per test binary, with a virtual host each. It is not
+//! bound to a runtime. Its folder, cookie and epmd are in `rabbit_host.rs`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,20 +20,20 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::management::{self, encode};
 use crate::rabbit_host::{RabbitHost, free_port};
 
-/// A node boots in 5 to 10 s; several at once on two slow cores take a multiple of it.
+/// A node boots in 5 to 10 s; several at once on two slow cores take a multiple of that.
 const BOOT: Duration = Duration::from_secs(120);
 
-/// A quorum queue counts its messages each 0.2 s, as `advanced.config` says.
+/// A quorum queue counts its messages every 0.2 s, see `advanced.config`.
 const COUNTED: Duration = Duration::from_millis(300);
 
-/// One of the tools takes half a second of a processor: its own virtual machine starts.
+/// A tool takes half a second of CPU time, because it starts its own virtual machine.
 const TOOL: Duration = Duration::from_secs(120);
 
-/// More of the tools than this at once take the processor from the nodes that they ask.
+/// More tools at once would slow down the nodes that they query.
 static TOOLS: Semaphore = Semaphore::const_new(2);
 
-/// The node that the tests of one binary share. It is never killed, so take a `vhost` of its own
-/// for each test, and a node of your own to harm it.
+/// The node that the tests of one binary share. It is never killed: use one `vhost` for each test, and
+/// another node to harm it.
 pub async fn shared() -> &'static RabbitNode {
     static NODE: OnceCell<RabbitNode> = OnceCell::const_new();
     NODE.get_or_init(RabbitNode::start).await
@@ -57,14 +57,13 @@ pub async fn cluster() -> [RabbitNode; 3] {
     nodes
 }
 
-/// The node that the tests of one binary may kill, suspend or starve, one test at a time: it runs
-/// when this returns, and whoever holds it leaves nothing set. Take a `vhost` of its own for each
-/// test.
+/// The node that the tests of one binary may kill, suspend or starve, one test at a time: it runs when
+/// this returns, and each test resets its changes. Use one `vhost` for each test.
 pub async fn harmed() -> MutexGuard<'static, RabbitNode> {
     static NODE: OnceCell<Mutex<RabbitNode>> = OnceCell::const_new();
     let node = NODE.get_or_init(async || Mutex::new(RabbitNode::start().await)).await;
     let mut node = node.lock().await;
-    // A test that failed may have left it down, or stopped.
+    // A failed test may have left it killed or suspended.
     if node.vm_pid().is_none() {
         node.restart().await;
     }
@@ -74,12 +73,12 @@ pub async fn harmed() -> MutexGuard<'static, RabbitNode> {
 }
 
 /// A node. When it is dropped, and also when this process is killed, no process and no file of it
-/// remains.
+/// remain.
 pub struct RabbitNode {
     name: String,
     ports: Ports,
     vm: Option<Child>,
-    // After `vm`: the last node of a host takes the host with it.
+    // Dropped after `vm`: the last node of a host ends the host.
     host: Arc<RabbitHost>,
 }
 
@@ -90,12 +89,12 @@ struct Ports {
 }
 
 impl RabbitNode {
-    /// A node on a host of its own, ready for clients.
+    /// A node on its own host, ready for clients.
     pub async fn start() -> Self {
         Self::start_with("").await
     }
 
-    /// As `start`, with these lines in its `rabbitmq.conf`.
+    /// Like `start`, with these lines in its `rabbitmq.conf`.
     pub async fn start_with(lines: &str) -> Self {
         let mut node = Self::new_on(RabbitHost::start().await, "node1");
         node.configure(lines);
@@ -117,7 +116,7 @@ impl RabbitNode {
         Self { name: name.to_owned(), ports, vm: None, host }
     }
 
-    /// From its next start on these lines are in its `rabbitmq.conf`, besides those of all nodes.
+    /// Adds these lines to its `rabbitmq.conf`, from the next start on.
     pub fn configure(&self, lines: &str) {
         let folder = self.folder();
         for part in ["mnesia", "log", "schema"] {
@@ -125,13 +124,13 @@ impl RabbitNode {
         }
         let configuration = self.configuration(lines);
         fs::write(folder.join("rabbitmq.conf"), configuration).unwrap();
-        // What a queue of at-least-once dead letters could not move, as at a restart before the
-        // other queue is up, is tried again each second, not each three minutes.
+        // Retries at-least-once dead-lettering every second instead of every three minutes, for example
+        // after a restart when the target queue is not up yet.
         let advanced = "[{rabbit, [{quorum_tick_interval, 200}, \
                         {dead_letter_worker_publisher_confirm_timeout, 1000}]}].\n";
         fs::write(folder.join("advanced.config"), advanced).unwrap();
         fs::write(folder.join("enabled_plugins"), "[rabbitmq_management].\n").unwrap();
-        // An empty file: it keeps the machine's own /etc/rabbitmq out.
+        // An empty file, so that /etc/rabbitmq of the machine is not used.
         fs::write(folder.join("rabbitmq-env.conf"), "").unwrap();
     }
 
@@ -143,7 +142,7 @@ impl RabbitNode {
         (numbers.next().unwrap(), numbers.next().unwrap())
     }
 
-    /// The default vhost, as RabbitMQ's clients write it.
+    /// The URL of the default virtual host.
     pub fn url(&self) -> String {
         self.url_of("%2F")
     }
@@ -152,7 +151,7 @@ impl RabbitNode {
         self.ports.amqp
     }
 
-    /// As `rabbitmqctl -n` and the cluster commands want it.
+    /// The node name for `rabbitmqctl -n` and the cluster commands.
     pub fn name(&self) -> String {
         format!("{}@localhost", self.name)
     }
@@ -187,7 +186,7 @@ impl RabbitNode {
         self.boot().await;
     }
 
-    /// SIGSTOP: ports and connections stay open, and nobody answers.
+    /// SIGSTOP: ports and connections stay open, and nothing answers.
     pub async fn suspend(&self) {
         self.signal("STOP");
     }
@@ -197,17 +196,17 @@ impl RabbitNode {
         self.signal("CONT");
     }
 
-    /// `rabbitmqctl` with these arguments; what it printed. Takes half a second.
+    /// Runs `rabbitmqctl` with these arguments, and returns its output. Takes half a second.
     pub async fn ctl(&self, args: &[&str]) -> String {
         self.tool("rabbitmqctl", args).await
     }
 
-    /// As `ctl`, another of the tools: `rabbitmq-queues`, `rabbitmq-upgrade`.
+    /// Like `ctl`, for another tool: `rabbitmq-queues`, `rabbitmq-upgrade`.
     pub async fn tool(&self, tool: &str, args: &[&str]) -> String {
         self.try_tool(tool, args).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// As `tool`; an error if the node refuses: a cluster in the middle of a change does.
+    /// Like `tool`, with an error if the node refuses, as a cluster in the middle of a change does.
     pub async fn try_tool(&self, tool: &str, args: &[&str]) -> Result<String, String> {
         let _place = TOOLS.acquire().await.expect("the semaphore is never closed");
         let mut command = self.host.command(tool);
@@ -225,11 +224,11 @@ impl RabbitNode {
         Err(format!("{tool} {args:?} failed:\n{printed}{errors}"))
     }
 
-    /// Runs commands of RabbitMQ's tools for this node as somebody types them; what they printed.
+    /// Runs commands of RabbitMQ's tools for this node in a shell, and returns their output.
     pub async fn shell(&self, commands: &str) -> String {
         let mut shell = tokio::process::Command::from(self.host.shell(&self.name()));
         shell.env("RABBITMQ_ENABLED_PLUGINS_FILE", self.folder().join("enabled_plugins"));
-        // The tools of RabbitMQ 4.0, as Debian packs them, do not find it by themselves.
+        // The tools of RabbitMQ 4.0 in Debian do not find it by themselves.
         let plugins = "{ok, Folder} = application:get_env(rabbit, plugins_dir), Folder";
         shell.env("RABBITMQ_PLUGINS_DIR", self.eval_as("~ts", plugins).await);
         let output = shell.args(["-ec", commands]).kill_on_drop(true).output();
@@ -241,14 +240,14 @@ impl RabbitNode {
     }
 
     /// The value of an Erlang expression in the node, as Erlang prints it. Takes some milliseconds,
-    /// for no virtual machine is started.
+    /// because no virtual machine is started.
     pub async fn eval(&self, expression: &str) -> String {
         self.eval_as("~tp", expression).await
     }
 
-    /// As `eval`, written as this sequence of Erlang's `io:format` says.
+    /// Like `eval`, printed with this control sequence of `io:format`.
     async fn eval_as(&self, format: &str, expression: &str) -> String {
-        // A node refuses a second client of the same name; those that `-r` chooses are the same.
+        // A node refuses a second client with the same name; `-r` would choose equal names.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let client = format!("c{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut command = tokio::process::Command::from(self.host.erl_call());
@@ -274,15 +273,15 @@ impl RabbitNode {
         value.to_owned()
     }
 
-    /// The management API: `path` begins with `/api/`. Its statistics lag up to 5 s behind.
-    /// Panics on anything but a 2xx answer.
+    /// Calls the management API: `path` begins with `/api/`. Its statistics lag up to 5 s behind. Panics
+    /// unless the status is 2xx.
     pub async fn api(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         management::request(self.ports.management, method, path, body).await
     }
 
-    /// Creates a vhost in which guest may do everything; its `amqp://` URL, by which the library
-    /// declares durable queues on every version of RabbitMQ. [`oslo_url`] makes one that
-    /// oslo.messaging reads.
+    /// Creates a virtual host in which guest has all permissions. Returns its `amqp://` URL, with which
+    /// the library declares durable queues on every version of RabbitMQ. [`oslo_url`] turns it into one
+    /// for oslo.messaging.
     pub async fn vhost(&self, name: &str) -> String {
         let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
         let name = encode(name);
@@ -293,18 +292,18 @@ impl RabbitNode {
 
     /// The names of all queues of the vhost.
     pub async fn queues(&self, vhost: &str) -> Vec<String> {
-        // Not over HTTP: the management API waits for nodes that do not answer.
+        // Not over HTTP, because the management API waits for nodes that do not answer.
         self.queue_depths(vhost).await.into_keys().collect()
     }
 
-    /// Messages that wait in the queue or are unacknowledged; `None` if there is no such queue, or
-    /// it is not up. The number is that of when this was called or later: what the broker has been
-    /// sent before, such as an acknowledgement, is counted.
+    /// The ready and unacknowledged messages of the queue; `None` if it does not exist or is not up. The
+    /// count is taken after the call began: everything sent to the broker before, such as an
+    /// acknowledgement, is included.
     pub async fn queue_depth(&self, vhost: &str, queue: &str) -> Option<u64> {
         self.queue_depths(vhost).await.remove(queue).flatten()
     }
 
-    /// As `queue_depth`, of all queues of the vhost; `None` for one that is not up.
+    /// Like `queue_depth`, for all queues of the virtual host; `None` for one that is not up.
     pub async fn queue_depths(&self, vhost: &str) -> BTreeMap<String, Option<u64>> {
         sleep(COUNTED).await;
         let vhost: Vec<String> = vhost.bytes().map(|byte| byte.to_string()).collect();
@@ -335,7 +334,7 @@ impl RabbitNode {
 
     fn configuration(&self, lines: &str) -> String {
         let Ports { amqp, management, .. } = self.ports;
-        // Of all versions the same: RabbitMQ 4 takes 16 MiB otherwise, and reads it once.
+        // The same for all versions: the default of RabbitMQ 4 is 16 MiB, and it is read once.
         let size =
             if lines.contains("max_message_size") { "" } else { "max_message_size = 134217728" };
         format!(
@@ -360,7 +359,7 @@ impl RabbitNode {
             .current_dir(&folder)
             .stdout(printed.try_clone().unwrap())
             .stderr(printed)
-            // The start script then becomes the VM, so that the child's pid is the VM's.
+            // The start script becomes the VM, so that the pid of the child is that of the VM.
             .env("detached", "1")
             .env("RABBITMQ_NODENAME", self.name())
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
@@ -383,7 +382,7 @@ impl RabbitNode {
         self.wait_until_ready().await;
     }
 
-    /// An open port is not enough, as plugins still start behind it: the node has to answer.
+    /// An open port is not enough, because plugins still start: the node has to answer.
     async fn wait_until_ready(&mut self) {
         let end = Instant::now() + BOOT;
         let management =
@@ -400,7 +399,7 @@ impl RabbitNode {
         }
     }
 
-    /// The end of what it printed and logged.
+    /// The end of its output and log.
     pub fn last_words(&self) -> String {
         let log = format!("log/{}.log", self.name());
         let text: String = ["stdout.log", log.as_str()]
@@ -427,7 +426,7 @@ impl RabbitNode {
         self.forget_vm();
     }
 
-    /// The pid may be another's soon: the watcher must not find it.
+    /// The pid may be reused soon: the watcher must not find it.
     fn forget_vm(&mut self) {
         self.vm = None;
         let _ = fs::remove_file(self.folder().join("vm.pid"));
@@ -443,8 +442,8 @@ impl Drop for RabbitNode {
     }
 }
 
-/// The `rabbit://` URL, as oslo.messaging writes it, for the URL of a node or a vhost: no path is
-/// the vhost `/`.
+/// The `rabbit://` URL of oslo.messaging for the URL of a node or a virtual host: no path means the
+/// virtual host `/`.
 pub fn oslo_url(url: &str) -> String {
     let url = url.replacen("amqp://", "rabbit://", 1);
     url.strip_suffix("%2F").unwrap_or(&url).to_owned()

@@ -1,5 +1,5 @@
-//! A publisher of AMQP's bare bytes, for messages that no client library would write. It logs in,
-//! publishes one message and asks whether the broker took it; all else is `amqp.rs`.
+//! A publisher of raw AMQP bytes, for messages that no client library would write. It logs in, publishes
+//! one message and checks that the broker accepted it; everything else is in `amqp.rs`.
 
 use std::io;
 
@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 const CONNECTION_CLOSE: (u16, u16) = (10, 50);
 const CHANNEL_CLOSE: (u16, u16) = (20, 40);
 
-/// Publishes to a queue, through the default exchange. `properties` are the flags and what
-/// follows them, as bytes. Panics if the broker refuses it.
+/// Publishes to a queue through the default exchange. `properties` are the bytes of the flags and the
+/// values. Panics if the broker refuses the message.
 pub async fn publish_raw(port: u16, vhost: &str, queue: &str, properties: &[u8], body: &[u8]) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(b"AMQP\0\0\x09\x01").await.unwrap();
@@ -31,18 +31,18 @@ pub async fn publish_raw(port: u16, vhost: &str, queue: &str, properties: &[u8],
     let size = u64::try_from(body.len()).unwrap().to_be_bytes();
     frame(&mut stream, 2, 1, &[&[0, 60, 0, 0][..], &size, properties].concat()).await;
     frame(&mut stream, 3, 1, body).await;
-    // It is answered once all before it was taken.
+    // The broker answers this after it has processed everything before it.
     let close = [&[0, 200][..], &short("OK"), &[0, 0, 0, 0]].concat();
     method(&mut stream, 1, CHANNEL_CLOSE, &close).await;
     expect(&mut stream, (20, 41)).await;
 }
 
-/// A short text, its length before it.
+/// A short string with its length.
 fn short(text: &str) -> Vec<u8> {
     [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
 }
 
-/// Bytes, their length before them.
+/// Bytes with their length.
 pub fn long(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }

@@ -1,13 +1,13 @@
-//! Waiting for a condition, with an end. Tests call it where no signal can be awaited, instead of
-//! sleeping for a time that is hoped to be enough.
+//! Waits for a condition, with a deadline. Tests use it when no signal can be awaited, instead of
+//! sleeping.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Asks `condition` again and again until it holds, with a pause as long as asking takes: what
-/// starts a process for it leaves half of the processor to what is waited for.
-/// Panics with `what` once `deadline` has passed, also when the condition itself hangs.
+/// Polls `condition` until it holds, with pauses as long as a poll takes, so that polls that start
+/// processes use at most half of the CPU. Panics with `what` once `deadline` has passed, also when the
+/// condition itself hangs.
 pub async fn wait_until(what: &str, deadline: Duration, mut condition: impl AsyncFnMut() -> bool) {
     const PAUSE: Duration = Duration::from_millis(20);
     let end = Instant::now() + deadline;
