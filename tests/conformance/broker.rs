@@ -1,5 +1,5 @@
-//! The ground of a claim: a bus or vhost that nobody else uses, what is sent there, and what
-//! a subscription receives. Every wait has a deadline; none of them is hit when all is well.
+//! Fixtures of a claim: a bus or virtual host of its own, sends to it, and subscriptions. Every wait has
+//! a deadline, which a working driver never reaches.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use listener::testing::Model;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
-/// What no answer takes, also on a machine that is busy with other tests.
+/// Longer than any answer takes, also on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The exchange of most claims.
@@ -23,7 +23,7 @@ pub(crate) const EXCHANGE: &str = "openstack";
 /// The routing key of most claims, and so its default queue.
 pub(crate) const KEY: &str = "notifications.info";
 
-/// A bus or vhost of one test.
+/// A bus or virtual host of one test.
 pub(crate) struct Broker {
     open: Box<dyn Fn() -> Transport + Send + Sync>,
     sender: Transport,
@@ -35,7 +35,7 @@ impl Broker {
         Self::with(move || open(&url))
     }
 
-    /// The model of a broker, while nothing fails.
+    /// The model of a broker, without faults.
     pub(crate) fn model() -> Self {
         let model = Model::new(0);
         Self::with(move || Transport::new(model.process(), "model"))
@@ -46,7 +46,7 @@ impl Broker {
         Self::with(move || open(&url))
     }
 
-    /// As `rabbit`, with quorum queues.
+    /// Like `rabbit`, with quorum queues.
     pub(crate) async fn quorum(claim: &str) -> Self {
         let url = support::shared().await.vhost(&format!("quorum {claim}")).await;
         let url = format!("{url}?amqp_durable_queues=true&rabbit_quorum_queue=true");
@@ -58,12 +58,12 @@ impl Broker {
         Self { open: Box::new(open), sender }
     }
 
-    /// A transport that shares nothing with the others but the broker.
+    /// A transport that shares only the broker with others.
     pub(crate) fn transport(&self) -> Transport {
         (self.open)()
     }
 
-    /// Sends a text to the topic exchange, and waits until the broker has it.
+    /// Publishes a text to the topic exchange, and waits for the confirm.
     pub(crate) async fn send(&self, exchange: &str, key: &str, body: &str) {
         self.send_message(
             topic(exchange, key),
@@ -73,7 +73,7 @@ impl Broker {
         .await;
     }
 
-    /// Puts a text straight into a queue, and waits until the broker has it.
+    /// Puts a text directly into a queue, and waits for the confirm.
     pub(crate) async fn put(&self, queue: &str, body: &str) {
         let route = Route::Queue(queue.to_owned());
         self.send_message(route, Bytes::from(body.to_owned()), Properties::default()).await;
@@ -84,25 +84,25 @@ impl Broker {
         timeout(DEADLINE, self.sender.send(outgoing))
             .await
             .expect("a send ends in time")
-            .expect("the broker has a queue for it");
+            .expect("the message is routable");
     }
 
-    /// Closes what was opened for sending.
+    /// Closes the sending transport.
     pub(crate) async fn close(&self) {
         timeout(DEADLINE, self.sender.close()).await.expect("closing ends in time");
     }
 
-    /// A subscription of the default queue.
+    /// A subscription to the default queue.
     pub(crate) async fn listen(&self, prefetch: u16) -> Listening {
         self.subscribe(&[(EXCHANGE, KEY, KEY)], prefetch).await
     }
 
-    /// A subscription of a pool's queue, fed as the default queue is.
+    /// A subscription to a pool's queue, bound like the default queue.
     pub(crate) async fn listen_as(&self, pool: &str, prefetch: u16) -> Listening {
         self.subscribe(&[(EXCHANGE, KEY, pool)], prefetch).await
     }
 
-    /// A subscription of (exchange, routing key, queue) bindings.
+    /// A subscription to (exchange, routing key, queue) bindings.
     pub(crate) async fn subscribe(
         &self,
         bindings: &[(&str, &str, &str)],
@@ -118,7 +118,7 @@ impl Broker {
             timeout(DEADLINE, self.transport().subscribe(subscription))
                 .await
                 .expect("a subscription ends in time")
-                .expect("a broker that runs");
+                .expect("the broker runs");
         Listening { deliveries, consumer }
     }
 }
@@ -127,7 +127,7 @@ fn open(url: &str) -> Transport {
     Transport::open(url).expect("a transport URL")
 }
 
-/// What most claims subscribe to.
+/// The subscription of most claims.
 pub(crate) fn default_queue(prefetch: u16) -> Subscription {
     Subscription::new(vec![Binding::new(EXCHANGE, KEY, KEY)], prefetch, DEADLINE)
 }
@@ -149,11 +149,9 @@ impl Listening {
         self.next_or_end().await.expect("the channel is open")
     }
 
-    /// The next delivery, or `None` when there will be no more.
+    /// The next delivery, or `None` at the end of the channel.
     pub(crate) async fn next_or_end(&mut self) -> Option<Delivery> {
-        timeout(DEADLINE, self.deliveries.recv())
-            .await
-            .expect("a delivery, or the end, comes in time")
+        timeout(DEADLINE, self.deliveries.recv()).await.expect("a delivery or the end in time")
     }
 
     /// The next deliveries, unsettled.
@@ -169,7 +167,7 @@ impl Listening {
     pub(crate) async fn handle(&mut self) -> Received {
         let delivery = self.next().await;
         let received = Received::from(&delivery);
-        delivery.settle(Settle::Ack).expect("a session that stands");
+        delivery.settle(Settle::Ack).expect("the session exists");
         received
     }
 
@@ -182,17 +180,17 @@ impl Listening {
         texts
     }
 
-    /// Whether a delivery lies in the channel already.
+    /// Whether a delivery is in the channel.
     pub(crate) fn has_more(&self) -> bool {
         !self.deliveries.is_empty()
     }
 
-    /// The next delivery, unless none comes for a while.
+    /// The next delivery, or `None` if none arrives for a while.
     pub(crate) async fn next_soon(&mut self) -> Option<Delivery> {
         timeout(Duration::from_millis(200), self.next()).await.ok()
     }
 
-    /// Looks again for the queues for one at a time.
+    /// Looks again for quarantine queues.
     pub(crate) fn look_again(&self) {
         self.consumer.look_again();
     }
@@ -201,18 +199,18 @@ impl Listening {
         self.consumer.state()
     }
 
-    /// Takes nothing new.
+    /// Stops new deliveries.
     pub(crate) async fn cancel(&self) {
         timeout(DEADLINE, self.consumer.cancel()).await.expect("a cancellation ends in time");
     }
 
-    /// Closes; what lay in the channel is dropped.
+    /// Closes the consumer; deliveries in the channel are dropped.
     pub(crate) async fn close(self) {
         timeout(DEADLINE, self.consumer.close()).await.expect("closing ends in time");
     }
 }
 
-/// All that a listener sees of a delivery, but for the broker's count: not every queue has one.
+/// All that a listener sees of a delivery, except for the delivery count, which not every queue has.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Received {
     pub(crate) body: Bytes,
@@ -221,7 +219,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// A bare text that came over the exchange and key of most claims into this queue.
+    /// A text without properties, delivered to this queue over the exchange and key of most claims.
     pub(crate) fn text(body: &str, queue: &str) -> Self {
         Self {
             body: Bytes::from(body.to_owned()),
@@ -230,7 +228,7 @@ impl Received {
         }
     }
 
-    /// The same, given out again.
+    /// The same, redelivered.
     pub(crate) fn again(self) -> Self {
         Self { info: self.info.redelivered(true), ..self }
     }
@@ -239,7 +237,7 @@ impl Received {
 impl From<&Delivery> for Received {
     fn from(delivery: &Delivery) -> Self {
         let mut properties = delivery.properties.clone();
-        // A quorum queue's count is a header.
+        // The delivery count of a quorum queue is a header.
         properties.headers.remove_broker_owned();
         Self { body: delivery.body.clone(), properties, info: delivery.info.clone().counted(None) }
     }

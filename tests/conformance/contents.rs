@@ -1,5 +1,5 @@
-//! What is sent is what comes: bodies, properties, headers, and how a delivery came. Who gets
-//! which of them is in `routing.rs` and `sharing.rs`.
+//! Messages are delivered as they were sent: bodies, properties, headers, order. Which consumer receives
+//! them is in `routing.rs` and `sharing.rs`.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -14,16 +14,16 @@ use listener::driver::{HeaderValue, Headers, Properties};
 use crate::broker::{Broker, EXCHANGE, KEY, Received, topic};
 
 claims! {
-    what_is_sent_comes_in_order,
-    a_delivery_says_how_it_came,
-    properties_and_headers_of_every_kind_come_unchanged_by_every_route,
+    messages_are_delivered_in_order,
+    a_delivery_names_its_queue_exchange_and_routing_key,
+    properties_and_headers_of_every_type_are_unchanged_on_every_route,
     missing_properties_stay_missing,
-    any_body_comes_unchanged,
-    a_body_of_a_megabyte_comes_whole,
-    many_sends_at_once_all_arrive,
+    any_body_is_delivered_unchanged,
+    a_body_of_a_megabyte_is_delivered_whole,
+    many_concurrent_sends_all_arrive,
 }
 
-async fn what_is_sent_comes_in_order(broker: &Broker) {
+async fn messages_are_delivered_in_order(broker: &Broker) {
     let mut listening = broker.listen(3).await;
     let sent: Vec<String> = (0..20).map(|number| format!("n{number}")).collect();
     for body in &sent {
@@ -32,7 +32,7 @@ async fn what_is_sent_comes_in_order(broker: &Broker) {
     assert_eq!(listening.handle_texts(20).await, sent);
 }
 
-async fn a_delivery_says_how_it_came(broker: &Broker) {
+async fn a_delivery_names_its_queue_exchange_and_routing_key(broker: &Broker) {
     let mut listening = broker.subscribe(&[("nova", "compute.error", "workers")], 10).await;
     broker.send("nova", "compute.error", "a").await;
     assert_eq!(
@@ -45,7 +45,7 @@ async fn a_delivery_says_how_it_came(broker: &Broker) {
     );
 }
 
-async fn properties_and_headers_of_every_kind_come_unchanged_by_every_route(broker: &Broker) {
+async fn properties_and_headers_of_every_type_are_unchanged_on_every_route(broker: &Broker) {
     let mut listening = broker.listen(10).await;
     let queue = KEY.to_owned();
     let delayed = Route::Delayed { queue: queue.clone(), delay: Duration::from_secs(1) };
@@ -58,7 +58,7 @@ async fn properties_and_headers_of_every_kind_come_unchanged_by_every_route(brok
         let body = Bytes::from_static(&[0, 159, 255]);
         broker.send_message(route, body.clone(), every_property()).await;
         let mut received = listening.handle().await;
-        // A broker may add what it did with it.
+        // A broker may add headers.
         received.properties.headers.remove_broker_owned();
         assert_eq!(received, Received { body, properties: every_property(), info });
     }
@@ -120,7 +120,7 @@ async fn missing_properties_stay_missing(broker: &Broker) {
     assert_eq!(listening.handle().await, Received::text("bare", KEY));
 }
 
-async fn any_body_comes_unchanged(broker: &Broker) {
+async fn any_body_is_delivered_unchanged(broker: &Broker) {
     let mut listening = broker.listen(10).await;
     for body in ["", "Grüße, 世界 🌍", "\0\n"] {
         broker.send(EXCHANGE, KEY, body).await;
@@ -128,18 +128,18 @@ async fn any_body_comes_unchanged(broker: &Broker) {
     }
 }
 
-async fn a_body_of_a_megabyte_comes_whole(broker: &Broker) {
+async fn a_body_of_a_megabyte_is_delivered_whole(broker: &Broker) {
     let mut listening = broker.listen(10).await;
-    // No period that a frame could hide a shift in.
+    // Without a period, so that a shift by a frame would be visible.
     let body: Vec<u8> = (0_u32..1 << 18).flat_map(u32::to_be_bytes).collect();
     let body = Bytes::from(body);
     broker.send_message(topic(EXCHANGE, KEY), body.clone(), Properties::default()).await;
     let received = listening.handle().await;
-    // Not `assert_eq!`: it would print both.
-    assert!(received.body == body, "{} bytes came", received.body.len());
+    // Not `assert_eq!`, which would print both.
+    assert!(received.body == body, "{} bytes arrived", received.body.len());
 }
 
-async fn many_sends_at_once_all_arrive(broker: &Broker) {
+async fn many_concurrent_sends_all_arrive(broker: &Broker) {
     let mut listening = broker.listen(50).await;
     let sent: BTreeSet<String> = (0..500).map(|number| format!("n{number}")).collect();
     join_all(sent.iter().map(|body| broker.send(EXCHANGE, KEY, body))).await;

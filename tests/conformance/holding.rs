@@ -1,5 +1,4 @@
-//! Messages that are held back, quarantine queues, journals, and how many bytes are unsettled at
-//! once.
+//! Delayed messages, quarantine queues, journals, and the limit of unsettled bytes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,18 +12,18 @@ use tokio::time::Instant;
 use crate::broker::{Broker, EXCHANGE, KEY, Listening, Received, default_queue, texts, topic};
 
 claims! {
-    what_is_delayed_comes_when_its_delay_is_over_as_it_was_sent,
-    what_is_delayed_keeps_nothing_waiting,
+    a_delayed_message_arrives_unchanged_after_its_delay,
+    a_delayed_message_does_not_delay_others,
     a_quarantine_queue_does_not_wait_for_the_others,
-    a_journal_is_read_in_one_order_by_everybody,
-    a_journal_is_read_from_a_position_on,
-    bytes_that_are_unsettled_are_bounded,
-    what_is_larger_than_the_bytes_comes_all_the_same,
-    one_of_each_queue_comes_while_the_bytes_are_used_up;
-    // With RabbitMQ 4 a side queue has no delivery limit, which the URL of a work queue asks for.
+    a_journal_is_read_in_the_same_order_by_all,
+    a_journal_is_read_from_a_given_position,
+    unsettled_bytes_are_bounded,
+    a_delivery_larger_than_the_byte_limit_is_delivered,
+    one_delivery_of_each_queue_is_let_through_at_the_byte_limit;
+    // With RabbitMQ 4 a side queue has no delivery limit, although the URL asks for one for work queues.
     not quorum:
-    of_a_quarantine_queue_one_is_unsettled,
-    a_quarantine_queue_that_is_missing_is_found_later,
+    a_quarantine_queue_has_one_unsettled_delivery,
+    a_missing_quarantine_queue_is_found_later,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,7 +34,7 @@ async fn delay(broker: &Broker, delay: Duration, body: &Bytes, properties: Prope
     broker.send_message(route, body.clone(), properties).await;
 }
 
-async fn what_is_delayed_comes_when_its_delay_is_over_as_it_was_sent(broker: &Broker) {
+async fn a_delayed_message_arrives_unchanged_after_its_delay(broker: &Broker) {
     let mut listening = broker.listen(10).await;
     let header = ("listener-attempts".to_owned(), HeaderValue::Int(2));
     let properties = Properties {
@@ -49,33 +48,33 @@ async fn what_is_delayed_comes_when_its_delay_is_over_as_it_was_sent(broker: &Br
     delay(broker, 2 * SECOND, &body, properties.clone()).await;
     let mut received = listening.handle().await;
     assert!(started.elapsed() >= 2 * SECOND, "after {:?}", started.elapsed());
-    // A broker may add what it did with it.
+    // A broker may add headers.
     let own = received.properties.headers.iter().filter(|(name, _)| !name.starts_with("x-"));
     received.properties.headers =
         own.map(|(name, value)| (name.to_owned(), value.clone())).collect();
     assert_eq!(received, Received { body, properties, info: DeliveryInfo::new(KEY, "", KEY) });
 }
 
-async fn what_is_delayed_keeps_nothing_waiting(broker: &Broker) {
+async fn a_delayed_message_does_not_delay_others(broker: &Broker) {
     let mut listening = broker.listen(10).await;
     delay(broker, SECOND, &Bytes::from_static(b"late"), Properties::default()).await;
     broker.send(EXCHANGE, KEY, "now").await;
     assert_eq!(listening.handle_texts(2).await, ["now", "late"]);
 }
 
-/// With a prefetch of 10 for the others.
+/// A subscription that includes the quarantine queue, with a prefetch of 10 for the other queue.
 async fn listen_quarantined(broker: &Broker) -> Listening {
     broker.attach(default_queue(10).quarantine(vec![QUARANTINE.to_owned()])).await
 }
 
-async fn of_a_quarantine_queue_one_is_unsettled(broker: &Broker) {
+async fn a_quarantine_queue_has_one_unsettled_delivery(broker: &Broker) {
     for body in ["a", "b", "c"] {
         broker.put(QUARANTINE, body).await;
     }
     let mut listening = listen_quarantined(broker).await;
     let held = listening.next().await;
     assert_eq!(Received::from(&held), quarantined("a"));
-    // Another gets all that is left, so this one was given no more.
+    // Another consumer gets all the others, so this one has received no more.
     let mut other = broker.subscribe(&[("", QUARANTINE, QUARANTINE)], 10).await;
     assert_eq!(other.handle_texts(2).await, ["b", "c"]);
     assert!(!listening.has_more());
@@ -85,11 +84,11 @@ async fn of_a_quarantine_queue_one_is_unsettled(broker: &Broker) {
     assert_eq!(listening.handle().await, quarantined("d"));
 }
 
-async fn a_quarantine_queue_that_is_missing_is_found_later(broker: &Broker) {
+async fn a_missing_quarantine_queue_is_found_later(broker: &Broker) {
     let mut listening = listen_quarantined(broker).await;
     listening.look_again();
     broker.put(QUARANTINE, "a").await;
-    // Not consumed before it is looked for: another takes what is in it.
+    // It is not consumed before `look_again`: another consumer takes its message.
     let mut other = broker.subscribe(&[("", QUARANTINE, QUARANTINE)], 1).await;
     assert_eq!(other.handle_texts(1).await, ["a"]);
     other.close().await;
@@ -112,7 +111,7 @@ fn append(entry: &str, read_from: Option<u64>) -> JournalAppend {
         .read_from(read_from)
 }
 
-async fn a_journal_is_read_in_one_order_by_everybody(broker: &Broker) {
+async fn a_journal_is_read_in_the_same_order_by_all(broker: &Broker) {
     let (one, other) = (broker.transport(), broker.transport());
     let tasks = (0..20).map(|n| {
         let transport = if n % 2 == 0 { one.clone() } else { other.clone() };
@@ -122,7 +121,11 @@ async fn a_journal_is_read_in_one_order_by_everybody(broker: &Broker) {
     let mut all = Vec::new();
     for (n, task) in tasks.enumerate().collect::<Vec<_>>() {
         let entries = task.await.unwrap().unwrap().entries;
-        assert_eq!(entries.last().unwrap(), n.to_string().as_bytes(), "its own is the last");
+        assert_eq!(
+            entries.last().unwrap(),
+            n.to_string().as_bytes(),
+            "the reader's own entry is the last"
+        );
         if entries.len() > longest.len() {
             longest.clone_from(&entries);
         }
@@ -137,7 +140,7 @@ async fn a_journal_is_read_in_one_order_by_everybody(broker: &Broker) {
     other.close().await;
 }
 
-async fn a_journal_is_read_from_a_position_on(broker: &Broker) {
+async fn a_journal_is_read_from_a_given_position(broker: &Broker) {
     let transport = broker.transport();
     let first = transport.journal(append("a", Some(0))).await.unwrap();
     assert_eq!(first.entries, ["a"]);
@@ -162,7 +165,7 @@ async fn send_sized_by(broker: &Broker, key: &str, count: usize, size: usize) {
     }
 }
 
-async fn bytes_that_are_unsettled_are_bounded(broker: &Broker) {
+async fn unsettled_bytes_are_bounded(broker: &Broker) {
     send_sized(broker, 30, 256 * KIB).await;
     let bounded = default_queue(10).bytes(1024 * KIB);
     let mut listening = broker.attach(bounded).await;
@@ -176,12 +179,12 @@ async fn bytes_that_are_unsettled_are_bounded(broker: &Broker) {
             }
         }
     }
-    // Four fit, and one is let through while the bytes are used up.
+    // Four fit, and one more is let through at the limit.
     assert!(seen.iter().all(|count| *count <= 5), "{seen:?}");
-    assert!(seen[10..20].iter().all(|count| *count >= 2), "hardly anything at once: {seen:?}");
+    assert!(seen[10..20].iter().all(|count| *count >= 2), "too few at once: {seen:?}");
 }
 
-async fn what_is_larger_than_the_bytes_comes_all_the_same(broker: &Broker) {
+async fn a_delivery_larger_than_the_byte_limit_is_delivered(broker: &Broker) {
     send_sized(broker, 5, 256 * KIB).await;
     let bounded = default_queue(1).bytes(100 * KIB);
     let mut listening = broker.attach(bounded).await;
@@ -190,7 +193,7 @@ async fn what_is_larger_than_the_bytes_comes_all_the_same(broker: &Broker) {
     }
 }
 
-async fn one_of_each_queue_comes_while_the_bytes_are_used_up(broker: &Broker) {
+async fn one_delivery_of_each_queue_is_let_through_at_the_byte_limit(broker: &Broker) {
     let other = "notifications.error";
     for key in [KEY, other] {
         send_sized_by(broker, key, 2, 256 * KIB).await;
@@ -212,7 +215,7 @@ async fn one_of_each_queue_comes_while_the_bytes_are_used_up(broker: &Broker) {
     }
 }
 
-/// A bare text that was put straight into the quarantine queue.
+/// A text without properties that was put directly into the quarantine queue.
 fn quarantined(body: &str) -> Received {
     Received {
         body: Bytes::from(body.to_owned()),

@@ -1,12 +1,11 @@
-//! What every driver promises (`listener/src/transport/driver.rs`, `delivery.rs`), claim by
-//! claim: each is written once over a `Broker` and held against a bus in memory, the model of
-//! a broker that simulations let fail, and a vhost of a private RabbitMQ node. What is particular
-//! to one driver is tested beside it.
+//! The promises of every driver (`listener/src/transport/driver.rs`, `delivery.rs`), claim by claim:
+//! each is written once over a `Broker` and tested with an in-memory bus, the model of a broker that the
+//! simulation uses, and a virtual host of a private RabbitMQ node. Details of one driver are tested with
+//! that driver.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-/// Makes the tests of the claims in a file: of each one in memory, one in the model, and two with
-/// RabbitMQ, whose queues are classic or quorum queues. The claims behind `not quorum` do not hold
-/// there.
+/// Makes the tests of the claims in a file: each one in memory, in the model, and with classic and
+/// quorum queues of RabbitMQ. Claims after `not quorum` do not hold for quorum queues.
 macro_rules! claims {
     ($($claim:ident),+ $(,)? $(; not quorum: $($other:ident),+ $(,)?)?) => {
         claims! { @classic $($claim),+ $(, $($other),+)? }
@@ -53,8 +52,8 @@ macro_rules! claims {
 }
 
 mod broker;
+mod closing;
 mod contents;
-mod ending;
 mod holding;
 mod routing;
 mod settling;

@@ -1,25 +1,25 @@
-//! What comes of a settlement while the consumer stands: places that are freed, deliveries
-//! that come back, and where in the queue. What an end does to them is in `ending.rs`.
+//! Settlements while the consumer exists: capacity of the prefetch, redeliveries, and their position in
+//! the queue. What the end of a subscription does is in `closing.rs`.
 
 use listener::driver::Settle;
 
 use crate::broker::{Broker, EXCHANGE, KEY, Received, texts};
 
 claims! {
-    an_ack_frees_a_place,
-    what_is_acknowledged_does_not_come_again,
-    what_is_unsettled_at_the_close_keeps_its_old_order,
-    what_is_requeued_may_go_to_another_consumer,
-    settlements_may_come_in_any_order,
-    a_delivery_that_is_dropped_keeps_its_place,
-    a_count_is_of_what_was_given_out_before_or_there_is_none;
-    // RabbitMQ puts what is requeued at the end of a quorum queue without a delivery limit.
+    an_ack_makes_room_in_the_prefetch,
+    an_acknowledged_message_is_not_redelivered,
+    unsettled_deliveries_keep_their_order_at_the_close,
+    a_requeued_message_can_go_to_another_consumer,
+    deliveries_can_be_settled_in_any_order,
+    a_dropped_delivery_keeps_its_position,
+    the_delivery_count_is_correct_or_absent;
+    // RabbitMQ puts requeued messages at the end of a quorum queue without a delivery limit.
     not quorum:
-    what_is_requeued_comes_again_before_later_ones,
-    what_comes_back_keeps_its_old_order,
+    a_requeued_message_is_redelivered_before_later_ones,
+    requeued_messages_keep_their_original_order,
 }
 
-async fn an_ack_frees_a_place(broker: &Broker) {
+async fn an_ack_makes_room_in_the_prefetch(broker: &Broker) {
     let mut listening = broker.listen(1).await;
     broker.send(EXCHANGE, KEY, "a").await;
     broker.send(EXCHANGE, KEY, "b").await;
@@ -29,7 +29,7 @@ async fn an_ack_frees_a_place(broker: &Broker) {
     assert_eq!(listening.handle().await, Received::text("b", KEY));
 }
 
-async fn what_is_acknowledged_does_not_come_again(broker: &Broker) {
+async fn an_acknowledged_message_is_not_redelivered(broker: &Broker) {
     let mut first = broker.listen(10).await;
     broker.send(EXCHANGE, KEY, "a").await;
     first.handle().await;
@@ -39,7 +39,7 @@ async fn what_is_acknowledged_does_not_come_again(broker: &Broker) {
     assert_eq!(second.handle().await, Received::text("mark", KEY));
 }
 
-async fn what_is_requeued_comes_again_before_later_ones(broker: &Broker) {
+async fn a_requeued_message_is_redelivered_before_later_ones(broker: &Broker) {
     let mut listening = broker.listen(1).await;
     for body in ["a", "b"] {
         broker.send(EXCHANGE, KEY, body).await;
@@ -51,21 +51,21 @@ async fn what_is_requeued_comes_again_before_later_ones(broker: &Broker) {
     assert_eq!(listening.handle().await, Received::text("b", KEY));
 }
 
-async fn what_is_unsettled_at_the_close_keeps_its_old_order(broker: &Broker) {
+async fn unsettled_deliveries_keep_their_order_at_the_close(broker: &Broker) {
     let mut first = broker.listen(4).await;
     for body in ["a", "b", "c", "d", "e"] {
         broker.send(EXCHANGE, KEY, body).await;
     }
     let mut held = first.take(4).await;
     held.remove(1).settle(Settle::Ack).unwrap();
-    // One is dropped, and the others are still there when the session ends.
+    // One is dropped, and the others are unsettled when the session ends.
     drop(held.remove(0));
     first.close().await;
     let mut second = broker.listen(10).await;
     assert_eq!(second.handle_texts(4).await, ["a", "c", "d", "e"]);
 }
 
-async fn what_is_requeued_may_go_to_another_consumer(broker: &Broker) {
+async fn a_requeued_message_can_go_to_another_consumer(broker: &Broker) {
     let mut first = broker.listen(2).await;
     for body in ["a", "b"] {
         broker.send(EXCHANGE, KEY, body).await;
@@ -77,7 +77,7 @@ async fn what_is_requeued_may_go_to_another_consumer(broker: &Broker) {
     assert_eq!(second.handle().await, Received::text("a", KEY).again());
 }
 
-async fn what_comes_back_keeps_its_old_order(broker: &Broker) {
+async fn requeued_messages_keep_their_original_order(broker: &Broker) {
     let mut first = broker.listen(3).await;
     for body in ["a", "b", "c", "d"] {
         broker.send(EXCHANGE, KEY, body).await;
@@ -95,7 +95,7 @@ async fn what_comes_back_keeps_its_old_order(broker: &Broker) {
     assert_eq!(second.handle().await, Received::text("d", KEY));
 }
 
-async fn settlements_may_come_in_any_order(broker: &Broker) {
+async fn deliveries_can_be_settled_in_any_order(broker: &Broker) {
     let mut first = broker.listen(4).await;
     for body in ["a", "b", "c", "d"] {
         broker.send(EXCHANGE, KEY, body).await;
@@ -103,7 +103,7 @@ async fn settlements_may_come_in_any_order(broker: &Broker) {
     let mut held = first.take(4).await;
     held.remove(3).settle(Settle::Ack).unwrap();
     held.remove(1).settle(Settle::Ack).unwrap();
-    // `a` and `c` are left, unsettled.
+    // `a` and `c` stay unsettled.
     assert_eq!(texts(&held), ["a", "c"]);
     first.close().await;
     let mut second = broker.listen(10).await;
@@ -113,7 +113,7 @@ async fn settlements_may_come_in_any_order(broker: &Broker) {
     assert_eq!(second.handle().await, Received::text("mark", KEY));
 }
 
-async fn a_delivery_that_is_dropped_keeps_its_place(broker: &Broker) {
+async fn a_dropped_delivery_keeps_its_position(broker: &Broker) {
     let mut first = broker.listen(1).await;
     for body in ["a", "b"] {
         broker.send(EXCHANGE, KEY, body).await;
@@ -126,7 +126,7 @@ async fn a_delivery_that_is_dropped_keeps_its_place(broker: &Broker) {
     assert_eq!(second.handle().await, Received::text("a", KEY).again());
 }
 
-async fn a_count_is_of_what_was_given_out_before_or_there_is_none(broker: &Broker) {
+async fn the_delivery_count_is_correct_or_absent(broker: &Broker) {
     let mut listening = broker.listen(1).await;
     broker.send(EXCHANGE, KEY, "a").await;
     let mut counts = Vec::new();
@@ -135,8 +135,8 @@ async fn a_count_is_of_what_was_given_out_before_or_there_is_none(broker: &Broke
         counts.push(delivery.info.delivery_count);
         delivery.settle(Settle::Requeue).unwrap();
     }
-    // A queue that counts says so once there is something to count: a quorum queue, and one in
-    // memory. A classic one never does.
+    // Queues with a delivery count report it from the first redelivery on: quorum queues, and those in
+    // memory. Classic queues never do.
     let known = [vec![None, Some(1), Some(2)], vec![None, None, None]];
     assert!(known.contains(&counts), "{counts:?}");
 }

@@ -1,5 +1,5 @@
-//! Who gets which delivery of a queue: consumers that compete, pools with copies of their
-//! own, and how many deliveries one may hold.
+//! How deliveries are distributed: competing consumers, pools with their own copies, and the prefetch of
+//! each consumer.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,11 @@ use crate::broker::{Broker, EXCHANGE, KEY, Listening, Received, texts};
 
 claims! {
     competing_consumers_share_a_queue,
-    what_competing_consumers_get_is_all_there_was_and_nothing_twice,
-    a_pool_gets_its_own_copy,
+    competing_consumers_receive_every_message_once,
+    a_pool_receives_its_own_copy,
     members_of_a_pool_compete,
-    prefetch_bounds_what_one_consumer_holds,
-    prefetch_counts_each_queue_for_itself,
+    the_prefetch_bounds_the_unsettled_deliveries_of_a_consumer,
+    the_prefetch_applies_to_each_queue_separately,
 }
 
 async fn competing_consumers_share_a_queue(broker: &Broker) {
@@ -21,14 +21,14 @@ async fn competing_consumers_share_a_queue(broker: &Broker) {
     let mut other = broker.listen(1).await;
     broker.send(EXCHANGE, KEY, "a").await;
     broker.send(EXCHANGE, KEY, "b").await;
-    // Neither settles, so each can hold one only.
+    // Neither settles, so each can hold only one.
     let mut held = one.take(1).await;
     held.extend(other.take(1).await);
     let held = texts(&held).into_iter().collect::<BTreeSet<_>>();
     assert_eq!(held, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
 }
 
-async fn what_competing_consumers_get_is_all_there_was_and_nothing_twice(broker: &Broker) {
+async fn competing_consumers_receive_every_message_once(broker: &Broker) {
     let mut one = broker.listen(2).await;
     let mut other = broker.listen(2).await;
     let sent: Vec<String> = (10..50).map(|number| format!("n{number}")).collect();
@@ -46,7 +46,7 @@ async fn what_competing_consumers_get_is_all_there_was_and_nothing_twice(broker:
     assert_eq!(last.handle().await, Received::text("mark", KEY));
 }
 
-/// The texts of the next deliveries, whoever of the two gets them, acknowledged.
+/// The texts of the next deliveries of both, acknowledged.
 async fn handle_between(one: &mut Listening, other: &mut Listening, count: usize) -> Vec<String> {
     let mut received = Vec::new();
     while received.len() < count {
@@ -60,7 +60,7 @@ async fn handle_between(one: &mut Listening, other: &mut Listening, count: usize
     received
 }
 
-async fn a_pool_gets_its_own_copy(broker: &Broker) {
+async fn a_pool_receives_its_own_copy(broker: &Broker) {
     let mut default = broker.listen(10).await;
     let mut pool = broker.listen_as("pool", 10).await;
     let mut other = broker.listen_as("other-pool", 10).await;
@@ -81,19 +81,19 @@ async fn members_of_a_pool_compete(broker: &Broker) {
     assert_eq!(held, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
 }
 
-async fn prefetch_bounds_what_one_consumer_holds(broker: &Broker) {
+async fn the_prefetch_bounds_the_unsettled_deliveries_of_a_consumer(broker: &Broker) {
     let mut first = broker.listen(2).await;
     for body in ["a", "b", "c", "d"] {
         broker.send(EXCHANGE, KEY, body).await;
     }
     let held = first.take(2).await;
-    // All that is left goes to whoever comes next, so the first was given no more.
+    // The others go to the next consumer, so the first one has received no more.
     let mut second = broker.listen(10).await;
     assert_eq!(second.handle_texts(2).await, ["c", "d"]);
     assert_eq!((texts(&held), first.has_more()), (vec!["a".to_owned(), "b".to_owned()], false));
 }
 
-async fn prefetch_counts_each_queue_for_itself(broker: &Broker) {
+async fn the_prefetch_applies_to_each_queue_separately(broker: &Broker) {
     let warn = "notifications.warn";
     let bindings = [(EXCHANGE, KEY, KEY), (EXCHANGE, warn, warn)];
     let mut first = broker.subscribe(&bindings, 2).await;

@@ -1,5 +1,4 @@
-//! How a subscription ends: cancelled, closed or dropped, what becomes of the deliveries that
-//! it holds, and what its state says.
+//! How a subscription ends: cancelled, closed or dropped, what happens to its deliveries, and its state.
 
 use listener::driver::ConnectionState;
 use listener::driver::Settle;
@@ -8,23 +7,23 @@ use listener::driver::SettleError;
 use crate::broker::{Broker, EXCHANGE, KEY, Listening, Received, texts};
 
 claims! {
-    a_closed_consumer_gives_back_all_that_is_unsettled,
-    a_dropped_consumer_gives_back_all_that_is_unsettled,
-    what_lies_in_the_channel_is_given_back_too,
+    a_closed_consumer_releases_all_unsettled_deliveries,
+    a_dropped_consumer_releases_all_unsettled_deliveries,
+    deliveries_left_in_the_channel_are_released,
     a_cancelled_consumer_ends_its_channel_after_the_last,
-    what_was_delivered_can_be_settled_after_the_cancellation,
+    deliveries_can_be_settled_after_the_cancellation,
     a_settlement_after_the_close_is_an_error,
-    acks_that_were_asked_for_before_the_close_are_carried_out,
+    acks_requested_before_the_close_are_carried_out,
     a_subscription_is_attached_until_it_is_cancelled,
-    a_closed_subscription_says_so,
-    a_transport_that_was_closed_sends_again,
+    a_closed_subscription_has_the_state_closed,
+    a_closed_transport_can_send_again,
     a_subscription_outlives_its_transport;
-    // RabbitMQ puts what is requeued at the end of a quorum queue without a delivery limit.
+    // RabbitMQ puts requeued messages at the end of a quorum queue without a delivery limit.
     not quorum:
-    what_came_back_once_is_given_back_in_its_old_order,
+    redelivered_messages_are_released_in_their_original_order,
 }
 
-async fn a_closed_consumer_gives_back_all_that_is_unsettled(broker: &Broker) {
+async fn a_closed_consumer_releases_all_unsettled_deliveries(broker: &Broker) {
     let mut first = broker.listen(10).await;
     send_three(broker).await;
     let held = first.take(3).await;
@@ -33,7 +32,7 @@ async fn a_closed_consumer_gives_back_all_that_is_unsettled(broker: &Broker) {
     drop(held);
 }
 
-async fn a_dropped_consumer_gives_back_all_that_is_unsettled(broker: &Broker) {
+async fn a_dropped_consumer_releases_all_unsettled_deliveries(broker: &Broker) {
     let mut first = broker.listen(10).await;
     send_three(broker).await;
     let held = first.take(3).await;
@@ -43,7 +42,7 @@ async fn a_dropped_consumer_gives_back_all_that_is_unsettled(broker: &Broker) {
     drop(held);
 }
 
-async fn what_lies_in_the_channel_is_given_back_too(broker: &Broker) {
+async fn deliveries_left_in_the_channel_are_released(broker: &Broker) {
     let mut first = broker.listen(10).await;
     send_three(broker).await;
     let held = first.next().await;
@@ -53,7 +52,7 @@ async fn what_lies_in_the_channel_is_given_back_too(broker: &Broker) {
     drop(held);
 }
 
-async fn what_came_back_once_is_given_back_in_its_old_order(broker: &Broker) {
+async fn redelivered_messages_are_released_in_their_original_order(broker: &Broker) {
     let mut first = broker.listen(3).await;
     send_three(broker).await;
     let mut held = first.take(3).await;
@@ -74,14 +73,14 @@ async fn a_cancelled_consumer_ends_its_channel_after_the_last(broker: &Broker) {
     while let Some(delivery) = first.next_or_end().await {
         held.push(delivery);
     }
-    // Every one came out of the channel or is still the broker's; none is in between.
+    // Each delivery came out of the channel or is still in the queue.
     let mut second = broker.listen(10).await;
     let rest = second.handle_texts(4 - held.len()).await;
     let all: Vec<String> = texts(&held).into_iter().chain(rest).collect();
     assert_eq!(all, ["a", "b", "c", "mark"]);
 }
 
-async fn what_was_delivered_can_be_settled_after_the_cancellation(broker: &Broker) {
+async fn deliveries_can_be_settled_after_the_cancellation(broker: &Broker) {
     let mut first = broker.listen(10).await;
     send_three(broker).await;
     let mut held = first.take(3).await;
@@ -109,7 +108,7 @@ async fn a_settlement_after_the_close_is_an_error(broker: &Broker) {
     all_three_again(broker.listen(10).await).await;
 }
 
-async fn acks_that_were_asked_for_before_the_close_are_carried_out(broker: &Broker) {
+async fn acks_requested_before_the_close_are_carried_out(broker: &Broker) {
     let mut first = broker.listen(200).await;
     for number in 0..200 {
         broker.send(EXCHANGE, KEY, &format!("n{number}")).await;
@@ -132,14 +131,14 @@ async fn a_subscription_is_attached_until_it_is_cancelled(broker: &Broker) {
     assert_eq!(*listening.state().borrow(), ConnectionState::Closed);
 }
 
-async fn a_closed_subscription_says_so(broker: &Broker) {
+async fn a_closed_subscription_has_the_state_closed(broker: &Broker) {
     let listening = broker.listen(10).await;
     let state = listening.state();
     listening.close().await;
     assert_eq!(*state.borrow(), ConnectionState::Closed);
 }
 
-async fn a_transport_that_was_closed_sends_again(broker: &Broker) {
+async fn a_closed_transport_can_send_again(broker: &Broker) {
     broker.send(EXCHANGE, KEY, "a").await;
     broker.close().await;
     broker.close().await;
