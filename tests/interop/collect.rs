@@ -1,4 +1,4 @@
-//! An endpoint that collects everything, in the same shape as the Python peer prints it.
+//! An endpoint that collects every notification in the form in which the Python peer prints it.
 
 use std::time::Duration;
 
@@ -48,17 +48,17 @@ impl Collector {
         Self::build(url, |builder| builder.pool(pool)).await
     }
 
-    /// Listens on `notifications` beside all other listeners without a pool.
+    /// Listens on `notifications`, sharing the queues of all listeners without a pool.
     pub(crate) async fn unpooled(url: &str) -> Self {
         Self::build(url, |builder| builder).await
     }
 
-    /// As `unpooled`, where it may fail.
+    /// Like `unpooled`, but it may fail.
     pub(crate) async fn try_unpooled(url: &str) -> Result<Self, listener::Error> {
         Self::try_build(url, |builder| builder).await
     }
 
-    /// Listens on these targets beside all other listeners without a pool.
+    /// Listens on these targets, sharing the queues of all listeners without a pool.
     pub(crate) async fn of(url: &str, targets: impl IntoIterator<Item = Target>) -> Self {
         Self::build(url, |builder| targets.into_iter().fold(builder, ListenerBuilder::target)).await
     }
@@ -93,8 +93,8 @@ impl Collector {
     }
 }
 
-/// What the Python peer printed. Its context has a key more than was sent: `client_timeout`,
-/// which oslo.messaging's driver adds for RPC, and which `listener` leaves out.
+/// A line that the Python peer printed. Its context has an additional key, `client_timeout`, which the
+/// driver of oslo.messaging adds for RPC, and which is removed here.
 pub(crate) fn from_python(line: &str) -> Value {
     let mut seen: Value = serde_json::from_str(line).unwrap();
     let extra = seen["ctxt"].as_object_mut().unwrap().remove("client_timeout");

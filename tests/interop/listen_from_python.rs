@@ -1,5 +1,5 @@
-//! What Python's notifier sends arrives here as it does at Python's own listener: the same
-//! message, taken through two pools side by side.
+//! Our listener receives notifications of the Python notifier exactly as the Python listener does: the
+//! same message, consumed through two pools.
 
 use support::python_peer::{ListenerOptions, NotifierOptions, PythonListener, PythonNotifier};
 use support::rabbit_node::{RabbitNode, oslo_url, shared};
@@ -32,25 +32,25 @@ async fn check(vhost: &str, driver: &str, durable: bool) {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn version_1_arrives_as_python_receives_it() {
+async fn version_1_is_received_as_python_receives_it() {
     check("from-python-v1", "messaging", false).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn version_2_arrives_as_python_receives_it() {
+async fn version_2_is_received_as_python_receives_it() {
     check("from-python-v2", "messagingv2", false).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn version_2_arrives_through_durable_queues() {
+async fn version_2_is_received_through_durable_queues() {
     check("from-python-durable", "messagingv2", true).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn compressed_bodies_arrive_as_python_receives_them() {
+async fn compressed_bodies_are_received_as_python_receives_them() {
     for (compression, vhost) in [("gzip", "from-python-gzip"), ("bzip2", "from-python-bzip2")] {
         let url = oslo_url(&shared().await.vhost(vhost).await);
         let mut ours = Collector::start(&url, "rust").await;
@@ -67,11 +67,11 @@ async fn compressed_bodies_arrive_as_python_receives_them() {
     }
 }
 
-/// oslo.messaging's default queues vanish with the broker. Whoever comes first declares them
-/// again, and its notifier is refused if they are then durable.
+/// The default queues of oslo.messaging are lost when the broker restarts. The first program declares
+/// them again, and the Python notifier is refused if they are durable then.
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn queues_that_vanish_with_the_broker_come_back_as_python_wants_them() {
+async fn queues_lost_with_the_broker_are_declared_again_as_python_expects() {
     let mut node = RabbitNode::start().await;
     let url = oslo_url(&node.url());
     let text =

@@ -1,8 +1,7 @@
-//! The real oslo.messaging on the other side, in both directions, through a real broker: what
-//! its notifier sends, we receive as its own listener does; what we send, its listener
-//! receives as it was.
+//! Interoperation with the real oslo.messaging, in both directions, over a real broker: our listener
+//! receives the same as its listener, and its listener receives what our notifier sent.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod collect;
 mod listen_from_python;

@@ -1,4 +1,4 @@
-//! What our notifier sends, Python's listener receives as it was given.
+//! The Python listener receives notifications of our notifier unchanged.
 
 use listener::{Compression, Context, Notifier, Transport, Version};
 use serde_json::Value;
@@ -19,7 +19,7 @@ async fn check(vhost: &str, version: Version, compression: Option<Compression>, 
     let notifier = builder.build().unwrap();
     let mut left_out = Vec::new();
     for sample in samples::all() {
-        // What only Python calls JSON cannot be said in Rust, nor an event type that is null.
+        // Rust cannot express JSON that only Python accepts, or a null event type.
         let expected = serde_json::from_str::<Value>(&sample.text)
             .ok()
             .filter(|expected| expected["event_type"].is_string());

@@ -1,13 +1,13 @@
-//! The notifications that go both ways: our own, and each file of the folder that
-//! LISTENER_SAMPLES names, whatever of a notification it holds.
+//! The notifications that are sent in both directions: our own, and each file in the folder
+//! LISTENER_SAMPLES, with a whole or a part of a notification.
 
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-/// A notification as the Python notifier takes it: one JSON object with `ctxt`,
-/// `publisher_id`, `event_type`, `priority`, `payload`. As text, for it may hold what only
-/// Python calls JSON.
+/// A notification as the Python notifier accepts it: one JSON object with `ctxt`, `publisher_id`,
+/// `event_type`, `priority` and `payload`. It is text because it may contain JSON that only Python
+/// accepts.
 pub(crate) struct Sample {
     pub(crate) name: String,
     pub(crate) text: String,

@@ -1,7 +1,7 @@
-//! Whoever comes first declares exchanges and queues, and whoever comes later must be able to
-//! declare the same: our listener and notifier, Python's, and services whose RPC uses the same
-//! control exchange. On an empty virtual host, in both orders, with the same options on both
-//! sides, with options on Python's side only, and after a restart of the broker.
+//! The first program declares exchanges and queues, and later ones must be able to declare the same: our
+//! listener and notifier, those of Python, and services whose RPC uses the same control exchange. On an
+//! empty virtual host, in both orders, with the same options on both sides, with options only on the
+//! Python side, and after a restart of the broker.
 
 use listener::{Context, Notifier, Target, Transport};
 use serde_json::json;
@@ -18,7 +18,7 @@ struct Deployment {
     name: &'static str,
     /// The option of `[oslo_messaging_rabbit]`, which is also that of a transport URL.
     option: Option<&'static str>,
-    /// The flags and the type of what is declared.
+    /// The flags and the type of the declared queues.
     durable: bool,
     quorum: bool,
 }
@@ -55,16 +55,16 @@ impl Deployment {
         PythonListener::start(url, &options).await
     }
 
-    /// What services do for their RPC: they declare the control exchange as they are configured.
+    /// Declares the control exchange with the options of the deployment, as services do for RPC.
     async fn declares_the_control_exchange(self, amqp_url: &str) {
         let amqp = Amqp::connect(amqp_url).await;
         amqp.declare_exchange("openstack", self.durable).await;
         amqp.close().await;
     }
 
-    /// What is there is what a service of the deployment declares, but for what nobody else does:
-    /// a journal is there once something was redelivered, as when Python's listener stops.
-    async fn is_kept(self, node: &RabbitNode, vhost: &str) {
+    /// Asserts that the exchange and all queues have the options of the deployment, except for journals,
+    /// which exist after a redelivery, such as after a stop of the Python listener.
+    async fn assert_kept(self, node: &RabbitNode, vhost: &str) {
         let exchanges = node.ctl(&["list_exchanges", "-p", vhost, "name", "durable"]).await;
         assert!(exchanges.contains(&format!("openstack\t{}", self.durable)), "{exchanges}");
         let queues = node.ctl(&["list_queues", "-p", vhost, "name", "durable", "type"]).await;
@@ -90,7 +90,7 @@ async fn collector(url: &str, pool: Option<&str>) -> Collector {
     }
 }
 
-/// Python sends, our notifier sends; ours and Python's listener share one queue and get all.
+/// Python and our notifier send; our listener and the Python listener share one queue and receive all.
 async fn all_arrive(
     deployment: Deployment,
     (amqp_url, ours_url): (&str, &str),
@@ -123,10 +123,10 @@ async fn ours_first(deployment: Deployment, pool: Option<&str>) {
     let mut ours = collector(&ours_url, pool).await;
     all_arrive(deployment, (&amqp_url, &ours_url), &mut ours, pool).await;
     ours.stop().await;
-    deployment.is_kept(node, &vhost).await;
+    deployment.assert_kept(node, &vhost).await;
 }
 
-/// Our URL has no options: what exists shows how the deployment is configured.
+/// Our URL has no options: existing queues show how the deployment is configured.
 async fn python_first(deployment: Deployment, pool: Option<&str>) {
     let node = shared().await;
     let vhost = format!("python first {} {}", deployment.name, pool.unwrap_or_default());
@@ -137,12 +137,12 @@ async fn python_first(deployment: Deployment, pool: Option<&str>) {
     let mut ours = collector(&ours_url, pool).await;
     all_arrive(deployment, (&amqp_url, &ours_url), &mut ours, pool).await;
     ours.stop().await;
-    deployment.is_kept(node, &vhost).await;
+    deployment.assert_kept(node, &vhost).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn python_works_on_what_we_declared_first_unpooled() {
+async fn python_accepts_our_declarations_without_a_pool() {
     for deployment in [DEFAULT, DURABLE, QUORUM] {
         ours_first(deployment, None).await;
     }
@@ -150,7 +150,7 @@ async fn python_works_on_what_we_declared_first_unpooled() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn python_works_on_what_we_declared_first_in_a_shared_pool() {
+async fn python_accepts_our_declarations_in_a_shared_pool() {
     for deployment in [DEFAULT, DURABLE, QUORUM] {
         ours_first(deployment, Some("tap")).await;
     }
@@ -158,7 +158,7 @@ async fn python_works_on_what_we_declared_first_in_a_shared_pool() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn we_declare_as_python_did_where_it_came_first_unpooled() {
+async fn we_follow_the_declarations_of_python_without_a_pool() {
     for deployment in [DEFAULT, DURABLE, QUORUM] {
         python_first(deployment, None).await;
     }
@@ -166,16 +166,16 @@ async fn we_declare_as_python_did_where_it_came_first_unpooled() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn we_declare_as_python_did_where_it_came_first_in_a_shared_pool() {
+async fn we_follow_the_declarations_of_python_in_a_shared_pool() {
     for deployment in [DEFAULT, DURABLE, QUORUM] {
         python_first(deployment, Some("tap")).await;
     }
 }
 
-/// A service has used its exchange for RPC, and nobody has sent a notification yet.
+/// A service has used its exchange for RPC, and no notification has been sent yet.
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn queues_are_declared_as_an_exchange_of_rpc_is() {
+async fn queues_are_declared_with_the_durability_of_an_rpc_exchange() {
     let node = shared().await;
     for deployment in [DEFAULT, DURABLE] {
         let vhost = format!("rpc first {}", deployment.name);
@@ -185,14 +185,14 @@ async fn queues_are_declared_as_an_exchange_of_rpc_is() {
         let mut ours = Collector::unpooled(&ours_url).await;
         all_arrive(deployment, (&amqp_url, &ours_url), &mut ours, None).await;
         ours.stop().await;
-        deployment.is_kept(node, &vhost).await;
+        deployment.assert_kept(node, &vhost).await;
     }
 }
 
-/// An account that may not configure the exchange: the broker does not show it whether that is durable.
+/// An account that may not configure the exchange cannot find out whether it is durable.
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn python_publishes_though_our_user_may_not_see_that_its_exchange_is_durable() {
+async fn python_can_publish_when_our_user_may_not_inspect_its_durable_exchange() {
     let node = shared().await;
     let vhost = "hidden";
     let amqp_url = node.vhost(vhost).await;
@@ -203,48 +203,48 @@ async fn python_publishes_though_our_user_may_not_see_that_its_exchange_is_durab
     let may = json!({"configure": r"^notifications\..*", "write": queues, "read": queues});
     node.api("PUT", "/api/permissions/hidden/collector", Some(may)).await;
     let ours_url = oslo_url(&amqp_url).replace("guest:guest", "collector:pw");
-    // It is refused, and leaves nothing behind.
+    // The declaration is refused, and leaves nothing behind.
     if let Ok(ours) = Collector::try_unpooled(&ours_url).await {
         ours.stop().await;
     }
     DURABLE.notifier(&amqp_url).await.send(&text(1)).await;
-    // By now the queue shows it.
+    // By now the queue shows the durability.
     let mut ours = Collector::try_unpooled(&ours_url).await.unwrap();
     ours.next().await;
     ours.stop().await;
-    DURABLE.is_kept(node, vhost).await;
+    DURABLE.assert_kept(node, vhost).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn python_works_on_what_we_declared_after_a_restart_of_the_broker() {
+async fn python_accepts_our_declarations_after_a_restart_of_the_broker() {
     let mut node = RabbitNode::start().await;
     for deployment in [DEFAULT, DURABLE] {
         let vhost = deployment.name;
         let amqp_url = node.vhost(vhost).await;
         let ours_url = oslo_url(&amqp_url);
-        // A listener that stays.
+        // A listener that keeps running.
         let mut ours = Collector::unpooled(&deployment.with_option(&ours_url)).await;
         node.stop().await;
         wait_until("readiness is lost", SOON, async || !ours.is_ready()).await;
         node.restart().await;
         wait_until("the listener is ready again", SOON, async || ours.is_ready()).await;
         all_arrive(deployment, (&amqp_url, &ours_url), &mut ours, None).await;
-        deployment.is_kept(&node, vhost).await;
+        deployment.assert_kept(&node, vhost).await;
         ours.stop().await;
-        // One that starts first after a restart of everything.
+        // A listener that starts first after a restart of everything.
         node.restart().await;
         let mut ours = Collector::unpooled(&ours_url).await;
         all_arrive(deployment, (&amqp_url, &ours_url), &mut ours, None).await;
-        deployment.is_kept(&node, vhost).await;
+        deployment.assert_kept(&node, vhost).await;
         ours.stop().await;
     }
 }
 
-/// Options that other programs set, and our URL does not: what exists shows them.
+/// Options that other programs set and our URL does not: existing queues show them.
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn python_works_on_what_we_declared_beside_queues_with_its_options() {
+async fn python_accepts_our_declarations_next_to_queues_with_its_options() {
     let node = shared().await;
     let quorum = ("rabbit_quorum_queue", "true");
     for (vhost, options) in [
@@ -271,10 +271,11 @@ async fn python_works_on_what_we_declared_beside_queues_with_its_options() {
     }
 }
 
-/// What a service has declared with its defaults is declared so again, whatever another one has.
+/// An exchange that a service declared with its defaults is declared the same way again, whatever other
+/// exchanges have.
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
-async fn python_works_on_its_transient_exchange_beside_a_durable_one_after_a_restart() {
+async fn python_keeps_its_transient_exchange_next_to_a_durable_one_after_a_restart() {
     let mut node = RabbitNode::start().await;
     let url = node.url();
     let amqp = Amqp::connect(&url).await;

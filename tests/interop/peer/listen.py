@@ -26,7 +26,7 @@ class Endpoint:
 
 
 def mapped(value):
-    """What `listener` makes of values that standard JSON cannot hold, as its wire.md has it:
+    """How `listener` maps values that standard JSON cannot represent, see its wire.md:
     a float that is not finite is null, half a surrogate pair is the replacement character."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -55,7 +55,7 @@ def printer(priority, change):
 
 
 def call_when_consuming(queues, callback):
-    """oslo subscribes in the background, after start() has returned, and tells nobody.
+    """oslo subscribes in the background, after start() has returned, without a signal.
 
     Its consumer waits for the broker's answer to each basic.consume, so that a queue counts once
     the call has returned.
@@ -103,7 +103,7 @@ def main():
         allow_requeue=False,
         pool=args.pool,
     )
-    # One worker keeps the order of the broker; more of them would mix it.
+    # One worker keeps the order of the broker; several would mix it.
     listener.start(override_pool_size=1)
     end.wait()
     listener.stop()

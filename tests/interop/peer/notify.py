@@ -17,7 +17,7 @@ import peer
 
 
 class Context:
-    """Since 2023 the notifier drops a context that is a dict and asks this of any other."""
+    """Since 2023 the notifier drops a context that is a dict, and needs these methods of any other."""
 
     def __init__(self, values):
         self.values = values
@@ -45,7 +45,7 @@ def main():
         send = getattr(notifier.prepare(publisher_id=message["publisher_id"]), message["priority"])
         send(Context(message["ctxt"]), message["event_type"], message["payload"])
         if errors:
-            # The interpreter would wait for the pool's connections first.
+            # Otherwise the interpreter would wait for the pool's connections.
             logging.shutdown()
             os._exit(1)
         peer.say("sent")

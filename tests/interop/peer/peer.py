@@ -31,7 +31,7 @@ def topics(args):
 
 
 def configuration(args):
-    """oslo reads options from a file; all that is not given here keeps its default."""
+    """oslo reads options from a file; all others keep their defaults."""
     rabbit = list(args.rabbit)
     if args.durable:
         rabbit.append("amqp_durable_queues=true")
@@ -48,7 +48,7 @@ def configuration(args):
 
 
 def watch_errors():
-    """The errors logged from now on. All from warning on goes to stderr, with its traceback."""
+    """The errors logged from now on. Warnings and above go to stderr, with their tracebacks."""
     errors = []
 
     class Collect(logging.Handler):
@@ -67,7 +67,7 @@ def say(line):
 
 
 def lines(on_end):
-    """The lines of stdin. Its end is noticed at once, also while a line is being worked on."""
+    """The lines of stdin. Its end is noticed at once, also while a line is processed."""
     waiting = queue.Queue()
 
     def read():
@@ -81,7 +81,7 @@ def lines(on_end):
 
 
 def end_after(seconds):
-    """Nobody is left to talk to: whatever still hangs then must not outlive the test."""
+    """Stdin has ended: anything that still hangs then must not outlive the test."""
     timer = threading.Timer(seconds, lambda: os._exit(1))
     timer.daemon = True
     timer.start()
