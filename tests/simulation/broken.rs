@@ -1,5 +1,5 @@
-//! That the oracle finds what is wrong: drivers that break their promise, each in one way, and
-//! what the oracle says of listeners on them. A driver that is not among these is sound.
+//! The oracle finds broken drivers: each breaks its promise in one way, and the oracle must report it.
+//! Any other driver counts as sound.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,15 +23,15 @@ use crate::simulate;
 /// How a driver is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Broken {
-    /// It says that a message is safe, and drops every seventh.
+    /// It confirms every message, and drops every seventh.
     DropsWhatItConfirms,
-    /// It acknowledges a delivery before anybody has worked on it.
+    /// It acknowledges a delivery before it is handled.
     AcknowledgesAtOnce,
-    /// It forgets the acknowledgements that it is given.
+    /// It ignores acknowledgements.
     ForgetsAcknowledgements,
-    /// It gives a message back that was acknowledged.
+    /// It requeues an acknowledged message.
     RequeuesWhatIsDone,
-    /// It changes what it carries.
+    /// It changes messages.
     ChangesBodies,
 }
 
@@ -84,7 +84,7 @@ impl Driver for BrokenDriver {
     }
 }
 
-/// Settles in the place of the driver, wrongly.
+/// Settles wrongly instead of the driver.
 struct BrokenSettler {
     how: Broken,
     held: Mutex<BTreeMap<u64, Delivery>>,
@@ -102,7 +102,7 @@ impl BrokenSettler {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let tag = self.last.fetch_add(1, Ordering::Relaxed);
         if self.how == Broken::AcknowledgesAtOnce {
-            // One whose session is over comes again.
+            // A delivery of an ended session is redelivered.
             let _ = delivery.settle(Settle::Ack);
         } else {
             held.insert(tag, delivery);
@@ -134,7 +134,7 @@ impl Settler for BrokenSettler {
     }
 }
 
-/// What the oracle says of some seeds, without the numbers.
+/// The oracle's verdicts for some seeds, without numbers.
 fn verdicts(driver: fn(Process) -> Transport) -> BTreeSet<&'static str> {
     let seeds = (0..100).map(|seed| Script::new(seed, PACE, FAULTS));
     let wrong = seeds.filter_map(|script| judge(&script, &simulate(&script, driver)).err());
@@ -157,31 +157,31 @@ fn broken(process: Process, how: Broken) -> Transport {
 }
 
 #[test]
-fn a_driver_that_drops_what_it_confirms_is_found_to_lose() {
+fn a_driver_that_drops_confirmed_messages_is_found_to_lose() {
     let wrong = verdicts(|process| broken(process, Broken::DropsWhatItConfirms));
     assert_eq!(wrong, BTreeSet::from(["lost"]));
 }
 
 #[test]
-fn a_driver_that_acknowledges_at_once_is_found_to_lose() {
+fn a_driver_that_acknowledges_too_early_is_found_to_lose() {
     let wrong = verdicts(|process| broken(process, Broken::AcknowledgesAtOnce));
     assert_eq!(wrong, BTreeSet::from(["lost"]));
 }
 
 #[test]
-fn a_driver_that_forgets_acknowledgements_leaves_something() {
+fn a_driver_that_forgets_acknowledgements_is_found_to_leave_messages() {
     let wrong = verdicts(|process| broken(process, Broken::ForgetsAcknowledgements));
     assert_eq!(wrong, BTreeSet::from(["left"]));
 }
 
 #[test]
-fn a_driver_that_gives_back_what_is_done_has_it_done_too_often() {
+fn a_driver_that_redelivers_acknowledged_messages_is_found_to_repeat() {
     let wrong = verdicts(|process| broken(process, Broken::RequeuesWhatIsDone));
     assert_eq!(wrong, BTreeSet::from(["called too often", "handled too often"]));
 }
 
 #[test]
-fn a_driver_that_changes_what_it_carries_is_found_out() {
+fn a_driver_that_changes_messages_is_found() {
     let wrong = verdicts(|process| broken(process, Broken::ChangesBodies));
     assert_eq!(wrong, BTreeSet::from(["lost", "unexpected"]));
 }

@@ -1,6 +1,6 @@
-//! The endpoints of a simulated listener, and the log of what they did. What a call comes to is
-//! decided by the seed, the notification, the endpoint and how often it was called before, and
-//! by nothing else: not by when it is called, or by which process.
+//! The endpoints of a simulated listener, and the log of their calls. The result of a call depends only
+//! on the seed, the notification, the endpoint and the number of earlier calls, not on its time or
+//! process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,15 +17,15 @@ use tokio::time::Instant;
 
 use crate::script::{POOL, Program, Script};
 
-/// The names of the endpoints, as copies have them.
+/// The names of the endpoints in copy headers.
 pub(crate) const ENDPOINTS: [&str; 4] = ["alpha::info", "beta::info", "gamma::info", "delta::info"];
 
-/// The program that an endpoint is of.
+/// The program of an endpoint.
 pub(crate) const fn program(endpoint: usize) -> Program {
     if endpoint == 3 { Program::Second } else { Program::First }
 }
 
-/// What is sent. The text says the number again, so that a payload that is mixed up is found.
+/// The payload. The text repeats the number, so that a corrupted payload is found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Payload {
     pub(crate) number: u32,
@@ -38,19 +38,19 @@ impl Payload {
     }
 }
 
-/// One call of an endpoint by a process that was alive.
+/// One call of an endpoint by a live process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// Since the script began.
+    /// Since the start of the script.
     pub(crate) at: Duration,
     pub(crate) payload: Payload,
-    /// Its place in `ENDPOINTS`.
+    /// Its index in `ENDPOINTS`.
     pub(crate) endpoint: usize,
     pub(crate) redelivered: bool,
     pub(crate) handled: bool,
 }
 
-/// What all processes of a script write to.
+/// The log of all processes of a script.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     seed: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Log {
     inboxes: Arc<Mutex<Inboxes>>,
 }
 
-/// Whether a process lives. What one does that is dead did not happen.
+/// Whether a process is alive. Actions of a dead process are ignored.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Life {
     dead: Arc<AtomicBool>,
@@ -75,7 +75,7 @@ impl Life {
         self.dead.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a notification has ended the process: somebody has to carry that out.
+    /// Whether a notification has ended the process, so that the run has to kill it.
     pub(crate) fn is_dying(&self) -> bool {
         self.dying.load(Ordering::SeqCst)
     }
@@ -103,12 +103,12 @@ impl Log {
         self.lock().clone()
     }
 
-    /// How often something was quarantined.
+    /// How many deliveries were quarantined.
     pub(crate) fn quarantined(&self) -> u64 {
         self.quarantined.load(Ordering::SeqCst)
     }
 
-    /// Writes a call down; its place in the log, and how often this was called before.
+    /// Records a call. Returns its index in the log, and the number of earlier calls.
     fn begin(&self, endpoint: usize, payload: Payload, info: &DeliveryInfo) -> (usize, usize) {
         let mut calls = self.lock();
         let same = |call: &&Call| call.endpoint == endpoint && call.payload == payload;
@@ -127,9 +127,9 @@ impl Log {
     }
 }
 
-/// What a call comes to.
+/// The result of a call.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+enum CallResult {
     Handled,
     Slow(f64),
     Hangs,
@@ -140,18 +140,18 @@ enum Fate {
     GivesUp,
 }
 
-fn fate(seed: u64, endpoint: usize, number: u32, before: usize) -> Fate {
+fn call_result(seed: u64, endpoint: usize, number: u32, before: usize) -> CallResult {
     let which = (u64::from(number) << 16) | ((endpoint as u64) << 12) | before as u64;
     let mut chance = fastrand::Rng::with_seed(seed.rotate_left(32) ^ which);
     match chance.u8(0..100) {
-        0..58 => Fate::Handled,
-        58..72 => Fate::Slow(chance.f64()),
-        72..75 => Fate::Hangs,
-        75..85 => Fate::Errs,
-        85..89 => Fate::ErrsForGood,
-        89..94 => Fate::Panics,
-        94..97 => Fate::AsksAgain,
-        _ => Fate::GivesUp,
+        0..58 => CallResult::Handled,
+        58..72 => CallResult::Slow(chance.f64()),
+        72..75 => CallResult::Hangs,
+        75..85 => CallResult::Errs,
+        85..89 => CallResult::ErrsForGood,
+        89..94 => CallResult::Panics,
+        94..97 => CallResult::AsksAgain,
+        _ => CallResult::GivesUp,
     }
 }
 
@@ -170,16 +170,16 @@ async fn call(
         life.dying.store(true, Ordering::SeqCst);
         return std::future::pending().await;
     }
-    match fate(log.seed, endpoint, number, before) {
-        Fate::Handled => {}
-        Fate::Slow(part) => tokio::time::sleep(log.slow.mul_f64(part)).await,
-        Fate::Hangs => tokio::time::sleep(log.hang).await,
-        Fate::Errs => return Err("it failed".into()),
-        Fate::ErrsForGood => return Err(listener::permanent("it fails always").into()),
-        // Unlike `panic!` it prints nothing.
-        Fate::Panics => std::panic::resume_unwind(Box::new("it panicked")),
-        Fate::AsksAgain => return Ok(Outcome::retry()),
-        Fate::GivesUp => return Ok(Outcome::dead_letter("it gives up")),
+    match call_result(log.seed, endpoint, number, before) {
+        CallResult::Handled => {}
+        CallResult::Slow(part) => tokio::time::sleep(log.slow.mul_f64(part)).await,
+        CallResult::Hangs => tokio::time::sleep(log.hang).await,
+        CallResult::Errs => return Err("it failed".into()),
+        CallResult::ErrsForGood => return Err(listener::permanent("it fails always").into()),
+        // Unlike `panic!` this prints nothing.
+        CallResult::Panics => std::panic::resume_unwind(Box::new("it panicked")),
+        CallResult::AsksAgain => return Ok(Outcome::retry()),
+        CallResult::GivesUp => return Ok(Outcome::dead_letter("it gives up")),
     }
     if life.is_over() {
         return std::future::pending().await;
@@ -235,7 +235,7 @@ pub(crate) fn listener(
     builder.build().unwrap()
 }
 
-/// Counts what is quarantined by a process that lives.
+/// Counts deliveries quarantined by live processes.
 struct Counting {
     log: Log,
     life: Life,
@@ -249,30 +249,30 @@ impl Observer for Counting {
     }
 }
 
-/// What all processes have handled, as in a database that they share.
+/// What all processes have handled, like a shared database.
 #[derive(Debug, Default)]
 struct Inboxes {
     handled: BTreeSet<(String, String)>,
-    /// How often it was asked.
+    /// How many lookups and inserts were made.
     asked: u64,
 }
 
-/// The inbox of a process. Now and then it does not answer, or fails.
+/// The inbox of a process. Sometimes it hangs or fails.
 struct Shared {
     log: Log,
     life: Life,
 }
 
 impl Shared {
-    /// Whether it answers, by the seed.
+    /// Answers, hangs or fails, depending on the seed.
     async fn answer(&self) -> Result<(), listener::BoxError> {
         let asked = {
             let mut inboxes = self.log.inboxes();
             inboxes.asked += 1;
             inboxes.asked
         };
-        let fate = fastrand::Rng::with_seed(self.log.seed ^ (asked << 20)).u8(0..100);
-        match fate {
+        let call_result = fastrand::Rng::with_seed(self.log.seed ^ (asked << 20)).u8(0..100);
+        match call_result {
             _ if self.life.is_over() => std::future::pending().await,
             0..4 => std::future::pending().await,
             4..8 => Err("the database is away".into()),

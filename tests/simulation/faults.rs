@@ -1,6 +1,5 @@
-//! What the model's faults are, one by one: each claim is what RabbitMQ does, as `tests/rabbit`
-//! and `tests/fault` show it. That the model keeps the contract while nothing fails is shown in
-//! `tests/conformance`.
+//! The faults of the model, one by one: each behaves like RabbitMQ in `tests/rabbit` and `tests/fault`.
+//! That the model keeps the contract without faults is tested in `tests/conformance`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +44,7 @@ fn lives(unconfirmed: u64, given_back: u64) -> BTreeMap<Bytes, Lives> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_unsettled_when_connections_end_comes_again_and_is_counted() {
+async fn unsettled_deliveries_are_redelivered_and_counted_when_connections_end() {
     let model = Model::new(0);
     let process = model.process();
     send(&process, "a").await.unwrap();
@@ -65,7 +64,7 @@ async fn what_is_unsettled_when_connections_end_comes_again_and_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_consumer_loses_its_session_and_no_other_does() {
+async fn a_cancelled_consumer_loses_only_its_session() {
     let model = Model::new(0);
     let (one, other) = (model.process(), model.process());
     let subscribed = (subscribe(&one).await.unwrap(), subscribe(&other).await.unwrap());
@@ -79,7 +78,7 @@ async fn a_cancelled_consumer_loses_its_session_and_no_other_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_is_down_takes_nothing_and_keeps_what_it_confirmed() {
+async fn a_broker_that_is_down_accepts_nothing_and_keeps_confirmed_messages() {
     let model = Model::new(0);
     let process = model.process();
     send(&process, "a").await.unwrap();
@@ -99,7 +98,7 @@ async fn a_broker_that_is_down_takes_nothing_and_keeps_what_it_confirmed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_short_of_memory_lets_senders_wait_and_says_so() {
+async fn a_broker_low_on_memory_blocks_senders_and_reports_the_obstacle() {
     let model = Model::new(0);
     let process = model.process();
     model.change(|conditions| conditions.blocked = true);
@@ -113,7 +112,7 @@ async fn a_broker_short_of_memory_lets_senders_wait_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_refuses_and_stores_nothing() {
+async fn a_full_queue_refuses_messages() {
     let model = Model::new(0);
     model.change(|conditions| conditions.full = true);
     let refused = SendError::Refused { route: format!("queue {QUEUE:?}") };
@@ -122,14 +121,14 @@ async fn a_full_queue_refuses_and_stores_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_confirmation_leaves_a_message_twice_or_its_sender_in_doubt() {
+async fn a_lost_confirm_causes_a_duplicate_or_an_uncertain_send() {
     let (mut twice, mut doubt) = (0, 0);
     for seed in 0..50 {
         let model = Model::new(seed);
         model.change(|conditions| conditions.lost_confirms = 50);
         let sent = send(&model.process(), "a").await;
         let stored = depth(&model);
-        // Each that is stored is confirmed or counted.
+        // Each stored message is confirmed or counted.
         let unconfirmed = u64::try_from(stored - usize::from(sent.is_ok())).unwrap();
         assert_eq!(model.lives(), lives(unconfirmed, 0), "seed {seed}");
         twice += usize::from(sent.is_ok() && stored > 1);
@@ -139,7 +138,7 @@ async fn a_lost_confirmation_leaves_a_message_twice_or_its_sender_in_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_before_a_message_arrives_is_made_again() {
+async fn a_connection_that_breaks_before_a_message_arrives_is_reestablished() {
     for seed in 0..50 {
         let model = Model::new(seed);
         model.change(|conditions| {
@@ -150,7 +149,7 @@ async fn a_connection_that_breaks_before_a_message_arrives_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_comes_of_what_a_dead_process_does() {
+async fn actions_of_a_dead_process_have_no_effect() {
     let model = Model::new(0);
     let (dead, alive) = (model.process(), model.process());
     send(&alive, "a").await.unwrap();
@@ -166,7 +165,7 @@ async fn nothing_comes_of_what_a_dead_process_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_its_limit_a_message_is_dead_lettered_or_dropped() {
+async fn beyond_its_delivery_limit_a_message_is_dead_lettered_or_dropped() {
     for dead_letters in [Some("limited.dead".to_owned()), None] {
         let model = Model::new(0);
         let process = model.process();

@@ -1,10 +1,10 @@
-//! Listeners through faults that a seed makes up: a model of a broker that fails as RabbitMQ
-//! can, on a paused clock, and the same scripts on RabbitMQ itself. Whatever happens, what was
-//! confirmed is handled or dead, and nothing spins (`oracle.rs`).
+//! Listeners under random faults of a seed: with a model of a broker that fails like RabbitMQ, on a
+//! paused clock, and with RabbitMQ itself. Whatever happens, confirmed notifications are handled or
+//! dead-lettered, without hot loops (`oracle.rs`).
 //!
-//! `SIMULATION_SEEDS` is how many seeds are run (10000), from `SIMULATION_FROM` on (0). A seed
-//! that fails is printed with the command that runs it alone: where `SIMULATION_SEED` is set, all
-//! of that seed is printed.
+//! `SIMULATION_SEEDS` is the number of seeds (10000), starting at `SIMULATION_FROM` (0). A failed seed
+//! is printed with the command that replays it: with `SIMULATION_SEED` only that seed runs, and all of
+//! it is printed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod broken;
@@ -30,12 +30,12 @@ use crate::oracle::{Tally, Wrong, judge};
 use crate::run::{History, run};
 use crate::script::Script;
 
-/// What no seed takes, not even on a machine that is busy: some milliseconds are usual.
+/// Longer than any seed takes, also on a busy machine: some milliseconds are usual.
 const ENDLESS: Duration = Duration::from_secs(60);
 
 /// The history of a seed in the model, through a driver that may be broken.
 fn simulate(script: &Script, driver: fn(Process) -> Transport) -> History {
-    // The listener's jitter is of the thread's own chance.
+    // The jitter of the listener uses the random generator of the thread.
     fastrand::seed(script.seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -49,7 +49,7 @@ fn sound(process: Process) -> Transport {
     Transport::new(process, "model")
 }
 
-/// A seed in a thread of its own: one that spins ends nowhere, and is left there.
+/// Runs a seed in its own thread: one in a hot loop never ends, and its thread is abandoned.
 fn outcome(seed: u64) -> Result<Tally, BTreeSet<Wrong>> {
     let (ended, end) = mpsc::channel();
     std::thread::spawn(move || {
@@ -72,7 +72,7 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn what_is_confirmed_is_handled_or_dead_whatever_fails() {
+fn confirmed_notifications_are_handled_or_dead_lettered_whatever_fails() {
     if std::env::var_os("SIMULATION_SEED").is_some() {
         return replay(number("SIMULATION_SEED", 0));
     }
@@ -102,7 +102,7 @@ fn what_is_confirmed_is_handled_or_dead_whatever_fails() {
         );
     }
     assert!(failed.is_empty(), "{} seeds failed; the commands above replay them", failed.len());
-    // A run in which hardly anything goes wrong shows nothing.
+    // A run with hardly any faults would prove nothing.
     assert!(total.dead * 50 > total.sent && total.duplicates * 500 > total.sent, "{total:?}");
     assert!(total.quarantined > 0 && total.second > 0, "{total:?}");
 }
@@ -116,7 +116,7 @@ fn a_seed_replays_exactly() {
     }
 }
 
-/// Prints all of one seed.
+/// Prints everything about one seed.
 fn replay(seed: u64) {
     let script = Script::new(seed, PACE, FAULTS);
     println!("{script:#?}");

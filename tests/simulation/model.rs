@@ -1,5 +1,5 @@
-//! The world in memory: the model of a broker, on a paused clock. A process that is killed here
-//! runs on until it notices, and nobody hears it.
+//! The world in memory: the model of a broker, on a paused clock. A killed process keeps running until
+//! it notices, without any effect.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::oracle::payload;
 use crate::script::{Fault, LIMITED, Limited, PROCESSES, Pace, Script};
 use crate::world::{Found, QUEUE, World};
 
-/// The time of a paused clock costs nothing.
+/// Time on a paused clock is free.
 pub(crate) const PACE: Pace = Pace {
     wait: Duration::from_secs(5),
     slow: Duration::from_secs(2),
@@ -37,7 +37,7 @@ pub(crate) const FAULTS: &[Fault] = &[
 
 pub(crate) struct ModelWorld {
     model: Model,
-    /// What stands between the program and its driver.
+    /// Wraps the driver of a program.
     driver: fn(Process) -> Transport,
     processes: [Option<Running>; PROCESSES.len()],
 }

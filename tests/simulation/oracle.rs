@@ -1,6 +1,6 @@
-//! The judge of a history, as Jepsen's total queue: what was confirmed is handled, dead or still
-//! there; nothing is there that was not sent; what comes twice is counted, and has its bound.
-//! Pure, and not lenient: `broken.rs` shows that it finds what is wrong.
+//! Judges a history like Jepsen's total queue: confirmed notifications are handled, dead-lettered or
+//! still queued; nothing exists that was not sent; duplicates are counted and bounded. A pure function;
+//! `broken.rs` shows that it finds violations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,20 +11,20 @@ use crate::run::{History, is_dead};
 use crate::script::{POOL, Program, Script};
 use crate::world::Found;
 
-/// What was found wrong.
+/// A violation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wrong {
     /// It was confirmed, and an endpoint neither handled it nor owes it.
     Lost { number: u32, endpoint: &'static str },
-    /// It spins: no time of its own passes.
+    /// A hot loop: the paused clock does not advance.
     Endless,
     /// The simulation itself panicked, as printed.
     Panicked,
-    /// It is somewhere, and was not sent so.
+    /// It exists, and was not sent like this.
     Unexpected { place: String, what: String },
-    /// It still lies in a queue although all is well.
+    /// It is still queued although all faults have ended.
     Left { queue: String, count: usize },
-    /// So much was quarantined although no process died.
+    /// This many were quarantined although no process died.
     Quarantined(u64),
     /// It was called more often than the policy allows.
     TooManyCalls { number: u32, endpoint: &'static str, calls: u64, bound: u64 },
@@ -32,18 +32,18 @@ pub(crate) enum Wrong {
     TooOftenHandled { number: u32, endpoint: &'static str, handled: u64, bound: u64 },
 }
 
-/// What became of the notifications of a history that is in order.
+/// Counts of a history without violations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) sent: u64,
     pub(crate) unconfirmed: u64,
     pub(crate) handled: u64,
-    /// Handled again: at least once is the promise.
+    /// Handled again: the promise is at least once.
     pub(crate) duplicates: u64,
     pub(crate) dead: u64,
-    /// How often something was quarantined.
+    /// How many deliveries were quarantined.
     pub(crate) quarantined: u64,
-    /// What the second program handled.
+    /// How many the second program handled.
     pub(crate) second: u64,
 }
 
@@ -70,7 +70,7 @@ struct Envelope {
     message: String,
 }
 
-/// The payload of a message as a notifier writes it; none if it is no such message.
+/// The payload of a message of a notifier; `None` for other messages.
 pub(crate) fn payload(body: &[u8]) -> Option<Payload> {
     let envelope: Envelope = serde_json::from_slice(body).ok()?;
     serde_json::from_str::<Body>(&envelope.message).ok().map(|body| body.payload)
@@ -143,8 +143,7 @@ pub(crate) fn judge(script: &Script, history: &History) -> Result<Tally, BTreeSe
     })
 }
 
-/// The endpoints that a message is for: those that it names, or all of the program whose queue
-/// it lies in.
+/// The endpoints that owe a message: those that it names, or all of the program that consumes its queue.
 fn owed_by<'m>(queue: &str, message: &'m Found) -> impl Iterator<Item = usize> + use<'m> {
     let of = if queue.starts_with(POOL) { Program::Second } else { Program::First };
     let named =
@@ -153,10 +152,10 @@ fn owed_by<'m>(queue: &str, message: &'m Found) -> impl Iterator<Item = usize> +
     all.filter(move |(_, name)| named(name)).map(|(at, _)| at)
 }
 
-/// What happened more often than faults and policy explain. A notification has a life for each
-/// time that it was sent, that it was stored and nobody knew, and that it came back unsettled;
-/// in a life an endpoint handles it once, and is called as often as the policy says. It is called
-/// once more for each stop that may have come before its dead letter was confirmed.
+/// What happened more often than faults and policy explain. A notification has one life for each time
+/// that it was sent, stored without a confirm, or redelivered. In a life an endpoint handles it once,
+/// and is called as often as the policy allows, and once more for each stop that may have come before
+/// the confirm of its dead letter.
 fn beyond_bounds(script: &Script, history: &History, known: &BTreeMap<u32, u64>) -> Vec<Wrong> {
     let Some(lives) = &history.lives else {
         return Vec::new();

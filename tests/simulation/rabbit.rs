@@ -1,6 +1,6 @@
-//! The world of a private RabbitMQ node, and the scripts in it: the same that the model runs, so
-//! that the two do not drift apart. Only faults that can be made to a real node; all takes our
-//! own time. A process that dies is a runtime that is dropped with all its tasks.
+//! The world of a private RabbitMQ node, and its scripts: the same as those of the model, so that the
+//! two stay consistent. Only faults that a real node can have, in real time. A process that dies is a
+//! runtime that is dropped with all its tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
@@ -31,7 +31,7 @@ const PACE: Pace = Pace {
 const FAULTS: &[Fault] =
     &[Fault::Cut, Fault::Cancel(0), Fault::Down, Fault::Alarm, Fault::DeadLettersFull];
 
-/// How many seeds are run at least.
+/// The least number of seeds.
 const LEAST: usize = 4;
 
 struct RabbitWorld<'n> {
@@ -54,38 +54,37 @@ impl<'n> RabbitWorld<'n> {
         let url = node.vhost(&vhost).await;
         let world =
             Self { node, vhost, url, processes: Default::default(), faults: BTreeSet::new() };
-        world.let_dead_letters_be(100_000).await;
-        world.let_the_queue_be_old().await;
+        world.bound_dead_letters(100_000).await;
+        world.declare_queue_early().await;
         world
     }
 
-    /// Bounds the queues of dead letters: beyond that they refuse. It stands from the beginning:
-    /// RabbitMQ applies a new bound before it reads that the queue is to refuse, and drops what
-    /// is beyond it.
-    async fn let_dead_letters_be(&self, most: u32) {
+    /// Bounds the dead-letter queues, which refuse messages beyond that. The policy exists from the
+    /// start: RabbitMQ applies a new bound before the overflow behaviour, and would drop messages.
+    async fn bound_dead_letters(&self, most: u32) {
         let definition = format!(r#"{{"max-length": {most}, "overflow": "reject-publish"}}"#);
         self.ctl(&["set_policy", "-p", &self.vhost, "full", r"\.dead$", &definition]).await;
     }
 
-    /// Declares the queue some time before the first message. RabbitMQ may forget a queue that is
-    /// new when it is killed, with what it has confirmed; a notifier cannot know that its queue is
-    /// new, and nothing in AMQP says when it is old enough.
-    async fn let_the_queue_be_old(&self) {
+    /// Declares the queue some time before the first message. RabbitMQ may lose a new queue with its
+    /// confirmed messages when it is killed; a notifier cannot know that its queue is new, and AMQP does
+    /// not tell when it is stable.
+    async fn declare_queue_early(&self) {
         let amqp = Amqp::connect(&self.url).await;
         amqp.declare_queue("notifications.info", true, &[]).await;
         amqp.close().await;
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
 
-    /// The depths of all queues, if they all have one.
+    /// The depths of all queues, if all are known.
     async fn known_depths(&self) -> Option<BTreeMap<String, usize>> {
-        // A journal keeps what was appended to it, and holds no message.
+        // A journal keeps its records, and holds no messages.
         let depths = self.node.queue_depths(&self.vhost).await.into_iter();
         let depths = depths.filter(|(name, _)| !name.ends_with(".journal"));
         depths.map(|(name, depth)| Some((name, usize::try_from(depth?).unwrap()))).collect()
     }
 
-    /// Asks the node, unless it is down.
+    /// Runs `rabbitmqctl`, unless the node is down.
     async fn ctl(&self, arguments: &[&str]) {
         if !self.faults.contains("down") {
             self.node.ctl(arguments).await;
@@ -150,10 +149,10 @@ impl World for RabbitWorld<'_> {
                 self.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await;
                 self.faults.insert("alarm");
             }
-            // The dead letters only: what expires in a retry queue into a full queue is dropped
-            // by the broker.
+            // Only dead-letter queues: the broker drops a message that expires in a retry queue into a
+            // full queue.
             Fault::DeadLettersFull => {
-                self.let_dead_letters_be(0).await;
+                self.bound_dead_letters(0).await;
                 self.faults.insert("full");
             }
             Fault::Full | Fault::Slow | Fault::Unreliable => {
@@ -170,12 +169,12 @@ impl World for RabbitWorld<'_> {
             self.ctl(&["set_vm_memory_high_watermark", "absolute", "6GB"]).await;
         }
         if self.faults.remove("full") {
-            self.let_dead_letters_be(100_000).await;
+            self.bound_dead_letters(100_000).await;
         }
     }
 
     async fn depths(&mut self) -> BTreeMap<String, usize> {
-        // A queue has no depth while it starts, as after the node was killed.
+        // A queue has no depth while it starts, for example after the node was killed.
         for _ in 0..60 {
             if let Some(depths) = self.known_depths().await {
                 return depths;
@@ -215,7 +214,7 @@ fn text(value: &AMQPValue) -> Option<String> {
 }
 
 /// One script in both worlds.
-async fn holds(node: &mut RabbitNode, seed: u64) -> Tally {
+async fn assert_equivalent(node: &mut RabbitNode, seed: u64) -> Tally {
     let script = Script::new(seed, PACE, FAULTS);
     println!("seed {seed}: {:?}", script.steps);
     let mut world = RabbitWorld::new(node, &script).await;
@@ -233,17 +232,17 @@ async fn holds(node: &mut RabbitNode, seed: u64) -> Tally {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
-async fn what_is_confirmed_is_handled_or_dead_in_rabbitmq_too() {
+async fn confirmed_notifications_are_handled_or_dead_lettered_in_rabbitmq() {
     let mut node = RabbitNode::start().await;
     let mut total = Tally::default();
     for seed in seeds() {
-        total.add(holds(&mut node, seed).await);
+        total.add(assert_equivalent(&mut node, seed).await);
     }
     assert!(total.handled > 0 && total.dead > 0, "{total:?}");
 }
 
-/// The first seeds that have all the faults, the end of a process in both ways, and the second
-/// program among them; and some more.
+/// The first seeds that together include all faults, stops and deaths of a process, and the second
+/// program; and some more.
 fn seeds() -> Vec<u64> {
     let kind = |step: &Step| match step {
         Step::Fault(fault) => Some(discriminant(fault)),

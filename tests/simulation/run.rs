@@ -1,5 +1,5 @@
-//! Carries a script out in a world: sends, harms, ends and begins processes, lets all come to
-//! rest, and writes the history. What it means is judged by `oracle.rs`.
+//! Runs a script in a world: sends, harms, stops and starts processes, waits until all is at rest, and
+//! writes the history, which `oracle.rs` judges.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use crate::endpoints::{Call, ENDPOINTS, Life, Log, Payload, listener};
 use crate::script::{PROCESSES, Program, Script, Step};
 use crate::world::{Found, World};
 
-/// How often it is looked whether a process is to be ended, or all is at rest.
+/// How often it is checked whether a process has to be killed, or all is at rest.
 const TICK: Duration = Duration::from_millis(500);
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct History {
-    /// Each notification that was sent, and whether that was confirmed.
+    /// Each notification that was sent, and whether it was confirmed.
     pub(crate) sent: Vec<(u32, bool)>,
     pub(crate) calls: Vec<Call>,
-    /// How often something was quarantined.
+    /// How many deliveries were quarantined.
     pub(crate) quarantined: u64,
-    /// What lies in the queues at the end: dead letters, and what is left.
+    /// The messages in the queues at the end: dead letters and leftovers.
     pub(crate) found: BTreeMap<String, Vec<Found>>,
     pub(crate) lives: Option<BTreeMap<u32, Lives>>,
 }
@@ -59,7 +59,7 @@ pub(crate) async fn run<W: World>(script: &Script, world: &mut W) -> History {
     }
     run.world.heal().await;
     let sent = run.sent(sends).await;
-    run.rest().await;
+    run.wait_for_rest().await;
     for at in 0..PROCESSES.len() {
         run.stop(at).await;
     }
@@ -100,8 +100,8 @@ impl<W: World> Run<'_, W> {
         self.world.crash(at).await;
     }
 
-    /// A process that a notification has ended is ended, and another begins.
-    async fn bury(&mut self) {
+    /// Kills a process that a notification has ended, and starts another.
+    async fn replace_dying(&mut self) {
         for at in 0..PROCESSES.len() {
             if self.lives[at].as_ref().is_some_and(Life::is_dying) {
                 self.crash(at).await;
@@ -114,7 +114,7 @@ impl<W: World> Run<'_, W> {
         let until = Instant::now() + time;
         while Instant::now() < until {
             sleep(TICK.min(until - Instant::now())).await;
-            self.bury().await;
+            self.replace_dying().await;
         }
     }
 
@@ -130,10 +130,10 @@ impl<W: World> Run<'_, W> {
         sent
     }
 
-    /// Waits until only dead letters are left, and nothing comes of what is still worked on
-    /// although it is the broker's again; or too long.
-    async fn rest(&mut self) {
-        for at in (0..PROCESSES.len()).filter(|at| self.script.begins(*at)) {
+    /// Waits until only dead letters are left, and calls on stale deliveries have ended; or until the
+    /// time is over.
+    async fn wait_for_rest(&mut self) {
+        for at in (0..PROCESSES.len()).filter(|at| self.script.starts(*at)) {
             self.start(at).await;
         }
         let until = Instant::now() + self.script.pace.rest;

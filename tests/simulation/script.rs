@@ -1,40 +1,39 @@
-//! A script: what happens to a listener and its broker, one step after the other, all from a
-//! seed. Who carries it out is `run.rs`; what the steps do to a broker is each world's own.
+//! A script: what happens to a listener and its broker, step by step, generated from a seed. `run.rs`
+//! executes it; each world defines what the steps do to a broker.
 
 use std::time::Duration;
 
 use listener::options::{Executor, Options};
 use listener::options::{RetryOptions, RetryPlace};
 
-/// What can be made to go wrong with a broker; it lasts until the world is healed, or is over at
-/// once.
+/// A fault of a broker; it lasts until the world is healed, or ends at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// All connections are closed.
     Cut,
     /// One consumer's session ends.
     Cancel(usize),
-    /// The node is gone, with all that it had not confirmed.
+    /// The node is killed, with all unconfirmed messages.
     Down,
-    /// Memory is short: what is sent waits.
+    /// Memory is low: sends wait.
     Alarm,
-    /// Queues are full: what is sent is refused.
+    /// Queues are full: sends are refused.
     Full,
-    /// The queues of dead letters are full.
+    /// The dead-letter queues are full.
     DeadLettersFull,
-    /// Everything takes its time.
+    /// Everything is slow.
     Slow,
-    /// Connections break before what is sent arrives, or before it is confirmed.
+    /// Connections break before a message arrives, or before it is confirmed.
     Unreliable,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A notification is sent; the same number again is the same notification again.
+    /// A notification is sent; the same number is a duplicate.
     Send(u32),
-    /// A process begins; which of `PROCESSES`.
+    /// A process of `PROCESSES` starts.
     Start(usize),
-    /// It ends in order.
+    /// It stops orderly.
     Stop(usize),
     /// It dies.
     Crash(usize),
@@ -47,20 +46,19 @@ pub(crate) enum Step {
 /// A program that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// It consumes the queues of the topic, and may run more than once.
+    /// It consumes the queues of the topic, and several instances may run.
     First,
-    /// Another program, with endpoints of its own, which gets a copy of each notification over a
-    /// pool.
+    /// Another program with its own endpoints, which gets a copy of each notification through a pool.
     Second,
 }
 
-/// The processes that a script may begin.
+/// The processes that a script may start.
 pub(crate) const PROCESSES: [Program; 3] = [Program::First, Program::First, Program::Second];
 
 /// The pool of the second program.
 pub(crate) const POOL: &str = "second";
 
-/// How fast a world goes: its own time, or ours.
+/// The time scale of a world: paused clock or real time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     /// The longest wait between two steps.
@@ -69,25 +67,25 @@ pub(crate) struct Pace {
     pub(crate) slow: Duration,
     /// How long a method may take; one that hangs takes much longer.
     pub(crate) timeout: Duration,
-    /// How long the sender waits for a confirmation.
+    /// How long the sender waits for a confirm.
     pub(crate) send: Duration,
-    /// How long the whole may take to come to rest once all faults are over.
+    /// How long it may take until all is at rest after the last fault.
     pub(crate) rest: Duration,
-    /// How often a fault or the end of a process follows a message, in a hundred.
+    /// How often a fault or the end of a process follows a message, in percent.
     pub(crate) trouble: u8,
 }
 
-/// Whether the queue of the messages has a limit on deliveries, and what becomes of those beyond.
+/// The delivery limit of the queue, and what happens to messages beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limited {
     Never,
     /// They go to `LIMITED`, as with a dead-letter exchange.
     DeadLettered(u64),
-    /// They are dropped: a listener has to be done with them before.
+    /// They are dropped: a listener has to settle them before.
     Dropped(u64),
 }
 
-/// Where a broker puts what it gave out too often.
+/// Where a broker puts messages beyond the delivery limit.
 pub(crate) const LIMITED: &str = "limited.dead";
 
 #[derive(Clone, Debug)]
@@ -98,7 +96,7 @@ pub(crate) struct Script {
     pub(crate) limited: Limited,
     /// The notifications that end every process that works on them.
     pub(crate) deadly: Option<u32>,
-    /// Whether the programs have an inbox, which now and then hangs or fails.
+    /// Whether the programs have an inbox, which sometimes hangs or fails.
     pub(crate) has_inbox: bool,
     pub(crate) steps: Vec<Step>,
 }
@@ -111,22 +109,22 @@ impl Script {
         let deadly = (chance.u8(0..20) == 0).then(|| chance.u32(0..messages));
         let limited = match chance.u8(0..10) {
             0..2 => Limited::DeadLettered(chance.u64(3..10)),
-            // More often than a script has troubles. What ends its process again and again while
-            // it cannot be set aside would use that up, also for those that were given out with
-            // it: a broker that drops is none for that.
+            // More than the number of faults in a script. A notification that ends every process while
+            // it cannot be quarantined would reach the limit, also for others that were delivered with
+            // it, so such scripts have no broker that drops.
             2 if deadly.is_none() => Limited::Dropped(30),
             _ => Limited::Never,
         };
         let has_inbox = chance.u8(0..3) == 0;
         let mut steps = Vec::new();
-        // A queue has no copies of what was sent before it was bound.
+        // A queue has no messages from before it was bound.
         if chance.u8(0..3) == 0 {
             steps.push(Step::Start(2));
         }
-        let begins = chance.u32(0..3);
+        let starts = chance.u32(0..3);
         let joins = (chance.u8(0..3) == 0).then(|| chance.u32(0..messages));
         for number in 0..messages {
-            if number == begins {
+            if number == starts {
                 steps.push(Step::Start(0));
             }
             if Some(number) == joins {
@@ -146,22 +144,22 @@ impl Script {
         Self { seed, pace, options, limited, deadly, has_inbox, steps }
     }
 
-    /// How often a process is stopped in order.
+    /// How often a process is stopped orderly.
     pub(crate) fn stops(&self) -> u64 {
         let stops = self.steps.iter().filter(|step| matches!(step, Step::Stop(_))).count();
-        // The last of each at the very end.
-        let ends = 1 + (1..PROCESSES.len()).filter(|at| self.begins(*at)).count();
+        // The last one of each process at the very end.
+        let ends = 1 + (1..PROCESSES.len()).filter(|at| self.starts(*at)).count();
         (ends + stops) as u64
     }
 
-    /// Whether this process begins; the first one always does.
-    pub(crate) fn begins(&self, at: usize) -> bool {
+    /// Whether this process starts; the first one always does.
+    pub(crate) fn starts(&self, at: usize) -> bool {
         at == 0 || self.steps.contains(&Step::Start(at))
     }
 
-    /// Whether a process of this program begins.
+    /// Whether a process of this program starts.
     pub(crate) fn has(&self, program: Program) -> bool {
-        (0..PROCESSES.len()).any(|at| PROCESSES[at] == program && self.begins(at))
+        (0..PROCESSES.len()).any(|at| PROCESSES[at] == program && self.starts(at))
     }
 
     /// Whether a process dies.
@@ -170,7 +168,7 @@ impl Script {
     }
 }
 
-/// A trouble, and its end after a while; now and then a second one meanwhile.
+/// A fault and its end after a while, sometimes with a second one meanwhile.
 fn trouble(chance: &mut fastrand::Rng, pace: &Pace, faults: &[Fault], steps: &mut Vec<Step>) {
     let fault = match chance.u8(0..10) {
         0..2 => {
@@ -194,7 +192,7 @@ fn trouble(chance: &mut fastrand::Rng, pace: &Pace, faults: &[Fault], steps: &mu
     steps.push(Step::Heal);
 }
 
-/// Each process that was begun is stopped and begun again, one after the other.
+/// Each started process is stopped and started again, one after the other.
 fn rolling(chance: &mut fastrand::Rng, pace: &Pace, steps: &mut Vec<Step>) {
     for at in 0..PROCESSES.len() {
         if steps.contains(&Step::Start(at)) {

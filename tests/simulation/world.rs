@@ -1,4 +1,5 @@
-//! What a script is carried out in: a broker that can be harmed, and the processes that listen. `model.rs` and `rabbit.rs` are worlds; `run.rs` is the only one who asks them.
+//! The world of a script: a broker that can be harmed, and the listening processes. `model.rs` and
+//! `rabbit.rs` are worlds; only `run.rs` calls them.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +12,20 @@ use crate::script::Fault;
 pub(crate) const QUEUE: &str = "notifications.info";
 
 pub(crate) trait World {
-    /// What the notifications are sent over, by a process that never dies.
+    /// The transport for notifications, of a process that never dies.
     fn sender(&self) -> Transport;
 
-    /// Begins a process with the listener that is built over its transport; it starts as soon
-    /// as the broker lets it.
+    /// Starts a process with the listener that is built over its transport, as soon as the broker allows
+    /// it.
     async fn start(&mut self, process: usize, build: impl FnOnce(Transport) -> Listener);
 
-    /// Waits until a process that was begun has started.
+    /// Waits until the listener of a process has started.
     async fn started(&mut self, process: usize);
 
-    /// Ends a process in order; without one, nothing happens.
+    /// Stops a process orderly, if it runs.
     async fn stop(&mut self, process: usize);
 
-    /// Ends a process at once; without one, nothing happens.
+    /// Kills a process, if it runs.
     async fn crash(&mut self, process: usize);
 
     async fn harm(&mut self, fault: Fault);
@@ -32,21 +33,21 @@ pub(crate) trait World {
     /// Ends all faults.
     async fn heal(&mut self);
 
-    /// How many messages of each queue wait, are held back, or are unsettled.
+    /// How many messages of each queue are ready, delayed or unsettled.
     async fn depths(&mut self) -> BTreeMap<String, usize>;
 
-    /// Takes all that is in a queue. Nobody else consumes from it.
+    /// Drains a queue that has no other consumer.
     async fn drain(&mut self, queue: &str) -> Vec<Found>;
 
-    /// What the broker did with messages on its own, by the number of their notification; `None`
-    /// where it does not say.
+    /// What the broker did with messages on its own, by the number of their notification; `None` if it
+    /// is unknown.
     fn lives(&self) -> Option<BTreeMap<u32, Lives>>;
 }
 
-/// A message that lay in a queue.
+/// A message from a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) body: Vec<u8>,
-    /// Whom it is for; empty: everybody.
+    /// The endpoints that owe it; empty: all.
     pub(crate) owed: Vec<String>,
 }
