@@ -1,12 +1,12 @@
 #!/bin/sh
-# One of RabbitMQ's commands out of the root folder beside this folder. `tests/broker.sh` puts a
-# copy of this under each command's name.
+# Runs one of RabbitMQ's commands in the root folder next to this folder. `tests/broker.sh` copies
+# this script to the name of each command.
 #
-# The mounts are in a namespace of this process alone and end with it. Each step replaces the one
-# before: the pid stays, so that a test can kill and suspend what it has started.
+# The mounts are in a namespace of this process and end with it. Each step replaces the previous
+# process: the pid does not change, so that a test can kill and suspend it.
 set -eu
 root=$(cd "$(dirname "$0")/../root" && pwd -P)
-# A test keeps the files of its nodes in HOME, a folder of the temporary folder.
+# HOME is the folder of the test's nodes, inside the temporary folder.
 exec unshare --mount sh -euc '
     root=$0 command=$1 shared=${HOME%/*}
     shift

@@ -1,13 +1,13 @@
-# RabbitMQ in another version than the installed one, as `tests/run --broker 4.3` uses it: that of a
-# newer release of Debian, in a root folder of its own under target/, where it stays for the next
-# time. Its libraries are newer than the machine's, so each command runs in that folder
+# Another version of RabbitMQ than the installed one, for `tests/run --broker 4.3`: that of a newer
+# release of Debian, in its own root folder under target/, where it is kept for later runs. Its
+# libraries are newer than those of the machine, so each command runs with that root
 # (`tests/broker-command.sh`). Sourced in the project's folder, after `tests/install.sh`.
-# `choose_broker VERSION` fetches it where it is missing, and sets LISTENER_RABBITMQ to the folder of
+# `choose_broker VERSION` fetches it if it is missing, and sets LISTENER_RABBITMQ to the folder of
 # its commands.
 
 BROKERS='3.10 (the installed one), 4.0 or 4.3'
 
-# The suites that use a broker: those with a test that says `needs rabbitmq`.
+# The suites that use a broker: those with tests that are ignored with `needs rabbitmq`.
 BROKER_SUITES=(conformance rabbit fault interop examples simulation secrets support_works)
 
 choose_broker() {
@@ -20,7 +20,7 @@ choose_broker() {
     require_root_on_debian "$version"
     if ! has_broker "$folder" "$version"; then
         mkdir -p target
-        # A second run waits, and finds the folder of the first.
+        # A concurrent run waits, and finds the folder of the first.
         exec 9>"$folder.lock"
         flock 9
         has_broker "$folder" "$version" || fetch_broker "$folder" "$version" "$release"
@@ -34,7 +34,7 @@ has_broker() {
     cmp -s tests/broker-command.sh "$1/bin/rabbitmq-server" && [ "$(version_in "$1/root")" = "$2" ]
 }
 
-# The release of Debian that has it. Versions in Debian move; what was fetched is looked at.
+# The release of Debian that has this version. Debian's versions change, so the fetched one is checked.
 release_of() {
     case $1 in
     4.0) echo trixie ;;
@@ -43,7 +43,7 @@ release_of() {
     esac
 }
 
-# It has its name only once it is whole.
+# The folder gets its final name once it is complete.
 fetch_broker() {
     local folder=$1 version=$2 release=$3 mirror found command
     command -v debootstrap >/dev/null || apt_install debootstrap debian-archive-keyring
@@ -51,18 +51,18 @@ fetch_broker() {
     echo "fetching RabbitMQ $version from Debian $release ($mirror)"
     rm -rf "$folder" "$folder.part"
     mkdir -p "$folder.part/bin"
-    # It mounts /proc in there, which is not to stay where it is stopped.
+    # It mounts /proc there, which must not remain if it is interrupted.
     if ! unshare --mount debootstrap --variant=minbase --include=rabbitmq-server \
         "$release" "$folder.part/root" "$mirror" >"$folder.log" 2>&1; then
         tail -n 20 "$folder.log" >&2
-        fail "RabbitMQ $version could not be fetched from $mirror, see $folder.log: it takes a" \
+        fail "RabbitMQ $version could not be fetched from $mirror, see $folder.log: it needs a" \
             "network, or a folder $folder of an earlier run"
     fi
     found=$(version_in "$folder.part/root")
     [ "$found" = "$version" ] ||
-        fail "Debian $release has RabbitMQ $found now, and $version was asked for: name a release" \
+        fail "Debian $release has RabbitMQ $found now, and $version was requested: name a release" \
             "that has $version in release_of (tests/broker.sh)"
-    # Without `localhost` a node does not find its epmd.
+    # A node finds its epmd through `localhost`.
     cp /etc/hosts /etc/resolv.conf "$folder.part/root/etc/"
     for command in "$folder.part"/root/usr/lib/rabbitmq/bin/rabbitmq*; do
         cp tests/broker-command.sh "$folder.part/bin/$(basename "$command")"
@@ -71,7 +71,7 @@ fetch_broker() {
     mv "$folder.part" "$folder"
 }
 
-# The first two numbers of its version.
+# Major and minor version.
 version_in() {
     dpkg-query --admindir="$1/var/lib/dpkg" --show --showformat='${Version}' rabbitmq-server \
         2>/dev/null | grep -oE '^[0-9]+\.[0-9]+' || true
@@ -91,7 +91,7 @@ require_root_on_debian() {
             "and call $0 without --broker"
     fi
     [ "$(id -u)" = 0 ] ||
-        fail "RabbitMQ $1 runs in a root folder of its own, and debootstrap, chroot and mount take" \
+        fail "RabbitMQ $1 runs in its own root folder, and debootstrap, chroot and mount need" \
             "root: run $0 --broker $1 as root"
 }
 

@@ -1,7 +1,7 @@
-# What `tests/run` and `tests/bench/run` need beside Rust, installed where it is missing:
-# rabbitmq-server, libfaketime and Python's venv by apt-get on Debian and Ubuntu, and oslo.messaging into
-# target/python. Sourced in the project's folder. `install_needs RUST` does all of it
-# (RUST: the version to ask for where there is no cargo); none runs as a service.
+# Installs what `tests/run` and `tests/bench/run` need apart from Rust, if it is missing:
+# rabbitmq-server, libfaketime and Python's venv with apt-get on Debian and Ubuntu, and
+# oslo.messaging into target/python. Sourced in the project's folder. `install_needs RUST` installs
+# everything (RUST: the version to ask for if Cargo is missing); nothing runs as a service.
 
 OSLO='oslo.messaging>=17,<19'
 PYTHON=target/python/bin/python
@@ -51,8 +51,8 @@ has_apt() {
     command -v apt-get >/dev/null
 }
 
-# The package would start its broker on the default port, now and at each boot. Debian's own way
-# to prevent the first is a policy that refuses; one that the machine already has is kept.
+# The package would start its broker on the default port, now and at each boot. On Debian a policy
+# file prevents the first; an existing one is kept.
 install_without_service() {
     local policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
@@ -81,7 +81,7 @@ as_root() {
 
 install_oslo() {
     has_oslo && return
-    # One that a stopped run has left half made is made anew.
+    # An environment that an interrupted run left incomplete is removed.
     rm -rf target/python
     mkdir -p target
     local python
@@ -96,7 +96,7 @@ install_oslo() {
 
 missing() {
     {
-        echo "This system needs, before $0 can do the rest:"
+        echo "$0 needs the following to be installed first:"
         printf -- '- %s\n' "$@"
     } >&2
     exit 1

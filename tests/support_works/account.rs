@@ -1,4 +1,4 @@
-//! The account of the fault tests: it finds what is lost, what nobody sent, and each copy.
+//! The account of the fault tests finds lost, unexpected and duplicate messages.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,13 @@ fn account() -> Account {
 }
 
 #[test]
-fn what_was_confirmed_and_is_nowhere_is_lost() {
+fn a_confirmed_message_that_is_nowhere_is_lost() {
     assert_eq!(account().lost(), BTreeSet::from([6, 7]));
     assert_eq!(account().unexpected(), BTreeSet::new());
 }
 
 #[test]
-fn what_nobody_sent_is_unexpected() {
+fn a_message_that_was_not_sent_is_unexpected() {
     let mut account = account();
     account.queued.insert(77, 1);
     assert_eq!(account.unexpected(), BTreeSet::from([77]));
@@ -43,7 +43,7 @@ fn a_report_names_what_is_lost() {
 }
 
 #[test]
-fn an_id_is_read_in_both_versions_and_in_what_is_no_envelope() {
+fn an_id_is_read_from_both_versions_and_from_other_bodies() {
     let message = r#"{"payload": {"id": 7, "act": "Handle"}, "priority": "INFO"}"#;
     let envelope = serde_json::json!({"oslo.version": "2.0", "oslo.message": message});
     let bodies = [envelope.to_string(), message.to_owned(), "unreadable 7".to_owned()];

@@ -1,13 +1,13 @@
 //! `tests/broker.sh`, which fetches another RabbitMQ than the installed one: with stand-ins for the
-//! programs that it calls, so that each way in which it can fail is gone. That the broker runs is
-//! shown by all else that `tests/run --broker` runs.
+//! programs that it calls, so that each of its failures is tested. That the broker works is shown by the
+//! other suites of `tests/run --broker`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A project of these scripts alone, and a folder with all programs that they find.
+/// A project with only these scripts, and a folder with all programs in their PATH.
 struct Project(PathBuf);
 
 impl Project {
@@ -35,7 +35,7 @@ impl Project {
         project.program("id", "echo 0");
         project.program("apt-get", "exit 1");
         project.program("unshare", "shift; exec \"$@\"");
-        // Its --admindir is the folder in which the stand-in for debootstrap left a version.
+        // Its --admindir is the folder in which the stand-in for debootstrap wrote a version.
         project.program(
             "dpkg-query",
             "read -r version <\"${1#--admindir=}/version\" && echo $version",
@@ -49,7 +49,7 @@ impl Project {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// A stand-in for debootstrap, which finds this version in the release.
+    /// A stand-in for debootstrap that finds this version in the release.
     fn offer(&self, version: &str) {
         self.program(
             "debootstrap",
@@ -61,7 +61,7 @@ impl Project {
         );
     }
 
-    /// The folder of the commands, or the status and what was said.
+    /// The folder of the commands, or the status and the output.
     fn choose(&self, version: &str) -> Result<PathBuf, (i32, String)> {
         let script = ". tests/install.sh; . tests/broker.sh; choose_broker $0 >&2; \
                       echo \"${LISTENER_RABBITMQ:-the installed one}\"";
@@ -91,7 +91,7 @@ fn refuses(project: &Project, version: &str, status: i32, words: &str) {
 }
 
 #[test]
-fn a_broker_is_fetched_once_and_found_again() {
+fn a_broker_is_fetched_once_and_reused() {
     let project = Project::new("once");
     project.offer("4.3.6-1");
     let commands = project.choose("4.3").unwrap();
@@ -102,14 +102,14 @@ fn a_broker_is_fetched_once_and_found_again() {
 }
 
 #[test]
-fn the_installed_broker_takes_nothing() {
+fn the_installed_broker_needs_no_fetch() {
     let project = Project::new("installed");
     project.program("id", "echo 1000");
     assert_eq!(project.choose("3.10"), Ok(PathBuf::from("the installed one")));
 }
 
 #[test]
-fn half_a_folder_is_never_taken_for_a_broker() {
+fn an_incomplete_folder_is_never_used() {
     let project = Project::new("half");
     project.program("debootstrap", "mkdir -p $4/usr/lib/rabbitmq/bin; echo no network; exit 1");
     refuses(&project, "4.3", 1, "no network");
@@ -119,15 +119,15 @@ fn half_a_folder_is_never_taken_for_a_broker() {
 }
 
 #[test]
-fn a_release_that_moved_on_is_named() {
+fn a_release_with_another_version_is_reported() {
     let project = Project::new("moved");
     project.offer("4.4.0-2");
-    refuses(&project, "4.3", 1, "Debian sid has RabbitMQ 4.4 now, and 4.3 was asked for");
-    refuses(&project, "4.0", 1, "Debian trixie has RabbitMQ 4.4 now, and 4.0 was asked for");
+    refuses(&project, "4.3", 1, "Debian sid has RabbitMQ 4.4 now, and 4.3 was requested");
+    refuses(&project, "4.0", 1, "Debian trixie has RabbitMQ 4.4 now, and 4.0 was requested");
 }
 
 #[test]
-fn a_machine_that_cannot_do_it_is_told_what_to_do() {
+fn an_unsuitable_machine_is_reported_with_a_fix() {
     let project = Project::new("told");
     refuses(&project, "5.0", 2, "there is no RabbitMQ 5.0 for the tests: 3.10");
     project.program("id", "echo 1000");

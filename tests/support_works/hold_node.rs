@@ -1,5 +1,5 @@
-//! Starts a node, prints the pids of its VM and its epmd, and holds it for ever. The test that
-//! kills this process runs it, to see that nothing of the node survives.
+//! Starts a node, prints the pids of its VM and its epmd, and holds it forever. A test runs and kills
+//! this process, to check that nothing of the node survives.
 
 use std::convert::Infallible;
 use std::future::pending;

@@ -1,5 +1,5 @@
-//! The test support, held to its promises: the tests of the project stand on it.
-//! Most of it needs a broker, and some of it oslo.messaging.
+//! Tests of the test support, on which all other tests depend. Most of them need a broker, and some
+//! oslo.messaging.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod account;

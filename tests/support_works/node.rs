@@ -1,5 +1,5 @@
-//! The private node: messages survive its death, it falls silent and answers again, and what it
-//! says about its queues is exact. That it leaves nothing behind is in `processes.rs`.
+//! The private node: messages survive its death, it can be suspended and resumed, and its queue depths
+//! are exact. That it leaves nothing behind is tested in `processes.rs`.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn a_suspended_node_answers_when_it_is_resumed() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn depth_counts_ready_and_unacknowledged_of_both_kinds_of_queue() {
+async fn the_depth_counts_ready_and_unacknowledged_of_both_queue_types() {
     let node = shared().await;
     let amqp = Amqp::connect(&node.vhost("depth and more").await).await;
     for (queue, kind) in [("classic", "classic"), ("quorum", "quorum")] {
@@ -57,7 +57,7 @@ async fn depth_counts_ready_and_unacknowledged_of_both_kinds_of_queue() {
         for _ in 0..3 {
             amqp.publish("", queue, b"", oslo_properties(&[])).await;
         }
-        // Without an acknowledgement the message is still the queue's.
+        // Without an acknowledgement the message still counts.
         amqp.channel().basic_get(queue.into(), Default::default()).await.unwrap().unwrap();
         assert_eq!(node.queue_depth("depth and more", queue).await, Some(3), "{queue}");
     }
@@ -67,7 +67,7 @@ async fn depth_counts_ready_and_unacknowledged_of_both_kinds_of_queue() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn the_api_answers_and_changes_things() {
+async fn the_api_answers_and_applies_changes() {
     let node = shared().await;
     node.vhost("api").await;
     let queue = json!({"durable": true, "arguments": {"x-max-length": 5}});

@@ -1,5 +1,4 @@
-//! Nothing is left behind, neither a process nor a file, whether a node is dropped or the process
-//! that holds it is killed.
+//! No process and no file is left behind, whether a node is dropped or its process is killed.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -12,7 +11,7 @@ use support::{RabbitNode, wait_until};
 #[ignore = "needs rabbitmq"]
 async fn a_dropped_node_leaves_no_process_and_no_file() {
     let mut node = RabbitNode::start().await;
-    // The pid changes with a restart; the new one has to go too.
+    // The pid changes with a restart; the new process has to end, too.
     node.kill().await;
     node.restart().await;
     let vm = node.vm_pid().unwrap();
@@ -28,7 +27,7 @@ async fn a_dropped_node_leaves_no_process_and_no_file() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_killed_process_takes_its_suspended_node_along() {
+async fn a_killed_process_ends_its_suspended_node() {
     let mut holder = Command::new(env!("CARGO_BIN_EXE_hold_node"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -54,7 +53,7 @@ async fn a_killed_process_takes_its_suspended_node_along() {
 /// Whether a process with this pid runs; one that waits to be reaped does not.
 fn runs(pid: u32) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name in brackets may hold anything, the state follows it.
+    // The name in parentheses may contain anything; the state follows it.
     state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 

@@ -1,5 +1,5 @@
-//! The proxy: what it does to a link, seen from plain sockets on both sides, and once from a
-//! client of the broker.
+//! The proxy: what it does to a link, seen from plain sockets on both sides, and once from an AMQP
+//! client.
 
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn cut_resets_the_links_and_takes_new_ones() {
+async fn cut_resets_links_and_accepts_new_ones() {
     let (proxy, mut client, mut server) = linked().await;
     assert_eq!(proxy.connections(), 1);
     proxy.cut();
@@ -27,7 +27,7 @@ async fn cut_resets_the_links_and_takes_new_ones() {
 }
 
 #[tokio::test]
-async fn stall_holds_bytes_back_and_loses_none() {
+async fn stall_delays_bytes_and_loses_none() {
     let (proxy, mut client, mut server) = linked().await;
     proxy.stall(true);
     client.write_all(b"up").await.unwrap();
@@ -45,7 +45,7 @@ async fn stall_holds_bytes_back_and_loses_none() {
 }
 
 #[tokio::test]
-async fn refuse_spares_the_links_that_stand() {
+async fn refuse_keeps_existing_links() {
     let (proxy, mut client, mut server) = linked().await;
     proxy.refuse(true);
     // The reset may come before connect has returned, or after it.
@@ -92,9 +92,9 @@ async fn a_client_of_the_broker_is_stalled_and_cut() {
     assert_eq!(Amqp::connect(&proxied).await.drain("q").await.len(), 1);
 }
 
-/// A proxy, a client behind it, and the target with its end of the link.
+/// A proxy, a client, and the target with its end of the link.
 #[tokio::test]
-async fn what_a_link_loses_stays_lost_and_so_does_all_behind_it() {
+async fn bytes_lost_by_a_link_stay_lost_with_all_that_follow() {
     let (proxy, mut client, mut server) = linked().await;
     proxy.toxics(Toxics { deaf: true, ..Toxics::default() });
     server.1.write_all(b"lost").await.unwrap();
@@ -112,7 +112,7 @@ async fn what_a_link_loses_stays_lost_and_so_does_all_behind_it() {
 }
 
 #[tokio::test]
-async fn a_limited_link_is_reset_after_its_bytes_and_the_next_one_brings_more() {
+async fn a_limited_link_is_reset_after_its_bytes_and_the_next_passes_more() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let proxy = Proxy::start(listener.local_addr().unwrap().port()).await;
     proxy.limit(Some((3, 2)));
@@ -120,7 +120,7 @@ async fn a_limited_link_is_reset_after_its_bytes_and_the_next_one_brings_more() 
     for brought in [3, 5] {
         let (mut client, mut server) = link(&proxy, target).await;
         server.1.write_all(&[7; 100]).await.unwrap();
-        // A reset may take along what was not read yet.
+        // A reset may lose bytes that were not read yet.
         let mut bytes = Vec::new();
         let end = timeout(SOON, client.read_to_end(&mut bytes)).await.unwrap();
         assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -134,7 +134,7 @@ async fn a_limited_link_is_reset_after_its_bytes_and_the_next_one_brings_more() 
 }
 
 #[tokio::test]
-async fn a_slow_link_brings_everything_in_order() {
+async fn a_slow_link_delivers_everything_in_order() {
     let (proxy, mut client, mut server) = linked().await;
     let latency = Duration::from_millis(50);
     proxy.toxics(Toxics { latency, slice: Some(1), rate: Some(10_000), ..Toxics::default() });
@@ -148,7 +148,7 @@ async fn a_slow_link_brings_everything_in_order() {
 }
 
 #[tokio::test]
-async fn an_impostor_says_its_words_and_then_nothing() {
+async fn an_impostor_sends_its_words_and_then_nothing() {
     let impostor = Impostor::start("HTTP/1.1");
     let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, impostor.port())).await.unwrap();
     let mut bytes = [0; 8];

@@ -1,5 +1,4 @@
-//! The Python peers, against each other: what oslo.messaging sends is what it receives, and its
-//! errors come out as panics.
+//! The Python peers with each other: oslo.messaging receives what it sent, and its errors become panics.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 #[ignore = "needs oslo.messaging"]
-async fn both_drivers_carry_a_notification_whole() {
+async fn both_drivers_carry_a_notification_unchanged() {
     for driver in ["messaging", "messagingv2"] {
         let url = shared().await.vhost(driver).await;
         let mut listener = PythonListener::start(&url, &ListenerOptions::default()).await;
@@ -49,7 +48,7 @@ async fn both_drivers_carry_a_notification_whole() {
 
 #[tokio::test]
 #[ignore = "needs oslo.messaging"]
-async fn what_only_python_calls_json_gets_through() {
+async fn json_that_only_python_accepts_is_carried() {
     for driver in ["messaging", "messagingv2"] {
         let payload = format!(
             r#"{{"nan": NaN, "low": -Infinity, "lone": "\ud800", "big": 123456789012345678901234567890, "long": "{}"}}"#,
@@ -110,7 +109,7 @@ async fn options_reach_the_broker() {
 #[should_panic(expected = "Could not send notification")]
 async fn a_notification_that_is_not_sent_is_a_panic() {
     let url = shared().await.vhost("failing").await;
-    // The documented name is one that the library below does not know.
+    // The documented name is unknown to the underlying library.
     let rabbit = vec![("kombu_compression".into(), "bz2".into())];
     let options = NotifierOptions { rabbit, ..NotifierOptions::default() };
     let mut notifier = PythonNotifier::start(&url, "messaging", &options).await;
