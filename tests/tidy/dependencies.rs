@@ -1,5 +1,5 @@
-//! What a build of `listener` with its default features draws in: one syn, and nothing that
-//! compiles C. The numbers stand in ARCHITECTURE.md.
+//! The dependencies of `listener` with its default features: one syn, and no crate that compiles C.
+//! ARCHITECTURE.md states the numbers.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 /// Crates that exist to compile or find C.
 const C: [&str; 5] = ["bindgen", "cc", "cmake", "pkg-config", "vcpkg"];
 
-/// Name and version of each package that a build needs on this machine.
+/// Name and version of each package that a build on this machine needs.
 fn packages(features: &[&str]) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -29,7 +29,7 @@ fn named<'p>(packages: &'p BTreeSet<String>, name: &str) -> Vec<&'p String> {
 }
 
 #[test]
-fn there_is_one_syn_and_nothing_that_compiles_c() {
+fn there_is_one_syn_and_no_crate_that_compiles_c() {
     let packages = packages(&[]);
     assert_eq!(named(&packages, "syn").len(), 1, "{packages:#?}");
     let c: Vec<_> = C.iter().flat_map(|name| named(&packages, name)).collect();
@@ -38,7 +38,7 @@ fn there_is_one_syn_and_nothing_that_compiles_c() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_numbers_of_the_map_are_true() {
+fn the_dependency_counts_in_the_architecture_are_correct() {
     let map = crate::tree::text("ARCHITECTURE.md");
     let all = packages(&[]).len();
     let least = packages(&["--no-default-features"]).len();

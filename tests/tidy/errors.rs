@@ -1,5 +1,5 @@
-//! What `main` prints of an error that it returns is its `Debug`, so each public error shows its
-//! message there. Which types are errors is read from the sources.
+//! `main` prints the `Debug` of a returned error, so the `Debug` of each public error is its message.
+//! The error types are found in the sources.
 
 use crate::tree;
 
@@ -40,7 +40,7 @@ fn the_debug_of_each_public_error_is_its_message() {
             }),
         );
     }
-    assert!(found > 15, "the errors are not found any more: {found}");
+    assert!(found > 15, "too few errors were found: {found}");
     assert!(mistakes.is_empty(), "\n{}\n", mistakes.join("\n"));
 }
 

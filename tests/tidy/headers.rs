@@ -1,16 +1,16 @@
-//! Each file begins by saying what is in it, what is elsewhere, and who calls it: a `//!`
-//! header of two to eight lines; one is enough for a file of tests. The first line of an
-//! example says how to run it.
+//! Each file begins with a `//!` header of two to eight lines that says what is in it, what is
+//! elsewhere, and who calls it; one line is enough for a file of tests. The first line of an example
+//! says how to run it.
 
 use crate::tree;
 
-/// Crate guides: as long as the reader needs.
+/// Crate guides may be of any length.
 const GUIDES: [&str; 2] = ["listener/src/lib.rs", "listener-macros/src/lib.rs"];
 
-/// Files with nothing in them that takes more than a line to say.
+/// Files for which one line is enough.
 const ONE_LINE: [&str; 2] = ["listener/build.rs", "examples/src/lib.rs"];
 
-/// Cases for the compiler: each begins with what it is about, and some with an attribute.
+/// Cases for the compiler begin with a comment of their own, some with an attribute.
 const CASES: [&str; 2] = ["tests/ui/pass/", "tests/ui/fail/"];
 
 const LONGEST: usize = 8;
@@ -42,13 +42,12 @@ fn mistake(path: &str, text: &str) -> Option<String> {
     })
 }
 
-/// Whether the names of the tests in it say the rest: a file of claims, beside the `main.rs`
-/// of its kind.
+/// Whether it is a file of tests, whose names say the rest: any but the `main.rs` of its folder.
 fn is_claims(path: &str) -> bool {
     path.starts_with("tests/") && !path.starts_with("tests/support/") && !path.ends_with("/main.rs")
 }
 
-/// The name of the example that begins in this file.
+/// The name of the example that this file is the main file of.
 fn example(path: &str) -> Option<&str> {
     let file = path.strip_prefix("examples/")?.strip_suffix(".rs")?;
     if file.starts_with("src/") {
@@ -59,7 +58,7 @@ fn example(path: &str) -> Option<&str> {
 }
 
 #[test]
-fn each_file_says_what_is_in_it() {
+fn each_file_has_a_header() {
     let mistakes: Vec<String> = ["listener", "listener-macros", "examples", "tests"]
         .iter()
         .flat_map(|member| {
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_ends_with_the_first_line_that_is_none() {
+    fn a_header_ends_at_the_first_other_line() {
         check(
             "tests/flow/main.rs",
             "//! One.\n\n//! Two.\n",

@@ -1,6 +1,6 @@
-//! Who may import whom inside `listener`, and what only one room may do. The table and the
-//! rules stand here as data; the sources are read as tokens, so comments, documentation and
-//! texts are not mistaken for code. What only tests see (`#[cfg(test)]`) is exempt.
+//! Who may import whom inside `listener`, and what only one room may do. The table and the rules are
+//! data; the sources are read as tokens, so comments, documentation and strings are not mistaken for
+//! code. Code for tests (`#[cfg(test)]`) is exempt.
 
 use std::str::FromStr;
 
@@ -8,10 +8,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::tree;
 
-/// A room (a file or folder of `listener/src`) and what it may import beside itself. From the
-/// top down: a room imports only from rows below its own. An import belongs to the longest
-/// name that it begins with, so `runtime` does not stand for `runtime/error`; a name longer
-/// than a room's lets in that part of the room only.
+/// A room (a file or folder of `listener/src`) and what it may import apart from itself. From the top
+/// down: a room imports only from rows below its own. An import belongs to the longest row that it
+/// begins with, so `runtime` does not include `runtime/error`; a name longer than that of a room allows
+/// only that part of the room.
 const TABLE: &[(&str, &[&str])] = &[
     (
         "lib",
@@ -41,14 +41,14 @@ const TABLE: &[(&str, &[&str])] = &[
             "outcome",
         ],
     ),
-    // The dispatch and the drivers for the tests of this repository alone.
+    // The dispatch and the drivers only for the tests of this repository.
     (
         "__private",
         &["dispatch", "drivers", "endpoint", "extract", "filter", "notification", "outcome"],
     ),
-    // `Transport::open` is the drivers', and comes with `transport`.
+    // `Transport::open` is in the drivers, and is imported with `transport`.
     ("listen", &["runtime", "runtime/error", "runtime/options", "config", "transport"]),
-    // Never the drivers, nor what opens them.
+    // Never the drivers, nor the code that opens them.
     (
         "runtime",
         &[
@@ -69,16 +69,16 @@ const TABLE: &[(&str, &[&str])] = &[
             "shown",
         ],
     ),
-    // The one error that `main` returns wraps those of the stages, the configuration's too.
+    // The error that `main` returns wraps those of the stages, that of the configuration included.
     ("runtime/error", &["config", "transport", "endpoint", "outcome"]),
     ("notifier", &["transport", "envelope", "serializer", "target", "notification", "outcome"]),
     (
         "config",
         &["runtime/options", "transport", "target", "duration", "nearest", "order", "shown"],
     ),
-    // The words of the configuration, and no more of the runtime.
+    // Only the option types of the runtime.
     ("runtime/options", &["endpoint", "envelope"]),
-    // The only room that names all drivers; they do not know each other.
+    // The only room that names all drivers; they do not import each other.
     ("drivers", &["drivers/memory", "drivers/rabbit", "transport", "shown"]),
     ("drivers/memory", &["future", "transport", "notification/delivery_info", "shown"]),
     // The wings of the RabbitMQ driver. Consuming and publishing do not know each other.
@@ -128,7 +128,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    // The names of the queues that other programs declare are made in `target`.
+    // The names of shared queues are made in `target`.
     (
         "drivers/rabbit/topology",
         &[
@@ -174,12 +174,12 @@ const TABLE: &[(&str, &[&str])] = &[
     ("drivers/rabbit/wire", &["drivers/rabbit/workarounds", "transport"]),
     ("drivers/rabbit/workarounds", &["drivers/rabbit/options"]),
     ("drivers/rabbit/options", &[]),
-    // Never the transport or the envelope: a walk knows notifications, not deliveries.
+    // Never the transport or the envelope: dispatch knows notifications, not deliveries.
     ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome", "shown"]),
     ("inbox", &["future", "outcome"]),
     ("observer", &["notification/delivery_info", "shown"]),
     ("order", &["notification"]),
-    // A delivery is raw: of the words, only how it came.
+    // A delivery is raw: of `notification`, only the delivery info.
     ("transport", &["future", "notification/delivery_info"]),
     ("endpoint", &["extract", "filter", "notification", "outcome"]),
     ("extract", &["notification", "outcome"]),
@@ -195,7 +195,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("shown", &[]),
     ("setters", &[]),
     ("future", &[]),
-    // Pages, and no code.
+    // Pages without code.
     ("guide", &[]),
 ];
 
@@ -213,7 +213,7 @@ const WIRE_NAMES: Only =
 const SETTLE: Only = Only {
     places: &[
         "runtime/settle/settlement",
-        // Where `Delivery::settle` hands the settlement to its driver.
+        // `Delivery::settle` passes the settlement to its driver there.
         "transport/delivery",
         "drivers",
     ],
@@ -221,7 +221,7 @@ const SETTLE: Only = Only {
 };
 
 const OPEN: Only = Only {
-    // The configuration only checks what it is given.
+    // The configuration only checks the URL.
     places: &["listen", "config", "drivers"],
     rule: "only listen.rs opens transports by their URL",
 };
@@ -269,7 +269,7 @@ fn begins_with(segments: &[String], room: &str) -> bool {
 struct Reader<'f> {
     path: &'f str,
     room: &'static str,
-    /// Where the tokens stand: the file's module, and those inside the file.
+    /// The module of the tokens: that of the file, and those inside it.
     module: Vec<String>,
     breaches: Vec<String>,
 }
@@ -283,7 +283,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads what begins at `at`; where the next begins.
+    /// Reads the item at `at`, and returns the position of the next one.
     fn read_at(&mut self, tokens: &[TokenTree], at: usize) -> usize {
         if let Some((attribute, end)) = attribute(tokens, at) {
             if is_for_tests(&attribute) {
@@ -351,7 +351,7 @@ impl Reader<'_> {
         at + 1
     }
 
-    /// Reads the rest of a path that has come as far as `path`; `at` is where `::` may stand.
+    /// Reads the rest of a path after `path`; `::` may be at `at`.
     fn read_path(&mut self, tokens: &[TokenTree], at: usize, path: &[String]) -> usize {
         if !is_path(tokens, at) {
             if !path.is_empty() {
@@ -380,7 +380,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads `{self, a, b::c}` behind `path`.
+    /// Reads `{self, a, b::c}` after `path`.
     fn read_list(&mut self, list: TokenStream, path: &[String]) {
         let tokens: Vec<TokenTree> = list.into_iter().collect();
         for item in tokens.split(|token| is_punct(Some(token), ',')) {
@@ -438,7 +438,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a method of this name settles: `settle`, and what begins with `settle_`.
+/// Whether a method of this name settles: `settle`, and names that begin with `settle_`.
 fn settles(method: &str) -> bool {
     method == "settle" || method.starts_with("settle_")
 }
@@ -448,7 +448,7 @@ fn may_import(room: &str) -> &'static [&'static str] {
     row.map_or(&[], |(_, may)| may)
 }
 
-/// What stands in the attribute at `at`, and where the next token is.
+/// The content of the attribute at `at`, and the position after it.
 fn attribute(tokens: &[TokenTree], at: usize) -> Option<(TokenStream, usize)> {
     if !is_punct(tokens.get(at), '#') {
         return None;
@@ -472,7 +472,7 @@ fn is_for_tests(attribute: &TokenStream) -> bool {
     text == "cfg(test)" || text.starts_with("cfg(all(test,")
 }
 
-/// Where the item that begins at `at` is over: behind its braces or its semicolon.
+/// The position after the item at `at`: after its braces or its semicolon.
 fn end_of_item(tokens: &[TokenTree], at: usize) -> usize {
     let mut at = at;
     while let Some(token) = tokens.get(at) {
@@ -508,7 +508,7 @@ fn each_room_imports_what_the_table_allows() {
 }
 
 #[test]
-fn the_table_leads_down_only() {
+fn the_table_allows_only_rooms_below() {
     for (row, (room, may)) in TABLE.iter().enumerate() {
         for allowed in *may {
             let segments = module(allowed);
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_from_above_is_named_with_file_line_and_rule() {
+    fn an_import_from_above_is_reported_with_file_line_and_rule() {
         check(
             "filter.rs",
             "//! A filter.\n\nuse crate::notification::Notification;\nuse crate::runtime::Listener;\n",
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_of_a_list_is_looked_at() {
+    fn each_name_of_a_list_is_checked() {
         check(
             "target.rs",
             "use crate::{\n    notification::{priority::Priority, context::{self, Context}},\n    filter::*,\n};",
@@ -559,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_in_an_expression_or_a_macro_counts_too() {
+    fn a_path_in_an_expression_or_a_macro_counts() {
         let rule = "filter may import notification; see the table in tests/tidy/layers.rs";
         check(
             "filter.rs",
@@ -588,7 +588,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_room_can_be_allowed_alone() {
+    fn a_part_of_a_room_can_be_allowed() {
         check(
             "transport/delivery.rs",
             "use crate::notification::delivery_info::DeliveryInfo;",
@@ -638,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_inside_imports_through_lib() {
+    fn no_module_imports_through_lib() {
         check(
             "notifier/mod.rs",
             "use crate::Transport;\nuse crate::{Target, transport::Transport};\nuse crate::*;",
@@ -670,7 +670,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_end_of_the_way_settles() {
+    fn only_settle_and_the_drivers_settle() {
         let rule = "only runtime/settle/settlement.rs and the drivers settle";
         check("runtime/settle/settlement.rs", "fn f() { delivery.settle(settle); }", &[]);
         check("drivers/memory/mod.rs", "fn f() { bus.settle(1); }", &[]);
@@ -694,17 +694,17 @@ mod tests {
 
     fn source(path: &str) -> String {
         let mut files = tree::sources("listener/src").into_iter();
-        files.find(|file| file.path == path).expect("the file is there").text
+        files.find(|file| file.path == path).expect("the file exists").text
     }
 
     #[test]
-    fn the_settlements_of_the_runtime_are_seen() {
+    fn the_settlements_of_the_runtime_are_found() {
         let found = breaches("runtime/worker.rs", &source("runtime/settle/settlement.rs"));
         assert!(found.iter().any(|breach| breach.contains(SETTLE.rule)), "{found:?}");
     }
 
     #[test]
-    fn what_settles_a_delivery_has_a_name_that_says_so() {
+    fn functions_that_settle_have_names_that_begin_with_settle() {
         let text = source("transport/delivery.rs");
         let functions = text.split("#[cfg(test)]").next().unwrap_or_default().split("fn ").skip(1);
         let settling: Vec<&str> = functions

@@ -9,21 +9,21 @@ use serde_json::Value;
 
 use crate::tree;
 
-/// The licences between the brackets of `allow`.
+/// The licences in the list `allow`.
 fn allowed(text: &str) -> BTreeSet<String> {
     let list = text.split_once("\nallow = [").and_then(|(_, rest)| rest.split_once(']'));
     let (list, _) = list.expect("deny.toml has a list of licences");
     list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Whether one of the alternatives has only licences that are allowed.
+/// Whether one of the alternatives has only allowed licences.
 fn fits(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let plain = expression.replace(['(', ')'], " ").replace('/', " OR ");
-    // `(A OR B) AND C` is read as `A OR (B AND C)` is: each part that must be has to fit.
+    // Parentheses are ignored: each operand of `AND` must have an allowed alternative.
     plain.split(" AND ").all(|part| part.split(" OR ").any(|name| allowed.contains(name.trim())))
 }
 
-/// What a program of the toolchain prints; a variable may say which one.
+/// The output of a program of the toolchain; a variable may name another one.
 fn output(variable: &str, program: &str, arguments: &[&str]) -> Vec<u8> {
     let program = std::env::var_os(variable).unwrap_or_else(|| program.into());
     let command = Command::new(program).args(arguments).current_dir(tree::root()).output();
@@ -33,8 +33,8 @@ fn output(variable: &str, program: &str, arguments: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn every_crate_has_a_licence_that_is_allowed() {
-    // What other systems need may not be here, and no network either.
+fn every_crate_has_an_allowed_licence() {
+    // Dependencies of other systems may not be available offline.
     let rustc = String::from_utf8(output("RUSTC", "rustc", &["-vV"])).expect("text");
     let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
     let metadata = ["metadata", "--format-version", "1", "--offline", "--filter-platform", host];
@@ -61,7 +61,7 @@ fn each_published_crate_contains_both_licence_texts() {
 }
 
 #[test]
-fn one_of_the_alternatives_is_enough() {
+fn one_allowed_alternative_is_enough() {
     let allowed = allowed("\nallow = [\"MIT\", \"Unicode-3.0\"]\n");
     for (expression, expected) in [
         ("MIT", true),

@@ -1,6 +1,6 @@
-//! What every crate of ours takes from the workspace: its lints, and so the ban on unsafe code,
-//! which no file can take back. cargo-fuzz's own workspace has only targets of one line; what they
-//! call is compiled by `tests/hostile`, too.
+//! Every crate uses the lints of the workspace, and so forbids unsafe code, which no file can override.
+//! The workspace of cargo-fuzz has only targets of one line; the code that they call is also compiled by
+//! `tests/hostile`.
 
 use crate::tree;
 
@@ -12,7 +12,7 @@ fn unsafe_code_is_forbidden_and_no_crate_opts_out() {
     let root = tree::text("Cargo.toml");
     assert!(root.contains("\n[workspace.lints.rust]\nunsafe_code = \"forbid\"\n"));
     let members = MEMBERS.map(|member| format!("\"{member}\"")).join(", ");
-    assert!(root.contains(&format!("\nmembers = [{members}]\n")), "a member is not looked at");
+    assert!(root.contains(&format!("\nmembers = [{members}]\n")), "a member is not checked");
     for member in MEMBERS {
         let manifest = tree::text(&format!("{member}/Cargo.toml"));
         assert!(manifest.contains("\n[lints]\nworkspace = true\n"), "{member} has other lints");

@@ -1,12 +1,12 @@
-//! ARCHITECTURE.md, held against the tree: its map names each room, and nothing that is not
-//! there, and it stays short enough to be read.
+//! ARCHITECTURE.md against the tree: its map names each room and no other path, and it stays short
+//! enough to be read.
 
 use crate::tree;
 
 const FILE: &str = "ARCHITECTURE.md";
 
-/// The section whose paths are looked at. Each `###` in it names the folder of the paths
-/// below it. A room is a module: that a file became a folder does not change the map.
+/// The section whose paths are checked. Each `###` in it names the folder of the paths below it. A room
+/// is a module: whether it is a file or a folder does not matter.
 const SECTION: &str = "## The map";
 
 const LONGEST: usize = 200;
@@ -25,8 +25,8 @@ fn mistakes(text: &str, rooms: &[String], exists: impl Fn(&str) -> bool) -> Vec<
     unnamed.chain(missing).collect()
 }
 
-/// The paths in the map, each with its line. In backticks, a path is what has a `/` in it or
-/// ends as a file of ours does.
+/// The paths in the map, each with its line. A path is code with a `/` or with the extension of one of
+/// our files.
 fn named(text: &str) -> Vec<(usize, String)> {
     let mut named = Vec::new();
     let mut folder = String::new();
@@ -36,7 +36,7 @@ fn named(text: &str) -> Vec<(usize, String)> {
         .skip(1)
         .take_while(|(_, line)| !line.starts_with("## "));
     for (at, line) in section {
-        // Between two backticks stands every second part.
+        // Every second part is between two backticks.
         let paths = line.split('`').skip(1).step_by(2).filter(|code| is_path(code)).map(bare);
         if line.starts_with("### ") {
             let headings: Vec<&str> = paths.collect();
@@ -49,7 +49,7 @@ fn named(text: &str) -> Vec<(usize, String)> {
     named
 }
 
-/// A path as both sides write it: `attr.rs` and `attr/` are the room `attr`.
+/// A path without its ending: `attr.rs` and `attr/` are the room `attr`.
 fn bare(path: &str) -> &str {
     path.trim_end_matches('/').trim_end_matches(".rs")
 }
@@ -61,7 +61,7 @@ fn is_path(code: &str) -> bool {
         && (code.contains('/') || matches!(ending, Some("rs" | "md" | "toml" | "json" | "py")))
 }
 
-/// The rooms: what stands in the two source folders, and each driver.
+/// The rooms: the entries of the two source folders, and each driver.
 fn rooms() -> Vec<String> {
     let mut rooms: Vec<String> = ["listener/src", "listener/src/drivers", "listener-macros/src"]
         .iter()
@@ -127,12 +127,12 @@ mod tests {
     ];
 
     #[test]
-    fn a_map_that_names_all_is_whole() {
+    fn a_map_that_names_every_room_is_accepted() {
         check(&THERE[1..4], &THERE, &[]);
     }
 
     #[test]
-    fn a_room_without_a_line_is_named() {
+    fn a_room_without_a_line_is_reported() {
         check(
             &["listener/src/lib", "listener/src/filter"],
             &THERE,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_a_room_is_named() {
+    fn a_line_without_a_room_is_reported() {
         check(
             &[],
             &THERE[..3],

@@ -1,8 +1,8 @@
-//! What README.md and the front page of the documentation promise is one list.
+//! README.md and the front page of the documentation have the same list of promises.
 
 use crate::tree;
 
-/// The promises under the heading, each in one line, without the folders that hold it.
+/// The promises under the heading, each in one line, without the folders of its tests.
 fn promises(page: &str) -> Vec<String> {
     let mut promises: Vec<String> = Vec::new();
     let is_heading = |line: &str| line.trim_start_matches('#') == " What it promises";
@@ -21,7 +21,7 @@ fn promises(page: &str) -> Vec<String> {
     promises.iter().map(|promise| without_folders(promise)).collect()
 }
 
-/// The text without `(..)` that names folders of tests.
+/// The text without `(..)` with folders of tests.
 fn without_folders(promise: &str) -> String {
     let mut text = String::new();
     let mut rest = promise;

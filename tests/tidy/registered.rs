@@ -1,5 +1,5 @@
-//! Every kind of test is run: each folder of `tests` with a `main.rs` is a `[[test]]`, and
-//! each module of it is named there. A test that is not registered passes for ever.
+//! Every test is run: each folder of `tests` with a `main.rs` is a `[[test]]`, and names each of its
+//! modules. A test that is not registered would never fail.
 
 use crate::tree;
 
@@ -9,7 +9,7 @@ fn unregistered(manifest: &str, mains: &[String]) -> Vec<String> {
     mains.iter().filter(|main| !named(main)).cloned().collect()
 }
 
-/// The files beside a `main.rs` that it does not name as modules.
+/// The files next to a `main.rs` that it does not declare as modules.
 fn unnamed(folder: &str, main: &str, files: &[String]) -> Vec<String> {
     files
         .iter()
@@ -19,7 +19,7 @@ fn unnamed(folder: &str, main: &str, files: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// The manifest of `tests`, with those of the folders that are crates of their own.
+/// The manifest of `tests`, with those of folders that are separate crates.
 fn manifest(folders: &[String]) -> String {
     let own = folders.iter().filter_map(|folder| {
         let path = format!("tests/{folder}/Cargo.toml");
@@ -32,7 +32,7 @@ fn manifest(folders: &[String]) -> String {
 }
 
 #[test]
-fn every_folder_of_tests_is_run_with_all_its_files() {
+fn every_test_folder_is_registered_with_all_its_files() {
     let folders: Vec<String> = tree::entries("tests")
         .into_iter()
         .filter(|folder| tree::root().join("tests").join(folder).join("main.rs").exists())
@@ -69,7 +69,7 @@ fn every_suite_with_a_broker_runs_against_each_version_of_it() {
 }
 
 #[test]
-fn a_forgotten_folder_or_file_is_named() {
+fn a_forgotten_folder_or_file_is_reported() {
     let text = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     assert_eq!(
         unregistered(
