@@ -1,7 +1,7 @@
-//! What working side by side brings, and what an order costs: a listener takes a few hundred
-//! deliveries that are there at once, from a driver in this process. Methods that compute, on one
-//! thread and on all; methods that are done at once, without an order and with one by a key of
-//! their payload. `cargo bench -p tests --bench concurrency`.
+//! The gain of concurrency and the cost of key order: a listener handles a few hundred available
+//! deliveries of a driver in this process. Methods that compute, on one thread and on all; methods that
+//! return at once, without an order key and with one in the payload. `cargo bench -p tests --bench
+//! concurrency`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::hint::black_box;
@@ -24,10 +24,10 @@ mod prepared;
 
 const BODY: &str = include_str!("body.json");
 
-/// So many deliveries are there at once.
+/// How many deliveries are available at once.
 const COUNT: u64 = 400;
 
-/// What a method computes, so often: some hundreds of microseconds.
+/// How many steps a method computes: some hundreds of microseconds.
 const STEPS: u64 = 400_000;
 
 struct Computes;
@@ -39,16 +39,16 @@ impl Computes {
     }
 }
 
-struct DoneAtOnce;
+struct ReturnsAtOnce;
 
 #[notification_endpoint(register = false)]
-impl DoneAtOnce {
+impl ReturnsAtOnce {
     async fn info(&self, event_type: &str) {
         black_box(event_type);
     }
 }
 
-/// A listener that runs, and the deliveries it is given.
+/// A running listener, and the channel of its deliveries.
 struct Running {
     runtime: Runtime,
     deliveries: mpsc::UnboundedSender<Delivery>,
@@ -58,7 +58,7 @@ struct Running {
 }
 
 impl Running {
-    /// On so many threads; instances by as many names as `keys`.
+    /// On this many threads, with `keys` different instance names.
     fn start(threads: usize, keys: usize, listener: ListenerBuilder) -> Self {
         let runtime =
             Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
@@ -94,14 +94,14 @@ fn bench(criterion: &mut Criterion) {
         });
     }
     let key = || OrderKey::Payload("instance_id".to_owned());
-    let builder = || Listener::builder().endpoint(DoneAtOnce);
+    let builder = || Listener::builder().endpoint(ReturnsAtOnce);
     for (name, keys, builder) in [
         ("no order", 1, builder()),
         ("an order by one of 100 keys", 100, builder().ordered_by(key())),
         ("an order by one key", 1, builder().ordered_by(key())),
     ] {
         let running = Running::start(1, keys, builder);
-        group.bench_function(format!("done at once, {name}"), |b| {
+        group.bench_function(format!("returning at once, {name}"), |b| {
             b.iter(|| running.handle());
         });
     }

@@ -1,4 +1,4 @@
-//! Deliveries that count their acknowledgements, for those who measure a listener without a broker.
+//! Deliveries that count their acknowledgements, for benchmarks of a listener without a broker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    /// So many are to be acknowledged from now on.
+    /// Expects this many acknowledgements from now on.
     pub(crate) fn expect(&self, times: u64) {
         self.left.store(times, Ordering::Relaxed);
     }
@@ -28,7 +28,7 @@ impl Counted {
         Delivery::new(body, Properties::default(), info, settlement)
     }
 
-    /// Until all are acknowledged.
+    /// Waits until all are acknowledged.
     pub(crate) async fn all(&self) {
         self.all.notified().await;
     }

@@ -1,5 +1,5 @@
-//! Decoding one body of version 2, from its bytes to a typed payload, against serde_json used
-//! by hand for the same. `cargo bench -p tests --bench decode`. The body is in `sample.rs`.
+//! Decoding one body of version 2, from its bytes to a typed payload, compared with serde_json used by
+//! hand. `cargo bench -p tests --bench decode`. The body is in `sample.rs`.
 
 mod sample;
 
@@ -19,16 +19,16 @@ fn decode(criterion: &mut Criterion) {
         b.iter(|| {
             let envelope = Envelope::read(black_box(BODY));
             let message: ByHand<'_, Server<'_>> =
-                serde_json::from_str(&envelope.message).expect("it is whole");
+                serde_json::from_str(&envelope.message).expect("a complete message");
             black_box((message.event_type, message.priority, &message.payload));
         });
     });
     group.bench_function("listener: open, read, payload typed", |b| {
         b.iter(|| {
             let opened = open(black_box(BODY), LABELS, &limits).expect("it opens");
-            let fields = read(&opened.text).expect("it is read");
+            let fields = read(&opened.text).expect("a valid notification");
             let payload: Server<'_> =
-                serde_json::from_str(fields.payload.get()).expect("it is a server");
+                serde_json::from_str(fields.payload.get()).expect("a valid payload");
             black_box((fields.event_type.as_deref(), &fields.context, &payload));
         });
     });
@@ -40,14 +40,14 @@ fn decode(criterion: &mut Criterion) {
     let opened = open(BODY, LABELS, &limits).expect("it opens");
     group.bench_function("listener: read", |b| {
         b.iter(|| {
-            black_box(read(black_box(&opened.text)).expect("it is read"));
+            black_box(read(black_box(&opened.text)).expect("a valid notification"));
         });
     });
-    let fields = read(&opened.text).expect("it is read");
+    let fields = read(&opened.text).expect("a valid notification");
     group.bench_function("serde_json: payload typed", |b| {
         b.iter(|| {
             let payload: Server<'_> =
-                serde_json::from_str(black_box(fields.payload.get())).expect("it is a server");
+                serde_json::from_str(black_box(fields.payload.get())).expect("a valid payload");
             black_box(&payload);
         });
     });

@@ -1,6 +1,6 @@
-//! Dispatching one notification that was read: who is concerned, which filters it passes, and the
-//! call of the one method that wants it. Beside it a `HashMap` from priority to boxed closures. And
-//! what it costs with ten endpoints and with a thousand. `cargo bench -p tests --bench dispatch`.
+//! Dispatching one notification: finding its endpoints, applying filters, and calling the one method
+//! that wants it, compared with a `HashMap` from priority to boxed closures. With ten endpoints and with
+//! a thousand. `cargo bench -p tests --bench dispatch`.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -20,10 +20,10 @@ use listener::{DeliveryInfo, Endpoint, Notification, Outcome, Priority};
 
 const BODY: &[u8] = include_bytes!("body.json");
 
-/// As many as there are `Nth`.
+/// The number of `Nth` types.
 const MANY: usize = 1000;
 
-/// Long ones, and all of one length: `aaaa.aaaaaaaa.NNN`.
+/// Long names of equal length: `aaaa.aaaaaaaa.NNN`.
 const LENGTH: usize = 17;
 
 static NAMES: [[u8; LENGTH]; MANY] = {
@@ -45,7 +45,7 @@ const fn name(n: usize) -> &'static str {
     }
 }
 
-/// One of many endpoints: the `N`th on a topic of its own, or all on one, each for one event.
+/// One of many endpoints: each on its own topic, or all on one topic with one event type each.
 struct Nth<const N: usize, const OWN_TOPIC: bool>;
 
 impl<const N: usize, const OWN_TOPIC: bool> Endpoint for Nth<N, OWN_TOPIC> {
@@ -110,13 +110,13 @@ fn dispatcher(endpoints: Vec<Bound>) -> Dispatcher {
     Dispatcher::new(Table::build(endpoints, &[], "openstack").expect("a table"))
 }
 
-/// All that a listener does with a notification between reading and the verdict, where a method is
-/// done at once. How many methods were called.
+/// Everything that a listener does with a notification between reading and the verdict, with a method
+/// that returns at once. Returns how many methods were called.
 fn dispatch(dispatcher: &Dispatcher, notification: &Notification<'_>) -> usize {
     let mut called = 0;
     for entry in dispatcher.table().wanting(notification) {
         let call = dispatcher.call(entry, notification, Duration::from_secs(60), || true);
-        let result = call.now_or_never().expect("it is done at once");
+        let result = call.now_or_never().expect("a method that returns at once");
         assert!(matches!(result, Some(Ok(Outcome::Handled))));
         called += 1;
     }
@@ -133,10 +133,10 @@ fn bench(criterion: &mut Criterion) {
     let states = States::default();
     let mut group = criterion.benchmark_group("dispatch");
 
-    // `read` is cheap to repeat here, and a notification does not outlive its delivery.
+    // Reading is repeated because a notification does not outlive its delivery.
     let by_topic = |n: usize| DeliveryInfo::new("q", "openstack", format!("{}.info", name(n)));
     let delivery = by_topic(7);
-    let fields = read(&opened.text).expect("it is read");
+    let fields = read(&opened.text).expect("a valid notification");
     let notification = Notification::new(fields, Priority::Info, &delivery, &states);
 
     let mut closures: HashMap<&str, Vec<Closure>> = HashMap::new();
@@ -145,7 +145,8 @@ fn bench(criterion: &mut Criterion) {
         b.iter(|| {
             let notification = black_box(&notification);
             for closure in &closures[black_box("info")] {
-                let result = closure(notification).now_or_never().expect("it is done at once");
+                let result =
+                    closure(notification).now_or_never().expect("a method that returns at once");
                 assert!(matches!(result, Ok(Outcome::Handled)));
             }
         });
@@ -159,7 +160,7 @@ fn bench(criterion: &mut Criterion) {
     }
 
     let delivery = DeliveryInfo::new("q", "openstack", "notifications.info");
-    let mut fields = read(&opened.text).expect("it is read");
+    let mut fields = read(&opened.text).expect("a valid notification");
     fields.event_type = Some(name(7).into());
     let notification = Notification::new(fields, Priority::Info, &delivery, &states);
     for count in [10, 100, MANY] {

@@ -1,6 +1,6 @@
-//! Encoding one notification as version 2, against serde_json used by hand for the same: the
-//! inner text, then the envelope. `cargo bench -p tests --bench encode`. The payload is in
-//! `sample.rs`, typed, and as a `Value`.
+//! Encoding one notification as version 2, compared with serde_json used by hand: the inner string, then
+//! the envelope. `cargo bench -p tests --bench encode`. The payload is in `sample.rs`, typed, and as a
+//! `Value`.
 
 mod sample;
 
@@ -33,9 +33,9 @@ fn by_hand<P: Serialize>(payload: P) -> String {
         project_id: PROJECT,
         request_id: REQUEST,
     };
-    let message = serde_json::to_string(&message).expect("it is JSON");
+    let message = serde_json::to_string(&message).expect("valid JSON");
     serde_json::to_string(&Envelope { version: "2.0", message: Cow::Owned(message) })
-        .expect("it is JSON")
+        .expect("valid JSON")
 }
 
 fn listener<P: Serialize>(payload: &P, context: &Context) -> Vec<u8> {
@@ -49,13 +49,14 @@ fn listener<P: Serialize>(payload: &P, context: &Context) -> Vec<u8> {
         unique_id: "0123456789abcdef0123456789abcdef",
         context,
     };
-    encode(Version::V2, &message).expect("it is JSON")
+    encode(Version::V2, &message).expect("valid JSON")
 }
 
 /// The whole payload of the body.
 fn payload() -> Value {
     let envelope = Envelope::read(BODY);
-    let message: ByHand<'_, Value> = serde_json::from_str(&envelope.message).expect("it is whole");
+    let message: ByHand<'_, Value> =
+        serde_json::from_str(&envelope.message).expect("a complete message");
     message.payload
 }
 
@@ -66,7 +67,7 @@ fn run(criterion: &mut Criterion) {
         .with("request_id", REQUEST);
     let value = payload();
     let text = value.to_string();
-    let typed: Server<'_> = serde_json::from_str(&text).expect("it is a server");
+    let typed: Server<'_> = serde_json::from_str(&text).expect("a valid payload");
     let mut group = criterion.benchmark_group("encode");
     group.bench_function("by hand: serde_json twice, 13 fields typed", |b| {
         b.iter(|| black_box(by_hand(black_box(&typed))));

@@ -1,5 +1,5 @@
-//! Asking one filter about a notification that was read, beside the regular expression alone. A
-//! value of the payload is found in its text each time. `cargo bench -p tests --bench filter`.
+//! Applying one filter to a notification, compared with the regular expression alone. A value of the
+//! payload is searched in its text each time. `cargo bench -p tests --bench filter`.
 
 use std::hint::black_box;
 
@@ -45,7 +45,7 @@ const EVENT_TYPE: &str = r"^compute\.instance\.";
 fn bench(criterion: &mut Criterion) {
     let labels = Labels { content_type: Some("application/json"), compression: None };
     let opened = open(BODY, labels, &Limits::default()).expect("it opens");
-    let fields = read(&opened.text).expect("it is read");
+    let fields = read(&opened.text).expect("a valid notification");
     let delivery = DeliveryInfo::new("q", "openstack", "notifications.info");
     let states = States::default();
     let notification = Notification::new(fields, Priority::Info, &delivery, &states);

@@ -1,5 +1,5 @@
-//! Does one thing so many times, for `tests/bench/callgrind` to count the instructions of: the
-//! clock says little on a machine that others use too.
+//! Repeats one operation, whose instructions `tests/bench/callgrind` counts: times vary too much on a
+//! busy machine.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::hint::black_box;
@@ -103,7 +103,7 @@ impl Handler {
     }
 }
 
-/// All of a listener's part, from the driver's delivery to its settlement.
+/// The whole work of a listener, from the driver's delivery to its settlement.
 #[tokio::main(flavor = "current_thread")]
 async fn handle(times: u64) {
     let (sender, deliveries) = mpsc::unbounded_channel();

@@ -1,5 +1,5 @@
-//! What the benchmarks of this folder have in common: one body as oslo's notifier writes it, and
-//! the types of a program that wants a third of its payload, borrowed.
+//! Shared by the benchmarks of this folder: one body as the notifier of oslo.messaging writes it, and
+//! the types of a program that reads a third of its payload, borrowed.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub(crate) struct Server<'n> {
     pub(crate) state: &'n str,
 }
 
-/// The envelope, as one writes it by hand.
+/// The envelope, written by hand.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Envelope<'b> {
     #[serde(rename = "oslo.version")]
@@ -36,7 +36,7 @@ pub(crate) struct Envelope<'b> {
     pub(crate) message: Cow<'b, str>,
 }
 
-/// A notification whose payload is read straight into a type, as one writes it by hand.
+/// A notification whose payload is read directly into a type, written by hand.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct ByHand<'n, P> {
     pub(crate) message_id: &'n str,

@@ -1,5 +1,5 @@
-"""What the contenders in Python share: oslo's configuration, and what is counted and measured, as
-`src/tally.rs` does it for those in Rust.
+"""Shared by the contenders in Python: the configuration of oslo.messaging, and counts and
+measurements like those of `src/tally.rs` for Rust.
 """
 
 import json
@@ -12,7 +12,7 @@ from oslo_config import cfg
 
 
 def configuration(queue):
-    """oslo's defaults, but for the kind of queue, which has to be that of the one that exists."""
+    """The defaults of oslo.messaging, except for the type of the queue, which has to match."""
     text = "[oslo_messaging_rabbit]\namqp_durable_queues=true\n"
     if queue == "quorum":
         text += "rabbit_quorum_queue=true\n"

@@ -1,8 +1,8 @@
 """The contenders `oslo` and `oslo-batch`: oslo.messaging's listeners, in threads.
 
 Called as `consume.py NAME URL QUEUE MESSAGES` by the driver; prints the line that
-`src/contender.rs` reads. The clock stops when the last message is handled, as oslo does not tell
-when it has acknowledged.
+`src/contender.rs` reads. The clock stops when the last message is handled, because
+oslo.messaging does not report acknowledgements.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The contender `oslo-notifier`: oslo.messaging's notifier, which waits for each confirmation.
+"""The contender `oslo-notifier`: oslo.messaging's notifier, which waits for each confirm.
 
 Called as `publish.py NAME URL QUEUE MESSAGES` by the driver; prints the line that
 `src/contender.rs` reads. Its payload has the fields of `src/notification.rs`.
@@ -71,7 +71,7 @@ PAYLOAD = {
 
 
 class Context:
-    """The notifier drops a context that is a dict and asks this of any other."""
+    """The notifier drops a context that is a dict, and needs these methods of any other."""
 
     def redacted_copy(self):
         return self

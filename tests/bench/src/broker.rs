@@ -1,5 +1,5 @@
-//! The broker that all of it runs against: a private node of RabbitMQ, its one queue, and how that
-//! is filled, counted and emptied. The node itself is `support`'s.
+//! The broker of the benchmark: a private RabbitMQ node with one queue, which is filled, counted and
+//! emptied here. The node itself is in `support`.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// A node of its own, with the queue, which is empty.
+    /// Starts a node with an empty queue.
     pub(crate) async fn start(quorum: bool) -> Result<Self, Error> {
         let node = RabbitNode::start().await;
         let url = node.url();
@@ -62,7 +62,7 @@ impl Broker {
         Ok(self.writer.body(0)?.len())
     }
 
-    /// The queue then holds so many messages, and the broker is at rest.
+    /// Fills the queue with this many messages, and waits until the broker is at rest.
     pub(crate) async fn fill(&self, messages: u64) -> Result<(), Error> {
         self.purge().await?;
         send(&self.channel, &self.writer, messages, 1000).await?;
@@ -71,7 +71,7 @@ impl Broker {
         Ok(())
     }
 
-    /// The queue then holds so many messages, each of so many bytes.
+    /// Fills the queue with this many messages of this size.
     pub(crate) async fn fill_large(&self, messages: u64, bytes: usize) -> Result<(), Error> {
         self.purge().await?;
         let amqp = Amqp::connect(&self.url()).await;
@@ -83,8 +83,8 @@ impl Broker {
         self.holds(messages).await
     }
 
-    /// Waits until so many messages are ready in the queue: it may take a moment until what a
-    /// contender left unacknowledged is there again, or the count of a quorum queue is right.
+    /// Waits until this many messages are ready in the queue: unacknowledged messages of a contender are
+    /// requeued with a delay, and the count of a quorum queue lags.
     pub(crate) async fn holds(&self, messages: u64) -> Result<(), Error> {
         let end = Instant::now() + SETTLE;
         sleep(Duration::from_millis(100)).await;
@@ -112,7 +112,6 @@ impl Broker {
         Ok(declared.message_count().into())
     }
 }
-
 
 pub(crate) fn port(url: &str) -> Result<u16, Error> {
     let port = url.trim_end_matches("/%2F").rsplit_once(':').ok_or("the URL has no port")?.1;

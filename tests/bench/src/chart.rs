@@ -1,5 +1,5 @@
-//! The results as a picture: a panel of horizontal bars for each figure, with the median and the
-//! ratio in words. Plain SVG; its colours can be read on light and on dark ground.
+//! The results as a chart: a panel of horizontal bars for each figure, with the median and the ratio as
+//! text. Plain SVG; its colours are readable on light and dark backgrounds.
 
 use crate::contender::Half;
 use crate::figures::{CPU, Figure, Figures, MEMORY, RATE};
@@ -10,7 +10,7 @@ const NAMES: u32 = 130;
 const BAR: u32 = 430;
 const ROW: u32 = 22;
 
-// Grey in the middle: a style for dark ground would follow the system, not the page.
+// Medium grey: a style for dark backgrounds would follow the system, not the page.
 const STYLE: &str = "\
 text { font: 13px sans-serif; fill: #75808c }
 .title { font-weight: bold }
@@ -36,12 +36,12 @@ pub(crate) fn svg(halves: &[Figures]) -> String {
     }
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{y}\" \
-         viewBox=\"0 0 {WIDTH} {y}\" role=\"img\" aria-label=\"listener beside other clients\">\n\
+         viewBox=\"0 0 {WIDTH} {y}\" role=\"img\" aria-label=\"listener compared with other clients\">\n\
          <style>\n{STYLE}\n</style>\n{panels}</svg>\n"
     )
 }
 
-/// Begins at `y`, and moves it on.
+/// Starts at `y`, and advances it.
 fn panel(figures: &Figures, title: &str, figure: Figure, y: &mut u32) -> String {
     let mut text = format!("<text class=\"title\" x=\"4\" y=\"{}\">{title}</text>\n", *y + 22);
     *y += 32;

@@ -1,6 +1,6 @@
-//! The contenders: their names, how much of the work each takes, and how one is run, on this side
-//! in a process of its own (`start`) and on the other (`run`). What they do is in `consume/`,
-//! `publish/` and, for those in Python, in `python/`.
+//! The contenders: their names, their share of the work, and how one is started in its own process
+//! (`start`) and runs there (`run`). Their code is in `consume/`, `publish/` and, for Python, in
+//! `python/`.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -26,7 +26,7 @@ pub(crate) enum Half {
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) half: Half,
-    /// What part of the messages it takes: one in so many. All contenders are to run for seconds.
+    /// Its share of the messages: one in this many, so that all contenders run for seconds.
     pub(crate) part: u64,
     /// The script, if it is one in Python.
     script: Option<&'static str>,
@@ -43,7 +43,7 @@ pub(crate) const CONSUMERS: [Contender; 8] = [
     Contender { script: Some("consume.py"), ..consumer("oslo-batch", 5) },
 ];
 
-/// Nothing but its memory is measured, by `memory.rs`.
+/// Only its memory is measured, by `memory.rs`.
 pub(crate) const OURS_SLOW: Contender = consumer("ours-slow", 1);
 
 pub(crate) const PUBLISHERS: [Contender; 5] = [
@@ -70,7 +70,7 @@ impl Half {
         }
     }
 
-    /// The contender to which the ratios are.
+    /// The contender to which ratios refer.
     pub(crate) fn baseline(self) -> &'static str {
         match self {
             Half::Consume => "lapin-tuned",
@@ -79,7 +79,7 @@ impl Half {
     }
 }
 
-/// What a contender says of itself: the one line that it prints.
+/// The result of a contender: the one line that it prints.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) messages: u64,
@@ -87,13 +87,13 @@ pub(crate) struct Measured {
     pub(crate) cpu_user_s: f64,
     pub(crate) cpu_sys_s: f64,
     pub(crate) peak_rss_kb: u64,
-    /// Of a number in each message it decoded; 0 of those who publish.
+    /// The sum of a number in each decoded message; 0 for publishers.
     pub(crate) sum: u64,
     /// When it had handled its first message, in seconds since 1970.
     pub(crate) first_at: f64,
 }
 
-/// A contender that was started.
+/// A running contender.
 pub(crate) struct Started {
     name: &'static str,
     child: Child,
@@ -115,7 +115,7 @@ pub(crate) fn start(
         Some(script) => {
             let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
             let mut command = Command::new(bench.join("../../target/python/bin/python"));
-            // Without -B it would leave its byte code among the sources.
+            // Without -B it would write byte code next to the sources.
             command.arg("-B").arg(bench.join("python").join(script));
             // oslo.service warns of eventlet, which nothing here uses.
             command.env("PYTHONWARNINGS", "ignore");

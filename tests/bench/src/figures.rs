@@ -1,5 +1,5 @@
-//! What was measured, and its medians, ranges and ratios. `rounds.rs` fills it; `table.rs` and
-//! `chart.rs` show it.
+//! The measurements, with medians, ranges and ratios. `rounds.rs` adds them; `table.rs` and `chart.rs`
+//! show them.
 
 use std::fmt;
 
@@ -10,13 +10,13 @@ use crate::contender::{Contender, Half, Measured};
 pub(crate) struct Run {
     /// Messages a second.
     pub(crate) rate: f64,
-    /// Of the contender's processor time, µs a message.
+    /// CPU time of the contender, µs per message.
     pub(crate) cpu: f64,
     /// Peak, in MiB.
     pub(crate) memory: f64,
     /// From the start of the process to the first message, in ms.
     pub(crate) first: f64,
-    /// What processes that are no part of this took meanwhile, in cores.
+    /// The load of other processes meanwhile, in cores.
     others: f64,
 }
 
@@ -51,7 +51,7 @@ pub(crate) const FIRST: Figure = |run| run.first;
 
 pub(crate) struct Figures {
     pub(crate) half: Half,
-    /// Each contender's runs, one a round.
+    /// The runs of each contender, one per round.
     rows: Vec<(&'static str, Vec<Run>)>,
 }
 
@@ -81,12 +81,11 @@ impl Figures {
         spread(self.runs(name).iter().map(figure).collect())
     }
 
-    /// To the baseline, in the same round each time; `None` if that did not run,
-    /// or gave nothing to compare with.
+    /// The ratio to the baseline of the same round; `None` if that did not run or has no value.
     pub(crate) fn ratio(&self, name: &str, figure: Figure) -> Option<f64> {
         let pairs = self.runs(name).iter().zip(self.runs(self.half.baseline()));
         let ratios: Vec<f64> = pairs.map(|(run, base)| figure(run) / figure(base)).collect();
-        // A run too short for the processor's clock has no ratio either.
+        // A run too short for the CPU clock has no ratio either.
         let known = !ratios.is_empty() && ratios.iter().all(|ratio| ratio.is_finite());
         known.then(|| spread(ratios).median)
     }

@@ -1,6 +1,6 @@
-//! The benchmark: `bench` is the driver, `bench contender NAME ..` one contender in a process of
-//! its own, so that processor time and peak memory are the contender's alone. `tests/bench/run`
-//! builds and runs it. The options are read in `options.rs`, the rounds run in `rounds.rs`.
+//! The benchmark: `bench` is the driver, `bench contender NAME ..` runs one contender in its own
+//! process, so that CPU time and peak memory are only its own. `tests/bench/run` builds and runs it.
+//! Options are read in `options.rs`, rounds run in `rounds.rs`.
 
 mod broker;
 mod chart;
@@ -17,10 +17,10 @@ mod tally;
 
 use std::process::ExitCode;
 
-/// What goes wrong ends the benchmark: there is nothing to fix in it.
+/// Every error ends the benchmark.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-// The default runtime, as the users of `listen()` have it; the contenders run on it too.
+// The default runtime, as users of `listen()` have it; the contenders run on it, too.
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,6 +1,6 @@
-//! `--memory`: a listener drains a million messages, and its memory is looked at each second: what
-//! it holds does not grow with what it has handled. Then a hundred large ones are handled slowly,
-//! all of them at once if memory allowed: it holds as many as the bytes in flight say.
+//! `--memory`: a listener drains a million messages, and its memory is printed every second: it does not
+//! grow with the handled messages. Then it handles a hundred large ones slowly, with a hundred slots: it
+//! holds as many as the bytes in flight allow.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs a contender, and prints what it holds each second.
+/// Runs a contender, and prints its memory every second.
 async fn watched(contender: &Contender, broker: &Broker, messages: u64) -> Result<Measured, Error> {
     let started = start(contender, broker, messages)?;
     let pid = started.pid().ok_or("the listener has ended")?.to_string();

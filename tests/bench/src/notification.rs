@@ -1,6 +1,6 @@
-//! The notification that all of it is measured with: one of nova's `compute.instance.update`, with
-//! 39 fields of payload, of which a consumer reads 13. Written as a notifier in Rust would, and
-//! read as a consumer without this framework would: serde_json, by hand.
+//! The notification of the benchmark: nova's `compute.instance.update`, with 39 fields of payload, of
+//! which a consumer reads 13. It is written and read as a program without this framework would: with
+//! serde_json, by hand.
 
 use std::io::{self, Write};
 
@@ -18,7 +18,7 @@ const TENANT: &str = "33a88272e06a49c1a0f653abc374b56b";
 const USER: &str = "953f8394fa044302b7d42f47228e427d";
 const IMAGE: &str = "e52f1321-fb9e-40fb-8057-555a850462e8";
 
-/// What a consumer is interested in.
+/// The part that a consumer reads.
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "the fields are there to be decoded")]
 pub(crate) struct Instance {
@@ -61,7 +61,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Instance, Error> {
     decode_message(&envelope.message)
 }
 
-/// The instance in what an envelope holds.
+/// The instance in the inner message of an envelope.
 pub(crate) fn decode_message(message: &str) -> Result<Instance, Error> {
     let message: MessageRead = serde_json::from_str(message)?;
     if message.priority != "INFO" {
@@ -121,7 +121,7 @@ struct EnvelopeWritten<'m> {
     message: &'m str,
 }
 
-/// Of a message: the context is in `_context_*` keys beside the fields.
+/// A message: the context is in `_context_*` keys next to the fields.
 #[derive(Serialize)]
 struct MessageWritten<'m> {
     #[serde(flatten)]
@@ -136,7 +136,7 @@ struct MessageWritten<'m> {
     unique_id: String,
 }
 
-/// Writes bodies, one after the other.
+/// Writes bodies.
 pub(crate) struct Writer {
     context: serde_json::Map<String, Value>,
     spaced: bool,
@@ -149,7 +149,7 @@ impl Writer {
         Self { context: context.collect(), spaced: false }
     }
 
-    /// As oslo.messaging does: Python's JSON has a space behind each comma and colon.
+    /// As oslo.messaging does: Python's JSON has a space after each comma and colon.
     pub(crate) fn as_oslo() -> Self {
         Self { spaced: true, ..Self::new() }
     }
@@ -210,12 +210,12 @@ pub(crate) fn large(number: u64, bytes: usize) -> Result<Vec<u8>, Error> {
     Ok(serde_json::to_vec(&envelope)?)
 }
 
-/// The number that is in the message of this index, and summed by those who read it.
+/// The number in the message with this index, which consumers add up.
 pub(crate) fn number(index: u64) -> u64 {
     1 + index % 64
 }
 
-/// What the contexts of nova's notifications hold.
+/// The context of nova's notifications.
 pub(crate) fn context() -> Vec<(&'static str, Value)> {
     vec![
         ("request_id", json!("req-5bef6a23-2e14-4b3f-9eb1-1be293b75fb7")),

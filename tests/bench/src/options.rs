@@ -1,4 +1,4 @@
-//! What the command line says. The names of the contenders are in `contender.rs`.
+//! The options of the command line. The names of the contenders are in `contender.rs`.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ usage: tests/bench/run [--rounds N] [--messages N] [--consume | --publish] [--on
 
 pub(crate) struct Options {
     pub(crate) rounds: usize,
-    /// None: the default of what is run.
+    /// `None`: the default of each mode.
     pub(crate) messages: Option<u64>,
     pub(crate) halves: Vec<Half>,
     /// Empty: all.
@@ -34,7 +34,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Whether everything is measured, often enough to be kept.
+    /// Whether everything is measured, in enough rounds to be kept.
     pub(crate) fn is_whole(&self) -> bool {
         self.rounds >= 5
             && self.halves.len() == 2

@@ -1,6 +1,5 @@
-//! The rounds: in each, every contender runs once, against a queue that was filled or emptied for
-//! it, and begins one place later than in the round before. What was measured goes to `table.rs`
-//! and `chart.rs`.
+//! The rounds: in each, every contender runs once, with a queue that was filled or emptied for it; each
+//! round starts with the next contender. The results go to `table.rs` and `chart.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use crate::options::Options;
 use crate::tally::cpu_of_all;
 use crate::{chart, table};
 
-/// What the fastest take in a round, if nothing else is asked for.
+/// The default number of messages of the fastest contenders in a round.
 const MESSAGES: u64 = 60_000;
 
 pub(crate) async fn run(options: &Options) -> Result<(), Error> {
@@ -55,7 +54,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// One contender, once. Fails if it did not do all of its work.
+/// Runs one contender once. Fails if it did not do all of its work.
 async fn one(broker: &Broker, contender: &Contender, messages: u64) -> Result<Run, Error> {
     let messages = (messages / contender.part).max(100);
     let wrong = |what: String| Error::from(format!("{}: {what}", contender.name));
@@ -72,7 +71,7 @@ async fn one(broker: &Broker, contender: &Contender, messages: u64) -> Result<Ru
     let others = (all_then - all - (ours_then - ours)) / begun.elapsed().as_secs_f64();
     let (left, sum) = match contender.half {
         Half::Consume => (0, (0..messages).map(number).sum()),
-        // One more was sent before the clock ran.
+        // One more was sent before the measurement.
         Half::Publish => (messages + 1, 0),
     };
     broker.holds(left).await.map_err(|error| wrong(error.to_string()))?;

@@ -1,9 +1,9 @@
-//! The results as Markdown: what is printed, and written to results.md.
+//! The results as Markdown, printed and written to results.md.
 
 use crate::contender::Half;
 use crate::figures::{CPU, FIRST, Figure, Figures, MEMORY, RATE, Spread};
 
-/// `about` says what it was measured on.
+/// `about` describes the setup of the measurement.
 pub(crate) fn markdown(about: &str, halves: &[Figures]) -> String {
     let mut text = format!("# Results\n\nMade by `tests/bench/run`. {about}\n");
     for figures in halves {

@@ -1,5 +1,5 @@
-//! What a contender in Rust counts while it runs, and what it cost: time, the processor's time and
-//! peak memory of the process, as Linux tells them in /proc. Contenders call it.
+//! Counts the messages of a contender in Rust, and measures its time, CPU time and peak memory, from
+//! /proc. Contenders call it.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::Error;
 use crate::contender::{Measured, now};
 
-/// Of the times in /proc, in each second: the same on every Linux of today.
+/// Ticks per second of the times in /proc: the same on every current Linux.
 const TICKS: f64 = 100.0;
 
 /// The messages that a contender has handled or sent.
@@ -40,8 +40,7 @@ impl Tally {
         }
     }
 
-    /// The clock runs from here. Called by those who send; those who consume begin with the first
-    /// message they handle.
+    /// Starts the clock. Publishers call it; for consumers it starts with the first message.
     pub(crate) fn begin(&self) {
         self.begun.get_or_init(|| Begun {
             at: Instant::now(),
@@ -50,7 +49,7 @@ impl Tally {
         });
     }
 
-    /// One message was decoded, and this number was in it. Whether it was the last.
+    /// Counts a decoded message with this number. Returns whether it was the last.
     pub(crate) fn handled(&self, number: u64) -> bool {
         self.sum.fetch_add(number, Ordering::Relaxed);
         let handled = self.handled.fetch_add(1, Ordering::AcqRel) + 1;
@@ -64,12 +63,12 @@ impl Tally {
         last
     }
 
-    /// Until the last is handled.
+    /// Waits until the last is handled.
     pub(crate) async fn all_handled(&self) {
         self.done.notified().await;
     }
 
-    /// The clock stops here: to be called when everything is acknowledged, or confirmed.
+    /// Stops the clock: called when everything is acknowledged, or confirmed.
     pub(crate) fn measured(&self) -> Result<Measured, Error> {
         let begun = self.begun.get().ok_or("nothing was handled")?;
         let seconds = begun.at.elapsed().as_secs_f64();
@@ -86,29 +85,28 @@ impl Tally {
     }
 }
 
-/// Seconds of the processor that all threads of this process had, in the program and in the system.
+/// CPU seconds of all threads of this process, user and system.
 fn cpu() -> Result<(f64, f64), Error> {
     let fields = process("self")?;
     Ok((fields[0], fields[1]))
 }
 
-/// Seconds of the processor that this process, its ended children and `pid` had, and that all
-/// processes of the machine had.
+/// CPU seconds of this process, its ended children and `pid`, and of all processes of the machine.
 pub(crate) fn cpu_of_all(pid: &str) -> Result<(f64, f64), Error> {
     let ours: f64 = process("self")?.iter().sum();
     let theirs = process(pid)?;
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().ok_or("/proc/stat is empty")?;
     let times: Vec<f64> = line.split_whitespace().skip(1).filter_map(|t| t.parse().ok()).collect();
-    // user, nice, system, idle, waiting for disks, interrupts of two kinds; the rest is of guests.
+    // user, nice, system, idle, iowait, irq, softirq; the rest is for guests.
     let busy: f64 = [0, 1, 2, 5, 6].iter().filter_map(|&at| times.get(at)).sum();
     Ok((ours + theirs[0] + theirs[1], busy / TICKS))
 }
 
-/// Of a process, in seconds: in the program and in the system, its own and its ended children's.
+/// CPU seconds of a process: user and system, its own and those of its ended children.
 fn process(pid: &str) -> Result<[f64; 4], Error> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is the program's name in brackets, and may hold anything.
+    // The second field is the name of the program in parentheses, and may contain anything.
     let (_, fields) = stat.rsplit_once(')').ok_or("/proc/PID/stat has no name in it")?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let times = fields.get(11..15).ok_or("/proc/PID/stat is short")?;
@@ -119,7 +117,7 @@ fn process(pid: &str) -> Result<[f64; 4], Error> {
     Ok(seconds)
 }
 
-/// A line of /proc/PID/status, in KiB: `VmHWM:` is the peak, `VmRSS:` what it is now.
+/// A line of /proc/PID/status, in KiB: `VmHWM:` is the peak, `VmRSS:` the current value.
 pub(crate) fn memory(pid: &str, line: &str) -> Result<u64, Error> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let value = status.lines().find_map(|text| text.strip_prefix(line)).ok_or("no such line")?;

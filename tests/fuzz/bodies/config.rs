@@ -1,5 +1,5 @@
-//! Any variables and any file as the configuration: it is read, or refused without telling a
-//! value that may be secret.
+//! Any variables and any file as the configuration: it is read, or refused without showing a value that
+//! may be secret.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -24,7 +24,7 @@ pub fn config(data: &[u8]) {
         variables.push(("LISTENER_CONFIG".to_owned(), path.to_str().unwrap().to_owned()));
     }
     let found = read(&variables);
-    assert_eq!(read(&variables), found, "read twice, and read otherwise");
+    assert_eq!(read(&variables), found, "the second read differs from the first");
     if !text.contains(SECRET) {
         variables.retain(|(name, _)| !name.eq_ignore_ascii_case("LISTENER_TRANSPORT_URL"));
         variables.push(("LISTENER_TRANSPORT_URL".to_owned(), format!("rabbit://u:{SECRET}@h/")));
@@ -34,7 +34,7 @@ pub fn config(data: &[u8]) {
     }
 }
 
-/// What was read, as it shows itself.
+/// The `Debug` of the configuration.
 fn read(variables: &[(String, String)]) -> Result<String, String> {
     match Config::from_variables(variables.iter().cloned()) {
         Ok(config) => Ok(format!("{config:?}")),

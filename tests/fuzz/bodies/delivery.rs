@@ -1,6 +1,5 @@
-//! Any body with any headers, through a whole listener: it is settled, no stage panics, and no
-//! dead letter tells the secret. The headers are those that the runtime itself reads, among
-//! others.
+//! Any body with any headers, through a whole listener: it is settled, no stage panics, and no dead
+//! letter contains the secret. The headers include those that the runtime reads.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -17,15 +16,15 @@ use tokio::sync::mpsc;
 use super::SECRET;
 use super::source::Source;
 
-/// By the paused clock: a listener with nothing left to do is stuck.
+/// On the paused clock: after that time a listener is stuck.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
-/// All pauses of a method that fails each time, twice.
+/// Twice the sum of all pauses of a method that always fails.
 const RETRIES: Duration = Duration::from_secs(60);
 
 const QUEUE: &str = "notifications.info";
 
-/// Comes behind the delivery that is asked about; deliveries are worked on in turn.
+/// Is sent after the delivery under test; deliveries are handled in sequence.
 const LAST: &[u8] = br#"{"priority": "INFO", "event_type": "last", "payload": {}}"#;
 
 const NAMES: [&str; 13] = [
@@ -36,7 +35,7 @@ const NAMES: [&str; 13] = [
     "listener-exchange",
     "listener-routing-key",
     "listener-first-time",
-    "listener-letter-time",
+    "listener-dead_letter-time",
     "listener-time",
     "listener-deliveries",
     "listener-reason",
@@ -58,8 +57,8 @@ impl Endpoint {
         metadata: &Metadata,
         seen: State<Seen>,
     ) -> Result<(), &'static str> {
-        let told = format!("{ctxt:?} {metadata:?} {}", payload.is_null());
-        assert!(!told.is_empty());
+        let shown = format!("{ctxt:?} {metadata:?} {}", payload.is_null());
+        assert!(!shown.is_empty());
         if event_type == "last" {
             let _ = seen.send(());
         }
@@ -76,8 +75,7 @@ struct Running {
     _listener: Listener,
 }
 
-/// The first byte says how many headers there are, each with a known name or its own; then
-/// comes the body.
+/// The first byte is the number of headers, each with a known name or its own; the body follows.
 pub fn delivery(data: &[u8]) {
     thread_local!(static RUNNING: RefCell<Running> = RefCell::new(Running::start()));
     let mut source = Source::new(data);
@@ -126,23 +124,23 @@ impl Running {
             }
             // Retries are over by then.
             tokio::time::sleep(RETRIES).await;
-            while let Ok(letter) = self.dead.deliveries.try_recv() {
-                check(&letter, body);
-                letter.settle(Settle::Ack).unwrap();
+            while let Ok(dead_letter) = self.dead.deliveries.try_recv() {
+                check(&dead_letter, body);
+                dead_letter.settle(Settle::Ack).unwrap();
             }
         });
-        // Those that the body itself had asked for.
+        // Retries that the body itself asked for.
         while self.seen.try_recv().is_ok() {}
     }
 }
 
-fn check(letter: &Delivery, body: &Bytes) {
-    assert_eq!(letter.body, body, "a dead letter is the body as it came");
-    let header = |name| letter.properties.headers.text(name).unwrap_or("missing");
+fn check(dead_letter: &Delivery, body: &Bytes) {
+    assert_eq!(dead_letter.body, body, "a dead dead_letter has the original body");
+    let header = |name| dead_letter.properties.headers.text(name).unwrap_or("missing");
     let (reason, error) = (header("listener-reason"), header("listener-error"));
     assert_ne!(reason, "panic", "{error}");
     assert!(!error.contains(SECRET), "{error}");
-    assert!(!format!("{letter:?}").contains(SECRET), "{letter:?}");
+    assert!(!format!("{dead_letter:?}").contains(SECRET), "{dead_letter:?}");
 }
 
 async fn send(transport: &Transport, body: Bytes, properties: Properties) {

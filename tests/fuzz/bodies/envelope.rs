@@ -1,4 +1,4 @@
-//! Any body under any labels: it is opened and read, or refused in a word.
+//! Any body under any labels: it is decompressed and read, or refused with a short error.
 
 use listener::envelope::{
     Compression, Fields, Labels, Limits, Message, Opened, Version, encode, open, read,
@@ -15,7 +15,7 @@ const TYPES: [Option<&str>; 4] =
 
 const COMPRESSIONS: [Option<&str>; 4] = [None, Some("gzip"), Some("application/x-bz2"), Some("")];
 
-/// A first byte below 16 chooses the labels; without one, they are what the bytes look like.
+/// A first byte below 16 chooses the labels; otherwise they are guessed from the bytes.
 pub fn envelope(data: &[u8]) {
     let (choice, body) = match data.split_first() {
         Some((choice @ ..16, body)) => (usize::from(*choice), body),
@@ -39,8 +39,8 @@ pub fn envelope(data: &[u8]) {
     }
 }
 
-/// `serde_json` keeps the last of a key, as Python does. What it does not read at all (deep
-/// nesting, numbers beyond a float) has no such witness.
+/// As in `serde_json` and Python, the last value of a key is kept. Bodies that `serde_json` cannot
+/// read (deep nesting, numbers beyond a float) are not compared.
 fn the_last_of_a_key_counts(opened: &Opened<'_>, fields: &Fields<'_>) {
     let Ok(Value::Object(map)) = serde_json::from_str::<Value>(&opened.text) else {
         return;

@@ -1,4 +1,4 @@
-//! Any table of AMQP as headers, any headers as a table of AMQP, and any stream of frames.
+//! Any AMQP table as headers, any headers as an AMQP table, and any stream of frames.
 
 use listener::__private::for_tests::{headers_from_table, let_through, table_from_headers};
 use listener::driver::Headers;
@@ -15,7 +15,7 @@ pub fn headers(data: &[u8]) {
     it_does_not_matter_how_a_stream_is_cut(&frame(data));
 }
 
-/// A frame with these bytes for properties: headers are the third of them.
+/// A frame with these bytes as properties; the headers are the third property.
 fn frame(properties: &[u8]) -> Vec<u8> {
     let size = u32::try_from(14 + properties.len()).unwrap().to_be_bytes();
     let fixed = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0x20, 0];
@@ -27,7 +27,7 @@ fn it_does_not_matter_how_a_stream_is_cut(stream: &[u8]) {
     assert_eq!(let_through(stream.chunks(1)), whole);
     let (begin, end) = stream.split_at(stream.len() / 2);
     assert_eq!(let_through([begin, end]), whole);
-    // What was put in the place of something else is itself let through.
+    // A replacement passes the screen itself.
     assert_eq!(let_through([&whole[..]]), whole);
 }
 

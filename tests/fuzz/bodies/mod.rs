@@ -1,6 +1,6 @@
-//! What is asked of every input, whoever makes it: the targets of cargo-fuzz beside this folder,
-//! and `tests/hostile`, which mutates the same seeds in each run of the tests. A body panics
-//! where a claim does not hold; whatever bytes it is given, it must return.
+//! The claims about every input, shared by the targets of cargo-fuzz and by `tests/hostile`, which
+//! mutates the same seeds in each test run. A body panics if a claim does not hold; for any bytes it
+//! must return.
 #![allow(
     clippy::unwrap_used,
     missing_docs,
@@ -25,15 +25,15 @@ pub use self::headers::headers;
 pub use self::round_trip::round_trip;
 pub use self::url::url;
 
-/// What must never be told: the bodies look for it in every error and every `Debug`. Tests that
-/// need a secret use it too, and `tests/run` looks for it in all that they print.
+/// A secret that must never be shown: the bodies look for it in every error and every `Debug`. Tests
+/// that need a secret use it as well, and `tests/run` looks for it in everything that they print.
 pub const SECRET: &str = "s3cr3t!canary";
 
-/// No error is longer, with its causes: it must fit a log line and a dead letter's header. One that
-/// lists several mistakes has as much for each.
+/// The longest error with its causes: it must fit a log line and a header of a dead letter. An error
+/// that lists several mistakes has this length for each.
 const LONGEST: usize = 1024;
 
-/// An error, its causes and its `Debug`, none of which may tell the secret.
+/// Asserts that neither an error, its causes nor its `Debug` shows the secret.
 fn tells_no_secret(error: &(dyn Error + 'static)) {
     let mut told = format!("{error:?}");
     let mut next = Some(error);
@@ -41,7 +41,7 @@ fn tells_no_secret(error: &(dyn Error + 'static)) {
         told = format!("{told}\n{error}");
         next = error.source();
     }
-    assert!(!told.contains(SECRET), "the secret is told: {told}");
+    assert!(!told.contains(SECRET), "the secret is shown: {told}");
     let longest = LONGEST * told.matches("\n- ").count().clamp(1, 22);
-    assert!(told.len() <= longest, "too long an error: {} bytes: {told}", told.len());
+    assert!(told.len() <= longest, "the error is too long: {} bytes: {told}", told.len());
 }

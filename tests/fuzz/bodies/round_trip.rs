@@ -1,5 +1,4 @@
-//! Any notification: what is written is read again as it was, in each version, compressed or
-//! not.
+//! Any notification is read as it was written, in each version, compressed or not.
 
 use listener::envelope::{Compression, Labels, Limits, Message, Version, encode, open, read};
 use listener::{Context, Priority};
@@ -49,7 +48,7 @@ pub fn round_trip(data: &[u8]) {
     let labels = Labels { content_type: Some("application/json"), compression: label };
     let opened = match open(&body, labels, &Limits::default()) {
         Ok(opened) => opened,
-        // A payload may by chance be what kombu would have tagged.
+        // A payload may happen to look like a tag of kombu.
         Err(error) => return assert!(has_tag(&payload, &context), "{error}"),
     };
     let fields = read(&opened.text).unwrap();

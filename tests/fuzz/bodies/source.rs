@@ -1,5 +1,4 @@
-//! Values out of bytes: what is asked for next is made of the bytes that come next, and of
-//! zeros once they are used up.
+//! Values made from bytes: each takes the next bytes, and zeros after the end.
 
 use listener::driver::{HeaderValue, Headers};
 use serde_json::{Map, Number, Value};

@@ -38,7 +38,7 @@ fn what_is_shown_is_read_again(url: &TransportUrl) {
     assert_eq!(names(&again), names(url));
 }
 
-/// The same text with a password put in at the places where one may stand.
+/// The same text with a password inserted wherever one is possible.
 fn with_secrets(text: &str) -> Vec<String> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Vec::new();
@@ -59,7 +59,7 @@ fn no_password_is_shown(text: &str) {
         }
         Err(error) => tells_no_secret(&error),
     }
-    // A bus in memory lives as long as the process.
+    // An in-memory bus lives as long as the process.
     if text.starts_with("memory") {
         return;
     }

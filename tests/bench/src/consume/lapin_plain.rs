@@ -1,4 +1,4 @@
-//! lapin as its examples are written: each delivery is acknowledged, and that is awaited.
+//! lapin as in its examples: each delivery is acknowledged, and that is awaited.
 
 use futures_util::StreamExt;
 use lapin::options::BasicAckOptions;

@@ -1,5 +1,5 @@
-//! lapin at its best: a large prefetch, and one acknowledgement for each hundred deliveries. It
-//! keeps no order among handlers, retries nothing, and knows no failure but its own end.
+//! lapin, tuned: a large prefetch, and one acknowledgement for every hundred deliveries. It has no order
+//! of handlers, no retries, and no failure handling.
 
 use futures_util::StreamExt;
 use lapin::options::BasicAckOptions;

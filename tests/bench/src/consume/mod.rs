@@ -1,4 +1,4 @@
-//! Those who consume, one a file. Each decodes every message to an `Instance`, adds up its `vcpus`,
+//! The consumers, one per file. Each decodes every message to an `Instance`, adds up its `vcpus`,
 //! acknowledges all, closes its connection, and stops the clock.
 
 pub(crate) mod amqprs;

@@ -1,5 +1,5 @@
-//! `listener`, with nothing tuned: an endpoint, a URL, and the defaults. And, for its memory, with
-//! a hundred slow calls at once.
+//! `listener` with its defaults: an endpoint and a URL. And, to measure its memory, with a hundred slow
+//! calls at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ async fn handle_all(listener: &Listener, tally: &Tally) -> Result<Measured, Erro
 /// How long a slow call takes.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// What is in a large notification; the rest of it is not asked for.
+/// The part of a large notification that is read.
 #[derive(Deserialize)]
 struct Large {
     number: u64,
@@ -68,7 +68,7 @@ impl Slow {
     }
 }
 
-/// A hundred calls at once, the rest as it comes.
+/// A hundred calls at once, and defaults otherwise.
 pub(crate) async fn run_slow(url: &str, messages: u64) -> Result<Measured, Error> {
     let tally = Arc::new(Tally::of(messages));
     let listener = Listener::builder()

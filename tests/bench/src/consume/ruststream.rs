@@ -1,5 +1,5 @@
-//! RustStream with its lapin broker: as it comes, and with 64 workers and a prefetch of 300, the
-//! best setting that was found. Its handlers are functions, so what they count is a global.
+//! RustStream with its lapin broker: with its defaults, and with 64 workers and a prefetch of 300, the
+//! best setting found. Its handlers are functions, so their counter is a global.
 
 use std::sync::OnceLock;
 

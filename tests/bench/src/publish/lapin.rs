@@ -1,4 +1,4 @@
-//! lapin with so many confirmations outstanding; with one, each is awaited before the next is sent.
+//! lapin with a given number of outstanding confirms; with one, each is awaited before the next message.
 //! The driver fills its queue with it, too.
 
 use futures_util::StreamExt;
@@ -45,7 +45,7 @@ pub(crate) async fn send(
     let mut unconfirmed = FuturesUnordered::new();
     for index in 0..messages {
         let body = writer.body(index)?;
-        // The routing key is the queue's name, as oslo.messaging has it.
+        // The routing key is the name of the queue, as in oslo.messaging.
         let sent = channel.basic_publish(
             EXCHANGE.into(),
             QUEUE.into(),

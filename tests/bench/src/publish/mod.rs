@@ -1,5 +1,5 @@
-//! Those who publish with confirmations, one a file. Each sends one message to be connected, and
-//! then the others against the clock, until the last is confirmed.
+//! The publishers, one per file, with confirms. Each sends one message to connect, and then measures the
+//! others until the last is confirmed.
 
 pub(crate) mod lapin;
 pub(crate) mod ours;

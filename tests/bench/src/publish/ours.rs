@@ -1,5 +1,5 @@
-//! `listener`'s `Notifier` with its defaults, called a thousand times at once: by one task, and by
-//! as many tasks.
+//! The `Notifier` of `listener` with its defaults, with a thousand concurrent calls: from one task, and
+//! from a thousand.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use listener::{Context, Notifier, Transport};
