@@ -1,6 +1,6 @@
-//! How often the memory allocator is asked for one notification, from the driver's delivery to its
-//! settlement: counted exactly, so that a change that costs something is seen on any machine. A
-//! binary of its own with one test, for the allocator counts for the whole process.
+//! How many allocations one notification takes, from the driver's delivery to its settlement: counted
+//! exactly, so that a regression shows on any machine. A binary of its own with one test, because the
+//! allocator counts for the whole process.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::alloc::System;
@@ -24,23 +24,23 @@ mod prepared;
 #[global_allocator]
 static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// As oslo's notifier writes it: version 2, 39 fields of payload, 6 of context.
+/// A body as the notifier of oslo.messaging writes it: version 2, 39 fields of payload, 6 of context.
 const BODY: &[u8] = include_bytes!("../bench/in_process/body.json");
 
-/// So many notifications are counted.
+/// How many notifications are counted.
 const COUNT: u64 = 10_000;
 
-/// What is allocated for each: the text of the notification, the list of what is in its context,
-/// what serde_json keeps while it skips a field, and the future of the method.
+/// The allocations for each: the text of the notification, the list of its context, the buffer of
+/// serde_json while it skips a field, and the future of the method.
 const EACH: u64 = 4;
 
-/// What is allocated for each where an order is kept.
-const EACH_IN_ORDER: u64 = 14;
+/// The allocations for each with an order key.
+const EACH_ORDERED: u64 = 14;
 
-/// What is allocated once in a while: the channels' blocks, and lists that grow.
-const BESIDE: u64 = COUNT / 10;
+/// The allocations that occur now and then: blocks of channels, and growing lists.
+const OCCASIONAL: u64 = COUNT / 10;
 
-/// Counts what was acknowledged.
+/// Counts acknowledgements.
 #[derive(Default)]
 struct Counted {
     count: AtomicU64,
@@ -67,7 +67,7 @@ struct Server<'n> {
     vcpus: u32,
 }
 
-/// Borrows what it is given, and allocates nothing.
+/// Borrows its arguments, and allocates nothing.
 struct Borrows;
 
 #[notification_endpoint(register = false, event_type = r"^compute\.")]
@@ -77,7 +77,7 @@ impl Borrows {
     }
 }
 
-/// Hands out as many as are counted, and waits until all are acknowledged.
+/// Delivers `COUNT` notifications, and waits until all are acknowledged.
 async fn drain(counted: &Arc<Counted>, sender: &mpsc::UnboundedSender<Delivery>) -> u64 {
     let queue: Arc<str> = "notifications.info".into();
     let deliveries: Vec<Delivery> = (0..COUNT)
@@ -90,7 +90,7 @@ async fn drain(counted: &Arc<Counted>, sender: &mpsc::UnboundedSender<Delivery>)
         })
         .collect();
     let region = Region::new(MEMORY);
-    // A little at a time, as a broker's prefetch has it.
+    // A few at a time, as with a prefetch.
     for delivery in deliveries {
         sender.send(delivery).unwrap();
         tokio::task::consume_budget().await;
@@ -101,28 +101,31 @@ async fn drain(counted: &Arc<Counted>, sender: &mpsc::UnboundedSender<Delivery>)
 }
 
 #[tokio::test]
-async fn a_notification_costs_four_allocations_and_its_order_some_more() {
+async fn a_notification_costs_four_allocations_and_more_with_an_order_key() {
     let unordered = Listener::builder().endpoint(Borrows);
     assert_eq!(each(unordered).await, EACH);
     let ordered = Listener::builder().endpoint(Borrows);
     let key = OrderKey::Payload("instance_id".to_owned());
-    assert_eq!(each(ordered.ordered_by(key)).await, EACH_IN_ORDER);
+    assert_eq!(each(ordered.ordered_by(key)).await, EACH_ORDERED);
 }
 
-/// How many a notification takes.
+/// How many allocations a notification takes.
 async fn each(listener: ListenerBuilder) -> u64 {
     let (sender, deliveries) = mpsc::unbounded_channel();
     let transport = Transport::new(Prepared::new(deliveries), "prepared");
     let listener = listener.transport(transport).build().unwrap();
     listener.start().await.unwrap();
     let counted = Arc::new(Counted::default());
-    // What is kept from now on grows only here.
+    // The first run grows all lists.
     drain(&counted, &sender).await;
     let allocations = drain(&counted, &sender).await;
     drop(sender);
     listener.stop().await;
     listener.wait().await.unwrap();
-    let (each, beside) = (allocations / COUNT, allocations % COUNT);
-    assert!(beside < BESIDE, "{beside} allocations beside {each} for each of {COUNT}");
+    let (each, occasional) = (allocations / COUNT, allocations % COUNT);
+    assert!(
+        occasional < OCCASIONAL,
+        "{occasional} occasional allocations, and {each} for each of {COUNT}"
+    );
     each
 }

@@ -1,7 +1,7 @@
-//! How much memory a body takes while it is opened and read: no more than so many times its own
-//! size, beside what a decompressed body may have; and how much many bodies take together in a
-//! listener (`together.rs`). A binary of its own with one test, for the allocator counts for the
-//! whole process.
+//! How much memory a body takes while it is decompressed and read: at most a multiple of its size, in
+//! addition to the limit of decompressed bodies; and how much many bodies take together in a listener
+//! (`together.rs`). A binary of its own with one test, because the allocator counts for the whole
+//! process.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use listener::envelope::{Compression, Labels, Limits, open, read};
@@ -12,14 +12,14 @@ mod together;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// The most bytes for each byte of a body. A context of very many keys takes the most, nearly
-/// eight: each key is looked up in a table.
+/// The most bytes for each byte of a body. A context of very many keys takes the most, nearly eight:
+/// each key is kept in a table.
 const TIMES: usize = 10;
 
-/// What the smallest body may take.
+/// The bytes that the smallest body may take.
 const BASE: usize = 64 << 10;
 
-/// What a decompressor takes; bzip2's is the largest.
+/// The bytes that a decompressor takes; that of bzip2 is the largest.
 const DECOMPRESSOR: usize = 6 << 20;
 
 const MAX_BODY: usize = 512 << 10;
@@ -34,7 +34,7 @@ fn peak(body: &[u8], compression: Option<Compression>) -> usize {
     MEMORY.reset_peak_usage();
     let labels =
         Labels { content_type: None, compression: compression.map(Compression::content_type) };
-    // Errors are made, too, and their texts.
+    // This includes errors and their texts.
     match open(body, labels, &limits()) {
         Err(error) => drop(error.to_string()),
         Ok(opened) => match read(&opened.text) {
@@ -103,20 +103,20 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn bodies_take_so_many_times_their_size_and_no_more() {
+fn the_memory_of_a_body_is_bounded_by_a_multiple_of_its_size() {
     one_body();
     together::many_bodies();
 }
 
 fn one_body() {
-    // What is made once for the process is not the body's.
+    // Allocations made once for the process do not count.
     peak(b"{\"payload\": NaN}", None);
     for (name, body) in bodies() {
         let taken = peak(&body, None);
         println!("{name}: {:.1} times its {} bytes", taken as f64 / body.len() as f64, body.len());
         assert!(taken <= TIMES * body.len() + BASE, "{name}: {taken} for {}", body.len());
         for compression in [Compression::Zlib, Compression::Bzip2] {
-            // Compressed it is small, so what it may take is what the limit says.
+            // Compressed it is small, so the limit bounds what it may take.
             let packed = compression.compress(&body);
             let taken = peak(&packed, Some(compression));
             assert!(

@@ -1,5 +1,5 @@
 //! Many compressed bodies that a listener has at once, each a thousand times larger when it is
-//! opened: what is open together is bounded, whether or not an order is kept.
+//! decompressed: their total is bounded, with and without an order key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,14 +16,15 @@ use crate::MEMORY;
 
 const BODIES: u32 = 64;
 
-/// The size of one body, opened.
+/// The size of one decompressed body.
 const OPENED: usize = 512 << 10;
 
-/// So many bytes of bodies may be in hand: one of them opened.
+/// The bytes in flight: one decompressed body.
 const BUDGET: usize = OPENED;
 
-/// So many of them may there be at once: one that a method has or that is being opened, and one
-/// that is opened for the key of its order, with that key, each with the buffers of the decompressor.
+/// How many times the size of a body may be in use: one body that a method has or that is being
+/// decompressed, and one that is decompressed for its order key, with that key, each with the buffers of
+/// the decompressor.
 const TIMES: usize = 10;
 
 struct Waits;
@@ -37,7 +38,7 @@ impl Waits {
     }
 }
 
-/// The body of the `n`th, with most of it in one field.
+/// The `n`th body, most of it in one field.
 fn body(n: u32, is_key_long: bool) -> Bytes {
     let padding = "x".repeat(OPENED - 200);
     let (publisher, payload) = if is_key_long { (&*padding, "") } else { ("", &*padding) };

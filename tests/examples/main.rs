@@ -1,7 +1,7 @@
-//! Runs the examples as a user would, and reads what they print. `tap` and `notify` need a
-//! broker between them; all are built once, with cargo.
+//! Runs the examples as a user would, and checks their output. `tap` and `notify` need a broker between
+//! them; all are built once, with Cargo.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -11,8 +11,8 @@ use std::time::Duration;
 use support::rabbit_node::shared;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
-/// Builds the examples, and gives the folder where they stand: beside this test's own. With the
-/// features of the whole workspace, as `tests/run` has built them already.
+/// Builds the examples, and returns their folder in the target directory of this test. With the features
+/// of the whole workspace, as `tests/run` has built them already.
 static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
@@ -36,7 +36,7 @@ fn lines(bytes: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn quickstart_prints_three_handled_notifications_and_ends() {
+fn quickstart_prints_three_handled_notifications_and_exits() {
     let output = run("quickstart", &[]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(
@@ -51,7 +51,7 @@ fn quickstart_prints_three_handled_notifications_and_ends() {
 }
 
 #[test]
-fn billing_bills_what_it_can_and_gives_up_the_rest() {
+fn billing_bills_what_it_can_and_dead_letters_the_rest() {
     let output = run("billing", &[]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(
@@ -61,7 +61,7 @@ fn billing_bills_what_it_can_and_gives_up_the_rest() {
 }
 
 #[test]
-fn the_examples_say_how_they_are_called() {
+fn the_examples_print_their_usage() {
     let tap = run("tap", &[]);
     assert_eq!(
         (tap.status.code(), lines(&tap.stderr)),
@@ -77,7 +77,7 @@ fn the_examples_say_how_they_are_called() {
     assert!(lines(&wrong.stderr)[0].starts_with("PAYLOAD is not JSON: "), "{wrong:?}");
 }
 
-/// What the server answers to a request for this path.
+/// The server's response to a request for this path.
 async fn answer(address: &str, path: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
@@ -87,7 +87,7 @@ async fn answer(address: &str, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn server_answers_probes_and_ends_with_its_listener_at_one_signal() {
+async fn server_answers_probes_and_exits_with_its_listener_at_one_signal() {
     for signal in ["-TERM", "-INT"] {
         let mut server = tokio::process::Command::new(EXAMPLES.join("server"))
             .env("LISTENER_TRANSPORT_URL", "memory://")
@@ -121,7 +121,7 @@ async fn server_answers_probes_and_ends_with_its_listener_at_one_signal() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn tap_prints_what_notify_sends_and_takes_it_from_nobody() {
+async fn tap_prints_what_notify_sends_without_consuming_it_from_others() {
     let node = shared().await;
     let url = node.vhost("examples").await;
     tap_and_notify(&url, &[]).await;
@@ -130,7 +130,7 @@ async fn tap_prints_what_notify_sends_and_takes_it_from_nobody() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn tap_and_notify_take_a_topic_on_another_exchange() {
+async fn tap_and_notify_accept_a_topic_on_another_exchange() {
     let url = shared().await.vhost("examples-exchange").await;
     tap_and_notify(&url, &["nova/versioned_notifications"]).await;
 }

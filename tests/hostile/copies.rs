@@ -1,4 +1,4 @@
-//! Headers of a publisher's own making that say what only the listener says.
+//! Headers written by a publisher that imitate those of the listener.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ impl Fails {
     }
 }
 
-/// Wants the dead letter of a delivery that says it came from `queue` where it did come from.
+/// Asserts that the dead letter of a delivery that claims to come from `queue` goes to that of its real
+/// queue.
 async fn check(name: &str, queue: &str, body: &'static str) {
     let transport = Transport::open(&format!("memory://copies-{name}")).unwrap();
     let listener =
@@ -36,10 +37,10 @@ async fn check(name: &str, queue: &str, body: &'static str) {
     let binding = Binding::unbound("notifications.info.dead");
     let subscription = Subscription::new(vec![binding], 1, LONG);
     let mut dead = transport.subscribe(subscription).await.unwrap();
-    let letter = tokio::time::timeout(LONG, dead.deliveries.recv()).await.unwrap().unwrap();
-    assert_eq!(letter.body, body);
-    assert_eq!(letter.properties.headers.text("listener-queue"), Some("notifications.info"));
-    letter.settle(Settle::Ack).unwrap();
+    let dead_letter = tokio::time::timeout(LONG, dead.deliveries.recv()).await.unwrap().unwrap();
+    assert_eq!(dead_letter.body, body);
+    assert_eq!(dead_letter.properties.headers.text("listener-queue"), Some("notifications.info"));
+    dead_letter.settle(Settle::Ack).unwrap();
     listener.stop().await;
     listener.wait().await.unwrap();
 }
@@ -55,7 +56,7 @@ async fn a_publisher_does_not_choose_where_a_retry_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_no_broker_takes_holds_nothing_up() {
+async fn an_origin_queue_with_an_invalid_name_delays_nothing() {
     let name = "q".repeat(300);
     check("long", &name, "no json").await;
 }

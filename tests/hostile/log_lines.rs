@@ -1,5 +1,5 @@
-//! However large what comes from outside is, no line of the log and no text of an event is: bodies,
-//! headers, the errors of methods, panics, what a broker says.
+//! However large external input is, log lines and texts of events are bounded: bodies, headers, errors
+//! of methods, panics, answers of a broker.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -26,10 +26,10 @@ fn large() -> String {
     "x".repeat(LARGE)
 }
 
-/// The most bytes of an event, which has the names of methods in full.
+/// The most bytes of an event, which contains the full names of methods.
 const LONGEST_EVENT: usize = 64 << 10;
 
-/// How long each line and each event is, and how it begins.
+/// The length of each line and event, and its beginning.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -54,7 +54,7 @@ impl Observer for Lines {
     }
 }
 
-/// Whose texts are as large as can be, where it refuses.
+/// A transport that refuses with very large texts.
 struct Wordy(Transport);
 
 impl Driver for Wordy {
@@ -109,7 +109,7 @@ impl Fails {
     }
 }
 
-/// Nothing can be asked or remembered.
+/// An inbox whose lookups and inserts fail.
 struct Forgets;
 
 impl Inbox for Forgets {
@@ -126,7 +126,7 @@ impl Inbox for Forgets {
     }
 }
 
-/// Bodies and properties that say more than fits a line.
+/// Bodies and properties with more text than fits a line.
 fn messages() -> Vec<(String, Properties)> {
     let large = large();
     let with = |name: &str, value: HeaderValue| {
@@ -203,18 +203,18 @@ async fn check(name: &str, set: impl FnOnce(ListenerBuilder, &Transport) -> List
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_fills_no_log() {
+async fn failures_do_not_fill_the_log() {
     check("fails", |builder, _| builder).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_in_the_process_fills_no_log() {
+async fn retries_held_in_the_process_do_not_fill_the_log() {
     let retry = RetryOptions::default().place(RetryPlace::Process);
     check("held", |builder, _| builder.retry(retry).inbox(Forgets)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_broker_says_fills_no_log() {
+async fn answers_of_a_broker_do_not_fill_the_log() {
     check("wordy", |builder, transport| {
         builder.transport(Transport::new(Wordy(transport.clone()), "wordy"))
     })
@@ -222,7 +222,7 @@ async fn what_a_broker_says_fills_no_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_program_s_own_code_says_fills_no_log() {
+async fn messages_of_user_code_do_not_fill_the_log() {
     check("classified", |builder, _| {
         let classify = |error: &Large| {
             assert!(!error.0.starts_with("classified"), "{}", error.0);

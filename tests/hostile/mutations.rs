@@ -1,4 +1,4 @@
-//! Every body of `tests/fuzz` over its seeds, what has failed once, and mutations of both.
+//! Every body of `tests/fuzz` over its seeds, its regressions, and mutations of both.
 
 use std::fs;
 use std::path::Path;
@@ -7,13 +7,13 @@ use fastrand::Rng;
 
 use crate::bodies;
 
-/// Mutations of each seed. cargo-fuzz runs millions; these find what a change has just broken.
+/// Mutations of each seed. cargo-fuzz runs millions; these find what a recent change broke.
 const MUTATIONS: usize = 500;
 
-/// Larger seeds only make the mutations slower.
+/// Larger seeds would only slow down the mutations.
 const LARGEST: usize = 4096;
 
-/// Bytes that mean something to one of the parsers.
+/// Bytes with a meaning in one of the parsers.
 const TOKENS: [&[u8]; 24] = [
     bodies::SECRET.as_bytes(),
     b"\"",
@@ -54,7 +54,7 @@ fn check(target: &str, body: fn(&[u8]), more: &str) {
     }
 }
 
-/// Says which input it was, before the panic says what did not hold.
+/// Prints the input if the body panics.
 fn run(name: &str, body: fn(&[u8]), data: &[u8]) {
     struct Named<'n>(&'n str, &'n [u8]);
     impl Drop for Named<'_> {
@@ -91,7 +91,7 @@ fn mutated(seed: &[u8], rng: &mut Rng) -> Vec<u8> {
     data
 }
 
-/// The seeds of a target, what it has failed on, and another folder.
+/// The seeds of a target, its regressions, and the files of another folder.
 fn seeds(target: &str, more: &str) -> Vec<(String, Vec<u8>)> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders =
@@ -114,12 +114,12 @@ fn seeds(target: &str, more: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn any_body_is_read_or_refused_in_a_word() {
+fn any_body_is_read_or_refused_with_a_short_error() {
     check("envelope", bodies::envelope, "../listener/src/envelope/golden");
 }
 
 #[test]
-fn what_is_encoded_is_decoded_as_it_was() {
+fn any_notification_is_decoded_as_it_was_encoded() {
     check("round_trip", bodies::round_trip, "../listener/src/envelope/golden");
 }
 
@@ -134,7 +134,7 @@ fn any_configuration_is_read_or_refused_and_shows_no_secret() {
 }
 
 #[test]
-fn headers_are_read_as_they_were_sent() {
+fn any_headers_are_read_as_they_were_sent() {
     check("headers", bodies::headers, "");
 }
 

@@ -1,12 +1,12 @@
-//! Programs of several crates, built with Cargo as a user builds them and run: which endpoints
-//! they have. Their sources stand in `users`; `workshop.rs` builds them. The linker settings that
-//! could lose some are in `tests/linking_lto`. That the macro compiles in odd places is in
-//! `tests/ui` too; here it is seen that what was compiled is found.
+//! Programs of several crates, built with Cargo as a user builds them: which endpoints they have at run
+//! time. Their sources are in `users`; `workshop.rs` builds them. Linker settings that could lose
+//! endpoints are tested in `tests/linking_lto`. That the macro compiles in unusual places is also tested
+//! in `tests/ui`; here the endpoints are found.
 //!
-//! Not run: the target `x86_64-unknown-linux-musl`, whose standard library is not part of a
-//! default toolchain and would have to be fetched.
+//! Not tested: the target `x86_64-unknown-linux-musl`, whose standard library is not part of the default
+//! toolchain.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod workshop;
 
@@ -25,11 +25,11 @@ fn endpoints_of_linked_crates_are_found_in_a_dev_build() {
 
 #[test]
 #[ignore = "builds projects"]
-fn a_library_that_no_code_names_has_no_endpoints_until_it_is_linked() {
+fn a_library_that_no_code_names_has_no_endpoints_without_link() {
     assert_eq!(run(&DEV, "binary"), ["binary::Counter"]);
     assert_eq!(run(&DEV, "unnamed"), [NOTHING]);
     assert_eq!(run(&DEV, "library"), [INVOICES, REFUNDS]);
-    // By a path into it, from the body of a function.
+    // By a path into the library, from the body of a function.
     assert_eq!(run(&DEV, "path"), [INVOICES, REFUNDS]);
 }
 
@@ -42,7 +42,7 @@ fn endpoints_in_function_bodies_and_macros_are_found() {
             "places::InFunction",
             "places::InMacro",
             "places::AgainInMacro",
-            // The module's name as `module_path!` writes it.
+            // The name of the module as `module_path!` writes it.
             "places::r#mod::type",
         ]
     );
@@ -60,16 +60,16 @@ fn a_feature_switches_endpoints_and_methods() {
 
 #[test]
 #[ignore = "builds projects"]
-fn odd_crates_have_their_endpoints() {
+fn unusual_crates_have_their_endpoints() {
     assert_eq!(run(&DEV, "renamed"), ["renamed::Renamed"]);
     assert_eq!(run(&DEV, "shadowed"), ["shadowed::Shadowed"]);
     assert_eq!(run(&DEV, "strict"), ["strict::Strict"]);
 }
 
-/// Features are united over a program: any crate may turn on `arbitrary_precision`.
+/// Features are unified in a program: any crate may enable `arbitrary_precision`.
 #[test]
 #[ignore = "builds projects"]
-fn numbers_are_the_same_with_serde_json_s_arbitrary_precision() {
+fn numbers_do_not_change_with_serde_json_s_arbitrary_precision() {
     let measured = "Measured { v: 1.5, w: 1e-5, n: -5, large: 1e300, wide: 18446744073709551615 }";
     let value = "value: Some(1.5) Some(1e-5) Some(-5) Some(1e300) Some(18446744073709551615)";
     let expected = [
@@ -88,13 +88,13 @@ fn numbers_are_the_same_with_serde_json_s_arbitrary_precision() {
     assert_eq!(run_with(&DEV, "numbers", &["--features", "shop/precise"]), expected);
 }
 
-/// They would be two registries, and each listener would have half of the endpoints.
+/// There would be two registries, each with some of the endpoints.
 #[test]
 #[ignore = "builds projects"]
 fn cargo_refuses_two_versions_of_listener_in_one_program() {
     let refusal = two_registries();
     let library = "links to the native library `listener-registry`, but it conflicts";
-    for said in [library, "Only one package in the dependency graph may specify"] {
-        assert!(refusal.contains(said), "{said:?} is not said:\n{refusal}");
+    for expected in [library, "Only one package in the dependency graph may specify"] {
+        assert!(refusal.contains(expected), "{expected:?} is missing:\n{refusal}");
     }
 }

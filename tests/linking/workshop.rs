@@ -1,5 +1,5 @@
-//! Copies the users' workspace beside the build output, builds its programs there without a
-//! network and with the versions of our own Cargo.lock, and runs them.
+//! Copies the workspace `users` into the target directory, builds its programs there offline and with
+//! the versions of our Cargo.lock, and runs them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ pub(crate) const DEV: Profile = Profile { options: &[] };
 pub(crate) const INVOICES: &str = "billing::Invoices";
 pub(crate) const REFUNDS: &str = "billing::deep::Refunds";
 
-/// The same programs have the same endpoints, however they are linked: with none of their own,
-/// so that nothing else leads to the library, and with both kinds.
+/// Asserts that the programs have the same endpoints however they are linked: one without its own
+/// endpoints, so that no code refers to the library, and one with both.
 #[track_caller]
 pub(crate) fn check_endpoints(profile: &Profile) {
     build(profile, &["library", "both"]);
@@ -25,10 +25,10 @@ pub(crate) fn check_endpoints(profile: &Profile) {
     assert_eq!(run(profile, "both"), [INVOICES, REFUNDS, "both::Counter"]);
 }
 
-/// One build at a time: each writes its programs where another one's stand.
+/// One build at a time, because all write to the same directory.
 static BENCH: Mutex<()> = Mutex::new(());
 
-/// The copy of the users' workspace. Its build output stays, so a second run is short.
+/// The copy of the workspace `users`. Its build output is kept, so a second run is fast.
 static USERS: LazyLock<PathBuf> = LazyLock::new(|| {
     let users = folder().join("users");
     copy(&here().join("linking/users"), &users);
@@ -43,7 +43,7 @@ static USERS: LazyLock<PathBuf> = LazyLock::new(|| {
     users
 });
 
-/// Builds these programs side by side: each is optimised by one thread.
+/// Builds these programs in parallel: each is optimised by one thread.
 #[track_caller]
 fn build(profile: &Profile, programs: &[&str]) {
     let _bench = BENCH.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,13 +54,13 @@ fn build(profile: &Profile, programs: &[&str]) {
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
-/// What the program prints, line by line.
+/// The lines that the program prints.
 #[track_caller]
 pub(crate) fn run(profile: &Profile, program: &str) -> Vec<String> {
     run_with(profile, program, &[])
 }
 
-/// As `run`, with further options for Cargo.
+/// Like `run`, with further options for Cargo.
 #[track_caller]
 pub(crate) fn run_with(profile: &Profile, program: &str, options: &[&str]) -> Vec<String> {
     let _bench = BENCH.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ pub(crate) fn run_with(profile: &Profile, program: &str, options: &[&str]) -> Ve
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// What Cargo says to a program that depends on this version of `listener`, and on the next.
+/// Cargo's error for a program that depends on this version of `listener` and on the next.
 #[track_caller]
 pub(crate) fn two_registries() -> String {
     let next = folder().join("next");
@@ -108,7 +108,7 @@ pub(crate) fn two_registries() -> String {
 
 fn cargo(command: &str, workspace: &Path) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What is set for this test's own build is not meant for theirs.
+    // The environment of this test's build does not apply to them.
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(variable);
     }
@@ -121,7 +121,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Where the copies and what is built of them stand.
+/// The folder of the copies and their build output.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("linking")
 }
@@ -134,8 +134,7 @@ fn root() -> PathBuf {
     here().parent().unwrap().to_path_buf()
 }
 
-/// Copies a folder; a file that is the same stays, with its time, so that Cargo does not build
-/// it again.
+/// Copies a folder; unchanged files keep their modification time, so that Cargo does not rebuild them.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -1,7 +1,6 @@
-//! The programs of `tests/linking` with the linker settings that could lose an endpoint: fat LTO,
-//! which optimises the whole program anew for each.
+//! The programs of `tests/linking` with linker settings that could lose an endpoint: fat LTO.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 #[path = "../linking/workshop.rs"]
 #[allow(dead_code, reason = "shared with `tests/linking`, which has the rest")]
@@ -9,8 +8,8 @@ mod workshop;
 
 use workshop::{Profile, check_endpoints};
 
-/// With `lto = "fat"`, as the users' Cargo.toml has it. Only what the endpoints go through is
-/// divided otherwise, so that the other dependencies are built once for both.
+/// With `lto = "fat"`, as in the Cargo.toml of `users`. Only the crates with endpoints differ in codegen
+/// units, so that the other dependencies are built once.
 const RELEASE_IN_SIXTEEN_UNITS: Profile = Profile {
     options: &[
         "--release",

@@ -1,4 +1,4 @@
-//! All that this process logs and notes, kept.
+//! Collects everything that this process logs and notes.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -10,8 +10,8 @@ use tracing_subscriber::EnvFilter;
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// The one log, which begins with the first call. Of lapin there is nothing: it logs the
-    /// bytes of the wire.
+    /// The only log, which starts with the first call. It excludes lapin, which logs the bytes on the
+    /// wire.
     pub(crate) fn of_this_process() -> &'static Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         LOG.get_or_init(|| {
@@ -26,13 +26,13 @@ impl Log {
         })
     }
 
-    /// Something else that was told.
+    /// Adds other text.
     pub(crate) fn note(&self, text: &str) {
         self.clone().write_all(format!("{text}\n").as_bytes()).unwrap();
     }
 
     #[track_caller]
-    pub(crate) fn assert_tells_no_secret(&self) {
+    pub(crate) fn assert_shows_no_secret(&self) {
         let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&log);
         assert!(text.contains("listener::"), "nothing was logged: {text}");

@@ -1,8 +1,8 @@
-//! Secrets are not told: one marker stands wherever a secret may, in URL, file, variables,
-//! context, payload and headers; all that this crate logs, at any level, all errors, every
-//! `Debug`, and the headers of its own on dead letters are looked through for it. A binary of its
-//! own, for the log is the whole process's. What a program's own method says in its error is its
-//! own: it is logged, and stands in `listener-error`.
+//! Secrets are not shown: a marker is put wherever a secret may be, in URL, file, variables, context,
+//! payload and headers. Everything that this crate logs at any level, all errors, every `Debug`, and the
+//! headers that it adds to dead letters are searched for it. A binary of its own, because the log is
+//! global. The error of a program's method is not restricted: it is logged, and copied to
+//! `listener-error`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod log;
@@ -40,7 +40,7 @@ enum Word {
     Known,
 }
 
-/// Takes everything, and fails in every way that is not its own word.
+/// Handles everything, and fails in every way except with its own error.
 struct Endpoint;
 
 #[notification_endpoint(register = false, event_type = "takes")]
@@ -52,7 +52,7 @@ impl Endpoint {
         payload: Value,
         seen: State<Seen>,
     ) {
-        // The endpoint itself has it all.
+        // The endpoint itself sees all secrets.
         assert_eq!(
             (ctxt.get_str("auth_token"), payload["password"].as_str()),
             (Some(SECRET), Some(SECRET))
@@ -79,7 +79,7 @@ impl Unknown {
     }
 }
 
-/// Cannot read what is marked, and says so in its own words.
+/// A serializer that refuses marked payloads with its own error.
 struct Refuses;
 
 impl Serializer for Refuses {
@@ -88,7 +88,7 @@ impl Serializer for Refuses {
     }
 }
 
-/// A notification of this type, all whose values are secret.
+/// A notification of this type with secrets as values.
 fn body(event_type: &str, payload: &Value) -> String {
     json!({
         "message_id": "m", "publisher_id": "p", "priority": "INFO", "event_type": event_type,
@@ -131,7 +131,7 @@ async fn put(transport: &Transport, body: String, properties: Properties) {
     transport.send(Outgoing::new(route, body, LONG).properties(properties)).await.unwrap();
 }
 
-/// Takes everything that may be told through a listener, and looks at what is told.
+/// Sends every secret through a listener, and checks everything that it shows.
 async fn whole_run(url: &str, log: &Log) {
     let transport = Transport::open(url).unwrap();
     let (sender, mut seen) = mpsc::unbounded_channel();
@@ -175,31 +175,32 @@ async fn look_at_dead_letters(transport: &Transport, count: usize, log: &Log) {
     log.note(&format!("{subscription:?}"));
     let mut dead = transport.subscribe(subscription).await.unwrap();
     for _ in 0..count {
-        let letter = tokio::time::timeout(LONG, dead.deliveries.recv()).await.unwrap().unwrap();
-        let headers = &letter.properties.headers;
+        let dead_letter =
+            tokio::time::timeout(LONG, dead.deliveries.recv()).await.unwrap().unwrap();
+        let headers = &dead_letter.properties.headers;
         assert!(headers.text("listener-reason").is_some(), "{headers:?}");
         for (name, value) in headers.iter().filter(|(name, _)| name.starts_with("listener-")) {
             log.note(&format!("{name}: {}", headers.text(name).unwrap_or_default()));
             log.note(&format!("{value:?}"));
         }
-        log.note(&format!("{letter:?} {:?}", letter.properties));
-        letter.settle(Settle::Ack).unwrap();
+        log.note(&format!("{dead_letter:?} {:?}", dead_letter.properties));
+        dead_letter.settle(Settle::Ack).unwrap();
     }
     dead.consumer.close().await;
 }
 
 #[tokio::test]
-async fn a_whole_run_tells_no_secret() {
+async fn a_whole_run_shows_no_secret() {
     let log = Log::of_this_process();
     whole_run(&format!("memory://u:{SECRET}@secrets/"), log).await;
     values::every_value_that_may_hold_one(log);
     unreachable_broker(log).await;
-    log.assert_tells_no_secret();
+    log.assert_shows_no_secret();
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_whole_run_over_rabbitmq_tells_no_secret() {
+async fn a_whole_run_over_rabbitmq_shows_no_secret() {
     let log = Log::of_this_process();
     let node = RabbitNode::start().await;
     node.ctl(&["add_user", "keeper", SECRET]).await;
@@ -207,10 +208,10 @@ async fn a_whole_run_over_rabbitmq_tells_no_secret() {
     let url = |password: &str| format!("amqp://keeper:{password}@127.0.0.1:{}", node.port());
     whole_run(&url(SECRET), log).await;
     log.note(&refused(&url(&format!("wrong{SECRET}"))).await);
-    log.assert_tells_no_secret();
+    log.assert_shows_no_secret();
 }
 
-/// Whom nobody answers, and who is refused: what a listener and a notifier say of it.
+/// The errors of a listener and a notifier whose broker does not answer, or refuses them.
 async fn unreachable_broker(log: &Log) {
     let url = format!("rabbit://keeper:{SECRET}@127.0.0.1:1/v?ssl_key_password={SECRET}");
     log.note(&refused(&url).await);
@@ -218,7 +219,7 @@ async fn unreachable_broker(log: &Log) {
     let notifier = Notifier::builder(transport).timeout(Duration::from_secs(1)).build().unwrap();
     let context = Context::new().with("auth_token", SECRET);
     let error = notifier.info(&context, "e", &json!(SECRET)).await.unwrap_err();
-    log.note(&values::told(&error));
+    log.note(&values::shown(&error));
 }
 
 async fn refused(url: &str) -> String {
@@ -228,5 +229,5 @@ async fn refused(url: &str) -> String {
         .endpoint(Misfit)
         .build()
         .unwrap();
-    values::told(&listener.start().await.unwrap_err())
+    values::shown(&listener.start().await.unwrap_err())
 }

@@ -1,4 +1,4 @@
-//! Values that hold a secret, as they show themselves: those that no run of a listener prints.
+//! `Display` and `Debug` of values with a secret that no run of a listener prints.
 
 use std::error::Error;
 
@@ -13,15 +13,15 @@ use support::SECRET;
 use crate::log::Log;
 use crate::{LONG, body, properties};
 
-/// An error as it shows itself, with its causes.
-pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
-    let mut told = String::new();
+/// `Display` and `Debug` of an error and its causes.
+pub(crate) fn shown(error: &(dyn Error + 'static)) -> String {
+    let mut shown = String::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        told.push_str(&format!("{error} {error:?}: "));
+        shown.push_str(&format!("{error} {error:?}: "));
         next = error.source();
     }
-    told
+    shown
 }
 
 pub(crate) fn every_value_that_may_hold_one(log: &Log) {
@@ -41,7 +41,7 @@ pub(crate) fn every_value_that_may_hold_one(log: &Log) {
         SECRET.to_owned(),
     ] {
         let error = Transport::open(&text).expect_err(&text);
-        log.note(&told(&error));
+        log.note(&shown(&error));
     }
 
     let outgoing =
@@ -66,13 +66,13 @@ fn url_text(host: &str) -> String {
     format!("rabbit://u:{SECRET}@{host}")
 }
 
-/// Variables, and files: right ones and wrong ones.
+/// Valid and invalid variables and files.
 fn configurations(log: &Log) {
     let read = |name: &str, value: &str| {
         let variables = [(format!("LISTENER_{name}"), value.to_owned())];
         log.note(&match Config::from_variables(variables) {
             Ok(config) => format!("{config:?}"),
-            Err(error) => told(&error),
+            Err(error) => shown(&error),
         });
     };
     for name in ["TRANSPORT_URL", "TRANSPORT_URI", "PREFETCH", "EXECUTOR", "ALLOW_REQUEUE", "TOPIC"]

@@ -1,5 +1,5 @@
-//! What Cargo is asked: which test targets the workspace has, and to build them. Which of them a
-//! run has is in `sets.rs`.
+//! Calls Cargo: lists the test targets of the workspace, and builds them. Which of them a run includes
+//! is in `sets.rs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,9 +37,9 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn members() -> Result<Vec<Member>, String> {
     let mut metadata = cargo();
     metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
-    let said: Value =
+    let message: Value =
         serde_json::from_str(&output(metadata)?).map_err(|error| error.to_string())?;
-    Ok(said["packages"].as_array().into_iter().flatten().map(member).collect())
+    Ok(message["packages"].as_array().into_iter().flatten().map(member).collect())
 }
 
 fn member(package: &Value) -> Member {
@@ -54,8 +54,7 @@ fn member(package: &Value) -> Member {
     }
 }
 
-/// Builds these tests; always with the features of the whole workspace, so that one run
-/// takes what another has built.
+/// Builds these tests, always with the features of the whole workspace, so that runs share their builds.
 pub(crate) fn build(choice: &Choice, suites: &[&Suite]) -> Result<Executables, String> {
     let mut build = cargo();
     build.args(["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
@@ -70,12 +69,12 @@ pub(crate) fn build(choice: &Choice, suites: &[&Suite]) -> Result<Executables, S
     Ok(output(build)?.lines().filter_map(executable).collect())
 }
 
-/// The executable that a line of Cargo's tells of, if it is a test's.
+/// The test executable in a line of Cargo's output, if it is one.
 fn executable(line: &str) -> Option<((PathBuf, String), PathBuf)> {
-    let said: Value = serde_json::from_str(line).ok()?;
-    let is_test = said["reason"] == "compiler-artifact" && said["profile"]["test"] == true;
-    let file = said["executable"].as_str().filter(|_| is_test)?;
-    let target = (PathBuf::from(text(&said["manifest_path"])), text(&said["target"]["name"]));
+    let message: Value = serde_json::from_str(line).ok()?;
+    let is_test = message["reason"] == "compiler-artifact" && message["profile"]["test"] == true;
+    let file = message["executable"].as_str().filter(|_| is_test)?;
+    let target = (PathBuf::from(text(&message["manifest_path"])), text(&message["target"]["name"]));
     Some((target, PathBuf::from(file)))
 }
 
@@ -83,7 +82,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// What it writes to stdout, once it has ended well; what it says else is shown at once.
+/// The stdout of a command that succeeded; stderr is shown at once.
 fn output(mut command: Command) -> Result<String, String> {
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| format!("cargo does not start: {error}"))?;
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_or_a_message_is_no_test() {
+    fn a_program_or_a_message_is_not_a_test() {
         assert_eq!(executable(&BUILT.replace("\"test\":true", "\"test\":false")), None);
         assert_eq!(executable(&BUILT.replace("\"/p/target/flow-1\"", "null")), None);
         assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#), None);

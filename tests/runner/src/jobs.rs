@@ -1,5 +1,5 @@
-//! The jobs of a run: each binary's plain tests, each binary's ignored tests, and the tests of the
-//! documentation. A test is ignored where it needs more than Rust: a broker, Python, a build.
+//! The jobs of a run: the plain tests of each binary, its ignored tests, and the documentation tests. A
+//! test is ignored if it needs more than Rust: a broker, Python, a build.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::cargo::{self, Executables, Member};
 use crate::sets::{self, Choice, Lane, Set, Suite};
 
-/// Tests that wait take little of a processor meanwhile; the brokers that they wait for do.
+/// Tests that wait for a broker use little CPU; the brokers use more.
 const WAITING_THREADS: &str = "8";
 
 /// One process to be run.
@@ -19,8 +19,8 @@ pub(crate) struct Job {
     pub(crate) command: Command,
 }
 
-/// All jobs of a run, in the order in which they are to begin. `arguments` are the user's, for
-/// each binary.
+/// All jobs of a run, in the order in which they start. `arguments` are those of the user, for each
+/// binary.
 pub(crate) fn of(
     choice: &Choice,
     suites: &[&Suite],
@@ -40,7 +40,7 @@ pub(crate) fn of(
             let command = binary(suite.lane, built, folder, &["--ignored"], arguments);
             jobs.push(Job { name: format!("{name}, ignored"), lane: suite.lane, command });
         }
-        // Where nothing waits for a broker the lane of those that do is free.
+        // Without tests that wait for a broker, their lane is free.
         let lane = if choice.is_quick() { suite.lane } else { Lane::Compute };
         let command = binary(lane, built, folder, &[], arguments);
         jobs.push(Job { name, lane, command });
@@ -68,22 +68,22 @@ fn binary(
     options: &[&str],
     arguments: &[String],
 ) -> Command {
-    let mut command = at_its_turn(lane, built);
+    let mut command = with_priority(lane, built);
     command.args(options).arg("--show-output").args(arguments);
     if lane == Lane::Wait && std::env::var_os("RUST_TEST_THREADS").is_none() {
         command.env("RUST_TEST_THREADS", WAITING_THREADS);
     }
     command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder);
     if folder.ends_with("ui") {
-        // Nobody debugs its cases, and all of them together take gigabytes.
+        // Its cases need no debug information, which would take gigabytes.
         command.env("CARGO_PROFILE_DEV_DEBUG", "0");
     }
     command
 }
 
-/// What computes is behind what waits: a test that waits for a broker is given the processor when
-/// it wants it.
-fn at_its_turn(lane: Lane, program: &Path) -> Command {
+/// Jobs that compute have a lower priority, so that tests that wait for a broker get the CPU when they
+/// need it.
+fn with_priority(lane: Lane, program: &Path) -> Command {
     match lane {
         Lane::Wait => Command::new(program),
         Lane::Compute => {
@@ -107,7 +107,7 @@ fn has_ignored(built: &Path, folder: &Path, name: &str) -> Result<bool, String> 
 /// The tests of the documentation, which Cargo builds and runs by itself.
 fn documentation(choice: &Choice, arguments: &[String]) -> Job {
     let program: OsString = cargo::cargo().get_program().to_owned();
-    let mut command = at_its_turn(Lane::Compute, &PathBuf::from(program));
+    let mut command = with_priority(Lane::Compute, &PathBuf::from(program));
     command.args(["test", "--workspace", "--doc", "--no-fail-fast", "--", "--show-output"]);
     if !choice.is_quick() {
         command.arg("--include-ignored");

@@ -1,5 +1,4 @@
-//! Runs jobs beside each other: those of a lane begin in their order, as many at a time as the
-//! lane has room for.
+//! Runs jobs in parallel: those of a lane start in order, as many at a time as the lane allows.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,24 +11,24 @@ use crate::jobs::Job;
 use crate::log::{self, Count};
 use crate::sets::Lane;
 
-/// How many jobs of each lane are run at a time. A waiting one has several brokers, which keep two
-/// processors busy enough that two such jobs are in each other's way.
+/// How many jobs of each lane run at a time. A waiting job has several brokers, which use two processors
+/// so much that two such jobs would slow each other down.
 const ROOM: [(Lane, usize); 2] = [(Lane::Compute, 1), (Lane::Wait, 1)];
 
 /// A job that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) name: String,
-    /// All that it has printed.
+    /// Everything that it has printed.
     pub(crate) log: String,
-    /// `None`: it has not come as far as to count.
+    /// `None`: it has printed no count.
     pub(crate) count: Option<Count>,
     pub(crate) took: Duration,
-    /// Why it does not count as passed.
+    /// Why it has failed, if it has.
     pub(crate) wrong: Option<String>,
 }
 
-/// Runs all of them; each is handed on when it has ended.
+/// Runs all jobs; each is passed to `then` when it has ended.
 pub(crate) fn run(jobs: Vec<Job>, mut then: impl FnMut(Ended)) {
     let (ended, all) = mpsc::channel();
     let (compute, wait) = jobs.into_iter().partition(|job| job.lane == Lane::Compute);
@@ -69,9 +68,9 @@ fn run_one(job: Job) -> Ended {
     Ended { name, log, count, took: start.elapsed(), wrong }
 }
 
-/// All that a process prints, in its order, and how it ended.
+/// Everything that a process prints, in order, and how it ended.
 fn logged(mut command: std::process::Command) -> std::io::Result<(String, ExitStatus)> {
-    // A file: a process of it that lives on does not keep us waiting.
+    // A file, so that a child process that keeps running does not block us.
     let mut file = unnamed_file()?;
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file.try_clone()?);
     let status = command.status()?;
@@ -92,7 +91,7 @@ fn unnamed_file() -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Why a job does not count as passed, if it does not.
+/// Why a job has failed, if it has.
 fn wrong(status: std::io::Result<ExitStatus>, count: Option<Count>, log: &str) -> Option<String> {
     match (status, count) {
         (Err(error), _) => Some(format!("it does not start: {error}")),
@@ -128,19 +127,19 @@ mod tests {
     const PASSED: &str = "echo 'test result: ok. 2 passed; 0 failed; 0 ignored'";
 
     #[test]
-    fn a_job_that_counts_and_ends_well_has_passed() {
+    fn a_job_with_a_count_and_status_zero_has_passed() {
         check(PASSED, Some((2, 0)), None);
     }
 
     #[test]
-    fn a_job_that_dies_before_it_counts_has_failed() {
+    fn a_job_that_dies_before_its_count_has_failed() {
         let wrong = "it has counted no tests, and ended with signal: 9 (SIGKILL)";
         check("kill -KILL $$", None, Some(wrong));
         check("exit 0", None, Some("it has counted no tests, and ended with exit status: 0"));
     }
 
     #[test]
-    fn a_job_that_counts_and_then_dies_has_failed() {
+    fn a_job_that_dies_after_its_count_has_failed() {
         let script = format!("{PASSED}; exit 3");
         check(&script, Some((2, 0)), Some("it ended with exit status: 3"));
     }

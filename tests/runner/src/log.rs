@@ -1,12 +1,12 @@
-//! What a test binary has printed: its count, and what it says of the tests that failed.
+//! Reads the output of a test binary: its count, and the text about failed tests.
 
 /// How many tests passed, and how many failed.
 pub(crate) type Count = (u64, u64);
 
-/// What stands for a secret in the tests, as in `tests/support`: no test may print it.
+/// The secret of the tests, as in `tests/support`: no test may print it.
 pub(crate) const SECRET: &str = "s3cr3t!canary";
 
-/// The sum of the lines with a result; `None` if there is none.
+/// The sum of all result lines; `None` if there is none.
 pub(crate) fn count(log: &str) -> Option<Count> {
     let log = without_colours(log);
     let mut counts = log.lines().filter_map(|line| {
@@ -17,12 +17,12 @@ pub(crate) fn count(log: &str) -> Option<Count> {
     Some(sum(std::iter::once(Some(first)).chain(counts.map(Some))))
 }
 
-/// What all have counted together.
+/// The sum of all counts.
 pub(crate) fn sum(counts: impl Iterator<Item = Option<Count>>) -> Count {
     counts.flatten().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
 }
 
-/// The number in front of a word.
+/// The number before a word.
 fn before(line: &str, word: &str) -> Option<u64> {
     line.split_once(word)?.0.rsplit(' ').next()?.parse().ok()
 }
@@ -34,8 +34,7 @@ fn without_colours(text: &str) -> String {
     parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
 
-/// What is said of the tests that failed, without their backtraces; the last lines of a log that says
-/// nothing of them.
+/// The text about failed tests, without backtraces; or the last lines of a log without such a text.
 pub(crate) fn failures(log: &str) -> String {
     const LAST: usize = 40;
     let lines: Vec<&str> = without_backtraces(log.lines()).collect();
@@ -44,8 +43,8 @@ pub(crate) fn failures(log: &str) -> String {
     lines[from..].join("\n")
 }
 
-/// Without what the standard library prints behind a panic where `RUST_BACKTRACE` is set: frames with
-/// a number, and where each is.
+/// Removes what the standard library prints after a panic with `RUST_BACKTRACE`: numbered frames and
+/// their locations.
 fn without_backtraces<'l>(lines: impl Iterator<Item = &'l str>) -> impl Iterator<Item = &'l str> {
     let is_frame = |line: &str| {
         let text = line.trim_start();
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_results_of_a_log_are_counted_in_colour_too() {
+    fn all_results_of_a_log_are_counted_also_in_colour() {
         let log = "test a ... ok\n\
             test result: \u{1b}[32mok\u{1b}[0m. 3 passed; 0 failed; 1 ignored; 0 measured\n\
             x\ntest result: FAILED. 20 passed; 4 failed; 0 ignored\n";
@@ -73,14 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_what_stands_behind_the_successes() {
+    fn failures_are_the_text_after_the_successes() {
         let log = "test a ... ok\n\nsuccesses:\n    a\n\nfailures:\n\n---- b stdout ----\nwhy\n";
         assert_eq!(failures(log), "failures:\n\n---- b stdout ----\nwhy");
         assert_eq!(failures("one\ntwo\n"), "one\ntwo");
     }
 
     #[test]
-    fn failures_are_told_without_their_backtraces() {
+    fn failures_are_reported_without_their_backtraces() {
         let log = "failures:\n\n---- b stdout ----\nwhy\nstack backtrace:\n   0: core::panicking\n\
             \x20            at /rustc/x.rs:14:5\n  10: <T as U>::run\nnote: Some details\n   3: kept\n";
         let told = "failures:\n\n---- b stdout ----\nwhy\nnote: Some details\n   3: kept";

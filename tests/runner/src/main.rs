@@ -1,7 +1,7 @@
-//! What `tests/run` runs: builds the tests, runs their binaries beside each other, shows what each
-//! has printed, and counts. `sets.rs` says which suite belongs to which run, `cargo.rs` asks Cargo
-//! for targets and executables, `jobs.rs` makes the jobs of a run, `lanes.rs` runs them, and
-//! `log.rs` reads what one has printed.
+//! The program behind `tests/run`: builds the tests, runs their binaries in parallel, shows their
+//! output, and counts. `sets.rs` assigns suites to runs, `cargo.rs` asks Cargo for targets and
+//! executables, `jobs.rs` makes the jobs of a run, `lanes.rs` runs them, and `log.rs` reads their
+//! output.
 
 mod cargo;
 mod jobs;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the tests that were chosen; whether all of them passed.
+/// Runs the chosen tests. Returns whether all passed.
 fn run(choice: &Choice, arguments: &[String]) -> Result<bool, String> {
     let members = cargo::members()?;
     sets::check(sets::SUITES, &members)?;
@@ -45,7 +45,7 @@ fn run(choice: &Choice, arguments: &[String]) -> Result<bool, String> {
     Ok(passed > 0 && all.iter().all(|ended| ended.wrong.is_none()))
 }
 
-/// How long each took, and again what those said that failed.
+/// Prints how long each job took, and the failures again.
 fn report(all: &[Ended]) {
     println!("== time");
     for ended in all {

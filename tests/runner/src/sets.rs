@@ -1,16 +1,16 @@
-//! Which tests belong to which run. Each test target of the workspace stands here once: one that
-//! is missing, or that does not exist, fails every run before it begins.
+//! Which tests belong to which run. Each test target of the workspace is listed here once: a missing or
+//! unknown one fails every run at its start.
 
 use crate::cargo::Member;
 
-/// How much is run. Each one has the tests of those before it.
+/// How much is run. Each set includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Set {
-    /// `--quick`: what needs neither a broker nor Python, and builds nothing more.
+    /// `--quick`: tests that need neither a broker nor Python, nor further builds.
     Quick,
-    /// Without an option: all that a change has to pass.
+    /// Without an option: every test that a change has to pass.
     Default,
-    /// `--full`: what takes long and seldom finds something new.
+    /// `--full`: also tests that take long and rarely find something new.
     Full,
 }
 
@@ -18,12 +18,12 @@ pub(crate) enum Set {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     Set(Set),
-    /// `--only a,b`: these targets of the package `tests`, with all that they have.
+    /// `--only a,b`: all tests of these targets of the package `tests`.
     Only(Vec<String>),
 }
 
 impl Choice {
-    /// Reads the option in front; what follows it is for the test binaries.
+    /// Reads the first option; the rest is for the test binaries.
     pub(crate) fn read(arguments: &[String]) -> (Self, &[String]) {
         match arguments {
             [option, rest @ ..] if option == "--quick" => (Self::Set(Set::Quick), rest),
@@ -50,12 +50,12 @@ impl Choice {
     }
 }
 
-/// Where a job has its turn.
+/// The lane in which a job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// It takes all processors there are: one such job at a time, behind those that wait.
+    /// It uses all processors: one such job at a time, with a lower priority than those that wait.
     Compute,
-    /// It waits most of the time, for a broker or a pause: some at a time, with many threads.
+    /// It mostly waits, for a broker or a pause: several at a time, with many threads.
     Wait,
 }
 
@@ -65,10 +65,10 @@ pub(crate) struct Suite {
     pub(crate) set: Set,
     pub(crate) package: &'static str,
     pub(crate) target: &'static str,
-    /// Whether these are the tests inside of a library or a program.
+    /// Whether these are the unit tests of a library or a program.
     pub(crate) is_unit: bool,
-    /// Where its ignored tests are run; those that are not compute beside them. In a quick run, which
-    /// leaves the ignored ones out, where the others are run.
+    /// The lane of its ignored tests; the others compute meanwhile. In a quick run, which skips the
+    /// ignored ones, the lane of the others.
     pub(crate) lane: Lane,
 }
 
@@ -80,7 +80,7 @@ const fn unit(package: &'static str, target: &'static str) -> Suite {
     Suite { set: Set::Quick, package, target, is_unit: true, lane: Lane::Compute }
 }
 
-/// All of them: those that take longest stand first, and begin first.
+/// All suites; those that take longest come first, and start first.
 pub(crate) const SUITES: &[Suite] = &[
     suite(Set::Full, "tests", "support_works", Lane::Wait),
     suite(Set::Full, "tests", "linking_lto", Lane::Compute),
@@ -106,13 +106,13 @@ pub(crate) const SUITES: &[Suite] = &[
     unit("runner", "runner"),
 ];
 
-/// What a quick run does less of.
+/// What a quick run reduces.
 pub(crate) const QUICK: &[(&str, &str)] = &[("SIMULATION_SEEDS", "1000")];
 
-/// What a full run does more of.
+/// What a full run extends.
 pub(crate) const FULL: &[(&str, &str)] = &[("LISTENER_SOAK_SECONDS", "600")];
 
-/// That each test target stands once in the list, and nothing else.
+/// Checks that each test target is listed once, and nothing else.
 pub(crate) fn check(suites: &[Suite], members: &[Member]) -> Result<(), String> {
     let mut wrong = Vec::new();
     let targets = members.iter().flat_map(|member| {
@@ -123,8 +123,8 @@ pub(crate) fn check(suites: &[Suite], members: &[Member]) -> Result<(), String> 
         let is_it = |suite: &&Suite| (suite.package, suite.target) == (*package, *target);
         match suites.iter().filter(is_it).count() {
             1 => {}
-            0 => wrong.push(format!("{package}/{target} is in no set, so no run would have it")),
-            times => wrong.push(format!("{package}/{target} stands there {times} times")),
+            0 => wrong.push(format!("{package}/{target} is in no set, so no run would include it")),
+            times => wrong.push(format!("{package}/{target} is listed {times} times")),
         }
     }
     let lost = suites.iter().filter(|suite| !targets.contains(&(suite.package, suite.target)));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_option_stands_in_front_of_what_the_binaries_are_given() {
+    fn the_option_comes_before_the_arguments_of_the_binaries() {
         for (arguments, choice, rest) in [
             (&["pool"][..], Choice::Set(Set::Default), &["pool"][..]),
             (&["--quick", "pool"], Choice::Set(Set::Quick), &["pool"]),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_run_has_every_suite_and_a_quick_one_no_other_set() {
+    fn a_full_run_has_every_suite_and_a_quick_run_only_its_set() {
         assert_eq!(Choice::Set(Set::Full).suites().len(), SUITES.len());
         let quick = Choice::Set(Set::Quick).suites();
         assert!(quick.iter().all(|suite| suite.set == Set::Quick) && quick.len() > 5);
@@ -187,19 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn a_list_with_each_target_once_is_right() {
+    fn a_list_with_each_target_once_is_accepted() {
         wrong(&[flow()], &["flow"], &[]);
     }
 
     #[test]
-    fn a_target_in_no_set_or_in_two_is_named() {
-        let lost = "tests/ui is in no set, so no run would have it";
+    fn a_target_in_no_set_or_in_two_is_reported() {
+        let lost = "tests/ui is in no set, so no run would include it";
         wrong(&[flow()], &["flow", "ui"], &[lost]);
-        wrong(&[flow(), flow()], &["flow"], &["tests/flow stands there 2 times"]);
+        wrong(&[flow(), flow()], &["flow"], &["tests/flow is listed 2 times"]);
     }
 
     #[test]
-    fn a_suite_that_does_not_exist_is_named() {
+    fn a_suite_that_does_not_exist_is_reported() {
         wrong(&[flow()], &[], &["tests/flow is not a test target of the workspace"]);
     }
 }

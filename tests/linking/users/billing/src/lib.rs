@@ -1,4 +1,4 @@
-//! A library with two endpoints, one in a module of its own, and nothing to call.
+//! A library with two endpoints, one in a nested module, and no public function.
 
 #[derive(Default)]
 struct Invoices;

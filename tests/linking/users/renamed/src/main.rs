@@ -1,5 +1,4 @@
-//! A program that knows `listener` by another name.
-//! `listener` by its own does not exist here.
+//! A program that depends on `listener` by another name only.
 
 #[derive(Default)]
 struct Renamed;

@@ -1,4 +1,4 @@
-//! Prints the endpoints that the program around it has, or why there is no listener.
+//! Prints the endpoints of the program, or the error of building a listener.
 
 pub fn print() {
     match listener::Listener::builder().transport_url("memory://").registered().build() {

@@ -1,4 +1,4 @@
-//! Endpoints of the program's own; the library is listed in Cargo.toml, and never named.
+//! A program with its own endpoints; the library is a dependency that no code names.
 
 #[derive(Default)]
 struct Counter;

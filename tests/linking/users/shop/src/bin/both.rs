@@ -1,4 +1,4 @@
-//! Endpoints of the program's own, and the library's.
+//! A program with its own endpoints and those of the library.
 
 listener::link!(billing,);
 

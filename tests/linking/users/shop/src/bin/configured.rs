@@ -1,5 +1,5 @@
-//! Endpoints and methods behind a feature. `Quiet` has no method that is called `warn` when it
-//! is off, nor an argument that exists.
+//! Endpoints and methods behind a feature. Without it, `Quiet` has no method `warn`, and the type of its
+//! argument does not exist.
 
 use listener::{Endpoint, notification_endpoint};
 

@@ -1,4 +1,4 @@
-//! No endpoint of its own; the library is linked.
+//! A program without its own endpoints; the library is linked.
 #![deny(warnings)]
 
 listener::link!(billing);

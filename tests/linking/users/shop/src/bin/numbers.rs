@@ -1,5 +1,5 @@
-//! Numbers of notifications, as endpoints see them. The feature `precise` turns on `serde_json`'s
-//! `arbitrary_precision`, as any crate of a program may do: it changes nothing here.
+//! Numbers in notifications, as endpoints see them. The feature `precise` enables `arbitrary_precision`
+//! of `serde_json`, as any crate of a program may do; the result must not change.
 
 use std::time::Duration;
 
@@ -23,11 +23,11 @@ fn seen(line: String) {
     SEEN.add_permits(1);
 }
 
-/// Until the notification that was sent last has been handled.
+/// Waits until the last notification has been handled.
 async fn handled() {
     let limit = Duration::from_secs(10);
     let seen = tokio::time::timeout(limit, SEEN.acquire()).await;
-    seen.expect("it is not handled").unwrap().forget();
+    seen.expect("it was not handled").unwrap().forget();
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -50,7 +50,7 @@ struct Typed;
 #[notification_endpoint]
 impl Typed {
     async fn info(&self, metadata: &Metadata, payload: Measured) {
-        // The notifier writes the time of the day.
+        // The notifier writes the current time.
         let timestamp = match metadata.timestamp() {
             day if day.contains('-') => "now",
             other => other,
@@ -89,14 +89,14 @@ impl Plain {
     }
 }
 
-/// Of another type than what is sent.
+/// Expects another type than the one sent.
 #[derive(Default)]
 struct Wrong;
 
 #[notification_endpoint]
 impl Wrong {
     async fn audit(&self, payload: Result<String, PartError>) {
-        // What is found is named by `serde_json`, which then does not know the kind of number.
+        // The error of `serde_json` does not name the type of number then.
         let error = payload.unwrap_err().to_string();
         let expected = error.split_once("expected ").map(|(_, expected)| expected.to_owned());
         seen(format!("wrong: {}", expected.unwrap_or(error)));

@@ -1,4 +1,4 @@
-//! As `library`, by a path into the library, and from a function.
+//! Like `library`, by a path into the library, in a function.
 #![deny(warnings)]
 
 fn main() {

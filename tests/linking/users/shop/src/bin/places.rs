@@ -1,10 +1,9 @@
-//! Endpoints in the body of a function that nobody calls, in `macro_rules!`, and of names that
-//! are keywords.
+//! Endpoints in a function that is never called, in `macro_rules!`, and with keywords as names.
 #![allow(dead_code)]
 
 use listener::notification_endpoint;
 
-fn nobody_calls_this() {
+fn never_called() {
     #[derive(Default)]
     struct InFunction;
 

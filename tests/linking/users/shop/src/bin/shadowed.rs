@@ -1,4 +1,4 @@
-//! A scope in which the usual names mean something else.
+//! A scope that shadows the names of the prelude.
 #![allow(dead_code)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A program that forbids `unsafe`, and denies every warning and whatever is undocumented.
+//! A program that forbids `unsafe`, and denies warnings and missing documentation.
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unused, unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! No endpoint of its own; the library is listed in Cargo.toml, and never named.
+//! A program without its own endpoints; the library is a dependency that no code names.
 
 fn main() {
     shown::print();

@@ -1,11 +1,11 @@
-//! The bodies that are known to hurt JSON parsers: each is read as Python reads it, or refused.
+//! Bodies that are known to break JSON parsers: each is read as Python reads it, or refused.
 
 use listener::envelope::{Compression, Labels, Limits, open, read};
 use serde_json::Value;
 
 const MILLION: usize = 1_000_000;
 
-/// What comes of a body: its payload, or the error.
+/// The payload of a body, or the error.
 fn payload(body: &[u8], compression: Option<&str>) -> Result<String, String> {
     let labels = Labels { content_type: Some("application/json"), compression };
     let opened = open(body, labels, &Limits::default()).map_err(|error| error.to_string())?;
@@ -27,7 +27,7 @@ fn check(body: &str, expected: Result<&str, &str>) {
 fn numbers_of_any_size_are_kept_as_written() {
     for number in ["1e999999", "-1e999999", "1e-999999", &"9".repeat(MILLION)] {
         check(&format!(r#"{{"payload": {number}}}"#), Ok(number));
-        // A priority that is a number names none, and is no reason not to read the rest.
+        // A priority that is a number counts as none, and the rest is still read.
         check(&format!(r#"{{"priority": {number}, "payload": 1}}"#), Ok("1"));
     }
 }
@@ -48,12 +48,12 @@ fn the_last_of_a_key_counts_as_in_python() {
     let body = r#"{"oslo.version": "9", "oslo.message": 1, "oslo.version": "2.0",
         "oslo.message": "{\"payload\": 1, \"payload\": {\"a\": 1, \"a\": 2}}"}"#;
     let found = payload(body.as_bytes(), None).unwrap();
-    // What python3 -c 'import json; print(json.loads(..))' prints, too.
+    // The same as python3 -c 'import json; print(json.loads(..))' prints.
     assert_eq!(serde_json::from_str::<Value>(&found).unwrap(), serde_json::json!({"a": 2}));
 }
 
 #[test]
-fn a_message_within_that_is_no_string_is_refused() {
+fn an_inner_message_that_is_not_a_string_is_refused() {
     for (message, found) in
         [("1", "a number"), ("null", "null"), ("[\"x\"]", "a list"), ("{}", "an object")]
     {
@@ -65,7 +65,7 @@ fn a_message_within_that_is_no_string_is_refused() {
 }
 
 #[test]
-fn halves_of_pairs_and_marks_are_repaired_or_refused() {
+fn half_surrogate_pairs_and_byte_order_marks_are_repaired_or_refused() {
     check(r#"{"payload": "\ud800\udfff\udc00"}"#, Ok(r#""\ud800\udfff\ufffd""#));
     check("\u{feff}{}", Err("body begins with a byte order mark (expected an object)"));
     assert_eq!(
@@ -75,7 +75,7 @@ fn halves_of_pairs_and_marks_are_repaired_or_refused() {
 }
 
 #[test]
-fn a_body_that_ends_anywhere_is_refused() {
+fn a_truncated_body_is_refused() {
     for whole in [
         &include_bytes!("../../listener/src/envelope/golden/v1.json")[..],
         include_bytes!("../../listener/src/envelope/golden/v2.json"),
@@ -90,7 +90,7 @@ fn a_body_that_ends_anywhere_is_refused() {
 }
 
 #[test]
-fn a_compressed_body_that_ends_anywhere_is_refused() {
+fn a_truncated_compressed_body_is_refused() {
     for (whole, label) in [
         (&include_bytes!("../../listener/src/envelope/golden/v1.json.zlib")[..], "gzip"),
         (include_bytes!("../../listener/src/envelope/golden/v1.json.bz2"), "bzip2"),
@@ -103,7 +103,7 @@ fn a_compressed_body_that_ends_anywhere_is_refused() {
 }
 
 #[test]
-fn a_million_levels_are_refused_or_left_as_text() {
+fn a_million_nested_levels_are_refused_or_kept_as_text() {
     let deep = format!("{}{}", "[".repeat(MILLION), "]".repeat(MILLION));
     check(&format!(r#"{{"payload": {deep}}}"#), Ok(&deep));
     check(&format!(r#"{{"priority": {deep}}}"#), Ok("null"));
@@ -114,7 +114,7 @@ fn a_million_levels_are_refused_or_left_as_text() {
 }
 
 #[test]
-fn a_bomb_is_refused_at_the_limit() {
+fn a_decompression_bomb_is_refused_at_the_limit() {
     let limits = Limits::default().max_body(1 << 20);
     let plain = vec![b' '; 16 << 20];
     for compression in [Compression::Zlib, Compression::Bzip2] {
