@@ -1,4 +1,5 @@
-//! The programs of `tests/linking` with linker settings that could lose an endpoint: fat LTO.
+//! The programs of `tests/linking`, which also builds them, with linker settings that could lose an
+//! endpoint: fat LTO, with one codegen unit and with sixteen.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 

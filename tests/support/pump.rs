@@ -1,4 +1,5 @@
-//! Forwards the bytes of a link in one direction, with the toxics that `proxy.rs` sets.
+//! Forwards the bytes of a link in one direction, with the toxics that `proxy.rs` sets. One task runs
+//! for each direction of a link; `proxy.rs` accepts the links.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

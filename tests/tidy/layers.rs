@@ -582,7 +582,7 @@ mod tests {
             "drivers/memory/bus.rs",
             "mod inner { use super::super::super::rabbit::Rabbit; }",
             &[
-                "drivers/memory/bus.rs:1: crate::drivers::rabbit::Rabbit: drivers/memory may import transport, notification/delivery_info, shown; see the table in tests/tidy/layers.rs",
+                "drivers/memory/bus.rs:1: crate::drivers::rabbit::Rabbit: drivers/memory may import future, transport, notification/delivery_info, shown; see the table in tests/tidy/layers.rs",
             ],
         );
     }
@@ -598,7 +598,7 @@ mod tests {
             "transport/delivery.rs",
             "use crate::notification::Notification;",
             &[
-                "transport/delivery.rs:1: crate::notification::Notification: transport may import notification/delivery_info; see the table in tests/tidy/layers.rs",
+                "transport/delivery.rs:1: crate::notification::Notification: transport may import future, notification/delivery_info; see the table in tests/tidy/layers.rs",
             ],
         );
         check(

@@ -4,8 +4,8 @@
 
 use crate::tree;
 
-const MEMBERS: [&str; 6] =
-    ["listener", "listener-macros", "examples", "tests", "tests/runner", "tests/ui"];
+const MEMBERS: [&str; 7] =
+    ["listener", "listener-macros", "examples", "tests", "tests/api", "tests/runner", "tests/ui"];
 
 #[test]
 fn unsafe_code_is_forbidden_and_no_crate_opts_out() {
