@@ -1,5 +1,5 @@
-//! Forwards the bytes of a link in one direction, with the toxics that `proxy.rs` sets. One task runs
-//! for each direction of a link; `proxy.rs` accepts the links.
+//! Forwards the bytes of a link in one direction, with the toxics that `proxy.rs` sets. `proxy.rs`
+//! accepts the links, and calls it for both directions.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

@@ -1,4 +1,5 @@
-//! A program that depends on `listener` by another name only.
+//! A program that depends on `listener` by another name: the expansion of the attribute must find it,
+//! as there is no crate named `listener`.
 
 #[derive(Default)]
 struct Renamed;
