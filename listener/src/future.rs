@@ -1,4 +1,5 @@
-//! The future that a method of a trait returns where the trait is used as `dyn`.
+//! The future that methods of `Driver`, `Inbox` and other traits return which are used as `dyn`.
+//! Inside of the crate, modules without such a trait use that of `futures-util`, which is the same.
 
 use std::pin::Pin;
 
