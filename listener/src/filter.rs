@@ -9,23 +9,26 @@ use serde_json::value::RawValue;
 
 use crate::notification::Notification;
 
-/// A filter as it was written: regular expressions by the part that they look at.
+/// A filter as written in the attribute: regular expressions, each for a part of the notification. All
+/// of them must match from the start of the text, as with Python's `re.match`; a value that is missing
+/// or not a string does not match.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FilterRule {
-    /// Who sent it.
+    /// For the publisher id.
     pub publisher_id: Option<&'static str>,
-    /// What happened.
+    /// For the event type.
     pub event_type: Option<&'static str>,
-    /// Keys of the context.
+    /// For values of the context, by key.
     pub context: &'static [(&'static str, &'static str)],
-    /// `message_id` or `timestamp`.
+    /// For `message_id` and `timestamp`.
     pub metadata: &'static [(&'static str, &'static str)],
-    /// Keys of the payload, its top level only.
+    /// For values at the top level of the payload, by key.
     pub payload: &'static [(&'static str, &'static str)],
 }
 
 impl FilterRule {
-    /// The rule that lets everything through.
+    /// The rule that matches everything, for generated code.
+    #[doc(hidden)]
     pub const ALL: Self =
         Self { publisher_id: None, event_type: None, context: &[], metadata: &[], payload: &[] };
 }

@@ -27,42 +27,43 @@ use crate::shown::discard;
 /// }
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// Is told of one event.
+    /// Called for each event, by the task that it happens in: it must return quickly and not block. A
+    /// panic is caught and logged.
     fn observe(&self, event: &Event<'_>);
 }
 
-/// One thing that happened. None holds a body, a payload or a context.
+/// An event of a listener. No event contains a body, a payload or a context.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'e> {
-    /// A delivery was taken from the broker.
+    /// A delivery arrived from the broker.
     Taken {
-        /// How it came.
+        /// How it arrived.
         delivery: &'e DeliveryInfo,
     },
-    /// A delivery was acknowledged: its methods handled it, or nobody wanted it, or confirmed
-    /// copies of it stand.
+    /// A delivery was acknowledged: its methods handled it, or no method wanted it, or copies of it are
+    /// confirmed.
     Acknowledged {
-        /// How it came.
+        /// How it arrived.
         delivery: &'e DeliveryInfo,
-        /// How many methods handled it this time.
+        /// How many methods handled this delivery.
         handled: usize,
         /// How long the listener had it.
         after: Duration,
     },
-    /// A delivery is the broker's again: a method asked for it, or the listener stopped.
+    /// A delivery was returned to the broker: a method requeued it, or the listener stopped.
     Released {
-        /// How it came.
+        /// How it arrived.
         delivery: &'e DeliveryInfo,
     },
-    /// A delivery was settled too late: its session was over, and the broker gives it out again.
+    /// A delivery was settled after its session was over: the broker redelivers it.
     Stale {
-        /// How it came.
+        /// How it arrived.
         delivery: &'e DeliveryInfo,
     },
-    /// A method will be called again.
+    /// Methods failed and will be called again.
     Retried {
-        /// How it came.
+        /// How it arrived.
         delivery: &'e DeliveryInfo,
         /// The methods.
         methods: &'e [String],
@@ -71,57 +72,58 @@ pub enum Event<'e> {
         /// The pause before the next call.
         after: Duration,
     },
-    /// A dead letter stands in the dead-letter queue.
+    /// A dead letter was confirmed in the dead-letter queue.
     DeadLettered {
-        /// How it came.
+        /// How it arrived.
         delivery: &'e DeliveryInfo,
-        /// Why, in one word.
+        /// The reason, one word: the header `listener-reason`.
+        /// [`guide::failures`](crate::guide::failures) lists them.
         reason: &'e str,
-        /// The methods that still owe it.
+        /// The methods that did not handle it.
         methods: &'e [String],
     },
-    /// A delivery was moved to its quarantine queue, to be worked on one at a time: processes
-    /// that worked on it died.
+    /// A delivery was moved to its quarantine queue, whose deliveries are handled one at a time:
+    /// processes died while they handled it.
     Quarantined {
-        /// How it came.
+        /// How it arrived.
         delivery: &'e DeliveryInfo,
-        /// How many.
+        /// How many processes died.
         deaths: u64,
     },
-    /// A method had handled the notification before, as the inbox remembers, and was not called.
+    /// A method was not called: according to the inbox it has handled the notification before.
     Duplicate {
-        /// How it came.
+        /// How it arrived.
         delivery: &'e DeliveryInfo,
         /// The method.
         method: &'e str,
     },
-    /// A copy cannot be made: its delivery stays unacknowledged, and its methods are not called
-    /// for others until it can. Told once for a queue until it is `Resumed`.
+    /// A copy could not be sent: its delivery stays unacknowledged, and its methods are not called for
+    /// other notifications until a copy is confirmed. Emitted once for a queue until it is `Resumed`.
     Paused {
-        /// The queue that the copy is for.
+        /// The destination of the copy.
         queue: &'e str,
-        /// Why not.
+        /// Why the copy could not be sent.
         reason: &'e str,
     },
-    /// A copy for a queue that was `Paused` was made. Others may still wait for it: one that fails again is
-    /// told as `Paused` again.
+    /// A copy was sent to a queue that was `Paused`. Others may still wait: if one fails again, `Paused`
+    /// is emitted again.
     Resumed {
-        /// The queue that the copies are for.
+        /// The destination of the copies.
         queue: &'e str,
     },
-    /// A delivery has been in work for long: the broker takes back what is unsettled for too
-    /// long, 30 minutes by RabbitMQ's default.
+    /// A delivery has been handled for long. RabbitMQ closes the channel of a delivery that is unsettled
+    /// for 30 minutes by default (`consumer_timeout`).
     Slow {
-        /// The queue it was taken from.
+        /// The queue that it was consumed from.
         queue: &'e str,
-        /// Since when.
+        /// For how long.
         since: Duration,
     },
-    /// Every queue has its consumer.
+    /// Every queue has its consumer, at the start or after a reconnect.
     Attached,
-    /// The connection is lost, and being made again.
+    /// The connection was lost; the driver reconnects.
     Lost {
-        /// What ended it, or made the last attempt fail.
+        /// What ended the session, or why the last attempt to reconnect failed.
         reason: &'e str,
     },
 }

@@ -37,13 +37,13 @@ pub struct Target {
 
 impl Target {
     /// A topic on the default exchange (oslo.messaging's `control_exchange`). It is a name, not a
-    /// pattern, without the priority that its routing keys end in, and has 232 bytes at most: so
-    /// the queues can be named after it.
+    /// pattern, and does not include the priority with which its routing keys end. It has at most 232
+    /// bytes, so that queues can be named after it; the builders check that.
     pub fn topic(topic: impl Into<String>) -> Self {
         Self { topic: topic.into(), exchange: None }
     }
 
-    /// The same topic on the exchange of this name.
+    /// Sets the exchange of the topic.
     #[must_use]
     pub fn exchange(self, exchange: impl Into<String>) -> Self {
         Self { exchange: Some(exchange.into()), ..self }
@@ -60,7 +60,7 @@ impl Target {
         &self.topic
     }
 
-    /// The exchange, if one was named.
+    /// The exchange; `None`: the default exchange of the listener or notifier.
     #[must_use]
     pub fn exchange_name(&self) -> Option<&str> {
         self.exchange.as_deref()
@@ -97,8 +97,8 @@ impl FromStr for Target {
     }
 }
 
-/// Written and read as text: `exchange/topic`, or `topic`. A topic without an exchange that holds a `/` is read
-/// back as an exchange and a topic.
+/// Written and read as text: `exchange/topic`, or `topic`. A topic without an exchange that holds a `/`
+/// is read back as an exchange and a topic.
 ///
 /// ```
 /// use listener::Target;
@@ -129,8 +129,8 @@ impl fmt::Display for Target {
     }
 }
 
-/// The routing key of a topic and a priority, which is also the name of the queue that all
-/// unpooled listeners share: `notifications.info`.
+/// The routing key of a topic and a priority, which is also the name of the queue that all listeners
+/// without a pool share: `notifications.info`.
 #[must_use]
 pub fn routing_key(topic: &str, priority: Priority) -> String {
     format!("{topic}.{priority}")
@@ -142,21 +142,22 @@ pub(crate) fn priority_of(routing_key: &str) -> Option<Priority> {
     Priority::ALL.into_iter().find(|priority| priority.as_str() == last)
 }
 
-/// The queue that takes what was given up of `queue`.
+/// The queue of the dead letters of `queue`: `notifications.info.dead`.
 #[must_use]
 pub fn dead_letter_queue(queue: &str) -> String {
     format!("{queue}.dead")
 }
 
-/// The queue of what may end the process that works on it, taken from `queue`.
+/// The queue of the notifications of `queue` that may end the process which handles them:
+/// `notifications.info.quarantine`.
 #[must_use]
 pub fn quarantine_queue(queue: &str) -> String {
     format!("{queue}.quarantine")
 }
 
-/// The journal of the suspects of a pool or a topic. Where that would have more than 150 bytes, the
-/// beginning of the name and a digest of all of it stand for the name: RabbitMQ takes what is
-/// written to a stream only where name and virtual host make the name of a directory.
+/// The stream in which processes record the suspects of a pool or a topic:
+/// `notifications.quarantine.journal`. A name of more than 150 bytes is shortened and ends with a digest
+/// of the whole: RabbitMQ uses the name of a stream and of its virtual host as the name of a directory.
 #[must_use]
 pub fn quarantine_journal(pool_or_topic: &str) -> String {
     let journal = |name: &str| format!("{name}{JOURNAL}");

@@ -40,12 +40,15 @@ where
     const METHODS: &'static [Method<Self>];
 }
 
-/// What the attribute says of an endpoint, and where it stands.
+/// An endpoint as its attribute declares it: [`Listener::endpoints`](crate::Listener::endpoints) lists
+/// them.
+///
+/// Only `#[notification_endpoint]` makes one. Fields may be added in any release.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
-    /// The type's name as written.
+    /// The name of the type, as written.
     pub name: &'static str,
-    /// The module it stands in.
+    /// The module of the attribute.
     pub module: &'static str,
     /// The file of the attribute.
     pub file: &'static str,
@@ -53,27 +56,28 @@ pub struct Definition {
     pub line: u32,
     /// The column of the attribute.
     pub column: u32,
-    /// Whether the impl block is generic: the name then stands for several types.
+    /// Whether the impl block is generic: the name is then that of several types.
     pub generic: bool,
-    /// The topics it takes; empty: those of the listener.
+    /// Its topics; empty: those of the listener.
     pub topics: &'static [&'static str],
-    /// The exchange of those topics; `None`: the default one.
+    /// The exchange of its topics; `None`: the default one of the listener.
     pub exchange: Option<&'static str>,
     /// The group by which a listener may choose it.
     pub group: Option<&'static str>,
     /// Endpoints run in (`order`, module, line) order.
     pub order: i32,
-    /// What every method of it asks of a notification.
+    /// The filter that applies to all of its methods.
     pub filter: FilterRule,
-    /// What copies of a notification call the endpoint that still owes it, in place of module
-    /// and type: a name that stays when the type moves.
+    /// Its name in the headers of copies (`name = ".."`), which stays when the type moves; `None`:
+    /// module and type.
     pub stable_name: Option<&'static str>,
-    /// What it says of the calls of its methods.
+    /// Its retries, timeouts and order.
     pub policy: Policy,
 }
 
 impl Definition {
-    /// One that says nothing.
+    /// One without options, for generated code.
+    #[doc(hidden)]
     pub const PLAIN: Self = Self {
         name: "",
         module: "",

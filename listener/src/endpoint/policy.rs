@@ -3,24 +3,25 @@
 
 use std::time::Duration;
 
-/// What an endpoint says of the calls of its methods; what is `None` is the listener's.
+/// Retries, timeout and order of an endpoint; the listener's options apply where it is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// How often a method is called for one notification, the first call included.
+    /// The calls of a method for one notification, including the first.
     pub attempts: Option<u32>,
-    /// The pause before the second call; it doubles before each further one.
+    /// The longest pause before the second call; it doubles before each further one.
     pub pause: Option<Duration>,
     /// The longest of these pauses.
     pub max_pause: Option<Duration>,
     /// How long one call may take.
     pub timeout: Option<Duration>,
-    /// What notifications have in common that are worked on one after the other: a path such
-    /// as `payload.instance_id`, `context.request_id`, `publisher_id` or `event_type`.
+    /// The part of notifications in which those are equal that are handled in sequence: a path such as
+    /// `payload.instance_id`, `context.request_id`, `publisher_id` or `event_type`.
     pub ordered_by: Option<&'static str>,
 }
 
 impl Policy {
-    /// All is the listener's.
+    /// No options, for generated code.
+    #[doc(hidden)]
     pub const NONE: Self =
         Self { attempts: None, pause: None, max_pause: None, timeout: None, ordered_by: None };
 }

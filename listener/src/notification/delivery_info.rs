@@ -3,25 +3,32 @@
 
 use std::sync::Arc;
 
-/// How a notification reached this listener.
+/// How a notification reached this listener. Methods may take `&DeliveryInfo` as an argument.
+///
+/// ```
+/// use listener::DeliveryInfo;
+///
+/// let info = DeliveryInfo::new("billing.info", "nova", "notifications.info").redelivered(true);
+/// assert_eq!((info.topic(), info.redelivered), ("notifications", true));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DeliveryInfo {
-    /// The queue it was taken from.
+    /// The queue that it was consumed from.
     pub queue: Arc<str>,
-    /// The exchange it was sent to; empty when it was put straight into the queue.
+    /// The exchange that it was published to; empty if it was sent directly to the queue.
     pub exchange: Arc<str>,
-    /// The routing key it was sent with: `topic.priority`.
+    /// The routing key that it was published with: `topic.priority`.
     pub routing_key: Arc<str>,
-    /// Whether the broker gave it out before. False is no promise that it did not.
+    /// Whether the broker delivered it before. `false` does not exclude an earlier delivery.
     pub redelivered: bool,
-    /// How often the broker gave it out before, where it counts that: RabbitMQ does for quorum
-    /// queues.
+    /// How often the broker delivered it before. Only quorum queues of RabbitMQ and the in-memory driver
+    /// count.
     pub delivery_count: Option<u64>,
 }
 
 impl DeliveryInfo {
-    /// A first delivery.
+    /// A first delivery, for drivers and tests.
     pub fn new(
         queue: impl Into<Arc<str>>,
         exchange: impl Into<Arc<str>>,
@@ -36,19 +43,19 @@ impl DeliveryInfo {
         }
     }
 
-    /// The same, with the broker's count of how often it gave it out before.
+    /// Sets how often the broker delivered it before.
     #[must_use]
     pub fn counted(self, delivery_count: Option<u64>) -> Self {
         Self { delivery_count, ..self }
     }
 
-    /// The same, given out again.
+    /// Sets whether the broker delivered it before.
     #[must_use]
     pub fn redelivered(self, redelivered: bool) -> Self {
         Self { redelivered, ..self }
     }
 
-    /// The topic of the routing key: all before the last dot.
+    /// The topic of the routing key: everything before the last dot; empty if there is no dot.
     #[must_use]
     pub fn topic(&self) -> &str {
         self.routing_key.rsplit_once('.').map_or("", |(topic, _)| topic)

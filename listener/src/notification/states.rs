@@ -6,20 +6,22 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Values by their type, one of each.
+/// The states of a listener, one value of each type. A listener makes it of
+/// `Listener::builder().state(..)`; a program needs one only to try an extractor with
+/// [`Notification::new`](crate::Notification::new).
 #[derive(Clone, Default)]
 pub struct States(Arc<HashMap<TypeId, Value>>);
 
 type Value = (&'static str, Arc<dyn Any + Send + Sync>);
 
 impl States {
-    /// Keeps `value`; gives back whether one of its type stood here before (and is gone now).
+    /// Adds `value`. Returns whether it replaced one of the same type.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> bool {
         let value: Value = (type_name::<T>(), Arc::new(value));
         Arc::make_mut(&mut self.0).insert(TypeId::of::<T>(), value).is_some()
     }
 
-    /// The value of type `T`, if one was given.
+    /// The value of type `T`, if there is one.
     #[must_use]
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let (_, value) = self.0.get(&TypeId::of::<T>())?;

@@ -54,7 +54,7 @@ impl NotifierBuilder {
         }
     }
 
-    /// Who sends, such as `compute.host1`. Default: null.
+    /// The publisher id of its notifications, such as `compute.host1`. Default: null.
     pub fn publisher_id(mut self, publisher_id: impl Into<Arc<str>>) -> Self {
         self.publisher_id = Some(publisher_id.into());
         self
@@ -84,42 +84,44 @@ impl NotifierBuilder {
         self
     }
 
-    /// Compresses the bodies, as oslo's `kombu_compression` does. Default: not.
+    /// Compresses the bodies, as oslo.messaging's `kombu_compression` does. Default: no compression.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
         self
     }
 
-    /// Changes payload and context on their way to the wire.
+    /// Changes payload and context before they are sent. Default: none.
     pub fn serializer(mut self, serializer: impl Serializer) -> Self {
         self.serializer = Some(Arc::new(serializer));
         self
     }
 
-    /// How long a call may take: its turn in the window, reconnecting, sending, the
-    /// confirmation. Default: 30 s.
+    /// How long a call may take: waiting for room in the window, reconnecting, sending, the confirmation.
+    /// Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.min(LONGEST_WAIT);
         self
     }
 
-    /// The largest body, in bytes as sent, so after compression: a notification that is larger
-    /// is refused before anything is sent. Default: 16 MiB, what RabbitMQ 4 takes by default.
-    /// Earlier ones take 128 MiB; the driver holds to the broker's own limit too.
+    /// The largest body in bytes, after compression. A larger notification fails with
+    /// [`NotifyError::TooLarge`](crate::NotifyError::TooLarge) before anything is sent. Default: 16 MiB,
+    /// the default of RabbitMQ 4; that of earlier releases is 128 MiB. The driver enforces the broker's
+    /// own limit too.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes;
         self
     }
 
-    /// How many notifications may be on their way at once, over all clones of the notifier. A
-    /// call beyond waits for its turn, within its time. Default: 1000.
+    /// How many notifications may be in flight at once, over all clones of the notifier. Further calls
+    /// wait, and fail with [`NotifyError::WindowFull`](crate::NotifyError::WindowFull) after `timeout`.
+    /// Default: 1000.
     pub fn window(mut self, notifications: usize) -> Self {
         self.window = notifications;
         self
     }
 
-    /// How many bytes of bodies may be on their way at once, over all clones of the notifier.
-    /// A notification that is larger goes alone. Default: 64 MiB.
+    /// How many bytes of bodies may be in flight at once, over all clones of the notifier. A larger
+    /// notification is sent alone. Default: 64 MiB.
     pub fn window_bytes(mut self, bytes: u32) -> Self {
         self.window_bytes = bytes;
         self

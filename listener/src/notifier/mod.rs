@@ -25,8 +25,8 @@ use crate::notifier::error::NotifyError;
 use crate::notifier::send::{Settings, Subject};
 use crate::transport::{Transport, executor};
 
-/// What a notifier has done with a notification for which it returns `Ok`. A crash of this program does not
-/// lose it.
+/// What a notifier has done with a notification for which it returns `Ok`. A crash of this program does
+/// not lose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Receipt {
@@ -88,9 +88,9 @@ impl Notifier {
         Self { publisher_id: Some(publisher_id.into()), ..self.clone() }
     }
 
-    /// Sends a notification at this priority to every topic. It has one message id for all
-    /// of them. The receipt says whether the broker confirmed it or the spool keeps it; without a spool it
-    /// is always [`Receipt::Confirmed`].
+    /// Sends a notification at this priority to every topic. It has one message id for all of them. The
+    /// receipt says whether the broker confirmed it or the spool keeps it; without a spool it is always
+    /// [`Receipt::Confirmed`].
     ///
     /// Dropping the future stops waiting; whether it was sent is then unknown.
     ///

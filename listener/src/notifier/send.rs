@@ -108,9 +108,9 @@ impl Settings {
         }
     }
 
-    /// Behind what waits in the spool already, so that the order is kept; at once, if nothing
-    /// waits and the broker may take any time at all. What the broker has not confirmed then goes to the spool, if it may confirm it
-    /// later.
+    /// Behind what waits in the spool already, so that the order is kept; at once, if nothing waits and
+    /// the broker may take any time at all. What the broker has not confirmed then goes to the spool, if
+    /// it may confirm it later.
     async fn send_or_spool(
         &self,
         transport: &Transport,

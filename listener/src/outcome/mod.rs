@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use crate::notification::PartError;
 
-/// Any error of a user's, boxed.
+/// Any error of the program, boxed.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
-/// What an endpoint method says of one notification.
+/// The result of an endpoint method for one notification. A method that returns `()` has handled it; one
+/// that returns an error is retried.
 ///
 /// ```
 /// use listener::Outcome;
@@ -26,20 +27,19 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The method is done with the notification.
+    /// The method has handled the notification.
     Handled,
-    /// Give the whole delivery back to the broker at once, and call no further endpoint.
+    /// Return the whole delivery to the broker at once, and call no further endpoint.
     ///
-    /// Needs `allow_requeue` on the listener; without it the notification goes to the dead
-    /// letters, with that reason. A delivery that is requeued comes back at once: use
-    /// `Retry` for a pause.
+    /// Needs [`allow_requeue`](crate::ListenerBuilder::allow_requeue) on the listener; without it the
+    /// notification is dead-lettered. The broker redelivers it at once: use `Retry` for a pause.
     Requeue,
-    /// Call this method again, after `after`, or after the listener's own pause.
+    /// Call this method again after a pause.
     Retry {
         /// The pause; `None` leaves it to the listener.
         after: Option<Duration>,
     },
-    /// Give the notification up: it goes to the dead-letter queue with this reason.
+    /// Give the notification up: it is sent to the dead-letter queue with this reason.
     DeadLetter(Cow<'static, str>),
 }
 
@@ -50,7 +50,7 @@ impl Outcome {
         Self::Retry { after: None }
     }
 
-    /// Call the method again after `after`: of any length, but more than a year counts as a year.
+    /// Call the method again after `after`; at most after a year.
     #[must_use]
     pub const fn retry_after(after: Duration) -> Self {
         Self::Retry { after: Some(after) }

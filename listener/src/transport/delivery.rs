@@ -10,14 +10,14 @@ use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::error::SettleError;
 use bytes::Bytes;
 
-/// A message that the broker gave out and wants an answer for.
+/// A message from the broker, with the right to settle it.
 ///
-/// It is settled by value, so at most once. One that is dropped unsettled stays the
-/// broker's: it gives it out again when the session ends.
+/// Settling consumes it, so it is settled at most once. The broker redelivers a delivery that is dropped
+/// unsettled when its session ends.
 pub struct Delivery {
-    /// The body as it came.
+    /// The body, as received.
     pub body: Bytes,
-    /// What it says of itself: content type, headers, ids.
+    /// Content type, headers, ids.
     pub properties: Properties,
     /// Queue, exchange, routing key.
     pub info: DeliveryInfo,
@@ -32,7 +32,7 @@ pub(crate) fn near_limit_from(limit: u64) -> u64 {
 }
 
 impl Delivery {
-    /// A delivery as a driver makes it.
+    /// A delivery, for a driver.
     #[must_use]
     pub const fn new(
         body: Bytes,
@@ -43,25 +43,24 @@ impl Delivery {
         Self { body, properties, info, settlement, near_limit: false }
     }
 
-    /// The same, of which the broker says, where that is so, that its queue drops it if it is
-    /// given out a few times more.
+    /// Sets whether the message is near the delivery limit of its queue: a few more deliveries, and the
+    /// broker discards it. Default: it is not.
     #[must_use]
     pub fn near_limit(self, near_limit: bool) -> Self {
         Self { near_limit, ..self }
     }
 
-    /// Whether its queue drops it if it is given out a few times more.
+    /// Whether the message is near the delivery limit of its queue.
     #[must_use]
     pub fn is_near_limit(&self) -> bool {
         self.near_limit
     }
 
-    /// Carries out a settlement. Returns at once: the driver sends it on, in order, and
-    /// `Consumer::close` waits for it.
+    /// Settles the delivery. Returns at once: the driver sends settlements in order, and
+    /// `Consumer::close` waits for them.
     ///
     /// # Errors
-    /// The session that delivered it is over: the broker gives it out again by itself, so
-    /// do nothing more.
+    /// The session that delivered it is over. The broker redelivers it; there is nothing more to do.
     pub fn settle(self, settle: Settle) -> Result<(), SettleError> {
         self.settlement.settler.settle(self.settlement.tag, settle)
     }
@@ -82,8 +81,8 @@ impl Delivery {
         Arc::clone(&self.settlement.settler)
     }
 
-    /// Whether the session that delivered it is over: the broker gives it out again, so there
-    /// is no use in working on it.
+    /// Whether the session that delivered it is over: the broker redelivers it, and it can no longer be
+    /// settled.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.settlement.settler.is_over()
@@ -105,13 +104,13 @@ impl fmt::Debug for Delivery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settle {
-    /// It is done with: the broker forgets it.
+    /// Acknowledge: the broker deletes the message.
     Ack,
-    /// It failed: the broker gives it out again, and may count that.
+    /// Requeue: the broker redelivers the message, and may count the attempt.
     Requeue,
 }
 
-/// The right to settle one delivery, as a driver makes it.
+/// The right to settle one delivery, made by a driver.
 pub struct Settlement {
     settler: Arc<dyn Settler>,
     tag: u64,
@@ -142,18 +141,16 @@ pub trait Settler: Send + Sync {
     /// Whether the session is over.
     fn is_over(&self) -> bool;
 
-    /// Waits until the broker has processed every settlement that was asked for before, or the
-    /// session is over. Returns at once where settlements are carried out as they are asked for:
-    /// the default.
+    /// Waits until the broker has processed all earlier settlements, or the session is over. The default
+    /// returns at once, for drivers that settle synchronously.
     fn flush(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
 }
 
-/// What a message says of itself next to its body. A copy of a message keeps all of it, but for
-/// the headers that only a broker may write. When it expires, and which user sent it, is for the
-/// broker alone and not here. `Debug` shows no header's value, and none of the texts that the
-/// sender chose.
+/// The properties of a message in AMQP 0-9-1. A copy of a message keeps all of them, except the headers
+/// that only a broker writes. Expiration and user id concern the broker alone and are left out. `Debug`
+/// shows no values of headers, nor other texts that the sender chose.
 #[derive(Clone, Default, PartialEq)]
 pub struct Properties {
     /// The content type, such as `application/json`.
@@ -164,15 +161,15 @@ pub struct Properties {
     pub headers: Headers,
     /// The priority within a queue that has priorities.
     pub priority: Option<u8>,
-    /// What it belongs to, such as the request that it answers.
+    /// The id of a related message, such as the request that this one answers.
     pub correlation_id: Option<Box<str>>,
-    /// Where an answer is to go.
+    /// The queue for an answer.
     pub reply_to: Option<Box<str>>,
-    /// The sender's name for this message.
+    /// The sender's id of this message.
     pub message_id: Option<Box<str>>,
-    /// When it was sent, in seconds since 1970.
+    /// When the message was sent, in seconds since 1970-01-01 UTC.
     pub timestamp: Option<u64>,
-    /// What kind of message it is: AMQP's `type`.
+    /// The kind of message: AMQP's `type`.
     pub kind: Option<Box<str>>,
     /// The program that sent it.
     pub app_id: Option<Box<str>>,
@@ -227,7 +224,7 @@ impl Headers {
         }
     }
 
-    /// Sets a header, in the place of one of the same name.
+    /// Sets a header; one of the same name is replaced.
     pub fn set(&mut self, name: impl Into<String>, value: HeaderValue) {
         let name = name.into();
         match self.0.iter_mut().find(|(key, _)| *key == name) {
@@ -236,15 +233,15 @@ impl Headers {
         }
     }
 
-    /// Takes a header away.
+    /// Removes a header.
     pub fn remove(&mut self, name: &str) {
         self.0.retain(|(key, _)| key != name);
     }
 
-    /// Removes what only a broker may say of a message: how often and from where it moved it,
-    /// how often it delivered it, where else it is to go. On a copy these headers would be
-    /// about another message: a broker could take it for one that goes round in circles, or send
-    /// it to other queues; a reader could take an earlier queue's count for this one's.
+    /// Removes the headers that RabbitMQ writes or routes by: `x-death` and its companions, the counts
+    /// of deliveries, stream offsets, `CC` and `BCC`. A copy must not have those of its original: the
+    /// broker could discard it as a dead-letter cycle or route it to other queues, and readers would see
+    /// wrong counts.
     pub fn remove_broker_owned(&mut self) {
         self.0.retain(|(name, _)| !is_broker_owned(name));
     }
@@ -325,16 +322,16 @@ pub enum HeaderValue {
     Float(f64),
     /// A decimal number: the value, divided by ten to the power of the scale.
     Decimal {
-        /// How many digits stand behind the point.
+        /// The number of digits after the decimal point.
         scale: u8,
         /// The digits.
         value: u32,
     },
-    /// A time, in seconds since 1970.
+    /// A time, in seconds since 1970-01-01 UTC.
     Timestamp(u64),
     /// Text.
     Text(String),
-    /// What was sent as text and is not UTF-8.
+    /// Text that is not UTF-8.
     RawText(Vec<u8>),
     /// Bytes.
     Bytes(Vec<u8>),

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 /// Whether a listener needs more deliveries than its driver has given it.
 ///
 /// A driver shares it with its listener in [`Subscribed`](crate::driver::Subscribed). It calls
-/// [`gave`](Self::gave) for each delivery, and may adapt its prefetch to what it reads; one that always uses
-/// the whole prefetch needs none of this.
+/// [`gave`](Self::gave) for each delivery, and may adapt its prefetch to what it reads; one that always
+/// uses the whole prefetch needs none of this.
 #[derive(Debug, Default)]
 pub struct Demand {
     all_begun: Notify,

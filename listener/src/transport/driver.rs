@@ -13,37 +13,46 @@ use crate::transport::delivery::{Delivery, Properties};
 use crate::transport::demand::Demand;
 use crate::transport::error::{ConnectError, JournalError, SendError};
 
-/// The longest wait that can be asked for: a longer one is cut to it, so that no driver meets
-/// a time that cannot be.
+/// The longest timeout that a driver is given: 365 days. [`Transport`](crate::Transport) shortens longer
+/// ones, so that no driver computes a time that does not exist.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The longest delay that a driver is asked for (`Route::Delayed`): the runtime has a copy with a
-/// longer one go round until its time is over.
+/// The longest delay that a driver is given ([`Route::Delayed`]): 24 hours. The runtime delays a copy
+/// several times if its delay is longer.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A broker, or something that stands for one.
+/// A connection to a broker, shared by listeners and notifiers.
+/// [`Transport::new`](crate::Transport::new) makes a transport of one. `tests/conformance` in the
+/// repository has the tests that every driver has to pass.
 pub trait Driver: Send + Sync + 'static {
     /// Declares what is missing, attaches a consumer to each queue, and delivers.
     ///
-    /// Called once for each start of a listener. A transient failure (a broker that cannot be reached)
-    /// is waited out for `subscription.timeout`; a mistake (a wrong password, a queue with
-    /// other arguments) is an error at once. Once this has returned, a session that is
-    /// lost is made again for as long as the consumer is not closed, and no error comes
-    /// any more: `Consumer::state` tells.
+    /// Called once for each start of a listener. The driver retries transient failures (the broker
+    /// cannot be reached) for `subscription.timeout`, and returns permanent ones (a wrong password, a
+    /// queue with other arguments) at once. After this has returned, the driver replaces a lost session
+    /// for as long as the consumer is not closed; there are no further errors, and `Consumer::state`
+    /// reports the state.
     ///
-    /// Dropping the future gives up; nothing stays behind.
+    /// Dropping the future cancels the subscription and leaves no consumer behind.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the queues could not be consumed.
     fn subscribe(
         &self,
         subscription: Subscription,
     ) -> BoxFuture<'_, Result<Subscribed, ConnectError>>;
 
-    /// Sends a message, and returns when the broker has it safe: persistent, confirmed, and
-    /// routed to at least one queue.
+    /// Sends a message. Returns when the broker has confirmed it: persistent, and routed to at least one
+    /// queue.
     ///
-    /// A connection that is lost before the confirmation is made again and the message sent
-    /// again, until `outgoing.timeout` is over: a message may arrive twice, and one for
-    /// which this returned `Ok` is never lost. Many sends may be in flight at once.
-    /// Dropping the future stops waiting; whether the message was sent is then unknown.
+    /// If the connection is lost before the confirmation, the driver reconnects and sends the message
+    /// again, until `outgoing.timeout` has passed: a message may arrive twice, and one for which this
+    /// returned `Ok` is never lost. Many sends may be in flight at once. Dropping the future stops
+    /// waiting; whether the message was sent is then unknown.
+    ///
+    /// # Errors
+    /// [`SendError`] says whether another attempt may succeed, and whether the message may have been
+    /// sent.
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>>;
 
     /// Appends an entry to a journal, which is created first where it is missing, and reads what
@@ -65,14 +74,14 @@ pub trait Driver: Send + Sync + 'static {
         Box::pin(std::future::ready(Err(JournalError::Unsupported(reason))))
     }
 
-    /// What keeps messages from being sent at present, such as a broker that is short of
-    /// memory; `None` when nothing is known to.
+    /// Why messages cannot be sent at present, such as a memory alarm of the broker; `None` if no reason
+    /// is known. [`Health::obstacle`](crate::Health::obstacle) shows it.
     fn obstacle(&self) -> Option<String> {
         None
     }
 
-    /// Closes what `send` and `journal` opened, once those in flight are done. A later call opens
-    /// it again.
+    /// Closes the connections of `send` and `journal` after the calls in flight have ended. A later call
+    /// opens them again.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
@@ -90,33 +99,32 @@ pub trait Driver: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subscription {
-    /// The queues, each with what is bound to it; a queue may stand here more than once.
+    /// The queues and their bindings; a queue with several bindings appears once for each.
     pub bindings: Vec<Binding>,
     /// How many deliveries of one queue may be unsettled at once; never 0.
     pub prefetch: u16,
-    /// How long a broker that cannot be reached is waited for before the first attachment.
+    /// How long to wait for a broker that cannot be reached.
     pub timeout: Duration,
-    /// Set for queues that nobody needs any more once nobody consumes: those that are
-    /// declared for this subscription go away, with what they hold, when they have been
-    /// without a consumer for so long. What exists already is used as it is.
+    /// Set for temporary queues: those that are declared for this subscription are deleted with their
+    /// messages after this time without a consumer. Existing queues are used as they are.
     pub expires: Option<Duration>,
-    /// Quarantine queues, whose deliveries are worked on one at a time: each that exists is
-    /// consumed with a prefetch of 1. One that does not is not declared, and left out until
-    /// `Consumer::look_again` or the next session.
+    /// Quarantine queues, whose deliveries are handled one at a time: each existing one is consumed with
+    /// a prefetch of 1. A missing one is not declared, and is looked for again by `Consumer::look_again`
+    /// and by the next session.
     pub quarantine: Vec<String>,
-    /// How many bytes of bodies may be unsettled at once, over all queues. Once it is reached
-    /// nothing more is taken until some are settled. One delivery of each queue is let through
-    /// however large it is, and what is on its way already comes too.
+    /// How many bytes of bodies may be unsettled at once, over all queues. One delivery of each queue may
+    /// exceed it, and so may deliveries that the broker had sent before it was reached.
     pub bytes: usize,
-    /// How many deliveries the listener works on at once. With it a driver may adapt the prefetch to
-    /// the pace of settlements, up to `prefetch`, so that other consumers of the queue get their
-    /// share; `None`: always the whole prefetch.
+    /// How many deliveries the listener handles at once. A driver may then adapt the prefetch to the
+    /// rate of settlements, up to `prefetch`, so that other consumers of the queue receive their share.
+    /// `None`: always the whole prefetch.
     pub slots: Option<usize>,
 }
 
 impl Subscription {
     /// A subscription to these queues, of so many unsettled deliveries each, which waits so long for a
-    /// broker that cannot be reached: without quarantine queues, a limit on bytes or an adaptive prefetch.
+    /// broker that cannot be reached: without quarantine queues, a limit on bytes or an adaptive
+    /// prefetch.
     #[must_use]
     pub const fn new(bindings: Vec<Binding>, prefetch: u16, timeout: Duration) -> Self {
         Self {
@@ -141,11 +149,11 @@ setters!(Subscription {
     slots: Option<usize>,
 });
 
-/// A queue, and a routing key of an exchange that feeds it.
+/// A queue, and the exchange and routing key that it is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Binding {
-    /// The topic exchange; empty: the queue is declared and taken as it is, bound to nothing.
+    /// The topic exchange; empty: the queue is not bound.
     pub exchange: String,
     /// The routing key: `topic.priority`.
     pub routing_key: String,
@@ -171,14 +179,14 @@ impl Binding {
     }
 }
 
-/// A subscription that stands: deliveries come out of the channel until the consumer is
-/// cancelled and the last of them is taken, or it is closed.
+/// An active subscription. The channel yields deliveries until the consumer is cancelled and the last of
+/// them is taken, or until it is closed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Subscribed {
     /// The deliveries, at most `prefetch` of each queue unsettled.
     pub deliveries: mpsc::UnboundedReceiver<Delivery>,
-    /// The hold on the subscription.
+    /// Ends the subscription.
     pub consumer: Box<dyn Consumer>,
     /// Where the listener reports that it could begin more deliveries.
     pub demand: Arc<Demand>,
@@ -197,34 +205,33 @@ impl Subscribed {
     }
 }
 
-/// The hold on a subscription. Dropping it closes the subscription without waiting.
+/// The handle of a subscription. Dropping it closes the subscription without waiting.
 pub trait Consumer: Send + Sync + fmt::Debug {
-    /// Takes nothing new: returns once the broker sends nothing more. What was delivered can
-    /// still be settled.
+    /// Stops new deliveries: returns when the broker sends no more. Earlier deliveries can still be
+    /// settled.
     fn cancel(&self) -> BoxFuture<'_, ()>;
 
-    /// Carries out the settlements that were asked for, then closes. What is unsettled is the
-    /// broker's again: it returns to its queue in its old order, and as not tried where the
-    /// broker can tell the two apart.
+    /// Sends the settlements that were asked for, then closes. Unsettled deliveries return to their
+    /// queues in their old order, not counted as attempts where the broker distinguishes the two.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 
-    /// Looks again for those of `Subscription::quarantine` that were missing, and consumes those
-    /// that exist by now. Returns at once.
+    /// Looks for the queues of `Subscription::quarantine` that were missing, and consumes those that
+    /// exist by now. Returns at once.
     fn look_again(&self);
 
-    /// How the connection is, now and when it changes.
+    /// The state of the connection, now and when it changes.
     fn state(&self) -> watch::Receiver<ConnectionState>;
 }
 
-/// How a consumer's connection is.
+/// The state of a consumer's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
     /// Every queue has its consumer.
     Attached,
-    /// There is no session; a new one is being made.
+    /// There is no session; the driver reconnects.
     Lost {
-        /// What ended the last session, or made the last attempt fail.
+        /// What ended the last session, or why the last attempt to reconnect failed.
         reason: Arc<str>,
     },
     /// Cancelled or closed.
@@ -235,13 +242,13 @@ pub enum ConnectionState {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Outgoing {
-    /// Where to.
+    /// The destination.
     pub route: Route,
     /// The body.
     pub body: Bytes,
-    /// What it says of itself. A driver sends all of it, each header with its type.
+    /// Content type, headers, ids. A driver sends all of them, each header with its type.
     pub properties: Properties,
-    /// How long the whole of it may take: reconnecting, sending, the confirmation.
+    /// How long all attempts may take together: reconnecting, sending, the confirmation.
     pub timeout: Duration,
 }
 
@@ -274,9 +281,9 @@ pub struct JournalAppend {
     pub journal: String,
     /// The entry: unique among all entries of the journal.
     pub entry: Bytes,
-    /// Where to begin reading; `None`: nothing is read. 0 is the oldest entry that is kept.
+    /// The position to read from; `None`: nothing is read. 0 is the oldest entry that is kept.
     pub read_from: Option<u64>,
-    /// How long the whole of it may take.
+    /// How long appending and reading may take together.
     pub timeout: Duration,
 }
 
@@ -296,7 +303,7 @@ setters!(JournalAppend { read_from: Option<u64>, timeout: Duration });
 pub struct JournalRead {
     /// The entries in order, up to and with the one that was appended; empty if nothing was read.
     pub entries: Vec<Bytes>,
-    /// Where the next reading begins.
+    /// The position to read from next.
     pub next: u64,
 }
 
@@ -312,26 +319,25 @@ impl JournalRead {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Route {
-    /// To a topic exchange. The queue that is named as the routing key is declared and
-    /// bound first, so that nothing is lost before the first listener comes.
+    /// To a topic exchange. The driver first declares and binds the queue that is named like the routing
+    /// key, so that nothing is lost before the first listener starts.
     Topic {
         /// The exchange.
         exchange: String,
         /// The routing key: `topic.priority`.
         routing_key: String,
     },
-    /// Straight into a queue, which is declared first.
+    /// Directly to a queue, which the driver declares first.
     Queue(String),
-    /// Straight into a quarantine queue, which is declared first: durable, replicated where the
-    /// broker can do that, and without a limit on deliveries.
+    /// Directly to a quarantine queue, which the driver declares first: durable, replicated where the
+    /// broker supports it, and without a delivery limit.
     Quarantine(String),
-    /// Straight into a queue, which is declared first, but not before `delay` is over. Until
-    /// then it stands somewhere durable, and no crash at any point loses it. It may come
-    /// later than asked for, at most by as much again.
+    /// Directly to a queue, which the driver declares first, after a delay. Until then the message is in
+    /// durable storage, and no crash loses it. It arrives after one to two times the delay.
     Delayed {
         /// The queue.
         queue: String,
-        /// How long it is held back: at most [`LONGEST_DELAY`].
+        /// The delay: at most [`LONGEST_DELAY`].
         delay: Duration,
     },
 }

@@ -17,10 +17,34 @@ use crate::transport::driver::{
 };
 use crate::transport::error::{ConnectError, JournalError, SendError};
 
-/// A way to the notifications: cheap to clone, shared by listeners and notifiers.
+/// A handle to a broker or an in-memory bus: cheap to clone, shared by listeners and notifiers.
 ///
-/// Opening one does no I/O; connections are made when a listener starts or a notifier
-/// sends, and one that is lost is made again.
+/// [`open`](Self::open) chooses the driver by a URL. Opening does no I/O: a listener connects when it
+/// starts, a notifier when it first sends, and both reconnect. Programs pass it to a builder; the other
+/// methods are for tests and tools, which send and take raw messages:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use listener::Transport;
+/// use listener::driver::{Binding, Outgoing, Route, Settle, Subscription};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let transport = Transport::open("memory://doc-transport")?;
+/// let timeout = Duration::from_secs(30);
+/// let dead_letters = vec![Binding::unbound("notifications.info.dead")];
+/// let mut subscribed = transport.subscribe(Subscription::new(dead_letters, 10, timeout)).await?;
+///
+/// let route = Route::Queue("notifications.info.dead".to_owned());
+/// transport.send(Outgoing::new(route, "{}", timeout)).await?;
+/// let delivery = subscribed.deliveries.recv().await.ok_or("the subscription ended")?;
+/// assert_eq!(delivery.body, "{}");
+/// delivery.settle(Settle::Ack)?;
+/// subscribed.consumer.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Transport {
     driver: Arc<dyn Driver>,
@@ -28,16 +52,17 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A transport over a driver of the program's own. `name` stands for it in logs and
-    /// errors: leave secrets out.
+    /// A transport with a driver of the program's own. Logs and errors show `name`: it must not contain
+    /// secrets.
     pub fn new(driver: impl Driver, name: impl Into<Arc<str>>) -> Self {
         Self { driver: Arc::new(driver), name: name.into() }
     }
 
-    /// Starts to consume.
+    /// Starts to consume. See [`Driver::subscribe`].
     ///
     /// # Errors
-    /// As [`Driver::subscribe`].
+    /// As [`Driver::subscribe`]; [`ConnectError::Runtime`] outside of a tokio runtime with I/O and
+    /// timers.
     pub async fn subscribe(
         &self,
         mut subscription: Subscription,
@@ -47,10 +72,10 @@ impl Transport {
         self.driver.subscribe(subscription).await
     }
 
-    /// Sends one message.
+    /// Sends one message. See [`Driver::send`].
     ///
     /// # Errors
-    /// As [`Driver::send`]; [`SendError::Invalid`] for a queue whose name is empty, or longer than 255
+    /// As [`Driver::send`]; [`SendError::Invalid`] for a queue whose name is empty or longer than 255
     /// bytes.
     pub async fn send(&self, mut outgoing: Outgoing) -> Result<(), SendError> {
         outgoing.timeout = outgoing.timeout.min(LONGEST_WAIT);
@@ -60,7 +85,7 @@ impl Transport {
         self.driver.send(outgoing).await
     }
 
-    /// Appends to a journal, and reads it.
+    /// Appends to a journal, and reads it. See [`Driver::journal`].
     ///
     /// # Errors
     /// As [`Driver::journal`].
@@ -69,13 +94,14 @@ impl Transport {
         self.driver.journal(append).await
     }
 
-    /// What keeps messages from being sent at present; as [`Driver::obstacle`].
+    /// Why messages cannot be sent at present. See [`Driver::obstacle`].
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
         self.driver.obstacle()
     }
 
-    /// Closes what was opened to send and for journals. Consumers are closed by their listeners.
+    /// Closes the connections for sending and for journals after the calls in flight have ended.
+    /// Listeners close their consumers themselves.
     pub async fn close(&self) {
         self.driver.close().await;
     }

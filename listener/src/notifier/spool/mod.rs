@@ -34,15 +34,14 @@ use crate::transport::{Transport, executor};
 /// encrypted. On Unix they are made readable by this user only (mode 0600, directories
 /// 0700); elsewhere keep the directory where only this user can read.
 ///
-/// What is promised: a notification that was written to it is sent at least once, in the order
-/// in which it was written (see [`at_once`](Self::at_once)), across restarts of the program and losses of power, as long as the
-/// disk keeps it. It may be sent twice, as when the broker took it and the confirmation was
-/// lost. What a disk has made unreadable, and what the broker refuses for good while it takes
-/// others (too large, or five times in a row without a queue), is set aside in a file that
-/// ends in `.aside`, told in the log at level ERROR, and the rest goes on: a notification that
-/// is corrupt or refused, or the whole segment, about 1 MiB, if that cannot be read five times
-/// in a row. To send it after all, let the ending be `.segment` and start the program again.
-/// No file is overwritten.
+/// What is promised: a notification that was written to it is sent at least once, in the order in which
+/// it was written (see [`at_once`](Self::at_once)), across restarts of the program and losses of power,
+/// as long as the disk keeps it. It may be sent twice, as when the broker took it and the confirmation
+/// was lost. What a disk has made unreadable, and what the broker refuses for good while it takes others
+/// (too large, or five times in a row without a queue), is set aside in a file that ends in `.aside`,
+/// told in the log at level ERROR, and the rest goes on: a notification that is corrupt or refused, or
+/// the whole segment, about 1 MiB, if that cannot be read five times in a row. To send it after all, let
+/// the ending be `.segment` and start the program again. No file is overwritten.
 ///
 /// While something waits, the oldest is tried again and again; what is transient, or a mistake
 /// that concerns all (a wrong password), holds back everything behind it. Where a queue or an
