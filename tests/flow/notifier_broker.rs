@@ -97,7 +97,7 @@ impl Broker {
         match state {
             BrokerState::ForbidsNext(1) => _ = self.state.send_replace(BrokerState::Available),
             BrokerState::ForbidsNext(left) => {
-                _ = self.state.send_replace(BrokerState::ForbidsNext(left - 1))
+                _ = self.state.send_replace(BrokerState::ForbidsNext(left - 1));
             }
             BrokerState::AcceptsOneThenForbids => _ = self.state.send_replace(BrokerState::Forbids),
             _ => {}

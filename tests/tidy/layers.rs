@@ -502,6 +502,8 @@ fn is_word(token: Option<&TokenTree>, word: &str) -> bool {
 fn each_room_imports_what_the_table_allows() {
     let breaches: Vec<String> = tree::sources("listener/src")
         .iter()
+        // Declared with `#[cfg(test)]`, and exempt like the tests inside of other files.
+        .filter(|file| !file.path.ends_with("/tests.rs"))
         .flat_map(|file| breaches(&file.path, &file.text))
         .collect();
     assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));

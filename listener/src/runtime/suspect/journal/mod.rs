@@ -103,7 +103,7 @@ impl Journal {
     /// A suspect that was begun is settled; recorded soon. If equal deliveries are still begun, that is
     /// recorded again in the same entry.
     pub(crate) fn settled(self: &Arc<Self>, record: Record) {
-        self.requests().settle(record);
+        self.requests().record_settled(record);
         self.schedule_flush();
     }
 

@@ -95,7 +95,7 @@ impl Requests {
         true
     }
 
-    pub(super) fn settle(&mut self, record: Record) {
+    pub(super) fn record_settled(&mut self, record: Record) {
         self.end(record);
         self.settled.insert(record.key);
     }
