@@ -1,17 +1,19 @@
-//! Configuration of `listen()`: environment variables over a TOML file. Each option has one
-//! name; the variable is `LISTENER_` and the name in capitals. What the options do is said
-//! in `runtime/options.rs` and at the builder.
+//! Configuration of `listen()`: environment variables over a TOML file. Here is where values come from and
+//! which wins; the options themselves, and what they accept, are declared in `options/listener.rs`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::time::Duration;
 
-use crate::duration::duration;
-use crate::nearest::nearest;
-use crate::order::OrderKey;
-use crate::runtime::options::OnUnknownPriority;
+use crate::options::declare::{Declared, Group};
+use crate::options::listener::{
+    ConfiguredExecutor, Options, Queues, RetryOptions, Sources, options_table, retry_table,
+    sources_table,
+};
+use crate::options::nearest::nearest;
+use crate::options::value::Raw;
 use crate::shown::shown;
-use crate::target::{Role, Target, mistake_in_configuration};
+use crate::target::{Role, mistake_in_configuration};
 use crate::transport::Transport;
 
 /// The prefix of the environment variables.
@@ -23,89 +25,43 @@ const IN_A_POD: &str = "KUBERNETES_SERVICE_HOST";
 /// The environment, as errors name it.
 const ENVIRONMENT: &str = "the environment (LISTENER_..)";
 
-/// The options, by name. Those that oslo.messaging has keep its names.
-const OPTIONS: [&str; 18] = [
-    "transport_url",
-    "topics",
-    "control_exchange",
-    "pool",
-    "group",
-    "allow_requeue",
-    "executor",
-    "executor_thread_pool_size",
-    "prefetch",
-    "bytes_in_flight",
-    "handler_timeout",
-    "unknown_priority",
-    "retry_attempts",
-    "retry_pause",
-    "retry_max_pause",
-    "ordered_by",
-    "start_timeout",
-    "shutdown_timeout",
-];
+/// The options that can be given from outside.
+fn declared() -> impl Iterator<Item = &'static Declared> {
+    Sources::DECLARED.iter().chain(Options::DECLARED).chain(RetryOptions::DECLARED)
+}
+
+fn keys() -> impl Iterator<Item = &'static str> {
+    declared().map(|option| option.key)
+}
 
 /// The configuration of [`listen`](crate::listen()). What is not given keeps its default.
 ///
-/// | option | variable | value |
+/// The names are the keys of the TOML file that `LISTENER_CONFIG` names. The environment variable of an
+/// option is `LISTENER_` and its name in capitals, such as `LISTENER_PREFETCH`; variables take precedence
+/// over the file.
+///
+/// | option | default | |
 /// |---|---|---|
-/// | `transport_url` | `LISTENER_TRANSPORT_URL` | `amqp://user:password@host:5672/vhost`, or `rabbit://..` as oslo.messaging writes it; or `memory://`, which is the default where nothing at all is configured |
-/// | `topics` | `LISTENER_TOPICS` | a list; in the variable with commas: `notifications,nova/versioned_notifications`, where what stands before a `/` is the exchange |
-/// | `control_exchange` | `LISTENER_CONTROL_EXCHANGE` | the exchange of topics that name none |
-/// | `pool` | `LISTENER_POOL` | the queue of this pool |
-/// | `group` | `LISTENER_GROUP` | the endpoints of these groups only; a list |
-/// | `allow_requeue` | `LISTENER_ALLOW_REQUEUE` | `true` or `false` |
-/// | `executor` | `LISTENER_EXECUTOR` | `concurrent` or `sequential` |
-/// | `executor_thread_pool_size` | `LISTENER_EXECUTOR_THREAD_POOL_SIZE` | how many deliveries at once; makes the executor concurrent, so more than 1 beside `sequential` is a mistake |
-/// | `prefetch` | `LISTENER_PREFETCH` | how many unsettled deliveries of a queue |
-/// | `bytes_in_flight` | `LISTENER_BYTES_IN_FLIGHT` | how many bytes of unsettled deliveries |
-/// | `handler_timeout` | `LISTENER_HANDLER_TIMEOUT` | how long one call of a method may take |
-/// | `unknown_priority` | `LISTENER_UNKNOWN_PRIORITY` | what becomes of a notification without a known priority: `dead_letter`, unless its routing key ends in one, or `lenient`, acknowledged as oslo.messaging does |
-/// | `retry_attempts` | `LISTENER_RETRY_ATTEMPTS` | how often a method that fails is called, the first call included |
-/// | `retry_pause`, `retry_max_pause` | `LISTENER_RETRY_PAUSE`, .. | the pause before the second call, and the longest |
-/// | `ordered_by` | `LISTENER_ORDERED_BY` | `publisher_id`, `event_type`, `payload.KEY` or `context.KEY`: what is equal in it is worked on in sequence |
-/// | `start_timeout`, `shutdown_timeout` | `LISTENER_START_TIMEOUT`, .. | how long the broker is waited for at the start, and methods at the end |
+#[doc = concat!(sources_table!(), options_table!(), retry_table!())]
 ///
-/// `LISTENER_CONFIG` names a TOML file with the same options; the variables win.
+/// A duration is written as in the attribute, `30s`, `1m30s` or `500ms`, or as whole seconds. A list is
+/// an array in the file, and a text with commas in a variable. White space and line breaks around a value
+/// are ignored. An empty value counts as not given, and is logged: `${POOL:-}` in a compose file leaves
+/// such.
 ///
-/// A time is written as in the attribute, `30s`, `1m30s` or `500ms`, or as whole seconds. White space
-/// and line breaks around a value are left out. An empty value is as good as none, and is logged:
-/// `${POOL:-}` in a compose file leaves such.
-///
-/// Where any of these options is given, if only an empty one, or the program runs in a container of
-/// Kubernetes, there has to be a `transport_url`, and without one nothing starts: in memory only the
-/// program itself can notify, so a listener whose URL was forgotten would be ready and do nothing.
+/// If any of these options is given, even an empty one, or the program runs in a container of Kubernetes, a
+/// `transport_url` is required, and without one nothing starts: in memory only the program itself can
+/// notify, so a listener whose URL was forgotten would be ready and do nothing. Where nothing at all is
+/// configured, it is `memory://`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Where to consume from; it may hold a password.
-    pub(crate) transport_url: Option<String>,
-    pub(crate) topics: Vec<Target>,
-    pub(crate) control_exchange: Option<String>,
-    pub(crate) pool: Option<String>,
-    pub(crate) groups: Vec<String>,
-    pub(crate) allow_requeue: Option<bool>,
-    /// Without a size, `Concurrent` keeps that of the builder.
-    pub(crate) executor: Option<ExecutorKind>,
-    pub(crate) executor_thread_pool_size: Option<usize>,
-    pub(crate) prefetch: Option<u16>,
-    pub(crate) bytes_in_flight: Option<usize>,
-    pub(crate) handler_timeout: Option<Duration>,
-    pub(crate) unknown_priority: Option<OnUnknownPriority>,
-    pub(crate) retry_attempts: Option<u32>,
-    pub(crate) retry_pause: Option<Duration>,
-    pub(crate) retry_max_pause: Option<Duration>,
-    pub(crate) ordered_by: Option<OrderKey>,
-    pub(crate) start_timeout: Option<Duration>,
-    pub(crate) shutdown_timeout: Option<Duration>,
+    pub(crate) sources: Sources,
+    /// Those that are not in `given` are defaults.
+    options: Options,
+    /// The keys that were given, with the file or the environment.
+    given: BTreeMap<&'static str, String>,
     /// Whether anything is configured, so that memory cannot be what was meant.
     pub(crate) is_deployed: bool,
-}
-
-/// The value of `executor`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ExecutorKind {
-    Sequential,
-    Concurrent,
 }
 
 /// The configuration cannot be read.
@@ -130,7 +86,7 @@ pub enum ConfigError {
         /// The file or the environment.
         origin: String,
         /// What it takes.
-        expected: &'static str,
+        expected: String,
         /// What it was given, unless that may be a secret.
         found: String,
     },
@@ -157,7 +113,7 @@ pub enum ConfigError {
     },
 }
 
-/// So many mistakes are told in one error.
+/// The mistakes that one error lists.
 const LISTED: usize = 10;
 
 fn listed(mistakes: &[ConfigError]) -> String {
@@ -168,23 +124,9 @@ fn listed(mistakes: &[ConfigError]) -> String {
 
 fn known(near: Option<&str>) -> String {
     near.map_or_else(
-        || format!("; the options are {}", OPTIONS.join(", ")),
+        || format!("; the options are {}", keys().collect::<Vec<_>>().join(", ")),
         |near| format!("; did you mean {near:?}?"),
     )
-}
-
-/// A value before its option is known.
-#[derive(Clone, Debug)]
-#[cfg_attr(
-    not(feature = "config"),
-    expect(dead_code, reason = "only a file has values that are not text")
-)]
-enum Raw {
-    Text(String),
-    List(Vec<String>),
-    Bool(bool),
-    Int(i64),
-    Other(&'static str),
 }
 
 impl Config {
@@ -228,45 +170,26 @@ impl Config {
         let mut mistakes = Vec::new();
         let file = ours.iter().find(|(name, _)| name == "config").map(|(_, path)| path.clone());
         config.is_deployed |= file.is_some();
-        let file = file.filter(|path| is_given("config", path));
-        if let Some(path) = &file {
-            config.take(
-                read_file(path).unwrap_or_else(|error| {
-                    mistakes.push(error);
-                    Vec::new()
-                }),
-                &format!("{path:?}"),
-                &mut mistakes,
-            );
+        if let Some(path) = file.filter(|path| is_given("config", path)) {
+            match read_file(&path) {
+                Ok(values) => config.take(values, &format!("{path:?}"), &mut mistakes),
+                Err(error) => mistakes.push(error),
+            }
         }
         ours.retain(|(name, _)| name != "config" && !is_of_a_service(name));
-        let is_ours = |name: &str| OPTIONS.contains(&name) || meant(name).is_some();
         let (ours, others): (Vec<_>, Vec<_>) =
-            ours.into_iter().partition(|(name, _)| is_ours(name));
+            ours.into_iter().partition(|(name, _)| is_option(name) || meant(name).is_some());
         if !others.is_empty() {
             let names: Vec<_> = others.iter().map(|(name, _)| shown(name)).collect();
             tracing::info!(
                 variables = shown(&names.join(", ")),
-                "these variables that begin with LISTENER_ are no options: they are ignored"
+                "these variables begin with LISTENER_ and are not options: they are ignored"
             );
         }
         config.is_deployed |= !ours.is_empty();
-        let of_file = config.clone();
-        let values: Vec<(String, Raw)> = ours
-            .into_iter()
-            .filter(|(name, value)| !OPTIONS.contains(&name.as_str()) || is_given(name, value))
-            .map(|(name, value)| (name, Raw::Text(value)))
-            .collect();
-        // A kind of executor wins over the size that the file has for another.
-        if values.iter().any(|(name, _)| name == "executor") {
-            config.executor_thread_pool_size = None;
-        }
+        let values = ours.into_iter().map(|(name, value)| (name, Raw::Text(value))).collect();
         config.take(values, ENVIRONMENT, &mut mistakes);
-        let origin = |is_of_file| match &file {
-            Some(path) if is_of_file => format!("{path:?}"),
-            _ => ENVIRONMENT.to_owned(),
-        };
-        mistakes.extend(config.unusable(&of_file, origin));
+        mistakes.extend(config.unusable());
         match mistakes.pop() {
             None => Ok(config),
             Some(mistake) if mistakes.is_empty() => Err(mistake),
@@ -277,135 +200,92 @@ impl Config {
         }
     }
 
-    /// The values that no listener can be built with. An origin is that of a value that the file has.
-    fn unusable(&self, of_file: &Self, origin: impl Fn(bool) -> String) -> Vec<ConfigError> {
+    /// Overwrites the options of a builder with those that were given.
+    pub(crate) fn apply_to(&self, options: &mut Options) {
+        let is_given = |key: &str| self.given.contains_key(key);
+        options.take_given(&self.options, &is_given);
+        options.retry.take_given(&self.options.retry, &is_given);
+        if let Some(executor) = self.sources.executor {
+            options.executor = executor.over(options.executor);
+        }
+    }
+
+    /// The values that no listener can be built with.
+    fn unusable(&self) -> Vec<ConfigError> {
         let mut found = Vec::new();
-        let mut check = |name: &str, is_of_file: bool, mistake: Option<String>| {
+        let mut check = |name: &str, mistake: Option<String>| {
             found.extend(mistake.map(|mistake| ConfigError::Unusable {
                 name: name.to_owned(),
-                origin: origin(is_of_file),
+                origin: self.given.get(name).cloned().unwrap_or_default(),
                 mistake,
             }));
         };
-        if let Some(url) = &self.transport_url {
-            let mistake = Transport::open(url).err().map(|error| error.to_string());
-            check("transport_url", self.transport_url == of_file.transport_url, mistake);
+        let Sources { transport_url, topics, control_exchange, queues, .. } = &self.sources;
+        if let Some(url) = transport_url {
+            check("transport_url", Transport::open(url).err().map(|error| error.to_string()));
         }
         let exchange = |name: &str| mistake_in_configuration(Role::Exchange, name);
-        for target in &self.topics {
+        for target in topics {
             // Whether queues are named after it, the builder knows.
-            let topic = mistake_in_configuration(Role::Route, target.name());
-            check("topics", self.topics == of_file.topics, topic);
-            let exchange = target.exchange_name().and_then(exchange);
-            check("topics", self.topics == of_file.topics, exchange);
+            check("topics", mistake_in_configuration(Role::Route, target.name()));
+            check("topics", target.exchange_name().and_then(exchange));
         }
-        let control = &self.control_exchange;
-        let mistake = control.as_deref().and_then(exchange);
-        check("control_exchange", *control == of_file.control_exchange, mistake);
-        let mistake =
-            self.pool.as_deref().and_then(|name| mistake_in_configuration(Role::Pool, name));
-        check("pool", self.pool == of_file.pool, mistake);
+        check("control_exchange", control_exchange.as_deref().and_then(exchange));
+        let pool = queues.as_ref().and_then(Queues::pool);
+        check("pool", pool.and_then(|name| mistake_in_configuration(Role::Pool, name)));
         found
     }
 
-    /// Takes what one origin says over what was there before.
+    /// Takes the values of one origin over those of the origins before it.
     fn take(&mut self, values: Vec<(String, Raw)>, origin: &str, mistakes: &mut Vec<ConfigError>) {
-        let concerned = values.iter().any(|(name, _)| name.starts_with("executor"));
-        let set =
-            values.into_iter().filter_map(|(name, value)| self.set(&name, value, origin).err());
-        mistakes.extend(set);
-        let size = self.executor_thread_pool_size.filter(|_| concerned);
-        if let (Some(ExecutorKind::Sequential), Some(size @ 2..)) = (self.executor, size) {
-            mistakes.push(ConfigError::Value {
+        for (name, value) in values {
+            mistakes.extend(self.set(&name, value, origin).err());
+        }
+        // The kind and the size are one value from here on, so that the next origin overwrites both.
+        let Some(size) = self.sources.executor_size.take() else {
+            return;
+        };
+        match self.sources.executor {
+            Some(ConfiguredExecutor::Sequential) if size > 1 => mistakes.push(ConfigError::Value {
                 name: "executor_thread_pool_size".to_owned(),
                 origin: origin.to_owned(),
-                expected: "nothing, or 1, where `executor` is `sequential`; take one of the two out",
+                expected:
+                    "nothing, or 1, where `executor` is `sequential`; take one of the two out"
+                        .to_owned(),
                 found: size.to_string(),
-            });
+            }),
+            Some(ConfiguredExecutor::Sequential) => {}
+            Some(ConfiguredExecutor::Concurrent(_)) | None => {
+                self.sources.executor = Some(ConfiguredExecutor::Concurrent(Some(size)));
+            }
         }
     }
 
     fn set(&mut self, name: &str, value: Raw, origin: &str) -> Result<(), ConfigError> {
+        let Some(key) = keys().find(|key| *key == name) else {
+            return Err(ConfigError::Unknown {
+                name: shown(name),
+                origin: origin.to_owned(),
+                near: meant(name).map(str::to_owned),
+            });
+        };
         let value = match value {
-            Raw::Text(text) if OPTIONS.contains(&name) && !is_given(name, text.trim()) => {
-                return Ok(());
-            }
+            Raw::Text(text) if !is_given(name, text.trim()) => return Ok(()),
             Raw::Text(text) => Raw::Text(text.trim().to_owned()),
             other => other,
         };
-        let wrong = |expected, found| ConfigError::Value {
+        let set = self
+            .sources
+            .set(key, &value)
+            .or_else(|| self.options.set(key, &value))
+            .or_else(|| self.options.retry.set(key, &value));
+        set.unwrap_or(Ok(())).map_err(|wrong| ConfigError::Value {
             name: name.to_owned(),
             origin: origin.to_owned(),
-            expected,
-            found,
-        };
-        match name {
-            // Its value may hold a password, so it is not shown.
-            "transport_url" => match value {
-                Raw::Text(text) => self.transport_url = Some(text),
-                _ => return Err(wrong("a URL in quotes", "something else".to_owned())),
-            },
-            "topics" => {
-                self.topics = value
-                    .list(wrong, "topics, or exchange/topic")?
-                    .iter()
-                    .map(|topic| Target::from(topic.as_str()))
-                    .collect();
-            }
-            "control_exchange" => self.control_exchange = Some(value.text(wrong)?),
-            "pool" => self.pool = Some(value.text(wrong)?),
-            "group" => self.groups = value.list(wrong, "names of groups")?,
-            "allow_requeue" => self.allow_requeue = Some(value.bool(wrong)?),
-            "executor" => {
-                self.executor = Some(match value.text(wrong)?.as_str() {
-                    "sequential" => ExecutorKind::Sequential,
-                    "concurrent" => ExecutorKind::Concurrent,
-                    other => {
-                        return Err(wrong("`concurrent` or `sequential`", quoted(other)));
-                    }
-                });
-            }
-            "executor_thread_pool_size" => {
-                self.executor_thread_pool_size =
-                    Some(value.number(wrong, "a number above 0", 1)?);
-            }
-            "prefetch" => {
-                self.prefetch = Some(value.number(wrong, "a number from 1 to 65535", 1)?);
-            }
-            "bytes_in_flight" => {
-                self.bytes_in_flight = Some(value.number(wrong, "a number above 0", 1)?);
-            }
-            "handler_timeout" => {
-                self.handler_timeout = Some(value.time(wrong, Duration::from_millis(1))?);
-            }
-            "unknown_priority" => {
-                self.unknown_priority = Some(match value.text(wrong)?.as_str() {
-                    "dead_letter" => OnUnknownPriority::DeadLetter,
-                    "lenient" => OnUnknownPriority::Lenient,
-                    other => return Err(wrong("`dead_letter` or `lenient`", quoted(other))),
-                });
-            }
-            "retry_attempts" => {
-                self.retry_attempts = Some(value.number(wrong, "a number above 0", 1)?);
-            }
-            "retry_pause" => self.retry_pause = Some(value.time(wrong, Duration::ZERO)?),
-            "retry_max_pause" => self.retry_max_pause = Some(value.time(wrong, Duration::ZERO)?),
-            "ordered_by" => {
-                let text = value.text(wrong)?;
-                let expected = "`publisher_id`, `event_type`, `payload.KEY` or `context.KEY`";
-                let parsed = text.parse().map_err(|_| wrong(expected, quoted(&text)));
-                self.ordered_by = Some(parsed?);
-            }
-            "start_timeout" => self.start_timeout = Some(value.time(wrong, Duration::ZERO)?),
-            "shutdown_timeout" => self.shutdown_timeout = Some(value.time(wrong, Duration::ZERO)?),
-            _ => {
-                return Err(ConfigError::Unknown {
-                    name: shown(name),
-                    origin: origin.to_owned(),
-                    near: meant(name).map(str::to_owned),
-                });
-            }
-        }
+            expected: wrong.expected,
+            found: wrong.found,
+        })?;
+        self.given.insert(key, origin.to_owned());
         Ok(())
     }
 }
@@ -414,14 +294,16 @@ impl Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("topics", &self.topics)
-            .field("pool", &self.pool)
-            .field("groups", &self.groups)
+            .field("given", &self.given)
+            .field("topics", &self.sources.topics)
+            .field("queues", &self.sources.queues)
+            .field("groups", &self.sources.groups)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
 
-/// The variables that are text. One of ours that is not is a mistake, not as if nobody had set it.
+/// The variables that are text. An option that is not is a mistake, and must not count as not given.
 fn texts(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, ConfigError> {
@@ -431,11 +313,11 @@ fn texts(
         let option = name.strip_prefix(PREFIX).map(str::to_lowercase).unwrap_or_default();
         match value.into_string() {
             Ok(value) => texts.push((name, value)),
-            Err(_) if option == "config" || OPTIONS.contains(&option.as_str()) => {
+            Err(_) if option == "config" || is_option(&option) => {
                 return Err(ConfigError::Value {
                     name: option,
                     origin: ENVIRONMENT.to_owned(),
-                    expected: "text in UTF-8",
+                    expected: "text in UTF-8".to_owned(),
                     found: "other bytes".to_owned(),
                 });
             }
@@ -445,96 +327,11 @@ fn texts(
     Ok(texts)
 }
 
-impl Raw {
-    fn text(
-        self,
-        wrong: impl Fn(&'static str, String) -> ConfigError,
-    ) -> Result<String, ConfigError> {
-        match self {
-            Self::Text(text) if !text.contains(char::is_control) => Ok(text),
-            other => Err(wrong("a name in one line", other.shown())),
-        }
-    }
-
-    fn list(
-        self,
-        wrong: impl Fn(&'static str, String) -> ConfigError,
-        expected: &'static str,
-    ) -> Result<Vec<String>, ConfigError> {
-        match self {
-            Self::Text(text) => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                let items: Vec<String> = items.map(str::to_owned).collect();
-                if items.is_empty() { Err(wrong(expected, quoted(&text))) } else { Ok(items) }
-            }
-            Self::List(items) => Ok(items
-                .iter()
-                .map(|item| item.trim().to_owned())
-                .filter(|item| !item.is_empty())
-                .collect()),
-            other => Err(wrong(expected, other.shown())),
-        }
-    }
-
-    fn bool(
-        self,
-        wrong: impl Fn(&'static str, String) -> ConfigError,
-    ) -> Result<bool, ConfigError> {
-        match self {
-            Self::Bool(value) => Ok(value),
-            Self::Text(text) if text.eq_ignore_ascii_case("true") => Ok(true),
-            Self::Text(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-            other => Err(wrong("`true` or `false`", other.shown())),
-        }
-    }
-
-    fn number<N: TryFrom<u64>>(
-        self,
-        wrong: impl Fn(&'static str, String) -> ConfigError,
-        expected: &'static str,
-        least: u64,
-    ) -> Result<N, ConfigError> {
-        let number = match &self {
-            Self::Int(number) => u64::try_from(*number).ok(),
-            Self::Text(text) => text.parse().ok(),
-            _ => None,
-        };
-        number
-            .filter(|number| *number >= least)
-            .and_then(|number| N::try_from(number).ok())
-            .ok_or_else(|| wrong(expected, self.shown()))
-    }
-
-    fn time(
-        self,
-        wrong: impl Fn(&'static str, String) -> ConfigError,
-        least: Duration,
-    ) -> Result<Duration, ConfigError> {
-        let time = match &self {
-            Self::Int(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
-            Self::Text(text) => duration(text),
-            _ => None,
-        };
-        let expected = if least.is_zero() {
-            "a time such as `30s`, `1m30s` or `500ms`, or whole seconds"
-        } else {
-            "a time above zero such as `30s`, `1m30s` or `500ms`, or whole seconds"
-        };
-        time.filter(|time| *time >= least).ok_or_else(|| wrong(expected, self.shown()))
-    }
-
-    fn shown(&self) -> String {
-        match self {
-            Self::Text(text) => quoted(text),
-            Self::List(items) => format!("a list of {}", items.len()),
-            Self::Bool(value) => value.to_string(),
-            Self::Int(number) => number.to_string(),
-            Self::Other(kind) => (*kind).to_owned(),
-        }
-    }
+fn is_option(name: &str) -> bool {
+    keys().any(|key| key == name)
 }
 
-/// The option that a name comes close to, or that is called so elsewhere.
+/// The option that a name comes close to, or that has this name elsewhere.
 fn meant(name: &str) -> Option<&'static str> {
     let elsewhere = match name {
         "exchange" => Some("control_exchange"),
@@ -546,7 +343,7 @@ fn meant(name: &str) -> Option<&'static str> {
         name if name.ends_with("_url") => Some("transport_url"),
         _ => None,
     };
-    elsewhere.or_else(|| nearest(name, OPTIONS))
+    elsewhere.or_else(|| nearest(name, keys()))
 }
 
 /// Whether Kubernetes sets such a variable, for a service named `listener`.
@@ -555,16 +352,12 @@ fn is_of_a_service(name: &str) -> bool {
     name == "host" || name == "port" || name.starts_with("port_")
 }
 
-/// Whether a value says anything. An empty one does not, and is told.
+/// Whether a value is not empty. That one is empty is logged.
 fn is_given(name: &str, value: &str) -> bool {
     if value.is_empty() {
-        tracing::info!(option = name, "the option is empty: as if it were not given");
+        tracing::info!(option = name, "the option is empty, which counts as not given");
     }
     !value.is_empty()
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", shown(text))
 }
 
 #[cfg(feature = "config")]
@@ -609,7 +402,12 @@ debug_is_the_message!(ConfigError);
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::options::listener::{Executor, OnUnknownPriority};
+    use crate::order::OrderKey;
+    use crate::target::Target;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
         let variables =
@@ -640,36 +438,61 @@ mod tests {
             ("LISTENER_SHUTDOWN_TIMEOUT", "6"),
             ("PATH", "/bin"),
         ]);
-        let expected = Config {
+        let expected = Sources {
             transport_url: Some("rabbit://h/".to_owned()),
             topics: vec![
                 Target::topic("notifications"),
                 Target::topic("versioned_notifications").exchange("nova"),
             ],
             control_exchange: Some("cinder".to_owned()),
-            pool: Some("billing".to_owned()),
+            queues: Some(Queues::Pool("billing".to_owned())),
             groups: vec!["a".to_owned(), "b".to_owned()],
-            allow_requeue: Some(true),
-            executor: Some(ExecutorKind::Concurrent),
-            executor_thread_pool_size: Some(8),
-            prefetch: Some(7),
-            bytes_in_flight: Some(1000),
-            handler_timeout: Some(Duration::from_secs(60)),
-            unknown_priority: Some(OnUnknownPriority::Lenient),
-            retry_attempts: Some(3),
-            retry_pause: Some(Duration::from_secs(2)),
-            retry_max_pause: Some(Duration::from_secs(30)),
+            executor: Some(ConfiguredExecutor::Concurrent(Some(8))),
+            executor_size: None,
             ordered_by: Some(OrderKey::Payload("instance_id".to_owned())),
-            start_timeout: Some(Duration::from_secs(5)),
-            shutdown_timeout: Some(Duration::from_secs(6)),
-            is_deployed: true,
         };
+        let config = config.expect("a configuration");
+        assert!(config.sources == expected && config.is_deployed);
+        let mut options = Options::default();
+        config.apply_to(&mut options);
+        let expected = Options {
+            allow_requeue: true,
+            executor: Executor::Concurrent(8),
+            prefetch: 7,
+            bytes_in_flight: 1000,
+            handler_timeout: Duration::from_secs(60),
+            on_unknown_priority: OnUnknownPriority::Lenient,
+            retry: RetryOptions {
+                attempts: 3,
+                pause: Duration::from_secs(2),
+                max_pause: Duration::from_secs(30),
+                ..RetryOptions::default()
+            },
+            start_timeout: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(6),
+            ..Options::default()
+        };
+        assert_eq!(options, expected);
         assert_eq!(read(&[]), Ok(Config::default()));
-        assert_eq!(config, Ok(expected));
     }
 
     #[test]
-    fn every_mistake_is_told_at_once() {
+    fn each_declared_option_is_accepted_read_and_documented() {
+        let documentation = concat!(sources_table!(), options_table!(), retry_table!());
+        assert_eq!(documentation.lines().count(), declared().count());
+        for option in declared() {
+            let variable = format!("LISTENER_{}", option.key.to_uppercase());
+            let read = read(&[(&variable, (option.example)())]);
+            let config = read.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(config.given, BTreeMap::from([(option.key, ENVIRONMENT.to_owned())]));
+            assert_ne!(config, Config::default());
+            let row = format!("| `{}` | ", option.key);
+            assert_eq!(documentation.matches(&row).count(), 1, "{row}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
         assert_eq!(
             read(&[
                 ("LISTENER_PREFETCH", "many"),
@@ -747,7 +570,7 @@ mod tests {
     fn a_wrong_value_says_what_was_expected() {
         assert_eq!(
             read(&[("LISTENER_PREFETCH", "0")]),
-            Err("option \"prefetch\" in the environment (LISTENER_..): expected a number from 1 to 65535, found \"0\"".to_owned())
+            Err("option \"prefetch\" in the environment (LISTENER_..): expected a number from 1 to 65535 (0 would take the whole queue into memory), found \"0\"".to_owned())
         );
     }
 
@@ -762,7 +585,10 @@ mod tests {
             let path = path.to_str().expect("a path");
             let found = read(&[("LISTENER_CONFIG", path), ("LISTENER_POOL", "env")])
                 .map_err(|error| error.replace(path, "FILE"));
-            let found = found.as_ref().map(|config| (config.prefetch, config.pool.as_deref()));
+            let found = found.as_ref().map(|config| {
+                let prefetch = config.given.get("prefetch").map(|_| config.options.prefetch);
+                (prefetch, config.sources.queues.as_ref().and_then(Queues::pool))
+            });
             assert_eq!(found.map_err(String::as_str), expected);
         };
         check("prefetch = 9\npool = 'file'\n", Ok((Some(9), Some("env"))));
@@ -770,13 +596,13 @@ mod tests {
             std::fs::write(&path, text).expect("a file");
             let file = ("LISTENER_CONFIG", path.to_str().expect("a path"));
             let config = read(&[variables, &[file]].concat());
-            config.map(|config| (config.executor, config.executor_thread_pool_size)).ok()
+            config.map(|config| config.sources.executor).ok()
         };
         let sequential = ("LISTENER_EXECUTOR", "sequential");
         let size = ("LISTENER_EXECUTOR_THREAD_POOL_SIZE", "8");
         assert_eq!(
             executor("executor_thread_pool_size = 8", &[sequential]),
-            Some((Some(ExecutorKind::Sequential), None))
+            Some(Some(ConfiguredExecutor::Sequential))
         );
         assert_eq!(executor("executor = 'sequential'", &[size]), None);
         check("prefetch = '9'\npool = ''\nshutdown_timeout = '1m'", Ok((Some(9), Some("env"))));

@@ -143,8 +143,6 @@ mod notifier;
 mod config;
 mod listen;
 mod link;
-mod duration;
-mod nearest;
 #[doc(hidden)]
 pub mod __private;
 
@@ -182,15 +180,30 @@ pub use listener_macros::notification_endpoint;
 /// How listeners and notifiers are configured in a program. `RabbitOptions` documents the options that a
 /// transport URL may have.
 pub mod options {
+    #[cfg_attr(
+        not(feature = "rabbit"),
+        allow(dead_code, reason = "only options of URLs have a scope")
+    )]
+    pub(crate) mod declare;
+    mod duration;
+    pub(crate) mod listener;
+    pub(crate) mod nearest;
+    pub(crate) mod notifier;
+    #[cfg_attr(
+        not(feature = "rabbit"),
+        allow(dead_code, reason = "some kinds of values are only in URLs")
+    )]
+    pub(crate) mod value;
+
+    pub use self::listener::{
+        Executor, OnFailure, OnUnknownPriority, Options, PoisonOptions, RetryOptions, RetryPlace,
+    };
     #[cfg(feature = "rabbit")]
     pub use crate::drivers::{FailoverStrategy, LoginMethod, RabbitOptions};
     #[doc(no_inline)]
     pub use crate::envelope::Limits;
     #[cfg(feature = "spool")]
     pub use crate::notifier::spool::{SpoolOptions, WhenFull};
-    pub use crate::runtime::options::{
-        Executor, OnFailure, OnUnknownPriority, Options, PoisonOptions, RetryOptions, RetryPlace,
-    };
 }
 
 /// What happens to a listener and its deliveries, its current state and its endpoints, and the state of a
@@ -238,7 +251,7 @@ pub mod error {
 /// What a driver implements and what it is given: raw messages, queues and routes. And RabbitMQ's driver.
 pub mod driver {
     #[cfg(feature = "rabbit")]
-    pub use crate::drivers::Rabbit;
+    pub use crate::drivers::{Rabbit, RabbitBuilder};
     pub use crate::transport::delivery::{
         Delivery, HeaderValue, Headers, Properties, Settle, Settlement, Settler,
     };

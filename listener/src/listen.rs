@@ -1,11 +1,11 @@
-//! `listen()`, and the other places where URL, drivers and runtime meet. What the options
-//! are called and where they are read is in `config.rs`.
+//! `listen()`, and the other places where URL, drivers and runtime meet. The options are declared in
+//! `options/listener.rs` and read in `config.rs`.
 
-use crate::config::{Config, ExecutorKind};
+use crate::config::Config;
+use crate::options::listener::Sources;
 use crate::runtime::Listener;
 use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::error::Error;
-use crate::runtime::options::{Executor, Options, RetryOptions};
 use crate::transport::Transport;
 
 /// Runs every registered endpoint until SIGINT or SIGTERM, configured from the environment
@@ -41,20 +41,6 @@ pub async fn listen() -> Result<(), Error> {
     Listener::builder().configured(config).registered().build()?.run().await
 }
 
-/// What the configuration makes of an executor: what it does not say is left as it is.
-fn configured_executor(
-    given: Executor,
-    kind: Option<ExecutorKind>,
-    size: Option<usize>,
-) -> Executor {
-    match (kind, size, given) {
-        (Some(ExecutorKind::Sequential), _, _) => Executor::Sequential,
-        (_, Some(size), _) => Executor::Concurrent(size),
-        (Some(ExecutorKind::Concurrent), None, Executor::Sequential) => Options::default().executor,
-        (_, None, given) => given,
-    }
-}
-
 impl ListenerBuilder {
     /// The transport that this URL names, opened by [`Transport::open`]; a mistake in it is
     /// reported by `build`, with all others.
@@ -62,12 +48,25 @@ impl ListenerBuilder {
         self.opened(Transport::open(url))
     }
 
-    /// Takes over what the configuration says; what it does not say is left as it is. Where it is
-    /// empty altogether and the builder has no transport, that is `memory://`.
+    /// Overwrites what is given in the configuration. Where that is empty altogether and the builder has
+    /// no transport, the transport is `memory://`.
     pub fn configured(mut self, config: Config) -> Self {
-        if let Some(url) = config.transport_url.as_deref() {
-            self = self.transport_url(url);
-        } else if !config.is_deployed && !self.has_transport() {
+        config.apply_to(self.options_mut());
+        let is_deployed = config.is_deployed;
+        // The executor is one of the options; its size was folded into it.
+        let Sources {
+            transport_url,
+            topics,
+            control_exchange,
+            queues,
+            groups,
+            executor: _,
+            executor_size: _,
+            ordered_by,
+        } = config.sources;
+        if let Some(url) = transport_url {
+            self = self.transport_url(&url);
+        } else if !is_deployed && !self.has_transport() {
             tracing::warn!(
                 "nothing is configured: listening in memory, where only this process can \
                  notify; set LISTENER_TRANSPORT_URL=amqp://user:password@host:5672 to use RabbitMQ, \
@@ -75,50 +74,16 @@ impl ListenerBuilder {
             );
             self = self.transport_url("memory://");
         }
-        for target in config.topics {
-            self = self.target(target);
-        }
-        for group in config.groups {
-            self = self.group(group);
-        }
-        if let Some(exchange) = config.control_exchange {
+        self = topics.into_iter().fold(self, Self::target);
+        self = groups.into_iter().fold(self, Self::group);
+        if let Some(exchange) = control_exchange {
             self = self.control_exchange(exchange);
         }
-        if let Some(pool) = config.pool {
-            self = self.pool(pool);
+        if let Some(queues) = queues {
+            self = self.queues(queues);
         }
-        if let Some(allow) = config.allow_requeue {
-            self = self.allow_requeue(allow);
-        }
-        let (kind, size) = (config.executor, config.executor_thread_pool_size);
-        self = self.change_executor(|executor| configured_executor(executor, kind, size));
-        if let Some(prefetch) = config.prefetch {
-            self = self.prefetch(prefetch);
-        }
-        if let Some(bytes) = config.bytes_in_flight {
-            self = self.bytes_in_flight(bytes);
-        }
-        if let Some(timeout) = config.handler_timeout {
-            self = self.handler_timeout(timeout);
-        }
-        if let Some(on_unknown) = config.unknown_priority {
-            self = self.on_unknown_priority(on_unknown);
-        }
-        let Config { retry_attempts, retry_pause, retry_max_pause, .. } = config;
-        self = self.change_retry(|retry| RetryOptions {
-            attempts: retry_attempts.unwrap_or(retry.attempts),
-            pause: retry_pause.unwrap_or(retry.pause),
-            max_pause: retry_max_pause.unwrap_or(retry.max_pause),
-            ..retry
-        });
-        if let Some(key) = config.ordered_by {
+        if let Some(key) = ordered_by {
             self = self.ordered_by(key);
-        }
-        if let Some(timeout) = config.start_timeout {
-            self = self.start_timeout(timeout);
-        }
-        if let Some(timeout) = config.shutdown_timeout {
-            self = self.shutdown_timeout(timeout);
         }
         self
     }
@@ -127,22 +92,17 @@ impl ListenerBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::listener::{Executor, Options};
 
     #[test]
-    fn the_configuration_wins_over_the_builder_in_all_that_it_says() {
+    fn the_configuration_wins_over_the_builder_in_what_is_given() {
         let check = |given: Executor, variables: &[(&str, &str)], expected: Executor| {
             let variables = variables
                 .iter()
                 .map(|(name, value)| (format!("LISTENER_{name}"), (*value).to_owned()));
             let config = Config::from_variables(variables).expect("a configuration");
-            let mut found = None;
-            let _ = Listener::builder().executor(given).configured(config).change_executor(
-                |executor| {
-                    found = Some(executor);
-                    executor
-                },
-            );
-            assert_eq!(found, Some(expected));
+            let mut builder = Listener::builder().executor(given).configured(config);
+            assert_eq!(builder.options_mut().executor, expected);
         };
         let (one, many) = (Executor::Sequential, Executor::Concurrent(16));
         check(one, &[], one);

@@ -152,7 +152,7 @@ fn every_mistake_is_reported_at_once() {
         [
             "the topic of a target is empty; expected a name",
             "pool is empty; expected the name of a queue",
-            "prefetch is 0; expected 1 or more: 0 would take the whole queue into memory",
+            "prefetch is 0; expected a number from 1 to 65535 (0 would take the whole queue into memory)",
             "no endpoint is in group \"no such group\"; the groups are: generic, given, group-a, group-b, init-both, init-delayed, init-fails, init-fallible, init-hangs, init-panics, init-panics-at-once, init-plain, init-states",
             "no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)",
         ]
@@ -167,7 +167,7 @@ fn a_suspect_after_below_two_is_refused() {
         let options = Options::default().poison(poison);
         let text = error(Listener::builder().options(options).endpoint(Plain).build());
         let expected = format!(
-            "poison.suspect_after is {suspect_after}; expected 2 or more: a first death looks \
+            "poison.suspect_after is {suspect_after}; expected a whole number, 2 or more (a first death looks \
              like an orderly stop"
         );
         assert!(text.contains(&expected), "{text}");
@@ -393,10 +393,13 @@ fn a_send_timeout_or_hold_of_zero_is_refused() {
     let options = Options::default().send_timeout(Duration::ZERO);
     assert_eq!(
         wrong(|builder| builder.options(options)),
-        "send_timeout is 0; expected a time above 0"
+        "send_timeout is 0ns; expected a duration above zero"
     );
     let retry = RetryOptions::default().hold(Duration::ZERO);
-    assert_eq!(wrong(|builder| builder.retry(retry)), "retry.hold is 0; expected a time above 0");
+    assert_eq!(
+        wrong(|builder| builder.retry(retry)),
+        "retry.hold is 0ns; expected a duration above zero"
+    );
 }
 
 #[test]

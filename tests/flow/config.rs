@@ -66,7 +66,7 @@ fn a_duration_has_the_units_of_the_attribute_or_is_in_seconds() {
     for wrong in ["0s", "0", "1.5s", "30 s", "-1s", "1s1m"] {
         let error = timeout(wrong).unwrap_err();
         let expected =
-            "expected a time above zero such as `30s`, `1m30s` or `500ms`, or whole seconds";
+            "expected a duration above zero such as `30s`, `1m30s` or `500ms`, or whole seconds";
         assert!(error.contains(expected), "{error}");
     }
 }

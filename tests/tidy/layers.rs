@@ -22,9 +22,11 @@ const TABLE: &[(&str, &[&str])] = &[
             "listen",
             "runtime",
             "runtime/error",
-            "runtime/options",
             "notifier",
             "config",
+            "options",
+            "options/listener",
+            "options/notifier",
             "drivers",
             "dispatch",
             "inbox",
@@ -47,13 +49,14 @@ const TABLE: &[(&str, &[&str])] = &[
         &["dispatch", "drivers", "endpoint", "extract", "filter", "notification", "outcome"],
     ),
     // `Transport::open` is in the drivers, and is imported with `transport`.
-    ("listen", &["runtime", "runtime/error", "runtime/options", "config", "transport"]),
+    ("listen", &["runtime", "runtime/error", "config", "options/listener", "transport"]),
     // Never the drivers, nor the code that opens them.
     (
         "runtime",
         &[
             "runtime/error",
-            "runtime/options",
+            "options",
+            "options/listener",
             "dispatch",
             "observer",
             "order",
@@ -71,13 +74,23 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     // The error that `main` returns wraps those of the stages, that of the configuration included.
     ("runtime/error", &["config", "transport", "endpoint", "outcome"]),
-    ("notifier", &["transport", "envelope", "serializer", "target", "notification", "outcome"]),
     (
-        "config",
-        &["runtime/options", "transport", "target", "duration", "nearest", "order", "shown"],
+        "notifier",
+        &[
+            "options",
+            "options/notifier",
+            "transport",
+            "envelope",
+            "serializer",
+            "target",
+            "notification",
+            "outcome",
+        ],
     ),
-    // Only the option types of the runtime.
-    ("runtime/options", &["endpoint", "envelope"]),
+    ("config", &["options", "options/listener", "transport", "target", "shown"]),
+    // Options have values of other rooms.
+    ("options/listener", &["options", "endpoint", "envelope", "order", "target"]),
+    ("options/notifier", &["options", "envelope"]),
     // The only room that names all drivers; they do not import each other.
     ("drivers", &["drivers/memory", "drivers/rabbit", "transport", "shown"]),
     ("drivers/memory", &["future", "transport", "notification/delivery_info", "shown"]),
@@ -95,6 +108,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "drivers/rabbit/workarounds",
             "drivers/rabbit/options",
             "future",
+            "options",
+            "shown",
             "transport",
         ],
     ),
@@ -170,10 +185,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("drivers/rabbit/connection/io", &[]),
     ("drivers/rabbit/topology/known", &["drivers/rabbit/topology/properties"]),
     ("drivers/rabbit/topology/properties", &[]),
-    ("drivers/rabbit/query", &["drivers/rabbit/options", "transport", "nearest", "shown"]),
+    ("drivers/rabbit/query", &["drivers/rabbit/options", "options", "transport", "shown"]),
     ("drivers/rabbit/wire", &["drivers/rabbit/workarounds", "transport"]),
     ("drivers/rabbit/workarounds", &["drivers/rabbit/options"]),
-    ("drivers/rabbit/options", &[]),
+    ("drivers/rabbit/options", &["options"]),
     // Never the transport or the envelope: dispatch knows notifications, not deliveries.
     ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome", "shown"]),
     ("inbox", &["future", "outcome"]),
@@ -190,8 +205,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("outcome", &["notification"]),
     ("notification", &[]),
     ("link", &[]),
-    ("duration", &[]),
-    ("nearest", &[]),
+    // How options are declared and read.
+    ("options", &["shown"]),
     ("shown", &[]),
     ("setters", &[]),
     ("future", &[]),
@@ -607,7 +622,7 @@ mod tests {
             "runtime/worker.rs",
             "use crate::drivers::memory::Memory;",
             &[
-                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, runtime/options, dispatch, observer, order, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome, shown; see the table in tests/tidy/layers.rs",
+                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, options, options/listener, dispatch, observer, order, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome, shown; see the table in tests/tidy/layers.rs",
             ],
         );
     }

@@ -9,8 +9,8 @@ pub(crate) mod rabbit;
 pub use self::memory::model::{Conditions, Limit, Lives, Model, Process};
 #[cfg(feature = "rabbit")]
 pub use self::rabbit::{
-    FailoverStrategy, LoginMethod, Rabbit, RabbitOptions, headers_from_table, let_through,
-    table_from_headers,
+    FailoverStrategy, LoginMethod, Rabbit, RabbitBuilder, RabbitOptions, headers_from_table,
+    let_through, table_from_headers,
 };
 
 use self::memory::Memory;

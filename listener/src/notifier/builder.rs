@@ -1,5 +1,5 @@
-//! Builds a notifier: topics, exchange, wire format, and what is wrong with them. All
-//! defaults of a notifier stand here.
+//! Builds a notifier: topics, exchange, serializer, spool, and what is wrong with them. The options and
+//! their setters are declared in `options/notifier.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use crate::notifier::error::NotifierBuildError;
 use crate::notifier::send::Settings;
 use crate::notifier::spool::SpoolOptions;
 use crate::notifier::window::Window;
+use crate::options::declare::Group;
+use crate::options::notifier::{NotifierOptions, notifier_setters};
+use crate::options::value::Wrong;
 use crate::serializer::Serializer;
 use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Role, Target, mistake, warn_of_topic};
 use crate::transport::Transport;
 use crate::transport::driver::LONGEST_WAIT;
-
-/// RabbitMQ 4 takes so much by default, and earlier ones more.
-const MAX_BODY: usize = 16 << 20;
 
 /// Builds a [`Notifier`].
 #[derive(Debug)]
@@ -26,13 +26,8 @@ pub struct NotifierBuilder {
     publisher_id: Option<Arc<str>>,
     topics: Vec<Target>,
     control_exchange: String,
-    version: Version,
-    compression: Option<Compression>,
+    options: NotifierOptions,
     serializer: Option<Arc<dyn Serializer>>,
-    timeout: Duration,
-    max_body: usize,
-    window: usize,
-    window_bytes: u32,
     pub(super) spool: Option<SpoolOptions>,
 }
 
@@ -43,16 +38,13 @@ impl NotifierBuilder {
             publisher_id: None,
             topics: Vec::new(),
             control_exchange: DEFAULT_EXCHANGE.to_owned(),
-            version: Version::V2,
-            compression: None,
+            options: NotifierOptions::default(),
             serializer: None,
-            timeout: Duration::from_secs(30),
-            max_body: MAX_BODY,
-            window: 1000,
-            window_bytes: 64 << 20,
             spool: None,
         }
     }
+
+    notifier_setters!();
 
     /// The publisher id of its notifications, such as `compute.host1`. Default: null.
     pub fn publisher_id(mut self, publisher_id: impl Into<Arc<str>>) -> Self {
@@ -77,53 +69,9 @@ impl NotifierBuilder {
         self
     }
 
-    /// The form on the wire: `V2` as oslo's driver `messagingv2` writes it (the default), `V1`
-    /// as `messaging` does.
-    pub fn version(mut self, version: Version) -> Self {
-        self.version = version;
-        self
-    }
-
-    /// Compresses the bodies, as oslo.messaging's `kombu_compression` does. Default: no compression.
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.compression = Some(compression);
-        self
-    }
-
     /// Changes payload and context before they are sent. Default: none.
     pub fn serializer(mut self, serializer: impl Serializer) -> Self {
         self.serializer = Some(Arc::new(serializer));
-        self
-    }
-
-    /// How long a call may take: waiting for room in the window, reconnecting, sending, the confirmation.
-    /// Default: 30 s.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(LONGEST_WAIT);
-        self
-    }
-
-    /// The largest body in bytes, after compression. A larger notification fails with
-    /// [`NotifyError::TooLarge`](crate::NotifyError::TooLarge) before anything is sent. Default: 16 MiB,
-    /// the default of RabbitMQ 4; that of earlier releases is 128 MiB. The driver enforces the broker's
-    /// own limit too.
-    pub fn max_body(mut self, bytes: usize) -> Self {
-        self.max_body = bytes;
-        self
-    }
-
-    /// How many notifications may be in flight at once, over all clones of the notifier. Further calls
-    /// wait, and fail with [`NotifyError::WindowFull`](crate::NotifyError::WindowFull) after `timeout`.
-    /// Default: 1000.
-    pub fn window(mut self, notifications: usize) -> Self {
-        self.window = notifications;
-        self
-    }
-
-    /// How many bytes of bodies may be in flight at once, over all clones of the notifier. A larger
-    /// notification is sent alone. Default: 64 MiB.
-    pub fn window_bytes(mut self, bytes: u32) -> Self {
-        self.window_bytes = bytes;
         self
     }
 
@@ -133,7 +81,7 @@ impl NotifierBuilder {
     /// through, and what waits in it is sent from now on, in a task of the current runtime.
     ///
     /// # Errors
-    /// Names that no broker takes, and an empty window, all such mistakes at once. Without any, a spool
+    /// Names that no broker takes, and values that an option does not accept, all such mistakes at once. Without any, a spool
     /// that cannot be opened: another notifier has it, a file cannot be read or written, or this
     /// is no tokio runtime.
     pub fn build(self) -> Result<Notifier, NotifierBuildError> {
@@ -144,13 +92,17 @@ impl NotifierBuilder {
             mistakes.push(NotifierBuildError::EmptyTopic);
         }
         mistakes.extend(wrong_names(&topics, &self.control_exchange));
-        if self.window == 0 || self.window_bytes == 0 {
-            mistakes.push(NotifierBuildError::EmptyWindow);
-        }
+        mistakes.extend(self.options.wrong().into_iter().map(|(option, wrong)| {
+            let Wrong { expected, found } = wrong;
+            NotifierBuildError::Option { option, found, expected }
+        }));
         if let Some(error) = NotifierBuildError::of(mistakes) {
             return Err(error);
         }
-        let open = |options: SpoolOptions| options.open(self.transport.clone(), self.timeout);
+        let NotifierOptions { version, compression, timeout, max_body, window, window_bytes } =
+            self.options;
+        let timeout = timeout.min(LONGEST_WAIT);
+        let open = |options: SpoolOptions| options.open(self.transport.clone(), timeout);
         let spool = self.spool.map(open).transpose()?;
         Ok(Notifier {
             transport: self.transport,
@@ -158,12 +110,12 @@ impl NotifierBuilder {
             settings: Arc::new(Settings {
                 topics,
                 control_exchange: self.control_exchange,
-                version: self.version,
-                compression: self.compression,
+                version,
+                compression,
                 serializer: self.serializer,
-                timeout: self.timeout,
-                max_body: self.max_body,
-                window: Window::new(self.window, self.window_bytes),
+                timeout,
+                max_body,
+                window: Window::new(window, window_bytes),
                 spool,
             }),
         })

@@ -20,9 +20,16 @@ pub enum NotifierBuildError {
     /// A topic or an exchange has a name that no broker takes, or that means nothing.
     #[error("{0}")]
     Name(String),
-    /// A window in which nothing has a place.
-    #[error("the window of the notifier is 0; expected at least 1 notification and 1 byte")]
-    EmptyWindow,
+    /// An option has a value that it cannot have.
+    #[error("{option} is {found}; expected {expected}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// What it was set to.
+        found: String,
+        /// What it takes.
+        expected: String,
+    },
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),

@@ -1,5 +1,6 @@
 //! Builds a listener: chooses the endpoints, compiles the table, and reports every mistake
-//! that needs no I/O at once. What the options mean is in `options.rs`.
+//! that needs no I/O at once. The options and their setters are declared in
+//! `options/listener.rs`.
 
 use std::any::{TypeId, type_name};
 use std::collections::{BTreeSet, HashSet};
@@ -16,6 +17,12 @@ use crate::extract::Needs;
 use crate::inbox::Inbox;
 use crate::notification::states::States;
 use crate::observer::{Observer, Observers};
+use crate::options::declare::{Group, check};
+use crate::options::listener::{
+    EXPIRES, Executor, OnFailure, OnUnknownPriority, Options, PoisonOptions, Queues, RetryOptions,
+    RetryPlace, options_setters,
+};
+use crate::options::value::Wrong;
 use crate::order::OrderKey;
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::runtime::Listener;
@@ -23,9 +30,6 @@ use crate::runtime::error::{BuildError, EndpointLocation, Problem};
 use crate::runtime::names;
 use crate::runtime::open::budget::Budget;
 use crate::runtime::open::offload::Offload;
-use crate::runtime::options::{
-    Executor, OnFailure, OnUnknownPriority, Options, RetryOptions, RetryPlace,
-};
 use crate::runtime::settle::copier::Copier;
 use crate::runtime::shared::Shared;
 use crate::runtime::suspect::gate::Gate;
@@ -37,20 +41,14 @@ use crate::transport::Transport;
 use crate::transport::driver::Binding;
 use crate::transport::error::OpenError;
 
-/// The times after which the queue of a temporary pool may go. RabbitMQ counts milliseconds in 32 bits.
-const EXPIRY: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(49 * 24 * 3600);
-
 /// Builds a [`Listener`].
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ListenerBuilder {
-    transport: Option<Result<Transport, OpenError>>,
-    owns_transport: bool,
+    connection: Option<Connection>,
     targets: Vec<Target>,
     control_exchange: Option<String>,
-    pool: Option<String>,
-    expires: Option<Duration>,
+    queues: Queues,
     options: Options,
     serializer: Option<Arc<dyn Serializer>>,
     inbox: Option<Arc<dyn Inbox>>,
@@ -64,24 +62,48 @@ pub struct ListenerBuilder {
     problems: Vec<Problem>,
 }
 
+/// The transport of a listener that is built.
+#[derive(Debug)]
+enum Connection {
+    /// The program's: it may outlive the listener.
+    Shared(Transport),
+    /// Opened for this listener, and closed with it.
+    Owned(Transport),
+    /// It cannot be opened.
+    Invalid(OpenError),
+}
+
 impl ListenerBuilder {
+    options_setters!();
+
+    /// All options at once; see [`Options`] for the defaults.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    pub(crate) const fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
     /// The transport to consume from; `transport_url` opens one. There is no default: a listener
     /// without a transport does not build.
     pub fn transport(mut self, transport: Transport) -> Self {
-        self.transport = Some(Ok(transport));
-        self.owns_transport = false;
+        self.connection = Some(Connection::Shared(transport));
         self
     }
 
     /// A transport that was opened for this listener, and is closed with it.
     pub(crate) fn opened(mut self, transport: Result<Transport, OpenError>) -> Self {
-        self.transport = Some(transport);
-        self.owns_transport = true;
+        self.connection = Some(match transport {
+            Ok(transport) => Connection::Owned(transport),
+            Err(error) => Connection::Invalid(error),
+        });
         self
     }
 
     pub(crate) const fn has_transport(&self) -> bool {
-        self.transport.is_some()
+        self.connection.is_some()
     }
 
     /// Also takes from this target. Default: topic `notifications`; endpoints that name
@@ -89,9 +111,9 @@ impl ListenerBuilder {
     pub fn target(mut self, target: Target) -> Self {
         if target.name().is_empty() {
             self.problems.push(Problem::Option {
-                option: "the topic of a target",
+                option: "the topic of a target".to_owned(),
                 found: "empty".to_owned(),
-                expected: "a name",
+                expected: "a name".to_owned(),
             });
         }
         self.targets.push(target);
@@ -104,117 +126,29 @@ impl ListenerBuilder {
         self
     }
 
-    /// Takes copies into a queue of this name instead of taking from the queues that all
-    /// unpooled listeners share. The listeners of one pool share its queue. Pool names are
-    /// global in a virtual host, and have 241 bytes at most, so that the queues beside it can be
-    /// named after it. A name that ends as theirs do, such as `.dead`, is refused.
-    pub fn pool(mut self, pool: impl Into<String>) -> Self {
-        let pool = pool.into();
-        if pool.is_empty() {
-            self.problems.push(Problem::Option {
-                option: "pool",
-                found: "empty".to_owned(),
-                expected: "the name of a queue",
-            });
-        }
-        self.pool = Some(pool);
-        // The last call counts whole: a queue that is to stay must not be declared to expire.
-        self.expires = None;
-        self
+    /// Consumes a queue of this name, which receives copies, instead of the queues that all listeners
+    /// without a pool share. The listeners of one pool share its queue. Pool names are global in a
+    /// virtual host, and have 241 bytes at most, so that the names of its side queues can be made of
+    /// them. A name that ends as those do, such as `.dead`, is refused. The last call of `pool` and
+    /// `temporary_pool` decides.
+    pub fn pool(self, pool: impl Into<String>) -> Self {
+        self.queues(Queues::Pool(pool.into()))
     }
 
     /// As `pool`, for a listener that comes and goes, such as a tap: the broker deletes the
-    /// queue, with what it holds, once no listener of the pool has been there for `expires`, from a
-    /// second to 49 days.
-    /// The queue of a `pool` stays, and fills.
+    /// queue, with its messages, once it had no consumer for `expires`, from a second to 49 days. The
+    /// queue of a `pool` stays, and fills.
     ///
-    /// Nothing that is kept beside it would go with it. So retries are held in the process, and a
-    /// pause that is longer than [`hold`](RetryOptions::hold) makes a dead letter; and what ends the process
-    /// is not recognised, for there is neither journal nor quarantine. Dead letters stay, on
-    /// purpose: `<pool>.dead` is declared with the first one, and is to be deleted by hand.
+    /// Side queues would stay when the queue is deleted. So retries are held in the process, and a pause
+    /// that is longer than [`hold`](RetryOptions::hold) makes a dead letter; and a notification that ends
+    /// the process is not recognised, for there is neither journal nor quarantine. Dead letters stay, on
+    /// purpose: `<pool>.dead` is declared with the first one, and has to be deleted by hand.
     pub fn temporary_pool(self, pool: impl Into<String>, expires: Duration) -> Self {
-        let mut builder = self.pool(pool);
-        builder.expires = Some(expires);
-        builder
+        self.queues(Queues::Temporary { pool: pool.into(), expires })
     }
 
-    /// How many deliveries are worked on at once.
-    pub fn executor(mut self, executor: Executor) -> Self {
-        self.options.executor = executor;
-        self
-    }
-
-    /// Changes the executor.
-    pub(crate) fn change_executor(mut self, change: impl FnOnce(Executor) -> Executor) -> Self {
-        self.options.executor = change(self.options.executor);
-        self
-    }
-
-    /// How many deliveries of one queue may be unsettled at once; never 0.
-    pub fn prefetch(mut self, prefetch: u16) -> Self {
-        self.options.prefetch = prefetch;
-        self
-    }
-
-    /// Whether a method may give a delivery back with `Outcome::Requeue`.
-    pub fn allow_requeue(mut self, allow: bool) -> Self {
-        self.options.allow_requeue = allow;
-        self
-    }
-
-    /// How long `start` waits for a broker that cannot be reached.
-    pub fn start_timeout(mut self, timeout: Duration) -> Self {
-        self.options.start_timeout = timeout;
-        self
-    }
-
-    /// What a body may hold at most.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.options.limits = limits;
-        self
-    }
-
-    /// How many bytes of bodies may be unsettled at once, over all queues; and how many of bodies
-    /// that came compressed may be open at once.
-    pub fn bytes_in_flight(mut self, bytes: usize) -> Self {
-        self.options.bytes_in_flight = bytes;
-        self
-    }
-
-    /// How long one call of a method may take. An `async fn` is dropped where it waits then; a
-    /// plain `fn` cannot be ended: it counts as failed and runs on.
-    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
-        self.options.handler_timeout = timeout;
-        self
-    }
-
-    /// How often a method that fails is called again, and after which pauses. What an endpoint
-    /// says itself goes before.
-    pub fn retry(mut self, retry: RetryOptions) -> Self {
-        self.options.retry = retry;
-        self
-    }
-
-    /// Changes some of the retry options.
-    pub(crate) fn change_retry(
-        mut self,
-        change: impl FnOnce(RetryOptions) -> RetryOptions,
-    ) -> Self {
-        self.options.retry = change(self.options.retry);
-        self
-    }
-
-    /// What follows when a method fails: retries and then the dead letters, or what
-    /// oslo.messaging does.
-    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
-        self.options.on_failure = on_failure;
-        self
-    }
-
-    /// What follows when the body of a notification has no known priority: the routing key
-    /// decides, or it is acknowledged as oslo.messaging does.
-    pub fn on_unknown_priority(mut self, on_unknown: OnUnknownPriority) -> Self {
-        self.options.on_unknown_priority = on_unknown;
+    pub(crate) fn queues(mut self, queues: Queues) -> Self {
+        self.queues = queues;
         self
     }
 
@@ -263,18 +197,6 @@ impl ListenerBuilder {
         self
     }
 
-    /// How long methods may run on after `stop`.
-    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
-        self.options.shutdown_timeout = timeout;
-        self
-    }
-
-    /// All numbers at once; see [`Options`] for the defaults.
-    pub fn options(mut self, options: Options) -> Self {
-        self.options = options;
-        self
-    }
-
     /// Changes payload and context between the wire and the endpoints.
     pub fn serializer(mut self, serializer: impl Serializer) -> Self {
         self.serializer = Some(Arc::new(serializer));
@@ -316,11 +238,11 @@ impl ListenerBuilder {
     pub fn build(mut self) -> Result<Listener, BuildError> {
         let mut problems = std::mem::take(&mut self.problems);
         self.check_options(&mut problems);
-        let (exchange, pool) = (self.control_exchange.as_deref(), self.pool.as_deref());
+        let (exchange, pool) = (self.control_exchange.as_deref(), self.queues.pool());
         names::of_the_listener(&self.targets, exchange, pool, &mut problems);
         let endpoints = self.choose(&mut problems);
         for endpoint in &endpoints {
-            names::of_endpoint(endpoint, self.pool.as_deref(), &mut problems);
+            names::of_endpoint(endpoint, self.queues.pool(), &mut problems);
             self.check_states(endpoint, &mut problems);
         }
         self.tell_unused(&endpoints);
@@ -336,71 +258,59 @@ impl ListenerBuilder {
                 None
             }
         };
-        let transport = match self.transport.take() {
-            Some(Ok(transport)) => Some(transport),
-            Some(Err(error)) => {
+        let connection = match self.connection.take() {
+            Some(Connection::Shared(transport)) => Some((transport, false)),
+            Some(Connection::Owned(transport)) => Some((transport, true)),
+            Some(Connection::Invalid(error)) => {
                 problems.push(error.into());
                 None
             }
             None => {
                 problems.push(Problem::Option {
-                    option: "the transport",
+                    option: "the transport".to_owned(),
                     found: "not given".to_owned(),
                     expected: "LISTENER_TRANSPORT_URL, `.transport(..)` or `.transport_url(..)`: \
                                amqp://user:password@host:5672 for RabbitMQ, or memory:// where only \
-                               this process notifies",
+                               this process notifies"
+                        .to_owned(),
                 });
                 None
             }
         };
-        match (table, transport) {
-            (Some(table), Some(transport)) if problems.is_empty() => {
-                Ok(self.assemble(table, transport))
+        match (table, connection) {
+            (Some(table), Some((transport, is_owned))) if problems.is_empty() => {
+                Ok(self.assemble(table, transport, is_owned))
             }
             _ => Err(BuildError::new(problems)),
         }
     }
 
     fn check_options(&self, problems: &mut Vec<Problem>) {
-        let mut zero = |option, is_zero, expected| {
-            if is_zero {
-                problems.push(Problem::Option { option, found: "0".to_owned(), expected });
-            }
+        let mut add = |option: String, wrong: Wrong| {
+            let Wrong { expected, found } = wrong;
+            problems.push(Problem::Option { option, found, expected });
         };
-        let options = &self.options;
-        zero(
-            "prefetch",
-            options.prefetch == 0,
-            "1 or more: 0 would take the whole queue into memory",
-        );
-        zero("executor", options.executor.at_once() == 0, "`Concurrent(1)` or more");
-        zero("retry.attempts", options.retry.attempts == 0, "1 or more");
-        zero("retry.hold", options.retry.hold.is_zero(), "a time above 0");
-        zero("send_timeout", options.send_timeout.is_zero(), "a time above 0");
-        zero("bytes_in_flight", options.bytes_in_flight == 0, "1 or more");
-        zero("handler_timeout", options.handler_timeout.is_zero(), "a time above 0");
-        zero("poison.give_up_after", options.poison.give_up_after == 0, "1 or more");
-        if options.poison.suspect_after < 2 {
-            problems.push(Problem::Option {
-                option: "poison.suspect_after",
-                found: options.poison.suspect_after.to_string(),
-                expected: "2 or more: a first death looks like an orderly stop",
-            });
+        if self.queues.pool() == Some("") {
+            let expected = "the name of a queue".to_owned();
+            add("pool".to_owned(), Wrong { found: "empty".to_owned(), expected });
         }
-        let RetryOptions { pause, max_pause, .. } = options.retry;
-        if pause > max_pause {
-            problems.push(Problem::Option {
-                option: "retry.pause",
-                found: format!("{pause:?}"),
-                expected: "no more than `retry.max_pause`; raise that, too",
-            });
+        let Options { retry, poison, .. } = &self.options;
+        for (prefix, wrong) in
+            [("", self.options.wrong()), ("retry.", retry.wrong()), ("poison.", poison.wrong())]
+        {
+            wrong.into_iter().for_each(|(option, wrong)| add(format!("{prefix}{option}"), wrong));
         }
-        if self.expires.is_some_and(|expires| !EXPIRY.contains(&expires)) {
-            problems.push(Problem::Option {
-                option: "temporary_pool",
-                found: format!("{:?}", self.expires.unwrap_or_default()),
-                expected: "a time from 1 s, for the queue would be gone before it is bound, to 49 days, the most that RabbitMQ takes",
-            });
+        if retry.pause > retry.max_pause {
+            add(
+                "retry.pause".to_owned(),
+                Wrong {
+                    found: format!("{:?}", retry.pause),
+                    expected: "no more than `retry.max_pause`; raise that, too".to_owned(),
+                },
+            );
+        }
+        if let Some(wrong) = check(&EXPIRES, self.queues.expires()) {
+            add("temporary_pool".to_owned(), wrong);
         }
     }
 
@@ -495,8 +405,9 @@ impl ListenerBuilder {
         self.states.names().find(near).map(str::to_owned)
     }
 
-    fn assemble(mut self, table: Table, transport: Transport) -> Listener {
-        if self.expires.is_some() {
+    fn assemble(mut self, table: Table, transport: Transport, owns_transport: bool) -> Listener {
+        let (pool, expires) = (self.queues.pool(), self.queues.expires());
+        if expires.is_some() {
             self.options.retry.place = RetryPlace::Process;
         }
         let mut quarantines = Quarantines::default();
@@ -505,10 +416,10 @@ impl ListenerBuilder {
             .into_iter()
             .map(|(target, priority)| {
                 let routing_key = routing_key(target.name(), priority);
-                let queue = self.pool.clone().unwrap_or_else(|| routing_key.clone());
-                let journal = quarantine_journal(self.pool.as_deref().unwrap_or(target.name()));
+                let queue = pool.unwrap_or(&routing_key).to_owned();
+                let journal = quarantine_journal(pool.unwrap_or(target.name()));
                 // They would outlive the queue.
-                if self.expires.is_none() {
+                if expires.is_none() {
                     quarantines.add(&queue, journal, |name| {
                         Journal::new(transport.clone(), name, self.options.send_timeout)
                     });
@@ -539,13 +450,13 @@ impl ListenerBuilder {
             offload: Offload::default(),
             options: self.options,
             quarantines,
-            is_temporary: self.expires.is_some(),
+            is_temporary: expires.is_some(),
             in_flight: Arc::default(),
             quarantined: Notify::new(),
             gate: Gate::default(),
             suspects: Arc::default(),
         };
-        Listener::new(shared, bindings, self.expires, self.owns_transport)
+        Listener::new(shared, bindings, expires, owns_transport)
     }
 }
 
@@ -571,6 +482,18 @@ fn problem(mistake: &TableMistake) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::shutdown::LAST_WAIT;
+    use crate::runtime::suspect::journal::STOP_TIMEOUT;
+
+    /// Kubernetes' `terminationGracePeriodSeconds`, if none is set.
+    const GRACE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_stop_is_over_before_the_process_is_killed() {
+        // The last is the driver's, for a broker that does not answer.
+        let rest = LAST_WAIT + STOP_TIMEOUT + Duration::from_secs(3);
+        assert!(Options::default().shutdown_timeout + rest < GRACE);
+    }
 
     /// Nothing is registered in this crate's own tests; the rest of the builder is tested in
     /// `tests/flow`, where there are endpoints.

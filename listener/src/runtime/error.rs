@@ -179,11 +179,11 @@ pub enum Problem {
     #[error("{option} is {found}; expected {expected}")]
     Option {
         /// The name of the option.
-        option: &'static str,
+        option: String,
         /// The value that it was set to.
         found: String,
         /// The valid values.
-        expected: &'static str,
+        expected: String,
     },
 }
 

@@ -67,7 +67,7 @@ impl Health {
     /// `patience`, and none was acknowledged in that time.
     ///
     /// Choose `patience` longer than a delivery may be in flight: that is
-    /// [`RetryOptions::hold`](crate::options::RetryOptions::hold) while it waits for a copy or another call,
+    /// [`RetryOptions::hold`](crate::options::listener::RetryOptions::hold) while it waits for a copy or another call,
     /// and the `handler_timeout` of each method that is called for it.
     #[must_use]
     pub fn is_progressing(&self, patience: Duration) -> bool {

@@ -10,7 +10,6 @@ pub(crate) mod health;
 mod judge;
 mod names;
 mod open;
-pub(crate) mod options;
 mod program_code;
 mod schedule;
 pub(crate) mod settle;

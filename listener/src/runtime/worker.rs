@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use crate::options::listener::Executor;
 use crate::runtime::case::Case;
 use crate::runtime::judge::policy::Verdict;
 use crate::runtime::judge::{self, Judgement};
-use crate::runtime::options::Executor;
 use crate::runtime::settle::copies::{self, Next};
 use crate::runtime::settle::progress::{Due, Hold, Progress, Unfinished};
 use crate::runtime::settle::report::End;

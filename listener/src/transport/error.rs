@@ -66,6 +66,16 @@ pub enum OpenError {
         /// What it was given.
         found: String,
     },
+    /// A setter of a driver's builder was given a value that it does not accept.
+    #[error("`{setter}` of the RabbitMQ transport: expected {expected}, found {found}")]
+    InvalidSetting {
+        /// The setter.
+        setter: &'static str,
+        /// What it takes.
+        expected: String,
+        /// What it was given.
+        found: String,
+    },
 }
 
 fn hint(near: Option<&str>) -> String {

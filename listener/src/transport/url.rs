@@ -97,6 +97,12 @@ pub enum UrlError {
 }
 
 impl TransportUrl {
+    /// A URL of its parts, without options.
+    #[cfg(feature = "rabbit")]
+    pub(crate) fn new(scheme: &str, hosts: Vec<Host>, virtual_host: Option<String>) -> Self {
+        Self { scheme: scheme.to_owned(), hosts, virtual_host, query: Vec::new() }
+    }
+
     /// What stands before `://`, in small letters. It chooses the driver.
     #[must_use]
     pub fn scheme(&self) -> &str {
@@ -125,6 +131,22 @@ impl TransportUrl {
 }
 
 impl Host {
+    #[cfg(feature = "rabbit")]
+    pub(crate) fn new(
+        name: String,
+        port: Option<u16>,
+        username: Option<String>,
+        password: Option<String>,
+    ) -> Self {
+        let password = password.filter(|password| !password.is_empty());
+        Self { name, port, username, password }
+    }
+
+    /// Whether a host can have this name or address.
+    pub(crate) fn can_have(name: &str) -> bool {
+        !name.is_empty() && name.chars().all(may_name)
+    }
+
     /// The password, if one was given. It must not reach a log or an error.
     #[must_use]
     pub fn password(&self) -> Option<&str> {
@@ -246,7 +268,7 @@ fn host(text: &str) -> Result<Host, UrlError> {
             None => (address, None),
         }
     };
-    if name.is_empty() || !name.chars().all(may_name) {
+    if !Host::can_have(name) {
         return Err(UrlError::HostName);
     }
     let port = port

@@ -8,7 +8,7 @@ use super::connection::hosts::{self, Address};
 use super::connection::io::Io;
 use super::options::RabbitOptions;
 use super::topology::known::Known;
-use crate::transport::error::{ConnectError, OpenError};
+use crate::transport::error::ConnectError;
 use crate::transport::url::TransportUrl;
 
 /// The shared state of a driver.
@@ -24,22 +24,18 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// The state of a driver for this URL. Nothing is connected.
-    ///
-    /// # Errors
-    /// An option of the URL is unknown or has an invalid value.
-    pub(super) fn new(url: &TransportUrl) -> Result<Self, OpenError> {
-        let options = RabbitOptions::from_url(url)?;
+    /// The state of a driver for the hosts and the virtual host of a URL. Nothing is connected.
+    pub(super) fn new(url: &TransportUrl, options: RabbitOptions) -> Self {
         let mut addresses = hosts::addresses(url);
         fastrand::shuffle(&mut addresses);
-        Ok(Self {
+        Self {
             addresses,
             vhost: url.virtual_host().unwrap_or("/").to_owned(),
             options,
             known: Known::default(),
             io: Mutex::default(),
             is_silent: AtomicBool::new(false),
-        })
+        }
     }
 
     /// The I/O thread, started when it is first needed.

@@ -3,6 +3,7 @@
 //! connects, `workarounds/` has what lapin 4.12 makes necessary, and `core.rs` what all share. Only this
 //! folder names lapin, and none of its types is public. `design.md` has the reasons.
 
+mod builder;
 mod connection;
 mod consuming;
 mod core;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+pub use builder::RabbitBuilder;
 pub use options::{FailoverStrategy, LoginMethod, RabbitOptions};
 #[doc(hidden)]
 pub use wire::{headers_from_table, table_from_headers};
@@ -64,16 +66,21 @@ impl Rabbit {
     /// # Errors
     /// An option of the URL is unknown or has an invalid value.
     pub fn new(url: &TransportUrl) -> Result<Self, OpenError> {
-        let core = Core::new(url)?;
+        Ok(Self::with(url, RabbitOptions::from_url(url)?))
+    }
+
+    /// Describes a driver without a URL. [`RabbitBuilder::open`] makes a transport of it.
+    pub fn builder() -> RabbitBuilder {
+        RabbitBuilder::new()
+    }
+
+    /// The driver for the hosts and the virtual host of a URL, with these options.
+    fn with(url: &TransportUrl, options: RabbitOptions) -> Self {
+        let core = Core::new(url, options);
         let sends = TaskTracker::new();
         // A closed tracker still accepts tokens, and wakes waiters each time it becomes empty.
         sends.close();
-        Ok(Self {
-            core: Arc::new(core),
-            sender: OnceLock::new(),
-            journals: Mutex::default(),
-            sends,
-        })
+        Self { core: Arc::new(core), sender: OnceLock::new(), journals: Mutex::default(), sends }
     }
 
     fn sender(&self, io: &Io) -> Publisher {

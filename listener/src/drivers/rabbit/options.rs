@@ -1,8 +1,11 @@
-//! The options of the RabbitMQ driver, as the query of the transport URL gives them, under
-//! oslo.messaging's names; and the deadlines that are not for choosing. How the query is read
-//! is `query.rs`; what an option does is in the file that asks for it.
+//! The options of the RabbitMQ driver, under oslo.messaging's names, each declared once; and the deadlines
+//! that are not options. The names of a URL's query are read in `query.rs`, the setters are `builder.rs`'s;
+//! what an option does is in the file that reads it.
 
 use std::time::Duration;
+
+use crate::options::declare::options;
+use crate::options::value::{Switch, TIME, Time, WholeSeconds, Words, Wrong, number};
 
 /// How long the broker may take to answer one request, such as a declaration. A quorum queue
 /// that elects its leader takes some seconds.
@@ -25,96 +28,166 @@ pub(super) const FRAME_MAX: u32 = 131_072;
 /// The smallest frame that AMQP allows to agree on.
 pub(super) const FRAME_MIN: u32 = 4096;
 
-/// What the query of a `rabbit://` or `amqp://` URL may say.
-///
-/// The names and meanings are those of oslo.messaging's section `[oslo_messaging_rabbit]`; the
-/// defaults differ where noted. An `amqp://` URL also takes those of RabbitMQ's URI query
-/// parameters: `heartbeat`, `connection_timeout`, `channel_max`, `auth_mechanism` (`plain`,
-/// `amqplain`, `external`) and `frame_max`. Those that concern TLS have no effect.
-///
-/// # What is declared
-/// Queues and exchanges that exist are used as they are. With `rabbit://` those that are missing
-/// are declared as oslo.messaging would declare them with the same options, so that programs that
-/// use it can declare them too: transient unless `amqp_durable_queues` or `rabbit_quorum_queue` is
-/// set. Where neither is given, what exists shows what the deployment uses: if the exchange is
-/// durable, or a queue is a quorum queue, so is what is declared, and with the same limits;
-/// `amqp_auto_delete` is taken over in the same way. RabbitMQ shows it only to an account that may
-/// configure what exists. To another one a pool's queue is declared durable; a queue that other
-/// programs declare, too, is not declared until an option says how, for declared otherwise it would
-/// keep services from publishing. With `amqp://` what is missing is durable.
-/// What this process has seen and has vanished with the broker is declared as it was. Queues of the
-/// listener's own (retries, dead letters, quarantine) are always durable, and neither
-/// `amqp_auto_delete` nor a delivery limit is theirs.
-///
-/// # Without effect
-/// Options of that section that concern RPC, connection pools or Python's notifier have none:
-/// `rpc_conn_pool_size`, `conn_pool_min_size`, `conn_pool_ttl`, `kombu_compression` (a notifier
-/// has [`compression`](crate::notifier::builder::NotifierBuilder::compression)),
-/// `kombu_missing_consumer_retry_timeout`, `kombu_reconnect_splay`,
-/// `rabbit_transient_quorum_queue`, `rabbit_transient_queues_ttl`, `rabbit_stream_fanout`,
-/// `heartbeat_rate`, `direct_mandatory_flag`, `use_queue_manager`, `hostname`, `processname`.
-/// Names that oslo.messaging had in older releases are read as those that replaced them, with a
-/// warning.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct RabbitOptions {
-    /// Whether queues and exchanges that are declared survive a restart of the broker. Not given:
-    /// with `amqp://` they do; with `rabbit://` they do if what exists already does, else they do
-    /// not.
-    pub amqp_durable_queues: Option<bool>,
-    /// Whether queues and exchanges that are declared vanish with their last consumer. Not given: as
-    /// what exists with `rabbit://`, else they do not.
-    pub amqp_auto_delete: Option<bool>,
+/// A pause between attempts to connect: kombu has seconds with fractions.
+const PAUSE: Time = TIME.within(Duration::ZERO, Duration::from_secs(3600)).with_fractions();
+
+/// RabbitMQ's URI specification counts milliseconds.
+const TIMEOUT: Time =
+    TIME.within(Duration::from_millis(1), Duration::from_secs(3600)).in_milliseconds();
+
+/// The least `channel_max`: a few to declare, and some for large messages.
+const LEAST_CHANNELS: u16 = 16;
+
+/// Options of oslo.messaging's section without effect here: once as a table, once as documentation.
+macro_rules! without_effect {
+    ($($name:literal),+ $(,)?) => {
+        /// They concern RPC, connection pools or Python's notifier.
+        pub(super) const WITHOUT_EFFECT: &[&str] = &[$($name),+];
+
+        macro_rules! without_effect_text {
+            () => { concat!($("`", $name, "` "),+) };
+        }
+    };
+}
+
+without_effect![
+    "rpc_conn_pool_size",
+    "conn_pool_min_size",
+    "conn_pool_ttl",
+    "kombu_compression",
+    "kombu_missing_consumer_retry_timeout",
+    "kombu_reconnect_splay",
+    "rabbit_transient_quorum_queue",
+    "rabbit_transient_queues_ttl",
+    "rabbit_stream_fanout",
+    "heartbeat_rate",
+    "direct_mandatory_flag",
+    "use_queue_manager",
+    "hostname",
+    "processname",
+];
+
+options! {
+    /// The options of the RabbitMQ driver: what the query of a `rabbit://` or `amqp://` URL may say, and
+    /// what [`Rabbit::builder`](crate::driver::Rabbit::builder) has setters for.
+    ///
+    /// | option | default | |
+    /// |---|---|---|
+    #[doc = rabbit_table!()]
+    ///
+    /// The names and meanings are those of oslo.messaging's section `[oslo_messaging_rabbit]`; the
+    /// defaults differ where noted. An `amqp://` URL also takes those of RabbitMQ's URI query
+    /// parameters: `heartbeat` and `auth_mechanism` for two of these options, and the options that are
+    /// marked. Those that concern TLS have no effect. A duration is written as `30s`, `1m30s` or `500ms`,
+    /// or as a number: of seconds, and of milliseconds for `connection_timeout`.
+    ///
+    /// # What is declared
+    /// Queues and exchanges that exist are used as they are. With `rabbit://` those that are missing
+    /// are declared as oslo.messaging would declare them with the same options, so that programs that
+    /// use it can declare them too: transient unless `amqp_durable_queues` or `rabbit_quorum_queue` is
+    /// set. Where neither is given, what exists shows what the deployment uses: if the exchange is
+    /// durable, or a queue is a quorum queue, so is what is declared, and with the same limits;
+    /// `amqp_auto_delete` is taken over in the same way. RabbitMQ shows it only to an account that may
+    /// configure what exists. With another account a pool's queue is declared durable; a queue that other
+    /// programs declare, too, is not declared until an option says how, for declared differently it would
+    /// keep services from publishing. With `amqp://` what is missing is durable.
+    /// What this process has seen and has vanished with the broker is declared as it was. Queues of the
+    /// listener's own (retries, dead letters, quarantine) are always durable, and have neither
+    /// `amqp_auto_delete` nor a delivery limit.
+    ///
+    /// # Without effect
+    /// Options of that section that concern RPC, connection pools or Python's notifier have no effect (a
+    /// notifier has [`compression`](crate::NotifierBuilder::compression)):
+    #[doc = without_effect_text!()]
+    ///
+    /// Names that oslo.messaging had in older releases are read as those that replaced them, with a
+    /// warning.
+    #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct RabbitOptions;
+    table rabbit_table;
+    setters rabbit_setters;
+
+    /// Whether queues and exchanges that are declared survive a restart of the broker.
+    ///
+    /// Not given: with `amqp://` they do; with `rabbit://` they do if what exists already does.
+    pub amqp_durable_queues: Option<bool> as bool = [None] takes Switch, key "amqp_durable_queues";
+    /// Whether queues and exchanges that are declared are deleted with their last consumer.
+    ///
+    /// Not given: with `rabbit://` as what exists already, else they are not.
+    pub amqp_auto_delete: Option<bool> as bool = [None] takes Switch, key "amqp_auto_delete";
     /// Whether queues that are declared are quorum queues.
-    pub rabbit_quorum_queue: Option<bool>,
-    /// How often a quorum queue gives a message out again; 0 leaves it to the broker. From RabbitMQ 4.0
-    /// on a negative number means without a limit; earlier versions drop what comes back then, and
-    /// such a queue is refused as one with a low limit.
-    pub rabbit_quorum_delivery_limit: i64,
+    pub rabbit_quorum_queue: Option<bool> as bool = [None] takes Switch, key "rabbit_quorum_queue";
+    /// How often a quorum queue redelivers a message; 0 leaves it to the broker.
+    ///
+    /// From RabbitMQ 4.0 on a negative number means no limit; earlier versions drop what is redelivered
+    /// then, and such a queue is refused as one with a low limit.
+    pub rabbit_quorum_delivery_limit: i64 = [0]
+        takes number(i64::MIN), key "rabbit_quorum_delivery_limit";
     /// How many messages a quorum queue keeps in memory; 0 leaves it to the broker.
-    pub rabbit_quorum_max_memory_length: u32,
+    pub rabbit_quorum_max_memory_length: u32 = [0]
+        takes number(0_u32), key "rabbit_quorum_max_memory_length";
     /// How many bytes a quorum queue keeps in memory; 0 leaves it to the broker.
-    pub rabbit_quorum_max_memory_bytes: u32,
-    /// Whether queues are declared with `x-ha-policy: all`, to fit those that were.
-    pub rabbit_ha_queues: Option<bool>,
-    /// How many deliveries of a queue may be unsettled; in place of the listener's own.
-    pub rabbit_qos_prefetch_count: Option<u16>,
-    /// Seconds of silence between heartbeats; a connection that is silent for twice as long
-    /// is given up. 0 leaves it to the broker. Default 15 (oslo.messaging: 60).
-    pub heartbeat_timeout_threshold: u16,
-    /// How to log in. Default `PLAIN` (oslo.messaging: `AMQPLAIN`).
-    pub rabbit_login_method: LoginMethod,
-    /// Which host comes next.
-    pub kombu_failover_strategy: FailoverStrategy,
-    /// What is added to each pause, in seconds. Default 0.1 (oslo.messaging: 1.0, but its
-    /// pauses have no jitter).
-    pub kombu_reconnect_delay: Duration,
-    /// The longest pause after the first round of all hosts, in seconds: a pause is anything
-    /// from 0 to this. Default 1.
-    pub rabbit_retry_interval: Duration,
-    /// How many seconds longer after each further round. Default 2.
-    pub rabbit_retry_backoff: Duration,
-    /// The longest pause there is, in seconds. Default 30.
-    pub rabbit_interval_max: Duration,
-    /// Whether to consume a quorum queue whose delivery limit is below 5, and lose what is given
-    /// out more often. Not given, a listener does not start on one: RabbitMQ drops at the limit
-    /// what was in flight when a process died, before a listener can tell which of it was to
-    /// blame. A limit that a policy sets does not show over AMQP. Not an option of oslo.messaging.
-    pub allow_low_delivery_limit: bool,
+    pub rabbit_quorum_max_memory_bytes: u32 = [0]
+        takes number(0_u32), key "rabbit_quorum_max_memory_bytes";
+    /// Whether queues are declared with `x-ha-policy: all`, as mirrored queues once were.
+    pub rabbit_ha_queues: Option<bool> as bool = [None] takes Switch, key "rabbit_ha_queues";
+    /// Unacknowledged deliveries of a queue, at most, instead of the listener's own `prefetch`.
+    pub rabbit_qos_prefetch_count: Option<u16> as u16 = [None]
+        takes number(1_u16)
+            .because("0 would be unlimited, and a whole queue would come into memory"),
+        key "rabbit_qos_prefetch_count";
+    /// Seconds between heartbeats (oslo.messaging: 60); 0 leaves it to the broker.
+    ///
+    /// A connection that is silent for twice as long is given up.
+    pub heartbeat_timeout_threshold: u16 = [15]
+        takes WholeSeconds, key "heartbeat_timeout_threshold";
+    /// How to log in: `PLAIN`, `AMQPLAIN` (the default of oslo.messaging) or `EXTERNAL`.
+    pub rabbit_login_method: LoginMethod = [LoginMethod::Plain]
+        takes Words(&[
+            ("PLAIN", LoginMethod::Plain),
+            ("AMQPLAIN", LoginMethod::AmqPlain),
+            ("EXTERNAL", LoginMethod::External),
+        ]), key "rabbit_login_method";
+    /// Which host comes next: `round-robin` or `shuffle`.
+    pub kombu_failover_strategy: FailoverStrategy = [FailoverStrategy::RoundRobin]
+        takes Words(&[
+            ("round-robin", FailoverStrategy::RoundRobin),
+            ("shuffle", FailoverStrategy::Shuffle),
+        ]), key "kombu_failover_strategy";
+    /// What is added to each pause between attempts to connect (oslo.messaging: 1 s, without jitter).
+    pub kombu_reconnect_delay: Duration = [100 ms] takes PAUSE, key "kombu_reconnect_delay";
+    /// The longest pause after the first round of all hosts: a pause is anything from 0 to this.
+    pub rabbit_retry_interval: Duration = [1 s] takes PAUSE, key "rabbit_retry_interval";
+    /// How much longer the longest pause is after each further round.
+    pub rabbit_retry_backoff: Duration = [2 s] takes PAUSE, key "rabbit_retry_backoff";
+    /// The limit of the longest pause.
+    pub rabbit_interval_max: Duration = [30 s] takes PAUSE, key "rabbit_interval_max";
+    /// Whether to consume a quorum queue whose delivery limit is below 5, and lose what is redelivered more often.
+    ///
+    /// Otherwise a listener does not start on one: at the limit RabbitMQ drops what was in flight when a
+    /// process died, before a listener can tell which of it was to blame. A limit that a policy sets does
+    /// not show over AMQP. Not an option of oslo.messaging.
+    pub allow_low_delivery_limit: bool = [false] takes Switch, key "allow_low_delivery_limit";
     /// Whether a consumer asks to be cancelled when a mirrored queue fails over.
-    pub enable_cancel_on_failover: bool,
-    /// How long a host may take to accept a connection, log in and open the virtual host. Each of
-    /// several addresses behind its name gets a share. In a first round each of several hosts gets
-    /// no more than its share of the time for the start, or for the message. Default 10 s. `amqp://` only, in
-    /// milliseconds.
-    pub connection_timeout: Duration,
-    /// The most channels of a connection; 0 leaves it to the broker. `amqp://` only.
-    pub channel_max: u16,
-    /// The largest frame to ask for, in bytes: 4096 to 131072. The broker's limit is never exceeded.
-    /// `amqp://` only.
-    pub frame_max: u32,
+    pub enable_cancel_on_failover: bool = [false] takes Switch, key "enable_cancel_on_failover";
+    /// How long a host may take to accept a connection, log in and open the virtual host.
+    ///
+    /// Each of several addresses behind its name gets a share. In a first round each of several hosts gets
+    /// no more than its share of the time for the start, or for the message.
+    pub connection_timeout: Duration = [10 s] takes TIMEOUT, key "connection_timeout" in "amqp://";
+    /// The most channels of a connection; 0 leaves it to the broker.
+    pub channel_max: u16 = [0]
+        takes number(LEAST_CHANNELS).or_zero_for("the broker's limit"),
+        key "channel_max" in "amqp://";
+    /// The largest frame to ask for, in bytes; more than 131072 counts as that, and so does 0.
+    ///
+    /// The broker's limit is never exceeded.
+    pub frame_max: u32 = [131_072]
+        takes number(FRAME_MIN).or_zero_for("the broker's limit"),
+        key "frame_max" in "amqp://";
     /// Who else declares the same queues and exchanges.
-    pub(super) dialect: Dialect,
+    pub(super) dialect: Dialect = [Dialect::Oslo];
 }
 
 /// Whose rules hold for what is missing.
@@ -149,34 +222,6 @@ pub enum FailoverStrategy {
     Shuffle,
 }
 
-impl Default for RabbitOptions {
-    fn default() -> Self {
-        Self {
-            amqp_durable_queues: None,
-            amqp_auto_delete: None,
-            rabbit_quorum_queue: None,
-            rabbit_quorum_delivery_limit: 0,
-            rabbit_quorum_max_memory_length: 0,
-            rabbit_quorum_max_memory_bytes: 0,
-            rabbit_ha_queues: None,
-            rabbit_qos_prefetch_count: None,
-            heartbeat_timeout_threshold: 15,
-            rabbit_login_method: LoginMethod::Plain,
-            kombu_failover_strategy: FailoverStrategy::RoundRobin,
-            kombu_reconnect_delay: Duration::from_millis(100),
-            rabbit_retry_interval: Duration::from_secs(1),
-            rabbit_retry_backoff: Duration::from_secs(2),
-            rabbit_interval_max: Duration::from_secs(30),
-            allow_low_delivery_limit: false,
-            enable_cancel_on_failover: false,
-            connection_timeout: Duration::from_secs(10),
-            channel_max: 0,
-            frame_max: FRAME_MAX,
-            dialect: Dialect::Oslo,
-        }
-    }
-}
-
 impl RabbitOptions {
     /// The largest frame to ask for, within what AMQP and lapin allow.
     pub(super) fn largest_frame(&self) -> u32 {
@@ -184,6 +229,15 @@ impl RabbitOptions {
             0 => FRAME_MAX,
             size => size.clamp(FRAME_MIN, FRAME_MAX),
         }
+    }
+
+    /// An option that contradicts another one, and what it would have to be.
+    pub(super) fn contradiction(&self) -> Option<(&'static str, Wrong)> {
+        let is_both = self.rabbit_ha_queues == Some(true) && self.rabbit_quorum_queue == Some(true);
+        is_both.then(|| {
+            let expected = "false where rabbit_quorum_queue is true".to_owned();
+            ("rabbit_ha_queues", Wrong { expected, found: "true".to_owned() })
+        })
     }
 
     /// Whether the user said of which kind queues should be, so that one that is otherwise must be

@@ -1,60 +1,21 @@
-//! Reads the query of a transport URL into `RabbitOptions`: each name, each value, and what is
-//! wrong with them. What the options mean is `options.rs`. Called by `Rabbit::new`.
+//! Reads the query of a transport URL into `RabbitOptions`: current names, those of RabbitMQ's URI
+//! specification and those of older releases. The options themselves are declared in `options.rs`. Called by
+//! `Rabbit::new`.
 
-use std::str::FromStr;
-use std::time::Duration;
-
-use super::options::{Dialect, FRAME_MAX, FRAME_MIN, FailoverStrategy, LoginMethod, RabbitOptions};
-use crate::nearest::nearest;
+use super::options::{Dialect, RabbitOptions, WITHOUT_EFFECT};
+use crate::options::declare::{Declared, Group};
+use crate::options::nearest::nearest;
+use crate::options::value::{Kind, Raw, Switch};
 use crate::shown::shown;
 use crate::transport::error::OpenError;
 use crate::transport::url::TransportUrl;
 
-const EFFECTIVE: &[&str] = &[
-    "amqp_durable_queues",
-    "amqp_auto_delete",
-    "rabbit_quorum_queue",
-    "rabbit_quorum_delivery_limit",
-    "rabbit_quorum_max_memory_length",
-    "rabbit_quorum_max_memory_bytes",
-    "rabbit_ha_queues",
-    "rabbit_qos_prefetch_count",
-    "heartbeat_timeout_threshold",
-    "rabbit_login_method",
-    "kombu_failover_strategy",
-    "kombu_reconnect_delay",
-    "rabbit_retry_interval",
-    "rabbit_retry_backoff",
-    "rabbit_interval_max",
-    "allow_low_delivery_limit",
-    "enable_cancel_on_failover",
-    "ssl",
-];
+/// The option that asks for TLS.
+const TLS: &str = "ssl";
 
-const WITHOUT_EFFECT: &[&str] = &[
-    "rpc_conn_pool_size",
-    "conn_pool_min_size",
-    "conn_pool_ttl",
-    "kombu_compression",
-    "kombu_missing_consumer_retry_timeout",
-    "kombu_reconnect_splay",
-    "rabbit_transient_quorum_queue",
-    "rabbit_transient_queues_ttl",
-    "rabbit_stream_fanout",
-    "heartbeat_rate",
-    "direct_mandatory_flag",
-    "use_queue_manager",
-    "hostname",
-    "processname",
-];
-
-/// What RabbitMQ's URI specification calls otherwise, in `amqp://` URLs, and the option that is
-/// meant.
+/// The names that RabbitMQ's URI specification has for options, in `amqp://` URLs.
 const OF_AMQP: &[(&str, &str)] =
     &[("heartbeat", "heartbeat_timeout_threshold"), ("auth_mechanism", "rabbit_login_method")];
-
-/// What only an `amqp://` URL has.
-const AMQP_ONLY: &[&str] = &["connection_timeout", "channel_max", "frame_max"];
 
 /// What RabbitMQ's URI specification has for TLS.
 const AMQP_TLS: &[&str] = &[
@@ -65,9 +26,6 @@ const AMQP_TLS: &[&str] = &[
     "fail_if_no_peer_cert",
     "server_name_indication",
 ];
-
-/// The least `channel_max`: a few to declare, and some for large messages.
-const LEAST_CHANNELS: u16 = 16;
 
 /// What became of an option of an older oslo.messaging.
 enum Retired {
@@ -124,10 +82,10 @@ impl RabbitOptions {
         let (mut retired, mut renamed) = (Vec::new(), Vec::new());
         for (name, value) in url.query() {
             match RETIRED.iter().find(|(old, _)| old == name) {
-                None => options.set(name, value)?,
+                None => options.read(name, value)?,
                 Some((_, Retired::Renamed(new))) => {
                     let named = |error| under_its_old_name(error, name, new);
-                    options.set(new, value).map_err(named)?;
+                    options.read(new, value).map_err(named)?;
                     renamed.push((name, *new, value));
                     retired.push(format!("{name} (now {new})"));
                 }
@@ -152,41 +110,23 @@ impl RabbitOptions {
                 "options of older releases of oslo.messaging are in the transport URL; its newest refuses them"
             );
         }
-        if options.rabbit_ha_queues == Some(true) && options.rabbit_quorum_queue == Some(true) {
-            return Err(invalid(
-                "rabbit_ha_queues",
-                "false where rabbit_quorum_queue is true",
-                "true",
-            ));
+        match options.contradiction() {
+            Some((name, wrong)) => Err(invalid(name, wrong.expected, &wrong.found)),
+            None => Ok(options),
         }
-        Ok(options)
     }
 
     /// The options where one alone is given.
     fn of_one(dialect: Dialect, name: &str, value: &str) -> Result<Self, OpenError> {
         let mut options = Self { dialect, ..Self::default() };
-        options.set(name, value)?;
+        options.read(name, value)?;
         Ok(options)
     }
 
-    /// Takes one of the options that `amqp://` URLs have in addition to oslo.messaging's. Whether it is
-    /// one.
-    fn set_amqp(&mut self, name: &str, value: &str) -> Result<bool, OpenError> {
-        if self.dialect != Dialect::Amqp {
-            return Ok(false);
-        }
-        match name {
-            "heartbeat" => self.heartbeat_timeout_threshold = number(name, value)?,
-            "auth_mechanism" => self.rabbit_login_method = login_method(name, value)?,
-            "connection_timeout" => self.connection_timeout = milliseconds(name, value)?,
-            "channel_max" => self.channel_max = channels(name, value)?,
-            "frame_max" => self.frame_max = frame_size(name, value)?,
-            _ if AMQP_TLS.contains(&name) => {
-                tracing::debug!(option = name, "has no effect: TLS is not built in yet");
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
+    /// The options that a URL of this dialect may have.
+    fn declared(&self) -> impl Iterator<Item = &'static Declared> {
+        let is_amqp = self.dialect == Dialect::Amqp;
+        Self::DECLARED.iter().filter(move |option| is_amqp || option.scope.is_none())
     }
 
     /// The known option that is nearest to a name.
@@ -196,65 +136,38 @@ impl RabbitOptions {
         {
             return Some((*ours).to_owned());
         }
-        let of_amqp = OF_AMQP.iter().map(|(theirs, _)| *theirs).chain(AMQP_ONLY.iter().copied());
+        let of_amqp = OF_AMQP.iter().map(|(theirs, _)| *theirs);
         let of_amqp = of_amqp.filter(|_| self.dialect == Dialect::Amqp);
-        let known = EFFECTIVE.iter().chain(WITHOUT_EFFECT).copied().chain(of_amqp);
+        let ours = self.declared().map(|option| option.key);
+        let known = ours.chain(WITHOUT_EFFECT.iter().copied()).chain([TLS]).chain(of_amqp);
         nearest(name, known).map(str::to_owned)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), OpenError> {
-        match name {
-            "amqp_durable_queues" => self.amqp_durable_queues = Some(truth(name, value)?),
-            "amqp_auto_delete" => self.amqp_auto_delete = Some(truth(name, value)?),
-            "rabbit_quorum_queue" => self.rabbit_quorum_queue = Some(truth(name, value)?),
-            "allow_low_delivery_limit" => self.allow_low_delivery_limit = truth(name, value)?,
-            "rabbit_quorum_delivery_limit" => {
-                self.rabbit_quorum_delivery_limit = delivery_limit(name, value)?;
-            }
-            "rabbit_quorum_max_memory_length" => {
-                self.rabbit_quorum_max_memory_length = number(name, value)?;
-            }
-            "rabbit_quorum_max_memory_bytes" => {
-                self.rabbit_quorum_max_memory_bytes = number(name, value)?;
-            }
-            "rabbit_ha_queues" => self.rabbit_ha_queues = Some(truth(name, value)?),
-            "rabbit_qos_prefetch_count" => {
-                self.rabbit_qos_prefetch_count = Some(prefetch(name, value)?);
-            }
-            "heartbeat_timeout_threshold" => {
-                self.heartbeat_timeout_threshold = number(name, value)?;
-            }
-            "rabbit_login_method" => self.rabbit_login_method = login_method(name, value)?,
-            "kombu_failover_strategy" => self.kombu_failover_strategy = strategy(name, value)?,
-            "kombu_reconnect_delay" => self.kombu_reconnect_delay = seconds(name, value)?,
-            "rabbit_retry_interval" => self.rabbit_retry_interval = seconds(name, value)?,
-            "rabbit_retry_backoff" => self.rabbit_retry_backoff = seconds(name, value)?,
-            "rabbit_interval_max" => self.rabbit_interval_max = seconds(name, value)?,
-            "enable_cancel_on_failover" => self.enable_cancel_on_failover = truth(name, value)?,
-            "ssl" => no_tls(name, value)?,
-            _ if name.starts_with("ssl_") => {
-                tracing::debug!(option = name, "has no effect: TLS is not built in yet");
-            }
-            _ if WITHOUT_EFFECT.contains(&name) => {
-                tracing::debug!(option = name, "has no effect on notifications");
-            }
-            _ => {
-                if !self.set_amqp(name, value)? {
-                    let near = self.nearest(name);
-                    return Err(OpenError::UnknownOption { option: shown(name), near });
-                }
-            }
+    fn read(&mut self, name: &str, value: &str) -> Result<(), OpenError> {
+        let is_amqp = self.dialect == Dialect::Amqp;
+        let alias = OF_AMQP.iter().find(|(theirs, _)| is_amqp && *theirs == name);
+        let key = alias.map_or(name, |(_, ours)| ours);
+        if self.declared().any(|option| option.key == key) {
+            let read = self.set(key, &Raw::Text(value.to_owned())).unwrap_or(Ok(()));
+            return read.map_err(|wrong| invalid(name, wrong.expected, value));
+        }
+        if name == TLS {
+            return no_tls(name, value);
+        }
+        if name.starts_with("ssl_") || (is_amqp && AMQP_TLS.contains(&name)) {
+            tracing::debug!(option = name, "has no effect: TLS is not built in yet");
+        } else if WITHOUT_EFFECT.contains(&name) {
+            tracing::debug!(option = name, "has no effect on notifications");
+        } else {
+            let near = self.nearest(name);
+            return Err(OpenError::UnknownOption { option: shown(name), near });
         }
         Ok(())
     }
 }
 
-fn invalid(option: &str, expected: &str, found: &str) -> OpenError {
-    OpenError::InvalidOption {
-        option: option.to_owned(),
-        expected: expected.to_owned(),
-        found: shown(found),
-    }
+fn invalid(option: &str, expected: String, found: &str) -> OpenError {
+    OpenError::InvalidOption { option: option.to_owned(), expected, found: shown(found) }
 }
 
 /// Names the option as the URL does, and what it is called now.
@@ -269,100 +182,22 @@ fn under_its_old_name(error: OpenError, old: &str, new: &str) -> OpenError {
     }
 }
 
-fn truth(option: &str, value: &str) -> Result<bool, OpenError> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "1" | "on" | "yes" => Ok(true),
-        "false" | "0" | "off" | "no" => Ok(false),
-        _ => Err(invalid(option, "true or false", value)),
-    }
-}
-
-fn number<N: FromStr>(option: &str, value: &str) -> Result<N, OpenError> {
-    value.parse().map_err(|_| invalid(option, "a whole number that is not negative", value))
-}
-
-fn delivery_limit(option: &str, value: &str) -> Result<i64, OpenError> {
-    let expected = "a whole number: 0 for the broker's default, below 0 for no limit";
-    value.parse().map_err(|_| invalid(option, expected, value))
-}
-
-fn prefetch(option: &str, value: &str) -> Result<u16, OpenError> {
-    match number(option, value)? {
-        0 => Err(invalid(
-            option,
-            "1 to 65535 (0 would be unlimited, and a whole queue would come into memory)",
-            value,
-        )),
-        count => Ok(count),
-    }
-}
-
-fn seconds(option: &str, value: &str) -> Result<Duration, OpenError> {
-    value
-        .parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|pause| *pause <= Duration::from_secs(3600))
-        .ok_or_else(|| invalid(option, "seconds from 0 to 3600", value))
-}
-
-fn milliseconds(option: &str, value: &str) -> Result<Duration, OpenError> {
-    match number(option, value)? {
-        millis @ 1..=3_600_000 => Ok(Duration::from_millis(millis)),
-        _ => Err(invalid(option, "milliseconds from 1 to 3600000", value)),
-    }
-}
-
-fn channels(option: &str, value: &str) -> Result<u16, OpenError> {
-    match number(option, value)? {
-        1..LEAST_CHANNELS => {
-            Err(invalid(option, "16 to 65535, or 0 for the broker's limit", value))
-        }
-        count => Ok(count),
-    }
-}
-
-fn frame_size(option: &str, value: &str) -> Result<u32, OpenError> {
-    match number(option, value)? {
-        0 => Ok(FRAME_MAX),
-        // AMQP allows none that is smaller.
-        1..FRAME_MIN => {
-            Err(invalid(option, "4096 or more bytes, or 0 for the broker's limit", value))
-        }
-        size => Ok(FRAME_MAX.min(size)),
-    }
-}
-
-fn login_method(option: &str, value: &str) -> Result<LoginMethod, OpenError> {
-    match value.to_ascii_uppercase().as_str() {
-        "PLAIN" => Ok(LoginMethod::Plain),
-        "AMQPLAIN" => Ok(LoginMethod::AmqPlain),
-        "EXTERNAL" => Ok(LoginMethod::External),
-        _ => Err(invalid(option, "PLAIN, AMQPLAIN or EXTERNAL", value)),
-    }
-}
-
-fn strategy(option: &str, value: &str) -> Result<FailoverStrategy, OpenError> {
-    match value {
-        "round-robin" => Ok(FailoverStrategy::RoundRobin),
-        "shuffle" => Ok(FailoverStrategy::Shuffle),
-        _ => Err(invalid(option, "round-robin or shuffle", value)),
-    }
-}
-
 fn no_tls(option: &str, value: &str) -> Result<(), OpenError> {
-    if truth(option, value)? {
-        return Err(invalid(
-            option,
-            "false, for TLS is not built in yet: use a port without TLS",
-            value,
-        ));
+    match Switch.read(&Raw::Text(value.to_owned())) {
+        Some(false) => Ok(()),
+        Some(true) => {
+            let expected = "false, for TLS is not built in yet: use a port without TLS".to_owned();
+            Err(invalid(option, expected, value))
+        }
+        None => Err(invalid(option, Switch.expected(), value)),
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::options::{FRAME_MAX, FailoverStrategy, LoginMethod, rabbit_table};
     use super::*;
 
     fn read(query: &[(&str, &str)]) -> Result<RabbitOptions, String> {
@@ -409,6 +244,40 @@ mod tests {
     }
 
     #[test]
+    fn each_declared_option_is_accepted_and_documented() {
+        assert_eq!(rabbit_table!().lines().count(), RabbitOptions::DECLARED.len());
+        for option in RabbitOptions::DECLARED {
+            let query = format!("{}={}", option.key, (option.example)());
+            let amqp = of_url(&format!("amqp://h?{query}"));
+            let default = RabbitOptions { dialect: Dialect::Amqp, ..RabbitOptions::default() };
+            assert!(amqp.is_ok_and(|read| read != default), "{query}");
+            let rabbit = of_url(&format!("rabbit://h/?{query}"));
+            assert_eq!(rabbit.is_ok(), option.scope.is_none(), "{query}");
+            assert!(rabbit_table!().contains(&format!("| `{}`", option.key)), "{query}");
+        }
+        for name in WITHOUT_EFFECT {
+            assert_eq!(read(&[(name, "x")]), Ok(RabbitOptions::default()));
+        }
+    }
+
+    #[test]
+    fn a_duration_is_written_as_everywhere_or_as_kombu_writes_it() {
+        let delay = |value| {
+            let read = read(&[("kombu_reconnect_delay", value)]);
+            read.map(|options| options.kombu_reconnect_delay).ok()
+        };
+        assert_eq!(delay("1.5"), Some(Duration::from_millis(1500)));
+        assert_eq!(delay("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(delay("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(delay("1.5s"), None);
+        let timeout = |value| of_url(&format!("amqp://h?connection_timeout={value}"));
+        assert_eq!(timeout("2500"), timeout("2s500ms"));
+        let heartbeat = |value| read(&[("heartbeat_timeout_threshold", value)]);
+        assert_eq!(heartbeat("90"), heartbeat("1m30s"));
+        assert!(heartbeat("500ms").is_err());
+    }
+
+    #[test]
     fn a_negative_delivery_limit_is_none() {
         let limit = |value| {
             let read = read(&[("rabbit_quorum_delivery_limit", value)]);
@@ -416,7 +285,7 @@ mod tests {
         };
         assert_eq!(limit("-1"), Ok(-1));
         let error = limit("many").expect_err("no number");
-        assert!(error.contains("a whole number: 0 for the broker's default"), "{error}");
+        assert!(error.contains("expected a whole number, found"), "{error}");
     }
 
     #[test]
@@ -432,12 +301,12 @@ mod tests {
         check(
             "amqp_durable_queues",
             "maybe",
-            "option \"amqp_durable_queues\" of the transport URL: expected true or false, found \"maybe\"",
+            "option \"amqp_durable_queues\" of the transport URL: expected `true` or `false`, found \"maybe\"",
         );
         check(
             "rabbit_qos_prefetch_count",
             "0",
-            "option \"rabbit_qos_prefetch_count\" of the transport URL: expected 1 to 65535 (0 would be unlimited, and a whole queue would come into memory), found \"0\"",
+            "option \"rabbit_qos_prefetch_count\" of the transport URL: expected a number from 1 to 65535 (0 would be unlimited, and a whole queue would come into memory), found \"0\"",
         );
         check(
             "ssl",
@@ -447,12 +316,12 @@ mod tests {
         check(
             "kombu_reconnect_delay",
             "-1",
-            "option \"kombu_reconnect_delay\" of the transport URL: expected seconds from 0 to 3600, found \"-1\"",
+            "option \"kombu_reconnect_delay\" of the transport URL: expected a duration from 0s to 1h such as `30s`, `1m30s` or `500ms`, or seconds, found \"-1\"",
         );
         check(
             "rabbit_login_method",
             "RABBIT-CR-DEMO",
-            "option \"rabbit_login_method\" of the transport URL: expected PLAIN, AMQPLAIN or EXTERNAL, found \"RABBIT-CR-DEMO\"",
+            "option \"rabbit_login_method\" of the transport URL: expected `PLAIN`, `AMQPLAIN` or `EXTERNAL`, found \"RABBIT-CR-DEMO\"",
         );
     }
 
@@ -481,12 +350,19 @@ mod tests {
             "amqp://h?heartbeat=10&auth_mechanism=external&connection_timeout=2500&channel_max=100&frame_max=65536&verify=verify_none&rabbit_quorum_queue=true",
         );
         assert_eq!(found, Ok(expected));
-        assert_eq!(of_url("amqp://h?frame_max=0").map(|o| o.frame_max), Ok(FRAME_MAX));
-        assert_eq!(of_url("amqp://h?frame_max=9999999").map(|o| o.frame_max), Ok(FRAME_MAX));
+        for large in ["0", "9999999"] {
+            let read = of_url(&format!("amqp://h?frame_max={large}"));
+            assert_eq!(read.map(|options| options.largest_frame()), Ok(FRAME_MAX));
+        }
         let refused = |url: &str| of_url(url).expect_err("it is refused");
-        assert!(refused("amqp://h?channel_max=2").contains("16 to 65535, or 0"));
-        assert!(refused("amqp://h?frame_max=512").contains("4096 or more"));
-        assert!(refused("amqp://h?connection_timeout=0").contains("milliseconds from 1"));
+        assert!(
+            refused("amqp://h?channel_max=2")
+                .contains("a number from 16 to 65535, or 0 for the broker's limit")
+        );
+        assert!(refused("amqp://h?frame_max=512").contains("a whole number, 4096 or more, or 0"));
+        assert!(
+            refused("amqp://h?connection_timeout=0").contains("a duration from 1ms to 1h such as")
+        );
         assert!(refused("amqp://h?hearbeat=1").contains("did you mean \"heartbeat\"?"));
         assert!(
             refused("rabbit://h?heartbeat=1")
@@ -525,7 +401,7 @@ mod tests {
         assert_eq!(found, Ok(expected));
         assert_eq!(
             read(&[("rabbit_durable_queues", "maybe")]),
-            Err("option \"rabbit_durable_queues\" of the transport URL: expected true or false (the option is called \"amqp_durable_queues\" now), found \"maybe\"".to_owned())
+            Err("option \"rabbit_durable_queues\" of the transport URL: expected `true` or `false` (the option is called \"amqp_durable_queues\" now), found \"maybe\"".to_owned())
         );
         assert_eq!(
             read(&[("rabbit_use_ssl", "true")]),
@@ -535,11 +411,12 @@ mod tests {
             read(&[("rabbit_userid", "nova")]),
             Err("option \"rabbit_userid\" of the transport URL is not used any more; write the user as in `rabbit://user:password@host:5672`".to_owned())
         );
-        let current: Vec<_> = EFFECTIVE.iter().chain(WITHOUT_EFFECT).collect();
+        let declared = RabbitOptions::DECLARED.iter().map(|option| option.key);
+        let current: Vec<_> = declared.chain(WITHOUT_EFFECT.iter().copied()).chain([TLS]).collect();
         for (old, retired) in RETIRED {
-            assert!(!current.contains(&old), "{old} is not retired");
+            assert!(!current.contains(old), "{old} is not retired");
             if let Retired::Renamed(new) = retired {
-                assert!(new.starts_with("ssl_") || current.contains(&new), "{new} is not known");
+                assert!(new.starts_with("ssl_") || current.contains(new), "{new} is not known");
             }
         }
     }

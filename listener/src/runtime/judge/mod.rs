@@ -10,13 +10,13 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 
 use crate::notification::Notification;
+use crate::options::listener::OnUnknownPriority;
 use crate::outcome::BoxError;
 use crate::runtime::case::Case;
 use crate::runtime::judge::invoke::{Invocation, Invoked, policy_context};
 use crate::runtime::judge::policy::Verdict;
 use crate::runtime::open::body;
 use crate::runtime::open::priority::{self, NoPriority};
-use crate::runtime::options::OnUnknownPriority;
 use crate::runtime::settle::report::Subject;
 use crate::runtime::shared::{Shared, Worker};
 use crate::shown::panic_message;

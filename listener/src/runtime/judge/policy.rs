@@ -7,10 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::endpoint::policy::Policy;
+use crate::options::listener::{OnFailure, RetryOptions};
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::outcome::{Chain, Failure};
 use crate::runtime::open::priority::NoPriority;
-use crate::runtime::options::{OnFailure, RetryOptions};
 use crate::runtime::program_code;
 use crate::runtime::settle::pending::Pending;
 use crate::shown::panic_message;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::envelope::NOT_A_NOTIFICATION;
 use crate::notification::fields::Fields;
 use crate::notification::priority::Priority;
-use crate::runtime::options::OnUnknownPriority;
+use crate::options::listener::OnUnknownPriority;
 use crate::shown::shown;
 use crate::target::priority_of;
 

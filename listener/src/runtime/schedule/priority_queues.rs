@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::notification::priority::Priority;
-use crate::runtime::options::Executor;
+use crate::options::listener::Executor;
 
 /// The number of queues: one per priority, and one for routing keys without a priority.
 pub(crate) const QUEUES: usize = Priority::ALL.len() + 1;

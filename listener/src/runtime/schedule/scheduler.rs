@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::options::listener::Executor;
 use crate::runtime::case::Case;
-use crate::runtime::options::Executor;
 use crate::runtime::schedule::key_order::KeyOrder;
 use crate::runtime::schedule::keys;
 use crate::runtime::schedule::permit::{Permit, Slot};

@@ -8,9 +8,9 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use crate::options::listener::RetryPlace;
 use crate::runtime::case::Case;
 use crate::runtime::judge::policy::{Copy, Destination};
-use crate::runtime::options::RetryPlace;
 use crate::runtime::schedule::permit;
 use crate::runtime::settle::copier::{CopyError, Original};
 use crate::runtime::settle::copy_headers::CopyHeaders;

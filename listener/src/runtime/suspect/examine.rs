@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::observer::Event;
+use crate::options::listener::OnFailure;
 use crate::runtime::case::{Case, Isolation, Suspicion};
 use crate::runtime::judge::policy::{self, Destination};
-use crate::runtime::options::OnFailure;
 use crate::runtime::schedule::key_order::Ticket;
 use crate::runtime::schedule::permit;
 use crate::runtime::settle::copier::{CopyError, MoveError};

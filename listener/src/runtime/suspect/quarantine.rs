@@ -1,7 +1,7 @@
 //! What happens to a suspect: it is handled where it is, moved to its quarantine queue, or given up.
 //! Pure: decided from the deaths that the journal has (`journal/`), carried out in `examine.rs`.
 
-use crate::runtime::options::PoisonOptions;
+use crate::options::listener::PoisonOptions;
 
 /// What to do with a suspect: a redelivered message, or one from a quarantine queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -119,9 +119,12 @@ impl Round<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::rabbit::options::RabbitOptions;
 
     fn reconnect(url: &str) -> Reconnect {
-        Reconnect::new(&Core::new(&url.parse().expect("a URL")).expect("a driver"))
+        let url = url.parse().expect("a URL");
+        let options = RabbitOptions::from_url(&url).expect("valid options");
+        Reconnect::new(&Core::new(&url, options))
     }
 
     #[test]

@@ -364,13 +364,13 @@ async fn round(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drivers::rabbit::options::STABLE_AFTER;
+    use crate::drivers::rabbit::options::{RabbitOptions, STABLE_AFTER};
     use crate::transport::error::SendError;
 
     #[test]
     fn an_error_of_an_ended_driver_is_not_attributed_to_the_broker() {
         let url = "rabbit://guest:guest@127.0.0.1:1/".parse().expect("a URL");
-        let core = Arc::new(Core::new(&url).expect("a driver"));
+        let core = Arc::new(Core::new(&url, RabbitOptions::default()));
         let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let publisher = runtime().block_on(async { Publisher::open(core, Purpose::Send) });
         let Err(error) = runtime().block_on(publisher.session(0, Instant::now())) else {
@@ -383,7 +383,7 @@ mod tests {
     #[tokio::test]
     async fn the_reported_reason_outlives_the_callers_that_waited() {
         let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
-        let core = Arc::new(Core::new(&url).expect("a driver"));
+        let core = Arc::new(Core::new(&url, RabbitOptions::default()));
         let (_publisher, mut task) = Publisher::with_task(core, Purpose::Send);
         let (reply, answer) = oneshot::channel();
         task.waiting.push(Waiter { reply, until: Instant::now() });
@@ -396,7 +396,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn closing_a_stable_connection_resets_the_backoff() {
         let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
-        let core = Arc::new(Core::new(&url).expect("a driver"));
+        let core = Arc::new(Core::new(&url, RabbitOptions::default()));
         let (_publisher, mut task) = Publisher::with_task(core, Purpose::Journal);
         let first = task.reconnect.ceiling();
         for _ in 0..9 {

@@ -1,5 +1,7 @@
-//! The known name that somebody most likely meant, for the errors of options. Asked where
-//! names are read: `config.rs`, and drivers whose URLs have options.
+//! The known name that somebody most likely meant, for errors about options: those of the
+//! configuration, and those of URLs.
+
+use strsim::osa_distance;
 
 /// What is longer, in bytes, is no misspelt name.
 const LONGEST: usize = 64;
@@ -13,26 +15,10 @@ pub(crate) fn nearest<'a>(
     if found.len() > LONGEST {
         return None;
     }
-    let (distance, name) =
-        known.into_iter().map(|name| (distance(found, name), name)).min_by_key(|(far, _)| *far)?;
+    let far = |name: &&str| osa_distance(found, name);
+    let name = known.into_iter().min_by_key(far)?;
     // One mistake in four letters is a slip; more is another word.
-    (distance <= (found.len().max(name.len()) / 4).max(1)).then_some(name)
-}
-
-/// Levenshtein's distance: insertions, deletions and replacements.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = above + 1;
-        for (left, b) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[left + 1];
-            row[left + 1] = replaced.min(diagonal + 1).min(row[left] + 1);
-        }
-    }
-    row[other.len()]
+    (far(&name) <= (found.len().max(name.len()) / 4).max(1)).then_some(name)
 }
 
 #[cfg(test)]
@@ -48,6 +34,7 @@ mod tests {
         check("topic", Some("topics"));
         check("prefecth", Some("prefetch"));
         check("transport-url", Some("transport_url"));
+        check("opol", Some("pool"));
     }
 
     #[test]

@@ -1,0 +1,230 @@
+//! Every option is declared once, with its name, type, default, unit, accepted values and documentation:
+//! those of listeners in `listener.rs`, those of notifiers in `notifier.rs`, those of RabbitMQ's URLs in that
+//! driver's `options.rs`. Here is `options!`, which makes of a declaration the struct with its defaults, the
+//! list of its keys, how a text becomes a field, the check of fields that a program set, the setters of a
+//! builder, and the rows of the documentation's table. The kinds of values are in `value.rs`.
+
+use std::fmt::Debug;
+
+use crate::options::value::{Kind, Raw, Wrong};
+
+/// Declares a struct of options. A row is
+///
+/// ```text
+/// /// What it is, in one line: the row of the documentation's table.
+/// ///
+/// /// Details, for the field and the setter.
+/// pub name: Type as Given = [default] takes kind, key "name" in "where";
+/// ```
+///
+/// `as Given` is what the setter takes, if that is not the type. A default may have a unit: `[30 s]`,
+/// `[64 MiB]`. `takes` is a [`Kind`]: without it every value is accepted. With `key` the option can be given
+/// as text; `in` is where alone it can.
+///
+/// `table` names a macro that becomes the rows of the documentation, `setters` one that becomes the
+/// setters of a builder that holds the struct in its field `options`.
+macro_rules! options {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident;
+        table $table:ident;
+        setters $setters:ident;
+        $(
+            #[doc = $summary:literal]
+            $(#[doc = $more:literal])*
+            $field_vis:vis $field:ident: $type:ty $(as $given:ty)? = $default:tt
+                $(takes $kind:expr $(, key $key:literal $(in $scope:literal)?)?)?;
+        )+
+    ) => {
+        #[allow(unused_macros, reason = "not every struct is shown as a table")]
+        macro_rules! $table {
+            () => {
+                concat!($($($(
+                    "| `", $key, "`", $(" (", $scope, " only)",)? " | ",
+                    $crate::options::declare::default_text!($default), " |", $summary, " |\n",
+                )?)?)+)
+            };
+        }
+        #[allow(unused_imports, reason = "not every struct is shown as a table")]
+        pub(crate) use $table;
+
+        #[allow(unused_macros, reason = "not every struct has a builder")]
+        macro_rules! $setters {
+            () => {
+                $(
+                    #[doc = $summary]
+                    $(#[doc = $more])*
+                    #[doc = concat!("\n\nDefault: ", $crate::options::declare::default_text!($default), ".")]
+                    $field_vis fn $field(
+                        mut self,
+                        $field: $crate::options::declare::options!(@given $type $(, $given)?),
+                    ) -> Self {
+                        self.options.$field = From::from($field);
+                        self
+                    }
+                )+
+            };
+        }
+        #[allow(unused_imports, reason = "not every struct has a builder")]
+        pub(crate) use $setters;
+
+        $(#[$meta])*
+        $vis struct $name {
+            $(
+                #[doc = $summary]
+                $(#[doc = $more])*
+                #[doc = concat!("\n\nDefault: ", $crate::options::declare::default_text!($default), ".")]
+                $field_vis $field: $type,
+            )+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $crate::options::declare::default_value!($default),)+ }
+            }
+        }
+
+        impl $crate::options::declare::Group for $name {
+            const DECLARED: &'static [$crate::options::declare::Declared] = &[$($($(
+                $crate::options::declare::Declared {
+                    key: $key,
+                    scope: $crate::options::declare::options!(@scope $($scope)?),
+                    #[cfg(test)]
+                    example: || $crate::options::value::Kind::example(&$kind),
+                },
+            )?)?)+];
+
+            fn set(
+                &mut self,
+                key: &str,
+                raw: &$crate::options::value::Raw,
+            ) -> Option<Result<(), $crate::options::value::Wrong>> {
+                match key {
+                    $($($(
+                        $key => Some($crate::options::declare::put(&$kind, raw, &mut self.$field)),
+                    )?)?)+
+                    _ => {
+                        let _ = raw;
+                        None
+                    }
+                }
+            }
+
+            fn take_given(&mut self, given: &Self, is_given: &dyn Fn(&str) -> bool) {
+                $($($(
+                    if is_given($key) {
+                        self.$field.clone_from(&given.$field);
+                    }
+                )?)?)+
+                let _ = (given, is_given);
+            }
+
+            fn wrong(&self) -> Vec<(&'static str, $crate::options::value::Wrong)> {
+                let checked = [$($(
+                    (
+                        stringify!($field),
+                        $crate::options::declare::check(&$kind, Option::from(self.$field.clone())),
+                    ),
+                )?)+];
+                checked.into_iter().filter_map(|(field, wrong)| Some((field, wrong?))).collect()
+            }
+        }
+    };
+    (@given $type:ty) => { $type };
+    (@given $type:ty, $given:ty) => { $given };
+    (@scope) => { None };
+    (@scope $scope:literal) => { Some($scope) };
+}
+pub(crate) use options;
+
+/// A default, with or without a unit.
+macro_rules! default_value {
+    ([$number:literal ms]) => {
+        ::std::time::Duration::from_millis($number)
+    };
+    ([$number:literal s]) => {
+        ::std::time::Duration::from_secs($number)
+    };
+    ([$number:literal min]) => {
+        ::std::time::Duration::from_secs($number * 60)
+    };
+    ([$number:literal MiB]) => {
+        $number << 20
+    };
+    ([$value:expr]) => {
+        $value
+    };
+}
+pub(crate) use default_value;
+
+/// A default as the documentation shows it.
+macro_rules! default_text {
+    ([None]) => { "not given" };
+    ([Vec::new()]) => { "none" };
+    ([$number:literal $unit:ident]) => { concat!($number, " ", stringify!($unit)) };
+    ([$($value:tt)+]) => { concat!("`", stringify!($($value)+), "`") };
+}
+pub(crate) use default_text;
+
+/// An option that can be given as text.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    /// Its name in the environment (in capitals, after a prefix), in a file and in URLs.
+    pub(crate) key: &'static str,
+    /// Where alone it can be given; everywhere if there is none.
+    pub(crate) scope: Option<&'static str>,
+    /// A text that it accepts.
+    #[cfg(test)]
+    pub(crate) example: fn() -> &'static str,
+}
+
+/// What [`options!`] makes of a declaration.
+pub(crate) trait Group {
+    /// The options that can be given as text.
+    const DECLARED: &'static [Declared];
+
+    /// Sets the option of this key; none if there is no such option.
+    fn set(&mut self, key: &str, raw: &Raw) -> Option<Result<(), Wrong>>;
+
+    /// Takes over the options whose keys were given.
+    fn take_given(&mut self, given: &Self, is_given: &dyn Fn(&str) -> bool);
+
+    /// The fields whose values are not accepted.
+    fn wrong(&self) -> Vec<(&'static str, Wrong)>;
+}
+
+/// Reads a value into its field.
+pub(crate) fn put<K: Kind, F: From<K::Value>>(
+    kind: &K,
+    raw: &Raw,
+    field: &mut F,
+) -> Result<(), Wrong> {
+    let is_read = kind.read(raw);
+    let why = is_read.as_ref().and_then(|_| kind.why());
+    match is_read.filter(|value| kind.accepts(value)) {
+        Some(value) => {
+            *field = F::from(value);
+            Ok(())
+        }
+        None => Err(Wrong {
+            expected: format!("{}{}{}", kind.expected(), kind.written(), in_parentheses(why)),
+            found: kind.shown(raw),
+        }),
+    }
+}
+
+/// What is wrong with a value that a program set.
+pub(crate) fn check<K: Kind>(kind: &K, value: Option<K::Value>) -> Option<Wrong>
+where
+    K::Value: Debug,
+{
+    let value = value.filter(|value| !kind.accepts(value))?;
+    Some(Wrong {
+        expected: kind.expected() + &in_parentheses(kind.why()),
+        found: format!("{value:?}"),
+    })
+}
+
+fn in_parentheses(why: Option<&str>) -> String {
+    why.map(|why| format!(" ({why})")).unwrap_or_default()
+}

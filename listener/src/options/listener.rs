@@ -1,0 +1,406 @@
+//! The options of a listener: `Options` has those that a program sets on the builder, `Sources` those
+//! that only say from outside which notifications are consumed. Origins and precedence are in `config.rs`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::endpoint::policy::Policy;
+use crate::envelope::Limits;
+use crate::options::declare::options;
+use crate::options::value::{
+    ABOVE_ZERO, Kind, List, Name, Raw, SecretUrl, Switch, TIME, Time, Words, number,
+};
+use crate::order::OrderKey;
+use crate::target::Target;
+
+/// How many deliveries a listener works on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Executor {
+    /// One after the other, in the order in which they came, whatever their priority. A retry holds up
+    /// the deliveries after it.
+    Sequential,
+    /// Up to this many concurrently; order is not kept. With 8 or more slots, one eighth is reserved so
+    /// that no single priority can use them all.
+    Concurrent(usize),
+}
+
+impl Executor {
+    pub(crate) const fn at_once(self) -> usize {
+        match self {
+            Self::Sequential => 1,
+            Self::Concurrent(number) => number,
+        }
+    }
+}
+
+/// What happens when a method fails: an error, a panic, a timeout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// It is called again as the retry options say, and then its notification becomes a dead letter.
+    #[default]
+    Retry,
+    /// The whole delivery is requeued at once, again and again, as oslo.messaging does with
+    /// `allow_requeue`. It is redelivered without a pause for as long as the method fails.
+    Requeue,
+    /// It counts as handled, and its error is only logged, as oslo.messaging does without
+    /// `allow_requeue`. The notification is lost for this method. An inbox that cannot be read is not a
+    /// failure of a method: the call is retried all the same.
+    Forget,
+}
+
+/// What happens to a notification whose body has no known priority, so that no method can be called for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnUnknownPriority {
+    /// The priority is the one that the routing key ends in (`notifications.info`). A notification
+    /// without that, and a body that is not a notification, becomes a dead letter with the reason
+    /// `unknown-priority`.
+    #[default]
+    DeadLetter,
+    /// It is acknowledged with a warning in the log, as oslo.messaging does. Nothing else keeps
+    /// it.
+    Lenient,
+}
+
+/// The queues that a listener consumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Queues {
+    /// Those that all listeners without a pool share.
+    #[default]
+    Shared,
+    /// The queue of a pool.
+    Pool(String),
+    /// The queue of a pool, which the broker deletes once it had no consumer for a while.
+    Temporary {
+        /// The pool.
+        pool: String,
+        /// How long it may have no consumer.
+        expires: Duration,
+    },
+}
+
+impl Queues {
+    pub(crate) fn pool(&self) -> Option<&str> {
+        match self {
+            Self::Shared => None,
+            Self::Pool(pool) | Self::Temporary { pool, .. } => Some(pool),
+        }
+    }
+
+    pub(crate) const fn expires(&self) -> Option<Duration> {
+        match self {
+            Self::Shared | Self::Pool(_) => None,
+            Self::Temporary { expires, .. } => Some(*expires),
+        }
+    }
+}
+
+/// How long the queue of a temporary pool may have no consumer: with less it would be deleted before it is
+/// bound, and RabbitMQ counts milliseconds in 32 bits.
+pub(crate) const EXPIRES: Time =
+    TIME.within(Duration::from_secs(1), Duration::from_secs(49 * 24 * 3600));
+
+/// An executor as it is configured from outside the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConfiguredExecutor {
+    Sequential,
+    /// With this many slots; without a number, as many as the builder has.
+    Concurrent(Option<usize>),
+}
+
+impl ConfiguredExecutor {
+    /// The executor of a builder that has this one.
+    pub(crate) fn over(self, given: Executor) -> Executor {
+        match (self, given) {
+            (Self::Sequential, _) => Executor::Sequential,
+            (Self::Concurrent(Some(slots)), _) => Executor::Concurrent(slots),
+            (Self::Concurrent(None), Executor::Concurrent(slots)) => Executor::Concurrent(slots),
+            (Self::Concurrent(None), Executor::Sequential) => Options::default().executor,
+        }
+    }
+}
+
+options! {
+    /// What a listener is given from outside the program, and what a builder has other methods for.
+    #[derive(Clone, PartialEq, Eq)]
+    pub(crate) struct Sources;
+    table sources_table;
+    setters sources_setters;
+
+    /// Where to consume from: a URL that [`Transport::open`](crate::Transport::open) takes.
+    pub(crate) transport_url: Option<String> = [None] takes SecretUrl, key "transport_url";
+    /// Topics, each as `topic` or `exchange/topic`; a list.
+    pub(crate) topics: Vec<Target> = [Vec::new()] takes Topics, key "topics";
+    /// The exchange of topics that name none.
+    pub(crate) control_exchange: Option<String> = [None] takes Name, key "control_exchange";
+    /// The pool whose queue is consumed, in place of the queues that all listeners share.
+    pub(crate) queues: Option<Queues> = [None] takes PoolName, key "pool";
+    /// Only endpoints of these groups; a list.
+    pub(crate) groups: Vec<String> = [Vec::new()] takes List("names of groups"), key "group";
+    /// `concurrent` or `sequential`.
+    pub(crate) executor: Option<ConfiguredExecutor> = [None]
+        takes Words(&[
+            ("concurrent", ConfiguredExecutor::Concurrent(None)),
+            ("sequential", ConfiguredExecutor::Sequential),
+        ]), key "executor";
+    /// Deliveries that are handled concurrently; more than 1 contradicts `sequential`.
+    pub(crate) executor_size: Option<usize> = [None]
+        takes number(1_usize), key "executor_thread_pool_size";
+    /// `publisher_id`, `event_type`, `payload.KEY` or `context.KEY`: equal ones are handled in sequence.
+    pub(crate) ordered_by: Option<OrderKey> = [None] takes OrderText, key "ordered_by";
+}
+
+options! {
+    /// The options of a listener, all at once.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Options;
+    table options_table;
+    setters options_setters;
+
+    /// How many deliveries are handled concurrently.
+    ///
+    /// The default is that of oslo.messaging's `executor_thread_pool_size`.
+    pub executor: Executor = [Executor::Concurrent(64)] takes Slots;
+    /// Unacknowledged deliveries of one queue, at most.
+    ///
+    /// This is a maximum. On RabbitMQ the prefetch adapts to the pace of the methods: it is the
+    /// number of concurrent deliveries, or the number settled per second if that is larger.
+    /// Prefetched deliveries are not available to other listeners of the queue, and an `error`
+    /// overtakes only deliveries that were prefetched. The prefetch also grows while deliveries
+    /// wait without a slot, as for a retry; where most of them wait for earlier ones with the same
+    /// order key (`ordered_by`), to as many as are settled in a minute.
+    ///
+    /// If methods suddenly become slow, up to `prefetch` deliveries may be waiting; choose a smaller
+    /// value if they could not all begin within RabbitMQ's consumer timeout (30 minutes). A queue
+    /// with a single active consumer always uses the whole prefetch. If the user may not ask whether a
+    /// queue has one (as a user without the permission to declare), its prefetch is the number of
+    /// concurrent deliveries.
+    pub prefetch: u16 = [1000]
+        takes number(1_u16).because("0 would take the whole queue into memory"), key "prefetch";
+    /// Bytes of unacknowledged bodies over all queues, at most.
+    ///
+    /// One delivery of each queue is accepted, however large. RabbitMQ counts deliveries and not bytes,
+    /// so the prefetch is fitted: it begins with as many of each queue as there is room for if each has
+    /// 16 MiB, and then follows the sizes that were received.
+    ///
+    /// It can be exceeded when large messages follow small ones, by at most one prefetch. A queue with a
+    /// single active consumer keeps the whole prefetch, as a change would hand it to another process. If
+    /// the user may not ask whether a queue has one, its prefetch is the number of concurrent deliveries.
+    ///
+    /// Compressed bodies may use as many bytes again once they are decompressed: they count with their
+    /// decompressed size for as long as their methods are called. A body for which there is no room
+    /// waits, without a slot. One eighth is reserved so that no single priority can use it all, and a
+    /// flood of `info` does not delay `error`; a body that is larger than the rest takes all of that.
+    pub bytes_in_flight: usize = [64 MiB] takes number(1_usize), key "bytes_in_flight";
+    /// Whether a method may requeue a delivery with `Outcome::Requeue`.
+    pub allow_requeue: bool = [false] takes Switch, key "allow_requeue";
+    /// How long `start` waits for a broker that cannot be reached.
+    pub start_timeout: Duration = [30 s] takes TIME, key "start_timeout";
+    /// How long `wait` lets methods run after `stop`; then what is unfinished is released.
+    ///
+    /// With the default all is over before the 30 s after which Kubernetes and others kill a process.
+    pub shutdown_timeout: Duration = [25 s] takes TIME, key "shutdown_timeout";
+    /// How long one attempt to send a copy (a retry, a dead letter) may take.
+    ///
+    /// After that the methods that owe it pause, and it is sent again. After an attempt that was not
+    /// confirmed in time the next ones may take four times as long, and so on up to 64 times, so that few
+    /// copies are sent twice.
+    pub send_timeout: Duration = [30 s] takes ABOVE_ZERO;
+    /// How long one call of a method may take.
+    ///
+    /// Then an `async fn` is dropped at its current `.await`. A plain `fn` cannot be ended: it counts as
+    /// failed and runs on. RabbitMQ redelivers what is unacknowledged for 30 minutes.
+    pub handler_timeout: Duration = [10 min] takes ABOVE_ZERO, key "handler_timeout";
+    /// What happens when a method fails: retries and then a dead letter, or what oslo.messaging does.
+    pub on_failure: OnFailure = [OnFailure::Retry];
+    /// What a body without a known priority becomes: `dead_letter`, unless its routing key has one, or `lenient`.
+    ///
+    /// [`OnUnknownPriority`] describes both.
+    pub on_unknown_priority: OnUnknownPriority = [OnUnknownPriority::DeadLetter]
+        takes Words(&[
+            ("dead_letter", OnUnknownPriority::DeadLetter),
+            ("lenient", OnUnknownPriority::Lenient),
+        ]), key "unknown_priority";
+    /// How often a method that fails is called again, and when.
+    ///
+    /// What an endpoint says in its attribute takes precedence.
+    pub retry: RetryOptions = [RetryOptions::default()];
+    /// When a notification is taken for one that ends the process.
+    pub poison: PoisonOptions = [PoisonOptions::default()];
+    /// The limits of a body.
+    pub limits: Limits = [Limits::default()];
+}
+
+options! {
+    /// How often a method that fails is called for one notification, and after which pauses.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RetryOptions;
+    table retry_table;
+    setters retry_setters;
+
+    /// How often a method is called for one notification, the first call included.
+    pub attempts: u32 = [5] takes number(1_u32), key "retry_attempts";
+    /// The longest pause before the second call; it doubles before each further one.
+    ///
+    /// Each pause is between half of this and the whole.
+    pub pause: Duration = [1 s] takes TIME, key "retry_pause";
+    /// The longest of these pauses.
+    pub max_pause: Duration = [60 s] takes TIME, key "retry_max_pause";
+    /// How long a delivery may be held in the process for its retries altogether.
+    ///
+    /// That is where the broker does not hold them. A pause that would end later is not held: the
+    /// broker holds the notification if it can. Where order is kept, that applies to a single pause longer
+    /// than this, and the notification loses its place in the order; after many shorter pauses, and where
+    /// the broker cannot hold it, the notification becomes a dead letter. RabbitMQ redelivers what is
+    /// unacknowledged for 30 minutes.
+    ///
+    /// Also how long a delivery is held whose retry or dead letter cannot be made, or whose method is
+    /// paused, from when it was received. After that, and after a second at least, a copy at the end of
+    /// its queue replaces it, unless order is kept. A suspect that waits to be handled alone is released
+    /// after that, or after a minute if that is longer, unless it is in order in a work queue, or near the
+    /// delivery limit of its queue; a copy replaces it if methods were called for it already.
+    pub hold: Duration = [15 min] takes ABOVE_ZERO;
+    /// Where a notification is while it waits.
+    pub place: RetryPlace = [RetryPlace::Broker];
+}
+
+options! {
+    /// When a notification is taken for poison: for one that ends the process that handles it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct PoisonOptions;
+    table poison_table;
+    setters poison_setters;
+
+    /// After how many deaths a notification is quarantined: handled one at a time, in its own queue.
+    ///
+    /// The queue is `<queue>.quarantine`. The first death leaves no more than the broker's `redelivered`
+    /// flag, as an orderly stop does, and such a stop is not a death: so this is 2 or more.
+    pub suspect_after: u64 = [2]
+        takes number(2_u64).because("a first death looks like an orderly stop");
+    /// After how many further deaths it becomes a dead letter with the reason `poison`.
+    pub give_up_after: u64 = [3] takes number(1_u64);
+}
+
+/// Where a notification is while it waits for another call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetryPlace {
+    /// In a retry queue of the broker: it uses no slot here, and survives this process. Where the
+    /// broker has no retry queues, or the user may not declare them, and where order is kept, it is
+    /// held in the process.
+    #[default]
+    Broker,
+    /// In the process, unacknowledged.
+    Process,
+}
+
+impl RetryOptions {
+    /// With what an endpoint's attribute says.
+    pub(crate) fn with(self, policy: &Policy) -> Self {
+        Self {
+            attempts: policy.attempts.unwrap_or(self.attempts),
+            pause: policy.pause.unwrap_or(self.pause),
+            max_pause: policy.max_pause.unwrap_or(self.max_pause),
+            ..self
+        }
+    }
+
+    /// The pause after this many calls, at least 1. `chance` from 0 to 1 is its position in its range:
+    /// notifications that failed together do not come back together.
+    pub(crate) fn pause_after(self, calls: u32, chance: f64) -> Duration {
+        let doubled = 2_u32.checked_pow(calls.saturating_sub(1)).unwrap_or(u32::MAX);
+        let longest = self.max_pause.min(self.pause.saturating_mul(doubled));
+        longest / 2 + (longest / 2).mul_f64(chance.clamp(0.0, 1.0))
+    }
+}
+
+/// The slots of an executor that a program set.
+struct Slots;
+
+impl Kind for Slots {
+    type Value = Executor;
+
+    fn read(&self, raw: &Raw) -> Option<Executor> {
+        number(1_usize).read(raw).map(Executor::Concurrent)
+    }
+
+    fn accepts(&self, executor: &Executor) -> bool {
+        executor.at_once() > 0
+    }
+
+    fn expected(&self) -> String {
+        "`Concurrent(1)` or more".to_owned()
+    }
+
+    #[cfg(test)]
+    fn example(&self) -> &'static str {
+        "8"
+    }
+}
+
+/// The name of a pool.
+struct PoolName;
+
+impl Kind for PoolName {
+    type Value = Queues;
+
+    fn read(&self, raw: &Raw) -> Option<Queues> {
+        Name.read(raw).map(Queues::Pool)
+    }
+
+    fn expected(&self) -> String {
+        Name.expected()
+    }
+
+    #[cfg(test)]
+    fn example(&self) -> &'static str {
+        Name.example()
+    }
+}
+
+/// A list of topics.
+struct Topics;
+
+impl Topics {
+    const LIST: List = List("topics, or exchange/topic");
+}
+
+impl Kind for Topics {
+    type Value = Vec<Target>;
+
+    fn read(&self, raw: &Raw) -> Option<Vec<Target>> {
+        let topics = Self::LIST.read(raw)?;
+        Some(topics.iter().map(|topic| Target::from(topic.as_str())).collect())
+    }
+
+    fn expected(&self) -> String {
+        Self::LIST.expected()
+    }
+
+    #[cfg(test)]
+    fn example(&self) -> &'static str {
+        "notifications, nova/versioned_notifications"
+    }
+}
+
+/// A part of a notification.
+struct OrderText;
+
+impl Kind for OrderText {
+    type Value = OrderKey;
+
+    fn read(&self, raw: &Raw) -> Option<OrderKey> {
+        OrderKey::from_str(&Name.read(raw)?).ok()
+    }
+
+    fn expected(&self) -> String {
+        "`publisher_id`, `event_type`, `payload.KEY` or `context.KEY`".to_owned()
+    }
+
+    #[cfg(test)]
+    fn example(&self) -> &'static str {
+        "payload.instance_id"
+    }
+}

@@ -1,0 +1,36 @@
+//! The options of a notifier. Its builder has their setters, and the parts that are not options:
+//! transport, topics, publisher, serializer, spool.
+
+use std::time::Duration;
+
+use crate::envelope::{Compression, Version};
+use crate::options::declare::options;
+use crate::options::value::{TIME, number};
+
+options! {
+    /// The options of a notifier.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct NotifierOptions;
+    table notifier_table;
+    setters notifier_setters;
+
+    /// The form on the wire: `V2` as oslo's driver `messagingv2` writes it, `V1` as `messaging` does.
+    pub version: Version = [Version::V2];
+    /// Compresses the bodies, as oslo's `kombu_compression` does.
+    pub compression: Option<Compression> as Compression = [None];
+    /// How long a call may take: waiting for the window, reconnecting, sending, the confirmation.
+    pub timeout: Duration = [30 s] takes TIME;
+    /// The largest body, in bytes as sent, so after compression.
+    ///
+    /// A notification that is larger is refused before anything is sent. RabbitMQ 4 takes 16 MiB by
+    /// default, earlier versions take 128 MiB; the driver also respects the broker's own limit.
+    pub max_body: usize = [16 MiB];
+    /// Notifications that may wait for their confirmation at once, over all clones of the notifier.
+    ///
+    /// A call beyond that waits until there is room, within its time.
+    pub window: usize = [1000] takes number(1_usize);
+    /// Bytes of bodies that may wait for their confirmation at once, over all clones of the notifier.
+    ///
+    /// A notification that is larger is sent when no other is.
+    pub window_bytes: u32 = [64 MiB] takes number(1_u32);
+}
