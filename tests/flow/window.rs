@@ -51,14 +51,21 @@ fn every_mistake_of_a_notifier_is_reported_at_once() {
         error.to_string(),
         "the notifier cannot be built, for 2 reasons:\
          \n- a topic of the notifier is empty; expected a name such as \"notifications\"\
-         \n- the window of the notifier is 0; expected at least 1 notification and 1 byte"
+         \n- window is 0; expected a number above 0"
     );
 }
 
 #[test]
 fn an_empty_window_does_not_build() {
     let broker = Broker::new(BrokerState::Available);
-    for builder in [builder(&broker).window(0), builder(&broker).window_bytes(0)] {
-        assert_eq!(builder.build().unwrap_err(), NotifierBuildError::EmptyWindow);
+    for (option, builder) in
+        [("window", builder(&broker).window(0)), ("window_bytes", builder(&broker).window_bytes(0))]
+    {
+        let expected = NotifierBuildError::Option {
+            option,
+            found: "0".to_owned(),
+            expected: "a number above 0".to_owned(),
+        };
+        assert_eq!(builder.build().unwrap_err(), expected);
     }
 }
