@@ -405,9 +405,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::options::declare::set_to_documented_defaults;
     use crate::options::listener::{Executor, OnUnknownPriority};
     use crate::order::OrderKey;
-    use crate::target::Target;
+    use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target};
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
         let variables =
@@ -488,6 +489,39 @@ mod tests {
             assert_ne!(config, Config::default());
             let row = format!("| `{}` | ", option.key);
             assert_eq!(documentation.matches(&row).count(), 1, "{row}");
+        }
+    }
+
+    #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let mut options = Options::default();
+        set_to_documented_defaults(&mut options);
+        set_to_documented_defaults(&mut options.retry);
+        assert_eq!(options, Options::default());
+        let of_sources: Vec<&str> = Sources::DECLARED.iter().map(|option| option.default).collect();
+        let Executor::Concurrent(slots) = Options::default().executor else {
+            panic!("the default is not concurrent");
+        };
+        let [topic, exchange] = [DEFAULT_TOPIC, DEFAULT_EXCHANGE].map(|name| format!("`{name}`"));
+        let (executor, size) = ("`concurrent`", format!("`{slots}`"));
+        let none = "not given";
+        let expected = [none, &topic, &exchange, none, "`all`", executor, &size, none];
+        assert_eq!(of_sources, expected);
+    }
+
+    #[test]
+    fn each_variable_that_a_page_names_is_declared() {
+        let pages = [
+            include_str!("../../README.md"),
+            include_str!("guide/endpoints.md"),
+            include_str!("guide/failures.md"),
+            include_str!("guide/operating.md"),
+        ];
+        for variable in pages.iter().flat_map(|page| page.split(PREFIX).skip(1)) {
+            let end = variable.find(|c: char| !c.is_ascii_uppercase() && c != '_');
+            let name = variable[..end.unwrap_or(variable.len())].to_lowercase();
+            let is_known = is_option(&name) || ["config", "macros_debug"].contains(&name.as_str());
+            assert!(is_known, "{PREFIX}{name}");
         }
     }
 

@@ -17,8 +17,8 @@ use crate::options::value::{Kind, Raw, Wrong};
 /// pub name: Type as Given = [default] takes kind, key "name" in "where";
 /// ```
 ///
-/// `as Given` is what the setter takes, if that is not the type. A default may have a unit: `[30 s]`,
-/// `[64 MiB]`. `takes` is a [`Kind`]: without it every value is accepted. With `key` the option can be given
+/// `as Given` is what the setter takes, if that is not the type. A default may have a unit, as `[30 s]` or
+/// `[64 MiB]`, or a text of its own for the table: `["shuffle" for FailoverStrategy::Shuffle]`. `takes` is a [`Kind`]: without it every value is accepted. With `key` the option can be given
 /// as text; `in` is where alone it can.
 ///
 /// `table` names a macro that becomes the rows of the documentation, `setters` one that becomes the
@@ -54,7 +54,7 @@ macro_rules! options {
                 $(
                     #[doc = $summary]
                     $(#[doc = $more])*
-                    #[doc = concat!("\n\nDefault: ", $crate::options::declare::default_text!($default), ".")]
+                    #[doc = concat!("\n\nDefault: ", $crate::options::declare::default_code!($default), ".")]
                     $field_vis fn $field(
                         mut self,
                         $field: $crate::options::declare::options!(@given $type $(, $given)?),
@@ -73,7 +73,7 @@ macro_rules! options {
             $(
                 #[doc = $summary]
                 $(#[doc = $more])*
-                #[doc = concat!("\n\nDefault: ", $crate::options::declare::default_text!($default), ".")]
+                #[doc = concat!("\n\nDefault: ", $crate::options::declare::default_code!($default), ".")]
                 $field_vis $field: $type,
             )+
         }
@@ -89,6 +89,8 @@ macro_rules! options {
                 $crate::options::declare::Declared {
                     key: $key,
                     scope: $crate::options::declare::options!(@scope $($scope)?),
+                    #[cfg(test)]
+                    default: $crate::options::declare::default_text!($default),
                     #[cfg(test)]
                     example: || $crate::options::value::Kind::example(&$kind),
                 },
@@ -137,7 +139,7 @@ macro_rules! options {
 }
 pub(crate) use options;
 
-/// A default, with or without a unit.
+/// A default: a value, a number with a unit, or a value after its text.
 macro_rules! default_value {
     ([$number:literal ms]) => {
         ::std::time::Duration::from_millis($number)
@@ -151,20 +153,42 @@ macro_rules! default_value {
     ([$number:literal MiB]) => {
         $number << 20
     };
+    ([$text:literal for $value:expr]) => {
+        $value
+    };
     ([$value:expr]) => {
         $value
     };
 }
 pub(crate) use default_value;
 
-/// A default as the documentation shows it.
+/// A default as the table of keys shows it.
 macro_rules! default_text {
-    ([None]) => { "not given" };
-    ([Vec::new()]) => { "none" };
-    ([$number:literal $unit:ident]) => { concat!($number, " ", stringify!($unit)) };
-    ([$($value:tt)+]) => { concat!("`", stringify!($($value)+), "`") };
+    ([None]) => {
+        "not given"
+    };
+    ([$number:literal $unit:ident]) => {
+        concat!($number, " ", stringify!($unit))
+    };
+    ([$text:literal for $value:expr]) => {
+        concat!("`", $text, "`")
+    };
+    ([$value:expr]) => {
+        concat!("`", stringify!($value), "`")
+    };
 }
 pub(crate) use default_text;
+
+/// A default as the documentation of fields and setters shows it.
+macro_rules! default_code {
+    ([$text:literal for $value:expr]) => {
+        concat!("`", stringify!($value), "`")
+    };
+    ($default:tt) => {
+        $crate::options::declare::default_text!($default)
+    };
+}
+pub(crate) use default_code;
 
 /// An option that can be given as text.
 #[derive(Debug)]
@@ -173,6 +197,9 @@ pub(crate) struct Declared {
     pub(crate) key: &'static str,
     /// Where alone it can be given; everywhere if there is none.
     pub(crate) scope: Option<&'static str>,
+    /// Its default, as the documentation shows it.
+    #[cfg(test)]
+    pub(crate) default: &'static str,
     /// A text that it accepts.
     #[cfg(test)]
     pub(crate) example: fn() -> &'static str,
@@ -227,4 +254,20 @@ where
 
 fn in_parentheses(why: Option<&str>) -> String {
     why.map(|why| format!(" ({why})")).unwrap_or_default()
+}
+
+/// Sets each option to the default that the documentation shows.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn set_to_documented_defaults<G: Group>(options: &mut G) {
+    for option in G::DECLARED.iter().filter(|option| option.default != "not given") {
+        let text = option.default.trim_matches('`');
+        let text = match text.split_once(' ') {
+            Some((number, "MiB")) => (number.parse::<u64>().expect("a number") << 20).to_string(),
+            Some((number, "min")) => format!("{number}m"),
+            Some((number, unit)) => format!("{number}{unit}"),
+            None => text.to_owned(),
+        };
+        assert_eq!(options.set(option.key, &Raw::Text(text)), Some(Ok(())), "{}", option.key);
+    }
 }

@@ -132,21 +132,21 @@ options! {
     /// Where to consume from: a URL that [`Transport::open`](crate::Transport::open) takes.
     pub(crate) transport_url: Option<String> = [None] takes SecretUrl, key "transport_url";
     /// Topics, each as `topic` or `exchange/topic`; a list.
-    pub(crate) topics: Vec<Target> = [Vec::new()] takes Topics, key "topics";
+    pub(crate) topics: Vec<Target> = ["notifications" for Vec::new()] takes Topics, key "topics";
     /// The exchange of topics that name none.
-    pub(crate) control_exchange: Option<String> = [None] takes Name, key "control_exchange";
+    pub(crate) control_exchange: Option<String> = ["openstack" for None] takes Name, key "control_exchange";
     /// The pool whose queue is consumed, in place of the queues that all listeners share.
     pub(crate) queues: Option<Queues> = [None] takes PoolName, key "pool";
     /// Only endpoints of these groups; a list.
-    pub(crate) groups: Vec<String> = [Vec::new()] takes List("names of groups"), key "group";
+    pub(crate) groups: Vec<String> = ["all" for Vec::new()] takes List("names of groups"), key "group";
     /// `concurrent` or `sequential`.
-    pub(crate) executor: Option<ConfiguredExecutor> = [None]
+    pub(crate) executor: Option<ConfiguredExecutor> = ["concurrent" for None]
         takes Words(&[
             ("concurrent", ConfiguredExecutor::Concurrent(None)),
             ("sequential", ConfiguredExecutor::Sequential),
         ]), key "executor";
     /// Deliveries that are handled concurrently; more than 1 contradicts `sequential`.
-    pub(crate) executor_size: Option<usize> = [None]
+    pub(crate) executor_size: Option<usize> = ["64" for None]
         takes number(1_usize), key "executor_thread_pool_size";
     /// `publisher_id`, `event_type`, `payload.KEY` or `context.KEY`: equal ones are handled in sequence.
     pub(crate) ordered_by: Option<OrderKey> = [None] takes OrderText, key "ordered_by";
@@ -218,7 +218,7 @@ options! {
     /// What a body without a known priority becomes: `dead_letter`, unless its routing key has one, or `lenient`.
     ///
     /// [`OnUnknownPriority`] describes both.
-    pub on_unknown_priority: OnUnknownPriority = [OnUnknownPriority::DeadLetter]
+    pub on_unknown_priority: OnUnknownPriority = ["dead_letter" for OnUnknownPriority::DeadLetter]
         takes Words(&[
             ("dead_letter", OnUnknownPriority::DeadLetter),
             ("lenient", OnUnknownPriority::Lenient),

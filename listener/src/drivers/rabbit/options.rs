@@ -143,14 +143,14 @@ options! {
     pub heartbeat_timeout_threshold: u16 = [15]
         takes WholeSeconds, key "heartbeat_timeout_threshold";
     /// How to log in: `PLAIN`, `AMQPLAIN` (the default of oslo.messaging) or `EXTERNAL`.
-    pub rabbit_login_method: LoginMethod = [LoginMethod::Plain]
+    pub rabbit_login_method: LoginMethod = ["PLAIN" for LoginMethod::Plain]
         takes Words(&[
             ("PLAIN", LoginMethod::Plain),
             ("AMQPLAIN", LoginMethod::AmqPlain),
             ("EXTERNAL", LoginMethod::External),
         ]), key "rabbit_login_method";
     /// Which host comes next: `round-robin` or `shuffle`.
-    pub kombu_failover_strategy: FailoverStrategy = [FailoverStrategy::RoundRobin]
+    pub kombu_failover_strategy: FailoverStrategy = ["round-robin" for FailoverStrategy::RoundRobin]
         takes Words(&[
             ("round-robin", FailoverStrategy::RoundRobin),
             ("shuffle", FailoverStrategy::Shuffle),
@@ -183,7 +183,7 @@ options! {
     /// The largest frame to ask for, in bytes; more than 131072 counts as that, and so does 0.
     ///
     /// The broker's limit is never exceeded.
-    pub frame_max: u32 = [131_072]
+    pub frame_max: u32 = ["131072" for FRAME_MAX]
         takes number(FRAME_MIN).or_zero_for("the broker's limit"),
         key "frame_max" in "amqp://";
     /// Who else declares the same queues and exchanges.

@@ -199,6 +199,7 @@ mod tests {
 
     use super::super::options::{FRAME_MAX, FailoverStrategy, LoginMethod, rabbit_table};
     use super::*;
+    use crate::options::declare::set_to_documented_defaults;
 
     fn read(query: &[(&str, &str)]) -> Result<RabbitOptions, String> {
         let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -255,6 +256,9 @@ mod tests {
             assert_eq!(rabbit.is_ok(), option.scope.is_none(), "{query}");
             assert!(rabbit_table!().contains(&format!("| `{}`", option.key)), "{query}");
         }
+        let mut documented = RabbitOptions::default();
+        set_to_documented_defaults(&mut documented);
+        assert_eq!(documented, RabbitOptions::default());
         for name in WITHOUT_EFFECT {
             assert_eq!(read(&[(name, "x")]), Ok(RabbitOptions::default()));
         }
