@@ -21,8 +21,8 @@ use crate::options::value::{Kind, Raw, Wrong};
 /// `[64 MiB]`, or a text of its own for the table: `["shuffle" for FailoverStrategy::Shuffle]`. `takes` is a [`Kind`]: without it every value is accepted. With `key` the option can be given
 /// as text; `in` is where alone it can.
 ///
-/// `table` names a macro that becomes the rows of the documentation, `setters` one that becomes the
-/// setters of a builder that holds the struct in its field `options`.
+/// The struct has a setter for each field. `table` names a macro that becomes the rows of the documentation,
+/// `setters` one that becomes the setters of a builder that holds the struct in its field `options`.
 macro_rules! options {
     (
         $(#[$meta:meta])*
@@ -59,7 +59,7 @@ macro_rules! options {
                         mut self,
                         $field: $crate::options::declare::options!(@given $type $(, $given)?),
                     ) -> Self {
-                        self.options.$field = From::from($field);
+                        self.options = self.options.$field($field);
                         self
                     }
                 )+
@@ -75,6 +75,24 @@ macro_rules! options {
                 $(#[doc = $more])*
                 #[doc = concat!("\n\nDefault: ", $crate::options::declare::default_code!($default), ".")]
                 $field_vis $field: $type,
+            )+
+        }
+
+        #[allow(dead_code, reason = "some structs are read from text only")]
+        #[allow(unreachable_pub, reason = "the builder's setters are public, and have this visibility")]
+        impl $name {
+            $(
+                #[doc = concat!(
+                    "Sets [`", stringify!($field), "`](field@Self::", stringify!($field), ").",
+                )]
+                #[must_use]
+                $field_vis fn $field(
+                    mut self,
+                    $field: $crate::options::declare::options!(@given $type $(, $given)?),
+                ) -> Self {
+                    self.$field = From::from($field);
+                    self
+                }
             )+
         }
 

@@ -153,8 +153,20 @@ options! {
 }
 
 options! {
-    /// The options of a listener, all at once.
+    /// The options of a listener, all at once; [`ListenerBuilder`](crate::ListenerBuilder) has a method for
+    /// each.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use listener::Listener;
+    /// use listener::options::Options;
+    ///
+    /// let options = Options::default().prefetch(100).send_timeout(Duration::from_secs(10));
+    /// let builder = Listener::builder().options(options);
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
     pub struct Options;
     table options_table;
     setters options_setters;
@@ -235,7 +247,17 @@ options! {
 
 options! {
     /// How often a method that fails is called for one notification, and after which pauses.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use listener::options::RetryOptions;
+    ///
+    /// let retry = RetryOptions::default().attempts(8).pause(Duration::from_secs(5));
+    /// assert_eq!(retry.attempts, 8);
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
     pub struct RetryOptions;
     table retry_table;
     setters retry_setters;
@@ -269,6 +291,7 @@ options! {
 options! {
     /// When a notification is taken for poison: for one that ends the process that handles it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
     pub struct PoisonOptions;
     table poison_table;
     setters poison_setters;
