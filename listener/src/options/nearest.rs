@@ -1,12 +1,12 @@
-//! The known name that somebody most likely meant, for errors about options: those of the
-//! configuration, and those of URLs.
+//! "Did you mean" for the names of options: the known name with the smallest edit distance. Used for the
+//! configuration and for URLs.
 
 use strsim::osa_distance;
 
-/// What is longer, in bytes, is no misspelt name.
+/// The longest name that is compared, in bytes.
 const LONGEST: usize = 64;
 
-/// The known name nearest to `found`, if one is near enough to have been meant.
+/// The known name most similar to `found`, if one is similar enough.
 pub(crate) fn nearest<'a>(
     found: &str,
     known: impl IntoIterator<Item = &'a str>,

@@ -505,8 +505,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "the listener cannot be built: no endpoint is registered; write `#[notification_endpoint]` \
-             on an impl block, or hand one to `Listener::builder().endpoint(..)`; endpoints of another \
-             crate are only linked when that crate is named in code, as with `listener::link!(that_crate);`"
+             on an impl block, or pass one to `Listener::builder().endpoint(..)`; endpoints of another \
+             crate are linked only if code names that crate, as `listener::link!(that_crate);` does"
         );
     }
 }
