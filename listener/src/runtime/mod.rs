@@ -166,7 +166,7 @@ impl Listener {
         let shared = &self.0.shared;
         self.log_table();
         self.make_instances().await?;
-        let transport = &shared.copier.transport;
+        let transport = shared.copier.transport();
         let subscribed = transport
             .subscribe(self.subscription())
             .await
@@ -250,7 +250,7 @@ impl Listener {
     async fn end_of(&self, running: Running) -> Result<usize, Error> {
         let unfinished = running.ended.await;
         if self.0.owns_transport {
-            self.0.shared.copier.transport.close().await;
+            self.0.shared.copier.transport().close().await;
         }
         unfinished.map_err(|error| Error::Task(error.to_string()))
     }
@@ -381,7 +381,7 @@ impl Listener {
             connection: self.state(),
             queues: shared.in_flight.health(queues.into_iter().chain(quarantine)),
             paused: shared.copier.pauses(),
-            obstacle: shared.copier.transport.obstacle(),
+            obstacle: shared.copier.transport().obstacle(),
             refused: shared.copier.refused_count(),
         }
     }
@@ -425,7 +425,7 @@ impl Listener {
         });
         let bindings: BTreeSet<_> = bindings.collect();
         tracing::info!(
-            transport = %shared.copier.transport,
+            transport = %shared.copier.transport(),
             bindings = Vec::from_iter(bindings).join(", "),
             prefetch = shared.options.prefetch,
             executor = ?shared.options.executor,
@@ -437,7 +437,7 @@ impl Listener {
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listener")
-            .field("transport", &self.0.shared.copier.transport)
+            .field("transport", self.0.shared.copier.transport())
             .field("bindings", &self.0.bindings)
             .finish_non_exhaustive()
     }

@@ -1,8 +1,7 @@
 //! Makes one copy of a delivery: a retry that the broker delays, a dead letter, or a suspect in quarantine.
-//! An attempt that fails is repeated with growing pauses, and its methods are paused. Which copies are
-//! made is decided in `copies.rs`; the original is settled in `settlement.rs`.
+//! It is attempted until the broker confirms it (`attempts.rs`). Which copies are made is decided in
+//! `copies.rs`; the original is settled in `settlement.rs`.
 
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,39 +12,24 @@ use tokio_util::sync::CancellationToken;
 use crate::observer::Observers;
 use crate::runtime::health::Pause;
 use crate::runtime::judge::policy::{Copy, Destination};
-use crate::runtime::schedule::permit;
+use crate::runtime::settle::attempts::{Attempts, CopySender, Purpose, queue_of, unless_over};
 use crate::runtime::settle::copy_headers::CopyHeaders;
-use crate::runtime::settle::failures::{CopyFailures, FailureGuard};
 use crate::runtime::settle::form::{self, Form};
-use crate::runtime::settle::pending::Pending;
-use crate::runtime::settle::timeout::CopyTimeout;
 use crate::runtime::suspect::gate::{Closed, Gate};
 use crate::shown::error_text;
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
-use crate::transport::delivery::{Delivery, Properties};
-use crate::transport::driver::{LONGEST_DELAY, LONGEST_WAIT, Outgoing, Route};
+use crate::transport::delivery::Delivery;
+use crate::transport::driver::{LONGEST_DELAY, LONGEST_WAIT, Route};
 use crate::transport::error::SendError;
-
-/// The pauses between attempts to make a copy.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// How long no method starts while an attempt is made after one that failed: the next one usually takes
-/// its whole time, too.
-const GATE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes copies.
 #[derive(Debug)]
 pub(crate) struct Copier {
-    pub(crate) transport: Transport,
-    pub(crate) timeout: Duration,
-    adaptive: CopyTimeout,
+    sender: CopySender,
     /// How long a delivery is held whose dead letter can never be made.
     hold: Duration,
-    failures: CopyFailures,
     refused: AtomicU64,
-    observers: Arc<Observers>,
 }
 
 /// The delivery that a copy is made of.
@@ -86,9 +70,8 @@ impl Copier {
         hold: Duration,
         observers: Arc<Observers>,
     ) -> Self {
-        let (failures, refused) = (CopyFailures::default(), AtomicU64::new(0));
-        let adaptive = CopyTimeout::new(timeout);
-        Self { transport, timeout, adaptive, hold, failures, refused, observers }
+        let sender = CopySender::new(transport, timeout, observers);
+        Self { sender, hold, refused: AtomicU64::new(0) }
     }
 
     /// Makes a copy: repeats the attempt until one is confirmed, or until `until`, when its delivery must not
@@ -104,8 +87,12 @@ impl Copier {
         let Original { delivery, copy_headers, stop } = original;
         let source = &copy_headers.origin.queue;
         let route = route_of(copy, source);
-        let mut attempts =
-            Attempts::new(self, Purpose::Copy { source, pending: &copy.pending }, delivery, &route);
+        let mut attempts = Attempts::new(
+            &self.sender,
+            Purpose::Copy { source, pending: &copy.pending },
+            delivery,
+            &route,
+        );
         let mut form = Form::Whole;
         loop {
             // The session is over: the broker redelivers the original, and a copy would be a duplicate.
@@ -113,7 +100,7 @@ impl Copier {
                 return Err(CopyError::Abandoned);
             }
             let properties = form::properties(delivery, copy_headers, copy, form);
-            let sending = self.send(&route, delivery, properties, until);
+            let sending = self.sender.send(&route, delivery, properties, until);
             let attempt = attempts.run(sending, gate, None).await;
             let (sent, closed) = attempt.ok_or(CopyError::Abandoned)?;
             let Err(error) = sent else {
@@ -179,53 +166,6 @@ impl Copier {
         self.refused.load(Ordering::Relaxed)
     }
 
-    async fn send(
-        &self,
-        route: &Route,
-        delivery: &Delivery,
-        properties: Properties,
-        until: Option<Instant>,
-    ) -> Result<(), SendError> {
-        let (route, body) = (route.clone(), delivery.body.clone());
-        let (timeout, began) = (self.timeout_until(until), Instant::now());
-        let outgoing = Outgoing { route, body, properties, timeout };
-        let sent = self.transport.send(outgoing).await;
-        match &sent {
-            Err(SendError::TimedOut { .. }) => self.adaptive.timed_out(timeout),
-            Ok(()) if began.elapsed() > self.timeout => self.adaptive.still_needed(),
-            _ => {}
-        }
-        sent
-    }
-
-    /// The timeout of the next attempt: no longer than its delivery may be held, but at least the usual
-    /// time.
-    fn timeout_until(&self, until: Option<Instant>) -> Duration {
-        let timeout = self.adaptive.get();
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        left.map_or(timeout, |left| timeout.min(left.max(self.timeout)))
-    }
-
-    /// Waits for an attempt for the usual time, or for `GATE_TIMEOUT` after one that failed. `None` if it
-    /// goes on after that.
-    async fn in_time<T>(
-        &self,
-        sending: Pin<&mut impl Future<Output = T>>,
-        has_failed: bool,
-    ) -> Option<T> {
-        if self.adaptive.get() <= self.timeout && !has_failed {
-            return Some(sending.await);
-        }
-        let limit = if has_failed { self.timeout.min(GATE_TIMEOUT) } else { self.timeout };
-        tokio::time::timeout(limit, sending).await.ok()
-    }
-
-    /// The error of an attempt that goes on after the usual time.
-    fn late_error(&self, route: &Route) -> SendError {
-        let (route, last) = (route.to_string(), self.transport.obstacle());
-        SendError::TimedOut { route, after: self.timeout, last }
-    }
-
     /// Puts a copy directly into a queue, such as a suspect into its quarantine queue. Repeated with
     /// growing pauses while the broker has no room or is unreachable, but for no longer than `hold`. The
     /// gate is closed as in `make`.
@@ -238,7 +178,7 @@ impl Copier {
     ) -> Result<Option<Closed>, MoveError> {
         let Original { delivery, copy_headers, stop } = original;
         let source = &delivery.info.queue;
-        let mut attempts = Attempts::new(self, Purpose::Move { source }, delivery, route);
+        let mut attempts = Attempts::new(&self.sender, Purpose::Move { source }, delivery, route);
         let began = Instant::now();
         let until = began + hold.min(LONGEST_WAIT);
         loop {
@@ -288,7 +228,7 @@ impl Copier {
         let mut form = Form::Whole;
         loop {
             let properties = form::with_headers(delivery, copy_headers.clone(), form);
-            match self.send(route, delivery, properties, None).await {
+            match self.sender.send(route, delivery, properties, None).await {
                 Err(error @ SendError::HeadersTooLarge { .. }) => match form.smaller() {
                     Some(smaller) => form = smaller,
                     None => return Err(error),
@@ -298,140 +238,24 @@ impl Copier {
         }
     }
 
+    /// The transport of the listener.
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.sender.transport
+    }
+
     /// Whether some copies cannot be made at present.
     pub(crate) fn has_failures(&self) -> bool {
-        self.failures.any()
+        self.sender.failures.any()
     }
 
     /// Waits until copies can be made for this method.
     pub(crate) async fn resumed(&self, method: &str) {
-        self.failures.resumed(method).await;
+        self.sender.failures.resumed(method).await;
     }
 
     /// The queues for which copies cannot be made at present.
     pub(crate) fn pauses(&self) -> Vec<Pause> {
-        self.failures.pauses()
-    }
-}
-
-/// What a copy is made for: decides what is logged.
-#[derive(Clone, Copy)]
-enum Purpose<'c> {
-    /// A retry or a dead letter for these methods.
-    Copy { source: &'c str, pending: &'c Pending },
-    /// The whole delivery is moved to another position or queue.
-    Move { source: &'c str },
-}
-
-/// The attempts to send one copy. While they fail its methods are paused.
-struct Attempts<'c> {
-    copier: &'c Copier,
-    purpose: Purpose<'c>,
-    delivery: &'c Delivery,
-    route: &'c Route,
-    failure: Option<FailureGuard<'c>>,
-    /// The pause before the next attempt.
-    pause: Duration,
-}
-
-impl<'c> Attempts<'c> {
-    fn new(
-        copier: &'c Copier,
-        purpose: Purpose<'c>,
-        delivery: &'c Delivery,
-        route: &'c Route,
-    ) -> Self {
-        Self { copier, purpose, delivery, route, failure: None, pause: FIRST_PAUSE }
-    }
-
-    /// Runs an attempt to its end, or until `until` if it takes longer than usual: one that is cancelled may
-    /// have been sent nevertheless. The gate is closed until the usual time is over, and again at the end.
-    /// `None`: the session is over.
-    async fn run(
-        &mut self,
-        sending: impl Future<Output = Result<(), SendError>>,
-        gate: Option<&Gate>,
-        until: Option<Instant>,
-    ) -> Option<(Result<(), SendError>, Option<Closed>)> {
-        let closed = gate.map(Gate::close);
-        let mut sending = pin!(sending);
-        if let Some(sent) = self.copier.in_time(sending.as_mut(), self.failure.is_some()).await {
-            return Some((sent, closed));
-        }
-        // Methods may start in the meantime: it is unknown how long this takes.
-        drop(closed);
-        if self.failure.is_none() {
-            self.late();
-        }
-        let sending = unless_over(self.delivery, sending);
-        let sent = match until {
-            Some(until) => {
-                let left = until.saturating_duration_since(Instant::now()).max(self.copier.timeout);
-                let sent = tokio::time::timeout(left, sending).await;
-                sent.unwrap_or_else(|_| Some(Err(self.copier.late_error(self.route))))
-            }
-            None => sending.await,
-        };
-        let closed = gate.map(Gate::close);
-        sent.map(|sent| (sent, closed))
-    }
-
-    /// The copy is confirmed.
-    fn succeeded(self) {
-        let Self { copier, route, failure, .. } = self;
-        drop(failure);
-        copier.failures.made(queue_of(route), &copier.observers);
-    }
-
-    /// The first attempt takes longer than usual.
-    fn late(&mut self) {
-        let (to, error) = (queue_of(self.route), error_text(&self.copier.late_error(self.route)));
-        if let Purpose::Copy { source, .. } = self.purpose {
-            tracing::error!(
-                queue = %source,
-                to,
-                error,
-                "a copy is not confirmed yet: its delivery stays unacknowledged until it is"
-            );
-        }
-        self.report(&error);
-    }
-
-    /// An attempt failed, and another one is made after a pause.
-    fn failed(&mut self, error: &SendError) {
-        let (to, error, pause) = (queue_of(self.route), error_text(error), self.pause);
-        match self.purpose {
-            Purpose::Copy { source, .. } => tracing::error!(
-                queue = %source,
-                to,
-                error,
-                ?pause,
-                "a copy could not be made: its delivery stays unacknowledged until it can"
-            ),
-            Purpose::Move { source } => {
-                tracing::warn!(%source, to, error, ?pause, "a delivery is held: it could not be moved");
-            }
-        }
-        self.report(&error);
-    }
-
-    /// Reports that the copy cannot be made at present.
-    fn report(&mut self, error: &str) {
-        let Self { copier, purpose, route, .. } = *self;
-        let methods = match purpose {
-            Purpose::Copy { pending, .. } => pending.names(),
-            Purpose::Move { .. } => &[],
-        };
-        self.failure
-            .get_or_insert_with(|| copier.failures.begin(queue_of(route), methods))
-            .report(error, &copier.observers);
-    }
-
-    /// Waits before the next attempt. Returns `false` if the listener stops first.
-    async fn pause(&mut self, stop: &CancellationToken) -> bool {
-        let paused = stop.run_until_cancelled(tokio::time::sleep(self.pause)).await;
-        self.pause = LONGEST_PAUSE.min(self.pause * 2);
-        paused.is_some()
+        self.sender.failures.pauses()
     }
 }
 
@@ -442,23 +266,6 @@ fn route_of(copy: &Copy, source: &str) -> Route {
             Route::Delayed { queue: source.to_owned(), delay: delay.min(LONGEST_DELAY) }
         }
         Destination::Dead(_) => Route::Queue(dead_letter_queue(source)),
-    }
-}
-
-/// Waits for an attempt that takes long, unless the session of the delivery ends: the broker redelivers
-/// the original, and the driver would send the copy over the next connection.
-async fn unless_over<T>(delivery: &Delivery, sending: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        sent = sending => Some(sent),
-        () = permit::ended(delivery) => None,
-    }
-}
-
-fn queue_of(route: &Route) -> &str {
-    match route {
-        Route::Queue(queue) | Route::Quarantine(queue) | Route::Delayed { queue, .. } => queue,
-        Route::Topic { routing_key, .. } => routing_key,
     }
 }
 
@@ -473,8 +280,11 @@ mod tests {
     use super::*;
     use crate::notification::delivery_info::DeliveryInfo;
     use crate::runtime::settle::copy_headers;
-    use crate::transport::delivery::{HeaderValue, Headers, Settle, Settlement, Settler};
-    use crate::transport::driver::{Driver, Subscribed, Subscription};
+    use crate::runtime::settle::pending::Pending;
+    use crate::transport::delivery::{
+        HeaderValue, Headers, Properties, Settle, Settlement, Settler,
+    };
+    use crate::transport::driver::{Driver, Outgoing, Subscribed, Subscription};
     use crate::transport::error::{ConnectError, SettleError};
 
     const HOLD: Duration = Duration::from_secs(900);

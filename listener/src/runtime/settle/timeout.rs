@@ -1,5 +1,5 @@
 //! The timeout of an attempt to make a copy, which grows while the broker confirms slowly. Used by
-//! `copier.rs` for each attempt.
+//! `attempts.rs` for each attempt.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -110,7 +110,7 @@ impl Journal {
     /// A suspect that was begun is returned to the broker by a process that is alive; recorded soon, unless
     /// this process has begun another delivery of it.
     pub(crate) fn released(self: &Arc<Self>, record: Record) {
-        let is_recorded = self.requests().release(record);
+        let is_recorded = self.requests().record_released(record);
         if is_recorded {
             self.schedule_flush();
         }

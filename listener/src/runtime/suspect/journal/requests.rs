@@ -95,13 +95,14 @@ impl Requests {
         true
     }
 
+    /// The delivery was settled.
     pub(super) fn record_settled(&mut self, record: Record) {
         self.end(record);
         self.settled.insert(record.key);
     }
 
-    /// Returns whether anything is to be recorded: another delivery of the suspect may still be begun.
-    pub(super) fn release(&mut self, record: Record) -> bool {
+    /// The delivery was released. Returns whether anything is to be recorded: another delivery of the suspect may still be begun.
+    pub(super) fn record_released(&mut self, record: Record) -> bool {
         let is_last = self.end(record);
         if is_last {
             // Recorded again if it was released before: a record may have come after that.
