@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use crate::transport::driver::ConnectionState;
 
-/// The health of a listener at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The health of a listener at one moment. serde writes times as seconds, for a probe that answers with JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
     /// The state of the connection; `None` before the first start.
@@ -24,7 +26,7 @@ pub struct Health {
 }
 
 /// The health of one queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct QueueHealth {
     /// The name of the queue.
@@ -34,16 +36,18 @@ pub struct QueueHealth {
     /// The number of those for which methods have been called.
     pub in_work: usize,
     /// How long the oldest of them has been in flight; `None` if there is none.
+    #[serde(serialize_with = "seconds")]
     pub oldest: Option<Duration>,
     /// The number of deliveries acknowledged since the listener was built.
     pub settled: u64,
     /// The time since the last one was acknowledged; `None` if none was.
+    #[serde(serialize_with = "seconds")]
     pub last_settled: Option<Duration>,
 }
 
 /// A queue to which copies, that is, retries or dead letters, cannot be sent at present. Their originals
 /// stay unacknowledged, and their methods are not called for other notifications in the meantime.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Pause {
     /// The queue that the copies are for.
@@ -53,7 +57,16 @@ pub struct Pause {
     /// The most recent error.
     pub reason: String,
     /// The time since the first attempt that failed.
+    #[serde(serialize_with = "since")]
     pub since: Duration,
+}
+
+fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
+}
+
+fn since<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }
 
 impl Health {
@@ -109,6 +122,38 @@ mod tests {
         assert!(!is_progressing(Some(60), None));
         assert!(!is_progressing(Some(60), Some(60)));
         assert!(is_progressing(Some(60), Some(1)));
+    }
+
+    #[test]
+    fn it_is_written_with_times_as_seconds() {
+        let mut health = health(Some(60), None);
+        health.connection = Some(ConnectionState::Lost { reason: "gone".into() });
+        health.paused.push(Pause {
+            queue: "q.dead".to_owned(),
+            methods: vec!["Billing::info".to_owned()],
+            reason: "full".to_owned(),
+            since: Duration::from_millis(1500),
+        });
+        let expected = serde_json::json!({
+            "connection": {"state": "lost", "reason": "gone"},
+            "queues": [{
+                "queue": "notifications.info",
+                "in_flight": 1,
+                "in_work": 1,
+                "oldest": 60.0,
+                "settled": 0,
+                "last_settled": null,
+            }],
+            "paused": [{
+                "queue": "q.dead",
+                "methods": ["Billing::info"],
+                "reason": "full",
+                "since": 1.5,
+            }],
+            "obstacle": null,
+            "refused": 0,
+        });
+        assert_eq!(serde_json::to_value(&health).expect("JSON"), expected);
     }
 
     #[test]

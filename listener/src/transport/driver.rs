@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
 use tokio::sync::{mpsc, watch};
 
 use crate::future::BoxFuture;
@@ -224,7 +225,8 @@ pub trait Consumer: Send + Sync + fmt::Debug {
 }
 
 /// The state of a consumer's connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ConnectionState {
     /// Every queue has its consumer.
@@ -232,10 +234,15 @@ pub enum ConnectionState {
     /// There is no session; the driver reconnects.
     Lost {
         /// What ended the last session, or why the last attempt to reconnect failed.
+        #[serde(serialize_with = "text")]
         reason: Arc<str>,
     },
     /// Cancelled or closed.
     Closed,
+}
+
+fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 /// A message to send.
