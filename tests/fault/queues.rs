@@ -46,7 +46,7 @@ async fn a_queue_redeclared_with_other_arguments_is_reported_and_waited_for() {
     amqp.delete_queue(QUEUE).await;
     amqp.declare_queue(QUEUE, false, &[("x-max-length", long)]).await;
     // Either side may declare it first: the listener is refused only if it was second.
-    worker.logs("durable was asked to be true, and is false").await;
+    worker.logs("durable was requested to be true, and is false").await;
     worker.ready(false).await;
     worker.is_calm(Duration::from_secs(3)).await;
     amqp.delete_queue(QUEUE).await;

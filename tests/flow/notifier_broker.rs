@@ -91,7 +91,7 @@ impl Broker {
         };
         if others.contains(&routing_key.as_str()) {
             let what = format!("queue {routing_key:?}");
-            let difference = "x-queue-type was asked to be quorum, and is classic".to_owned();
+            let difference = "x-queue-type was requested to be quorum, and is classic".to_owned();
             return Err(ConnectError::Mismatch { what, difference }.into());
         }
         match state {

@@ -176,7 +176,7 @@ async fn with_only_auto_delete_in_the_url_no_other_argument_is_compared() {
     let asked = format!("{}?amqp_auto_delete=true", oslo_url(&admin));
     let expected = ConnectError::Mismatch {
         what: format!("queue {QUEUE:?}"),
-        difference: "auto_delete was asked to be true, and is false".to_owned(),
+        difference: "auto_delete was requested to be true, and is false".to_owned(),
     };
     assert_eq!(refused(&asked, subscription(QUEUE)).await, expected);
 }

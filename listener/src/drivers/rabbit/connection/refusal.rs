@@ -181,7 +181,7 @@ impl Inequivalent {
     pub(crate) fn difference(&self) -> Option<String> {
         let current = self.current.as_deref().unwrap_or("…");
         let (argument, received) = (&self.argument, untyped(self.received.as_deref()?));
-        Some(format!("{argument} was asked to be {received}, and is {}", untyped(current)))
+        Some(format!("{argument} was requested to be {received}, and is {}", untyped(current)))
     }
 }
 
@@ -246,15 +246,15 @@ mod tests {
         };
         check(
             "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'",
-            Some("durable was asked to be false, and is true"),
+            Some("durable was requested to be false, and is true"),
         );
         check(
             "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received the value 'quorum' of type 'longstr' but current is none",
-            Some("x-queue-type was asked to be quorum, and is not set"),
+            Some("x-queue-type was requested to be quorum, and is not set"),
         );
         check(
             "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received none but current is the value '5' of type 'signedint'",
-            Some("x-message-ttl was asked to be not set, and is 5"),
+            Some("x-message-ttl was requested to be not set, and is 5"),
         );
         check("PRECONDITION_FAILED - unknown delivery tag 7", None);
     }

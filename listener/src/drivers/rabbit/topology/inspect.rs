@@ -124,7 +124,7 @@ fn check_auto_delete(
     let is = found.auto_delete;
     Err(Failure::Permanent(ConnectError::Mismatch {
         what: format!("queue {queue:?}"),
-        difference: format!("auto_delete was asked to be {asked}, and is {is}"),
+        difference: format!("auto_delete was requested to be {asked}, and is {is}"),
     }))
 }
 
