@@ -23,6 +23,7 @@ mod send;
 mod sharing;
 mod sizes;
 mod spool;
+mod workarounds;
 
 use std::time::Duration;
 

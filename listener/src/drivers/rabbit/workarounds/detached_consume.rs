@@ -1,8 +1,7 @@
 //! lapin 4.12 forgets a consumer whose `basic_consume` future is dropped before the broker has answered:
 //! the broker then delivers to a consumer that nobody reads and nobody cancels. A consumer that is
 //! dropped after the answer is cancelled by lapin. So the request runs in a task of its own, which
-//! receives the answer in any case. No unit test shows when lapin no longer needs it, because this needs
-//! a broker that answers late.
+//! receives the answer in any case. `tests/rabbit/workarounds.rs` fails once lapin cancels it.
 
 use lapin::options::BasicConsumeOptions;
 use lapin::types::{FieldTable, ShortString};

@@ -1,7 +1,8 @@
 //! lapin 4.12 offers no way to abort a connection: `Connection::close` waits for the broker's answer,
 //! and dropping the connection, or the future that connects, leaves lapin's I/O loop running with the
 //! socket open for as long as the peer accepts data and sends nothing. So the socket is shut down from
-//! outside when the owner of the lifeline is dropped.
+//! outside when the owner of the lifeline is dropped. `tests/rabbit/workarounds.rs` fails once lapin
+//! closes it.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
