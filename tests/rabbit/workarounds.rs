@@ -19,9 +19,10 @@ const GIVEN_UP: Duration = Duration::from_secs(3);
 async fn lapin_keeps_the_socket_of_a_connection_that_nobody_waits_for() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("amqp://127.0.0.1:{}/", listener.local_addr().unwrap().port());
-    let connecting = tokio::spawn(async move {
-        Connection::connect(&url, ConnectionProperties::default()).await
-    });
+    let connecting =
+        tokio::spawn(
+            async move { Connection::connect(&url, ConnectionProperties::default()).await },
+        );
     let (mut socket, _) = timeout(SOON, listener.accept()).await.unwrap().unwrap();
     let mut header = [0; 8];
     timeout(SOON, socket.read_exact(&mut header)).await.unwrap().unwrap();
