@@ -1,11 +1,10 @@
-//! Who may import whom inside `listener`, and what only one room may do. The table and the rules are
-//! data; the sources are read as tokens, so comments, documentation and strings are not mistaken for
-//! code. Code for tests (`#[cfg(test)]`) is exempt.
+//! Which room of `listener` may import which, and what only one room may do: the table and the rules, as
+//! data. `reader.rs` finds the imports of a source. `circles.rs` checks imports between the files of a
+//! room.
 
-use std::str::FromStr;
+use proc_macro2::TokenTree;
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-
+use crate::reader::{self, Found, Visitor, is_path, is_punct, is_word, module};
 use crate::tree;
 
 /// A room (a file or folder of `listener/src`) and what it may import apart from itself. From the top
@@ -216,17 +215,17 @@ const TABLE: &[(&str, &[&str])] = &[
 
 /// What only these rooms or files may do.
 struct Only {
-    places: &'static [&'static str],
+    files: &'static [&'static str],
     rule: &'static str,
 }
 
-const LAPIN: Only = Only { places: &["drivers/rabbit"], rule: "only drivers/rabbit names lapin" };
+const LAPIN: Only = Only { files: &["drivers/rabbit"], rule: "only drivers/rabbit names lapin" };
 
 const WIRE_NAMES: Only =
-    Only { places: &["envelope"], rule: "only envelope names oslo.version and oslo.message" };
+    Only { files: &["envelope"], rule: "only envelope names oslo.version and oslo.message" };
 
 const SETTLE: Only = Only {
-    places: &[
+    files: &[
         "runtime/settle/settlement",
         // `Delivery::settle` passes the settlement to its driver there.
         "transport/delivery",
@@ -237,11 +236,11 @@ const SETTLE: Only = Only {
 
 const OPEN: Only = Only {
     // The configuration only checks the URL.
-    places: &["listen", "config", "drivers"],
+    files: &["listen", "config", "drivers"],
     rule: "only listen.rs opens transports by their URL",
 };
 
-const UNSAFE: Only = Only { places: &[], rule: "no unsafe code" };
+const UNSAFE: Only = Only { files: &[], rule: "no unsafe code" };
 
 /// Everything in a file of `listener/src` that breaks the table or a rule, as
 /// `file:line: what: rule`.
@@ -252,22 +251,9 @@ fn breaches(path: &str, text: &str) -> Vec<String> {
             "{path}: no row of the table in tests/tidy/layers.rs is about this file"
         )];
     };
-    let tokens = TokenStream::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let mut reader = Reader {
-        path,
-        room,
-        module: if room == "lib" { Vec::new() } else { file },
-        breaches: Vec::new(),
-    };
-    reader.read(tokens);
-    reader.breaches
-}
-
-/// The module that a file of `listener/src` is: `runtime/mod.rs` is `[runtime]`.
-fn module(path: &str) -> Vec<String> {
-    let path = path.strip_suffix(".rs").unwrap_or(path);
-    let path = path.strip_suffix("/mod").unwrap_or(path);
-    path.split('/').map(str::to_owned).collect()
+    let mut checker = Checker { path, room, breaches: Vec::new() };
+    reader::read(path, text, &mut checker);
+    checker.breaches
 }
 
 /// The row that a path of modules belongs to: the longest that it begins with.
@@ -281,62 +267,45 @@ fn begins_with(segments: &[String], room: &str) -> bool {
     room.split('/').all(|name| segments.next().is_some_and(|segment| segment == name))
 }
 
-struct Reader<'f> {
+/// Collects the breaches in one file.
+struct Checker<'f> {
     path: &'f str,
     room: &'static str,
-    /// The module of the tokens: that of the file, and those inside it.
-    module: Vec<String>,
     breaches: Vec<String>,
 }
 
-impl Reader<'_> {
-    fn read(&mut self, tokens: TokenStream) {
-        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-        let mut at = 0;
-        while at < tokens.len() {
-            at = self.read_at(&tokens, at);
+impl Visitor for Checker<'_> {
+    fn path(&mut self, found: &Found<'_>) {
+        let (path, line, file) = (found.path, found.line, self.path);
+        let written = ["crate"]
+            .into_iter()
+            .chain(path.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join("::");
+        let Some(target) = room_of(path).filter(|room| *room != "lib") else {
+            if self.room != "lib" || path.is_empty() {
+                self.breaches.push(format!(
+                    "{file}:{line}: {written}: import it from the module that defines it, not through lib.rs"
+                ));
+            }
+            return;
+        };
+        let may = may_import(self.room);
+        let allowed = target == self.room
+            || may.iter().any(|allowed| {
+                *allowed == target || (allowed.len() > target.len() && begins_with(path, allowed))
+            });
+        if !allowed {
+            let room = self.room;
+            let may = if may.is_empty() { "nothing".to_owned() } else { may.join(", ") };
+            self.breaches.push(format!(
+                "{file}:{line}: {written}: {room} may import {may}; see the table in tests/tidy/layers.rs"
+            ));
         }
     }
 
-    /// Reads the item at `at`, and returns the position of the next one.
-    fn read_at(&mut self, tokens: &[TokenTree], at: usize) -> usize {
-        if let Some((attribute, end)) = attribute(tokens, at) {
-            if is_for_tests(&attribute) {
-                return end_of_item(tokens, end);
-            }
-            if !is_documentation(&attribute) {
-                self.read(attribute);
-            }
-            return end;
-        }
+    fn token(&mut self, tokens: &[TokenTree], at: usize) {
         match &tokens[at] {
-            TokenTree::Ident(word) if word == "mod" => {
-                if let (Some(TokenTree::Ident(name)), Some(TokenTree::Group(body))) =
-                    (tokens.get(at + 1), tokens.get(at + 2))
-                {
-                    self.module.push(name.to_string());
-                    self.read(body.stream());
-                    self.module.pop();
-                    return at + 3;
-                }
-            }
-            TokenTree::Ident(word) if word == "crate" => {
-                return self.read_path(tokens, at + 1, &[]);
-            }
-            TokenTree::Ident(word) if word == "self" && is_path(tokens, at + 1) => {
-                let module = self.module.clone();
-                return self.read_path(tokens, at + 1, &module);
-            }
-            TokenTree::Ident(word) if word == "super" && is_path(tokens, at + 1) => {
-                let mut above = self.module.clone();
-                above.pop();
-                let mut at = at + 1;
-                while is_path(tokens, at) && is_word(tokens.get(at + 2), "super") {
-                    above.pop();
-                    at += 3;
-                }
-                return self.read_path(tokens, at, &above);
-            }
             TokenTree::Ident(word) if word == "lapin" => self.hold_to(&LAPIN, &tokens[at]),
             TokenTree::Ident(word) if word == "unsafe" => self.hold_to(&UNSAFE, &tokens[at]),
             TokenTree::Ident(word) if word == "open" => {
@@ -360,93 +329,15 @@ impl Reader<'_> {
                     self.hold_to(&WIRE_NAMES, &tokens[at]);
                 }
             }
-            TokenTree::Group(group) => self.read(group.stream()),
-            TokenTree::Ident(_) | TokenTree::Punct(_) => {}
-        }
-        at + 1
-    }
-
-    /// Reads the rest of a path after `path`; `::` may be at `at`.
-    fn read_path(&mut self, tokens: &[TokenTree], at: usize, path: &[String]) -> usize {
-        if !is_path(tokens, at) {
-            if !path.is_empty() {
-                self.import(path, tokens.get(at.saturating_sub(1)));
-            }
-            return at;
-        }
-        let next = at + 2;
-        match tokens.get(next) {
-            Some(TokenTree::Ident(name)) => {
-                let mut path = path.to_vec();
-                if name != "self" {
-                    path.push(name.to_string());
-                }
-                self.read_path(tokens, next + 1, &path)
-            }
-            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
-                self.read_list(group.stream(), path);
-                next + 1
-            }
-            // A `*`, or the generics of an expression.
-            _ => {
-                self.import(path, tokens.get(next));
-                next
-            }
+            TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Group(_) => {}
         }
     }
+}
 
-    /// Reads `{self, a, b::c}` after `path`.
-    fn read_list(&mut self, list: TokenStream, path: &[String]) {
-        let tokens: Vec<TokenTree> = list.into_iter().collect();
-        for item in tokens.split(|token| is_punct(Some(token), ',')) {
-            match item.first() {
-                Some(TokenTree::Ident(name)) => {
-                    let mut path = path.to_vec();
-                    if name != "self" {
-                        path.push(name.to_string());
-                    }
-                    self.read_path(item, 1, &path);
-                }
-                Some(TokenTree::Group(inner)) => self.read_list(inner.stream(), path),
-                Some(other) => self.import(path, Some(other)),
-                None => {}
-            }
-        }
-    }
-
-    fn import(&mut self, path: &[String], at: Option<&TokenTree>) {
-        let line = at.map_or(0, |token| token.span().start().line);
-        let written = ["crate"]
-            .into_iter()
-            .chain(path.iter().map(String::as_str))
-            .collect::<Vec<_>>()
-            .join("::");
-        let file = self.path;
-        let Some(target) = room_of(path).filter(|room| *room != "lib") else {
-            if self.room != "lib" || path.is_empty() {
-                self.breaches.push(format!(
-                    "{file}:{line}: {written}: import it from the module that defines it, not through lib.rs"
-                ));
-            }
-            return;
-        };
-        let may = may_import(self.room);
-        let allowed = target == self.room
-            || may.iter().any(|allowed| {
-                *allowed == target || (allowed.len() > target.len() && begins_with(path, allowed))
-            });
-        if !allowed {
-            let room = self.room;
-            let may = if may.is_empty() { "nothing".to_owned() } else { may.join(", ") };
-            self.breaches.push(format!(
-                "{file}:{line}: {written}: {room} may import {may}; see the table in tests/tidy/layers.rs"
-            ));
-        }
-    }
-
+impl Checker<'_> {
     fn hold_to(&mut self, only: &Only, token: &TokenTree) {
         let file = module(self.path);
-        if !only.places.iter().any(|place| begins_with(&file, place)) {
+        if !only.files.iter().any(|allowed| begins_with(&file, allowed)) {
             let line = token.span().start().line;
             self.breaches.push(format!("{}:{line}: {token}: {}", self.path, only.rule));
         }
@@ -463,62 +354,11 @@ fn may_import(room: &str) -> &'static [&'static str] {
     row.map_or(&[], |(_, may)| may)
 }
 
-/// The content of the attribute at `at`, and the position after it.
-fn attribute(tokens: &[TokenTree], at: usize) -> Option<(TokenStream, usize)> {
-    if !is_punct(tokens.get(at), '#') {
-        return None;
-    }
-    let at = at + 1 + usize::from(is_punct(tokens.get(at + 1), '!'));
-    match tokens.get(at)? {
-        TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
-            Some((group.stream(), at + 1))
-        }
-        _ => None,
-    }
-}
-
-fn is_documentation(attribute: &TokenStream) -> bool {
-    is_word(attribute.clone().into_iter().next().as_ref(), "doc")
-}
-
-/// Whether it is `cfg(test)` or `cfg(all(test, ..))`.
-fn is_for_tests(attribute: &TokenStream) -> bool {
-    let text = attribute.to_string().replace(' ', "");
-    text == "cfg(test)" || text.starts_with("cfg(all(test,")
-}
-
-/// The position after the item at `at`: after its braces or its semicolon.
-fn end_of_item(tokens: &[TokenTree], at: usize) -> usize {
-    let mut at = at;
-    while let Some(token) = tokens.get(at) {
-        at += 1;
-        let braces =
-            matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
-        if braces || is_punct(Some(token), ';') {
-            break;
-        }
-    }
-    at
-}
-
-fn is_path(tokens: &[TokenTree], at: usize) -> bool {
-    is_punct(tokens.get(at), ':') && is_punct(tokens.get(at + 1), ':')
-}
-
-fn is_punct(token: Option<&TokenTree>, sign: char) -> bool {
-    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == sign)
-}
-
-fn is_word(token: Option<&TokenTree>, word: &str) -> bool {
-    matches!(token, Some(TokenTree::Ident(ident)) if ident == word)
-}
-
 #[test]
 fn each_room_imports_what_the_table_allows() {
     let breaches: Vec<String> = tree::sources("listener/src")
         .iter()
-        // Declared with `#[cfg(test)]`, and exempt like the tests inside of other files.
-        .filter(|file| !file.path.ends_with("/tests.rs"))
+        .filter(|file| !reader::is_of_tests(&file.path))
         .flat_map(|file| breaches(&file.path, &file.text))
         .collect();
     assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));

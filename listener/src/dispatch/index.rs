@@ -6,14 +6,12 @@ use std::borrow::Cow;
 
 use regex::RegexSet;
 
-use crate::dispatch::table::Entry;
-
 /// From so many filters on it pays to ask all as one.
 pub(super) const MANY: usize = 4;
 
 /// The methods of one priority that a target concerns.
 #[derive(Debug, Default)]
-pub(super) struct Concerned {
+pub(super) struct TargetMethods {
     /// Their places among those of the priority, in the order in which they run.
     all: Vec<usize>,
     by_event_type: Option<ByEventType>,
@@ -28,10 +26,11 @@ struct ByEventType {
     others: Vec<usize>,
 }
 
-impl Concerned {
-    /// Of those at these places.
-    pub(super) fn new(all: Vec<usize>, entries: &[Entry]) -> Self {
-        let by_event_type = ByEventType::new(&all, entries);
+impl TargetMethods {
+    /// `all`: the indices of the methods that the target concerns. `filters`: of every method of the
+    /// priority, the regular expression that the type of an event must match, if there is one.
+    pub(super) fn new(all: Vec<usize>, filters: &[Option<&str>]) -> Self {
+        let by_event_type = ByEventType::new(&all, filters);
         Self { all, by_event_type }
     }
 
@@ -49,10 +48,10 @@ impl Concerned {
 
 impl ByEventType {
     /// None if there are few filters, or if they are too large together: then each is asked.
-    fn new(all: &[usize], entries: &[Entry]) -> Option<Self> {
-        let filter = |place: &usize| entries[*place].event_type();
+    fn new(all: &[usize], filters: &[Option<&str>]) -> Option<Self> {
+        let filter = |method: &usize| filters[*method];
         let (filtered, others): (Vec<_>, Vec<_>) =
-            all.iter().partition(|place| filter(place).is_some());
+            all.iter().partition(|method| filter(method).is_some());
         if filtered.len() < MANY {
             return None;
         }

@@ -65,7 +65,7 @@ impl Dispatcher {
         timeout: Duration,
         may_begin: impl FnOnce() -> bool + Send + 'static,
     ) -> Option<MethodResult> {
-        let waiting = entry.blocking.then(|| Waiting::new(notification.to_owned()));
+        let waiting = entry.blocking.then(|| Waiting::new(OwnedNotification::new(notification)));
         let called = async {
             match &waiting {
                 Some(waiting) => self.call_blocking(entry, waiting, may_begin).await,

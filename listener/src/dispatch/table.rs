@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::dispatch::index::Concerned;
+use crate::dispatch::index::TargetMethods;
 use crate::dispatch::scope::{Origin, Scope};
 use crate::endpoint::policy::Policy;
 use crate::endpoint::{Bound, Definition, MethodSpec};
@@ -20,7 +20,7 @@ pub struct Table {
     endpoints: Vec<Bound>,
     by_priority: [Vec<Entry>; Priority::ALL.len()],
     /// Those of each priority that concern a target, by its place in the scope.
-    by_target: [Vec<Concerned>; Priority::ALL.len()],
+    by_target: [Vec<TargetMethods>; Priority::ALL.len()],
     scope: Scope,
     names: BTreeSet<String>,
 }
@@ -139,7 +139,8 @@ impl Table {
                 for (index, entry) in entries.iter().enumerate() {
                     entry.targets.iter().for_each(|place| by_target[*place].push(index));
                 }
-                by_target.into_iter().map(|all| Concerned::new(all, entries)).collect()
+                let filters = event_types(entries);
+                by_target.into_iter().map(|all| TargetMethods::new(all, &filters)).collect()
             });
             Ok(Self { endpoints, by_priority, by_target, scope, names })
         } else {
@@ -206,13 +207,17 @@ impl Table {
 
 impl Entry {
     /// A filter that the type of its events must pass, if it has one.
-    pub(super) fn event_type(&self) -> Option<&str> {
+    fn event_type(&self) -> Option<&str> {
         self.endpoint_filter.event_type().or_else(|| self.filter.event_type())
     }
 
     fn wants(&self, notification: &Notification<'_>) -> bool {
         self.endpoint_filter.matches(notification) && self.filter.matches(notification)
     }
+}
+
+fn event_types(entries: &[Entry]) -> Vec<Option<&str>> {
+    entries.iter().map(Entry::event_type).collect()
 }
 
 fn filters(
@@ -326,7 +331,7 @@ mod tests {
             let entries: Vec<Entry> = (0..count).map(|_| entry(filter(), filter())).collect();
             // Every second concerns another target.
             let all: Vec<usize> = (round % 2..count).step_by(1 + round % 2).collect();
-            let concerned = Concerned::new(all.clone(), &entries);
+            let concerned = TargetMethods::new(all.clone(), &event_types(&entries));
             for notification in &notifications {
                 let wanting = |places: &[usize]| -> Vec<usize> {
                     let wants = |place: &usize| entries[*place].wants(notification);
@@ -341,11 +346,11 @@ mod tests {
     #[test]
     fn those_that_no_event_can_be_for_are_not_asked() {
         let entries: Vec<Entry> = (0..MANY).map(|_| entry(Some("volume"), None)).collect();
-        let concerned = Concerned::new((0..MANY).collect(), &entries);
+        let concerned = TargetMethods::new((0..MANY).collect(), &event_types(&entries));
         assert_eq!(concerned.candidates(Some("volume.create")).len(), MANY);
         assert_eq!(concerned.candidates(Some("compute.instance.update")).len(), 0);
         assert_eq!(concerned.candidates(None).len(), 0);
-        let few = Concerned::new((1..MANY).collect(), &entries);
+        let few = TargetMethods::new((1..MANY).collect(), &event_types(&entries));
         assert_eq!(few.candidates(Some("compute.instance.update")).len(), MANY - 1);
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 
-use crate::envelope::{Compression, UnknownCompression};
+use crate::envelope::compression::{Compression, UnknownCompression};
 use crate::shown::shown;
 
 /// A body that is no notification. No attempt at the same bytes will end otherwise.

@@ -4,24 +4,19 @@
 //! deliveries into notifications.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::envelope::error::not_json;
-use crate::envelope::{DecodeError, Kind, Part, scan};
+use crate::envelope::context_keys::{PREFIX, USUAL, last_of_each};
+use crate::envelope::error::{DecodeError, Kind, Part, not_json};
+use crate::envelope::scan;
 use crate::notification::fields::Fields;
-
-pub(super) const CONTEXT: &str = "_context_";
 
 /// The keys by which an object is known as a notification: one of them is enough.
 pub(super) const IDENTIFYING: [&str; 3] = ["event_type", "payload", "priority"];
-
-/// How many keys a context has at the most, as a rule.
-pub(super) const USUAL_CONTEXT: usize = 24;
 
 /// Finds the fields in an opened text.
 ///
@@ -81,31 +76,6 @@ fn string(found: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, DecodeError>
     }
 }
 
-/// What Python makes of a key that comes twice: the first place, the last value.
-pub(super) fn last_of_each<'t>(
-    items: Vec<(Cow<'t, str>, &'t RawValue)>,
-) -> Vec<(Cow<'t, str>, &'t RawValue)> {
-    // Comparing each with each is the fastest way to learn that a usual context has no
-    // key twice, and must not be tried with an unusual one.
-    const USUAL: usize = 32;
-    let twice = |(at, (key, _)): (usize, &(Cow<'_, str>, _))| {
-        items[..at].iter().any(|(earlier, _)| earlier == key)
-    };
-    if items.len() <= USUAL && !items.iter().enumerate().any(twice) {
-        return items;
-    }
-    let mut places = HashMap::with_capacity(items.len());
-    let mut kept: Vec<(Cow<'t, str>, &'t RawValue)> = Vec::with_capacity(items.len());
-    for (key, value) in items {
-        let place = *places.entry(key.clone()).or_insert(kept.len());
-        match kept.get_mut(place) {
-            Some(item) => item.1 = value,
-            None => kept.push((key, value)),
-        }
-    }
-    kept
-}
-
 /// Looks at the first character only, so that the usual mistakes get a plain answer; the
 /// rest is the parser's.
 pub(super) fn expect_object(part: Part, text: &str) -> Result<(), DecodeError> {
@@ -162,9 +132,9 @@ impl<'de> Visitor<'de> for FoundVisitor {
                 "priority" => found.priority = Some(map.next_value()?),
                 "_unique_id" => found.unique_id = Some(map.next_value()?),
                 "payload" => found.payload = Some(map.next_value()?),
-                key_text if key_text.starts_with(CONTEXT) => {
+                key_text if key_text.starts_with(PREFIX) => {
                     if found.context.is_empty() {
-                        found.context.reserve(USUAL_CONTEXT);
+                        found.context.reserve(USUAL);
                     }
                     found.context.push((without_prefix(key), map.next_value()?));
                 }
@@ -180,8 +150,8 @@ impl<'de> Visitor<'de> for FoundVisitor {
 
 fn without_prefix(key: Cow<'_, str>) -> Cow<'_, str> {
     match key {
-        Cow::Borrowed(key) => Cow::Borrowed(&key[CONTEXT.len()..]),
-        Cow::Owned(key) => Cow::Owned(key[CONTEXT.len()..].to_owned()),
+        Cow::Borrowed(key) => Cow::Borrowed(&key[PREFIX.len()..]),
+        Cow::Owned(key) => Cow::Owned(key[PREFIX.len()..].to_owned()),
     }
 }
 

@@ -10,10 +10,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
-use crate::envelope::error::{not_json, shown_json};
+use crate::envelope::error::{DecodeError, Kind, Part, not_json, shown_json};
 use crate::envelope::fields::Text;
 use crate::envelope::lenient::{Wanted, may_name};
-use crate::envelope::{DecodeError, Kind, Part};
 
 const TYPE: &str = "__type__";
 const VALUE: &str = "__value__";

@@ -6,10 +6,14 @@
 #![doc = include_str!("wire.md")]
 
 mod compression;
+mod context_keys;
+mod decompress;
 mod error;
 mod fields;
 mod kombu;
 mod lenient;
+mod limits;
+mod opened;
 mod places;
 mod scan;
 mod unescape;
@@ -19,77 +23,16 @@ mod wrapper;
 mod write;
 
 use std::borrow::Cow;
-use std::fmt;
 
 pub use self::compression::{Compression, UnknownCompression};
 pub(crate) use self::error::NOT_A_NOTIFICATION;
 pub use self::error::{DecodeError, EncodeError, Kind, Part};
 pub use self::fields::read;
+pub use self::limits::{Labels, Limits};
+pub use self::opened::{Opened, Version};
 pub use self::write::{Message, encode};
 pub use crate::notification::fields::Fields;
 use crate::shown::shown;
-
-/// How the transport's properties label a body. An empty label counts as none.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Labels<'a> {
-    /// The property `content_type`.
-    pub content_type: Option<&'a str>,
-    /// The header `compression`.
-    pub compression: Option<&'a str>,
-}
-
-/// Which of the two forms a body has.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Version {
-    /// The notification itself is the body (driver `messaging`).
-    V1,
-    /// The notification is a JSON text within an envelope (driver `messagingv2`).
-    V2,
-}
-
-/// How much a body may ask for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Limits {
-    /// The most bytes of a body, after decompression too. The default is 128 MiB, the
-    /// largest message that RabbitMQ 3.13 takes.
-    pub max_body: usize,
-    /// The most bytes of a body that came compressed, after decompression: a small body can
-    /// become a thousand times larger. The default is 32 MiB.
-    pub max_decompressed: usize,
-    /// The most levels of lists and objects in a version 1 body that has kombu's tagged
-    /// values, default 512. Other bodies may nest as deep as they like: none is walked by
-    /// recursion.
-    pub max_depth: usize,
-}
-
-setters!(Limits { max_body: usize, max_decompressed: usize, max_depth: usize });
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_body: 128 << 20, max_decompressed: 32 << 20, max_depth: 512 }
-    }
-}
-
-/// A body without its wrapping. `Debug` shows the length of the text only.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Opened<'b> {
-    /// The JSON text of the notification. It is UTF-8, and an object as far as its first
-    /// character shows. Of what Python's JSON allows beyond the standard nothing is left.
-    pub text: Cow<'b, str>,
-    /// The form that the body had.
-    pub version: Version,
-}
-
-impl fmt::Debug for Opened<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opened")
-            .field("text.len()", &self.text.len())
-            .field("version", &self.version)
-            .finish()
-    }
-}
 
 /// Takes off compression, the version 2 envelope and the habits of Python's JSON.
 ///
@@ -124,7 +67,7 @@ pub fn open<'b>(
         None => open_plain(body, limits),
         Some(name) => {
             let limit = limits.max_decompressed.min(limits.max_body);
-            let body = name.parse::<Compression>()?.decompress(body, limit)?;
+            let body = decompress::decompress(name.parse()?, body, limit)?;
             let Opened { text, version } = open_plain(&body, limits)?;
             Ok(Opened { text: Cow::Owned(text.into_owned()), version })
         }

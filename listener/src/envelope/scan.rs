@@ -10,7 +10,7 @@ use serde::de::value::{BorrowedStrDeserializer, MapDeserializer};
 use serde::de::{Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
-use crate::envelope::fields::{CONTEXT, USUAL_CONTEXT, last_of_each};
+use crate::envelope::context_keys::{PREFIX, USUAL, last_of_each};
 use crate::envelope::places::{BLOCK, has_control, places};
 use crate::notification::fields::Fields;
 
@@ -47,9 +47,9 @@ pub(super) fn read(text: &str) -> Option<Fields<'_>> {
                 "payload" => fields.payload = raw(scan.value()?)?,
                 _ => {
                     let value = scan.value()?;
-                    if let Some(name) = key.strip_prefix(CONTEXT) {
+                    if let Some(name) = key.strip_prefix(PREFIX) {
                         if fields.context.is_empty() {
-                            fields.context.reserve(USUAL_CONTEXT);
+                            fields.context.reserve(USUAL);
                         }
                         fields.context.push((Cow::Borrowed(name), raw(value)?));
                     }

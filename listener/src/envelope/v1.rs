@@ -4,8 +4,10 @@
 
 use std::borrow::Cow;
 
+use crate::envelope::error::DecodeError;
+use crate::envelope::kombu;
 use crate::envelope::lenient::repair;
-use crate::envelope::{DecodeError, Limits, kombu};
+use crate::envelope::limits::Limits;
 
 /// The text of the notification, borrowed unless something in it had to be rewritten.
 pub(super) fn open<'t>(text: &'t str, limits: &Limits) -> Result<Cow<'t, str>, DecodeError> {

@@ -9,10 +9,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::envelope::error::{not_json, shown_json};
+use crate::envelope::error::{DecodeError, Part, not_json, shown_json};
 use crate::envelope::fields::{self, Key, Text, expect_object};
 use crate::envelope::lenient::{Wanted, may_name, repair, repaired};
-use crate::envelope::{DecodeError, Part};
 
 const VERSION: &str = "oslo.version";
 pub(super) const MESSAGE: &str = "oslo.message";

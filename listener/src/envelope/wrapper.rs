@@ -10,10 +10,13 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::envelope::error::not_json;
-use crate::envelope::fields::{self, CONTEXT, Key};
+use crate::envelope::context_keys::PREFIX;
+use crate::envelope::error::{DecodeError, Part, not_json};
+use crate::envelope::fields::{self, Key};
 use crate::envelope::lenient::{Wanted, may_name, repair};
-use crate::envelope::{DecodeError, Limits, Opened, Part, Version, v1, v2};
+use crate::envelope::limits::Limits;
+use crate::envelope::opened::{Opened, Version};
+use crate::envelope::{v1, v2};
 
 /// The notification within the wrapper, or `None` if the body is not one.
 pub(super) fn open<'t>(text: &'t str, limits: &Limits) -> Result<Option<Opened<'t>>, DecodeError> {
@@ -75,7 +78,7 @@ fn with_context<'t>(
     }
     let items = items
         .iter()
-        .map(|(key, value)| format!("{}: {}", Value::from(format!("{CONTEXT}{key}")), value.get()));
+        .map(|(key, value)| format!("{}: {}", Value::from(format!("{PREFIX}{key}")), value.get()));
     let items = items.collect::<Vec<_>>().join(", ");
     let comma = if fields.trim_start().starts_with('}') { "" } else { ", " };
     Ok(Cow::Owned(format!("{{{items}{comma}{fields}")))
@@ -105,7 +108,7 @@ impl<'de> Visitor<'de> for WrapperVisitor {
                 key => {
                     wrapper.is_notification |= key == v2::MESSAGE
                         || fields::IDENTIFYING.contains(&key)
-                        || key.starts_with(CONTEXT);
+                        || key.starts_with(PREFIX);
                     map.next_value::<IgnoredAny>()?;
                 }
             }

@@ -7,7 +7,10 @@ use std::io::{self, Write};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 
-use crate::envelope::{EncodeError, Version, v2};
+use crate::envelope::context_keys::PREFIX;
+use crate::envelope::error::EncodeError;
+use crate::envelope::opened::Version;
+use crate::envelope::v2;
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
 
@@ -85,9 +88,6 @@ pub fn encode<P: Serialize + ?Sized>(
 /// Room that most bodies of version 1 fit in.
 const USUAL: usize = 1024;
 
-/// The prefix that a key of the context has on the wire.
-const CONTEXT: &str = "_context_";
-
 fn to_vec<const WITHIN: bool>(
     mut body: Vec<u8>,
     value: &(impl Serialize + ?Sized),
@@ -107,9 +107,9 @@ impl<P: Serialize + ?Sized> Serialize for Message<'_, P> {
         map.serialize_entry("payload", self.payload)?;
         map.serialize_entry("timestamp", self.timestamp)?;
         map.serialize_entry("_unique_id", self.unique_id)?;
-        let mut name = CONTEXT.to_owned();
+        let mut name = PREFIX.to_owned();
         for (key, value) in self.context {
-            name.truncate(CONTEXT.len());
+            name.truncate(PREFIX.len());
             name.push_str(key);
             map.serialize_entry(&name, value)?;
         }

@@ -25,7 +25,6 @@ use crate::notification::context::Context;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::notification::fields::Fields;
 use crate::notification::metadata::Metadata;
-use crate::notification::owned::OwnedNotification;
 use crate::notification::priority::Priority;
 use crate::notification::states::States;
 
@@ -202,11 +201,6 @@ impl<'n> Notification<'n> {
     #[must_use]
     pub const fn delivery(&self) -> &'n DeliveryInfo {
         self.delivery
-    }
-
-    /// A copy that can move to another thread.
-    pub(crate) fn to_owned(&self) -> OwnedNotification {
-        OwnedNotification::new(self)
     }
 
     /// The values that the program gave to the listener.

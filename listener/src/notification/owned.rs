@@ -35,7 +35,7 @@ pub(crate) struct OwnedFields {
 }
 
 impl OwnedNotification {
-    pub(super) fn new(notification: &Notification<'_>) -> Self {
+    pub(crate) fn new(notification: &Notification<'_>) -> Self {
         Self {
             fields: OwnedFields::new(&notification.fields),
             priority: notification.priority,

@@ -1,14 +1,13 @@
-//! Builds a notifier: topics, exchange, serializer, spool, and what is wrong with them. The options and
-//! their setters are declared in `options/notifier.rs`.
+//! Builds a notifier: topics, exchange, serializer, spool, and their checks. The options and their setters
+//! are declared in `options/notifier.rs`; `mod.rs` makes the notifier.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::envelope::{Compression, Version};
-use crate::notifier::Notifier;
 use crate::notifier::error::NotifierBuildError;
 use crate::notifier::send::Settings;
-use crate::notifier::spool::SpoolOptions;
+use crate::notifier::spool::{Spool, SpoolOptions};
 use crate::notifier::window::Window;
 use crate::options::declare::Group;
 use crate::options::notifier::{NotifierOptions, notifier_setters};
@@ -18,7 +17,7 @@ use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Role, Target, mistake, warn
 use crate::transport::Transport;
 use crate::transport::driver::LONGEST_WAIT;
 
-/// Builds a [`Notifier`].
+/// Builds a [`Notifier`](crate::Notifier).
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct NotifierBuilder {
@@ -28,7 +27,14 @@ pub struct NotifierBuilder {
     control_exchange: String,
     options: NotifierOptions,
     serializer: Option<Arc<dyn Serializer>>,
-    pub(super) spool: Option<SpoolOptions>,
+    spool: Option<SpoolOptions>,
+}
+
+/// The parts of a notifier.
+pub(super) struct Parts {
+    pub(super) transport: Transport,
+    pub(super) publisher_id: Option<Arc<str>>,
+    pub(super) settings: Settings,
 }
 
 impl NotifierBuilder {
@@ -57,13 +63,13 @@ impl NotifierBuilder {
         self.target(Target::topic(topic))
     }
 
-    /// Also sends to this topic, on the exchange that the target names.
+    /// Also sends to the topic of this target, on its exchange.
     pub fn target(mut self, target: Target) -> Self {
         self.topics.push(target);
         self
     }
 
-    /// The exchange of topics that name none. Default: `openstack`.
+    /// The exchange of topics without one of their own. Default: `openstack`.
     pub fn control_exchange(mut self, exchange: impl Into<String>) -> Self {
         self.control_exchange = exchange.into();
         self
@@ -75,16 +81,36 @@ impl NotifierBuilder {
         self
     }
 
-    /// Builds the notifier. It connects when it first sends.
+    #[cfg(feature = "spool")]
+    /// Writes notifications to disk while the broker is unreachable. Default: no spool.
     ///
-    /// No I/O, but for the spool, if there is one: its directory is made, locked and read
-    /// through, and what waits in it is sent from now on, in a task of the current runtime.
+    /// `Ok` then means that the broker confirmed the notification or that it is on the disk of this
+    /// machine; the receipt of [`notify`](crate::Notifier::notify) says which. The notifier must be built in
+    /// a tokio runtime, which has to run as long as the spool is to be sent.
     ///
-    /// # Errors
-    /// Names that no broker takes, and values that an option does not accept, all such mistakes at once. Without any, a spool
-    /// that cannot be opened: another notifier has it, a file cannot be read or written, or this
-    /// is no tokio runtime.
-    pub fn build(self) -> Result<Notifier, NotifierBuildError> {
+    /// ```
+    /// use listener::options::SpoolOptions;
+    /// use listener::{Context, Notifier, Transport};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = std::env::temp_dir().join(format!("doc-spool-{}", std::process::id()));
+    /// let transport = Transport::open("memory://doc-spool")?;
+    /// let notifier = Notifier::builder(transport).spool(SpoolOptions::new(&directory)).build()?;
+    /// notifier.info(&Context::new(), "instance.create.end", &"i-1").await?;
+    /// notifier.close().await;
+    /// assert_eq!(notifier.spooled().waiting, 0);
+    /// # std::fs::remove_dir_all(directory)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn spool(mut self, options: SpoolOptions) -> Self {
+        self.spool = Some(options);
+        self
+    }
+
+    /// Checks the options and opens the spool.
+    pub(super) fn parts(self) -> Result<Parts, NotifierBuildError> {
         let topics =
             if self.topics.is_empty() { vec![Target::topic(DEFAULT_TOPIC)] } else { self.topics };
         let mut mistakes = Vec::new();
@@ -102,12 +128,12 @@ impl NotifierBuilder {
         let NotifierOptions { version, compression, timeout, max_body, window, window_bytes } =
             self.options;
         let timeout = timeout.min(LONGEST_WAIT);
-        let open = |options: SpoolOptions| options.open(self.transport.clone(), timeout);
+        let open = |options| Spool::open(options, self.transport.clone(), timeout);
         let spool = self.spool.map(open).transpose()?;
-        Ok(Notifier {
+        Ok(Parts {
             transport: self.transport,
             publisher_id: self.publisher_id,
-            settings: Arc::new(Settings {
+            settings: Settings {
                 topics,
                 control_exchange: self.control_exchange,
                 version,
@@ -117,7 +143,7 @@ impl NotifierBuilder {
                 max_body,
                 window: Window::new(window, window_bytes),
                 spool,
-            }),
+            },
         })
     }
 }

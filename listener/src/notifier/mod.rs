@@ -5,7 +5,8 @@
 pub(crate) mod builder;
 pub(crate) mod error;
 mod send;
-mod letter;
+mod message;
+pub(crate) mod receipt;
 mod window;
 #[cfg(feature = "spool")]
 pub(crate) mod spool;
@@ -20,25 +21,16 @@ use serde::Serialize;
 
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
-use crate::notifier::builder::NotifierBuilder;
-use crate::notifier::error::NotifyError;
+use crate::notifier::builder::{NotifierBuilder, Parts};
+use crate::notifier::error::{NotifierBuildError, NotifyError};
+use crate::notifier::receipt::Receipt;
 use crate::notifier::send::{Settings, Subject};
+#[cfg(feature = "spool")]
+use crate::notifier::spool::{Spool, Spooled};
 use crate::transport::{Transport, executor};
 
-/// What a notifier has done with a notification for which it returns `Ok`. A crash of this program does
-/// not lose it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Receipt {
-    /// Each topic's queue has it: persistent, confirmed by the broker.
-    Confirmed,
-    /// Some topics' is on this machine's disk, in the notifier's spool, and goes to the broker
-    /// as soon as that takes it. A loss of the disk loses it.
-    Spooled,
-}
-
 /// Sends notifications as oslo.messaging's `Notifier` does, with one difference: when a method
-/// returns `Ok`, the notification is safe as its [`Receipt`] says, and an error is the caller's to see.
+/// returns `Ok`, the notification is [`Receipt`], and an error is the caller's to see.
 ///
 /// Cheap to clone; clones share the connection and the window. Many notifications may be on
 /// their way at once, up to [`window`](NotifierBuilder::window): call it from many tasks, or
@@ -107,8 +99,8 @@ impl Notifier {
         executor::check()?;
         let publisher_id = self.publisher_id.as_deref();
         let subject = Subject { publisher_id, priority, event_type };
-        let letters = self.settings.write(subject, ctxt, payload)?;
-        self.settings.send(&self.transport, letters).await
+        let messages = self.settings.write(subject, ctxt, payload)?;
+        self.settings.send(&self.transport, messages).await
     }
 
     /// Closes the connection that the notifiers of this transport share, once what is on its
@@ -122,15 +114,38 @@ impl Notifier {
         }
         self.transport.close().await;
     }
+
+    #[cfg(feature = "spool")]
+    /// What the spool holds now; nothing if there is none.
+    #[must_use]
+    pub fn spooled(&self) -> Spooled {
+        self.settings.spool.as_ref().map(Spool::spooled).unwrap_or_default()
+    }
 }
 
-/// A method for each priority: they differ in nothing else.
+impl NotifierBuilder {
+    /// Builds the notifier. It connects when it first sends.
+    ///
+    /// No I/O, but for the spool, if there is one: its directory is made, locked and read
+    /// through, and what waits in it is sent from now on, in a task of the current runtime.
+    ///
+    /// # Errors
+    /// Names that no broker takes, and an empty window, all such mistakes at once. Without any, a spool
+    /// that cannot be opened: another notifier has it, a file cannot be read or written, or this
+    /// is no tokio runtime.
+    pub fn build(self) -> Result<Notifier, NotifierBuildError> {
+        let Parts { transport, publisher_id, settings } = self.parts()?;
+        Ok(Notifier { transport, publisher_id, settings: Arc::new(settings) })
+    }
+}
+
+/// Makes a method for each priority.
 macro_rules! priorities {
     ($($method:ident $priority:ident)*) => {
         impl Notifier {
             $(
                 #[doc = concat!("Sends a notification at priority `", stringify!($method), "`.")]
-                /// `Ok`: it is confirmed or spooled; [`notify`](Self::notify) returns which.
+                /// `Ok`: it is safe, as [`Receipt`] has it.
                 ///
                 /// # Errors
                 /// As [`notify`](Self::notify).

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::notifier::error::SpoolError;
-use crate::notifier::letter::Letter;
-use crate::notifier::window::Place;
+use crate::notifier::message::OutgoingMessage;
+use crate::notifier::window::Permit;
 use crate::transport::Transport;
 
 #[derive(Debug)]
@@ -16,13 +16,15 @@ pub(super) enum SpoolOptions {}
 #[derive(Debug)]
 pub(super) enum Spool {}
 
-impl SpoolOptions {
-    pub(super) fn open(self, _: Transport, _: Duration) -> Result<Spool, SpoolError> {
-        match self {}
-    }
-}
-
 impl Spool {
+    pub(super) fn open(
+        options: SpoolOptions,
+        _: Transport,
+        _: Duration,
+    ) -> Result<Self, SpoolError> {
+        match options {}
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         match *self {}
     }
@@ -34,8 +36,8 @@ impl Spool {
     #[allow(clippy::unused_async, reason = "as the real one")]
     pub(super) async fn append(
         &self,
-        _: Vec<Letter>,
-        _: Place,
+        _: Vec<OutgoingMessage>,
+        _: Permit,
         _: Instant,
     ) -> Result<(), SpoolError> {
         match *self {}

@@ -1,4 +1,4 @@
-//! From the arguments of a call to letters, and from letters to confirmations, one for each
+//! From the arguments of a call to messages, and from messages to confirmations, one for each
 //! topic; to the spool, if there is one, while the broker does not confirm. Reconnecting and
 //! confirming are the driver's.
 
@@ -16,11 +16,11 @@ use uuid::Uuid;
 use crate::envelope::{self, Compression, EncodeError, Message, Version};
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
-use crate::notifier::Receipt;
 use crate::notifier::error::{NotifyError, Unsent};
-use crate::notifier::letter::Letter;
+use crate::notifier::message::OutgoingMessage;
+use crate::notifier::receipt::Receipt;
 use crate::notifier::spool::Spool;
-use crate::notifier::window::{Place, Window};
+use crate::notifier::window::{Permit, Window};
 use crate::serializer::Serializer;
 use crate::target::{Target, routing_key};
 use crate::transport::Transport;
@@ -49,19 +49,19 @@ pub(super) struct Subject<'s> {
 }
 
 impl Settings {
-    /// One letter for each topic, none of them too large.
+    /// One message for each topic, none of them too large.
     pub(super) fn write<P: Serialize + ?Sized>(
         &self,
         subject: Subject<'_>,
         context: &Context,
         payload: &P,
-    ) -> Result<Vec<Letter>, NotifyError> {
-        let letters = self.serialize(subject, context, payload)?;
-        let largest = letters.iter().map(|letter| letter.body.len()).max().unwrap_or(0);
+    ) -> Result<Vec<OutgoingMessage>, NotifyError> {
+        let messages = self.serialize(subject, context, payload)?;
+        let largest = messages.iter().map(|message| message.body.len()).max().unwrap_or(0);
         if largest > self.max_body {
             return Err(NotifyError::TooLarge { size: largest, limit: self.max_body });
         }
-        Ok(letters)
+        Ok(messages)
     }
 
     fn serialize<P: Serialize + ?Sized>(
@@ -69,7 +69,7 @@ impl Settings {
         subject: Subject<'_>,
         context: &Context,
         payload: &P,
-    ) -> Result<Vec<Letter>, NotifyError> {
+    ) -> Result<Vec<OutgoingMessage>, NotifyError> {
         let Some(serializer) = &self.serializer else {
             return Ok(self.encode(subject, context, payload)?);
         };
@@ -82,24 +82,24 @@ impl Settings {
         Ok(self.encode(subject, &context, &payload)?)
     }
 
-    /// Sends to all topics at once, and waits until each letter is safe.
+    /// Sends to all topics at once, and waits until each message is safe.
     pub(super) async fn send(
         &self,
         transport: &Transport,
-        letters: Vec<Letter>,
+        messages: Vec<OutgoingMessage>,
     ) -> Result<Receipt, NotifyError> {
-        let bytes = letters.iter().map(|letter| letter.body.len()).sum();
-        let Some((place, left)) = self.window.enter(bytes, self.timeout).await else {
+        let bytes = messages.iter().map(|message| message.body.len()).sum();
+        let Some((permit, left)) = self.window.enter(bytes, self.timeout).await else {
             return Err(NotifyError::WindowFull {
-                window: self.window.places,
+                window: self.window.notifications,
                 after: self.timeout,
             });
         };
         match &self.spool {
-            Some(spool) => self.send_or_spool(transport, spool, letters, place, left).await,
+            Some(spool) => self.send_or_spool(transport, spool, messages, permit, left).await,
             None => {
-                let _place = place;
-                let failed = self.try_all(transport, letters, left).await;
+                let _permit = permit;
+                let failed = self.try_all(transport, messages, left).await;
                 if failed.is_empty() {
                     return Ok(Receipt::Confirmed);
                 }
@@ -115,27 +115,27 @@ impl Settings {
         &self,
         transport: &Transport,
         spool: &Spool,
-        letters: Vec<Letter>,
-        place: Place,
+        messages: Vec<OutgoingMessage>,
+        permit: Permit,
         left: Duration,
     ) -> Result<Receipt, NotifyError> {
         let deadline = Instant::now() + left;
         let patience = spool.patience(left);
         // A send that times out at once may have been sent all the same.
         if !spool.is_empty() || patience.is_zero() {
-            let spooled = spool.append(letters, place, deadline).await;
+            let spooled = spool.append(messages, permit, deadline).await;
             return spooled
                 .map(|()| Receipt::Spooled)
                 .map_err(|error| NotifyError::Spool { error, tried: None });
         }
-        let failed = self.try_all(transport, letters, patience).await;
+        let failed = self.try_all(transport, messages, patience).await;
         if failed.is_empty() {
             return Ok(Receipt::Confirmed);
         }
         let later = failed.iter().filter(|failed| failed.error.is_transient());
-        let later: Vec<Letter> = later.map(|failed| failed.letter.clone()).collect();
+        let later: Vec<OutgoingMessage> = later.map(|failed| failed.message.clone()).collect();
         if !later.is_empty()
-            && let Err(error) = spool.append(later, place, deadline).await
+            && let Err(error) = spool.append(later, permit, deadline).await
         {
             return Err(NotifyError::Spool { error, tried: Some(self.unsent(failed)) });
         }
@@ -147,19 +147,19 @@ impl Settings {
         Err(NotifyError::Send(self.unsent(refused)))
     }
 
-    /// The letters that were not confirmed.
+    /// The messages that were not confirmed.
     async fn try_all(
         &self,
         transport: &Transport,
-        letters: Vec<Letter>,
+        messages: Vec<OutgoingMessage>,
         timeout: Duration,
     ) -> Vec<Failed> {
-        let sends = letters.iter().map(|letter| transport.send(letter.outgoing(timeout)));
+        let sends = messages.iter().map(|message| transport.send(message.outgoing(timeout)));
         let sent = join_all(sends).await;
-        let topics = self.topics.iter().zip(letters).zip(sent);
+        let topics = self.topics.iter().zip(messages).zip(sent);
         topics
-            .filter_map(|((topic, letter), sent)| {
-                Some(Failed { topic: topic.name().to_owned(), letter, error: sent.err()? })
+            .filter_map(|((topic, message), sent)| {
+                Some(Failed { topic: topic.name().to_owned(), message, error: sent.err()? })
             })
             .collect()
     }
@@ -176,7 +176,7 @@ impl Settings {
         subject: Subject<'_>,
         context: &Context,
         payload: &P,
-    ) -> Result<Vec<Letter>, EncodeError> {
+    ) -> Result<Vec<OutgoingMessage>, EncodeError> {
         let message_id = Uuid::new_v4().to_string();
         let timestamp = timestamp(OffsetDateTime::now_utc());
         let encode = |topic: &Target| {
@@ -191,13 +191,13 @@ impl Settings {
                 context,
             };
             let body = envelope::encode(self.version, &message)?;
-            Ok(self.letter(topic, subject.priority, body))
+            Ok(self.message(topic, subject.priority, body))
         };
         self.topics.iter().map(encode).collect()
     }
 
-    fn letter(&self, topic: &Target, priority: Priority, body: Vec<u8>) -> Letter {
-        Letter {
+    fn message(&self, topic: &Target, priority: Priority, body: Vec<u8>) -> OutgoingMessage {
+        OutgoingMessage {
             exchange: topic.exchange_name().unwrap_or(&self.control_exchange).to_owned(),
             routing_key: routing_key(topic.name(), priority),
             compression: self
@@ -211,10 +211,10 @@ impl Settings {
     }
 }
 
-/// A letter that was not confirmed.
+/// A message that was not confirmed.
 struct Failed {
     topic: String,
-    letter: Letter,
+    message: OutgoingMessage,
     error: SendError,
 }
 

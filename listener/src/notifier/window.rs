@@ -10,52 +10,52 @@ use tokio::time::{Instant, timeout};
 #[derive(Debug)]
 pub(super) struct Window {
     /// Notifications; never 0.
-    pub(super) places: usize,
+    pub(super) notifications: usize,
     /// Bytes of bodies; never 0.
     bytes: u32,
-    free_places: Arc<Semaphore>,
+    free_notifications: Arc<Semaphore>,
     free_bytes: Arc<Semaphore>,
 }
 
 /// A place in the window, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    _place: OwnedSemaphorePermit,
+pub(super) struct Permit {
+    _permit: OwnedSemaphorePermit,
     _bytes: OwnedSemaphorePermit,
 }
 
 impl Window {
-    pub(super) fn new(places: usize, bytes: u32) -> Self {
-        let (places, bytes) = (places.clamp(1, Semaphore::MAX_PERMITS), bytes.max(1));
+    pub(super) fn new(notifications: usize, bytes: u32) -> Self {
+        let (notifications, bytes) = (notifications.clamp(1, Semaphore::MAX_PERMITS), bytes.max(1));
         Self {
-            places,
+            notifications,
             bytes,
-            free_places: Arc::new(Semaphore::new(places)),
+            free_notifications: Arc::new(Semaphore::new(notifications)),
             free_bytes: Arc::new(Semaphore::new(usize::try_from(bytes).unwrap_or(usize::MAX))),
         }
     }
 
     /// A place for a notification of so many bytes, and what is left of the time; none if the
     /// time is over first. One that is larger than the whole window goes alone.
-    pub(super) async fn enter(&self, bytes: usize, time: Duration) -> Option<(Place, Duration)> {
+    pub(super) async fn enter(&self, bytes: usize, time: Duration) -> Option<(Permit, Duration)> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes);
-        let (free_places, free_bytes) = (&self.free_places, &self.free_bytes);
-        if let (Ok(place), Ok(bytes)) = (
-            Arc::clone(free_places).try_acquire_owned(),
+        let (free_notifications, free_bytes) = (&self.free_notifications, &self.free_bytes);
+        if let (Ok(permit), Ok(bytes)) = (
+            Arc::clone(free_notifications).try_acquire_owned(),
             Arc::clone(free_bytes).try_acquire_many_owned(bytes),
         ) {
-            return Some((Place { _place: place, _bytes: bytes }, time));
+            return Some((Permit { _permit: permit, _bytes: bytes }, time));
         }
         let begun = Instant::now();
-        let place = async {
-            let place = Arc::clone(free_places).acquire_owned().await.ok()?;
+        let permit = async {
+            let permit = Arc::clone(free_notifications).acquire_owned().await.ok()?;
             let bytes = Arc::clone(free_bytes).acquire_many_owned(bytes).await.ok()?;
-            Some(Place { _place: place, _bytes: bytes })
+            Some(Permit { _permit: permit, _bytes: bytes })
         };
-        let place = timeout(time, place).await.ok().flatten()?;
+        let permit = timeout(time, permit).await.ok().flatten()?;
         let left = time.saturating_sub(begun.elapsed());
         // One that came free with the last moment is of no use.
-        (!left.is_zero()).then_some((place, left))
+        (!left.is_zero()).then_some((permit, left))
     }
 }
 

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::drivers::memory::consumer::{Attached, ConsumerId, Session};
 use crate::drivers::memory::exchange::Exchange;
-use crate::drivers::memory::queue::{Limit, Message, Queue, Tap};
+use crate::drivers::memory::queue::{ConsumerId, Limit, Message, Queue, Tap};
+use crate::drivers::memory::session::{Attached, Session};
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::{Delivery, Settle, Settlement, Settler, near_limit_from};
 use crate::transport::driver::{
@@ -56,7 +56,7 @@ impl Bus {
             subscription,
             sender: Some(sender),
             state: attached,
-            session: Session::new(Arc::clone(self), id),
+            session: self.session(id),
             unsettled: BTreeMap::new(),
             bytes: 0,
             queues: VecDeque::new(),
@@ -159,6 +159,11 @@ impl Bus {
         Ok(())
     }
 
+    fn session(self: &Arc<Self>, consumer: ConsumerId) -> Arc<Session> {
+        let bus = Arc::clone(self);
+        Session::new(consumer, move |tag, settle| bus.settle(consumer, tag, settle))
+    }
+
     /// Gives a consumer nothing more. What it has can still be settled.
     pub(super) fn cancel(&self, consumer: ConsumerId) {
         let mut state = self.lock();
@@ -225,7 +230,7 @@ impl Bus {
         if attached.sender.is_none() || !attached.session.is_over() {
             return;
         }
-        attached.session = Session::new(Arc::clone(self), consumer);
+        attached.session = self.session(consumer);
         attached.state.send_replace(ConnectionState::Attached);
         let subscription = attached.subscription.clone();
         state.declare(&subscription);

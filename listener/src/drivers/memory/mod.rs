@@ -8,6 +8,7 @@ mod exchange;
 #[cfg(feature = "testing")]
 pub(crate) mod model;
 mod queue;
+mod session;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

@@ -15,7 +15,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::drivers::memory::bus::Bus;
-use crate::drivers::memory::consumer::{ConsumerId, MemoryConsumer};
+use crate::drivers::memory::consumer::MemoryConsumer;
+use crate::drivers::memory::queue::ConsumerId;
 pub use crate::drivers::memory::queue::Limit;
 use crate::future::BoxFuture;
 use crate::transport::delivery::Delivery;

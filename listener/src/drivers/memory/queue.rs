@@ -6,9 +6,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::drivers::memory::consumer::ConsumerId;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::Properties;
+
+/// Which consumer of a bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ConsumerId(pub(super) u64);
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {

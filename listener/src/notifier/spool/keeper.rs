@@ -1,6 +1,6 @@
 //! The task of a spool: it owns the store, writes what calls hand in, several at a time, and
 //! sends what waits, oldest first, until the broker has it. It ends with the last notifier;
-//! what waits then stays on disk. Started by `SpoolOptions::open`.
+//! what waits then stays on disk. Started by `Spool::open`.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::Spooled;
+use super::options::Spooled;
 use super::store::{Id, Store};
 use crate::notifier::error::SpoolError;
-use crate::notifier::letter::Letter;
-use crate::notifier::window::Place;
+use crate::notifier::message::OutgoingMessage;
+use crate::notifier::window::Permit;
 use crate::transport::Transport;
 use crate::transport::driver::Route;
 use crate::transport::error::{Blame, SendError};
@@ -24,21 +24,21 @@ use crate::transport::error::{Blame, SendError};
 /// So many calls share one write at most.
 const AT_ONCE: usize = 256;
 
-/// A letter that is refused so often in a row, while others are taken, is set aside.
+/// A message that is refused so often in a row, while others are taken, is set aside.
 const PATIENCE: u32 = 5;
 
 /// Between two tries, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// That a route is refused while others are taken is believed of so many letters, unless another
+/// That a route is refused while others are taken is believed of so many messages, unless another
 /// route is confirmed again, and for so long after the last of them.
 const BELIEVED: (u32, Duration) = (256, Duration::from_secs(10 * 60));
 
-/// A notification's letters to be written, their place in the window, and where to tell that they
+/// A notification's messages to be written, their place in the window, and where to tell that they
 /// are.
 pub(super) struct Append {
-    pub(super) letters: Arc<[Letter]>,
-    pub(super) place: Arc<Place>,
+    pub(super) messages: Arc<[OutgoingMessage]>,
+    pub(super) permit: Arc<Permit>,
     pub(super) told: oneshot::Sender<Result<(), SpoolError>>,
 }
 
@@ -54,14 +54,14 @@ pub(super) struct Keeper {
     transport: Transport,
     /// Of one try to send.
     timeout: Duration,
-    /// How many letters are sent at once, as long as none fails.
+    /// How many messages are sent at once, as long as none fails.
     at_once: usize,
     appends: mpsc::UnboundedReceiver<Append>,
-    /// How often in a row the oldest letter was not sent, for any reason.
+    /// How often in a row the oldest message was not sent, for any reason.
     failures: u32,
-    /// The letter that was refused for itself, and how often in a row.
+    /// The message that was refused for itself, and how often in a row.
     refusals: Option<(Id, u32)>,
-    /// Whether it is to be learned if a mistake concerns all letters, or the route of the oldest alone.
+    /// Whether it is to be learned if a mistake concerns all messages, or the route of the oldest alone.
     asks_other: bool,
     looked_at: Option<LookedAt>,
     /// Routes that are refused for such a mistake, while others are taken.
@@ -71,7 +71,7 @@ pub(super) struct Keeper {
 /// What is known of a route that is refused while others are taken.
 struct Refused {
     last: Instant,
-    /// How many more of its letters are set aside before another route must have been confirmed.
+    /// How many more of its messages are set aside before another route must have been confirmed.
     left: u32,
 }
 
@@ -80,7 +80,7 @@ impl Refused {
         Self { last: Instant::now(), left: BELIEVED.0 }
     }
 
-    /// Another letter was refused: whether it is for the same reason.
+    /// Another message was refused: whether it is for the same reason.
     fn again(&mut self) -> bool {
         if self.left == 0 || self.last.elapsed() > BELIEVED.1 {
             return false;
@@ -91,7 +91,7 @@ impl Refused {
     }
 }
 
-/// A letter that was tried.
+/// A message that was tried.
 struct Tried {
     id: Id,
     route: Route,
@@ -100,19 +100,19 @@ struct Tried {
 
 /// What became of a try.
 struct Sent {
-    /// The oldest letters, in their order; none, if none waits.
+    /// The oldest messages, in their order; none, if none waits.
     oldest: Vec<Tried>,
     looked_at: Option<LookedAt>,
-    /// Whether a letter with another route than the oldest was confirmed, between two tries of that.
+    /// Whether a message with another route than the oldest was confirmed, between two tries of that.
     is_other_taken: bool,
 }
 
 type Sending = BoxFuture<'static, Result<Sent, SpoolError>>;
 
-/// How many of the oldest letters have been looked at for another route, while the first is this one.
+/// How many of the oldest messages have been looked at for another route, while the first is this one.
 type LookedAt = (Id, usize);
 
-/// Which letters are sent.
+/// Which messages are sent.
 #[derive(Clone, Copy)]
 enum Choice {
     /// So many of the oldest.
@@ -173,17 +173,17 @@ impl Keeper {
         if appends.is_empty() {
             return;
         }
-        let letters: Vec<_> = appends.iter().map(|append| Arc::clone(&append.letters)).collect();
-        let count = letters.len();
-        let written = self.disk.run(move |store| store.append(&letters)).await;
+        let messages: Vec<_> = appends.iter().map(|append| Arc::clone(&append.messages)).collect();
+        let count = messages.len();
+        let written = self.disk.run(move |store| store.append(&messages)).await;
         let written = written.unwrap_or_else(|error| vec![Err(error); count]);
-        for (Append { told, place, .. }, written) in appends.into_iter().zip(written) {
-            drop(place);
+        for (Append { told, permit, .. }, written) in appends.into_iter().zip(written) {
+            drop(permit);
             let _ = told.send(written);
         }
     }
 
-    /// Sends the oldest letters after a pause: one alone, if it failed before.
+    /// Sends the oldest messages after a pause: one alone, if it failed before.
     fn send_oldest(&self, pause: Duration) -> Sending {
         let (disk, transport, timeout) = (self.disk.clone(), self.transport.clone(), self.timeout);
         let choice = match self.failures {
@@ -195,28 +195,29 @@ impl Keeper {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
-            let (letters, other, looked_at) =
+            let (messages, other, looked_at) =
                 disk.run(move |store| choose(store, choice)).await??;
-            let send = async |letter: &Letter| transport.send(letter.outgoing(timeout)).await;
-            let sends = letters.iter().map(async |(id, letter)| Tried {
+            let send =
+                async |message: &OutgoingMessage| transport.send(message.outgoing(timeout)).await;
+            let sends = messages.iter().map(async |(id, message)| Tried {
                 id: *id,
-                route: letter.route(),
-                result: send(letter).await,
+                route: message.route(),
+                result: send(message).await,
             });
             let mut oldest = join_all(sends).await;
             let mut is_other_taken = false;
-            if let (Some(other), [first], [(_, letter)]) = (&other, &mut oldest[..], &letters[..])
+            if let (Some(other), [first], [(_, message)]) = (&other, &mut oldest[..], &messages[..])
                 && first.result.is_err()
                 && send(other).await.is_ok()
             {
-                first.result = send(letter).await;
+                first.result = send(message).await;
                 is_other_taken = true;
             }
             Ok(Sent { oldest, looked_at, is_other_taken })
         })
     }
 
-    /// What follows from a try: a pause, if there is to be another of the same letter. Letters
+    /// What follows from a try: a pause, if there is to be another of the same message. OutgoingMessages
     /// behind one that failed are sent again, even if they were confirmed.
     async fn sent(&mut self, sent: Result<Sent, SpoolError>) -> Option<Duration> {
         let sent = match sent {
@@ -252,7 +253,7 @@ impl Keeper {
         None
     }
 
-    /// Whether a letter that failed is never sent, while others are.
+    /// Whether a message that failed is never sent, while others are.
     fn is_given_up(
         &mut self,
         id: Id,
@@ -294,19 +295,19 @@ impl Keeper {
     }
 }
 
-type Chosen = (Vec<(Id, Letter)>, Option<Letter>, Option<LookedAt>);
+type Chosen = (Vec<(Id, OutgoingMessage)>, Option<OutgoingMessage>, Option<LookedAt>);
 
-/// The oldest letters that were chosen, and the one with another route.
+/// The oldest messages that were chosen, and the one with another route.
 fn choose(store: &mut Store, choice: Choice) -> Result<Chosen, SpoolError> {
     let looked_at = match choice {
         Choice::Oldest(most) => return Ok((store.oldest(most)?, None, None)),
         Choice::WithOther(looked_at) => looked_at,
     };
     let oldest = store.oldest(1)?;
-    let Some((id, letter)) = oldest.first() else { return Ok((oldest, None, None)) };
+    let Some((id, message)) = oldest.first() else { return Ok((oldest, None, None)) };
     // Another one is the first if that was dropped for want of room.
     let known = looked_at.filter(|(first, _)| first == id).map_or(0, |(_, known)| known);
-    let (other, looked_at) = store.other_route(&letter.route(), known);
+    let (other, looked_at) = store.other_route(&message.route(), known);
     // The next time another one is tried, and after the last the first again.
     let is_at_end = other.is_none() && looked_at == known;
     let next = if is_at_end { 0 } else { looked_at + usize::from(other.is_some()) };

@@ -12,7 +12,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::notifier::letter::Letter;
+use crate::notifier::message::OutgoingMessage;
 
 const MAGIC: [u8; 4] = *b"\xA7LS1";
 const HEADER: usize = 17;
@@ -22,7 +22,7 @@ const WAITING: u8 = 0;
 /// Far from `WAITING`: a bit that flips must not make a record done.
 pub(super) const DONE: u8 = 0xD7;
 
-/// What is kept of a letter beside its body.
+/// What is kept of a message beside its body.
 #[derive(Serialize, Deserialize)]
 struct Head<'h> {
     exchange: Cow<'h, str>,
@@ -31,17 +31,20 @@ struct Head<'h> {
     compression: Option<Cow<'h, str>>,
 }
 
-/// The record of a letter that waits; none if it is longer than a record can be.
-pub(super) fn encode(letter: &Letter) -> Option<Vec<u8>> {
+/// The record of a message that waits; none if it is longer than a record can be.
+pub(super) fn encode(message: &OutgoingMessage) -> Option<Vec<u8>> {
     let head = Head {
-        exchange: Cow::Borrowed(&letter.exchange),
-        routing_key: Cow::Borrowed(&letter.routing_key),
-        compression: letter.compression.as_deref().map(Cow::Borrowed),
+        exchange: Cow::Borrowed(&message.exchange),
+        routing_key: Cow::Borrowed(&message.routing_key),
+        compression: message.compression.as_deref().map(Cow::Borrowed),
     };
     let head = serde_json::to_vec(&head).expect("texts are JSON");
-    let content =
-        [&u32::try_from(head.len()).ok()?.to_le_bytes()[..], head.as_slice(), letter.body.as_ref()]
-            .concat();
+    let content = [
+        &u32::try_from(head.len()).ok()?.to_le_bytes()[..],
+        head.as_slice(),
+        message.body.as_ref(),
+    ]
+    .concat();
     let mut record = Vec::with_capacity(HEADER + content.len());
     record.extend(MAGIC);
     record.extend(u32::try_from(content.len()).ok()?.to_le_bytes());
@@ -52,8 +55,8 @@ pub(super) fn encode(letter: &Letter) -> Option<Vec<u8>> {
     Some(record)
 }
 
-/// The letter of a record; none if it is not whole.
-pub(super) fn decode(record: &[u8]) -> Option<Letter> {
+/// The message of a record; none if it is not whole.
+pub(super) fn decode(record: &[u8]) -> Option<OutgoingMessage> {
     let Found::Whole { length, .. } = look(record) else {
         return None;
     };
@@ -61,7 +64,7 @@ pub(super) fn decode(record: &[u8]) -> Option<Letter> {
     let (size, rest) = content.split_first_chunk::<4>()?;
     let (head, body) = rest.split_at_checked(u32::from_le_bytes(*size) as usize)?;
     let head: Head<'_> = serde_json::from_slice(head).ok()?;
-    Some(Letter {
+    Some(OutgoingMessage {
         exchange: head.exchange.into_owned(),
         routing_key: head.routing_key.into_owned(),
         compression: head.compression.map(|compression| Cow::Owned(compression.into_owned())),
@@ -173,8 +176,8 @@ fn next_whole(bytes: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn letter(body: &str) -> Letter {
-        Letter {
+    fn message(body: &str) -> OutgoingMessage {
+        OutgoingMessage {
             exchange: "nova".to_owned(),
             routing_key: "notifications.info".to_owned(),
             compression: None,
@@ -183,7 +186,7 @@ mod tests {
     }
 
     fn record(body: &str) -> Vec<u8> {
-        encode(&letter(body)).unwrap()
+        encode(&message(body)).unwrap()
     }
 
     fn check(
@@ -198,11 +201,13 @@ mod tests {
 
     #[test]
     fn a_letter_comes_back_as_it_was() {
-        let compressed =
-            Letter { compression: Some(Cow::Borrowed("application/x-gzip")), ..letter("") };
-        for letter in [letter("é"), compressed] {
-            let record = encode(&letter).unwrap();
-            assert!(decode(&record).unwrap() == letter);
+        let compressed = OutgoingMessage {
+            compression: Some(Cow::Borrowed("application/x-gzip")),
+            ..message("")
+        };
+        for message in [message("é"), compressed] {
+            let record = encode(&message).unwrap();
+            assert!(decode(&record).unwrap() == message);
         }
     }
 

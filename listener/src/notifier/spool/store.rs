@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use fs4::{FileExt, TryLockError};
 
 use super::files::{self, at};
+use super::options::{SpoolOptions, Spooled, WhenFull};
 use super::record;
-use super::{SpoolOptions, Spooled, WhenFull};
 use crate::notifier::error::SpoolError;
-use crate::notifier::letter::Letter;
+use crate::notifier::message::OutgoingMessage;
 use crate::transport::driver::Route;
 
 /// A segment is not written to any more once it is as large, in bytes.
@@ -100,11 +100,11 @@ impl Store {
         self.state
     }
 
-    /// Writes notifications, each with all its letters or not at all. Once this has returned,
+    /// Writes notifications, each with all its messages or not at all. Once this has returned,
     /// those that are `Ok` survive a loss of power.
     pub(super) fn append(
         &mut self,
-        notifications: &[impl AsRef<[Letter]>],
+        notifications: &[impl AsRef<[OutgoingMessage]>],
     ) -> Vec<Result<(), SpoolError>> {
         let mut written = Vec::with_capacity(notifications.len());
         while let rest @ [_, ..] = &notifications[written.len()..] {
@@ -117,7 +117,7 @@ impl Store {
     /// a fault of the disk, none of those that are left is written.
     fn append_to_one(
         &mut self,
-        notifications: &[impl AsRef<[Letter]>],
+        notifications: &[impl AsRef<[OutgoingMessage]>],
     ) -> Vec<Result<(), SpoolError>> {
         // One that somebody has removed or changed would lose what is written to it.
         let can_take_more = |segment: &Segment| {
@@ -135,11 +135,11 @@ impl Store {
 
     fn write_to_one(
         &mut self,
-        notifications: &[impl AsRef<[Letter]>],
+        notifications: &[impl AsRef<[OutgoingMessage]>],
     ) -> Result<Vec<Result<(), SpoolError>>, SpoolError> {
         let mut written = Vec::new();
-        for letters in notifications {
-            written.push(self.write(letters.as_ref())?);
+        for messages in notifications {
+            written.push(self.write(messages.as_ref())?);
             // What is done stays on disk for as long as something in its segment waits.
             if self.segments.back().is_some_and(|segment| segment.length >= SEGMENT) {
                 break;
@@ -150,8 +150,11 @@ impl Store {
     }
 
     /// One notification. The inner error is its own; the outer one, that of the disk.
-    fn write(&mut self, letters: &[Letter]) -> Result<Result<(), SpoolError>, SpoolError> {
-        let records: Option<Vec<Vec<u8>>> = letters.iter().map(record::encode).collect();
+    fn write(
+        &mut self,
+        messages: &[OutgoingMessage],
+    ) -> Result<Result<(), SpoolError>, SpoolError> {
+        let records: Option<Vec<Vec<u8>>> = messages.iter().map(record::encode).collect();
         let Some(records) = records else {
             return Ok(Err(self.full(u64::from(u32::MAX))));
         };
@@ -175,11 +178,11 @@ impl Store {
     /// The oldest records that wait, at most so many, and about a segment's bytes. A first one
     /// that has become corrupt is set aside, and so is a segment that cannot be read for the
     /// fifth time in a row; before, that is an error, and may pass.
-    pub(super) fn oldest(&mut self, most: usize) -> Result<Vec<(Id, Letter)>, SpoolError> {
+    pub(super) fn oldest(&mut self, most: usize) -> Result<Vec<(Id, OutgoingMessage)>, SpoolError> {
         while self.front().is_some() {
-            let mut letters = Vec::new();
-            match self.read_oldest(most, &mut letters) {
-                _ if !letters.is_empty() => return Ok(letters),
+            let mut messages = Vec::new();
+            match self.read_oldest(most, &mut messages) {
+                _ if !messages.is_empty() => return Ok(messages),
                 Ok(corrupt) => self.put_aside(&corrupt, "it is corrupt"),
                 Err(error) => self.failed_to_read(error)?,
             }
@@ -188,26 +191,34 @@ impl Store {
     }
 
     /// Reads records, up to one that is corrupt or cannot be read: its bytes, or why not.
-    fn read_oldest(&mut self, most: usize, letters: &mut Vec<(Id, Letter)>) -> io::Result<Vec<u8>> {
+    fn read_oldest(
+        &mut self,
+        most: usize,
+        messages: &mut Vec<(Id, OutgoingMessage)>,
+    ) -> io::Result<Vec<u8>> {
         let mut bytes = 0;
-        while letters.len() < most.max(1)
+        while messages.len() < most.max(1)
             && bytes < SEGMENT
-            && let Some((id, range)) = self.nth(letters.len())
+            && let Some((id, range)) = self.nth(messages.len())
         {
             let record = self.read(&range)?;
-            let Some(letter) = record::decode(&record) else {
+            let Some(message) = record::decode(&record) else {
                 return Ok(record);
             };
             bytes += range.end - range.start;
-            letters.push((id, letter));
+            messages.push((id, message));
         }
         Ok(Vec::new())
     }
 
-    /// The first letter with another route than this one, after the first `behind` ones, and how many
+    /// The first message with another route than this one, after the first `behind` ones, and how many
     /// have been examined by now: about a segment's bytes in one call. What cannot be read is not
     /// found.
-    pub(super) fn other_route(&self, route: &Route, behind: usize) -> (Option<Letter>, usize) {
+    pub(super) fn other_route(
+        &self,
+        route: &Route,
+        behind: usize,
+    ) -> (Option<OutgoingMessage>, usize) {
         let (mut begin, mut looked_at, mut bytes) = (0, behind, 0);
         for segment in &self.segments {
             let end = begin + segment.waiting.len();
@@ -219,7 +230,9 @@ impl Store {
             for range in segment.waiting.range(looked_at - begin..) {
                 let Ok(record) = files::read(&file, &segment.path, range) else { break };
                 match record::decode(&record) {
-                    Some(letter) if letter.route() != *route => return (Some(letter), looked_at),
+                    Some(message) if message.route() != *route => {
+                        return (Some(message), looked_at);
+                    }
                     _ => looked_at += 1,
                 }
                 bytes += range.end - range.start;

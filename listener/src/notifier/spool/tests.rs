@@ -18,8 +18,8 @@ use super::record;
 use super::store::{Id, Store};
 use super::{Append, Spool, SpoolOptions, Spooled, WhenFull};
 use crate::notifier::error::SpoolError;
-use crate::notifier::letter::Letter;
-use crate::notifier::window::{Place, Window};
+use crate::notifier::message::OutgoingMessage;
+use crate::notifier::window::{Permit, Window};
 
 /// A directory of a test, gone with it.
 struct Directory(PathBuf);
@@ -70,8 +70,8 @@ impl Drop for Directory {
     }
 }
 
-fn letter(body: &str) -> Letter {
-    Letter {
+fn message(body: &str) -> OutgoingMessage {
+    OutgoingMessage {
         exchange: "nova".to_owned(),
         routing_key: "notifications.info".to_owned(),
         compression: None,
@@ -80,27 +80,28 @@ fn letter(body: &str) -> Letter {
 }
 
 fn size(body: &str) -> u64 {
-    record::encode(&letter(body)).unwrap().len() as u64
+    record::encode(&message(body)).unwrap().len() as u64
 }
 
-/// Appends notifications of one letter each, in one write.
+/// Appends notifications of one message each, in one write.
 fn append(store: &mut Store, bodies: &[&str]) -> Vec<Result<(), SpoolError>> {
-    let notifications: Vec<Vec<Letter>> = bodies.iter().map(|body| vec![letter(body)]).collect();
+    let notifications: Vec<Vec<OutgoingMessage>> =
+        bodies.iter().map(|body| vec![message(body)]).collect();
     store.append(&notifications)
 }
 
-fn text(letter: &Letter) -> String {
-    String::from_utf8(letter.body.to_vec()).unwrap()
+fn text(message: &OutgoingMessage) -> String {
+    String::from_utf8(message.body.to_vec()).unwrap()
 }
 
-fn oldest(store: &mut Store) -> (Id, Letter) {
+fn oldest(store: &mut Store) -> (Id, OutgoingMessage) {
     store.oldest(1).unwrap().remove(0)
 }
 
 fn take(store: &mut Store) -> Option<String> {
-    let (id, letter) = store.oldest(1).unwrap().pop()?;
+    let (id, message) = store.oldest(1).unwrap().pop()?;
     store.done(id);
-    Some(text(&letter))
+    Some(text(&message))
 }
 
 fn take_all(store: &mut Store) -> Vec<String> {
@@ -173,7 +174,7 @@ fn the_oldest_come_many_at_a_time_in_order_and_never_too_many_bytes() {
     append(&mut store, &["1", "2", "3", &large, "4"]);
     let mut oldest = |most| {
         let oldest = store.oldest(most).unwrap();
-        oldest.iter().map(|(_, letter)| text(letter)).collect::<Vec<_>>()
+        oldest.iter().map(|(_, message)| text(message)).collect::<Vec<_>>()
     };
     assert_eq!(oldest(2), ["1", "2"]);
     assert_eq!(oldest(10), ["1", "2", "3", &large]);
@@ -248,9 +249,9 @@ fn take_all_that_can_be_read(store: &mut Store) -> Vec<String> {
     let mut taken = Vec::new();
     loop {
         match store.oldest(1).map(|mut oldest| oldest.pop()) {
-            Ok(Some((id, letter))) => {
+            Ok(Some((id, message))) => {
                 store.done(id);
-                taken.push(text(&letter));
+                taken.push(text(&message));
                 errors = 0;
             }
             Ok(None) => return taken,
@@ -419,7 +420,7 @@ fn full_spool() -> (Spool, mpsc::UnboundedReceiver<Append>, watch::Sender<Spoole
     (spool, receiver, state)
 }
 
-async fn place() -> Place {
+async fn permit() -> Permit {
     Window::new(1, 1).enter(1, Duration::from_secs(1)).await.unwrap().0
 }
 
@@ -438,7 +439,7 @@ async fn a_write_that_is_under_way_when_the_time_is_over_is_not_called_full() {
         receiver.recv().await.unwrap()
     };
     let (written, _taken) =
-        tokio::join!(spool.append(vec![letter("1")], place().await, deadline), keeper);
+        tokio::join!(spool.append(vec![message("1")], permit().await, deadline), keeper);
     assert_eq!(written, Err(SpoolError::TimedOut));
 }
 
@@ -453,7 +454,7 @@ async fn a_write_that_never_got_room_is_called_full() {
         refused.told.send(Err(full())).unwrap();
     };
     let (written, ()) =
-        tokio::join!(spool.append(vec![letter("1")], place().await, deadline), keeper);
+        tokio::join!(spool.append(vec![message("1")], permit().await, deadline), keeper);
     assert_eq!(written, Err(full()));
     assert!(receiver.try_recv().is_err());
 }
@@ -506,8 +507,8 @@ fn a_disk_that_fails_within_a_write_keeps_what_was_synced_before() {
 fn a_notification_for_several_topics_is_written_whole_or_not_at_all() {
     let directory = Directory::new();
     let mut store = directory.open_with(|options| options.max_bytes = 3 * size("1"));
-    let pair = |one, other| vec![letter(one), letter(other)];
-    let written = store.append(&[pair("1", "2"), pair("3", "4"), vec![letter("5")]]);
+    let pair = |one, other| vec![message(one), message(other)];
+    let written = store.append(&[pair("1", "2"), pair("3", "4"), vec![message("5")]]);
     assert_eq!(written.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     assert_eq!(take_all(&mut store), ["1", "2", "5"]);
 }
@@ -626,8 +627,8 @@ impl Trial {
     }
 
     fn append(&mut self) {
-        let notifications: Vec<Vec<Letter>> = (0..self.rng.u32(1..4))
-            .map(|_| (0..self.rng.u32(1..3)).map(|_| letter(&self.body())).collect())
+        let notifications: Vec<Vec<OutgoingMessage>> = (0..self.rng.u32(1..4))
+            .map(|_| (0..self.rng.u32(1..3)).map(|_| message(&self.body())).collect())
             .collect();
         assert!(self.store().append(&notifications).iter().all(Result::is_ok));
         self.model.extend(notifications.iter().flatten().map(text));
@@ -637,7 +638,7 @@ impl Trial {
     fn crash(&mut self) {
         self.store = None;
         if let Some(last) = self.directory.files("segment").last() {
-            let torn = record::encode(&letter("torn")).unwrap();
+            let torn = record::encode(&message("torn")).unwrap();
             let mut bytes = fs::read(last).unwrap();
             bytes.extend(&torn[..self.rng.usize(0..torn.len())]);
             fs::write(last, bytes).unwrap();
@@ -746,7 +747,8 @@ impl Accounts {
                 format!("{:06} {}", self.next, "x".repeat(length))
             })
             .collect();
-        let notifications: Vec<[Letter; 1]> = bodies.iter().map(|body| [letter(body)]).collect();
+        let notifications: Vec<[OutgoingMessage; 1]> =
+            bodies.iter().map(|body| [message(body)]).collect();
         let written = self.store().append(&notifications);
         for (body, written) in bodies.into_iter().zip(written) {
             if written.is_ok() {
@@ -757,19 +759,19 @@ impl Accounts {
 
     fn send(&mut self) {
         if let Ok(mut oldest) = self.store().oldest(1)
-            && let Some((id, letter)) = oldest.pop()
+            && let Some((id, message)) = oldest.pop()
         {
             self.store().done(id);
-            self.sent.push(text(&letter));
+            self.sent.push(text(&message));
         }
     }
 
     fn set_aside(&mut self) {
         if let Ok(mut oldest) = self.store().oldest(1)
-            && let Some((id, letter)) = oldest.pop()
+            && let Some((id, message)) = oldest.pop()
         {
             self.store().set_aside(id, "a test");
-            self.refused.push(text(&letter));
+            self.refused.push(text(&message));
         }
     }
 
@@ -832,10 +834,11 @@ fn whatever_fails_and_whoever_touches_the_files_each_notification_is_accounted_f
 fn a_letter_with_another_route_is_found_behind_any_number_of_segments() {
     let directory = Directory::new();
     let mut store = directory.open();
-    let other = Letter { routing_key: "notifications.warn".to_owned(), ..letter("other") };
-    let route = letter("").route();
+    let other =
+        OutgoingMessage { routing_key: "notifications.warn".to_owned(), ..message("other") };
+    let route = message("").route();
     assert!(store.other_route(&route, 0).0.is_none(), "there is none");
-    let large = letter(&"x".repeat(300_000));
+    let large = message(&"x".repeat(300_000));
     for _ in 0..10 {
         store.append(&[[large.clone()]]).pop().unwrap().unwrap();
     }
@@ -846,8 +849,8 @@ fn a_letter_with_another_route_is_found_behind_any_number_of_segments() {
         let (found, now) = store.other_route(&route, looked_at);
         assert!(now - looked_at <= 4, "no more than a segment at a time");
         (calls, looked_at) = (calls + 1, now);
-        if let Some(letter) = found {
-            break text(&letter);
+        if let Some(message) = found {
+            break text(&message);
         }
     };
     assert_eq!((found.as_str(), looked_at), ("other", 10));

@@ -10,7 +10,7 @@ use crate::transport::delivery::Properties;
 use crate::transport::driver::{Outgoing, Route};
 
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Letter {
+pub(super) struct OutgoingMessage {
     pub(super) exchange: String,
     pub(super) routing_key: String,
     /// The content type of the compression, if the body is compressed.
@@ -18,7 +18,7 @@ pub(super) struct Letter {
     pub(super) body: Bytes,
 }
 
-impl Letter {
+impl OutgoingMessage {
     pub(super) fn route(&self) -> Route {
         Route::Topic { exchange: self.exchange.clone(), routing_key: self.routing_key.clone() }
     }
