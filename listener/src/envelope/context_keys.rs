@@ -1,5 +1,5 @@
-//! The keys of a context: their prefix on the wire, and that each is there once. Used where fields are
-//! read (`fields.rs`, `scan.rs`, `wrapper.rs`) and written (`write.rs`).
+//! The keys of a context: their prefix on the wire, and how a key that occurs twice is read. Used where
+//! fields are read (`fields.rs`, `wrapper.rs`) and written (`write.rs`).
 
 use std::borrow::Cow;
 use std::collections::HashMap;

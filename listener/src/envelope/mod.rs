@@ -14,8 +14,6 @@ mod kombu;
 mod lenient;
 mod limits;
 mod opened;
-mod places;
-mod scan;
 mod unescape;
 mod v1;
 mod v2;

@@ -2,8 +2,10 @@
 //! without a parser of JSON. Whatever looks otherwise by a single byte is left to `v2.rs`, which gives the same
 //! text for what is taken here, and repairs it. Called by `open`, before anything else is tried.
 
-use crate::envelope::places::{BLOCK, has_control, places};
 use crate::envelope::v2::{BEGIN, BEGIN_CLOSE, END};
+
+/// The size of a block: one byte for each bit of a mask.
+const BLOCK: usize = 64;
 
 /// How many bytes are copied together; what is copied too much is written over.
 const STEP: usize = 16;
@@ -64,7 +66,7 @@ impl Unescaped {
     fn block(&mut self, from: &[u8], at: usize, block: &[u8; BLOCK]) -> Option<()> {
         self.control |= has_control(block);
         self.quotes += u32::from(block.iter().map(|byte| u8::from(*byte == b'"')).sum::<u8>());
-        let mut escapes = places(block, b'\\');
+        let mut escapes = positions(block, b'\\');
         if self.start > at {
             // The first byte belongs to an escape that began in the block before.
             escapes &= !1;
@@ -129,13 +131,37 @@ fn meaning(escaped: u8) -> Option<u8> {
     })
 }
 
+/// A bit for each position of the byte in the block.
+#[inline]
+fn positions(block: &[u8; BLOCK], byte: u8) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const LOW: u64 = ONES * 0x7f;
+    const HIGH: u64 = ONES * 0x80;
+    let (words, _) = block.as_chunks::<8>();
+    words.iter().enumerate().fold(0, |positions, (at, word)| {
+        let differs = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+        // The highest bit of each byte that does not differ, and no other bit.
+        let same = !(((differs & LOW) + LOW) | differs) & HIGH;
+        // All of them to the highest byte, in their order.
+        let bits = same.wrapping_mul(0x0002_0408_1020_4081) >> 56;
+        positions | bits << (8 * at)
+    })
+}
+
+/// Whether the block has a byte below the space.
+#[inline]
+fn has_control(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(false, |found, byte| found | (*byte < b' '))
+}
+
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
 
     use super::*;
+    use crate::envelope::error::DecodeError;
     use crate::envelope::lenient::repaired;
-    use crate::envelope::{DecodeError, Labels, Limits, Version, v2};
+    use crate::envelope::{Labels, Limits, Version, v2};
 
     const GOLDEN: [&[u8]; 5] = [
         include_bytes!("golden/v2.json"),
@@ -305,5 +331,26 @@ mod tests {
             assert_eq!(open(body.as_bytes()), None, "{body}");
         }
         assert_eq!(open(&[BEGIN, b"{\\\"\xff\\\"", END].concat()), None);
+    }
+
+    #[test]
+    fn each_position_has_its_bit() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..10_000 {
+            // Also the neighbours of the byte, and the byte with its highest bit set.
+            let block = [(); BLOCK].map(|()| b"\"!#\xa2\xff\x00"[rng.usize(..6)]);
+            let bits = (0..BLOCK).filter(|at| block[*at] == b'"');
+            assert_eq!(positions(&block, b'"'), bits.fold(0, |positions, at| positions | 1 << at));
+        }
+    }
+
+    #[test]
+    fn a_control_character_is_found_at_every_position() {
+        for at in 0..BLOCK {
+            let mut block = [b' '; BLOCK];
+            assert!(!has_control(&block));
+            block[at] = 0x1f;
+            assert!(has_control(&block));
+        }
     }
 }
