@@ -282,5 +282,5 @@ pub mod queues {
 /// An in-memory broker that injects RabbitMQ's failures, reproducibly from a seed.
 #[cfg(feature = "testing")]
 pub mod testing {
-    pub use crate::drivers::{Conditions, Limit, Lives, Model, Process};
+    pub use crate::drivers::{Conditions, DeliveryLimit, FaultCounts, Model, Process};
 }

@@ -24,7 +24,7 @@ async fn url_error(url: &str) -> String {
 async fn an_invalid_url_is_reported_with_what_is_missing() {
     assert_eq!(
         url_error("127.0.0.1:5672").await,
-        "Error: option \"transport_url\" in the environment (LISTENER_..): the transport URL is wrong: no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
+        "Error: option \"transport_url\" in the environment (LISTENER_..): invalid transport URL: no scheme; expected a URL like `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
     );
     assert_eq!(
         url_error("rabit://u:hunter2@h/").await,
@@ -86,7 +86,7 @@ async fn a_missing_configure_permission_is_reported_with_the_queue_and_a_fix() {
     let port = node.port();
     let text = url_error(&format!("rabbit://tapper:hunter2@127.0.0.1:{port}/no-configure")).await;
     assert!(
-        text.contains("user \"tapper\" may not declare queue \"notifications.info\"; grant the permission, or let somebody who may create it first"),
+        text.contains("user \"tapper\" may not declare queue \"notifications.info\"; grant the permission, or let another user create it first"),
         "{text}"
     );
 }

@@ -194,7 +194,7 @@ fn a_tls_url_is_refused_because_tls_is_not_supported_yet() {
         assert_eq!(
             error.to_string(),
             format!(
-                "\"{found}\" in the transport URL asks for TLS, which this build does not have yet; use `amqp://` or `rabbit://` and a port of the broker without TLS (5672 unless configured otherwise)"
+                "\"{found}\" in the transport URL asks for TLS, which this version does not support yet; use `amqp://` or `rabbit://` and a port of the broker without TLS (5672 unless configured otherwise)"
             )
         );
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use listener::Transport;
 use listener::driver::{Route, SendError};
-use listener::testing::{Limit, Process};
+use listener::testing::{DeliveryLimit, Process};
 
 use crate::evidence::{Journal, Logs, SECOND, die_of_one, hangs, model_with_one, work_and_stop};
 use crate::rig::finish;
@@ -15,7 +15,7 @@ use crate::sending::sending;
 /// limit and without a dead-letter exchange.
 async fn left_after_stops(behaviour: Journal) -> usize {
     let (model, rig) = model_with_one().await;
-    model.limit("notifications.info", Limit { deliveries: 6, dead_letters: None });
+    model.limit("notifications.info", DeliveryLimit { deliveries: 6, dead_letters: None });
     for _ in 0..12 {
         work_and_stop(&rig, model.process(), behaviour).await;
     }
@@ -39,7 +39,7 @@ async fn a_quarantined_notification_is_renewed_before_its_queue_drops_it() {
     work_and_stop(&rig, model.process(), Journal::Works).await;
     let quarantined = "notifications.info.quarantine";
     assert_eq!(model.depths().get(quarantined), Some(&1), "{:?}", model.depths());
-    model.limit(quarantined, Limit { deliveries: 6, dead_letters: None });
+    model.limit(quarantined, DeliveryLimit { deliveries: 6, dead_letters: None });
     for _ in 0..12 {
         work_and_stop(&rig, model.process(), Journal::Works).await;
     }
@@ -50,7 +50,7 @@ async fn a_quarantined_notification_is_renewed_before_its_queue_drops_it() {
 #[tokio::test(start_paused = true)]
 async fn a_first_delivery_is_not_renewed() {
     let (model, mut rig) = model_with_one().await;
-    model.limit("notifications.info", Limit { deliveries: 0, dead_letters: None });
+    model.limit("notifications.info", DeliveryLimit { deliveries: 0, dead_letters: None });
     let listener = rig.builder().endpoint(Logs).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::timeout(60 * SECOND, rig.seen()).await.expect("it is handled");
@@ -65,7 +65,7 @@ async fn a_suspect_that_cannot_be_quarantined_is_renewed_before_its_queue_drops_
     for _ in 0..2 {
         die_of_one(&model).await;
     }
-    model.limit("notifications.info", Limit { deliveries: 6, dead_letters: None });
+    model.limit("notifications.info", DeliveryLimit { deliveries: 6, dead_letters: None });
     for _ in 0..12 {
         let builder = rig.builder().transport(no_quarantine(model.process()));
         let builder = builder.shutdown_timeout(Duration::ZERO).endpoint(hangs());

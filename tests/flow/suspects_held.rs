@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use listener::driver::{Properties, SendError};
 use listener::options::{Executor, RetryOptions};
-use listener::testing::{Limit, Model, Process};
+use listener::testing::{DeliveryLimit, Model, Process};
 use listener::{Attempt, Context, MemoryInbox, Outcome, State, Transport, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish};
@@ -164,7 +164,7 @@ async fn a_suspect_near_the_delivery_limit_waits_for_another_without_a_deadline(
     let (model, mut rig) = model();
     for priority in ["info", "error"] {
         send(&rig, priority).await;
-        let limit = Limit { deliveries: 5, dead_letters: None };
+        let limit = DeliveryLimit { deliveries: 5, dead_letters: None };
         model.limit(&format!("notifications.{priority}"), limit);
     }
     take_and_stop(&model, &rig).await;
@@ -184,7 +184,7 @@ async fn a_suspect_near_the_delivery_limit_waits_for_another_without_a_deadline(
 async fn a_suspect_that_cannot_be_moved_is_handled_before_the_consumer_timeout() {
     let (model, rig) = model();
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
-    model.limit("notifications.info", Limit { deliveries: 5, dead_letters: None });
+    model.limit("notifications.info", DeliveryLimit { deliveries: 5, dead_letters: None });
     kill_two(&model, &rig, 1).await;
     model.change(|conditions| conditions.full = true);
     let called = CountsCalls::default();

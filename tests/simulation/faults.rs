@@ -10,7 +10,7 @@ use listener::driver::{
 };
 use listener::driver::{ConnectError, SendError, SettleError};
 use listener::driver::{Delivery, Properties, Settle};
-use listener::testing::{Conditions, Limit, Lives, Model, Process};
+use listener::testing::{Conditions, DeliveryLimit, FaultCounts, Model, Process};
 use tokio::time::{sleep, timeout};
 
 const QUEUE: &str = "notifications.info";
@@ -39,8 +39,8 @@ fn depth(model: &Model) -> usize {
     model.depths().get(QUEUE).copied().unwrap_or_default()
 }
 
-fn lives(unconfirmed: u64, given_back: u64) -> BTreeMap<Bytes, Lives> {
-    BTreeMap::from([(Bytes::from_static(b"a"), Lives { unconfirmed, given_back })])
+fn fault_counts(unconfirmed: u64, released: u64) -> BTreeMap<Bytes, FaultCounts> {
+    BTreeMap::from([(Bytes::from_static(b"a"), FaultCounts { unconfirmed, released })])
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,7 +60,7 @@ async fn unsettled_deliveries_are_redelivered_and_counted_when_connections_end()
     assert!(held.is_over() && !again.is_over());
     assert_eq!(held.settle(Settle::Ack), Err(SettleError));
     again.settle(Settle::Ack).unwrap();
-    assert_eq!((depth(&model), model.lives()), (0, lives(0, 1)));
+    assert_eq!((depth(&model), model.fault_counts()), (0, fault_counts(0, 1)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,7 +130,7 @@ async fn a_lost_confirm_causes_a_duplicate_or_an_uncertain_send() {
         let stored = depth(&model);
         // Each stored message is confirmed or counted.
         let unconfirmed = u64::try_from(stored - usize::from(sent.is_ok())).unwrap();
-        assert_eq!(model.lives(), lives(unconfirmed, 0), "seed {seed}");
+        assert_eq!(model.fault_counts(), fault_counts(unconfirmed, 0), "seed {seed}");
         twice += usize::from(sent.is_ok() && stored > 1);
         doubt += usize::from(sent.is_err());
     }
@@ -161,7 +161,7 @@ async fn actions_of_a_dead_process_have_no_effect() {
     let mut subscribed = subscribe(&alive).await.unwrap();
     let again = next(&mut subscribed).await;
     assert_eq!((again.body.as_ref(), again.info.delivery_count), (&b"a"[..], Some(1)));
-    assert_eq!((depth(&model), model.lives()), (1, lives(0, 1)));
+    assert_eq!((depth(&model), model.fault_counts()), (1, fault_counts(0, 1)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,7 +169,7 @@ async fn beyond_its_delivery_limit_a_message_is_dead_lettered_or_dropped() {
     for dead_letters in [Some("limited.dead".to_owned()), None] {
         let model = Model::new(0);
         let process = model.process();
-        model.limit(QUEUE, Limit { deliveries: 1, dead_letters: dead_letters.clone() });
+        model.limit(QUEUE, DeliveryLimit { deliveries: 1, dead_letters: dead_letters.clone() });
         send(&process, "a").await.unwrap();
         let mut subscribed = subscribe(&process).await.unwrap();
         for _ in 0..2 {

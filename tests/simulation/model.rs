@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use listener::driver::{Binding, Subscription};
 use listener::driver::{HeaderValue, Settle};
-use listener::testing::{Limit, Lives, Model, Process};
+use listener::testing::{DeliveryLimit, FaultCounts, Model, Process};
 use listener::{Listener, Transport};
 use tokio::task::JoinHandle;
 
@@ -51,7 +51,7 @@ struct Running {
 impl ModelWorld {
     pub(crate) fn new(script: &Script, driver: fn(Process) -> Transport) -> Self {
         let model = Model::new(script.seed);
-        let limit = |deliveries, dead_letters| Limit { deliveries, dead_letters };
+        let limit = |deliveries, dead_letters| DeliveryLimit { deliveries, dead_letters };
         match script.limited {
             Limited::Never => {}
             Limited::DeadLettered(after) => {
@@ -155,13 +155,13 @@ impl World for ModelWorld {
         found
     }
 
-    fn lives(&self) -> Option<BTreeMap<u32, Lives>> {
-        let mut lives: BTreeMap<u32, Lives> = BTreeMap::new();
-        for (body, own) in self.model.lives() {
+    fn fault_counts(&self) -> Option<BTreeMap<u32, FaultCounts>> {
+        let mut lives: BTreeMap<u32, FaultCounts> = BTreeMap::new();
+        for (body, own) in self.model.fault_counts() {
             if let Some(payload) = payload(&body) {
                 let sum = lives.entry(payload.number).or_default();
                 sum.unconfirmed += own.unconfirmed;
-                sum.given_back += own.given_back;
+                sum.released += own.released;
             }
         }
         Some(lives)

@@ -165,7 +165,7 @@ fn beyond_bounds(script: &Script, history: &History, known: &BTreeMap<u32, u64>)
         let endpoint = ENDPOINTS[at];
         let own = lives.get(&number).copied().unwrap_or_default();
         let sent = known.get(&number).copied().unwrap_or_default();
-        let most = sent + own.unconfirmed + own.given_back;
+        let most = sent + own.unconfirmed + own.released;
         let bound = most * u64::from(script.options.retry.attempts) + script.stops();
         if calls > bound {
             wrong.push(Wrong::TooManyCalls { number, endpoint, calls, bound });

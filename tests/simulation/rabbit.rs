@@ -7,7 +7,7 @@ use std::mem::discriminant;
 use std::time::Duration;
 
 use lapin::types::AMQPValue;
-use listener::testing::Lives;
+use listener::testing::FaultCounts;
 use listener::{Listener, Transport};
 use support::{Amqp, RabbitNode};
 use tokio::runtime::Runtime;
@@ -201,7 +201,7 @@ impl World for RabbitWorld<'_> {
         found.collect()
     }
 
-    fn lives(&self) -> Option<BTreeMap<u32, Lives>> {
+    fn fault_counts(&self) -> Option<BTreeMap<u32, FaultCounts>> {
         None
     }
 }

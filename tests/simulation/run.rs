@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use listener::testing::Lives;
+use listener::testing::FaultCounts;
 use listener::{Context, Notifier};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -26,7 +26,7 @@ pub(crate) struct History {
     pub(crate) quarantined: u64,
     /// The messages in the queues at the end: dead letters and leftovers.
     pub(crate) found: BTreeMap<String, Vec<Found>>,
-    pub(crate) lives: Option<BTreeMap<u32, Lives>>,
+    pub(crate) lives: Option<BTreeMap<u32, FaultCounts>>,
 }
 
 struct Run<'r, W> {
@@ -70,7 +70,7 @@ pub(crate) async fn run<W: World>(script: &Script, world: &mut W) -> History {
         }
     }
     let (calls, quarantined) = (run.log.calls(), run.log.quarantined());
-    History { sent, calls, quarantined, found, lives: run.world.lives() }
+    History { sent, calls, quarantined, found, lives: run.world.fault_counts() }
 }
 
 async fn send(sender: Notifier, number: u32) -> bool {

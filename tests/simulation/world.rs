@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use listener::testing::Lives;
+use listener::testing::FaultCounts;
 use listener::{Listener, Transport};
 
 use crate::script::Fault;
@@ -41,7 +41,7 @@ pub(crate) trait World {
 
     /// What the broker did with messages on its own, by the number of their notification; `None` if it
     /// is unknown.
-    fn lives(&self) -> Option<BTreeMap<u32, Lives>>;
+    fn fault_counts(&self) -> Option<BTreeMap<u32, FaultCounts>>;
 }
 
 /// A message from a queue.

@@ -1,12 +1,12 @@
-//! The drivers, and which URL chooses which. Only this file names them all; each keeps the
-//! contract of `transport/driver.rs` and knows nothing of the others.
+//! The drivers, and which URL selects which. Only this file names all of them; each implements
+//! `transport/driver.rs` and does not know the others.
 
 pub(crate) mod memory;
 #[cfg(feature = "rabbit")]
 pub(crate) mod rabbit;
 
 #[cfg(feature = "testing")]
-pub use self::memory::model::{Conditions, Limit, Lives, Model, Process};
+pub use self::memory::model::{Conditions, DeliveryLimit, FaultCounts, Model, Process};
 #[cfg(feature = "rabbit")]
 pub use self::rabbit::{
     FailoverStrategy, LoginMethod, Rabbit, RabbitBuilder, RabbitOptions, headers_from_table,
@@ -27,16 +27,16 @@ const KNOWN: &str = "rabbit (or kombu), amqp, memory (or fake)";
 const KNOWN: &str = "memory (or fake); `rabbit` and `amqp` need the feature `rabbit`";
 
 impl Transport {
-    /// Opens the transport that a URL names. No I/O yet: connections are made when a
-    /// listener starts or a notifier sends.
+    /// Opens the transport of a URL. This does no I/O: it connects when a listener starts or a notifier
+    /// sends.
     ///
-    /// - `amqp://user:password@host:5672/virtual_host?heartbeat=10`, as RabbitMQ's own clients
-    ///   write it: RabbitMQ. Queues and exchanges that are missing are declared durable.
+    /// - `amqp://user:password@host:5672/virtual_host?heartbeat=10`, the form of RabbitMQ's own clients:
+    ///   RabbitMQ. Missing queues and exchanges are declared durable.
     /// - `rabbit://user:password@host:5672,user:password@host2/virtual_host?option=value`,
-    ///   as oslo.messaging writes it: RabbitMQ, shared with programs that use oslo.messaging.
-    ///   What is missing is declared as they would: see
+    ///   the form of oslo.messaging: RabbitMQ, shared with programs that use oslo.messaging. Missing queues
+    ///   and exchanges are declared as they declare them: see
     ///   [`RabbitOptions`](crate::drivers::rabbit::RabbitOptions).
-    /// - `memory://NAME`: a bus of this process; `memory://` is the one without a name.
+    /// - `memory://NAME`: a bus of this process; `memory://` is a bus as well.
     ///
     /// ```
     /// use listener::Transport;
@@ -47,11 +47,11 @@ impl Transport {
     /// ```
     ///
     /// # Errors
-    /// The URL cannot be read, no driver has its name, it asks for TLS (`amqps://`), or an option
-    /// is unknown or wrong.
+    /// The URL is invalid, no driver has its scheme, it asks for TLS (`amqps://`), or an option is unknown
+    /// or invalid.
     pub fn open(url: &str) -> Result<Self, OpenError> {
         let url: TransportUrl = url.parse()?;
-        // A suffix is a part of the name, for it may say what must not be passed over: `+ssl`.
+        // A suffix is part of the name and must not be ignored: it may be `+ssl`.
         match url.scheme() {
             "memory" | "fake" | "kombu+memory" => {
                 Memory::open(&url).map(|(driver, name)| Self::new(driver, name))
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_for_tls_is_never_opened_without() {
+    fn a_url_that_asks_for_tls_is_never_opened_without_it() {
         for tls in ["amqps", "AMQPS", "rabbits", "ssl"] {
             assert!(refusal(tls).contains("asks for TLS"), "{tls}");
             for driver in ["rabbit", "amqp", "kombu", "memory", "rabbit+x"] {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn no_suffix_is_passed_over() {
+    fn no_suffix_is_ignored() {
         for scheme in ["rabbit+", "rabbit+x", "memory+x", "kombu+redis", "amqp+x", "amqp+amqp"] {
             assert!(refusal(scheme).contains(KNOWN), "{scheme}");
         }

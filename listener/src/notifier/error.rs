@@ -1,5 +1,5 @@
-//! What keeps a notification from being sent, and what a caller can do about it. Each stage's
-//! own error is a variant or a source here; which topics failed is told one by one.
+//! The errors of a notifier, and what a caller can do about them. The error of each stage is a variant
+//! here; the failed topics are listed individually.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,32 +14,32 @@ use crate::transport::executor::NoRuntime;
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotifierBuildError {
-    /// A topic without a name.
+    /// A topic with an empty name.
     #[error("a topic of the notifier is empty; expected a name such as \"notifications\"")]
     EmptyTopic,
-    /// A topic or an exchange has a name that no broker takes, or that means nothing.
+    /// The name of a topic or an exchange is invalid.
     #[error("{0}")]
     Name(String),
-    /// An option has a value that it cannot have.
+    /// An option has an invalid value.
     #[error("{option} is {found}; expected {expected}")]
     Option {
         /// Its name.
         option: &'static str,
-        /// What it was set to.
+        /// Its value.
         found: String,
-        /// What it takes.
+        /// The values that it may have.
         expected: String,
     },
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// Several mistakes: all that can be found without I/O.
+    /// Several mistakes: all that are found without I/O.
     #[error("the notifier cannot be built, for {} reasons:{}", .0.len(), listed(.0))]
     Several(Vec<Self>),
 }
 
 impl NotifierBuildError {
-    /// All of these as one error; none if there are none.
+    /// One error for all of these; `None` if there are none.
     pub(super) fn of(mut mistakes: Vec<Self>) -> Option<Self> {
         let last = mistakes.pop()?;
         if mistakes.is_empty() {
@@ -54,15 +54,15 @@ fn listed(mistakes: &[NotifierBuildError]) -> String {
     mistakes.iter().map(|mistake| format!("\n- {mistake}")).collect()
 }
 
-/// A notification is not known to be safe.
+/// A notification was neither confirmed nor spooled, or not for all topics.
 ///
-/// What to do is told by two questions. [`is_transient`](Self::is_transient): the same call
-/// may succeed later; if not, somebody has to fix something first.
-/// [`may_have_been_sent`](Self::may_have_been_sent): calling again may send it twice.
+/// Two questions decide what to do. [`is_transient`](Self::is_transient): the same call may succeed
+/// later; otherwise something has to be fixed first. [`may_have_been_sent`](Self::may_have_been_sent):
+/// calling again may send it twice.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum NotifyError {
-    /// It was not called within a tokio runtime, or in one without timers; nothing was sent.
+    /// It was called outside a tokio runtime, or in one without timers; nothing was sent.
     #[error("the notifier cannot send: {0}")]
     Runtime(#[from] NoRuntime),
     /// It cannot be written; nothing was sent. Fix the payload's type.
@@ -71,45 +71,43 @@ pub enum NotifyError {
     /// The serializer refused it; nothing was sent.
     #[error("the serializer refused the notification: {0}")]
     Serializer(#[source] BoxError),
-    /// It is larger than `max_body`; nothing was sent. Send less, compress, or, if the
-    /// broker takes more, raise the limit.
+    /// It is larger than `max_body`; nothing was sent. Send less, compress, or, if the broker accepts more,
+    /// raise the limit.
     #[error(
-        "the notification has {size} bytes, and the notifier takes {limit} at most; send less, compress it, or raise `max_body` if the broker takes more"
+        "the notification has {size} bytes, and the notifier accepts {limit} at most; send less, compress it, or raise `max_body` if the broker accepts more"
     )]
     TooLarge {
-        /// The size of its body as it would be sent, in bytes.
+        /// The size of its body after compression, in bytes.
         size: usize,
-        /// The most that the notifier takes, in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// So many were on their way, to the broker or to the spool's disk, for so long that it did not
-    /// get its turn; nothing was sent.
-    /// Send slower, or call again.
+    /// The window stayed full, with notifications in flight to the broker or to the spool; nothing was
+    /// sent. Send more slowly, or call again.
     #[error(
-        "no place in the window of {window} notifications within {after:?}: the broker confirms slower than this program sends"
+        "the window of {window} notifications was full for {after:?}: the broker confirms more slowly than this program sends"
     )]
     WindowFull {
-        /// How many may be on their way at once.
+        /// How many notifications may be in flight at once.
         window: usize,
-        /// How long was waited.
+        /// How long the call waited.
         after: Duration,
     },
-    /// Some topics did not confirm it; those that are not named have it safe.
+    /// It was not confirmed for some topics. For the others it was.
     #[error("the notification was not confirmed: {0}")]
     Send(Unsent),
-    /// The broker did not confirm it in time, or others wait in the spool before it; and the
-    /// spool did not take it.
+    /// The broker did not confirm it in time, or the spool was not empty; and it could not be spooled.
     #[error("the notification could not be spooled: {error}{}", tried.as_ref().map(|tried| format!(" ({tried})")).unwrap_or_default())]
     Spool {
-        /// What the spool said.
+        /// The error of the spool.
         error: SpoolError,
-        /// What the topics said, if they were tried.
+        /// The errors of the topics, if it was sent to them.
         tried: Option<Unsent>,
     },
 }
 
 impl NotifyError {
-    /// Whether the same call may succeed later, with nothing fixed.
+    /// Whether the same call may succeed later, without a fix.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -124,9 +122,8 @@ impl NotifyError {
         }
     }
 
-    /// Whether some queue may have it all the same: a topic did not answer in time, or others
-    /// of its topics have confirmed it. If not, no topic has it as far as can be known;
-    /// [`SendError::may_have_been_sent`] says how far.
+    /// Whether some queue may have it nevertheless: there was no confirmation in time, or only for some of
+    /// the topics. If not, no queue has it, with the reservation of [`SendError::may_have_been_sent`].
     #[must_use]
     pub fn may_have_been_sent(&self) -> bool {
         match self {
@@ -144,16 +141,16 @@ impl NotifyError {
     }
 }
 
-/// The topics that did not confirm a notification, each with the reason.
+/// The topics for which a notification was not confirmed, each with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsent {
     pub(super) topics: Vec<(String, SendError)>,
-    /// How many others have it.
+    /// For how many topics it was confirmed.
     pub(super) confirmed: usize,
 }
 
 impl Unsent {
-    /// Each topic with its reason.
+    /// Each topic with the reason.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &SendError)> {
         self.topics.iter().map(|(topic, error)| (topic.as_str(), error))
     }
@@ -173,48 +170,48 @@ impl fmt::Display for Unsent {
     }
 }
 
-/// What a spool cannot do.
+/// An error of a spool.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpoolError {
-    /// Another notifier, of this process or another, has the directory.
-    #[error("the spool {} is in use by another notifier; give each a directory of its own", .directory.display())]
+    /// Another notifier, of this process or another, uses the directory.
+    #[error("the spool {} is in use by another notifier; use another directory for each notifier", .directory.display())]
     InUse {
         /// The directory.
         directory: PathBuf,
     },
-    /// There is no room for it; nothing was written.
+    /// The spool has no space for it; nothing was written.
     #[error(
-        "the spool {} is full: {size} bytes do not fit beside the {waiting} that wait, for it takes {limit}; let the broker be reached, or raise `max_bytes`",
+        "the spool {} is full: {size} bytes and the {waiting} that are queued exceed the limit of {limit}; make the broker reachable, or raise `max_bytes`",
         .directory.display()
     )]
     Full {
         /// The directory.
         directory: PathBuf,
-        /// What was to be written, in bytes.
+        /// The size of the notification, in bytes.
         size: u64,
-        /// What waits, in bytes.
+        /// The size of the queued notifications, in bytes.
         waiting: u64,
         /// `SpoolOptions::max_bytes`.
         limit: u64,
     },
-    /// The disk did not answer within the time of the call; it may be written yet, and then
-    /// it is sent.
+    /// The disk did not answer within the timeout of the call. The notification may still be written and
+    /// sent.
     #[error("the disk did not answer in time")]
     TimedOut,
     /// A file could not be read or written.
     #[error("cannot {action} {}: {reason}", .path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         reason: String,
     },
-    /// The spool works in a task of the program's runtime, and there is none, or no more.
+    /// The spool needs a task in the program's runtime, and there is no runtime, or it has ended.
     #[error(
-        "no tokio runtime with timers runs the spool; build the notifier in one that has `enable_all` and lives as long as it"
+        "the spool has no tokio runtime with timers; build the notifier in one that has `enable_all` and lives as long as the notifier"
     )]
     NoRuntime,
 }
@@ -266,12 +263,12 @@ mod tests {
     }
 
     #[test]
-    fn what_the_spool_and_the_broker_said_stands_in_one_line() {
+    fn the_errors_of_the_spool_and_of_the_broker_are_in_one_line() {
         let error = NotifyError::Spool { error: full(), tried: Some(unsent(timed_out(), 0)) };
         assert_eq!(
             error.to_string(),
-            "the notification could not be spooled: the spool /d is full: 3 bytes do not fit \
-             beside the 2 that wait, for it takes 4; let the broker be reached, or raise \
+            "the notification could not be spooled: the spool /d is full: 3 bytes and \
+             the 2 that are queued exceed the limit of 4; make the broker reachable, or raise \
              `max_bytes` (topic \"one\": no confirmation for queue \"q\" within 1s)"
         );
     }

@@ -1,5 +1,5 @@
-//! One message of a notification, to one topic: all that must be kept of it to send it now,
-//! or later from the spool. Made by `send.rs`.
+//! The message of a notification to one topic, with everything that is needed to send it now, or later
+//! from the spool. `send.rs` creates it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::transport::delivery::Properties;
 use crate::transport::driver::{Outgoing, Route};
 
+/// A message to one topic.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct OutgoingMessage {
     pub(super) exchange: String,

@@ -1,6 +1,6 @@
-//! The notifier: it sends notifications, one method for each priority. How a notifier is made
-//! is in `builder.rs`, how a notification is written and sent in `send.rs`; `window.rs` bounds
-//! what is on its way, and `spool/` keeps on disk what the broker does not take for now.
+//! The notifier: it sends notifications, with one method for each priority. `builder.rs` has its options,
+//! `send.rs` writes and sends notifications, `window.rs` limits those in flight, and `spool/` stores
+//! notifications on disk while the broker does not confirm them.
 
 pub(crate) mod builder;
 pub(crate) mod error;
@@ -24,23 +24,23 @@ use crate::notification::priority::Priority;
 use crate::notifier::builder::{NotifierBuilder, Parts};
 use crate::notifier::error::{NotifierBuildError, NotifyError};
 use crate::notifier::receipt::Receipt;
-use crate::notifier::send::{Settings, Subject};
+use crate::notifier::send::{Header, Settings};
 #[cfg(feature = "spool")]
 use crate::notifier::spool::{Spool, Spooled};
 use crate::transport::{Transport, executor};
 
 /// Sends notifications as oslo.messaging's `Notifier` does, with one difference: when a method
-/// returns `Ok`, the notification is [`Receipt`], and an error is the caller's to see.
+/// returns `Ok`, a crash does not lose the notification (see [`Receipt`]); otherwise the caller gets an
+/// error.
 ///
-/// Cheap to clone; clones share the connection and the window. Many notifications may be on
-/// their way at once, up to [`window`](NotifierBuilder::window): call it from many tasks, or
-/// await many calls together. A notification that is sent after the call for another has
-/// returned comes after it, on the same topic and priority; of calls that run at once, either
-/// may come first.
+/// Cheap to clone; clones share the connection and the window. Many notifications may be in flight at
+/// once, up to [`window`](NotifierBuilder::window): call it from many tasks, or await many calls together.
+/// On the same topic and priority, a notification whose call begins after another call has returned
+/// arrives after that one's; the order of concurrent calls is not defined.
 ///
-/// With a spool (feature `spool`) notifications are written to this machine's disk while the
-/// broker is away, and sent when it is back. Without one, what to do about an error is told by
-/// [`NotifyError`].
+/// With a spool (feature `spool`) notifications are written to the disk of this machine while the broker
+/// is unreachable, and sent later. Without one the caller decides what to do; [`NotifyError`] says what
+/// may help.
 ///
 /// ```
 /// use listener::{Context, Notifier, Transport};
@@ -69,12 +69,12 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Makes a notifier on this transport.
+    /// A builder for a notifier that uses this transport.
     pub fn builder(transport: Transport) -> NotifierBuilder {
         NotifierBuilder::new(transport)
     }
 
-    /// The same notifier under another publisher id. Cheap: it shares the connection.
+    /// The same notifier with another publisher id. Cheap: it shares the connection.
     #[must_use]
     pub fn with_publisher_id(&self, publisher_id: impl Into<Arc<str>>) -> Self {
         Self { publisher_id: Some(publisher_id.into()), ..self.clone() }
@@ -98,16 +98,16 @@ impl Notifier {
     ) -> Result<Receipt, NotifyError> {
         executor::check()?;
         let publisher_id = self.publisher_id.as_deref();
-        let subject = Subject { publisher_id, priority, event_type };
-        let messages = self.settings.write(subject, ctxt, payload)?;
+        let header = Header { publisher_id, priority, event_type };
+        let messages = self.settings.write(header, ctxt, payload)?;
         self.settings.send(&self.transport, messages).await
     }
 
-    /// Closes the connection that the notifiers of this transport share, once what is on its
-    /// way is confirmed. A later call opens it again.
+    /// Waits for the confirmations in flight, then closes the connection that the notifiers of this
+    /// transport share. A later call opens it again.
     ///
-    /// What waits in the spool is waited for first, as long as one call may take; what then
-    /// still waits stays there for the next notifier on its directory.
+    /// First it waits until the spool is empty, for at most the timeout of one call. What is then still in
+    /// the spool stays there for the next notifier with this directory.
     pub async fn close(&self) {
         if let Some(spool) = &self.settings.spool {
             spool.drained(self.settings.timeout).await;
@@ -116,7 +116,7 @@ impl Notifier {
     }
 
     #[cfg(feature = "spool")]
-    /// What the spool holds now; nothing if there is none.
+    /// The present content of the spool; without a spool, empty.
     #[must_use]
     pub fn spooled(&self) -> Spooled {
         self.settings.spool.as_ref().map(Spool::spooled).unwrap_or_default()
@@ -126,13 +126,13 @@ impl Notifier {
 impl NotifierBuilder {
     /// Builds the notifier. It connects when it first sends.
     ///
-    /// No I/O, but for the spool, if there is one: its directory is made, locked and read
-    /// through, and what waits in it is sent from now on, in a task of the current runtime.
+    /// This does no I/O, except for a spool: its directory is created, locked and read, and a task of the
+    /// current runtime sends its content from now on.
     ///
     /// # Errors
-    /// Names that no broker takes, and an empty window, all such mistakes at once. Without any, a spool
-    /// that cannot be opened: another notifier has it, a file cannot be read or written, or this
-    /// is no tokio runtime.
+    /// Invalid names and an empty window; all such mistakes are reported together. If there are none, a
+    /// spool that cannot be opened: another notifier uses it, a file cannot be read or written, or there is
+    /// no tokio runtime.
     pub fn build(self) -> Result<Notifier, NotifierBuildError> {
         let Parts { transport, publisher_id, settings } = self.parts()?;
         Ok(Notifier { transport, publisher_id, settings: Arc::new(settings) })
@@ -144,8 +144,8 @@ macro_rules! priorities {
     ($($method:ident $priority:ident)*) => {
         impl Notifier {
             $(
-                #[doc = concat!("Sends a notification at priority `", stringify!($method), "`.")]
-                /// `Ok`: it is safe, as [`Receipt`] has it.
+                #[doc = concat!("Sends a notification with priority `", stringify!($method), "`.")]
+                /// After `Ok` a crash of this program does not lose it; see [`Receipt`].
                 ///
                 /// # Errors
                 /// As [`notify`](Self::notify).

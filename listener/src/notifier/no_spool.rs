@@ -1,5 +1,5 @@
-//! The spool of a build without the feature `spool`: there is none, and its types have no
-//! value. `spool/` has the real one; `send.rs` and `builder.rs` do not see the difference.
+//! The spool without the feature `spool`: types without values, so that `send.rs` and `builder.rs` need no
+//! conditional code. `spool/` has the real spool.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Spool {
         match *self {}
     }
 
-    #[allow(clippy::unused_async, reason = "as the real one")]
+    #[allow(clippy::unused_async, reason = "the signature of the real spool")]
     pub(super) async fn append(
         &self,
         _: Vec<OutgoingMessage>,
@@ -43,7 +43,7 @@ impl Spool {
         match *self {}
     }
 
-    #[allow(clippy::unused_async, reason = "as the real one")]
+    #[allow(clippy::unused_async, reason = "the signature of the real spool")]
     pub(super) async fn drained(&self, _: Duration) {
         match *self {}
     }

@@ -1,6 +1,5 @@
-//! From the arguments of a call to messages, and from messages to confirmations, one for each
-//! topic; to the spool, if there is one, while the broker does not confirm. Reconnecting and
-//! confirming are the driver's.
+//! Writes a notification as one message for each topic, and sends the messages; while the broker does not
+//! confirm, to the spool, if there is one. The driver reconnects and waits for confirmations.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ use crate::target::{Target, routing_key};
 use crate::transport::Transport;
 use crate::transport::error::SendError;
 
-/// What the clones of a notifier share.
+/// The settings that the clones of a notifier share.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) topics: Vec<Target>,
@@ -40,23 +39,26 @@ pub(super) struct Settings {
     pub(super) spool: Option<Spool>,
 }
 
-/// What a call says of its notification beside context and payload.
+/// What a call says about its notification, except context and payload.
 #[derive(Clone, Copy)]
-pub(super) struct Subject<'s> {
+pub(super) struct Header<'s> {
     pub(super) publisher_id: Option<&'s str>,
     pub(super) priority: Priority,
     pub(super) event_type: &'s str,
 }
 
 impl Settings {
-    /// One message for each topic, none of them too large.
+    /// One message for each topic.
+    ///
+    /// # Errors
+    /// The notification cannot be written, or is too large.
     pub(super) fn write<P: Serialize + ?Sized>(
         &self,
-        subject: Subject<'_>,
+        header: Header<'_>,
         context: &Context,
         payload: &P,
     ) -> Result<Vec<OutgoingMessage>, NotifyError> {
-        let messages = self.serialize(subject, context, payload)?;
+        let messages = self.serialize(header, context, payload)?;
         let largest = messages.iter().map(|message| message.body.len()).max().unwrap_or(0);
         if largest > self.max_body {
             return Err(NotifyError::TooLarge { size: largest, limit: self.max_body });
@@ -66,23 +68,23 @@ impl Settings {
 
     fn serialize<P: Serialize + ?Sized>(
         &self,
-        subject: Subject<'_>,
+        header: Header<'_>,
         context: &Context,
         payload: &P,
     ) -> Result<Vec<OutgoingMessage>, NotifyError> {
         let Some(serializer) = &self.serializer else {
-            return Ok(self.encode(subject, context, payload)?);
+            return Ok(self.encode(header, context, payload)?);
         };
-        // The payload is changed under the context as it was given, as oslo.messaging does.
+        // The payload is serialized with the original context, as in oslo.messaging.
         let payload = serde_json::to_value(payload).map_err(EncodeError::Payload)?;
         let payload =
             serializer.serialize_payload(context, payload).map_err(NotifyError::Serializer)?;
         let context =
             serializer.serialize_context(context.clone()).map_err(NotifyError::Serializer)?;
-        Ok(self.encode(subject, &context, &payload)?)
+        Ok(self.encode(header, &context, &payload)?)
     }
 
-    /// Sends to all topics at once, and waits until each message is safe.
+    /// Sends to all topics at once, and waits until each message is confirmed or spooled.
     pub(super) async fn send(
         &self,
         transport: &Transport,
@@ -108,9 +110,8 @@ impl Settings {
         }
     }
 
-    /// Behind what waits in the spool already, so that the order is kept; at once, if nothing waits and
-    /// the broker may take any time at all. What the broker has not confirmed then goes to the spool, if
-    /// it may confirm it later.
+    /// To keep the order, sends through the spool while that is not empty. Otherwise sends directly, and
+    /// spools the messages that were not confirmed in time and may be confirmed later.
     async fn send_or_spool(
         &self,
         transport: &Transport,
@@ -121,7 +122,7 @@ impl Settings {
     ) -> Result<Receipt, NotifyError> {
         let deadline = Instant::now() + left;
         let patience = spool.patience(left);
-        // A send that times out at once may have been sent all the same.
+        // A send with a timeout of zero may send the message nevertheless.
         if !spool.is_empty() || patience.is_zero() {
             let spooled = spool.append(messages, permit, deadline).await;
             return spooled
@@ -173,7 +174,7 @@ impl Settings {
 
     fn encode<P: Serialize + ?Sized>(
         &self,
-        subject: Subject<'_>,
+        header: Header<'_>,
         context: &Context,
         payload: &P,
     ) -> Result<Vec<OutgoingMessage>, EncodeError> {
@@ -182,16 +183,16 @@ impl Settings {
         let encode = |topic: &Target| {
             let message = Message {
                 message_id: &message_id,
-                publisher_id: subject.publisher_id,
-                event_type: subject.event_type,
-                priority: subject.priority,
+                publisher_id: header.publisher_id,
+                event_type: header.event_type,
+                priority: header.priority,
                 payload,
                 timestamp: &timestamp,
                 unique_id: &Uuid::new_v4().simple().to_string(),
                 context,
             };
             let body = envelope::encode(self.version, &message)?;
-            Ok(self.message(topic, subject.priority, body))
+            Ok(self.message(topic, header.priority, body))
         };
         self.topics.iter().map(encode).collect()
     }

@@ -1,5 +1,5 @@
-//! How many notifications of a notifier may be on their way at once, and how many bytes of
-//! them. Those beyond wait here, in the order in which they came.
+//! Limits how many notifications of a notifier, and how many bytes of them, may be in flight at once.
+//! Further calls wait for a permit, first in, first out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) struct Window {
     free_bytes: Arc<Semaphore>,
 }
 
-/// A place in the window, until it is dropped.
+/// The right of one notification to be in flight, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
     _permit: OwnedSemaphorePermit,
@@ -35,8 +35,8 @@ impl Window {
         }
     }
 
-    /// A place for a notification of so many bytes, and what is left of the time; none if the
-    /// time is over first. One that is larger than the whole window goes alone.
+    /// A permit for a notification with this many bytes, and the rest of the time; `None` if there was none
+    /// in time. A notification that is larger than the whole window is sent alone.
     pub(super) async fn enter(&self, bytes: usize, time: Duration) -> Option<(Permit, Duration)> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes);
         let (free_notifications, free_bytes) = (&self.free_notifications, &self.free_bytes);
@@ -54,7 +54,7 @@ impl Window {
         };
         let permit = timeout(time, permit).await.ok().flatten()?;
         let left = time.saturating_sub(begun.elapsed());
-        // One that came free with the last moment is of no use.
+        // Without time left a permit is useless.
         (!left.is_zero()).then_some((permit, left))
     }
 }
@@ -66,7 +66,7 @@ mod tests {
     const TIME: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn who_finds_no_place_waits_until_one_is_free_or_the_time_is_over() {
+    async fn a_call_waits_for_a_permit_until_one_is_free_or_the_time_is_over() {
         let window = Window::new(2, 100);
         let (one, left) = window.enter(1, TIME).await.unwrap();
         let two = window.enter(1, TIME).await.unwrap();
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bytes_are_bounded_and_one_that_is_too_large_goes_alone() {
+    async fn bytes_are_limited_and_a_larger_notification_is_sent_alone() {
         let window = Window::new(10, 100);
         let small = window.enter(60, TIME).await.unwrap();
         assert!(window.enter(60, TIME).await.is_none());

@@ -19,14 +19,15 @@ pub struct Delivery {
     pub body: Bytes,
     /// Content type, headers, ids.
     pub properties: Properties,
-    /// Queue, exchange, routing key.
+    /// How it reached this listener.
     pub info: DeliveryInfo,
     settlement: Settlement,
     near_limit: bool,
 }
 
-/// From how many earlier deliveries on a message is near the delivery limit of its queue: half of the
-/// limit. An orderly stop counts as well, so it is two at least, unless the limit is lower; never none.
+/// The number of earlier deliveries from which on a message is near the delivery limit of its queue: half
+/// of the limit. A graceful stop counts as well, so it is at least two, unless the limit is lower; never
+/// zero.
 pub(crate) fn near_limit_from(limit: u64) -> u64 {
     (limit / 2).max(2).min(limit.max(1))
 }
@@ -65,7 +66,7 @@ impl Delivery {
         self.settlement.settler.settle(self.settlement.tag, settle)
     }
 
-    /// As `settle`; gives back how it came.
+    /// As `settle`; also returns how the delivery reached this listener.
     pub(crate) fn settle_known(self, settle: Settle) -> (Result<(), SettleError>, DeliveryInfo) {
         (self.settlement.settler.settle(self.settlement.tag, settle), self.info)
     }
@@ -75,7 +76,7 @@ impl Delivery {
         if self.is_over() { Err(SettleError) } else { Ok(()) }
     }
 
-    /// What waits until the broker has processed all that was settled before; see
+    /// Its settler, which can wait until the broker has processed earlier settlements; see
     /// [`Settler::flush`].
     pub(crate) fn settler(&self) -> Arc<dyn Settler> {
         Arc::clone(&self.settlement.settler)
@@ -89,7 +90,7 @@ impl Delivery {
     }
 }
 
-/// Shows no body: it may hold secrets.
+/// Does not show the body: it may contain secrets.
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
@@ -130,7 +131,7 @@ impl fmt::Debug for Settlement {
     }
 }
 
-/// Carries settlements to the broker; one for each session of a driver.
+/// Sends settlements to the broker; one for each session of a driver.
 pub trait Settler: Send + Sync {
     /// Settles the delivery with this tag. Called at most once for each tag, never blocks.
     ///
@@ -176,7 +177,7 @@ pub struct Properties {
 }
 
 impl Properties {
-    /// How many bytes the properties take in a frame of AMQP 0-9-1.
+    /// The encoded size in AMQP 0-9-1, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         let short = |text: Option<usize>| text.map_or(0, |length| 1 + length);
@@ -204,7 +205,7 @@ impl fmt::Debug for Properties {
     }
 }
 
-/// Headers, in the order of the wire. `Debug` shows their names only: a value may be secret.
+/// Headers, in the order of the wire. `Debug` shows only their names: a value may be secret.
 #[derive(Clone, Default, PartialEq)]
 pub struct Headers(Vec<(String, HeaderValue)>);
 
@@ -215,7 +216,7 @@ impl Headers {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The text of a header, if it is one.
+    /// The value of a header, if it is a text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name)? {
@@ -246,7 +247,7 @@ impl Headers {
         self.0.retain(|(name, _)| !is_broker_owned(name));
     }
 
-    /// How many bytes the headers take in a frame of AMQP 0-9-1.
+    /// The encoded size in AMQP 0-9-1, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         4 + self.0.iter().map(|(name, value)| 1 + name.len() + value.size()).sum::<usize>()
@@ -264,13 +265,12 @@ impl Headers {
     }
 }
 
-/// The headers that RabbitMQ 3.10 to 4.3 writes into a message by itself (dead lettering, the
-/// counts of quorum queues, the offsets of streams), and those by which it routes (sender-selected
-/// distribution).
+/// The headers that RabbitMQ 3.10 to 4.3 writes itself (dead lettering, the counts of quorum queues, the
+/// offsets of streams), and those by which it routes (sender-selected distribution).
 const BROKER_OWNED: [&str; 6] =
     ["x-death", "x-delivery-count", "x-acquired-count", "x-stream-offset", "CC", "BCC"];
 
-/// The same, with whatever follows: an exchange, a queue, a reason.
+/// Prefixes of such headers; an exchange, a queue or a reason follows.
 const BROKER_OWNED_PREFIXES: [&str; 2] = ["x-first-death-", "x-last-death-"];
 
 fn is_broker_owned(name: &str) -> bool {
@@ -284,7 +284,6 @@ impl FromIterator<(String, HeaderValue)> for Headers {
     }
 }
 
-/// Names are the program's words; a long one is not.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Headers")?;
@@ -293,7 +292,7 @@ impl fmt::Debug for Headers {
 }
 
 /// The value of a header, in the types of AMQP 0-9-1 as RabbitMQ has them, so that a copy keeps
-/// the type that the sender chose: not every reader takes every type. `Debug` shows the type and,
+/// the type that the sender chose: not every reader accepts every type. `Debug` shows the type and,
 /// where it has one, the length.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
@@ -410,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_a_broker_may_say_is_removed_and_nothing_else() {
+    fn only_headers_of_the_broker_are_removed() {
         let headers = |names: &[&str]| -> Headers {
             names.iter().map(|name| ((*name).to_owned(), HeaderValue::Int(1))).collect()
         };

@@ -1,12 +1,12 @@
-//! What a listener reports to its driver: whether it has begun every delivery that it was given, and
-//! whether it could begin more. The driver counts what it gives and the listener what it begins, so
-//! that a report about fewer deliveries is not mistaken for a current one.
+//! What a listener reports to its driver: whether it has begun every delivery that it received, and
+//! whether it could begin more. The driver counts the deliveries that it sends, and the listener those that
+//! it begins, so that an outdated report is recognized.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Whether a listener needs more deliveries than its driver has given it.
+/// Whether a listener could begin more deliveries than its driver has sent.
 ///
 /// A driver shares it with its listener in [`Subscribed`](crate::driver::Subscribed). It calls
 /// [`gave`](Self::gave) for each delivery, and may adapt its prefetch to what it reads; one that always
@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct Demand {
     all_begun: Notify,
-    /// How many deliveries the driver gave.
-    given: AtomicU64,
-    /// How many were begun when the listener last could have begun more.
+    /// How many deliveries the driver has sent.
+    sent: AtomicU64,
+    /// How many deliveries had begun when the listener could last have begun more.
     begun: AtomicU64,
     is_watched: AtomicBool,
     /// How many deliveries wait for an earlier one with the same order key.
@@ -36,24 +36,24 @@ impl Drop for WaitInOrder<'_> {
 
 impl Demand {
     /// Called by the driver before it sends each delivery.
-    pub fn gave(&self) {
-        self.given.fetch_add(1, Ordering::AcqRel);
+    pub fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Waits until the listener has begun every delivery that it was given. A driver may batch
-    /// deliveries until then, for a short time: a wake-up for each costs more than the rest.
+    /// Waits until the listener has begun every delivery that was sent. Until then a driver may batch
+    /// deliveries for a short time: a wake-up for each of them is expensive.
     pub async fn all_begun(&self) {
         self.all_begun.notified().await;
     }
 
-    /// Whether the listener has begun every delivery that it was given, and has a free slot.
+    /// Whether the listener has begun every delivery that was sent, and has a free slot.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.begun.load(Ordering::Acquire) == self.given.load(Ordering::Acquire)
+        self.begun.load(Ordering::Acquire) == self.sent.load(Ordering::Acquire)
     }
 
-    /// Called by the driver: whether `all_begun` also completes each time that a delivery waits for
-    /// its method or gives up its slot. That costs a wake-up each time.
+    /// Called by the driver: sets whether `all_begun` also completes each time that a delivery waits for its
+    /// method or releases its slot. Each time costs a wake-up.
     pub fn watch(&self, is_watched: bool) {
         if self.is_watched() != is_watched {
             self.is_watched.store(is_watched, Ordering::Release);
@@ -78,8 +78,8 @@ impl Demand {
         self.in_order.load(Ordering::Acquire)
     }
 
-    /// Called by the listener when no delivery is waiting to begin: how many it has begun since it
-    /// subscribed, and whether it has a free slot.
+    /// Called by the listener when no delivery waits to begin, with the number of deliveries that it has
+    /// begun since it subscribed, and whether it has a free slot.
     pub(crate) fn begun(&self, count: u64, could_begin_more: bool) {
         if could_begin_more {
             self.begun.store(count, Ordering::Release);
@@ -93,17 +93,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_given_since_counts() {
+    fn a_report_about_fewer_deliveries_than_were_sent_is_outdated() {
         let demand = Demand::default();
         assert!(demand.is_idle());
-        demand.gave();
+        demand.sent();
         assert!(!demand.is_idle());
         demand.begun(1, false);
         assert!(!demand.is_idle(), "it could begin no more");
         demand.begun(1, true);
         assert!(demand.is_idle());
-        // It was told of one when there were two.
-        demand.gave();
+        // The report was about one delivery, and there are two.
+        demand.sent();
         assert!(!demand.is_idle());
     }
 }

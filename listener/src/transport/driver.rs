@@ -1,5 +1,5 @@
-//! The contract of a driver: what the runtime and the notifier ask of a broker, and nothing
-//! more. `drivers/memory` and `drivers/rabbit` keep it; `tests/conformance` holds them to it.
+//! The contract of a driver: what the runtime and the notifier need of a broker. `drivers/memory` and
+//! `drivers/rabbit` implement it; `tests/conformance` tests each implementation.
 
 use std::fmt;
 use std::sync::Arc;
@@ -56,20 +56,20 @@ pub trait Driver: Send + Sync + 'static {
     /// sent.
     fn send(&self, outgoing: Outgoing) -> BoxFuture<'_, Result<(), SendError>>;
 
-    /// Appends an entry to a journal, which is created first where it is missing, and reads what
-    /// other processes have appended.
+    /// Appends an entry to a journal, which is created if it is missing, and reads the entries of other
+    /// processes.
     ///
     /// A journal is one sequence of entries that every process reads in the same order, durable
     /// like a queue; old entries may be dropped once it holds a megabyte or more. The runtime
-    /// records there which suspects a process has begun, so that a death can be told from an
-    /// orderly stop. Returns once the entry is confirmed and, where `read_from` is set, all
-    /// entries from that position up to this one have been read. Entries are unique.
+    /// records there which suspects a process has begun, to distinguish a death from a graceful stop.
+    /// Returns once the entry is confirmed and, if `read_from` is set, all entries from that position up
+    /// to this one have been read. Entries are unique.
     ///
     /// # Errors
     /// [`JournalError::Unsupported`]: this driver or this broker has no journals, or the user may
-    /// not use them. The default. [`JournalError::Lost`]: the broker keeps the name of a journal and
-    /// has lost the rest. [`JournalError::Unreachable`]: no answer within `append.timeout`, or the
-    /// broker is away.
+    /// not use them; this is the default. [`JournalError::Lost`]: the broker knows the name of the journal
+    /// and lost its content. [`JournalError::Unreachable`]: no answer within `append.timeout`, or the
+    /// broker is unreachable.
     fn journal(&self, append: JournalAppend) -> BoxFuture<'_, Result<JournalRead, JournalError>> {
         let reason = format!("the driver keeps no journal {:?}", append.journal);
         Box::pin(std::future::ready(Err(JournalError::Unsupported(reason))))
@@ -185,11 +185,11 @@ impl Binding {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Subscribed {
-    /// The deliveries, at most `prefetch` of each queue unsettled.
+    /// The deliveries. At most `prefetch` of each queue are unsettled.
     pub deliveries: mpsc::UnboundedReceiver<Delivery>,
     /// Ends the subscription.
     pub consumer: Box<dyn Consumer>,
-    /// Where the listener reports that it could begin more deliveries.
+    /// Where the listener reports whether it can begin more deliveries.
     pub demand: Arc<Demand>,
 }
 
@@ -269,7 +269,7 @@ impl Outgoing {
 
 setters!(Outgoing { route: Route, body: Bytes, properties: Properties, timeout: Duration });
 
-/// Shows no body: it may hold secrets.
+/// Does not show the body: it may contain secrets.
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outgoing")
@@ -304,11 +304,11 @@ impl JournalAppend {
 
 setters!(JournalAppend { read_from: Option<u64>, timeout: Duration });
 
-/// What was read of a journal.
+/// The entries that were read from a journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JournalRead {
-    /// The entries in order, up to and with the one that was appended; empty if nothing was read.
+    /// The entries in order, up to and including the appended one; empty if nothing was read.
     pub entries: Vec<Bytes>,
     /// The position to read from next.
     pub next: u64,
@@ -350,15 +350,15 @@ pub enum Route {
 }
 
 impl Route {
-    /// Why no broker can have the queue that it names.
+    /// Why the name of the queue is invalid, if it is.
     pub(crate) fn mistake(&self) -> Option<String> {
         let (Self::Queue(queue) | Self::Quarantine(queue) | Self::Delayed { queue, .. }) = self
         else {
             return None;
         };
         match queue.len() {
-            // A broker would declare one with a name of its own.
-            0 => Some("the name of the queue is empty; expected that of a queue".to_owned()),
+            // A broker would declare a queue with a generated name.
+            0 => Some("the name of the queue is empty; expected the name of a queue".to_owned()),
             1..=255 => None,
             bytes => Some(format!("the name of the queue has {bytes} bytes; expected 255 at most")),
         }

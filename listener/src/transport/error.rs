@@ -1,6 +1,5 @@
-//! What may go wrong between a program and a broker, one type for each thing that is asked
-//! of a driver. Each message says what was expected, what was found, where, and the fix;
-//! none holds a password.
+//! The errors of drivers, one type for each operation. Each message says what was expected, what was
+//! found, where, and how to fix it; none contains a password.
 
 use std::time::Duration;
 
@@ -11,10 +10,10 @@ use crate::transport::url::UrlError;
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The text is no transport URL.
-    #[error("the transport URL is wrong: {0}")]
+    /// The text is not a transport URL.
+    #[error("invalid transport URL: {0}")]
     Url(#[from] UrlError),
-    /// No driver goes by this name.
+    /// There is no driver of this name.
     #[error("no driver is named {found:?} in the transport URL; expected one of: {known}")]
     UnknownDriver {
         /// The scheme of the URL.
@@ -24,46 +23,46 @@ pub enum OpenError {
     },
     /// The URL asks for TLS, which is not built in.
     #[error(
-        "{found:?} in the transport URL asks for TLS, which this build does not have yet; use `amqp://` or `rabbit://` and a port of the broker without TLS (5672 unless configured otherwise)"
+        "{found:?} in the transport URL asks for TLS, which this version does not support yet; use `amqp://` or `rabbit://` and a port of the broker without TLS (5672 unless configured otherwise)"
     )]
     NoTls {
         /// The scheme of the URL.
         found: String,
     },
-    /// An option that oslo.messaging had once, and that has no meaning of its own any more.
-    #[error("option {option:?} of the transport URL is not used any more; {successor}")]
+    /// An option of earlier releases of oslo.messaging that no longer has a meaning.
+    #[error("option {option:?} of the transport URL is no longer used; {successor}")]
     RetiredOption {
         /// The name that was found.
         option: String,
-        /// What stands in its place.
+        /// What replaces it.
         successor: &'static str,
     },
-    /// No option goes by this name.
+    /// There is no option of this name.
     #[error("unknown option {option:?} in the query of the transport URL{}", hint(.near.as_deref()))]
     UnknownOption {
         /// The name that was found.
         option: String,
-        /// The known name that is nearest to it.
+        /// The known name that is most similar to it.
         near: Option<String>,
     },
-    /// An option was given under its name and under an older one, with values that differ.
+    /// An option was given under its name and under its former one, with different values.
     #[error(
-        "options {option:?} and {retired:?} of the transport URL are one option with two values; take {retired:?} out"
+        "options {option:?} and {retired:?} of the transport URL are the same option with two values; remove {retired:?}"
     )]
     Contradiction {
         /// Its name.
         option: &'static str,
-        /// The name that it had in older releases of oslo.messaging.
+        /// Its name in earlier releases of oslo.messaging.
         retired: String,
     },
-    /// An option has a value that it cannot have.
+    /// An option has an invalid value.
     #[error("option {option:?} of the transport URL: expected {expected}, found {found:?}")]
     InvalidOption {
         /// Its name.
         option: String,
-        /// What it takes.
+        /// The values that it may have.
         expected: String,
-        /// What it was given.
+        /// The value that was given.
         found: String,
     },
     /// A setter of a driver's builder was given a value that it does not accept.
@@ -78,10 +77,10 @@ pub enum OpenError {
     },
 }
 
-fn hint(near: Option<&str>) -> String {
-    near.map_or_else(
-        || "; take it out, or see `RabbitOptions` for those that exist".to_owned(),
-        |near| format!("; did you mean {near:?}?"),
+fn hint(similar: Option<&str>) -> String {
+    similar.map_or_else(
+        || "; remove it, or see `RabbitOptions` for the options that exist".to_owned(),
+        |similar| format!("; did you mean {similar:?}?"),
     )
 }
 
@@ -94,31 +93,31 @@ pub enum ConnectError {
         "no broker could be reached within {after:?}; tried {attempts}; check host and port in the transport URL, and that the broker runs"
     )]
     Unreachable {
-        /// How long was tried.
+        /// How long it was tried.
         after: Duration,
-        /// The hosts, each with what it answered last.
+        /// The hosts, each with its last answer.
         attempts: String,
     },
-    /// A broker answered, and the queues could not be consumed in time, as while another consumer has
-    /// one of them exclusively.
+    /// A broker answered, but the queues could not be consumed in time, for example because another
+    /// consumer is exclusive.
     #[error("the queues could not be consumed within {after:?}: {attempts}")]
     NotAttached {
-        /// How long was tried.
+        /// How long it was tried.
         after: Duration,
-        /// The hosts, each with what went wrong there last.
+        /// The hosts, each with its last failure.
         attempts: String,
     },
-    /// Something answered that is no AMQP broker.
+    /// The host answered in another protocol.
     #[error(
-        "{host} is no AMQP broker: it answered with {answer}; check the port in the transport URL: a broker takes AMQP without TLS at 5672 unless configured otherwise"
+        "{host} is not an AMQP broker: it answered with {answer}; check the port in the transport URL: without TLS it is 5672 unless the broker is configured otherwise"
     )]
     NoBroker {
         /// The host.
         host: String,
-        /// What it speaks, such as `TLS` or `HTTP`.
+        /// The protocol that it speaks, such as `TLS` or `HTTP`.
         answer: String,
     },
-    /// User or password is wrong.
+    /// The user name or the password is wrong.
     #[error(
         "{host} refused to log in user {user:?}; check user and password in the transport URL, and that the user may log in"
     )]
@@ -140,23 +139,22 @@ pub enum ConnectError {
         user: String,
         /// The virtual host.
         vhost: String,
-        /// What the broker said.
+        /// The broker's text.
         reason: String,
     },
     /// The user may not do this.
-    #[error(
-        "user {user:?} may not {action}; {} ({reason})",
-        permission(.reason)
-    )]
+    #[error("user {user:?} may not {action}; {fix} ({reason})")]
     Forbidden {
         /// The user.
         user: String,
-        /// What was tried, such as `declare queue "notifications.info"`.
+        /// The operation, such as `declare queue "notifications.info"`.
         action: String,
-        /// What the broker said.
+        /// The broker's text.
         reason: String,
+        /// Which permission to grant, and how.
+        fix: &'static str,
     },
-    /// The user may not publish to the default exchange, which leads to each queue by its name: all
+    /// The user may not publish to the default exchange, which routes to each queue by its name. All
     /// copies are sent to it.
     #[error(
         "user {user:?} may not publish to the default exchange; grant it write on \"amq\\.default\" ({reason})"
@@ -164,95 +162,84 @@ pub enum ConnectError {
     DefaultExchange {
         /// The user.
         user: String,
-        /// What the broker said.
+        /// The broker's text.
         reason: String,
     },
-    /// An exchange does not exist yet, and the user may not declare it. It is waited for, as its
+    /// An exchange does not exist yet, and the user may not declare it. The driver waits for it, as its
     /// owner may declare it later.
     #[error(
-        "exchange {exchange:?} does not exist, and user {user:?} may not declare it; start the program that it belongs to, declare it by hand, or grant the permission ({reason})"
+        "exchange {exchange:?} does not exist, and user {user:?} may not declare it; start the program that declares it, declare it manually, or grant the permission ({reason})"
     )]
     NoExchange {
         /// The exchange.
         exchange: String,
         /// The user.
         user: String,
-        /// What the broker said.
+        /// The broker's text.
         reason: String,
     },
-    /// A queue is missing that the deployment's other programs declare, too, and the user may not see
-    /// with which options they do.
+    /// A queue is missing that other programs of the deployment declare as well, and the user may not see
+    /// with which options.
     #[error(
-        "queue {queue:?} is missing, and user {user:?} may not see whether the deployment's queues are durable; set amqp_durable_queues (true or false) in the transport URL as the deployment's other services have it, or grant the permission to configure exchange {exchange:?}"
+        "queue {queue:?} is missing, and user {user:?} may not see whether the queues of the deployment are durable; set amqp_durable_queues (true or false) in the transport URL as the other services have it, or grant the permission to configure exchange {exchange:?}"
     )]
     HiddenExchange {
-        /// The exchange, which would show it.
+        /// The exchange that would show it.
         exchange: String,
         /// The queue.
         queue: String,
         /// The user.
         user: String,
     },
-    /// A queue or exchange exists with other arguments than those asked for.
+    /// A queue or an exchange exists with other arguments than the requested ones.
     #[error(
-        "{what} exists with other arguments: {difference}; take the option out of the transport URL to use it as it is, or delete it and let it be declared again"
+        "{what} exists with other arguments: {difference}; remove the option from the transport URL to use it unchanged, or delete it so that it is declared again"
     )]
     Mismatch {
         /// Which queue or exchange.
         what: String,
-        /// What was asked for, and what is there.
+        /// The requested arguments, and the existing ones.
         difference: String,
     },
-    /// A quorum queue gives up what was given out too few times to tell why.
-    #[error(
-        "queue {queue:?} has a delivery limit of {limit}: RabbitMQ drops what is given out more often, which is all that was in flight when a process died again and again; expected {least} or more: declare the queue with a higher `x-delivery-limit`, or accept the loss with allow_low_delivery_limit=true in the transport URL"
-    )]
-    LowDeliveryLimit {
+    /// A queue exists that would lose messages, or is of a kind that cannot be consumed.
+    #[error("queue {queue:?} {problem}; {fix}")]
+    UnsuitableQueue {
         /// The queue.
         queue: String,
-        /// Its limit. Before RabbitMQ 4.0 a negative one drops what comes back for the first time.
-        limit: i64,
-        /// The least that is safe.
-        least: i64,
+        /// What is wrong with it, such as `is a stream`.
+        problem: String,
+        /// What the user should do.
+        fix: String,
     },
-    /// A stream in place of a queue: what was published before a start would not come, and nothing is
-    /// taken out of it.
-    #[error(
-        "queue {queue:?} is a stream; expected a classic or quorum queue: declare it as one, or choose another topic or pool"
-    )]
-    Stream {
-        /// The queue.
-        queue: String,
-    },
-    /// The broker refused for another reason that will not pass by itself.
+    /// The broker refused for another reason, which is permanent.
     #[error("the broker refused to {action}: {reason}")]
     Refused {
-        /// What was tried.
+        /// The operation.
         action: String,
-        /// What the broker said.
+        /// The broker's text.
         reason: String,
     },
-    /// A name is longer than the protocol takes. No broker was asked.
+    /// A name is longer than the protocol allows. The broker was not asked.
     #[error(
-        "{what} has {length} bytes, and AMQP takes {limit} at most; it is made of a topic, a pool or an exchange: give that a shorter name"
+        "{what} has {length} bytes, and AMQP allows {limit}; it is made from a topic, a pool or an exchange: choose a shorter name for that"
     )]
     NameTooLong {
         /// Which name, such as `the queue's name`.
         what: String,
         /// Its length, in bytes.
         length: usize,
-        /// The most that the protocol takes, in bytes.
+        /// The longest name that the protocol allows, in bytes.
         limit: usize,
     },
-    /// There is no tokio runtime to work in.
+    /// The call was made outside a suitable tokio runtime.
     #[error(transparent)]
     Runtime(#[from] NoRuntime),
-    /// Something failed in this process. No broker was asked, and none refused.
+    /// An operation of this process failed. The broker did not refuse anything.
     #[error("this process could not {action}: {reason}")]
     Local {
-        /// What was tried, such as `start the driver's thread`.
+        /// The operation, such as `start the driver's thread`.
         action: String,
-        /// What was in the way.
+        /// Why it failed.
         reason: String,
     },
 }
@@ -265,17 +252,9 @@ fn no_virtual_host(vhost: &str) -> &'static str {
     }
 }
 
-fn permission(reason: &str) -> &'static str {
-    if reason.contains("access to topic") {
-        "the exchange has topic permissions: grant this one with `rabbitmqctl set_topic_permissions`"
-    } else {
-        "grant the permission, or let somebody who may create it first"
-    }
-}
-
 impl ConnectError {
-    /// Whether the same may succeed later, with nothing fixed: the broker is away, or this
-    /// process was short of something.
+    /// Whether the same call may succeed later, without a fix: the broker is unreachable, or this
+    /// process lacked a resource.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self.blame(), Blame::Nobody)
@@ -295,25 +274,24 @@ impl ConnectError {
             | Self::DefaultExchange { .. }
             | Self::HiddenExchange { .. }
             | Self::Mismatch { .. }
-            | Self::LowDeliveryLimit { .. }
-            | Self::Stream { .. }
+            | Self::UnsuitableQueue { .. }
             | Self::Refused { .. } => Blame::Setup,
             Self::NameTooLong { .. } => Blame::Message,
         }
     }
 }
 
-/// Who has to do something before the same can succeed.
+/// Who has to fix something before the same call can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// Nobody: it passes by itself.
+    /// Nobody: the failure is transient.
     Nobody,
-    /// Whoever runs the broker, gave the account and the options, or made the runtime: most
-    /// messages fare alike.
+    /// Whoever operates the broker, chose the account and the options, or built the runtime: most
+    /// messages are affected.
     Setup,
-    /// Whoever chose where the message goes: others may be taken.
+    /// Whoever chose the route of the message: other routes may work.
     Route,
-    /// Whoever wrote the message: it is never taken, and others are.
+    /// Whoever wrote the message: the broker never accepts it, but accepts others.
     Message,
 }
 
@@ -324,105 +302,105 @@ pub enum SendError {
     /// The broker has no queue for it.
     #[error("the broker has no queue for {route} ({reason})")]
     Unroutable {
-        /// Where it was to go.
+        /// The route of the message.
         route: String,
-        /// What the broker said.
+        /// The broker's text.
         reason: String,
     },
-    /// The broker took it and could not keep it, as when a queue is full.
+    /// The broker received it and could not store it, for example because a queue is full.
     #[error(
-        "the broker refused the message for {route}: it could not be stored, as when a queue is full"
+        "the broker refused the message for {route}: it could not be stored, for example because a queue is full"
     )]
     Refused {
-        /// Where it was to go.
+        /// The route of the message.
         route: String,
     },
     /// No confirmation came in time: it may have been sent.
     #[error("no confirmation for {route} within {after:?}{}", last.as_deref().map(|last| format!(" ({last})")).unwrap_or_default())]
     TimedOut {
-        /// Where it was to go.
+        /// The route of the message.
         route: String,
-        /// How long was waited.
+        /// How long the call waited.
         after: Duration,
-        /// The last thing that went wrong.
+        /// The last failure.
         last: Option<String>,
     },
-    /// It could not be tried within its time, as when no broker is reached: nothing was sent.
+    /// It could not be sent in time, for example because no broker was reached: nothing was sent.
     #[error("nothing was sent to {route} within {after:?}{}", last.as_deref().map(|last| format!(" ({last})")).unwrap_or_default())]
     NotSent {
-        /// Where it was to go.
+        /// The route of the message.
         route: String,
-        /// How long was waited.
+        /// How long the call waited.
         after: Duration,
-        /// The last thing that went wrong.
+        /// The last failure.
         last: Option<String>,
     },
-    /// The message is larger than the broker takes; nothing was sent.
-    #[error("the message for {route} has {size} bytes, and the broker takes {limit} at most")]
+    /// The message is larger than the broker accepts; nothing was sent.
+    #[error("the message for {route} has {size} bytes, and the broker accepts {limit} at most")]
     TooLarge {
-        /// Where it was to go.
+        /// The route of the message.
         route: String,
         /// Its size, in bytes.
         size: usize,
-        /// The most that the broker takes, in bytes.
+        /// The largest message that the broker accepts, in bytes.
         limit: usize,
     },
-    /// The headers are larger than the broker takes; nothing was sent.
-    #[error("the headers of the message for {route} do not fit a frame of {limit} bytes")]
+    /// The headers are larger than the broker accepts; nothing was sent.
+    #[error("the headers of the message for {route} do not fit into {limit} bytes")]
     HeadersTooLarge {
-        /// Where it was to go.
+        /// The route of the message.
         route: String,
-        /// The longest frame of the connection, in bytes.
+        /// The most bytes that headers and other properties may take together.
         limit: usize,
     },
-    /// The message cannot be written as the broker's protocol wants it, or the broker ends the
-    /// channel or connection that brings it, whenever it comes.
+    /// The message cannot be written in the broker's protocol, or the broker closes the channel or the
+    /// connection whenever it is sent.
     #[error("the message for {route} cannot be sent: {reason}")]
     Invalid {
-        /// Where it was to go.
+        /// The route of the message.
         route: String,
-        /// What is wrong with it.
+        /// What is wrong with the message.
         reason: String,
     },
-    /// The driver cannot hold a message back, or may not declare what it needs for that.
-    #[error("the broker cannot hold back the message for {route}: {reason}")]
+    /// The driver cannot delay a message, or may not declare what it needs for that.
+    #[error("the broker cannot delay the message for {route}: {reason}")]
     NoDelay {
-        /// Where it was to go.
+        /// The route of the message.
         route: String,
         /// What is missing.
         reason: String,
     },
     /// The driver's task ended while it sent the message: it may have been sent.
-    #[error("the driver's task ended before {route} had the message ({reason})")]
+    #[error("the driver's task ended before the message for {route} was confirmed ({reason})")]
     Interrupted {
-        /// Where it was to go.
+        /// The route of the message.
         route: String,
         /// Why it ended.
         reason: String,
     },
-    /// The broker cannot be used as it is.
+    /// No connection to the broker, or its setup is wrong.
     #[error(transparent)]
     Connect(#[from] ConnectError),
 }
 
 impl SendError {
-    /// Whether a queue may have the message all the same: no answer came. Any other error is
-    /// the broker's answer to the last try, or nothing was sent; of an earlier try, whose
-    /// connection was lost, nothing can be known.
+    /// Whether a queue may have the message nevertheless: there was no answer. Any other error is
+    /// the broker's answer to the last attempt, or nothing was sent. The result of an earlier attempt whose
+    /// connection was lost is unknown.
     #[must_use]
     pub const fn may_have_been_sent(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Interrupted { .. })
     }
 
-    /// Whether the same message may be taken later, with nothing fixed: the broker is away
-    /// or has no room, or this process was short of something.
+    /// Whether the same message may be accepted later, without a fix: the broker is unreachable or
+    /// full, or this process lacked a resource.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self.blame(), Blame::Nobody)
     }
 
-    /// Whether it is the message that the broker does not take, and not the state that the broker
-    /// is in or what the user may do: the same message is never taken, and others are.
+    /// Whether the message itself is the reason, and not the state of the broker or the permissions of
+    /// the user: the broker never accepts this message, but accepts others.
     pub(crate) const fn is_of_the_message(&self) -> bool {
         matches!(self.blame(), Blame::Message)
     }
@@ -444,24 +422,24 @@ impl SendError {
 }
 
 /// A delivery could not be settled, because the session that delivered it is over. The broker
-/// gives it out again.
+/// redelivers it.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session that delivered it is over; the broker will deliver it again")]
 pub struct SettleError;
 
-/// Why a journal could not be used.
+/// A journal could not be used.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// There is none, and waiting does not help: the driver or the broker cannot keep one, or the
-    /// user has no permission.
-    #[error("no journal can be kept: {0}")]
+    /// There is no journal, and waiting does not help: the driver or the broker does not support journals, or
+    /// the user lacks a permission.
+    #[error("a journal cannot be used here: {0}")]
     Unsupported(String),
-    /// The broker has its name and nothing else: another process is declaring it, or the broker has lost
-    /// it, and nothing is appended until somebody deletes it.
+    /// The broker knows only the name of the journal: another process is declaring it, or the broker lost
+    /// its content, and nothing can be appended until an operator deletes it.
     #[error("the journal is lost: {0}")]
     Lost(String),
-    /// The broker is away, or did not answer in time.
+    /// The broker is unreachable, or did not answer in time.
     #[error("the journal cannot be reached: {0}")]
     Unreachable(String),
 }
@@ -473,7 +451,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fails_in_this_process_is_transient_and_not_said_of_the_broker() {
+    fn a_failure_in_this_process_is_transient_and_not_attributed_to_the_broker() {
         let (action, reason) = ("start the driver's thread".to_owned(), "no memory".to_owned());
         let error = SendError::from(ConnectError::Local { action, reason });
         assert_eq!(error.blame(), Blame::Nobody);
@@ -488,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_runtime_does_not_pass_by_itself() {
+    fn a_missing_runtime_is_not_transient() {
         let error = SendError::from(ConnectError::from(NoRuntime::Missing));
         assert!(!error.is_transient() && !error.is_of_the_message());
     }
@@ -505,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_the_protocol_cannot_have_is_of_the_message() {
+    fn a_name_that_is_too_long_for_the_protocol_is_of_the_message() {
         let what = "the queue's name".to_owned();
         let error = SendError::from(ConnectError::NameTooLong { what, length: 256, limit: 255 });
         assert!(error.is_of_the_message() && !error.is_transient());

@@ -1,6 +1,5 @@
-//! What the thread has to have that calls into this crate: a tokio runtime with timers, and with
-//! I/O where signals are waited for. Asked before anything is spawned, so that what is missing is
-//! an error and no panic.
+//! Checks for a tokio runtime with timers, and with I/O where signals are used. Done before anything is
+//! spawned, so that a missing runtime is an error and not a panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use tokio::runtime::Handle;
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoRuntime {
-    /// Another executor polls it, or none that tokio knows.
+    /// There is no tokio runtime; another executor may poll the future.
     #[error(
         "there is no tokio runtime here; run it within one, as in `#[tokio::main]`, or in `block_on` of a runtime that `tokio::runtime::Builder` made with `enable_all`"
     )]
@@ -26,15 +25,15 @@ pub enum NoRuntime {
 
 debug_is_the_message!(NoRuntime);
 
-/// Whether tasks and timers can be made here.
+/// Checks that tasks can be spawned and timers created.
 pub(crate) fn check() -> Result<(), NoRuntime> {
     Handle::try_current().map_err(|_| NoRuntime::Missing)?;
-    // Tokio has no other way to ask.
+    // Tokio has no other way to find out.
     let timer = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)));
     timer.map_err(|_| NoRuntime::WithoutTime)
 }
 
-/// What `make` makes, which needs I/O of the runtime.
+/// Returns the result of `make`, which needs the I/O of the runtime.
 pub(crate) fn with_io<T>(make: impl FnOnce() -> T) -> Result<T, NoRuntime> {
     catch_unwind(AssertUnwindSafe(make)).map_err(|_| NoRuntime::WithoutIo)
 }

@@ -1,6 +1,5 @@
-//! What carries notifications: the `Transport` that a program holds, and the contract that
-//! every driver keeps. The drivers themselves, and the URL schemes that choose one, are in
-//! `drivers`.
+//! The `Transport` that a program uses, and the contract of drivers. The drivers themselves, and the URL
+//! schemes that select one, are in `drivers`.
 
 pub(crate) mod delivery;
 pub(crate) mod demand;
@@ -107,7 +106,7 @@ impl Transport {
     }
 }
 
-/// The URL, with passwords hidden.
+/// The URL without passwords.
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)

@@ -1,14 +1,14 @@
-//! Transport URLs as oslo.messaging writes them:
-//! `driver://[user:password@]host[:port][,host2..]/virtual_host?option=value`; and RabbitMQ's own,
-//! `amqp://..`, which differ in the path: none is the virtual host `/`, and `/` alone is the one
-//! with an empty name. What the options mean is each driver's own; passwords are never shown.
+//! Transport URLs in oslo.messaging's form,
+//! `driver://[user:password@]host[:port][,host2..]/virtual_host?option=value`, and in RabbitMQ's,
+//! `amqp://..`, which differs in the path: without one the virtual host is `/`, and `/` alone is the
+//! virtual host with an empty name. Each driver interprets its options; passwords are never shown.
 
 use std::fmt;
 use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-/// A transport URL, taken apart. `Display` and `Debug` hide the passwords.
+/// A parsed transport URL. `Display` and `Debug` hide the passwords.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TransportUrl {
     scheme: String,
@@ -29,81 +29,81 @@ pub struct Host {
     password: Option<String>,
 }
 
-/// The text is no transport URL. The text itself is not repeated, for it may hold a password.
+/// The text is not a transport URL. The error does not contain the text, as that may contain a password.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// There is nothing but white space.
+    /// The text is empty or only white space.
     #[error(
-        "it is empty; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
+        "it is empty; expected one like `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
     )]
     Empty,
     /// A quotation mark or a byte order mark before the URL.
-    #[error("it begins with a {0}; leave it out, and a closing one at the end")]
+    #[error("it begins with a {0}; remove it, and the closing one at the end")]
     Quoted(&'static str),
-    /// Another URL behind the first one.
+    /// Another URL follows the first one.
     #[error(
-        "several URLs; expected one that has all hosts, as in `rabbit://user:password@host1:5672,user:password@host2:5672/vhost`"
+        "several URLs; expected one URL with all hosts, like `rabbit://user:password@host1:5672,user:password@host2:5672/vhost`"
     )]
     Several,
-    /// There is no `scheme://`.
+    /// `scheme://` is missing.
     #[error(
-        "no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
+        "no scheme; expected a URL like `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
     )]
     NoScheme,
-    /// The port is not a number from 1 to 65535. It is not shown: it may be a password that has
-    /// no host after it.
+    /// The port is not a number from 1 to 65535. It is not shown: it may be a password without a host
+    /// after it.
     #[error(
-        "the port of a host is not a number from 1 to 65535; expected as in `rabbit://user:password@host:5672`"
+        "invalid port; expected a number from 1 to 65535, as in `rabbit://user:password@host:5672`"
     )]
     Port,
-    /// The port of a host is not a number from 1 to 65535, and may be a part of a password that
-    /// was not escaped: an `@` comes later.
+    /// The port of a host is not a number from 1 to 65535, and may be part of a password that was not
+    /// percent-encoded: an `@` follows.
     #[error(
-        "the port of a host is not a number from 1 to 65535; if it is a part of a password, write `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25 there"
+        "invalid port; expected a number from 1 to 65535, or, if it is part of a password, `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25 there"
     )]
     PortOrPassword,
-    /// A line break or another control character is inside the URL. At its ends they are ignored.
+    /// The URL contains a line break or another control character. At its ends they are ignored.
     #[error(
-        "a line break or another control character is inside; take it out, or write it percent-encoded (a line break is %0A)"
+        "it contains a line break or another control character; remove it, or percent-encode it (a line break is %0A)"
     )]
     ControlCharacter,
-    /// An `@` behind the first `/` or `?`.
+    /// An `@` after the first `/` or `?`.
     #[error(
-        "an `@` stands behind the hosts; in a password, write `/` as %2F and `?` as %3F, and elsewhere `@` as %40"
+        "an `@` follows the hosts; in a password, write `/` as %2F and `?` as %3F, and elsewhere `@` as %40"
     )]
-    AtBehind,
+    AtAfterHosts,
     /// A `[` without its `]`.
-    #[error("an IPv6 address without its closing bracket; expected as in `[::1]:5672`")]
+    #[error("an IPv6 address has no closing bracket; expected it as in `[::1]:5672`")]
     OpenBracket,
-    /// The name of a host is empty, or has characters that none can have. It is not shown: it may
-    /// be a part of a password.
+    /// A host name is empty or contains an invalid character. It is not shown: it may be part of a
+    /// password.
     #[error(
-        "the name of a host is no name or address; expected as in `rabbit://user:password@host:5672`"
+        "invalid host name; expected a name or an address, as in `rabbit://user:password@host:5672`"
     )]
     HostName,
-    /// The scheme has characters that none can have.
-    #[error("the scheme is no name; expected one as in `rabbit://user:password@host:5672`")]
+    /// The scheme contains an invalid character.
+    #[error("invalid scheme; expected a URL like `rabbit://user:password@host:5672`")]
     Scheme,
-    /// A percent sign that is no escape, or escapes that are no UTF-8.
+    /// A percent sign without two hexadecimal digits, or percent-encoded bytes that are not UTF-8.
     #[error("the {part} is not percent-encoded UTF-8; write `%` as `%25`")]
     Encoding {
-        /// User, password, virtual host or option.
+        /// The part of the URL: user, password, virtual host or option.
         part: &'static str,
     },
-    /// An option without `=`. It may be a part of a password, so it is not shown.
+    /// An option without `=`. It is not shown: it may be part of a password.
     #[error("an option has no value; expected `name=value`")]
     NoValue,
 }
 
 impl TransportUrl {
-    /// A URL of its parts, without options.
+    /// A URL from its parts, without options.
     #[cfg(feature = "rabbit")]
     pub(crate) fn new(scheme: &str, hosts: Vec<Host>, virtual_host: Option<String>) -> Self {
         Self { scheme: scheme.to_owned(), hosts, virtual_host, query: Vec::new() }
     }
 
-    /// What stands before `://`, in small letters. It chooses the driver.
+    /// The scheme, in lower case. It selects the driver.
     #[must_use]
     pub fn scheme(&self) -> &str {
         &self.scheme
@@ -115,15 +115,14 @@ impl TransportUrl {
         &self.hosts
     }
 
-    /// The path: the virtual host; `None` when there is no path. In an `amqp://` URL the path `/`
-    /// is the virtual host with an empty name, in any other it counts as none.
+    /// The virtual host, which is the path; `None` without a path. In an `amqp://` URL the path `/`
+    /// is the virtual host with an empty name, in any other URL it counts as no path.
     #[must_use]
     pub fn virtual_host(&self) -> Option<&str> {
         self.virtual_host.as_deref()
     }
 
-    /// The options; the values of one that was given more than once stand in one text,
-    /// commas between them.
+    /// The options. The values of an option that was given more than once are joined with commas.
     #[must_use]
     pub fn query(&self) -> &[(String, String)] {
         &self.query
@@ -144,7 +143,7 @@ impl Host {
 
     /// Whether a host can have this name or address.
     pub(crate) fn can_have(name: &str) -> bool {
-        !name.is_empty() && name.chars().all(may_name)
+        !name.is_empty() && name.chars().all(is_host_character)
     }
 
     /// The password, if one was given. It must not reach a log or an error.
@@ -157,8 +156,8 @@ impl Host {
 impl FromStr for TransportUrl {
     type Err = UrlError;
 
-    /// White space around the URL is ignored: secrets are often stored with a line break. So is
-    /// that around each host: a list that is written over several lines has it.
+    /// White space around the URL is ignored, as secrets are often stored with a line break, and around
+    /// each host, as a list may be written over several lines.
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         match text.chars().next() {
@@ -186,7 +185,7 @@ impl FromStr for TransportUrl {
             None => (rest, None),
         };
         if query.contains('@') || path.is_some_and(|path| path.contains('@')) {
-            return Err(UrlError::AtBehind);
+            return Err(UrlError::AtAfterHosts);
         }
         Ok(Self {
             scheme: scheme.to_ascii_lowercase(),
@@ -200,7 +199,7 @@ impl FromStr for TransportUrl {
     }
 }
 
-/// Whether what follows a scheme has the beginning of another URL, behind a comma or a space.
+/// Whether another URL begins after a comma or a space in what follows the scheme.
 fn has_another_url(rest: &str) -> bool {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     rest.match_indices("://").any(|(at, _)| {
@@ -209,7 +208,7 @@ fn has_another_url(rest: &str) -> bool {
     })
 }
 
-/// Whether the path is read as RabbitMQ's URI specification has it.
+/// Whether the path is interpreted as in RabbitMQ's URI specification.
 fn is_amqp(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("amqp") || scheme.eq_ignore_ascii_case("amqps")
 }
@@ -225,7 +224,7 @@ fn read_hosts(text: &str) -> Result<Vec<Host>, UrlError> {
         let first = first.trim();
         if !first.is_empty() {
             hosts.push(host(first).map_err(|error| match error {
-                // The comma may be one of a password.
+                // The comma may be part of a password.
                 UrlError::Port
                     if !first.contains('@') && others.is_some_and(|o| o.contains('@')) =>
                 {
@@ -240,7 +239,7 @@ fn read_hosts(text: &str) -> Result<Vec<Host>, UrlError> {
 }
 
 fn host(text: &str) -> Result<Host, UrlError> {
-    // Credentials end at the last `@`: a password may hold one.
+    // Credentials end at the last `@`: a password may contain one.
     let (login, address) = match text.rsplit_once('@') {
         Some((login, address)) => (Some(login), address),
         None => (None, text),
@@ -281,8 +280,8 @@ fn host(text: &str) -> Result<Host, UrlError> {
     Ok(Host { name: name.to_owned(), port, username, password })
 }
 
-/// Letters of any script, and what stands in names and addresses, zones (`%eth0`) included.
-fn may_name(character: char) -> bool {
+/// Letters of any script, and the other characters of names and addresses, including zones (`%eth0`).
+fn is_host_character(character: char) -> bool {
     character.is_alphanumeric() || "-._:%".contains(character)
 }
 
@@ -315,8 +314,8 @@ fn decode(text: &str, part: &'static str) -> Result<String, UrlError> {
         .map_err(|_| UrlError::Encoding { part })
 }
 
-/// What must be escaped in a user, a virtual host or the name of an option to be read back as
-/// it was.
+/// The characters that have to be escaped in a user, a virtual host or the name of an option, so that
+/// parsing returns the same text.
 const ESCAPED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'%')
@@ -343,7 +342,7 @@ impl fmt::Display for TransportUrl {
         if let Some(virtual_host) = &self.virtual_host {
             write!(f, "{}", utf8_percent_encode(virtual_host, ESCAPED))?;
         }
-        // An option's value may be a secret, such as the path of a key: names are enough.
+        // The value of an option may be a secret, such as the path of a key.
         for (index, (name, _)) in self.query.iter().enumerate() {
             let name = utf8_percent_encode(name, ESCAPED);
             write!(f, "{}{name}=..", if index == 0 { '?' } else { '&' })?;
@@ -434,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_addresses_stand_in_brackets_or_bare() {
+    fn ipv6_addresses_may_be_in_brackets_or_bare() {
         assert_eq!(hosts("rabbit://[::1]:5672/"), [("::1".to_owned(), Some(5672), None, None)]);
         assert_eq!(hosts("rabbit://::1/"), [("::1".to_owned(), None, None, None)]);
     }
@@ -451,7 +450,7 @@ mod tests {
 
     /// The examples of RabbitMQ's page "URI Specification".
     #[test]
-    fn the_path_of_an_amqp_url_is_read_as_rabbitmq_reads_it() {
+    fn the_path_of_an_amqp_url_is_interpreted_as_rabbitmq_does() {
         let vhost = |text| parse(text).virtual_host().map(str::to_owned);
         assert_eq!(vhost("amqp://"), None);
         assert_eq!(vhost("amqp://host"), None);
@@ -492,12 +491,12 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_is_whole_and_in_small_letters() {
+    fn the_scheme_is_whole_and_in_lower_case() {
         assert_eq!(parse("Kombu+Memory://h").scheme(), "kombu+memory");
     }
 
     #[test]
-    fn what_is_shown_is_read_as_the_same_url() {
+    fn a_displayed_url_parses_to_the_same_url() {
         let shown = "rabbit://u%3A:***@[::1%25]:1/v%26?a%26b=..";
         let url = parse("rabbit://u%3A:p@[::1%25]:1/v%26?a%26b=1");
         assert_eq!((url.to_string().as_str(), parse(shown).to_string().as_str()), (shown, shown));
@@ -518,12 +517,12 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_without_the_text() {
+    fn errors_do_not_contain_the_text() {
         let error = |text: &str| text.parse::<TransportUrl>().expect_err("a mistake").to_string();
         for text in ["", " \n"] {
             assert_eq!(
                 error(text),
-                "it is empty; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
+                "it is empty; expected one like `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
             );
         }
         for (text, mark) in [
@@ -533,7 +532,7 @@ mod tests {
         ] {
             assert_eq!(
                 error(text),
-                format!("it begins with a {mark}; leave it out, and a closing one at the end")
+                format!("it begins with a {mark}; remove it, and the closing one at the end")
             );
         }
         for text in [
@@ -544,33 +543,33 @@ mod tests {
         ] {
             assert_eq!(
                 error(text),
-                "several URLs; expected one that has all hosts, as in `rabbit://user:password@host1:5672,user:password@host2:5672/vhost`"
+                "several URLs; expected one URL with all hosts, like `rabbit://user:password@host1:5672,user:password@host2:5672/vhost`"
             );
         }
         for text in ["rabbit://[::1]5672", "rabbit://[::1]x:1"] {
             assert_eq!(
                 error(text),
-                "the port of a host is not a number from 1 to 65535; expected as in `rabbit://user:password@host:5672`"
+                "invalid port; expected a number from 1 to 65535, as in `rabbit://user:password@host:5672`"
             );
         }
         assert_eq!(
             error("h:5672"),
-            "no scheme; expected one as in `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
+            "no scheme; expected a URL like `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
         );
         assert_eq!(
             error("rabbit://u:sec,ret@h/"),
-            "the port of a host is not a number from 1 to 65535; if it is a part of a password, write `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25 there"
+            "invalid port; expected a number from 1 to 65535, or, if it is part of a password, `/` as %2F, `?` as %3F, `,` as %2C and `%` as %25 there"
         );
         for url in ["rabbit://u:p@h:56x/", "rabbit://h:0", "rabbit://h:65536", "rabbit://u:secret"]
         {
             assert_eq!(
                 error(url),
-                "the port of a host is not a number from 1 to 65535; expected as in `rabbit://user:password@host:5672`"
+                "invalid port; expected a number from 1 to 65535, as in `rabbit://user:password@host:5672`"
             );
         }
         assert_eq!(
             error("rabbit://u:sec/ret@h/"),
-            "an `@` stands behind the hosts; in a password, write `/` as %2F and `?` as %3F, and elsewhere `@` as %40"
+            "an `@` follows the hosts; in a password, write `/` as %2F and `?` as %3F, and elsewhere `@` as %40"
         );
         assert_eq!(
             error("rabbit://u:sec%zz@h/"),
@@ -578,18 +577,18 @@ mod tests {
         );
         assert_eq!(
             error("rabbit://[::1/"),
-            "an IPv6 address without its closing bracket; expected as in `[::1]:5672`"
+            "an IPv6 address has no closing bracket; expected it as in `[::1]:5672`"
         );
         for text in ["rabbit://u:secret@", "rabbit://:1/", "rabbit://u:secret@a b", "rabbit://a]b"]
         {
             assert_eq!(
                 error(text),
-                "the name of a host is no name or address; expected as in `rabbit://user:password@host:5672`"
+                "invalid host name; expected a name or an address, as in `rabbit://user:password@host:5672`"
             );
         }
         assert_eq!(
             error("r b://h"),
-            "the scheme is no name; expected one as in `rabbit://user:password@host:5672`"
+            "invalid scheme; expected a URL like `rabbit://user:password@host:5672`"
         );
         assert_eq!(error("rabbit://u:12?secret@h/"), error("rabbit://u:sec/ret@h/"));
         assert_eq!(error("rabbit://h/?ssl"), "an option has no value; expected `name=value`");

@@ -1,7 +1,6 @@
-//! A bus: exchanges and queues, the consumers that take from them, and what is held back for a
-//! time. Who is given what, and when, is decided here; the order within a queue is
-//! `queue.rs`'s. All under one lock that is never held across a wait. Nothing here is in the
-//! order of a hash: what is done twice in the same way ends twice in the same way.
+//! A bus: exchanges, queues, consumers and delayed messages. It decides which consumer receives which
+//! message and when; `queue.rs` has the order within a queue. One lock protects the state, and is never
+//! held across an await. No hash order is used, so that equal inputs always give equal results.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::drivers::memory::exchange::Exchange;
-use crate::drivers::memory::queue::{ConsumerId, Limit, Message, Queue, Tap};
+use crate::drivers::memory::queue::{ConsumerId, DeliveryLimit, Message, Queue, QueueConsumer};
 use crate::drivers::memory::session::{Attached, Session};
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::{Delivery, Settle, Settlement, Settler, near_limit_from};
@@ -24,8 +23,8 @@ use crate::transport::error::SettleError;
 #[derive(Debug, Default)]
 pub(super) struct Bus {
     state: Mutex<State>,
-    /// Told when something is held back.
-    held: Notify,
+    /// Notified when a message is delayed.
+    delayed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -33,10 +32,9 @@ struct State {
     exchanges: BTreeMap<String, Exchange>,
     queues: BTreeMap<String, Queue>,
     consumers: BTreeMap<ConsumerId, Attached>,
-    /// What is held back, by the time at which it is due and a number; each message knows its
-    /// queue.
-    held: BTreeMap<(Instant, u64), Message>,
-    limits: BTreeMap<String, Limit>,
+    /// The delayed messages, by due time and number; each message knows its queue.
+    delayed: BTreeMap<(Instant, u64), Message>,
+    limits: BTreeMap<String, DeliveryLimit>,
     journals: BTreeMap<String, Vec<Bytes>>,
     last: u64,
 }
@@ -62,13 +60,13 @@ impl Bus {
             queues: VecDeque::new(),
         };
         state.consumers.insert(id, attached);
-        state.tap(id);
+        state.attach_to_queues(id);
         id
     }
 
-    /// Attaches a consumer to those of its queues that were missing and exist by now.
+    /// Attaches a consumer to those of its queues that were missing and now exist.
     pub(super) fn look_again(&self, consumer: ConsumerId) {
-        self.lock().tap(consumer);
+        self.lock().attach_to_queues(consumer);
     }
 
     pub(super) fn send(&self, outgoing: Outgoing) {
@@ -89,44 +87,44 @@ impl Bus {
         for queue in queues {
             let info =
                 DeliveryInfo::new(queue.as_str(), Arc::clone(&exchange), Arc::clone(&routing_key));
-            let place = state.next();
+            let number = state.next();
             let (body, properties) = (outgoing.body.clone(), outgoing.properties.clone());
-            let message = Message { place, body, properties, info };
+            let message = Message { number, body, properties, info };
             state.queues.entry(queue).or_default();
             match delay {
                 None => state.enter(message),
                 Some(delay) => {
-                    state.held.insert((Instant::now() + delay, place), message);
-                    self.held.notify_waiters();
+                    state.delayed.insert((Instant::now() + delay, number), message);
+                    self.delayed.notify_waiters();
                 }
             }
         }
     }
 
-    /// Lets go what is held back, each when it is due, for as long as this is polled.
-    pub(super) async fn keep_time(self: Arc<Self>) {
+    /// Delivers each delayed message when it is due, while this is polled.
+    pub(super) async fn deliver_delayed(self: Arc<Self>) {
         loop {
-            let held = self.held.notified();
-            match self.let_go(Instant::now()) {
-                // Either way it is looked at again.
-                Some(due) => drop(tokio::time::timeout_at(due, held).await),
-                None => held.await,
+            let delayed = self.delayed.notified();
+            match self.enter_due(Instant::now()) {
+                // Whether notified or timed out, look again.
+                Some(due) => drop(tokio::time::timeout_at(due, delayed).await),
+                None => delayed.await,
             }
         }
     }
 
-    /// Lets go what is due; when the next is.
-    fn let_go(&self, now: Instant) -> Option<Instant> {
+    /// Puts the due messages into their queues. Returns when the next one is due.
+    fn enter_due(&self, now: Instant) -> Option<Instant> {
         let mut state = self.lock();
-        while let Some(first) = state.held.first_entry() {
+        while let Some(first) = state.delayed.first_entry() {
             let (due, _) = *first.key();
             if due > now {
                 return Some(due);
             }
             let message = first.remove();
-            // It enters behind what came while it was held back.
-            let place = state.next();
-            state.enter(Message { place, ..message });
+            // It enters after the messages that arrived during its delay.
+            let number = state.next();
+            state.enter(Message { number, ..message });
         }
         None
     }
@@ -141,7 +139,7 @@ impl Bus {
         let attached = state.consumers.get_mut(&consumer).ok_or(SettleError)?;
         let message = attached.unsettled.remove(&tag).ok_or(SettleError)?;
         attached.bytes -= message.body.len();
-        // The bytes may be what another queue waits for: each has its turn to be the first.
+        // Another queue may wait for these bytes: each queue is the first in turn.
         attached.queues.rotate_left(usize::from(!attached.queues.is_empty()));
         let queues = attached.queues.clone();
         let name = Arc::clone(&message.info.queue);
@@ -150,7 +148,7 @@ impl Bus {
         }
         match settle {
             Settle::Ack => {}
-            Settle::Requeue => state.take_back(message),
+            Settle::Requeue => state.redeliver(message),
         }
         for queue in queues {
             state.deliver(&queue);
@@ -164,28 +162,28 @@ impl Bus {
         Session::new(consumer, move |tag, settle| bus.settle(consumer, tag, settle))
     }
 
-    /// Gives a consumer nothing more. What it has can still be settled.
+    /// Delivers no more to a consumer. Its deliveries can still be settled.
     pub(super) fn cancel(&self, consumer: ConsumerId) {
         let mut state = self.lock();
-        state.untap(consumer);
+        state.detach_from_queues(consumer);
         if let Some(attached) = state.consumers.get_mut(&consumer) {
             attached.sender = None;
             attached.state.send_replace(ConnectionState::Closed);
         }
     }
 
-    /// Forgets a consumer: what it has not settled is the bus's again. The bodies of that.
+    /// Removes a consumer, and releases its unsettled deliveries. Returns their bodies.
     pub(super) fn detach(&self, consumer: ConsumerId) -> Vec<Bytes> {
         let mut state = self.lock();
-        let given_back = state.end_session(consumer);
+        let released = state.end_session(consumer);
         if let Some(attached) = state.consumers.remove(&consumer) {
             attached.state.send_replace(ConnectionState::Closed);
         }
         state.drop_unused();
-        given_back
+        released
     }
 
-    /// Appends to a journal, and reads it.
+    /// Appends to a journal and reads it.
     pub(super) fn journal(&self, append: JournalAppend) -> JournalRead {
         let mut state = self.lock();
         let entries = state.journals.entry(append.journal).or_default();
@@ -209,8 +207,7 @@ impl Bus {
 /// What only the model broker does.
 #[cfg(feature = "testing")]
 impl Bus {
-    /// Ends the session of a consumer: what it has not settled is the bus's again. The bodies
-    /// of that.
+    /// Ends the session of a consumer, and releases its unsettled deliveries. Returns their bodies.
     pub(super) fn lose(&self, consumer: ConsumerId, reason: &str) -> Vec<Bytes> {
         let mut state = self.lock();
         if let Some(attached) = state.consumers.get(&consumer)
@@ -221,8 +218,8 @@ impl Bus {
         state.end_session(consumer)
     }
 
-    /// Begins a new session for a consumer that lost its own.
-    pub(super) fn regain(self: &Arc<Self>, consumer: ConsumerId) {
+    /// Starts a new session for a consumer that lost its session.
+    pub(super) fn reattach(self: &Arc<Self>, consumer: ConsumerId) {
         let mut state = self.lock();
         let Some(attached) = state.consumers.get_mut(&consumer) else {
             return;
@@ -234,11 +231,11 @@ impl Bus {
         attached.state.send_replace(ConnectionState::Attached);
         let subscription = attached.subscription.clone();
         state.declare(&subscription);
-        state.tap(consumer);
+        state.attach_to_queues(consumer);
     }
 
-    /// Limits how often a queue gives a message out.
-    pub(super) fn limit(&self, queue: &str, limit: Limit) {
+    /// Limits how often a queue delivers a message.
+    pub(super) fn limit(&self, queue: &str, limit: DeliveryLimit) {
         self.lock().limits.insert(queue.to_owned(), limit);
     }
 
@@ -246,13 +243,13 @@ impl Bus {
         self.lock().consumers.keys().copied().collect()
     }
 
-    /// How many messages of each queue wait, are held back, or are unsettled.
+    /// How many messages of each queue are ready, delayed or unsettled.
     pub(super) fn depths(&self) -> BTreeMap<String, usize> {
         let state = self.lock();
         let mut depths: BTreeMap<String, usize> =
             state.queues.iter().map(|(name, queue)| (name.clone(), queue.ready.len())).collect();
         let unsettled = state.consumers.values().flat_map(|attached| attached.unsettled.values());
-        for message in unsettled.chain(state.held.values()) {
+        for message in unsettled.chain(state.delayed.values()) {
             *depths.entry(message.info.queue.to_string()).or_default() += 1;
         }
         depths
@@ -265,7 +262,7 @@ impl State {
         self.last
     }
 
-    /// Declares the queues of a subscription, but for those that must be there already.
+    /// Declares the queues of a subscription, except its quarantine queues.
     fn declare(&mut self, subscription: &Subscription) {
         for binding in &subscription.bindings {
             let temporary = subscription.expires.is_some();
@@ -277,9 +274,8 @@ impl State {
         }
     }
 
-    /// Lets a consumer take from those of its queues that exist and that it does not take from
-    /// yet.
-    fn tap(&mut self, consumer: ConsumerId) {
+    /// Attaches a consumer to those of its queues that exist and that it does not consume yet.
+    fn attach_to_queues(&mut self, consumer: ConsumerId) {
         let Some(attached) = self.consumers.get_mut(&consumer) else {
             return;
         };
@@ -288,16 +284,16 @@ impl State {
         }
         let Subscription { bindings, quarantine, prefetch, .. } = &attached.subscription;
         let shared = bindings.iter().map(|binding| (&binding.queue, *prefetch));
-        let mut tapped: Vec<Arc<str>> = Vec::new();
+        let mut consumed: Vec<Arc<str>> = Vec::new();
         for (name, credit) in shared.chain(quarantine.iter().map(|queue| (queue, 1))) {
-            let missing = self.queues.get_mut(name).filter(|queue| !queue.is_tapped_by(consumer));
+            let missing = self.queues.get_mut(name).filter(|queue| !queue.is_consumed_by(consumer));
             if let Some(queue) = missing {
-                queue.taps.push_back(Tap { consumer, credit });
-                tapped.push(Arc::from(name.as_str()));
+                queue.consumers.push_back(QueueConsumer { id: consumer, credit });
+                consumed.push(Arc::from(name.as_str()));
             }
         }
-        attached.queues.extend(tapped.iter().cloned());
-        for name in tapped {
+        attached.queues.extend(consumed.iter().cloned());
+        for name in consumed {
             self.deliver(&name);
         }
     }
@@ -309,14 +305,14 @@ impl State {
         exchange
     }
 
-    fn untap(&mut self, consumer: ConsumerId) {
+    fn detach_from_queues(&mut self, consumer: ConsumerId) {
         for queue in self.queues.values_mut() {
-            queue.taps.retain(|tap| tap.consumer != consumer);
+            queue.consumers.retain(|attached| attached.id != consumer);
         }
     }
 
     fn end_session(&mut self, consumer: ConsumerId) -> Vec<Bytes> {
-        self.untap(consumer);
+        self.detach_from_queues(consumer);
         let Some(attached) = self.consumers.get_mut(&consumer) else {
             return Vec::new();
         };
@@ -324,14 +320,14 @@ impl State {
         attached.queues.clear();
         attached.bytes = 0;
         let unsettled = std::mem::take(&mut attached.unsettled);
-        // All are back in their places before the first is handed out: one that had been
-        // requeued is the last here, and may be the first of its queue.
+        // All return to their positions before the first is delivered: a requeued message has the highest
+        // tag here, and may be the first of its queue.
         let mut names = BTreeSet::new();
         let mut bodies = Vec::new();
         for message in unsettled.into_values() {
             names.insert(Arc::clone(&message.info.queue));
             bodies.push(message.body.clone());
-            self.take_back(message);
+            self.redeliver(message);
         }
         for name in names {
             self.deliver(&name);
@@ -339,17 +335,17 @@ impl State {
         bodies
     }
 
-    /// Puts a message back, unless it has come back too often.
-    fn take_back(&mut self, message: Message) {
-        let message = message.again();
+    /// Returns a message to its queue, unless it reached the delivery limit.
+    fn redeliver(&mut self, message: Message) {
+        let message = message.redelivered();
         let queue = &*message.info.queue;
         match self.limits.get(queue).filter(|limit| message.count() > limit.deliveries) {
             None => self.queues.entry(queue.to_owned()).or_default().put_back(message),
-            Some(Limit { dead_letters: None, .. }) => {}
-            Some(Limit { dead_letters: Some(to), .. }) => {
+            Some(DeliveryLimit { dead_letters: None, .. }) => {}
+            Some(DeliveryLimit { dead_letters: Some(to), .. }) => {
                 let info = DeliveryInfo::new(to.as_str(), "", to.as_str());
-                let place = self.next();
-                self.enter(Message { place, info, ..message });
+                let number = self.next();
+                self.enter(Message { number, info, ..message });
             }
         }
     }
@@ -361,10 +357,10 @@ impl State {
         self.deliver(&name);
     }
 
-    /// Deletes the temporary queues that nobody consumes, and their bindings.
+    /// Deletes the temporary queues without consumers, and their bindings.
     fn drop_unused(&mut self) {
         self.queues.retain(|name, queue| {
-            let used = !queue.temporary || !queue.taps.is_empty();
+            let used = !queue.temporary || !queue.consumers.is_empty();
             if !used {
                 self.exchanges.values_mut().for_each(|exchange| exchange.unbind(name));
             }
@@ -372,24 +368,26 @@ impl State {
         });
     }
 
-    /// Hands out what the queue has, in order, to those who can take it, in turn.
+    /// Delivers the messages of a queue in order, to its consumers in turn.
     fn deliver(&mut self, name: &str) {
         let Some(queue) = self.queues.get_mut(name) else {
             return;
         };
         while let Some(message) = queue.ready.front() {
-            let can_take = |tap: &Tap| {
-                let attached = self.consumers.get(&tap.consumer);
-                tap.credit > 0 && attached.is_some_and(|attached| attached.has_room_for(message))
+            let can_receive = |consumer: &QueueConsumer| {
+                let attached = self.consumers.get(&consumer.id);
+                consumer.credit > 0
+                    && attached.is_some_and(|attached| attached.has_room_for(message))
             };
-            let Some(at) = queue.taps.iter().position(can_take) else {
+            let Some(at) = queue.consumers.iter().position(can_receive) else {
                 return;
             };
-            let (Some(mut tap), Some(message)) = (queue.taps.remove(at), queue.ready.pop_front())
+            let (Some(mut consumer), Some(message)) =
+                (queue.consumers.remove(at), queue.ready.pop_front())
             else {
                 return;
             };
-            let Some(attached) = self.consumers.get_mut(&tap.consumer) else {
+            let Some(attached) = self.consumers.get_mut(&consumer.id) else {
                 return;
             };
             self.last += 1;
@@ -400,13 +398,13 @@ impl State {
             let delivery = Delivery::new(body, properties, message.info.clone(), settlement)
                 .near_limit(is_near);
             if let Some(sender) = &attached.sender {
-                // A receiver that is gone detaches its consumer, and this comes back then.
+                // If the receiver is dropped, its consumer is detached and this message is released.
                 let _ = sender.send(delivery);
             }
             attached.bytes += message.body.len();
             attached.unsettled.insert(self.last, message);
-            tap.credit -= 1;
-            queue.taps.push_back(tap);
+            consumer.credit -= 1;
+            queue.consumers.push_back(consumer);
         }
     }
 }

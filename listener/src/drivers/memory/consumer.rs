@@ -19,12 +19,12 @@ pub(super) struct MemoryConsumer {
     bus: Arc<Bus>,
     id: ConsumerId,
     state: watch::Receiver<ConnectionState>,
-    clock: AbortHandle,
+    delays: AbortHandle,
 }
 
 impl MemoryConsumer {
-    /// Attaches a consumer, and keeps the time of its bus: what is held back is due in the time
-    /// of who takes it. With nobody there, it may as well wait.
+    /// Attaches a consumer. While it exists, a task delivers the delayed messages of the bus: without a
+    /// consumer they can wait.
     pub(super) fn attach(
         bus: &Arc<Bus>,
         subscription: Subscription,
@@ -33,8 +33,8 @@ impl MemoryConsumer {
         let (sender, deliveries) = mpsc::unbounded_channel();
         let (attached, state) = watch::channel(ConnectionState::Attached);
         let id = bus.attach(subscription, sender, attached);
-        let clock = tokio::spawn(Arc::clone(bus).keep_time()).abort_handle();
-        (Self { bus: Arc::clone(bus), id, state, clock }, deliveries)
+        let delays = tokio::spawn(Arc::clone(bus).deliver_delayed()).abort_handle();
+        (Self { bus: Arc::clone(bus), id, state, delays }, deliveries)
     }
 
     #[cfg(feature = "testing")]
@@ -50,8 +50,8 @@ impl Consumer for MemoryConsumer {
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        // Settlements are carried out as they come, so there is nothing to flush: dropping
-        // gives back what is unsettled.
+        // Settlements are synchronous, so there is nothing to flush. Dropping releases unsettled
+        // deliveries.
         std::future::ready(()).boxed()
     }
 
@@ -66,7 +66,7 @@ impl Consumer for MemoryConsumer {
 
 impl Drop for MemoryConsumer {
     fn drop(&mut self) {
-        self.clock.abort();
+        self.delays.abort();
         self.bus.detach(self.id);
     }
 }

@@ -1,5 +1,5 @@
-//! Topic exchanges: which bindings a routing key matches. The words of a key are divided by
-//! dots; in a binding `*` stands for one word and `#` for any number, as in AMQP 0-9-1.
+//! Topic exchanges: which bindings a routing key matches. The words of a key are separated by dots; in a
+//! binding `*` matches one word and `#` any number, as in AMQP 0-9-1.
 
 /// The bindings of one topic exchange.
 #[derive(Debug, Default)]
@@ -8,20 +8,20 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Binds a queue; a binding that stands already is left as it is.
+    /// Binds a queue. An existing binding is not duplicated.
     pub(super) fn bind(&mut self, pattern: &str, queue: &str) {
-        let stands = self.bindings.iter().any(|(known, to)| known == pattern && to == queue);
-        if !stands {
+        let exists = self.bindings.iter().any(|(known, to)| known == pattern && to == queue);
+        if !exists {
             self.bindings.push((pattern.to_owned(), queue.to_owned()));
         }
     }
 
-    /// Takes away every binding of a queue that is deleted.
+    /// Removes every binding of a deleted queue.
     pub(super) fn unbind(&mut self, queue: &str) {
         self.bindings.retain(|(_, to)| to != queue);
     }
 
-    /// The queues that a message with this key goes to, each once.
+    /// The queues for a message with this key, each once.
     pub(super) fn route(&self, key: &str) -> Vec<String> {
         let mut queues: Vec<String> = Vec::new();
         for (pattern, queue) in &self.bindings {
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_one_word() {
+    fn a_star_matches_one_word() {
         check("notifications.*", "notifications.info", true);
         check("*.info", "notifications.info", true);
         check("notifications.*", "notifications", false);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_stands_for_any_number_of_words() {
+    fn a_hash_matches_any_number_of_words() {
         check("#", "notifications.info", true);
         check("notifications.#", "notifications", true);
         check("notifications.#", "notifications.a.info", true);

@@ -25,22 +25,22 @@ use crate::transport::driver::{
 use crate::transport::error::{ConnectError, JournalError, OpenError, SendError};
 use crate::transport::url::TransportUrl;
 
-/// The buses of this process. They live as long as it does: a message must not vanish
-/// because the transport that sent it was dropped before a listener came.
+/// The buses of this process. They live as long as the process: a message must not be lost because the
+/// transport that sent it was dropped before a listener started.
 static BUSES: LazyLock<Mutex<HashMap<String, Arc<Bus>>>> = LazyLock::new(Mutex::default);
 
-/// The in-memory driver: exchanges, queues, pools, prefetch and redelivery as a broker has
-/// them, lost with the process.
+/// The in-memory driver: exchanges, queues, pools, prefetch and redelivery as in a broker. Messages are
+/// lost with the process.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
     bus: Arc<Bus>,
 }
 
 impl Memory {
-    /// The bus that the URL names, and its name for the logs.
+    /// The bus of the URL, and its name for logs.
     ///
     /// # Errors
-    /// The URL has options: there are none here.
+    /// The URL has options; this driver has none.
     pub(super) fn open(url: &TransportUrl) -> Result<(Self, String), OpenError> {
         if let Some((option, _)) = url.query().first() {
             return Err(OpenError::UnknownOption { option: shown(option), near: None });
@@ -97,10 +97,10 @@ mod tests {
     use crate::transport::driver::{Binding, Route};
 
     const QUEUE: &str = "notifications.info";
-    const ALONE: &str = "notifications.info.quarantine";
+    const QUARANTINE: &str = "notifications.info.quarantine";
     const LONG: Duration = Duration::from_secs(3600);
 
-    /// A bus that nobody else uses.
+    /// A bus that no other test uses.
     fn memory() -> Memory {
         Memory { bus: Arc::default() }
     }
@@ -116,18 +116,18 @@ mod tests {
             prefetch: 10,
             timeout: LONG,
             expires: None,
-            quarantine: vec![ALONE.to_owned()],
+            quarantine: vec![QUARANTINE.to_owned()],
             bytes: usize::MAX,
             slots: None,
         };
         change(&mut subscription);
-        memory.subscribe(subscription).await.expect("a bus refuses nothing")
+        memory.subscribe(subscription).await.expect("a bus accepts everything")
     }
 
     async fn send(memory: &Memory, route: Route, body: &'static str) {
         let body = Bytes::from_static(body.as_bytes());
         let outgoing = Outgoing { route, body, properties: Properties::default(), timeout: LONG };
-        memory.send(outgoing).await.expect("a bus refuses nothing");
+        memory.send(outgoing).await.expect("a bus accepts everything");
     }
 
     async fn put(memory: &Memory, queue: &str, body: &'static str) {
@@ -141,11 +141,11 @@ mod tests {
 
     async fn next(subscribed: &mut Subscribed) -> Delivery {
         let delivery = timeout(LONG, subscribed.deliveries.recv()).await;
-        delivery.expect("a delivery comes").expect("the consumer stands")
+        delivery.expect("a delivery arrives").expect("the consumer is open")
     }
 
-    /// What lies in the channel.
-    fn there(subscribed: &mut Subscribed) -> Vec<Delivery> {
+    /// The deliveries in the channel.
+    fn received(subscribed: &mut Subscribed) -> Vec<Delivery> {
         std::iter::from_fn(|| subscribed.deliveries.try_recv().ok()).collect()
     }
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_delayed_comes_when_it_is_due_and_in_that_order() {
+    async fn delayed_messages_arrive_when_due_and_in_that_order() {
         let memory = memory();
         let mut subscribed = subscribe(&memory, |_| {}).await;
         let begin = Instant::now();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_delayed_outlives_its_sender_and_every_consumer() {
+    async fn a_delayed_message_outlives_its_sender_and_every_consumer() {
         let memory = memory();
         drop(subscribe(&memory, |_| {}).await);
         delay(&memory.clone(), 5, "a").await;
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_delayed_outlives_the_runtime_it_was_sent_in() {
+    fn a_delayed_message_outlives_the_runtime_it_was_sent_in() {
         let runtime = || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_time()
@@ -212,10 +212,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn time_is_looked_at_only_when_something_is_due() {
+    async fn the_clock_is_read_only_when_a_message_is_due() {
         let memory = memory();
         let looks = Arc::new(AtomicUsize::new(0));
-        let (count, mut time) = (Arc::clone(&looks), Box::pin(memory.bus.clone().keep_time()));
+        let (count, mut time) =
+            (Arc::clone(&looks), Box::pin(memory.bus.clone().deliver_delayed()));
         tokio::spawn(std::future::poll_fn(move |context| {
             count.fetch_add(1, Ordering::Relaxed);
             time.as_mut().poll(context)
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_back_is_counted() {
+    async fn redeliveries_are_counted() {
         let memory = memory();
         let mut subscribed = subscribe(&memory, |_| {}).await;
         put(&memory, QUEUE, "a").await;
@@ -236,7 +237,7 @@ mod tests {
         for _ in 0..2 {
             let delivery = next(&mut subscribed).await;
             counts.push(delivery.info.delivery_count);
-            delivery.settle(Settle::Requeue).expect("the session stands");
+            delivery.settle(Settle::Requeue).expect("the session is open");
         }
         let held = next(&mut subscribed).await;
         drop(subscribed);
@@ -247,36 +248,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_queue_for_one_at_a_time_gives_one_at_a_time_beside_the_others() {
+    async fn a_quarantine_queue_delivers_one_at_a_time_while_the_others_go_on() {
         let memory = memory();
-        for (queue, body) in [(ALONE, "a"), (ALONE, "b"), (QUEUE, "x"), (QUEUE, "y")] {
+        for (queue, body) in [(QUARANTINE, "a"), (QUARANTINE, "b"), (QUEUE, "x"), (QUEUE, "y")] {
             put(&memory, queue, body).await;
         }
         let mut subscribed = subscribe(&memory, |_| {}).await;
-        let held = there(&mut subscribed);
+        let held = received(&mut subscribed);
         assert_eq!(bodies(&held), ["x", "y", "a"]);
         for delivery in held {
-            delivery.settle(Settle::Ack).expect("the session stands");
+            delivery.settle(Settle::Ack).expect("the session is open");
         }
-        assert_eq!(bodies(&there(&mut subscribed)), ["b"]);
+        assert_eq!(bodies(&received(&mut subscribed)), ["b"]);
     }
 
     #[tokio::test]
-    async fn a_queue_that_is_missing_is_not_declared_and_found_by_a_second_look() {
+    async fn a_missing_quarantine_queue_is_not_declared_and_is_found_when_looking_again() {
         let memory = memory();
         let mut first = subscribe(&memory, |_| {}).await;
         first.consumer.look_again();
-        assert!(!memory.bus.has_queue(ALONE), "a look declares nothing");
-        put(&memory, ALONE, "a").await;
-        put(&memory, ALONE, "b").await;
-        assert_eq!(bodies(&there(&mut first)), [""; 0]);
+        assert!(!memory.bus.has_queue(QUARANTINE), "looking again declares nothing");
+        put(&memory, QUARANTINE, "a").await;
+        put(&memory, QUARANTINE, "b").await;
+        assert_eq!(bodies(&received(&mut first)), [""; 0]);
         first.consumer.look_again();
         first.consumer.look_again();
-        assert_eq!(bodies(&there(&mut first)), ["a"]);
+        assert_eq!(bodies(&received(&mut first)), ["a"]);
     }
 
     #[tokio::test]
-    async fn no_more_than_the_bytes_are_unsettled_but_for_one_that_is_larger() {
+    async fn unsettled_bytes_are_limited_except_for_a_single_larger_message() {
         let memory = memory();
         for body in ["1234", "567", "890", "more than ten bytes", "x"] {
             put(&memory, QUEUE, body).await;
@@ -284,18 +285,18 @@ mod tests {
         let mut subscribed = subscribe(&memory, |subscription| subscription.bytes = 10).await;
         let mut given = Vec::new();
         for expected in [3, 1, 1] {
-            let held = there(&mut subscribed);
+            let held = received(&mut subscribed);
             assert_eq!(held.len(), expected, "{given:?}");
             for delivery in held {
                 given.push(delivery.body.len());
-                delivery.settle(Settle::Ack).expect("the session stands");
+                delivery.settle(Settle::Ack).expect("the session is open");
             }
         }
         assert_eq!(given, [4, 3, 3, 19, 1]);
     }
 
     #[tokio::test]
-    async fn bytes_that_become_free_go_to_each_queue_in_turn() {
+    async fn free_bytes_go_to_each_queue_in_turn() {
         let memory = memory();
         let queues = ["one", "two", "three"];
         for queue in queues {
@@ -315,7 +316,7 @@ mod tests {
                 .into();
         };
         let mut subscribed = subscribe(&memory, bind).await;
-        let mut held: Vec<_> = there(&mut subscribed)
+        let mut held: Vec<_> = received(&mut subscribed)
             .into_iter()
             .map(|one| (one.info.queue.to_string(), one))
             .collect();
@@ -323,14 +324,14 @@ mod tests {
         let names: Vec<_> = held.iter().map(|(queue, _)| queue.as_str()).collect();
         assert_eq!(names, ["one", "one", "one", "one", "three", "two"]);
         for (_, delivery) in held.drain(..3) {
-            delivery.settle(Settle::Ack).expect("the session stands");
+            delivery.settle(Settle::Ack).expect("the session is open");
         }
         let mut given = Vec::new();
         for _ in 0..6 {
             let delivery = next(&mut subscribed).await;
-            assert_eq!(bodies(&there(&mut subscribed)), [""; 0]);
+            assert_eq!(bodies(&received(&mut subscribed)), [""; 0]);
             given.push(delivery.info.queue.to_string());
-            delivery.settle(Settle::Ack).expect("the session stands");
+            delivery.settle(Settle::Ack).expect("the session is open");
         }
         assert_eq!(given, ["one", "two", "three", "one", "two", "three"]);
     }
@@ -340,14 +341,14 @@ mod tests {
         let memory = memory();
         for body in ["first", "second"] {
             put(&memory, QUEUE, body).await;
-            put(&memory, ALONE, body).await;
+            put(&memory, QUARANTINE, body).await;
         }
         let mut subscribed = subscribe(&memory, |subscription| subscription.bytes = 1).await;
         for body in ["first", "second"] {
-            let held = there(&mut subscribed);
+            let held = received(&mut subscribed);
             assert_eq!(bodies(&held), [body; 2]);
             for delivery in held {
-                delivery.settle(Settle::Ack).expect("the session stands");
+                delivery.settle(Settle::Ack).expect("the session is open");
             }
         }
     }

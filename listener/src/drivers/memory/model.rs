@@ -1,6 +1,6 @@
-//! For tests: a bus that fails as RabbitMQ can, by a seed. Its processes are drivers: what one
-//! sends may be lost, refused or confirmed too late, and its sessions end. All chance is the
-//! seed's and all time tokio's, so on a paused clock and one thread a seed replays exactly.
+//! For tests: a bus with RabbitMQ's failures, chosen by a seed. Its processes are drivers, whose messages
+//! may be lost, refused or confirmed late, and whose sessions end. Only the seed decides, and only tokio's
+//! clock is used, so on one thread with a paused clock a seed always replays the same run.
 //! `tests/simulation` runs listeners on it.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::drivers::memory::bus::Bus;
 use crate::drivers::memory::consumer::MemoryConsumer;
 use crate::drivers::memory::queue::ConsumerId;
-pub use crate::drivers::memory::queue::Limit;
+pub use crate::drivers::memory::queue::DeliveryLimit;
 use crate::future::BoxFuture;
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{
@@ -26,27 +26,27 @@ use crate::transport::driver::{
 };
 use crate::transport::error::{ConnectError, JournalError, SendError};
 
-/// The longest pause before a session that was lost is made again, once the broker is there.
+/// The longest pause before a lost session is replaced, once the broker is up.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What lasts until it is set otherwise. The default is a broker at its best.
+/// The conditions of a broker, until they are changed. By default nothing fails.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conditions {
-    /// The longest that a message, a confirmation or a delivery is on its way.
+    /// The longest transit time of a message, a confirmation or a delivery.
     pub latency: Duration,
-    /// Of a hundred connections that are sent on, how many break before the message is there.
+    /// In percent, how many sends lose the connection before the message arrives.
     pub lost_sends: u8,
-    /// Of a hundred messages, how many are stored and their confirmation does not come: half of
-    /// these connections break, and the driver sends again; half stall until the deadline.
+    /// In percent, how many messages are stored without a confirmation that arrives. In half of these cases
+    /// the connection is lost and the driver sends again; in the others it stalls until the deadline.
     pub lost_confirms: u8,
-    /// The broker is short of memory, and reads nothing that is sent.
+    /// The broker lacks memory and does not read from publishers.
     pub blocked: bool,
-    /// The queues are full, and reject what is sent.
+    /// The queues are full and reject messages.
     pub full: bool,
-    /// The queues of dead letters are full, and reject what is sent.
+    /// The dead-letter queues are full and reject messages.
     pub dead_letters_full: bool,
-    /// There is no broker. What it had confirmed is there when it comes back.
+    /// The broker is down. It keeps what it confirmed.
     pub down: bool,
 }
 
@@ -60,17 +60,16 @@ setters!(Conditions {
     down: bool,
 });
 
-/// What became of the messages with one body, apart from what their senders and consumers asked
-/// for. With no faults all is 0.
+/// How often faults affected the messages with one body. Without faults all counts are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lives {
-    /// How often it was stored and the sender does not know.
+pub struct FaultCounts {
+    /// How often a message was stored and the sender does not know.
     pub unconfirmed: u64,
-    /// How often it came back because its consumer was gone.
-    pub given_back: u64,
+    /// How often a delivery was released because its consumer was gone.
+    pub released: u64,
 }
 
-/// The broker, seen by whoever makes it fail.
+/// The control of a broker: it makes the broker fail.
 #[derive(Clone, Debug)]
 pub struct Model(Arc<Inner>);
 
@@ -78,47 +77,47 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     bus: Arc<Bus>,
     state: Mutex<State>,
-    /// Told when the conditions change. Not a `watch`, which wakes in an order of its own chance.
+    /// Notified when the conditions change. Not a `watch`, which wakes its receivers in random order.
     changed: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     conditions: Conditions,
-    /// Not the thread's own: nobody else may draw from it.
-    chance: fastrand::Rng,
-    /// Goes up whenever all connections are lost.
+    /// Not the thread's generator, which others use as well.
+    random: fastrand::Rng,
+    /// Incremented whenever all connections are lost.
     connections: u64,
-    lives: BTreeMap<Bytes, Lives>,
+    fault_counts: BTreeMap<Bytes, FaultCounts>,
 }
 
 impl Model {
-    /// A broker without queues. What fails by chance does so as the seed says.
+    /// A broker without queues. The seed decides which operations fail.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let chance = fastrand::Rng::with_seed(seed);
-        let (conditions, lives) = (Conditions::default(), BTreeMap::new());
-        let state = Mutex::new(State { conditions, chance, connections: 0, lives });
+        let random = fastrand::Rng::with_seed(seed);
+        let (conditions, fault_counts) = (Conditions::default(), BTreeMap::new());
+        let state = Mutex::new(State { conditions, random, connections: 0, fault_counts });
         Self(Arc::new(Inner { bus: Arc::default(), state, changed: Notify::new() }))
     }
 
-    /// A program's connections to it.
+    /// A program that connects to it.
     #[must_use]
     pub fn process(&self) -> Process {
         Process { model: self.clone(), dead: CancellationToken::new(), consumers: Arc::default() }
     }
 
-    /// Changes the conditions. One that is `down` ends all connections.
+    /// Changes the conditions. `down` ends all connections.
     pub fn change(&self, change: impl FnOnce(&mut Conditions)) {
         change(&mut self.lock().conditions);
         self.0.changed.notify_waiters();
         if self.conditions().down {
-            self.lose_connections("the broker is gone");
+            self.lose_connections("the broker is down");
         }
     }
 
-    /// Ends all connections: what is unsettled comes again, and is counted; what is being sent
-    /// is not confirmed. New ones are made after a pause.
+    /// Ends all connections: unsettled deliveries are released and counted, and messages in flight are not
+    /// confirmed. The connections are replaced after a pause.
     pub fn lose_connections(&self, reason: &str) {
         self.lock().connections += 1;
         for consumer in self.0.bus.consumers() {
@@ -126,8 +125,8 @@ impl Model {
         }
     }
 
-    /// Ends the session of one consumer, as a queue that moves to another node does; `which` is
-    /// counted over all, and goes round. With none, nothing happens.
+    /// Ends the session of one consumer, as when its queue moves to another node. `which` is its index among
+    /// all consumers, modulo their number. Without consumers it does nothing.
     pub fn cancel(&self, which: usize) {
         let consumers = self.0.bus.consumers();
         if let Some(consumer) = consumers.iter().cycle().nth(which % consumers.len().max(1)) {
@@ -135,42 +134,42 @@ impl Model {
         }
     }
 
-    /// Limits how often a queue gives a message out.
-    pub fn limit(&self, queue: &str, limit: Limit) {
+    /// Limits how often a queue delivers a message.
+    pub fn limit(&self, queue: &str, limit: DeliveryLimit) {
         self.0.bus.limit(queue, limit);
     }
 
-    /// How many messages of each queue wait, are held back, or are unsettled.
+    /// How many messages of each queue are ready, delayed or unsettled.
     #[must_use]
     pub fn depths(&self) -> BTreeMap<String, usize> {
         self.0.bus.depths()
     }
 
-    /// What became of the messages, by body.
+    /// How often faults affected the messages, by body.
     #[must_use]
-    pub fn lives(&self) -> BTreeMap<Bytes, Lives> {
-        self.lock().lives.clone()
+    pub fn fault_counts(&self) -> BTreeMap<Bytes, FaultCounts> {
+        self.lock().fault_counts.clone()
     }
 
     fn lose(&self, consumer: ConsumerId, reason: &str) {
-        self.count_given_back(self.0.bus.lose(consumer, reason));
+        self.count_released(self.0.bus.lose(consumer, reason));
         let model = self.clone();
-        // Ends by itself: once the consumer has a session again, or none comes any more.
+        // Ends when the consumer has a session again, or is gone.
         tokio::spawn(async move {
             loop {
                 model.until(|conditions| !conditions.down).await;
                 sleep(model.up_to(LONGEST_PAUSE)).await;
                 if !model.conditions().down {
-                    return model.0.bus.regain(consumer);
+                    return model.0.bus.reattach(consumer);
                 }
             }
         });
     }
 
-    fn count_given_back(&self, bodies: Vec<Bytes>) {
+    fn count_released(&self, bodies: Vec<Bytes>) {
         let mut state = self.lock();
         for body in bodies {
-            state.lives.entry(body).or_default().given_back += 1;
+            state.fault_counts.entry(body).or_default().released += 1;
         }
     }
 
@@ -178,42 +177,42 @@ impl Model {
         self.lock().conditions.clone()
     }
 
-    /// Waits for such conditions.
-    async fn until(&self, is: impl Fn(&Conditions) -> bool) {
+    /// Waits until the conditions match.
+    async fn until(&self, matches: impl Fn(&Conditions) -> bool) {
         loop {
             let changed = self.0.changed.notified();
-            if is(&self.conditions()) {
+            if matches(&self.conditions()) {
                 return;
             }
             changed.await;
         }
     }
 
-    /// A part of a time, by chance.
+    /// A random duration.
     fn up_to(&self, longest: Duration) -> Duration {
         let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(self.lock().chance.u64(0..=longest))
+        Duration::from_millis(self.lock().random.u64(0..=longest))
     }
 
-    fn happens(&self, of_a_hundred: u8) -> bool {
-        of_a_hundred > 0 && self.lock().chance.u8(0..100) < of_a_hundred
+    fn happens(&self, percent: u8) -> bool {
+        percent > 0 && self.lock().random.u8(0..100) < percent
     }
 
-    /// The way from a program to the broker, or back.
-    async fn travel(&self) {
+    /// The transit of a message between a program and the broker.
+    async fn transit(&self) {
         let latency = self.conditions().latency;
         if !latency.is_zero() {
             sleep(self.up_to(latency)).await;
         }
     }
 
-    /// One message, sent again with each new connection until it is confirmed.
+    /// Sends a message, again with each new connection, until it is confirmed.
     async fn send(&self, outgoing: &Outgoing) -> Result<(), SendError> {
         loop {
             self.until(|conditions| !conditions.down && !conditions.blocked).await;
             let connection = self.lock().connections;
             let is_lost = || self.lock().connections != connection;
-            self.travel().await;
+            self.transit().await;
             let Conditions { lost_sends, lost_confirms, full, dead_letters_full, .. } =
                 self.conditions();
             if is_lost() || self.happens(lost_sends) {
@@ -226,11 +225,11 @@ impl Model {
                 return Err(SendError::Refused { route: outgoing.route.to_string() });
             }
             self.0.bus.send(outgoing.clone());
-            // Until it is confirmed; nobody may be there any more to hear it.
-            self.lock().lives.entry(outgoing.body.clone()).or_default().unconfirmed += 1;
-            self.travel().await;
+            // Counted until it is confirmed: the sender may be gone by then.
+            self.lock().fault_counts.entry(outgoing.body.clone()).or_default().unconfirmed += 1;
+            self.transit().await;
             if !is_lost() && !self.happens(lost_confirms) {
-                self.lock().lives.entry(outgoing.body.clone()).or_default().unconfirmed -= 1;
+                self.lock().fault_counts.entry(outgoing.body.clone()).or_default().unconfirmed -= 1;
                 return Ok(());
             }
             if !is_lost() && self.happens(50) {
@@ -240,18 +239,18 @@ impl Model {
         }
     }
 
-    /// One entry, appended again with each new connection until it is confirmed and read. The
-    /// confirmations that get lost are those of messages.
+    /// Appends an entry, again with each new connection, until it is confirmed and read. Only the
+    /// confirmations of messages are lost, not those of entries.
     async fn journal(&self, append: &JournalAppend) -> JournalRead {
         loop {
             self.until(|conditions| !conditions.down && !conditions.blocked).await;
             let connection = self.lock().connections;
             let is_lost = || self.lock().connections != connection;
-            self.travel().await;
+            self.transit().await;
             let lost_sends = self.conditions().lost_sends;
             if !is_lost() && !self.happens(lost_sends) {
                 let read = self.0.bus.journal(append.clone());
-                self.travel().await;
+                self.transit().await;
                 if !is_lost() {
                     return read;
                 }
@@ -274,17 +273,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// The program dies. Its tasks may run on, but nobody hears them: nothing that they send
-    /// arrives, what they hold is the broker's again, and what they ask for never comes.
+    /// Kills the program. Its tasks may continue, but without effect: their messages do not arrive, their
+    /// deliveries are released, and their calls never return.
     pub fn kill(&self) {
         self.dead.cancel();
         let mut consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
         for consumer in consumers.drain(..) {
-            self.model.count_given_back(self.model.0.bus.detach(consumer));
+            self.model.count_released(self.model.0.bus.detach(consumer));
         }
     }
 
-    /// What is done until the program dies. After that nothing comes of it.
+    /// Runs `work` until the program is killed. After that it never completes.
     async fn while_alive<T>(&self, work: impl Future<Output = T>) -> T {
         match self.dead.run_until_cancelled(work).await {
             Some(done) => done,
@@ -306,10 +305,10 @@ impl Driver for Process {
                     ConnectError::Unreachable { after, attempts }
                 },
             )?;
-            let (consumer, given) = MemoryConsumer::attach(&self.model.0.bus, subscription);
+            let (consumer, received) = MemoryConsumer::attach(&self.model.0.bus, subscription);
             self.consumers.lock().unwrap_or_else(PoisonError::into_inner).push(consumer.id());
             let (sender, deliveries) = mpsc::unbounded_channel();
-            tokio::spawn(carry(self.model.clone(), given, sender));
+            tokio::spawn(forward(self.model.clone(), received, sender));
             let consumer = Box::new(ModelConsumer { model: self.model.clone(), consumer });
             Ok(Subscribed { deliveries, consumer, demand: Arc::default() })
         })
@@ -341,7 +340,7 @@ impl Driver for Process {
         if conditions.down {
             Some("the broker is down".to_owned())
         } else {
-            conditions.blocked.then(|| "the broker is short of memory".to_owned())
+            conditions.blocked.then(|| "the broker lacks memory".to_owned())
         }
     }
 
@@ -350,21 +349,21 @@ impl Driver for Process {
     }
 }
 
-/// Carries deliveries from the broker to a program, in order.
-async fn carry(
+/// Forwards deliveries from the broker to a program, in order.
+async fn forward(
     model: Model,
-    mut given: mpsc::UnboundedReceiver<Delivery>,
+    mut deliveries: mpsc::UnboundedReceiver<Delivery>,
     sender: mpsc::UnboundedSender<Delivery>,
 ) {
-    while let Some(delivery) = given.recv().await {
-        model.travel().await;
+    while let Some(delivery) = deliveries.recv().await {
+        model.transit().await;
         if sender.send(delivery).is_err() {
             return;
         }
     }
 }
 
-/// A consumer whose end is noted by the model.
+/// A consumer whose end the model counts.
 struct ModelConsumer {
     model: Model,
     consumer: MemoryConsumer,
@@ -390,7 +389,7 @@ impl Consumer for ModelConsumer {
 
 impl Drop for ModelConsumer {
     fn drop(&mut self) {
-        self.model.count_given_back(self.model.0.bus.detach(self.consumer.id()));
+        self.model.count_released(self.model.0.bus.detach(self.consumer.id()));
     }
 }
 

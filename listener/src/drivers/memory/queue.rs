@@ -1,6 +1,5 @@
-//! A queue: the messages that wait in it, and who takes from it. Order and counts are as in a
-//! quorum queue of RabbitMQ: a message that comes back takes its old place. Who may take how
-//! much is decided in `bus.rs`.
+//! A queue: its ready messages and its consumers. Order and counts are as in a quorum queue of RabbitMQ: a
+//! redelivered message returns to its old position. `bus.rs` decides how much a consumer receives.
 
 use std::collections::VecDeque;
 
@@ -16,70 +15,70 @@ pub(super) struct ConsumerId(pub(super) u64);
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) ready: VecDeque<Message>,
-    /// Whether it was declared to go away once nobody consumes. Here that is at once.
+    /// Whether it is deleted when it has no consumer. Here that happens at once.
     pub(super) temporary: bool,
-    /// Who takes from it; the first that can is next, and then goes to the back.
-    pub(super) taps: VecDeque<Tap>,
+    /// Its consumers. The first one that can receive a message does so, and moves to the end.
+    pub(super) consumers: VecDeque<QueueConsumer>,
 }
 
-/// A consumer's hold on a queue, and how many deliveries it may still be given.
+/// A consumer of a queue, and how many more deliveries it may receive.
 #[derive(Debug)]
-pub(super) struct Tap {
-    pub(super) consumer: ConsumerId,
+pub(super) struct QueueConsumer {
+    pub(super) id: ConsumerId,
     pub(super) credit: u16,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Message {
-    /// Its place: the number that it got when it first entered the queue.
-    pub(super) place: u64,
+    /// Its position in the queue: the number that it got when it first entered.
+    pub(super) number: u64,
     pub(super) body: Bytes,
     pub(super) properties: Properties,
     pub(super) info: DeliveryInfo,
 }
 
-/// A queue's limit on how often it gives a message out: RabbitMQ's `x-delivery-limit`.
+/// The delivery limit of a queue, as RabbitMQ's `x-delivery-limit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(feature = "testing"),
     expect(unreachable_pub, reason = "only the model broker sets limits")
 )]
-pub struct Limit {
-    /// A message that has come back more often than this is not given out again.
+pub struct DeliveryLimit {
+    /// A message that was returned more often than this is not delivered again.
     pub deliveries: u64,
-    /// The queue that it goes to then; `None`: it is dropped.
+    /// The queue that it is moved to; `None`: it is dropped.
     pub dead_letters: Option<String>,
 }
 
 impl Queue {
-    pub(super) fn is_tapped_by(&self, consumer: ConsumerId) -> bool {
-        self.taps.iter().any(|tap| tap.consumer == consumer)
+    pub(super) fn is_consumed_by(&self, consumer: ConsumerId) -> bool {
+        self.consumers.iter().any(|attached| attached.id == consumer)
     }
 
-    /// Lets a consumer have one more.
+    /// Lets a consumer receive one more delivery.
     pub(super) fn add_credit(&mut self, consumer: ConsumerId) {
-        if let Some(tap) = self.taps.iter_mut().find(|tap| tap.consumer == consumer) {
-            tap.credit = tap.credit.saturating_add(1);
+        if let Some(attached) = self.consumers.iter_mut().find(|attached| attached.id == consumer) {
+            attached.credit = attached.credit.saturating_add(1);
         }
     }
 
-    /// Puts a message back into its old place.
+    /// Returns a message to its old position.
     pub(super) fn put_back(&mut self, message: Message) {
-        let at = self.ready.partition_point(|ready| ready.place < message.place);
+        let at = self.ready.partition_point(|ready| ready.number < message.number);
         self.ready.insert(at, message);
     }
 }
 
 impl Message {
-    /// The message as it comes the next time. Its count is said from now on: like a quorum
-    /// queue, this one says nothing the first time.
-    pub(super) fn again(mut self) -> Self {
+    /// The message for its next delivery. It has a delivery count from now on: like a quorum queue, this
+    /// one does not report a count for the first delivery.
+    pub(super) fn redelivered(mut self) -> Self {
         let count = self.count() + 1;
         self.info = self.info.redelivered(true).counted(Some(count));
         self
     }
 
-    /// How often it was given out and came back.
+    /// How often it was delivered and returned.
     pub(super) fn count(&self) -> u64 {
         self.info.delivery_count.unwrap_or_default()
     }

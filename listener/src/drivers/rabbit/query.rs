@@ -413,7 +413,7 @@ mod tests {
         );
         assert_eq!(
             read(&[("rabbit_userid", "nova")]),
-            Err("option \"rabbit_userid\" of the transport URL is not used any more; write the user as in `rabbit://user:password@host:5672`".to_owned())
+            Err("option \"rabbit_userid\" of the transport URL is no longer used; write the user as in `rabbit://user:password@host:5672`".to_owned())
         );
         let declared = RabbitOptions::DECLARED.iter().map(|option| option.key);
         let current: Vec<_> = declared.chain(WITHOUT_EFFECT.iter().copied()).chain([TLS]).collect();
@@ -433,7 +433,7 @@ mod tests {
         {
             assert_eq!(
                 read(&both),
-                Err("options \"amqp_durable_queues\" and \"rabbit_durable_queues\" of the transport URL are one option with two values; take \"rabbit_durable_queues\" out".to_owned())
+                Err("options \"amqp_durable_queues\" and \"rabbit_durable_queues\" of the transport URL are the same option with two values; remove \"rabbit_durable_queues\"".to_owned())
             );
         }
         let agreed = read(&[old, ("amqp_durable_queues", "1")]);

@@ -1,5 +1,5 @@
-//! Faults of the disk for the tests of the store: each step on a file asks here first whether
-//! it fails, and is written down. By thread, so that tests do not disturb each other.
+//! Disk faults for the tests of the store: each step on a file first asks here whether it fails, and is
+//! recorded. The state is per thread, so that tests do not affect each other.
 
 use std::cell::RefCell;
 use std::io;
@@ -20,7 +20,7 @@ pub(super) fn before(step: Step, path: &Path) -> io::Result<()> {
     error.map_or(Ok(()), Err)
 }
 
-/// Lets steps fail on this thread, until this is dropped.
+/// Makes steps fail on this thread, until this is dropped.
 #[must_use]
 pub(super) struct Faults;
 
@@ -37,7 +37,7 @@ impl Drop for Faults {
     }
 }
 
-/// The steps of this thread since this was called last.
+/// The steps of this thread since the last call.
 pub(super) fn steps() -> Vec<(Step, PathBuf)> {
     STEPS.take()
 }

@@ -1,6 +1,6 @@
-//! The files of the spool: their names, every step that touches the disk, and that nobody but
-//! this user reads them. No step overwrites a file. What is in them is `store.rs`'s and
-//! `record.rs`'s; tests let any step fail (`faults.rs`).
+//! The files of the spool: their names, every step on the disk, and their permissions, which let only this
+//! user read them. No step overwrites a file. `store.rs` and `record.rs` have their content; tests make any
+//! step fail (`faults.rs`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -14,7 +14,7 @@ use crate::notifier::error::SpoolError;
 const SEGMENT: &str = "segment";
 const ASIDE: &str = "aside";
 
-/// What is done to a file.
+/// An operation on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Create,
@@ -27,7 +27,7 @@ pub(super) enum Step {
     Remove,
 }
 
-/// Comes before each step; tests make it fail.
+/// Called before each step; tests make it fail.
 #[cfg(not(test))]
 #[allow(clippy::unnecessary_wraps, reason = "as in tests")]
 const fn before(_: Step, _: &Path) -> io::Result<()> {
@@ -39,7 +39,7 @@ pub(super) fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Spo
     move |error| SpoolError::Io { action, path: path.to_owned(), reason: error.to_string() }
 }
 
-/// Options to read and write a file that is readable by this user only, if it is created.
+/// Options to read and write a file. If it is created, only this user can read it.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -61,19 +61,19 @@ pub(super) fn open_or_create(path: &Path) -> io::Result<File> {
     options().create(true).truncate(false).open(path)
 }
 
-/// Opens a file to read, and to write where that is allowed.
+/// Opens a file for reading, and for writing if that is allowed.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     before(Step::Open, path)?;
     options().open(path).or_else(|_| File::open(path))
 }
 
-/// Creates a file that does not exist yet.
+/// Creates a file, which must not exist.
 pub(super) fn create_new(path: &Path) -> io::Result<File> {
     before(Step::Create, path)?;
     options().create_new(true).open(path)
 }
 
-/// The bytes in this range; fewer, if the file ends before.
+/// The bytes in this range; fewer if the file ends earlier.
 pub(super) fn read(mut file: &File, path: &Path, range: &Range<u64>) -> io::Result<Vec<u8>> {
     before(Step::Read, path)?;
     let mut bytes = Vec::new();
@@ -86,7 +86,7 @@ pub(super) fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     read(&open(path)?, path, &(0..u64::MAX))
 }
 
-/// Writes where the last write ended.
+/// Writes after the last write.
 pub(super) fn write(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     before(Step::Write, path)?;
     file.write_all(bytes)
@@ -99,7 +99,7 @@ pub(super) fn set(mut file: &File, path: &Path, at: u64, byte: u8) -> io::Result
     file.write_all(&[byte])
 }
 
-/// Cuts what is behind this length.
+/// Truncates the file to this length.
 pub(super) fn cut(file: &File, path: &Path, length: u64) -> io::Result<()> {
     before(Step::Write, path)?;
     file.set_len(length)
@@ -120,20 +120,20 @@ pub(super) fn is_as_long(path: &Path, length: u64) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == length)
 }
 
-/// Makes the names of new files survive a loss of power.
+/// Makes the names of new files survive a power loss.
 #[cfg(unix)]
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     before(Step::Sync, path)?;
     File::open(path)?.sync_all()
 }
 
-/// A directory cannot be opened here; the file system's journal has the names.
+/// On this system a directory cannot be opened; the journal of the file system has the names.
 #[cfg(not(unix))]
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     before(Step::Sync, path)
 }
 
-/// Creates a directory and those above it, and makes their names survive a loss of power.
+/// Creates a directory and its parents, and makes their names survive a power loss.
 pub(super) fn create_directory(path: &Path) -> io::Result<()> {
     before(Step::Create, path)?;
     let parents = path.ancestors().skip(1).map(|parent| match parent.as_os_str().is_empty() {
@@ -146,7 +146,7 @@ pub(super) fn create_directory(path: &Path) -> io::Result<()> {
     create_private_directory(path)?;
     for (index, parent) in parents.take(missing.max(1)).enumerate() {
         match sync_directory(parent) {
-            // It existed, and who made it had to sync it. Not everybody may open what is above.
+            // It existed, so whoever created it synced it. The parents may be unreadable for this user.
             Err(error) if index >= missing => {
                 tracing::debug!(path = %parent.display(), %error, "could not sync the directory above the spool");
             }
@@ -172,9 +172,8 @@ pub(super) fn segment(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:020}.{SEGMENT}"))
 }
 
-/// Keeps a part of a segment in a file of its own, which becomes a segment again once its
-/// ending is put back. A file that has the same bytes already, as after a crash, is left as it
-/// is.
+/// Copies a part of a segment to a file of its own, which becomes a segment again if its extension is
+/// changed back. If a file has the same bytes already, for example after a crash, nothing is written.
 pub(super) fn keep_part(segment: &Path, part: u64, bytes: &[u8]) -> io::Result<PathBuf> {
     let part = part.to_string();
     let mut names = asides(segment, &part);
@@ -194,7 +193,7 @@ pub(super) fn keep_part(segment: &Path, part: u64, bytes: &[u8]) -> io::Result<P
         return match kept {
             Ok(()) => Ok(path),
             Err(error) => {
-                // Half a file would look like something to send.
+                // An incomplete file would look like something to send.
                 let _ = remove(&path);
                 Err(error)
             }
@@ -202,9 +201,9 @@ pub(super) fn keep_part(segment: &Path, part: u64, bytes: &[u8]) -> io::Result<P
     }
 }
 
-/// Gives a whole segment the ending of what is set aside.
+/// Gives a whole segment the extension of files that are set aside.
 pub(super) fn keep_whole(segment: &Path) -> io::Result<PathBuf> {
-    // The directory is locked: nobody else makes such a file in between.
+    // The directory is locked: no other notifier creates such a file in the meantime.
     let free = asides(segment, "whole").find(|path| is_free(path));
     let path = free.ok_or(ErrorKind::AlreadyExists)?;
     before(Step::Rename, segment)?;
@@ -216,7 +215,7 @@ fn is_free(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// The names under which a part of a segment may be kept, the usual one first.
+/// The possible names for a part of a segment, the usual one first.
 fn asides(segment: &Path, part: &str) -> impl Iterator<Item = PathBuf> {
     let name = segment.file_stem().unwrap_or_default().to_string_lossy();
     let name = segment.with_file_name(format!("{name}-{part}"));
@@ -233,11 +232,11 @@ fn with_ending(name: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What a directory holds.
+/// The content of a directory.
 pub(super) struct Listing {
     /// Oldest first.
     pub(super) segments: Vec<PathBuf>,
-    /// A number above that of each file, set aside or not.
+    /// A number greater than that of every file, set aside or not.
     pub(super) next: u64,
 }
 
@@ -260,7 +259,7 @@ pub(super) fn list(directory: &Path) -> Result<Listing, SpoolError> {
     Ok(listing)
 }
 
-/// What the name of a segment, or of a part of one, begins with.
+/// The number at the beginning of the name of a segment or of a part of one.
 fn number(path: &Path) -> Option<u64> {
     let name = path.file_stem()?.to_str()?;
     name.split_once('-').map_or(name, |(number, _)| number).parse().ok()

@@ -1,14 +1,14 @@
-//! The spool: what the broker does not take for now is kept on this machine's disk, and sent
-//! in order once it does. Its options and the notifier's hold on it are here; `keeper.rs` is
-//! its task, `store.rs` its directory. `send.rs` decides what goes to it.
+//! The spool: notifications that the broker does not confirm are stored on the disk of this machine, and
+//! sent in order later. The notifier's handle is here, the options are in `options.rs`; `task.rs` has the
+//! task, `store.rs` the directory. `send.rs` decides what is spooled.
 
 #[cfg(test)]
 mod faults;
 mod files;
-mod keeper;
 mod options;
 mod record;
 mod store;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -21,20 +21,20 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::notifier::error::SpoolError;
 use crate::notifier::message::OutgoingMessage;
-use crate::notifier::spool::keeper::{Append, Disk, Keeper};
 pub use crate::notifier::spool::options::{SpoolOptions, Spooled, WhenFull};
 use crate::notifier::spool::store::Store;
+use crate::notifier::spool::task::{Append, Disk, SpoolTask};
 use crate::notifier::window::Permit;
 use crate::transport::{Transport, executor};
 
-/// The hold of a notifier on its spool.
+/// A notifier's handle of its spool.
 #[derive(Debug)]
 pub(super) struct Spool {
     appends: mpsc::UnboundedSender<Append>,
     state: watch::Receiver<Spooled>,
     after: Duration,
     max_bytes: u64,
-    /// Who waits for room.
+    /// Lets one call at a time wait for space.
     turn: Semaphore,
 }
 
@@ -52,7 +52,7 @@ impl Spool {
         let disk = Disk::new(Store::open(options)?);
         let (appends, receiver) = mpsc::unbounded_channel();
         let state = disk.state();
-        runtime.spawn(Keeper::new(disk, transport, timeout, at_once, receiver).run());
+        runtime.spawn(SpoolTask::new(disk, transport, timeout, at_once, receiver).run());
         Ok(Self { appends, state, after, max_bytes, turn: Semaphore::new(1) })
     }
 
@@ -60,19 +60,19 @@ impl Spool {
         *self.state.borrow()
     }
 
-    /// Whether nothing waits.
+    /// Whether it has no messages.
     pub(super) fn is_empty(&self) -> bool {
         self.state.borrow().waiting == 0
     }
 
-    /// How long the broker may take, of so much time.
+    /// How long to wait for the broker, of the time that a call has left.
     pub(super) fn patience(&self, time: Duration) -> Duration {
         self.after.min(time / 2)
     }
 
-    /// Writes the messages of a notification behind what waits, and waits for room if there is
-    /// none. `Ok`: they survive a crash. `Full`: they are not written, and will not be. Their place
-    /// in the window is free once the task has done with them, however long that takes.
+    /// Appends the messages of a notification; waits for space if the spool is full. `Ok`: they survive a
+    /// crash. `Full`: they are not written and will not be. Their permit is released when the task has
+    /// processed them, however long that takes.
     pub(super) async fn append(
         &self,
         messages: Vec<OutgoingMessage>,
@@ -81,20 +81,20 @@ impl Spool {
     ) -> Result<(), SpoolError> {
         let (messages, permit) = (Arc::from(messages), Arc::new(permit));
         let mut written = self.write(&messages, &permit, deadline).await;
-        // One after the other, so that not all try again whenever there is room for one.
+        // One call at a time, so that not all of them try again whenever there is space for one.
         let mut turn = None;
         while let Err(SpoolError::Full { size, limit, .. }) = written
             && size <= limit
         {
-            let room = async {
+            let space = async {
                 if turn.is_none() {
                     turn = self.turn.acquire().await.ok();
                 }
-                self.room(size).await
+                self.space(size).await
             };
-            match timeout_at(deadline, room).await {
-                // Another call may take it first.
-                Ok(room) => room?,
+            match timeout_at(deadline, space).await {
+                // Another call may use it first.
+                Ok(space) => space?,
                 Err(_) => break,
             }
             written = self.write(&messages, &permit, deadline).await;
@@ -108,28 +108,30 @@ impl Spool {
         permit: &Arc<Permit>,
         deadline: Instant,
     ) -> Result<(), SpoolError> {
-        let (told, written) = oneshot::channel();
+        let (reply, written) = oneshot::channel();
         let (messages, permit) = (Arc::clone(messages), Arc::clone(permit));
-        // The notifier's window bounds how many wait here.
-        let handed_in = self.appends.send(Append { messages, permit, told });
-        handed_in.map_err(|_| SpoolError::NoRuntime)?;
+        // The notifier's window limits how many wait here.
+        let queued = self.appends.send(Append { messages, permit, reply });
+        queued.map_err(|_| SpoolError::NoRuntime)?;
         let written = timeout_at(deadline, written).await;
-        // From here on it may be written, whoever still waits for it.
-        written.map_or(Err(SpoolError::TimedOut), |told| told.unwrap_or(Err(SpoolError::NoRuntime)))
+        // From here on it may be written, even if nobody waits for it any more.
+        written.map_or(Err(SpoolError::TimedOut), |written| {
+            written.unwrap_or(Err(SpoolError::NoRuntime))
+        })
     }
 
-    /// Waits for room for so many bytes.
-    async fn room(&self, size: u64) -> Result<(), SpoolError> {
+    /// Waits until there is space for this many bytes.
+    async fn space(&self, size: u64) -> Result<(), SpoolError> {
         let mut state = self.state.clone();
-        let there_is_room = |state: &Spooled| state.bytes.saturating_add(size) <= self.max_bytes;
-        let waited = state.wait_for(there_is_room).await;
+        let has_space = |state: &Spooled| state.bytes.saturating_add(size) <= self.max_bytes;
+        let waited = state.wait_for(has_space).await;
         waited.map(|_| ()).map_err(|_| SpoolError::NoRuntime)
     }
 
-    /// Waits until nothing waits, or the time is over.
+    /// Waits until the spool is empty, for at most `time`.
     pub(super) async fn drained(&self, time: Duration) {
         let mut state = self.state.clone();
-        // That the task is gone, or the time over, changes nothing for who closes.
+        // Whether it is empty, the task has ended or the time is over: the notifier is closed now.
         let _ = timeout(time, state.wait_for(|state| state.waiting == 0)).await;
     }
 }

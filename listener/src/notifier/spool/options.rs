@@ -4,57 +4,57 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where and how a notifier keeps what the broker does not take for now.
+/// Where and how a notifier stores notifications that the broker does not confirm.
 ///
-/// Its files hold whole notifications, payload and context with what secrets they have, not
-/// encrypted. On Unix they are made readable by this user only (mode 0600, directories
-/// 0700); elsewhere keep the directory where only this user can read.
+/// The files contain whole notifications, with the secrets in payload and context, unencrypted. On Unix
+/// only their user can read them (mode 0600, directories 0700); on other systems choose a directory that
+/// only this user can read.
 ///
-/// What is promised: a notification that was written to it is sent at least once, in the order
-/// in which it was written (see [`at_once`](Self::at_once)), across restarts of the program and losses of power, as long as the
-/// disk keeps it. It may be sent twice, as when the broker took it and the confirmation was
-/// lost. What a disk has made unreadable, and what the broker refuses for good while it takes
-/// others (too large, or five times in a row without a queue), is set aside in a file that
-/// ends in `.aside`, told in the log at level ERROR, and the rest goes on: a notification that
-/// is corrupt or refused, or the whole segment, about 1 MiB, if that cannot be read five times
-/// in a row. To send it after all, let the ending be `.segment` and start the program again.
-/// No file is overwritten.
+/// A notification that was written to the spool is sent at least once, in the order of writing (see
+/// [`at_once`](Self::at_once)), across restarts of the program and power losses, as long as the disk
+/// keeps it. It may be sent twice, for example if the broker received it and the confirmation was lost.
 ///
-/// While something waits, the oldest is tried again and again; what is transient, or a mistake
-/// that concerns all (a wrong password), holds back everything behind it. Where a queue or an
-/// exchange cannot be declared or may not be used, and between two tries a notification to another
-/// one is confirmed, those to the first are set aside, at most 256 of them before another one must
-/// have been confirmed again; the one that was confirmed is sent once more.
-/// While nothing waits, such a mistake is the error of the call, and nothing is written.
+/// Some messages cannot be sent: the disk has corrupted them, or the broker permanently refuses them
+/// while it accepts others (too large, or five times in a row without a queue). Such a message is set
+/// aside in a file with the extension `.aside`, this is logged at level ERROR, and the others are sent.
+/// If a segment, about 1 MiB, cannot be read five times in a row, the whole segment is set aside. To send
+/// such a file nevertheless, change its extension to `.segment` and restart the program. No file is ever
+/// overwritten.
+///
+/// While the spool is not empty, its oldest message is sent again and again. A transient failure, or a
+/// mistake that affects all messages (a wrong password), delays all messages after it. If a queue or an
+/// exchange cannot be declared or may not be used, and a message for another one is confirmed between two
+/// attempts, the messages for the first are set aside: at most 256, until another message has been
+/// confirmed again. The confirmed message is sent once more. While the spool is empty, such a mistake is
+/// the error of the call, and nothing is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpoolOptions {
-    /// Its directory: made if missing, for one notifier at a time. It is free again shortly after the
-    /// last clone of that notifier is dropped, once what was being written is on disk: to build the
-    /// next one in the same process, try again while that is [`SpoolError::InUse`](crate::error::SpoolError::InUse). On a local disk:
-    /// other file systems may not keep the lock.
+    /// The directory, which is created if it is missing. Only one notifier at a time can use it. It is
+    /// released shortly after the last clone of that notifier is dropped, when pending writes are on disk:
+    /// to build the next notifier in the same process, try again while the error is [`SpoolError::InUse`](crate::error::SpoolError::InUse). Use a
+    /// local disk: other file systems may not support the lock.
     pub directory: PathBuf,
-    /// How many bytes may wait. The files take up to about 1 MiB more, and what was sent of a
-    /// notification to several topics, while the rest of it waits. Default: 256 MiB.
+    /// How many bytes of unsent messages may be stored. The files take up to about 1 MiB more; of a
+    /// notification to several topics, sent messages are kept until all are sent. Default: 256 MiB.
     pub max_bytes: u64,
-    /// What becomes of a notification for which there is no room. Default: it is refused.
+    /// What happens to a notification when the spool is full. Default: it is refused.
     pub when_full: WhenFull,
-    /// How long a call waits for the broker's confirmation before it writes to the spool; at
-    /// most half of the call's time. While something waits there already, a call does not wait
-    /// for the broker at all; with 0 none does, and every notification is written to the spool
-    /// first. Default: 5 s.
+    /// How long a call waits for the broker's confirmation before it writes to the spool; at most half of
+    /// the call's timeout. While the spool is not empty, calls write to it at once. With 0 every
+    /// notification is written to the spool first. Default: 5 s.
     pub after: Duration,
-    /// How many messages of the spool are sent at once. With 1 each is sent in its order, at the
-    /// pace of one confirmation after the other: some hundred a second. A program that sends more
-    /// than that all the time needs more, or it never gets ahead of its spool; then neighbours
-    /// may change places, up to so many. With any number, some may be sent before as well as in
-    /// their order: to learn whether the mistake by which the oldest is refused concerns all, later
-    /// ones with another topic or priority are tried. Default: 1.
+    /// How many messages of the spool are sent at once. With 1 they are sent strictly in order, each after
+    /// the confirmation of the one before: some hundred per second. A program that constantly sends more
+    /// than that needs a higher number, or its spool never empties; then up to that many neighbouring
+    /// messages may be reordered. With any number a message may also be sent early, in addition to its
+    /// turn: to find out whether the oldest message is refused for a reason that affects all, later ones
+    /// with another topic or priority are tried. Default: 1.
     pub at_once: usize,
 }
 
 impl SpoolOptions {
-    /// The defaults, in this directory.
+    /// The default options with this directory.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
@@ -69,32 +69,31 @@ impl SpoolOptions {
 
 setters!(SpoolOptions { max_bytes: u64, when_full: WhenFull, after: Duration, at_once: usize });
 
-/// What becomes of a notification for which a spool has no room.
+/// What happens to a notification when a spool is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// The call waits for room within its time, and then fails with [`SpoolError::Full`](crate::error::SpoolError::Full).
+    /// The call waits for space, at most until its timeout, and then fails with [`SpoolError::Full`](crate::error::SpoolError::Full).
     #[default]
     Refuse,
-    /// The oldest that wait are dropped, counted, and told in the log at level ERROR. They are
-    /// lost.
+    /// The oldest messages are dropped and thus lost. They are counted, and logged at level ERROR.
     DropOldest,
 }
 
-/// What a spool holds.
+/// The content of a spool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Spooled {
-    /// How many messages wait to be sent: one for each topic of a notification.
+    /// How many messages are to be sent: one for each topic of a notification.
     pub waiting: usize,
     /// Their bytes on disk.
     pub bytes: u64,
-    /// How many were dropped since this notifier was built, to make room.
+    /// How many messages were dropped since this notifier was built, because the spool was full.
     pub dropped: u64,
-    /// How many parts were set aside since this notifier was built. A part is a message, or a
-    /// whole segment that could not be read.
+    /// How many parts were set aside since this notifier was built. A part is a message, or a whole segment
+    /// that could not be read.
     pub set_aside: u64,
-    /// How many messages were lost since this notifier was built, because somebody removed
-    /// their file or emptied it.
+    /// How many messages were lost since this notifier was built, because their file was removed or
+    /// truncated.
     pub lost: u64,
 }

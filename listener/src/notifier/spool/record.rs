@@ -1,10 +1,9 @@
-//! The bytes of a segment: records one behind the other, each with its length and checksums,
-//! so that one that was not written to its end, or has been changed, is told from a whole one.
-//! No I/O; the files are `store.rs`'s.
+//! The format of a segment: consecutive records, each with its length and checksums, which reveal an
+//! incomplete or corrupt one. No I/O: `store.rs` reads and writes the files.
 //!
 //! A record: magic (4), length of the content (4), CRC of the content (4), CRC of these twelve
 //! (4), state (1), content. A content: length of the head (4), the head in JSON, the body.
-//! Numbers are little-endian, CRCs are CRC-32. The state alone changes later, in place.
+//! Numbers are little-endian, CRCs are CRC-32. Only the state changes later, in place.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -16,13 +15,13 @@ use crate::notifier::message::OutgoingMessage;
 
 const MAGIC: [u8; 4] = *b"\xA7LS1";
 const HEADER: usize = 17;
-/// Where the state stands in a record.
+/// The position of the state in a record.
 pub(super) const STATE_AT: usize = 16;
 const WAITING: u8 = 0;
-/// Far from `WAITING`: a bit that flips must not make a record done.
+/// Several bits differ from `WAITING`: a flipped bit must not make a record done.
 pub(super) const DONE: u8 = 0xD7;
 
-/// What is kept of a message beside its body.
+/// A message without its body.
 #[derive(Serialize, Deserialize)]
 struct Head<'h> {
     exchange: Cow<'h, str>,
@@ -31,14 +30,14 @@ struct Head<'h> {
     compression: Option<Cow<'h, str>>,
 }
 
-/// The record of a message that waits; none if it is longer than a record can be.
+/// The record of an unsent message; `None` if it would be too long.
 pub(super) fn encode(message: &OutgoingMessage) -> Option<Vec<u8>> {
     let head = Head {
         exchange: Cow::Borrowed(&message.exchange),
         routing_key: Cow::Borrowed(&message.routing_key),
         compression: message.compression.as_deref().map(Cow::Borrowed),
     };
-    let head = serde_json::to_vec(&head).expect("texts are JSON");
+    let head = serde_json::to_vec(&head).expect("strings can be written as JSON");
     let content = [
         &u32::try_from(head.len()).ok()?.to_le_bytes()[..],
         head.as_slice(),
@@ -55,7 +54,7 @@ pub(super) fn encode(message: &OutgoingMessage) -> Option<Vec<u8>> {
     Some(record)
 }
 
-/// The message of a record; none if it is not whole.
+/// The message of a record; `None` if it is incomplete or corrupt.
 pub(super) fn decode(record: &[u8]) -> Option<OutgoingMessage> {
     let Found::Whole { length, .. } = look(record) else {
         return None;
@@ -72,18 +71,18 @@ pub(super) fn decode(record: &[u8]) -> Option<OutgoingMessage> {
     })
 }
 
-/// What a segment holds.
+/// The content of a segment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
-    /// The records that wait.
+    /// The unsent records.
     pub(super) waiting: Vec<Range<usize>>,
-    /// What is no record, between records or behind them.
+    /// Bytes that are not a record, between records or after them.
     pub(super) corrupt: Vec<Range<usize>>,
-    /// Where a last record begins that was not written to its end.
+    /// Where an incomplete last record begins.
     pub(super) torn: Option<usize>,
 }
 
-/// Reads a segment to its end, whatever stands in it.
+/// Reads a segment to its end, whatever its content.
 pub(super) fn scan(bytes: &[u8]) -> Scan {
     let mut scan = Scan::default();
     let mut at = 0;
@@ -97,7 +96,7 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
                 at += length;
             }
             found => {
-                // The next whole record is looked for: a length that is wrong must not hide it.
+                // Searches for the next whole record, which a wrong length must not hide.
                 let next = next_whole(rest).map(|next| at + next);
                 let end = next.unwrap_or(bytes.len());
                 let is_torn = matches!(found, Found::Torn) || is_unwritten(bytes, at);
@@ -116,8 +115,8 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
 /// A file system allocates in blocks of this many bytes, or a multiple.
 const BLOCK: usize = 512;
 
-/// Whether a record that begins here was not written to its end before a loss of power: there
-/// are zeros to the end of the file, from here on or from a block of this record on.
+/// Whether a record that begins here is incomplete because of a power loss: then there are zeros up to the
+/// end of the file, from here on or from a block of this record on.
 fn is_unwritten(bytes: &[u8], at: usize) -> bool {
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let unwritten = written.next_multiple_of(BLOCK);
@@ -125,13 +124,13 @@ fn is_unwritten(bytes: &[u8], at: usize) -> bool {
     written <= at || (unwritten < bytes.len() && unwritten < end)
 }
 
-/// What begins here.
+/// What begins at a position.
 enum Found {
     Whole {
         length: usize,
         waits: bool,
     },
-    /// The beginning of a record, and then the end.
+    /// The beginning of a record, then the end of the file.
     Torn,
     Corrupt,
 }
@@ -163,7 +162,7 @@ fn header(bytes: &[u8]) -> Option<(usize, u32)> {
     is_whole.then(|| (HEADER + number(4) as usize, number(8)))
 }
 
-/// Where the first whole record begins behind the first byte.
+/// Where the first whole record after the first byte begins.
 fn next_whole(bytes: &[u8]) -> Option<usize> {
     let begins = memchr::memmem::find_iter(bytes, &MAGIC);
     begins
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_comes_back_as_it_was() {
+    fn a_message_is_decoded_unchanged() {
         let compressed = OutgoingMessage {
             compression: Some(Cow::Borrowed("application/x-gzip")),
             ..message("")
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_that_a_loss_of_power_left_at_the_end_are_torn_and_not_corrupt() {
+    fn zeros_at_the_end_after_a_power_loss_are_an_incomplete_record_and_not_corrupt() {
         let (one, two) = (record("one"), record(&"x".repeat(2000)));
         let first = [0..one.len()];
         for zeros in [1, 16, 17, 300, 5000] {

@@ -1,11 +1,10 @@
-//! The spool's directory: segments of records, oldest first, and what was set aside. Blocking
-//! I/O; called by `keeper.rs` alone, on a thread that may block. The bytes of a segment are
-//! `record.rs`'s.
+//! The directory of a spool: segments of records, oldest first, and files that were set aside. Blocking
+//! I/O; called only by `task.rs`, on a thread that may block. `record.rs` has the format of a segment.
 //!
-//! A record is removed by one byte in place, a segment when all of it is done. No segment of
-//! an earlier process is written to: what it may have left half written stays behind its end.
-//! No file is overwritten, and no record or segment holds back those behind it: what cannot be
-//! read, or kept in a file of its own, is passed over, and its segment is set aside.
+//! A record is marked done by one byte in place; a segment is removed when all its records are done. No
+//! segment of an earlier process is appended to, as it may end with an incomplete record. No file is
+//! overwritten, and no record or segment delays the following ones: one that can be neither read nor
+//! copied to a file of its own is skipped, and its segment is set aside.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,45 +21,45 @@ use crate::notifier::error::SpoolError;
 use crate::notifier::message::OutgoingMessage;
 use crate::transport::driver::Route;
 
-/// A segment is not written to any more once it is as large, in bytes.
+/// The size in bytes from which on no more records are appended to a segment.
 const SEGMENT: u64 = 1 << 20;
 
-/// A segment that cannot be read so often in a row is set aside.
-const TRIES: u32 = 5;
+/// After this many failures to read it in a row, a segment is set aside.
+const MOST_FAILURES: u32 = 5;
 
 const LOCK: &str = "lock";
 
 pub(super) struct Store {
     options: SpoolOptions,
-    /// Oldest first; none is without a record that waits.
+    /// Oldest first; each has an unsent record.
     segments: VecDeque<Segment>,
-    /// The file of the last segment, if it is one of this process and can take more.
+    /// The file of the last segment, if it is of this process and not full.
     writing: Option<File>,
-    /// The file of the first segment, once something was read of it.
+    /// The file of the first segment, once it was read from.
     reading: Option<File>,
     /// The number of the next segment.
     next: u64,
-    /// That of the last segment.
+    /// The serial number of the last segment.
     serial: u64,
     state: Spooled,
-    /// Locked for as long as this lives.
+    /// Locked until this is dropped.
     _lock: File,
 }
 
 struct Segment {
     path: PathBuf,
-    /// In this process; the user may have renamed files.
+    /// Unique in this process; unlike a file name, which the user may change.
     serial: u64,
-    /// Its records that wait, oldest first.
+    /// Its unsent records, oldest first.
     waiting: VecDeque<Range<u64>>,
     length: u64,
-    /// Whether it holds something that was passed over, unsent: it is set aside at its end.
+    /// Whether a record was skipped, unsent: then the segment is set aside at its end.
     is_kept: bool,
-    /// How often in a row it could not be read.
+    /// How often in a row reading it failed.
     failures: u32,
 }
 
-/// A record of a store.
+/// Identifies a record of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id {
     segment: u64,
@@ -68,7 +67,7 @@ pub(super) struct Id {
 }
 
 impl Store {
-    /// Takes the directory for itself, and finds what waits in it.
+    /// Locks the directory, and finds the unsent records in it.
     pub(super) fn open(options: SpoolOptions) -> Result<Self, SpoolError> {
         let directory = &options.directory;
         files::create_directory(directory).map_err(at("create", directory))?;
@@ -100,8 +99,8 @@ impl Store {
         self.state
     }
 
-    /// Writes notifications, each with all its messages or not at all. Once this has returned,
-    /// those that are `Ok` survive a loss of power.
+    /// Writes notifications, each with all its messages or not at all. Those that are `Ok` survive a power
+    /// loss.
     pub(super) fn append(
         &mut self,
         notifications: &[impl AsRef<[OutgoingMessage]>],
@@ -113,13 +112,13 @@ impl Store {
         written
     }
 
-    /// Writes the first notifications to one segment, until that is large enough: at least one. After
-    /// a fault of the disk, none of those that are left is written.
+    /// Writes the first notifications, at least one, to a segment until it is full. After a disk error none
+    /// of the rest is written.
     fn append_to_one(
         &mut self,
         notifications: &[impl AsRef<[OutgoingMessage]>],
     ) -> Vec<Result<(), SpoolError>> {
-        // One that somebody has removed or changed would lose what is written to it.
+        // A file that was removed or changed by others would lose new records.
         let can_take_more = |segment: &Segment| {
             segment.length < SEGMENT && files::is_as_long(&segment.path, segment.length)
         };
@@ -140,7 +139,7 @@ impl Store {
         let mut written = Vec::new();
         for messages in notifications {
             written.push(self.write(messages.as_ref())?);
-            // What is done stays on disk for as long as something in its segment waits.
+            // Records that are done stay on disk until their whole segment is done.
             if self.segments.back().is_some_and(|segment| segment.length >= SEGMENT) {
                 break;
             }
@@ -149,7 +148,7 @@ impl Store {
         Ok(written)
     }
 
-    /// One notification. The inner error is its own; the outer one, that of the disk.
+    /// Writes one notification. The inner error concerns this notification, the outer one the disk.
     fn write(
         &mut self,
         messages: &[OutgoingMessage],
@@ -175,9 +174,9 @@ impl Store {
         Ok(Ok(()))
     }
 
-    /// The oldest records that wait, at most so many, and about a segment's bytes. A first one
-    /// that has become corrupt is set aside, and so is a segment that cannot be read for the
-    /// fifth time in a row; before, that is an error, and may pass.
+    /// The oldest unsent records, at most `most` and about one segment of bytes. If the first one is
+    /// corrupt, it is set aside; a segment is set aside when reading it fails for the fifth time in a row,
+    /// and before that the failure is returned, as it may be transient.
     pub(super) fn oldest(&mut self, most: usize) -> Result<Vec<(Id, OutgoingMessage)>, SpoolError> {
         while self.front().is_some() {
             let mut messages = Vec::new();
@@ -190,7 +189,8 @@ impl Store {
         Ok(Vec::new())
     }
 
-    /// Reads records, up to one that is corrupt or cannot be read: its bytes, or why not.
+    /// Reads records up to one that is corrupt or cannot be read. Returns the bytes of the corrupt one, or
+    /// the error.
     fn read_oldest(
         &mut self,
         most: usize,
@@ -211,65 +211,64 @@ impl Store {
         Ok(Vec::new())
     }
 
-    /// The first message with another route than this one, after the first `behind` ones, and how many
-    /// have been examined by now: about a segment's bytes in one call. What cannot be read is not
-    /// found.
+    /// The first message with another route after the first `skip` ones, and how many have been examined by
+    /// now: about one segment of bytes in one call. Unreadable messages are not found.
     pub(super) fn other_route(
         &self,
         route: &Route,
-        behind: usize,
+        skip: usize,
     ) -> (Option<OutgoingMessage>, usize) {
-        let (mut begin, mut looked_at, mut bytes) = (0, behind, 0);
+        let (mut begin, mut examined, mut bytes) = (0, skip, 0);
         for segment in &self.segments {
             let end = begin + segment.waiting.len();
-            let Some(file) = (end > looked_at).then(|| files::open(&segment.path)) else {
+            let Some(file) = (end > examined).then(|| files::open(&segment.path)) else {
                 begin = end;
                 continue;
             };
             let Ok(file) = file else { break };
-            for range in segment.waiting.range(looked_at - begin..) {
+            for range in segment.waiting.range(examined - begin..) {
                 let Ok(record) = files::read(&file, &segment.path, range) else { break };
                 match record::decode(&record) {
                     Some(message) if message.route() != *route => {
-                        return (Some(message), looked_at);
+                        return (Some(message), examined);
                     }
-                    _ => looked_at += 1,
+                    _ => examined += 1,
                 }
                 bytes += range.end - range.start;
                 if bytes >= SEGMENT {
-                    return (None, looked_at);
+                    return (None, examined);
                 }
             }
             begin = end;
         }
-        (None, looked_at)
+        (None, examined)
     }
 
-    /// A record need not be kept any more.
+    /// Removes the oldest record, which was sent.
     pub(super) fn done(&mut self, id: Id) {
         if self.front() == Some(id) {
             self.remove_oldest();
         }
     }
 
-    /// Puts the oldest record where it is kept and not sent.
+    /// Sets the oldest record aside, so that it is kept and not sent.
     pub(super) fn set_aside(&mut self, id: Id, why: &str) {
         let Some((_, range)) = self.nth(0).filter(|(front, _)| *front == id) else {
             return;
         };
         match self.read(&range) {
             Ok(bytes) => self.put_aside(&bytes, why),
-            Err(error) => self.pass_over(why, &error),
+            Err(error) => self.skip(why, &error),
         }
     }
 
-    /// Finds what waits in a segment of an earlier process.
+    /// Finds the unsent records in a segment of an earlier process.
     fn recover(&mut self, path: PathBuf) -> Result<(), SpoolError> {
         let bytes = match files::read_whole(&path) {
             Ok(bytes) => bytes,
-            // Somebody has removed it in between.
+            // It was removed in the meantime.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) if self.is_of_all(&error) => return Err(at("read", &path)(error)),
+            Err(error) if self.affects_all_files(&error) => return Err(at("read", &path)(error)),
             Err(error) => {
                 self.keep_whole(&path, 0, &error);
                 return Ok(());
@@ -282,7 +281,7 @@ impl Store {
         }
         if let Some(torn) = scan.torn {
             let lost = bytes.len() - torn;
-            tracing::warn!(path = %path.display(), bytes = lost, "cut a notification that a crash left half written");
+            tracing::warn!(path = %path.display(), bytes = lost, "removed an incomplete notification that a crash had left");
         }
         let waiting = scan.waiting.iter().map(|range| range.start as u64..range.end as u64);
         let waiting: VecDeque<Range<u64>> = waiting.collect();
@@ -335,11 +334,11 @@ impl Store {
         }
     }
 
-    /// The segment that is being written, or a new one.
+    /// The segment to append to; a new one if there is none.
     fn segment(&mut self) -> Result<(&File, &mut Segment), SpoolError> {
         if self.writing.is_none() {
             let path = files::segment(&self.options.directory, self.next);
-            // A number is used once, even if the disk fails here.
+            // Each number is used once, even if the disk fails here.
             self.next = self.next.saturating_add(1);
             let file = files::create_new(&path).map_err(at("create", &path))?;
             let directory = &self.options.directory;
@@ -352,7 +351,7 @@ impl Store {
             self.segments.push_back(segment);
         }
         let segment = self.writing.as_ref().zip(self.segments.back_mut());
-        Ok(segment.expect("the last segment is the one that is being written"))
+        Ok(segment.expect("the last segment is the one that is appended to"))
     }
 
     fn sync(&self) -> Result<(), SpoolError> {
@@ -362,14 +361,14 @@ impl Store {
         files::sync(file, &segment.path).map_err(at("write", &segment.path))
     }
 
-    /// Where the next record of the segment that is being written begins.
+    /// The position of the next record in the segment that is appended to.
     fn end(&self) -> Option<Id> {
         let segment = self.segments.back().filter(|_| self.writing.is_some())?;
         Some(Id { segment: segment.serial, at: segment.length })
     }
 
-    /// Takes back what was written since, after a fault of the disk. Nothing more is written
-    /// to that segment: what is in it is not certain.
+    /// Removes what was written since, after a disk error. Nothing more is appended to that segment, as its
+    /// content is uncertain.
     fn cut(&mut self, begin: Option<Id>) {
         let Some((file, segment)) = self.writing.take().zip(self.segments.back_mut()) else {
             return;
@@ -382,7 +381,7 @@ impl Store {
         }
         segment.length = begin;
         if let Err(error) = files::cut(&file, &segment.path, begin) {
-            tracing::warn!(path = %segment.path.display(), %error, "could not take back what was written to the spool");
+            tracing::warn!(path = %segment.path.display(), %error, "could not remove an incomplete write from the spool");
         }
         if segment.waiting.is_empty() {
             retire(segment);
@@ -404,12 +403,12 @@ impl Store {
         Some((Id { segment: segment.serial, at: range.start }, range))
     }
 
-    /// What stands there in the first segment; less, if it has become shorter.
+    /// The bytes of this range of the first segment; fewer if the file is shorter now.
     fn read(&mut self, range: &Range<u64>) -> io::Result<Vec<u8>> {
         let read = self.reader().and_then(|(file, path)| files::read(file, path, range));
         match &read {
             Ok(_) => self.segments.front_mut().into_iter().for_each(|first| first.failures = 0),
-            // It is opened anew: what is there now may be another file.
+            // It is reopened, as it may be another file by now.
             Err(_) => self.reading = None,
         }
         read
@@ -418,7 +417,7 @@ impl Store {
     /// The file of the first segment.
     fn reader(&mut self) -> io::Result<(&File, &Path)> {
         let path = self.segments.front().map(|segment| segment.path.as_path());
-        let path = path.expect("only the record of a segment is asked for");
+        let path = path.expect("only records of existing segments are read");
         let file = match self.reading.take() {
             Some(file) => file,
             None => files::open(path)?,
@@ -426,14 +425,15 @@ impl Store {
         Ok((self.reading.insert(file), path))
     }
 
-    /// The first segment could not be read: that may pass, or it is set aside.
+    /// Handles a failure to read the first segment: an error that may be transient, or the segment is set
+    /// aside.
     fn failed_to_read(&mut self, error: io::Error) -> Result<(), SpoolError> {
         let Some(first) = self.segments.front_mut() else {
             return Ok(());
         };
         first.failures = first.failures.saturating_add(1);
         let (path, failures) = (first.path.clone(), first.failures);
-        if failures < TRIES || self.is_of_all(&error) {
+        if failures < MOST_FAILURES || self.affects_all_files(&error) {
             return Err(at("read", &path)(error));
         }
         if let Some(first) = self.pop_front() {
@@ -445,14 +445,14 @@ impl Store {
         Ok(())
     }
 
-    /// Whether a file cannot be opened because none can, as when a process has too many open.
-    fn is_of_all(&self, error: &io::Error) -> bool {
+    /// Whether the error affects all files, such as too many open files.
+    fn affects_all_files(&self, error: &io::Error) -> bool {
         error.kind() != ErrorKind::NotFound
             && files::open(&self.options.directory.join(LOCK)).is_err()
     }
 
-    /// Marks the oldest record done, and removes its segment if it was the last. A mark that
-    /// cannot be written costs a duplicate after a restart, and nothing else.
+    /// Marks the oldest record done, and removes its segment if it was the last record. If the mark cannot
+    /// be written, the message is sent again after a restart.
     fn remove_oldest(&mut self) {
         let Some(range) = self.pop_oldest() else {
             return;
@@ -467,7 +467,7 @@ impl Store {
         self.retire_first();
     }
 
-    /// Takes the oldest record out of what waits.
+    /// Removes the oldest record from the unsent ones.
     fn pop_oldest(&mut self) -> Option<Range<u64>> {
         let range = self.segments.front_mut()?.waiting.pop_front()?;
         self.state.waiting -= 1;
@@ -475,7 +475,7 @@ impl Store {
         Some(range)
     }
 
-    /// Removes the first segment if nothing in it waits.
+    /// Removes the first segment if it has no unsent record.
     fn retire_first(&mut self) {
         if let Some(first) = self.segments.front()
             && first.waiting.is_empty()
@@ -499,14 +499,14 @@ impl Store {
         files::set(file, path, begin + record::STATE_AT as u64, record::DONE)
     }
 
-    /// Keeps the oldest record, with these bytes, in a file of its own.
+    /// Copies the bytes of the oldest record to a file of its own.
     fn put_aside(&mut self, bytes: &[u8], why: &str) {
         let Some((first, range)) = self.segments.front().zip(self.nth(0).map(|(_, range)| range))
         else {
             return;
         };
         if bytes.is_empty() {
-            tracing::error!(path = %first.path.display(), "lost a notification of the spool: somebody has emptied its file");
+            tracing::error!(path = %first.path.display(), "lost a notification of the spool: its file was truncated");
             self.state.lost += 1;
         } else {
             let path = first.path.clone();
@@ -517,15 +517,15 @@ impl Store {
                 return self.remove_oldest();
             }
         }
-        // Nothing is written into what is no record.
+        // What is not a record must not be marked.
         self.pop_oldest();
         self.retire_first();
     }
 
-    /// Leaves the oldest record in its segment, unsent.
-    fn pass_over(&mut self, why: &str, error: &io::Error) {
+    /// Skips the oldest record, which stays in its segment, unsent.
+    fn skip(&mut self, why: &str, error: &io::Error) {
         if let Some(first) = self.segments.front() {
-            tracing::error!(path = %first.path.display(), why, %error, "passed over a notification of the spool, unsent: it cannot be read");
+            tracing::error!(path = %first.path.display(), why, %error, "skipped a notification of the spool, unsent: it cannot be read");
             self.state.set_aside += 1;
         }
         self.keep_first();
@@ -539,7 +539,7 @@ impl Store {
         }
     }
 
-    /// Whether a part of a segment could be kept in a file of its own. If not, its segment is to
+    /// Copies a part of a segment to a file of its own. Returns whether it could; if not, the segment has to
     /// be kept.
     fn keep_part(&mut self, segment: &Path, part: u64, bytes: &[u8], why: &str) -> bool {
         self.state.set_aside += 1;
@@ -549,18 +549,17 @@ impl Store {
                 true
             }
             Err(error) => {
-                tracing::error!(path = %segment.display(), part, why, %error, "passed over a part of the spool, unsent: it cannot be set aside in a file of its own");
+                tracing::error!(path = %segment.display(), part, why, %error, "skipped a part of the spool, unsent: it cannot be set aside in a file of its own");
                 false
             }
         }
     }
 
-    /// Sets a segment aside that cannot be read, with so many messages that wait, as far as is
-    /// known.
+    /// Sets an unreadable segment aside, with this many unsent messages, as far as known.
     fn keep_whole(&mut self, segment: &Path, waiting: usize, error: &io::Error) {
         let segment_path = segment.display();
         if error.kind() == ErrorKind::NotFound {
-            tracing::error!(path = %segment_path, waiting, "lost a segment of the spool: somebody has removed its file");
+            tracing::error!(path = %segment_path, waiting, "lost a segment of the spool: its file was removed");
             self.state.lost += waiting as u64;
             return;
         }
@@ -570,13 +569,13 @@ impl Store {
                 tracing::error!(path = %path.display(), waiting, %error, "set a segment of the spool aside, unsent: it cannot be read");
             }
             Err(failed) => {
-                tracing::error!(path = %segment_path, waiting, %error, %failed, "passed over a segment of the spool, unsent: it can neither be read nor renamed");
+                tracing::error!(path = %segment_path, waiting, %error, %failed, "skipped a segment of the spool, unsent: it can neither be read nor renamed");
             }
         }
     }
 }
 
-/// Removes a segment that is done, or sets it aside if something in it was passed over.
+/// Removes a segment that is done, or sets it aside if a record was skipped.
 fn retire(segment: &Segment) {
     if !segment.is_kept {
         return delete(&segment.path);
@@ -586,12 +585,12 @@ fn retire(segment: &Segment) {
             tracing::error!(path = %path.display(), "set a segment of the spool aside: some of it is unsent");
         }
         Err(error) => {
-            tracing::error!(path = %segment.path.display(), %error, "a segment of the spool stays, with what is unsent");
+            tracing::error!(path = %segment.path.display(), %error, "could not rename a segment of the spool that has unsent notifications");
         }
     }
 }
 
-/// One that stays is sent again after a restart.
+/// A segment that cannot be removed is sent again after a restart.
 fn delete(segment: &Path) {
     if let Err(error) = files::remove(segment) {
         tracing::warn!(path = %segment.display(), %error, "could not remove a segment of the spool");

@@ -432,7 +432,7 @@ async fn a_write_that_is_under_way_when_the_time_is_over_is_not_called_full() {
         || SpoolError::Full { directory: PathBuf::new(), size: 10, waiting: 100, limit: 100 };
     let keeper = async {
         let refused = receiver.recv().await.unwrap();
-        refused.told.send(Err(full())).unwrap();
+        refused.reply.send(Err(full())).unwrap();
         tokio::time::sleep(Duration::from_secs(9)).await;
         state.send_replace(Spooled::default());
         // Taken, and not written yet.
@@ -451,7 +451,7 @@ async fn a_write_that_never_got_room_is_called_full() {
         || SpoolError::Full { directory: PathBuf::new(), size: 10, waiting: 100, limit: 100 };
     let keeper = async {
         let refused = receiver.recv().await.unwrap();
-        refused.told.send(Err(full())).unwrap();
+        refused.reply.send(Err(full())).unwrap();
     };
     let (written, ()) =
         tokio::join!(spool.append(vec![message("1")], permit().await, deadline), keeper);
@@ -831,7 +831,7 @@ fn whatever_fails_and_whoever_touches_the_files_each_notification_is_accounted_f
 }
 
 #[test]
-fn a_letter_with_another_route_is_found_behind_any_number_of_segments() {
+fn a_message_with_another_route_is_found_after_any_number_of_segments() {
     let directory = Directory::new();
     let mut store = directory.open();
     let other =
@@ -844,16 +844,16 @@ fn a_letter_with_another_route_is_found_behind_any_number_of_segments() {
     }
     store.append(&[[other]]).pop().unwrap().unwrap();
     assert!(directory.files("segment").len() > 2);
-    let (mut calls, mut looked_at) = (0, 0);
+    let (mut calls, mut examined) = (0, 0);
     let found = loop {
-        let (found, now) = store.other_route(&route, looked_at);
-        assert!(now - looked_at <= 4, "no more than a segment at a time");
-        (calls, looked_at) = (calls + 1, now);
+        let (found, now) = store.other_route(&route, examined);
+        assert!(now - examined <= 4, "no more than a segment at a time");
+        (calls, examined) = (calls + 1, now);
         if let Some(message) = found {
             break text(&message);
         }
     };
-    assert_eq!((found.as_str(), looked_at), ("other", 10));
+    assert_eq!((found.as_str(), examined), ("other", 10));
     assert!(calls > 2, "{calls}");
     // It stays where it is.
     assert_eq!(text(&store.oldest(1).unwrap()[0].1), text(&large));

@@ -207,6 +207,7 @@ pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
             Failure::Permanent(ConnectError::Forbidden {
                 user: user.to_owned(),
                 action: action.to_owned(),
+                fix: permission(&text),
                 reason: text,
             })
         }
@@ -226,6 +227,14 @@ pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
         Refusal::StreamNotFound | Refusal::Other => {
             Failure::transient(format!("cannot {action}: {code} {text}"))
         }
+    }
+}
+
+fn permission(reason: &str) -> &'static str {
+    if reason.contains("access to topic") {
+        "the exchange has topic permissions: grant this one with `rabbitmqctl set_topic_permissions`"
+    } else {
+        "grant the permission, or let another user create it first"
     }
 }
 

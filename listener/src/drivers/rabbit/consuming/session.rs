@@ -63,7 +63,7 @@ pub(crate) struct DeliverySink {
 impl DeliverySink {
     /// Fails if the program has dropped the receiver, before it closes the consumer.
     fn send(&self, delivery: Delivery) {
-        self.demand.gave();
+        self.demand.sent();
         let _ = self.deliveries.send(delivery);
     }
 }

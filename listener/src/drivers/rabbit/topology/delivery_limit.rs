@@ -20,7 +20,15 @@ pub(crate) fn check(
     if is_none(limit, version) || limit >= LEAST {
         return Ok(());
     }
-    let error = ConnectError::LowDeliveryLimit { queue: queue.to_owned(), limit, least: LEAST };
+    let error = ConnectError::UnsuitableQueue {
+        queue: queue.to_owned(),
+        problem: format!(
+            "has a delivery limit of {limit}: RabbitMQ drops a message that is redelivered more often, and after repeated crashes that includes everything that was in flight"
+        ),
+        fix: format!(
+            "expected {LEAST} or more: declare the queue with a higher `x-delivery-limit`, or accept the loss with allow_low_delivery_limit=true in the transport URL"
+        ),
+    };
     if allowed {
         tracing::error!(%error, "notifications may be lost, as allow_low_delivery_limit allows");
         return Ok(());

@@ -84,8 +84,12 @@ pub(crate) async fn declare(
 fn check_queue(topology: &TopologyChannel<'_>, queue: &str) -> Result<(), Failure> {
     let Some(seen) = topology.known.queue(queue) else { return Ok(()) };
     if seen.stream {
-        let queue = queue.to_owned();
-        return Err(Failure::Permanent(ConnectError::Stream { queue }));
+        return Err(Failure::Permanent(ConnectError::UnsuitableQueue {
+                queue: queue.to_owned(),
+                problem: "is a stream".to_owned(),
+                fix: "expected a classic or quorum queue: declare it as one, or choose another topic or pool"
+                    .to_owned(),
+            }));
     }
     let allowed = topology.options.allow_low_delivery_limit;
     let check = |limit| delivery_limit::check(queue, limit, topology.link.version, allowed);

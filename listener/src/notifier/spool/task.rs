@@ -1,6 +1,6 @@
-//! The task of a spool: it owns the store, writes what calls hand in, several at a time, and
-//! sends what waits, oldest first, until the broker has it. It ends with the last notifier;
-//! what waits then stays on disk. Started by `Spool::open`.
+//! The task of a spool. It owns the store, writes the notifications of calls, several at a time, and sends
+//! the stored messages, oldest first, until they are confirmed. It ends with the last notifier; unsent
+//! messages stay on disk. `Spool::open` starts it.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -21,68 +21,67 @@ use crate::transport::Transport;
 use crate::transport::driver::Route;
 use crate::transport::error::{Blame, SendError};
 
-/// So many calls share one write at most.
+/// How many calls may share one write.
 const AT_ONCE: usize = 256;
 
-/// A message that is refused so often in a row, while others are taken, is set aside.
-const PATIENCE: u32 = 5;
+/// After this many refusals in a row, while others are accepted, a message is set aside.
+const MOST_REFUSALS: u32 = 5;
 
-/// Between two tries, at first and at most.
+/// The first and the longest pause between two attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// That a route is refused while others are taken is believed of so many messages, unless another
-/// route is confirmed again, and for so long after the last of them.
-const BELIEVED: (u32, Duration) = (256, Duration::from_secs(10 * 60));
+/// How many messages of a refused route are set aside before a message with another route has to be
+/// confirmed again, and how long after the last of them the route counts as refused.
+const REFUSED_FOR: (u32, Duration) = (256, Duration::from_secs(10 * 60));
 
-/// A notification's messages to be written, their place in the window, and where to tell that they
-/// are.
+/// The messages of a notification to be written, their permit of the window, and where to send the result.
 pub(super) struct Append {
     pub(super) messages: Arc<[OutgoingMessage]>,
     pub(super) permit: Arc<Permit>,
-    pub(super) told: oneshot::Sender<Result<(), SpoolError>>,
+    pub(super) reply: oneshot::Sender<Result<(), SpoolError>>,
 }
 
-/// The store, and what is told of it.
+/// The store and its published state.
 #[derive(Clone)]
 pub(super) struct Disk {
     store: Arc<Mutex<Store>>,
     state: watch::Sender<Spooled>,
 }
 
-pub(super) struct Keeper {
+pub(super) struct SpoolTask {
     disk: Disk,
     transport: Transport,
-    /// Of one try to send.
+    /// The timeout of one attempt to send.
     timeout: Duration,
     /// How many messages are sent at once, as long as none fails.
     at_once: usize,
     appends: mpsc::UnboundedReceiver<Append>,
-    /// How often in a row the oldest message was not sent, for any reason.
+    /// How often in a row the oldest message could not be sent, for any reason.
     failures: u32,
-    /// The message that was refused for itself, and how often in a row.
+    /// The message that was refused for a reason of its own, and how often in a row.
     refusals: Option<(Id, u32)>,
-    /// Whether it is to be learned if a mistake concerns all messages, or the route of the oldest alone.
-    asks_other: bool,
-    looked_at: Option<LookedAt>,
-    /// Routes that are refused for such a mistake, while others are taken.
+    /// Whether to find out if a mistake affects all messages, or only the route of the oldest.
+    probes_other: bool,
+    examined: Option<Examined>,
+    /// Routes that are refused because of such a mistake, while others are accepted.
     refused: HashMap<Route, Refused>,
 }
 
-/// What is known of a route that is refused while others are taken.
+/// A route that is refused while others are accepted.
 struct Refused {
     last: Instant,
-    /// How many more of its messages are set aside before another route must have been confirmed.
+    /// How many more of its messages are set aside before a message with another route has to be confirmed.
     left: u32,
 }
 
 impl Refused {
     fn now() -> Self {
-        Self { last: Instant::now(), left: BELIEVED.0 }
+        Self { last: Instant::now(), left: REFUSED_FOR.0 }
     }
 
-    /// Another message was refused: whether it is for the same reason.
+    /// Counts another refused message. Returns whether it counts as refused for the same reason.
     fn again(&mut self) -> bool {
-        if self.left == 0 || self.last.elapsed() > BELIEVED.1 {
+        if self.left == 0 || self.last.elapsed() > REFUSED_FOR.1 {
             return false;
         }
         self.left -= 1;
@@ -91,39 +90,39 @@ impl Refused {
     }
 }
 
-/// A message that was tried.
-struct Tried {
+/// An attempt to send a message.
+struct Attempt {
     id: Id,
     route: Route,
     result: Result<(), SendError>,
 }
 
-/// What became of a try.
+/// The result of sending.
 struct Sent {
-    /// The oldest messages, in their order; none, if none waits.
-    oldest: Vec<Tried>,
-    looked_at: Option<LookedAt>,
-    /// Whether a message with another route than the oldest was confirmed, between two tries of that.
-    is_other_taken: bool,
+    /// The oldest messages, in their order; empty if the store is.
+    oldest: Vec<Attempt>,
+    examined: Option<Examined>,
+    /// Whether a message with another route was confirmed between two attempts for the oldest message.
+    is_other_accepted: bool,
 }
 
 type Sending = BoxFuture<'static, Result<Sent, SpoolError>>;
 
-/// How many of the oldest messages have been looked at for another route, while the first is this one.
-type LookedAt = (Id, usize);
+/// The oldest message, and how many messages after it have been searched for another route.
+type Examined = (Id, usize);
 
 /// Which messages are sent.
 #[derive(Clone, Copy)]
 enum Choice {
-    /// So many of the oldest.
+    /// This many of the oldest.
     Oldest(usize),
-    /// The oldest, and if it is not taken, the next one with another route that was not looked at
-    /// yet, to learn whether that is. It is sent again in its turn; and the oldest at once, as what was
-    /// wrong may have been corrected before the other one was taken.
-    WithOther(Option<LookedAt>),
+    /// The oldest, and if it is refused, the next one with another route that was not tried yet, to find
+    /// out whether that is accepted. The other one is sent again in its turn; the oldest is sent again at
+    /// once, as the mistake may have been fixed before the other one was accepted.
+    WithOther(Option<Examined>),
 }
 
-impl Keeper {
+impl SpoolTask {
     pub(super) fn new(
         disk: Disk,
         transport: Transport,
@@ -139,8 +138,8 @@ impl Keeper {
             appends,
             failures: 0,
             refusals: None,
-            asks_other: false,
-            looked_at: None,
+            probes_other: false,
+            examined: None,
             refused: HashMap::new(),
         }
     }
@@ -168,8 +167,8 @@ impl Keeper {
     }
 
     async fn append(&self, mut appends: Vec<Append>) {
-        // Whoever waits no more was told that it may be written, or not.
-        appends.retain(|append| !append.told.is_closed());
+        // A call that no longer waits returned that its notification may or may not be written.
+        appends.retain(|append| !append.reply.is_closed());
         if appends.is_empty() {
             return;
         }
@@ -177,64 +176,64 @@ impl Keeper {
         let count = messages.len();
         let written = self.disk.run(move |store| store.append(&messages)).await;
         let written = written.unwrap_or_else(|error| vec![Err(error); count]);
-        for (Append { told, permit, .. }, written) in appends.into_iter().zip(written) {
+        for (Append { reply, permit, .. }, written) in appends.into_iter().zip(written) {
             drop(permit);
-            let _ = told.send(written);
+            let _ = reply.send(written);
         }
     }
 
-    /// Sends the oldest messages after a pause: one alone, if it failed before.
+    /// Sends the oldest messages after a pause; only one if the last attempt failed.
     fn send_oldest(&self, pause: Duration) -> Sending {
         let (disk, transport, timeout) = (self.disk.clone(), self.transport.clone(), self.timeout);
         let choice = match self.failures {
             0 => Choice::Oldest(self.at_once),
-            _ if self.asks_other => Choice::WithOther(self.looked_at),
+            _ if self.probes_other => Choice::WithOther(self.examined),
             _ => Choice::Oldest(1),
         };
         Box::pin(async move {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
-            let (messages, other, looked_at) =
+            let (messages, other, examined) =
                 disk.run(move |store| choose(store, choice)).await??;
             let send =
                 async |message: &OutgoingMessage| transport.send(message.outgoing(timeout)).await;
-            let sends = messages.iter().map(async |(id, message)| Tried {
+            let sends = messages.iter().map(async |(id, message)| Attempt {
                 id: *id,
                 route: message.route(),
                 result: send(message).await,
             });
             let mut oldest = join_all(sends).await;
-            let mut is_other_taken = false;
+            let mut is_other_accepted = false;
             if let (Some(other), [first], [(_, message)]) = (&other, &mut oldest[..], &messages[..])
                 && first.result.is_err()
                 && send(other).await.is_ok()
             {
                 first.result = send(message).await;
-                is_other_taken = true;
+                is_other_accepted = true;
             }
-            Ok(Sent { oldest, looked_at, is_other_taken })
+            Ok(Sent { oldest, examined, is_other_accepted })
         })
     }
 
-    /// What follows from a try: a pause, if there is to be another of the same message. OutgoingMessages
-    /// behind one that failed are sent again, even if they were confirmed.
+    /// Processes the results. Returns a pause if the same message has to be sent again. Messages after a
+    /// failed one are sent again, even if they were confirmed.
     async fn sent(&mut self, sent: Result<Sent, SpoolError>) -> Option<Duration> {
         let sent = match sent {
             Ok(sent) => sent,
             Err(error) => return Some(self.pause(&error.to_string())),
         };
-        self.looked_at = sent.looked_at;
-        for Tried { id, route, result } in sent.oldest {
+        self.examined = sent.examined;
+        for Attempt { id, route, result } in sent.oldest {
             let settled = match result {
                 Ok(()) => {
                     self.refused.remove(&route);
-                    self.refused.values_mut().for_each(|refused| refused.left = BELIEVED.0);
+                    self.refused.values_mut().for_each(|refused| refused.left = REFUSED_FOR.0);
                     self.disk.run(move |store| store.done(id)).await
                 }
                 Err(error) => {
                     let why = error.to_string();
-                    if !self.is_given_up(id, &error, route, sent.is_other_taken) {
+                    if !self.is_given_up(id, &error, route, sent.is_other_accepted) {
                         return Some(self.pause(&why));
                     }
                     self.disk.run(move |store| store.set_aside(id, &why)).await
@@ -244,36 +243,37 @@ impl Keeper {
                 return Some(self.pause(&error.to_string()));
             }
             (self.failures, self.refusals) = (0, None);
-            self.asks_other = false;
+            self.probes_other = false;
         }
         if self.disk.state.borrow().waiting == 0 {
-            // What was learnt is old when something waits again.
+            // This knowledge is outdated when there are messages again.
             self.refused.clear();
         }
         None
     }
 
-    /// Whether a message that failed is never sent, while others are.
+    /// Whether to give up a message that failed, because others are accepted.
     fn is_given_up(
         &mut self,
         id: Id,
         error: &SendError,
         route: Route,
-        is_other_taken: bool,
+        is_other_accepted: bool,
     ) -> bool {
         let blame = error.blame();
-        self.asks_other = blame == Blame::Setup
-            && (self.failures.saturating_add(1) >= PATIENCE || self.refused.contains_key(&route));
-        // Another one is the first if that was dropped for want of room.
+        self.probes_other = blame == Blame::Setup
+            && (self.failures.saturating_add(1) >= MOST_REFUSALS
+                || self.refused.contains_key(&route));
+        // The oldest may have been dropped because the spool was full.
         let refusals = self.refusals.take().filter(|(first, _)| *first == id);
         match blame {
             Blame::Nobody => false,
             Blame::Route | Blame::Message => {
                 let refusals = refusals.map_or(1, |(_, refusals)| refusals + 1);
                 self.refusals = Some((id, refusals));
-                refusals >= PATIENCE || is_too_large(error)
+                refusals >= MOST_REFUSALS || is_too_large(error)
             }
-            Blame::Setup if is_other_taken => {
+            Blame::Setup if is_other_accepted => {
                 self.refused.insert(route, Refused::now());
                 true
             }
@@ -281,12 +281,12 @@ impl Keeper {
         }
     }
 
-    /// How long until the next try, after one more that failed.
+    /// The pause before the next attempt, after one more failure.
     fn pause(&mut self, error: &str) -> Duration {
-        // At first, and then ever more rarely.
+        // Logs ever more rarely.
         if self.failures == 0 || self.failures.is_power_of_two() {
             let waiting = self.disk.state.borrow().waiting;
-            tracing::warn!(error, waiting, "cannot send what waits in the spool; trying on");
+            tracing::warn!(error, waiting, "cannot send the messages of the spool; will try again");
         }
         let (first, longest) = PAUSE;
         let pause = first.saturating_mul(1 << self.failures.min(10)).min(longest);
@@ -295,27 +295,27 @@ impl Keeper {
     }
 }
 
-type Chosen = (Vec<(Id, OutgoingMessage)>, Option<OutgoingMessage>, Option<LookedAt>);
+type Chosen = (Vec<(Id, OutgoingMessage)>, Option<OutgoingMessage>, Option<Examined>);
 
 /// The oldest messages that were chosen, and the one with another route.
 fn choose(store: &mut Store, choice: Choice) -> Result<Chosen, SpoolError> {
-    let looked_at = match choice {
+    let examined = match choice {
         Choice::Oldest(most) => return Ok((store.oldest(most)?, None, None)),
-        Choice::WithOther(looked_at) => looked_at,
+        Choice::WithOther(examined) => examined,
     };
     let oldest = store.oldest(1)?;
     let Some((id, message)) = oldest.first() else { return Ok((oldest, None, None)) };
-    // Another one is the first if that was dropped for want of room.
-    let known = looked_at.filter(|(first, _)| first == id).map_or(0, |(_, known)| known);
-    let (other, looked_at) = store.other_route(&message.route(), known);
-    // The next time another one is tried, and after the last the first again.
-    let is_at_end = other.is_none() && looked_at == known;
-    let next = if is_at_end { 0 } else { looked_at + usize::from(other.is_some()) };
-    let looked_at = Some((*id, next));
-    Ok((oldest, other, looked_at))
+    // The oldest may have been dropped because the spool was full.
+    let known = examined.filter(|(first, _)| first == id).map_or(0, |(_, known)| known);
+    let (other, examined) = store.other_route(&message.route(), known);
+    // The next attempt tries another one, and after the last begins with the first again.
+    let is_at_end = other.is_none() && examined == known;
+    let next = if is_at_end { 0 } else { examined + usize::from(other.is_some()) };
+    let examined = Some((*id, next));
+    Ok((oldest, other, examined))
 }
 
-/// Whether it was measured, and is never sent.
+/// Whether the size is the reason, which is permanent.
 const fn is_too_large(error: &SendError) -> bool {
     matches!(error, SendError::TooLarge { .. } | SendError::HeadersTooLarge { .. })
 }
@@ -337,8 +337,8 @@ impl Disk {
         self.state.subscribe()
     }
 
-    /// Works on the store where that may block, and tells the state before anybody hears of
-    /// the work: who has spooled one notification must find that something waits.
+    /// Runs `work` with the store on a thread that may block, and publishes the new state before it returns
+    /// the result: a caller that has spooled a notification must see that the spool is not empty.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store) -> T + Send + 'static,
