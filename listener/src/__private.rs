@@ -1,5 +1,5 @@
-//! All that generated code may name. No promise of stability: the macros and this crate are
-//! paired by exact version.
+//! Everything that generated code may name. It is not stable: the macros and this crate depend on each
+//! other's exact version.
 
 pub use inventory;
 
@@ -12,7 +12,7 @@ pub use crate::extract::argument::{
     ContextArgument, FallibleArgument, MetadataArgument, OptionalContext, OptionalPayload,
     PayloadArgument, TextArgument,
 };
-pub use crate::extract::meant::{
+pub use crate::extract::similar_name::{
     MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
 };
 pub use crate::filter::FilterRule;
@@ -34,18 +34,18 @@ use futures_util::future::BoxFuture;
 
 use crate::outcome::BoxError;
 
-/// Stands for the definition of an endpoint whose attribute has a mistake.
+/// The definition of an endpoint whose attribute has a mistake.
 pub const MISTAKEN: Definition = Definition::PLAIN;
 
-/// An argument that is taken by name; its failure says the name.
+/// An argument that is extracted by name; its failure has the name.
 ///
 /// # Errors
-/// The argument's own, boxed.
+/// The error of the argument, boxed.
 pub fn by_name<T>(name: &'static str, taken: Result<T, impl Into<BoxError>>) -> Result<T, Failure> {
     taken.map_err(|source| Failure::Argument { argument: name, source: source.into() })
 }
 
-/// The future of a method. What it holds while it waits must be able to change threads.
+/// The future of a method. The values that it holds across an await must be `Send`.
 pub fn boxed<'n, F>(future: F) -> BoxFuture<'n, MethodResult>
 where
     F: Future<Output = MethodResult> + 'n,
@@ -54,10 +54,10 @@ where
     Box::pin(future)
 }
 
-/// An argument that is taken by type; its failure says the argument's name all the same.
+/// An argument that is extracted by type; its failure also has the name.
 ///
 /// # Errors
-/// The argument's own, boxed.
+/// The error of the argument, boxed.
 pub fn by_type<'n, T: FromNotification<'n>>(
     name: &'static str,
     notification: &'n Notification<'n>,

@@ -1,6 +1,6 @@
-//! Which notifications a method or an endpoint wants. `FilterRule` is what the macro writes
-//! down, `Filter` is compiled from it when the listener is built and asked by `dispatch`.
-//! Semantics are those of oslo.messaging's `NotificationFilter`.
+//! Filters: which notifications a method or an endpoint wants. Generated code has `FilterRule`s; building
+//! the listener compiles them to `Filter`s, which `dispatch` applies. The semantics are those of
+//! oslo.messaging's `NotificationFilter`.
 
 use std::borrow::Cow;
 
@@ -33,8 +33,8 @@ impl FilterRule {
         Self { publisher_id: None, event_type: None, context: &[], metadata: &[], payload: &[] };
 }
 
-/// A filter ready to be asked. Every part that is given must match, from the start of the
-/// text, as Python's `re.match` does; a value that is missing or not a string does not.
+/// A compiled filter. Every expression must match, from the start of the text, as with Python's `re.match`;
+/// a value that is missing or not a string does not match.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     publisher_id: Option<Regex>,
@@ -48,7 +48,7 @@ impl Filter {
     /// Compiles a rule.
     ///
     /// # Errors
-    /// An expression that is no regular expression, or too large once compiled.
+    /// An expression that is not a valid regular expression, or too large once compiled.
     pub fn compile(rule: &FilterRule) -> Result<Self, regex::Error> {
         Ok(Self {
             publisher_id: rule.publisher_id.map(from_start).transpose()?,
@@ -59,12 +59,12 @@ impl Filter {
         })
     }
 
-    /// The regular expression that the type of the event must match, if there is one.
+    /// The regular expression for the event type, if there is one.
     pub(crate) fn event_type(&self) -> Option<&str> {
         self.event_type.as_ref().map(Regex::as_str)
     }
 
-    /// Whether the notification passes.
+    /// Whether the notification matches.
     #[must_use]
     pub fn matches(&self, notification: &Notification<'_>) -> bool {
         let text = |rule: &Option<Regex>, text: Option<&str>| {
@@ -97,7 +97,7 @@ fn by_key(
 }
 
 fn from_start(text: &str) -> Result<Regex, regex::Error> {
-    // By itself first: `a)|(?:b` would close the group, and match anywhere.
+    // First on its own: `a)|(?:b` would close the group and match anywhere.
     Regex::new(text)?;
     Regex::new(&format!("^(?:{text})"))
 }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rule_lets_everything_through() {
+    fn without_a_rule_everything_matches() {
         check(FilterRule::ALL, true);
     }
 
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_string_does_not_match() {
+    fn a_value_that_is_not_a_string_does_not_match() {
         check(FilterRule { payload: &[("n", "1")], ..FilterRule::ALL }, false);
         check(FilterRule { payload: &[("none", ".*")], ..FilterRule::ALL }, false);
     }

@@ -1,6 +1,5 @@
-//! Duplicates: remembering which notifications a method has handled, so that one that is
-//! delivered again is not handled again. The memory of this process is here; a durable one is
-//! the program's own. Who asks and who remembers is the runtime.
+//! Inboxes: which notifications a method has handled, so that a redelivered one is not handled again. An
+//! in-memory inbox is here; programs implement durable ones. The runtime uses the inbox.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -10,37 +9,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::future::BoxFuture;
 use crate::outcome::BoxError;
 
-/// An id longer than this is not kept by [`MemoryInbox`]: ids are the sender's, and memory is
-/// not.
+/// [`MemoryInbox`] does not keep longer ids: the sender chooses ids, and must not exhaust memory.
 const LONGEST_ID: usize = 1024;
 
-/// Remembers what was handled.
+/// Records which notifications were handled.
 ///
-/// Delivery is at least once: a notification comes again when a broker, a connection or a
-/// program failed before it was settled. With an inbox, a method that has handled it is not
-/// called again.
+/// Delivery is at least once: a notification is redelivered if a broker, a connection or a program fails
+/// before it is settled. With an inbox, a method that has handled it is not called again.
 ///
-/// What this promises, and what it does not: a method's effect and the memory of it are two
-/// steps. The listener asks [`contains`](Self::contains) before it calls a method and
-/// [`insert`](Self::insert) after the method has succeeded; a program that dies between the
-/// two handles that notification twice. Only an inbox that lies in the same database as the
-/// effect can make one step of them: there the method writes its effect and the entry in one
-/// transaction, and `insert` finds the entry and does nothing.
+/// The effect of a method and its entry are two steps. The listener calls [`contains`](Self::contains)
+/// before it calls a method, and [`insert`](Self::insert) after the method has succeeded; if the program
+/// dies between the two, that notification is handled twice. Only an inbox in the database of the effect
+/// can avoid this: the method writes its effect and the entry in one transaction, and `insert` finds the
+/// entry and does nothing.
 ///
-/// Two copies of a notification that are worked on at the same moment, by this process or by
-/// another, may both be handled: nothing is reserved.
+/// Two copies of a notification that are handled at the same moment, in this process or in another, may
+/// both be handled: entries are not reserved.
 pub trait Inbox: Send + Sync + 'static {
     /// Whether this was handled.
     ///
     /// # Errors
-    /// It cannot be told. The method is not called, and the notification is retried as after a transient
-    /// error, whatever the endpoint's `on_failure` says.
+    /// The inbox cannot be read. The method is not called, and the notification is retried as after a
+    /// transient error, whatever the endpoint's `on_failure`.
     fn contains<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<bool, BoxError>>;
 
-    /// Remembers that this was handled. It may be there already: then nothing is to be done.
+    /// Records that this was handled. If there is such an entry already, it does nothing.
     ///
     /// # Errors
-    /// It cannot be remembered. The method has run all the same.
+    /// The inbox cannot be written. The method has run nevertheless.
     fn insert<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<(), BoxError>>;
 }
 
@@ -54,9 +50,9 @@ impl fmt::Debug for dyn Inbox {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct InboxEntry<'a> {
-    /// The notification: the same id in both wire versions, on every topic and at every try.
+    /// The id of the notification: the same in both envelope versions, on every topic and at every attempt.
     pub message_id: &'a str,
-    /// The method, by its stable name: each method settles for itself.
+    /// The method, by its stable name: each method has its own entries.
     pub method: &'a str,
 }
 
@@ -68,17 +64,17 @@ impl<'a> InboxEntry<'a> {
     }
 }
 
-/// An [`Inbox`] in the memory of this process: bounded, and gone with it.
+/// A bounded [`Inbox`] in the memory of this process.
 ///
-/// It keeps the last entries and forgets the oldest first, so it knows the duplicates that a
-/// lost connection or a retry makes, and none from before a restart. An id of more than
-/// 1024 bytes is not kept: its notification may be handled again.
+/// It keeps the latest entries and drops the oldest first, so it detects duplicates after a lost
+/// connection or a retry, but not from before a restart. An id of more than 1024 bytes is not kept: its
+/// notification may be handled again.
 pub struct MemoryInbox {
     capacity: usize,
     kept: Mutex<Kept>,
 }
 
-/// The same entries twice: to be found, and in the order in which they came.
+/// The entries, for look-up and in the order of insertion.
 #[derive(Default)]
 struct Kept {
     entries: HashSet<Arc<str>>,
@@ -86,8 +82,8 @@ struct Kept {
 }
 
 impl MemoryInbox {
-    /// Keeps so many entries: one for each method that handled a notification. An entry takes
-    /// some 150 bytes. With a capacity of 0 nothing is remembered.
+    /// An inbox with this many entries: one for each method that handled a notification. An entry takes
+    /// about 150 bytes. With a capacity of 0 nothing is recorded.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self { capacity, kept: Mutex::default() }
@@ -140,8 +136,8 @@ impl fmt::Debug for MemoryInbox {
     }
 }
 
-/// The whole entry, never a hash of it: two that are taken for one would lose a notification.
-/// The method is a name of the program, which has no NUL; so no two entries have one key.
+/// The whole entry, not a hash of it: a collision would lose a notification. Names of methods contain no
+/// NUL, so different entries have different keys.
 fn key(entry: InboxEntry<'_>) -> String {
     format!("{}\0{}", entry.method, entry.message_id)
 }
@@ -154,7 +150,7 @@ mod tests {
         InboxEntry { message_id, method }
     }
 
-    /// Which of these entries it knows, asked as the runtime asks.
+    /// Which of these entries the inbox contains, as the runtime asks.
     async fn known<'a>(inbox: &dyn Inbox, ids: &[&'a str]) -> Vec<&'a str> {
         let mut known = Vec::new();
         for id in ids {
@@ -172,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_handled_is_known_for_that_method_only() {
+    async fn an_entry_is_for_one_method_only() {
         let inbox = MemoryInbox::new(10);
         inbox.insert(entry("1", "a"));
         let asked = [("1", "a"), ("1", "b"), ("2", "a"), ("a", "1")];
@@ -181,14 +177,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_is_forgotten_first() {
+    async fn the_oldest_entry_is_dropped_first() {
         let inbox = MemoryInbox::new(3);
         fill(&inbox, &["1", "2", "3", "4", "5"]).await;
         assert_eq!(known(&inbox, &["1", "2", "3", "4", "5"]).await, ["3", "4", "5"]);
     }
 
     #[tokio::test]
-    async fn one_that_comes_twice_takes_one_place_and_keeps_its_age() {
+    async fn a_duplicate_takes_no_space_and_keeps_its_age() {
         let inbox = MemoryInbox::new(2);
         fill(&inbox, &["1", "2", "1", "1", "3"]).await;
         assert_eq!(known(&inbox, &["1", "2", "3"]).await, ["2", "3"]);
@@ -196,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_capacity_remembers_nothing() {
+    async fn without_capacity_nothing_is_recorded() {
         let inbox = MemoryInbox::new(0);
         fill(&inbox, &["1"]).await;
         assert_eq!(known(&inbox, &["1"]).await, [""; 0]);

@@ -30,7 +30,7 @@
 //!         println!("{event_type}: {} {:?} {}", payload.instance_id, ctxt, metadata.message_id());
 //!     }
 //!
-//!     /// A payload may borrow what has no escapes; an outcome says what becomes of the notification.
+//!     /// A payload may borrow strings without escapes; an outcome decides what happens to the notification.
 //!     async fn error(&self, payload: Fault<'_>) -> Outcome {
 //!         match payload.code {
 //!             0 => Outcome::Handled,
@@ -91,7 +91,7 @@
 //! |---|---|
 //! | write endpoints, and test them | [`guide`]: every form, and every mistake with what the compiler says |
 //! | decide what happens to a notification | [`Outcome`], [`permanent`], [`retry_after`]; [`guide::failures`] |
-//! | take your own argument types | [`FromNotification`] |
+//! | use your own argument types | [`FromNotification`] |
 //! | run it, configured by environment variables | [`listen`](listen()); [`Config`] has the variables |
 //! | run it within a program | [`Listener::builder`]: [`ListenerBuilder`] and its [`options`] |
 //! | watch it: probes, metrics, alerts | [`Listener::health`], [`Listener::is_ready`], [`observe`] |
@@ -207,8 +207,7 @@ pub mod options {
     pub use crate::notifier::spool::{SpoolOptions, WhenFull};
 }
 
-/// What happens to a listener and its deliveries, its current state and its endpoints, and the state of a
-/// notifier's spool.
+/// Events of a listener and its deliveries, its state and its endpoints, and the state of a notifier's spool.
 pub mod observe {
     pub use crate::endpoint::Definition;
     pub use crate::endpoint::policy::Policy;
@@ -249,7 +248,7 @@ pub mod error {
     pub use crate::transport::url::UrlError;
 }
 
-/// What a driver implements and what it is given: raw messages, queues and routes. And RabbitMQ's driver.
+/// The contract of drivers: raw messages, queues and routes. And RabbitMQ's driver.
 pub mod driver {
     #[cfg(feature = "rabbit")]
     pub use crate::drivers::{Rabbit, RabbitBuilder};
@@ -269,8 +268,8 @@ pub mod driver {
     pub use crate::transport::url::{Host, TransportUrl};
 }
 
-/// The names of the queues that a listener uses in addition to those it was given (those of retry queues are
-/// the driver's own), and the headers of the copies in them.
+/// The names of the side queues of a listener (except retry queues, which the driver names), and the headers
+/// of the copies in them.
 pub mod queues {
     pub use crate::runtime::settle::copy_headers as headers;
     pub use crate::target::{

@@ -1,13 +1,11 @@
-//! `link!`, which keeps the crates linked whose endpoints no code names. What the listener says
-//! when there is no endpoint at all stands in `runtime/error.rs`; that the macro keeps its
-//! promise is proven in `tests/linking`.
+//! `link!`, which links crates whose endpoints no code names. The error for a listener without endpoints is
+//! in `runtime/error.rs`; `tests/linking` tests the macro.
 
 /// Links crates for the endpoints that they register.
 ///
-/// An endpoint of a library registers itself when the library is part of the program. A crate
-/// that is listed in `Cargo.toml` is not yet part of it: the compiler hands the linker only
-/// the crates that some path in the code resolves to. A program that takes its endpoints from
-/// a library and calls nothing else in it must therefore name it once:
+/// The endpoints of a library are registered when the library is linked. Listing a crate in `Cargo.toml` is
+/// not enough: the compiler passes only the crates to the linker that some path in the code resolves to.
+/// A program that uses only the endpoints of a library must therefore name it once:
 ///
 /// ```
 /// listener::link!(billing_endpoints, audit::endpoints);
@@ -16,14 +14,13 @@
 /// # fn main() {}
 /// ```
 ///
-/// It is written where `use` may stand, usually in `main.rs`, and expands to `use path as _;`
-/// for each path. A path into a crate links the whole crate. A path that does not exist does
-/// not compile.
+/// Write it wherever `use` is allowed, usually in `main.rs`. It expands to `use path as _;` for each path. A
+/// path into a crate links the whole crate. A path that does not exist is a compile error.
 #[macro_export]
 macro_rules! link {
     ($($path:path),+ $(,)?) => {
         $(
-            // A module that is named only for its crate is meant to be unused.
+            // A module that is named only to link its crate is otherwise unused.
             #[allow(unused_imports)]
             use $path as _;
         )+

@@ -1,5 +1,5 @@
-//! What happens to a listener and its deliveries, told as it happens: the one seam for
-//! metrics, alerts and tests. The runtime tells; how things stand now is `Listener::health`.
+//! Observers: events of a listener and its deliveries, for metrics, alerts and tests. The runtime reports
+//! them; `Listener::health` is the present state.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::shown::discard;
 
-/// Is told what happens. Called from the listener's tasks, between two steps of a delivery:
-/// return at once, and do not panic.
+/// Receives events. It is called from the listener's tasks, between two steps of a delivery: return at once,
+/// and do not panic.
 ///
 /// ```
 /// use listener::observe::{Event, Observer};
@@ -48,7 +48,7 @@ pub enum Event<'e> {
         delivery: &'e DeliveryInfo,
         /// How many methods handled this delivery.
         handled: usize,
-        /// How long the listener had it.
+        /// How long ago it was received.
         after: Duration,
     },
     /// A delivery was returned to the broker: a method requeued it, or the listener stopped.
@@ -67,7 +67,7 @@ pub enum Event<'e> {
         delivery: &'e DeliveryInfo,
         /// The methods.
         methods: &'e [String],
-        /// How often they have been called.
+        /// How often they were called.
         attempts: u32,
         /// The pause before the next call.
         after: Duration,
@@ -128,7 +128,7 @@ pub enum Event<'e> {
     },
 }
 
-/// Those who are told.
+/// The observers of a listener.
 #[derive(Default)]
 pub(crate) struct Observers(Vec<Box<dyn Observer>>);
 
@@ -137,12 +137,12 @@ impl Observers {
         self.0.push(Box::new(observer));
     }
 
-    pub(crate) fn tell(&self, event: &Event<'_>) {
+    pub(crate) fn report(&self, event: &Event<'_>) {
         for observer in &self.0 {
-            // An observer watches: what it does must not decide what becomes of a delivery.
+            // The failure of an observer must not affect deliveries.
             let observed = catch_unwind(AssertUnwindSafe(|| observer.observe(event)));
             if let Err(panic) = observed {
-                // What it said, the panic hook has printed.
+                // The panic hook has printed its message.
                 discard(panic);
                 tracing::error!("an observer panicked");
             }

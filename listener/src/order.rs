@@ -1,6 +1,5 @@
-//! What notifications have in common that are worked on one after the other: `ordered_by` of an
-//! endpoint or of a listener. Read when the listener is built, asked by the runtime for each
-//! delivery; who waits for whom is `runtime/schedule/key_order.rs`.
+//! Order keys: `ordered_by` of an endpoint or of a listener. Parsed when the listener is built; the runtime
+//! evaluates them for each delivery, and `runtime/schedule/key_order.rs` keeps the order.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +8,7 @@ use serde_json::Value;
 
 use crate::notification::Notification;
 
-/// A part of notifications: those in which it is equal are worked on in sequence.
+/// A part of a notification. Notifications in which it is equal are handled in sequence.
 ///
 /// ```
 /// use listener::OrderKey;
@@ -22,21 +21,21 @@ use crate::notification::Notification;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OrderKey {
-    /// Who sent it.
+    /// The publisher.
     PublisherId,
-    /// What happened.
+    /// The event type.
     EventType,
-    /// A value of the payload's top level, of any kind: an object or a list counts by what it
-    /// holds, not by its spaces or the order of its keys.
+    /// A value of the payload's top level, of any kind. Objects and lists are compared by content: white
+    /// space and the order of keys do not matter.
     Payload(String),
     /// A value of the context.
     Context(String),
 }
 
-/// A text names no part of a notification.
+/// The text is not an order key.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{found:?} names no part of a notification; expected `publisher_id`, `event_type`, `payload.KEY` or `context.KEY`"
+    "{found:?} is not a part of a notification; expected `publisher_id`, `event_type`, `payload.KEY` or `context.KEY`"
 )]
 pub struct UnknownOrderKey {
     /// The text.
@@ -44,8 +43,7 @@ pub struct UnknownOrderKey {
 }
 
 impl OrderKey {
-    /// The part as text; `None` where the notification does not have it, and then it waits for
-    /// nobody.
+    /// The value as text; `None` if the notification does not have it: then it is not ordered.
     pub(crate) fn of(&self, notification: &Notification<'_>) -> Option<String> {
         let raw = match self {
             Self::PublisherId => return notification.publisher_id().map(str::to_owned),
@@ -57,8 +55,8 @@ impl OrderKey {
     }
 }
 
-/// One text for one value: JSON writes characters, objects, lists and fractions in more than one
-/// way. A whole number and the same one with a fraction, `1` and `1.0`, stay two.
+/// The same text for equal values: JSON has several spellings of characters, objects, lists and fractions.
+/// An integer and the equal fraction, `1` and `1.0`, stay different.
 fn canonical(raw: &str) -> String {
     let is_canonical = match raw.as_bytes() {
         [b'"', ..] => !raw.contains('\\'),
@@ -70,7 +68,7 @@ fn canonical(raw: &str) -> String {
     serde_json::from_str::<Value>(raw).map_or_else(
         |_| raw.to_owned(),
         |mut value| {
-            // They are sorted unless a crate of the program turns on `preserve_order`.
+            // They are sorted already, unless a crate of the program enables `preserve_order`.
             value.sort_all_objects();
             value.to_string()
         },
@@ -139,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_missing_orders_nothing() {
+    fn a_missing_part_gives_no_key() {
         check("event_type", None);
         check("payload.none", None);
         check("payload.other", None);
@@ -147,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_part_is_refused() {
+    fn a_text_that_is_not_a_part_is_refused() {
         for text in ["", "payload", "payload.", "publisher", "metadata.message_id"] {
             assert!(text.parse::<OrderKey>().is_err(), "{text}");
         }

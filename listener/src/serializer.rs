@@ -1,6 +1,5 @@
-//! Serializers: what stands on the wire ↔ plain values, for programs whose peers change
-//! payload or context on the way (oslo.messaging's `Serializer`). Without one, both are read
-//! straight from the text.
+//! Serializers: convert payload and context between wire and program, for peers with their own encoding
+//! (oslo.messaging's `Serializer`). Without one, both are read directly from the text.
 
 use std::fmt;
 
@@ -12,16 +11,15 @@ use crate::notification::fields::Fields;
 use crate::notification::owned::OwnedFields;
 use crate::outcome::BoxError;
 
-/// Changes payload and context between the wire and the program. Each method gives back what
-/// it was given unless it is overridden.
+/// Converts payload and context between wire and program. By default each method returns its argument
+/// unchanged.
 ///
-/// A listener calls the `deserialize_` methods for each delivery before any filter, and may do so
-/// several times: with `ordered_by` or an inbox a first time for its keys, and again whenever the
-/// notification is read anew for another call. An error sends the delivery to the dead letters. A
-/// notifier calls the `serialize_` methods
-/// once for each notification; an error is the caller's.
+/// A listener calls the `deserialize_` methods for each delivery before any filter, and possibly several
+/// times: with `ordered_by` or an inbox once for the keys, and again whenever the notification is read for
+/// another call. After an error the delivery is dead-lettered. A notifier calls the `serialize_` methods
+/// once for each notification, and returns an error to the caller.
 pub trait Serializer: Send + Sync + 'static {
-    /// The payload as it goes on the wire. `context` is the one before `serialize_context`.
+    /// The payload for the wire. `context` is the one before `serialize_context`.
     ///
     /// # Errors
     /// The payload cannot be sent.
@@ -30,7 +28,7 @@ pub trait Serializer: Send + Sync + 'static {
         Ok(payload)
     }
 
-    /// The payload as the program sees it. `context` is the one after `deserialize_context`.
+    /// The payload for the program. `context` is the one after `deserialize_context`.
     ///
     /// # Errors
     /// The payload cannot be read.
@@ -39,7 +37,7 @@ pub trait Serializer: Send + Sync + 'static {
         Ok(payload)
     }
 
-    /// The context as it goes on the wire.
+    /// The context for the wire.
     ///
     /// # Errors
     /// The context cannot be sent.
@@ -47,7 +45,7 @@ pub trait Serializer: Send + Sync + 'static {
         Ok(context)
     }
 
-    /// The context as the program sees it.
+    /// The context for the program.
     ///
     /// # Errors
     /// The context cannot be read.
@@ -73,7 +71,7 @@ impl SerializerError {
     }
 }
 
-/// The fields as the program is to see them.
+/// The fields for the program.
 pub(crate) fn deserialize(
     serializer: &dyn Serializer,
     fields: &Fields<'_>,

@@ -1,5 +1,5 @@
-//! Where notifications are taken from and sent to: `Target` is exchange and topic. Routing
-//! keys (`topic.priority`) and queue names are made here and nowhere else.
+//! Targets: where notifications are consumed from and sent to, an exchange and a topic. Routing keys
+//! (`topic.priority`) and queue names are made only here.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,18 +10,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::notification::priority::Priority;
 use crate::shown::shown;
 
-/// The topic of listeners and notifiers that name none, as in oslo.messaging.
+/// The default topic of listeners and notifiers, as in oslo.messaging.
 pub const DEFAULT_TOPIC: &str = "notifications";
 
-/// The exchange of a target that names none: oslo.messaging's `control_exchange`.
+/// The exchange of a target without one: oslo.messaging's `control_exchange`.
 pub const DEFAULT_EXCHANGE: &str = "openstack";
 
 /// A topic on an exchange. As text it is `topic` or `exchange/topic`, as in `LISTENER_TOPICS`.
 ///
-/// The exchange says where queues are bound; it is no filter. All listeners of a topic share the
-/// queues `topic.priority`, whichever exchanges are bound to them: what comes from an exchange that
-/// no endpoint names concerns every endpoint of the topic. A pool has a queue of its own, to which
-/// only the exchanges of its listeners are bound.
+/// Queues are bound to the exchange; it is not a filter. All listeners of a topic share the queues
+/// `topic.priority`, to which any exchange may be bound: a notification from an exchange that no endpoint
+/// names is for every endpoint of the topic. A pool has a queue of its own, which is bound only to the
+/// exchanges of its listeners.
 ///
 /// ```
 /// use listener::Target;
@@ -49,7 +49,7 @@ impl Target {
         Self { exchange: Some(exchange.into()), ..self }
     }
 
-    /// The same, on this exchange if it names none.
+    /// Sets the exchange if there is none.
     pub(crate) fn or_exchange(self, exchange: &str) -> Self {
         Self { exchange: self.exchange.or_else(|| Some(exchange.to_owned())), ..self }
     }
@@ -67,7 +67,7 @@ impl Target {
     }
 }
 
-/// Reads `topic` or `exchange/topic`.
+/// Parses `topic` or `exchange/topic`.
 ///
 /// ```
 /// use listener::Target;
@@ -136,7 +136,7 @@ pub fn routing_key(topic: &str, priority: Priority) -> String {
     format!("{topic}.{priority}")
 }
 
-/// The priority that a routing key ends in, if it is one that [`routing_key`] makes.
+/// The priority at the end of a routing key, if it is one of [`routing_key`].
 pub(crate) fn priority_of(routing_key: &str) -> Option<Priority> {
     let (_, last) = routing_key.rsplit_once('.')?;
     Priority::ALL.into_iter().find(|priority| priority.as_str() == last)
@@ -171,34 +171,34 @@ pub fn quarantine_journal(pool_or_topic: &str) -> String {
     journal(&format!("{}{digest}", &pool_or_topic[..end]))
 }
 
-/// FNV-1a: the same in every process, whatever that was built with.
+/// FNV-1a: the same in every process and every build.
 fn digest(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
         (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// How the names of journals end.
+/// The suffix of journals.
 const JOURNAL: &str = ".quarantine.journal";
 
-/// The longest name of a journal, in bytes: it leaves room for the virtual host's.
+/// The longest name of a journal, in bytes; this leaves space for the name of the virtual host.
 const LONGEST_JOURNAL: usize = 150;
 
-/// The longest name that AMQP takes, in bytes.
+/// The longest name in AMQP, in bytes.
 const LONGEST: usize = 255;
 
-/// The longest ending of a queue that holds retries back; drivers make no longer one.
+/// The longest suffix of a retry queue; drivers use no longer one.
 pub(crate) const LONGEST_RETRY: &str = ".retry.131072s";
 
-/// So much of a name is shown.
+/// How many characters of a name an error shows.
 const SHOWN: usize = 40;
 
-/// What a name is for.
+/// The use of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// A topic, after which queues are named.
+    /// A topic that queues are named after.
     Topic,
-    /// A topic that only routes: its queue is a pool's, or another program's.
+    /// A topic that is only a routing key: its queue is that of a pool or another program.
     Route,
     Pool,
     Exchange,
@@ -213,7 +213,7 @@ impl Role {
         }
     }
 
-    /// The longest name that is made of a name in this role.
+    /// The longest name that is derived from a name in this role.
     fn longest(self, name: &str) -> String {
         let key = |name| routing_key(name, Priority::Critical);
         match self {
@@ -225,25 +225,25 @@ impl Role {
     }
 }
 
-/// What is wrong with a name, with a fix: found when something is built, where it would
-/// otherwise show at the first failure, or never.
+/// Why a name is invalid, with a fix. Checked when a listener or notifier is built; otherwise it would be
+/// noticed at the first failure, or never.
 pub(crate) fn mistake(role: Role, name: &str) -> Option<String> {
-    wrong(role, name).map(|text| told(role, name, &text))
+    wrong(role, name).map(|text| described(role, name, &text))
 }
 
-/// As `mistake`, for a value of the configuration, which has the punctuation of its file at times.
+/// As `mistake`, for a value of the configuration, which may contain punctuation of its file.
 pub(crate) fn mistake_in_configuration(role: Role, name: &str) -> Option<String> {
     let text = wrong(role, name).or_else(|| punctuated(name).map(str::to_owned))?;
-    // A password may have come to a wrong place.
+    // The value may be a misplaced password.
     let shown = shown(name);
     Some(if shown == name {
-        told(role, name, &text)
+        described(role, name, &text)
     } else {
         format!("{} {shown} {text}", role.name())
     })
 }
 
-fn told(role: Role, name: &str, text: &str) -> String {
+fn described(role: Role, name: &str, text: &str) -> String {
     let shown: String = name.chars().take(SHOWN).collect();
     let cut = if shown.len() < name.len() { ".." } else { "" };
     format!("{} {:?} {text}", role.name(), shown + cut)
@@ -252,10 +252,10 @@ fn told(role: Role, name: &str, text: &str) -> String {
 fn punctuated(name: &str) -> Option<&'static str> {
     if name.contains(['"', '\'', '[', ']', ';']) {
         Some(
-            "holds a quotation mark, a bracket or a semicolon; expected the name alone: give several, in a variable, with commas between them",
+            "contains a quotation mark, a bracket or a semicolon; expected only the name: separate several names in a variable with commas",
         )
     } else if name.starts_with('.') || name.ends_with('.') {
-        Some("begins or ends with a dot; expected a name without")
+        Some("begins or ends with a dot; expected a name without one")
     } else {
         None
     }
@@ -270,20 +270,19 @@ fn wrong(role: Role, name: &str) -> Option<String> {
     if let Some(found) = found {
         return Some(found.to_owned());
     }
-    // Exchanges, and what is only sent to, have their names from others.
+    // Other programs choose the names of exchanges and of topics that are only sent to.
     if let (Role::Topic | Role::Pool, Some(found)) = (role, punctuated(name)) {
         return Some(found.to_owned());
     }
     if name.trim() != name || name.contains(char::is_control) {
         return Some(
-            "holds white space at an end, or a control character; expected a name without"
+            "begins or ends with white space, or contains a control character; expected a name without them"
                 .to_owned(),
         );
     }
     if matches!(role, Role::Topic | Role::Pool) && name.starts_with("amq.") {
         return Some(
-            "begins with `amq.`, which brokers reserve for themselves; choose another name"
-                .to_owned(),
+            "begins with `amq.`, which is reserved for brokers; choose another name".to_owned(),
         );
     }
     let longest = role.longest(name).len();
@@ -293,7 +292,9 @@ fn wrong(role: Role, name: &str) -> Option<String> {
             Role::Exchange => String::new(),
             _ => {
                 let made = role.longest(&format!("<{}>", role.name()));
-                format!(": names such as `{made}` are made of it, and AMQP takes {LONGEST} bytes")
+                format!(
+                    ": names such as `{made}` are made from it, and AMQP allows {LONGEST} bytes"
+                )
             }
         };
         format!("has {} bytes; expected {most} at most{made}", name.len())
@@ -307,51 +308,51 @@ fn is_blank(character: char) -> bool {
 fn wrong_topic(name: &str) -> Option<&'static str> {
     if name.contains(['*', '#']) {
         Some(
-            "holds `*` or `#`; expected the name of one topic: a topic is no pattern, so give each by its name",
+            "contains `*` or `#`; expected the name of one topic: a topic is not a pattern, so list each by its name",
         )
     } else if name.contains(is_blank) {
         Some(
-            "holds white space; expected the name of one topic: give several one by one, and in a variable with commas",
+            "contains white space; expected the name of one topic: list several individually, and in a variable with commas",
         )
     } else if name.contains(',') {
-        Some("holds a comma; expected the name of one topic: give several one by one")
+        Some("contains a comma; expected the name of one topic: list several individually")
     } else {
         None
     }
 }
 
 fn wrong_pool(name: &str) -> Option<&'static str> {
-    is_beside_another(name).then_some(
-        "ends as a dead-letter, quarantine or retry queue of another queue does, which no pool may take from; choose another name",
+    is_side_queue(name).then_some(
+        "ends like a dead-letter, quarantine or retry queue of another queue, which a pool must not consume; choose another name",
     )
 }
 
 fn wrong_exchange(name: &str) -> Option<&'static str> {
     if name.contains(['*', '#']) {
         Some(
-            "holds `*` or `#`; expected the name of one exchange: an exchange is no pattern, so give each topic as `exchange/topic`",
+            "contains `*` or `#`; expected the name of one exchange: an exchange is not a pattern, so write each topic as `exchange/topic`",
         )
     } else if name.contains(is_blank) || name.contains([',', '/']) {
         Some(
-            "holds white space, a comma or `/`; expected the name of one exchange: give several with their topics, each as `exchange/topic`",
+            "contains white space, a comma or `/`; expected the name of one exchange: list several with their topics, each as `exchange/topic`",
         )
     } else if name.starts_with("amq.") && !is_of_the_broker(name) {
         Some(
-            "begins with `amq.`, which brokers reserve for their own, such as `amq.topic`; choose another name",
+            "begins with `amq.`, which is reserved for exchanges of the broker, such as `amq.topic`; choose another name",
         )
     } else {
         None
     }
 }
 
-/// Whether an exchange is one of those that exist in every virtual host.
+/// Whether an exchange is one of the predeclared ones of every virtual host.
 fn is_of_the_broker(exchange: &str) -> bool {
     let known = ["amq.topic", "amq.direct", "amq.fanout", "amq.headers", "amq.match"];
     known.contains(&exchange) || exchange.starts_with("amq.rabbitmq.")
 }
 
-/// Whether a name ends as those of the queues do that are made beside a work queue.
-fn is_beside_another(name: &str) -> bool {
+/// Whether a name has the suffix of a side queue: dead letters, quarantine, journal or retries.
+fn is_side_queue(name: &str) -> bool {
     let is_retry = |queue: &str| {
         let seconds = queue.rsplit_once(".retry.").and_then(|(_, level)| level.strip_suffix('s'));
         seconds.is_some_and(|seconds| seconds.parse::<u64>().is_ok())
@@ -359,26 +360,26 @@ fn is_beside_another(name: &str) -> bool {
     [".dead", ".quarantine", JOURNAL].iter().any(|end| name.ends_with(end)) || is_retry(name)
 }
 
-/// What is wrong with a pool that is to be bound to the nameless exchange: nothing would come.
+/// Why a pool cannot be bound to the default exchange, which has an empty name.
 pub(crate) const NAMELESS: &str = "the nameless exchange routes to the queue that a message \
     names, and a pool cannot be bound to it; name the exchange that the notifications are sent \
-    to, or leave the pool out";
+    to, or remove the pool";
 
-/// Warns of a topic that has the form of a routing key, of `exchange/topic` or of a queue: it is a
-/// name of its own then, and most likely nobody sends to it.
+/// Warns if a topic has the form of a routing key, of `exchange/topic` or of a queue: it is used literally,
+/// and most likely nobody sends to it.
 pub(crate) fn warn_of_topic(topic: &str) {
     if topic.contains('/') {
         tracing::warn!(
             topic,
-            "the topic holds a `/`, which separates it from its exchange in LISTENER_TOPICS and in \
-             `Target::from` only: write `exchange = \"..\", topic = \"..\"` in an attribute, and \
+            "the topic contains a `/`, which separates it from its exchange only in LISTENER_TOPICS and in \
+             `Target::from`: write `exchange = \"..\", topic = \"..\"` in an attribute, and \
              `Target::topic(..).exchange(..)` in code"
         );
     }
-    if is_beside_another(topic) {
+    if is_side_queue(topic) {
         tracing::warn!(
             topic,
-            "the topic ends as a queue beside a work queue does, and is no queue: its queues are \
+            "the topic ends like the name of a side queue, but it is not a queue: its queues are \
              named `topic.priority`; to handle dead letters again, move them to their queue"
         );
     }
@@ -387,8 +388,8 @@ pub(crate) fn warn_of_topic(topic: &str) {
         tracing::warn!(
             topic,
             queue,
-            "the topic ends in a priority, as a routing key does, and is given another one: leave \
-             it out, unless others send to a topic of this very name"
+            "the topic ends in a priority, like a routing key, and another one is appended: remove \
+             it, unless others send to a topic of exactly this name"
         );
     }
 }
@@ -398,7 +399,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_names_that_are_made_of_the_longest_that_is_allowed_fit() {
+    fn all_names_that_are_made_from_the_longest_allowed_name_fit() {
         let fit = |name: String| assert!(name.len() <= LONGEST, "{name}");
         let longest = |role| {
             let fits = |length: &usize| mistake(role, &"a".repeat(*length)).is_none();
@@ -422,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_of_a_long_name_is_short_the_same_everywhere_and_its_own() {
+    fn the_journal_of_a_long_name_is_short_stable_and_unique() {
         let of = |length| quarantine_journal(&"p".repeat(length));
         assert_eq!(of(131), "p".repeat(131) + ".quarantine.journal");
         let expected = "p".repeat(114) + ".ecad33dfc90699b5.quarantine.journal";
@@ -433,7 +434,7 @@ mod tests {
         for name in ["é".repeat(120), "x".to_owned() + &"é".repeat(119)] {
             let journal = quarantine_journal(&name);
             assert!((LONGEST_JOURNAL - 1..=LONGEST_JOURNAL).contains(&journal.len()), "{journal}");
-            assert!(is_beside_another(&journal), "{journal}");
+            assert!(is_side_queue(&journal), "{journal}");
         }
     }
 }

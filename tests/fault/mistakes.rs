@@ -102,7 +102,7 @@ async fn a_queue_with_other_arguments_is_reported_with_the_difference() {
     assert!(
         text.contains("queue \"notifications.info\" exists with other arguments: ")
             && text.contains("x-queue-type")
-            && text.contains("take the option out of the transport URL to use it as it is, or delete it and let it be declared again"),
+            && text.contains("remove the option from the transport URL to use it unchanged, or delete it so that it is declared again"),
         "{text}"
     );
 }

@@ -236,14 +236,14 @@ fn a_name_too_long_for_its_queue_names_is_refused() {
     assert_eq!(
         wrong(|builder| builder.pool(long(242))),
         format!(
-            "pool {shown} has 242 bytes; expected 241 at most: names such as `<pool>.retry.131072s` are made of it, and AMQP takes 255 bytes"
+            "pool {shown} has 242 bytes; expected 241 at most: names such as `<pool>.retry.131072s` are made from it, and AMQP allows 255 bytes"
         )
     );
     assert!(with(|builder| builder.target(topic(232))).is_ok());
     assert_eq!(
         wrong(|builder| builder.target(topic(233))),
         format!(
-            "topic {shown} has 233 bytes; expected 232 at most: names such as `<topic>.critical.retry.131072s` are made of it, and AMQP takes 255 bytes"
+            "topic {shown} has 233 bytes; expected 232 at most: names such as `<topic>.critical.retry.131072s` are made from it, and AMQP allows 255 bytes"
         )
     );
     // With a pool, the queue is not named after the topic.
@@ -263,19 +263,19 @@ fn a_topic_that_is_a_pattern_or_a_list_is_refused() {
         assert_eq!(
             wrong(|builder| builder.target(Target::topic(name))),
             format!(
-                "topic \"{name}\" holds `*` or `#`; expected the name of one topic: a topic is no pattern, so give each by its name"
+                "topic \"{name}\" contains `*` or `#`; expected the name of one topic: a topic is not a pattern, so list each by its name"
             )
         );
     }
     assert_eq!(
         wrong(|builder| builder.target(Target::topic("notifications,nova"))),
-        "topic \"notifications,nova\" holds a comma; expected the name of one topic: give several one by one"
+        "topic \"notifications,nova\" contains a comma; expected the name of one topic: list several individually"
     );
     for name in ["notifications versioned_notifications", "notifications\n", " notifications"] {
         assert_eq!(
             wrong(|builder| builder.target(Target::topic(name))),
             format!(
-                "topic {name:?} holds white space; expected the name of one topic: give several one by one, and in a variable with commas"
+                "topic {name:?} contains white space; expected the name of one topic: list several individually, and in a variable with commas"
             )
         );
     }
@@ -285,13 +285,13 @@ fn a_topic_that_is_a_pattern_or_a_list_is_refused() {
     assert!(text.starts_with(option) && text.contains("and in a variable with commas"), "{text}");
     assert_eq!(
         error(Listener::builder().transport_url("memory://").endpoint(Wild).build()),
-        "the listener cannot be built: endpoint `flow::build::Wild` (tests/flow/build.rs:): topic \"nova.*\" holds `*` or `#`; expected the name of one topic: a topic is no pattern, so give each by its name"
+        "the listener cannot be built: endpoint `flow::build::Wild` (tests/flow/build.rs:): topic \"nova.*\" contains `*` or `#`; expected the name of one topic: a topic is not a pattern, so list each by its name"
     );
 }
 
 #[test]
 fn a_name_reserved_by_the_broker_is_refused() {
-    let reserved = "begins with `amq.`, which brokers reserve for themselves; choose another name";
+    let reserved = "begins with `amq.`, which is reserved for brokers; choose another name";
     assert_eq!(wrong(|builder| builder.pool("amq.tap")), format!("pool \"amq.tap\" {reserved}"));
     assert_eq!(
         wrong(|builder| builder.target(Target::topic("amq.x"))),
@@ -304,7 +304,7 @@ fn a_name_reserved_by_the_broker_is_refused() {
     }
     for name in ["amq.nova", "amq."] {
         let expected = format!(
-            "exchange \"{name}\" begins with `amq.`, which brokers reserve for their own, such as `amq.topic`; choose another name"
+            "exchange \"{name}\" begins with `amq.`, which is reserved for exchanges of the broker, such as `amq.topic`; choose another name"
         );
         assert_eq!(wrong(|builder| builder.control_exchange(name)), expected);
         let transport = Transport::open("memory://").unwrap();
@@ -312,7 +312,8 @@ fn a_name_reserved_by_the_broker_is_refused() {
         assert_eq!(built.unwrap_err().to_string(), expected);
     }
     assert!(
-        wrong(|builder| builder.pool("tap\n")).starts_with("pool \"tap\\n\" holds white space")
+        wrong(|builder| builder.pool("tap\n"))
+            .starts_with("pool \"tap\\n\" begins or ends with white space")
     );
 }
 
@@ -327,7 +328,7 @@ impl AllOfNova {
 fn an_exchange_that_is_a_pattern_or_a_list_is_refused() {
     for name in ["*", "#", "nova*"] {
         let expected = format!(
-            "exchange \"{name}\" holds `*` or `#`; expected the name of one exchange: an exchange is no pattern, so give each topic as `exchange/topic`"
+            "exchange \"{name}\" contains `*` or `#`; expected the name of one exchange: an exchange is not a pattern, so write each topic as `exchange/topic`"
         );
         let target = Target::from(format!("{name}/notifications").as_str());
         assert_eq!(wrong(|builder| builder.target(target)), expected);
@@ -337,7 +338,7 @@ fn an_exchange_that_is_a_pattern_or_a_list_is_refused() {
         assert_eq!(
             wrong(|builder| builder.control_exchange(name)),
             format!(
-                "exchange \"{name}\" holds white space, a comma or `/`; expected the name of one exchange: give several with their topics, each as `exchange/topic`"
+                "exchange \"{name}\" contains white space, a comma or `/`; expected the name of one exchange: list several with their topics, each as `exchange/topic`"
             )
         );
         let variables = [("LISTENER_CONTROL_EXCHANGE".to_owned(), name.to_owned())];
@@ -346,7 +347,7 @@ fn an_exchange_that_is_a_pattern_or_a_list_is_refused() {
     }
     assert_eq!(
         error(Listener::builder().transport_url("memory://").endpoint(AllOfNova).build()),
-        "the listener cannot be built: endpoint `flow::build::AllOfNova` (tests/flow/build.rs:): exchange \"nova*\" holds `*` or `#`; expected the name of one exchange: an exchange is no pattern, so give each topic as `exchange/topic`"
+        "the listener cannot be built: endpoint `flow::build::AllOfNova` (tests/flow/build.rs:): exchange \"nova*\" contains `*` or `#`; expected the name of one exchange: an exchange is not a pattern, so write each topic as `exchange/topic`"
     );
     for name in ["nova", "nova.cell-1", "nova:2", "nova_x"] {
         assert!(with(|builder| builder.control_exchange(name)).is_ok(), "{name}");
@@ -355,7 +356,7 @@ fn an_exchange_that_is_a_pattern_or_a_list_is_refused() {
 
 #[test]
 fn a_pool_on_the_default_exchange_is_refused() {
-    let expected = "the nameless exchange routes to the queue that a message names, and a pool cannot be bound to it; name the exchange that the notifications are sent to, or leave the pool out";
+    let expected = "the nameless exchange routes to the queue that a message names, and a pool cannot be bound to it; name the exchange that the notifications are sent to, or remove the pool";
     let target = || Target::from("/notifications");
     assert_eq!(wrong(|builder| builder.target(target()).pool("tap")), expected);
     assert_eq!(wrong(|builder| builder.control_exchange("").pool("tap")), expected);
@@ -379,7 +380,7 @@ fn a_pool_named_like_a_side_queue_of_another_queue_is_refused() {
         assert_eq!(
             wrong(|builder| builder.pool(name)),
             format!(
-                "pool \"{name}\" ends as a dead-letter, quarantine or retry queue of another queue does, which no pool may take from; choose another name"
+                "pool \"{name}\" ends like a dead-letter, quarantine or retry queue of another queue, which a pool must not consume; choose another name"
             )
         );
     }
@@ -413,7 +414,7 @@ fn the_names_of_a_notifier_are_checked_the_same_way() {
         .unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("the notifier cannot be built, for 3 reasons:"), "{text}");
-    assert!(text.contains("topic \"notifications.*\" holds `*` or `#`"), "{text}");
+    assert!(text.contains("topic \"notifications.*\" contains `*` or `#`"), "{text}");
     assert!(text.contains("has 247 bytes; expected 246 at most"), "{text}");
     assert!(text.contains("has 256 bytes; expected 255 at most"), "{text}");
 }

@@ -93,10 +93,10 @@ fn every_mistake_in_the_environment_is_reported_at_once() {
     let expected = [
         ("prefetch", "expected a number from 1 to 65535"),
         ("transport_url", "no driver is named \"rabit\""),
-        ("topics", "exchange ..(5 bytes, not shown) holds `*` or `#`"),
+        ("topics", "exchange ..(5 bytes, not shown) contains `*` or `#`"),
         ("topics", "topic \"versioned.\" begins or ends with a dot"),
         ("control_exchange", "exchange \"amq.x\" begins with `amq.`"),
-        ("pool", "pool ..(9 bytes, not shown) holds a quotation mark"),
+        ("pool", "pool ..(9 bytes, not shown) contains a quotation mark"),
     ];
     assert_eq!(mistakes.len(), expected.len(), "{error}");
     for (mistake, (option, what)) in mistakes.iter().zip(expected) {

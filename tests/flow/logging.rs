@@ -113,7 +113,7 @@ fn a_topic_that_ends_in_a_priority_is_warned_about() {
 
 #[test]
 fn a_topic_that_contains_a_slash_is_warned_about() {
-    let about = "the topic holds a `/`";
+    let about = "the topic contains a `/`";
     assert_eq!(warnings(about, || with_topic("nova/notifications")), 2);
     assert_eq!(warnings(about, || with_topics("nova/notifications/versioned")), 1);
     assert_eq!(warnings(about, || with_topics("nova/notifications")), 0);

@@ -134,7 +134,7 @@ async fn a_shared_queue_is_not_declared_when_the_deployment_s_durability_is_unkn
     assert_eq!(node.queues(vhost).await, [""; 0]);
 
     amqp.declare_exchange("nova", true).await;
-    let expected = "set amqp_durable_queues (true or false) in the transport URL as the deployment's other services have it, or grant the permission to configure exchange \"nova\"";
+    let expected = "set amqp_durable_queues (true or false) in the transport URL as the other services have it, or grant the permission to configure exchange \"nova\"";
     let error = refused(&url, subscription(QUEUE)).await;
     assert!(error.to_string().contains(expected), "{error}");
     assert!(!error.is_transient());

@@ -1,6 +1,5 @@
-//! A future of the program's: a panic stays in it, while it is made, while it is polled, and when
-//! it is dropped before it is done, as at a deadline. Used for methods by `dispatch`, and for the
-//! program's other code by `runtime/program_code.rs`.
+//! Catches the panics of a future of the program: when it is made, when it is polled, and when it is dropped
+//! early, for example at a timeout. `dispatch` uses it for methods, and for other code of the program `runtime/program_code.rs`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,15 +10,15 @@ use futures_util::future::BoxFuture;
 
 use crate::shown::panic_message;
 
-/// What a panic brought.
+/// The payload of a panic.
 type Panic = Box<dyn Any + Send>;
 
 struct Contained<'c, T>(Option<BoxFuture<'c, T>>);
 
-/// Calls, and waits for what the call gives.
+/// Calls, and awaits the future.
 ///
 /// # Errors
-/// It panicked.
+/// A panic.
 pub(crate) async fn contained<'c, T>(call: impl FnOnce() -> BoxFuture<'c, T>) -> Result<T, Panic> {
     let future = catch_unwind(AssertUnwindSafe(call))?;
     Contained(Some(future)).await
@@ -39,7 +38,7 @@ impl<T> Drop for Contained<'_, T> {
     fn drop(&mut self) {
         let future = self.0.take();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
-            // Also where nothing is logged.
+            // Also if nothing is logged.
             let panic = panic_message(panic);
             tracing::error!(panic, "a call panicked when it was dropped");
         }
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_ends_nothing_but_the_call() {
+    async fn a_panic_ends_only_the_call() {
         assert_eq!(contained(|| async { 1 }.boxed()).await.ok(), Some(1));
         let panic = contained(panics).await.expect_err("it panicked");
         assert_eq!(panic_message(panic), "no future");

@@ -1,18 +1,18 @@
-//! Of the methods that a target concerns, those that the type of an event may be for. Where there
-//! are many, one regular expression of all their filters is asked, once for a notification, and not
-//! each of them. Whether a method wants it then is the table's to say.
+//! The methods for a target, indexed by their filters for the event type. If there are many, one regular
+//! expression for all filters is matched once for each notification, instead of each filter. `table.rs`
+//! then applies the complete filters of the candidates.
 
 use std::borrow::Cow;
 
 use regex::RegexSet;
 
-/// From so many filters on it pays to ask all as one.
+/// From this number of filters on, a combined expression is faster.
 pub(super) const MANY: usize = 4;
 
-/// The methods of one priority that a target concerns.
+/// The methods of one priority for one target.
 #[derive(Debug, Default)]
 pub(super) struct TargetMethods {
-    /// Their places among those of the priority, in the order in which they run.
+    /// Their indices among the methods of the priority, in the order in which they run.
     all: Vec<usize>,
     by_event_type: Option<ByEventType>,
 }
@@ -20,21 +20,21 @@ pub(super) struct TargetMethods {
 #[derive(Debug)]
 struct ByEventType {
     filters: RegexSet,
-    /// The place of the method of each filter.
+    /// The method of each filter.
     filtered: Vec<usize>,
-    /// Those that take any event.
+    /// The methods without a filter for the event type.
     others: Vec<usize>,
 }
 
 impl TargetMethods {
-    /// `all`: the indices of the methods that the target concerns. `filters`: of every method of the
-    /// priority, the regular expression that the type of an event must match, if there is one.
+    /// `all`: the indices of the methods for the target. `filters`: for every method of the priority, the
+    /// regular expression for the event type, if there is one.
     pub(super) fn new(all: Vec<usize>, filters: &[Option<&str>]) -> Self {
         let by_event_type = ByEventType::new(&all, filters);
         Self { all, by_event_type }
     }
 
-    /// All that may want a notification with this type of event, in the order in which they run.
+    /// The methods that may want a notification with this event type, in the order in which they run.
     pub(super) fn candidates(&self, event_type: Option<&str>) -> Cow<'_, [usize]> {
         let Some(index) = &self.by_event_type else { return Cow::Borrowed(&self.all) };
         let Some(event_type) = event_type else { return Cow::Borrowed(&index.others) };
@@ -47,7 +47,7 @@ impl TargetMethods {
 }
 
 impl ByEventType {
-    /// None if there are few filters, or if they are too large together: then each is asked.
+    /// `None` if there are few filters, or if they are too large together: then each is matched on its own.
     fn new(all: &[usize], filters: &[Option<&str>]) -> Option<Self> {
         let filter = |method: &usize| filters[*method];
         let (filtered, others): (Vec<_>, Vec<_>) =

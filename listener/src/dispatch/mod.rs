@@ -1,5 +1,5 @@
-//! Which methods want a notification, and one call of one of them. In which order they are
-//! called for a delivery, and what follows from what they say, is in `runtime`.
+//! Finds the methods that want a notification, and calls one of them. `runtime` calls them in order for a
+//! delivery and acts on their results.
 
 pub(crate) mod contained;
 mod index;
@@ -28,7 +28,7 @@ use crate::shown::panic_message;
 #[derive(Debug)]
 pub struct Dispatcher {
     table: Table,
-    /// How many plain `fn`s run at present, those too that nobody waits for any more.
+    /// How many plain `fn`s run at present, including abandoned ones.
     blocking: Arc<AtomicUsize>,
 }
 
@@ -45,16 +45,15 @@ impl Dispatcher {
         &self.table
     }
 
-    /// How many plain `fn`s run at present, those too that were given up: nothing can end them.
+    /// How many plain `fn`s run at present, including abandoned ones, which cannot be cancelled.
     #[must_use]
     pub fn blocking(&self) -> usize {
         self.blocking.load(Ordering::SeqCst)
     }
 
-    /// Calls a method once. A panic is a failure, and so is a call that is not done within
-    /// `timeout`, whether or not it panics when it is dropped for that. A plain `fn` that waits for
-    /// a thread is not called once this is given up, nor if `may_begin` says no when there is one:
-    /// then there is no result.
+    /// Calls a method once. A panic is a failure, and so is a call that does not return within `timeout`,
+    /// even if it panics when it is dropped. A plain `fn` waits for a thread; it is not called if this
+    /// future is dropped by then, or if `may_begin` returns false: then there is no result.
     ///
     /// # Errors
     /// The failure.
@@ -73,7 +72,7 @@ impl Dispatcher {
             }
         };
         let mut called = pin!(called);
-        // No timer for those that are done at once.
+        // No timer for calls that return at once.
         if let Poll::Ready(result) = poll!(called.as_mut()) {
             return result;
         }
@@ -84,8 +83,8 @@ impl Dispatcher {
             tracing::warn!(
                 method = entry.name,
                 ?timeout,
-                "a plain `fn` was not called: no thread was free for it in time; let the others end \
-                 in time, or give the runtime more `max_blocking_threads`"
+                "a plain `fn` was not called: no thread was free in time; make the others return \
+                 earlier, or give the runtime more `max_blocking_threads`"
             );
         }
         Some(Err(Failure::Timeout(timeout)))
@@ -97,8 +96,8 @@ impl Dispatcher {
         called.unwrap_or_else(|panic| Err(panicked(panic)))
     }
 
-    /// A plain `fn` may block, so it runs on a thread of its own, with a copy: the caller is
-    /// free to stop waiting for it. `None`: it may not begin.
+    /// A plain `fn` may block, so it runs on a thread of the blocking pool, with a copy of the notification:
+    /// the caller can stop waiting for it. `None`: it may not begin.
     async fn call_blocking(
         &self,
         entry: &Entry,
@@ -112,7 +111,7 @@ impl Dispatcher {
             let _running = Running::count(&blocking);
             let owned = may_begin().then(take).flatten()?;
             let result = endpoint.call(method, &owned.borrow()).now_or_never();
-            Some(result.expect("a plain fn is done when its call returns"))
+            Some(result.expect("the future of a plain fn is ready at once"))
         });
         call.await.unwrap_or_else(|error| {
             Some(Err(error
@@ -122,7 +121,7 @@ impl Dispatcher {
     }
 }
 
-/// Counted while it lives.
+/// Counts a running call until it is dropped.
 struct Running(Arc<AtomicUsize>);
 
 impl Running {

@@ -1,5 +1,5 @@
-//! Which of a listener's targets a delivery came from, and so which endpoints it concerns.
-//! Asked by `mod.rs` once for each notification; the targets are bound by the runtime.
+//! Which target of a listener a delivery belongs to, and so which endpoints it is for. `table.rs` looks it
+//! up once for each notification; the runtime binds the targets.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,35 +10,35 @@ use crate::target::Target;
 #[derive(Debug, Default)]
 pub(super) struct Scope {
     targets: Vec<Target>,
-    /// Their places, by topic and then exchange.
-    places: HashMap<String, Vec<(String, usize)>>,
+    /// Their indices, by topic and then exchange.
+    indices: HashMap<String, Vec<(String, usize)>>,
 }
 
-/// Where a delivery came from.
+/// The origin of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin<'s> {
     /// One of the targets.
     Target(usize),
-    /// A topic of theirs, by an exchange that is none of theirs: the queue of a topic is
-    /// shared by all exchanges, and whoever consumes it must handle what is in it.
+    /// A topic of the targets, from another exchange: all exchanges share the queue of a topic, and its
+    /// consumers must handle all messages in it.
     Topic(&'s str),
-    /// Nothing that was asked for: put into the queue by hand, or by somebody else's
-    /// binding. It concerns everybody, for else it would be acknowledged unseen.
+    /// None of the targets: it was put into the queue manually, or through another program's binding. It is
+    /// for every endpoint, because otherwise it would be acknowledged unseen.
     Unknown,
 }
 
 impl Scope {
-    /// The place of a target, which is added if it is new.
-    pub(super) fn place(&mut self, target: Target) -> usize {
+    /// The index of a target, which is added if it is new.
+    pub(super) fn index(&mut self, target: Target) -> usize {
         let exchange = target.exchange_name().unwrap_or_default();
-        let of_topic = self.places.entry(target.name().to_owned()).or_default();
-        if let Some((_, place)) = of_topic.iter().find(|(known, _)| known == exchange) {
-            return *place;
+        let of_topic = self.indices.entry(target.name().to_owned()).or_default();
+        if let Some((_, index)) = of_topic.iter().find(|(known, _)| known == exchange) {
+            return *index;
         }
-        let place = self.targets.len();
-        of_topic.push((exchange.to_owned(), place));
+        let index = self.targets.len();
+        of_topic.push((exchange.to_owned(), index));
         self.targets.push(target);
-        place
+        index
     }
 
     /// The targets, each with its exchange.
@@ -47,18 +47,20 @@ impl Scope {
     }
 
     pub(super) fn origin<'s>(&'s self, delivery: &DeliveryInfo) -> Origin<'s> {
-        let Some((topic, of_topic)) = self.places.get_key_value(delivery.topic()) else {
+        let Some((topic, of_topic)) = self.indices.get_key_value(delivery.topic()) else {
             return Origin::Unknown;
         };
         let exact = of_topic.iter().find(|(exchange, _)| *exchange == *delivery.exchange);
-        exact.map_or(Origin::Topic(topic), |(_, place)| Origin::Target(*place))
+        exact.map_or(Origin::Topic(topic), |(_, index)| Origin::Target(*index))
     }
 
-    /// Whether what came from `origin` concerns an endpoint with these targets.
-    pub(super) fn concerns(&self, origin: Origin<'_>, places: &BTreeSet<usize>) -> bool {
+    /// Whether a delivery of this origin is for an endpoint with these targets.
+    pub(super) fn includes(&self, origin: Origin<'_>, indices: &BTreeSet<usize>) -> bool {
         match origin {
-            Origin::Target(place) => places.contains(&place),
-            Origin::Topic(topic) => places.iter().any(|place| self.targets[*place].name() == topic),
+            Origin::Target(index) => indices.contains(&index),
+            Origin::Topic(topic) => {
+                indices.iter().any(|index| self.targets[*index].name() == topic)
+            }
             Origin::Unknown => true,
         }
     }
@@ -75,41 +77,41 @@ mod tests {
             Target::topic("notifications").exchange("nova"),
             Target::topic("versioned").exchange("nova"),
         ] {
-            scope.place(target);
+            scope.index(target);
         }
         scope
     }
 
-    /// Which of the three targets an endpoint must have to see a delivery.
+    /// For which of the three targets a delivery is.
     fn check(exchange: &str, routing_key: &str, expected: [bool; 3]) {
         let scope = scope();
         let origin = scope.origin(&DeliveryInfo::new("queue", exchange, routing_key));
-        let concerns = [0, 1, 2].map(|place| scope.concerns(origin, &BTreeSet::from([place])));
-        assert_eq!(concerns, expected, "{exchange} {routing_key}");
+        let includes = [0, 1, 2].map(|index| scope.includes(origin, &BTreeSet::from([index])));
+        assert_eq!(includes, expected, "{exchange} {routing_key}");
     }
 
     #[test]
-    fn what_came_from_a_target_concerns_those_who_named_it() {
+    fn a_delivery_of_a_target_is_for_its_endpoints() {
         check("nova", "notifications.info", [false, true, false]);
         check("nova", "versioned.error", [false, false, true]);
     }
 
     #[test]
-    fn what_another_exchange_put_into_a_shared_queue_concerns_all_of_its_topic() {
+    fn a_delivery_from_another_exchange_is_for_all_endpoints_of_the_topic() {
         check("cinder", "notifications.info", [true, true, false]);
         check("", "notifications.info", [true, true, false]);
     }
 
     #[test]
-    fn what_came_from_nowhere_known_concerns_everybody() {
+    fn a_delivery_of_unknown_origin_is_for_all_endpoints() {
         check("", "billing", [true, true, true]);
         check("nova", "other.info", [true, true, true]);
     }
 
     #[test]
-    fn a_target_has_one_place() {
+    fn a_target_has_one_index() {
         let mut scope = scope();
-        assert_eq!(scope.place(Target::topic("versioned").exchange("nova")), 2);
-        assert_eq!(scope.place(Target::topic("versioned").exchange("glance")), 3);
+        assert_eq!(scope.index(Target::topic("versioned").exchange("nova")), 2);
+        assert_eq!(scope.index(Target::topic("versioned").exchange("glance")), 3);
     }
 }

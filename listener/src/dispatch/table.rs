@@ -1,5 +1,5 @@
-//! The dispatch table: priority → methods, in (`order`, module path, line) order. Built once
-//! from the endpoints, with every filter compiled; it also says what there is to bind.
+//! The dispatch table: priority → methods, in (`order`, module path, line) order. It is built once from the
+//! endpoints, with all filters compiled, and also has the targets to bind.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -19,40 +19,40 @@ use crate::target::Target;
 pub struct Table {
     endpoints: Vec<Bound>,
     by_priority: [Vec<Entry>; Priority::ALL.len()],
-    /// Those of each priority that concern a target, by its place in the scope.
+    /// The methods of each priority for each target, by the index of the target in the scope.
     by_target: [Vec<TargetMethods>; Priority::ALL.len()],
     scope: Scope,
     names: BTreeSet<String>,
 }
 
-/// One method under one priority.
+/// A method for one priority.
 #[derive(Debug)]
 pub struct Entry {
-    /// What logs and copies call it: the endpoint's stable name, or its module and type, and
-    /// the method's name.
+    /// The name in logs and copies: the endpoint's stable name, or its module and type, and the name of the
+    /// method.
     pub name: String,
-    /// Which endpoint of the table.
+    /// The index of its endpoint in the table.
     pub endpoint: usize,
-    /// Which of its methods.
+    /// Its index among the methods of the endpoint.
     pub method: usize,
     /// Whether it is a plain `fn`.
     pub blocking: bool,
-    /// What its endpoint says of its calls.
+    /// The options of its endpoint for calls.
     pub policy: Policy,
-    /// What its notifications have in common that are worked on in sequence.
+    /// The order key of its endpoint.
     pub order: Option<OrderKey>,
-    /// Its places in the scope.
+    /// The indices of its targets in the scope.
     targets: BTreeSet<usize>,
     endpoint_filter: Filter,
     filter: Filter,
 }
 
-/// Something in an endpoint's definition that the table cannot be built with.
+/// A mistake in the definition of an endpoint.
 #[derive(Debug)]
 pub struct TableMistake {
-    /// The endpoint, with its place in the source.
+    /// The endpoint, with its source location.
     pub endpoint: &'static Definition,
-    /// The method, or `None` for what the endpoint says itself.
+    /// The method; `None` for an option of the endpoint itself.
     pub method: Option<&'static str>,
     /// What is wrong.
     pub cause: Cause,
@@ -63,19 +63,19 @@ pub struct TableMistake {
 pub enum Cause {
     /// A filter does not compile.
     Filter(regex::Error),
-    /// `ordered_by` names no part of a notification.
+    /// `ordered_by` is not a part of a notification.
     Order(UnknownOrderKey),
-    /// Another method goes by this name: copies could not tell whose they are.
+    /// Another method has this name: copies could not identify their method.
     Name(String),
 }
 
 impl Table {
-    /// Sorts the endpoints and compiles their filters. `shared` are the listener's own targets,
-    /// for the endpoints that name no topic; a target without an exchange is on `exchange`.
-    /// Where `macro_rules` puts several endpoints in one place, their names decide.
+    /// Sorts the endpoints and compiles their filters. `shared` are the targets of the listener, for
+    /// endpoints without a topic; a target without an exchange is on `exchange`. Endpoints with the same
+    /// source location, from a `macro_rules`, are sorted by name.
     ///
     /// # Errors
-    /// Every mistake in the definitions.
+    /// All mistakes in the definitions.
     pub fn build(
         mut endpoints: Vec<Bound>,
         shared: &[Target],
@@ -83,8 +83,8 @@ impl Table {
     ) -> Result<Self, Vec<TableMistake>> {
         endpoints.sort_by_cached_key(|bound| {
             let definition = bound.definition();
-            let place = (definition.module, definition.line, definition.column);
-            (definition.order, place, bound.name().to_owned())
+            let location = (definition.module, definition.line, definition.column);
+            (definition.order, location, bound.name().to_owned())
         });
         let mut by_priority: [Vec<Entry>; Priority::ALL.len()] = Default::default();
         let mut mistakes = Vec::new();
@@ -92,11 +92,11 @@ impl Table {
         let mut scope = Scope::default();
         for (endpoint, bound) in endpoints.iter().enumerate() {
             let definition = bound.definition();
-            // Two of them may be one, once their exchanges are known.
+            // With their exchanges, two of them may be equal.
             let targets: BTreeSet<usize> = own_targets(definition)
                 .unwrap_or_else(|| shared.to_vec())
                 .into_iter()
-                .map(|target| scope.place(target.or_exchange(exchange)))
+                .map(|target| scope.index(target.or_exchange(exchange)))
                 .collect();
             for (method, spec) in bound.methods().into_iter().enumerate() {
                 let name = format!("{}::{}", bound.name(), spec.name);
@@ -137,7 +137,7 @@ impl Table {
             let by_target = by_priority.each_ref().map(|entries| {
                 let mut by_target = vec![Vec::new(); scope.targets().len()];
                 for (index, entry) in entries.iter().enumerate() {
-                    entry.targets.iter().for_each(|place| by_target[*place].push(index));
+                    entry.targets.iter().for_each(|target| by_target[*target].push(index));
                 }
                 let filters = event_types(entries);
                 by_target.into_iter().map(|all| TargetMethods::new(all, &filters)).collect()
@@ -160,26 +160,26 @@ impl Table {
         &self.endpoints
     }
 
-    /// What there is to bind: each target with each priority that some method handles there.
-    /// Every target names its exchange.
+    /// The targets to bind, each with every priority that some method handles there. All targets have an
+    /// exchange.
     #[must_use]
     pub fn targets(&self) -> BTreeSet<(Target, Priority)> {
         let mut wanted = BTreeSet::new();
         for priority in Priority::ALL {
-            let places = self.methods(priority).iter().flat_map(|entry| &entry.targets);
-            let targets = places.map(|place| self.scope.targets()[*place].clone());
+            let indices = self.methods(priority).iter().flat_map(|entry| &entry.targets);
+            let targets = indices.map(|index| self.scope.targets()[*index].clone());
             wanted.extend(targets.map(|target| (target, priority)));
         }
         wanted
     }
 
-    /// Whether a method goes by this name, at whatever priority.
+    /// Whether there is a method of this name, for any priority.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
         self.names.contains(name)
     }
 
-    /// Whether any endpoint keeps an order among its notifications.
+    /// Whether any endpoint has an order key.
     #[must_use]
     pub fn keeps_order(&self) -> bool {
         self.by_priority.iter().flatten().any(|entry| entry.order.is_some())
@@ -193,20 +193,20 @@ impl Table {
         let origin = self.scope.origin(notification.delivery());
         let entries = self.methods(notification.priority());
         let of_target = match origin {
-            Origin::Target(place) => self.by_target[notification.priority().index()][place]
+            Origin::Target(target) => self.by_target[notification.priority().index()][target]
                 .candidates(notification.event_type()),
             Origin::Topic(_) | Origin::Unknown => Cow::Borrowed(&[][..]),
         };
-        // What came from elsewhere is looked for among all.
+        // For other origins all methods are examined.
         let others = if matches!(origin, Origin::Target(_)) { &[] } else { entries };
         let of_target = (0..of_target.len()).map(move |at| &entries[of_target[at]]);
-        let others = others.iter().filter(move |entry| self.scope.concerns(origin, &entry.targets));
+        let others = others.iter().filter(move |entry| self.scope.includes(origin, &entry.targets));
         of_target.chain(others).filter(move |entry| entry.wants(notification))
     }
 }
 
 impl Entry {
-    /// A filter that the type of its events must pass, if it has one.
+    /// A filter for the event type, if it has one.
     fn event_type(&self) -> Option<&str> {
         self.endpoint_filter.event_type().or_else(|| self.filter.event_type())
     }
@@ -243,7 +243,7 @@ fn order(definition: &'static Definition) -> Result<Option<OrderKey>, TableMista
     })
 }
 
-/// The targets that an endpoint names itself.
+/// The targets of the endpoint's own topics.
 fn own_targets(definition: &Definition) -> Option<Vec<Target>> {
     let target = |topic: &&'static str| match definition.exchange {
         Some(exchange) => Target::topic(*topic).exchange(exchange),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn all_filters_asked_as_one_say_what_each_says() {
+    fn the_combined_filters_match_as_each_filter_does() {
         let (delivery, states) = (DeliveryInfo::new("q", "", "t.info"), States::default());
         let events = EVENTS.map(Some).into_iter().chain([None]);
         let notifications: Vec<_> =
@@ -329,27 +329,27 @@ mod tests {
             let count = random.usize(0..3 * MANY);
             let mut filter = || FILTERS.get(random.usize(..FILTERS.len() * 3 / 2)).copied();
             let entries: Vec<Entry> = (0..count).map(|_| entry(filter(), filter())).collect();
-            // Every second concerns another target.
+            // Every second method is for another target.
             let all: Vec<usize> = (round % 2..count).step_by(1 + round % 2).collect();
-            let concerned = TargetMethods::new(all.clone(), &event_types(&entries));
+            let methods = TargetMethods::new(all.clone(), &event_types(&entries));
             for notification in &notifications {
-                let wanting = |places: &[usize]| -> Vec<usize> {
-                    let wants = |place: &usize| entries[*place].wants(notification);
-                    places.iter().copied().filter(wants).collect()
+                let wanting = |methods: &[usize]| -> Vec<usize> {
+                    let wants = |method: &usize| entries[*method].wants(notification);
+                    methods.iter().copied().filter(wants).collect()
                 };
-                let candidates = concerned.candidates(notification.event_type());
+                let candidates = methods.candidates(notification.event_type());
                 assert_eq!(wanting(&candidates), wanting(&all), "{:?}", notification.event_type());
             }
         }
     }
 
     #[test]
-    fn those_that_no_event_can_be_for_are_not_asked() {
+    fn methods_for_other_event_types_are_not_candidates() {
         let entries: Vec<Entry> = (0..MANY).map(|_| entry(Some("volume"), None)).collect();
-        let concerned = TargetMethods::new((0..MANY).collect(), &event_types(&entries));
-        assert_eq!(concerned.candidates(Some("volume.create")).len(), MANY);
-        assert_eq!(concerned.candidates(Some("compute.instance.update")).len(), 0);
-        assert_eq!(concerned.candidates(None).len(), 0);
+        let methods = TargetMethods::new((0..MANY).collect(), &event_types(&entries));
+        assert_eq!(methods.candidates(Some("volume.create")).len(), MANY);
+        assert_eq!(methods.candidates(Some("compute.instance.update")).len(), 0);
+        assert_eq!(methods.candidates(None).len(), 0);
         let few = TargetMethods::new((1..MANY).collect(), &event_types(&entries));
         assert_eq!(few.candidates(Some("compute.instance.update")).len(), MANY - 1);
     }

@@ -1,22 +1,22 @@
-//! What waits for a thread of the blocking pool, and can be taken back until it has one: the call of
-//! a plain `fn` (`mod.rs`), and work of the runtime that takes long.
+//! The input of work that waits for a thread of the blocking pool, and can be withdrawn until a thread takes
+//! it: the call of a plain `fn` (`mod.rs`), and long work of the runtime.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Gone once a thread has taken it, or when this is dropped before.
+/// Empty once a thread has taken the value. Dropping this withdraws it.
 pub(crate) struct Waiting<T>(Arc<Mutex<Option<T>>>);
 
 impl<T> Waiting<T> {
-    pub(crate) fn new(what: T) -> Self {
-        Self(Arc::new(Mutex::new(Some(what))))
+    pub(crate) fn new(value: T) -> Self {
+        Self(Arc::new(Mutex::new(Some(value))))
     }
 
-    /// Takes it back, unless a thread has taken it.
+    /// Withdraws the value, unless a thread has taken it.
     pub(crate) fn take(&self) -> Option<T> {
         take(&self.0)
     }
 
-    /// What a thread takes it with.
+    /// The function with which a thread takes the value.
     pub(crate) fn for_thread(&self) -> impl FnOnce() -> Option<T> + use<T> {
         let shared = Arc::clone(&self.0);
         move || take(&shared)

@@ -1,6 +1,5 @@
-//! Where the instance of a registered endpoint comes from: `Default`, or the function that
-//! `init` names. Generated code calls what is here; the listener makes the instances when it
-//! starts, before it attaches.
+//! How the instance of a registered endpoint is made: by `Default`, or by the function that `init` names.
+//! Generated code calls this; the listener makes the instances when it starts, before it attaches.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -10,7 +9,7 @@ use crate::extract::{MissingState, State};
 use crate::notification::states::States;
 use crate::outcome::BoxError;
 
-/// How an instance is made when the attribute does not say it.
+/// How an instance is made without `init`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not `Default`, so the listener cannot make an instance of it",
     label = "no instance",
@@ -28,21 +27,21 @@ impl<T: Default> DefaultInstance for T {
     }
 }
 
-/// What a function that `init` names may take.
+/// The argument types of a function that `init` names.
 #[diagnostic::on_unimplemented(
     message = "a function that `init` names cannot take `{Self}`",
     label = "not a state",
     note = "take `State<T>`: the values that the listener was given, each by its type"
 )]
 pub trait FromStates: Sized {
-    /// Takes it out of the listener's states.
+    /// Gets it from the listener's states.
     ///
     /// # Errors
-    /// The listener was not given it; the builder has checked, so only an extractor of the
-    /// program's own can meet this.
+    /// The listener has no such state. The builder has checked this, so only a custom extractor can get
+    /// this error.
     fn from_states(states: &States) -> Result<Self, MissingState>;
 
-    /// Says what must have been given.
+    /// Adds the state that is needed.
     fn requires(needs: &mut Needs);
 }
 
@@ -56,15 +55,15 @@ impl<T: Send + Sync + 'static> FromStates for State<T> {
     }
 }
 
-/// What a function that `init` names may return for an endpoint `E`: `E`, `Result<E, Error>`,
-/// or a future of either. `Form` tells them apart, and is inferred.
+/// The return types of a function that `init` names, for an endpoint `E`: `E`, `Result<E, Error>`, or a
+/// future of either. `Form` distinguishes them and is inferred.
 #[diagnostic::on_unimplemented(
     message = "`init` must name a function that makes a `{E}`, and this one returns `{Self}`",
     label = "makes something else",
     note = "return `{E}`, or `Result<{E}, E>` with any error, from a `fn` or an `async fn`"
 )]
 pub trait IntoInstance<E, Form> {
-    /// The instance, or why there is none.
+    /// The instance, or the error of the function.
     fn into_instance(self) -> BoxFuture<'static, Result<E, BoxError>>;
 }
 
@@ -108,7 +107,7 @@ where
     note = "write `fn make() -> {E}`; it may be `async`, return `Result<{E}, E>`, and take up to four `State<T>`"
 )]
 pub trait Init<E, Form> {
-    /// Says which states it takes.
+    /// Adds the states that it takes.
     fn requires(needs: &mut Needs);
 
     /// Makes the instance.

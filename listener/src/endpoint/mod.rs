@@ -1,5 +1,5 @@
-//! An endpoint: what `#[notification_endpoint]` implements for an impl block, and the
-//! registration that `inventory` collects. Who calls the methods is in `dispatch`.
+//! An endpoint: what `#[notification_endpoint]` implements for an impl block, and the registration that
+//! `inventory` collects. `dispatch` calls the methods.
 
 pub(crate) mod instance;
 pub(crate) mod policy;
@@ -32,7 +32,7 @@ where
     Self: Sync, // help: several threads use it at once: hold an `Arc` for an `Rc`, a `Mutex` for a `RefCell`
     Self: 'static,
 {
-    /// What the attribute says of the endpoint.
+    /// The options of the attribute.
     #[doc(hidden)]
     const DEFINITION: Definition;
     /// The methods, in the order in which they were written.
@@ -62,7 +62,7 @@ pub struct Definition {
     pub topics: &'static [&'static str],
     /// The exchange of its topics; `None`: the default one of the listener.
     pub exchange: Option<&'static str>,
-    /// The group by which a listener may choose it.
+    /// The group by which a listener may select it.
     pub group: Option<&'static str>,
     /// Endpoints run in (`order`, module, line) order.
     pub order: i32,
@@ -102,9 +102,9 @@ pub struct Method<E: 'static> {
     pub name: &'static str,
     /// The priorities that it handles.
     pub priorities: &'static [Priority],
-    /// What it asks beyond the endpoint's own filter.
+    /// Its filter, in addition to that of the endpoint.
     pub filter: FilterRule,
-    /// What its arguments need of the listener.
+    /// Adds what its arguments need of the listener.
     pub requires: fn(&mut Needs),
     /// How it is called.
     pub call: Call<E>,
@@ -114,7 +114,7 @@ pub struct Method<E: 'static> {
 pub enum Call<E: 'static> {
     /// An `async fn`.
     Async(for<'n> fn(&'n E, &'n Notification<'n>) -> BoxFuture<'n, MethodResult>),
-    /// A plain `fn`: it may block, so it is called where it stalls nobody.
+    /// A plain `fn`: it may block, so it is called on a thread for blocking calls.
     Blocking(for<'n> fn(&'n E, &'n Notification<'n>) -> MethodResult),
 }
 
@@ -127,12 +127,12 @@ impl<E> fmt::Debug for Call<E> {
     }
 }
 
-/// What `inventory` collects: an endpoint, and where its instance comes from.
+/// A registered endpoint, collected by `inventory`, and where its instance comes from.
 #[derive(Debug)]
 pub struct Registration {
-    /// What the attribute says.
+    /// The options of the attribute.
     pub definition: &'static Definition,
-    /// Which type it is.
+    /// Its type.
     pub id: fn() -> TypeId,
     /// Where the instance comes from.
     pub source: Source,
@@ -143,27 +143,27 @@ pub struct Registration {
 pub enum Source {
     /// The listener makes it when it starts.
     Made(fn() -> Bound),
-    /// The program hands it to the builder.
+    /// The program passes it to the builder.
     Provided,
 }
 
 inventory::collect!(Registration);
 
 impl Registration {
-    /// An endpoint that the listener makes as `bound` says.
+    /// An endpoint whose instance the listener makes with `bound`.
     #[must_use]
     pub const fn made<E: Endpoint>(bound: fn() -> Bound) -> Self {
         Self { definition: &E::DEFINITION, id: TypeId::of::<E>, source: Source::Made(bound) }
     }
 
-    /// An endpoint whose instance the program hands to the builder.
+    /// An endpoint whose instance the program passes to the builder.
     #[must_use]
     pub const fn provided<E: Endpoint>() -> Self {
         Self { definition: &E::DEFINITION, id: TypeId::of::<E>, source: Source::Provided }
     }
 }
 
-/// An endpoint whose type is forgotten, with its instance or the way to make it.
+/// A type-erased endpoint, with its instance or a function that makes it.
 #[derive(Clone)]
 pub struct Bound {
     definition: &'static Definition,
@@ -181,19 +181,19 @@ type Make = Arc<dyn Fn(&States) -> Making + Send + Sync>;
 type Making = BoxFuture<'static, Result<Box<dyn Methods>, BoxError>>;
 
 impl Bound {
-    /// Forgets the type of an instance.
+    /// Erases the type of an instance.
     pub fn new<E: Endpoint>(instance: E) -> Self {
         let instance: Box<dyn Methods> = Box::new(Instance(instance));
         Self { instance: Arc::new(OnceCell::new_with(Some(instance))), ..Self::empty::<E>() }
     }
 
-    /// An endpoint whose instance `Default` makes when the listener starts.
+    /// An endpoint whose instance is made by `Default` when the listener starts.
     #[must_use]
     pub fn by_default<E: Endpoint + DefaultInstance>() -> Self {
         Self::made::<E, _, _>(E::instance)
     }
 
-    /// An endpoint whose instance this function makes when the listener starts.
+    /// An endpoint whose instance is made by this function when the listener starts.
     pub fn made<E, Form, F>(init: F) -> Self
     where
         E: Endpoint,
@@ -228,37 +228,36 @@ impl Bound {
         }
     }
 
-    /// What the attribute says.
+    /// The options of the attribute.
     #[must_use]
     pub const fn definition(&self) -> &'static Definition {
         self.definition
     }
 
-    /// Its name: the stable one, or module and type. That of a generic one has the types it
-    /// stands for.
+    /// Its name: the stable one, or module and type. That of a generic endpoint includes the type arguments.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Which type it was.
+    /// The type that was erased.
     #[must_use]
     pub const fn id(&self) -> TypeId {
         self.id
     }
 
-    /// What there is to know of its methods, in the order in which they were written.
+    /// Its methods, in the order in which they were written.
     #[must_use]
     pub fn methods(&self) -> Vec<MethodSpec> {
         (self.specs)()
     }
 
-    /// Says what making its instance needs.
+    /// Adds what making its instance needs.
     pub fn requires(&self, needs: &mut Needs) {
         (self.requires)(needs);
     }
 
-    /// Makes the instance, if it is not there. Called when the listener starts.
+    /// Makes the instance, if there is none yet. Called when the listener starts.
     ///
     /// # Errors
     /// The program's own function failed.
@@ -288,16 +287,16 @@ impl fmt::Debug for Bound {
     }
 }
 
-/// What there is to know of a method without its endpoint's type.
+/// A method, without the type of its endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct MethodSpec {
     /// Its name.
     pub name: &'static str,
     /// The priorities that it handles.
     pub priorities: &'static [Priority],
-    /// What it asks beyond the endpoint's own filter.
+    /// Its filter, in addition to that of the endpoint.
     pub filter: FilterRule,
-    /// What its arguments need of the listener.
+    /// Adds what its arguments need of the listener.
     pub requires: fn(&mut Needs),
     /// Whether it is a plain `fn`.
     pub blocking: bool,
@@ -354,10 +353,10 @@ mod tests {
         code: &'a str,
     }
 
-    struct Told(&'static str);
+    struct Reporter(&'static str);
 
     #[notification_endpoint(crate = crate, register = false, publisher_id = "^compute")]
-    impl Told {
+    impl Reporter {
         async fn info(&self, payload: Fault<'_>, event_type: &str) -> Outcome {
             tokio::task::yield_now().await;
             Outcome::dead_letter(format!("{} {event_type} {}", self.0, payload.code))
@@ -383,7 +382,7 @@ mod tests {
         };
         let (delivery, states) = (DeliveryInfo::new("q", "", "t.info"), States::default());
         let notification = Notification::new(fields, Priority::Info, &delivery, &states);
-        let bound = Bound::new(Told("told"));
+        let bound = Bound::new(Reporter("told"));
         let result = block_on(bound.call(index, &notification));
         let result = result.map_err(|failure| failure.to_string());
         assert_eq!(result, expected.map_err(str::to_owned));
@@ -413,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_method_is_described_as_it_was_written() {
-        let bound = Bound::new(Told("told"));
+        let bound = Bound::new(Reporter("told"));
         let methods: Vec<_> = bound
             .methods()
             .iter()
@@ -442,8 +441,8 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_has_what_the_attribute_says_of_the_calls() {
-        let (steady, told) = (Bound::new(Steady), Bound::new(Told("told")));
+    fn a_definition_has_the_options_for_calls_of_the_attribute() {
+        let (steady, plain) = (Bound::new(Steady), Bound::new(Reporter("told")));
         let policy = Policy {
             attempts: Some(3),
             pause: Some(Duration::from_millis(500)),
@@ -453,6 +452,6 @@ mod tests {
         };
         let of = |bound: &Bound| (bound.definition().stable_name, bound.definition().policy);
         assert_eq!(of(&steady), (Some("steady"), policy));
-        assert_eq!(of(&told), (None, Policy::NONE));
+        assert_eq!(of(&plain), (None, Policy::NONE));
     }
 }

@@ -1,5 +1,5 @@
-//! What an endpoint's attribute says of the calls of its methods, over what the listener says:
-//! how often, how long, in which order. What follows from it is decided in `runtime/judge/policy.rs`.
+//! The options of an endpoint's attribute about calls, which override those of the listener: how often, how
+//! long, in which order. `runtime/judge/policy.rs` applies them.
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use flate2::write::ZlibEncoder;
 
 use crate::shown::shown;
 
-/// A way to compress bodies. Its text form, read and shown, is the value of the header.
+/// A compression of bodies. It is displayed and parsed as the value of the header.
 ///
 /// ```
 /// use listener::envelope::Compression;
@@ -21,8 +21,8 @@ use crate::shown::shown;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Compression {
-    /// A zlib stream (RFC 1950), although the header says gzip. A real gzip stream is
-    /// read as well, but not written.
+    /// A zlib stream (RFC 1950), although the header says gzip. A real gzip stream can be decompressed, but
+    /// is not written.
     Zlib,
     /// A bzip2 stream.
     Bzip2,
@@ -38,7 +38,7 @@ impl Compression {
         }
     }
 
-    /// Compresses a body as hard as Python does by default.
+    /// Compresses a body with Python's default level.
     #[must_use]
     pub fn compress(self, body: &[u8]) -> Vec<u8> {
         let done = match self {
@@ -61,8 +61,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// Reads the header's value or one of kombu's names for it; kombu takes either in both
-/// places.
+/// Parses the value of the header or one of kombu's names for it; kombu accepts both everywhere.
 impl FromStr for Compression {
     type Err = UnknownCompression;
 
@@ -75,14 +74,14 @@ impl FromStr for Compression {
     }
 }
 
-/// A name that stands for no compression that this crate has.
+/// The name of an unsupported compression.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "compression {found:?} is not supported \
      (expected \"application/x-gzip\" or \"application/x-bz2\")"
 )]
 pub struct UnknownCompression {
-    /// The name as it was found, if it can be one.
+    /// The name, if it is a plain word.
     pub found: String,
 }
 
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_named() {
+    fn the_error_for_an_unknown_name_has_it() {
         assert_eq!(
             "application/zstd".parse::<Compression>().unwrap_err().to_string(),
             "compression \"application/zstd\" is not supported \

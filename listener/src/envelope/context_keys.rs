@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-/// The prefix that a key of the context has on the wire.
+/// The prefix of the context's keys on the wire.
 pub(super) const PREFIX: &str = "_context_";
 
 /// How many keys a context usually has at most.

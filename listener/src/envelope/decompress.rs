@@ -76,24 +76,24 @@ mod tests {
     }
 
     #[test]
-    fn what_python_compressed_with_zlib_is_read() {
+    fn a_zlib_stream_of_python_is_decompressed() {
         let body = include_bytes!("golden/v1.json.zlib");
         assert_eq!(decompress(Compression::Zlib, body, PLAIN.len()).unwrap(), PLAIN);
     }
 
     #[test]
-    fn what_python_compressed_with_bzip2_is_read() {
+    fn a_bzip2_stream_of_python_is_decompressed() {
         let body = include_bytes!("golden/v1.json.bz2");
         assert_eq!(decompress(Compression::Bzip2, body, PLAIN.len()).unwrap(), PLAIN);
     }
 
     #[test]
-    fn a_real_gzip_stream_is_read_too() {
+    fn a_real_gzip_stream_is_decompressed() {
         assert_eq!(decompress(Compression::Zlib, &gzip(PLAIN), PLAIN.len()).unwrap(), PLAIN);
     }
 
     #[test]
-    fn what_is_compressed_is_read_again() {
+    fn compressed_bodies_are_decompressed_unchanged() {
         let plain = "0123456789".repeat(10_000).into_bytes();
         for compression in [Compression::Zlib, Compression::Bzip2] {
             let body = compression.compress(&plain);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_given_up_soon() {
+    fn decompressing_a_bomb_stops_at_the_limit() {
         let body = Compression::Zlib.compress(&vec![b' '; 50 << 20]);
         assert_eq!(
             refused(Compression::Zlib, &body, 1 << 20),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_stream_is_refused() {
+    fn a_truncated_stream_is_refused() {
         for compression in [Compression::Zlib, Compression::Bzip2] {
             let body = compression.compress(PLAIN);
             for end in [0, 1, body.len() / 2, body.len() - 1] {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_gzip_stream_is_refused() {
+    fn a_truncated_gzip_stream_is_refused() {
         let body = gzip(PLAIN);
         assert_eq!(
             refused(Compression::Zlib, &body[..body.len() - 1], 1 << 20),

@@ -1,6 +1,6 @@
-//! What can be wrong with a body, and the words in which it is said. Payload and context
-//! values never get into an error, for they hold secrets; labels, versions and type tags
-//! do, if they are words. Made all over `envelope`; judged by whoever settles the delivery.
+//! The errors of decoding and encoding. They never contain values of payloads or contexts, as those may be
+//! secrets; they contain labels, versions and type tags, if those are plain words. All files of `envelope`
+//! make them; the runtime dead-letters the delivery.
 
 use std::fmt;
 use std::io;
@@ -8,33 +8,33 @@ use std::io;
 use crate::envelope::compression::{Compression, UnknownCompression};
 use crate::shown::shown;
 
-/// A body that is no notification. No attempt at the same bytes will end otherwise.
+/// A body that is not a valid notification. This is permanent.
 ///
-/// Places are counted in bytes, after `NaN` and the like were repaired.
+/// Positions are in bytes, after `NaN` and other extensions were repaired.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The content type is not JSON's.
     #[error("content type {found:?} is not supported (expected \"application/json\")")]
     ContentType {
-        /// The label as it was found, if it can be one.
+        /// The label, if it is a plain word.
         found: String,
     },
-    /// The `compression` header names nothing that can be undone.
+    /// The `compression` header has an unknown value.
     #[error(transparent)]
     Compression(#[from] UnknownCompression),
-    /// The body is not what its `compression` header says.
+    /// The body cannot be decompressed according to its `compression` header.
     #[error("body is not a whole {expected} stream")]
     Decompress {
-        /// What the header said.
+        /// The compression of the header.
         expected: Compression,
-        /// What the decompressor said.
+        /// The error of the decompressor.
         source: io::Error,
     },
     /// The body is larger than [`Limits::max_body`](crate::envelope::Limits::max_body).
     #[error("body has {found} bytes or more (expected at most {limit})")]
     TooLarge {
-        /// The bytes seen; decompression stops when there are too many.
+        /// The bytes read so far; decompression stops when there are too many.
         found: usize,
         /// The limit.
         limit: usize,
@@ -42,46 +42,46 @@ pub enum DecodeError {
     /// The body is not UTF-8.
     #[error("body is not utf-8 at byte {at}")]
     Utf8 {
-        /// The place of the first wrong byte.
+        /// The position of the first invalid byte.
         at: usize,
     },
-    /// There is nothing but white space.
+    /// The text is empty or only white space.
     #[error("{part} is empty (expected an object)")]
     Empty {
-        /// Where that was.
+        /// The part of the body.
         part: Part,
     },
-    /// There is a byte order mark before the JSON text, which JSON forbids.
+    /// A byte order mark precedes the JSON text, which JSON forbids.
     #[error("{part} begins with a byte order mark (expected an object)")]
     ByteOrderMark {
-        /// Where that was.
+        /// The part of the body.
         part: Part,
     },
-    /// There is JSON, but not an object.
+    /// The JSON value is not an object.
     #[error("{part} is {found} (expected an object)")]
     NotAnObject {
-        /// Where that was.
+        /// The part of the body.
         part: Part,
-        /// What there is instead.
+        /// Its kind.
         found: Kind,
     },
-    /// There is no valid JSON text.
+    /// The text is not valid JSON.
     #[error("{part} is not valid json near byte {at}")]
     Json {
-        /// Where that was.
+        /// The part of the body.
         part: Part,
-        /// The place in that part, give or take a byte.
+        /// The approximate position in that part.
         at: usize,
-        /// What the parser said.
+        /// The error of the parser.
         source: serde_json::Error,
     },
-    /// The envelope has a version that this crate does not know.
+    /// The envelope has an unsupported version.
     #[error("envelope version {found} is not supported (expected \"2.0\")")]
     Version {
-        /// The version as JSON text, if it can be one; else its kind.
+        /// The version as JSON text, if it is a plain word; otherwise its kind.
         found: String,
     },
-    /// There is the text of a version 2 envelope, and no version.
+    /// A version 2 envelope without a version.
     #[error("the body has `oslo.message` and no `oslo.version` (expected \"2.0\")")]
     NoVersion,
     /// A field has a value of the wrong kind.
@@ -89,32 +89,32 @@ pub enum DecodeError {
     Field {
         /// The field.
         key: &'static str,
-        /// What may stand there.
+        /// The expected value.
         expected: &'static str,
-        /// What stands there.
+        /// The kind of the value.
         found: Kind,
     },
-    /// A tagged value has a type that kombu does not know either.
+    /// A tagged value has an unknown type.
     #[error(
         "type tag {found} at byte {at} is not known \
          (expected \"datetime\", \"date\", \"time\", \"decimal\", \"uuid\", \"bytes\" or \"base64\")"
     )]
     Tag {
-        /// The tag as JSON text, if it can be one; else its kind.
+        /// The tag as JSON text, if it is a plain word; otherwise its kind.
         found: String,
-        /// The place of the tagged value.
+        /// The position of the tagged value.
         at: usize,
     },
-    /// A tagged value does not hold what its type needs.
+    /// The value of a tagged value does not fit its type.
     #[error("value tagged {tag:?} at byte {at} is {found} (expected {expected})")]
     TaggedValue {
         /// The tag.
         tag: &'static str,
-        /// What may stand there.
+        /// The expected value.
         expected: &'static str,
-        /// What stands there.
+        /// The kind of the value.
         found: Kind,
-        /// The place of the tagged value.
+        /// The position of the tagged value.
         at: usize,
     },
     /// A body with tagged values nests deeper than
@@ -123,12 +123,12 @@ pub enum DecodeError {
     TooDeep {
         /// The limit.
         limit: usize,
-        /// The place of the first level that is too deep.
+        /// The position of the first level that is too deep.
         at: usize,
     },
 }
 
-/// What is said of a body that is JSON, and has nothing that a notification has.
+/// The error for a JSON object without any key of a notification.
 pub(crate) const NOT_A_NOTIFICATION: &str = "the body is not a notification: it has no known \
     `priority`, no `event_type`, no `payload` and no `oslo.message`";
 
@@ -136,8 +136,8 @@ pub(crate) const NOT_A_NOTIFICATION: &str = "the body is not a notification: it 
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// The payload has no form in JSON: its `Serialize` failed, or a map in it has keys
-    /// that are not strings, numbers or booleans.
+    /// The payload cannot be represented in JSON: its `Serialize` failed, or a map in it has keys that are
+    /// not strings, numbers or booleans.
     #[error("payload cannot be written as json")]
     Payload(#[source] serde_json::Error),
 }
@@ -148,9 +148,9 @@ pub enum EncodeError {
 pub enum Part {
     /// The body, decompressed.
     Body,
-    /// The text within the version 2 envelope.
+    /// The text in the version 2 envelope.
     Message,
-    /// The opened text, whichever version it came from.
+    /// The opened text, of either version.
     Notification,
 }
 
@@ -177,7 +177,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind that a JSON text shows by its first byte.
+    /// The kind of a JSON value, by its first byte.
     pub(super) fn of(first: u8) -> Option<Self> {
         Some(match first {
             b'n' => Self::Null,
@@ -204,7 +204,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A JSON value that should have been a word, as it may stand in an error.
+/// A JSON value that should be a plain word, for an error.
 pub(super) fn shown_json(value: &str) -> String {
     if let Some(text) = value.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
         return format!("\"{}\"", shown(text));
@@ -215,7 +215,7 @@ pub(super) fn shown_json(value: &str) -> String {
     }
 }
 
-/// Says where in `text` the parser stopped.
+/// The error with the position in `text` where the parser stopped.
 pub(super) fn not_json(part: Part, text: &str, source: serde_json::Error) -> DecodeError {
     let line = text.split_inclusive('\n').take(source.line().saturating_sub(1));
     let at = line.map(str::len).sum::<usize>() + source.column().saturating_sub(1);

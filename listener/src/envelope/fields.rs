@@ -1,7 +1,6 @@
-//! From the JSON text of a notification to its fields, all borrowed where it can be.
-//! Payload and context values stay text: they are parsed by whoever wants them. How to get
-//! the text out of a body is not here but in `v1.rs` and `v2.rs`. Called by whoever turns
-//! deliveries into notifications.
+//! Finds the fields in the JSON text of a notification, borrowed where possible. Payload and context values
+//! stay text and are parsed on demand. `v1.rs` and `v2.rs` get the text from a body. The runtime calls this
+//! for each delivery.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +13,7 @@ use crate::envelope::context_keys::{PREFIX, USUAL, last_of_each};
 use crate::envelope::error::{DecodeError, Kind, Part, not_json};
 use crate::notification::fields::Fields;
 
-/// The keys by which an object is known as a notification: one of them is enough.
+/// The keys that identify an object as a notification: one of them is enough.
 pub(super) const IDENTIFYING: [&str; 3] = ["event_type", "payload", "priority"];
 
 /// Finds the fields in an opened text.
@@ -46,15 +45,15 @@ pub fn read(text: &str) -> Result<Fields<'_>, DecodeError> {
     })
 }
 
-/// A string, or the text of a number. Any other value names no message: an inbox would take all
-/// that have the same for one.
+/// A string, or the text of a number. Any other value is not an id: an inbox would mistake all messages with
+/// the same value for duplicates.
 fn id(found: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, DecodeError> {
     let kind = found.and_then(|found| found.get().bytes().next()).and_then(Kind::of);
     string(found.filter(|_| matches!(kind, Some(Kind::String | Kind::Number))))
 }
 
-/// The text of a string, nothing for null, and the JSON text of any other value: not all senders
-/// take ids, times and names to be strings, and nothing here depends on it.
+/// The text of a string, `None` for null, and the JSON text of any other value: not all senders write ids,
+/// times and names as strings, and nothing here depends on it.
 fn string(found: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, DecodeError> {
     let Some(text) = found.map(RawValue::get) else { return Ok(None) };
     match text.bytes().next().and_then(Kind::of) {
@@ -67,8 +66,7 @@ fn string(found: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, DecodeError>
     }
 }
 
-/// Looks at the first character only, so that the usual mistakes get a plain answer; the
-/// rest is the parser's.
+/// Checks only the first character, so that common mistakes get a clear error. The parser checks the rest.
 pub(super) fn expect_object(part: Part, text: &str) -> Result<(), DecodeError> {
     if text.starts_with('\u{feff}') {
         return Err(DecodeError::ByteOrderMark { part });
@@ -76,15 +74,15 @@ pub(super) fn expect_object(part: Part, text: &str) -> Result<(), DecodeError> {
     match text.bytes().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
         None => Err(DecodeError::Empty { part }),
         Some(first) => match Kind::of(first) {
-            // No kind at all is not JSON, which the parser says, with the place.
+            // What has no kind is not JSON; the parser reports it with the position.
             None | Some(Kind::Object) => Ok(()),
             Some(found) => Err(DecodeError::NotAnObject { part, found }),
         },
     }
 }
 
-/// What stands in the text, before it is asked whether it may. A wrong value that a later
-/// one replaces is no mistake, so judging waits until the end.
+/// The raw values of the text. They are checked at the end, as a later value of the same key replaces a
+/// wrong one.
 #[derive(Default)]
 struct Found<'t> {
     message_id: Option<&'t RawValue>,
@@ -146,7 +144,7 @@ fn without_prefix(key: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// A key, borrowed unless it has escapes; serde's own `Cow` never borrows.
+/// A key, borrowed unless it has escapes. (Serde's own `Cow` never borrows.)
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Key<'t>(pub(super) Cow<'t, str>);
 
@@ -159,7 +157,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
     }
 }
 
-/// A string, borrowed unless it has escapes, or else the kind of what was there instead.
+/// A string, borrowed unless it has escapes, or the kind of another value.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Text<'t> {
     String(Cow<'t, str>),
@@ -241,7 +239,7 @@ impl<'de> Visitor<'de> for TextVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Text<'de>, A::Error> {
         let mut kind = Kind::Object;
         while let Some(Key(key)) = items.next_key()? {
-            // How serde_json gives out numbers where a crate of the program turns on its feature
+            // The form of numbers in serde_json if a crate of the program enables its feature
             // `arbitrary_precision`.
             if key == "$serde_json::private::Number" {
                 kind = Kind::Number;
@@ -262,7 +260,7 @@ mod tests {
 
     type Strings<'t> = [Option<&'t str>; 6];
 
-    /// Wants these strings, in the order of [`Fields`], this payload and this context.
+    /// Expects these strings, in the order of [`Fields`], this payload and this context.
     #[track_caller]
     fn check(text: &str, strings: Strings<'_>, payload: &str, context: &[(&str, &str)]) {
         let fields = read(text).unwrap();
@@ -508,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_context_key_counts_at_its_first_place() {
+    fn the_last_of_a_context_key_counts_at_its_first_position() {
         check(
             r#"{"_context_a": 1, "_context_b": 2, "_context_\u0061": 3}"#,
             [None; 6],

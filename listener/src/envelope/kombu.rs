@@ -1,6 +1,6 @@
-//! Kombu's tagged values: `{"__type__": "datetime", "__value__": ".."}` becomes the plain
-//! value that it stands for, by the table in `wire.md`. All else is copied as it is written,
-//! so that numbers stay exact. Only version 1 has them; called by `v1.rs`.
+//! Kombu's tagged values: `{"__type__": "datetime", "__value__": ".."}` is replaced by a plain value, by the
+//! table in `wire.md`. Everything else is copied unchanged, so that numbers stay exact. Only version 1 has
+//! them; called by `v1.rs`.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,20 +17,19 @@ use crate::envelope::lenient::{Wanted, may_name};
 const TYPE: &str = "__type__";
 const VALUE: &str = "__value__";
 
-/// The text with every tagged value made plain, borrowed if there can be none.
+/// The text with every tagged value replaced; borrowed if there can be none.
 pub(super) fn untag(text: &str, max_depth: usize) -> Result<Cow<'_, str>, DecodeError> {
     if !may_name(text, Wanted::Type) {
         return Ok(Cow::Borrowed(text));
     }
-    // The walk believes what it reads, and must not repair a broken text by leaving out
-    // the broken place.
+    // The walk expects valid JSON; otherwise it could repair an invalid text by dropping parts of it.
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(Part::Body, text, error))?;
     let mut walk = Walk { text, max_depth, out: String::with_capacity(text.len()), levels: vec![] };
     walk.run()?;
     Ok(Cow::Owned(walk.out))
 }
 
-/// One pass over valid JSON, from token to token, with a stack of its own.
+/// One pass over the tokens of valid JSON, with an explicit stack.
 struct Walk<'t> {
     text: &'t str,
     max_depth: usize,
@@ -47,7 +46,7 @@ struct Level {
     is_object: bool,
     /// The key whose value comes next.
     key: Option<Key>,
-    /// Whether there is a key beside the two.
+    /// Whether there is a third key.
     other: bool,
     /// Where the values of the two keys are in the output.
     tag: Option<Range<usize>>,
@@ -125,7 +124,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Notes that a whole value lies in the output from `start` to its end.
+    /// Records that the output has a whole value from `start` to its end.
     fn value(&mut self, start: usize) {
         let range = start..self.out.len();
         let Some(level) = self.levels.last_mut() else {
@@ -140,7 +139,7 @@ impl Walk<'_> {
     }
 }
 
-/// Where the token ends that begins at `at`, in valid JSON.
+/// The end of the token that begins at `at`, in valid JSON.
 fn token_end(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at..];
     let length = match rest[0] {
@@ -169,7 +168,7 @@ fn string_length(rest: &[u8]) -> usize {
 /// The plain value, as JSON text, for the JSON texts of tag and value.
 fn plain(tag: &str, value: &str, at: usize) -> Result<String, DecodeError> {
     let name = serde_json::from_str(tag).ok().and_then(|tag: Text<'_>| tag.some());
-    let found = Kind::of(value.as_bytes()[0]).expect("a valid JSON value begins as its kind does");
+    let found = Kind::of(value.as_bytes()[0]).expect("a valid JSON value has a kind");
     let wrong = |tag, expected| Err(DecodeError::TaggedValue { tag, expected, found, at });
     let string = |tag| match found {
         Kind::String => Ok(value.to_owned()),

@@ -1,8 +1,7 @@
-//! Python's JSON made standard JSON: `NaN` and the infinities become null, halves of
-//! surrogate pairs become U+FFFD. Valid JSON is left as it is, and what is invalid for other
-//! reasons stays invalid. Whether a text is JSON at all is not found out here. Called by
-//! `open`, `v1.rs` and `v2.rs` for every text, so looking whether there is anything to do is
-//! cheap.
+//! Converts Python's JSON to standard JSON: `NaN` and the infinities become null, lone surrogates become
+//! U+FFFD. Valid JSON is unchanged, and text that is invalid for other reasons stays invalid; it is not
+//! validated here. Called by `open`, `v1.rs` and `v2.rs` for every text, so the check whether there is
+//! anything to do is cheap.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,7 +16,7 @@ static MESSAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("oslo.m
 static REQUEST: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"request\""));
 static TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("__type__"));
 
-/// The text as standard JSON, borrowed if nothing had to be changed.
+/// The text as standard JSON, borrowed if nothing was changed.
 pub(super) fn repair(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let suspicious = NAN.find(bytes).is_some()
@@ -26,7 +25,7 @@ pub(super) fn repair(text: &str) -> Cow<'_, str> {
     if suspicious { rewrite(text) } else { Cow::Borrowed(text) }
 }
 
-/// The same for a text that may be owned: then it is kept if nothing had to be changed.
+/// The same for a text that may be owned. An owned text is returned if nothing was changed.
 pub(super) fn repaired(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => repair(text),
@@ -45,8 +44,7 @@ pub(super) enum Wanted {
     Type,
 }
 
-/// Whether it is worth looking for a key. A text without it says no, except that one with
-/// letters of a key written as escapes is always worth a look.
+/// Whether the text may contain a key: it contains the name, or letters of keys written as escapes.
 pub(super) fn may_name(text: &str, wanted: Wanted) -> bool {
     let bytes = text.as_bytes();
     let finder = match wanted {
@@ -85,7 +83,7 @@ fn rewrite(text: &str) -> Cow<'_, str> {
     edits.finish()
 }
 
-/// Walks a string from behind its first quote, and gives the place behind its last one.
+/// Walks a string from after its opening quote. Returns the position after its closing quote.
 fn rewrite_string(bytes: &[u8], start: usize, edits: &mut Edits<'_>) -> usize {
     let mut at = start;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
@@ -102,7 +100,7 @@ fn rewrite_string(bytes: &[u8], start: usize, edits: &mut Edits<'_>) -> usize {
     bytes.len()
 }
 
-/// The UTF-16 unit that is escaped at this place, if one is.
+/// The escaped UTF-16 unit at this position, if there is one.
 fn unit(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     digits.iter().try_fold(0, |unit, digit| {
@@ -111,7 +109,7 @@ fn unit(bytes: &[u8], at: usize) -> Option<u16> {
     })
 }
 
-/// A text that is copied only when the first change is made.
+/// A text that is copied at the first change.
 struct Edits<'t> {
     text: &'t str,
     copied: usize,
@@ -123,7 +121,7 @@ impl<'t> Edits<'t> {
         Self { text, copied: 0, done: String::new() }
     }
 
-    /// Gives the place behind what was replaced.
+    /// Returns the position after the replaced range.
     fn replace(&mut self, range: Range<usize>, with: &str) -> usize {
         if self.copied == 0 {
             self.done.reserve(self.text.len());
@@ -135,7 +133,7 @@ impl<'t> Edits<'t> {
     }
 
     fn finish(mut self) -> Cow<'t, str> {
-        // No change ends at the beginning, so nothing copied means nothing changed.
+        // No change ends at position 0, so nothing copied means nothing changed.
         if self.copied == 0 {
             return Cow::Borrowed(self.text);
         }

@@ -1,7 +1,7 @@
-//! What a caller of `open` says about a body: the labels that it came with, and how large and how
-//! deep it may be. `mod.rs` and the files of each form check them.
+//! The inputs of `open` except the body: its labels, and the limits of its size and depth. `mod.rs` and the
+//! files of each form check them.
 
-/// How the transport's properties label a body. An empty label counts as none.
+/// The labels of a body in the properties of its message. An empty label counts as none.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Labels<'a> {
     /// The property `content_type`.
@@ -10,19 +10,18 @@ pub struct Labels<'a> {
     pub compression: Option<&'a str>,
 }
 
-/// How much a body may ask for.
+/// The limits of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The most bytes of a body, after decompression too. The default is 128 MiB, the
-    /// largest message that RabbitMQ 3.13 takes.
+    /// The largest body, in bytes, before and after decompression. The default is 128 MiB, the largest
+    /// message that RabbitMQ 3.13 accepts.
     pub max_body: usize,
-    /// The most bytes of a body that came compressed, after decompression: a small body can
-    /// become a thousand times larger. The default is 32 MiB.
+    /// The largest decompressed body, in bytes: a small body can become a thousand times larger. The
+    /// default is 32 MiB.
     pub max_decompressed: usize,
-    /// The most levels of lists and objects in a version 1 body that has kombu's tagged
-    /// values, default 512. Other bodies may nest as deep as they like: none is walked by
-    /// recursion.
+    /// The deepest nesting of lists and objects in a version 1 body with kombu's tagged values. The default
+    /// is 512. Other bodies have no limit, as they are not read recursively.
     pub max_depth: usize,
 }
 

@@ -1,7 +1,7 @@
-//! The envelope: from the bytes of a delivery to the fields of a notification, and back.
-//! [`open`] takes off all that lies around the notification, [`read`] finds its fields,
-//! [`encode`] writes the bytes that the Python notifier would write. What the fields mean
-//! (priorities, contexts) is in `notification`; payloads are read by whoever wants them.
+//! The envelope: decodes the bytes of a delivery to the fields of a notification, and encodes them.
+//! [`open`] removes compression and envelope, [`read`] finds the fields, [`encode`] writes the bytes that
+//! the Python notifier would write. `notification` interprets the fields (priorities, contexts); payloads
+//! are deserialized on demand.
 #![doc = ""]
 #![doc = include_str!("wire.md")]
 
@@ -32,15 +32,14 @@ pub use self::write::{Message, encode};
 pub use crate::notification::fields::Fields;
 use crate::shown::shown;
 
-/// Takes off compression, the version 2 envelope and the habits of Python's JSON.
+/// Removes compression, the version 2 envelope, and Python's extensions of JSON.
 ///
-/// A plain version 1 body is borrowed, a version 2 body is copied once, unescaped. The
-/// text is not walked to its end just to prove that it is JSON: where it is not, [`read`]
-/// says so.
+/// A plain version 1 body is borrowed, a version 2 body is copied once, unescaped. The text is not
+/// validated to its end: [`read`] reports invalid JSON.
 ///
 /// # Errors
-/// The labels name something unknown, the body is too large, is not UTF-8, is no object,
-/// or its envelope cannot be taken off. No such body can become readable by trying again.
+/// The labels are unknown, the body is too large, is not UTF-8 or not an object, or its envelope is
+/// invalid. All these errors are permanent.
 ///
 /// ```
 /// use listener::envelope::{Labels, Limits, Version, open};
@@ -72,7 +71,7 @@ pub fn open<'b>(
     }
 }
 
-/// Parameters are not looked at: JSON is UTF-8 whatever they say.
+/// Parameters are ignored: JSON is always UTF-8.
 fn check_content_type(label: Option<&str>) -> Result<(), DecodeError> {
     let label = label.unwrap_or_default();
     let name = label.split(';').next().unwrap_or_default().trim();
@@ -82,7 +81,7 @@ fn check_content_type(label: Option<&str>) -> Result<(), DecodeError> {
     Err(DecodeError::ContentType { found: shown(label) })
 }
 
-/// `application/json`, its older name, and the types of RFC 6839 that say they are JSON, such as
+/// `application/json`, its older name, and the JSON types of RFC 6839, such as
 /// `application/cloudevents+json`.
 fn is_json(name: &str) -> bool {
     let suffix = name.len().checked_sub("+json".len()).and_then(|at| name.get(at..));
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn version_1_is_borrowed_as_it_is() {
+    fn version_1_is_borrowed_unchanged() {
         let body = include_bytes!("golden/v1.json");
         let opened = open(body, JSON, &Limits::default()).unwrap();
         assert_eq!(opened.version, Version::V1);
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_hold_the_same_text() {
+    fn both_versions_contain_the_same_text() {
         for (v1, v2) in [
             (&include_bytes!("golden/v1.json")[..], &include_bytes!("golden/v2.json")[..]),
             (include_bytes!("golden/v1-list.json"), include_bytes!("golden/v2-list.json")),
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_writes_beyond_the_standard_is_repaired() {
+    fn extensions_of_python_are_repaired() {
         let (_, text) = text(include_bytes!("golden/v2-special.json"));
         let fields = read(&text).unwrap();
         assert_eq!(
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_tag_that_python_writes_is_made_plain() {
+    fn every_tagged_value_of_python_becomes_plain() {
         let (version, text) = text(include_bytes!("golden/v1-tagged.json"));
         let fields = read(&text).unwrap();
         assert_eq!(version, Version::V1);
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_within_version_2_are_left_alone() {
+    fn tagged_values_in_version_2_are_unchanged() {
         let message = r#"{"payload": {"__type__": "set", "__value__": []}}"#;
         let message_text = serde_json::to_string(message).unwrap();
         let body = format!(r#"{{"oslo.version": "2.0", "oslo.message": {message_text}}}"#);
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_of_json_are_taken() {
+    fn other_names_of_json_are_accepted() {
         for name in [
             "text/json",
             "application/cloudevents+json",
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn another_content_type_is_named() {
+    fn the_error_for_another_content_type_has_its_name() {
         assert_eq!(
             refused(b"{}", Labels { content_type: Some("text/plain; x=y"), ..JSON }),
             "content type \"text/plain; x=y\" is not supported (expected \"application/json\")"
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_object_is_refused() {
+    fn a_body_that_is_not_an_object_is_refused() {
         for (body, error) in [
             (&b""[..], "body is empty (expected an object)"),
             (b" \r\n\t", "body is empty (expected an object)"),

@@ -4,23 +4,23 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// Which of the two forms a body has.
+/// The version of an envelope.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Version {
-    /// The notification itself is the body (driver `messaging`).
+    /// The body is the notification itself (oslo's driver `messaging`).
     V1,
-    /// The notification is a JSON text within an envelope (driver `messagingv2`).
+    /// The body is an object that contains the notification as a JSON text (oslo's driver `messagingv2`).
     V2,
 }
 
-/// A body without its wrapping. `Debug` shows the length of the text only.
+/// A body without compression and envelope. `Debug` shows only the length of the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Opened<'b> {
-    /// The JSON text of the notification. It is UTF-8, and an object as far as its first
-    /// character shows. Of what Python's JSON allows beyond the standard nothing is left.
+    /// The JSON text of the notification. Its first character is that of an object; the rest may be
+    /// invalid. Python's extensions of JSON are replaced.
     pub text: Cow<'b, str>,
-    /// The form that the body had.
+    /// The version of the body.
     pub version: Version,
 }
 

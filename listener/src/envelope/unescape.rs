@@ -1,19 +1,18 @@
-//! The envelope of version 2 as oslo writes it, byte for byte, or the same without spaces, taken off
-//! without a parser of JSON. Whatever looks otherwise by a single byte is left to `v2.rs`, which gives the same
-//! text for what is taken here, and repairs it. Called by `open`, before anything else is tried.
+//! A fast path for version 2 envelopes exactly as oslo writes them, or the same without spaces: the inner
+//! text is unescaped without a JSON parser. Any other body is left to `v2.rs`, which gives the same text
+//! for bodies of this form. Called by `open` first. `tests/bench/README.md` says what it saves.
 
 use crate::envelope::v2::{BEGIN, BEGIN_CLOSE, END};
 
 /// The size of a block: one byte for each bit of a mask.
 const BLOCK: usize = 64;
 
-/// How many bytes are copied together; what is copied too much is written over.
+/// How many bytes are copied at once. Excess bytes are overwritten by the next copy.
 const STEP: usize = 16;
 
-/// The text within, unescaped; `None` if it has to be found in another way.
+/// The inner text, unescaped; `None` if the body has another form.
 ///
-/// The body need not be UTF-8: the text is, and with it the body, for nothing but ASCII was
-/// changed.
+/// The body need not be valid UTF-8. If the text is, the body is too, as only ASCII was changed.
 pub(super) fn open(body: &[u8]) -> Option<String> {
     let within = body.strip_prefix(BEGIN).or_else(|| body.strip_prefix(BEGIN_CLOSE))?;
     let within = within.strip_suffix(END)?;
@@ -21,11 +20,11 @@ pub(super) fn open(body: &[u8]) -> Option<String> {
         return None;
     }
     let text = unescape(within)?;
-    // One without escapes can be borrowed.
+    // A text without escapes can be borrowed, which `v2.rs` does.
     if text.len() == within.len() { None } else { String::from_utf8(text).ok() }
 }
 
-/// What the inside of a JSON string stands for, if it has no escapes but the short ones.
+/// Unescapes the content of a JSON string, if it has only short escapes.
 fn unescape(from: &[u8]) -> Option<Vec<u8>> {
     let mut done = Unescaped { to: vec![0; from.len() + STEP], ..Unescaped::default() };
     let mut at = 0;
@@ -35,7 +34,7 @@ fn unescape(from: &[u8]) -> Option<Vec<u8>> {
         done.block(from, at, block)?;
         at += BLOCK;
     }
-    // Then what is left, with so much behind it that it is no special case.
+    // Then the rest, padded so that it needs no special case.
     let rest = &from[at..];
     let mut last = [b' '; 2 * BLOCK + STEP];
     last[..rest.len()].copy_from_slice(rest);
@@ -53,7 +52,7 @@ fn unescape(from: &[u8]) -> Option<Vec<u8>> {
 struct Unescaped {
     to: Vec<u8>,
     len: usize,
-    /// Where in the source the bytes begin that were not copied yet.
+    /// The position of the first byte of the source that was not copied yet.
     start: usize,
     quotes: u32,
     escaped_quotes: u32,
@@ -61,46 +60,46 @@ struct Unescaped {
 }
 
 impl Unescaped {
-    /// Takes what is escaped in a block of the source, and all that stands before it.
+    /// Copies the source up to the last escape in a block, and unescapes it.
     #[inline]
     fn block(&mut self, from: &[u8], at: usize, block: &[u8; BLOCK]) -> Option<()> {
         self.control |= has_control(block);
         self.quotes += u32::from(block.iter().map(|byte| u8::from(*byte == b'"')).sum::<u8>());
         let mut escapes = positions(block, b'\\');
         if self.start > at {
-            // The first byte belongs to an escape that began in the block before.
+            // The first byte belongs to an escape that began in the previous block.
             escapes &= !1;
         }
         let to = self.to.as_mut_slice();
         let (mut start, mut len) = (self.start, self.len);
         while escapes != 0 {
-            let place = at + escapes.trailing_zeros() as usize;
+            let position = at + escapes.trailing_zeros() as usize;
             escapes &= escapes - 1;
-            // Some bytes more than stand there, that do not count.
-            let end = len + (place - start);
+            // May copy a few bytes too many, which are not counted.
+            let end = len + (position - start);
             while len < end {
                 to[len..len + STEP].copy_from_slice(&from[start..start + STEP]);
                 len += STEP;
                 start += STEP;
             }
-            let escaped = from[place + 1];
+            let escaped = from[position + 1];
             if escaped == b'"' {
                 self.escaped_quotes += 1;
                 to[end] = b'"';
             } else {
-                to[end] = meaning(escaped)?;
+                to[end] = unescaped(escaped)?;
                 if escaped == b'\\' {
                     escapes &= escapes.wrapping_sub(1);
                 }
             }
             len = end + 1;
-            start = place + 2;
+            start = position + 2;
         }
         (self.start, self.len) = (start, len);
         Some(())
     }
 
-    /// Copies up to a place near the end of the source.
+    /// Copies up to a position near the end of the source.
     fn copy_exactly(&mut self, from: &[u8], to: usize) {
         if self.start < to {
             let len = to - self.start;
@@ -110,16 +109,16 @@ impl Unescaped {
         }
     }
 
-    /// A quote without a backslash would have ended the string, and so would have made a
-    /// control character the whole body invalid.
+    /// A quote without a backslash would end the string, and a control character would make the body
+    /// invalid.
     fn finish(mut self) -> Option<Vec<u8>> {
         self.to.truncate(self.len);
         (!self.control && self.quotes == self.escaped_quotes).then_some(self.to)
     }
 }
 
-/// Any but the quote, which is by far the most frequent.
-fn meaning(escaped: u8) -> Option<u8> {
+/// The character of a short escape, except the quote, which is by far the most frequent.
+fn unescaped(escaped: u8) -> Option<u8> {
     Some(match escaped {
         b'\\' | b'/' => escaped,
         b'b' => b'\x08',
@@ -171,7 +170,7 @@ mod tests {
         include_bytes!("golden/v2-special.json"),
     ];
 
-    /// What stands in bodies, and what must not stand there.
+    /// Pieces of valid and invalid bodies.
     const PIECES: [&str; 24] = [
         r#"\""#,
         r#"\""#,
@@ -199,19 +198,18 @@ mod tests {
         "\u{7f}",
     ];
 
-    fn in_general(body: &[u8]) -> Result<Option<String>, DecodeError> {
+    fn general(body: &[u8]) -> Result<Option<String>, DecodeError> {
         let text =
             str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?;
         Ok(v2::open(text)?.map(Cow::into_owned))
     }
 
-    /// Wants nothing to be taken that is not taken in general, or is another text there.
-    /// Whether it was taken.
+    /// Expects that `v2.rs` gives the same text if this gives one. Returns whether it does.
     #[track_caller]
     fn same(body: &[u8]) -> bool {
         let Some(text) = open(body) else { return false };
         let text = repaired(Cow::Owned(text)).into_owned();
-        let general = in_general(body);
+        let general = general(body);
         assert!(
             matches!(&general, Ok(Some(expected)) if *expected == text),
             "{}: {text:?} but {general:?}",
@@ -235,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn what_oslo_writes_is_taken() {
+    fn bodies_of_oslo_are_accepted() {
         for body in GOLDEN {
             assert!(same(body), "{}", body.escape_ascii());
         }
     }
 
     #[test]
-    fn every_short_escape_is_taken_at_every_place() {
+    fn every_short_escape_is_unescaped_at_every_position() {
         for before in 0..200 {
             for (escape, meaning) in [
                 (r#"\""#, "\""),
@@ -267,11 +265,11 @@ mod tests {
     }
 
     #[test]
-    fn random_bodies_are_as_in_general() {
+    fn random_bodies_give_the_same_text_as_the_general_path() {
         let mut rng = fastrand::Rng::with_seed(7);
         let (mut taken, mut left) = (0, 0);
         for number in 0..40_000 {
-            // Half of them have nothing that is left to the general way.
+            // Half of them have only pieces that are accepted here.
             let pieces = if number % 2 == 0 { &PIECES[..13] } else { &PIECES[..] };
             let counter = if same(&random(&mut rng, pieces)) { &mut taken } else { &mut left };
             *counter += 1;
@@ -280,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn mutated_bodies_are_as_in_general() {
+    fn mutated_bodies_give_the_same_text_as_the_general_path() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut taken = 0;
         for number in 0..40_000 {
@@ -304,19 +302,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_what_open_gives() {
+    fn open_gives_the_same_text() {
         let close: &[u8] = br#"{"oslo.version":"2.0","oslo.message":"{\"a\":1}"}"#;
         assert_eq!(open(close).as_deref(), Some(r#"{"a":1}"#));
         for body in GOLDEN.into_iter().chain([close]) {
             let opened =
                 crate::envelope::open(body, Labels::default(), &Limits::default()).unwrap();
             assert_eq!(opened.version, Version::V2);
-            assert_eq!(Some(opened.text.into_owned()), in_general(body).unwrap());
+            assert_eq!(Some(opened.text.into_owned()), general(body).unwrap());
         }
     }
 
     #[test]
-    fn whatever_looks_otherwise_is_left() {
+    fn other_forms_are_left_to_the_general_path() {
         for body in [
             r#"{"oslo.version": "2.0", "oslo.message": "{}"}"#,
             r#"{"oslo.version": "2.0", "oslo.message": " {\"a\": 1}"}"#,

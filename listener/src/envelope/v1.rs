@@ -1,6 +1,5 @@
-//! Version 1: the body is the notification, as kombu writes JSON. What makes Python's JSON
-//! differ from the standard is in `lenient.rs`, kombu's own additions are in `kombu.rs`.
-//! Called by `open` for every body that is not version 2.
+//! Version 1: the body is the notification, in kombu's JSON. `lenient.rs` handles Python's extensions of
+//! JSON, `kombu.rs` those of kombu. Called by `open` for every body that is not version 2.
 
 use std::borrow::Cow;
 
@@ -9,7 +8,7 @@ use crate::envelope::kombu;
 use crate::envelope::lenient::repair;
 use crate::envelope::limits::Limits;
 
-/// The text of the notification, borrowed unless something in it had to be rewritten.
+/// The text of the notification, borrowed unless something was rewritten.
 pub(super) fn open<'t>(text: &'t str, limits: &Limits) -> Result<Cow<'t, str>, DecodeError> {
     match repair(text) {
         Cow::Borrowed(text) => kombu::untag(text, limits.max_depth),

@@ -1,6 +1,5 @@
-//! Version 2: the notification is a JSON text within a JSON object of two keys. What is in
-//! that text is not looked at here. Called by `open`, which takes a body that is not of
-//! this version to be version 1.
+//! Version 2: a JSON object of two keys that contains the notification as a JSON text, which is not read
+//! here. Called by `open`, which treats a body of another form as version 1.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,23 +15,22 @@ use crate::envelope::lenient::{Wanted, may_name, repair, repaired};
 const VERSION: &str = "oslo.version";
 pub(super) const MESSAGE: &str = "oslo.message";
 
-/// What oslo writes before the text within, which is escaped.
+/// The bytes before the escaped text, as oslo writes them.
 pub(super) const BEGIN: &[u8] = br#"{"oslo.version": "2.0", "oslo.message": ""#;
 
 /// The same without spaces, as others write JSON.
 pub(super) const BEGIN_CLOSE: &[u8] = br#"{"oslo.version":"2.0","oslo.message":""#;
 
-/// What it writes behind it.
+/// The bytes after the escaped text.
 pub(super) const END: &[u8] = br#""}"#;
 
-/// The text within the envelope, or `None` if the body is not version 2: that is, if one
-/// of the two keys is missing.
+/// The text in the envelope, or `None` if the body is not version 2, that is, if one of the two keys is
+/// missing.
 pub(super) fn open(text: &str) -> Result<Option<Cow<'_, str>>, DecodeError> {
     if !may_name(text, Wanted::Message) {
         return Ok(None);
     }
-    // Strictly first: to a search from outside, the escapes of the inner text look as if
-    // there were something to repair in nearly every body.
+    // First without repairs: the escapes of the inner text look as if nearly every body had to be repaired.
     let strict = match serde_json::from_str::<Envelope<'_>>(text) {
         Ok(envelope) => return envelope.open(),
         Err(error) => error,
@@ -51,7 +49,7 @@ pub(super) fn open(text: &str) -> Result<Option<Cow<'_, str>>, DecodeError> {
 struct Envelope<'t> {
     version: Option<&'t RawValue>,
     message: Option<Text<'t>>,
-    /// Whether there is what makes a notification of version 1, of which any key may be.
+    /// Whether there is a key of a version 1 notification, which may have any other key.
     is_notification: bool,
 }
 
@@ -71,8 +69,8 @@ impl<'t> Envelope<'t> {
     }
 }
 
-/// Takes the versions that the Python listener takes: it is at 2.0 and wants the same
-/// major number and no higher minor or patch number.
+/// Accepts the versions that the Python listener accepts: it has version 2.0 and requires the same major
+/// number and no higher minor or patch number.
 fn check_version(found: &str) -> Result<(), DecodeError> {
     let version = serde_json::from_str(found).ok().and_then(|text: Text<'_>| text.some());
     match version.as_deref() {
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_within_is_unescaped() {
+    fn the_inner_text_is_unescaped() {
         check(
             r#"{"oslo.version": "2.0", "oslo.message": "{\"a\": \"\\u00e9\"}"}"#,
             Some(r#"{"a": "\u00e9"}"#),
@@ -187,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_told() {
+    fn the_error_for_another_version_has_it() {
         let check = |version, found| {
             assert_eq!(
                 refused(&format!(r#"{{"oslo.version": {version}, "oslo.message": "{{}}"}}"#)),
@@ -203,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_no_string_is_refused() {
+    fn a_message_that_is_not_a_string_is_refused() {
         for (message, found) in
             [("null", "null"), ("{}", "an object"), ("[{}]", "a list"), ("1", "a number")]
         {
@@ -215,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_within_that_is_no_object_is_refused() {
+    fn an_inner_text_that_is_not_an_object_is_refused() {
         for (text, error) in [
             ("", "field \"oslo.message\" is empty (expected an object)"),
             (" [1]", "field \"oslo.message\" is a list (expected an object)"),
@@ -233,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn pythons_json_is_repaired_within() {
+    fn pythons_json_is_repaired_in_the_inner_text() {
         check(
             r#"{"oslo.version": "2.0", "oslo.message": "{\"a\": [NaN, \"\\ud800 NaN\"]}"}"#,
             Some(r#"{"a": [null, "\ufffd NaN"]}"#),
@@ -241,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn pythons_json_is_repaired_around() {
+    fn pythons_json_is_repaired_in_the_envelope() {
         check(
             r#"{"x": NaN, "oslo.version": "2.0", "oslo.message": "{\"a\": \"\ud800\"}"}"#,
             Some("{\"a\": \"\u{fffd}\"}"),

@@ -1,6 +1,6 @@
-//! The wrapper of oslo.messaging's AMQP 1.0 driver, `{"request": {..}, "context": {..}}`, which
-//! bridges to RabbitMQ pass on: takes the notification of either version out of it, and adds the
-//! context to it. Called by `open` before the body itself is read as version 2 or 1.
+//! The wrapper of oslo.messaging's AMQP 1.0 driver, `{"request": {..}, "context": {..}}`, which bridges
+//! forward to RabbitMQ. Extracts the notification of either version and adds the context to it. Called by
+//! `open` before the body itself is read as version 2 or 1.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::envelope::limits::Limits;
 use crate::envelope::opened::{Opened, Version};
 use crate::envelope::{v1, v2};
 
-/// The notification within the wrapper, or `None` if the body is not one.
+/// The notification in the wrapper, or `None` if the body is not a wrapper.
 pub(super) fn open<'t>(text: &'t str, limits: &Limits) -> Result<Option<Opened<'t>>, DecodeError> {
     if !may_name(text, Wanted::Request) {
         return Ok(None);
@@ -26,7 +26,7 @@ pub(super) fn open<'t>(text: &'t str, limits: &Limits) -> Result<Option<Opened<'
     if let Ok(wrapper) = serde_json::from_str::<Wrapper<'_>>(text) {
         return wrapper.open(limits);
     }
-    // A text that is not JSON after repairing either is reported where it is read as version 1 or 2.
+    // A text that is not JSON after the repair either is reported where it is read as version 1 or 2.
     let Cow::Owned(repaired) = repair(text) else { return Ok(None) };
     let Ok(wrapper) = serde_json::from_str::<Wrapper<'_>>(&repaired) else { return Ok(None) };
     let opened = wrapper.open(limits)?;
@@ -37,7 +37,7 @@ pub(super) fn open<'t>(text: &'t str, limits: &Limits) -> Result<Option<Opened<'
 struct Wrapper<'t> {
     request: Option<&'t RawValue>,
     context: Option<&'t RawValue>,
-    /// Whether the object itself has what makes a notification; then `request` is another key.
+    /// Whether the object itself has keys of a notification; then `request` is an ordinary key.
     is_notification: bool,
 }
 
@@ -58,7 +58,7 @@ impl<'t> Wrapper<'t> {
     }
 }
 
-/// The notification with the wrapper's context in it, as `_context_<key>`. Its own entries come
+/// The notification with the entries of the wrapper's context, as `_context_<key>`. Its own entries come
 /// later in the text, so they win.
 fn with_context<'t>(
     text: Cow<'t, str>,
@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for WrapperVisitor {
     }
 }
 
-/// The entries of an object, in their order.
+/// The entries of an object, in order.
 struct Items<'t>(Vec<(Cow<'t, str>, &'t RawValue)>);
 
 impl<'de> Deserialize<'de> for Items<'de> {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_are_taken_out() {
+    fn both_versions_are_extracted() {
         check(&format!(r#"{{"request": {V2}, "context": {{}}}}"#), Version::V2, r#"{"a": 1}"#);
         check(
             &format!(r#"{{"context": null, "request": {V1}}}"#),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_context_comes_first_and_what_is_within_wins() {
+    fn the_entries_of_the_notification_win_over_those_of_the_wrapper() {
         check(
             &format!(
                 r#"{{"request": {V2}, "context": {{"u\u00e9\"": NaN, "b": {{"c": "\ud800"}}}}}}"#
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_that_is_no_object_is_left_out() {
+    fn a_context_that_is_not_an_object_is_ignored() {
         for context in ["null", "\"x\"", "[1]", "{ }"] {
             check(
                 &format!(r#"{{"request": {V2}, "context": {context}}}"#),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_do_not_matter_unless_they_make_a_notification() {
+    fn other_keys_do_not_matter_unless_they_are_of_a_notification() {
         check(
             &format!(r#"{{"request": {V2}, "context": {{}}, "call_monitor_timeout": 5}}"#),
             Version::V2,
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_no_notification_is_left_alone() {
+    fn a_body_without_a_notification_is_not_a_wrapper() {
         for request in [
             r#"{"oslo.version": "2.0"}"#,
             "\"oslo.message\"",

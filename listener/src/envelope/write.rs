@@ -1,6 +1,5 @@
-//! From a notification to its bytes, the same bytes that the Python notifier writes: its
-//! order of keys, its spaces, its escapes, its floats. Compression and the properties that
-//! go beside the body are not here. Called by the notifier.
+//! Encodes a notification to the bytes that the Python notifier writes: its order of keys, spaces, escapes
+//! and floats. Compression and message properties are not here. Called by the notifier.
 
 use std::io::{self, Write};
 
@@ -14,9 +13,9 @@ use crate::envelope::v2;
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
 
-/// A notification to be written. The ids and the time are the caller's to make.
+/// A notification to be written. The caller chooses the ids and the time.
 #[derive(Clone, Copy)]
-#[expect(missing_docs, reason = "the fields of the wire, told in the table above")]
+#[expect(missing_docs, reason = "the fields of the wire, described in the table above")]
 pub struct Message<'m, P: ?Sized> {
     pub message_id: &'m str,
     pub publisher_id: Option<&'m str>,
@@ -72,7 +71,7 @@ pub fn encode<P: Serialize + ?Sized>(
 ) -> Result<Vec<u8>, EncodeError> {
     let body = match version {
         Version::V1 => to_vec::<false>(Vec::with_capacity(USUAL), message),
-        // The text within is written where it belongs, escaped once more.
+        // The inner text is written directly to its position, escaped once more.
         Version::V2 => {
             let mut body = Vec::with_capacity(2 * USUAL);
             body.extend_from_slice(v2::BEGIN);
@@ -85,7 +84,7 @@ pub fn encode<P: Serialize + ?Sized>(
     body.map_err(EncodeError::Payload)
 }
 
-/// Room that most bodies of version 1 fit in.
+/// The capacity that is enough for most bodies of version 1.
 const USUAL: usize = 1024;
 
 fn to_vec<const WITHIN: bool>(
@@ -117,8 +116,7 @@ impl<P: Serialize + ?Sized> Serialize for Message<'_, P> {
     }
 }
 
-/// JSON as Python's `json.dumps` writes it when nobody asks it for anything else; as it is, or as it stands
-/// within a JSON string.
+/// JSON as written by Python's `json.dumps` with default arguments: plain, or escaped for a JSON string.
 struct Python<const WITHIN: bool>;
 
 impl<const WITHIN: bool> Formatter for Python<WITHIN> {
@@ -141,7 +139,7 @@ impl<const WITHIN: bool> Formatter for Python<WITHIN> {
         match escape {
             CharEscape::Quote => out.write_all(br#"\\\""#),
             CharEscape::ReverseSolidus => out.write_all(br"\\\\"),
-            // Of these the backslash alone has to be escaped, and it stands first.
+            // Of these only the backslash, which is the first character, has to be escaped.
             other => {
                 out.write_all(br"\")?;
                 CompactFormatter.write_char_escape(out, other)
@@ -149,8 +147,8 @@ impl<const WITHIN: bool> Formatter for Python<WITHIN> {
         }
     }
 
-    /// Raw text may have spaces and characters that Python would not write: it is escaped
-    /// like any other string.
+    /// Raw text may have spaces and characters that Python would not write. It is escaped like any other
+    /// string.
     fn write_raw_fragment<W: Write + ?Sized>(
         &mut self,
         out: &mut W,
@@ -198,7 +196,7 @@ impl<const WITHIN: bool> Formatter for Python<WITHIN> {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        // What is below the space never comes here: it has escapes of its own.
+        // Control characters never occur here: they have escapes of their own.
         if is_plain(fragment.as_bytes()) {
             return out.write_all(fragment.as_bytes());
         }
@@ -219,7 +217,7 @@ impl<const WITHIN: bool> Formatter for Python<WITHIN> {
 fn is_plain(bytes: &[u8]) -> bool {
     const ONES: u64 = u64::MAX / 255;
     let (words, rest) = bytes.as_chunks::<8>();
-    // Only a byte of 0xff carries into its neighbour, and that one is seen by itself.
+    // Only a byte of 0xff carries into its neighbour, and its own high bit is set.
     let high = words.iter().fold(0, |high, word| {
         let word = u64::from_ne_bytes(*word);
         high | word | word.wrapping_add(ONES)
@@ -227,8 +225,8 @@ fn is_plain(bytes: &[u8]) -> bool {
     high & (ONES << 7) == 0 && rest.iter().all(|byte| *byte < 0x7f)
 }
 
-/// Turns `1.5e16` and `0.000015` into what Python writes for numbers of that size: an
-/// exponent with a sign and at least two digits. The digits are the same in both.
+/// Converts `1.5e16` and `0.000015` to Python's form of such numbers: an exponent with a sign and at least
+/// two digits. The other digits are the same.
 fn write_exponent<W: Write + ?Sized>(out: &mut W, number: &[u8]) -> io::Result<()> {
     let number = str::from_utf8(number).expect("numbers are ASCII");
     if let Some((digits, exponent)) = number.split_once('e') {
@@ -252,7 +250,7 @@ mod tests {
     use super::*;
     use crate::envelope::{Labels, Limits, open, read};
 
-    /// Reads what Python wrote, writes it again, and wants the same bytes.
+    /// Reads a body of Python, writes it again, and expects the same bytes.
     #[track_caller]
     fn check(version: Version, golden: &[u8]) {
         let opened = open(golden, Labels::default(), &Limits::default()).unwrap();
@@ -302,7 +300,7 @@ mod tests {
         check(Version::V2, include_bytes!("golden/v2.json"));
     }
 
-    /// Wants version 2 to hold version 1, escaped as any other string.
+    /// Expects version 2 to contain version 1, escaped like any other string.
     #[track_caller]
     fn check_within<P: Serialize + ?Sized>(payload: &P) {
         let context = Context::new().with("\"é\n", "\\\u{7f}😀").with("b", 1.5e20);
@@ -327,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_holds_version_1_whatever_the_payload() {
+    fn version_2_contains_version_1_whatever_the_payload() {
         check_within(&BTreeMap::from([(1, "a"), (-2, "b")]));
         check_within(&BTreeMap::from([(true, '"'), (false, 'é')]));
         check_within(&(1.5_f32, 1e300, f64::NAN, u128::MAX, (), Some("x"), [0_u8; 3]));
@@ -340,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn random_texts_are_written_within_as_alone() {
+    fn random_texts_are_written_equally_in_both_versions() {
         let mut rng = fastrand::Rng::with_seed(7);
         let pieces =
             ["\"", "\\", "\n", "\0", "/", "é", "😀", "\u{7f}", "a", "abcdefgh", "\u{ffff}"];
@@ -394,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_text_is_written_as_it_is() {
+    fn raw_text_is_written_unchanged() {
         let raw = RawValue::from_string(r#"{"a":1e5,"b":"é"}"#.to_owned()).unwrap();
         assert_eq!(payload(&raw).unwrap(), r#"{"a":1e5,"b":"é"}"#);
     }
@@ -427,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_json_cannot_hold_is_refused() {
+    fn a_payload_without_a_json_form_is_refused() {
         let odd = BTreeMap::from([(vec![1], 1)]);
         assert_eq!(payload(&odd).unwrap_err().to_string(), "payload cannot be written as json");
     }

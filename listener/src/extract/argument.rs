@@ -1,6 +1,6 @@
-//! The five arguments that are taken by name: `ctxt`, `publisher_id`, `event_type`,
-//! `payload`, `metadata`. One trait for each kind says which types it may have, so that a
-//! wrong one is an error at the argument. Named by generated code alone.
+//! The five arguments that are extracted by name: `ctxt`, `publisher_id`, `event_type`, `payload`,
+//! `metadata`. A trait for each kind defines its types, so that the compiler reports a wrong type at the
+//! argument. Only generated code uses them.
 
 use serde::Deserialize;
 
@@ -42,7 +42,7 @@ impl<'n, T: Deserialize<'n>> ContextArgument<'n> for T {
     note = "take `&str` (null is the empty string), `Option<&str>` (null is `None`), `String` or `Option<String>`"
 )]
 pub trait TextArgument<'n>: Sized {
-    /// Makes the argument; `None` stands for null and for missing.
+    /// Makes the argument. `None`: it is null or missing.
     fn take(text: Option<&'n str>) -> Self;
 }
 
@@ -70,7 +70,7 @@ impl<'n> TextArgument<'n> for Option<String> {
     }
 }
 
-/// The types of `payload`: any that can be read from JSON, borrowed ones included.
+/// The types of `payload`: any that can be deserialized, including borrowed ones.
 #[diagnostic::on_unimplemented(
     message = "`payload` cannot be a `{Self}`",
     label = "does not implement `Deserialize`",
@@ -108,14 +108,13 @@ impl<'n> MetadataArgument<'n> for &'n Metadata {
     }
 }
 
-/// `Option<T>` for `payload`: `None` for null and for missing. The macro finds it by the name
-/// `Option`; under another name it is read as serde reads it, which says the same of every
-/// `T` that serde knows.
+/// `Option<T>` for `payload`: `None` if it is null or missing. The macro recognizes the name `Option`;
+/// under another name serde deserializes it, with the same result for every type of serde's own.
 pub trait OptionalPayload<'n>: Sized {
     /// Reads the payload.
     ///
     /// # Errors
-    /// The payload is there, and does not fit the type.
+    /// The payload is neither null nor missing, and does not fit the type.
     fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
 }
 
@@ -128,13 +127,12 @@ impl<'n, T: PayloadArgument<'n>> OptionalPayload<'n> for Option<T> {
     }
 }
 
-/// `Option<T>` for `ctxt`: `None` for a context without entries. The macro finds it by the name
-/// `Option`.
+/// `Option<T>` for `ctxt`: `None` if the context is empty. The macro recognizes the name `Option`.
 pub trait OptionalContext<'n>: Sized {
     /// Reads the context.
     ///
     /// # Errors
-    /// There are entries, and they do not fit the type.
+    /// The context is not empty and does not fit the type.
     fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
 }
 
@@ -144,15 +142,15 @@ impl<'n, T: ContextArgument<'n>> OptionalContext<'n> for Option<T> {
     }
 }
 
-/// `Result<T, E>` for `payload` and `ctxt`: what cannot be read is the method's to decide on.
-/// The macro finds it by the name `Result`.
+/// `Result<T, E>` for `payload` and `ctxt`: the method handles the error of deserializing. The macro
+/// recognizes the name `Result`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a `Result` that an argument is read into",
     label = "not `Result<T, PartError>`",
     note = "take `Result<T, PartError>`, or another error that implements `From<PartError>`, with a `T` that the argument could be by itself"
 )]
 pub trait FallibleArgument<'n, A>: Sized {
-    /// Keeps what came of reading the argument.
+    /// Makes the argument from the result of deserializing.
     fn keep(read: Result<A, PartError>) -> Self;
 }
 

@@ -1,5 +1,5 @@
-//! `Attempt` and `ReceivedAt`: how often a method was called for a notification, and since
-//! when the listener has it. Where it came from is `&DeliveryInfo`.
+//! `Attempt` and `ReceivedAt`: how often a method was called for a notification, and when the listener
+//! received it. How it was received is `&DeliveryInfo`.
 
 use std::convert::Infallible;
 use std::time::SystemTime;
@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use crate::extract::FromNotification;
 use crate::notification::Notification;
 
-/// Which call of this method this is for this delivery, from 1. `Outcome::Retry` makes a
-/// second one; a delivery that the broker gives out again begins at 1.
+/// The number of this call of the method for this delivery, starting at 1. `Outcome::Retry` causes
+/// another call; a redelivery starts at 1 again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Attempt(pub u32);
 
@@ -20,8 +20,8 @@ impl<'n> FromNotification<'n> for Attempt {
     }
 }
 
-/// When the listener took the delivery, by the clock of this machine. When the notification
-/// was sent, by the sender's clock, is `Metadata::timestamp`.
+/// When the listener received the delivery, by the clock of this machine. `Metadata::timestamp` is when the
+/// notification was sent, by the clock of the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReceivedAt(pub SystemTime);
 

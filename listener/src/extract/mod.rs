@@ -1,9 +1,9 @@
-//! How the arguments of an endpoint method are made from a notification: five are recognised by their
-//! names, all others by types that implement [`FromNotification`].
+//! Extractors: the arguments of endpoint methods. Five are recognized by their names, all others by types
+//! that implement [`FromNotification`].
 
 pub(crate) mod argument;
 mod attempt;
-pub(crate) mod meant;
+pub(crate) mod similar_name;
 mod needs;
 pub(crate) mod shared;
 mod state;
@@ -11,18 +11,18 @@ mod versioned;
 
 use std::convert::Infallible;
 
-// Of those that only the attribute uses, for the compiler's messages: of what has no public path it writes
-// the one in `__private`.
+// Some of these are used only by generated code. They have a public path because the compiler's messages
+// would otherwise show the one in `__private`.
 pub use self::argument::{
     ContextArgument, FallibleArgument, MetadataArgument, OptionalContext, OptionalPayload,
     PayloadArgument, TextArgument,
 };
 pub use self::attempt::{Attempt, ReceivedAt};
-pub use self::meant::{
-    MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
-};
 pub use self::needs::Needs;
 pub use self::shared::Shared;
+pub use self::similar_name::{
+    MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
+};
 pub use self::state::{MissingState, State};
 pub use self::versioned::{Versioned, VersionedPayload};
 pub use crate::notification::states::States;
@@ -34,8 +34,8 @@ use crate::outcome::BoxError;
 
 /// A type that an endpoint method can take as an argument, whatever the argument's name.
 ///
-/// Called once per call of the method, before it. An error means that the method is not
-/// called; the notification then goes the way of a failed one.
+/// Extracted once per call of the method, before it. After an error the method is not called, and the
+/// notification is handled like one whose method failed.
 ///
 /// ```
 /// use listener::{FromNotification, Notification};
@@ -66,17 +66,17 @@ use crate::outcome::BoxError;
     note = "a type that the payload is read into is an argument named `payload`; by name too: `ctxt`, `publisher_id`, `event_type`, `metadata`; by type: `&Notification<'_>`, `Priority`, `&DeliveryInfo`, `State<T>`, or any type that implements `FromNotification`"
 )]
 pub trait FromNotification<'n>: Sized {
-    /// Why it could not be made.
+    /// The error if the argument cannot be made.
     type Error: Into<BoxError>;
 
     /// Makes the argument.
     ///
     /// # Errors
-    /// What the notification lacks.
+    /// The argument cannot be made from the notification.
     fn from_notification(notification: &'n Notification<'n>) -> Result<Self, Self::Error>;
 
-    /// Says what the listener must have been given, so that what is missing is an error
-    /// when the listener is built. Called once per method, then.
+    /// Adds the states that it needs, so that a missing state is an error when the listener is built. Called
+    /// once per method, at that time.
     fn requires(needs: &mut Needs) {
         let _ = needs;
     }
@@ -106,8 +106,7 @@ impl<'n> FromNotification<'n> for &'n DeliveryInfo {
     }
 }
 
-/// What may be missing: `None` when it cannot be made. Nothing is required of the listener, so
-/// `Option<State<T>>` is a state that need not be given.
+/// `None` if the argument cannot be made. It needs no state, so `Option<State<T>>` is an optional state.
 impl<'n, T: FromNotification<'n>> FromNotification<'n> for Option<T> {
     type Error = Infallible;
 
@@ -116,8 +115,7 @@ impl<'n, T: FromNotification<'n>> FromNotification<'n> for Option<T> {
     }
 }
 
-/// What may be missing, with the reason: the method decides what then becomes of the
-/// notification. Nothing is required of the listener.
+/// The error if the argument cannot be made, which the method handles. It needs no state.
 impl<'n, T: FromNotification<'n>> FromNotification<'n> for Result<T, T::Error> {
     type Error = Infallible;
 

@@ -1,12 +1,12 @@
-//! What the arguments of a method need of the listener; filled by `FromNotification::requires`
-//! and checked by the builder, so that a missing state is found before anything runs.
+//! The states that the arguments of a method need. `FromNotification::requires` adds them, and the builder
+//! checks them, so that a missing state is found before anything runs.
 
 use std::any::{TypeId, type_name};
 
-/// A type of state that some argument needs.
+/// A type of state that an argument needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Need {
-    /// Which type.
+    /// The type.
     pub(crate) id: TypeId,
     /// Its name, for the error.
     pub(crate) name: &'static str,
@@ -37,7 +37,7 @@ pub(crate) struct Need {
 pub struct Needs(Vec<Need>);
 
 impl Needs {
-    /// A state of type `T` must have been given to the listener.
+    /// Adds a state of type `T`.
     pub fn state<T: 'static>(&mut self) {
         let need = Need { id: TypeId::of::<T>(), name: type_name::<T>() };
         if !self.0.contains(&need) {
@@ -45,7 +45,7 @@ impl Needs {
         }
     }
 
-    /// All that was asked for.
+    /// All that were added.
     pub(crate) fn all(&self) -> &[Need] {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! `State<T>`: a value that the program gave to its listener. The values themselves are kept
-//! in `notification/states.rs`; that none is missing is checked by `runtime/builder.rs`.
+//! `State<T>`: a state of the listener as an argument. `notification/states.rs` has all states;
+//! `runtime/builder.rs` checks that none is missing.
 
 use std::any::type_name;
 use std::ops::Deref;
@@ -11,17 +11,16 @@ use crate::extract::shared::Shared;
 use crate::notification::Notification;
 use crate::notification::states::States;
 
-/// A value that the program gave to its listener with `Listener::builder().state(value)`.
+/// A state: a value that was added with `Listener::builder().state(value)`.
 ///
-/// It is shared, not copied: `T` needs no `Clone`, and no `Arc` around it. It derefs to the value;
-/// the argument `State(database): State<Database>` takes it apart into the `Arc<Database>`, to be
-/// moved into a task for example. A listener whose endpoints ask for a state that was not given
-/// does not build.
+/// It is shared, not copied: `T` needs neither `Clone` nor an `Arc` around it. It derefs to the value; the
+/// pattern `State(database): State<Database>` gives the `Arc<Database>`, for example to move it into a
+/// task. Building a listener fails if its endpoints need a state that was not added.
 #[derive(Debug)]
 pub struct State<T>(pub Arc<T>);
 
 impl<T> State<T> {
-    /// A state as a method is given it, for a test that calls the method by hand.
+    /// A state for a test that calls a method directly.
     ///
     /// ```
     /// use listener::{State, notification_endpoint};
@@ -60,10 +59,9 @@ impl<T> Deref for State<T> {
     }
 }
 
-/// The listener was not given a state of this type.
+/// The listener has no state of this type.
 ///
-/// Only an extractor that does not forward `requires` can meet it: the builder has checked
-/// all others.
+/// Only an extractor that does not forward `requires` can get this error: the builder checks all others.
 #[derive(thiserror::Error)]
 #[error(
     "the listener has no state of type `{0}`; give it one with `Listener::builder().state(..)`"
@@ -71,7 +69,7 @@ impl<T> Deref for State<T> {
 pub struct MissingState(&'static str);
 
 impl<T: Shared> State<T> {
-    /// The state out of all that were given.
+    /// Gets the state from all states.
     pub(crate) fn from_given(states: &States) -> Result<Self, MissingState> {
         states.get().map(State).ok_or(MissingState(type_name::<T>()))
     }

@@ -1,6 +1,6 @@
-//! `Versioned<T>`: OpenStack's versioned notifications, whose payload is an object with a
-//! name, a namespace, a version and data, and whose data nests such objects again. The data
-//! is unwrapped and its version checked before `T` is read.
+//! `Versioned<T>`: OpenStack's versioned notifications. Their payload is an object with name, namespace,
+//! version and data, and the data contains further such objects. The version is checked and the data
+//! unwrapped before `T` is deserialized.
 
 use std::ops::Deref;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::extract::argument::PayloadArgument;
 use crate::notification::{Notification, PartError};
 
-/// A payload type that says which versioned object it is made for.
+/// A payload type for a versioned object.
 ///
 /// ```
 /// use listener::VersionedPayload;
@@ -35,20 +35,19 @@ use crate::notification::{Notification, PartError};
 pub trait VersionedPayload: DeserializeOwned {
     /// The object's name, such as `InstanceCreatePayload`.
     const NAME: &'static str;
-    /// The oldest version that has all that this type needs: major and minor. A later minor
-    /// only adds, and is accepted; another major is not.
+    /// The oldest version that this type supports: major and minor. A later minor version only adds fields
+    /// and is accepted; another major version is not.
     const VERSION: (u32, u32);
 }
 
 /// The payload of a versioned notification: `T` is its data, with nested objects unwrapped.
 ///
-/// Any service's objects are read: `nova_object.name`, `watcher_object.name` and so on. An
-/// object of another name or another major version, or one older than `T` needs, is not read:
-/// its notification goes to the dead letters with the reason `version`, unless the method
-/// takes `Result<Versioned<T>, PartError>`.
+/// The objects of any service are supported: `nova_object.name`, `watcher_object.name` and so on. An object
+/// with another name, another major version or an older minor version is an error: its notification is
+/// dead-lettered with the reason `version`, unless the method takes `Result<Versioned<T>, PartError>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned<T> {
-    /// The service's namespace, such as `nova`; empty when it is missing.
+    /// The namespace of the service, such as `nova`; empty if it is missing.
     pub namespace: String,
     /// The version that was sent: major and minor.
     pub version: (u32, u32),
@@ -70,7 +69,7 @@ impl<'n, T: VersionedPayload> PayloadArgument<'n> for Versioned<T> {
     }
 }
 
-/// What a versioned object says of itself, and its data.
+/// The parts of a versioned object.
 struct Object {
     name: Value,
     namespace: Value,
@@ -111,7 +110,7 @@ fn read<T: VersionedPayload>(payload: Value) -> Result<Versioned<T>, PartError> 
 }
 
 impl Object {
-    /// Takes the object out of its wrapping, or gives the value back.
+    /// Unwraps an object; returns any other value unchanged as the error.
     fn of(value: Value) -> Result<Self, Value> {
         let Value::Object(mut map) = value else { return Err(value) };
         let prefix = map
@@ -130,8 +129,8 @@ impl Object {
     }
 }
 
-/// Every object within, at any depth, stands for its data. The depth is bounded: the value
-/// was read by `serde_json`, which gives up at 128 levels.
+/// Replaces every object, at any depth, by its data. The depth is limited: `serde_json` reads 128 levels at
+/// most.
 fn unwrapped(value: Value) -> Value {
     match Object::of(value) {
         Ok(object) => unwrapped(object.data),
@@ -148,7 +147,7 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// What a value is, without the value.
+/// The kind of a value, without the value.
 const fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn another_major_or_an_older_minor_is_told_with_both_versions() {
+    fn the_error_for_another_version_has_both_versions() {
         check(
             payload("InstancePayload", "2.0"),
             "payload: expected version 1.3 of InstancePayload, or a later 1.x, found 2.0",
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn another_object_is_told_by_name() {
+    fn the_error_for_another_object_has_its_name() {
         check(
             payload("FlavorPayload", "1.3"),
             "payload: expected the object \"InstancePayload\", found \"FlavorPayload\"",
@@ -248,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_versioned_object_is_told_by_kind() {
+    fn the_error_for_another_value_has_its_kind() {
         let expected = |kind| {
             format!(
                 "payload: expected a versioned object \"InstancePayload\" (`nova_object.name` and `nova_object.data`, or another service's), found {kind}"
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_does_not_fit_is_told_with_its_path() {
+    fn the_error_for_data_that_does_not_fit_has_its_path() {
         let mut wrong = payload("InstancePayload", "1.3");
         wrong["nova_object.data"]["flavor"]["nova_object.data"]["vcpus"] = json!("secret");
         check(wrong, "payload.flavor.vcpus: invalid type: a string, expected u32");

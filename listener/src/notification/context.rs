@@ -1,6 +1,6 @@
-//! The context of a notification: what the sender says about the request behind it, such
-//! as user, project and request id. The `_context_` prefix that its keys have on the wire
-//! is not here but in `envelope`. Filters match against it and endpoints are given it.
+//! The context of a notification: the sender's description of the request that caused it, such as user,
+//! project and request id. `envelope` handles the prefix `_context_` that the keys have on the wire.
+//! Filters match on it, and endpoint methods receive it.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ impl Context {
         self.get(key)?.as_str()
     }
 
-    /// Sets a key and gives back the value that it had before.
+    /// Sets a key and returns its former value.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
         self.0.insert(key.into(), value.into())
     }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn insert_gives_back_the_former_value() {
+    fn insert_returns_the_former_value() {
         let mut context = sample();
         assert_eq!(context.insert("user_id", "u2"), Some(json!("u1")));
         assert_eq!(context, sample().with("user_id", "u2"));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_is_a_plain_object_to_serde() {
+    fn serde_reads_and_writes_a_context_as_an_object() {
         let text = serde_json::to_string(&sample()).unwrap();
         assert_eq!(text, r#"{"auth_token":"secret","roles":["a"],"user_id":"u1"}"#);
         assert_eq!(serde_json::from_str::<Context>(&text).unwrap(), sample());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_comes_apart_into_pairs() {
+    fn a_context_is_iterated_as_pairs() {
         let context = Context::new().with("a", 1).with("b", 2);
         assert_eq!(context.iter().collect::<Vec<_>>(), [("a", &json!(1)), ("b", &json!(2))]);
         assert_eq!((&context).into_iter().count(), context.len());

@@ -1,5 +1,5 @@
-//! How a notification reached this listener. Made by a driver, shown to endpoint methods.
-//! The delivery itself, with the right to settle it, is in `transport/delivery.rs`.
+//! How a notification reached this listener. Drivers create it, and endpoint methods can take it. The
+//! delivery itself, with the right to settle it, is in `transport/delivery.rs`.
 
 use std::sync::Arc;
 

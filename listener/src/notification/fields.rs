@@ -1,5 +1,5 @@
-//! The fields of a notification as they stand on the wire, borrowed from its text. What the
-//! priority and the payload mean is not known here. Found by `envelope::read`.
+//! The fields of a notification as on the wire, borrowed from its text, without interpreting priority and
+//! payload. `envelope::read` makes them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,25 +8,24 @@ use serde_json::value::RawValue;
 
 /// The fields of a notification. A field that is missing or null is `None`.
 ///
-/// `Debug` shows neither payload nor context values, for they hold secrets.
+/// `Debug` shows neither payload nor context values, as they may contain secrets.
 #[derive(Clone)]
 pub struct Fields<'t> {
-    /// The id of the notification, one for all topics that it is sent to.
+    /// The id of the notification, the same for all topics that it is sent to.
     pub message_id: Option<Cow<'t, str>>,
-    /// When it was made: UTC without a zone, as a rule `2026-05-09 07:29:33.123456`.
+    /// The time of sending: UTC without a zone, usually `2026-05-09 07:29:33.123456`.
     pub timestamp: Option<Cow<'t, str>>,
-    /// Who made it, such as `compute.host1`.
+    /// The publisher, such as `compute.host1`.
     pub publisher_id: Option<Cow<'t, str>>,
-    /// What happened, such as `compute.instance.create.end`.
+    /// The type of event, such as `compute.instance.create.end`.
     pub event_type: Option<Cow<'t, str>>,
-    /// The priority as it is written, as a rule in upper case.
+    /// The priority as written, usually in upper case.
     pub priority: Option<Cow<'t, str>>,
-    /// The id of this very body, for finding duplicates.
+    /// The id of this body, for detecting duplicates.
     pub unique_id: Option<Cow<'t, str>>,
     /// The payload, any JSON value; null if it is missing.
     pub payload: &'t RawValue,
-    /// The context in the order of the wire, without the prefix `_context_`. Each key is
-    /// there once.
+    /// The context in the order of the wire, without the prefix `_context_`. Each key occurs once.
     pub context: Vec<(Cow<'t, str>, &'t RawValue)>,
 }
 

@@ -1,5 +1,5 @@
-//! Message id and timestamp: the `metadata` argument of an endpoint method. Event
-//! type and publisher stand in `mod.rs`, the context in `context.rs`.
+//! Message id and timestamp: the `metadata` argument of an endpoint method. Event type and publisher are in
+//! `mod.rs`, the context in `context.rs`.
 
 use serde::Serialize;
 
@@ -15,21 +15,21 @@ impl Metadata {
         Self { message_id: message_id.map(str::to_owned), timestamp: timestamp.map(str::to_owned) }
     }
 
-    /// The sender's id: a UUID with hyphens from oslo.messaging; empty when it is null or
+    /// The id that the sender chose, which in oslo.messaging is a UUID with hyphens; empty if it is null or
     /// missing.
     #[must_use]
     pub fn message_id(&self) -> &str {
         self.message_id.as_deref().unwrap_or_default()
     }
 
-    /// When it was sent: UTC without a zone, `2026-05-09 07:29:33.123456`, the fraction
-    /// missing when it is zero; empty when it is null or missing.
+    /// The time of sending: UTC without a zone, `2026-05-09 07:29:33.123456`, without the fraction if that
+    /// is zero; empty if it is null or missing.
     #[must_use]
     pub fn timestamp(&self) -> &str {
         self.timestamp.as_deref().unwrap_or_default()
     }
 
-    /// The value of a key by its name on the wire, as a metadata filter asks for it.
+    /// The value of a key by its name on the wire, for metadata filters.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         match key {

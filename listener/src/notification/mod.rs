@@ -1,6 +1,5 @@
-//! A decoded notification: what endpoint methods, filters and extractors see.
-//! Borrowed from the text of one delivery; how that text is made from bytes is in
-//! `envelope`, and its settlement never comes here.
+//! A decoded notification, for endpoint methods, filters and extractors, borrowed from the text of one
+//! delivery. `envelope` decodes the text; settlement is not known here.
 
 pub(crate) mod context;
 pub(crate) mod delivery_info;
@@ -28,25 +27,24 @@ use crate::notification::metadata::Metadata;
 use crate::notification::priority::Priority;
 use crate::notification::states::States;
 
-/// One notification, borrowed from the body it came in.
+/// One notification, borrowed from its body.
 ///
-/// Context and payload stay text until somebody asks for them; the context is then read
-/// once for all endpoint methods.
+/// Context and payload are parsed on demand; the context is parsed once for all endpoint methods.
 pub struct Notification<'n> {
     fields: Fields<'n>,
     priority: Priority,
     delivery: &'n DeliveryInfo,
     states: &'n States,
     received_at: SystemTime,
-    /// Which call of the present method this is. Methods are called one after the other.
+    /// The number of the present call. Methods are called one after the other.
     attempt: u32,
     context: OnceLock<Result<Context, PartError>>,
     metadata: OnceLock<Metadata>,
 }
 
 impl<'n> Notification<'n> {
-    /// A notification of what was read (`envelope::read`), received now. A listener makes them
-    /// of deliveries; a program does where it tries an extractor of its own.
+    /// A notification with these fields (see `envelope::read`), received now. A listener makes them from
+    /// deliveries; programs can make them to test their own extractors.
     ///
     /// ```
     /// use listener::extract::States;
@@ -82,29 +80,28 @@ impl<'n> Notification<'n> {
         &self.fields
     }
 
-    /// The priority, as the notification itself says it.
+    /// The priority.
     #[must_use]
     pub const fn priority(&self) -> Priority {
         self.priority
     }
 
-    /// Who sent it, such as `compute.host1`; `None` when it is null or missing.
+    /// The publisher, such as `compute.host1`; `None` if it is null or missing.
     #[must_use]
     pub fn publisher_id(&self) -> Option<&str> {
         self.fields.publisher_id.as_deref()
     }
 
-    /// What happened, such as `instance.create.end`; `None` when it is null or missing.
+    /// The type of event, such as `instance.create.end`; `None` if it is null or missing.
     #[must_use]
     pub fn event_type(&self) -> Option<&str> {
         self.fields.event_type.as_deref()
     }
 
-    /// Who it was sent under: user, project, request.
+    /// The context: user, project, request.
     ///
     /// # Errors
-    /// A value of the context that no JSON value can hold, such as one nested deeper than
-    /// 128 levels.
+    /// A value of the context cannot be parsed, for example because it nests deeper than 128 levels.
     pub fn context(&self) -> Result<&Context, PartError> {
         let made = self.context.get_or_init(|| {
             let mut context = Context::new();
@@ -117,13 +114,13 @@ impl<'n> Notification<'n> {
         made.as_ref().map_err(Clone::clone)
     }
 
-    /// Whether the context has any entry.
+    /// Whether the context is not empty.
     #[must_use]
     pub const fn has_context(&self) -> bool {
         !self.fields.context.is_empty()
     }
 
-    /// The context as a type of the program's own.
+    /// The context, deserialized into `T`.
     ///
     /// # Errors
     /// The context does not fit `T`.
@@ -133,26 +130,25 @@ impl<'n> Notification<'n> {
         serde_path_to_error::deserialize(map).map_err(|error| PartError::at("context", &error))
     }
 
-    /// One value of the context as it stands on the wire.
+    /// One value of the context as on the wire.
     #[must_use]
     pub fn context_value(&self, key: &str) -> Option<&'n RawValue> {
         self.fields.context.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 
-    /// The payload as it stands on the wire: any JSON value.
+    /// The payload as on the wire: any JSON value.
     #[must_use]
     pub const fn raw_payload(&self) -> &'n RawValue {
         self.fields.payload
     }
 
-    /// One value of the payload's top level as it stands on the wire; `None` too where the
-    /// payload is no object.
+    /// One value of the payload's top level as on the wire; also `None` if the payload is not an object.
     #[must_use]
     pub fn payload_value(&self, key: &str) -> Option<&'n RawValue> {
         field(self.fields.payload, key)
     }
 
-    /// The payload as a type of the program's own.
+    /// The payload, deserialized into `T`.
     ///
     /// # Errors
     /// The payload does not fit `T`; the error names the field.
@@ -167,50 +163,49 @@ impl<'n> Notification<'n> {
         })
     }
 
-    /// The sender's id of this message; empty when it is null or missing.
+    /// The id that the sender chose; empty if it is null or missing.
     #[must_use]
     pub fn message_id(&self) -> &str {
         self.fields.message_id.as_deref().unwrap_or_default()
     }
 
-    /// When it was sent, as the sender wrote it: UTC without a zone; empty when it is null
-    /// or missing.
+    /// The time of sending as the sender wrote it: UTC without a zone; empty if it is null or missing.
     #[must_use]
     pub fn timestamp(&self) -> &str {
         self.fields.timestamp.as_deref().unwrap_or_default()
     }
 
-    /// When the listener took the delivery.
+    /// When the listener received the delivery.
     #[must_use]
     pub const fn received_at(&self) -> SystemTime {
         self.received_at
     }
 
-    /// Which call of the present method this is for this delivery, from 1.
+    /// The number of this call of the method for this delivery, starting at 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// The same, as it is given to a method at this call.
+    /// Sets the time of arrival and the number of the call.
     pub(crate) fn of_call(self, received_at: SystemTime, attempt: u32) -> Self {
         Self { received_at, attempt, ..self }
     }
 
-    /// How it reached this listener.
+    /// How the notification reached this listener.
     #[must_use]
     pub const fn delivery(&self) -> &'n DeliveryInfo {
         self.delivery
     }
 
-    /// The values that the program gave to the listener.
+    /// The states of the listener.
     #[must_use]
     pub const fn states(&self) -> &'n States {
         self.states
     }
 }
 
-/// Shows what a log may show: neither context nor payload, which carry secrets.
+/// Suitable for logs: shows neither context nor payload, as they may contain secrets.
 impl fmt::Debug for Notification<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notification")
@@ -223,9 +218,9 @@ impl fmt::Debug for Notification<'_> {
     }
 }
 
-/// A part of a notification does not fit the type that was asked for.
+/// A part of a notification does not fit the requested type.
 ///
-/// Says where and what was expected; strings of the notification itself are left out, for
+/// The message says where, and what was expected. It does not contain strings of the notification, as
 /// they may be secrets.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
@@ -235,20 +230,20 @@ pub struct PartError {
     version: bool,
 }
 
-/// What follows where a `&str` or `&[u8]` met a text with escapes.
+/// Appended if a `&str` or `&[u8]` was requested for a text with escapes.
 const BORROWED: &str = "; a text with escapes cannot be borrowed: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
 
 impl PartError {
-    /// A part that is no such thing.
+    /// A part of another type.
     pub(crate) fn new(path: &str, mut message: String) -> Self {
-        // Anything but a text cannot be a `&str` in any case.
+        // Only a text could be a `&str` at all.
         if message.contains("invalid type: a string, expected a borrowed") {
             message.push_str(BORROWED);
         }
         Self { path: path.to_owned(), message, version: false }
     }
 
-    /// A versioned object of a name or version that the type is not made for.
+    /// A versioned object with a name or version that the type does not support.
     pub(crate) fn version(path: &str, message: String) -> Self {
         Self { path: path.to_owned(), message, version: true }
     }
@@ -262,19 +257,18 @@ impl PartError {
         Self::new(&path, without_values(&error.inner().to_string()))
     }
 
-    /// Whether it is a versioned object that the type is not made for, rather than one that
-    /// is broken.
+    /// Whether it is a valid versioned object that the type does not support.
     #[must_use]
     pub const fn is_version(&self) -> bool {
         self.version
     }
 
-    /// What is wrong there.
+    /// The message without the path.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
-    /// Where the mistake is, such as `payload.flavor.vcpus`.
+    /// The path of the mistake, such as `payload.flavor.vcpus`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -285,7 +279,7 @@ fn part<'n, T: Deserialize<'n>>(
     name: fmt::Arguments<'_>,
     raw: &'n RawValue,
 ) -> Result<T, PartError> {
-    // The path costs time, so it is only looked for when there is a mistake to explain.
+    // Tracking the path costs time, so it is done only if there is an error.
     serde_json::from_str(raw.get()).or_else(|first: serde_json::Error| {
         let mut json = serde_json::Deserializer::from_str(raw.get());
         match serde_path_to_error::deserialize(&mut json) {
@@ -298,7 +292,7 @@ fn part<'n, T: Deserialize<'n>>(
     })
 }
 
-/// The value at `key` of a JSON object; the last one counts, as in Python.
+/// The value of `key` in a JSON object; the last one counts, as in Python.
 fn field<'r>(object: &'r RawValue, key: &str) -> Option<&'r RawValue> {
     struct Find<'k>(&'k str);
 
@@ -330,8 +324,8 @@ fn field<'r>(object: &'r RawValue, key: &str) -> Option<&'r RawValue> {
 #[derive(Deserialize)]
 struct Key<'k>(#[serde(borrow)] Cow<'k, str>);
 
-/// Serde's messages quote what they found, which may be a secret (`string "hunter2"`, ``unknown
-/// variant `hunter2` ``): keep the kind, drop the value.
+/// Removes values from a message of serde, as they may be secrets (`string "hunter2"`, ``unknown
+/// variant `hunter2` ``). The kind is kept.
 fn without_values(message: &str) -> String {
     let mut kept = String::with_capacity(message.len());
     let mut rest = message;
@@ -386,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_named_with_its_path_and_without_the_value() {
+    fn an_error_has_the_path_and_not_the_value() {
         check(
             r#"{"flavor": {"vcpus": "my \" secret"}}"#,
             Err("payload.flavor.vcpus: invalid type: a string, expected u32 at line 1 column 35"),
@@ -394,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_that_is_unknown_is_not_shown() {
+    fn an_unknown_variant_is_not_shown() {
         #[derive(Debug, PartialEq, Deserialize)]
         enum State {
             Active,
@@ -409,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_of_another_shape_is_named_as_a_whole() {
+    fn an_error_about_the_whole_payload_has_no_path_in_it() {
         check(
             "[]",
             Err(

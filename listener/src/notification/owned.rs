@@ -1,5 +1,5 @@
-//! A notification that owns its text, for a call that must move to another thread
-//! (`dispatch`); and fields that do, which a serializer makes.
+//! A notification that owns its text, for a call on another thread (`dispatch`), and fields that own their
+//! text, which a serializer makes.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -23,7 +23,7 @@ pub(crate) struct OwnedNotification {
     attempt: u32,
 }
 
-/// Fields that own their text: also what a serializer makes.
+/// Fields that own their text. A serializer makes them as well.
 #[derive(Debug)]
 pub(crate) struct OwnedFields {
     pub(crate) message_id: Option<String>,

@@ -1,7 +1,6 @@
-//! The seven priorities of a notification and their two spellings: lower case in queue
-//! names and endpoints, upper case on the wire. What a missing or unknown priority means
-//! for a delivery is not decided here but where deliveries are judged. Read by the
-//! envelope's users, by targets (queue names) and by the dispatch table.
+//! The seven priorities of a notification and their two spellings: lower case in queue names and
+//! endpoints, upper case on the wire. `runtime/open/priority.rs` decides about deliveries with a missing
+//! or unknown priority.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,19 +10,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// The priority of a notification. `warning` is not one: on the wire it is `WARN`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Priority {
-    /// Something worth keeping for an audit.
+    /// An event that is recorded for an audit.
     Audit,
-    /// Of use while looking for a fault.
+    /// An event that is useful for debugging.
     Debug,
-    /// The normal course of things; most notifications have it.
+    /// A normal event; most notifications have this priority.
     Info,
-    /// Something unexpected that was coped with.
+    /// Something unexpected that was handled.
     Warn,
     /// Something failed.
     Error,
-    /// Something failed that needs a person.
+    /// Something failed and an operator has to act.
     Critical,
-    /// A measurement, as telemetry services send them.
+    /// A measurement, as sent by telemetry services.
     Sample,
 }
 
@@ -39,7 +38,7 @@ impl Priority {
         Self::Sample,
     ];
 
-    /// The lower-case name, as queue names have it: `info`.
+    /// The lower-case name, as in queue names: `info`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,7 +52,7 @@ impl Priority {
         }
     }
 
-    /// The upper-case name, as the wire has it: `INFO`.
+    /// The upper-case name, as on the wire: `INFO`.
     #[must_use]
     pub const fn wire(self) -> &'static str {
         match self {
@@ -67,7 +66,7 @@ impl Priority {
         }
     }
 
-    /// The place in [`ALL`](Self::ALL), for tables with a slot per priority.
+    /// The index in [`ALL`](Self::ALL), for tables with an entry per priority.
     pub(crate) const fn index(self) -> usize {
         self as usize
     }
@@ -86,7 +85,7 @@ impl AsRef<str> for Priority {
     }
 }
 
-/// Written as its lower-case name, and read in any mix of cases.
+/// Serialized as its lower-case name, and deserialized case-insensitively.
 ///
 /// ```
 /// use listener::Priority;
@@ -107,7 +106,7 @@ impl<'de> Deserialize<'de> for Priority {
     }
 }
 
-/// Any mix of cases is read, because the Python listener lowers what it reads.
+/// Case-insensitive, because the Python listener converts priorities to lower case.
 ///
 /// ```
 /// use listener::Priority;
@@ -132,7 +131,7 @@ impl FromStr for Priority {
     "unknown priority {found:?} (expected audit, debug, info, warn, error, critical or sample)"
 )]
 pub struct UnknownPriority {
-    /// The text as it was found.
+    /// The text.
     pub found: String,
 }
 
@@ -143,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_priority_stands_at_its_index() {
+    fn every_priority_is_at_its_index() {
         assert_eq!(Priority::ALL.map(Priority::index), [0, 1, 2, 3, 4, 5, 6]);
     }
 
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_priority_is_named_beside_the_seven() {
+    fn the_error_of_an_unknown_priority_lists_the_seven() {
         assert_eq!(
             UnknownPriority { found: "warning".to_owned() }.to_string(),
             "unknown priority \"warning\" \

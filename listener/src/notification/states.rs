@@ -1,5 +1,5 @@
-//! The values that a program gives to its listener (`Listener::builder().state(db)`), one of
-//! each type. `extract/state.rs` hands them to endpoint methods.
+//! The states of a listener: values of the program (`Listener::builder().state(db)`), one of each type.
+//! `extract/state.rs` makes them arguments of endpoint methods.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;

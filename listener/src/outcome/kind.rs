@@ -1,6 +1,5 @@
-//! What kind of error a method failed with: one that passes by itself, or one that does not.
-//! An error says so itself (`permanent`, `retry_after`), or the program tells the listener
-//! about its types (`classify`). What follows from it is decided in `runtime/judge/policy.rs`.
+//! The kinds of errors of a method: transient or permanent. An error is classified where it is returned
+//! (`permanent`, `retry_after`), or by type (`classify`). `runtime/judge/policy.rs` decides what follows.
 
 use std::error::Error;
 use std::fmt;
@@ -9,22 +8,19 @@ use std::time::Duration;
 
 use crate::outcome::{BoxError, Failure, LONGEST_CHAIN};
 
-/// What is to be expected of another call after an error.
+/// What another call after an error can be expected to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// It may pass: the method is called again, as the retry options say. What every error is
-    /// unless something else is said.
+    /// It may succeed: the method is called again, according to the retry options. The default.
     Transient,
-    /// It will not pass: the notification goes to the dead letters at once.
+    /// It will fail again: the notification is dead-lettered at once.
     Permanent,
-    /// It may pass, but not before this time is over: of any length, but more than a year counts
-    /// as a year.
+    /// It may succeed, but not before this time is over. More than a year counts as a year.
     RetryAfter(Duration),
 }
 
-/// An error that says what kind it is. It prints as the error that it was made of, and its
-/// causes are that error's.
+/// An error with its kind. It displays as the wrapped error, and has the causes of that error.
 ///
 /// ```
 /// use listener::{notification_endpoint, permanent, retry_after};
@@ -75,31 +71,31 @@ impl Error for Classified {
     }
 }
 
-/// This error will not pass: the notification goes to the dead letters without another call.
+/// A permanent error: the notification is dead-lettered without another call.
 pub fn permanent(error: impl Into<BoxError>) -> Classified {
     Classified::new(ErrorKind::Permanent, error)
 }
 
-/// This error may pass: the method is called again, as the retry options say, whatever the
-/// listener's classifiers say of the error.
+/// A transient error: the method is called again, according to the retry options, whatever the
+/// listener's classifiers return for the wrapped error.
 pub fn transient(error: impl Into<BoxError>) -> Classified {
     Classified::new(ErrorKind::Transient, error)
 }
 
-/// This error may pass, but not before `after` is over.
+/// A transient error that will not pass before `after` is over.
 pub fn retry_after(error: impl Into<BoxError>, after: Duration) -> Classified {
     Classified::new(ErrorKind::RetryAfter(after), error)
 }
 
-/// What the program says of its error types.
+/// The program's classification of its error types.
 #[derive(Clone, Default)]
 pub(crate) struct Classifiers(Vec<Classifier>);
 
 type Classifier = Arc<dyn Fn(&(dyn Error + 'static)) -> Option<ErrorKind> + Send + Sync>;
 
 impl Classifiers {
-    /// Errors of type `E`, and those that have one among their causes, are of the kind that
-    /// `classify` says. The first that was added wins.
+    /// Errors of type `E`, and those with such an error among their causes, have the kind that `classify`
+    /// returns. The first classifier that applies wins.
     pub(crate) fn add<E: Error + 'static>(
         &mut self,
         classify: impl Fn(&E) -> ErrorKind + Send + Sync + 'static,
@@ -107,8 +103,8 @@ impl Classifiers {
         self.0.push(Arc::new(move |error| error.downcast_ref::<E>().map(&classify)));
     }
 
-    /// The kind of a failure. An argument that does not fit will not fit another time; a panic
-    /// and a timeout may pass.
+    /// The kind of a failure. An argument that does not fit is permanent; a panic and a timeout are
+    /// transient.
     #[must_use]
     pub(crate) fn kind(&self, failure: &Failure) -> ErrorKind {
         match failure {
@@ -119,11 +115,11 @@ impl Classifiers {
     }
 
     fn of_error(&self, error: &(dyn Error + 'static)) -> ErrorKind {
-        let said = causes(error).find_map(|error| match error.downcast_ref::<Classified>() {
+        let kind = causes(error).find_map(|error| match error.downcast_ref::<Classified>() {
             Some(classified) => Some(classified.kind),
             None => self.0.iter().find_map(|classify| classify(error)),
         });
-        said.unwrap_or(ErrorKind::Transient)
+        kind.unwrap_or(ErrorKind::Transient)
     }
 }
 
@@ -133,7 +129,7 @@ impl fmt::Debug for Classifiers {
     }
 }
 
-/// An error and what it was caused by. What a `Classified` was made of stands for it behind it.
+/// An error and its causes. After a `Classified` comes the error that it wraps.
 fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| {
         let error: &'e (dyn Error + 'static) = *error;
@@ -168,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_transient_unless_something_else_is_said() {
+    fn an_error_is_transient_by_default() {
         check("no price", ErrorKind::Transient);
         check(permanent("no price"), ErrorKind::Permanent);
         let minute = Duration::from_secs(60);
@@ -176,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_known_to_the_listener_wherever_it_stands_among_the_causes() {
+    fn a_type_is_classified_wherever_it_is_among_the_causes() {
         check(Http(404), ErrorKind::Permanent);
         check(Billing(Http(429)), ErrorKind::RetryAfter(Duration::from_secs(60)));
         check(Billing(Http(503)), ErrorKind::Transient);
@@ -204,13 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_error_says_of_itself_wins() {
+    fn the_kind_of_a_classified_error_wins() {
         check(transient(Http(404)), ErrorKind::Transient);
         check(permanent(Billing(Http(503))), ErrorKind::Permanent);
     }
 
     #[test]
-    fn a_classified_error_prints_as_what_it_was_made_of() {
+    fn a_classified_error_displays_as_the_wrapped_error() {
         let error = permanent(Billing(Http(404)));
         assert_eq!(Failure::Error(error.into()).to_string(), "billing failed: http 404");
     }

@@ -1,6 +1,6 @@
-//! What an endpoint method says of a notification, and how its return value says it.
-//! How the outcomes of several methods become one verdict is in `runtime/judge/policy.rs`;
-//! how a verdict is carried out is in `runtime/settle/settlement.rs`.
+//! The outcome of an endpoint method, and the conversion of return values to outcomes.
+//! `runtime/judge/policy.rs` derives one verdict from the outcomes of several methods;
+//! `runtime/settle/settlement.rs` carries it out.
 
 pub(crate) mod kind;
 
@@ -36,7 +36,7 @@ pub enum Outcome {
     Requeue,
     /// Call this method again after a pause.
     Retry {
-        /// The pause; `None` leaves it to the listener.
+        /// The pause; `None`: that of the retry options.
         after: Option<Duration>,
     },
     /// Give the notification up: it is sent to the dead-letter queue with this reason.
@@ -44,7 +44,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Call the method again after the listener's own pause.
+    /// Call the method again after the pause of the retry options.
     #[must_use]
     pub const fn retry() -> Self {
         Self::Retry { after: None }
@@ -56,7 +56,7 @@ impl Outcome {
         Self::Retry { after: Some(after) }
     }
 
-    /// Give the notification up, with the reason that its dead letter carries.
+    /// Give up the notification, with the reason for the header of its dead letter.
     pub fn dead_letter(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::DeadLetter(reason.into())
     }
@@ -82,7 +82,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Why a method did not come to an outcome.
+/// Why a method has no outcome.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure {
@@ -90,20 +90,20 @@ pub enum Failure {
     Error(BoxError),
     /// An argument could not be made from the notification; the method was not called.
     Argument {
-        /// The argument's name, or its type when it has none.
+        /// The name of the argument, or its type if it has no name.
         argument: &'static str,
-        /// What was wrong with it.
+        /// Why it could not be made.
         source: BoxError,
     },
     /// The method panicked with this message.
     Panic(String),
-    /// The method was not done within this time. An `async fn` was dropped where it waited; a
-    /// plain `fn` cannot be ended, and runs on.
+    /// The method did not return within this time. An `async fn` was dropped at its await; a plain `fn`
+    /// cannot be cancelled and continues to run.
     Timeout(Duration),
 }
 
 impl Failure {
-    /// One word for the reason header of a dead letter.
+    /// One word, for the reason header of a dead letter.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -116,7 +116,7 @@ impl Failure {
     }
 }
 
-/// A versioned object that the method's type is not made for.
+/// Whether it is a versioned object that the type of the argument does not support.
 fn is_version(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     error.downcast_ref::<PartError>().is_some_and(PartError::is_version)
 }
@@ -143,8 +143,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The path within the part that the argument is: the part's own name would say the
-/// argument's again.
+/// The path within the part that the argument is read from: the name of the part would repeat that of the
+/// argument.
 fn inside<'p>(argument: &str, path: &'p str) -> Option<&'p str> {
     let part = match argument {
         "ctxt" => "context",
@@ -154,10 +154,10 @@ fn inside<'p>(argument: &str, path: &'p str) -> Option<&'p str> {
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
 }
 
-/// So many of an error and its causes are looked at: it may be its own cause.
+/// How many causes of an error are examined at most: an error may be its own cause.
 const LONGEST_CHAIN: usize = 64;
 
-/// An error and its causes, `: ` between them.
+/// An error and its causes, separated by `: `.
 pub(crate) struct Chain<'e>(pub(crate) &'e (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -166,7 +166,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Writes an error and its causes, `: ` between them, each cause once.
+/// Writes an error and its causes, separated by `: `, each cause once.
 fn write_chain(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt::Result {
     let mut last = error.to_string();
     f.write_str(&last)?;
@@ -176,7 +176,7 @@ fn write_chain(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt
     });
     for error in causes.take(LONGEST_CHAIN - 1) {
         let text = error.to_string();
-        // Many errors already print their cause: do not say it twice.
+        // Many errors print their cause: do not repeat it.
         if !last.ends_with(&text) {
             write!(f, ": {text}")?;
             last = text;
@@ -185,7 +185,7 @@ fn write_chain(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt
     Ok(())
 }
 
-/// What a call of an endpoint method comes to.
+/// The result of a call of an endpoint method.
 pub type MethodResult = Result<Outcome, Failure>;
 
 /// The return types of an endpoint method: `()`, [`Outcome`], `Result<(), E>` and
@@ -196,7 +196,7 @@ pub type MethodResult = Result<Outcome, Failure>;
     note = "return `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, where `E` is a `String`, a `Box<dyn Error + Send + Sync>` (`listener::BoxError`), or a type that implements `std::error::Error + Send + Sync`"
 )]
 pub trait IntoOutcome {
-    /// Turns the returned value into what the listener acts on.
+    /// Converts the returned value.
     ///
     /// # Errors
     /// The method's own error, boxed.
@@ -215,7 +215,7 @@ impl IntoOutcome for Outcome {
     }
 }
 
-// Not recommended, so that an `E` that is no error is explained at the returned type.
+// Not recommended, so that the compiler explains at the returned type that `E` is not an error.
 #[diagnostic::do_not_recommend]
 impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
     fn into_outcome(self) -> MethodResult {
@@ -284,18 +284,18 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_that_does_not_fit_is_named_once() {
-        let said = |argument, path| {
+    fn an_argument_that_does_not_fit_is_named_only_once() {
+        let text = |argument, path| {
             let source = PartError::new(path, "invalid type".to_owned()).into();
             Failure::Argument { argument, source }.to_string()
         };
-        assert_eq!(said("payload", "payload"), "argument `payload`: invalid type");
+        assert_eq!(text("payload", "payload"), "argument `payload`: invalid type");
         assert_eq!(
-            said("payload", "payload.a[1].b"),
+            text("payload", "payload.a[1].b"),
             "argument `payload`, at a[1].b: invalid type"
         );
-        assert_eq!(said("ctxt", "context.user"), "argument `ctxt`, at user: invalid type");
-        assert_eq!(said("body", "payload.user"), "argument `body`: payload.user: invalid type");
+        assert_eq!(text("ctxt", "context.user"), "argument `ctxt`, at user: invalid type");
+        assert_eq!(text("body", "payload.user"), "argument `body`: payload.user: invalid type");
     }
 
     #[test]

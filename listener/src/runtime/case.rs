@@ -78,7 +78,7 @@ impl Case {
                 .map_or_else(|| Arc::clone(taken_from), Arc::from);
         }
         let in_flight = shared.in_flight.take(&delivery);
-        shared.observers.tell(&Event::Taken { delivery: &delivery.info });
+        shared.observers.report(&Event::Taken { delivery: &delivery.info });
         Self {
             delivery,
             in_flight,

@@ -49,7 +49,7 @@ pub(super) async fn consume(
     let mut slow_check = tokio::time::interval(CHECK_SLOW_EVERY);
     let mut quarantine_check = tokio::time::interval(CHECK_QUARANTINES_EVERY);
     quarantine_check.reset();
-    shared.observers.tell(&Event::Attached);
+    shared.observers.report(&Event::Attached);
     let mut batch = Vec::new();
     // Reset only after it has fired: a reset may wake the thread that drives the timers.
     let mut stuck_check = pin!(tokio::time::sleep(STUCK_AFTER));
@@ -91,12 +91,12 @@ fn react(shared: &Shared, state: &ConnectionState) {
     match state {
         ConnectionState::Attached => {
             shared.quarantines.journals().for_each(Journal::attached);
-            shared.observers.tell(&Event::Attached);
+            shared.observers.report(&Event::Attached);
         }
         // Suspects that were begun are redelivered although no process died.
         ConnectionState::Lost { reason } => {
             shared.quarantines.journals().for_each(Journal::release_all);
-            shared.observers.tell(&Event::Lost { reason });
+            shared.observers.report(&Event::Lost { reason });
         }
         ConnectionState::Closed => {}
     }
@@ -112,6 +112,6 @@ fn report_slow(shared: &Shared) {
              shorter `handler_timeout`, or return `Outcome::Retry` to continue in another call; if no \
              method was called for it yet, set a smaller `prefetch`"
         );
-        shared.observers.tell(&Event::Slow { queue: &queue, since });
+        shared.observers.report(&Event::Slow { queue: &queue, since });
     }
 }

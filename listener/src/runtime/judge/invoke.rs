@@ -154,7 +154,7 @@ impl Invocation<'_> {
             Ok(false) => {}
             Ok(true) => {
                 let (delivery, method) = (&case.copy_headers.origin, entry.name.as_str());
-                shared.observers.tell(&Event::Duplicate { delivery, method });
+                shared.observers.report(&Event::Duplicate { delivery, method });
                 return Called::HandledBefore;
             }
             Err(failed) => return Called::Failed(failed),

@@ -76,7 +76,7 @@ impl CopyFailures {
         self.any_reported.store(!open.reported.is_empty(), Ordering::Release);
         drop(open);
         if is_over {
-            observers.tell(&Event::Resumed { queue });
+            observers.report(&Event::Resumed { queue });
         }
     }
 
@@ -132,7 +132,7 @@ impl FailureGuard<'_> {
         self.failures.any_reported.store(true, Ordering::Release);
         drop(open);
         if is_new {
-            observers.tell(&Event::Paused { queue: &queue, reason });
+            observers.report(&Event::Paused { queue: &queue, reason });
         }
     }
 }

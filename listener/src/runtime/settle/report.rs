@@ -103,7 +103,7 @@ impl Report<'_> {
     /// Its session is over.
     pub(crate) fn stale(&self) {
         event!(self, info, "stale", "settled too late: the broker redelivers it");
-        self.observers.tell(&Event::Stale { delivery: self.info });
+        self.observers.report(&Event::Stale { delivery: self.info });
     }
 
     /// It ended as intended.
@@ -112,12 +112,12 @@ impl Report<'_> {
         match end {
             End::Requeued | End::Refused => {
                 event!(self, info, "requeued", "settled");
-                self.observers.tell(&released);
+                self.observers.report(&released);
             }
             // At a stop these are all that wait: their number is logged once.
             End::Released => {
                 event!(self, debug, "released", "left to the broker");
-                self.observers.tell(&released);
+                self.observers.report(&released);
             }
             End::Handled if self.subject.handled == 0 => {
                 event!(self, debug, "unhandled", "settled");
@@ -189,7 +189,7 @@ impl Report<'_> {
                     dead_letter_queue = dead_letter_queue(&self.copy_headers.origin.queue)
                 ),
             }
-            self.observers.tell(&self.copied(copy));
+            self.observers.report(&self.copied(copy));
         }
     }
 
@@ -206,7 +206,7 @@ impl Report<'_> {
             attempts = self.copy_headers.attempts,
             after = tracing::field::debug(after)
         );
-        self.observers.tell(&self.copied(copy));
+        self.observers.report(&self.copied(copy));
     }
 
     /// The event of a copy.

@@ -249,7 +249,7 @@ async fn move_to(
         Ok(closed) => {
             if let End::Quarantined { deaths, .. } = *end {
                 let delivery = &case.copy_headers.origin;
-                shared.observers.tell(&Event::Quarantined { delivery, deaths });
+                shared.observers.report(&Event::Quarantined { delivery, deaths });
             }
             let settler = case.delivery.settler();
             settlement::settle(shared, case, end, &Subject::default());

@@ -1,16 +1,15 @@
-//! Arguments that are taken by type, under a name that comes close to one of the five in
-//! `argument.rs`: `body: Instance`, `context: Tenant`. They work as any other by type; only
-//! the error says which name was meant. One trait for each name, for the compiler shows a
-//! trait's own note. Named by generated code alone.
+//! Arguments that are extracted by type and have a name similar to one of the five in `argument.rs`: `body:
+//! Instance`, `context: Tenant`. They work like any other; only the compiler's error suggests the other
+//! name. There is one trait for each name, as the note belongs to the trait. Only generated code uses them.
 
 use crate::extract::FromNotification;
 use crate::extract::Needs;
 use crate::notification::Notification;
 use crate::outcome::BoxError;
 
-macro_rules! meant {
+macro_rules! similar_names {
     ($($trait:ident, $note:literal;)+) => {$(
-        /// Taken by type, under a name that comes close to another.
+        /// Extracted by type, under a name that is similar to another.
         #[diagnostic::on_unimplemented(
             message = "`{Self}` cannot be taken from a notification",
             label = "not an argument of an endpoint method",
@@ -20,7 +19,7 @@ macro_rules! meant {
             /// As `FromNotification::from_notification`.
             ///
             /// # Errors
-            /// What the notification lacks.
+            /// The argument cannot be made from the notification.
             fn take(notification: &'n Notification<'n>) -> Result<Self, BoxError>;
 
             /// As `FromNotification::requires`.
@@ -40,7 +39,7 @@ macro_rules! meant {
     )+};
 }
 
-meant! {
+similar_names! {
     MeantContext, "did you mean `ctxt`? An argument of that name is read from the context; under any other name its type must implement `FromNotification`";
     MeantPublisherId, "did you mean `publisher_id`? An argument of that name is the publisher, as a `&str`; under any other name its type must implement `FromNotification`";
     MeantEventType, "did you mean `event_type`? An argument of that name is the event type, as a `&str`; under any other name its type must implement `FromNotification`";
