@@ -12,7 +12,7 @@ use crate::options::listener::{
 };
 use crate::options::nearest::nearest;
 use crate::options::value::Raw;
-use crate::shown::shown;
+use crate::redact::redacted;
 use crate::target::{Role, mistake_in_configuration};
 use crate::transport::Transport;
 
@@ -180,9 +180,9 @@ impl Config {
         let (ours, others): (Vec<_>, Vec<_>) =
             ours.into_iter().partition(|(name, _)| is_option(name) || meant(name).is_some());
         if !others.is_empty() {
-            let names: Vec<_> = others.iter().map(|(name, _)| shown(name)).collect();
+            let names: Vec<_> = others.iter().map(|(name, _)| redacted(name)).collect();
             tracing::info!(
-                variables = shown(&names.join(", ")),
+                variables = redacted(&names.join(", ")),
                 "these variables begin with LISTENER_ and are not options: they are ignored"
             );
         }
@@ -264,7 +264,7 @@ impl Config {
     fn set(&mut self, name: &str, value: Raw, origin: &str) -> Result<(), ConfigError> {
         let Some(key) = keys().find(|key| *key == name) else {
             return Err(ConfigError::Unknown {
-                name: shown(name),
+                name: redacted(name),
                 origin: origin.to_owned(),
                 near: meant(name).map(str::to_owned),
             });

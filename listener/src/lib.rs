@@ -118,7 +118,7 @@
 
 // First, for their macros.
 #[macro_use]
-mod shown;
+mod redact;
 #[macro_use]
 mod setters;
 mod future;

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::notification::delivery_info::DeliveryInfo;
-use crate::shown::discard;
+use crate::redact::discard;
 
 /// Receives events. It is called from the listener's tasks, between two steps of a delivery: return at once,
 /// and do not panic.

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::notification::priority::Priority;
-use crate::shown::shown;
+use crate::redact::redacted;
 
 /// The default topic of listeners and notifiers, as in oslo.messaging.
 pub const DEFAULT_TOPIC: &str = "notifications";
@@ -235,7 +235,7 @@ pub(crate) fn mistake(role: Role, name: &str) -> Option<String> {
 pub(crate) fn mistake_in_configuration(role: Role, name: &str) -> Option<String> {
     let text = wrong(role, name).or_else(|| punctuated(name).map(str::to_owned))?;
     // The value may be a misplaced password.
-    let shown = shown(name);
+    let shown = redacted(name);
     Some(if shown == name {
         described(role, name, &text)
     } else {

@@ -68,7 +68,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "target",
             "notification",
             "outcome",
-            "shown",
+            "redact",
         ],
     ),
     // The error that `main` returns wraps those of the stages, that of the configuration included.
@@ -86,13 +86,13 @@ const TABLE: &[(&str, &[&str])] = &[
             "outcome",
         ],
     ),
-    ("config", &["options", "options/listener", "transport", "target", "shown"]),
+    ("config", &["options", "options/listener", "transport", "target", "redact"]),
     // Options have values of other rooms.
     ("options/listener", &["options", "endpoint", "envelope", "order", "target"]),
     ("options/notifier", &["options", "envelope"]),
     // The only room that names all drivers; they do not import each other.
-    ("drivers", &["drivers/memory", "drivers/rabbit", "transport", "shown"]),
-    ("drivers/memory", &["future", "transport", "notification/delivery_info", "shown"]),
+    ("drivers", &["drivers/memory", "drivers/rabbit", "transport", "redact"]),
+    ("drivers/memory", &["future", "transport", "notification/delivery_info", "redact"]),
     // The wings of the RabbitMQ driver. Consuming and publishing do not know each other.
     (
         "drivers/rabbit",
@@ -108,7 +108,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "drivers/rabbit/options",
             "future",
             "options",
-            "shown",
+            "redact",
             "transport",
         ],
     ),
@@ -166,7 +166,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "drivers/rabbit/workarounds",
             "drivers/rabbit/options",
             "transport",
-            "shown",
+            "redact",
         ],
     ),
     // What all wings share is below all of them, with the few files that it consists of.
@@ -184,29 +184,29 @@ const TABLE: &[(&str, &[&str])] = &[
     ("drivers/rabbit/connection/io", &[]),
     ("drivers/rabbit/topology/known", &["drivers/rabbit/topology/properties"]),
     ("drivers/rabbit/topology/properties", &[]),
-    ("drivers/rabbit/query", &["drivers/rabbit/options", "options", "transport", "shown"]),
+    ("drivers/rabbit/query", &["drivers/rabbit/options", "options", "transport", "redact"]),
     ("drivers/rabbit/wire", &["drivers/rabbit/workarounds", "transport"]),
     ("drivers/rabbit/workarounds", &["drivers/rabbit/options"]),
     ("drivers/rabbit/options", &["options"]),
     // Never the transport or the envelope: dispatch knows notifications, not deliveries.
-    ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome", "shown"]),
+    ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome", "redact"]),
     ("inbox", &["future", "outcome"]),
-    ("observer", &["notification/delivery_info", "shown"]),
+    ("observer", &["notification/delivery_info", "redact"]),
     ("order", &["notification"]),
     // A delivery is raw: of `notification`, only the delivery info.
     ("transport", &["future", "notification/delivery_info"]),
     ("endpoint", &["extract", "filter", "notification", "outcome"]),
     ("extract", &["notification", "outcome"]),
     ("filter", &["notification"]),
-    ("envelope", &["notification", "shown"]),
+    ("envelope", &["notification", "redact"]),
     ("serializer", &["notification", "outcome"]),
-    ("target", &["notification/priority", "shown"]),
+    ("target", &["notification/priority", "redact"]),
     ("outcome", &["notification"]),
     ("notification", &[]),
     ("link", &[]),
     // How options are declared and read.
-    ("options", &["shown"]),
-    ("shown", &[]),
+    ("options", &["redact"]),
+    ("redact", &[]),
     ("setters", &[]),
     ("future", &[]),
     // Pages without code.
@@ -408,9 +408,9 @@ mod tests {
             "target.rs",
             "use crate::{\n    notification::{priority::Priority, context::{self, Context}},\n    filter::*,\n};",
             &[
-                "target.rs:2: crate::notification::context: target may import notification/priority, shown; see the table in tests/tidy/layers.rs",
-                "target.rs:2: crate::notification::context::Context: target may import notification/priority, shown; see the table in tests/tidy/layers.rs",
-                "target.rs:3: crate::filter: target may import notification/priority, shown; see the table in tests/tidy/layers.rs",
+                "target.rs:2: crate::notification::context: target may import notification/priority, redact; see the table in tests/tidy/layers.rs",
+                "target.rs:2: crate::notification::context::Context: target may import notification/priority, redact; see the table in tests/tidy/layers.rs",
+                "target.rs:3: crate::filter: target may import notification/priority, redact; see the table in tests/tidy/layers.rs",
             ],
         );
     }
@@ -439,7 +439,7 @@ mod tests {
             "drivers/memory/bus.rs",
             "mod inner { use super::super::super::rabbit::Rabbit; }",
             &[
-                "drivers/memory/bus.rs:1: crate::drivers::rabbit::Rabbit: drivers/memory may import future, transport, notification/delivery_info, shown; see the table in tests/tidy/layers.rs",
+                "drivers/memory/bus.rs:1: crate::drivers::rabbit::Rabbit: drivers/memory may import future, transport, notification/delivery_info, redact; see the table in tests/tidy/layers.rs",
             ],
         );
     }
@@ -462,7 +462,7 @@ mod tests {
             "runtime/worker.rs",
             "use crate::drivers::memory::Memory;",
             &[
-                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, options, options/listener, dispatch, observer, order, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome, shown; see the table in tests/tidy/layers.rs",
+                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, options, options/listener, dispatch, observer, order, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome, redact; see the table in tests/tidy/layers.rs",
             ],
         );
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
-use crate::shown::panic_message;
+use crate::redact::panic_message;
 
 /// The payload of a panic.
 type Panic = Box<dyn Any + Send>;

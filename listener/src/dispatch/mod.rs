@@ -22,7 +22,7 @@ use crate::dispatch::waiting::Waiting;
 use crate::notification::Notification;
 use crate::notification::owned::OwnedNotification;
 use crate::outcome::{Failure, MethodResult};
-use crate::shown::panic_message;
+use crate::redact::panic_message;
 
 /// Calls the methods of a table.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ pub use self::rabbit::{
 };
 
 use self::memory::Memory;
-use crate::shown::shown;
+use crate::redact::redacted;
 use crate::transport::Transport;
 use crate::transport::error::OpenError;
 use crate::transport::url::TransportUrl;
@@ -60,8 +60,8 @@ impl Transport {
             "rabbit" | "kombu" | "kombu+amqp" | "kombu+pyamqp" | "amqp" => {
                 Ok(Self::new(Rabbit::new(&url)?, url.to_string()))
             }
-            tls if asks_for_tls(tls) => Err(OpenError::NoTls { found: shown(tls) }),
-            other => Err(OpenError::UnknownDriver { found: shown(other), known: KNOWN }),
+            tls if asks_for_tls(tls) => Err(OpenError::NoTls { found: redacted(tls) }),
+            other => Err(OpenError::UnknownDriver { found: redacted(other), known: KNOWN }),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use bzip2::write::BzEncoder;
 use flate2::write::ZlibEncoder;
 
-use crate::shown::shown;
+use crate::redact::redacted;
 
 /// A compression of bodies. It is displayed and parsed as the value of the header.
 ///
@@ -69,7 +69,7 @@ impl FromStr for Compression {
         match text {
             "application/x-gzip" | "gzip" | "zlib" => Ok(Self::Zlib),
             "application/x-bz2" | "bzip2" | "bzip" | "bz2" => Ok(Self::Bzip2),
-            _ => Err(UnknownCompression { found: shown(text) }),
+            _ => Err(UnknownCompression { found: redacted(text) }),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 
 use crate::envelope::compression::{Compression, UnknownCompression};
-use crate::shown::shown;
+use crate::redact::redacted;
 
 /// A body that is not a valid notification. This is permanent.
 ///
@@ -205,13 +205,13 @@ impl fmt::Display for Kind {
 }
 
 /// A JSON value that should be a plain word, for an error.
-pub(super) fn shown_json(value: &str) -> String {
+pub(super) fn redacted_json(value: &str) -> String {
     if let Some(text) = value.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        return format!("\"{}\"", shown(text));
+        return format!("\"{}\"", redacted(text));
     }
     match value.bytes().next().and_then(Kind::of) {
         Some(kind @ (Kind::List | Kind::Object)) => kind.to_string(),
-        _ => shown(value),
+        _ => redacted(value),
     }
 }
 
@@ -231,10 +231,10 @@ mod tests {
 
     #[test]
     fn a_value_is_shown_if_it_is_a_word() {
-        assert_eq!(shown_json("\"set\""), "\"set\"");
-        assert_eq!(shown_json("\"a{b\""), "\"..(3 bytes, not shown)\"");
-        assert_eq!(shown_json("2.1"), "2.1");
-        assert_eq!(shown_json("[1]"), "a list");
+        assert_eq!(redacted_json("\"set\""), "\"set\"");
+        assert_eq!(redacted_json("\"a{b\""), "\"..(3 bytes, not shown)\"");
+        assert_eq!(redacted_json("2.1"), "2.1");
+        assert_eq!(redacted_json("[1]"), "a list");
     }
 
     #[test]

@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn a_text_that_is_not_an_object_is_refused() {
         for (text, error) in [
             ("", "notification is empty (expected an object)"),
             (" \n", "notification is empty (expected an object)"),
@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused_with_its_place() {
+    fn invalid_json_is_refused_with_its_position() {
         for (text, at) in [
             ("hello", 0),
             ("{\"a\": x}", 6),

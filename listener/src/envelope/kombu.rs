@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
-use crate::envelope::error::{DecodeError, Kind, Part, not_json, shown_json};
+use crate::envelope::error::{DecodeError, Kind, Part, not_json, redacted_json};
 use crate::envelope::fields::Text;
 use crate::envelope::lenient::{Wanted, may_name};
 
@@ -186,7 +186,7 @@ fn plain(tag: &str, value: &str, at: usize) -> Result<String, DecodeError> {
             Some(uuid) => Ok(format!("\"{uuid}\"")),
             None => wrong("uuid", "an object with 32 digits under the one key \"hex\""),
         },
-        _ => Err(DecodeError::Tag { found: shown_json(tag), at }),
+        _ => Err(DecodeError::Tag { found: redacted_json(tag), at }),
     }
 }
 
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_a_third_key_is_no_tag() {
+    fn an_object_with_a_third_key_is_not_tagged() {
         let text = r#"[{"__type__": "bytes", "__value__": "x", "y": {}}, {"__type__": "bytes"}]"#;
         check(text, text);
     }
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_is_no_string_is_not_known() {
+    fn a_tag_that_is_not_a_string_is_unknown() {
         assert_eq!(
             refused(r#"[{"__type__": null, "__value__": "secret"}]"#),
             "type tag null at byte 1 is not known (expected \"datetime\", \"date\", \

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_does_not_become_json() {
+    fn invalid_json_does_not_become_valid() {
         for text in [
             "NaNNaN",
             "-NaN",

@@ -30,7 +30,7 @@ pub use self::limits::{Labels, Limits};
 pub use self::opened::{Opened, Version};
 pub use self::write::{Message, encode};
 pub use crate::notification::fields::Fields;
-use crate::shown::shown;
+use crate::redact::redacted;
 
 /// Removes compression, the version 2 envelope, and Python's extensions of JSON.
 ///
@@ -78,7 +78,7 @@ fn check_content_type(label: Option<&str>) -> Result<(), DecodeError> {
     if label.is_empty() || is_json(name) {
         return Ok(());
     }
-    Err(DecodeError::ContentType { found: shown(label) })
+    Err(DecodeError::ContentType { found: redacted(label) })
 }
 
 /// `application/json`, its older name, and the JSON types of RFC 6839, such as

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::envelope::error::{DecodeError, Part, not_json, shown_json};
+use crate::envelope::error::{DecodeError, Part, not_json, redacted_json};
 use crate::envelope::fields::{self, Key, Text, expect_object};
 use crate::envelope::lenient::{Wanted, may_name, repair, repaired};
 
@@ -75,7 +75,7 @@ fn check_version(found: &str) -> Result<(), DecodeError> {
     let version = serde_json::from_str(found).ok().and_then(|text: Text<'_>| text.some());
     match version.as_deref() {
         Some("2.0" | "2.0.0") => Ok(()),
-        _ => Err(DecodeError::Version { found: shown_json(found) }),
+        _ => Err(DecodeError::Version { found: redacted_json(found) }),
     }
 }
 

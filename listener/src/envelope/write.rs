@@ -29,9 +29,8 @@ pub struct Message<'m, P: ?Sized> {
 
 /// Writes a body, not compressed.
 ///
-/// What has no form in JSON is written as `serde_json` does: floats that are not finite
-/// become null. A [`RawValue`](serde_json::value::RawValue) in the payload is written as it
-/// is, with its own spaces and characters.
+/// Floats that are not finite become null, as with `serde_json`. A [`RawValue`](serde_json::value::RawValue)
+/// in the payload is written unchanged, with its own spaces and characters.
 ///
 /// # Errors
 /// The payload's `Serialize` fails, or a map in it has keys that JSON cannot have.

@@ -338,7 +338,7 @@ fn without_values(message: &str) -> String {
     }
     kept.push_str(rest);
     let Some(found) = kept.strip_prefix("unknown variant `") else { return kept };
-    // The value may hold anything: what was expected stands behind the last of these.
+    // The value may contain anything: the expected type follows the last of these.
     let expected = found.rfind("`, expected ").map_or("", |at| &found[at + 1..]);
     format!("unknown variant{expected}")
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::options::duration;
-use crate::shown::shown;
+use crate::redact::redacted;
 
 /// A value as it was given, before its option is known.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ pub(crate) trait Kind {
 impl Raw {
     fn shown(&self) -> String {
         match self {
-            Self::Text(text) => format!("\"{}\"", shown(text)),
+            Self::Text(text) => format!("\"{}\"", redacted(text)),
             Self::List(items) => format!("a list of {}", items.len()),
             Self::Bool(value) => value.to_string(),
             Self::Int(number) => number.to_string(),

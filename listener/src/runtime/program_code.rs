@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::poll;
 
 use crate::dispatch::contained::contained;
-use crate::shown::{error_text, panic_message};
+use crate::redact::{error_text, panic_message};
 
 /// Why code of the program did not return a value.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -123,9 +123,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// A subscription to these queues, of so many unsettled deliveries each, which waits so long for a
-    /// broker that cannot be reached: without quarantine queues, a limit on bytes or an adaptive
-    /// prefetch.
+    /// A subscription to these queues, with this prefetch for each and this timeout for an unreachable
+    /// broker, without quarantine queues, a limit on bytes or an adaptive prefetch.
     #[must_use]
     pub const fn new(bindings: Vec<Binding>, prefetch: u16, timeout: Duration) -> Self {
         Self {

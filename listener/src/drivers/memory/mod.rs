@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use crate::drivers::memory::bus::Bus;
 use crate::drivers::memory::consumer::MemoryConsumer;
 use crate::future::BoxFuture;
-use crate::shown::shown;
+use crate::redact::redacted;
 use crate::transport::driver::{
     Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription,
 };
@@ -43,7 +43,7 @@ impl Memory {
     /// The URL has options; this driver has none.
     pub(super) fn open(url: &TransportUrl) -> Result<(Self, String), OpenError> {
         if let Some((option, _)) = url.query().first() {
-            return Err(OpenError::UnknownOption { option: shown(option), near: None });
+            return Err(OpenError::UnknownOption { option: redacted(option), near: None });
         }
         let name = url.hosts().first().map_or("", |host| host.name.as_str());
         let mut buses = BUSES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ use super::Rabbit;
 use super::options::{Dialect, FailoverStrategy, LoginMethod, RabbitOptions, rabbit_setters};
 use crate::options::declare::Group;
 use crate::options::value::Wrong;
-use crate::shown::shown;
+use crate::redact::redacted;
 use crate::transport::Transport;
 use crate::transport::error::OpenError;
 use crate::transport::url::{Host, TransportUrl};
@@ -138,7 +138,7 @@ impl RabbitBuilder {
             if !Host::can_have(name) {
                 let expected = "the name or address of one host, without port, and an IPv6 address \
                                 without brackets";
-                return wrong("host", expected, &format!("{:?}", shown(name)));
+                return wrong("host", expected, &format!("{:?}", redacted(name)));
             }
             if *port == Some(0) {
                 return wrong("host_and_port", "a port from 1 to 65535", "0");

@@ -6,7 +6,7 @@ use super::options::{Dialect, RabbitOptions, WITHOUT_EFFECT};
 use crate::options::declare::{Declared, Group};
 use crate::options::nearest::nearest;
 use crate::options::value::{Kind, Raw, Switch};
-use crate::shown::shown;
+use crate::redact::redacted;
 use crate::transport::error::OpenError;
 use crate::transport::url::TransportUrl;
 
@@ -160,14 +160,14 @@ impl RabbitOptions {
             tracing::debug!(option = name, "has no effect on notifications");
         } else {
             let near = self.nearest(name);
-            return Err(OpenError::UnknownOption { option: shown(name), near });
+            return Err(OpenError::UnknownOption { option: redacted(name), near });
         }
         Ok(())
     }
 }
 
 fn invalid(option: &str, expected: String, found: &str) -> OpenError {
-    OpenError::InvalidOption { option: option.to_owned(), expected, found: shown(found) }
+    OpenError::InvalidOption { option: option.to_owned(), expected, found: redacted(found) }
 }
 
 /// Names the option as the URL does, and what it is called now.

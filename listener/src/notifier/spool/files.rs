@@ -201,7 +201,7 @@ pub(super) fn keep_part(segment: &Path, part: u64, bytes: &[u8]) -> io::Result<P
     }
 }
 
-/// Gives a whole segment the extension of files that are set aside.
+/// Gives a whole segment the extension of files that are moved aside.
 pub(super) fn keep_whole(segment: &Path) -> io::Result<PathBuf> {
     // The directory is locked: no other notifier creates such a file in the meantime.
     let free = asides(segment, "whole").find(|path| is_free(path));
@@ -236,7 +236,7 @@ fn with_ending(name: &Path, ending: &str) -> PathBuf {
 pub(super) struct Listing {
     /// Oldest first.
     pub(super) segments: Vec<PathBuf>,
-    /// A number greater than that of every file, set aside or not.
+    /// A number greater than that of every file, moved aside or not.
     pub(super) next: u64,
 }
 

@@ -15,16 +15,16 @@ use std::time::Duration;
 /// keeps it. It may be sent twice, for example if the broker received it and the confirmation was lost.
 ///
 /// Some messages cannot be sent: the disk has corrupted them, or the broker permanently refuses them
-/// while it accepts others (too large, or five times in a row without a queue). Such a message is set
+/// while it accepts others (too large, or five times in a row without a queue). Such a message is moved
 /// aside in a file with the extension `.aside`, this is logged at level ERROR, and the others are sent.
-/// If a segment, about 1 MiB, cannot be read five times in a row, the whole segment is set aside. To send
+/// If a segment, about 1 MiB, cannot be read five times in a row, the whole segment is moved aside. To send
 /// such a file nevertheless, change its extension to `.segment` and restart the program. No file is ever
 /// overwritten.
 ///
 /// While the spool is not empty, its oldest message is sent again and again. A transient failure, or a
 /// mistake that affects all messages (a wrong password), delays all messages after it. If a queue or an
 /// exchange cannot be declared or may not be used, and a message for another one is confirmed between two
-/// attempts, the messages for the first are set aside: at most 256, until another message has been
+/// attempts, the messages for the first are moved aside: at most 256, until another message has been
 /// confirmed again. The confirmed message is sent once more. While the spool is empty, such a mistake is
 /// the error of the call, and nothing is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,9 +90,9 @@ pub struct Spooled {
     pub bytes: u64,
     /// How many messages were dropped since this notifier was built, because the spool was full.
     pub dropped: u64,
-    /// How many parts were set aside since this notifier was built. A part is a message, or a whole segment
+    /// How many parts were moved aside since this notifier was built. A part is a message, or a whole segment
     /// that could not be read.
-    pub set_aside: u64,
+    pub moved_aside: u64,
     /// How many messages were lost since this notifier was built, because their file was removed or
     /// truncated.
     pub lost: u64,

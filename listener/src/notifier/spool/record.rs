@@ -171,7 +171,7 @@ fn next_whole(bytes: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[allow(clippy::single_range_in_vec_init, reason = "where one record stands")]
+#[allow(clippy::single_range_in_vec_init, reason = "the range of one record")]
 mod tests {
     use super::*;
 
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_does_not_wait() {
+    fn a_sent_record_is_not_unsent() {
         let (mut one, two) = (record("one"), record("two"));
         one[STATE_AT] = DONE;
         let all = [one.as_slice(), two.as_slice()].concat();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_segment_is_all_corrupt() {
+    fn a_file_that_is_not_a_segment_is_all_corrupt() {
         let noise = vec![7; 300];
         check(&noise, &[], &[0..300], None);
         check(&[], &[], &[], None);

@@ -1,10 +1,10 @@
-//! The directory of a spool: segments of records, oldest first, and files that were set aside. Blocking
+//! The directory of a spool: segments of records, oldest first, and files that were moved aside. Blocking
 //! I/O; called only by `task.rs`, on a thread that may block. `record.rs` has the format of a segment.
 //!
 //! A record is marked done by one byte in place; a segment is removed when all its records are done. No
 //! segment of an earlier process is appended to, as it may end with an incomplete record. No file is
 //! overwritten, and no record or segment delays the following ones: one that can be neither read nor
-//! copied to a file of its own is skipped, and its segment is set aside.
+//! copied to a file of its own is skipped, and its segment is moved aside.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -24,7 +24,7 @@ use crate::transport::driver::Route;
 /// The size in bytes from which on no more records are appended to a segment.
 const SEGMENT: u64 = 1 << 20;
 
-/// After this many failures to read it in a row, a segment is set aside.
+/// After this many failures to read it in a row, a segment is moved aside.
 const MOST_FAILURES: u32 = 5;
 
 const LOCK: &str = "lock";
@@ -53,7 +53,7 @@ struct Segment {
     /// Its unsent records, oldest first.
     waiting: VecDeque<Range<u64>>,
     length: u64,
-    /// Whether a record was skipped, unsent: then the segment is set aside at its end.
+    /// Whether a record was skipped, unsent: then the segment is moved aside at its end.
     is_kept: bool,
     /// How often in a row reading it failed.
     failures: u32,
@@ -175,14 +175,14 @@ impl Store {
     }
 
     /// The oldest unsent records, at most `most` and about one segment of bytes. If the first one is
-    /// corrupt, it is set aside; a segment is set aside when reading it fails for the fifth time in a row,
+    /// corrupt, it is moved aside; a segment is moved aside when reading it fails for the fifth time in a row,
     /// and before that the failure is returned, as it may be transient.
     pub(super) fn oldest(&mut self, most: usize) -> Result<Vec<(Id, OutgoingMessage)>, SpoolError> {
         while self.front().is_some() {
             let mut messages = Vec::new();
             match self.read_oldest(most, &mut messages) {
                 _ if !messages.is_empty() => return Ok(messages),
-                Ok(corrupt) => self.put_aside(&corrupt, "it is corrupt"),
+                Ok(corrupt) => self.copy_aside(&corrupt, "it is corrupt"),
                 Err(error) => self.failed_to_read(error)?,
             }
         }
@@ -251,13 +251,13 @@ impl Store {
         }
     }
 
-    /// Sets the oldest record aside, so that it is kept and not sent.
-    pub(super) fn set_aside(&mut self, id: Id, why: &str) {
+    /// Moves the oldest record aside, so that it is kept and not sent.
+    pub(super) fn move_aside(&mut self, id: Id, why: &str) {
         let Some((_, range)) = self.nth(0).filter(|(front, _)| *front == id) else {
             return;
         };
         match self.read(&range) {
-            Ok(bytes) => self.put_aside(&bytes, why),
+            Ok(bytes) => self.copy_aside(&bytes, why),
             Err(error) => self.skip(why, &error),
         }
     }
@@ -425,7 +425,7 @@ impl Store {
         Ok((self.reading.insert(file), path))
     }
 
-    /// Handles a failure to read the first segment: an error that may be transient, or the segment is set
+    /// Handles a failure to read the first segment: an error that may be transient, or the segment is moved
     /// aside.
     fn failed_to_read(&mut self, error: io::Error) -> Result<(), SpoolError> {
         let Some(first) = self.segments.front_mut() else {
@@ -500,7 +500,7 @@ impl Store {
     }
 
     /// Copies the bytes of the oldest record to a file of its own.
-    fn put_aside(&mut self, bytes: &[u8], why: &str) {
+    fn copy_aside(&mut self, bytes: &[u8], why: &str) {
         let Some((first, range)) = self.segments.front().zip(self.nth(0).map(|(_, range)| range))
         else {
             return;
@@ -526,7 +526,7 @@ impl Store {
     fn skip(&mut self, why: &str, error: &io::Error) {
         if let Some(first) = self.segments.front() {
             tracing::error!(path = %first.path.display(), why, %error, "skipped a notification of the spool, unsent: it cannot be read");
-            self.state.set_aside += 1;
+            self.state.moved_aside += 1;
         }
         self.keep_first();
         self.pop_oldest();
@@ -542,20 +542,20 @@ impl Store {
     /// Copies a part of a segment to a file of its own. Returns whether it could; if not, the segment has to
     /// be kept.
     fn keep_part(&mut self, segment: &Path, part: u64, bytes: &[u8], why: &str) -> bool {
-        self.state.set_aside += 1;
+        self.state.moved_aside += 1;
         match files::keep_part(segment, part, bytes) {
             Ok(path) => {
-                tracing::error!(path = %path.display(), why, "set a part of the spool aside, unsent");
+                tracing::error!(path = %path.display(), why, "moved a part of the spool aside, unsent");
                 true
             }
             Err(error) => {
-                tracing::error!(path = %segment.display(), part, why, %error, "skipped a part of the spool, unsent: it cannot be set aside in a file of its own");
+                tracing::error!(path = %segment.display(), part, why, %error, "skipped a part of the spool, unsent: it cannot be moved aside in a file of its own");
                 false
             }
         }
     }
 
-    /// Sets an unreadable segment aside, with this many unsent messages, as far as known.
+    /// Moves an unreadable segment aside, with this many unsent messages, as far as known.
     fn keep_whole(&mut self, segment: &Path, waiting: usize, error: &io::Error) {
         let segment_path = segment.display();
         if error.kind() == ErrorKind::NotFound {
@@ -563,10 +563,10 @@ impl Store {
             self.state.lost += waiting as u64;
             return;
         }
-        self.state.set_aside += 1;
+        self.state.moved_aside += 1;
         match files::keep_whole(segment) {
             Ok(path) => {
-                tracing::error!(path = %path.display(), waiting, %error, "set a segment of the spool aside, unsent: it cannot be read");
+                tracing::error!(path = %path.display(), waiting, %error, "moved a segment of the spool aside, unsent: it cannot be read");
             }
             Err(failed) => {
                 tracing::error!(path = %segment_path, waiting, %error, %failed, "skipped a segment of the spool, unsent: it can neither be read nor renamed");
@@ -575,14 +575,14 @@ impl Store {
     }
 }
 
-/// Removes a segment that is done, or sets it aside if a record was skipped.
+/// Removes a segment that is done, or moves it aside if a record was skipped.
 fn retire(segment: &Segment) {
     if !segment.is_kept {
         return delete(&segment.path);
     }
     match files::keep_whole(&segment.path) {
         Ok(path) => {
-            tracing::error!(path = %path.display(), "set a segment of the spool aside: some of it is unsent");
+            tracing::error!(path = %path.display(), "moved a segment of the spool aside: some of it is unsent");
         }
         Err(error) => {
             tracing::error!(path = %segment.path.display(), %error, "could not rename a segment of the spool that has unsent notifications");

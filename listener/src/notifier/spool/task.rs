@@ -24,13 +24,13 @@ use crate::transport::error::{Blame, SendError};
 /// How many calls may share one write.
 const AT_ONCE: usize = 256;
 
-/// After this many refusals in a row, while others are accepted, a message is set aside.
+/// After this many refusals in a row, while others are accepted, a message is moved aside.
 const MOST_REFUSALS: u32 = 5;
 
 /// The first and the longest pause between two attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// How many messages of a refused route are set aside before a message with another route has to be
+/// How many messages of a refused route are moved aside before a message with another route has to be
 /// confirmed again, and how long after the last of them the route counts as refused.
 const REFUSED_FOR: (u32, Duration) = (256, Duration::from_secs(10 * 60));
 
@@ -70,7 +70,7 @@ pub(super) struct SpoolTask {
 /// A route that is refused while others are accepted.
 struct Refused {
     last: Instant,
-    /// How many more of its messages are set aside before a message with another route has to be confirmed.
+    /// How many more of its messages are moved aside before a message with another route has to be confirmed.
     left: u32,
 }
 
@@ -236,7 +236,7 @@ impl SpoolTask {
                     if !self.is_given_up(id, &error, route, sent.is_other_accepted) {
                         return Some(self.pause(&why));
                     }
-                    self.disk.run(move |store| store.set_aside(id, &why)).await
+                    self.disk.run(move |store| store.move_aside(id, &why)).await
                 }
             };
             if let Err(error) = settled {

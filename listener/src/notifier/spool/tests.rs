@@ -51,8 +51,8 @@ impl Directory {
         files
     }
 
-    /// The bodies of what was set aside, in the order of the files.
-    fn set_aside(&self) -> Vec<String> {
+    /// The bodies that were moved aside, in the order of the files.
+    fn moved_aside(&self) -> Vec<String> {
         let files = self.files("aside").into_iter().filter(|path| path.is_file());
         files.flat_map(|path| bodies(&fs::read(path).unwrap())).collect()
     }
@@ -109,7 +109,7 @@ fn take_all(store: &mut Store) -> Vec<String> {
 }
 
 #[test]
-fn what_is_not_done_is_there_after_a_restart_in_order_and_what_is_done_is_not() {
+fn only_unsent_messages_exist_after_a_restart_and_in_order() {
     let directory = Directory::new();
     let mut store = directory.open();
     assert_eq!(append(&mut store, &["1", "2", "3"]), [Ok(()), Ok(()), Ok(())]);
@@ -146,12 +146,12 @@ fn a_last_segment_that_ends_anywhere_costs_no_earlier_record() {
         let mut store = directory.open();
         assert_eq!(append(&mut store, &["new"]), [Ok(())]);
         assert_eq!(take_all(&mut store), expected, "cut at {end}");
-        assert_eq!(store.state().set_aside, 0, "cut at {end}");
+        assert_eq!(store.state().moved_aside, 0, "cut at {end}");
     }
 }
 
 #[test]
-fn a_corrupt_record_is_set_aside_and_the_rest_goes_on() {
+fn a_corrupt_record_is_moved_aside_and_the_rest_goes_on() {
     let directory = Directory::new();
     append(&mut directory.open(), &["one", "two", "three"]);
     let path = directory.files("segment").remove(0);
@@ -161,7 +161,7 @@ fn a_corrupt_record_is_set_aside_and_the_rest_goes_on() {
     fs::write(&path, &bytes).unwrap();
     let mut store = directory.open();
     assert_eq!(take_all(&mut store), ["one", "three"]);
-    assert_eq!(store.state(), Spooled { set_aside: 1, ..Spooled::default() });
+    assert_eq!(store.state(), Spooled { moved_aside: 1, ..Spooled::default() });
     let aside = directory.files("aside").remove(0);
     assert_eq!(fs::read(aside).unwrap(), bytes[second]);
 }
@@ -182,7 +182,7 @@ fn the_oldest_come_many_at_a_time_in_order_and_never_too_many_bytes() {
 }
 
 #[test]
-fn a_record_that_becomes_corrupt_later_is_set_aside_too() {
+fn a_record_that_becomes_corrupt_later_is_moved_aside_too() {
     let directory = Directory::new();
     let mut store = directory.open();
     append(&mut store, &["one", "two"]);
@@ -191,16 +191,16 @@ fn a_record_that_becomes_corrupt_later_is_set_aside_too() {
     bytes[20] ^= 1;
     fs::write(&path, &bytes).unwrap();
     assert_eq!(take_all(&mut store), ["two"]);
-    assert_eq!(store.state(), Spooled { set_aside: 1, ..Spooled::default() });
+    assert_eq!(store.state(), Spooled { moved_aside: 1, ..Spooled::default() });
 }
 
 #[test]
-fn what_was_set_aside_is_sent_once_its_ending_is_put_back() {
+fn a_message_that_was_moved_aside_is_sent_once_its_extension_is_changed_back() {
     let directory = Directory::new();
     let mut store = directory.open();
     append(&mut store, &["one", "two"]);
     let (id, _) = oldest(&mut store);
-    store.set_aside(id, "a test");
+    store.move_aside(id, "a test");
     drop(store);
     let aside = directory.files("aside").remove(0);
     fs::rename(&aside, aside.with_extension("segment")).unwrap();
@@ -208,19 +208,19 @@ fn what_was_set_aside_is_sent_once_its_ending_is_put_back() {
 }
 
 #[test]
-fn what_was_set_aside_is_not_overwritten_after_a_restart() {
+fn files_that_were_moved_aside_are_not_overwritten_after_a_restart() {
     let directory = Directory::new();
     for body in ["one", "two", "two", "three"] {
         let mut store = directory.open();
         append(&mut store, &[body]);
         let (id, _) = oldest(&mut store);
-        store.set_aside(id, "a test");
+        store.move_aside(id, "a test");
     }
-    assert_eq!(directory.set_aside(), ["one", "two", "two", "three"]);
+    assert_eq!(directory.moved_aside(), ["one", "two", "two", "three"]);
 }
 
 #[test]
-fn a_corrupt_record_is_set_aside_once_however_often_the_store_is_opened() {
+fn a_corrupt_record_is_moved_aside_once_however_often_the_store_is_opened() {
     let directory = Directory::new();
     append(&mut directory.open(), &["one", "two"]);
     let path = directory.files("segment").remove(0);
@@ -273,13 +273,13 @@ fn a_segment_that_is_gone_holds_back_nothing() {
 }
 
 #[test]
-fn a_segment_that_cannot_be_read_is_set_aside_and_holds_back_nothing() {
+fn a_segment_that_cannot_be_read_is_moved_aside_and_delays_no_others() {
     let directory = Directory::new();
     let (mut store, first) = two_segments(&directory);
     fs::remove_file(&first).unwrap();
     fs::create_dir(&first).unwrap();
     assert_eq!(take_all_that_can_be_read(&mut store), ["last"]);
-    assert_eq!(store.state(), Spooled { set_aside: 1, ..Spooled::default() });
+    assert_eq!(store.state(), Spooled { moved_aside: 1, ..Spooled::default() });
     assert_eq!(directory.files("aside").len(), 1);
 }
 
@@ -292,7 +292,7 @@ fn a_store_opens_whatever_segment_cannot_be_read() {
     fs::create_dir(&first).unwrap();
     let mut store = directory.open();
     assert_eq!(take_all(&mut store), ["last"]);
-    assert_eq!(store.state().set_aside, 1);
+    assert_eq!(store.state().moved_aside, 1);
 }
 
 /// Such steps on files whose name ends so fail with this error.
@@ -304,14 +304,14 @@ fn fail(step: Step, ending: &'static str, kind: io::ErrorKind) -> Faults {
 }
 
 #[test]
-fn a_segment_that_nobody_may_read_is_set_aside_with_what_it_holds() {
+fn a_segment_without_read_permission_is_moved_aside_with_its_content() {
     let directory = Directory::new();
     let (mut store, _) = two_segments(&directory);
     let faults = fail(Step::Open, "0000.segment", io::ErrorKind::PermissionDenied);
     assert_eq!(take_all_that_can_be_read(&mut store), ["last"]);
     drop(faults);
-    let set_aside = directory.set_aside();
-    assert_eq!((set_aside[0].as_str(), set_aside.len()), ("one", 2));
+    let moved_aside = directory.moved_aside();
+    assert_eq!((moved_aside[0].as_str(), moved_aside.len()), ("one", 2));
     drop(store);
     let aside = directory.files("aside").remove(0);
     fs::rename(&aside, aside.with_extension("segment")).unwrap();
@@ -319,7 +319,7 @@ fn a_segment_that_nobody_may_read_is_set_aside_with_what_it_holds() {
 }
 
 #[test]
-fn a_fault_that_passes_sets_nothing_aside() {
+fn a_transient_error_moves_nothing_aside() {
     let directory = Directory::new();
     let (mut store, _) = two_segments(&directory);
     for _ in 0..10 {
@@ -334,11 +334,11 @@ fn a_fault_that_passes_sets_nothing_aside() {
         };
     }
     assert_eq!(take_all(&mut store).len(), 3);
-    assert_eq!(store.state().set_aside, 0);
+    assert_eq!(store.state().moved_aside, 0);
 }
 
 #[test]
-fn a_process_with_too_many_open_files_sets_nothing_aside() {
+fn too_many_open_files_move_nothing_aside() {
     let directory = Directory::new();
     let (mut store, _) = two_segments(&directory);
     let faults = fail(Step::Open, "", io::ErrorKind::Other);
@@ -350,38 +350,38 @@ fn a_process_with_too_many_open_files_sets_nothing_aside() {
     drop(faults);
     let mut store = directory.open();
     assert_eq!(take_all(&mut store).len(), 3);
-    assert_eq!(store.state().set_aside, 0);
+    assert_eq!(store.state().moved_aside, 0);
 }
 
 #[test]
-fn what_cannot_be_set_aside_holds_back_nothing_and_stays_on_disk() {
+fn a_message_that_cannot_be_moved_aside_delays_no_others_and_stays_on_disk() {
     let directory = Directory::new();
     let mut store = directory.open();
     append(&mut store, &["one", "two", "three"]);
     let faults = fail(Step::Create, "aside", io::ErrorKind::StorageFull);
     let (id, _) = oldest(&mut store);
-    store.set_aside(id, "a test");
+    store.move_aside(id, "a test");
     assert_eq!(take_all(&mut store), ["two", "three"]);
     drop(faults);
-    assert_eq!((directory.files("segment").len(), store.state().set_aside), (0, 1));
-    assert_eq!(directory.set_aside(), ["one"]);
+    assert_eq!((directory.files("segment").len(), store.state().moved_aside), (0, 1));
+    assert_eq!(directory.moved_aside(), ["one"]);
 }
 
 #[test]
-fn half_of_a_file_is_not_set_aside() {
+fn half_of_a_file_is_not_moved_aside() {
     let directory = Directory::new();
     let mut store = directory.open();
     append(&mut store, &["one", "two"]);
     let faults = fail(Step::Write, "aside", io::ErrorKind::StorageFull);
     let (id, _) = oldest(&mut store);
-    store.set_aside(id, "a test");
+    store.move_aside(id, "a test");
     assert_eq!(take_all(&mut store), ["two"]);
     drop(faults);
-    assert_eq!(directory.set_aside(), ["one"]);
+    assert_eq!(directory.moved_aside(), ["one"]);
 }
 
 #[test]
-fn a_file_that_was_emptied_is_told_and_leaves_no_empty_files() {
+fn a_truncated_file_is_reported_and_leaves_no_empty_files() {
     let directory = Directory::new();
     let (mut store, first) = two_segments(&directory);
     fs::write(first, "").unwrap();
@@ -473,7 +473,7 @@ fn a_full_spool_refuses_and_takes_again_once_there_is_room() {
 }
 
 #[test]
-fn what_is_done_of_one_write_does_not_stay_on_disk_beside_what_waits() {
+fn sent_records_of_a_write_do_not_stay_on_disk_with_unsent_ones() {
     let directory = Directory::new();
     let mut store = directory.open();
     let large = "x".repeat(3 << 20);
@@ -490,7 +490,7 @@ fn what_is_done_of_one_write_does_not_stay_on_disk_beside_what_waits() {
 }
 
 #[test]
-fn a_disk_that_fails_within_a_write_keeps_what_was_synced_before() {
+fn a_disk_error_within_a_write_keeps_the_records_that_were_synced_before() {
     let directory = Directory::new();
     let mut store = directory.open();
     let large = "x".repeat(1 << 20);
@@ -547,7 +547,7 @@ fn a_directory_has_one_store_at_a_time() {
 }
 
 #[test]
-fn a_disk_that_fails_is_told_and_what_comes_later_is_written() {
+fn a_disk_error_is_returned_and_later_notifications_are_written() {
     let directory = Directory::new();
     let mut store = directory.open();
     append(&mut store, &["1"]);
@@ -573,7 +573,7 @@ fn nobody_else_can_read_it() {
     let mut store = directory.open();
     append(&mut store, &["secret", "other"]);
     let (id, _) = oldest(&mut store);
-    store.set_aside(id, "a test");
+    store.move_aside(id, "a test");
     assert_eq!(mode(&directory.0), 0o700);
     for ending in ["segment", "aside"] {
         assert_eq!(
@@ -656,7 +656,7 @@ impl Trial {
             let body = text(&record::decode(&bytes[record.clone()]).unwrap());
             self.model.retain(|known| *known != body);
             let at = self.rng.usize(0..record.len() - 1);
-            // Not the state: that is no part of what a checksum holds.
+            // Except the state, which no checksum includes.
             bytes[record.start + at + usize::from(at >= record::STATE_AT)] ^=
                 1 << self.rng.u8(0..8);
             fs::write(&path, bytes).unwrap();
@@ -678,7 +678,7 @@ fn whatever_happens_nothing_is_lost_nothing_comes_twice_and_the_order_stays() {
 }
 
 /// What happens to a store whose disk fails and whose files somebody touches, by chance. What
-/// was promised is accounted for: sent, set aside, or in a file that somebody destroyed.
+/// was promised is accounted for: sent, moved aside, or in a file that somebody destroyed.
 struct Accounts {
     directory: Directory,
     store: Option<Store>,
@@ -728,7 +728,7 @@ impl Accounts {
         match self.rng.u32(0..12) {
             0..4 => self.append(),
             4..7 => (0..self.rng.u32(1..6)).for_each(|_| self.send()),
-            7 => self.set_aside(),
+            7 => self.move_aside(),
             8 => self.open_again(),
             9 => self.touch(|path| fs::remove_file(path).unwrap()),
             10 => self.touch(|path| {
@@ -766,11 +766,11 @@ impl Accounts {
         }
     }
 
-    fn set_aside(&mut self) {
+    fn move_aside(&mut self) {
         if let Ok(mut oldest) = self.store().oldest(1)
             && let Some((id, message)) = oldest.pop()
         {
-            self.store().set_aside(id, "a test");
+            self.store().move_aside(id, "a test");
             self.refused.push(text(&message));
         }
     }
@@ -804,16 +804,16 @@ impl Accounts {
             self.sent.extend(sent);
             self.open_again();
         }
-        let set_aside = self.directory.set_aside();
+        let moved_aside = self.directory.moved_aside();
         for body in &self.promised {
-            let is_accounted = [&self.sent, &set_aside, &self.destroyed];
+            let is_accounted = [&self.sent, &moved_aside, &self.destroyed];
             let is_accounted = is_accounted.iter().any(|bodies| bodies.contains(body));
             assert!(is_accounted, "seed {seed}: lost {}", &body[..6]);
         }
         for body in &self.refused {
-            let is_kept = [&set_aside, &self.destroyed, &self.sent];
+            let is_kept = [&moved_aside, &self.destroyed, &self.sent];
             let is_kept = is_kept.iter().any(|bodies| bodies.contains(body));
-            assert!(is_kept, "seed {seed}: lost {} that was set aside", &body[..6]);
+            assert!(is_kept, "seed {seed}: lost {} that was moved aside", &body[..6]);
         }
         assert_eq!(self.directory.files("segment"), Vec::<PathBuf>::new(), "seed {seed}");
     }

@@ -11,13 +11,13 @@ use crate::inbox::InboxEntry;
 use crate::notification::Notification;
 use crate::observer::Event;
 use crate::outcome::{Failure, Outcome};
+use crate::redact::{LONGEST_ERROR, shortened};
 use crate::runtime::case::Case;
 use crate::runtime::judge::policy::{self, Decided, Failed, PolicyContext, Step, Verdict};
 use crate::runtime::program_code::{self, Fault};
 use crate::runtime::schedule::permit;
 use crate::runtime::shared::Shared;
 use crate::runtime::suspect::gate::Entered;
-use crate::shown::{LONGEST_ERROR, shortened};
 use crate::transport::delivery::Delivery;
 
 /// The longest foreign text in a log line, in bytes.

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use crate::notification::Notification;
 use crate::options::listener::OnUnknownPriority;
 use crate::outcome::BoxError;
+use crate::redact::panic_message;
 use crate::runtime::case::Case;
 use crate::runtime::judge::invoke::{Invocation, Invoked, policy_context};
 use crate::runtime::judge::policy::Verdict;
@@ -19,7 +20,6 @@ use crate::runtime::open::body;
 use crate::runtime::open::priority::{self, NoPriority};
 use crate::runtime::settle::report::Subject;
 use crate::runtime::shared::{Shared, Worker};
-use crate::shown::panic_message;
 
 /// What follows from one round of calls.
 pub(crate) struct Judgement {

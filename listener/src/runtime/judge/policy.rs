@@ -10,11 +10,11 @@ use crate::endpoint::policy::Policy;
 use crate::options::listener::{OnFailure, RetryOptions};
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::outcome::{Chain, Failure};
+use crate::redact::panic_message;
+use crate::redact::{LONGEST_ERROR, error_text, shortened};
 use crate::runtime::open::priority::NoPriority;
 use crate::runtime::program_code;
 use crate::runtime::settle::pending::Pending;
-use crate::shown::panic_message;
-use crate::shown::{LONGEST_ERROR, error_text, shortened};
 
 /// Why a method did not handle a notification.
 #[derive(Debug)]

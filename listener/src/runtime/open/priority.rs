@@ -9,7 +9,7 @@ use crate::envelope::NOT_A_NOTIFICATION;
 use crate::notification::fields::Fields;
 use crate::notification::priority::Priority;
 use crate::options::listener::OnUnknownPriority;
-use crate::shown::shown;
+use crate::redact::redacted;
 use crate::target::priority_of;
 
 /// Why a delivery has no priority, so that no method can be found for it.
@@ -43,8 +43,8 @@ pub(crate) fn find(
         OnUnknownPriority::Lenient => None,
     };
     by_key.ok_or_else(|| NoPriority::Unknown {
-        found: fields.priority.as_deref().map(shown),
-        routing_key: shown(routing_key),
+        found: fields.priority.as_deref().map(redacted),
+        routing_key: redacted(routing_key),
     })
 }
 

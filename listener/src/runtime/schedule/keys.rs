@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 
 use crate::notification::Notification;
+use crate::redact::discard;
 use crate::runtime::case::Case;
 use crate::runtime::open::{body, priority};
 use crate::runtime::schedule::key_order::Keys;
 use crate::runtime::shared::Shared;
-use crate::shown::discard;
 
 /// Bodies up to this size, in bytes, are read as soon as they arrive.
 const SMALL: usize = 64 << 10;

@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::observer::Observers;
+use crate::redact::error_text;
 use crate::runtime::schedule::permit;
 use crate::runtime::settle::failures::{CopyFailures, FailureGuard};
 use crate::runtime::settle::pending::Pending;
 use crate::runtime::settle::timeout::CopyTimeout;
 use crate::runtime::suspect::gate::{Closed, Gate};
-use crate::shown::error_text;
 use crate::transport::Transport;
 use crate::transport::delivery::{Delivery, Properties};
 use crate::transport::driver::{Outgoing, Route};

@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::observer::Observers;
+use crate::redact::error_text;
 use crate::runtime::health::Pause;
 use crate::runtime::judge::policy::{Copy, Destination};
 use crate::runtime::settle::attempts::{Attempts, CopySender, Purpose, queue_of, unless_over};
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::form::{self, Form};
 use crate::runtime::suspect::gate::{Closed, Gate};
-use crate::shown::error_text;
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
 use crate::transport::delivery::Delivery;

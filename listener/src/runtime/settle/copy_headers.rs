@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::notification::delivery_info::DeliveryInfo;
+use crate::redact::shortened;
 use crate::runtime::settle::pending::Pending;
-use crate::shown::shortened;
 use crate::transport::delivery::{HeaderValue, Headers, Properties};
 use crate::transport::driver::{LONGEST_DELAY, LONGEST_WAIT};
 

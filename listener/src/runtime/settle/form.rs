@@ -1,10 +1,10 @@
 //! The properties and headers of a copy, in forms of decreasing size: a broker limits the size of all
 //! headers together. Sent by `copier.rs`; the copy headers themselves are `copy_headers.rs`.
 
+use crate::redact::{LONGEST_ERROR, shortened};
 use crate::runtime::judge::policy::{Copy, Destination};
 use crate::runtime::settle::copy_headers::{self, CopyHeaders};
 use crate::runtime::settle::pending::Pending;
-use crate::shown::{LONGEST_ERROR, shortened};
 use crate::transport::delivery::{Delivery, Headers, Properties};
 
 /// How much of a delivery its copy keeps. All headers share one frame, of 128 KiB by default and 4 KiB at

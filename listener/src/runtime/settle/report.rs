@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::notification::fields::Fields;
 use crate::observer::{Event, Observers};
+use crate::redact::shortened;
 use crate::runtime::judge::policy::{Copy, Destination};
 use crate::runtime::settle::copy_headers::CopyHeaders;
-use crate::shown::shortened;
 use crate::target::dead_letter_queue;
 use crate::transport::delivery::Settle;
 

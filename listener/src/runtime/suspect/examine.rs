@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::observer::Event;
 use crate::options::listener::OnFailure;
+use crate::redact::error_text;
 use crate::runtime::case::{Case, Isolation, Suspicion};
 use crate::runtime::judge::policy::{self, Destination};
 use crate::runtime::schedule::key_order::Ticket;
@@ -23,7 +24,6 @@ use crate::runtime::suspect::isolation;
 use crate::runtime::suspect::journal::{Key, Unavailable};
 use crate::runtime::suspect::quarantine::{self, Decision};
 use crate::runtime::suspect::quarantines::Quarantine;
-use crate::shown::error_text;
 use crate::transport::driver::Route;
 use crate::transport::error::SendError;
 

@@ -10,7 +10,7 @@ use lapin::protocol::{AMQPClass, parse_class};
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::version::Version;
-use crate::shown::shown;
+use crate::redact::redacted;
 
 /// What is known of a peer so far.
 #[derive(Clone, Debug, Default)]
@@ -133,7 +133,9 @@ fn protocol(bytes: &[u8]) -> String {
         _ => {
             let line = bytes.split(u8::is_ascii_control).next().unwrap_or_default();
             match std::str::from_utf8(line) {
-                Ok(line) if !line.is_empty() && line.is_ascii() => format!("\"{}\"", shown(line)),
+                Ok(line) if !line.is_empty() && line.is_ascii() => {
+                    format!("\"{}\"", redacted(line))
+                }
                 _ => "something else".to_owned(),
             }
         }

@@ -21,10 +21,10 @@ pub(crate) use crate::runtime::suspect::journal::entry::Key;
 pub(crate) use crate::runtime::suspect::journal::known::Unavailable;
 pub(crate) use crate::runtime::suspect::journal::requests::Record;
 
+use crate::redact::error_text;
 use crate::runtime::suspect::journal::entry::Entry;
 use crate::runtime::suspect::journal::known::{Known, Outage};
 use crate::runtime::suspect::journal::requests::{Request, Requests};
-use crate::shown::error_text;
 use crate::transport::Transport;
 use crate::transport::driver::JournalAppend;
 use crate::transport::error::JournalError;

@@ -1,13 +1,13 @@
-//! What an error shows. Of a text from outside: a word that somebody may have misspelt, and
-//! nothing that looks as a secret or a whole document does; asked wherever an error quotes, by
-//! `config.rs`, `envelope` and the drivers. And as `Debug`: its message.
+//! What errors show. Of an untrusted text: plain words that may be misspelt, and nothing that may be a secret
+//! or a whole document. `config.rs`, `envelope` and the drivers use it wherever an error quotes a text. Also
+//! the messages of panics, and the `Debug` of errors.
 
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Makes `Debug` print the message of an error: that is what `main` shows of an error that it
-/// returns, also within `Box<dyn Error>`, and what `unwrap` does.
+/// Makes `Debug` print the message of an error. `main` shows it for an error that it returns, also in a
+/// `Box<dyn Error>`, and `unwrap` does.
 macro_rules! debug_is_the_message {
     ($($error:ty),+) => {
         $(
@@ -20,10 +20,10 @@ macro_rules! debug_is_the_message {
     };
 }
 
-/// So many bytes of an error are kept and logged, and of a list of names.
+/// How many bytes of an error, or of a list of names, are kept and logged.
 pub(crate) const LONGEST_ERROR: usize = 2048;
 
-/// As much of a text as so many bytes hold.
+/// The beginning of a text, at most `longest` bytes.
 pub(crate) fn shortened(text: &str, longest: usize) -> &str {
     let mut end = text.len().min(longest);
     while !text.is_char_boundary(end) {
@@ -32,21 +32,21 @@ pub(crate) fn shortened(text: &str, longest: usize) -> &str {
     &text[..end]
 }
 
-/// The text of an error, no longer than may be logged.
+/// The text of an error, shortened for logs.
 pub(crate) fn error_text(error: &(impl fmt::Display + ?Sized)) -> String {
     let mut text = error.to_string();
     text.truncate(shortened(&text, LONGEST_ERROR).len());
     text
 }
 
-/// So many bytes of a text are shown.
+/// How many bytes of an untrusted text are shown.
 const LONGEST: usize = 64;
 
-/// The text itself if it is short and plain, else how long it is.
+/// The text itself if it is short and plain, otherwise its length.
 ///
-/// Plain are ASCII letters and digits, spaces, and what stands in names, numbers, paths and
-/// content types. Neither a URL with a password in it nor JSON is plain.
-pub(crate) fn shown(text: &str) -> String {
+/// Plain are ASCII letters and digits, spaces, and the punctuation of names, numbers, paths and content
+/// types. A URL with a password is not plain, nor is JSON.
+pub(crate) fn redacted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" _-.,;=+/".contains(&byte);
     if text.len() <= LONGEST && text.bytes().all(plain) {
         text.to_owned()
@@ -55,20 +55,20 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-/// What a panic said. What it brought is dropped here.
+/// The message of a panic. Drops its payload.
 pub(crate) fn panic_message(panic: Box<dyn Any + Send>) -> String {
     let message = panic
         .downcast_ref::<&'static str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned());
     discard(panic);
-    message.map_or_else(|| "a value that is no text".to_owned(), |message| error_text(&message))
+    message.map_or_else(|| "a payload that is not text".to_owned(), |message| error_text(&message))
 }
 
-/// Drops what a panic brought, which may panic in its turn.
+/// Drops the payload of a panic, which may panic again.
 pub(crate) fn discard(panic: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        // It could go on like that for ever.
+        // Dropping it could panic without end.
         std::mem::forget(again);
     }
 }
@@ -87,15 +87,15 @@ mod tests {
     #[test]
     fn names_numbers_and_content_types_are_shown() {
         for text in ["", "-1.5e3", "rabbit_ha_queues", "text/plain; charset=utf-8", "a, b"] {
-            assert_eq!(shown(text), text);
+            assert_eq!(redacted(text), text);
         }
     }
 
     #[test]
-    fn what_is_long_or_not_plain_is_counted() {
-        assert_eq!(shown("rabbit://u:secret@h"), "..(19 bytes, not shown)");
-        assert_eq!(shown("{\"a\": 1}"), "..(8 bytes, not shown)");
-        assert_eq!(shown("two\nlines"), "..(9 bytes, not shown)");
-        assert_eq!(shown(&"a".repeat(65)), "..(65 bytes, not shown)");
+    fn of_long_or_other_texts_only_the_length_is_shown() {
+        assert_eq!(redacted("rabbit://u:secret@h"), "..(19 bytes, not shown)");
+        assert_eq!(redacted("{\"a\": 1}"), "..(8 bytes, not shown)");
+        assert_eq!(redacted("two\nlines"), "..(9 bytes, not shown)");
+        assert_eq!(redacted(&"a".repeat(65)), "..(65 bytes, not shown)");
     }
 }
