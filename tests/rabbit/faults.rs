@@ -191,7 +191,7 @@ async fn a_queue_redeclared_with_other_arguments_is_waited_out() {
     amqp.delete_queue(QUEUE).await;
     amqp.declare_queue(QUEUE, false, &[]).await;
     let mut changes = subscribed.consumer.state();
-    let is_reported = |state: &ConnectionState| matches!(state, ConnectionState::Lost { reason } if reason.contains("durable was asked"));
+    let is_reported = |state: &ConnectionState| matches!(state, ConnectionState::Lost { reason } if reason.contains("durable was requested"));
     timeout(SOON, changes.wait_for(is_reported)).await.expect("the mismatch").unwrap();
     amqp.delete_queue(QUEUE).await;
     state(&subscribed, true).await;

@@ -310,7 +310,7 @@ mod tests {
                 let value = map.get(*key).filter(|value| value.get().starts_with('"'));
                 value.is_some_and(|value| serde_json::from_str::<String>(value.get()).is_err())
             };
-            assert!(STRINGS.iter().any(|key| is_invalid(&key)), "{text:?}");
+            assert!(STRINGS.iter().any(is_invalid), "{text:?}");
             return false;
         };
         let payload = map.get("payload").map_or("null", |payload| payload.get());

@@ -17,6 +17,7 @@ pub(super) enum SpoolOptions {}
 pub(super) enum Spool {}
 
 impl Spool {
+    #[allow(clippy::needless_pass_by_value, reason = "the signature of the real spool")]
     pub(super) fn open(
         options: SpoolOptions,
         _: Transport,
