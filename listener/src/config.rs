@@ -576,7 +576,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_variable_of_ours_that_is_no_text_is_a_mistake() {
+    fn a_listener_variable_that_is_not_text_is_an_error() {
         use std::os::unix::ffi::OsStringExt;
         let read = |name: &str| {
             let value = OsString::from_vec(vec![0xff]);

@@ -35,7 +35,7 @@ use crate::transport::Transport;
 ///
 /// # Errors
 /// A mistake in the configuration or of the endpoints, all at once; a broker that cannot be
-/// reached or refuses. A connection that is lost later is no error: it is made again.
+/// reached or refuses. A connection that is lost later is not an error: it is restored.
 pub async fn listen() -> Result<(), Error> {
     let config = Config::from_env()?;
     Listener::builder().configured(config).registered().build()?.run().await

@@ -19,7 +19,7 @@ fn the_public_api_is_the_accepted_one() {
     assert_eq!(
         version, RECORDED_WITH,
         "the list was recorded with rustc {RECORDED_WITH}, and other versions may write it otherwise: test with \
-         that one (`rustup run {RECORDED_WITH} cargo test -p api`), or accept the list anew (`{ACCEPT}=1 cargo \
+         that one (`rustup run {RECORDED_WITH} cargo test -p api`), or accept the list again (`{ACCEPT}=1 cargo \
          test -p api`), read the difference, and change `RECORDED_WITH`"
     );
     let file = folder().join("public-api.txt");
@@ -84,7 +84,7 @@ fn folder() -> PathBuf {
 fn rustc_version() -> String {
     let output = Command::new("rustc").arg("--version").output().expect("rustc runs");
     let said = String::from_utf8(output.stdout).expect("a version is text");
-    said.split_whitespace().nth(1).expect("rustc says its version").to_owned()
+    said.split_whitespace().nth(1).expect("rustc prints its version").to_owned()
 }
 
 #[test]

@@ -132,7 +132,7 @@ async fn poison_is_given_up_when_its_queue_and_the_quarantine_queue_differ_in_ty
 async fn deaths_by_fresh_poison_do_not_count_against_a_healthy_suspect() {
     const POISON: u64 = 4;
     let node = shared().await;
-    let mut trial = Trial::new(15, "fresh poison beside a healthy suspect", node).await;
+    let mut trial = Trial::new(15, "fresh poison next to a healthy suspect", node).await;
     let (mut deaths, mut sent, mut calls) = (0, 0, 0);
     let mut worker = trial.worker().await;
     trial.send([Job { id: 0, act: Act::Sleep(6000) }]).await;

@@ -38,7 +38,7 @@ async fn a_queue_deleted_under_its_consumer_is_declared_and_consumed_again() {
 #[ignore = "needs rabbitmq"]
 async fn a_queue_redeclared_with_other_arguments_is_reported_and_waited_for() {
     let node = shared().await;
-    let mut trial = Trial::new(7, "queue made anew with other arguments", node).await;
+    let mut trial = Trial::new(7, "queue redeclared with other arguments", node).await;
     trial.options.url = format!("{}&amqp_durable_queues=true", trial.options.url);
     let mut worker = trial.worker().await;
     let amqp = Amqp::connect(&trial.url).await;

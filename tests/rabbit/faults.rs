@@ -158,7 +158,7 @@ async fn a_queue_redeclared_with_a_low_delivery_limit_is_waited_out() {
         amqp.declare_queue(QUEUE, true, &[kind, limit]).await;
     };
     // While the listener is disconnected, so that it declares nothing in between.
-    let declare_anew = async |limit| {
+    let declare_again = async |limit| {
         proxy.refuse(true);
         proxy.cut();
         wait_until("no link", SOON, async || proxy.connections() == 0).await;
@@ -168,11 +168,11 @@ async fn a_queue_redeclared_with_a_low_delivery_limit_is_waited_out() {
     };
     declare(20).await;
     let mut subscribed = subscribe(&rabbit).await;
-    declare_anew(3).await;
+    declare_again(3).await;
     let mut changes = subscribed.consumer.state();
     let is_reported = |state: &ConnectionState| matches!(state, ConnectionState::Lost { reason } if reason.contains("delivery limit of 3"));
     timeout(SOON, changes.wait_for(is_reported)).await.expect("the limit").unwrap();
-    declare_anew(20).await;
+    declare_again(20).await;
     state(&subscribed, true).await;
     send(&rabbit, "one").await;
     next(&mut subscribed).await.settle(Settle::Ack).unwrap();

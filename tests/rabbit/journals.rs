@@ -48,7 +48,7 @@ async fn the_end_of_a_connection_for_a_journal_affects_nothing_else() {
     for _ in 0..3 {
         let journals = connections(node, VHOST, "journal").await;
         let lost: Vec<_> = journals.difference(&kept).collect();
-        let [pid] = lost[..] else { panic!("{journals:?} beside {kept:?}") };
+        let [pid] = lost[..] else { panic!("{journals:?} next to {kept:?}") };
         let close = format!(r#"rabbit_networking:close_connection(list_to_pid("{pid}"), "test")"#);
         assert_eq!(node.eval(&close).await.trim(), "ok", "{pid}");
         send().await;

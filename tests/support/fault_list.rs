@@ -60,7 +60,7 @@ pub const FAULTS: [Fault; 42] = [
     ),
     fault(
         7,
-        "queue made anew with other arguments",
+        "queue redeclared with other arguments",
         By(&["fault/queues.rs a_queue_redeclared_with_other_arguments_is_reported_and_waited_for"]),
     ),
     fault(

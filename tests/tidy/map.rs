@@ -95,22 +95,22 @@ mod tests {
     const TEXT: &str = "\
 # Architecture
 
-`gone.rs` stands before the map.
+`gone.rs` is before the map.
 
 ## The map
 
 ### `listener/src/`
 
-- `lib.rs`: the crate. `Transport` and `memory://NAME` are no paths.
+- `lib.rs`: the crate. `Transport` and `memory://NAME` are not paths.
 - `drivers/`, with `drivers/memory/`
 
-### Beside them
+### Next to them
 
 - `tests/tidy/`
 
 ## Invariants
 
-`also/gone.rs` stands behind it.
+`also/gone.rs` is after it.
 ";
 
     fn check(rooms: &[&str], existing: &[&str], expected: &[&str]) {

@@ -27,7 +27,7 @@ pub(crate) fn sources(folder: &str) -> Vec<File> {
     paths.into_iter().map(|path| File { text: text(&format!("{folder}/{path}")), path }).collect()
 }
 
-/// What stands directly in a folder of the project, sorted by name.
+/// The entries of a folder of the project, sorted by name.
 pub(crate) fn entries(folder: &str) -> Vec<String> {
     let mut names: Vec<String> = visible(&root().join(folder)).map(|(name, _)| name).collect();
     names.sort();

@@ -191,7 +191,7 @@ impl ListenerBuilder {
         self
     }
 
-    /// Is told what happens; there may be several.
+    /// Observes what happens to the listener and its deliveries. Can be called several times.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.add(observer);
         self

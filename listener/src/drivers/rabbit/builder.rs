@@ -85,7 +85,7 @@ impl RabbitBuilder {
         self
     }
 
-    /// The virtual host, as it is: nothing is decoded. Default: `/`.
+    /// The virtual host, not percent-encoded. Default: `/`.
     pub fn virtual_host(mut self, virtual_host: impl Into<String>) -> Self {
         self.virtual_host = Some(virtual_host.into());
         self

@@ -16,7 +16,7 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) const LEAVING: Duration = Duration::from_secs(1);
 /// How often a session is looked at besides its events: the net under lapin's signals.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(5);
-/// How long a session must have stood for the pauses to begin anew when it is lost.
+/// How long a session must have been open so that the pauses start again from the first when it is lost.
 pub(super) const STABLE_AFTER: Duration = Duration::from_secs(30);
 /// The longest pause after a refusal that only a person can fix.
 pub(super) const MISTAKE_PAUSE: Duration = Duration::from_secs(30);
@@ -240,8 +240,8 @@ impl RabbitOptions {
         })
     }
 
-    /// Whether the user said of which kind queues should be, so that one that is otherwise must be
-    /// told of. `amqp_auto_delete` is compared by itself.
+    /// Whether the user has chosen the kind of queues, so that a queue of another kind is an error.
+    /// `amqp_auto_delete` is compared separately.
     pub(super) fn ask_for_queues(&self) -> bool {
         self.amqp_durable_queues.is_some()
             || self.rabbit_quorum_queue.is_some()

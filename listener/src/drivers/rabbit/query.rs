@@ -33,7 +33,7 @@ enum Retired {
     Renamed(&'static str),
     /// It has no effect on notifications any more; why.
     Ignored(&'static str),
-    /// It cannot be an option; what stands in its place.
+    /// It is not an option any more; what replaces it.
     Gone(&'static str),
 }
 

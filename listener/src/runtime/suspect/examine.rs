@@ -276,8 +276,8 @@ async fn give_up(worker: Worker<'_>, mut case: Case, deaths: u64) {
     // No method is called: other suspects need not wait.
     isolation::step_back(shared, &mut case);
     loop {
-        // In a quarantine queue it must not be replaced by a copy in the same queue: that would be no
-        // suspect.
+        // In a quarantine queue it must not be replaced by a copy in the same queue: that copy would
+        // not be a suspect.
         let is_source = shared.quarantines.is_source(&case.delivery.info.queue);
         let until =
             (!is_source).then(|| Hold::begins(shared.options.retry.hold, Duration::ZERO).until);

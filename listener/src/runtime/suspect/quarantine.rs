@@ -17,7 +17,7 @@ pub(crate) enum Decision {
 }
 
 /// `recorded` is the number of processes that recorded it as begun and died. The process that died
-/// first recorded nothing: it was no suspect then.
+/// first recorded nothing: it was not a suspect yet.
 pub(crate) fn decide(recorded: usize, is_quarantined: bool, options: &PoisonOptions) -> Decision {
     let deaths = u64::try_from(recorded).unwrap_or(u64::MAX).saturating_add(1);
     if deaths >= given_up_after(options) {

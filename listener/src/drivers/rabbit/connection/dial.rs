@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mistake_at_one_address_is_told_at_once() {
+    async fn a_permanent_failure_at_one_address_is_reported_at_once() {
         let mistake = crate::transport::error::ConnectError::LoginRefused {
             host: "h".to_owned(),
             user: "u".to_owned(),

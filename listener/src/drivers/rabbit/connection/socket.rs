@@ -298,12 +298,12 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn who_waits_to_write_is_told_though_much_comes() {
+    async fn a_waiting_writer_is_woken_while_much_is_read() {
         let (mut socket, mut peer) = pair(true).await;
         let filled = socket.fill();
         peer.write_all(&bytes(2 * FLOW)).await.unwrap();
         assert_eq!(socket.read_up_to(2 * FLOW).await.len(), 2 * FLOW);
-        assert!(!socket.is_flowing(), "the reactor would have nothing to tell of");
+        assert!(!socket.is_flowing(), "the reactor would have nothing to report");
         let writing = tokio::spawn(async move { socket.write(b"more").await });
         take(&mut peer, filled).await;
         assert_eq!(writing.await.unwrap(), 4);

@@ -255,7 +255,7 @@ impl DeliveryMaker {
 /// How often a quorum queue has delivered a message before, according to its header, which is missing
 /// from the first delivery. On other queues a publisher or an earlier queue may have written the header,
 /// and since RabbitMQ 4.3 also on a quorum queue that has not counted yet, because nacks are not
-/// counted. There `x-acquired-count` has the number of all deliveries, which is no lower.
+/// counted. There `x-acquired-count` has the number of all deliveries, which is at least as high.
 fn delivery_count(
     properties: &Properties,
     redelivered: bool,

@@ -353,10 +353,10 @@ mod tests {
         let (settler, settlements) = SessionSettler::new(Arc::default(), Arc::default());
         assert!(settlements.are_none());
         for tag in 1..=9 {
-            settler.settle(tag, Ack).expect("the session stands");
+            settler.settle(tag, Ack).expect("the session is open");
         }
         assert!(!settlements.are_enough(40));
-        settler.settle(10, Requeue).expect("the session stands");
+        settler.settle(10, Requeue).expect("the session is open");
         assert!(settlements.are_enough(40));
         settlements.close();
         assert_eq!(settler.settle(11, Ack), Err(SettleError));
@@ -372,7 +372,7 @@ mod tests {
         assert!(!settlements.are_enough(12));
         let mut woken = Vec::new();
         for tag in 1..=9 {
-            settler.settle(tag, Ack).expect("the session stands");
+            settler.settle(tag, Ack).expect("the session is open");
             woken.extend(settlements.waiting().now_or_never().map(|()| tag));
         }
         assert_eq!(woken, [1, 3]);

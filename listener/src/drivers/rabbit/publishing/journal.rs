@@ -29,7 +29,7 @@ const PREFETCH: u16 = 2000;
 const ACK_EVERY: u64 = 250;
 
 /// The reason if the driver knows of no obstacle.
-const NO_ANSWER: &str = "no answer in time, though the connection stands: look whether the broker has the \
+const NO_ANSWER: &str = "no answer in time, though the connection is open: check whether the broker has the \
                       stream running with a leader, at its log and at its disk";
 const NO_CONNECTION: &str = "no connection in time";
 

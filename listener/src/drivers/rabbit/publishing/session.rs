@@ -35,7 +35,7 @@ pub(crate) enum Prepared {
     /// It could not be declared, and may not be needed: the refusal is the error if the message is
     /// unroutable.
     Refused(ConnectError),
-    /// There can be no retry queue, for this reason, in this session.
+    /// A retry queue is not possible in this session, for this reason.
     NoDelay(String),
 }
 

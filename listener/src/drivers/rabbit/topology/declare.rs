@@ -1,5 +1,5 @@
 //! Declares missing queues and exchanges, after it is certain that they can be bound. What exists is
-//! used as it is. How they are declared is decided in `survey.rs`.
+//! used unchanged. How they are declared is decided in `survey.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +79,7 @@ pub(super) async fn declare_missing_queue(
             topology.known.see_queue(queue, seen);
             Ok(())
         }
-        // Another program has declared it meanwhile: it is used as it is.
+        // Another program has declared it meanwhile: it is used unchanged.
         Err(fault) if fault.is_mismatch() => inspect_queue(topology, queue).await.map(drop),
         Err(fault) => Err(mismatch(&fault, queue)
             .or_else(|| failure::no_transient_queue(&fault, queue, topology.options.dialect))
@@ -122,7 +122,7 @@ async fn declare_missing_exchange(
             topology.known.see_exchange(exchange, lifetime);
             Ok(())
         }
-        // Another program has declared it meanwhile: it is used as it is.
+        // Another program has declared it meanwhile: it is used unchanged.
         Err(fault) if fault.is_mismatch() => inspect_exchange(topology, exchange).await.map(drop),
         Err(fault) => Err(topology.refused(fault, "declare", "exchange", exchange)),
     }

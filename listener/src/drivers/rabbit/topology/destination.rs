@@ -124,7 +124,7 @@ async fn ensure_queue(topology: &mut TopologyChannel<'_>, queue: &str) -> Result
 }
 
 /// A quarantine queue: a quorum queue where the broker has them, so that it survives the loss of a node.
-/// An existing queue is used as it is.
+/// An existing queue is used unchanged.
 pub(crate) async fn quarantine(
     topology: &mut TopologyChannel<'_>,
     queue: &str,

@@ -33,7 +33,7 @@ pub(super) struct Entry {
     /// Settled: no process that began them died of them.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) settled: BTreeSet<Key>,
-    /// The process stopped in order, and released everything.
+    /// The process stopped orderly, and released everything.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) stopped: bool,
 }

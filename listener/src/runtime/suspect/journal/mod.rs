@@ -147,7 +147,7 @@ impl Journal {
         self.requests().start();
     }
 
-    /// Records that this process stops in order: nothing that it began is evidence any more, even if its
+    /// Records an orderly stop of this process: nothing that it began is evidence any more, even if its
     /// methods run on, and what it begins from now on is not recorded. Returns without an entry if there
     /// is nothing to withdraw. Interrupts a flush, and records the same.
     pub(crate) async fn begin_stop(&self) -> Result<(), Unavailable> {

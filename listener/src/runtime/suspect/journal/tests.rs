@@ -29,7 +29,7 @@ async fn what_another_process_has_begun_and_never_settled_is_a_death() {
     let (first, second, third) = (journal(&transport), journal(&transport), journal(&transport));
     assert_eq!(first.deaths(key("a")).await, Ok(0));
     first.begin(key("a")).await.expect("a journal");
-    assert_eq!(first.deaths(key("a")).await, Ok(0), "its own record is no death");
+    assert_eq!(first.deaths(key("a")).await, Ok(0), "its own record is not a death");
     assert_eq!(second.deaths(key("a")).await, Ok(1));
     second.begin(key("a")).await.expect("a journal");
     assert_eq!(third.deaths(key("a")).await, Ok(2));
@@ -41,7 +41,7 @@ async fn what_another_process_has_begun_and_never_settled_is_a_death() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_orderly_stop_and_a_lost_session_are_no_deaths() {
+async fn neither_an_orderly_stop_nor_a_lost_session_is_a_death() {
     let transport = transport("journal-stops");
     let (stopped, lost, other) = (journal(&transport), journal(&transport), journal(&transport));
     for process in [&stopped, &lost] {
@@ -197,7 +197,7 @@ async fn a_suspect_that_was_begun_more_than_once_is_evidence_until_the_last_one_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_withdrawn_record_is_no_death_and_can_be_settled() {
+async fn a_withdrawn_record_is_not_a_death_and_can_be_settled() {
     let transport = transport("journal-waits");
     let (died, one, other) = (journal(&transport), journal(&transport), journal(&transport));
     died.begin(key("a")).await.expect("a journal");
@@ -261,7 +261,7 @@ async fn a_stop_records_what_was_settled_a_moment_before() {
 /// The session is lost while the record is being appended: the entry begins and releases the suspect, and
 /// it is released again once its delivery is found to be stale.
 #[tokio::test(start_paused = true)]
-async fn a_record_of_a_lost_session_is_no_death() {
+async fn a_record_of_a_lost_session_is_not_a_death() {
     let transport = transport("journal-late");
     let (one, other) = (journal(&transport), journal(&transport));
     let held = one.known.lock().await;
