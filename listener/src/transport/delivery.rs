@@ -1,5 +1,5 @@
-//! A delivery: the bytes that a broker gave out, and the right to settle them once. What
-//! the bytes mean is in `envelope`; who settles is `runtime/settle/settlement.rs` alone.
+//! A delivery: a raw message with the right to settle it once. `envelope` decodes the bytes; only
+//! `runtime/settle/settlement.rs` settles.
 
 use std::borrow::Cow;
 use std::fmt;

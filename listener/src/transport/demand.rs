@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 /// Whether a listener could begin more deliveries than its driver has sent.
 ///
 /// A driver shares it with its listener in [`Subscribed`](crate::driver::Subscribed). It calls
-/// [`gave`](Self::gave) for each delivery, and may adapt its prefetch to what it reads; one that always
+/// [`sent`](Self::sent) for each delivery, and may adapt its prefetch to what it reads; one that always
 /// uses the whole prefetch needs none of this.
 #[derive(Debug, Default)]
 pub struct Demand {

@@ -1,5 +1,5 @@
-//! The store under crashes, faults of the disk and lack of room. Whole flows, with a broker
-//! that goes away, are in `tests/flow/spool.rs`.
+//! The store with crashes, disk errors and a full spool. Whole flows, with a broker that becomes
+//! unreachable, are in `tests/flow/spool.rs`.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::notifier::error::SpoolError;
 use crate::notifier::message::OutgoingMessage;
 use crate::notifier::window::{Permit, Window};
 
-/// A directory of a test, gone with it.
+/// The directory of a test, removed at its end.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -42,7 +42,7 @@ impl Directory {
         Store::open(options).unwrap()
     }
 
-    /// The files with this ending, in order.
+    /// The files with this extension, in order.
     fn files(&self, ending: &str) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> =
             fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -58,7 +58,7 @@ impl Directory {
     }
 }
 
-/// The bodies that wait in a segment.
+/// The unsent bodies in a segment.
 fn bodies(bytes: &[u8]) -> Vec<String> {
     let records = record::scan(bytes).waiting;
     records.into_iter().map(|range| text(&record::decode(&bytes[range]).unwrap())).collect()
@@ -127,7 +127,7 @@ fn only_unsent_messages_exist_after_a_restart_and_in_order() {
 }
 
 #[test]
-fn a_last_segment_that_ends_anywhere_costs_no_earlier_record() {
+fn a_truncated_last_segment_loses_no_earlier_record() {
     let directory = Directory::new();
     let bodies = ["one", "two", "three", "four"];
     append(&mut directory.open(), &bodies);
@@ -151,7 +151,7 @@ fn a_last_segment_that_ends_anywhere_costs_no_earlier_record() {
 }
 
 #[test]
-fn a_corrupt_record_is_moved_aside_and_the_rest_goes_on() {
+fn a_corrupt_record_is_moved_aside_and_the_others_are_sent() {
     let directory = Directory::new();
     append(&mut directory.open(), &["one", "two", "three"]);
     let path = directory.files("segment").remove(0);
@@ -167,7 +167,7 @@ fn a_corrupt_record_is_moved_aside_and_the_rest_goes_on() {
 }
 
 #[test]
-fn the_oldest_come_many_at_a_time_in_order_and_never_too_many_bytes() {
+fn the_oldest_are_read_in_order_up_to_a_number_and_a_size() {
     let directory = Directory::new();
     let mut store = directory.open();
     let large = "x".repeat(1 << 20);
@@ -182,7 +182,7 @@ fn the_oldest_come_many_at_a_time_in_order_and_never_too_many_bytes() {
 }
 
 #[test]
-fn a_record_that_becomes_corrupt_later_is_moved_aside_too() {
+fn a_record_that_becomes_corrupt_later_is_moved_aside() {
     let directory = Directory::new();
     let mut store = directory.open();
     append(&mut store, &["one", "two"]);
@@ -243,7 +243,7 @@ fn two_segments(directory: &Directory) -> (Store, PathBuf) {
     (store, first)
 }
 
-/// What is sent, by one who tries again after an error, as the keeper does.
+/// The bodies that are sent when reading is repeated after an error, as the task does.
 fn take_all_that_can_be_read(store: &mut Store) -> Vec<String> {
     let mut errors = 0;
     let mut taken = Vec::new();
@@ -264,7 +264,7 @@ fn take_all_that_can_be_read(store: &mut Store) -> Vec<String> {
 }
 
 #[test]
-fn a_segment_that_is_gone_holds_back_nothing() {
+fn a_removed_segment_delays_no_others() {
     let directory = Directory::new();
     let (mut store, first) = two_segments(&directory);
     fs::remove_file(first).unwrap();
@@ -284,7 +284,7 @@ fn a_segment_that_cannot_be_read_is_moved_aside_and_delays_no_others() {
 }
 
 #[test]
-fn a_store_opens_whatever_segment_cannot_be_read() {
+fn a_store_opens_even_if_a_segment_cannot_be_read() {
     let directory = Directory::new();
     let (store, first) = two_segments(&directory);
     drop(store);
@@ -295,7 +295,7 @@ fn a_store_opens_whatever_segment_cannot_be_read() {
     assert_eq!(store.state().moved_aside, 1);
 }
 
-/// Such steps on files whose name ends so fail with this error.
+/// Makes this step fail with this error on files with this ending.
 fn fail(step: Step, ending: &'static str, kind: io::ErrorKind) -> Faults {
     Faults::plan(move |found, path| {
         let is_meant = found == step && path.to_string_lossy().ends_with(ending);
@@ -368,7 +368,7 @@ fn a_message_that_cannot_be_moved_aside_delays_no_others_and_stays_on_disk() {
 }
 
 #[test]
-fn half_of_a_file_is_not_moved_aside() {
+fn an_incomplete_copy_is_not_left_aside() {
     let directory = Directory::new();
     let mut store = directory.open();
     append(&mut store, &["one", "two"]);
@@ -406,7 +406,7 @@ fn the_names_of_new_directories_are_synced_before_anything_is_written() {
     }
 }
 
-/// A spool without a keeper, full to the brim, and what is handed in to it.
+/// A full spool without a task, and its queue of appends.
 fn full_spool() -> (Spool, mpsc::UnboundedReceiver<Append>, watch::Sender<Spooled>) {
     let (appends, receiver) = mpsc::unbounded_channel();
     let state = watch::Sender::new(Spooled { waiting: 1, bytes: 100, ..Spooled::default() });
@@ -425,7 +425,7 @@ async fn permit() -> Permit {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_is_under_way_when_the_time_is_over_is_not_called_full() {
+async fn a_write_in_progress_at_the_deadline_is_not_reported_as_full() {
     let (spool, mut receiver, state) = full_spool();
     let deadline = Instant::now() + Duration::from_secs(10);
     let full =
@@ -435,7 +435,7 @@ async fn a_write_that_is_under_way_when_the_time_is_over_is_not_called_full() {
         refused.reply.send(Err(full())).unwrap();
         tokio::time::sleep(Duration::from_secs(9)).await;
         state.send_replace(Spooled::default());
-        // Taken, and not written yet.
+        // Received, and not written yet.
         receiver.recv().await.unwrap()
     };
     let (written, _taken) =
@@ -444,7 +444,7 @@ async fn a_write_that_is_under_way_when_the_time_is_over_is_not_called_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_never_got_room_is_called_full() {
+async fn a_write_that_never_got_space_is_reported_as_full() {
     let (spool, mut receiver, _state) = full_spool();
     let deadline = Instant::now() + Duration::from_secs(10);
     let full =
@@ -460,7 +460,7 @@ async fn a_write_that_never_got_room_is_called_full() {
 }
 
 #[test]
-fn a_full_spool_refuses_and_takes_again_once_there_is_room() {
+fn a_full_spool_refuses_until_there_is_space_again() {
     let directory = Directory::new();
     let limit = 2 * size("1");
     let mut store = directory.open_with(|options| options.max_bytes = limit);
@@ -514,7 +514,7 @@ fn a_notification_for_several_topics_is_written_whole_or_not_at_all() {
 }
 
 #[test]
-fn the_oldest_are_dropped_and_counted_where_that_is_asked_for() {
+fn the_oldest_are_dropped_and_counted_with_drop_oldest() {
     let directory = Directory::new();
     let mut store = directory.open_with(|options| {
         options.max_bytes = 3 * size("1");
@@ -528,7 +528,7 @@ fn the_oldest_are_dropped_and_counted_where_that_is_asked_for() {
         assert_eq!(append(&mut store, &[body]), [Ok(())]);
     }
     assert_eq!(store.state().dropped, 2);
-    // It was on its way when it was dropped.
+    // It was in flight when it was dropped.
     store.done(id);
     let too_large = "x".repeat(1000);
     assert!(matches!(append(&mut store, &[&too_large])[..], [Err(SpoolError::Full { .. })]));
@@ -566,7 +566,7 @@ fn a_disk_error_is_returned_and_later_notifications_are_written() {
 
 #[cfg(unix)]
 #[test]
-fn nobody_else_can_read_it() {
+fn only_its_user_can_read_the_files() {
     use std::os::unix::fs::PermissionsExt;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let directory = Directory::new();
@@ -583,7 +583,7 @@ fn nobody_else_can_read_it() {
     }
 }
 
-/// What happens to a store, by chance; each step against a model.
+/// Random steps on a store, each compared with a model.
 struct Trial {
     directory: Directory,
     store: Option<Store>,
@@ -621,7 +621,7 @@ impl Trial {
 
     fn body(&mut self) -> String {
         self.next += 1;
-        // Some are large, so that segments come to their end.
+        // Some are large, so that segments become full.
         let length = if self.rng.u32(0..8) == 0 { 400_000 } else { self.rng.usize(0..300) };
         format!("{} {}", self.next, "x".repeat(length))
     }
@@ -634,7 +634,7 @@ impl Trial {
         self.model.extend(notifications.iter().flatten().map(text));
     }
 
-    /// The process dies, perhaps while it was writing.
+    /// The process dies, possibly during a write.
     fn crash(&mut self) {
         self.store = None;
         if let Some(last) = self.directory.files("segment").last() {
@@ -646,7 +646,7 @@ impl Trial {
         self.store = Some(self.directory.open());
     }
 
-    /// The process dies, and a record that waits has changed meanwhile.
+    /// The process dies, and an unsent record is corrupted.
     fn corrupt(&mut self) {
         self.store = None;
         if let Some(path) = self.rng.choice(self.directory.files("segment")) {
@@ -666,7 +666,7 @@ impl Trial {
 }
 
 #[test]
-fn whatever_happens_nothing_is_lost_nothing_comes_twice_and_the_order_stays() {
+fn random_steps_lose_and_duplicate_nothing_and_keep_the_order() {
     for seed in 0..12 {
         let mut trial = Trial::new(seed);
         for _ in 0..60 {
@@ -677,14 +677,14 @@ fn whatever_happens_nothing_is_lost_nothing_comes_twice_and_the_order_stays() {
     }
 }
 
-/// What happens to a store whose disk fails and whose files somebody touches, by chance. What
-/// was promised is accounted for: sent, moved aside, or in a file that somebody destroyed.
+/// Random steps on a store whose disk fails and whose files others change. Each notification that was
+/// accepted is accounted for: sent, moved aside, or in a file that was destroyed.
 struct Accounts {
     directory: Directory,
     store: Option<Store>,
     next: u32,
     rng: fastrand::Rng,
-    /// In order. Those that were refused are not among them.
+    /// In order, without the refused ones.
     promised: Vec<String>,
     sent: Vec<String>,
     refused: Vec<String>,
@@ -712,7 +712,7 @@ impl Accounts {
     }
 
     fn step(&mut self) {
-        // Any step on any file may fail, in one of four turns.
+        // Any step on any file may fail, in every fourth round.
         let mut rng = self.rng.fork();
         let _faults = (self.rng.u32(0..4) == 0).then(|| {
             let kinds = [
@@ -784,13 +784,13 @@ impl Accounts {
         });
     }
 
-    /// Somebody destroys a segment, while the store is open or not.
+    /// Destroys a segment, whether the store is open or not.
     fn touch(&mut self, destroy: impl FnOnce(&Path)) {
         let segments = self.directory.files("segment");
         let Some(path) = self.rng.choice(segments).filter(|path| path.is_file()) else {
             return;
         };
-        // What is on its way to the last one is in nobody's promise yet.
+        // An incomplete write to the last one was not accepted yet.
         self.destroyed.extend(bodies(&fs::read(&path).unwrap()));
         destroy(&path);
         if self.rng.bool() {
@@ -820,7 +820,7 @@ impl Accounts {
 }
 
 #[test]
-fn whatever_fails_and_whoever_touches_the_files_each_notification_is_accounted_for() {
+fn every_notification_is_accounted_for_when_the_disk_fails_and_files_are_changed() {
     for seed in 0..30 {
         let mut accounts = Accounts::new(seed);
         for _ in 0..60 {
@@ -855,6 +855,6 @@ fn a_message_with_another_route_is_found_after_any_number_of_segments() {
     };
     assert_eq!((found.as_str(), examined), ("other", 10));
     assert!(calls > 2, "{calls}");
-    // It stays where it is.
+    // It is not removed.
     assert_eq!(text(&store.oldest(1).unwrap()[0].1), text(&large));
 }
