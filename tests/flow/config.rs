@@ -124,7 +124,7 @@ fn a_name_in_quotation_marks_or_brackets_is_an_error() {
         for option in ["LISTENER_TOPICS", "LISTENER_POOL", "LISTENER_CONTROL_EXCHANGE"] {
             let error = read(&[(option, name)]).unwrap_err();
             assert!(
-                error.contains("expected the name") || error.contains("expected a name"),
+                error.contains("expected only the name") || error.contains("expected a name"),
                 "{error}"
             );
         }

@@ -122,7 +122,7 @@ fn a_topic_that_contains_a_slash_is_warned_about() {
 
 #[test]
 fn a_topic_named_like_a_side_queue_is_warned_about() {
-    let about = "ends as a queue beside";
+    let about = "ends like the name of a side queue";
     assert_eq!(warnings(about, || with_topics("notifications.info.dead,a.quarantine")), 2);
     assert_eq!(warnings(about, || with_topic("notifications.info.dead")), 2);
     assert_eq!(warnings(about, || with_topic("notifications.dead.x")), 0);
