@@ -58,6 +58,10 @@ fn string(found: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, DecodeError>
     let Some(text) = found.map(RawValue::get) else { return Ok(None) };
     match text.bytes().next().and_then(Kind::of) {
         Some(Kind::Null) => Ok(None),
+        // The parser has checked the text: without escapes it is the string itself.
+        Some(Kind::String) if memchr::memchr(b'\\', text.as_bytes()).is_none() => {
+            Ok(text.get(1..text.len() - 1).map(Cow::Borrowed))
+        }
         Some(Kind::String) => match serde_json::from_str(text) {
             Ok(Key(string)) => Ok(Some(string)),
             Err(error) => Err(not_json(Part::Notification, text, error)),

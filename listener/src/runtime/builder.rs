@@ -25,7 +25,6 @@ use crate::options::listener::{
 use crate::options::value::Wrong;
 use crate::order::OrderKey;
 use crate::outcome::kind::{Classifiers, ErrorKind};
-use crate::runtime::Listener;
 use crate::runtime::error::{BuildError, EndpointLocation, Problem};
 use crate::runtime::names;
 use crate::runtime::open::budget::Budget;
@@ -41,7 +40,17 @@ use crate::transport::Transport;
 use crate::transport::driver::Binding;
 use crate::transport::error::OpenError;
 
-/// Builds a [`Listener`].
+/// What a listener is made of.
+pub(super) struct Parts {
+    pub(super) shared: Shared,
+    pub(super) bindings: Vec<Binding>,
+    /// How long the queue of a temporary pool may have no consumer.
+    pub(super) expires: Option<Duration>,
+    /// Whether the transport is closed with the listener.
+    pub(super) owns_transport: bool,
+}
+
+/// Builds a [`Listener`](crate::Listener).
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ListenerBuilder {
@@ -231,11 +240,11 @@ impl ListenerBuilder {
         self
     }
 
-    /// Builds the listener. No I/O.
+    /// Checks everything, and makes the parts of the listener.
     ///
     /// # Errors
     /// Every mistake at once.
-    pub fn build(mut self) -> Result<Listener, BuildError> {
+    pub(super) fn finish(mut self) -> Result<Parts, BuildError> {
         let mut problems = std::mem::take(&mut self.problems);
         self.check_options(&mut problems);
         let (exchange, pool) = (self.control_exchange.as_deref(), self.queues.pool());
@@ -245,7 +254,7 @@ impl ListenerBuilder {
             names::of_endpoint(endpoint, self.queues.pool(), &mut problems);
             self.check_states(endpoint, &mut problems);
         }
-        self.tell_unused(&endpoints);
+        self.warn_of_unused_topics(&endpoints);
         let shared = match std::mem::take(&mut self.targets) {
             targets if targets.is_empty() => vec![Target::topic(DEFAULT_TOPIC)],
             targets => targets,
@@ -348,8 +357,8 @@ impl ListenerBuilder {
         endpoints
     }
 
-    /// Topics of the listener that no endpoint takes from: somebody set them for nothing.
-    fn tell_unused(&self, endpoints: &[Bound]) {
+    /// Warns if topics of the listener have no effect, because every endpoint names its own.
+    fn warn_of_unused_topics(&self, endpoints: &[Bound]) {
         let takes_from_them = |endpoint: &Bound| endpoint.definition().topics.is_empty();
         if self.targets.is_empty() || endpoints.is_empty() || endpoints.iter().any(takes_from_them)
         {
@@ -405,7 +414,7 @@ impl ListenerBuilder {
         self.states.names().find(near).map(str::to_owned)
     }
 
-    fn assemble(mut self, table: Table, transport: Transport, owns_transport: bool) -> Listener {
+    fn assemble(mut self, table: Table, transport: Transport, owns_transport: bool) -> Parts {
         let (pool, expires) = (self.queues.pool(), self.queues.expires());
         if expires.is_some() {
             self.options.retry.place = RetryPlace::Process;
@@ -456,7 +465,7 @@ impl ListenerBuilder {
             gate: Gate::default(),
             suspects: Arc::default(),
         };
-        Listener::new(shared, bindings, expires, owns_transport)
+        Parts { shared, bindings, expires, owns_transport }
     }
 }
 

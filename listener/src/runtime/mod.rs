@@ -32,8 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::{Bound, Definition};
 use crate::outcome::BoxError;
-use crate::runtime::builder::ListenerBuilder;
-use crate::runtime::error::{EndpointLocation, Error};
+use crate::runtime::builder::{ListenerBuilder, Parts};
+use crate::runtime::error::{BuildError, EndpointLocation, Error};
 use crate::runtime::health::Health;
 use crate::runtime::shared::Shared;
 use crate::runtime::signals::Signals;
@@ -120,18 +120,24 @@ struct Running {
     state: watch::Receiver<ConnectionState>,
 }
 
+impl ListenerBuilder {
+    /// Builds the listener, without I/O.
+    ///
+    /// # Errors
+    /// Every mistake that can be found without I/O, in one error.
+    pub fn build(self) -> Result<Listener, BuildError> {
+        self.finish().map(Listener::new)
+    }
+}
+
 impl Listener {
     /// Returns a builder, which sets the transport, the endpoints and the options.
     pub fn builder() -> ListenerBuilder {
         ListenerBuilder::default()
     }
 
-    fn new(
-        shared: Shared,
-        bindings: Vec<Binding>,
-        expires: Option<Duration>,
-        owns_transport: bool,
-    ) -> Self {
+    fn new(parts: Parts) -> Self {
+        let Parts { shared, bindings, expires, owns_transport } = parts;
         Self(Arc::new(Inner {
             shared: Arc::new(shared),
             bindings,

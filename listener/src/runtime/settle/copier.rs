@@ -358,12 +358,12 @@ mod tests {
         let copy_headers = CopyHeaders::read(&delivery.properties, &delivery.info, |_| true);
         let original = Original { delivery, copy_headers: &copy_headers, stop: &stop };
         let long = Duration::from_secs(60);
-        for to in [Destination::Later(long), Destination::Dead("error")] {
+        for destination in [Destination::Later(long), Destination::Dead("error")] {
             let pending = match &copy_headers.pending {
                 Pending::All => Pending::Only(vec!["a::info".to_owned()]),
                 only => only.clone(),
             };
-            let copy = Copy { to, pending, error: error.to_owned() };
+            let copy = Copy { to: destination, pending, error: error.to_owned() };
             copier.make(original, &copy, None, None).await.expect("it is accepted");
         }
         let gate = Gate::default();
