@@ -505,7 +505,7 @@ mod tests {
         let [topic, exchange] = [DEFAULT_TOPIC, DEFAULT_EXCHANGE].map(|name| format!("`{name}`"));
         let (executor, size) = ("`concurrent`", format!("`{slots}`"));
         let none = "not given";
-        let expected = [none, &topic, &exchange, none, "`all`", executor, &size, none];
+        let expected = [none, &topic, &exchange, none, none, executor, &size, none];
         assert_eq!(of_sources, expected);
     }
 

@@ -122,7 +122,7 @@ impl Observer for Decisions {
     fn observe(&self, event: &Event<'_>) {
         let decisions = match event {
             Event::Quarantined { deaths, .. } => format!("quarantined after {deaths}"),
-            Event::DeadLettered { reason, .. } => format!("dead dead_letter: {reason}"),
+            Event::DeadLettered { reason, .. } => format!("dead letter: {reason}"),
             _ => return,
         };
         self.0.lock().unwrap().push(decisions);

@@ -105,7 +105,9 @@ impl Broker {
         if matches!(state, BrokerState::Forbids | BrokerState::ForbidsNext(_)) {
             let (user, action) = ("billing".to_owned(), "declare queues".to_owned());
             let reason = "403 ACCESS_REFUSED".to_owned();
-            return Err(ConnectError::Forbidden { user, action, reason, fix: "grant it" }.into());
+            return Err(
+                ConnectError::Forbidden { user, action, reason, fix: "grant it".into() }.into()
+            );
         }
         if state == BrokerState::DeniesTransient {
             let action = format!("declare queue {routing_key:?}");

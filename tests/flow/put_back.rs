@@ -70,7 +70,7 @@ async fn a_dead_letter_put_back_is_given_up_after_as_many_deaths_as_before() {
     let decisions = Decisions::default();
     handle(&rig, &decisions).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);
-    assert_eq!(decisions.so_far(), ["dead dead_letter: poison"]);
+    assert_eq!(decisions.so_far(), ["dead letter: poison"]);
 }
 
 /// A publisher can write the headers of a dead letter on an equal body.
@@ -90,5 +90,5 @@ async fn headers_of_a_publisher_do_not_clear_recorded_deaths() {
     let decisions = Decisions::default();
     handle(&rig, &decisions).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);
-    assert_eq!(decisions.so_far(), ["dead dead_letter: poison"]);
+    assert_eq!(decisions.so_far(), ["dead letter: poison"]);
 }

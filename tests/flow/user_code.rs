@@ -152,7 +152,7 @@ async fn an_inbox_lookup_that_always_fails_ends_in_a_dead_letter_of_the_method()
         let inbox = FaultyInbox { contains: Some(fault), insert: None, left: AtomicU32::new(99) };
         let listener = builder(&rig).inbox(inbox).build().unwrap();
         let (seen, dead_letter) = run(&mut rig, listener, 1).await;
-        let dead_letter = dead_letter.expect("a dead dead_letter");
+        let dead_letter = dead_letter.expect("a dead letter");
         assert_eq!(seen, lines(&["well 1"]), "{fault:?}");
         assert_eq!(
             (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
@@ -206,7 +206,7 @@ async fn a_method_that_panics_when_dropped_has_timed_out() {
     let listener = builder(&rig).endpoint(TimesOut).build().unwrap();
     let (seen, dead_letter) = run(&mut rig, listener, 1).await;
     assert_eq!(seen, lines(&["well 1", "failing 1"]));
-    let dead_letter = dead_letter.expect("a dead dead_letter");
+    let dead_letter = dead_letter.expect("a dead letter");
     assert_eq!(
         (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
         ("timeout", "times-out::info")
@@ -239,7 +239,7 @@ async fn an_inbox_lookup_that_panics_when_dropped_is_a_failure_of_the_method() {
     let listener = builder(&rig).inbox(PanicsWhenDropped).build().unwrap();
     let (seen, dead_letter) = run(&mut rig, listener, 1).await;
     assert_eq!(seen, lines(&["well 1"]));
-    let dead_letter = dead_letter.expect("a dead dead_letter");
+    let dead_letter = dead_letter.expect("a dead letter");
     assert_eq!(
         (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
         ("error", "failing::info")
@@ -395,7 +395,7 @@ async fn a_panicking_classifier_does_not_change_the_kind_of_an_error() {
     let (seen, dead_letter) = run(&mut rig, listener, 0).await;
     assert_eq!(seen[0], "well 0");
     assert_eq!(seen[1..], ["failing 0"; 5], "as often as any failure, and the other method once");
-    let dead_letter = dead_letter.expect("a dead dead_letter");
+    let dead_letter = dead_letter.expect("a dead letter");
     assert_eq!(
         (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
         ("error", "failing::info")
@@ -411,7 +411,7 @@ async fn an_error_whose_display_panics_is_retried_like_any_other() {
         let (seen, dead_letter) = run(&mut rig, listener, 0).await;
         assert_eq!(seen[0], "well 0");
         assert_eq!(seen[1..], ["failing 0"; 5]);
-        let dead_letter = dead_letter.expect("a dead dead_letter");
+        let dead_letter = dead_letter.expect("a dead letter");
         assert_eq!(
             (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
             ("error", "failing::info")
@@ -463,7 +463,7 @@ async fn a_failing_serializer_ends_in_a_dead_letter_for_the_methods_that_owe_it(
             builder(&rig).serializer(FailsLater { fault, calls: serializer }).build().unwrap();
         let (seen, dead_letter) = run(&mut rig, listener, 0).await;
         assert_eq!(seen, lines(&["well 0", "failing 0"]), "{fault:?}");
-        let dead_letter = dead_letter.expect("a dead dead_letter");
+        let dead_letter = dead_letter.expect("a dead letter");
         let found = (dead_letter.reason.as_str(), dead_letter.endpoints.as_str());
         assert_eq!(found, (reason, "failing::info"), "{fault:?}");
     }

@@ -159,9 +159,5 @@ async fn a_dead_letter_that_is_confirmed_late_is_sent_at_most_twice() {
     proxy.toxics(support::Toxics::default());
     listener.stop().await;
     listener.wait().await.unwrap();
-    assert!(
-        dead_letters().await <= 3,
-        "{} dead dead_letters of 2 notifications",
-        dead_letters().await
-    );
+    assert!(dead_letters().await <= 3, "{} dead letters of 2 notifications", dead_letters().await);
 }

@@ -131,7 +131,7 @@ async fn check_owed_by(vhost: &str, endpoints: AMQPValue) {
     }
     let node = support::shared().await;
     let dead = async || node.queue_depth(vhost, "notifications.info.dead").await == Some(1);
-    wait_until("the dead dead_letter", SOON, dead).await;
+    wait_until("the dead letter", SOON, dead).await;
     let all =
         async || numbers.0.lock().unwrap().iter().filter(|number| **number < 10).count() == 10;
     wait_until("all others are handled", SOON, all).await;
@@ -206,7 +206,7 @@ async fn a_delivery_count_written_by_a_publisher_is_ignored_and_not_copied() {
             let node = support::shared().await;
             node.queue_depth(&vhost, "notifications.info.dead").await == Some(1)
         };
-        wait_until("the dead dead_letter", SOON, dead).await;
+        wait_until("the dead letter", SOON, dead).await;
         wait_until("both are called", SOON, async || numbers.0.lock().unwrap().len() == 2).await;
         listener.stop().await;
         listener.wait().await.unwrap();

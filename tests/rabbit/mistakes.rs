@@ -202,7 +202,7 @@ async fn of_many_messages_exactly_the_unroutable_ones_are_returned() {
                 user: "user_returned".to_owned(),
                 action: "declare queue \"nowhere.info\"".to_owned(),
                 reason: String::new(),
-                fix: "grant the permission, or let another user create it first",
+                fix: "grant the permission, or let another user create it first".into(),
             });
             let found = result.unwrap_err();
             let (found, refused) = (found.to_string(), refused.to_string());

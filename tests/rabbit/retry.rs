@@ -54,7 +54,7 @@ async fn only_the_methods_that_failed_are_retried_and_then_dead_lettered() {
     }
     let calls = || odd.0.lock().unwrap().values().map(Vec::len).sum::<usize>();
     wait_until("the second calls", SOON, async || calls() == 8).await;
-    wait_until("the dead dead_letter", SOON, async || {
+    wait_until("the dead letter", SOON, async || {
         node.queue_depth("retry", "notifications.info.dead").await == Some(1)
     })
     .await;
@@ -124,7 +124,7 @@ fn run_process(
         listener.start().await.unwrap();
         tokio::select! {
             _ = died.recv() => true,
-            () = wait_until("a death, or the dead dead_letter", SOON, is_over) => {
+            () = wait_until("a death, or the dead letter", SOON, is_over) => {
                 listener.stop().await;
                 listener.wait().await.unwrap();
                 false

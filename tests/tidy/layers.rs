@@ -198,7 +198,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("endpoint", &["extract", "filter", "notification", "outcome"]),
     ("extract", &["notification", "outcome"]),
     ("filter", &["notification"]),
-    ("envelope", &["notification", "redact"]),
+    ("envelope", &["notification", "options", "redact"]),
     ("serializer", &["notification", "outcome"]),
     ("target", &["notification/priority", "redact"]),
     ("outcome", &["notification"]),

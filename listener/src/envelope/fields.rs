@@ -328,11 +328,30 @@ mod tests {
             expected.collect::<BTreeMap<_, _>>(),
             "{text:?}"
         );
-        let priority = map.get("priority").and_then(|value| serde_json::from_str(value.get()).ok());
-        if let Some(Value::String(priority)) = priority {
-            assert_eq!(fields.priority.as_deref(), Some(&*priority), "{text:?}");
+        for (key, found) in [
+            ("timestamp", &fields.timestamp),
+            ("publisher_id", &fields.publisher_id),
+            ("event_type", &fields.event_type),
+            ("priority", &fields.priority),
+            ("_unique_id", &fields.unique_id),
+        ] {
+            assert_eq!(found.as_deref(), text_of(map.get(key)).as_deref(), "{key} of {text:?}");
         }
+        let id = map.get("message_id").filter(|id| {
+            id.get().starts_with(|first: char| matches!(first, '"' | '-' | '0'..='9'))
+        });
+        assert_eq!(fields.message_id.as_deref(), text_of(id).as_deref(), "{text:?}");
         true
+    }
+
+    /// A string without its quotation marks and escapes, nothing for null, and the text of any other value.
+    fn text_of(value: Option<&&RawValue>) -> Option<String> {
+        let text = value?.get();
+        match serde_json::from_str(text) {
+            Ok(Value::Null) => None,
+            Ok(Value::String(string)) => Some(string),
+            _ => Some(text.to_owned()),
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ struct Level {
     is_object: bool,
     /// The key whose value comes next.
     key: Option<Key>,
-    /// Whether there is a third key.
+    /// Whether there is a key next to the two.
     other: bool,
     /// Where the values of the two keys are in the output.
     tag: Option<Range<usize>>,

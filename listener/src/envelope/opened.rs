@@ -17,8 +17,8 @@ pub enum Version {
 /// A body without compression and envelope. `Debug` shows only the length of the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Opened<'b> {
-    /// The JSON text of the notification. Its first character is that of an object; the rest may be
-    /// invalid. Python's extensions of JSON are replaced.
+    /// The JSON text of the notification, which is not checked yet: it may be invalid. Python's extensions
+    /// of JSON are replaced.
     pub text: Cow<'b, str>,
     /// The version of the body.
     pub version: Version,

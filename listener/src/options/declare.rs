@@ -18,8 +18,9 @@ use crate::options::value::{Kind, Raw, Wrong};
 /// ```
 ///
 /// `as Given` is what the setter takes, if that is not the type. A default may have a unit, as `[30 s]` or
-/// `[64 MiB]`, or a text of its own for the table: `["shuffle" for FailoverStrategy::Shuffle]`. `takes` is a [`Kind`]: without it every value is accepted. With `key` the option can be given
-/// as text; `in` is where alone it can.
+/// `[64 MiB]`, or a text of its own for the table: `["shuffle" for FailoverStrategy::Shuffle]`, or
+/// `[not given for Vec::new()]`. `takes` is a [`Kind`]: without it every value is accepted. With `key` the
+/// option can be given as text; `in` names the only place where it can.
 ///
 /// The struct has a setter for each field. `table` names a macro that becomes the rows of the documentation,
 /// `setters` one that becomes the setters of a builder that holds the struct in its field `options`.
@@ -140,13 +141,13 @@ macro_rules! options {
             }
 
             fn wrong(&self) -> Vec<(&'static str, $crate::options::value::Wrong)> {
-                let checked = [$($(
+                let checked: &[(&str, Option<$crate::options::value::Wrong>)] = &[$($(
                     (
                         stringify!($field),
                         $crate::options::declare::check(&$kind, Option::from(self.$field.clone())),
                     ),
                 )?)+];
-                checked.into_iter().filter_map(|(field, wrong)| Some((field, wrong?))).collect()
+                checked.iter().cloned().filter_map(|(field, wrong)| Some((field, wrong?))).collect()
             }
         }
     };
@@ -174,6 +175,9 @@ macro_rules! default_value {
     ([$text:literal for $value:expr]) => {
         $value
     };
+    ([not given for $value:expr]) => {
+        $value
+    };
     ([$value:expr]) => {
         $value
     };
@@ -185,8 +189,17 @@ macro_rules! default_text {
     ([None]) => {
         "not given"
     };
+    ([not given for $value:expr]) => {
+        "not given"
+    };
+    ([$number:literal MiB]) => {
+        concat!($number, " MiB, in bytes")
+    };
+    ([$number:literal min]) => {
+        concat!("`", $number, "m`")
+    };
     ([$number:literal $unit:ident]) => {
-        concat!($number, " ", stringify!($unit))
+        concat!("`", $number, stringify!($unit), "`")
     };
     ([$text:literal for $value:expr]) => {
         concat!("`", $text, "`")
@@ -279,12 +292,9 @@ fn in_parentheses(why: Option<&str>) -> String {
 #[track_caller]
 pub(crate) fn set_to_documented_defaults<G: Group>(options: &mut G) {
     for option in G::DECLARED.iter().filter(|option| option.default != "not given") {
-        let text = option.default.trim_matches('`');
-        let text = match text.split_once(' ') {
-            Some((number, "MiB")) => (number.parse::<u64>().expect("a number") << 20).to_string(),
-            Some((number, "min")) => format!("{number}m"),
-            Some((number, unit)) => format!("{number}{unit}"),
-            None => text.to_owned(),
+        let text = match option.default.strip_suffix(" MiB, in bytes") {
+            Some(number) => (number.parse::<u64>().expect("a number") << 20).to_string(),
+            None => option.default.trim_matches('`').to_owned(),
         };
         assert_eq!(options.set(option.key, &Raw::Text(text)), Some(Ok(())), "{}", option.key);
     }

@@ -138,7 +138,7 @@ options! {
     /// The pool whose queue is consumed, in place of the queues that all listeners share.
     pub(crate) queues: Option<Queues> = [None] takes PoolName, key "pool";
     /// Only endpoints of these groups; a list.
-    pub(crate) groups: Vec<String> = ["all" for Vec::new()] takes List("names of groups"), key "group";
+    pub(crate) groups: Vec<String> = [not given for Vec::new()] takes List("names of groups"), key "group";
     /// `concurrent` or `sequential`.
     pub(crate) executor: Option<ConfiguredExecutor> = ["concurrent" for None]
         takes Words(&[

@@ -93,8 +93,10 @@ impl Kind for Switch {
     type Value = bool;
 
     fn read(&self, raw: &Raw) -> Option<bool> {
-        if let Raw::Bool(value) = raw {
-            return Some(*value);
+        match raw {
+            Raw::Bool(value) => return Some(*value),
+            Raw::Int(number @ 0..=1) => return Some(*number == 1),
+            _ => {}
         }
         match raw.text()?.to_ascii_lowercase().as_str() {
             "true" | "1" | "on" | "yes" => Some(true),
@@ -160,7 +162,7 @@ macro_rules! integers {
         )+
     };
 }
-integers!(u16: true, u32: false, u64: false, usize: false, i64: false);
+integers!(u16: true, u32: true, u64: false, usize: false, i64: false);
 
 impl<N: Integer> Kind for Number<N> {
     type Value = N;

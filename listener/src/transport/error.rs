@@ -152,7 +152,7 @@ pub enum ConnectError {
         /// The broker's text.
         reason: String,
         /// Which permission to grant, and how.
-        fix: &'static str,
+        fix: Box<str>,
     },
     /// The user may not publish to the default exchange, which routes to each queue by its name. All
     /// copies are sent to it.
@@ -350,7 +350,8 @@ pub enum SendError {
     HeadersTooLarge {
         /// The route of the message.
         route: String,
-        /// The most bytes that headers and other properties may take together.
+        /// The size of a frame, in bytes: headers and other properties have to fit into one, with some room for
+        /// what the broker adds.
         limit: usize,
     },
     /// The message cannot be written in the broker's protocol, or the broker closes the channel or the

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use listener::driver::{Binding, Outgoing, Route, Subscribed, Subscription};
 use listener::driver::{Delivery, Headers, Properties, Settle};
 use listener::options::Executor;
+use listener::queues::headers;
 use listener::{Context, Listener, Metadata, State, Transport, notification_endpoint};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -27,20 +28,21 @@ const QUEUE: &str = "notifications.info";
 /// Is sent after the delivery under test; deliveries are handled in sequence.
 const LAST: &[u8] = br#"{"priority": "INFO", "event_type": "last", "payload": {}}"#;
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "compression",
-    "listener-endpoints",
-    "listener-attempts",
-    "listener-queue",
-    "listener-exchange",
-    "listener-routing-key",
-    "listener-first-time",
-    "listener-dead_letter-time",
-    "listener-time",
-    "listener-deliveries",
-    "listener-reason",
-    "listener-headers",
+    headers::ENDPOINTS,
+    headers::ATTEMPTS,
+    headers::QUEUE,
+    headers::EXCHANGE,
+    headers::ROUTING_KEY,
+    headers::FIRST_TIME,
+    headers::DEAD_LETTER_TIME,
+    headers::TIME,
+    headers::ERROR,
+    headers::REASON,
+    headers::HEADERS,
     "x-delivery-count",
+    headers::REMAINING,
 ];
 
 struct Endpoint;
@@ -135,7 +137,7 @@ impl Running {
 }
 
 fn check(dead_letter: &Delivery, body: &Bytes) {
-    assert_eq!(dead_letter.body, body, "a dead dead_letter has the original body");
+    assert_eq!(dead_letter.body, body, "a dead letter has the original body");
     let header = |name| dead_letter.properties.headers.text(name).unwrap_or("missing");
     let (reason, error) = (header("listener-reason"), header("listener-error"));
     assert_ne!(reason, "panic", "{error}");

@@ -97,13 +97,21 @@ impl RabbitBuilder {
         self.dialect(Dialect::Oslo)
     }
 
+    /// All options at once.
+    pub fn options(mut self, options: RabbitOptions) -> Self {
+        let dialect = self.options.dialect;
+        self.options = options;
+        self.dialect(dialect)
+    }
+
     rabbit_setters!();
 
     /// The transport. No I/O: connections are made when a listener starts or a notifier sends.
     ///
     /// # Errors
     /// An option has a value that it does not accept, options contradict each other, a host has a name
-    /// or a port that no host can have, or there is a password without a user.
+    /// or a port that no host can have, or there is a password without a user. The first of these is
+    /// reported.
     pub fn open(self) -> Result<Transport, OpenError> {
         let (driver, url) = self.driver()?;
         Ok(Transport::new(driver, url.to_string()))
@@ -135,7 +143,9 @@ impl RabbitBuilder {
             Some((setter, Wrong { expected: expected.to_owned(), found: found.to_owned() }))
         };
         for (name, port) in &self.hosts {
-            if !Host::can_have(name) {
+            // A name has no colon: it would be a port, or a user with a password.
+            let is_one = !name.contains(':') || is_ipv6(name);
+            if !Host::can_have(name) || !is_one {
                 let expected = "the name or address of one host, without port, and an IPv6 address \
                                 without brackets";
                 return wrong("host", expected, &format!("{:?}", redacted(name)));
@@ -144,11 +154,22 @@ impl RabbitBuilder {
                 return wrong("host_and_port", "a port from 1 to 65535", "0");
             }
         }
-        if self.password.is_some() && self.user.is_none() {
+        let is_relative = self.options.dialect == Dialect::Oslo;
+        if is_relative && self.virtual_host.as_deref() == Some("") {
+            return wrong("virtual_host", "a name, as `rabbit://` has no empty one", "\"\"");
+        }
+        let has_password = self.password.as_deref().is_some_and(|password| !password.is_empty());
+        if has_password && self.user.is_none() {
             return wrong("password", "a `user` that it belongs to", "no user");
         }
         self.options.wrong().into_iter().next().or_else(|| self.options.contradiction())
     }
+}
+
+/// Whether this is an IPv6 address, which may have a zone.
+fn is_ipv6(name: &str) -> bool {
+    let address = name.split_once('%').map_or(name, |(address, _)| address);
+    address.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 /// Where a broker is if no host is given.
@@ -157,8 +178,10 @@ const THIS_MACHINE: &str = "127.0.0.1";
 /// Hides the password.
 impl fmt::Debug for RabbitBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // They are not checked yet: one may be a URL with a password.
+        let hosts: Vec<_> = self.hosts.iter().map(|(name, port)| (redacted(name), port)).collect();
         f.debug_struct("RabbitBuilder")
-            .field("hosts", &self.hosts)
+            .field("hosts", &hosts)
             .field("user", &self.user)
             .field("virtual_host", &self.virtual_host)
             .field("options", &self.options)
@@ -202,6 +225,7 @@ mod tests {
             "amqp://u%40x:p%2Fs:%25@h1,u%40x:p%2Fs:%25@[::1]:5673/a%2Fb",
         );
         check(Rabbit::builder().user("u").virtual_host(""), "amqp://u@127.0.0.1/");
+        check(Rabbit::builder().password(""), "amqp://");
         check(
             Rabbit::builder()
                 .host("h")
@@ -245,7 +269,11 @@ mod tests {
             Rabbit::builder().host_and_port("h", 0),
             "`host_and_port` of the RabbitMQ transport: expected a port from 1 to 65535, found 0",
         );
-        for name in ["", "[::1]", "h/v", "u:p@h", "h1,h2"] {
+        check(
+            Rabbit::builder().like_oslo_messaging().virtual_host(""),
+            "`virtual_host` of the RabbitMQ transport: expected a name, as `rabbit://` has no empty one, found \"\"",
+        );
+        for name in ["", "[::1]", "h/v", "u:p@h", "h1,h2", "h:5672", "user:secret"] {
             let error = Rabbit::builder().host(name).open().expect_err(name).to_string();
             assert!(error.contains("expected the name or address of one host"), "{error}");
         }
@@ -253,6 +281,8 @@ mod tests {
 
     #[test]
     fn the_password_is_never_shown() {
+        let mistaken = Rabbit::builder().host("amqp://u:hunter2@h");
+        assert!(!format!("{mistaken:?}").contains("hunter2"), "{mistaken:?}");
         let builder = Rabbit::builder().user("u").password("hunter2");
         let transport = builder.clone().open().expect("a transport");
         for shown in [format!("{builder:?}"), format!("{transport:?}"), transport.to_string()] {

@@ -123,7 +123,8 @@ options! {
     /// From RabbitMQ 4.0 on a negative number means no limit; earlier versions drop what is redelivered
     /// then, and such a queue is refused as one with a low limit.
     pub rabbit_quorum_delivery_limit: i64 = [0]
-        takes number(i64::MIN), key "rabbit_quorum_delivery_limit";
+        takes number(i64::MIN).or_zero_for("the broker's default, or below 0 for no limit"),
+        key "rabbit_quorum_delivery_limit";
     /// How many messages a quorum queue keeps in memory; 0 leaves it to the broker.
     pub rabbit_quorum_max_memory_length: u32 = [0]
         takes number(0_u32), key "rabbit_quorum_max_memory_length";
@@ -183,8 +184,8 @@ options! {
     /// The largest frame to ask for, in bytes; more than 131072 counts as that, and so does 0.
     ///
     /// The broker's limit is never exceeded.
-    pub frame_max: u32 = ["131072" for FRAME_MAX]
-        takes number(FRAME_MIN).or_zero_for("the broker's limit"),
+    pub frame_max: u32 = [131072]
+        takes number(FRAME_MIN).or_zero_for("131072"),
         key "frame_max" in "amqp://";
     /// Who else declares the same queues and exchanges.
     pub(super) dialect: Dialect = [Dialect::Oslo];

@@ -31,7 +31,7 @@ pub const FIRST_TIME: &str = "listener-first-time";
 /// When the copy was made.
 pub const TIME: &str = "listener-time";
 /// When the dead letter was made, for one that was returned to its queue and for every later copy of it.
-pub const LETTER_TIME: &str = "listener-letter-time";
+pub const DEAD_LETTER_TIME: &str = "listener-dead-letter-time";
 /// The rest of a delay, in seconds, if it is longer than a broker delays a message: the copy is delayed
 /// again. A publisher that sets it delays its message, by at most a year.
 pub const REMAINING: &str = "listener-remaining";
@@ -61,7 +61,7 @@ pub(crate) struct CopyHeaders {
     /// The rest of its delay.
     pub(crate) remaining: Option<Duration>,
     /// When its dead letter was made, if that was returned to its queue, in seconds since 1970.
-    pub(crate) letter_time: Option<u64>,
+    pub(crate) dead_letter_time: Option<u64>,
 }
 
 impl CopyHeaders {
@@ -87,9 +87,9 @@ impl CopyHeaders {
             headers.get(ENDPOINTS).map_or(Pending::All, |value| Pending::of(names(value, knows)));
         // A dead letter that was returned to its queue has all attempts again.
         if headers.get(REASON).is_some() {
-            let letter_time = Some(number(headers, TIME).unwrap_or_default());
+            let dead_letter_time = Some(number(headers, TIME).unwrap_or_default());
             let (attempts, first_time, remaining) = (0, None, None);
-            return Self { origin, pending, attempts, first_time, remaining, letter_time };
+            return Self { origin, pending, attempts, first_time, remaining, dead_letter_time };
         }
         Self {
             origin,
@@ -97,7 +97,7 @@ impl CopyHeaders {
             attempts: number(headers, ATTEMPTS).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
             first_time: number(headers, FIRST_TIME),
             remaining: remaining(headers),
-            letter_time: number(headers, LETTER_TIME),
+            dead_letter_time: number(headers, DEAD_LETTER_TIME),
         }
     }
 
@@ -116,7 +116,9 @@ impl CopyHeaders {
         headers.set(QUEUE, (&*self.origin.queue).into());
         headers.set(EXCHANGE, (&*self.origin.exchange).into());
         headers.set(ROUTING_KEY, (&*self.origin.routing_key).into());
-        for (name, time) in [(FIRST_TIME, self.first_time), (LETTER_TIME, self.letter_time)] {
+        for (name, time) in
+            [(FIRST_TIME, self.first_time), (DEAD_LETTER_TIME, self.dead_letter_time)]
+        {
             headers.remove(name);
             if let Some(time) = time {
                 headers.set(name, HeaderValue::Timestamp(time));
@@ -197,7 +199,7 @@ mod tests {
             attempts: 2,
             first_time: Some(1_778_311_773),
             remaining: Some(Duration::from_secs(7200)),
-            letter_time: Some(1_778_225_373),
+            dead_letter_time: Some(1_778_225_373),
         }
     }
 
@@ -224,7 +226,7 @@ mod tests {
                 attempts: 0,
                 first_time: None,
                 remaining: None,
-                letter_time: None,
+                dead_letter_time: None,
             }
         );
     }
@@ -235,14 +237,14 @@ mod tests {
         copy_headers().write(&mut headers);
         headers.set(REASON, "error".into());
         headers.set(TIME, HeaderValue::Timestamp(1_778_400_000));
-        let letter_time = Some(1_778_400_000);
+        let dead_letter_time = Some(1_778_400_000);
         assert_eq!(
             read(headers),
             CopyHeaders {
                 attempts: 0,
                 first_time: None,
                 remaining: None,
-                letter_time,
+                dead_letter_time,
                 ..copy_headers()
             }
         );

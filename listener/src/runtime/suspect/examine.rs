@@ -380,11 +380,11 @@ async fn wait_out(worker: Worker<'_>, case: Case, pause: Duration) -> Option<Cas
 /// it, except one whose headers or properties were too large to be kept: its deaths are counted from zero.
 /// The timestamp of the message is left out: a broker may set another one on every copy.
 fn key_of(case: &Case) -> Key {
-    let CopyHeaders { origin, pending, letter_time, .. } = &case.copy_headers;
+    let CopyHeaders { origin, pending, dead_letter_time, .. } = &case.copy_headers;
     let message_id = &case.delivery.properties.message_id;
     let mut pending: Vec<_> = pending.names().iter().collect();
     pending.sort_unstable();
-    Key::of((&origin.queue, &case.delivery.body, message_id, pending, letter_time))
+    Key::of((&origin.queue, &case.delivery.body, message_id, pending, dead_letter_time))
 }
 
 fn warn_not_moved(case: &Case, to: &Route, error: &SendError) {

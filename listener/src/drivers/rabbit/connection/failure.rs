@@ -1,6 +1,6 @@
 //! What went wrong, as the driver sees it: `Fault`, of one call, and `Failure`, of an attempt to make or
 //! use a session. lapin's errors become faults here; the broker's refusals are parsed in `refusal.rs`.
-//! `reconnect.rs` and `publishing/publish.rs` act on failures.
+//! `consuming/supervisor.rs`, `publishing/publisher.rs` and `publishing/publish.rs` act on failures.
 
 use std::fmt;
 
@@ -207,7 +207,7 @@ pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
             Failure::Permanent(ConnectError::Forbidden {
                 user: user.to_owned(),
                 action: action.to_owned(),
-                fix: permission(&text),
+                fix: permission(&text).into(),
                 reason: text,
             })
         }

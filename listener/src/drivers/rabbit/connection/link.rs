@@ -1,5 +1,5 @@
-//! One connection to one host: opened and closed within deadlines, and cut when it is dropped. Sessions
-//! run over it: `consuming/session.rs`, `publishing/confirms.rs`.
+//! One connection to one host: opened and closed within deadlines, and cut when it is dropped. The
+//! sessions of `consuming/` and `publishing/` run over it.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;

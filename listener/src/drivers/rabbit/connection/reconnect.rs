@@ -19,7 +19,7 @@ pub(crate) struct Reconnect {
     backoff: Backoff,
     /// How long one host may take to connect.
     limit: Duration,
-    /// The last reason that was logged; empty since a session was made.
+    /// The last reason that was logged. `connected` clears it.
     reported: String,
 }
 

@@ -122,7 +122,10 @@ fn precondition(text: &str) -> Refusal {
 /// From `invalid arg 'x' for queue ..` or `invalid type 'y' for arg 'x' in exchange ..`.
 fn invalid_argument(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("invalid ")?;
-    let (_, argument) = rest.split_once("arg '")?;
+    let argument = match rest.strip_prefix("arg '") {
+        Some(argument) => argument,
+        None => rest.strip_prefix("type '")?.split_once("' for arg '")?.1,
+    };
     Some(argument.split_once('\'')?.0)
 }
 

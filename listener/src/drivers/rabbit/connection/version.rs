@@ -1,5 +1,5 @@
 //! The broker's version, and what depends on it. The decisions are pure, so that they can be tested for
-//! versions that no test can start. The version is read in `greeting.rs`; all wings use it.
+//! versions that no test can start. The version is read in `greeting.rs`; the folders above use it.
 
 use std::fmt;
 

@@ -61,7 +61,7 @@ pub(crate) struct DeliverySink {
 }
 
 impl DeliverySink {
-    /// Fails if the program has dropped the receiver, before it closes the consumer.
+    /// Does nothing if the program has dropped the receiver, as it may before it closes the consumer.
     fn send(&self, delivery: Delivery) {
         self.demand.sent();
         let _ = self.deliveries.send(delivery);

@@ -167,7 +167,7 @@ impl PublishSession {
                 self.core.known.is_gone(queue);
             }
             Destination::Retry(queue, level) => self.core.known.is_gone(&level.queue(queue)),
-            // These settle only if this process declares them.
+            // Nothing is kept about these.
             Destination::Topic { .. } | Destination::Journal(_) => {}
         }
     }

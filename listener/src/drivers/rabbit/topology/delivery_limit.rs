@@ -1,5 +1,6 @@
 //! Delivery limits of quorum queues: whether one is high enough to find out which message ends a process
-//! before RabbitMQ drops its neighbours as well. Decisions only; `survey.rs` reads the limit of a queue.
+//! before RabbitMQ drops its neighbours as well. Decisions only; `inspect.rs` reads the
+//! limit of a queue.
 
 use crate::drivers::rabbit::connection::failure::Failure;
 use crate::drivers::rabbit::connection::version::Version;

@@ -1,6 +1,6 @@
 //! How missing queues and exchanges are declared so that the deployment's other programs can declare
 //! them as well, and the declarations that find out the properties of existing ones. Decisions only;
-//! `survey.rs` declares.
+//! `inspect.rs` sends the declarations.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -300,7 +300,10 @@ impl ExchangeProbe {
     /// Whether the refusal is about an argument that is compared after the lifetime.
     pub(crate) fn is_about_the_rest(fault: &Fault) -> bool {
         let compared = ["type", "durable", "auto_delete"];
-        difference(fault).is_some_and(|(argument, _)| !compared.contains(&argument.as_str()))
+        // The current value may be missing: RabbitMQ cuts long texts.
+        fault
+            .inequivalent()
+            .is_some_and(|difference| !compared.contains(&difference.argument.as_str()))
     }
 
     /// Whether the refusal is that of a missing exchange.
@@ -514,6 +517,13 @@ mod tests {
             assert_eq!(ExchangeProbe::is_about_the_rest(&fault), is_after, "{name}");
             assert!(!ExchangeProbe::is_of_a_new_one(&fault), "{name}");
         }
+        // RabbitMQ cuts texts of more than 252 bytes, here the current value.
+        let text = format!(
+            "PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for exchange '{}' in vhost ...",
+            "n".repeat(160)
+        );
+        let fault = Fault::Broker { code: 406, text };
+        assert!(!probe.refused(&fault) && ExchangeProbe::is_about_the_rest(&fault));
         let text = "PRECONDITION_FAILED - invalid type 'signedint' for arg 'alternate-exchange' in exchange 'nova' in vhost '/'";
         let fault = Fault::Broker { code: 406, text: text.to_owned() };
         assert!(!probe.refused(&fault) && !ExchangeProbe::is_about_the_rest(&fault));

@@ -187,9 +187,7 @@ async fn declare_first_of(
             }
             Err(fault) if fault.is_mismatch() => return Ok(()),
             Err(fault) => {
-                if fault.is_disabled_feature()
-                    && let Some(feature) = side.feature()
-                {
+                if let Some(feature) = side.disabled_feature(&fault) {
                     known.disable(feature);
                     // The connection has ended: the next type is declared over the next one.
                     if left.peek().is_some() {

@@ -1,8 +1,8 @@
 //! What a driver knows of its broker for longer than a session. The properties of other programs' queues
 //! and exchanges: transient ones vanish with the broker, and if this process declares them first, it
 //! must declare them as they were, or their owners are refused. When each queue was first seen, and
-//! which features are disabled. Owned by `core.rs`, used by all wings; it depends on `properties.rs`
-//! only.
+//! which features are disabled. Owned by `core.rs`, used by the folders above; it depends on
+//! `properties.rs` only.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

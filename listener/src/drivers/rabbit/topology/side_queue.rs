@@ -5,6 +5,7 @@
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
 use super::known::Feature;
+use crate::drivers::rabbit::connection::failure::Fault;
 use crate::drivers::rabbit::connection::version::Version;
 use crate::drivers::rabbit::options::RabbitOptions;
 
@@ -44,6 +45,11 @@ impl SideQueue {
         }
     }
 
+    /// The feature that is disabled, if the refusal of a queue of this type says so.
+    pub(crate) fn disabled_feature(self, refusal: &Fault) -> Option<Feature> {
+        self.feature().filter(|_| refusal.is_disabled_feature())
+    }
+
     pub(crate) fn arguments(self, version: Option<Version>) -> FieldTable {
         let text = |text: &str| AMQPValue::LongString(LongString::from(text));
         let mut table = FieldTable::default();
@@ -75,6 +81,20 @@ impl SideQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_refusal_about_a_feature_flag_disables_a_feature() {
+        let refusal = |code, text: &str| Fault::Broker { code, text: text.to_owned() };
+        let flag = refusal(541, "INTERNAL_ERROR - feature flag stream_queue is disabled");
+        let timeout = refusal(541, "INTERNAL_ERROR - timeout");
+        let disabled = |side: SideQueue| side.disabled_feature(&flag);
+        assert_eq!(disabled(SideQueue::Quorum), Some(Feature::QuorumQueues));
+        assert_eq!(disabled(SideQueue::Stream), Some(Feature::Streams));
+        assert_eq!(disabled(SideQueue::Classic), None);
+        for side in [SideQueue::Quorum, SideQueue::Stream, SideQueue::Classic] {
+            assert_eq!(side.disabled_feature(&timeout), None, "{side:?}");
+        }
+    }
 
     fn names(side: SideQueue, version: Option<Version>) -> Vec<String> {
         let said = |value: &AMQPValue| match value {

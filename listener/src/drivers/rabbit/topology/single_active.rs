@@ -1,5 +1,6 @@
 //! Which queues have a single active consumer. AMQP shows it in refusals only: that of a declaration
-//! says which value one argument of the queue has. Decisions only; `survey.rs` declares.
+//! says which value one argument of the queue has. Decisions only; `inspect.rs` sends the
+//! declaration.
 
 use std::collections::BTreeMap;
 
