@@ -52,10 +52,10 @@
 //! # What it promises
 //!
 //! - **At least once.** A delivery is acknowledged only after every endpoint that wants it has
-//!   handled it, or after persistent copies of it are confirmed: in a retry queue, or in the
-//!   dead-letter queue `<queue>.dead`. While a copy cannot be made, the original stays
-//!   unacknowledged, the methods that owe it pause, and the listener is not ready; after 15 minutes
-//!   a confirmed copy at the end of its own queue replaces it, unless order is kept.
+//!   handled it, or after persistent copies of it are confirmed: in a retry queue, or in the dead-letter queue
+//!   `<queue>.dead`. While a copy cannot be made, the original stays unacknowledged, its pending methods are
+//!   paused, and the listener is not ready; after 15 minutes a confirmed copy at the end of its own queue
+//!   replaces it, unless order is kept.
 //! - **Only failed methods are retried.** An error, a panic or a timeout is retried with growing
 //!   pauses, in retry queues of the broker; after the last attempt the notification is
 //!   dead-lettered, its body unchanged and the reason in its headers. Methods that handled it are
@@ -78,8 +78,8 @@
 //!   oslo.messaging declares them; with an `amqp://` URL they are durable.
 //! - **Shutdown is graceful.** On SIGTERM running methods finish, deliveries that were not begun
 //!   are released, and the process exits with code 0; other listeners receive the rest.
-//! - **Mistakes are compile errors that suggest a fix**, at the token that is wrong: all errors of
-//!   form at once, and errors of types once the form is right.
+//! - **Mistakes are compile errors that suggest a fix**, at the token that is wrong: all errors of syntax and
+//!   signatures at once, then type errors.
 //! - **Errors say what to do**: every other mistake that can be found without I/O is reported in
 //!   one error, with a fix, and never with a password.
 //! - **The wire format is oslo.messaging's.** A notification sent by Python arrives as it does at
@@ -123,7 +123,7 @@ mod redact;
 mod setters;
 mod future;
 pub mod guide;
-// In the order of a delivery's way.
+// In the order in which a delivery passes them.
 mod transport;
 mod drivers;
 pub mod envelope;
@@ -248,7 +248,7 @@ pub mod error {
     pub use crate::transport::url::UrlError;
 }
 
-/// The contract of drivers: raw messages, queues and routes. And RabbitMQ's driver.
+/// The contract of drivers (raw messages, queues and routes), and RabbitMQ's driver.
 pub mod driver {
     #[cfg(feature = "rabbit")]
     pub use crate::drivers::{Rabbit, RabbitBuilder};

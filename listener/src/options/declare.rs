@@ -1,6 +1,6 @@
 //! Every option is declared once, with its name, type, default, unit, accepted values and documentation:
 //! those of listeners in `listener.rs`, those of notifiers in `notifier.rs`, those of RabbitMQ's URLs in that
-//! driver's `options.rs`. Here is `options!`, which makes of a declaration the struct with its defaults, the
+//! driver's `options.rs`. `options!` generates from a declaration the struct with its defaults, the
 //! list of its keys, how a text becomes a field, the check of fields that a program set, the setters of a
 //! builder, and the rows of the documentation's table. The kinds of values are in `value.rs`.
 
@@ -226,7 +226,7 @@ pub(crate) use default_code;
 pub(crate) struct Declared {
     /// Its name in the environment (in capitals, after a prefix), in a file and in URLs.
     pub(crate) key: &'static str,
-    /// Where alone it can be given; everywhere if there is none.
+    /// The only place where it can be given; `None`: everywhere.
     pub(crate) scope: Option<&'static str>,
     /// Its default, as the documentation shows it.
     #[cfg(test)]
@@ -257,9 +257,9 @@ pub(crate) fn put<K: Kind, F: From<K::Value>>(
     raw: &Raw,
     field: &mut F,
 ) -> Result<(), Wrong> {
-    let is_read = kind.read(raw);
-    let why = is_read.as_ref().and_then(|_| kind.why());
-    match is_read.filter(|value| kind.accepts(value)) {
+    let value = kind.read(raw);
+    let why = value.as_ref().and_then(|_| kind.why());
+    match value.filter(|value| kind.accepts(value)) {
         Some(value) => {
             *field = F::from(value);
             Ok(())

@@ -1,6 +1,6 @@
 //! The grammar of durations: `500ms`, `1m30s`, `1h`. The attribute reads the same texts in
 //! `listener-macros`, where it can say more; both are held to the cases in `durations.txt`. Which plain numbers
-//! an option accepts as well, and from what to what, is in `value.rs`.
+//! an option accepts as well, and in which range, is in `value.rs`.
 //!
 //! No crate has just this grammar: humantime and jiff also accept spaces, months and years, duration-str
 //! arithmetic, go-parse-duration signs, fractions and any order. Each would accept texts here that the

@@ -1,5 +1,5 @@
-//! The options of a listener: `Options` has those that a program sets on the builder, `Sources` those
-//! that only say from outside which notifications are consumed. Origins and precedence are in `config.rs`.
+//! The options of a listener: `Options` has those that `ListenerBuilder::options` sets, `Sources` those that
+//! come from environment and file only. Origins and precedence are in `config.rs`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -222,12 +222,12 @@ options! {
     pub send_timeout: Duration = [30 s] takes ABOVE_ZERO;
     /// How long one call of a method may take.
     ///
-    /// Then an `async fn` is dropped at its current `.await`. A plain `fn` cannot be ended: it counts as
-    /// failed and runs on. RabbitMQ redelivers what is unacknowledged for 30 minutes.
+    /// Then an `async fn` is dropped at the `.await` at which it waits. A plain `fn` cannot be stopped: it counts
+    /// as failed and continues to run. RabbitMQ redelivers what is unacknowledged for 30 minutes.
     pub handler_timeout: Duration = [10 min] takes ABOVE_ZERO, key "handler_timeout";
     /// What happens when a method fails: retries and then a dead letter, or what oslo.messaging does.
     pub on_failure: OnFailure = [OnFailure::Retry];
-    /// What a body without a known priority becomes: `dead_letter`, unless its routing key has one, or `lenient`.
+    /// What happens to a body without a known priority: `dead_letter` (unless its routing key has one), `lenient`.
     ///
     /// [`OnUnknownPriority`] describes both.
     pub on_unknown_priority: OnUnknownPriority = ["dead_letter" for OnUnknownPriority::DeadLetter]
@@ -278,11 +278,11 @@ options! {
     /// the broker cannot hold it, the notification becomes a dead letter. RabbitMQ redelivers what is
     /// unacknowledged for 30 minutes.
     ///
-    /// Also how long a delivery is held whose retry or dead letter cannot be made, or whose method is
-    /// paused, from when it was received. After that, and after a second at least, a copy at the end of
-    /// its queue replaces it, unless order is kept. A suspect that waits to be handled alone is released
-    /// after that, or after a minute if that is longer, unless it is in order in a work queue, or near the
-    /// delivery limit of its queue; a copy replaces it if methods were called for it already.
+    /// It also limits how long a delivery is held, from when it was received, if its retry or dead letter cannot
+    /// be made or its method is paused. After that, and after a second at least, a copy at the end of its queue
+    /// replaces it, unless order is kept. A suspect that waits to be handled alone is requeued after that, but
+    /// not before a minute, unless it is in order in a work queue, or near the delivery limit of its queue; a
+    /// copy replaces it if methods were called for it already.
     pub hold: Duration = [15 min] takes ABOVE_ZERO;
     /// Where a notification is while it waits.
     pub place: RetryPlace = [RetryPlace::Broker];
@@ -296,7 +296,7 @@ options! {
     table poison_table;
     setters poison_setters;
 
-    /// After how many deaths a notification is quarantined: handled one at a time, in its own queue.
+    /// After how many deaths a notification is quarantined: moved to another queue, and handled one at a time.
     ///
     /// The queue is `<queue>.quarantine`. The first death leaves no more than the broker's `redelivered`
     /// flag, as an orderly stop does, and such a stop is not a death: so this is 2 or more.

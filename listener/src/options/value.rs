@@ -226,7 +226,7 @@ enum Plain {
 pub(crate) const TIME: Time =
     Time { least: Duration::ZERO, most: Duration::MAX, plain: Plain::Seconds };
 
-/// Any duration but none.
+/// Any duration above zero.
 pub(crate) const ABOVE_ZERO: Time = Time { least: Duration::from_nanos(1), ..TIME };
 
 impl Time {
@@ -311,7 +311,7 @@ impl Kind for WholeSeconds {
     }
 }
 
-/// One of some words, in capitals or not.
+/// One of several words, in any case.
 pub(crate) struct Words<T: 'static>(pub(crate) &'static [(&'static str, T)]);
 
 impl<T: Copy> Kind for Words<T> {

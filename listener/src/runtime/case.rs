@@ -25,7 +25,7 @@ pub(crate) struct Case {
     pub(crate) copy_headers: CopyHeaders,
     /// Its position in its key order, kept until it is settled.
     pub(crate) ticket: Option<Ticket>,
-    /// The decompressed body, if it was opened before and is no larger than the body.
+    /// The decompressed body, if it was opened to read its keys and is no larger than the compressed one.
     pub(crate) text: Option<String>,
     /// When the driver handed it over.
     pub(crate) received_at: SystemTime,
@@ -59,7 +59,7 @@ pub(crate) enum Isolation {
 /// The turn of an isolated suspect.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// Closed for the others, if it is isolated from all. Released first.
+    /// Keeps the gate closed for all others, if it is isolated from all. Dropped before `suspects`.
     pub(crate) shut: Option<Shut>,
     pub(crate) suspects: OwnedMutexGuard<()>,
 }

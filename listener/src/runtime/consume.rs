@@ -1,5 +1,5 @@
-//! The task of a run: hands deliveries from the driver to the scheduler, and reacts to changes of the
-//! session. Spawned by `Listener::start`; the end of a run is in `shutdown.rs`.
+//! The task of one run (from `Listener::start` until it has stopped): it passes deliveries from the driver to
+//! the scheduler, and reacts to changes of the session. The end of a run is in `shutdown.rs`.
 
 use std::pin::pin;
 use std::sync::Arc;

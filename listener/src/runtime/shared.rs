@@ -1,5 +1,5 @@
-//! What a listener is made of, shared by all of its deliveries (`Shared`), and what one delivery is
-//! worked on with (`Worker`). Made by `builder.rs`; each stage takes from it what it needs.
+//! The parts of a listener, which all of its deliveries share (`Shared`), and the context of the work on one
+//! delivery (`Worker`). Made by `builder.rs`; each stage takes from it what it needs.
 
 use std::sync::Arc;
 
@@ -35,14 +35,14 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     /// Where suspects of each work queue go, and where they are recorded.
     pub(crate) quarantines: Quarantines,
-    /// Whether the queue is deleted after the listener: no retry queue is declared for it.
+    /// Whether the queue is temporary, so that the broker may delete it: no retry queue is declared for it.
     pub(crate) is_temporary: bool,
     pub(crate) in_flight: Arc<InFlight>,
     /// Bounds the decompressed bodies that are open at the same time.
     pub(crate) budget: Budget,
     /// Runs what takes long to open or read.
     pub(crate) offload: Offload,
-    /// Notified when something was moved into a quarantine queue.
+    /// Notified when a suspect may have been moved into a quarantine queue.
     pub(crate) quarantined: Notify,
     /// Closed while a suspect moves between queues, unless that takes long.
     pub(crate) gate: Gate,

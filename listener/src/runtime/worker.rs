@@ -1,5 +1,5 @@
-//! One delivery through all stages, in order. Each stage is a function of its own room: `suspect`,
-//! `open` and `judge`, `settle`. Called by `schedule/scheduler.rs` for each delivery.
+//! Handles one delivery: it is examined (`suspect/`), then its methods are called in rounds (`judge/`) until
+//! it is settled (`settle/`). Called by `schedule/scheduler.rs`, which has the stages before.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn call_until_settled(worker: Worker<'_>, mut case: Case) {
         handled += subject.handled;
         subject.handled = handled;
         case.copy_headers.attempts = attempts;
-        // It stays so if the ordered methods are not in the next round: they may still be pending.
+        // Never reset: the ordered methods may be pending even if they are not in this round.
         progress.hold.in_order |= in_order || shared.options.executor == Executor::Sequential;
         paused.into_iter().for_each(|method| progress.held.until_resumed(method, calls));
         let unfinished = match verdict {

@@ -14,7 +14,7 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The part of `CLOSE_TIMEOUT` that is kept for the last settlements and the close.
 pub(super) const LEAVING: Duration = Duration::from_secs(1);
-/// How often a session is looked at besides its events: the net under lapin's signals.
+/// How often a session is checked apart from lapin's events, in case one of them is missed.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How long a session must have been open so that the pauses start again from the first when it is lost.
 pub(super) const STABLE_AFTER: Duration = Duration::from_secs(30);
@@ -89,8 +89,8 @@ options! {
     /// durable, or a queue is a quorum queue, so is what is declared, and with the same limits;
     /// `amqp_auto_delete` is taken over in the same way. RabbitMQ shows it only to an account that may
     /// configure what exists. With another account a pool's queue is declared durable; a queue that other
-    /// programs declare, too, is not declared until an option says how, for declared differently it would
-    /// keep services from publishing. With `amqp://` what is missing is durable.
+    /// programs declare as well is not declared until an option says how: declared differently, it would keep
+    /// those programs from publishing. With `amqp://` what is missing is durable.
     /// What this process has seen and has vanished with the broker is declared as it was. Queues of the
     /// listener's own (retries, dead letters, quarantine) are always durable, and have neither
     /// `amqp_auto_delete` nor a delivery limit.

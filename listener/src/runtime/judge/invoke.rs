@@ -20,7 +20,7 @@ use crate::runtime::shared::Shared;
 use crate::runtime::suspect::gate::Entered;
 use crate::transport::delivery::Delivery;
 
-/// The longest foreign text in a log line, in bytes.
+/// The longest untrusted text in a log line, in bytes.
 const LONGEST_TEXT: usize = 256;
 
 /// How long a stop waits for the inbox's answer about the next method of a notification of which other

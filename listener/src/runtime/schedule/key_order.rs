@@ -1,5 +1,5 @@
 //! The key order: deliveries that share a key are handled in sequence, in the order in which they were
-//! taken. What the keys are is in `order.rs` and `worker.rs`.
+//! taken. The keys are made in `keys.rs` from what `order.rs` selects.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};

@@ -30,7 +30,7 @@ use crate::runtime::worker;
 use crate::transport::delivery::Delivery;
 use crate::transport::demand::Demand;
 
-/// Methods that use the processor for longer than this run on several tasks.
+/// If a delivery keeps its task busy for longer than this, more tasks are started, up to the number of threads.
 const HEAVY: Duration = Duration::from_micros(50);
 
 /// How long a worker task runs before it yields to other tasks of its thread.

@@ -25,8 +25,8 @@ use crate::transport::error::SendError;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long no method starts while an attempt is made after one that failed: the next one usually takes
-/// its whole time, too.
+/// How long an attempt that follows a failed one keeps the gate closed: such an attempt usually fails by its
+/// timeout, too.
 const GATE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends copies.

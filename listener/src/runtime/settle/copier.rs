@@ -201,7 +201,7 @@ impl Copier {
     }
 
     /// Tries once to put a copy with these headers at the end of the queue that the delivery came from, so
-    /// that only its pending methods are called again. Whether it is confirmed.
+    /// that only its pending methods are called again. Returns whether it is confirmed.
     pub(crate) async fn replace(&self, delivery: &Delivery, copy_headers: &CopyHeaders) -> bool {
         let route = Route::Queue(delivery.info.queue.to_string());
         match unless_over(delivery, self.put(&route, delivery, copy_headers)).await {

@@ -249,7 +249,7 @@ pub(crate) async fn delay(
     }
 }
 
-/// Dead-letters a retry whose pause cannot be spent anywhere.
+/// Dead-letters a retry that neither the broker nor the process can delay for long enough.
 async fn give_up(
     worker: Worker<'_>,
     original: Original<'_>,

@@ -11,14 +11,14 @@ use crate::runtime::settle::pending::Pending;
 use crate::transport::delivery::{HeaderValue, Headers, Properties};
 use crate::transport::driver::{LONGEST_DELAY, LONGEST_WAIT};
 
-/// Why it was given up: one word. Only dead letters have it.
+/// The reason of a dead letter: one word. Other copies do not have it.
 pub const REASON: &str = "listener-reason";
 /// What went wrong, in full: the error and its causes. Texts of methods, panics and serializers appear
 /// here and in the log unchanged: they should not contain secrets.
 pub const ERROR: &str = "listener-error";
 /// The pending methods, a list of texts. Empty or missing: all methods that want it.
 pub const ENDPOINTS: &str = "listener-endpoints";
-/// How often the pending methods have been called for it.
+/// How often the pending methods have been called for the notification.
 pub const ATTEMPTS: &str = "listener-attempts";
 /// The queue that the original was consumed from.
 pub const QUEUE: &str = "listener-queue";
@@ -32,8 +32,8 @@ pub const FIRST_TIME: &str = "listener-first-time";
 pub const TIME: &str = "listener-time";
 /// When the dead letter was made, for one that was returned to its queue and for every later copy of it.
 pub const DEAD_LETTER_TIME: &str = "listener-dead-letter-time";
-/// The rest of a delay, in seconds, if it is longer than a broker delays a message: the copy is delayed
-/// again. A publisher that sets it delays its message, by at most a year.
+/// The remaining seconds of a delay of more than 24 hours: the copy is delayed again. A publisher that sets it
+/// delays its message, by at most a year.
 pub const REMAINING: &str = "listener-remaining";
 /// Set if the headers of the original were too large to be kept.
 pub const HEADERS: &str = "listener-headers";

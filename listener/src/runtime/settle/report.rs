@@ -106,7 +106,7 @@ impl Report<'_> {
         self.observers.report(&Event::Stale { delivery: self.info });
     }
 
-    /// It ended as intended.
+    /// It ended, and the settlement was accepted.
     pub(crate) fn end(&self, end: &End<'_>) {
         let released = Event::Released { delivery: self.info };
         match end {

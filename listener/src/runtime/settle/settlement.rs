@@ -9,7 +9,7 @@ use crate::runtime::settle::report::{End, Report, Subject};
 use crate::runtime::shared::Shared;
 use crate::transport::delivery::Settle;
 
-/// Leaves a delivery to the broker.
+/// Releases a delivery: it stays unsettled, and the broker redelivers it when the session ends.
 pub(crate) fn release(shared: &Shared, case: Case) {
     settle(shared, case, &End::Released, &Subject::default());
 }

@@ -400,6 +400,6 @@ fn warn_not_moved(case: &Case, to: &Route, error: &SendError) {
 fn warn_if_not_moved(case: &Case, is_suspect: bool) {
     if is_suspect || case.delivery.is_near_limit() {
         let queue = &case.delivery.info.queue;
-        tracing::warn!(%queue, "a delivery that could not be moved is worked on where it is");
+        tracing::warn!(%queue, "a delivery that could not be moved is handled in its queue");
     }
 }

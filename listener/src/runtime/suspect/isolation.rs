@@ -20,8 +20,8 @@ use crate::transport::driver::LONGEST_WAIT;
 /// How long plain `fn`s that timed out are waited for before a suspect is handled for the last time.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// While a suspect is handled for the last time no other method starts: for this long until the
-/// running ones have ended, then for this long while its own run.
+/// While a suspect is called that one more death would dead-letter, no other method starts: for up to this
+/// long until the running ones have ended, then for up to this long while its own run.
 const SHUT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often to check whether plain `fn`s that timed out have ended.

@@ -184,7 +184,7 @@ pub(crate) fn no_broker(address: &Address, answer: String) -> Failure {
 /// The failure of a connection on which the peer sent nothing.
 pub(crate) fn silent(fault: &Fault) -> Failure {
     Failure::transient(format!(
-        "{fault}; no AMQP came: a port for TLS or HTTP, or a proxy without a broker behind it, does so"
+        "{fault}; the peer sent no AMQP: it may be a port for TLS or HTTP, or a proxy without a broker behind it"
     ))
 }
 
@@ -260,13 +260,13 @@ pub(crate) fn no_transient_queue(fault: &Fault, queue: &str, dialect: Dialect) -
             "set amqp_durable_queues=true in the transport URL (and rabbit_quorum_queue=true where the queues are quorum queues), as in the configuration of the deployment's other services"
         }
         Dialect::Amqp => {
-            "leave amqp_durable_queues=false out of the transport URL, and queues are durable"
+            "remove amqp_durable_queues=false from the transport URL, so that queues are durable"
         }
     };
     (fault.refusal() == Some(Refusal::TransientQueues)).then(|| {
         Failure::Permanent(ConnectError::Refused {
             action: format!("declare queue {queue:?}"),
-            reason: format!("it takes no transient queues; {fix} ({text})"),
+            reason: format!("the broker does not allow transient queues; {fix} ({text})"),
         })
     })
 }

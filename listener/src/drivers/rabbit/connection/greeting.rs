@@ -33,7 +33,7 @@ impl Peer {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// None before the greeting, and of a broker that is not RabbitMQ.
+    /// `None` before the greeting, and if the broker is not RabbitMQ.
     pub(crate) fn version(&self) -> Option<Version> {
         match *self.state() {
             State::Broker(version) => version,

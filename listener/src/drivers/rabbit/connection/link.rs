@@ -111,8 +111,8 @@ impl Purpose {
     }
 }
 
-/// From this prefetch on the broker has enough to send while acknowledgements wait until lapin's thread
-/// has paused.
+/// With a prefetch of at least this, the broker keeps sending although acknowledgements are only written
+/// after a pause of lapin's thread.
 const AHEAD: u16 = 64;
 
 impl Role {

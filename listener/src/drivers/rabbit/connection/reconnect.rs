@@ -1,4 +1,4 @@
-//! What consuming and publishing share when they make sessions: rounds over all hosts, the pause after a
+//! Reconnecting, for consuming and publishing: rounds over all hosts, the pause after a
 //! failed round, and a log line for each new reason only. Each side has its own loop around it, in
 //! `consuming/supervisor.rs` and `publishing/publisher.rs`, because they wait for different events.
 

@@ -1,4 +1,4 @@
-//! The only parser of RabbitMQ's refusals: from a reply code and its English text to a value. What a
+//! Parses RabbitMQ's refusals, and nothing else does: from a reply code and its English text to a value. What a
 //! refusal means for a session is decided in `failure.rs`, for a queue in `topology/`.
 
 use lapin::types::{AMQPValue, LongString};

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn all_arrives_while_much_comes_and_while_little_does() {
+    async fn all_bytes_arrive_under_heavy_and_light_load() {
         let (mut socket, mut peer) = pair(true).await;
         for _ in 0..5 {
             let sent = bytes(3_000_000);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn where_it_may_not_pause_the_reactor_tells() {
+    async fn without_pauses_the_reactor_reports_readiness() {
         let (mut socket, mut peer) = pair(false).await;
         let sent = bytes(3_000_000);
         let expected = sent.clone();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn while_much_comes_what_cannot_be_written_at_once_is_written_later() {
+    async fn a_write_that_would_block_under_heavy_reading_is_completed_later() {
         let (mut socket, mut peer) = pair(true).await;
         peer.write_all(&bytes(FLOW)).await.unwrap();
         socket.read_up_to(FLOW).await;

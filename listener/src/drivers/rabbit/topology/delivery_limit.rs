@@ -49,7 +49,7 @@ pub(crate) fn check_quarantine(queue: &str, limit: i64, version: Option<Version>
         tracing::error!(
             queue,
             limit,
-            "the quarantine queue drops what a process had that ended: notifications may be lost; stop the listeners, move its messages elsewhere, and delete it; it is then declared without a limit"
+            "RabbitMQ drops every message of this quarantine queue that is redelivered: notifications may be lost; stop the listeners, move its messages to another queue, and delete it; it is then declared without a limit"
         );
     }
 }

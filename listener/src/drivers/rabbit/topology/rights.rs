@@ -60,7 +60,7 @@ pub(crate) async fn warn_of_missing(
         "the user lacks permissions for the retry, dead-letter or quarantine queues, or may not publish \
          to the default exchange, which routes to them: a \
          delivery whose dead letter cannot be published stays unacknowledged and its methods pause, \
-         retries are delayed in the process, and messages that end the process are not recognised; \
+         retries are held in the process, and messages that end the process are not recognised; \
          grant these patterns, or more"
     );
 }

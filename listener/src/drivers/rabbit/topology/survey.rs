@@ -164,8 +164,8 @@ pub(crate) async fn declarations<'b>(
     Ok(declarations)
 }
 
-/// How a missing queue is declared: as when it was last seen; as its exchanges are, which programs with
-/// other settings could not use; as the other queues of the deployment are.
+/// How a missing queue is declared, by the first of these that is known: the queue when it was last seen; its
+/// exchanges, because programs with other settings could not use them; the other queues of the deployment.
 ///
 /// # Errors
 /// There is no evidence how the deployment's other programs declare the queue, because this user may not

@@ -6,7 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-/// Identifies a suspect in every process: a digest of what all of its copies have in common.
+/// Identifies a suspect in every process of the same build: a digest of what all of its copies have in common.
+/// std does not specify `DefaultHasher`: processes built with another Rust release may have other digests, and
+/// their deaths are then counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Key(pub(super) u64);
 

@@ -10,11 +10,11 @@ use crate::runtime::suspect::journal::entry::{Entry, Key};
 use crate::transport::driver::JournalRead;
 use crate::transport::error::JournalError;
 
-/// How long the broker has to report a journal as lost: one that another process is declaring looks the
-/// same for a moment.
+/// A journal counts as lost once the broker has reported it as lost for this long: one that another process is
+/// declaring looks the same for a moment.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(30);
 
-/// The most suspects of other processes that are remembered; at this number all are forgotten.
+/// The most suspects that are remembered; when there are this many, all are forgotten.
 const REMEMBERED: usize = 100_000;
 
 /// There is no evidence, and nothing is recorded.
