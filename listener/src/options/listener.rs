@@ -330,12 +330,12 @@ impl RetryOptions {
         }
     }
 
-    /// The pause after this many calls, at least 1. `chance` from 0 to 1 is its position in its range:
+    /// The pause after this many calls, at least 1. `jitter` from 0 to 1 is its position in its range:
     /// notifications that failed together do not come back together.
-    pub(crate) fn pause_after(self, calls: u32, chance: f64) -> Duration {
+    pub(crate) fn pause_after(self, calls: u32, jitter: f64) -> Duration {
         let doubled = 2_u32.checked_pow(calls.saturating_sub(1)).unwrap_or(u32::MAX);
         let longest = self.max_pause.min(self.pause.saturating_mul(doubled));
-        longest / 2 + (longest / 2).mul_f64(chance.clamp(0.0, 1.0))
+        longest / 2 + (longest / 2).mul_f64(jitter.clamp(0.0, 1.0))
     }
 }
 

@@ -463,7 +463,7 @@ impl ListenerBuilder {
             in_flight: Arc::default(),
             quarantined: Notify::new(),
             gate: Gate::default(),
-            suspects: Arc::default(),
+            suspect_turn: Arc::default(),
         };
         Parts { shared, bindings, expires, owns_transport }
     }

@@ -13,7 +13,7 @@ use crate::runtime::schedule::key_order::Ticket;
 use crate::runtime::settle::copier::Original;
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::shared::Shared;
-use crate::runtime::suspect::gate::{Passage, Shut};
+use crate::runtime::suspect::gate::{ExclusiveAccess, Passage};
 use crate::runtime::suspect::journal::{Key, Record};
 use crate::transport::delivery::Delivery;
 
@@ -60,7 +60,7 @@ pub(crate) enum Isolation {
 #[derive(Debug)]
 pub(crate) struct Turn {
     /// Keeps the gate closed for all others, if it is isolated from all. Dropped before `suspects`.
-    pub(crate) shut: Option<Shut>,
+    pub(crate) shut: Option<ExclusiveAccess>,
     pub(crate) suspects: OwnedMutexGuard<()>,
 }
 
@@ -70,11 +70,11 @@ impl Case {
         let mut copy_headers =
             CopyHeaders::read(&delivery.properties, &delivery.info, |name| table.knows(name));
         // Publishers can write these headers: copies go to queues of this listener only.
-        if !shared.quarantines.is_source(&copy_headers.origin.queue) {
+        if !shared.quarantines.is_work_queue(&copy_headers.origin.queue) {
             let taken_from = &delivery.info.queue;
             copy_headers.origin.queue = shared
                 .quarantines
-                .source_of(taken_from)
+                .work_queue_of(taken_from)
                 .map_or_else(|| Arc::clone(taken_from), Arc::from);
         }
         let in_flight = shared.in_flight.take(&delivery);
@@ -99,7 +99,7 @@ impl Case {
     pub(crate) fn passage(&self) -> Passage {
         let turn = self.suspicion.as_ref().and_then(|suspicion| suspicion.turn.as_ref());
         let shut = turn.and_then(|turn| turn.shut.as_ref());
-        shut.map_or(Passage::Normal, Shut::passage)
+        shut.map_or(Passage::Normal, ExclusiveAccess::passage)
     }
 
     /// Whether its methods are only called during its turn.

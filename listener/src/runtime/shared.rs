@@ -1,5 +1,5 @@
 //! The parts of a listener, which all of its deliveries share (`Shared`), and the context of the work on one
-//! delivery (`Worker`). Made by `builder.rs`; each stage takes from it what it needs.
+//! delivery (`WorkContext`). Made by `builder.rs`; each stage takes from it what it needs.
 
 use std::sync::Arc;
 
@@ -47,12 +47,12 @@ pub(crate) struct Shared {
     /// Closed while a suspect moves between queues, unless that takes long.
     pub(crate) gate: Gate,
     /// Held while the methods of an isolated suspect are called: one at a time.
-    pub(crate) suspects: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) suspect_turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The parts of the listener, and the permit to work on one delivery.
 #[derive(Clone, Copy)]
-pub(crate) struct Worker<'w> {
+pub(crate) struct WorkContext<'w> {
     pub(crate) shared: &'w Shared,
     pub(crate) permit: Permit<'w>,
 }

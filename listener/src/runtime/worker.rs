@@ -13,37 +13,37 @@ use crate::runtime::settle::copies::{self, Next};
 use crate::runtime::settle::progress::{Due, Hold, Progress, Unfinished};
 use crate::runtime::settle::report::End;
 use crate::runtime::settle::settlement;
-use crate::runtime::shared::Worker;
+use crate::runtime::shared::WorkContext;
 use crate::runtime::suspect::{examine, isolation};
 
 /// Works on a delivery until it is settled, or left to the broker.
-pub(crate) async fn work(worker: Worker<'_>, mut case: Case) {
-    let shared = worker.shared;
+pub(crate) async fn work(work: WorkContext<'_>, mut case: Case) {
+    let shared = work.shared;
     let is_examined = examine::is_needed(shared, &case);
     if is_examined {
         // On the heap, so that the futures of other deliveries stay small.
-        let Some(examined) = examine::examine(worker, case).boxed().await else { return };
+        let Some(examined) = examine::examine(work, case).boxed().await else { return };
         case = examined;
     }
     // The examination may have given up the slot: it is held again after this wait.
     let waits = is_examined || !shared.gate.is_open(case.passage());
-    if waits && !isolation::pass(worker, &case).await {
+    if waits && !isolation::wait_at_gate(work, &case).await {
         return settlement::release(shared, case);
     }
-    call_until_settled(worker, case).await;
+    call_until_settled(work, case).await;
 }
 
 /// Calls the methods, again while some are held in the process, and carries out the verdicts.
-async fn call_until_settled(worker: Worker<'_>, mut case: Case) {
-    let shared = worker.shared;
+async fn call_until_settled(work: WorkContext<'_>, mut case: Case) {
+    let shared = work.shared;
     case.in_flight.begins();
-    let hold = Hold::begins(shared.options.retry.hold, case.in_flight.since());
+    let hold = Hold::new(shared.options.retry.hold, case.in_flight.age());
     let mut progress = Progress::new(hold);
     let mut handled = 0;
     loop {
         let calls = case.copy_headers.attempts;
         let Judgement { verdict, mut subject, attempts, in_order, paused } =
-            judge::judge(worker, &case).await;
+            judge::judge(work, &case).await;
         handled += subject.handled;
         subject.handled = handled;
         case.copy_headers.attempts = attempts;
@@ -61,9 +61,9 @@ async fn call_until_settled(worker: Worker<'_>, mut case: Case) {
         };
         if let Some(unfinished) = unfinished {
             progress.held.pause(case.copy_headers.pending.clone(), calls, Duration::ZERO);
-            return copies::leave(worker, case, progress, unfinished, &subject).await;
+            return copies::leave(work, case, progress, unfinished, &subject).await;
         }
-        match copies::advance(worker, &mut case, &mut progress, &subject).await {
+        match copies::advance(work, &mut case, &mut progress, &subject).await {
             Next::Call(round) => {
                 case.copy_headers.pending = round.pending;
                 case.copy_headers.attempts = round.attempts;
@@ -74,7 +74,7 @@ async fn call_until_settled(worker: Worker<'_>, mut case: Case) {
                 return settlement::settle(shared, case, &end, &subject);
             }
             Next::Unfinished(unfinished) => {
-                return copies::leave(worker, case, progress, unfinished, &subject).await;
+                return copies::leave(work, case, progress, unfinished, &subject).await;
             }
         }
     }

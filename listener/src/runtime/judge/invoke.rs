@@ -39,7 +39,7 @@ pub(crate) struct Invocation<'c> {
 }
 
 /// What the calls came to.
-pub(crate) struct Invoked {
+pub(crate) struct InvocationResult {
     pub(crate) verdict: Verdict,
     /// How many methods handled the notification.
     pub(crate) handled: usize,
@@ -51,7 +51,7 @@ pub(crate) struct Invoked {
 }
 
 /// What one method came to.
-enum Called {
+enum CallResult {
     Handled,
     /// The inbox has a record that it handled the notification: it was not called.
     HandledBefore,
@@ -68,38 +68,42 @@ impl Invocation<'_> {
     /// or is paused does not keep the others from being called; a requeue does. A stop ends the calls
     /// only before the first one, because a method that was called would be called again for the
     /// sake of the others.
-    pub(crate) async fn invoke(&self) -> Invoked {
+    pub(crate) async fn invoke(&self) -> InvocationResult {
         let context = policy_context(self.shared, self.notification.attempt());
-        let mut invoked = Invoked {
+        let mut invoked = InvocationResult {
             verdict: Verdict::Ack,
             handled: 0,
             in_order: self.shared.order.is_some(),
             paused: Vec::new(),
         };
         let mut decided = self.unknown();
-        let mut is_begun = false;
+        let mut has_called = false;
         for entry in self.pending() {
             invoked.in_order |= entry.order.is_some();
-            let called = self.call(entry, is_begun).await;
-            let is_left = is_begun && !self.case.delivery.is_over();
-            is_begun |= matches!(called, Called::Handled | Called::Failed(_));
+            let called = self.call(entry, has_called).await;
+            let is_left = has_called && !self.case.delivery.is_over();
+            has_called |= matches!(called, CallResult::Handled | CallResult::Failed(_));
             let failed = match called {
-                Called::Handled => {
+                CallResult::Handled => {
                     invoked.handled += 1;
                     continue;
                 }
-                Called::HandledBefore => continue,
-                Called::Failed(failed) => failed,
-                Called::Abandoned if is_left => {
+                CallResult::HandledBefore => continue,
+                CallResult::Failed(failed) => failed,
+                CallResult::Abandoned if is_left => {
                     invoked.paused.push(entry.name.clone());
                     continue;
                 }
-                Called::Paused => {
+                CallResult::Paused => {
                     invoked.paused.push(entry.name.clone());
                     continue;
                 }
-                Called::Requeued => return Invoked { verdict: Verdict::Requeue, ..invoked },
-                Called::Abandoned => return Invoked { verdict: Verdict::Release, ..invoked },
+                CallResult::Requeued => {
+                    return InvocationResult { verdict: Verdict::Requeue, ..invoked };
+                }
+                CallResult::Abandoned => {
+                    return InvocationResult { verdict: Verdict::Release, ..invoked };
+                }
             };
             let step = policy::step(&failed, &entry.policy, context);
             if step == Step::Forget {
@@ -107,7 +111,7 @@ impl Invocation<'_> {
             }
             decided.push(Decided { method: entry.name.clone(), failed, step });
         }
-        Invoked { verdict: policy::verdict(decided), ..invoked }
+        InvocationResult { verdict: policy::verdict(decided), ..invoked }
     }
 
     /// The methods that want the notification and that it is pending for.
@@ -130,16 +134,16 @@ impl Invocation<'_> {
             .collect()
     }
 
-    /// Calls a method. `is_begun`: another one was called before, so that a stop does not prevent this
+    /// Calls a method. `has_called`: another one was called before, so that a stop does not prevent this
     /// call.
-    async fn call(&self, entry: &Entry, is_begun: bool) -> Called {
+    async fn call(&self, entry: &Entry, has_called: bool) -> CallResult {
         let Self { shared, case, .. } = *self;
         let copier = &shared.copier;
         if copier.has_failures() && copier.resumed(&entry.name).now_or_never().is_none() {
-            return Called::Paused;
+            return CallResult::Paused;
         }
-        if case.delivery.is_over() || (self.stop.is_cancelled() && !is_begun) {
-            return Called::Abandoned;
+        if case.delivery.is_over() || (self.stop.is_cancelled() && !has_called) {
+            return CallResult::Abandoned;
         }
         let asking = async {
             let asked = self.has_handled(entry).await;
@@ -147,31 +151,33 @@ impl Invocation<'_> {
             let entered = shared.gate.enter(case.passage()).await;
             (asked, entered)
         };
-        let Some((asked, entered)) = self.unless_ended(is_begun, asking).await else {
-            return Called::Abandoned;
+        let Some((asked, entered)) = self.unless_ended(has_called, asking).await else {
+            return CallResult::Abandoned;
         };
         match asked {
             Ok(false) => {}
             Ok(true) => {
                 let (delivery, method) = (&case.copy_headers.origin, entry.name.as_str());
                 shared.observers.report(&Event::Duplicate { delivery, method });
-                return Called::HandledBefore;
+                return CallResult::HandledBefore;
             }
-            Err(failed) => return Called::Failed(failed),
+            Err(failed) => return CallResult::Failed(failed),
         }
-        let Some(returned) = self.dispatch(entry, is_begun, entered).await else {
-            return Called::Abandoned;
+        let Some(returned) = self.dispatch(entry, has_called, entered).await else {
+            return CallResult::Abandoned;
         };
         match returned {
             Ok(Outcome::Handled) => {
                 self.record_handled(entry).await;
-                Called::Handled
+                CallResult::Handled
             }
-            Ok(Outcome::Requeue) if shared.options.allow_requeue => Called::Requeued,
-            Ok(Outcome::Requeue) => Called::Failed(Failed::RequeueNotAllowed),
-            Ok(Outcome::DeadLetter(reason)) => Called::Failed(Failed::GivenUp(reason.into_owned())),
-            Ok(Outcome::Retry { after }) => Called::Failed(Failed::Retry(after)),
-            Err(failure) => Called::Failed(Failed::Failure(failure)),
+            Ok(Outcome::Requeue) if shared.options.allow_requeue => CallResult::Requeued,
+            Ok(Outcome::Requeue) => CallResult::Failed(Failed::RequeueNotAllowed),
+            Ok(Outcome::DeadLetter(reason)) => {
+                CallResult::Failed(Failed::GivenUp(reason.into_owned()))
+            }
+            Ok(Outcome::Retry { after }) => CallResult::Failed(Failed::Retry(after)),
+            Err(failure) => CallResult::Failed(Failed::Failure(failure)),
         }
     }
 
@@ -179,12 +185,12 @@ impl Invocation<'_> {
     async fn dispatch<'g>(
         &'g self,
         entry: &Entry,
-        is_begun: bool,
+        has_called: bool,
         mut entered: Entered<'g>,
     ) -> Option<Result<Outcome, Failure>> {
         let Self { shared, notification, case, stop } = *self;
         loop {
-            let (gate, until) = (shared.gate.clone(), (!is_begun).then(|| stop.clone()));
+            let (gate, until) = (shared.gate.clone(), (!has_called).then(|| stop.clone()));
             let is_stopped = move || until.as_ref().is_some_and(CancellationToken::is_cancelled);
             let (passage, may_begin) = (case.passage(), is_stopped.clone());
             let may_begin = move || gate.is_open(passage) && !may_begin();
@@ -198,16 +204,20 @@ impl Invocation<'_> {
             }
             // The gate was closed while a plain `fn` waited for a thread.
             drop(entered);
-            entered = self.unless_ended(is_begun, shared.gate.enter(case.passage())).await?;
+            entered = self.unless_ended(has_called, shared.gate.enter(case.passage())).await?;
         }
     }
 
     /// Waits, unless the session is over or the listener stops. If another method was called before, a stop
     /// ends the wait after `INBOX_TIMEOUT_AT_STOP`.
-    async fn unless_ended<T>(&self, is_begun: bool, waited: impl Future<Output = T>) -> Option<T> {
+    async fn unless_ended<T>(
+        &self,
+        has_called: bool,
+        waited: impl Future<Output = T>,
+    ) -> Option<T> {
         let stopped = async {
             self.stop.cancelled().await;
-            if is_begun {
+            if has_called {
                 tokio::time::sleep(INBOX_TIMEOUT_AT_STOP).await;
             }
         };
@@ -215,7 +225,7 @@ impl Invocation<'_> {
             biased;
             value = waited => Some(value),
             () = stopped => None,
-            () = permit::ended(&self.case.delivery) => None,
+            () = permit::session_ended(&self.case.delivery) => None,
         }
     }
 
@@ -236,7 +246,7 @@ impl Invocation<'_> {
             Ok(Err(error)) => program_code::text(&error),
             Err(fault) => fault.to_string(),
         };
-        Err(Failed::NotAsked(why))
+        Err(Failed::InboxUnavailable(why))
     }
 
     /// Records in the inbox that the method handled this notification. If that fails, it may be handled
@@ -292,12 +302,12 @@ pub(crate) fn policy_context(shared: &Shared, calls: u32) -> PolicyContext<'_> {
         on_failure: shared.options.on_failure,
         classifiers: &shared.classifiers,
         calls,
-        chance: fastrand::f64(),
+        jitter: fastrand::f64(),
     }
 }
 
 /// Waits until the session of a delivery has been over for this long.
 async fn ended_for(delivery: &Delivery, time: Duration) {
-    permit::ended(delivery).await;
+    permit::session_ended(delivery).await;
     tokio::time::sleep(time).await;
 }

@@ -14,12 +14,12 @@ use crate::options::listener::OnUnknownPriority;
 use crate::outcome::BoxError;
 use crate::redact::panic_message;
 use crate::runtime::case::Case;
-use crate::runtime::judge::invoke::{Invocation, Invoked, policy_context};
+use crate::runtime::judge::invoke::{Invocation, InvocationResult, policy_context};
 use crate::runtime::judge::policy::Verdict;
 use crate::runtime::open::body;
 use crate::runtime::open::priority::{self, NoPriority};
 use crate::runtime::settle::report::Subject;
-use crate::runtime::shared::{Shared, Worker};
+use crate::runtime::shared::{Shared, WorkContext};
 
 /// What follows from one round of calls.
 pub(crate) struct Judgement {
@@ -44,9 +44,9 @@ impl Judgement {
 
 /// Opens a delivery and calls its methods. A method that panics is caught where it is called; here the
 /// program's other code is caught, such as serializers and errors that panic when printed.
-pub(crate) async fn judge(worker: Worker<'_>, case: &Case) -> Judgement {
-    let shared = worker.shared;
-    let judged = AssertUnwindSafe(open_and_invoke(worker, case)).catch_unwind().await;
+pub(crate) async fn judge(work: WorkContext<'_>, case: &Case) -> Judgement {
+    let shared = work.shared;
+    let judged = AssertUnwindSafe(open_and_invoke(work, case)).catch_unwind().await;
     let attempts = case.copy_headers.attempts;
     let pending = || case.copy_headers.pending.clone();
     let failed = match judged {
@@ -63,15 +63,15 @@ pub(crate) async fn judge(worker: Worker<'_>, case: &Case) -> Judgement {
     Judgement { in_order, ..failed }
 }
 
-async fn open_and_invoke(worker: Worker<'_>, case: &Case) -> Result<Judgement, BoxError> {
-    let Worker { shared, permit } = worker;
+async fn open_and_invoke(work: WorkContext<'_>, case: &Case) -> Result<Judgement, BoxError> {
+    let WorkContext { shared, permit } = work;
     let delivery = &case.delivery;
     let _share;
     let text = match &case.text {
         Some(text) => Cow::Borrowed(text.as_str()),
         None if body::is_compressed(delivery) => {
             // On the heap, so that the futures of other deliveries stay small.
-            match body::open_compressed(worker, case).boxed().await {
+            match body::open_compressed(work, case).boxed().await {
                 Some((opened, share)) => {
                     _share = share;
                     Cow::Owned(opened?)
@@ -97,7 +97,7 @@ async fn open_and_invoke(worker: Worker<'_>, case: &Case) -> Result<Judgement, B
     let notification = Notification::new(fields, priority, origin, &shared.states)
         .of_call(case.received_at, calls);
     let invocation = Invocation { shared, notification: &notification, case, stop: permit.stop };
-    let Invoked { verdict, handled, in_order, paused } = invocation.invoke().await;
+    let InvocationResult { verdict, handled, in_order, paused } = invocation.invoke().await;
     let is_logged = verdict != Verdict::Ack || tracing::enabled!(tracing::Level::DEBUG);
     let subject = if is_logged {
         Subject::of(notification.fields(), handled)

@@ -23,7 +23,7 @@ pub(crate) enum Failed {
     Failure(Failure),
     /// The inbox could not be queried, for this reason, and the method was not called. It is retried
     /// regardless of `on_failure`, because the method did not fail.
-    NotAsked(String),
+    InboxUnavailable(String),
     /// It returned `Outcome::DeadLetter` with this reason.
     GivenUp(String),
     /// It returned `Outcome::Retry`, with this pause or that of the listener.
@@ -56,7 +56,7 @@ pub(crate) struct PolicyContext<'g> {
     /// How often the method has been called, this call included.
     pub(crate) calls: u32,
     /// From 0 to 1: the position of a pause in its range.
-    pub(crate) chance: f64,
+    pub(crate) jitter: f64,
 }
 
 /// What follows from the failure of a method whose endpoint has this policy.
@@ -67,7 +67,7 @@ pub(crate) fn step(failed: &Failed, policy: &Policy, context: PolicyContext<'_>)
         Failed::RequeueNotAllowed => return Step::GiveUp("requeue-not-allowed"),
         Failed::Unknown => return Step::GiveUp("unknown-endpoint"),
         Failed::Retry(after) => (*after, "retries"),
-        Failed::NotAsked(_) => (None, "error"),
+        Failed::InboxUnavailable(_) => (None, "error"),
         Failed::Failure(failure) => {
             match context.on_failure {
                 OnFailure::Retry => {}
@@ -84,7 +84,7 @@ pub(crate) fn step(failed: &Failed, policy: &Policy, context: PolicyContext<'_>)
     if context.calls >= retry.attempts {
         return Step::GiveUp(exhausted);
     }
-    Step::Again(after.unwrap_or_else(|| retry.pause_after(context.calls, context.chance)))
+    Step::Again(after.unwrap_or_else(|| retry.pause_after(context.calls, context.jitter)))
 }
 
 /// The kind of a failure; transient if the classifier panics.
@@ -153,7 +153,7 @@ pub(crate) fn verdict(decided: Vec<Decided>) -> Verdict {
             Step::Requeue | Step::Forget => continue,
         };
         let text = format!("{method}: {}", failed.text());
-        match copies.iter_mut().find(|(destination, ..)| destination.takes(to)) {
+        match copies.iter_mut().find(|(destination, ..)| destination.shares_copy_with(to)) {
             Some((_, methods, error)) => {
                 methods.push(method);
                 // Writing to a String cannot fail.
@@ -199,7 +199,7 @@ impl Copy {
 
 impl Destination {
     /// Whether one copy may be for methods with either destination.
-    fn takes(self, other: Self) -> bool {
+    fn shares_copy_with(self, other: Self) -> bool {
         match (self, other) {
             (Self::Dead(_), Self::Dead(_)) => true,
             _ => self == other,
@@ -253,7 +253,7 @@ fn dead(reason: &'static str, error: String, pending: Pending) -> Copy {
 impl Failed {
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::NotAsked(why) => error_text(&format!("the inbox could not be queried: {why}")),
+            Self::InboxUnavailable(why) => error_text(&format!("the inbox could not be queried: {why}")),
             Self::Failure(failure) => program_code::text(failure),
             Self::GivenUp(reason) => error_text(reason),
             Self::Retry(_) => "requested a retry".to_owned(),
@@ -285,7 +285,7 @@ mod tests {
         step(
             failed,
             policy,
-            PolicyContext { retry, on_failure, classifiers: &classifiers, calls, chance: 1.0 },
+            PolicyContext { retry, on_failure, classifiers: &classifiers, calls, jitter: 1.0 },
         )
     }
 
@@ -330,7 +330,7 @@ mod tests {
         let decide = |failed, on_failure| decide(&failed, &Policy::NONE, 1, on_failure);
         assert_eq!(decide(error("no"), OnFailure::Requeue), Step::Requeue);
         assert_eq!(decide(error("no"), OnFailure::Forget), Step::Forget);
-        let not_asked = || Failed::NotAsked("no".to_owned());
+        let not_asked = || Failed::InboxUnavailable("no".to_owned());
         assert_eq!(decide(not_asked(), OnFailure::Forget), Step::Again(2 * SECOND));
         assert_eq!(decide(not_asked(), OnFailure::Requeue), Step::Again(2 * SECOND));
         let given_up = Failed::GivenUp("no".to_owned());
@@ -342,7 +342,7 @@ mod tests {
         let retry =
             RetryOptions { pause: SECOND, max_pause: 5 * SECOND, ..RetryOptions::default() };
         let pauses =
-            |chance| [1, 2, 3, 4, 200].map(|calls| retry.pause_after(calls, chance).as_millis());
+            |jitter| [1, 2, 3, 4, 200].map(|calls| retry.pause_after(calls, jitter).as_millis());
         assert_eq!(pauses(1.0), [1000, 2000, 4000, 5000, 5000]);
         assert_eq!(pauses(0.0), [500, 1000, 2000, 2500, 2500]);
         assert_eq!(pauses(0.5), [750, 1500, 3000, 3750, 3750]);

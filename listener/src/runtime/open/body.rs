@@ -12,7 +12,7 @@ use crate::runtime::open::budget::{self, Share};
 use crate::runtime::open::offload::Offload;
 use crate::runtime::schedule::permit;
 use crate::runtime::schedule::priority_queues::QueueIndex;
-use crate::runtime::shared::{Shared, Worker};
+use crate::runtime::shared::{Shared, WorkContext};
 use crate::runtime::suspect::gate::Passage;
 use crate::transport::delivery::Delivery;
 
@@ -31,10 +31,10 @@ pub(crate) fn open<'d>(
 /// Opens a compressed body once the budget allows it, and returns its share of the budget. `None`: the
 /// listener stopped, or the session is over.
 pub(crate) async fn open_compressed<'w>(
-    worker: Worker<'w>,
+    work: WorkContext<'w>,
     case: &Case,
 ) -> Option<(Result<String, DecodeError>, Option<Share<'w>>)> {
-    let Worker { shared, permit } = worker;
+    let WorkContext { shared, permit } = work;
     let (delivery, index) = (&case.delivery, QueueIndex::of(&case.copy_headers.origin.routing_key));
     let limits = shared.options.limits;
     let most = limits.max_decompressed.min(limits.max_body);
@@ -48,7 +48,7 @@ pub(crate) async fn open_compressed<'w>(
             tokio::select! {
                 biased;
                 share = shared.budget.take(index, expected) => share,
-                () = permit::ended(delivery) => None,
+                () = permit::session_ended(delivery) => None,
             }
         };
         let mut share = permit.wait(free).await??;

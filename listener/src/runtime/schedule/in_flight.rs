@@ -119,7 +119,7 @@ impl Inner {
 
 impl InFlightGuard {
     /// How long it has been in flight.
-    pub(crate) fn since(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.since.elapsed()
     }
 

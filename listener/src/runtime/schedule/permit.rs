@@ -22,7 +22,7 @@ pub(crate) trait Slot: Send + Sync {
     fn release(&self);
 
     /// Releases the slot for good, also if the executor is sequential.
-    fn give_up(&self);
+    fn release_always(&self);
 
     /// Whether the slot is held.
     fn is_held(&self) -> bool;
@@ -43,7 +43,7 @@ pub(crate) struct Permit<'p> {
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Waits until the session of a delivery is over: the broker redelivers it.
-pub(crate) async fn ended(delivery: &Delivery) {
+pub(crate) async fn session_ended(delivery: &Delivery) {
     while !delivery.is_over() {
         tokio::time::sleep(CHECK_EVERY).await;
     }
@@ -57,7 +57,7 @@ impl<'p> Permit<'p> {
     /// Waits without a slot, and acquires none afterwards, also if the executor is sequential. `None` if the
     /// listener stops first.
     pub(crate) async fn wait_outside<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
-        self.slot.give_up();
+        self.slot.release_always();
         self.stop.run_until_cancelled(waited).await
     }
 

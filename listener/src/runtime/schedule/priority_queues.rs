@@ -60,7 +60,7 @@ impl QueueIndex {
 }
 
 impl<T> Queue<T> {
-    fn can_go_on(&self) -> bool {
+    fn can_begin(&self) -> bool {
         !self.waiting.is_empty() && self.free > self.resuming
     }
 }
@@ -89,8 +89,8 @@ impl<T> PriorityQueues<T> {
     }
 
     /// Whether a delivery can be begun.
-    pub(crate) fn can_go_on(&self) -> bool {
-        self.has_free() && self.queues.iter().any(Queue::can_go_on)
+    pub(crate) fn can_begin(&self) -> bool {
+        self.has_free() && self.queues.iter().any(Queue::can_begin)
     }
 
     /// Whether a slot is free that no begun delivery waits for.
@@ -111,7 +111,7 @@ impl<T> PriorityQueues<T> {
         }
         let (mut chosen, mut total) = (None, 0);
         for (index, queue) in self.queues.iter_mut().enumerate() {
-            if !queue.can_go_on() {
+            if !queue.can_begin() {
                 continue;
             }
             queue.credit += queue.weight;
@@ -225,9 +225,9 @@ mod tests {
         let held = take(&mut queues, 50);
         assert_eq!(held.len(), 14);
         push(&mut queues, "n.error", 1);
-        assert!(queues.can_go_on());
+        assert!(queues.can_begin());
         assert_eq!(names(&take(&mut queues, 50)), ["n.error"]);
-        assert!(!queues.can_go_on());
+        assert!(!queues.can_begin());
         let queue = held[0].1;
         assert!(!queues.take(queue), "the last eighth is for other priorities");
         free(&mut queues, held);

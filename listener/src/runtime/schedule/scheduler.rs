@@ -25,7 +25,7 @@ use crate::runtime::schedule::keys;
 use crate::runtime::schedule::permit::{Permit, Slot};
 use crate::runtime::schedule::priority_queues::{PriorityQueues, QueueIndex};
 use crate::runtime::settle::settlement;
-use crate::runtime::shared::{Shared, Worker};
+use crate::runtime::shared::{Shared, WorkContext};
 use crate::runtime::worker;
 use crate::transport::delivery::Delivery;
 use crate::transport::demand::Demand;
@@ -78,7 +78,7 @@ impl State {
 }
 
 /// A slot to work on a delivery, freed when dropped.
-struct HeldSlot<'c> {
+struct DeliverySlot<'c> {
     scheduler: &'c Arc<Scheduler>,
     queue: QueueIndex,
     is_held: AtomicBool,
@@ -198,7 +198,7 @@ impl Scheduler {
     /// caller checks again soon.
     pub(crate) fn behind(&self) -> Option<u64> {
         let mut state = self.lock();
-        state.is_watched = state.busy > 0 && state.queues.can_go_on();
+        state.is_watched = state.busy > 0 && state.queues.can_begin();
         state.is_watched.then_some(state.begun)
     }
 
@@ -213,7 +213,7 @@ impl Scheduler {
 
     /// Starts another worker if a delivery can be begun and fewer than `most` workers are busy.
     fn start_worker(self: &Arc<Self>, mut state: MutexGuard<'_, State>, most: usize) {
-        if !state.queues.can_go_on() {
+        if !state.queues.can_begin() {
             return;
         }
         if state.busy >= most {
@@ -261,7 +261,7 @@ impl Scheduler {
 
     /// The next delivery, and a slot for it. If there is none, the worker is marked idle under the same
     /// lock, so that no delivery is left without a worker.
-    fn next<'c>(self: &'c Arc<Self>, busy_task: &mut Busy<'_>) -> Option<(Case, HeldSlot<'c>)> {
+    fn next<'c>(self: &'c Arc<Self>, busy_task: &mut Busy<'_>) -> Option<(Case, DeliverySlot<'c>)> {
         let mut state = self.lock();
         if !busy_task.is_busy {
             state.busy += 1;
@@ -278,7 +278,7 @@ impl Scheduler {
         }
         drop(state);
         let is_held = AtomicBool::new(true);
-        next.map(|(case, queue)| (case, HeldSlot { scheduler: self, queue, is_held }))
+        next.map(|(case, queue)| (case, DeliverySlot { scheduler: self, queue, is_held }))
     }
 
     /// Reports to the driver that nothing waits any more; under the lock, so that reports are in order.
@@ -289,7 +289,7 @@ impl Scheduler {
     }
 
     /// Works on a delivery once all earlier ones in its key order are done.
-    async fn work(&self, case: Case, slot: HeldSlot<'_>) {
+    async fn work(&self, case: Case, slot: DeliverySlot<'_>) {
         let permit = Permit::new(&slot, &self.stop);
         if let Some(ticket) = &case.ticket
             && !ticket.is_next()
@@ -302,7 +302,7 @@ impl Scheduler {
                 return settlement::release(&self.shared, case);
             }
         }
-        worker::work(Worker { shared: &self.shared, permit }, case).await;
+        worker::work(WorkContext { shared: &self.shared, permit }, case).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -329,7 +329,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl HeldSlot<'_> {
+impl DeliverySlot<'_> {
     /// Frees the slot; whether it was held.
     fn free(&self) -> bool {
         let was_held = self.is_held.swap(false, Ordering::Relaxed);
@@ -349,15 +349,15 @@ impl HeldSlot<'_> {
     }
 }
 
-impl Slot for HeldSlot<'_> {
+impl Slot for DeliverySlot<'_> {
     fn release(&self) {
         // `Sequential` promises to handle deliveries in sequence: one that waits keeps its slot.
         if self.scheduler.shared.options.executor != Executor::Sequential {
-            self.give_up();
+            self.release_always();
         }
     }
 
-    fn give_up(&self) {
+    fn release_always(&self) {
         if self.free() {
             self.scheduler.start_worker(self.scheduler.lock(), 1);
         }
@@ -387,7 +387,7 @@ impl Slot for HeldSlot<'_> {
     }
 }
 
-impl Drop for HeldSlot<'_> {
+impl Drop for DeliverySlot<'_> {
     fn drop(&mut self) {
         self.free();
     }

@@ -15,7 +15,7 @@ use crate::runtime::schedule::permit;
 use crate::runtime::settle::failures::{CopyFailures, FailureGuard};
 use crate::runtime::settle::pending::Pending;
 use crate::runtime::settle::timeout::CopyTimeout;
-use crate::runtime::suspect::gate::{Closed, Gate};
+use crate::runtime::suspect::gate::{Gate, GateGuard};
 use crate::transport::Transport;
 use crate::transport::delivery::{Delivery, Properties};
 use crate::transport::driver::{Outgoing, Route};
@@ -132,7 +132,7 @@ impl<'c> Attempts<'c> {
         sending: impl Future<Output = Result<(), SendError>>,
         gate: Option<&Gate>,
         until: Option<Instant>,
-    ) -> Option<(Result<(), SendError>, Option<Closed>)> {
+    ) -> Option<(Result<(), SendError>, Option<GateGuard>)> {
         let closed = gate.map(Gate::close);
         let mut sending = pin!(sending);
         if let Some(sent) = self.sender.in_time(sending.as_mut(), self.failure.is_some()).await {
@@ -224,7 +224,7 @@ pub(super) async fn unless_over<T>(
     tokio::select! {
         biased;
         sent = sending => Some(sent),
-        () = permit::ended(delivery) => None,
+        () = permit::session_ended(delivery) => None,
     }
 }
 

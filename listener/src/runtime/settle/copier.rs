@@ -16,7 +16,7 @@ use crate::runtime::judge::policy::{Copy, Destination};
 use crate::runtime::settle::attempts::{Attempts, CopySender, Purpose, queue_of, unless_over};
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::form::{self, Form};
-use crate::runtime::suspect::gate::{Closed, Gate};
+use crate::runtime::suspect::gate::{Gate, GateGuard};
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
 use crate::transport::delivery::Delivery;
@@ -83,7 +83,7 @@ impl Copier {
         copy: &Copy,
         until: Option<Instant>,
         gate: Option<&Gate>,
-    ) -> Result<Option<Closed>, CopyError> {
+    ) -> Result<Option<GateGuard>, CopyError> {
         let Original { delivery, copy_headers, stop } = original;
         let source = &copy_headers.origin.queue;
         let route = route_of(copy, source);
@@ -175,7 +175,7 @@ impl Copier {
         route: &Route,
         hold: Duration,
         gate: &Gate,
-    ) -> Result<Option<Closed>, MoveError> {
+    ) -> Result<Option<GateGuard>, MoveError> {
         let Original { delivery, copy_headers, stop } = original;
         let source = &delivery.info.queue;
         let mut attempts = Attempts::new(&self.sender, Purpose::Move { source }, delivery, route);

@@ -19,7 +19,7 @@ use crate::runtime::settle::pending::Pending;
 use crate::runtime::settle::progress::{Due, Hold, Progress, SHORTEST_HOLD, Unfinished};
 use crate::runtime::settle::report::{End, Report, Subject};
 use crate::runtime::settle::settlement;
-use crate::runtime::shared::{Shared, Worker};
+use crate::runtime::shared::{Shared, WorkContext};
 use crate::runtime::suspect::isolation;
 
 /// How much longer a delivery is held if no copy can replace it either.
@@ -60,19 +60,19 @@ impl From<Result<(), CopyError>> for CopyResult {
 /// Makes the copies that are due, and waits for the next calls. A delivery that is held for too long is
 /// unfinished once a copy for its pending methods is in its queue.
 pub(crate) async fn advance(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     case: &mut Case,
     progress: &mut Progress,
     subject: &Subject,
 ) -> Next {
-    let Worker { shared, permit } = worker;
+    let WorkContext { shared, permit } = work;
     if progress.is_done() {
         return Next::Done;
     }
-    isolation::step_back(shared, case);
+    isolation::end_turn(shared, case);
     loop {
-        let next = match make_due(worker, case, progress, subject).await {
-            Ok(()) => next_call(worker, case, progress).await,
+        let next = match make_due(work, case, progress, subject).await {
+            Ok(()) => next_call(work, case, progress).await,
             Err(unfinished) => Next::Unfinished(unfinished),
         };
         if !matches!(next, Next::Unfinished(Unfinished::Overdue)) {
@@ -81,7 +81,7 @@ pub(crate) async fn advance(
         if case.delivery.is_over() {
             return Next::Unfinished(Unfinished::Released);
         }
-        let remaining = progress.remaining(&case.copy_headers);
+        let remaining = progress.headers_for_pending(&case.copy_headers);
         if permit.finish(shared.copier.replace(&case.delivery, &remaining)).await {
             return next;
         }
@@ -95,7 +95,7 @@ pub(crate) async fn advance(
 /// # Errors
 /// Not all could be made; those stay due.
 async fn make_due(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     case: &Case,
     progress: &mut Progress,
     subject: &Subject,
@@ -103,7 +103,7 @@ async fn make_due(
     if progress.due.is_empty() {
         return Ok(());
     }
-    let shared = worker.shared;
+    let shared = work.shared;
     let in_process = progress.hold.in_order || shared.options.retry.place == RetryPlace::Process;
     let is_retry = |due: &Due| matches!(due.copy.to, Destination::Later(_));
     let (retries, dead) = std::mem::take(&mut progress.due).into_iter().partition(is_retry);
@@ -111,13 +111,13 @@ async fn make_due(
     if in_process {
         hold_retries(shared, case, progress, retries, subject);
     } else {
-        make_all(worker, case, progress, retries, subject).await?;
+        make_all(work, case, progress, retries, subject).await?;
     }
     if progress.delays_dead_letters() {
         return Ok(());
     }
     let due = std::mem::take(&mut progress.due);
-    make_all(worker, case, progress, due, subject).await
+    make_all(work, case, progress, due, subject).await
 }
 
 /// Holds in the process those retries whose pause is short enough.
@@ -143,7 +143,7 @@ fn hold_retries(
 /// # Errors
 /// Not all could be made; those stay due.
 async fn make_all(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     case: &Case,
     progress: &mut Progress,
     copies: Vec<Due>,
@@ -152,12 +152,12 @@ async fn make_all(
     if copies.is_empty() {
         return Ok(());
     }
-    let Worker { shared, permit } = worker;
+    let WorkContext { shared, permit } = work;
     let may_be_held = progress.hold;
     let make = |Due { copy, attempts }| async move {
         let copy_headers = CopyHeaders { attempts, ..case.copy_headers.clone() };
         let original = Original { copy_headers: &copy_headers, ..case.original(permit.stop) };
-        let (copy, result) = make(worker, original, copy, may_be_held).await;
+        let (copy, result) = make(work, original, copy, may_be_held).await;
         (Due { copy, attempts }, result)
     };
     let mut made = Ok(());
@@ -205,12 +205,12 @@ fn may_hold(shared: &Shared, pause: Duration, began: Instant) -> bool {
 
 /// Makes a copy, or decides that its methods are held in the process.
 async fn make(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     original: Original<'_>,
     copy: Copy,
     hold: Hold,
 ) -> (Copy, CopyResult) {
-    let shared = worker.shared;
+    let shared = work.shared;
     let until = hold.deadline();
     match copy.to {
         Destination::Dead(_) => {
@@ -218,11 +218,11 @@ async fn make(
             (copy, made.map(drop).into())
         }
         Destination::Later(pause) if hold.in_order && pause <= shared.options.retry.hold => {
-            give_up(worker, original, copy, until).await
+            give_up(work, original, copy, until).await
         }
         Destination::Later(pause) => {
             let held = may_hold(shared, pause, hold.began).then_some(pause);
-            delay(worker, original, copy, held, until).await
+            delay(work, original, copy, held, until).await
         }
     }
 }
@@ -230,13 +230,13 @@ async fn make(
 /// Makes a copy that the broker delays. Where it cannot, its methods are held in the process for `held`,
 /// or the notification is given up without it.
 pub(crate) async fn delay(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     original: Original<'_>,
     copy: Copy,
     held: Option<Duration>,
     until: Option<Instant>,
 ) -> (Copy, CopyResult) {
-    let shared = worker.shared;
+    let shared = work.shared;
     let made = if shared.is_temporary {
         Err(CopyError::NoDelay)
     } else {
@@ -244,19 +244,19 @@ pub(crate) async fn delay(
     };
     match (made, held) {
         (Err(CopyError::NoDelay), Some(pause)) => (copy, CopyResult::Held(pause)),
-        (Err(CopyError::NoDelay), None) => give_up(worker, original, copy, until).await,
+        (Err(CopyError::NoDelay), None) => give_up(work, original, copy, until).await,
         (made, _) => (copy, made.into()),
     }
 }
 
 /// Dead-letters a retry that neither the broker nor the process can delay for long enough.
 async fn give_up(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     original: Original<'_>,
     mut copy: Copy,
     until: Option<Instant>,
 ) -> (Copy, CopyResult) {
-    let shared = worker.shared;
+    let shared = work.shared;
     copy.give_up_after(shared.options.retry.hold);
     let made = shared.copier.make(original, &copy, until, None).await;
     (copy, made.map(drop).into())
@@ -264,8 +264,8 @@ async fn give_up(
 
 /// Waits without a slot for the next round of calls. Pauses end; a method that is
 /// paused because of a failing copy may stay paused.
-async fn next_call(worker: Worker<'_>, case: &mut Case, progress: &mut Progress) -> Next {
-    let Worker { shared, permit } = worker;
+async fn next_call(work: WorkContext<'_>, case: &mut Case, progress: &mut Progress) -> Next {
+    let WorkContext { shared, permit } = work;
     let (held, deadline) = (&progress.held, progress.hold.deadline());
     if held.is_empty() {
         return Next::Done;
@@ -273,7 +273,7 @@ async fn next_call(worker: Worker<'_>, case: &mut Case, progress: &mut Progress)
     let ready = permit.wait(async {
         tokio::select! {
             ready = held.ready(&shared.copier) => ready,
-            () = permit::ended(&case.delivery) => None,
+            () = permit::session_ended(&case.delivery) => None,
         }
     });
     let ready = match deadline.filter(|_| !held.has_pauses()) {
@@ -286,7 +286,7 @@ async fn next_call(worker: Worker<'_>, case: &mut Case, progress: &mut Progress)
     let Some(ready) = ready.flatten() else { return Next::Unfinished(Unfinished::Released) };
     // On the heap, so that the futures of other deliveries stay small.
     if case.is_isolated()
-        && let Err(unfinished) = isolation::step_up(worker, case, progress.hold).boxed().await
+        && let Err(unfinished) = isolation::resume_turn(work, case, progress.hold).boxed().await
     {
         return Next::Unfinished(unfinished);
     }
@@ -301,14 +301,14 @@ async fn next_call(worker: Worker<'_>, case: &mut Case, progress: &mut Progress)
 /// exist for some, these would be called again: a copy for the pending methods replaces it, unless
 /// order is kept. One that is overdue was replaced before.
 pub(crate) async fn leave(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     mut case: Case,
     progress: Progress,
     unfinished: Unfinished,
     subject: &Subject,
 ) {
-    let Worker { shared, permit } = worker;
-    isolation::step_back(shared, &mut case);
+    let WorkContext { shared, permit } = work;
+    isolation::end_turn(shared, &mut case);
     let replaced = End::Replaced(&progress.made);
     if unfinished == Unfinished::Overdue {
         return settlement::settle(shared, case, &replaced, subject);
@@ -317,7 +317,7 @@ pub(crate) async fn leave(
     let is_handled = subject.handled > 0 && unfinished != Unfinished::Requeued;
     let is_done_in_part = is_handled || !progress.made.is_empty();
     if is_done_in_part && !progress.hold.in_order && !case.delivery.is_over() {
-        let remaining = progress.remaining(&case.copy_headers);
+        let remaining = progress.headers_for_pending(&case.copy_headers);
         if remaining.pending != Pending::All
             && permit.finish(shared.copier.replace(&case.delivery, &remaining)).await
         {
@@ -326,7 +326,7 @@ pub(crate) async fn leave(
     }
     match unfinished {
         Unfinished::Requeued => settlement::settle(shared, case, &End::Requeued, subject),
-        Unfinished::Refused => return_later(worker, case, subject).await,
+        Unfinished::Refused => return_later(work, case, subject).await,
         Unfinished::Released | Unfinished::Overdue => {
             settlement::settle(shared, case, &End::Released, subject);
         }
@@ -335,14 +335,14 @@ pub(crate) async fn leave(
 
 /// Returns a delivery to its queue whose dead letter the broker never accepts; after a while, so that it
 /// is not redelivered immediately. That loses its order, so no other delivery waits for it.
-pub(crate) async fn return_later(worker: Worker<'_>, mut case: Case, subject: &Subject) {
-    let Worker { shared, permit } = worker;
+pub(crate) async fn return_later(work: WorkContext<'_>, mut case: Case, subject: &Subject) {
+    let WorkContext { shared, permit } = work;
     case.ticket = None;
-    isolation::step_back(shared, &mut case);
+    isolation::end_turn(shared, &mut case);
     let held = async {
         tokio::select! {
             () = tokio::time::sleep(shared.options.retry.hold.max(SHORTEST_HOLD)) => {}
-            () = permit::ended(&case.delivery) => {}
+            () = permit::session_ended(&case.delivery) => {}
         }
     };
     let is_held = permit.wait_outside(held).await.is_some();

@@ -39,7 +39,7 @@ pub(crate) struct Hold {
 
 impl Hold {
     /// The hold of a delivery that has been in flight for this long.
-    pub(crate) fn begins(hold: Duration, in_flight: Duration) -> Self {
+    pub(crate) fn new(hold: Duration, in_flight: Duration) -> Self {
         let began = Instant::now();
         let left = hold.min(LONGEST_WAIT).saturating_sub(in_flight).max(SHORTEST_REMAINING_HOLD);
         Self { began, until: began + left, in_order: false }
@@ -78,7 +78,7 @@ impl Progress {
     }
 
     /// The headers of one copy for all pending methods.
-    pub(crate) fn remaining(&self, copy_headers: &CopyHeaders) -> CopyHeaders {
+    pub(crate) fn headers_for_pending(&self, copy_headers: &CopyHeaders) -> CopyHeaders {
         let held = self.held.rounds().map(|round| (&round.pending, round.attempts));
         let due = self.due.iter().map(|due| (&due.copy.pending, due.attempts.saturating_sub(1)));
         let attempts = held.clone().chain(due.clone()).map(|(_, attempts)| attempts).min();

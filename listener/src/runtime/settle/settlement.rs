@@ -32,7 +32,7 @@ pub(crate) fn settle(shared: &Shared, case: Case, end: &End<'_>, subject: &Subje
     }
     if is_acknowledged {
         in_flight.settled();
-        let (handled, after) = (subject.handled, in_flight.since());
+        let (handled, after) = (subject.handled, in_flight.age());
         observers.report(&Event::Acknowledged { delivery: &info, handled, after });
     }
     let record = suspicion.as_ref().and_then(|suspicion| suspicion.record);

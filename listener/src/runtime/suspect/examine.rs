@@ -19,7 +19,7 @@ use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::progress::{Hold, Unfinished};
 use crate::runtime::settle::report::{End, Subject};
 use crate::runtime::settle::settlement;
-use crate::runtime::shared::{Shared, Worker};
+use crate::runtime::shared::{Shared, WorkContext};
 use crate::runtime::suspect::isolation;
 use crate::runtime::suspect::journal::{Key, Unavailable};
 use crate::runtime::suspect::quarantine::{self, Decision};
@@ -39,12 +39,12 @@ pub(crate) fn is_needed(shared: &Shared, case: &Case) -> bool {
 }
 
 /// Examines a delivery. Returns it if its methods are to be called; otherwise it is settled.
-pub(crate) async fn examine(worker: Worker<'_>, case: Case) -> Option<Case> {
-    let case = defer_again(worker, case).await?;
-    if let Some(quarantine) = suspected(worker.shared, &case) {
-        return examine_suspect(worker, case, quarantine).await;
+pub(crate) async fn examine(work: WorkContext<'_>, case: Case) -> Option<Case> {
+    let case = defer_again(work, case).await?;
+    if let Some(quarantine) = suspected(work.shared, &case) {
+        return examine_suspect(work, case, quarantine).await;
     }
-    let case = replace_near_limit(worker, case).await?;
+    let case = replace_near_limit(work, case).await?;
     warn_if_not_moved(&case, false);
     Some(case)
 }
@@ -52,11 +52,11 @@ pub(crate) async fn examine(worker: Worker<'_>, case: Case) -> Option<Case> {
 /// Returns a suspect if its methods are to be called where it is: it is recorded as begun, if there is a
 /// journal. While the journal cannot be reached suspects are handled one at a time.
 async fn examine_suspect(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     mut case: Case,
     quarantine: &Quarantine,
 ) -> Option<Case> {
-    let Worker { shared, permit } = worker;
+    let WorkContext { shared, permit } = work;
     let is_quarantined = *case.delivery.info.queue == *quarantine.queue;
     let key = key_of(&case);
     let isolation = if is_quarantined { Isolation::FromSuspects } else { Isolation::None };
@@ -65,26 +65,26 @@ async fn examine_suspect(
     // Whether it stays isolated whatever the journal contains, and whether the journal is asked again.
     let (mut is_fixed, mut is_again) = (is_quarantined, false);
     if is_quarantined {
-        case = replace_near_limit(worker, case).await?;
+        case = replace_near_limit(work, case).await?;
     }
     loop {
-        case = take_turn(worker, case).await?;
-        let decision = decide(worker, key, quarantine, is_quarantined).await;
+        case = take_turn(work, case).await?;
+        let decision = decide(work, key, quarantine, is_quarantined).await;
         if permit.stop.is_cancelled() || case.delivery.is_over() {
             settlement::release(shared, case);
             return None;
         }
         if let Ok(decision) = decision {
-            case = carry_out(worker, case, decision, quarantine).await?;
+            case = carry_out(work, case, decision, quarantine).await?;
             // One that cannot be moved is handled where it is, as if it were in quarantine.
             is_fixed |= matches!(decision, Decision::Quarantine(_));
         }
         if !is_quarantined && !is_again {
-            case = replace_near_limit(worker, case).await?;
+            case = replace_near_limit(work, case).await?;
         }
-        case = take_turn(worker, case).await?;
+        case = take_turn(work, case).await?;
         let recorded = match decision {
-            Ok(_) => isolation::begin(worker, &mut case).await,
+            Ok(_) => isolation::begin(work, &mut case).await,
             Err(unavailable) => Err(unavailable),
         };
         match recorded {
@@ -108,19 +108,19 @@ async fn examine_suspect(
 
 /// Carries out a decision. Returns the suspect if its methods are to be called where it is.
 async fn carry_out(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     mut case: Case,
     decision: Decision,
     quarantine: &Quarantine,
 ) -> Option<Case> {
     match decision {
         Decision::GiveUp(deaths) => {
-            give_up(worker, case, deaths).await;
+            give_up(work, case, deaths).await;
             return None;
         }
         Decision::Quarantine(deaths) => {
-            case = move_to_quarantine(worker, case, &quarantine.queue, deaths).await.err()?;
-            let is_last = quarantine::is_last(deaths, &worker.shared.options.poison);
+            case = move_to_quarantine(work, case, &quarantine.queue, deaths).await.err()?;
+            let is_last = quarantine::is_last(deaths, &work.shared.options.poison);
             isolate(&mut case, if is_last { Isolation::FromAll } else { Isolation::FromSuspects });
         }
         Decision::Last => isolate(&mut case, Isolation::FromAll),
@@ -141,17 +141,17 @@ fn isolate(case: &mut Case, isolation: Isolation) {
 /// Waits for the turn of a suspect, if it is isolated. `None` if it was settled: the listener stops, the
 /// session is over, or it has waited for as long as it may and returns to its queue, where it is a
 /// suspect as before.
-async fn take_turn(worker: Worker<'_>, mut case: Case) -> Option<Case> {
-    let shared = worker.shared;
-    let is_source = shared.quarantines.is_source(&case.delivery.info.queue);
+async fn take_turn(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
+    let shared = work.shared;
+    let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
     // In a key order it keeps its position for as long as it takes; and near its delivery limit the
     // queue would drop it.
     let in_order = case.ticket.as_ref().is_some_and(Ticket::is_in_order);
-    let stays = (is_source && in_order) || case.delivery.is_near_limit();
+    let stays = (is_work_queue && in_order) || case.delivery.is_near_limit();
     let least = isolation::shortest_turn_time(shared);
     let until =
         (!stays).then(|| Instant::now() + isolation::time_for_turn(shared, &case).max(least));
-    match isolation::take_turn(worker, &mut case, until).await {
+    match isolation::take_turn(work, &mut case, until).await {
         Ok(()) => return Some(case),
         Err(Unfinished::Overdue) => {
             settlement::settle(shared, case, &End::Requeued, &Subject::default());
@@ -169,7 +169,7 @@ fn suspected<'w>(shared: &'w Shared, case: &Case) -> Option<&'w Quarantine> {
         return None;
     }
     let info = &case.delivery.info;
-    if !info.redelivered && shared.quarantines.is_source(&info.queue) {
+    if !info.redelivered && shared.quarantines.is_work_queue(&info.queue) {
         return None;
     }
     shared.quarantines.of(&info.queue)
@@ -177,12 +177,12 @@ fn suspected<'w>(shared: &'w Shared, case: &Case) -> Option<&'w Quarantine> {
 
 /// The decision for a suspect, from the deaths that the journal has.
 async fn decide(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     key: Key,
     quarantine: &Quarantine,
     is_quarantined: bool,
 ) -> Result<Decision, Unavailable> {
-    let Worker { shared, permit } = worker;
+    let WorkContext { shared, permit } = work;
     let decide = async || {
         let deaths = quarantine.journal.deaths(key).await?;
         Ok(quarantine::decide(deaths, is_quarantined, &shared.options.poison))
@@ -200,48 +200,48 @@ async fn decide(
 
 /// Moves a suspect to its quarantine queue; returns it if it cannot be moved.
 async fn move_to_quarantine(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     case: Case,
     queue: &str,
     deaths: u64,
 ) -> Result<(), Case> {
     let route = Route::Quarantine(queue.to_owned());
-    let moved = move_to(worker, case, &route, &End::Quarantined { to: queue, deaths }).await;
+    let moved = move_to(work, case, &route, &End::Quarantined { to: queue, deaths }).await;
     // A copy that was not confirmed may exist nevertheless.
-    worker.shared.quarantined.notify_one();
+    work.shared.quarantined.notify_one();
     moved
 }
 
 /// Replaces a message that its queue would drop soon by a copy at the end of the queue. Returns any
 /// other, and one that cannot be replaced.
-async fn replace_near_limit(worker: Worker<'_>, case: Case) -> Option<Case> {
+async fn replace_near_limit(work: WorkContext<'_>, case: Case) -> Option<Case> {
     if !case.delivery.is_near_limit() {
         return Some(case);
     }
     let route = Route::Queue(case.delivery.info.queue.to_string());
-    move_to(worker, case, &route, &End::Renewed).await.err()
+    move_to(work, case, &route, &End::Renewed).await.err()
 }
 
 /// Replaces a delivery by a copy on this route, or releases it once the listener stops or the session is
 /// over. Returns it if no copy can be made.
 async fn move_to(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     mut case: Case,
     route: &Route,
     end: &End<'_>,
 ) -> Result<(), Case> {
-    let Worker { shared, permit } = worker;
+    let WorkContext { shared, permit } = work;
     if permit.stop.is_cancelled() || case.delivery.is_over() {
         settlement::release(shared, case);
         return Ok(());
     }
-    isolation::step_back(shared, &mut case);
+    isolation::end_turn(shared, &mut case);
     let hold = shared.options.retry.hold;
     let hold = match end {
         // Nothing else can be done with it.
         End::Replaced(_) => hold,
         // The time that it was held before counts. A slow broker needs some time to confirm.
-        _ => hold.saturating_sub(case.in_flight.since()).max(hold / 3),
+        _ => hold.saturating_sub(case.in_flight.age()).max(hold / 3),
     };
     let original = case.original(permit.stop);
     let moved = shared.copier.move_to(original, route, hold, &shared.gate);
@@ -270,17 +270,17 @@ async fn move_to(
 }
 
 /// Dead-letters a suspect after this number of deaths, without calling a method.
-async fn give_up(worker: Worker<'_>, mut case: Case, deaths: u64) {
-    let Worker { shared, permit } = worker;
+async fn give_up(work: WorkContext<'_>, mut case: Case, deaths: u64) {
+    let WorkContext { shared, permit } = work;
     let copy = policy::poison(deaths, case.copy_headers.pending.clone());
     // No method is called: other suspects need not wait.
-    isolation::step_back(shared, &mut case);
+    isolation::end_turn(shared, &mut case);
     loop {
         // In a quarantine queue it must not be replaced by a copy in the same queue: that copy would
         // not be a suspect.
-        let is_source = shared.quarantines.is_source(&case.delivery.info.queue);
+        let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
         let until =
-            (!is_source).then(|| Hold::begins(shared.options.retry.hold, Duration::ZERO).until);
+            (!is_work_queue).then(|| Hold::new(shared.options.retry.hold, Duration::ZERO).until);
         let original = case.original(permit.stop);
         let making = shared.copier.make(original, &copy, until, Some(&shared.gate));
         match permit.finish(making).await {
@@ -293,13 +293,13 @@ async fn give_up(worker: Worker<'_>, mut case: Case, deaths: u64) {
                 return drop(closed);
             }
             Err(CopyError::Refused) => {
-                return copies::return_later(worker, case, &Subject::default()).await;
+                return copies::return_later(work, case, &Subject::default()).await;
             }
             Err(CopyError::Abandoned | CopyError::NoDelay) => {
                 return settlement::release(shared, case);
             }
             Err(CopyError::Overdue) => {
-                let Err(held) = put_back(worker, case).await else { return };
+                let Err(held) = put_back(work, case).await else { return };
                 case = held;
             }
         }
@@ -308,23 +308,23 @@ async fn give_up(worker: Worker<'_>, mut case: Case, deaths: u64) {
 
 /// Replaces a delivery that was held for too long by a copy at the end of its queue. Returns it if that
 /// is not possible.
-async fn put_back(worker: Worker<'_>, case: Case) -> Result<(), Case> {
+async fn put_back(work: WorkContext<'_>, case: Case) -> Result<(), Case> {
     let route = Route::Queue(case.delivery.info.queue.to_string());
-    move_to(worker, case, &route, &End::Replaced(&[])).await
+    move_to(work, case, &route, &End::Replaced(&[])).await
 }
 
 /// Delays a delivery for the rest of a pause that is longer than a broker delays a message: its copy is
 /// delayed again. Returns it once the pause is over.
-async fn defer_again(worker: Worker<'_>, mut case: Case) -> Option<Case> {
-    let Worker { shared, permit } = worker;
+async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
+    let WorkContext { shared, permit } = work;
     while let Some(remaining) = case.copy_headers.remaining.take() {
-        let hold = Hold::begins(shared.options.retry.hold, Duration::ZERO);
+        let hold = Hold::new(shared.options.retry.hold, Duration::ZERO);
         let copy = policy::deferred(remaining, case.copy_headers.pending.clone());
         // By the broker even in a key order: its position is lost already, and a publisher may have
         // written the header.
         let held = (remaining <= shared.options.retry.hold).then_some(remaining);
         let original = case.original(permit.stop);
-        let delaying = copies::delay(worker, original, copy, held, Some(hold.until));
+        let delaying = copies::delay(work, original, copy, held, Some(hold.until));
         let (copy, result) = permit.finish(delaying).await;
         match result {
             CopyResult::Made => {
@@ -336,9 +336,9 @@ async fn defer_again(worker: Worker<'_>, mut case: Case) -> Option<Case> {
                 settlement::settle(shared, case, &end, &Subject::default());
                 return None;
             }
-            CopyResult::Held(pause) => return wait_out(worker, case, pause).await,
+            CopyResult::Held(pause) => return wait_out(work, case, pause).await,
             CopyResult::Refused => {
-                copies::return_later(worker, case, &Subject::default()).await;
+                copies::return_later(work, case, &Subject::default()).await;
                 return None;
             }
             CopyResult::Abandoned => {
@@ -347,7 +347,7 @@ async fn defer_again(worker: Worker<'_>, mut case: Case) -> Option<Case> {
             }
             CopyResult::Overdue => {
                 case.copy_headers.remaining = Some(remaining.saturating_sub(hold.began.elapsed()));
-                case = put_back(worker, case).await.err()?;
+                case = put_back(work, case).await.err()?;
                 case.copy_headers.remaining =
                     case.copy_headers.remaining.filter(|left| !left.is_zero());
             }
@@ -358,12 +358,12 @@ async fn defer_again(worker: Worker<'_>, mut case: Case) -> Option<Case> {
 
 /// Waits for the end of a pause without a slot. `None` if the delivery was released first: the listener
 /// stops, or the session is over.
-async fn wait_out(worker: Worker<'_>, case: Case, pause: Duration) -> Option<Case> {
-    let Worker { shared, permit } = worker;
+async fn wait_out(work: WorkContext<'_>, case: Case, pause: Duration) -> Option<Case> {
+    let WorkContext { shared, permit } = work;
     let paused = async {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = permit::ended(&case.delivery) => {}
+            () = permit::session_ended(&case.delivery) => {}
         }
     };
     if permit.wait(paused).await.is_some() && !case.delivery.is_over() {

@@ -16,7 +16,7 @@ pub(crate) struct Gate(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The number of `Closed` that keep it closed.
+    /// How many guards keep it closed.
     closed: AtomicUsize,
     /// The number of running methods.
     called: AtomicUsize,
@@ -25,12 +25,12 @@ struct State {
 
 /// Keeps the gate closed until dropped.
 #[derive(Debug)]
-pub(crate) struct Closed(Gate);
+pub(crate) struct GateGuard(Gate);
 
 /// The gate, closed by one suspect for all others, for a limited time.
 #[derive(Debug)]
-pub(crate) struct Shut {
-    closed: Weak<Closed>,
+pub(crate) struct ExclusiveAccess {
+    closed: Weak<GateGuard>,
     /// Dropped when the suspect is settled or waits.
     _over: DropGuard,
 }
@@ -48,11 +48,11 @@ pub(crate) enum Passage {
 }
 
 impl Gate {
-    pub(crate) fn close(&self) -> Closed {
+    pub(crate) fn close(&self) -> GateGuard {
         // Sequentially consistent with `Entered`: either the method sees the closed gate, or the gate counts
         // the method.
         self.0.closed.fetch_add(1, Ordering::SeqCst);
-        Closed(self.clone())
+        GateGuard(self.clone())
     }
 
     pub(crate) fn is_open(&self, passage: Passage) -> bool {
@@ -60,14 +60,14 @@ impl Gate {
     }
 
     /// Waits until it is open.
-    pub(crate) async fn open(&self, passage: Passage) {
+    pub(crate) async fn wait_open(&self, passage: Passage) {
         self.until(|| self.is_open(passage)).await;
     }
 
     /// Waits until it is open, and passes.
     pub(crate) async fn enter(&self, passage: Passage) -> Entered<'_> {
         loop {
-            self.open(passage).await;
+            self.wait_open(passage).await;
             self.0.called.fetch_add(1, Ordering::SeqCst);
             let entered = Entered(self);
             if self.is_open(passage) {
@@ -77,7 +77,7 @@ impl Gate {
     }
 
     /// Waits until no method is running.
-    pub(crate) async fn left(&self) {
+    pub(crate) async fn wait_empty(&self) {
         self.until(|| self.0.called.load(Ordering::SeqCst) == 0).await;
     }
 
@@ -93,8 +93,8 @@ impl Gate {
     }
 }
 
-impl Shut {
-    pub(crate) fn new(closed: &Arc<Closed>, over: DropGuard) -> Self {
+impl ExclusiveAccess {
+    pub(crate) fn new(closed: &Arc<GateGuard>, over: DropGuard) -> Self {
         Self { closed: Arc::downgrade(closed), _over: over }
     }
 
@@ -104,7 +104,7 @@ impl Shut {
     }
 }
 
-impl Drop for Closed {
+impl Drop for GateGuard {
     fn drop(&mut self) {
         let Gate(state) = &self.0;
         state.closed.fetch_sub(1, Ordering::SeqCst);
@@ -135,15 +135,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_gate_opens_once_nothing_keeps_it_closed() {
         let gate = Gate::default();
-        gate.open(Passage::Normal).await;
+        gate.wait_open(Passage::Normal).await;
         let (first, second) = (gate.close(), gate.close());
-        assert!(waits(gate.open(Passage::Normal)).await);
-        assert!(waits(gate.open(Passage::Exclusive)).await);
+        assert!(waits(gate.wait_open(Passage::Normal)).await);
+        assert!(waits(gate.wait_open(Passage::Exclusive)).await);
         drop(first);
-        assert!(waits(gate.open(Passage::Normal)).await);
-        gate.open(Passage::Exclusive).await;
+        assert!(waits(gate.wait_open(Passage::Normal)).await);
+        gate.wait_open(Passage::Exclusive).await;
         drop(second);
-        gate.open(Passage::Normal).await;
+        gate.wait_open(Passage::Normal).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -153,13 +153,13 @@ mod tests {
             (gate.enter(Passage::Normal).await, gate.enter(Passage::Normal).await);
         let closed = gate.close();
         assert!(waits(gate.enter(Passage::Normal)).await);
-        assert!(waits(gate.left()).await);
+        assert!(waits(gate.wait_empty()).await);
         drop(first);
-        assert!(waits(gate.left()).await);
-        let left = async { tokio::join!(gate.left(), async { drop(second) }) };
+        assert!(waits(gate.wait_empty()).await);
+        let left = async { tokio::join!(gate.wait_empty(), async { drop(second) }) };
         assert!(!waits(left).await);
         drop(gate.enter(Passage::Exclusive).await);
-        gate.left().await;
+        gate.wait_empty().await;
         drop(closed);
         gate.enter(Passage::Normal).await;
     }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::runtime::case::{Case, Isolation, Turn};
 use crate::runtime::schedule::permit;
 use crate::runtime::settle::progress::{Hold, SHORTEST_HOLD, Unfinished};
-use crate::runtime::shared::{Shared, Worker};
-use crate::runtime::suspect::gate::{Passage, Shut};
+use crate::runtime::shared::{Shared, WorkContext};
+use crate::runtime::suspect::gate::{ExclusiveAccess, Passage};
 use crate::runtime::suspect::journal::Unavailable;
 use crate::transport::delivery::Settler;
 use crate::transport::driver::LONGEST_WAIT;
@@ -32,11 +32,11 @@ const CHECK_BLOCKING_EVERY: Duration = Duration::from_millis(50);
 /// # Errors
 /// The listener stops, the session is over, or it was not its turn by `until`.
 pub(crate) async fn take_turn(
-    worker: Worker<'_>,
+    work: WorkContext<'_>,
     case: &mut Case,
     until: Option<Instant>,
 ) -> Result<(), Unfinished> {
-    let Worker { shared, permit } = worker;
+    let WorkContext { shared, permit } = work;
     let Case { suspicion: Some(suspicion), delivery, .. } = case else { return Ok(()) };
     if suspicion.isolation == Isolation::None || suspicion.turn.is_some() {
         return Ok(());
@@ -44,8 +44,8 @@ pub(crate) async fn take_turn(
     let suspects = permit.wait(async {
         tokio::select! {
             biased;
-            suspects = Arc::clone(&shared.suspects).lock_owned() => Some(suspects),
-            () = permit::ended(delivery) => None,
+            suspects = Arc::clone(&shared.suspect_turn).lock_owned() => Some(suspects),
+            () = permit::session_ended(delivery) => None,
         }
     });
     // The deadline includes the wait for a slot.
@@ -62,9 +62,9 @@ pub(crate) async fn take_turn(
 ///
 /// # Errors
 /// There is no journal, or it cannot be reached.
-pub(crate) async fn begin(worker: Worker<'_>, case: &mut Case) -> Result<(), Unavailable> {
-    shut_out(worker, case).await;
-    let Worker { shared, permit } = worker;
+pub(crate) async fn begin(work: WorkContext<'_>, case: &mut Case) -> Result<(), Unavailable> {
+    close_for_others(work, case).await;
+    let WorkContext { shared, permit } = work;
     let passage = case.passage();
     let Case { suspicion: Some(suspicion), delivery, .. } = case else { return Ok(()) };
     let Some(quarantine) = shared.quarantines.of(&delivery.info.queue) else { return Ok(()) };
@@ -79,8 +79,8 @@ pub(crate) async fn begin(worker: Worker<'_>, case: &mut Case) -> Result<(), Una
 
 /// Keeps other methods from starting while a suspect is handled for the last time: if the process ends
 /// then, this suspect is the cause, as far as can be known within the time limits.
-async fn shut_out(worker: Worker<'_>, case: &mut Case) {
-    let Worker { shared, permit } = worker;
+async fn close_for_others(work: WorkContext<'_>, case: &mut Case) {
+    let WorkContext { shared, permit } = work;
     let Case { suspicion: Some(suspicion), delivery, .. } = case else { return };
     let Some(turn) = &mut suspicion.turn else { return };
     if suspicion.isolation != Isolation::FromAll || turn.shut.is_some() {
@@ -94,7 +94,7 @@ async fn shut_out(worker: Worker<'_>, case: &mut Case) {
     let others_ended = async {
         tokio::select! {
             () = others_ended(shared) => {}
-            () = permit::ended(delivery) => {}
+            () = permit::session_ended(delivery) => {}
         }
     };
     let _ = permit.stop.run_until_cancelled(others_ended).await;
@@ -102,9 +102,9 @@ async fn shut_out(worker: Worker<'_>, case: &mut Case) {
 
 /// Closes the gate until the returned value is dropped and the settlement is sent, for twice
 /// `SHUT_TIMEOUT` at most.
-fn shut(shared: &Shared, settler: Arc<dyn Settler>) -> Shut {
+fn shut(shared: &Shared, settler: Arc<dyn Settler>) -> ExclusiveAccess {
     let (closed, over) = (Arc::new(shared.gate.close()), CancellationToken::new());
-    let shut = Shut::new(&closed, over.clone().drop_guard());
+    let shut = ExclusiveAccess::new(&closed, over.clone().drop_guard());
     tokio::spawn(async move {
         let over = async {
             over.cancelled().await;
@@ -119,7 +119,7 @@ fn shut(shared: &Shared, settler: Arc<dyn Settler>) -> Shut {
 
 /// Waits until no other method runs, for a limited time.
 async fn others_ended(shared: &Shared) {
-    let _ = tokio::time::timeout(SHUT_TIMEOUT, shared.gate.left()).await;
+    let _ = tokio::time::timeout(SHUT_TIMEOUT, shared.gate.wait_empty()).await;
     // A plain `fn` keeps running after its timeout, and may end the process as well. The wait is short,
     // because it may never end, or may be an earlier call for this suspect.
     let blocking_ended = async {
@@ -132,7 +132,7 @@ async fn others_ended(shared: &Shared) {
 
 /// Ends the turn of a suspect that waits: other suspects go on, and its record is withdrawn, because
 /// what ends the process now is not this one.
-pub(crate) fn step_back(shared: &Shared, case: &mut Case) {
+pub(crate) fn end_turn(shared: &Shared, case: &mut Case) {
     let Case { suspicion: Some(suspicion), delivery, .. } = case else { return };
     let Some(Turn { shut, suspects }) = suspicion.turn.take() else { return };
     drop(shut);
@@ -149,28 +149,28 @@ pub(crate) fn step_back(shared: &Shared, case: &mut Case) {
 ///
 /// # Errors
 /// The listener stops, the session is over, or it has waited for as long as it may.
-pub(crate) async fn step_up(
-    worker: Worker<'_>,
+pub(crate) async fn resume_turn(
+    work: WorkContext<'_>,
     case: &mut Case,
     hold: Hold,
 ) -> Result<(), Unfinished> {
-    let is_source = worker.shared.quarantines.is_source(&case.delivery.info.queue);
-    let stays = is_source && hold.in_order;
+    let is_work_queue = work.shared.quarantines.is_work_queue(&case.delivery.info.queue);
+    let stays = is_work_queue && hold.in_order;
     // It may have been overdue before, when no copy could replace it.
     let until =
-        (!stays).then(|| (Instant::now() + time_for_turn(worker.shared, case)).max(hold.until));
-    take_turn(worker, case, until).await?;
+        (!stays).then(|| (Instant::now() + time_for_turn(work.shared, case)).max(hold.until));
+    take_turn(work, case, until).await?;
     // It is isolated whether or not this is recorded.
-    let _ = begin(worker, case).await;
-    if pass(worker, case).await { Ok(()) } else { Err(Unfinished::Released) }
+    let _ = begin(work, case).await;
+    if wait_at_gate(work, case).await { Ok(()) } else { Err(Unfinished::Released) }
 }
 
 /// Waits until the gate is open for the methods of this delivery. Returns `false` if the listener stops
 /// first. A suspect that keeps the gate closed keeps its slot.
-pub(crate) async fn pass(worker: Worker<'_>, case: &Case) -> bool {
-    let Worker { shared, permit } = worker;
+pub(crate) async fn wait_at_gate(work: WorkContext<'_>, case: &Case) -> bool {
+    let WorkContext { shared, permit } = work;
     let passage = case.passage();
-    let open = shared.gate.open(passage);
+    let open = shared.gate.wait_open(passage);
     let passed = match passage {
         Passage::Exclusive => permit.stop.run_until_cancelled(open).await,
         Passage::Normal => permit.wait(open).await,
@@ -180,7 +180,7 @@ pub(crate) async fn pass(worker: Worker<'_>, case: &Case) -> bool {
 
 /// How long a delivery may wait for its turn and for a slot.
 pub(crate) fn time_for_turn(shared: &Shared, case: &Case) -> Duration {
-    remaining_turn_time(shared.options.retry.hold, case.in_flight.since())
+    remaining_turn_time(shared.options.retry.hold, case.in_flight.age())
 }
 
 /// The shortest time that a delivery may wait for its turn: it may only lack a slot.

@@ -10,7 +10,7 @@ use crate::target::quarantine_queue;
 /// The quarantine of each work queue.
 #[derive(Debug, Default)]
 pub(crate) struct Quarantines {
-    by_source: BTreeMap<String, Quarantine>,
+    by_work_queue: BTreeMap<String, Quarantine>,
     journals: BTreeMap<String, Arc<Journal>>,
 }
 
@@ -31,12 +31,12 @@ impl Quarantines {
     ) {
         let journal = self.journals.entry(journal.clone()).or_insert_with(|| make(journal)).clone();
         let quarantine = || Quarantine { queue: quarantine_queue(queue), journal };
-        self.by_source.entry(queue.to_owned()).or_insert_with(quarantine);
+        self.by_work_queue.entry(queue.to_owned()).or_insert_with(quarantine);
     }
 
     /// The quarantine queues, sorted.
     pub(crate) fn queues(&self) -> BTreeSet<&str> {
-        self.by_source.values().map(|quarantine| quarantine.queue.as_str()).collect()
+        self.by_work_queue.values().map(|quarantine| quarantine.queue.as_str()).collect()
     }
 
     pub(crate) fn journals(&self) -> impl Iterator<Item = &Arc<Journal>> {
@@ -44,18 +44,18 @@ impl Quarantines {
     }
 
     /// Whether this is a work queue.
-    pub(crate) fn is_source(&self, queue: &str) -> bool {
-        self.by_source.contains_key(queue)
+    pub(crate) fn is_work_queue(&self, queue: &str) -> bool {
+        self.by_work_queue.contains_key(queue)
     }
 
     /// The work queue with this quarantine queue.
-    pub(crate) fn source_of(&self, quarantine: &str) -> Option<&str> {
-        let source = self.by_source.iter().find(|(_, one)| one.queue == quarantine);
+    pub(crate) fn work_queue_of(&self, quarantine: &str) -> Option<&str> {
+        let source = self.by_work_queue.iter().find(|(_, one)| one.queue == quarantine);
         source.map(|(queue, _)| queue.as_str())
     }
 
     /// The quarantine for deliveries of a queue, which may be the quarantine queue itself.
     pub(crate) fn of(&self, queue: &str) -> Option<&Quarantine> {
-        self.by_source.get(queue).or_else(|| self.by_source.get(self.source_of(queue)?))
+        self.by_work_queue.get(queue).or_else(|| self.by_work_queue.get(self.work_queue_of(queue)?))
     }
 }
