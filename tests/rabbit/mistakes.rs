@@ -116,7 +116,7 @@ async fn a_server_that_closes_without_an_answer_is_reported_after_the_timeout() 
     waiting.timeout = Duration::from_secs(2);
     let error = refused(&format!("amqp://127.0.0.1:{port}"), waiting).await;
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
-    let expected = "no AMQP came: a port for TLS or HTTP, or a proxy without a broker behind it";
+    let expected = "the peer sent no AMQP: it may be a port for TLS or HTTP, or a proxy without a broker behind it";
     assert!(error.to_string().contains(expected), "{error}");
 }
 
@@ -286,7 +286,7 @@ async fn a_broker_that_denies_transient_queues_is_reported_with_the_option_to_se
         (oslo_url(&node.vhost("oslo").await), "set amqp_durable_queues=true in the transport URL"),
         (
             node.vhost("amqp").await + "?amqp_durable_queues=false",
-            "leave amqp_durable_queues=false out of the transport URL",
+            "remove amqp_durable_queues=false from the transport URL",
         ),
     ];
     for (url, fix) in fixes {

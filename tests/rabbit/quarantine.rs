@@ -126,7 +126,10 @@ async fn a_quarantine_queue_that_drops_redeliveries_is_logged() {
     delivery.settle(Settle::Ack).unwrap();
     subscribed.consumer.close().await;
     let log = buffer.text();
-    assert!(log.contains("drops what a process had that ended"), "{log}");
+    assert!(
+        log.contains("drops every message of this quarantine queue that is redelivered"),
+        "{log}"
+    );
 }
 
 /// Only the end of the session tells the listener that its deliveries are redelivered elsewhere.

@@ -194,7 +194,8 @@ pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
     let Fault::Broker { code, text } = fault else {
         return Failure::transient(format!("cannot {action}: {fault}"));
     };
-    match Refusal::parse(code, &text) {
+    let refusal = Refusal::parse(code, &text);
+    match refusal {
         // Not a missing permission: it succeeds when the other consumer ends.
         Refusal::ExclusiveConsumer => Failure::transient(format!(
             "cannot {action}: another consumer has the queue exclusively; stop it, or let it consume without `exclusive` ({text})"
@@ -203,11 +204,17 @@ pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
         Refusal::ExclusiveQueue => Failure::transient(format!(
             "cannot {action}: another connection has the queue exclusively; stop it, or let it declare the queue without `exclusive` ({text})"
         )),
-        Refusal::AccessRefused | Refusal::DefaultExchange => {
+        Refusal::AccessRefused | Refusal::TopicAccessRefused | Refusal::DefaultExchange => {
+            let fix = match refusal {
+                Refusal::TopicAccessRefused => {
+                    "the exchange has topic permissions: grant this one with `rabbitmqctl set_topic_permissions`"
+                }
+                _ => "grant the permission, or let another user create it first",
+            };
             Failure::Permanent(ConnectError::Forbidden {
                 user: user.to_owned(),
                 action: action.to_owned(),
-                fix: permission(&text).into(),
+                fix: fix.into(),
                 reason: text,
             })
         }
@@ -227,14 +234,6 @@ pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
         Refusal::StreamNotFound | Refusal::Other => {
             Failure::transient(format!("cannot {action}: {code} {text}"))
         }
-    }
-}
-
-fn permission(reason: &str) -> &'static str {
-    if reason.contains("access to topic") {
-        "the exchange has topic permissions: grant this one with `rabbitmqctl set_topic_permissions`"
-    } else {
-        "grant the permission, or let another user create it first"
     }
 }
 
@@ -401,7 +400,7 @@ mod tests {
             assert!(error.to_string().contains(words), "{error}");
         };
         check(Dialect::Oslo, "set amqp_durable_queues=true in the transport URL");
-        check(Dialect::Amqp, "leave amqp_durable_queues=false out of the transport URL");
+        check(Dialect::Amqp, "remove amqp_durable_queues=false from the transport URL");
         let timed_out = broker(541, "INTERNAL_ERROR - timed out");
         assert_eq!(no_transient_queue(&timed_out, "q", Dialect::Oslo), None);
     }

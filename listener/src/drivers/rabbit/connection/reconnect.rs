@@ -65,8 +65,8 @@ impl Reconnect {
         self.backoff.slow_pause()
     }
 
-    /// Whether this reason differs from the one that was reported last.
-    pub(crate) fn is_new(&mut self, reason: &str) -> bool {
+    /// Records the reason of a failure. Returns whether it differs from the last one.
+    pub(crate) fn record_reason(&mut self, reason: &str) -> bool {
         let is_new = self.reported != reason;
         if is_new {
             reason.clone_into(&mut self.reported);
@@ -169,9 +169,9 @@ mod tests {
     #[test]
     fn a_reason_is_new_once_until_a_session_is_made() {
         let mut reconnect = reconnect("rabbit://a");
-        let mut is_new = |reason| reconnect.is_new(reason);
+        let mut is_new = |reason| reconnect.record_reason(reason);
         assert_eq!([is_new("x"), is_new("x"), is_new("y")], [true, false, true]);
         reconnect.connected();
-        assert!(reconnect.is_new("y"));
+        assert!(reconnect.record_reason("y"));
     }
 }

@@ -41,6 +41,8 @@ fn is_unavailable(text: &str) -> bool {
 pub(crate) enum Refusal {
     /// A permission is missing.
     AccessRefused,
+    /// A topic permission of the exchange is missing.
+    TopicAccessRefused,
     /// As `AccessRefused`, to publish to the default exchange.
     DefaultExchange,
     /// The name begins with `amq.`.
@@ -78,6 +80,7 @@ impl Refusal {
             403 if text.contains("exclusive use") => Self::ExclusiveConsumer,
             403 if text.contains("reserved prefix") => Self::ReservedName,
             403 if text.contains("exchange 'amq.default' in vhost") => Self::DefaultExchange,
+            403 if text.contains("access to topic") => Self::TopicAccessRefused,
             403 => Self::AccessRefused,
             405 => Self::ExclusiveQueue,
             406 => precondition(text),
@@ -303,6 +306,11 @@ mod tests {
     fn other_refusals_are_distinguished_by_code_and_text() {
         let table = [
             (403, "ACCESS_REFUSED - access to queue 'x' refused", Refusal::AccessRefused),
+            (
+                403,
+                "ACCESS_REFUSED - access to topic 'notifications.info' in exchange 'nova' refused",
+                Refusal::TopicAccessRefused,
+            ),
             (403, "access to exchange 'amq.default' in vhost '/'", Refusal::DefaultExchange),
             (403, "queue name 'amq.x' contains reserved prefix", Refusal::ReservedName),
             (403, "queue 'q' in vhost '/' in exclusive use", Refusal::ExclusiveConsumer),

@@ -248,7 +248,7 @@ impl QuarantineConsumer {
         let mut topology = TopologyChannel::new(link, core);
         // Each time, because the queue may have been deleted and declared again.
         if !topology.exists(queue).await? || !record_quarantine_queue(&mut topology, queue).await? {
-            core.known.is_gone(queue);
+            core.known.record_missing(queue);
             return Ok(None);
         }
         let limit = core.options.connection_timeout;

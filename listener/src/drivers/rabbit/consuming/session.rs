@@ -128,7 +128,7 @@ impl Session {
                 prefetch.describe(index, single, core.known.may_be_quorum(queue));
             }
         }
-        let is_first = |queue| core.known.is_first_check_of_rights(queue);
+        let is_first = |queue| core.known.record_check(queue);
         if generation == 1 && queues.first().is_some_and(|queue| is_first(queue)) {
             rights::warn_of_missing(&link, core, address, subscription).await;
         }

@@ -267,7 +267,7 @@ impl Supervisor {
         let mut pause = self.reconnect.pause();
         tracing::warn!(host, generation, reason, ?pause, "lost RabbitMQ");
         self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });
-        self.reconnect.is_new(&reason);
+        self.reconnect.record_reason(&reason);
         loop {
             match self.attempt(pause, generation + 1).await? {
                 Ok(session) => {
@@ -312,7 +312,7 @@ impl Supervisor {
             true => self.reconnect.pause(),
             false => self.reconnect.slow_pause(),
         };
-        if !self.reconnect.is_new(&reason) {
+        if !self.reconnect.record_reason(&reason) {
             tracing::debug!(reason, ?pause, "still cannot attach to RabbitMQ");
             return pause;
         }

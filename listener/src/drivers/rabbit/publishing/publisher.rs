@@ -252,7 +252,7 @@ impl PublisherTask {
                 }
                 Err(Failure::Transient { reason, .. }) => {
                     let pause = self.reconnect.pause();
-                    if self.reconnect.is_new(&reason) {
+                    if self.reconnect.record_reason(&reason) {
                         let purpose = self.purpose.name();
                         tracing::warn!(reason, ?pause, purpose, "cannot reach RabbitMQ to publish");
                     }

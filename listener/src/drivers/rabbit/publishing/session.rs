@@ -164,9 +164,9 @@ impl PublishSession {
     pub(crate) fn is_gone(&self, destination: &Destination) {
         match destination {
             Destination::Queue(queue) | Destination::Quarantine(queue) => {
-                self.core.known.is_gone(queue);
+                self.core.known.record_missing(queue);
             }
-            Destination::Retry(queue, level) => self.core.known.is_gone(&level.queue(queue)),
+            Destination::Retry(queue, level) => self.core.known.record_missing(&level.queue(queue)),
             // Nothing is kept about these.
             Destination::Topic { .. } | Destination::Journal(_) => {}
         }

@@ -79,7 +79,7 @@ impl<'a> TopologyChannel<'a> {
 
     /// The number of ready messages of an existing queue.
     pub(crate) async fn message_count(&mut self, name: &ShortString) -> Result<u32, Fault> {
-        Ok(self.look(name).await?.message_count())
+        Ok(self.declare_passively(name).await?.message_count())
     }
 
     /// The number of ready messages. `None` if a quorum queue is too busy to answer: the broker waits
@@ -94,7 +94,10 @@ impl<'a> TopologyChannel<'a> {
     }
 
     /// Declares a queue passively.
-    pub(super) async fn look(&mut self, name: &ShortString) -> Result<lapin::Queue, Fault> {
+    pub(super) async fn declare_passively(
+        &mut self,
+        name: &ShortString,
+    ) -> Result<lapin::Queue, Fault> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let channel = self.channel().await?;
         call(channel.queue_declare(name.clone(), options, FieldTable::default())).await
@@ -108,9 +111,9 @@ impl<'a> TopologyChannel<'a> {
         options: QueueDeclareOptions,
         arguments: FieldTable,
     ) -> Result<(), Fault> {
-        self.known.declared(name.as_str());
+        self.known.record_declaration(name.as_str());
         self.declare_queue(name, options, arguments).await?;
-        self.known.declared(name.as_str());
+        self.known.record_declaration(name.as_str());
         Ok(())
     }
 

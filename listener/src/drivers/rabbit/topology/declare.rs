@@ -137,7 +137,7 @@ pub(super) fn warn_of_transient<'q>(
         topology.known.queue(queue).is_some_and(|seen| seen.durable() == Some(false))
     };
     let transient: BTreeSet<_> = queues.into_iter().filter(is_transient).collect();
-    if !transient.is_empty() && topology.known.is_first_warning() {
+    if !transient.is_empty() && topology.known.record_warning() {
         tracing::warn!(queues = ?transient, "{TRANSIENT}");
     }
 }

@@ -157,14 +157,14 @@ async fn declare_first_of(
     let mut last = match topology.message_count(name).await {
         Ok(messages) => {
             if messages > 0 && is_for_copies(queue) {
-                topology.known.holds_a_message(queue);
+                topology.known.record_message(queue);
             }
             return Ok(());
         }
         Err(fault) if fault.code() == Some(404) => fault,
         Err(fault) => return Err(topology.refused(fault, "look for", "queue", queue)),
     };
-    topology.known.is_gone(queue);
+    topology.known.record_missing(queue);
     // A disabled type is not declared again, because the refusal ends the connection.
     let known = topology.known;
     let is_enabled = |side: SideQueue| side.feature().is_none_or(|feature| known.has(feature));
@@ -233,13 +233,13 @@ async fn ensure_retry_queue(
         Err(fault) if fault.code() == Some(404) => fault,
         Ok(messages) => {
             if messages > 0 {
-                topology.known.holds_a_message(retry);
+                topology.known.record_message(retry);
             }
             return Ok(());
         }
         Err(fault) => return Err(topology.refused(fault, "look for", "queue", retry)),
     };
-    topology.known.is_gone(retry);
+    topology.known.record_missing(retry);
     for kind in kinds {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         let arguments = kind.arguments(queue, level);

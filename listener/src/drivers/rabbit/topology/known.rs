@@ -94,7 +94,7 @@ impl Known {
     }
 
     /// Records that this process has just declared a queue.
-    pub(crate) fn declared(&self, name: &str) {
+    pub(crate) fn record_declaration(&self, name: &str) {
         let mut seen = self.seen();
         seen.settled.remove(name);
         seen.first.insert(name.to_owned(), Instant::now());
@@ -103,12 +103,12 @@ impl Known {
 
     /// Records that a queue for copies contains a message: only listeners publish to it, and only once
     /// it has settled.
-    pub(crate) fn holds_a_message(&self, name: &str) {
+    pub(crate) fn record_message(&self, name: &str) {
         self.seen().settled.insert(name.to_owned());
     }
 
     /// Records that a queue is missing: it will be a new one, whoever declares it.
-    pub(crate) fn is_gone(&self, name: &str) {
+    pub(crate) fn record_missing(&self, name: &str) {
         let mut seen = self.seen();
         seen.settled.remove(name);
         seen.first.remove(name);
@@ -167,14 +167,14 @@ impl Known {
         order
     }
 
-    /// Whether this is the first call for a subscription with this queue. An attempt to attach may fail
-    /// after it.
-    pub(crate) fn is_first_check_of_rights(&self, queue: &str) -> bool {
+    /// Records that the rights for this queue are checked. Returns whether that is the first time; an attempt
+    /// to attach may fail after it.
+    pub(crate) fn record_check(&self, queue: &str) -> bool {
         self.seen().checked_rights.insert(queue.to_owned())
     }
 
-    /// Whether this is the first call.
-    pub(crate) fn is_first_warning(&self) -> bool {
+    /// Records a warning. Returns whether it is the first one.
+    pub(crate) fn record_warning(&self) -> bool {
         !self.warned.swap(true, Ordering::Relaxed)
     }
 
@@ -224,27 +224,28 @@ mod tests {
         tokio::time::advance(second).await;
         assert_eq!(known.settling("q"), Duration::ZERO);
         // Deleted meanwhile, and declared again.
-        known.declared("q");
+        known.record_declaration("q");
         assert_eq!(known.settling("q"), 2 * second);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_queue_for_copies_with_a_message_has_settled_unless_it_is_declared_again() {
         let known = Known::default();
-        known.holds_a_message("q.dead");
+        known.record_message("q.dead");
         assert_eq!(known.settling("q.dead"), Duration::ZERO);
-        known.declared("q.dead");
+        known.record_declaration("q.dead");
         assert_eq!(known.settling("q.dead"), SETTLING);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_queue_that_may_have_been_declared_again_settles_again() {
         let known = Known::default();
-        let forget: [fn(&Known); 2] = [|known| known.is_gone("q.dead"), Known::connected_again];
+        let forget: [fn(&Known); 2] =
+            [|known| known.record_missing("q.dead"), Known::connected_again];
         for forget in forget {
             assert_eq!(known.settling("q.dead"), SETTLING);
             tokio::time::advance(SETTLING).await;
-            known.holds_a_message("q.dead");
+            known.record_message("q.dead");
             assert_eq!(known.settling("q.dead"), Duration::ZERO);
             forget(&known);
         }
@@ -256,7 +257,7 @@ mod tests {
         let known = Known::default();
         known.see_queue("q", QueueProperties::default());
         assert_eq!(known.settling_own("q"), Duration::ZERO);
-        known.declared("q");
+        known.record_declaration("q");
         assert_eq!(known.settling_own("q"), SETTLING);
         tokio::time::advance(SETTLING).await;
         assert_eq!(known.settling_own("q"), Duration::ZERO);

@@ -22,7 +22,7 @@ use crate::target::{dead_letter_queue, quarantine_journal, quarantine_queue};
 use crate::transport::driver::{Binding, Subscription};
 
 /// The name of the default exchange in permissions.
-const DEFAULT_EXCHANGE: &str = "amq.default";
+const NAMELESS_EXCHANGE: &str = "amq.default";
 
 /// How long each of the two checks may delay the start of a listener.
 const LIMIT: Duration = Duration::from_millis(2500);
@@ -45,7 +45,7 @@ pub(crate) async fn warn_of_missing(
     };
     let asked = timeout(LIMIT, may_publish(&mut topology, core, address, subscription)).await;
     if matches!(asked, Ok(Ok(false))) {
-        missing.push(DEFAULT_EXCHANGE.to_owned());
+        missing.push(NAMELESS_EXCHANGE.to_owned());
     }
     if missing.is_empty() {
         return;
@@ -209,7 +209,7 @@ fn patterns(bindings: &[Binding]) -> Patterns {
     let any_of = |names: Vec<String>| format!("^({})$", names.join("|"));
     Patterns {
         configure: any_of(queues.iter().cloned().chain(shown).collect()),
-        write: any_of(queues.iter().cloned().chain([escaped(DEFAULT_EXCHANGE)]).collect()),
+        write: any_of(queues.iter().cloned().chain([escaped(NAMELESS_EXCHANGE)]).collect()),
         read: any_of(queues.into_iter().chain(bound).collect()),
     }
 }

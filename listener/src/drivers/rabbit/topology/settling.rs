@@ -34,7 +34,7 @@ pub(super) async fn settle_quorum(
     }
     sleep(topology.known.settling_own(queue)).await;
     let name = short("the queue's name", queue)?;
-    let found = topology.look(&name).await;
+    let found = topology.declare_passively(&name).await;
     if found.is_ok_and(|found| found.message_count() == 0 && found.consumer_count() == 0) {
         // Half as long as after a declaration, which was some time ago.
         sleep(topology.known.settling(queue).saturating_sub(left / 2)).await;
