@@ -17,6 +17,13 @@ async fn declare(amqp: &Amqp, queue: &str, queue_type: &str, is_single: bool) {
     amqp.declare_queue(queue, true, &arguments[..if is_single { 2 } else { 1 }]).await;
 }
 
+/// Publishes this many numbers and waits until all are confirmed. A broker whose quorum queue does not
+/// answer keeps the connection in flow control for ever.
+async fn publish_all(url: &str, count: usize) {
+    let published = publish(url, QUEUE.to_owned(), count, Duration::ZERO);
+    timeout(SOON, published).await.expect("the broker confirms in time").unwrap();
+}
+
 /// Publishes the numbers from 0 on, with a pause after each.
 fn publish(url: &str, queue: String, count: usize, pause: Duration) -> JoinHandle<()> {
     let url = url.to_owned();
@@ -54,7 +61,7 @@ async fn a_single_active_consumer_hands_over_in_order_at_a_stop() {
         let url = node.vhost(&format!("hands over {context}")).await;
         let amqp = Amqp::connect(&url).await;
         declare(&amqp, QUEUE, queue_type, true).await;
-        publish(&url, QUEUE.to_owned(), SENT, Duration::ZERO).await.unwrap();
+        publish_all(&url, SENT).await;
         let subscription = || {
             subscription(QUEUE).prefetch(1000).bytes(if is_fitted {
                 64 * 1024 * 1024
@@ -153,7 +160,7 @@ async fn a_queue_keeps_its_order_at_a_stop_while_its_consumer_is_replaced() {
         let url = node.vhost(&format!("replaced {context}")).await;
         let amqp = Amqp::connect(&url).await;
         declare(&amqp, QUEUE, queue_type, false).await;
-        publish(&url, QUEUE.to_owned(), 50, Duration::ZERO).await.unwrap();
+        publish_all(&url, 50).await;
         let rabbit =
             rabbit(&url.replace(&format!(":{}", node.port()), &format!(":{}", proxy.port())));
         for (number, pause) in PAUSES.into_iter().enumerate() {
