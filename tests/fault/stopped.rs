@@ -30,7 +30,8 @@ async fn sigterm_finishes_running_calls_and_leaves_the_rest_to_the_next_program(
     let url = node.vhost("sigterm").await;
     fill(&url, COUNT).await;
 
-    let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("SERVICE_PAUSE_MS", "20")];
+    // The whole takes three seconds, of which the signal comes after one: also on a busy machine.
+    let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("SERVICE_PAUSE_MS", "100")];
     let mut first = Program::start(&variables);
     let mut lines = Vec::new();
     while numbers(&lines, "ends").len() < 500 {
