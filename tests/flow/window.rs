@@ -58,13 +58,14 @@ fn every_mistake_of_a_notifier_is_reported_at_once() {
 #[test]
 fn an_empty_window_does_not_build() {
     let broker = Broker::new(BrokerState::Available);
-    for (option, builder) in
-        [("window", builder(&broker).window(0)), ("window_bytes", builder(&broker).window_bytes(0))]
-    {
+    for (option, builder, accepted) in [
+        ("window", builder(&broker).window(0), "a number above 0"),
+        ("window_bytes", builder(&broker).window_bytes(0), "a number from 1 to 4294967295"),
+    ] {
         let expected = NotifierBuildError::Option {
             option,
             found: "0".to_owned(),
-            expected: "a number above 0".to_owned(),
+            expected: accepted.to_owned(),
         };
         assert_eq!(builder.build().unwrap_err(), expected);
     }

@@ -360,14 +360,13 @@ async fn an_unanswered_attempt_does_not_hide_the_error_of_the_previous_one() {
     let _held = consumer.consume_exclusively(QUEUE).await;
     let through = url.replace(&node.port().to_string(), &proxy.port().to_string());
     let (buffer, _guard) = permissions::logged();
-    // On a busy machine the first attempt alone may take more than ten seconds.
-    let waiting = subscription(QUEUE).timeout(Duration::from_secs(40));
+    let waiting = subscription(QUEUE).timeout(Duration::from_secs(15));
     let slowed = async {
         wait_until("the first attempt has failed", SOON, async || {
             buffer.text().contains("cannot attach to RabbitMQ yet")
         })
         .await;
-        let latency = Duration::from_secs(3);
+        let latency = Duration::from_secs(1);
         proxy.toxics(support::Toxics { latency, ..support::Toxics::default() });
     };
     let (error, ()) = tokio::join!(refused(&through, waiting), slowed);
