@@ -1,4 +1,4 @@
-//! From an opened body to one verdict on its delivery: the methods are called (`invoke.rs`), and their
+//! From a body to one verdict on its delivery: it is opened (`open/`), the methods are called (`invoke.rs`), and their
 //! failures decided (`policy.rs`). Called by `worker.rs`, once for each round of calls.
 
 pub(crate) mod invoke;
@@ -30,7 +30,8 @@ pub(crate) struct Judgement {
     /// Whether some of the methods keep an order, so that the delivery must not be handled later than
     /// others.
     pub(crate) in_order: bool,
-    /// The methods that were not called, because copies cannot be made for them at present.
+    /// The methods that were not called: copies cannot be made for them at present, or the listener stops and
+    /// does not wait for the inbox.
     pub(crate) paused: Vec<String>,
 }
 

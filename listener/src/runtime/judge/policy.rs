@@ -104,7 +104,7 @@ pub(crate) enum Verdict {
     Ack,
     /// A method requeued it.
     Requeue,
-    /// The listener stopped before all methods were called, or the session is over.
+    /// The listener stopped before the first method was called, or the session is over.
     Release,
     /// It is still pending for some methods: copies replace it.
     Copies(Vec<Copy>),

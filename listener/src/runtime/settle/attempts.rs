@@ -208,7 +208,7 @@ impl<'c> Attempts<'c> {
     }
 
     /// Waits before the next attempt. Returns `false` if the listener stops first.
-    pub(super) async fn pause(&mut self, stop: &CancellationToken) -> bool {
+    pub(super) async fn wait(&mut self, stop: &CancellationToken) -> bool {
         let paused = stop.run_until_cancelled(tokio::time::sleep(self.pause)).await;
         self.pause = LONGEST_PAUSE.min(self.pause * 2);
         paused.is_some()

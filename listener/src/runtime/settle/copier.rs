@@ -127,7 +127,7 @@ impl Copier {
             if until.is_some_and(|until| Instant::now() + attempts.pause > until) {
                 return Err(CopyError::Overdue);
             }
-            if !attempts.pause(stop).await {
+            if !attempts.wait(stop).await {
                 return Err(CopyError::Abandoned);
             }
         }
@@ -194,7 +194,7 @@ impl Copier {
                 return Err(MoveError::Impossible(error));
             }
             attempts.failed(&error);
-            if !attempts.pause(stop).await || delivery.is_over() {
+            if !attempts.wait(stop).await || delivery.is_over() {
                 return Err(MoveError::Abandoned);
             }
         }

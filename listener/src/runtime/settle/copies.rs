@@ -1,6 +1,7 @@
 //! Carries out what a verdict leaves pending: copies are made, or methods are held in the process for
 //! another call. A delivery that is held for too long is replaced by a copy in its queue. One copy is
-//! made in `copier.rs`; called by `worker.rs` after each round of calls.
+//! made in `copier.rs`. Called by `worker.rs` after each round of calls, and by `suspect/examine.rs` for a
+//! deferred delivery.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ pub const QUEUE: &str = "listener-queue";
 pub const EXCHANGE: &str = "listener-exchange";
 /// The routing key of the original.
 pub const ROUTING_KEY: &str = "listener-routing-key";
-/// When a method first failed.
+/// When the first copy was made: a method failed, or none could be called.
 pub const FIRST_TIME: &str = "listener-first-time";
 /// When the copy was made.
 pub const TIME: &str = "listener-time";
@@ -56,7 +56,7 @@ pub(crate) struct CopyHeaders {
     pub(crate) pending: Pending,
     /// How often the pending methods have been called for it.
     pub(crate) attempts: u32,
-    /// When a method first failed, in seconds since 1970.
+    /// When the first copy was made, in seconds since 1970.
     pub(crate) first_time: Option<u64>,
     /// The rest of its delay.
     pub(crate) remaining: Option<Duration>,

@@ -38,7 +38,7 @@ pub(crate) fn is_needed(shared: &Shared, case: &Case) -> bool {
         || suspected(shared, case).is_some()
 }
 
-/// Examines a delivery. Returns it if its methods are to be called; otherwise it is settled.
+/// Examines a delivery. Returns it if its methods are to be called; otherwise it is settled or released.
 pub(crate) async fn examine(work: WorkContext<'_>, case: Case) -> Option<Case> {
     let case = defer_again(work, case).await?;
     if let Some(quarantine) = suspected(work.shared, &case) {
@@ -212,7 +212,8 @@ async fn move_to_quarantine(
     moved
 }
 
-/// Replaces a message that its queue would drop soon by a copy at the end of the queue. Returns any
+/// Replaces a message that its queue would drop soon by a copy at the end of the queue, whatever the journal
+/// has. Returns any
 /// other, and one that cannot be replaced.
 async fn replace_near_limit(work: WorkContext<'_>, case: Case) -> Option<Case> {
     if !case.delivery.is_near_limit() {

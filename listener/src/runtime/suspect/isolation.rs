@@ -58,7 +58,8 @@ pub(crate) async fn take_turn(
     Ok(())
 }
 
-/// Records that a suspect is begun, before its methods are called.
+/// Records that a suspect is begun, before its methods are called. Does nothing for a delivery that is not
+/// a suspect.
 ///
 /// # Errors
 /// There is no journal, or it cannot be reached.
