@@ -62,7 +62,7 @@ impl Billing {
             return Err(permanent(UnknownFlavor(payload.flavor)));
         }
         let cents = payload.hours * ledger.cents_an_hour;
-        ledger.write(format!("{} owes {cents} cents", payload.instance_id));
+        ledger.write(format!("{} costs {cents} cents", payload.instance_id));
         Ok(())
     }
 

@@ -7,8 +7,8 @@ use std::fmt;
 
 use crate::options::declare::{Declared, Group};
 use crate::options::listener::{
-    ConfiguredExecutor, Options, Queues, RetryOptions, Sources, options_table, retry_table,
-    sources_table,
+    ConfiguredExecutor, ExternalOptions, Options, Queues, RetryOptions, external_table,
+    options_table, retry_table,
 };
 use crate::options::nearest::nearest;
 use crate::options::value::Raw;
@@ -27,7 +27,7 @@ const ENVIRONMENT: &str = "the environment (LISTENER_..)";
 
 /// The options that can be given from outside.
 fn declared() -> impl Iterator<Item = &'static Declared> {
-    Sources::DECLARED.iter().chain(Options::DECLARED).chain(RetryOptions::DECLARED)
+    ExternalOptions::DECLARED.iter().chain(Options::DECLARED).chain(RetryOptions::DECLARED)
 }
 
 fn keys() -> impl Iterator<Item = &'static str> {
@@ -42,7 +42,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
 ///
 /// | option | default | |
 /// |---|---|---|
-#[doc = concat!(sources_table!(), options_table!(), retry_table!())]
+#[doc = concat!(external_table!(), options_table!(), retry_table!())]
 ///
 /// A duration is written as in the attribute, `30s`, `1m30s` or `500ms`, or as whole seconds. A list is
 /// an array in the file, and a text with commas in a variable. White space and line breaks around a value
@@ -55,7 +55,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
 /// configured, it is `memory://`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Config {
-    pub(crate) sources: Sources,
+    pub(crate) sources: ExternalOptions,
     /// Those that are not in `given` are defaults.
     options: Options,
     /// The keys that were given, with the file or the environment.
@@ -220,7 +220,7 @@ impl Config {
                 mistake,
             }));
         };
-        let Sources { transport_url, topics, control_exchange, queues, .. } = &self.sources;
+        let ExternalOptions { transport_url, topics, control_exchange, queues, .. } = &self.sources;
         if let Some(url) = transport_url {
             check("transport_url", Transport::open(url).err().map(|error| error.to_string()));
         }
@@ -439,7 +439,7 @@ mod tests {
             ("LISTENER_SHUTDOWN_TIMEOUT", "6"),
             ("PATH", "/bin"),
         ]);
-        let expected = Sources {
+        let expected = ExternalOptions {
             transport_url: Some("rabbit://h/".to_owned()),
             topics: vec![
                 Target::topic("notifications"),
@@ -479,7 +479,7 @@ mod tests {
 
     #[test]
     fn each_declared_option_is_accepted_read_and_documented() {
-        let documentation = concat!(sources_table!(), options_table!(), retry_table!());
+        let documentation = concat!(external_table!(), options_table!(), retry_table!());
         assert_eq!(documentation.lines().count(), declared().count());
         for option in declared() {
             let variable = format!("LISTENER_{}", option.key.to_uppercase());
@@ -498,7 +498,8 @@ mod tests {
         set_to_documented_defaults(&mut options);
         set_to_documented_defaults(&mut options.retry);
         assert_eq!(options, Options::default());
-        let of_sources: Vec<&str> = Sources::DECLARED.iter().map(|option| option.default).collect();
+        let of_sources: Vec<&str> =
+            ExternalOptions::DECLARED.iter().map(|option| option.default).collect();
         let Executor::Concurrent(slots) = Options::default().executor else {
             panic!("the default is not concurrent");
         };

@@ -2,7 +2,7 @@
 //! `options/listener.rs` and read in `config.rs`.
 
 use crate::config::Config;
-use crate::options::listener::Sources;
+use crate::options::listener::ExternalOptions;
 use crate::runtime::Listener;
 use crate::runtime::builder::ListenerBuilder;
 use crate::runtime::error::Error;
@@ -54,7 +54,7 @@ impl ListenerBuilder {
         config.apply_to(self.options_mut());
         let is_deployed = config.is_deployed;
         // The executor is one of the options; its size was folded into it.
-        let Sources {
+        let ExternalOptions {
             transport_url,
             topics,
             control_exchange,

@@ -51,8 +51,9 @@ pub enum Event<'e> {
         /// How long ago it was received.
         after: Duration,
     },
-    /// A delivery was returned to the broker: a method requeued it, or the listener stopped.
-    Released {
+    /// A delivery returns to its queue: a method requeued it, or the listener stopped, and the broker redelivers
+    /// what was not acknowledged.
+    Requeued {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
     },

@@ -56,7 +56,7 @@ fn billing_bills_what_it_can_and_dead_letters_the_rest() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(
         lines(&output.stdout),
-        ["compute.instance.delete.error is given up", "i-1 owes 42 cents", "i-2 is not billed"]
+        ["compute.instance.delete.error is given up", "i-1 costs 42 cents", "i-2 is not billed"]
     );
 }
 

@@ -161,13 +161,13 @@ fn every_mistake_is_reported_at_once() {
 
 /// With fewer, every orderly stop would count as a death.
 #[test]
-fn a_suspect_after_below_two_is_refused() {
-    for suspect_after in [0, 1] {
-        let poison = PoisonOptions::default().suspect_after(suspect_after).give_up_after(3);
+fn a_quarantine_after_below_two_is_refused() {
+    for quarantine_after in [0, 1] {
+        let poison = PoisonOptions::default().quarantine_after(quarantine_after).give_up_after(3);
         let options = Options::default().poison(poison);
         let text = error(Listener::builder().options(options).endpoint(Plain).build());
         let expected = format!(
-            "poison.suspect_after is {suspect_after}; expected a whole number, 2 or more (a first death looks \
+            "poison.quarantine_after is {quarantine_after}; expected a whole number, 2 or more (a first death looks \
              like an orderly stop"
         );
         assert!(text.contains(&expected), "{text}");

@@ -340,23 +340,23 @@ async fn a_copy_that_replaces_a_delivery_names_all_methods_that_owe_it() {
         finish(&listener).await;
         let left = rig.take("notifications.info").await;
         let names = ["flow::copies::AsksOnce::info", "flow::copies::GivesUp::info"];
-        assert_eq!(owed(&left.properties), names, "{place:?}");
+        assert_eq!(pending(&left.properties), names, "{place:?}");
     }
 }
 
-fn owed(properties: &Properties) -> Vec<&str> {
-    let Some(HeaderValue::List(owed)) = properties.headers.get("listener-endpoints") else {
+fn pending(properties: &Properties) -> Vec<&str> {
+    let Some(HeaderValue::List(pending)) = properties.headers.get("listener-endpoints") else {
         panic!("{properties:?}")
     };
-    let mut owed: Vec<_> = owed
+    let mut pending: Vec<_> = pending
         .iter()
         .map(|name| match name {
             HeaderValue::Text(name) => name.as_str(),
             other => panic!("{other:?} is not a name"),
         })
         .collect();
-    owed.sort_unstable();
-    owed
+    pending.sort_unstable();
+    pending
 }
 
 /// Gives up at once, like `GivesUp`.
@@ -400,7 +400,7 @@ async fn a_stop_forgets_no_method_that_is_due_and_waits_for_a_slot() {
     finish(&listener).await;
     let left = rig.take("notifications.info").await;
     let names = ["flow::copies::AlsoGivesUp::info", "flow::copies::GivesUp::info"];
-    assert_eq!(owed(&left.properties), names);
+    assert_eq!(pending(&left.properties), names);
 }
 
 /// Has an order key, and asks for a retry in ten minutes.

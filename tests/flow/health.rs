@@ -201,7 +201,7 @@ async fn health_counts_deliveries_in_flight_and_settled() {
     let queues: Vec<_> = health
         .queues
         .iter()
-        .map(|queue| (queue.queue.as_str(), queue.in_flight, queue.in_work, queue.settled))
+        .map(|queue| (queue.queue.as_str(), queue.in_flight, queue.in_work, queue.acknowledged))
         .collect();
     assert_eq!(queues, [("notifications.info", 0, 0, 1), ("notifications.warn", 1, 1, 0)]);
     assert!(health.is_progressing(Duration::from_secs(3600)));

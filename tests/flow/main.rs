@@ -30,7 +30,7 @@ mod notifier_broker;
 mod operating;
 mod order;
 mod outcome;
-mod owed;
+mod pending;
 mod poison;
 mod pool;
 mod prepared;

@@ -268,14 +268,14 @@ async fn a_dead_letter_without_a_priority_names_the_methods_that_owe_it() {
     let listener = rig.builder().pool("tap").endpoint(LogsPriority).build().unwrap();
     listener.start().await.unwrap();
     let mut headers = Headers::default();
-    let owed = HeaderValue::List(vec!["billing::info".into()]);
-    headers.set("listener-endpoints", owed.clone());
+    let pending = HeaderValue::List(vec!["billing::info".into()]);
+    headers.set("listener-endpoints", pending.clone());
     let body = r#"{"event_type":"x","payload":1}"#.into();
     rig.put_with("tap", body, Properties { headers, ..Properties::default() }).await;
     let dead_letter = rig.take("tap.dead").await;
     finish(&listener).await;
     assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("unknown-priority"));
-    assert_eq!(dead_letter.properties.headers.get("listener-endpoints"), Some(&owed));
+    assert_eq!(dead_letter.properties.headers.get("listener-endpoints"), Some(&pending));
 }
 
 /// The notifications of a notifier always have a priority.

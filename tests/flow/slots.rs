@@ -172,7 +172,7 @@ async fn seen_around_a_stop(builder: impl Fn(&Rig) -> ListenerBuilder) -> [Vec<S
 async fn after_a_stop_only_the_methods_that_still_owe_a_delivery_are_called() {
     let [before, after] = seen_around_a_stop(|rig| rig.builder().endpoint(Compute)).await;
     assert_eq!(before, ["compute 0", "all 0", "all 1"]);
-    assert_eq!(after, ["compute 0", "compute 1"], "the methods that still owe it");
+    assert_eq!(after, ["compute 0", "compute 1"], "the pending methods");
     let retry = RetryOptions::default().place(RetryPlace::Process);
     let builder = |rig: &Rig| rig.builder().retry(retry).endpoint(RetriesLater);
     let [before, after] = seen_around_a_stop(builder).await;

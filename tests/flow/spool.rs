@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use listener::error::{NotifierBuildError, SpoolError};
 use listener::observe::Spooled;
-use listener::options::WhenFull;
+use listener::options::{SpoolOptions, WhenFull};
 use listener::{NotifyError, Receipt};
 use support::wait_until;
 use tokio::time::Instant;
@@ -199,4 +199,23 @@ fn a_spool_outside_of_a_runtime_does_not_build() {
     let (broker, directory) = (Broker::new(BrokerState::Available), Directory::new());
     let error = builder(&broker).spool(directory.options()).build().unwrap_err();
     assert_eq!(error, NotifierBuildError::Spool(SpoolError::NoRuntime));
+}
+
+#[test]
+fn a_spool_that_could_never_send_does_not_build() {
+    let broker = Broker::new(BrokerState::Available);
+    let directory = Directory::new();
+    for (option, options, found, accepted) in [
+        ("spool.at_once", directory.options().at_once(0), "0", "a number above 0"),
+        ("spool.max_bytes", directory.options().max_bytes(0), "0", "a number above 0"),
+        ("spool.directory", SpoolOptions::default(), "\"\"", "the path of a directory"),
+    ] {
+        let expected = NotifierBuildError::Option {
+            option: option.to_owned(),
+            found: found.to_owned(),
+            expected: accepted.to_owned(),
+        };
+        assert_eq!(builder(&broker).spool(options).build().unwrap_err(), expected);
+    }
+    assert!(!directory.0.exists(), "nothing is created");
 }

@@ -70,12 +70,12 @@ async fn quarantined(properties: [Properties; 2], calls: usize) -> u32 {
 
 #[tokio::test(start_paused = true)]
 async fn copies_for_different_methods_do_not_count_against_each_other() {
-    let owed = |name: &str| {
+    let pending = |name: &str| {
         let mut headers = Headers::default();
         headers.set("listener-endpoints", HeaderValue::List(vec![HeaderValue::Text(name.into())]));
         Properties { headers, ..Properties::default() }
     };
-    assert_eq!(quarantined([owed("at-once::info"), owed("other::info")], 2).await, 0);
+    assert_eq!(quarantined([pending("at-once::info"), pending("other::info")], 2).await, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -256,8 +256,8 @@ async fn an_inbox_lookup_that_panics_at_a_stop_is_not_a_failure() {
     finish(&listener).await;
     let left = rig.take("notifications.info").await;
     let headers = &left.properties.headers;
-    let owed = vec![HeaderValue::Text("failing::info".to_owned())];
-    assert_eq!(headers.get("listener-endpoints"), Some(&HeaderValue::List(owed)));
+    let pending = vec![HeaderValue::Text("failing::info".to_owned())];
+    assert_eq!(headers.get("listener-endpoints"), Some(&HeaderValue::List(pending)));
     assert_eq!(headers.get("listener-attempts"), None, "it was not called");
 }
 

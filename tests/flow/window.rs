@@ -63,7 +63,7 @@ fn an_empty_window_does_not_build() {
         ("window_bytes", builder(&broker).window_bytes(0), "a number from 1 to 4294967295"),
     ] {
         let expected = NotifierBuildError::Option {
-            option,
+            option: option.to_owned(),
             found: "0".to_owned(),
             expected: accepted.to_owned(),
         };

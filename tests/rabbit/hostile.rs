@@ -122,7 +122,7 @@ impl Numbers {
 }
 
 /// The names fill a frame of 128 KiB.
-async fn check_owed_by(vhost: &str, endpoints: AMQPValue) {
+async fn check_pending(vhost: &str, endpoints: AMQPValue) {
     let (_, amqp, listener, numbers) = listening(vhost, "classic").await;
     let hostile = oslo_properties(&[("listener-endpoints", endpoints)]);
     amqp.publish("", QUEUE, notification(100), hostile).await;
@@ -142,17 +142,17 @@ async fn check_owed_by(vhost: &str, endpoints: AMQPValue) {
     let dead_letter = amqp.drain("notifications.info.dead").await.pop().unwrap();
     assert_eq!(dead_letter.delivery.data, notification(100).into_bytes());
     let headers = dead_letter.delivery.properties.headers().clone().unwrap();
-    let Some(AMQPValue::FieldArray(owed)) = headers.inner().get("listener-endpoints") else {
-        panic!("no method owes it")
+    let Some(AMQPValue::FieldArray(pending)) = headers.inner().get("listener-endpoints") else {
+        panic!("it names no pending method")
     };
-    assert!(owed.as_slice().len() <= 65, "{} names", owed.as_slice().len());
+    assert!(pending.as_slice().len() <= 65, "{} names", pending.as_slice().len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs rabbitmq"]
 async fn a_copy_that_names_sixty_thousand_methods_delays_nothing() {
     let names = format!("numbers::info,{}", "x,y,".repeat(32_000));
-    check_owed_by("owed-text", AMQPValue::LongString(names.into())).await;
+    check_pending("pending-text", AMQPValue::LongString(names.into())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,7 +160,7 @@ async fn a_copy_that_names_sixty_thousand_methods_delays_nothing() {
 async fn a_copy_that_names_unknown_methods_of_any_length_delays_nothing() {
     let name = |n: usize| AMQPValue::LongString(format!("{n}{}", "x".repeat(1000)).into());
     let names: Vec<_> = (0..120).map(name).collect();
-    check_owed_by("owed-list", AMQPValue::FieldArray(names.into())).await;
+    check_pending("pending-list", AMQPValue::FieldArray(names.into())).await;
 }
 
 fn notification(payload: u32) -> String {

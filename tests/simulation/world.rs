@@ -48,6 +48,6 @@ pub(crate) trait World {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) body: Vec<u8>,
-    /// The endpoints that owe it; empty: all.
+    /// The endpoints that it is pending for; empty: all.
     pub(crate) owed: Vec<String>,
 }

@@ -149,7 +149,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "drivers/rabbit/connection",
             "drivers/rabbit/core",
             "drivers/rabbit/connection/hosts",
-            "drivers/rabbit/topology/known",
+            "drivers/rabbit/topology/broker_state",
             "drivers/rabbit/topology/properties",
             "drivers/rabbit/wire",
             "drivers/rabbit/options",
@@ -175,14 +175,14 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "drivers/rabbit/connection/hosts",
             "drivers/rabbit/connection/io",
-            "drivers/rabbit/topology/known",
+            "drivers/rabbit/topology/broker_state",
             "drivers/rabbit/options",
             "transport",
         ],
     ),
     ("drivers/rabbit/connection/hosts", &["drivers/rabbit/options", "transport"]),
     ("drivers/rabbit/connection/io", &[]),
-    ("drivers/rabbit/topology/known", &["drivers/rabbit/topology/properties"]),
+    ("drivers/rabbit/topology/broker_state", &["drivers/rabbit/topology/properties"]),
     ("drivers/rabbit/topology/properties", &[]),
     ("drivers/rabbit/query", &["drivers/rabbit/options", "options", "transport", "redact"]),
     ("drivers/rabbit/wire", &["drivers/rabbit/workarounds", "transport"]),
@@ -477,10 +477,10 @@ mod tests {
             ("topology/rights.rs", "use crate::drivers::rabbit::publishing::message;", true),
             ("connection/link.rs", "use crate::drivers::rabbit::topology::channel;", true),
             ("connection/link.rs", "use crate::drivers::rabbit::Rabbit;", true),
-            ("core.rs", "use super::topology::known::Known;", false),
+            ("core.rs", "use super::topology::broker_state::Known;", false),
             ("core.rs", "use super::topology::survey::Survey;", true),
             ("core.rs", "use super::connection::link::Link;", true),
-            ("topology/known.rs", "use super::survey::Survey;", true),
+            ("topology/broker_state.rs", "use super::survey::Survey;", true),
         ] {
             let found = breaches(&format!("drivers/rabbit/{file}"), import);
             assert_eq!(!found.is_empty(), is_breach, "{file}: {import}: {found:?}");

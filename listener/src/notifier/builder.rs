@@ -118,10 +118,13 @@ impl NotifierBuilder {
             mistakes.push(NotifierBuildError::EmptyTopic);
         }
         mistakes.extend(wrong_names(&topics, &self.control_exchange));
-        mistakes.extend(self.options.wrong().into_iter().map(|(option, wrong)| {
-            let Wrong { expected, found } = wrong;
-            NotifierBuildError::Option { option, found, expected }
-        }));
+        let of_spool = self.spool.as_ref().map(SpoolOptions::wrong).unwrap_or_default();
+        for (prefix, wrong) in [("", self.options.wrong()), ("spool.", of_spool)] {
+            mistakes.extend(wrong.into_iter().map(|(option, wrong)| {
+                let (option, Wrong { expected, found }) = (format!("{prefix}{option}"), wrong);
+                NotifierBuildError::Option { option, found, expected }
+            }));
+        }
         if let Some(error) = NotifierBuildError::of(mistakes) {
             return Err(error);
         }

@@ -23,8 +23,8 @@ pub enum NotifierBuildError {
     /// An option has an invalid value.
     #[error("{option} is {found}; expected {expected}")]
     Option {
-        /// Its name.
-        option: &'static str,
+        /// Its name; those of a spool after `spool.`.
+        option: String,
         /// Its value.
         found: String,
         /// The values that it may have.

@@ -8,10 +8,17 @@ use tokio::time::Instant;
 use crate::notifier::error::SpoolError;
 use crate::notifier::message::OutgoingMessage;
 use crate::notifier::window::Permit;
+use crate::options::value::Wrong;
 use crate::transport::Transport;
 
 #[derive(Debug)]
 pub(super) enum SpoolOptions {}
+
+impl SpoolOptions {
+    pub(super) fn wrong(&self) -> Vec<(&'static str, Wrong)> {
+        match *self {}
+    }
+}
 
 #[derive(Debug)]
 pub(super) enum Spool {}

@@ -1,4 +1,4 @@
-//! The options of a listener: `Options` has those that `ListenerBuilder::options` sets, `Sources` those that
+//! The options of a listener: `Options` has those that `ListenerBuilder::options` sets, `ExternalOptions` those that
 //! come from environment and file only. Origins and precedence are in `config.rs`.
 
 use std::str::FromStr;
@@ -125,9 +125,9 @@ impl ConfiguredExecutor {
 options! {
     /// What a listener is given from outside the program, and what a builder has other methods for.
     #[derive(Clone, PartialEq, Eq)]
-    pub(crate) struct Sources;
-    table sources_table;
-    setters sources_setters;
+    pub(crate) struct ExternalOptions;
+    table external_table;
+    setters external_setters;
 
     /// Where to consume from: a URL that [`Transport::open`](crate::Transport::open) takes.
     pub(crate) transport_url: Option<String> = [None] takes SecretUrl, key "transport_url";
@@ -216,7 +216,7 @@ options! {
     pub shutdown_timeout: Duration = [25 s] takes TIME, key "shutdown_timeout";
     /// How long one attempt to send a copy (a retry, a dead letter) may take.
     ///
-    /// After that the methods that owe it pause, and it is sent again. After an attempt that was not
+    /// After that its methods pause, and it is sent again. After an attempt that was not
     /// confirmed in time the next ones may take four times as long, and so on up to 64 times, so that few
     /// copies are sent twice.
     pub send_timeout: Duration = [30 s] takes ABOVE_ZERO;
@@ -300,7 +300,7 @@ options! {
     ///
     /// The queue is `<queue>.quarantine`. The first death leaves no more than the broker's `redelivered`
     /// flag, as an orderly stop does, and such a stop is not a death: so this is 2 or more.
-    pub suspect_after: u64 = [2]
+    pub quarantine_after: u64 = [2]
         takes number(2_u64).because("a first death looks like an orderly stop");
     /// After how many further deaths it becomes a dead letter with the reason `poison`.
     pub give_up_after: u64 = [3] takes number(1_u64);

@@ -2,6 +2,7 @@
 //! was expected. A kind serves the environment, the file, URLs and the builders alike.
 
 use std::fmt::{Debug, Display};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -356,6 +357,30 @@ impl Kind for Name {
     #[cfg(test)]
     fn example(&self) -> &'static str {
         "billing"
+    }
+}
+
+/// The path of a directory.
+pub(crate) struct Directory;
+
+impl Kind for Directory {
+    type Value = PathBuf;
+
+    fn read(&self, raw: &Raw) -> Option<PathBuf> {
+        raw.text().map(PathBuf::from)
+    }
+
+    fn accepts(&self, value: &PathBuf) -> bool {
+        !value.as_os_str().is_empty()
+    }
+
+    fn expected(&self) -> String {
+        "the path of a directory".to_owned()
+    }
+
+    #[cfg(test)]
+    fn example(&self) -> &'static str {
+        "/var/spool/billing"
     }
 }
 

@@ -77,7 +77,7 @@ impl Case {
                 .work_queue_of(taken_from)
                 .map_or_else(|| Arc::clone(taken_from), Arc::from);
         }
-        let in_flight = shared.in_flight.take(&delivery);
+        let in_flight = shared.in_flight.add(&delivery);
         shared.observers.report(&Event::Taken { delivery: &delivery.info });
         Self {
             delivery,

@@ -39,10 +39,10 @@ pub struct QueueHealth {
     #[serde(serialize_with = "seconds")]
     pub oldest: Option<Duration>,
     /// The number of deliveries acknowledged since the listener was built.
-    pub settled: u64,
+    pub acknowledged: u64,
     /// The time since the last one was acknowledged; `None` if none was.
     #[serde(serialize_with = "seconds")]
-    pub last_settled: Option<Duration>,
+    pub last_acknowledged: Option<Duration>,
 }
 
 /// A queue to which copies, that is, retries or dead letters, cannot be sent at present. Their originals
@@ -86,7 +86,7 @@ impl Health {
     pub fn is_progressing(&self, patience: Duration) -> bool {
         self.queues.iter().all(|queue| {
             let is_old = |age: Option<Duration>| age.is_none_or(|age| age >= patience);
-            queue.oldest.is_none_or(|oldest| oldest < patience) || !is_old(queue.last_settled)
+            queue.oldest.is_none_or(|oldest| oldest < patience) || !is_old(queue.last_acknowledged)
         })
     }
 }
@@ -95,14 +95,14 @@ impl Health {
 mod tests {
     use super::*;
 
-    fn health(oldest: Option<u64>, last_settled: Option<u64>) -> Health {
+    fn health(oldest: Option<u64>, last_acknowledged: Option<u64>) -> Health {
         let queue = QueueHealth {
             queue: "notifications.info".to_owned(),
             in_flight: 1,
             in_work: 1,
             oldest: oldest.map(Duration::from_secs),
-            settled: 0,
-            last_settled: last_settled.map(Duration::from_secs),
+            acknowledged: 0,
+            last_acknowledged: last_acknowledged.map(Duration::from_secs),
         };
         Health {
             connection: Some(ConnectionState::Attached),
@@ -141,8 +141,8 @@ mod tests {
                 "in_flight": 1,
                 "in_work": 1,
                 "oldest": 60.0,
-                "settled": 0,
-                "last_settled": null,
+                "acknowledged": 0,
+                "last_acknowledged": null,
             }],
             "paused": [{
                 "queue": "q.dead",

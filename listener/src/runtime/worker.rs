@@ -36,20 +36,20 @@ pub(crate) async fn work(work: WorkContext<'_>, mut case: Case) {
 /// Calls the methods, again while some are held in the process, and carries out the verdicts.
 async fn call_until_settled(work: WorkContext<'_>, mut case: Case) {
     let shared = work.shared;
-    case.in_flight.begins();
+    case.in_flight.start_work();
     let hold = Hold::new(shared.options.retry.hold, case.in_flight.age());
     let mut progress = Progress::new(hold);
     let mut handled = 0;
     loop {
         let calls = case.copy_headers.attempts;
-        let Judgement { verdict, mut subject, attempts, in_order, paused } =
+        let Judgement { verdict, mut logged, attempts, in_order, paused } =
             judge::judge(work, &case).await;
-        handled += subject.handled;
-        subject.handled = handled;
+        handled += logged.handled;
+        logged.handled = handled;
         case.copy_headers.attempts = attempts;
         // Never reset: the ordered methods may be pending even if they are not in this round.
         progress.hold.in_order |= in_order || shared.options.executor == Executor::Sequential;
-        paused.into_iter().for_each(|method| progress.held.until_resumed(method, calls));
+        paused.into_iter().for_each(|method| progress.held.hold_until_resumed(method, calls));
         let unfinished = match verdict {
             Verdict::Ack => None,
             Verdict::Copies(copies) => {
@@ -60,10 +60,10 @@ async fn call_until_settled(work: WorkContext<'_>, mut case: Case) {
             Verdict::Release => Some(Unfinished::Released),
         };
         if let Some(unfinished) = unfinished {
-            progress.held.pause(case.copy_headers.pending.clone(), calls, Duration::ZERO);
-            return copies::leave(work, case, progress, unfinished, &subject).await;
+            progress.held.hold_for(case.copy_headers.pending.clone(), calls, Duration::ZERO);
+            return copies::leave(work, case, progress, unfinished, &logged).await;
         }
-        match copies::advance(work, &mut case, &mut progress, &subject).await {
+        match copies::advance(work, &mut case, &mut progress, &logged).await {
             Next::Call(round) => {
                 case.copy_headers.pending = round.pending;
                 case.copy_headers.attempts = round.attempts;
@@ -71,10 +71,10 @@ async fn call_until_settled(work: WorkContext<'_>, mut case: Case) {
             Next::Done => {
                 let made = progress.made;
                 let end = if made.is_empty() { End::Handled } else { End::Copied(&made) };
-                return settlement::settle(shared, case, &end, &subject);
+                return settlement::settle(shared, case, &end, &logged);
             }
             Next::Unfinished(unfinished) => {
-                return copies::leave(work, case, progress, unfinished, &subject).await;
+                return copies::leave(work, case, progress, unfinished, &logged).await;
             }
         }
     }

@@ -154,17 +154,6 @@ pub enum ConnectError {
         /// Which permission to grant, and how.
         fix: Box<str>,
     },
-    /// The user may not publish to the default exchange, which routes to each queue by its name. All
-    /// copies are sent to it.
-    #[error(
-        "user {user:?} may not publish to the default exchange; grant it write on \"amq\\.default\" ({reason})"
-    )]
-    DefaultExchange {
-        /// The user.
-        user: String,
-        /// The broker's text.
-        reason: String,
-    },
     /// An exchange does not exist yet, and the user may not declare it. The driver waits for it, as its
     /// owner may declare it later.
     #[error(
@@ -177,19 +166,6 @@ pub enum ConnectError {
         user: String,
         /// The broker's text.
         reason: String,
-    },
-    /// A queue is missing that other programs of the deployment declare as well, and the user may not see
-    /// with which options.
-    #[error(
-        "queue {queue:?} is missing, and user {user:?} may not see whether the queues of the deployment are durable; set amqp_durable_queues (true or false) in the transport URL as the other services have it, or grant the permission to configure exchange {exchange:?}"
-    )]
-    HiddenExchange {
-        /// The exchange that would show it.
-        exchange: String,
-        /// The queue.
-        queue: String,
-        /// The user.
-        user: String,
     },
     /// A queue or an exchange exists with other arguments than the requested ones.
     #[error(
@@ -271,8 +247,6 @@ impl ConnectError {
             | Self::LoginRefused { .. }
             | Self::VirtualHost { .. }
             | Self::Forbidden { .. }
-            | Self::DefaultExchange { .. }
-            | Self::HiddenExchange { .. }
             | Self::Mismatch { .. }
             | Self::UnsuitableQueue { .. }
             | Self::Refused { .. } => Blame::Setup,

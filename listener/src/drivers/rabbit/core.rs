@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::connection::hosts::{self, Address};
 use super::connection::io::Io;
 use super::options::RabbitOptions;
-use super::topology::known::Known;
+use super::topology::broker_state::BrokerState;
 use crate::transport::error::ConnectError;
 use crate::transport::url::TransportUrl;
 
@@ -17,7 +17,7 @@ pub(super) struct Core {
     pub(super) addresses: Vec<Address>,
     pub(super) vhost: String,
     pub(super) options: RabbitOptions,
-    pub(super) known: Known,
+    pub(super) broker: BrokerState,
     io: Mutex<Option<Arc<Io>>>,
     /// The broker did not answer in time when the last session closed.
     pub(super) is_silent: AtomicBool,
@@ -32,7 +32,7 @@ impl Core {
             addresses,
             vhost: url.virtual_host().unwrap_or("/").to_owned(),
             options,
-            known: Known::default(),
+            broker: BrokerState::default(),
             io: Mutex::default(),
             is_silent: AtomicBool::new(false),
         }

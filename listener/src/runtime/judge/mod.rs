@@ -18,13 +18,13 @@ use crate::runtime::judge::invoke::{Invocation, InvocationResult, policy_context
 use crate::runtime::judge::policy::Verdict;
 use crate::runtime::open::body;
 use crate::runtime::open::priority::{self, NoPriority};
-use crate::runtime::settle::report::Subject;
+use crate::runtime::settle::report::LoggedNotification;
 use crate::runtime::shared::{Shared, WorkContext};
 
 /// What follows from one round of calls.
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
-    pub(crate) subject: Subject,
+    pub(crate) logged: LoggedNotification,
     /// How often methods have been called for the notification.
     pub(crate) attempts: u32,
     /// Whether some of the methods keep an order, so that the delivery must not be handled later than
@@ -38,8 +38,8 @@ pub(crate) struct Judgement {
 impl Judgement {
     /// Without calls.
     fn of(verdict: Verdict, attempts: u32) -> Self {
-        let subject = Subject::default();
-        Self { verdict, subject, attempts, in_order: false, paused: Vec::new() }
+        let logged = LoggedNotification::default();
+        Self { verdict, logged, attempts, in_order: false, paused: Vec::new() }
     }
 }
 
@@ -89,9 +89,9 @@ async fn open_and_invoke(work: WorkContext<'_>, case: &Case) -> Result<Judgement
     let priority = match priority::find(&fields, &origin.routing_key, on_unknown) {
         Ok(priority) => priority,
         Err(none) => {
-            let subject = Subject::of(&fields, 0);
-            let verdict = without_priority(shared, case, &none, &subject);
-            return Ok(Judgement { subject, ..Judgement::of(verdict, 0) });
+            let logged = LoggedNotification::of(&fields, 0);
+            let verdict = without_priority(shared, case, &none, &logged);
+            return Ok(Judgement { logged, ..Judgement::of(verdict, 0) });
         }
     };
     let calls = case.copy_headers.attempts.saturating_add(1);
@@ -100,16 +100,21 @@ async fn open_and_invoke(work: WorkContext<'_>, case: &Case) -> Result<Judgement
     let invocation = Invocation { shared, notification: &notification, case, stop: permit.stop };
     let InvocationResult { verdict, handled, in_order, paused } = invocation.invoke().await;
     let is_logged = verdict != Verdict::Ack || tracing::enabled!(tracing::Level::DEBUG);
-    let subject = if is_logged {
-        Subject::of(notification.fields(), handled)
+    let logged = if is_logged {
+        LoggedNotification::of(notification.fields(), handled)
     } else {
-        Subject { handled, ..Subject::default() }
+        LoggedNotification { handled, ..LoggedNotification::default() }
     };
-    Ok(Judgement { verdict, subject, attempts: calls, in_order, paused })
+    Ok(Judgement { verdict, logged, attempts: calls, in_order, paused })
 }
 
 /// The verdict on a delivery for which no method can be found.
-fn without_priority(shared: &Shared, case: &Case, none: &NoPriority, subject: &Subject) -> Verdict {
+fn without_priority(
+    shared: &Shared,
+    case: &Case,
+    none: &NoPriority,
+    logged: &LoggedNotification,
+) -> Verdict {
     match shared.options.on_unknown_priority {
         OnUnknownPriority::DeadLetter => {
             policy::unknown_priority(none, case.copy_headers.pending.clone())
@@ -117,7 +122,7 @@ fn without_priority(shared: &Shared, case: &Case, none: &NoPriority, subject: &S
         OnUnknownPriority::Lenient => {
             tracing::warn!(
                 queue = %case.delivery.info.queue,
-                message_id = subject.message_id,
+                message_id = logged.message_id,
                 "acknowledged, and no method was called: {none}"
             );
             Verdict::Ack

@@ -1,4 +1,4 @@
-//! The deliveries in flight: each from the moment it is taken until it is settled. Health reports are
+//! The deliveries in flight: each from the moment it is taken until it is acknowledged. Health reports are
 //! made from this, and slow deliveries are found in it.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ struct Inner {
     held: Vec<Option<Entry>>,
     /// The free indices of `held`.
     free: Vec<usize>,
-    settled: BTreeMap<Arc<str>, Settled>,
+    acknowledged: BTreeMap<Arc<str>, Acknowledged>,
 }
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ struct Entry {
 }
 
 #[derive(Debug)]
-struct Settled {
+struct Acknowledged {
     count: u64,
     last: Instant,
 }
@@ -45,7 +45,7 @@ pub(crate) struct InFlightGuard {
 
 impl InFlight {
     /// Adds a delivery.
-    pub(crate) fn take(self: &Arc<Self>, delivery: &Delivery) -> InFlightGuard {
+    pub(crate) fn add(self: &Arc<Self>, delivery: &Delivery) -> InFlightGuard {
         let since = Instant::now();
         let entry = Entry {
             queue: Arc::clone(&delivery.info.queue),
@@ -72,7 +72,8 @@ impl InFlight {
     /// Whether a delivery of this queue is or was in flight.
     pub(crate) fn knows(&self, queue: &str) -> bool {
         let inner = self.lock();
-        inner.settled.contains_key(queue) || inner.entries().any(|entry| &*entry.queue == queue)
+        inner.acknowledged.contains_key(queue)
+            || inner.entries().any(|entry| &*entry.queue == queue)
     }
 
     /// The health of each of these queues.
@@ -80,14 +81,14 @@ impl InFlight {
         let inner = self.lock();
         let health = |queue: &str| {
             let of_queue = || inner.entries().filter(|entry| &*entry.queue == queue);
-            let settled = inner.settled.get(queue);
+            let acknowledged = inner.acknowledged.get(queue);
             QueueHealth {
                 queue: queue.to_owned(),
                 in_flight: of_queue().count(),
                 in_work: of_queue().filter(|entry| entry.in_work).count(),
                 oldest: of_queue().map(|entry| entry.since.elapsed()).max(),
-                settled: settled.map_or(0, |settled| settled.count),
-                last_settled: settled.map(|settled| settled.last.elapsed()),
+                acknowledged: acknowledged.map_or(0, |acknowledged| acknowledged.count),
+                last_acknowledged: acknowledged.map(|acknowledged| acknowledged.last.elapsed()),
             }
         };
         queues.map(health).collect()
@@ -124,25 +125,25 @@ impl InFlightGuard {
     }
 
     /// Marks it as in work: its methods are called from now on.
-    pub(crate) fn begins(&self) {
+    pub(crate) fn start_work(&self) {
         if let Some(entry) = &mut self.all.lock().held[self.index] {
             entry.in_work = true;
         }
     }
 
-    /// Counts it as settled.
-    pub(crate) fn settled(&self) {
+    /// Counts it as acknowledged.
+    pub(crate) fn acknowledged(&self) {
         let mut inner = self.all.lock();
-        let Inner { held, settled, .. } = &mut *inner;
+        let Inner { held, acknowledged, .. } = &mut *inner;
         let Some(entry) = &held[self.index] else { return };
         let now = Instant::now();
-        match settled.get_mut(&entry.queue) {
-            Some(settled) => {
-                settled.count += 1;
-                settled.last = now;
+        match acknowledged.get_mut(&entry.queue) {
+            Some(acknowledged) => {
+                acknowledged.count += 1;
+                acknowledged.last = now;
             }
             None => {
-                settled.insert(Arc::clone(&entry.queue), Settled { count: 1, last: now });
+                acknowledged.insert(Arc::clone(&entry.queue), Acknowledged { count: 1, last: now });
             }
         }
     }

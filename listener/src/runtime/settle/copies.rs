@@ -18,7 +18,7 @@ use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::held::Round;
 use crate::runtime::settle::pending::Pending;
 use crate::runtime::settle::progress::{Due, Hold, Progress, SHORTEST_HOLD, Unfinished};
-use crate::runtime::settle::report::{End, Report, Subject};
+use crate::runtime::settle::report::{End, LoggedNotification, Report};
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::{Shared, WorkContext};
 use crate::runtime::suspect::isolation;
@@ -64,7 +64,7 @@ pub(crate) async fn advance(
     work: WorkContext<'_>,
     case: &mut Case,
     progress: &mut Progress,
-    subject: &Subject,
+    logged: &LoggedNotification,
 ) -> Next {
     let WorkContext { shared, permit } = work;
     if progress.is_done() {
@@ -72,7 +72,7 @@ pub(crate) async fn advance(
     }
     isolation::end_turn(shared, case);
     loop {
-        let next = match make_due(work, case, progress, subject).await {
+        let next = match make_due(work, case, progress, logged).await {
             Ok(()) => next_call(work, case, progress).await,
             Err(unfinished) => Next::Unfinished(unfinished),
         };
@@ -99,7 +99,7 @@ async fn make_due(
     work: WorkContext<'_>,
     case: &Case,
     progress: &mut Progress,
-    subject: &Subject,
+    logged: &LoggedNotification,
 ) -> Result<(), Unfinished> {
     if progress.due.is_empty() {
         return Ok(());
@@ -110,15 +110,15 @@ async fn make_due(
     let (retries, dead) = std::mem::take(&mut progress.due).into_iter().partition(is_retry);
     progress.due = dead;
     if in_process {
-        hold_retries(shared, case, progress, retries, subject);
+        hold_retries(shared, case, progress, retries, logged);
     } else {
-        make_all(work, case, progress, retries, subject).await?;
+        make_all(work, case, progress, retries, logged).await?;
     }
     if progress.delays_dead_letters() {
         return Ok(());
     }
     let due = std::mem::take(&mut progress.due);
-    make_all(work, case, progress, due, subject).await
+    make_all(work, case, progress, due, logged).await
 }
 
 /// Holds in the process those retries whose pause is short enough.
@@ -127,12 +127,12 @@ fn hold_retries(
     case: &Case,
     progress: &mut Progress,
     retries: Vec<Due>,
-    subject: &Subject,
+    logged: &LoggedNotification,
 ) {
     for due in retries {
         match due.copy.to {
             Destination::Later(pause) if may_hold(shared, pause, progress.hold.began) => {
-                hold(shared, case, progress, due, pause, subject);
+                hold(shared, case, progress, due, pause, logged);
             }
             _ => progress.due.push(due),
         }
@@ -148,7 +148,7 @@ async fn make_all(
     case: &Case,
     progress: &mut Progress,
     copies: Vec<Due>,
-    subject: &Subject,
+    logged: &LoggedNotification,
 ) -> Result<(), Unfinished> {
     if copies.is_empty() {
         return Ok(());
@@ -165,7 +165,7 @@ async fn make_all(
     for (due, result) in permit.finish(join_all(copies.into_iter().map(make))).await {
         match result {
             CopyResult::Made => progress.made.push(due.copy),
-            CopyResult::Held(pause) => hold(shared, case, progress, due, pause, subject),
+            CopyResult::Held(pause) => hold(shared, case, progress, due, pause, logged),
             CopyResult::Refused => {
                 progress.due.push(due);
                 made = Err(Unfinished::Refused);
@@ -190,11 +190,11 @@ fn hold(
     progress: &mut Progress,
     Due { copy, attempts }: Due,
     pause: Duration,
-    subject: &Subject,
+    logged: &LoggedNotification,
 ) {
     let (info, copy_headers) = (&case.delivery.info, &case.copy_headers);
-    Report { info, copy_headers, subject, observers: &shared.observers }.held(&copy);
-    progress.held.pause(copy.pending, attempts, pause);
+    Report { info, copy_headers, logged, observers: &shared.observers }.held(&copy);
+    progress.held.hold_for(copy.pending, attempts, pause);
 }
 
 /// Whether a pause may be spent in the process: `retry.hold` is the limit for all pauses of a delivery
@@ -306,37 +306,41 @@ pub(crate) async fn leave(
     mut case: Case,
     progress: Progress,
     unfinished: Unfinished,
-    subject: &Subject,
+    logged: &LoggedNotification,
 ) {
     let WorkContext { shared, permit } = work;
     isolation::end_turn(shared, &mut case);
     let replaced = End::Replaced(&progress.made);
     if unfinished == Unfinished::Overdue {
-        return settlement::settle(shared, case, &replaced, subject);
+        return settlement::settle(shared, case, &replaced, logged);
     }
     // A requeue concerns all methods.
-    let is_handled = subject.handled > 0 && unfinished != Unfinished::Requeued;
+    let is_handled = logged.handled > 0 && unfinished != Unfinished::Requeued;
     let is_done_in_part = is_handled || !progress.made.is_empty();
     if is_done_in_part && !progress.hold.in_order && !case.delivery.is_over() {
         let remaining = progress.headers_for_pending(&case.copy_headers);
         if remaining.pending != Pending::All
             && permit.finish(shared.copier.replace(&case.delivery, &remaining)).await
         {
-            return settlement::settle(shared, case, &replaced, subject);
+            return settlement::settle(shared, case, &replaced, logged);
         }
     }
     match unfinished {
-        Unfinished::Requeued => settlement::settle(shared, case, &End::Requeued, subject),
-        Unfinished::Refused => return_later(work, case, subject).await,
+        Unfinished::Requeued => settlement::settle(shared, case, &End::Requeued, logged),
+        Unfinished::Refused => return_later(work, case, logged).await,
         Unfinished::Released | Unfinished::Overdue => {
-            settlement::settle(shared, case, &End::Released, subject);
+            settlement::settle(shared, case, &End::Released, logged);
         }
     }
 }
 
 /// Returns a delivery to its queue whose dead letter the broker never accepts; after a while, so that it
 /// is not redelivered immediately. That loses its order, so no other delivery waits for it.
-pub(crate) async fn return_later(work: WorkContext<'_>, mut case: Case, subject: &Subject) {
+pub(crate) async fn return_later(
+    work: WorkContext<'_>,
+    mut case: Case,
+    logged: &LoggedNotification,
+) {
     let WorkContext { shared, permit } = work;
     case.ticket = None;
     isolation::end_turn(shared, &mut case);
@@ -348,5 +352,5 @@ pub(crate) async fn return_later(work: WorkContext<'_>, mut case: Case, subject:
     };
     let is_held = permit.wait_outside(held).await.is_some();
     let end = if is_held { End::Refused } else { End::Released };
-    settlement::settle(shared, case, &end, subject);
+    settlement::settle(shared, case, &end, logged);
 }

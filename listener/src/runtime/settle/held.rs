@@ -37,13 +37,13 @@ pub(crate) struct HeldRounds(Vec<Round>);
 
 impl HeldRounds {
     /// Holds methods for a pause.
-    pub(crate) fn pause(&mut self, pending: Pending, attempts: u32, pause: Duration) {
+    pub(crate) fn hold_for(&mut self, pending: Pending, attempts: u32, pause: Duration) {
         let until = Until::Elapsed(Instant::now() + pause.min(LONGEST_WAIT));
         self.0.push(Round { pending, attempts, until });
     }
 
     /// Holds a method for as long as it is paused.
-    pub(crate) fn until_resumed(&mut self, method: String, attempts: u32) {
+    pub(crate) fn hold_until_resumed(&mut self, method: String, attempts: u32) {
         let pending = Pending::Only(vec![method.clone()]);
         self.0.push(Round { pending, attempts, until: Until::Resumed(method) });
     }

@@ -54,7 +54,7 @@ impl End<'_> {
 
 /// The notification in the log line of a delivery. Empty if nothing is logged.
 #[derive(Debug, Default)]
-pub(crate) struct Subject {
+pub(crate) struct LoggedNotification {
     pub(crate) message_id: String,
     pub(crate) event_type: String,
     /// How many methods handled it.
@@ -64,7 +64,7 @@ pub(crate) struct Subject {
 /// The longest foreign text in a log line, in bytes.
 const LONGEST_TEXT: usize = 256;
 
-impl Subject {
+impl LoggedNotification {
     pub(crate) fn of(fields: &Fields<'_>, handled: usize) -> Self {
         let clipped =
             |text: Option<&str>| shortened(text.unwrap_or_default(), LONGEST_TEXT).to_owned();
@@ -80,7 +80,7 @@ impl Subject {
 pub(crate) struct Report<'r> {
     pub(crate) info: &'r DeliveryInfo,
     pub(crate) copy_headers: &'r CopyHeaders,
-    pub(crate) subject: &'r Subject,
+    pub(crate) logged: &'r LoggedNotification,
     pub(crate) observers: &'r Observers,
 }
 
@@ -90,8 +90,8 @@ macro_rules! event {
         tracing::$level!(
             queue = %$report.info.queue,
             routing_key = %$report.copy_headers.origin.routing_key,
-            event_type = $report.subject.event_type,
-            message_id = $report.subject.message_id,
+            event_type = $report.logged.event_type,
+            message_id = $report.logged.message_id,
             outcome = $outcome,
             $($field = $value,)*
             $text
@@ -108,22 +108,22 @@ impl Report<'_> {
 
     /// It ended, and the settlement was accepted.
     pub(crate) fn end(&self, end: &End<'_>) {
-        let released = Event::Released { delivery: self.info };
+        let requeued = Event::Requeued { delivery: self.info };
         match end {
             End::Requeued | End::Refused => {
                 event!(self, info, "requeued", "settled");
-                self.observers.report(&released);
+                self.observers.report(&requeued);
             }
             // At a stop these are all that wait: their number is logged once.
             End::Released => {
                 event!(self, debug, "released", "left to the broker");
-                self.observers.report(&released);
+                self.observers.report(&requeued);
             }
-            End::Handled if self.subject.handled == 0 => {
+            End::Handled if self.logged.handled == 0 => {
                 event!(self, debug, "unhandled", "settled");
             }
             End::Handled => {
-                event!(self, debug, "handled", "settled", methods = self.subject.handled);
+                event!(self, debug, "handled", "settled", methods = self.logged.handled);
             }
             End::Quarantined { to, deaths } => {
                 event!(
@@ -155,7 +155,7 @@ impl Report<'_> {
                     info,
                     "replaced",
                     "settled: a copy at the end of its queue is for the pending methods",
-                    methods = self.subject.handled
+                    methods = self.logged.handled
                 );
                 self.copies(copies);
             }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use crate::observer::Event;
 use crate::runtime::case::Case;
-use crate::runtime::settle::report::{End, Report, Subject};
+use crate::runtime::settle::report::{End, LoggedNotification, Report};
 use crate::runtime::shared::Shared;
 use crate::transport::delivery::Settle;
 
 /// Releases a delivery: it stays unsettled, and the broker redelivers it when the session ends.
 pub(crate) fn release(shared: &Shared, case: Case) {
-    settle(shared, case, &End::Released, &Subject::default());
+    settle(shared, case, &End::Released, &LoggedNotification::default());
 }
 
 /// Settles a delivery according to its end, and records the end of a suspect in the journal.
-pub(crate) fn settle(shared: &Shared, case: Case, end: &End<'_>, subject: &Subject) {
+pub(crate) fn settle(shared: &Shared, case: Case, end: &End<'_>, logged: &LoggedNotification) {
     let Case { delivery, in_flight, copy_headers, ticket, suspicion, .. } = case;
     let queue = Arc::clone(&delivery.info.queue);
     let (settled, info) = match end.settlement() {
@@ -23,7 +23,7 @@ pub(crate) fn settle(shared: &Shared, case: Case, end: &End<'_>, subject: &Subje
         None => (delivery.still_held(), delivery.info),
     };
     let observers = &*shared.observers;
-    let report = Report { info: &info, copy_headers: &copy_headers, subject, observers };
+    let report = Report { info: &info, copy_headers: &copy_headers, logged, observers };
     let is_acknowledged = settled.is_ok() && end.settlement() == Some(Settle::Ack);
     if settled.is_ok() {
         report.end(end);
@@ -31,8 +31,8 @@ pub(crate) fn settle(shared: &Shared, case: Case, end: &End<'_>, subject: &Subje
         report.stale();
     }
     if is_acknowledged {
-        in_flight.settled();
-        let (handled, after) = (subject.handled, in_flight.age());
+        in_flight.acknowledged();
+        let (handled, after) = (logged.handled, in_flight.age());
         observers.report(&Event::Acknowledged { delivery: &info, handled, after });
     }
     let record = suspicion.as_ref().and_then(|suspicion| suspicion.record);

@@ -17,7 +17,7 @@ use crate::runtime::settle::copier::{CopyError, MoveError};
 use crate::runtime::settle::copies::{self, CopyResult};
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::progress::{Hold, Unfinished};
-use crate::runtime::settle::report::{End, Subject};
+use crate::runtime::settle::report::{End, LoggedNotification};
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::{Shared, WorkContext};
 use crate::runtime::suspect::isolation;
@@ -154,7 +154,7 @@ async fn take_turn(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
     match isolation::take_turn(work, &mut case, until).await {
         Ok(()) => return Some(case),
         Err(Unfinished::Overdue) => {
-            settlement::settle(shared, case, &End::Requeued, &Subject::default());
+            settlement::settle(shared, case, &End::Requeued, &LoggedNotification::default());
         }
         Err(_) => settlement::release(shared, case),
     }
@@ -253,7 +253,7 @@ async fn move_to(
                 shared.observers.report(&Event::Quarantined { delivery, deaths });
             }
             let settler = case.delivery.settler();
-            settlement::settle(shared, case, end, &Subject::default());
+            settlement::settle(shared, case, end, &LoggedNotification::default());
             // No method starts before the original is acknowledged.
             permit.finish(settler.flush()).await;
             drop(closed);
@@ -289,12 +289,17 @@ async fn give_up(work: WorkContext<'_>, mut case: Case, deaths: u64) {
                 // The records stay: if the process ends before the original is acknowledged, they are
                 // evidence against it.
                 let settler = case.delivery.settler();
-                settlement::settle(shared, case, &End::Copied(&[copy]), &Subject::default());
+                settlement::settle(
+                    shared,
+                    case,
+                    &End::Copied(&[copy]),
+                    &LoggedNotification::default(),
+                );
                 permit.finish(settler.flush()).await;
                 return drop(closed);
             }
             Err(CopyError::Refused) => {
-                return copies::return_later(work, case, &Subject::default()).await;
+                return copies::return_later(work, case, &LoggedNotification::default()).await;
             }
             Err(CopyError::Abandoned | CopyError::NoDelay) => {
                 return settlement::release(shared, case);
@@ -334,12 +339,12 @@ async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
                     Destination::Later(after) => End::Deferred(after),
                     Destination::Dead(_) => End::Copied(&copies),
                 };
-                settlement::settle(shared, case, &end, &Subject::default());
+                settlement::settle(shared, case, &end, &LoggedNotification::default());
                 return None;
             }
             CopyResult::Held(pause) => return wait_out(work, case, pause).await,
             CopyResult::Refused => {
-                copies::return_later(work, case, &Subject::default()).await;
+                copies::return_later(work, case, &LoggedNotification::default()).await;
                 return None;
             }
             CopyResult::Abandoned => {
@@ -385,7 +390,14 @@ fn key_of(case: &Case) -> Key {
     let message_id = &case.delivery.properties.message_id;
     let mut pending: Vec<_> = pending.names().iter().collect();
     pending.sort_unstable();
-    Key::of((&origin.queue, &case.delivery.body, message_id, pending, dead_letter_time))
+    let time = dead_letter_time.map(u64::to_le_bytes);
+    let parts: [&[u8]; 4] = [
+        origin.queue.as_bytes(),
+        &case.delivery.body,
+        message_id.as_deref().unwrap_or_default().as_bytes(),
+        time.as_ref().map_or(&[], |time| time),
+    ];
+    Key::of(parts.into_iter().chain(pending.into_iter().map(String::as_bytes)))
 }
 
 fn warn_not_moved(case: &Case, to: &Route, error: &SendError) {

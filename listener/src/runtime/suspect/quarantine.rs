@@ -23,7 +23,7 @@ pub(crate) fn decide(recorded: usize, is_quarantined: bool, options: &PoisonOpti
     if deaths >= given_up_after(options) {
         return Decision::GiveUp(deaths);
     }
-    if deaths >= options.suspect_after && !is_quarantined {
+    if deaths >= options.quarantine_after && !is_quarantined {
         return Decision::Quarantine(deaths);
     }
     if is_last(deaths, options) { Decision::Last } else { Decision::Work }
@@ -35,14 +35,14 @@ pub(crate) fn is_last(deaths: u64, options: &PoisonOptions) -> bool {
 }
 
 fn given_up_after(options: &PoisonOptions) -> u64 {
-    options.suspect_after.saturating_add(options.give_up_after)
+    options.quarantine_after.saturating_add(options.give_up_after)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OPTIONS: PoisonOptions = PoisonOptions { suspect_after: 2, give_up_after: 3 };
+    const OPTIONS: PoisonOptions = PoisonOptions { quarantine_after: 2, give_up_after: 3 };
 
     #[test]
     fn the_decision_for_each_number_of_recorded_deaths() {
@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn options_at_their_bounds() {
-        let options = |suspect_after, give_up_after| PoisonOptions { suspect_after, give_up_after };
+        let options =
+            |quarantine_after, give_up_after| PoisonOptions { quarantine_after, give_up_after };
         assert_eq!(decide(0, false, &options(2, 1)), Decision::Work);
         assert_eq!(decide(1, false, &options(2, 1)), Decision::Quarantine(2));
         assert_eq!(decide(1, true, &options(2, 1)), Decision::Last);

@@ -237,12 +237,17 @@ pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
     }
 }
 
-/// The error of a user who may not publish to the default exchange, if that is the fault.
+/// The error of a user who may not publish to the default exchange, if that is the fault. It routes to each
+/// queue by its name: all copies are sent to it.
 pub(crate) fn no_default_exchange(fault: &Fault, user: &str) -> Option<ConnectError> {
     match fault {
         Fault::Broker { text, .. } if fault.refusal() == Some(Refusal::DefaultExchange) => {
-            let (user, reason) = (user.to_owned(), text.clone());
-            Some(ConnectError::DefaultExchange { user, reason })
+            Some(ConnectError::Forbidden {
+                user: user.to_owned(),
+                action: "publish to the default exchange".to_owned(),
+                fix: r#"grant it write on "amq\.default""#.into(),
+                reason: text.clone(),
+            })
         }
         _ => None,
     }

@@ -242,7 +242,7 @@ impl DeliveryMaker {
         )
         .redelivered(arrived.redelivered);
         // Only for redeliveries, because the properties of queues are behind a lock.
-        let seen = arrived.redelivered.then(|| self.core.known.queue(queue)).flatten();
+        let seen = arrived.redelivered.then(|| self.core.broker.queue(queue)).flatten();
         let count = delivery_count(&properties, arrived.redelivered, seen, self.version);
         let set = seen.and_then(|seen| seen.limits.deliveries);
         let is_near = count.is_some_and(|count| delivery_limit::is_near(count, set, self.version));

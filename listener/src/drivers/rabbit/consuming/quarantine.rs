@@ -148,7 +148,7 @@ impl QuarantineConsumers {
         match result {
             Ok(Some(consumer)) => {
                 self.idle.remove(&queue);
-                let properties = self.shared.core.known.queue(&queue);
+                let properties = self.shared.core.broker.queue(&queue);
                 if let Some(limit) = properties.and_then(|queue| queue.limits.deliveries) {
                     delivery_limit::check_quarantine(&queue, limit, consumer.link.version);
                 }
@@ -248,7 +248,7 @@ impl QuarantineConsumer {
         let mut topology = TopologyChannel::new(link, core);
         // Each time, because the queue may have been deleted and declared again.
         if !topology.exists(queue).await? || !record_quarantine_queue(&mut topology, queue).await? {
-            core.known.record_missing(queue);
+            core.broker.record_missing(queue);
             return Ok(None);
         }
         let limit = core.options.connection_timeout;

@@ -125,10 +125,10 @@ impl Session {
             check_readable(&mut topology, queue).await?;
             if prefetch.is_adaptive() || counts_closed_channels(&link) {
                 let single = single_active_consumer(&mut topology, queue).await?;
-                prefetch.describe(index, single, core.known.may_be_quorum(queue));
+                prefetch.describe(index, single, core.broker.may_be_quorum(queue));
             }
         }
-        let is_first = |queue| core.known.record_check(queue);
+        let is_first = |queue| core.broker.record_check(queue);
         if generation == 1 && queues.first().is_some_and(|queue| is_first(queue)) {
             rights::warn_of_missing(&link, core, address, subscription).await;
         }
@@ -136,12 +136,12 @@ impl Session {
         let mut consumers = Consumers::none();
         // What cannot be foreseen, such as an exclusive consumer on a queue, fails before anything is
         // delivered from the second attempt on.
-        for index in core.known.failed_first(&queues) {
+        for index in core.broker.failed_first(&queues) {
             let on = On { channel: &channel, options, user: &link.user };
             let (id, count) = prefetch.next_consumer(index);
             let added = consumers.add(on, Arc::clone(&queues[index]), Some(id), count).await;
             if let Err(failure) = added {
-                core.known.failed_to_consume(&queues[index]);
+                core.broker.failed_to_consume(&queues[index]);
                 return Err(failure);
             }
         }
@@ -474,7 +474,7 @@ impl Session {
     /// - while more deliveries are expected.
     async fn leave(&mut self, until: Instant) -> Result<(), Fault> {
         self.settle(true)?;
-        let known = &self.maker.core().known;
+        let known = &self.maker.core().broker;
         let may_be_quorum = self.consumers.queues().any(|queue| known.may_be_quorum(queue));
         let has_all = !may_be_quorum || self.until_all_arrived(until - QUIET).await;
         let is_released = has_all
@@ -529,7 +529,7 @@ impl Session {
 async fn has_more(link: Arc<Link>, core: Arc<Core>, queues: Vec<String>) -> bool {
     let mut topology = TopologyChannel::new(&link, &core);
     for queue in queues {
-        if !core.known.may_be_quorum(&queue) {
+        if !core.broker.may_be_quorum(&queue) {
             continue;
         }
         match topology.ready_messages(&queue).await {

@@ -258,9 +258,9 @@ async fn channel_closed(
         };
         return match failure {
             // Without a retry queue, the retry is delayed in the process.
-            Failure::Permanent(
-                error @ (ConnectError::Forbidden { .. } | ConnectError::DefaultExchange { .. }),
-            ) if matches!(outgoing.route, Route::Delayed { .. }) => {
+            Failure::Permanent(error @ ConnectError::Forbidden { .. })
+                if matches!(outgoing.route, Route::Delayed { .. }) =>
+            {
                 Err(no_delay(outgoing, error.to_string()))
             }
             Failure::Permanent(ConnectError::Refused { reason, .. })

@@ -94,7 +94,7 @@ impl PublishSession {
             Purpose::Send => {
                 // This concerns queues for copies, not journals.
                 if generation > 1 {
-                    core.known.connected_again();
+                    core.broker.connected_again();
                 }
                 tracing::info!(host = %address, generation, "connected to RabbitMQ to send");
             }
@@ -164,9 +164,11 @@ impl PublishSession {
     pub(crate) fn is_gone(&self, destination: &Destination) {
         match destination {
             Destination::Queue(queue) | Destination::Quarantine(queue) => {
-                self.core.known.record_missing(queue);
+                self.core.broker.record_missing(queue);
             }
-            Destination::Retry(queue, level) => self.core.known.record_missing(&level.queue(queue)),
+            Destination::Retry(queue, level) => {
+                self.core.broker.record_missing(&level.queue(queue));
+            }
             // Nothing is kept about these.
             Destination::Topic { .. } | Destination::Journal(_) => {}
         }

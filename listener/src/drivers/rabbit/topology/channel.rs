@@ -9,7 +9,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use tokio::time::Instant;
 
-use super::known::Known;
+use super::broker_state::BrokerState;
 use super::properties::{Lifetime, QueueProperties};
 use crate::drivers::rabbit::connection::channel::call;
 use crate::drivers::rabbit::connection::failure::{self, Failure, Fault};
@@ -27,14 +27,14 @@ const LEADER_TIMEOUT: Duration = Duration::from_millis(250);
 pub(crate) struct TopologyChannel<'a> {
     pub(super) link: &'a Link,
     pub(super) options: &'a RabbitOptions,
-    pub(super) known: &'a Known,
+    pub(super) broker: &'a BrokerState,
     pub(super) expires: Option<Duration>,
     scratch: Option<Channel>,
 }
 
 impl<'a> TopologyChannel<'a> {
     pub(crate) fn new(link: &'a Link, core: &'a Core) -> Self {
-        Self { link, options: &core.options, known: &core.known, expires: None, scratch: None }
+        Self { link, options: &core.options, broker: &core.broker, expires: None, scratch: None }
     }
 
     /// Queues that it declares are deleted after this time without consumers.
@@ -45,7 +45,7 @@ impl<'a> TopologyChannel<'a> {
     /// Whether this user may have declared an existing queue: the broker shows its properties only to
     /// users who may.
     pub(super) fn may_have_declared(&self, queue: &str) -> bool {
-        self.known.queue(queue).and_then(QueueProperties::durable).is_some()
+        self.broker.queue(queue).and_then(QueueProperties::durable).is_some()
     }
 
     /// Whether a queue exists. If the user may not inspect it, it counts as missing.
@@ -111,9 +111,9 @@ impl<'a> TopologyChannel<'a> {
         options: QueueDeclareOptions,
         arguments: FieldTable,
     ) -> Result<(), Fault> {
-        self.known.record_declaration(name.as_str());
+        self.broker.record_declaration(name.as_str());
         self.declare_queue(name, options, arguments).await?;
-        self.known.record_declaration(name.as_str());
+        self.broker.record_declaration(name.as_str());
         Ok(())
     }
 

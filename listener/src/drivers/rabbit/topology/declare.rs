@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::channel::{TopologyChannel, exchange_options, short};
-use super::deployment::QueueDeclaration;
+use super::declaration::QueueDeclaration;
 use super::inspect::{ExchangeState, Presence, inspect_exchange, inspect_queue, queue_properties};
 use super::permissions::may_declare;
 use super::properties::Lifetime;
@@ -76,7 +76,7 @@ pub(super) async fn declare_missing_queue(
             let seen =
                 if is_known { None } else { queue_properties(topology, queue, &name).await? };
             let seen = seen.unwrap_or_else(|| declaration.into());
-            topology.known.see_queue(queue, seen);
+            topology.broker.see_queue(queue, seen);
             Ok(())
         }
         // Another program has declared it meanwhile: it is used unchanged.
@@ -96,7 +96,9 @@ pub(super) async fn ensure_exchange(
     match survey.exchanges.get(exchange) {
         Some(ExchangeState::Missing) => {}
         Some(ExchangeState::Refused(failure)) => return Err(failure.clone()),
-        Some(ExchangeState::Visible(_) | ExchangeState::Hidden | ExchangeState::Uninformative)
+        Some(
+            ExchangeState::Visible(_) | ExchangeState::Hidden(_) | ExchangeState::Uninformative,
+        )
         | None => return Ok(()),
     }
     let planned = survey.planned.get(exchange).copied();
@@ -119,7 +121,7 @@ async fn declare_missing_exchange(
     match topology.declare_exchange(&name, exchange_options(lifetime)).await {
         Ok(()) => {
             tracing::info!(exchange, durable = lifetime.durable, "declared the exchange");
-            topology.known.see_exchange(exchange, lifetime);
+            topology.broker.see_exchange(exchange, lifetime);
             Ok(())
         }
         // Another program has declared it meanwhile: it is used unchanged.
@@ -134,10 +136,10 @@ pub(super) fn warn_of_transient<'q>(
     queues: impl IntoIterator<Item = &'q str>,
 ) {
     let is_transient = |queue: &&str| {
-        topology.known.queue(queue).is_some_and(|seen| seen.durable() == Some(false))
+        topology.broker.queue(queue).is_some_and(|seen| seen.durable() == Some(false))
     };
     let transient: BTreeSet<_> = queues.into_iter().filter(is_transient).collect();
-    if !transient.is_empty() && topology.known.record_warning() {
+    if !transient.is_empty() && topology.broker.record_warning() {
         tracing::warn!(queues = ?transient, "{TRANSIENT}");
     }
 }

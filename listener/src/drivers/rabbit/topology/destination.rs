@@ -5,17 +5,17 @@
 use lapin::options::QueueDeclareOptions;
 use lapin::types::ShortString;
 
+use super::broker_state::Feature;
 use super::channel::{TopologyChannel, short};
+use super::declaration::QueueDeclaration;
 use super::declare::{
     check_bindings, check_topics, declare_missing_queue, ensure_exchange, is_forbidden,
     warn_of_transient,
 };
-use super::deployment::QueueDeclaration;
 use super::inspect::{ExchangeState, Presence};
-use super::known::Feature;
+use super::persistence::{persisted, persisted_own, persisted_quorum};
 use super::retry_queue::{Level, RetryQueue};
-use super::settling::{settle, settle_own, settle_quorum};
-use super::side_queue::{self, SideQueue};
+use super::side_queue::{self, QueueType};
 use super::survey::{Survey, declarations, survey_one};
 use crate::drivers::rabbit::connection::failure::{self, Failure};
 use crate::target::{dead_letter_queue, quarantine_queue};
@@ -39,13 +39,11 @@ pub(crate) async fn topic(
     warn_of_transient(topology, [routing_key]);
     match ready {
         Ok(()) => {
-            settle_own(topology, routing_key).await;
-            settle_quorum(topology, routing_key).await?;
+            persisted_own(topology, routing_key).await;
+            persisted_quorum(topology, routing_key).await?;
             Ok(None)
         }
-        Err(Failure::Permanent(
-            error @ (ConnectError::Forbidden { .. } | ConnectError::HiddenExchange { .. }),
-        )) => Ok(Some(error)),
+        Err(Failure::Permanent(error @ ConnectError::Forbidden { .. })) => Ok(Some(error)),
         Err(failure) => Err(failure),
     }
 }
@@ -64,7 +62,7 @@ async fn exchange_and_queue(
         Ok(Presence::Missing) => missing_queue(topology, binding, &mut survey).await,
         looked => looked.map(drop),
     };
-    if queue.as_ref().is_err_and(|failure| !is_of_the_user(failure)) {
+    if queue.as_ref().is_err_and(|failure| !is_forbidden(failure)) {
         return Ok(queue);
     }
     ensure_exchange(topology, &binding.exchange, &mut survey).await?;
@@ -97,19 +95,19 @@ async fn missing_queue(
 /// binds it as well.
 pub(crate) async fn queue(topology: &mut TopologyChannel<'_>, queue: &str) -> Result<(), Failure> {
     ensure_queue(topology, queue).await?;
-    settle(topology, queue).await;
+    persisted(topology, queue).await;
     Ok(())
 }
 
-/// As `queue`, without the wait until it has settled.
+/// As `queue`, without the wait until it is persisted.
 async fn ensure_queue(topology: &mut TopologyChannel<'_>, queue: &str) -> Result<(), Failure> {
     let name = short("the queue's name", queue)?;
-    let Some(seen) = topology.known.queue(queue) else {
+    let Some(seen) = topology.broker.queue(queue) else {
         let types = side_queue::dead_letters(topology.options);
         return declare_first_of(topology, &name, queue, types).await;
     };
     match topology.message_count(&name).await {
-        Err(fault) if fault.code() == Some(404) && topology.known.is_consumed(queue) => {
+        Err(fault) if fault.code() == Some(404) && topology.broker.is_consumed(queue) => {
             Err(Failure::transient(format!(
                 "queue {queue:?} has vanished, and its consumer has not declared it again yet"
             )))
@@ -132,7 +130,7 @@ pub(crate) async fn quarantine(
     let name = short("the quarantine queue's name", queue)?;
     let types = side_queue::types(topology.link.version);
     declare_first_of(topology, &name, queue, types).await?;
-    settle(topology, queue).await;
+    persisted(topology, queue).await;
     Ok(())
 }
 
@@ -142,8 +140,8 @@ pub(crate) async fn journal(
     journal: &str,
 ) -> Result<(), Failure> {
     let name = short("the journal's name", journal)?;
-    declare_first_of(topology, &name, journal, &[SideQueue::Stream]).await?;
-    settle_own(topology, journal).await;
+    declare_first_of(topology, &name, journal, &[QueueType::Stream]).await?;
+    persisted_own(topology, journal).await;
     Ok(())
 }
 
@@ -152,22 +150,23 @@ async fn declare_first_of(
     topology: &mut TopologyChannel<'_>,
     name: &ShortString,
     queue: &str,
-    types: &[SideQueue],
+    types: &[QueueType],
 ) -> Result<(), Failure> {
     let mut last = match topology.message_count(name).await {
         Ok(messages) => {
             if messages > 0 && is_for_copies(queue) {
-                topology.known.record_message(queue);
+                topology.broker.record_message(queue);
             }
             return Ok(());
         }
         Err(fault) if fault.code() == Some(404) => fault,
         Err(fault) => return Err(topology.refused(fault, "look for", "queue", queue)),
     };
-    topology.known.record_missing(queue);
+    topology.broker.record_missing(queue);
     // A disabled type is not declared again, because the refusal ends the connection.
-    let known = topology.known;
-    let is_enabled = |side: SideQueue| side.feature().is_none_or(|feature| known.has(feature));
+    let broker = topology.broker;
+    let is_enabled =
+        |queue_type: QueueType| queue_type.feature().is_none_or(|feature| broker.has(feature));
     let mut left = types.iter().copied().filter(|side| is_enabled(*side)).peekable();
     if left.peek().is_none() {
         return Err(Failure::Permanent(ConnectError::Refused {
@@ -188,7 +187,7 @@ async fn declare_first_of(
             Err(fault) if fault.is_mismatch() => return Ok(()),
             Err(fault) => {
                 if let Some(feature) = side.disabled_feature(&fault) {
-                    known.disable(feature);
+                    broker.disable(feature);
                     // The connection has ended: the next type is declared over the next one.
                     if left.peek().is_some() {
                         return Err(fault.into());
@@ -213,9 +212,9 @@ pub(crate) async fn retry_queue(
     ensure_queue(topology, queue).await?;
     let retry = level.queue(queue);
     ensure_retry_queue(topology, queue, &retry, level).await?;
-    // Both settle at the same time.
-    settle(topology, &retry).await;
-    settle(topology, queue).await;
+    // Both are persisted at the same time.
+    persisted(topology, &retry).await;
+    persisted(topology, queue).await;
     Ok(())
 }
 
@@ -227,19 +226,19 @@ async fn ensure_retry_queue(
     level: Level,
 ) -> Result<(), Failure> {
     let name = short("the retry queue's name", retry)?;
-    let has_quorum = topology.known.has(Feature::QuorumQueues);
+    let has_quorum = topology.broker.has(Feature::QuorumQueues);
     let kinds = RetryQueue::choices(topology.link.version, has_quorum);
     let mut last = match topology.message_count(&name).await {
         Err(fault) if fault.code() == Some(404) => fault,
         Ok(messages) => {
             if messages > 0 {
-                topology.known.record_message(retry);
+                topology.broker.record_message(retry);
             }
             return Ok(());
         }
         Err(fault) => return Err(topology.refused(fault, "look for", "queue", retry)),
     };
-    topology.known.record_missing(retry);
+    topology.broker.record_missing(retry);
     for kind in kinds {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         let arguments = kind.arguments(queue, level);
@@ -251,7 +250,7 @@ async fn ensure_retry_queue(
             Err(fault) if fault.is_mismatch() => return Ok(()),
             Err(fault) => {
                 if *kind == RetryQueue::Quorum && fault.is_disabled_feature() {
-                    topology.known.disable(Feature::QuorumQueues);
+                    topology.broker.disable(Feature::QuorumQueues);
                 }
                 last = fault;
                 // Another type does not help without a permission or without an answer.
@@ -267,13 +266,7 @@ async fn ensure_retry_queue(
     })
 }
 
-/// Whether only listeners publish to a queue of this name, after it has settled.
+/// Whether only listeners publish to a queue of this name, once it is persisted.
 fn is_for_copies(queue: &str) -> bool {
     [dead_letter_queue(""), quarantine_queue("")].iter().any(|end| queue.ends_with(end.as_str()))
-}
-
-/// Whether the failure concerns this user only: another one may be allowed to do it.
-fn is_of_the_user(failure: &Failure) -> bool {
-    is_forbidden(failure)
-        || matches!(failure, Failure::Permanent(ConnectError::HiddenExchange { .. }))
 }

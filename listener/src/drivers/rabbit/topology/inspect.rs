@@ -1,12 +1,13 @@
 //! What a queue or exchange is like, determined with declarations that RabbitMQ refuses whatever exists.
-//! What each declaration asks for, and what its refusal means, is decided in `deployment.rs` and
+//! What each declaration asks for, and what its refusal means, is decided in `probe.rs` and
 //! `single_active.rs`.
 
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 
 use super::channel::{TopologyChannel, exchange_options, short};
-use super::deployment::{self, ExchangeProbe, Probed, QueueDeclaration, QueueProbe};
+use super::declaration::QueueDeclaration;
+use super::probe::{self, ExchangeProbe, Probed, QueueProbe};
 use super::properties::{Lifetime, QueueProperties};
 use super::single_active::{SingleActiveConsumer, SingleActiveProbe};
 use crate::drivers::rabbit::connection::failure::{Failure, Fault, mismatch};
@@ -24,8 +25,9 @@ pub(super) enum Presence {
 pub(super) enum ExchangeState {
     /// It exists, with this lifetime.
     Visible(Lifetime),
-    /// It exists. The broker does not show its lifetime to this user, who may not declare it.
-    Hidden,
+    /// It exists. The broker does not show its lifetime to this user, who may not declare it:
+    /// its text.
+    Hidden(String),
     /// It exists, but its lifetime is no evidence: the broker declared it, or refusals do not show it.
     Uninformative,
     /// It is missing, and may be declared.
@@ -51,7 +53,7 @@ pub(super) async fn inspect_queue(
         match compare(topology, &name).await {
             Ok(()) => {}
             Err(fault) if fault.code() == Some(403) || is_about_expiry(&fault) => {}
-            Err(fault) if deployment::is_of_a_new_queue(&fault) => return Ok(Presence::Missing),
+            Err(fault) if probe::is_of_a_new_queue(&fault) => return Ok(Presence::Missing),
             Err(fault) => {
                 return Err(mismatch(&fault, queue)
                     .unwrap_or_else(|| topology.refused(fault, "declare", "queue", queue)));
@@ -62,7 +64,7 @@ pub(super) async fn inspect_queue(
         return Ok(Presence::Missing);
     };
     check_auto_delete(topology, queue, seen)?;
-    topology.known.see_queue(queue, seen);
+    topology.broker.see_queue(queue, seen);
     Ok(Presence::Existing)
 }
 
@@ -72,9 +74,9 @@ async fn compare(topology: &mut TopologyChannel<'_>, name: &ShortString) -> Resu
     // Other brokers may accept any argument.
     if topology.link.version.is_some() {
         let asked = declaration.arguments(topology.options, topology.expires);
-        let asked = deployment::compared(asked);
+        let asked = probe::compared(asked);
         match topology.declare_queue(name, declaration.options(), asked).await {
-            Err(fault) => match deployment::current_of_last(&fault) {
+            Err(fault) => match probe::current_of_last(&fault) {
                 Some(None) => return Ok(()),
                 // The queue has this argument, and is compared without it below.
                 Some(Some(_)) => {}
@@ -141,7 +143,7 @@ pub(super) async fn inspect_exchange(
     let exists = match topology.declare_exchange(&name, passive).await {
         Ok(()) => true,
         Err(fault) if fault.code() == Some(404) => false,
-        Err(fault) if fault.code() == Some(403) => return Ok(ExchangeState::Hidden),
+        Err(Fault::Broker { code: 403, text }) => return Ok(ExchangeState::Hidden(text)),
         Err(fault) => return Err(topology.refused(fault, "look for", "exchange", exchange)),
     };
     let arguments = match topology.link.version {
@@ -161,19 +163,19 @@ pub(super) async fn inspect_exchange(
         if ExchangeProbe::is_about_the_rest(&fault) {
             break;
         }
-        return match fault.code() {
-            Some(403) if exists => Ok(ExchangeState::Hidden),
-            Some(403) => {
+        return match (fault.code(), fault) {
+            (_, Fault::Broker { code: 403, text }) if exists => Ok(ExchangeState::Hidden(text)),
+            (Some(403), fault) => {
                 Ok(ExchangeState::Refused(topology.refused(fault, "declare", "exchange", exchange)))
             }
-            Some(406) if !exists || ExchangeProbe::is_of_a_new_one(&fault) => {
+            (Some(406), fault) if !exists || ExchangeProbe::is_of_a_new_one(&fault) => {
                 Ok(ExchangeState::Missing)
             }
-            Some(406) => Ok(ExchangeState::Uninformative),
-            _ => Err(topology.refused(fault, "look for", "exchange", exchange)),
+            (Some(406), _) => Ok(ExchangeState::Uninformative),
+            (_, fault) => Err(topology.refused(fault, "look for", "exchange", exchange)),
         };
     }
-    topology.known.see_exchange(exchange, probe.lifetime);
+    topology.broker.see_exchange(exchange, probe.lifetime);
     Ok(ExchangeState::Visible(probe.lifetime))
 }
 
@@ -184,7 +186,7 @@ pub(crate) async fn single_active_consumer(
     queue: &str,
 ) -> Result<SingleActiveConsumer, Failure> {
     let name = short("the queue's name", queue)?;
-    let declaration = match topology.known.queue(queue) {
+    let declaration = match topology.broker.queue(queue) {
         Some(seen) => QueueDeclaration::like(seen, topology.options),
         None => QueueDeclaration::asked(topology.options),
     };
@@ -212,7 +214,7 @@ pub(crate) async fn record_quarantine_queue(
 ) -> Result<bool, Failure> {
     let name = short("the quarantine queue's name", queue)?;
     let Some(seen) = queue_properties(topology, queue, &name).await? else { return Ok(false) };
-    topology.known.see_queue(queue, seen);
+    topology.broker.see_queue(queue, seen);
     Ok(true)
 }
 

@@ -1,5 +1,7 @@
 //! The properties of queues and exchanges, as far as AMQP shows them. They are determined in
-//! `inspect.rs`, and remembered in `known.rs`.
+//! `inspect.rs`, and remembered in `broker_state.rs`.
+
+use lapin::types::{AMQPValue, LongString};
 
 /// The argument with the limit on deliveries.
 pub(super) const DELIVERIES: &str = "x-delivery-limit";
@@ -48,4 +50,9 @@ impl QueueProperties {
     pub(crate) fn durable(self) -> Option<bool> {
         self.lifetime.map(|lifetime| lifetime.durable)
     }
+}
+
+/// A text as an argument of a declaration.
+pub(super) fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(text))
 }

@@ -4,7 +4,7 @@
 
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
-use super::known::Feature;
+use super::broker_state::Feature;
 use crate::drivers::rabbit::connection::failure::Fault;
 use crate::drivers::rabbit::connection::version::Version;
 use crate::drivers::rabbit::options::RabbitOptions;
@@ -16,26 +16,26 @@ const JOURNAL_SEGMENT: i64 = 1024 * 1024;
 
 /// The types of these queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SideQueue {
+pub(crate) enum QueueType {
     Quorum,
     Classic,
     Stream,
 }
 
 /// The types of a quarantine queue, in order of preference.
-pub(crate) fn types(version: Option<Version>) -> &'static [SideQueue] {
+pub(crate) fn types(version: Option<Version>) -> &'static [QueueType] {
     match version {
-        Some(version) if version.has_quorum_queues() => &[SideQueue::Quorum, SideQueue::Classic],
-        _ => &[SideQueue::Classic],
+        Some(version) if version.has_quorum_queues() => &[QueueType::Quorum, QueueType::Classic],
+        _ => &[QueueType::Classic],
     }
 }
 
 /// The types of a dead-letter queue, in order of preference: as the options ask of the work queues.
-pub(crate) fn dead_letters(options: &RabbitOptions) -> &'static [SideQueue] {
-    if options.quorum() { &[SideQueue::Quorum, SideQueue::Classic] } else { &[SideQueue::Classic] }
+pub(crate) fn dead_letters(options: &RabbitOptions) -> &'static [QueueType] {
+    if options.quorum() { &[QueueType::Quorum, QueueType::Classic] } else { &[QueueType::Classic] }
 }
 
-impl SideQueue {
+impl QueueType {
     /// The feature that this type needs, if a flag can disable it.
     pub(crate) const fn feature(self) -> Option<Feature> {
         match self {
@@ -87,33 +87,33 @@ mod tests {
         let refusal = |code, text: &str| Fault::Broker { code, text: text.to_owned() };
         let flag = refusal(541, "INTERNAL_ERROR - feature flag stream_queue is disabled");
         let timeout = refusal(541, "INTERNAL_ERROR - timeout");
-        let disabled = |side: SideQueue| side.disabled_feature(&flag);
-        assert_eq!(disabled(SideQueue::Quorum), Some(Feature::QuorumQueues));
-        assert_eq!(disabled(SideQueue::Stream), Some(Feature::Streams));
-        assert_eq!(disabled(SideQueue::Classic), None);
-        for side in [SideQueue::Quorum, SideQueue::Stream, SideQueue::Classic] {
-            assert_eq!(side.disabled_feature(&timeout), None, "{side:?}");
+        let disabled = |queue_type: QueueType| queue_type.disabled_feature(&flag);
+        assert_eq!(disabled(QueueType::Quorum), Some(Feature::QuorumQueues));
+        assert_eq!(disabled(QueueType::Stream), Some(Feature::Streams));
+        assert_eq!(disabled(QueueType::Classic), None);
+        for queue_type in [QueueType::Quorum, QueueType::Stream, QueueType::Classic] {
+            assert_eq!(queue_type.disabled_feature(&timeout), None, "{queue_type:?}");
         }
     }
 
-    fn names(side: SideQueue, version: Option<Version>) -> Vec<String> {
+    fn names(queue_type: QueueType, version: Option<Version>) -> Vec<String> {
         let said = |value: &AMQPValue| match value {
             AMQPValue::LongString(text) => text.to_string(),
             AMQPValue::LongLongInt(number) => number.to_string(),
             other => format!("{other:?}"),
         };
-        let table = side.arguments(version);
+        let table = queue_type.arguments(version);
         table.inner().iter().map(|(name, value)| format!("{name}={}", said(value))).collect()
     }
 
     #[test]
     fn the_arguments_for_each_version() {
         let (old, new) = (Some(Version::new(3, 13)), Some(Version::new(4, 0)));
-        assert_eq!(names(SideQueue::Quorum, old), ["x-queue-type=quorum"]);
-        assert_eq!(names(SideQueue::Quorum, new), ["x-delivery-limit=-1", "x-queue-type=quorum"]);
-        assert_eq!(names(SideQueue::Classic, new), ["x-queue-type=classic"]);
+        assert_eq!(names(QueueType::Quorum, old), ["x-queue-type=quorum"]);
+        assert_eq!(names(QueueType::Quorum, new), ["x-delivery-limit=-1", "x-queue-type=quorum"]);
+        assert_eq!(names(QueueType::Classic, new), ["x-queue-type=classic"]);
         assert_eq!(
-            names(SideQueue::Stream, new),
+            names(QueueType::Stream, new),
             [
                 "x-max-length-bytes=8388608",
                 "x-queue-type=stream",
@@ -127,15 +127,15 @@ mod tests {
         let kind = |rabbit_quorum_queue| {
             dead_letters(&RabbitOptions { rabbit_quorum_queue, ..RabbitOptions::default() })
         };
-        assert_eq!(kind(None), [SideQueue::Classic]);
-        assert_eq!(kind(Some(false)), [SideQueue::Classic]);
-        assert_eq!(kind(Some(true)), [SideQueue::Quorum, SideQueue::Classic]);
+        assert_eq!(kind(None), [QueueType::Classic]);
+        assert_eq!(kind(Some(false)), [QueueType::Classic]);
+        assert_eq!(kind(Some(true)), [QueueType::Quorum, QueueType::Classic]);
     }
 
     #[test]
     fn the_types_for_each_version() {
-        assert_eq!(types(None), [SideQueue::Classic]);
-        assert_eq!(types(Some(Version::new(3, 7))), [SideQueue::Classic]);
-        assert_eq!(types(Some(Version::new(3, 10))), [SideQueue::Quorum, SideQueue::Classic]);
+        assert_eq!(types(None), [QueueType::Classic]);
+        assert_eq!(types(Some(Version::new(3, 7))), [QueueType::Classic]);
+        assert_eq!(types(Some(Version::new(3, 10))), [QueueType::Quorum, QueueType::Classic]);
     }
 }

@@ -10,7 +10,7 @@ use super::declare::{
 };
 use super::delivery_limit;
 use super::inspect::Presence;
-use super::settling::settle_quorum;
+use super::persistence::persisted_quorum;
 use super::survey::{declarations, missing_exchange, survey};
 use crate::drivers::rabbit::connection::failure::Failure;
 use crate::transport::driver::Binding;
@@ -23,7 +23,7 @@ pub(crate) async fn declare(
 ) -> Result<(), Failure> {
     let mut seen = HashSet::new();
     let bindings: Vec<_> = bindings.iter().filter(|binding| seen.insert(*binding)).collect();
-    topology.known.consumes(bindings.iter().map(|binding| &binding.queue));
+    topology.broker.consumes(bindings.iter().map(|binding| &binding.queue));
     let mut survey = survey(topology, &bindings).await?;
     // Other brokers may look for the queue before they check permissions.
     if topology.link.version.is_some() {
@@ -36,7 +36,7 @@ pub(crate) async fn declare(
         declare_missing_queue(topology, queue, *declaration).await?;
     }
     for binding in &bindings {
-        settle_quorum(topology, &binding.queue).await?;
+        persisted_quorum(topology, &binding.queue).await?;
     }
     let mut missing = None;
     for binding in &bindings {
@@ -82,7 +82,7 @@ pub(crate) async fn declare(
 /// Refuses a stream, and a quorum queue with a low delivery limit. If the user may not declare the
 /// queue, its properties are unknown, and it is accepted.
 fn check_queue(topology: &TopologyChannel<'_>, queue: &str) -> Result<(), Failure> {
-    let Some(seen) = topology.known.queue(queue) else { return Ok(()) };
+    let Some(seen) = topology.broker.queue(queue) else { return Ok(()) };
     if seen.stream {
         return Err(Failure::Permanent(ConnectError::UnsuitableQueue {
                 queue: queue.to_owned(),

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::channel::{TopologyChannel, short};
-use super::deployment::{self, QueueDeclaration};
+use super::declaration::{self, QueueDeclaration};
 use super::inspect::{ExchangeState, Presence, inspect_exchange, inspect_queue, queue_properties};
 use super::permissions::may_declare;
 use super::properties::Lifetime;
@@ -100,8 +100,8 @@ fn plan_exchanges(topology: &TopologyChannel<'_>, bindings: &[&Binding], survey:
 fn record_shared(topology: &TopologyChannel<'_>, queue: &str, survey: &mut Survey) {
     survey.shared.insert(queue.to_owned());
     let existing = survey.queue(queue) == Presence::Existing;
-    if let Some(seen) = topology.known.queue(queue).filter(|_| existing) {
-        topology.known.see_shared(seen);
+    if let Some(seen) = topology.broker.queue(queue).filter(|_| existing) {
+        topology.broker.see_shared(seen);
     }
 }
 
@@ -115,8 +115,8 @@ async fn find_evidence(
     let is_transient = |exchange: &ExchangeState| {
         matches!(exchange, ExchangeState::Visible(Lifetime { durable: false, .. }))
     };
-    let shows = |name: &String| topology.known.queue(name).is_some_and(|q| q.lifetime.is_some());
-    let is_wanted = deployment::goes_by_evidence(topology.options)
+    let shows = |name: &String| topology.broker.queue(name).is_some_and(|q| q.lifetime.is_some());
+    let is_wanted = declaration::goes_by_evidence(topology.options)
         && survey.queues.values().any(|found| *found == Presence::Missing)
         && !survey.exchanges.values().all(is_transient)
         && !survey.existing_shared().any(shows);
@@ -134,7 +134,7 @@ async fn find_evidence(
             // If this user may not see its properties, it is no evidence.
             let seen = queue_properties(topology, &queue, &name).await?;
             let Some(seen) = seen.filter(|seen| seen.lifetime.is_some()) else { continue };
-            topology.known.see_queue(&queue, seen);
+            topology.broker.see_queue(&queue, seen);
             survey.queues.insert(queue.clone(), Presence::Existing);
             record_shared(topology, &queue, survey);
             return Ok(());
@@ -176,7 +176,7 @@ fn declaration_of_queue(
     bindings: &[&Binding],
     survey: &Survey,
 ) -> Result<QueueDeclaration, Failure> {
-    if let Some(seen) = topology.known.queue(queue).filter(|seen| seen.lifetime.is_some()) {
+    if let Some(seen) = topology.broker.queue(queue).filter(|seen| seen.lifetime.is_some()) {
         return Ok(QueueDeclaration::like(seen, topology.options));
     }
     let its_own: Vec<_> = bindings
@@ -186,16 +186,19 @@ fn declaration_of_queue(
         .collect();
     let its_exchanges = its_own.iter().map(|exchange| visible_lifetime(topology, exchange, survey));
     let others = survey.exchanges.keys().map(|name| visible_lifetime(topology, name, survey));
-    let shared = survey.existing_shared().filter_map(|name| topology.known.queue(name));
-    let queues: Vec<_> = shared.chain(topology.known.shared()).collect();
+    let shared = survey.existing_shared().filter_map(|name| topology.broker.queue(name));
+    let queues: Vec<_> = shared.chain(topology.broker.shared()).collect();
     let lifetimes: Vec<_> =
         its_exchanges.chain(queues.iter().map(|seen| seen.lifetime)).chain(others).collect();
     let shows = lifetimes.iter().any(Option::is_some);
-    if shows || !deployment::goes_by_evidence(topology.options) {
+    if shows || !declaration::goes_by_evidence(topology.options) {
         return Ok(QueueDeclaration::of(topology.options, lifetimes, queues));
     }
     let look = |exchange: &&str| survey.exchanges.get(*exchange);
-    let hidden = its_own.iter().find(|name| look(name) == Some(&ExchangeState::Hidden));
+    let hidden = its_own.iter().find_map(|name| match look(name) {
+        Some(ExchangeState::Hidden(reason)) => Some((*name, reason)),
+        _ => None,
+    });
     let refused = its_own.iter().find_map(|name| match look(name) {
         Some(ExchangeState::Refused(failure)) => Some(missing_exchange(failure.clone(), name)),
         _ => None,
@@ -203,13 +206,29 @@ fn declaration_of_queue(
     match (hidden, refused) {
         (None, None) => Ok(QueueDeclaration::asked(topology.options)),
         _ if !survey.shared.contains(queue) => Ok(QueueDeclaration::durable(topology.options)),
-        (Some(exchange), _) => Err(Failure::Permanent(ConnectError::HiddenExchange {
-            exchange: (*exchange).to_owned(),
-            queue: queue.to_owned(),
-            user: topology.link.user.clone(),
-        })),
+        (Some((exchange, reason)), _) => Err(hidden_exchange(topology, queue, exchange, reason)),
         (None, Some(failure)) => Err(failure),
     }
+}
+
+/// The failure of a user who may not see how the deployment's other programs declare a missing queue.
+fn hidden_exchange(
+    topology: &TopologyChannel<'_>,
+    queue: &str,
+    exchange: &str,
+    reason: &str,
+) -> Failure {
+    Failure::Permanent(ConnectError::Forbidden {
+        user: topology.link.user.clone(),
+        action: format!(
+            "see whether the queues of the deployment are durable, and queue {queue:?} is missing"
+        ),
+        fix: format!(
+            "set amqp_durable_queues (true or false) in the transport URL as the other services have it, or grant the permission to configure exchange {exchange:?}"
+        )
+        .into(),
+        reason: reason.to_owned(),
+    })
 }
 
 /// The lifetime of an exchange, or the one with which it will be declared.
@@ -222,8 +241,8 @@ fn visible_lifetime(
         ExchangeState::Visible(lifetime) => Some(*lifetime),
         ExchangeState::Missing => survey.planned.get(exchange).copied(),
         // As when it was last visible.
-        ExchangeState::Hidden | ExchangeState::Uninformative | ExchangeState::Refused(_) => {
-            topology.known.exchange(exchange)
+        ExchangeState::Hidden(_) | ExchangeState::Uninformative | ExchangeState::Refused(_) => {
+            topology.broker.exchange(exchange)
         }
     }
 }
@@ -237,12 +256,12 @@ fn lifetime_of_exchange(
     bindings: &[&Binding],
     survey: &Survey,
 ) -> Option<Lifetime> {
-    if let Some(seen) = topology.known.exchange(exchange) {
+    if let Some(seen) = topology.broker.exchange(exchange) {
         return Some(seen);
     }
     let is_own =
         |name: &&String| bindings.iter().any(|b| b.exchange == exchange && b.queue == **name);
-    let shown = |name: &String| topology.known.queue(name).and_then(|seen| seen.lifetime);
+    let shown = |name: &String| topology.broker.queue(name).and_then(|seen| seen.lifetime);
     let others = survey.exchanges.iter().filter(|(_, look)| **look != ExchangeState::Missing);
     let lifetimes: Vec<_> = survey
         .existing_shared()
@@ -250,7 +269,7 @@ fn lifetime_of_exchange(
         .map(shown)
         .chain(others.map(|(name, _)| visible_lifetime(topology, name, survey)))
         .chain(survey.existing_shared().map(shown))
-        .chain([topology.known.shared().and_then(|seen| seen.lifetime)])
+        .chain([topology.broker.shared().and_then(|seen| seen.lifetime)])
         .collect();
     let shows = lifetimes.iter().any(Option::is_some);
     shows.then(|| QueueDeclaration::of(topology.options, lifetimes, []).lifetime)

@@ -1,10 +1,10 @@
 //! The journal: a stream in which all processes of a queue record the suspects that they begin. A record
-//! that is neither ended nor withdrawn is evidence of a death. `requests.rs` makes the entries, `known.rs`
+//! that is neither ended nor withdrawn is evidence of a death. `requests.rs` makes the entries, `state.rs`
 //! reads them. `examine.rs` asks for deaths, which `quarantine.rs` decides on; `isolation.rs` begins records
 //! and `settlement.rs` ends them.
 
 mod entry;
-mod known;
+mod state;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -18,13 +18,13 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 pub(crate) use crate::runtime::suspect::journal::entry::Key;
-pub(crate) use crate::runtime::suspect::journal::known::Unavailable;
 pub(crate) use crate::runtime::suspect::journal::requests::Record;
+pub(crate) use crate::runtime::suspect::journal::state::Unavailable;
 
 use crate::redact::error_text;
 use crate::runtime::suspect::journal::entry::Entry;
-use crate::runtime::suspect::journal::known::{Known, Outage};
 use crate::runtime::suspect::journal::requests::{Request, Requests};
+use crate::runtime::suspect::journal::state::{JournalState, Outage};
 use crate::transport::Transport;
 use crate::transport::driver::JournalAppend;
 use crate::transport::error::JournalError;
@@ -51,7 +51,7 @@ pub(crate) struct Journal {
     timeout: Duration,
     requests: Mutex<Requests>,
     /// Locked by the caller that appends an entry for all waiting ones.
-    known: tokio::sync::Mutex<Known>,
+    state: tokio::sync::Mutex<JournalState>,
     /// Whether a task waits to flush.
     is_flush_scheduled: AtomicBool,
     /// Notified to flush without delay.
@@ -68,7 +68,7 @@ impl Journal {
             process: uuid::Uuid::new_v4().simple().to_string(),
             timeout: timeout.min(TIMEOUT),
             requests: Mutex::default(),
-            known: tokio::sync::Mutex::default(),
+            state: tokio::sync::Mutex::default(),
             is_flush_scheduled: AtomicBool::new(false),
             flush_now: Notify::new(),
             stopping: Notify::new(),
@@ -80,7 +80,7 @@ impl Journal {
     pub(crate) async fn deaths(&self, key: Key) -> Result<usize, Unavailable> {
         self.request(None).await?;
         // Another caller may have found the journal unreachable in between.
-        self.known.lock().await.deaths(key, &self.process).ok_or(Unavailable::Unreachable)
+        self.state.lock().await.deaths(key, &self.process).ok_or(Unavailable::Unreachable)
     }
 
     /// Records that this process begins a suspect. Once this returns, the record outlives the process.
@@ -126,8 +126,8 @@ impl Journal {
     /// A new session begins: the journal may be reachable again.
     pub(crate) fn attached(self: &Arc<Self>) {
         // A caller that holds the lock is using the journal.
-        if let Ok(mut known) = self.known.try_lock() {
-            known.retry_now(&[Outage::Unreachable, Outage::Lost]);
+        if let Ok(mut state) = self.state.try_lock() {
+            state.retry_now(&[Outage::Unreachable, Outage::Lost]);
         }
         self.release_all();
     }
@@ -173,19 +173,19 @@ impl Journal {
     }
 
     async fn append_stop(&self) -> Result<(), Unavailable> {
-        let mut known = self.known.lock().await;
+        let mut state = self.state.lock().await;
         if self.requests().has_nothing_to_withdraw() {
             return Ok(());
         }
-        if known.is_lost() {
+        if state.is_lost() {
             // The records are lost with it.
             self.requests().postpone_stop();
             return Ok(());
         }
         // The outage may be over.
-        known.retry_now(&[Outage::Refused, Outage::Unreachable]);
+        state.retry_now(&[Outage::Refused, Outage::Unreachable]);
         let entry = Entry { stopped: true, ..Entry::default() };
-        self.append(&mut known, entry, false).await?;
+        self.append(&mut state, entry, false).await?;
         self.requests().stopped();
         Ok(())
     }
@@ -196,7 +196,7 @@ impl Journal {
         loop {
             let (done, mut answer) = oneshot::channel();
             self.requests().waiting.push(Request { begin, done });
-            let mut known = self.known.lock().await;
+            let mut state = self.state.lock().await;
             match answer.try_recv() {
                 Ok(result) => return result,
                 // The caller that appended for this one was dropped.
@@ -208,7 +208,7 @@ impl Journal {
                 Ok(())
             } else {
                 let entry = Entry { begin: std::mem::take(&mut batch.begin), ..Entry::default() };
-                self.append(&mut known, entry, batch.reads).await
+                self.append(&mut state, entry, batch.reads).await
             };
             batch.answer(result);
             return result;
@@ -218,34 +218,34 @@ impl Journal {
     /// Appends an entry, with everything else that is to be recorded.
     async fn append(
         &self,
-        known: &mut Known,
+        state: &mut JournalState,
         entry: Entry,
         reads: bool,
     ) -> Result<(), Unavailable> {
-        if let Some(unavailable) = known.unavailable() {
+        if let Some(unavailable) = state.unavailable() {
             return Err(unavailable);
         }
-        known.appended += 1;
-        let (process, number) = (self.process.clone(), known.appended);
+        state.appended += 1;
+        let (process, number) = (self.process.clone(), state.appended);
         let entry = Entry { process, number, ..self.requests().complete(entry) };
         let Ok(text) = serde_json::to_vec(&entry) else { return Err(Unavailable::Refused) };
         let append = JournalAppend {
             journal: self.name.clone(),
             entry: Bytes::from(text),
-            read_from: reads.then_some(known.next),
+            read_from: reads.then_some(state.next),
             timeout: self.timeout,
         };
         match self.transport.journal(append).await {
             Ok(read) => {
-                known.reached();
+                state.reached();
                 if reads {
-                    known.read(&read);
+                    state.read(&read);
                 }
                 self.requests().recorded(&entry);
                 Ok(())
             }
             Err(error) => {
-                let (outage, is_logged) = known.failed(&error);
+                let (outage, is_logged) = state.failed(&error);
                 if outage == Outage::Lost {
                     self.requests().forget_recorded();
                 }
@@ -285,12 +285,12 @@ impl Journal {
     /// Records what is to be recorded, if anything is. A journal that could not be reached a moment ago is
     /// tried again: other processes may wait for what is withdrawn.
     async fn flush(&self) -> Result<(), Unavailable> {
-        let mut known = self.known.lock().await;
+        let mut state = self.state.lock().await;
         if self.requests().has_nothing_to_record() {
             return Ok(());
         }
-        known.retry_now(&[Outage::Unreachable]);
-        self.append(&mut known, Entry::default(), false).await
+        state.retry_now(&[Outage::Unreachable]);
+        self.append(&mut state, Entry::default(), false).await
     }
 
     /// Flushes soon, in a task of its own, again until everything is recorded.

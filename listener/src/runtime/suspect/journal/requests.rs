@@ -1,12 +1,12 @@
 //! What this process has begun, and what its next entry records. Entries are appended in `mod.rs`; what
-//! other processes have recorded is in `known.rs`.
+//! other processes have recorded is in `state.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
 use crate::runtime::suspect::journal::entry::{Entry, Key};
-use crate::runtime::suspect::journal::known::Unavailable;
+use crate::runtime::suspect::journal::state::Unavailable;
 
 /// The most keys of one kind in an entry; the others go into the next one.
 const KEYS_PER_ENTRY: usize = 10_000;

@@ -1,5 +1,5 @@
 //! Tests of the journals of several processes, over the in-memory transport and over drivers that fail. How
-//! entries are applied is tested in `known.rs`.
+//! entries are applied is tested in `state.rs`.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::runtime::suspect::journal::known::LOST_AFTER;
+use crate::runtime::suspect::journal::state::LOST_AFTER;
 use crate::transport::driver::{Driver, JournalRead, Outgoing, Subscribed, Subscription};
 use crate::transport::error::{ConnectError, SendError};
 
@@ -16,7 +16,7 @@ fn journal(transport: &Transport) -> Arc<Journal> {
 }
 
 fn key(body: &str) -> Key {
-    Key::of(body)
+    Key::of([body.as_bytes()])
 }
 
 fn transport(name: &str) -> Transport {
@@ -66,7 +66,7 @@ async fn a_request_whose_caller_was_dropped_begins_nothing() {
     let transport = transport("journal-given-up");
     let (one, other) = (journal(&transport), journal(&transport));
     one.begin(key("a")).await.expect("a journal");
-    let held = one.known.lock().await;
+    let held = one.state.lock().await;
     let begins = tokio::spawn({
         let one = Arc::clone(&one);
         async move { one.begin(key("b")).await }
@@ -126,7 +126,7 @@ fn records_are_flushed_after_the_runtime_that_was_to_flush_them_has_ended() {
 async fn deaths_are_unknown_if_what_was_read_is_gone() {
     let one = journal(&transport("journal-forgotten"));
     assert_eq!(one.deaths(key("a")).await, Ok(0));
-    let mut held = one.known.lock().await;
+    let mut held = one.state.lock().await;
     let deaths = tokio::spawn({
         let one = Arc::clone(&one);
         async move { one.deaths(key("a")).await }
@@ -146,7 +146,7 @@ async fn records_from_before_and_during_a_stop_are_no_evidence() {
     let transport = transport("journal-stop-begins");
     let (one, other) = (journal(&transport), journal(&transport));
     let begun = one.begin(key("a")).await.expect("a journal");
-    let held = one.known.lock().await;
+    let held = one.state.lock().await;
     let stops = tokio::spawn({
         let one = Arc::clone(&one);
         async move { one.begin_stop().await }
@@ -223,7 +223,7 @@ async fn stopped_unrecorded(name: &str) -> (Arc<Journal>, Arc<Journal>) {
     let transport = transport(name);
     let (one, other) = (journal(&transport), journal(&transport));
     one.begin(key("a")).await.expect("a journal");
-    let held = one.known.lock().await;
+    let held = one.state.lock().await;
     one.stop(Instant::now()).await;
     drop(held);
     assert_eq!(other.deaths(key("a")).await, Ok(1));
@@ -264,7 +264,7 @@ async fn a_stop_records_what_was_settled_a_moment_before() {
 async fn a_record_of_a_lost_session_is_not_a_death() {
     let transport = transport("journal-late");
     let (one, other) = (journal(&transport), journal(&transport));
-    let held = one.known.lock().await;
+    let held = one.state.lock().await;
     let begins = tokio::spawn({
         let one = Arc::clone(&one);
         async move { one.begin(key("a")).await }

@@ -17,7 +17,7 @@ use super::properties::{Lifetime, QueueProperties};
 /// queue exists later than its messages: until then the queue is missing or empty after a crash,
 /// whatever was confirmed. Observed of quorum queues whenever the broker is killed within half a second,
 /// and occasionally of classic queues.
-const SETTLING: Duration = Duration::from_secs(2);
+const PERSISTED_AFTER: Duration = Duration::from_secs(2);
 
 /// What a feature flag enables; an upgrade of RabbitMQ may leave it disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +27,7 @@ pub(crate) enum Feature {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct BrokerState {
     seen: Mutex<LastSeen>,
     /// The warning that transient queues lose messages was logged.
     warned: AtomicBool,
@@ -44,7 +44,7 @@ struct LastSeen {
     /// When this process declared a queue.
     declared: HashMap<String, Instant>,
     /// Queues for copies that contained a message.
-    settled: HashSet<String>,
+    used: HashSet<String>,
     /// Queues of subscriptions whose permissions were checked.
     checked_rights: HashSet<String>,
     /// Queues whose consumer was refused, the latest first.
@@ -54,7 +54,7 @@ struct LastSeen {
     disabled: HashSet<Feature>,
 }
 
-impl Known {
+impl BrokerState {
     fn seen(&self) -> MutexGuard<'_, LastSeen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,21 +96,21 @@ impl Known {
     /// Records that this process has just declared a queue.
     pub(crate) fn record_declaration(&self, name: &str) {
         let mut seen = self.seen();
-        seen.settled.remove(name);
+        seen.used.remove(name);
         seen.first.insert(name.to_owned(), Instant::now());
         seen.declared.insert(name.to_owned(), Instant::now());
     }
 
     /// Records that a queue for copies contains a message: only listeners publish to it, and only once
-    /// it has settled.
+    /// it is persisted.
     pub(crate) fn record_message(&self, name: &str) {
-        self.seen().settled.insert(name.to_owned());
+        self.seen().used.insert(name.to_owned());
     }
 
     /// Records that a queue is missing: it will be a new one, whoever declares it.
     pub(crate) fn record_missing(&self, name: &str) {
         let mut seen = self.seen();
-        seen.settled.remove(name);
+        seen.used.remove(name);
         seen.first.remove(name);
     }
 
@@ -118,7 +118,7 @@ impl Known {
     /// and another process may have declared it again.
     pub(crate) fn connected_again(&self) {
         let mut seen = self.seen();
-        seen.settled.clear();
+        seen.used.clear();
         seen.first.clear();
     }
 
@@ -133,21 +133,22 @@ impl Known {
     }
 
     /// How long to wait before a queue can be relied on: it may be new, declared by any process.
-    pub(crate) fn settling(&self, name: &str) -> Duration {
+    pub(crate) fn until_persisted(&self, name: &str) -> Duration {
         let now = Instant::now();
         let mut seen = self.seen();
-        if seen.settled.contains(name) {
+        if seen.used.contains(name) {
             return Duration::ZERO;
         }
         let first = *seen.first.entry(name.to_owned()).or_insert(now);
-        SETTLING.saturating_sub(now - first)
+        PERSISTED_AFTER.saturating_sub(now - first)
     }
 
-    /// As `settling`, for a queue that other programs declare without such a wait: it counts as new only
+    /// As `until_persisted`, for a queue that other programs declare without such a wait: it counts as new only
     /// if this process has declared it.
-    pub(crate) fn settling_own(&self, name: &str) -> Duration {
+    pub(crate) fn until_own_persisted(&self, name: &str) -> Duration {
         let declared = self.seen().declared.get(name).copied();
-        declared.map_or(Duration::ZERO, |declared| SETTLING.saturating_sub(declared.elapsed()))
+        declared
+            .map_or(Duration::ZERO, |declared| PERSISTED_AFTER.saturating_sub(declared.elapsed()))
     }
 
     /// Records that a queue could not be consumed.
@@ -196,70 +197,70 @@ mod tests {
 
     #[test]
     fn a_disabled_feature_stays_disabled() {
-        let known = Known::default();
-        assert!(known.has(Feature::QuorumQueues) && known.has(Feature::Streams));
-        known.disable(Feature::QuorumQueues);
-        assert!(!known.has(Feature::QuorumQueues) && known.has(Feature::Streams));
+        let state = BrokerState::default();
+        assert!(state.has(Feature::QuorumQueues) && state.has(Feature::Streams));
+        state.disable(Feature::QuorumQueues);
+        assert!(!state.has(Feature::QuorumQueues) && state.has(Feature::Streams));
     }
 
     #[test]
     fn queues_that_could_not_be_consumed_come_first() {
-        let known = Known::default();
+        let state = BrokerState::default();
         let queues = ["a", "b", "c"].map(Arc::<str>::from);
-        assert_eq!(known.failed_first(&queues), [0, 1, 2]);
-        known.failed_to_consume(&queues[1]);
-        known.failed_to_consume(&queues[2]);
-        assert_eq!(known.failed_first(&queues), [2, 1, 0]);
-        known.failed_to_consume(&queues[1]);
-        assert_eq!(known.failed_first(&queues), [1, 2, 0]);
+        assert_eq!(state.failed_first(&queues), [0, 1, 2]);
+        state.failed_to_consume(&queues[1]);
+        state.failed_to_consume(&queues[2]);
+        assert_eq!(state.failed_first(&queues), [2, 1, 0]);
+        state.failed_to_consume(&queues[1]);
+        assert_eq!(state.failed_first(&queues), [1, 2, 0]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_queue_settles_once_from_when_it_was_first_seen() {
-        let known = Known::default();
+    async fn a_queue_is_persisted_some_time_after_it_was_first_seen() {
+        let state = BrokerState::default();
         let second = Duration::from_secs(1);
-        assert_eq!(known.settling("q"), 2 * second);
+        assert_eq!(state.until_persisted("q"), 2 * second);
         tokio::time::advance(second).await;
-        assert_eq!(known.settling("q"), second);
+        assert_eq!(state.until_persisted("q"), second);
         tokio::time::advance(second).await;
-        assert_eq!(known.settling("q"), Duration::ZERO);
+        assert_eq!(state.until_persisted("q"), Duration::ZERO);
         // Deleted meanwhile, and declared again.
-        known.record_declaration("q");
-        assert_eq!(known.settling("q"), 2 * second);
+        state.record_declaration("q");
+        assert_eq!(state.until_persisted("q"), 2 * second);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_queue_for_copies_with_a_message_has_settled_unless_it_is_declared_again() {
-        let known = Known::default();
-        known.record_message("q.dead");
-        assert_eq!(known.settling("q.dead"), Duration::ZERO);
-        known.record_declaration("q.dead");
-        assert_eq!(known.settling("q.dead"), SETTLING);
+    async fn a_queue_for_copies_with_a_message_is_persisted_unless_it_is_declared_again() {
+        let state = BrokerState::default();
+        state.record_message("q.dead");
+        assert_eq!(state.until_persisted("q.dead"), Duration::ZERO);
+        state.record_declaration("q.dead");
+        assert_eq!(state.until_persisted("q.dead"), PERSISTED_AFTER);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_queue_that_may_have_been_declared_again_settles_again() {
-        let known = Known::default();
-        let forget: [fn(&Known); 2] =
-            [|known| known.record_missing("q.dead"), Known::connected_again];
+    async fn a_queue_that_may_have_been_declared_again_is_waited_for_again() {
+        let state = BrokerState::default();
+        let forget: [fn(&BrokerState); 2] =
+            [|state| state.record_missing("q.dead"), BrokerState::connected_again];
         for forget in forget {
-            assert_eq!(known.settling("q.dead"), SETTLING);
-            tokio::time::advance(SETTLING).await;
-            known.record_message("q.dead");
-            assert_eq!(known.settling("q.dead"), Duration::ZERO);
-            forget(&known);
+            assert_eq!(state.until_persisted("q.dead"), PERSISTED_AFTER);
+            tokio::time::advance(PERSISTED_AFTER).await;
+            state.record_message("q.dead");
+            assert_eq!(state.until_persisted("q.dead"), Duration::ZERO);
+            forget(&state);
         }
-        assert_eq!(known.settling("q.dead"), SETTLING);
+        assert_eq!(state.until_persisted("q.dead"), PERSISTED_AFTER);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_shared_queue_settles_only_if_this_process_declared_it() {
-        let known = Known::default();
-        known.see_queue("q", QueueProperties::default());
-        assert_eq!(known.settling_own("q"), Duration::ZERO);
-        known.record_declaration("q");
-        assert_eq!(known.settling_own("q"), SETTLING);
-        tokio::time::advance(SETTLING).await;
-        assert_eq!(known.settling_own("q"), Duration::ZERO);
+    async fn a_shared_queue_is_waited_for_only_if_this_process_declared_it() {
+        let state = BrokerState::default();
+        state.see_queue("q", QueueProperties::default());
+        assert_eq!(state.until_own_persisted("q"), Duration::ZERO);
+        state.record_declaration("q");
+        assert_eq!(state.until_own_persisted("q"), PERSISTED_AFTER);
+        tokio::time::advance(PERSISTED_AFTER).await;
+        assert_eq!(state.until_own_persisted("q"), Duration::ZERO);
     }
 }

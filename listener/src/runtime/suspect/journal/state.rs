@@ -38,7 +38,7 @@ pub(super) enum Outage {
 
 /// What the entries say that were read.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct JournalState {
     /// How many entries this process has appended.
     pub(super) appended: u64,
     /// Where the next reading begins.
@@ -71,7 +71,7 @@ impl Outage {
     }
 }
 
-impl Known {
+impl JournalState {
     /// Whether the journal is not to be used at present.
     pub(super) fn unavailable(&self) -> Option<Unavailable> {
         let (outage, until) = self.outage?;
@@ -173,24 +173,24 @@ mod tests {
 
     #[test]
     fn anything_that_is_not_an_entry_is_ignored() {
-        let mut known = Known::default();
+        let mut state = JournalState::default();
         for text in ["", "{", "[]", "{\"begin\": [\"x\"]}", "{\"begin\": 7}"] {
-            known.apply(text.as_bytes());
+            state.apply(text.as_bytes());
         }
-        assert!(known.begun.is_empty());
+        assert!(state.begun.is_empty());
     }
 
     #[test]
     fn the_number_of_remembered_suspects_is_bounded() {
-        let mut known = Known::default();
+        let mut state = JournalState::default();
         let begin = |keys: std::ops::Range<u64>| {
             let begin = keys.map(Key).collect();
             serde_json::to_vec(&Entry { process: "p".to_owned(), begin, ..Entry::default() })
         };
         for part in 0..30 {
             let keys = part * 10_000..(part + 1) * 10_000;
-            known.apply(&begin(keys).expect("JSON"));
-            assert!(known.begun.len() <= REMEMBERED);
+            state.apply(&begin(keys).expect("JSON"));
+            assert!(state.begun.len() <= REMEMBERED);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Copies for some methods: only those that a copy names run, by names that survive a restart. A dead
-//! letter that is put back starts over for the methods that owe it.
+//! letter that is put back starts over for its pending methods.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn listener(rig: &Rig) -> Listener {
     rig.builder().retry(once()).endpoint(Billing).endpoint(Audit).build().unwrap()
 }
 
-fn owed_by(names: &[&str]) -> Headers {
+fn pending_for(names: &[&str]) -> Headers {
     let mut headers = Headers::default();
     let names = names.iter().map(|name| (*name).into()).collect();
     headers.set("listener-endpoints", HeaderValue::List(names));
@@ -51,9 +51,9 @@ async fn only_the_methods_named_by_a_copy_run() {
     listener.start().await.unwrap();
     send(&rig, 0, Headers::default()).await;
     assert_eq!(rig.seen_so_far(), ["billing 1", "audit"]);
-    send(&rig, 0, owed_by(&["billing::info"])).await;
+    send(&rig, 0, pending_for(&["billing::info"])).await;
     assert_eq!(rig.seen_so_far(), ["billing 1"]);
-    let mut later = owed_by(&["flow::owed::Audit::info", "billing::info"]);
+    let mut later = pending_for(&["flow::pending::Audit::info", "billing::info"]);
     later.set("listener-attempts", HeaderValue::Int(2));
     send(&rig, 0, later).await;
     assert_eq!(rig.seen_so_far(), ["billing 3", "audit"]);
@@ -66,7 +66,7 @@ async fn a_copy_for_an_unknown_method_is_a_dead_letter_that_names_it() {
     let mut rig = Rig::new();
     let listener = listener(&rig);
     listener.start().await.unwrap();
-    send(&rig, 0, owed_by(&["old::Billing::info", "flow::owed::Audit::info"])).await;
+    send(&rig, 0, pending_for(&["old::Billing::info", "flow::pending::Audit::info"])).await;
     let dead_letter = rig.dead_letter().await;
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), ["audit"]);

@@ -1,0 +1,243 @@
+//! How missing queues and exchanges are declared so that the deployment's other programs can declare
+//! them as well. Decisions only; `declare.rs` sends the declarations.
+
+use std::time::Duration;
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{AMQPValue, FieldTable};
+
+use super::properties::{Lifetime, Limits, QueueProperties, text};
+use crate::drivers::rabbit::options::{Dialect, RabbitOptions};
+
+impl From<QueueDeclaration> for QueueProperties {
+    fn from(declaration: QueueDeclaration) -> Self {
+        Self {
+            lifetime: Some(declaration.lifetime),
+            quorum: Some(declaration.quorum),
+            stream: false,
+            limits: declaration.limits,
+        }
+    }
+}
+
+/// How a queue is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueDeclaration {
+    pub(crate) lifetime: Lifetime,
+    pub(crate) quorum: bool,
+    pub(crate) limits: Limits,
+}
+
+impl QueueDeclaration {
+    /// As the options ask.
+    pub(crate) fn asked(options: &RabbitOptions) -> Self {
+        let lifetime = Lifetime { durable: options.durable(), auto_delete: options.auto_delete() };
+        if !options.quorum() {
+            return Self { lifetime, quorum: false, limits: Limits::default() };
+        }
+        let given = |limit: i64| Some(limit).filter(|limit| *limit != 0);
+        let limits = Limits {
+            deliveries: given(options.rabbit_quorum_delivery_limit),
+            memory_length: given(options.rabbit_quorum_max_memory_length.into()),
+            memory_bytes: given(options.rabbit_quorum_max_memory_bytes.into()),
+        };
+        Self { lifetime, quorum: true, limits }
+    }
+
+    /// Durable: as a queue that no other program declares, if nothing shows what the deployment uses.
+    pub(crate) fn durable(options: &RabbitOptions) -> Self {
+        let lifetime = Lifetime { durable: true, auto_delete: options.auto_delete() };
+        Self { lifetime, quorum: false, limits: Limits::default() }
+    }
+
+    /// As a queue that was seen, as far as its properties were visible.
+    pub(crate) fn like(seen: QueueProperties, options: &RabbitOptions) -> Self {
+        let asked = Self::asked(options);
+        let quorum = seen.quorum.unwrap_or(asked.quorum);
+        let Lifetime { durable, auto_delete } = seen.lifetime.unwrap_or(asked.lifetime);
+        Self {
+            lifetime: Lifetime { durable: quorum || durable, auto_delete },
+            quorum,
+            limits: if seen.quorum.is_some() { seen.limits } else { asked.limits },
+        }
+    }
+
+    /// As the options ask; what they leave open, as what exists shows. `lifetimes`: of exchanges and
+    /// queues, `queues`: the properties of queues, the best evidence first.
+    pub(crate) fn of(
+        options: &RabbitOptions,
+        lifetimes: impl IntoIterator<Item = Option<Lifetime>>,
+        queues: impl IntoIterator<Item = QueueProperties>,
+    ) -> Self {
+        let asked = Self::asked(options);
+        if !goes_by_evidence(options) {
+            return asked;
+        }
+        let shown = lifetimes.into_iter().flatten().next().unwrap_or(asked.lifetime);
+        let auto_delete = options.amqp_auto_delete.unwrap_or(shown.auto_delete);
+        let lifetime = Lifetime { auto_delete, ..shown };
+        let shown = queues.into_iter().find(|seen| seen.quorum.is_some());
+        match shown {
+            Some(QueueProperties { quorum: Some(true), limits, .. }) if lifetime.durable => {
+                Self { lifetime, quorum: true, limits }
+            }
+            _ => Self { lifetime, quorum: false, limits: Limits::default() },
+        }
+    }
+
+    pub(crate) fn options(self) -> QueueDeclareOptions {
+        let Lifetime { durable, auto_delete } = self.lifetime;
+        QueueDeclareOptions { durable, auto_delete, ..QueueDeclareOptions::default() }
+    }
+
+    /// The arguments, as oslo.messaging declares them. `expires`: the queue is deleted after this time
+    /// without consumers.
+    pub(crate) fn arguments(
+        self,
+        options: &RabbitOptions,
+        expires: Option<Duration>,
+    ) -> FieldTable {
+        let mut table = FieldTable::default();
+        if let Some(expires) = expires {
+            // RabbitMQ refuses 0.
+            let millis = i64::try_from(expires.as_millis()).unwrap_or(i64::MAX).max(1);
+            table.insert("x-expires".into(), AMQPValue::LongLongInt(millis));
+        }
+        if options.rabbit_ha_queues == Some(true) {
+            table.insert("x-ha-policy".into(), text("all"));
+        }
+        if self.quorum {
+            table.insert("x-queue-type".into(), text("quorum"));
+            for (name, limit) in self.limits.named() {
+                let Some(limit) = limit else { continue };
+                table.insert(name.into(), AMQPValue::LongLongInt(limit));
+            }
+        }
+        table
+    }
+}
+
+/// Whether existing queues and exchanges decide how missing ones are declared: programs with
+/// oslo.messaging declare the same, and the options leave it open.
+pub(crate) fn goes_by_evidence(options: &RabbitOptions) -> bool {
+    options.dialect == Dialect::Oslo
+        && options.amqp_durable_queues.is_none()
+        && options.rabbit_quorum_queue.is_none()
+        && options.rabbit_ha_queues.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::ShortString;
+
+    use super::*;
+
+    const DURABLE: Lifetime = Lifetime { durable: true, auto_delete: false };
+    const TRANSIENT_LIFETIME: Lifetime = Lifetime { durable: false, auto_delete: false };
+    const NONE: Limits = Limits { deliveries: None, memory_length: None, memory_bytes: None };
+    const NINE: Limits = Limits { deliveries: Some(9), memory_length: Some(5), ..NONE };
+    const HIDDEN: QueueProperties =
+        QueueProperties { lifetime: None, quorum: None, stream: false, limits: NONE };
+    const CLASSIC: QueueProperties =
+        QueueProperties { lifetime: Some(DURABLE), quorum: Some(false), ..HIDDEN };
+    const QUORUM: QueueProperties = QueueProperties { quorum: Some(true), limits: NINE, ..CLASSIC };
+    const TRANSIENT: QueueProperties =
+        QueueProperties { lifetime: Some(TRANSIENT_LIFETIME), ..CLASSIC };
+
+    fn options(url: &str) -> RabbitOptions {
+        RabbitOptions::from_url(&url.parse().expect("a transport URL")).expect("known options")
+    }
+
+    #[test]
+    fn what_exists_decides_how_the_rest_is_declared() {
+        let declaration = |lifetime, quorum, limits| QueueDeclaration { lifetime, quorum, limits };
+        let with_consumers = Lifetime { durable: false, auto_delete: true };
+        let table = [
+            (vec![], vec![], declaration(TRANSIENT_LIFETIME, false, NONE)),
+            (vec![Some(TRANSIENT_LIFETIME)], vec![], declaration(TRANSIENT_LIFETIME, false, NONE)),
+            (vec![Some(DURABLE)], vec![], declaration(DURABLE, false, NONE)),
+            (vec![Some(with_consumers)], vec![], declaration(with_consumers, false, NONE)),
+            (
+                vec![None, Some(DURABLE), Some(TRANSIENT_LIFETIME)],
+                vec![HIDDEN],
+                declaration(DURABLE, false, NONE),
+            ),
+            (vec![Some(DURABLE)], vec![HIDDEN, QUORUM], declaration(DURABLE, true, NINE)),
+            (vec![Some(DURABLE)], vec![CLASSIC, QUORUM], declaration(DURABLE, false, NONE)),
+            // The exchange decides: programs with other settings cannot use it.
+            (
+                vec![Some(TRANSIENT_LIFETIME), Some(DURABLE)],
+                vec![QUORUM],
+                declaration(TRANSIENT_LIFETIME, false, NONE),
+            ),
+            (
+                vec![Some(TRANSIENT_LIFETIME)],
+                vec![TRANSIENT],
+                declaration(TRANSIENT_LIFETIME, false, NONE),
+            ),
+        ];
+        for (lifetimes, queues, expected) in table {
+            let found =
+                QueueDeclaration::of(&options("rabbit://h"), lifetimes.clone(), queues.clone());
+            assert_eq!(found, expected, "{lifetimes:?} {queues:?}");
+        }
+    }
+
+    #[test]
+    fn given_options_decide_whatever_exists() {
+        let table = [
+            ("rabbit://h?amqp_durable_queues=true", Some(false), TRANSIENT, true, false),
+            ("rabbit://h?amqp_durable_queues=false", Some(true), QUORUM, false, false),
+            ("rabbit://h?rabbit_quorum_queue=true", Some(false), TRANSIENT, true, true),
+            ("amqp://h", Some(false), TRANSIENT, true, false),
+            ("amqp://h?rabbit_quorum_queue=true", Some(false), CLASSIC, true, true),
+        ];
+        for (url, exchange, queue, durable, quorum) in table {
+            let exchange = exchange.map(|durable| Lifetime { durable, auto_delete: true });
+            let found = QueueDeclaration::of(&options(url), [exchange], [queue]);
+            assert_eq!((found.lifetime.durable, found.quorum), (durable, quorum), "{url}");
+            assert!(!found.lifetime.auto_delete, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_given_auto_delete_leaves_the_rest_to_what_exists() {
+        for is in [false, true] {
+            let options = options(&format!("rabbit://h?amqp_auto_delete={is}"));
+            let other = Lifetime { durable: true, auto_delete: !is };
+            let found = QueueDeclaration::of(&options, [Some(other)], []).lifetime;
+            assert_eq!(found, Lifetime { durable: true, auto_delete: is });
+        }
+    }
+
+    #[test]
+    fn a_vanished_queue_is_declared_as_it_was() {
+        let options = options("rabbit://h");
+        assert_eq!(QueueProperties::from(QueueDeclaration::like(QUORUM, &options)), QUORUM);
+        assert_eq!(QueueProperties::from(QueueDeclaration::like(TRANSIENT, &options)), TRANSIENT);
+        assert_eq!(QueueDeclaration::like(HIDDEN, &options), QueueDeclaration::asked(&options));
+    }
+
+    #[test]
+    fn the_arguments_are_those_that_the_options_ask_for() {
+        let names = |options: &RabbitOptions, expires| -> Vec<String> {
+            let table = QueueDeclaration::asked(options).arguments(options, expires);
+            let pair = |(name, value): (&ShortString, &AMQPValue)| format!("{name}={value:?}");
+            table.into_iter().map(pair).collect()
+        };
+        assert_eq!(names(&RabbitOptions::default(), None), [""; 0]);
+        assert_eq!(
+            names(&RabbitOptions::default(), Some(Duration::from_secs(2))),
+            ["x-expires=LongLongInt(2000)"]
+        );
+        let quorum = RabbitOptions {
+            rabbit_quorum_queue: Some(true),
+            rabbit_quorum_delivery_limit: 7,
+            ..RabbitOptions::default()
+        };
+        let found = names(&quorum, None);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0], "x-delivery-limit=LongLongInt(7)");
+        assert!(found[1].starts_with("x-queue-type=LongString"), "{found:?}");
+    }
+}
