@@ -31,7 +31,7 @@ impl Audit {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     tracing_subscriber::fmt().with_env_filter(LOG).with_writer(std::io::stderr).init();
-    let listener = Listener::builder().configured(Config::from_env()?).registered().build()?;
+    let listener = Listener::builder().config(Config::from_env()?).registered().build()?;
     let address = std::env::var("SERVER_ADDRESS").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let socket = TcpListener::bind(address).await?;
     println!("serves http://{}", socket.local_addr()?);

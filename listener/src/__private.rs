@@ -4,8 +4,8 @@
 pub use inventory;
 
 pub use crate::endpoint::instance::DefaultInstance;
-pub use crate::endpoint::policy::Policy;
-pub use crate::endpoint::{Bound, Call, Definition, Endpoint, Method, Registration};
+pub use crate::endpoint::policy::EndpointPolicy;
+pub use crate::endpoint::{Bound, Call, Endpoint, EndpointDefinition, Method, Registration};
 pub use crate::extract::FromNotification;
 pub use crate::extract::Needs;
 pub use crate::extract::argument::{
@@ -17,7 +17,7 @@ pub use crate::extract::similar_name::{
 };
 pub use crate::filter::FilterRule;
 pub use crate::notification::priority::Priority;
-pub use crate::notification::{Notification, PartError};
+pub use crate::notification::{DeserializeError, Notification};
 pub use crate::outcome::{Failure, IntoOutcome, MethodResult};
 
 /// For the tests of this repository.
@@ -35,7 +35,7 @@ use futures_util::future::BoxFuture;
 use crate::outcome::BoxError;
 
 /// The definition of an endpoint whose attribute has a mistake.
-pub const MISTAKEN: Definition = Definition::PLAIN;
+pub const MISTAKEN: EndpointDefinition = EndpointDefinition::PLAIN;
 
 /// An argument that is extracted by name; its failure has the name.
 ///

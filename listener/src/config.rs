@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::options::declare::{Declared, Group};
 use crate::options::listener::{
-    ConfiguredExecutor, ExternalOptions, Options, Queues, RetryOptions, external_table,
+    ConfiguredExecutor, ExternalOptions, ListenerOptions, Queues, RetryOptions, external_table,
     options_table, retry_table,
 };
 use crate::options::nearest::nearest;
@@ -27,7 +27,7 @@ const ENVIRONMENT: &str = "the environment (LISTENER_..)";
 
 /// The options that can be given from outside.
 fn declared() -> impl Iterator<Item = &'static Declared> {
-    ExternalOptions::DECLARED.iter().chain(Options::DECLARED).chain(RetryOptions::DECLARED)
+    ExternalOptions::DECLARED.iter().chain(ListenerOptions::DECLARED).chain(RetryOptions::DECLARED)
 }
 
 fn keys() -> impl Iterator<Item = &'static str> {
@@ -57,7 +57,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
 pub struct Config {
     pub(crate) sources: ExternalOptions,
     /// Those that are not in `given` are defaults.
-    options: Options,
+    options: ListenerOptions,
     /// The keys that were given, with the file or the environment.
     given: BTreeMap<&'static str, String>,
     /// Whether anything is configured, so that memory cannot be what was meant.
@@ -201,7 +201,7 @@ impl Config {
     }
 
     /// Overwrites the options of a builder with those that were given.
-    pub(crate) fn apply_to(&self, options: &mut Options) {
+    pub(crate) fn apply_to(&self, options: &mut ListenerOptions) {
         let is_given = |key: &str| self.given.contains_key(key);
         options.take_given(&self.options, &is_given);
         options.retry.take_given(&self.options.retry, &is_given);
@@ -227,7 +227,7 @@ impl Config {
         let exchange = |name: &str| mistake_in_configuration(Role::Exchange, name);
         for target in topics {
             // Whether queues are named after it, the builder knows.
-            check("topics", mistake_in_configuration(Role::Route, target.name()));
+            check("topics", mistake_in_configuration(Role::Route, target.topic_name()));
             check("topics", target.exchange_name().and_then(exchange));
         }
         check("control_exchange", control_exchange.as_deref().and_then(exchange));
@@ -430,10 +430,10 @@ mod tests {
             ("LISTENER_PREFETCH", "7"),
             ("LISTENER_BYTES_IN_FLIGHT", "1000"),
             ("LISTENER_HANDLER_TIMEOUT", "60"),
-            ("LISTENER_UNKNOWN_PRIORITY", "lenient"),
+            ("LISTENER_ON_UNKNOWN_PRIORITY", "acknowledge"),
             ("LISTENER_RETRY_ATTEMPTS", "3"),
-            ("LISTENER_RETRY_PAUSE", "2"),
-            ("LISTENER_RETRY_MAX_PAUSE", "30"),
+            ("LISTENER_RETRY_DELAY", "2"),
+            ("LISTENER_RETRY_MAX_DELAY", "30"),
             ("LISTENER_ORDERED_BY", "payload.instance_id"),
             ("LISTENER_START_TIMEOUT", "5"),
             ("LISTENER_SHUTDOWN_TIMEOUT", "6"),
@@ -454,24 +454,24 @@ mod tests {
         };
         let config = config.expect("a configuration");
         assert!(config.sources == expected && config.is_deployed);
-        let mut options = Options::default();
+        let mut options = ListenerOptions::default();
         config.apply_to(&mut options);
-        let expected = Options {
+        let expected = ListenerOptions {
             allow_requeue: true,
             executor: Executor::Concurrent(8),
             prefetch: 7,
             bytes_in_flight: 1000,
             handler_timeout: Duration::from_secs(60),
-            on_unknown_priority: OnUnknownPriority::Lenient,
+            on_unknown_priority: OnUnknownPriority::Acknowledge,
             retry: RetryOptions {
                 attempts: 3,
-                pause: Duration::from_secs(2),
-                max_pause: Duration::from_secs(30),
+                delay: Duration::from_secs(2),
+                max_delay: Duration::from_secs(30),
                 ..RetryOptions::default()
             },
             start_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(6),
-            ..Options::default()
+            ..ListenerOptions::default()
         };
         assert_eq!(options, expected);
         assert_eq!(read(&[]), Ok(Config::default()));
@@ -494,13 +494,13 @@ mod tests {
 
     #[test]
     fn the_documented_defaults_are_the_defaults() {
-        let mut options = Options::default();
+        let mut options = ListenerOptions::default();
         set_to_documented_defaults(&mut options);
         set_to_documented_defaults(&mut options.retry);
-        assert_eq!(options, Options::default());
+        assert_eq!(options, ListenerOptions::default());
         let of_sources: Vec<&str> =
             ExternalOptions::DECLARED.iter().map(|option| option.default).collect();
-        let Executor::Concurrent(slots) = Options::default().executor else {
+        let Executor::Concurrent(slots) = ListenerOptions::default().executor else {
             panic!("the default is not concurrent");
         };
         let [topic, exchange] = [DEFAULT_TOPIC, DEFAULT_EXCHANGE].map(|name| format!("`{name}`"));

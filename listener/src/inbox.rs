@@ -19,7 +19,7 @@ const LONGEST_ID: usize = 1024;
 ///
 /// The effect of a method and its entry are two steps. The listener calls [`contains`](Self::contains)
 /// before it calls a method, and [`insert`](Self::insert) after the method has succeeded; if the program
-/// dies between the two, that notification is handled twice. Only an inbox in the database of the effect
+/// crashes between the two, that notification is handled twice. Only an inbox in the database of the effect
 /// can avoid this: the method writes its effect and the entry in one transaction, and `insert` finds the
 /// entry and does nothing.
 ///

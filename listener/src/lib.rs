@@ -57,14 +57,14 @@
 //!   paused, and the listener is not ready; after 15 minutes a confirmed copy at the end of its own queue
 //!   replaces it, unless order is kept.
 //! - **Only failed methods are retried.** An error, a panic or a timeout is retried with growing
-//!   pauses, in retry queues of the broker; after the last attempt the notification is
+//!   delays, in retry queues of the broker; after the last attempt the notification is
 //!   dead-lettered, its body unchanged and the reason in its headers. Methods that handled it are
 //!   not called again.
 //! - **No notification blocks the others.** A notification that ends the process is recognised,
 //!   quarantined, handled one at a time, and dead-lettered if it ends more processes; the
 //!   notifications around it are handled. A flood of `info` does not delay `error`.
 //! - **It reconnects.** When the broker is killed, a connection is closed, the network is cut or a
-//!   queue is deleted, the listener reconnects, with growing pauses, to the next host. 42 faults of
+//!   queue is deleted, the listener reconnects, with growing delays, to the next host. 42 faults of
 //!   brokers, networks, processes and peers are listed; each has a test that accounts for every
 //!   message, or a reason why it has none.
 //! - **Resources are bounded**: deliveries, bytes and concurrent calls. Invalid input does not end
@@ -148,7 +148,7 @@ pub mod __private;
 
 pub use crate::config::Config;
 pub use crate::endpoint::Endpoint;
-pub use crate::envelope::{Compression, Version};
+pub use crate::envelope::{Compression, EnvelopeVersion};
 pub use crate::extract::{
     Attempt, FromNotification, ReceivedAt, State, Versioned, VersionedPayload,
 };
@@ -159,7 +159,7 @@ pub use crate::notification::context::Context;
 pub use crate::notification::delivery_info::DeliveryInfo;
 pub use crate::notification::metadata::Metadata;
 pub use crate::notification::priority::Priority;
-pub use crate::notification::{Notification, PartError};
+pub use crate::notification::{DeserializeError, Notification};
 pub use crate::notifier::Notifier;
 pub use crate::notifier::builder::NotifierBuilder;
 pub use crate::notifier::error::NotifyError;
@@ -197,7 +197,8 @@ pub mod options {
     pub(crate) mod value;
 
     pub use self::listener::{
-        Executor, OnFailure, OnUnknownPriority, Options, PoisonOptions, RetryOptions, RetryPlace,
+        Executor, ListenerOptions, OnFailure, OnUnknownPriority, PoisonOptions, RetryOptions,
+        RetryStorage,
     };
     #[cfg(feature = "rabbit")]
     pub use crate::drivers::{FailoverStrategy, LoginMethod, RabbitOptions};
@@ -209,8 +210,8 @@ pub mod options {
 
 /// Events of a listener and its deliveries, its state and its endpoints, and the state of a notifier's spool.
 pub mod observe {
-    pub use crate::endpoint::Definition;
-    pub use crate::endpoint::policy::Policy;
+    pub use crate::endpoint::EndpointDefinition;
+    pub use crate::endpoint::policy::EndpointPolicy;
     pub use crate::filter::FilterRule;
     #[cfg(feature = "spool")]
     pub use crate::notifier::spool::Spooled;
@@ -231,7 +232,7 @@ pub mod error {
     #[doc(no_inline)]
     pub use crate::extract::MissingState;
     #[doc(no_inline)]
-    pub use crate::notification::PartError;
+    pub use crate::notification::DeserializeError;
     pub use crate::notification::priority::UnknownPriority;
     #[doc(no_inline)]
     pub use crate::notifier::error::NotifyError;
@@ -257,8 +258,8 @@ pub mod driver {
     };
     pub use crate::transport::demand::Demand;
     pub use crate::transport::driver::{
-        Binding, ConnectionState, Consumer, Driver, JournalAppend, JournalRead, LONGEST_DELAY,
-        LONGEST_WAIT, Outgoing, Route, Subscribed, Subscription,
+        Binding, ConnectionState, Consumer, Driver, JournalAppend, JournalRead, MAX_DELAY,
+        MAX_TIMEOUT, Outgoing, Route, Subscribed, Subscription,
     };
     #[doc(no_inline)]
     pub use crate::transport::error::OpenError;

@@ -38,7 +38,7 @@ use crate::transport::Transport;
 /// reached or refuses. A connection that is lost later is not an error: it is restored.
 pub async fn listen() -> Result<(), Error> {
     let config = Config::from_env()?;
-    Listener::builder().configured(config).registered().build()?.run().await
+    Listener::builder().config(config).registered().build()?.run().await
 }
 
 impl ListenerBuilder {
@@ -50,7 +50,7 @@ impl ListenerBuilder {
 
     /// Overwrites what is given in the configuration. Where that is empty altogether and the builder has
     /// no transport, the transport is `memory://`.
-    pub fn configured(mut self, config: Config) -> Self {
+    pub fn config(mut self, config: Config) -> Self {
         config.apply_to(self.options_mut());
         let is_deployed = config.is_deployed;
         // The executor is one of the options; its size was folded into it.
@@ -92,7 +92,7 @@ impl ListenerBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::listener::{Executor, Options};
+    use crate::options::listener::{Executor, ListenerOptions};
 
     #[test]
     fn the_configuration_wins_over_the_builder_in_what_is_given() {
@@ -101,13 +101,13 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (format!("LISTENER_{name}"), (*value).to_owned()));
             let config = Config::from_variables(variables).expect("a configuration");
-            let mut builder = Listener::builder().executor(given).configured(config);
+            let mut builder = Listener::builder().executor(given).config(config);
             assert_eq!(builder.options_mut().executor, expected);
         };
         let (one, many) = (Executor::Sequential, Executor::Concurrent(16));
         check(one, &[], one);
         check(many, &[], many);
-        check(one, &[("EXECUTOR", "concurrent")], Options::default().executor);
+        check(one, &[("EXECUTOR", "concurrent")], ListenerOptions::default().executor);
         check(many, &[("EXECUTOR", "concurrent")], many);
         check(many, &[("EXECUTOR", "sequential")], one);
         check(one, &[("EXECUTOR_THREAD_POOL_SIZE", "8")], Executor::Concurrent(8));

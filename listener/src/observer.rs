@@ -37,7 +37,7 @@ pub trait Observer: Send + Sync + 'static {
 #[non_exhaustive]
 pub enum Event<'e> {
     /// A delivery arrived from the broker.
-    Taken {
+    Received {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
     },
@@ -49,7 +49,7 @@ pub enum Event<'e> {
         /// How many methods handled this delivery.
         handled: usize,
         /// How long ago it was received.
-        after: Duration,
+        elapsed: Duration,
     },
     /// A delivery returns to its queue: a method requeued it, or the listener stopped, and the broker redelivers
     /// what was not acknowledged.
@@ -71,7 +71,7 @@ pub enum Event<'e> {
         /// How often they were called.
         attempts: u32,
         /// The pause before the next call.
-        after: Duration,
+        delay: Duration,
     },
     /// A dead letter was confirmed in the dead-letter queue.
     DeadLettered {
@@ -84,12 +84,12 @@ pub enum Event<'e> {
         methods: &'e [String],
     },
     /// A delivery was moved to its quarantine queue, whose deliveries are handled one at a time:
-    /// processes died while they handled it.
+    /// processes crashed while they handled it.
     Quarantined {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
-        /// How many processes died.
-        deaths: u64,
+        /// How many processes crashed.
+        crashes: u64,
     },
     /// A method was not called: according to the inbox it has handled the notification before.
     Duplicate {
@@ -118,12 +118,12 @@ pub enum Event<'e> {
         /// The queue that it was consumed from.
         queue: &'e str,
         /// For how long.
-        since: Duration,
+        elapsed: Duration,
     },
     /// Every queue has its consumer, at the start or after a reconnect.
     Attached,
     /// The connection was lost; the driver reconnects.
-    Lost {
+    Disconnected {
         /// What ended the session, or why the last attempt to reconnect failed.
         reason: &'e str,
     },

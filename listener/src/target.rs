@@ -56,7 +56,7 @@ impl Target {
 
     /// The topic's name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn topic_name(&self) -> &str {
         &self.topic
     }
 

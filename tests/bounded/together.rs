@@ -71,7 +71,7 @@ fn peak(
         MEMORY.reset_peak_usage();
         for body in bodies {
             let mut properties = Properties::default();
-            properties.headers.set("compression", Compression::Zlib.content_type().into());
+            properties.headers.insert("compression", Compression::Zlib.content_type().into());
             let outgoing = Outgoing::new(
                 Route::Queue("notifications.info".to_owned()),
                 body,

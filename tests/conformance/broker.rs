@@ -191,8 +191,8 @@ impl Listening {
     }
 
     /// Looks again for quarantine queues.
-    pub(crate) fn look_again(&self) {
-        self.consumer.look_again();
+    pub(crate) fn recheck_quarantine_queues(&self) {
+        self.consumer.recheck_quarantine_queues();
     }
 
     pub(crate) fn state(&self) -> tokio::sync::watch::Receiver<ConnectionState> {
@@ -239,7 +239,11 @@ impl From<&Delivery> for Received {
         let mut properties = delivery.properties.clone();
         // The delivery count of a quorum queue is a header.
         properties.headers.remove_broker_owned();
-        Self { body: delivery.body.clone(), properties, info: delivery.info.clone().counted(None) }
+        Self {
+            body: delivery.body.clone(),
+            properties,
+            info: delivery.info.clone().delivery_count(None),
+        }
     }
 }
 

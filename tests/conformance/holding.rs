@@ -36,7 +36,7 @@ async fn delay(broker: &Broker, delay: Duration, body: &Bytes, properties: Prope
 
 async fn a_delayed_message_arrives_unchanged_after_its_delay(broker: &Broker) {
     let mut listening = broker.listen(10).await;
-    let header = ("listener-attempts".to_owned(), HeaderValue::Int(2));
+    let header = ("listener-attempts".to_owned(), HeaderValue::Int64(2));
     let properties = Properties {
         content_type: Some("application/json".into()),
         content_encoding: Some("utf-8".into()),
@@ -86,14 +86,14 @@ async fn a_quarantine_queue_has_one_unsettled_delivery(broker: &Broker) {
 
 async fn a_missing_quarantine_queue_is_found_later(broker: &Broker) {
     let mut listening = listen_quarantined(broker).await;
-    listening.look_again();
+    listening.recheck_quarantine_queues();
     broker.put(QUARANTINE, "a").await;
-    // It is not consumed before `look_again`: another consumer takes its message.
+    // It is not consumed before `recheck_quarantine_queues`: another consumer takes its message.
     let mut other = broker.subscribe(&[("", QUARANTINE, QUARANTINE)], 1).await;
     assert_eq!(other.handle_texts(1).await, ["a"]);
     other.close().await;
     broker.put(QUARANTINE, "b").await;
-    listening.look_again();
+    listening.recheck_quarantine_queues();
     assert_eq!(listening.handle().await, quarantined("b"));
 }
 

@@ -40,7 +40,7 @@ async fn a_process_killed_twenty_five_times_loses_none_of_fifty_thousand() {
     all_sent(sending).await;
     trial.until_empty(&mut worker, node).await;
     eprintln!("{KILLS} kills in {killed:?}, all handled after {:?}", start.elapsed());
-    // After each death the deliveries in flight are redelivered, and those that were copied and not yet
+    // After each crash the deliveries in flight are redelivered, and those that were copied and not yet
     // acknowledged: of both queues and of quarantine.
     let account = trial.finish(worker, node, KILLS * 3 * PREFETCH).await;
     assert_eq!(account.confirmed.len() as u64, COUNT);

@@ -18,9 +18,9 @@ async fn poisoned(row: u8, fault: &'static str, query: &str) {
     let node = shared().await;
     let mut trial = Trial::new(row, fault, node).await;
     trial.options.url += query;
-    // All are in work when the process dies.
+    // All are in work when the process crashes.
     trial.options.pause_ms = 100;
-    let mut deaths = 0;
+    let mut crashes = 0;
     // This declares the queues with the options.
     let mut worker = trial.worker().await;
     trial.send([Job { id: 0, act: Act::Abort }]).await;
@@ -28,18 +28,18 @@ async fn poisoned(row: u8, fault: &'static str, query: &str) {
     while trial.handled().len() < 49 || trial.waiting(node).await > 0 {
         if worker.has_ended() {
             trial.worked(&worker);
-            deaths += 1;
-            assert!(deaths <= DEATHS, "it is never given up:\n{}", worker.log());
+            crashes += 1;
+            assert!(crashes <= DEATHS, "it is never given up:\n{}", worker.log());
             worker = Worker::start(&trial.options);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     worker.ready(true).await;
-    eprintln!("row {row}, {fault}: the process died {deaths} times");
-    let account = trial.finish(worker, node, deaths * PREFETCH).await;
+    eprintln!("row {row}, {fault}: the process crashed {crashes} times");
+    let account = trial.finish(worker, node, crashes * PREFETCH).await;
     assert_eq!(account.dead.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([0]));
     // Quarantined after two, given up after three more.
-    assert_eq!(deaths, 5);
+    assert_eq!(crashes, 5);
 }
 
 #[tokio::test]
@@ -83,21 +83,21 @@ async fn poisoned_at_the_start(
     amqp.publish("", QUEUE, body.to_string(), oslo_properties(&[count])).await;
     trial.sent_elsewhere([0]);
     trial.send(plain(10..20)).await;
-    let (mut deaths, mut worker) = (0, Worker::start(&trial.options));
+    let (mut crashes, mut worker) = (0, Worker::start(&trial.options));
     while trial.handled().len() < 19 || trial.waiting(node).await > 0 {
         if worker.has_ended() {
             trial.worked(&worker);
-            deaths += 1;
-            assert!(deaths <= 25, "it is never given up:\n{}", worker.log());
+            crashes += 1;
+            assert!(crashes <= 25, "it is never given up:\n{}", worker.log());
             worker = Worker::start(&trial.options);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     worker.ready(true).await;
-    // The other deliveries in work at the first two deaths.
+    // The other deliveries in work at the first two crashes.
     let account = trial.finish(worker, node, 2 * 19).await;
     assert_eq!(account.dead, Counts::from([(0, 1)]), "one dead letter");
-    assert_eq!(deaths, 5, "two among others, three in quarantine");
+    assert_eq!(crashes, 5, "two among others, three in quarantine");
 }
 
 #[tokio::test]
@@ -129,18 +129,18 @@ async fn poison_is_given_up_when_its_queue_and_the_quarantine_queue_differ_in_ty
 /// itself.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn deaths_by_fresh_poison_do_not_count_against_a_healthy_suspect() {
+async fn crashes_by_fresh_poison_do_not_count_against_a_healthy_suspect() {
     const POISON: u64 = 4;
     let node = shared().await;
     let mut trial = Trial::new(15, "fresh poison next to a healthy suspect", node).await;
-    let (mut deaths, mut sent, mut calls) = (0, 0, 0);
+    let (mut crashes, mut sent, mut calls) = (0, 0, 0);
     let mut worker = trial.worker().await;
     trial.send([Job { id: 0, act: Act::Sleep(6000) }]).await;
     while trial.handled().is_empty() || sent < POISON || trial.waiting(node).await > 0 {
         if worker.has_ended() {
             trial.worked(&worker);
-            deaths += 1;
-            assert!(deaths <= 5 * POISON, "it is never given up:\n{}", worker.log());
+            crashes += 1;
+            assert!(crashes <= 5 * POISON, "it is never given up:\n{}", worker.log());
             worker = Worker::start(&trial.options);
         }
         // Calls of poison are not recorded.

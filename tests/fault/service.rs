@@ -1,5 +1,5 @@
 //! A typical program: one endpoint, `listen()`, the configuration from the environment. It prints when
-//! it begins and ends a notification; SERVICE_PAUSE_MS is how long it takes for each. With
+//! it begins and ends a notification; SERVICE_DELAY_MS is how long it takes for each. With
 //! SERVICE_SILENT set it installs no subscriber for its logs.
 
 use std::time::Duration;
@@ -7,19 +7,19 @@ use std::time::Duration;
 use listener::{Error, notification_endpoint};
 
 struct Service {
-    pause: Duration,
+    delay: Duration,
 }
 
 fn service() -> Service {
-    let pause = std::env::var("SERVICE_PAUSE_MS").ok().and_then(|text| text.parse().ok());
-    Service { pause: Duration::from_millis(pause.unwrap_or(0)) }
+    let delay = std::env::var("SERVICE_DELAY_MS").ok().and_then(|text| text.parse().ok());
+    Service { delay: Duration::from_millis(delay.unwrap_or(0)) }
 }
 
 #[notification_endpoint(init = service)]
 impl Service {
     async fn info(&self, payload: u64) {
         println!("begins {payload}");
-        tokio::time::sleep(self.pause).await;
+        tokio::time::sleep(self.delay).await;
         println!("ends {payload}");
     }
 

@@ -31,7 +31,7 @@ async fn sigterm_finishes_running_calls_and_leaves_the_rest_to_the_next_program(
     fill(&url, COUNT).await;
 
     // The whole takes three seconds, of which the signal comes after one: also on a busy machine.
-    let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("SERVICE_PAUSE_MS", "100")];
+    let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("SERVICE_DELAY_MS", "100")];
     let mut first = Program::start(&variables);
     let mut lines = Vec::new();
     while numbers(&lines, "ends").len() < 500 {
@@ -67,7 +67,7 @@ async fn a_second_signal_exits_at_once_and_loses_nothing() {
     let node = shared().await;
     let url = node.vhost("second-signal").await;
     fill(&url, 3).await;
-    let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("SERVICE_PAUSE_MS", "600000")];
+    let variables = [("LISTENER_TRANSPORT_URL", url.as_str()), ("SERVICE_DELAY_MS", "600000")];
     let mut program = Program::start(&variables);
     for _ in 0..3 {
         assert!(program.line().await.starts_with("begins"));

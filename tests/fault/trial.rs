@@ -46,7 +46,7 @@ impl Trial {
         let vhost = format!("{row} {fault}");
         let url = node.vhost(&vhost).await;
         let log = new_log(&vhost);
-        // Short pauses between attempts, because each test waits for some.
+        // Short delays between attempts, because each test waits for some.
         let options = WorkerOptions::new(quick(&url), log);
         Self {
             row,
@@ -113,11 +113,11 @@ impl Trial {
         })
     }
 
-    /// Sends a job after each `pause`, with ids from 0, until `ended` is resolved.
+    /// Sends a job after each `delay`, with ids from 0, until `ended` is resolved.
     pub(crate) fn sending_until(
         &self,
         ended: oneshot::Receiver<()>,
-        pause: Duration,
+        delay: Duration,
         job: fn(u64) -> Job,
     ) -> JoinHandle<()> {
         let transport = Transport::open(&quick(&self.url)).unwrap();
@@ -126,7 +126,7 @@ impl Trial {
         tokio::spawn(async move {
             let context = Context::new();
             let ticks = futures_util::stream::unfold(0, move |id| async move {
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(delay).await;
                 Some((id, id + 1))
             });
             let send = async |id: u64| {
@@ -325,7 +325,7 @@ pub(crate) async fn all_sent(sending: JoinHandle<()>) {
     tokio::time::timeout(SOON, sending).await.expect("all is sent in time").unwrap();
 }
 
-/// The URL with a heartbeat every second and pauses of at most half a second.
+/// The URL with a heartbeat every second and delays of at most half a second.
 pub(crate) fn quick(url: &str) -> String {
     let mark = if url.contains('?') { '&' } else { '?' };
     format!(

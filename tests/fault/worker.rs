@@ -1,5 +1,5 @@
 //! The program that the fault tests run and harm: it does what each job asks for, and appends its calls
-//! and results to a file, which survives its death. It prints `ready` and `lost` when readiness
+//! and results to a file, which survives its crash. It prints `ready` and `lost` when readiness
 //! changes, and `tasks N` every second. Jobs and options are in `support/job.rs`; it ends with its
 //! stdin.
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use listener::MemoryInbox;
 use listener::options::RetryOptions;
-use listener::options::{Executor, Options};
+use listener::options::{Executor, ListenerOptions};
 use listener::{Attempt, Error, Listener, Transport, notification_endpoint};
 use support::{Act, Job, WorkerOptions};
 
@@ -87,7 +87,7 @@ async fn main() -> Result<(), Error> {
         calls: AtomicU64::new(0),
         slept: Mutex::default(),
     };
-    let options = Options::default()
+    let options = ListenerOptions::default()
         .executor(if worker_options.sequential {
             Executor::Sequential
         } else {
@@ -98,7 +98,7 @@ async fn main() -> Result<(), Error> {
         .shutdown_timeout(Duration::from_secs(worker_options.shutdown_timeout_s))
         .handler_timeout(Duration::from_millis(worker_options.handler_timeout_ms))
         .send_timeout(Duration::from_millis(worker_options.send_timeout_ms))
-        .retry(RetryOptions::default().pause(Duration::from_millis(worker_options.retry_pause_ms)));
+        .retry(RetryOptions::default().delay(Duration::from_millis(worker_options.retry_delay_ms)));
     let transport = Transport::open(&worker_options.url).expect("the URL is right");
     let mut builder = Listener::builder()
         .transport(transport.clone())

@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use listener::options::Executor;
-use listener::options::{RetryOptions, RetryPlace};
+use listener::options::{RetryOptions, RetryStorage};
 use listener::{
-    Attempt, Context, DeliveryInfo, FromNotification, Metadata, Notification, Outcome, PartError,
-    Priority, ReceivedAt, State, Versioned, VersionedPayload, notification_endpoint,
+    Attempt, Context, DeliveryInfo, DeserializeError, FromNotification, Metadata, Notification,
+    Outcome, Priority, ReceivedAt, State, Versioned, VersionedPayload, notification_endpoint,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -228,7 +228,7 @@ impl Tolerant {
     async fn info(
         &self,
         ctxt: Option<User>,
-        payload: Result<Option<u32>, PartError>,
+        payload: Result<Option<u32>, DeserializeError>,
         tenant: Option<Tenant>,
         who: Result<Tenant, String>,
         optional: Option<State<std::net::IpAddr>>,
@@ -251,7 +251,7 @@ struct Owned;
 impl Owned {
     async fn info(
         &self,
-        ctxt: Result<User, PartError>,
+        ctxt: Result<User, DeserializeError>,
         publisher_id: String,
         event_type: Option<String>,
         payload: serde_json::Value,
@@ -319,7 +319,7 @@ impl LogsReceivedAt {
 async fn received_at_is_the_time_of_arrival_however_long_a_notification_waits() {
     let rig = Rig::new();
     let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
-    let retry = RetryOptions::default().place(RetryPlace::Process);
+    let retry = RetryOptions::default().storage(RetryStorage::Process);
     let builder = rig.builder().pool("one").retry(retry).executor(Executor::Sequential);
     let listener = builder.state::<Received>(sender).endpoint(LogsReceivedAt).build().unwrap();
     listener.start().await.unwrap();
@@ -327,7 +327,7 @@ async fn received_at_is_the_time_of_arrival_however_long_a_notification_waits() 
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
     rig.notifier().info(&Context::new(), "x", &2).await.unwrap();
     rig.notifier().warn(&Context::new(), "x", &3).await.unwrap();
-    // The first is in its retry pause; the others have arrived and wait behind it.
+    // The first is in its retry delay; the others have arrived and wait behind it.
     tokio::time::sleep(Duration::from_millis(1)).await;
     let arrived = SystemTime::now();
     let mut calls = Vec::new();
@@ -386,8 +386,13 @@ impl Versions {
     }
 
     #[on(info, event_type = "lenient")]
-    async fn lenient(&self, payload: Result<Versioned<Instance>, PartError>, log: State<Log>) {
-        let _ = log.send(format!("{:?}", payload.map_err(|error| error.is_version()).err()));
+    async fn lenient(
+        &self,
+        payload: Result<Versioned<Instance>, DeserializeError>,
+        log: State<Log>,
+    ) {
+        let _ = log
+            .send(format!("{:?}", payload.map_err(|error| error.is_unsupported_version()).err()));
     }
 
     #[on(info, event_type = "optional")]

@@ -110,7 +110,7 @@ async fn send_quick(rig: &Rig, event_type: &str, padding: usize) {
         r#"{{"priority": "WARN", "event_type": "{event_type}", "payload": {{"key": 1{padding}}}}}"#
     );
     let mut properties = Properties::default();
-    properties.headers.set("compression", Compression::Zlib.content_type().into());
+    properties.headers.insert("compression", Compression::Zlib.content_type().into());
     let body = Compression::Zlib.compress(body.as_bytes());
     rig.send_with(Bytes::from(body), properties).await;
 }

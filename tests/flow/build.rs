@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use listener::ListenerBuilder;
 use listener::error::BuildError;
-use listener::options::{Options, PoisonOptions, RetryOptions};
+use listener::options::{ListenerOptions, PoisonOptions, RetryOptions};
 use listener::{Config, Listener, Notifier, State, Target, Transport, notification_endpoint};
 
 use crate::logging::Buffer;
@@ -53,7 +53,7 @@ fn a_missing_state_is_reported_with_endpoint_method_and_location() {
         .build();
     let needs = |method| {
         format!(
-            "\n- endpoint `flow::build::Needy` (tests/flow/build.rs:): method `{method}` takes `State<flow::build::Database>`, and the listener has none; give it with `Listener::builder().configured(Config::from_env()?).state(..)` instead of `listen()`"
+            "\n- endpoint `flow::build::Needy` (tests/flow/build.rs:): method `{method}` takes `State<flow::build::Database>`, and the listener has none; give it with `Listener::builder().config(Config::from_env()?).state(..)` instead of `listen()`"
         )
     };
     assert_eq!(
@@ -97,7 +97,7 @@ fn a_missing_state_suggests_a_similar_one_that_was_given() {
         [
             "did you mean `State<flow::build::Database>`, which it has? A `State` needs no `Arc` around it.",
             "did you mean `State<flow::build::Guarded<u8>>`, which it has?",
-            "give it with `Listener::builder().configured(Config::from_env()?).state(..)` instead of `listen()`",
+            "give it with `Listener::builder().config(Config::from_env()?).state(..)` instead of `listen()`",
             "did you mean `State<flow::build::Database>`, which it has?",
             "did you mean `State<flow::build::Guarded<core::option::Option<u32>>>`, which it has?",
         ]
@@ -159,15 +159,16 @@ fn every_mistake_is_reported_at_once() {
     );
 }
 
-/// With fewer, every orderly stop would count as a death.
+/// With fewer, every orderly stop would count as a crash.
 #[test]
 fn a_quarantine_after_below_two_is_refused() {
     for quarantine_after in [0, 1] {
-        let poison = PoisonOptions::default().quarantine_after(quarantine_after).give_up_after(3);
-        let options = Options::default().poison(poison);
+        let poison =
+            PoisonOptions::default().quarantine_after(quarantine_after).dead_letter_after(3);
+        let options = ListenerOptions::default().poison(poison);
         let text = error(Listener::builder().options(options).endpoint(Plain).build());
         let expected = format!(
-            "poison.quarantine_after is {quarantine_after}; expected a whole number, 2 or more (a first death looks \
+            "poison.quarantine_after is {quarantine_after}; expected a whole number, 2 or more (a first crash looks \
              like an orderly stop"
         );
         assert!(text.contains(&expected), "{text}");
@@ -365,7 +366,7 @@ fn a_pool_on_the_default_exchange_is_refused() {
     let variables = [("LISTENER_POOL", "tap"), ("LISTENER_TOPICS", "/notifications")];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let config = Config::from_variables(variables).unwrap();
-    assert_eq!(wrong(|builder| builder.configured(config).transport_url("memory://")), expected);
+    assert_eq!(wrong(|builder| builder.config(config).transport_url("memory://")), expected);
 }
 
 #[test]
@@ -391,7 +392,7 @@ fn a_pool_named_like_a_side_queue_of_another_queue_is_refused() {
 
 #[test]
 fn a_send_timeout_or_hold_of_zero_is_refused() {
-    let options = Options::default().send_timeout(Duration::ZERO);
+    let options = ListenerOptions::default().send_timeout(Duration::ZERO);
     assert_eq!(
         wrong(|builder| builder.options(options)),
         "send_timeout is 0ns; expected a duration above zero"
@@ -459,21 +460,21 @@ fn a_configuration_without_a_transport_is_an_error() {
         ("LISTENER_TOPICS", "notifications"),
         ("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
     ] {
-        let built = Listener::builder().configured(config(name, value)).endpoint(Plain).build();
+        let built = Listener::builder().config(config(name, value)).endpoint(Plain).build();
         let text = error(built);
         assert!(
             text.contains("the transport is not given; expected LISTENER_TRANSPORT_URL"),
             "{text}"
         );
         let builder = Listener::builder().transport_url("memory://kept");
-        let built = builder.configured(config(name, value)).endpoint(Plain).build();
+        let built = builder.config(config(name, value)).endpoint(Plain).build();
         assert!(format!("{built:?}").contains("memory://kept"), "{built:?}");
     }
 }
 
 #[test]
 fn without_configuration_the_transport_is_memory() {
-    let built = Listener::builder().configured(Config::default()).endpoint(Plain).build();
+    let built = Listener::builder().config(Config::default()).endpoint(Plain).build();
     assert!(format!("{built:?}").contains("Transport(memory://)"), "{built:?}");
 }
 
@@ -506,12 +507,12 @@ fn the_expiry_of_a_temporary_pool_is_within_the_broker_s_limits() {
 
 #[test]
 fn a_pause_above_the_maximum_pause_is_refused() {
-    let retry = RetryOptions::default().pause(Duration::from_secs(120));
+    let retry = RetryOptions::default().delay(Duration::from_secs(120));
     let text = wrong(|builder| builder.retry(retry));
     assert!(
-        text.contains("retry.pause is 120s; expected no more than `retry.max_pause`"),
+        text.contains("retry.delay is 120s; expected no more than `retry.max_delay`"),
         "{text}"
     );
-    let max_pause = Duration::from_secs(120);
-    assert!(with(|builder| builder.retry(retry.max_pause(max_pause))).is_ok());
+    let max_delay = Duration::from_secs(120);
+    assert!(with(|builder| builder.retry(retry.max_delay(max_delay))).is_ok());
 }

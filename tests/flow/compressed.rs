@@ -65,7 +65,7 @@ fn compressed() -> Properties {
         content_type: Some(Cow::Borrowed("application/json")),
         ..Properties::default()
     };
-    properties.headers.set("compression", Compression::Zlib.content_type().into());
+    properties.headers.insert("compression", Compression::Zlib.content_type().into());
     properties
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use listener::driver::Route;
 use listener::driver::SendError;
 use listener::driver::{HeaderValue, Properties};
-use listener::options::{Executor, RetryOptions, RetryPlace};
+use listener::options::{Executor, RetryOptions, RetryStorage};
 use listener::testing::{Conditions, Model};
 use listener::{
     Attempt, BoxError, Context, OrderKey, Outcome, State, Transport, notification_endpoint,
@@ -81,10 +81,10 @@ impl FailsOnce {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_does_not_wait_for_the_dead_letter_of_another_method() {
-    for place in [RetryPlace::Broker, RetryPlace::Process] {
+    for place in [RetryStorage::Broker, RetryStorage::Process] {
         let (model, mut rig) = rig();
         model.change(|conditions| conditions.dead_letters_full = true);
-        let retry = RetryOptions::default().place(place);
+        let retry = RetryOptions::default().storage(place);
         let builder = rig.builder().retry(retry).endpoint(GivesUp).endpoint(FailsOnce);
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
@@ -154,10 +154,10 @@ impl Handles {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_held_longer_than_hold_while_dead_letter_queues_are_full() {
-    for place in [RetryPlace::Broker, RetryPlace::Process] {
+    for place in [RetryStorage::Broker, RetryStorage::Process] {
         let (model, rig) = rig();
         model.change(|conditions| conditions.dead_letters_full = true);
-        let retry = RetryOptions::default().place(place);
+        let retry = RetryOptions::default().storage(place);
         let calls = Arc::new(AtomicU32::new(0));
         let builder = rig.builder().retry(retry).endpoint(GivesUp);
         let builder = builder.endpoint(FailsOnce).endpoint(Handles(Arc::clone(&calls)));
@@ -169,7 +169,7 @@ async fn nothing_is_held_longer_than_hold_while_dead_letter_queues_are_full() {
         }
         for _ in 0..12 * 6 {
             tokio::time::sleep(600 * SECOND).await;
-            let held = listener.health().queues[0].oldest;
+            let held = listener.health().queues[0].oldest_age;
             assert!(held.is_none_or(|held| held <= retry.hold + 60 * SECOND), "{held:?}");
         }
         assert_eq!(calls.load(Ordering::SeqCst), 5, "{place:?}");
@@ -207,7 +207,7 @@ async fn nothing_is_held_longer_than_hold_while_dead_letters_are_unconfirmed() {
     let hold = RetryOptions::default().hold;
     for _ in 0..6 * 60 {
         tokio::time::sleep(60 * SECOND).await;
-        let held = listener.health().queues[0].oldest;
+        let held = listener.health().queues[0].oldest_age;
         assert!(held.is_none_or(|held| held <= hold + 60 * SECOND), "{held:?}");
     }
     assert_eq!(calls.load(Ordering::SeqCst), 1);
@@ -225,7 +225,7 @@ async fn an_ordered_delivery_keeps_its_position_while_dead_letter_queues_are_ful
     listener.start().await.unwrap();
     send(&rig).await;
     tokio::time::sleep(2 * HOUR).await;
-    assert!(listener.health().queues[0].oldest.is_some_and(|held| held >= 2 * HOUR));
+    assert!(listener.health().queues[0].oldest_age.is_some_and(|held| held >= 2 * HOUR));
     model.change(|conditions| *conditions = Conditions::default());
     tokio::time::sleep(60 * SECOND).await;
     finish(&listener).await;
@@ -235,7 +235,7 @@ async fn an_ordered_delivery_keeps_its_position_while_dead_letter_queues_are_ful
 }
 
 fn in_process() -> RetryOptions {
-    RetryOptions::default().place(RetryPlace::Process)
+    RetryOptions::default().storage(RetryStorage::Process)
 }
 
 /// Asks once for a longer delay than may be held in the process.
@@ -326,10 +326,10 @@ impl AsksForLonger {
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_replaces_a_delivery_names_all_methods_that_owe_it() {
-    for place in [RetryPlace::Broker, RetryPlace::Process] {
+    for place in [RetryStorage::Broker, RetryStorage::Process] {
         let rig = Rig::new();
         let transport = picky(&rig.transport);
-        let retry = RetryOptions::default().place(place);
+        let retry = RetryOptions::default().storage(place);
         let builder = rig.builder().transport(transport).retry(retry).endpoint(GivesUp);
         let builder = builder.endpoint(AsksOnce(Arc::default())).endpoint(AsksForLonger);
         let listener = builder.build().unwrap();
@@ -345,7 +345,7 @@ async fn a_copy_that_replaces_a_delivery_names_all_methods_that_owe_it() {
 }
 
 fn pending(properties: &Properties) -> Vec<&str> {
-    let Some(HeaderValue::List(pending)) = properties.headers.get("listener-endpoints") else {
+    let Some(HeaderValue::Array(pending)) = properties.headers.get("listener-methods") else {
         panic!("{properties:?}")
     };
     let mut pending: Vec<_> = pending

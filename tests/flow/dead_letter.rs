@@ -78,9 +78,9 @@ async fn the_headers_of_the_original_are_kept_and_its_origin_is_added() {
     let listener = rig.builder().endpoint(Numbers).build().unwrap();
     listener.start().await.unwrap();
     let mut headers = Headers::default();
-    headers.set("tenant", HeaderValue::Int(7));
+    headers.insert("tenant", HeaderValue::Int64(7));
     // RabbitMQ would route by this header, and put the dead letter back into the original queue.
-    headers.set("CC", HeaderValue::List(vec!["notifications.info".into()]));
+    headers.insert("CC", HeaderValue::Array(vec!["notifications.info".into()]));
     let properties = Properties {
         content_type: Some("text/plain".into()),
         content_encoding: Some("latin-1".into()),
@@ -103,7 +103,7 @@ async fn the_headers_of_the_original_are_kept_and_its_origin_is_added() {
     assert_eq!(
         headers,
         [
-            ("tenant", HeaderValue::Int(7)),
+            ("tenant", HeaderValue::Int64(7)),
             ("listener-queue", "notifications.info".into()),
             ("listener-exchange", "openstack".into()),
             ("listener-routing-key", "notifications.info".into()),
@@ -123,16 +123,16 @@ async fn headers_too_large_for_a_dead_letter_are_dropped_with_a_note() {
     let listener = rig.builder().endpoint(Numbers).build().unwrap();
     listener.start().await.unwrap();
     let mut headers = Headers::default();
-    headers.set("large", HeaderValue::List(vec![HeaderValue::Int(1); 15_000]));
+    headers.insert("large", HeaderValue::Array(vec![HeaderValue::Int64(1); 15_000]));
     rig.send_with("hello", Properties { headers, ..Properties::default() }).await;
     let dead_letter = rig.take("notifications.info.dead").await;
     finish(&listener).await;
     assert_eq!(dead_letter.properties.headers.get("large"), None);
     assert_eq!(
-        dead_letter.properties.headers.text("listener-headers"),
+        dead_letter.properties.headers.get_str("listener-headers"),
         Some("too large to be kept")
     );
-    assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("undecodable"));
+    assert_eq!(dead_letter.properties.headers.get_str("listener-reason"), Some("undecodable"));
 }
 
 /// A listener whose broker refuses its first dead letters.

@@ -106,7 +106,9 @@ struct Retries(mpsc::UnboundedSender<String>);
 impl Observer for Retries {
     fn observe(&self, event: &Event<'_>) {
         let text = match event {
-            Event::Retried { attempts, after, .. } => format!("retried {attempts} {after:?}"),
+            Event::Retried { attempts, delay: after, .. } => {
+                format!("retried {attempts} {after:?}")
+            }
             Event::DeadLettered { reason, .. } => format!("dead {reason}"),
             _ => return,
         };
@@ -130,9 +132,9 @@ async fn until_called(value: HeaderValue, others: &[(&str, HeaderValue)]) -> f64
     let listener = rig.builder().endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
     let mut properties = Properties::default();
-    properties.headers.set(REMAINING, value);
+    properties.headers.insert(REMAINING, value);
     for (name, value) in others {
-        properties.headers.set(*name, value.clone());
+        properties.headers.insert(*name, value.clone());
     }
     let began = Instant::now();
     rig.send_with(BODY, properties).await;
@@ -147,32 +149,32 @@ async fn until_called(value: HeaderValue, others: &[(&str, HeaderValue)]) -> f64
 
 #[tokio::test(start_paused = true)]
 async fn a_remaining_delay_written_by_a_publisher_is_honoured() {
-    assert_eq!(until_called(HeaderValue::Int(-1), &[]).await, 0.0);
+    assert_eq!(until_called(HeaderValue::Int64(-1), &[]).await, 0.0);
     assert_eq!(until_called("many".into(), &[]).await, 0.0);
-    assert_eq!(until_called(HeaderValue::Int(0), &[]).await, 0.0);
-    assert_eq!(until_called(HeaderValue::Int(7200), &[]).await, 2.0);
+    assert_eq!(until_called(HeaderValue::Int64(0), &[]).await, 0.0);
+    assert_eq!(until_called(HeaderValue::Int64(7200), &[]).await, 2.0);
     assert_eq!(until_called(HeaderValue::Timestamp(180_000), &[]).await, 50.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_other_header_lengthens_a_delay() {
     let others = [
-        ("x-death", HeaderValue::List(Vec::new())),
+        ("x-death", HeaderValue::Array(Vec::new())),
         ("x-first-death-reason", "expired".into()),
         ("x-last-death-queue", "notifications.info.retry.131072s".into()),
         ("listener-time", HeaderValue::Timestamp(u64::MAX)),
         ("listener-first-time", HeaderValue::Timestamp(u64::MAX)),
     ];
-    assert_eq!(until_called(HeaderValue::Int(7200), &others).await, 2.0);
+    assert_eq!(until_called(HeaderValue::Int64(7200), &others).await, 2.0);
     // Time spent in its queue counts as waited.
     let long_ago = [("listener-time", HeaderValue::Timestamp(1))];
-    assert_eq!(until_called(HeaderValue::Int(7200), &long_ago).await, 0.0);
+    assert_eq!(until_called(HeaderValue::Int64(7200), &long_ago).await, 0.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_put_back_skips_its_remaining_delay() {
     let reason = [("listener-reason", "error".into())];
-    assert_eq!(until_called(HeaderValue::Int(7200), &reason).await, 0.0);
+    assert_eq!(until_called(HeaderValue::Int64(7200), &reason).await, 0.0);
 }
 
 /// A header written by a publisher delays only its own message.
@@ -183,7 +185,7 @@ async fn a_remaining_delay_does_not_block_a_sequential_listener() {
     let listener = builder.endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
     let mut properties = Properties::default();
-    properties.headers.set(REMAINING, HeaderValue::Int(600));
+    properties.headers.insert(REMAINING, HeaderValue::Int64(600));
     let began = Instant::now();
     rig.send_with(BODY, properties).await;
     rig.send_with(BODY, Properties::default()).await;
@@ -206,7 +208,7 @@ async fn a_flood_with_remaining_delays_does_not_delay_other_notifications() {
     listener.start().await.unwrap();
     for _ in 0..5 {
         let mut properties = Properties::default();
-        properties.headers.set(REMAINING, HeaderValue::Int(600));
+        properties.headers.insert(REMAINING, HeaderValue::Int64(600));
         rig.send_with(BODY, properties).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
@@ -225,7 +227,7 @@ async fn without_broker_delays_a_remaining_delay_is_held_or_dead_lettered() {
         let listener = builder.endpoint(HandlesAtOnce).build().unwrap();
         listener.start().await.unwrap();
         let mut properties = Properties::default();
-        properties.headers.set(REMAINING, HeaderValue::Int(seconds));
+        properties.headers.insert(REMAINING, HeaderValue::Int64(seconds));
         let began = Instant::now();
         rig.send_with(BODY, properties).await;
         if expected == "retries" {
@@ -247,7 +249,7 @@ async fn a_remaining_delay_held_in_the_process_is_released_at_a_stop() {
     let listener = builder.endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
     let mut properties = Properties::default();
-    properties.headers.set(REMAINING, HeaderValue::Int(600));
+    properties.headers.insert(REMAINING, HeaderValue::Int64(600));
     rig.send_with(BODY, properties).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let began = Instant::now();
@@ -260,11 +262,11 @@ async fn a_remaining_delay_held_in_the_process_is_released_at_a_stop() {
 
 /// Runs a process that may die at a step; returns how many steps it took.
 async fn run_process(model: &Model, log: &Log, fate: Option<(u64, When)>) -> u64 {
-    let (mortal, mut died) = Mortal::new(model.process(), fate);
+    let (mortal, mut crashed) = Mortal::new(model.process(), fate);
     let builder = Listener::builder().transport(Transport::new(mortal.clone(), "mortal"));
     let listener = builder.state(log.clone()).endpoint(RetriesLater).build().unwrap();
     listener.start().await.unwrap();
-    let _ = tokio::time::timeout(DAY * 3, died.recv()).await;
+    let _ = tokio::time::timeout(DAY * 3, crashed.recv()).await;
     listener.stop().await;
     listener.wait().await.unwrap();
     mortal.taken()
@@ -320,7 +322,7 @@ async fn a_delivery_is_not_replaced_by_a_copy_after_its_session_ended() {
     });
     let rig = Rig::on(below);
     let mut properties = Properties::default();
-    properties.headers.set(REMAINING, HeaderValue::Int(3600));
+    properties.headers.insert(REMAINING, HeaderValue::Int64(3600));
     rig.put_with("notifications.info", BODY.into(), properties).await;
     let retry = RetryOptions::default().hold(Duration::from_secs(20));
     let builder = rig.builder().transport(transport).retry(retry);

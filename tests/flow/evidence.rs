@@ -1,4 +1,4 @@
-//! What counts as a death, and what does not: an interrupted stop, a record whose confirm was lost, a
+//! What counts as a crash, and what does not: an interrupted stop, a record whose confirm was lost, a
 //! slow or unavailable journal. Dead letters that are put back are in `put_back.rs`, delivery limits in
 //! `delivery_limit.rs`.
 
@@ -121,7 +121,7 @@ impl Decisions {
 impl Observer for Decisions {
     fn observe(&self, event: &Event<'_>) {
         let decisions = match event {
-            Event::Quarantined { deaths, .. } => format!("quarantined after {deaths}"),
+            Event::Quarantined { crashes, .. } => format!("quarantined after {crashes}"),
             Event::DeadLettered { reason, .. } => format!("dead letter: {reason}"),
             _ => return,
         };
@@ -210,11 +210,11 @@ async fn a_suspect_is_moved_to_quarantine_without_a_slot() {
     finish(&listener).await;
 }
 
-/// A process that dies while it works on its first delivery.
+/// A process that crashes while it works on its first delivery.
 pub(crate) async fn die_of_one(model: &Model) {
     let process = model.process();
     let (begins, mut begun) = mpsc::unbounded_channel();
-    let transport = Transport::new(process.clone(), "dies");
+    let transport = Transport::new(process.clone(), "crashes");
     let listener =
         Listener::builder().transport(transport).endpoint(Hangs(begins)).build().unwrap();
     listener.start().await.unwrap();
@@ -251,7 +251,7 @@ async fn end_before_the_method(model: &Model, how: CutShort) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interrupted_stop_is_not_a_death() {
+async fn an_interrupted_stop_is_not_a_crash() {
     for how in [CutShort::Stop, CutShort::Drop] {
         let (model, mut rig) = model_with_one().await;
         for _ in 0..6 {
@@ -285,7 +285,7 @@ async fn a_given_up_suspect_stays_in_quarantine_while_dead_letter_queues_are_ful
     for _ in 0..12 {
         tokio::time::sleep(600 * SECOND).await;
         let health = listener.health();
-        let held = health.queues.iter().filter_map(|queue| queue.oldest).max();
+        let held = health.queues.iter().filter_map(|queue| queue.oldest_age).max();
         assert!(held.is_some_and(|held| held <= 960 * SECOND), "{held:?}");
     }
     model.change(|conditions| *conditions = Conditions::default());
@@ -298,7 +298,7 @@ async fn a_given_up_suspect_stays_in_quarantine_while_dead_letter_queues_are_ful
 
 /// A process works on a delivery that it believes is unrecorded, and stays alive; its session ends.
 #[tokio::test(start_paused = true)]
-async fn a_record_whose_confirm_was_lost_is_not_a_death() {
+async fn a_record_whose_confirm_was_lost_is_not_a_crash() {
     let (model, rig) = model_with_one().await;
     // After an orderly stop it is redelivered.
     work_and_stop(&rig, model.process(), Journal::Works).await;
@@ -310,7 +310,7 @@ async fn a_record_whose_confirm_was_lost_is_not_a_death() {
     model.cancel(0);
     tokio::time::sleep(60 * SECOND).await;
     assert!(one.is_ready() && two.is_ready());
-    assert_eq!(decisions.so_far(), [""; 0], "nobody died");
+    assert_eq!(decisions.so_far(), [""; 0], "nobody crashed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,7 +332,7 @@ async fn a_stop_is_recorded_after_the_journal_was_briefly_unavailable() {
         let two = start(&rig, model.process(), &journal_state(Journal::Works), &decisions).await;
         tokio::time::sleep(60 * SECOND).await;
         finish(&two).await;
-        assert_eq!(decisions.so_far(), [""; 0], "nobody died: {trouble:?}");
+        assert_eq!(decisions.so_far(), [""; 0], "nobody crashed: {trouble:?}");
     }
 }
 
@@ -412,7 +412,7 @@ async fn suspects_of_a_slow_journal_respect_the_concurrency_limit() {
 /// The session of a process ends while its journal is unavailable; the journal is back before others
 /// decide.
 #[tokio::test(start_paused = true)]
-async fn a_session_that_ended_while_the_journal_was_away_is_not_a_death() {
+async fn a_session_that_ended_while_the_journal_was_away_is_not_a_crash() {
     let (model, rig) = model_with_one().await;
     work_and_stop(&rig, model.process(), Journal::Works).await;
     let (decisions, behaviour) = (Decisions::default(), journal_state(Journal::Works));
@@ -424,7 +424,7 @@ async fn a_session_that_ended_while_the_journal_was_away_is_not_a_death() {
     tokio::time::sleep(3 * SECOND / 2).await;
     *behaviour.lock().unwrap() = Journal::Works;
     tokio::time::sleep(60 * SECOND).await;
-    assert_eq!(decisions.so_far(), [""; 0], "nobody died");
+    assert_eq!(decisions.so_far(), [""; 0], "nobody crashed");
     finish(&one).await;
     finish(&two).await;
 }

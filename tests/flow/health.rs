@@ -12,7 +12,8 @@ use listener::observe::{Event, Observer};
 use listener::options::Executor;
 use listener::options::RetryOptions;
 use listener::{
-    Context, MemoryInbox, Notifier, OrderKey, State, Transport, Version, notification_endpoint,
+    Context, EnvelopeVersion, MemoryInbox, Notifier, OrderKey, State, Transport,
+    notification_endpoint,
 };
 
 use crate::rig::{Log, Rig, finish, once};
@@ -62,7 +63,7 @@ pub(crate) struct Recorder(pub(crate) Arc<Mutex<Vec<String>>>);
 impl Observer for Recorder {
     fn observe(&self, event: &Event<'_>) {
         let word = match event {
-            Event::Taken { .. } => "taken".to_owned(),
+            Event::Received { .. } => "taken".to_owned(),
             Event::Acknowledged { handled, .. } => format!("acknowledged {handled}"),
             Event::Retried { methods, attempts, .. } => format!("retried {methods:?} {attempts}"),
             Event::DeadLettered { reason, methods, .. } => format!("dead {reason} {methods:?}"),
@@ -201,7 +202,7 @@ async fn health_counts_deliveries_in_flight_and_settled() {
     let queues: Vec<_> = health
         .queues
         .iter()
-        .map(|queue| (queue.queue.as_str(), queue.in_flight, queue.in_work, queue.acknowledged))
+        .map(|queue| (queue.queue.as_str(), queue.in_flight, queue.started, queue.acknowledged))
         .collect();
     assert_eq!(queues, [("notifications.info", 0, 0, 1), ("notifications.warn", 1, 1, 0)]);
     assert!(health.is_progressing(Duration::from_secs(3600)));
@@ -220,7 +221,7 @@ async fn with_an_inbox_each_method_handles_a_duplicate_once() {
     let listener = builder.endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     // One notification in both versions of the envelope, three times.
-    let message = |version: Version| {
+    let message = |version: EnvelopeVersion| {
         listener::envelope::encode(
             version,
             &listener::envelope::Message {
@@ -236,9 +237,9 @@ async fn with_an_inbox_each_method_handles_a_duplicate_once() {
         )
         .unwrap()
     };
-    rig.send_raw(message(Version::V1)).await;
-    rig.send_raw(message(Version::V2)).await;
-    rig.send_raw(message(Version::V2)).await;
+    rig.send_raw(message(EnvelopeVersion::V1)).await;
+    rig.send_raw(message(EnvelopeVersion::V2)).await;
+    rig.send_raw(message(EnvelopeVersion::V2)).await;
     let notifier = Notifier::builder(rig.transport.clone()).build().unwrap();
     notifier.info(&Context::new(), "x", &6).await.unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;

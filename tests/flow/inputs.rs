@@ -40,7 +40,7 @@ async fn result(routing_key: &str, body: &str) -> String {
         [] => {
             let dead_letter = rig.take(&format!("{routing_key}.dead")).await;
             assert_eq!(dead_letter.body, body);
-            let header = |name| dead_letter.properties.headers.text(name).unwrap_or("missing");
+            let header = |name| dead_letter.properties.headers.get_str(name).unwrap_or("missing");
             format!("{}: {}", header("listener-reason"), header("listener-error"))
         }
         calls => panic!("{calls:?}"),

@@ -93,7 +93,7 @@ fn a_state_that_init_takes_must_be_given() {
     let rig = Rig::new();
     let error = rig.builder().group("init-both").build().unwrap_err().to_string();
     assert!(
-        error.ends_with("its `init` takes `State<u32>`, and the listener has none; give it with `Listener::builder().configured(Config::from_env()?).state(..)` instead of `listen()`"),
+        error.ends_with("its `init` takes `State<u32>`, and the listener has none; give it with `Listener::builder().config(Config::from_env()?).state(..)` instead of `listen()`"),
         "{error}"
     );
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use listener::options::{Executor, RetryOptions, RetryPlace};
+use listener::options::{Executor, RetryOptions, RetryStorage};
 use listener::{Context, Outcome, State, notification_endpoint};
 use tokio::sync::Semaphore;
 
@@ -108,7 +108,7 @@ async fn run_until_stops_the_listener_when_its_future_is_ready() {
     let listener = rig.builder().endpoint(gate.clone()).build().unwrap();
     // The future is ready before the listener attaches: nothing is consumed.
     listener.run_until(std::future::ready(())).await.unwrap();
-    assert_eq!(listener.state(), None);
+    assert_eq!(listener.connection_state(), None);
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn({
         let listener = listener.clone();
@@ -265,7 +265,7 @@ async fn a_listener_stops_when_its_last_handle_is_dropped() {
 async fn timeouts_can_be_unlimited() {
     let mut rig = Rig::new();
     let gate = Gate::closed();
-    let options = listener::options::Options::default()
+    let options = listener::options::ListenerOptions::default()
         .start_timeout(Duration::MAX)
         .shutdown_timeout(Duration::MAX)
         .send_timeout(Duration::MAX);
@@ -370,7 +370,7 @@ async fn a_slot_freed_by_a_pause_is_used_while_a_method_blocks_its_thread() {
     let mut rig = Rig::new();
     let (release, thread) = std::sync::mpsc::channel();
     let fails = Arc::new(Semaphore::new(0));
-    let retry = RetryOptions::default().place(RetryPlace::Process);
+    let retry = RetryOptions::default().storage(RetryStorage::Process);
     let builder = rig.builder().retry(retry).executor(Executor::Concurrent(2));
     let listener = builder
         .endpoint(BlocksThread { thread: thread.into(), fails: Arc::clone(&fails) })

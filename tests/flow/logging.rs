@@ -75,7 +75,7 @@ fn with_topic(topic: &str) {
 fn with_topics(topics: &str) {
     let variables = [("LISTENER_TOPICS".to_owned(), topics.to_owned())];
     let config = Config::from_variables(variables).unwrap();
-    let builder = Listener::builder().configured(config).transport_url("memory://");
+    let builder = Listener::builder().config(config).transport_url("memory://");
     drop(builder.endpoint(Endpoint).build().unwrap());
 }
 
@@ -211,7 +211,7 @@ async fn a_forgotten_failure_is_logged_once_as_an_error_with_its_method() {
     let buffer = Buffer::default();
     let guard = buffer.set();
     let rig = Rig::new();
-    let builder = rig.builder().on_failure(OnFailure::Forget);
+    let builder = rig.builder().on_failure(OnFailure::Discard);
     let listener = builder.endpoint(Endpoint).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "instance.create.end", &0).await.unwrap();

@@ -1,7 +1,7 @@
 //! What a notifier sends: priorities, topics, publisher ids, both envelope versions, compression; and
 //! its errors.
 
-use listener::{Compression, Context, Notifier, Priority, Version};
+use listener::{Compression, Context, EnvelopeVersion, Notifier, Priority};
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
@@ -70,7 +70,7 @@ async fn each_topic_gets_the_same_message_id_and_its_own_unique_id() {
 #[tokio::test(start_paused = true)]
 async fn version_1_is_the_bare_notification() {
     let rig = Rig::new();
-    let builder = Notifier::builder(rig.transport.clone()).version(Version::V1);
+    let builder = Notifier::builder(rig.transport.clone()).version(EnvelopeVersion::V1);
     builder.build().unwrap().warn(&Context::new(), "x", &"é").await.unwrap();
     let taken = rig.take("notifications.warn").await;
     let sent: Value = serde_json::from_slice(&taken.body).unwrap();
@@ -90,7 +90,7 @@ async fn a_compressed_body_is_smaller_and_names_its_compression() {
         let payload = "x".repeat(10_000);
         builder.build().unwrap().info(&Context::new(), "x", &payload).await.unwrap();
         let taken = rig.take("notifications.info").await;
-        assert_eq!(taken.properties.headers.text("compression"), Some(label));
+        assert_eq!(taken.properties.headers.get_str("compression"), Some(label));
         assert!(taken.body.len() < 1000, "{}", taken.body.len());
     }
 }

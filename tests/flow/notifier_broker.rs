@@ -157,7 +157,7 @@ impl Directory {
     }
 
     pub(crate) fn options(&self) -> SpoolOptions {
-        SpoolOptions::new(&self.0).after(AFTER)
+        SpoolOptions::new(&self.0).confirm_timeout(AFTER)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use listener::options::{RetryOptions, RetryPlace};
+use listener::options::{RetryOptions, RetryStorage};
 use listener::{Context, DeliveryInfo, Outcome, State, notification_endpoint};
 
 use crate::rig::{Log, Rig, finish, once, run_once};
@@ -99,8 +99,8 @@ async fn a_disallowed_requeue_is_a_dead_letter_with_a_fix() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_calls_only_its_method_again_after_the_pause() {
     let mut rig = Rig::new();
-    let pause = Duration::from_secs(600);
-    let returns = Returns::each([Outcome::retry_after(pause), Outcome::retry()]);
+    let delay = Duration::from_secs(600);
+    let returns = Returns::each([Outcome::retry_after(delay), Outcome::retry()]);
     let listener = rig.builder().endpoint(returns).endpoint(After).build().unwrap();
     listener.start().await.unwrap();
     let began = tokio::time::Instant::now();
@@ -120,9 +120,9 @@ async fn a_retry_calls_only_its_method_again_after_the_pause() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_too_long_for_the_process_is_delayed_by_the_broker() {
     let mut rig = Rig::new();
-    let pause = Duration::from_secs(3000);
-    let returns = Returns::each([Outcome::retry_after(pause)]);
-    let in_process = RetryOptions::default().place(RetryPlace::Process);
+    let delay = Duration::from_secs(3000);
+    let returns = Returns::each([Outcome::retry_after(delay)]);
+    let in_process = RetryOptions::default().storage(RetryStorage::Process);
     let listener = rig.builder().retry(in_process).endpoint(returns).build().unwrap();
     listener.start().await.unwrap();
     let began = tokio::time::Instant::now();

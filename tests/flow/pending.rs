@@ -34,7 +34,7 @@ fn listener(rig: &Rig) -> Listener {
 fn pending_for(names: &[&str]) -> Headers {
     let mut headers = Headers::default();
     let names = names.iter().map(|name| (*name).into()).collect();
-    headers.set("listener-endpoints", HeaderValue::List(names));
+    headers.insert("listener-methods", HeaderValue::Array(names));
     headers
 }
 
@@ -54,7 +54,7 @@ async fn only_the_methods_named_by_a_copy_run() {
     send(&rig, 0, pending_for(&["billing::info"])).await;
     assert_eq!(rig.seen_so_far(), ["billing 1"]);
     let mut later = pending_for(&["flow::pending::Audit::info", "billing::info"]);
-    later.set("listener-attempts", HeaderValue::Int(2));
+    later.insert("listener-attempts", HeaderValue::Int64(2));
     send(&rig, 0, later).await;
     assert_eq!(rig.seen_so_far(), ["billing 3", "audit"]);
     finish(&listener).await;
@@ -73,7 +73,7 @@ async fn a_copy_for_an_unknown_method_is_a_dead_letter_that_names_it() {
     assert_eq!(
         (dead_letter.reason.as_str(), dead_letter.endpoints.as_str(), dead_letter.error.as_str()),
         (
-            "unknown-endpoint",
+            "unknown-method",
             "old::Billing::info",
             "old::Billing::info: no method has this name; if it was renamed, give the endpoint its old `name`"
         )

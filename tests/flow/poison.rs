@@ -1,5 +1,5 @@
 //! Notifications that end the process: recorded before they begin, quarantined, handled one at a time,
-//! given up. A process that dies is a listener whose runtime is dropped.
+//! given up. A process that crashes is a listener whose runtime is dropped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use listener::driver::Route;
 use listener::driver::SendError;
-use listener::options::{Executor, Options, RetryOptions, RetryPlace};
+use listener::options::{Executor, ListenerOptions, RetryOptions, RetryStorage};
 use listener::testing::{Conditions, Model, Process};
 use listener::{Attempt, Context, Listener, Outcome, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
@@ -21,14 +21,14 @@ const QUARANTINE: &str = "notifications.info.quarantine";
 /// Ends its process for the payload "poison", and reports how many other calls ran then.
 struct Dies {
     others: Arc<AtomicU32>,
-    death: mpsc::UnboundedSender<u32>,
+    crash: mpsc::UnboundedSender<u32>,
 }
 
 #[notification_endpoint(register = false)]
 impl Dies {
     async fn info(&self, payload: &str, log: State<Log>) {
         if payload == "poison" {
-            let _ = self.death.send(self.others.load(Ordering::SeqCst));
+            let _ = self.crash.send(self.others.load(Ordering::SeqCst));
             std::future::pending::<()>().await;
         }
         self.others.fetch_add(1, Ordering::SeqCst);
@@ -38,29 +38,29 @@ impl Dies {
     }
 }
 
-/// Runs a process until it dies, or for an hour. If it died, returns how many other calls ran then.
+/// Runs a process until it crashes, or for an hour. If it crashed, returns how many other calls ran then.
 fn run_process(transport: &Transport, log: &Log) -> Option<u32> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .unwrap();
-    let died = runtime.block_on(async {
-        let (death, mut died) = mpsc::unbounded_channel();
-        let dies = Dies { others: Arc::default(), death };
+    let crashed = runtime.block_on(async {
+        let (crash, mut crashed) = mpsc::unbounded_channel();
+        let crashes = Dies { others: Arc::default(), crash };
         let builder = Listener::builder().transport(transport.clone()).state(log.clone());
-        let listener = builder.endpoint(dies).build().unwrap();
+        let listener = builder.endpoint(crashes).build().unwrap();
         listener.start().await.unwrap();
-        let died = tokio::time::timeout(Duration::from_secs(3600), died.recv()).await;
-        if died.is_err() {
+        let crashed = tokio::time::timeout(Duration::from_secs(3600), crashed.recv()).await;
+        if crashed.is_err() {
             listener.stop().await;
             listener.wait().await.unwrap();
         }
-        died.ok().flatten()
+        crashed.ok().flatten()
     });
     // Its tasks are dropped, and the broker requeues their deliveries.
     drop(runtime);
-    died
+    crashed
 }
 
 #[test]
@@ -77,14 +77,14 @@ fn poison_is_quarantined_and_given_up_and_its_neighbours_are_handled() {
     for number in 0..20 {
         send(if number == 7 { "poison".to_owned() } else { number.to_string() });
     }
-    let mut deaths = Vec::new();
+    let mut crashes = Vec::new();
     while let Some(others) = run_process(&transport, &log) {
-        deaths.push(others);
-        assert!(deaths.len() < 10, "it is never given up");
+        crashes.push(others);
+        assert!(crashes.len() < 10, "it is never given up");
     }
     // Twice among others, before it is a suspect; three times alone.
-    assert_eq!(deaths.len(), 5, "{deaths:?}");
-    assert_eq!(deaths[2..], [0, 0, 0], "another call ran");
+    assert_eq!(crashes.len(), 5, "{crashes:?}");
+    assert_eq!(crashes[2..], [0, 0, 0], "another call ran");
     let mut handled: Vec<u32> = Vec::new();
     while let Ok(line) = seen.try_recv() {
         handled.push(line.parse().unwrap());
@@ -105,7 +105,7 @@ fn poison_is_quarantined_and_given_up_and_its_neighbours_are_handled() {
             (dead_letter.reason.as_str(), dead_letter.error.as_str()),
             (
                 "poison",
-                "5 processes died while they worked on it: it may end every process that does"
+                "5 processes crashed while they worked on it: it may end every process that does"
             )
         );
         for queue in ["notifications.info", QUARANTINE, "notifications.info.dead"] {
@@ -145,8 +145,8 @@ async fn a_suspect_quarantined_without_a_confirm_is_handled() {
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
     model.change(|conditions| conditions.lost_confirms = 100);
-    let dies = Dies { others: Arc::default(), death: mpsc::unbounded_channel().0 };
-    let listener = rig.builder().endpoint(dies).build().unwrap();
+    let crashes = Dies { others: Arc::default(), crash: mpsc::unbounded_channel().0 };
+    let listener = rig.builder().endpoint(crashes).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     model.change(|conditions| *conditions = Conditions::default());
@@ -164,8 +164,8 @@ async fn a_suspect_is_held_while_it_cannot_be_quarantined() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
-    let dies = Dies { others: Arc::default(), death: mpsc::unbounded_channel().0 };
-    let listener = rig.builder().endpoint(dies).build().unwrap();
+    let crashes = Dies { others: Arc::default(), crash: mpsc::unbounded_channel().0 };
+    let listener = rig.builder().endpoint(crashes).build().unwrap();
     model.change(|conditions| conditions.full = true);
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -188,8 +188,8 @@ async fn other_notifications_begin_while_the_dead_letter_of_a_suspect_is_pending
         die_of_one(&model).await;
     }
     model.change(|conditions| conditions.dead_letters_full = true);
-    let dies = Dies { others: Arc::default(), death: mpsc::unbounded_channel().0 };
-    let listener = rig.builder().endpoint(dies).build().unwrap();
+    let crashes = Dies { others: Arc::default(), crash: mpsc::unbounded_channel().0 };
+    let listener = rig.builder().endpoint(crashes).build().unwrap();
     listener.start().await.unwrap();
     // The grace period is over, and the first attempts have failed.
     tokio::time::sleep(Duration::from_secs(8)).await;
@@ -230,7 +230,7 @@ async fn methods_begin_between_attempts_to_quarantine_a_suspect() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
-    let retry = RetryOptions::default().place(RetryPlace::Process);
+    let retry = RetryOptions::default().storage(RetryStorage::Process);
     let builder = rig.builder().transport(refuses_quarantine(model.process())).retry(retry);
     let listener = builder.endpoint(Again).build().unwrap();
     for payload in ["soon", "healthy"] {
@@ -272,7 +272,7 @@ async fn a_suspect_that_cannot_be_quarantined_waits_for_the_only_slot() {
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
     let retry = RetryOptions::default().hold(Duration::from_secs(60));
-    let options = Options::default().retry(retry).send_timeout(Duration::from_secs(45));
+    let options = ListenerOptions::default().retry(retry).send_timeout(Duration::from_secs(45));
     let builder = rig.builder().options(options).transport(refuses_quarantine(model.process()));
     let builder = builder.executor(Executor::Concurrent(1));
     let listener = builder.endpoint(Brief).build().unwrap();
@@ -304,11 +304,11 @@ impl Hangs {
     }
 }
 
-/// A process that dies while it works on its first delivery.
+/// A process that crashes while it works on its first delivery.
 async fn die_of_one(model: &Model) {
     let process = model.process();
     let (begins, mut begun) = mpsc::unbounded_channel();
-    let transport = Transport::new(process.clone(), "dies");
+    let transport = Transport::new(process.clone(), "crashes");
     let listener =
         Listener::builder().transport(transport).endpoint(Hangs(begins)).build().unwrap();
     listener.start().await.unwrap();
@@ -400,7 +400,7 @@ fn orderly_stops_quarantine_nothing_and_keep_the_order() {
 }
 
 #[test]
-fn a_healthy_call_that_outlasts_each_stop_is_not_a_death() {
+fn a_healthy_call_that_outlasts_each_stop_is_not_a_crash() {
     let (transport, log, _seen) = {
         let rig = Rig::new();
         (rig.transport.clone(), rig.log(), rig.into_seen())
@@ -450,7 +450,7 @@ async fn a_program_does_not_consume_the_quarantine_queue_of_another() {
     for _ in 0..2 {
         let process = model.process();
         let (begins, mut begun) = mpsc::unbounded_channel();
-        let transport = Transport::new(process.clone(), "dies");
+        let transport = Transport::new(process.clone(), "crashes");
         let builder = Listener::builder().transport(transport).endpoint(Hangs(begins));
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
@@ -477,21 +477,21 @@ async fn a_program_does_not_consume_the_quarantine_queue_of_another() {
 
 /// The bug is fixed and the dead letter put back; then it is redelivered for another reason.
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_put_back_starts_without_recorded_deaths() {
+async fn a_dead_letter_put_back_starts_without_recorded_crashes() {
     let model = Model::new(1);
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     rig.notifier().info(&Context::new(), "x", &"suspect").await.unwrap();
     for _ in 0..5 {
         die_of_one(&model).await;
     }
-    let fixed = || Dies { others: Arc::default(), death: mpsc::unbounded_channel().0 };
+    let fixed = || Dies { others: Arc::default(), crash: mpsc::unbounded_channel().0 };
     let listener = rig.builder().endpoint(fixed()).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);
     let dead_letter = rig.take("notifications.info.dead").await;
-    assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("poison"));
+    assert_eq!(dead_letter.properties.headers.get_str("listener-reason"), Some("poison"));
     rig.put_with("notifications.info", dead_letter.body, dead_letter.properties).await;
     // Stopped in the middle of a call, long after the dead letter was delivered.
     let builder = rig.builder().shutdown_timeout(Duration::ZERO);

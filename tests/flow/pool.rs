@@ -102,7 +102,7 @@ async fn in_a_temporary_pool_a_retry_longer_than_hold_is_a_dead_letter() {
     rig.notifier().info(&Context::new(), "x", &1).await.unwrap();
     assert_eq!(rig.seen().await, "called 1");
     let dead_letter = rig.take("tap.dead").await;
-    assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("retries"));
+    assert_eq!(dead_letter.properties.headers.get_str("listener-reason"), Some("retries"));
     finish(&tap).await;
     assert_eq!(rig.seen_so_far(), [""; 0]);
 }

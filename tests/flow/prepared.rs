@@ -37,7 +37,7 @@ impl Driver for Prepared {
 struct Held;
 
 impl Consumer for Held {
-    fn look_again(&self) {}
+    fn recheck_quarantine_queues(&self) {}
 
     fn cancel(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})

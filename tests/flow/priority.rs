@@ -87,7 +87,8 @@ async fn dead_letter(body: &'static str) -> (String, String) {
     let dead_letter = rig.take("tap.dead").await;
     finish(&listener).await;
     assert_eq!(dead_letter.body, body);
-    let header = |name| dead_letter.properties.headers.text(name).unwrap_or("missing").to_owned();
+    let header =
+        |name| dead_letter.properties.headers.get_str(name).unwrap_or("missing").to_owned();
     (header("listener-reason"), header("listener-error"))
 }
 
@@ -140,7 +141,7 @@ async fn json_that_is_not_a_notification_is_a_dead_letter_whatever_its_routing_k
 async fn a_lenient_listener_acknowledges_an_unknown_priority_like_oslo_messaging() {
     for body in ["{}", r#"{"priority":"LOUD"}"#, r#"{"event_type":"a.b","payload":1}"#] {
         let mut rig = Rig::new();
-        let lenient = OnUnknownPriority::Lenient;
+        let lenient = OnUnknownPriority::Acknowledge;
         let listener =
             rig.builder().on_unknown_priority(lenient).endpoint(LogsPriority).build().unwrap();
         assert_eq!(seen(&listener, &mut rig, "notifications.info", body).await, [""; 0]);
@@ -268,21 +269,21 @@ async fn a_dead_letter_without_a_priority_names_the_methods_that_owe_it() {
     let listener = rig.builder().pool("tap").endpoint(LogsPriority).build().unwrap();
     listener.start().await.unwrap();
     let mut headers = Headers::default();
-    let pending = HeaderValue::List(vec!["billing::info".into()]);
-    headers.set("listener-endpoints", pending.clone());
+    let pending = HeaderValue::Array(vec!["billing::info".into()]);
+    headers.insert("listener-methods", pending.clone());
     let body = r#"{"event_type":"x","payload":1}"#.into();
     rig.put_with("tap", body, Properties { headers, ..Properties::default() }).await;
     let dead_letter = rig.take("tap.dead").await;
     finish(&listener).await;
-    assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("unknown-priority"));
-    assert_eq!(dead_letter.properties.headers.get("listener-endpoints"), Some(&pending));
+    assert_eq!(dead_letter.properties.headers.get_str("listener-reason"), Some("unknown-priority"));
+    assert_eq!(dead_letter.properties.headers.get("listener-methods"), Some(&pending));
 }
 
 /// The notifications of a notifier always have a priority.
 #[tokio::test(start_paused = true)]
 async fn a_lenient_listener_handles_notifications_with_a_priority() {
     let mut rig = Rig::new();
-    let lenient = OnUnknownPriority::Lenient;
+    let lenient = OnUnknownPriority::Acknowledge;
     let listener =
         rig.builder().on_unknown_priority(lenient).endpoint(LogsPriority).build().unwrap();
     listener.start().await.unwrap();

@@ -1,4 +1,4 @@
-//! Dead letters of suspects that are put back start without the deaths recorded before; headers that
+//! Dead letters of suspects that are put back start without the crashes recorded before; headers that
 //! a publisher writes do not have that effect.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ async fn put_back(model: &Model, rig: &Rig, others: usize) {
     }
     handle(rig, &Decisions::default()).await;
     let dead_letter = rig.take("notifications.info.dead").await;
-    assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("poison"));
+    assert_eq!(dead_letter.properties.headers.get_str("listener-reason"), Some("poison"));
     for _ in 0..others {
         rig.notifier().info(&Context::new(), "x", &"other").await.unwrap();
     }
@@ -60,12 +60,12 @@ async fn a_dead_letter_put_back_is_handled_after_a_process_stopped_at_once() {
 
 /// Deaths before that do not count, also not for the copies of the dead letter that was put back.
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_put_back_is_given_up_after_as_many_deaths_as_before() {
+async fn a_dead_letter_put_back_is_given_up_after_as_many_crashes_as_before() {
     let (model, mut rig) = model_with_one().await;
     put_back(&model, &rig, 0).await;
-    for deaths in 0..5 {
+    for crashes in 0..5 {
         die_of_one(&model).await;
-        assert_eq!(model.depths()["notifications.info.dead"], 0, "after {deaths} deaths");
+        assert_eq!(model.depths()["notifications.info.dead"], 0, "after {crashes} crashes");
     }
     let decisions = Decisions::default();
     handle(&rig, &decisions).await;
@@ -75,14 +75,14 @@ async fn a_dead_letter_put_back_is_given_up_after_as_many_deaths_as_before() {
 
 /// A publisher can write the headers of a dead letter on an equal body.
 #[tokio::test(start_paused = true)]
-async fn headers_of_a_publisher_do_not_clear_recorded_deaths() {
+async fn headers_of_a_publisher_do_not_clear_recorded_crashes() {
     let (model, mut rig) = model_with_one().await;
     for _ in 0..5 {
         die_of_one(&model).await;
     }
     let suspect = rig.take("notifications.info.quarantine").await;
     let mut dead_letter = suspect.properties.clone();
-    dead_letter.headers.set("listener-reason", "poison".into());
+    dead_letter.headers.insert("listener-reason", "poison".into());
     rig.put_with("notifications.info", suspect.body.clone(), dead_letter).await;
     handle(&rig, &Decisions::default()).await;
     assert_eq!(rig.seen_so_far(), ["healthy"], "the message of the publisher is handled");

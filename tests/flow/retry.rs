@@ -1,4 +1,4 @@
-//! The failure policy end to end: attempts, pauses, kinds of errors and the final dead letter. The
+//! The failure policy end to end: attempts, delays, kinds of errors and the final dead letter. The
 //! decisions are unit-tested in `runtime/judge/policy.rs`.
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use listener::driver::HeaderValue;
-use listener::options::{OnFailure, RetryOptions, RetryPlace};
+use listener::options::{OnFailure, RetryOptions, RetryStorage};
 use listener::{
     Attempt, Context, DeliveryInfo, ErrorKind, Listener, Outcome, State, notification_endpoint,
     permanent, retry_after,
@@ -138,7 +138,7 @@ async fn a_call_that_times_out_has_failed() {
 #[tokio::test(start_paused = true)]
 async fn retries_can_be_held_in_the_process() {
     let in_process = |rig: &Rig| {
-        let retry = RetryOptions::default().place(RetryPlace::Process);
+        let retry = RetryOptions::default().storage(RetryStorage::Process);
         rig.builder().retry(retry).endpoint(Fails::default()).build().unwrap()
     };
     let (seen, _, is_dead) = run(in_process, "error", 2).await;
@@ -150,7 +150,7 @@ async fn retries_can_be_held_in_the_process() {
 #[tokio::test(start_paused = true)]
 async fn on_failure_forget_is_what_oslo_messaging_does_without_requeue() {
     let forgets = |rig: &Rig| {
-        let builder = rig.builder().on_failure(OnFailure::Forget);
+        let builder = rig.builder().on_failure(OnFailure::Discard);
         builder.endpoint(Fails::default()).build().unwrap()
     };
     let (seen, _, is_dead) = run(forgets, "error", 99).await;
@@ -174,7 +174,7 @@ struct Slow;
 #[notification_endpoint(
     register = false,
     order = 1,
-    retry(attempts = 2, pause = "1h", max_pause = "2h")
+    retry(attempts = 2, delay = "1h", max_delay = "2h")
 )]
 impl Slow {
     async fn info(&self, log: State<Log>) -> Result<(), &'static str> {
@@ -185,7 +185,7 @@ impl Slow {
 
 struct Quick;
 
-#[notification_endpoint(register = false, order = 2, retry(attempts = 3, pause = "10ms"))]
+#[notification_endpoint(register = false, order = 2, retry(attempts = 3, delay = "10ms"))]
 impl Quick {
     async fn info(&self, log: State<Log>) -> Result<(), &'static str> {
         let _ = log.send("quick".to_owned());
@@ -231,10 +231,10 @@ async fn a_dead_letter_states_its_attempts_and_the_time_of_the_first() {
     let dead_letter = rig.take("notifications.info.dead").await;
     finish(&listener).await;
     let headers = dead_letter.properties.headers;
-    assert_eq!(headers.get("listener-attempts"), Some(&HeaderValue::Int(5)));
-    assert_eq!(headers.text("listener-queue"), Some("notifications.info"));
-    assert_eq!(headers.text("listener-exchange"), Some("openstack"));
-    assert_eq!(headers.text("listener-routing-key"), Some("notifications.info"));
+    assert_eq!(headers.get("listener-attempts"), Some(&HeaderValue::Int64(5)));
+    assert_eq!(headers.get_str("listener-queue"), Some("notifications.info"));
+    assert_eq!(headers.get_str("listener-exchange"), Some("openstack"));
+    assert_eq!(headers.get_str("listener-routing-key"), Some("notifications.info"));
     let time = |name| match headers.get(name) {
         Some(HeaderValue::Timestamp(seconds)) => *seconds,
         other => panic!("{name} is {other:?}"),

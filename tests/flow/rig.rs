@@ -109,9 +109,10 @@ impl Rig {
     /// Takes the next dead letter of `notifications.info`.
     pub(crate) async fn dead_letter(&self) -> DeadLetter {
         let delivery = self.take("notifications.info.dead").await;
-        let header = |name| delivery.properties.headers.text(name).unwrap_or("missing").to_owned();
-        let endpoints = match delivery.properties.headers.get("listener-endpoints") {
-            Some(HeaderValue::List(names)) => names
+        let header =
+            |name| delivery.properties.headers.get_str(name).unwrap_or("missing").to_owned();
+        let endpoints = match delivery.properties.headers.get("listener-methods") {
+            Some(HeaderValue::Array(names)) => names
                 .iter()
                 .map(|name| match name {
                     HeaderValue::Text(name) => name.as_str(),

@@ -40,8 +40,8 @@ where
         Box::pin(self.below.journal(append))
     }
 
-    fn obstacle(&self) -> Option<String> {
-        self.below.obstacle()
+    fn blocked(&self) -> Option<String> {
+        self.below.blocked()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use listener::driver::SettleError;
 use listener::driver::{Delivery, Properties, Settle, Settlement, Settler};
-use listener::options::{RetryOptions, RetryPlace};
+use listener::options::{RetryOptions, RetryStorage};
 use listener::{DeliveryInfo, Listener, Outcome, State, Transport, notification_endpoint};
 
 use tokio::sync::mpsc;
@@ -52,7 +52,7 @@ impl Retries {
 fn start(rig: &Rig) -> (Listener, mpsc::UnboundedSender<Delivery>) {
     let (sender, deliveries) = mpsc::unbounded_channel();
     let transport = Transport::new(Prepared::new(deliveries), "sessions");
-    let in_process = RetryOptions::default().place(RetryPlace::Process);
+    let in_process = RetryOptions::default().storage(RetryStorage::Process);
     let builder = rig.builder().transport(transport).retry(in_process);
     (builder.endpoint(Retries).build().unwrap(), sender)
 }

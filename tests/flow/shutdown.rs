@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use listener::driver::Route;
 use listener::driver::SendError;
-use listener::options::{RetryOptions, RetryPlace};
+use listener::options::{RetryOptions, RetryStorage};
 use listener::{Context, Listener, State, Transport, notification_endpoint};
 use tokio::time::Instant;
 
@@ -45,11 +45,11 @@ fn listener(rig: &Rig, retry: RetryOptions, takes: Duration, refuses: bool) -> L
 
 /// Starts, sends one notification, and stops after the method was called and this time is over. Returns
 /// how long the stop took.
-async fn stop_after(rig: &mut Rig, listener: &Listener, pause: Duration) -> Duration {
+async fn stop_after(rig: &mut Rig, listener: &Listener, delay: Duration) -> Duration {
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "first", &()).await.unwrap();
     assert_eq!(rig.seen().await, "first");
-    tokio::time::sleep(pause).await;
+    tokio::time::sleep(delay).await;
     stop(listener).await
 }
 
@@ -86,7 +86,7 @@ async fn a_copy_unconfirmed_at_the_shutdown_timeout_leaves_its_original_queued()
 async fn a_refused_copy_is_not_sent_again_after_a_stop() {
     let mut rig = Rig::new();
     let listener = listener(&rig, once(), Duration::ZERO, true);
-    // The stop comes in the pause before the next attempt.
+    // The stop comes in the delay before the next attempt.
     assert_eq!(stop_after(&mut rig, &listener, 100 * SECOND).await, Duration::ZERO);
     let _ = rig.take("notifications.info").await;
     rig.assert_empty("notifications.info.dead").await;
@@ -112,9 +112,9 @@ async fn a_delivery_waiting_for_a_paused_method_is_released_at_once() {
 async fn a_retry_held_in_the_process_is_released_at_once() {
     let mut rig = Rig::new();
     let retry = RetryOptions::default()
-        .pause(60 * SECOND)
-        .max_pause(60 * SECOND)
-        .place(RetryPlace::Process);
+        .delay(60 * SECOND)
+        .max_delay(60 * SECOND)
+        .storage(RetryStorage::Process);
     let listener = listener(&rig, retry, Duration::ZERO, false);
     assert_eq!(stop_after(&mut rig, &listener, SECOND).await, Duration::ZERO);
     let _ = rig.take("notifications.info").await;
@@ -125,7 +125,7 @@ async fn a_retry_held_in_the_process_is_released_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_delayed_by_the_broker_outlives_the_listener() {
     let mut rig = Rig::new();
-    let retry = RetryOptions::default().pause(60 * SECOND);
+    let retry = RetryOptions::default().delay(60 * SECOND);
     let listener = listener(&rig, retry, Duration::ZERO, false);
     assert_eq!(stop_after(&mut rig, &listener, SECOND).await, Duration::ZERO);
     rig.assert_empty("notifications.info").await;

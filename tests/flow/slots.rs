@@ -14,7 +14,7 @@ use listener::driver::{
 use listener::driver::{ConnectError, JournalError, SendError};
 use listener::observe::{Event, Observer};
 use listener::options::Executor;
-use listener::options::{Options, RetryOptions, RetryPlace};
+use listener::options::{ListenerOptions, RetryOptions, RetryStorage};
 use listener::{Context, Outcome, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -93,7 +93,7 @@ async fn a_paused_method_does_not_delay_other_methods() {
     seen.sort();
     let mut expected: Vec<_> = (1..=MANY).map(|number| format!("compute {number}")).collect();
     expected.sort();
-    assert_eq!(seen, expected, "each is called exactly once after the pause");
+    assert_eq!(seen, expected, "each is called exactly once after the delay");
     assert_eq!(rig.dead_letter().await.endpoints, "compute::info");
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
@@ -173,7 +173,7 @@ async fn after_a_stop_only_the_methods_that_still_owe_a_delivery_are_called() {
     let [before, after] = seen_around_a_stop(|rig| rig.builder().endpoint(Compute)).await;
     assert_eq!(before, ["compute 0", "all 0", "all 1"]);
     assert_eq!(after, ["compute 0", "compute 1"], "the pending methods");
-    let retry = RetryOptions::default().place(RetryPlace::Process);
+    let retry = RetryOptions::default().storage(RetryStorage::Process);
     let builder = |rig: &Rig| rig.builder().retry(retry).endpoint(RetriesLater);
     let [before, after] = seen_around_a_stop(builder).await;
     assert_eq!(before, ["all 0", "all 1"]);
@@ -184,7 +184,7 @@ async fn after_a_stop_only_the_methods_that_still_owe_a_delivery_are_called() {
 async fn waiting_deliveries_are_bounded_by_the_prefetch() {
     let rig = Rig::new();
     let full_queues = full(&rig.transport, &Arc::new(AtomicBool::new(true)));
-    let options = Options::default().prefetch(100).retry(once());
+    let options = ListenerOptions::default().prefetch(100).retry(once());
     let builder = rig.builder().transport(full_queues).options(options);
     let listener = builder.endpoint(Compute).build().unwrap();
     listener.start().await.unwrap();
@@ -200,7 +200,7 @@ async fn waiting_deliveries_are_bounded_by_the_prefetch() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_in_the_process_does_not_delay_other_deliveries() {
     let mut rig = Rig::new();
-    let retry = RetryOptions::default().place(RetryPlace::Process);
+    let retry = RetryOptions::default().storage(RetryStorage::Process);
     let listener =
         rig.builder().retry(retry).endpoint(RetriesLater).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
@@ -216,7 +216,7 @@ async fn a_pause_in_the_process_does_not_delay_other_deliveries() {
 #[tokio::test(start_paused = true)]
 async fn with_one_slot_a_pause_in_the_process_does_not_delay_other_deliveries() {
     let mut rig = Rig::new();
-    let retry = RetryOptions::default().place(RetryPlace::Process);
+    let retry = RetryOptions::default().storage(RetryStorage::Process);
     let builder = rig.builder().retry(retry).executor(Executor::Concurrent(1));
     let listener = builder.endpoint(RetriesLater).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
@@ -258,7 +258,7 @@ struct Retried(mpsc::UnboundedSender<(Vec<String>, u32, Duration)>);
 
 impl Observer for Retried {
     fn observe(&self, event: &Event<'_>) {
-        if let Event::Retried { methods, attempts, after, .. } = event {
+        if let Event::Retried { methods, attempts, delay: after, .. } = event {
             let _ = self.0.send((methods.to_vec(), *attempts, *after));
         }
     }
@@ -268,7 +268,7 @@ impl Observer for Retried {
 async fn a_pause_in_the_process_is_reported_to_observers() {
     let rig = Rig::new();
     let (retries, mut retried) = mpsc::unbounded_channel();
-    let retry = RetryOptions::default().place(RetryPlace::Process).attempts(3);
+    let retry = RetryOptions::default().storage(RetryStorage::Process).attempts(3);
     let builder = rig.builder().retry(retry).observer(Retried(retries));
     let listener = builder.endpoint(RetriesLater).build().unwrap();
     listener.start().await.unwrap();

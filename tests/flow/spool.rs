@@ -158,7 +158,7 @@ async fn drop_oldest_drops_the_oldest_of_a_full_spool() {
 #[tokio::test(start_paused = true)]
 async fn with_after_zero_a_notification_is_spooled_and_sent_once() {
     let (broker, directory) = (Broker::new(BrokerState::Available), Directory::new());
-    let options = directory.options().after(Duration::ZERO);
+    let options = directory.options().confirm_timeout(Duration::ZERO);
     let notifier = builder(&broker).spool(options).build().unwrap();
     for payload in 0..3 {
         assert_eq!(notify(&notifier, payload).await.unwrap(), Receipt::Spooled);
@@ -173,7 +173,7 @@ fn calls_that_time_out_on_a_hanging_disk_leave_no_more_than_the_window() {
     let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let (broker, directory) = (Broker::new(BrokerState::Away), Directory::new());
-        let options = directory.options().after(Duration::ZERO);
+        let options = directory.options().confirm_timeout(Duration::ZERO);
         let builder = builder(&broker).timeout(Duration::from_millis(20)).window(2);
         let notifier = builder.spool(options).build().unwrap();
         let (release, released) = std::sync::mpsc::channel::<()>();
@@ -206,7 +206,7 @@ fn a_spool_that_could_never_send_does_not_build() {
     let broker = Broker::new(BrokerState::Available);
     let directory = Directory::new();
     for (option, options, found, accepted) in [
-        ("spool.at_once", directory.options().at_once(0), "0", "a number above 0"),
+        ("spool.max_in_flight", directory.options().max_in_flight(0), "0", "a number above 0"),
         ("spool.max_bytes", directory.options().max_bytes(0), "0", "a number above 0"),
         ("spool.directory", SpoolOptions::default(), "\"\"", "the path of a directory"),
     ] {

@@ -90,7 +90,7 @@ async fn an_error_that_affects_all_routes_sets_nothing_aside() {
         tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
         assert_eq!((notifier.spooled().waiting, notifier.spooled().moved_aside), (3, 0));
         broker.state.send_replace(BrokerState::Available);
-        // The longest pause between two attempts.
+        // The longest delay between two attempts.
         tokio::time::sleep(Duration::from_secs(30)).await;
         drained(&notifier).await;
         assert_eq!((broker.accepted(), notifier.spooled().moved_aside), (vec![0, 0, 0], 0));
@@ -152,7 +152,7 @@ async fn a_local_failure_is_spooled_and_never_moved_aside() {
 #[tokio::test(start_paused = true)]
 async fn with_at_once_several_are_sent_and_a_refused_one_is_retried_alone() {
     let (broker, directory) = (Broker::new(BrokerState::Away), Directory::new());
-    let options = directory.options().at_once(8);
+    let options = directory.options().max_in_flight(8);
     let notifier = builder(&broker).spool(options).build().unwrap();
     for payload in 0..20 {
         notify(&notifier, payload).await.unwrap();

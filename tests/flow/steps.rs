@@ -1,4 +1,4 @@
-//! A process dies before or after each single step of handling a notification that kills every process:
+//! A process crashes before or after each single step of handling a notification that kills every process:
 //! each record, copy and settlement. Whatever the step, the notification ends as a dead letter, its
 //! neighbours are handled, and the number of copies is bounded.
 
@@ -12,38 +12,38 @@ use futures_util::future::BoxFuture;
 use listener::driver::{ConnectError, JournalError, SendError, SettleError};
 use listener::driver::{Delivery, Settle, Settlement, Settler};
 use listener::driver::{Driver, JournalAppend, JournalRead, Outgoing, Subscribed, Subscription};
-use listener::options::{Executor, RetryOptions, RetryPlace};
+use listener::options::{Executor, RetryOptions, RetryStorage};
 use listener::testing::{Model, Process};
 use listener::{Attempt, Context, Listener, Outcome, State, Transport, notification_endpoint};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::rig::{Log, Rig, once, one_of};
 
-/// Whether the process dies before or after a step.
+/// Whether the process crashes before or after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     Before,
     After,
 }
 
-/// A process that dies at a given step.
+/// A process that crashes at a given step.
 #[derive(Clone)]
 pub(crate) struct Mortal {
     process: Process,
-    /// The number of the step, and before or after it; `None`: it dies at no step.
+    /// The number of the step, and before or after it; `None`: it crashes at no step.
     fate: Option<(u64, When)>,
     steps: Arc<AtomicU64>,
-    death: mpsc::UnboundedSender<()>,
+    crash: mpsc::UnboundedSender<()>,
 }
 
 impl Mortal {
-    /// A process, and a channel that receives its death.
+    /// A process, and a channel that receives its crash.
     pub(crate) fn new(
         process: Process,
         fate: Option<(u64, When)>,
     ) -> (Self, mpsc::UnboundedReceiver<()>) {
-        let (death, died) = mpsc::unbounded_channel();
-        (Self { process, fate, steps: Arc::default(), death }, died)
+        let (crash, crashed) = mpsc::unbounded_channel();
+        (Self { process, fate, steps: Arc::default(), crash }, crashed)
     }
 
     /// How many steps it has taken.
@@ -53,17 +53,17 @@ impl Mortal {
 
     fn die(&self) {
         self.process.kill();
-        let _ = self.death.send(());
+        let _ = self.crash.send(());
     }
 
     /// Whether this step is the last one.
-    fn death_at_this_step(&self) -> Option<When> {
+    fn crash_at_this_step(&self) -> Option<When> {
         let step = self.steps.fetch_add(1, Ordering::SeqCst);
         self.fate.filter(|(last, _)| *last == step).map(|(_, when)| when)
     }
 
     async fn step<T>(&self, done: impl Future<Output = T>) -> T {
-        let last = self.death_at_this_step();
+        let last = self.crash_at_this_step();
         if last == Some(When::Before) {
             self.die();
         }
@@ -130,7 +130,7 @@ impl SettlesThrough {
 
 impl Settler for SettlesThrough {
     fn settle(&self, tag: u64, settle: Settle) -> Result<(), SettleError> {
-        let last = self.mortal.death_at_this_step();
+        let last = self.mortal.crash_at_this_step();
         if last == Some(When::Before) {
             self.mortal.die();
         }
@@ -161,19 +161,19 @@ impl Dies {
     }
 }
 
-/// Runs one process. Returns whether it died, and how many steps it took.
+/// Runs one process. Returns whether it crashed, and how many steps it took.
 async fn run_process(model: &Model, log: &Log, fate: Option<(u64, When)>) -> (bool, u64) {
-    let (mortal, mut died) = Mortal::new(model.process(), fate);
+    let (mortal, mut crashed) = Mortal::new(model.process(), fate);
     let builder = Listener::builder().transport(Transport::new(mortal.clone(), "mortal"));
     let listener = builder.state(log.clone()).endpoint(Dies(mortal.clone())).build().unwrap();
     listener.start().await.unwrap();
-    let died = tokio::time::timeout(Duration::from_secs(3600), died.recv()).await.is_ok();
+    let crashed = tokio::time::timeout(Duration::from_secs(3600), crashed.recv()).await.is_ok();
     listener.stop().await;
     listener.wait().await.unwrap();
-    (died, mortal.taken())
+    (crashed, mortal.taken())
 }
 
-/// Runs processes one after the other; the one with this number dies at a step, unless it ends before.
+/// Runs processes one after the other; the one with this number crashes at a step, unless it ends before.
 /// Returns how many steps that process took.
 async fn dies_once(number: usize, step: u64, when: When) -> u64 {
     let model = Model::new(1);
@@ -181,21 +181,21 @@ async fn dies_once(number: usize, step: u64, when: When) -> u64 {
     for payload in ["one", "poison", "two"] {
         rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
     }
-    let (mut lives, mut deaths, mut steps) = (0, 0, 0);
+    let (mut lives, mut crashes, mut steps) = (0, 0, 0);
     loop {
         let fate = (lives == number).then_some((step, when));
-        let (died, took) = run_process(&model, &rig.log(), fate).await;
+        let (crashed, took) = run_process(&model, &rig.log(), fate).await;
         steps += if lives == number { took } else { 0 };
-        if !died {
+        if !crashed {
             break;
         }
         lives += 1;
-        deaths += 1;
-        assert!(deaths < 12, "process {number} at {step} {when:?}: it is never given up");
+        crashes += 1;
+        assert!(crashes < 12, "process {number} at {step} {when:?}: it is never given up");
     }
     let seen = rig.seen_so_far();
     let context =
-        format!("process {number} dies {when:?} step {step}: {seen:?}, {:?}", model.depths());
+        format!("process {number} crashes {when:?} step {step}: {seen:?}, {:?}", model.depths());
     for neighbour in ["one", "two"] {
         assert!(seen.iter().any(|payload| payload == neighbour), "{context}");
     }
@@ -203,7 +203,7 @@ async fn dies_once(number: usize, step: u64, when: When) -> u64 {
     assert!(called <= 5, "{context}");
     let depths = model.depths();
     let dead = depths.get("notifications.info.dead").copied().unwrap_or_default();
-    // One for the notification, and one more if the death left an extra copy.
+    // One for the notification, and one more if the crash left an extra copy.
     assert!((1..=2).contains(&dead), "{context}");
     assert!(
         depths.iter().all(|(queue, depth)| queue.ends_with(".dead") || *depth == 0),
@@ -383,7 +383,7 @@ async fn no_begun_delivery_goes_on_while_a_suspect_is_being_quarantined() {
         copies: Arc::clone(&copies),
         flushes: Arc::clone(&flushes),
     };
-    let retry = RetryOptions::default().place(RetryPlace::Process);
+    let retry = RetryOptions::default().storage(RetryStorage::Process);
     let builder = rig.builder().transport(Transport::new(gated, "gated")).retry(retry);
     let listener = builder.endpoint(TakesTime).endpoint(AsksAgain).build().unwrap();
     listener.start().await.unwrap();

@@ -1,5 +1,5 @@
 //! Suspects are handled one at a time, over all queues of a listener. One that only waits does not delay
-//! the others, and deaths caused by another suspect do not count against it. How long one is held is in
+//! the others, and crashes caused by another suspect do not count against it. How long one is held is in
 //! `suspects_held.rs`, and what is quarantined in `suspects_quarantined.rs`.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,7 +13,7 @@ use listener::driver::{
     ConnectError, Driver, JournalAppend, JournalError, JournalRead, Outgoing, Properties,
     SendError, Subscribed, Subscription,
 };
-use listener::options::{RetryOptions, RetryPlace};
+use listener::options::{RetryOptions, RetryStorage};
 use listener::testing::{Model, Process};
 use listener::{
     Attempt, Context, ListenerBuilder, Outcome, State, Transport, notification_endpoint,
@@ -102,7 +102,7 @@ async fn a_suspect_waiting_for_its_dead_letter_does_not_delay_others() {
     finish(&listener).await;
     for priority in QUEUES {
         let dead_letter = rig.take(&format!("notifications.{priority}.dead")).await;
-        assert_eq!(dead_letter.properties.headers.text("listener-reason"), Some("given-up"));
+        assert_eq!(dead_letter.properties.headers.get_str("listener-reason"), Some("given-up"));
         rig.assert_empty(&quarantine(priority)).await;
     }
 }
@@ -117,7 +117,7 @@ async fn a_suspect_waiting_for_its_retry_does_not_delay_others() {
         1 => Outcome::retry_after(5 * MINUTE),
         _ => Outcome::Handled,
     });
-    let retry = RetryOptions::default().place(RetryPlace::Process);
+    let retry = RetryOptions::default().storage(RetryStorage::Process);
     let listener = rig.builder().retry(retry).endpoint(returns).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(MINUTE).await;
@@ -147,26 +147,26 @@ impl Kills {
 
 fn kills(rig: &Rig, process: &Process) -> (ListenerBuilder, mpsc::UnboundedReceiver<()>) {
     let (begins, begun) = mpsc::unbounded_channel();
-    let transport = Transport::new(process.clone(), "dies");
+    let transport = Transport::new(process.clone(), "crashes");
     (rig.builder().transport(transport).endpoint(Kills(begins)), begun)
 }
 
 #[tokio::test(start_paused = true)]
-async fn deaths_of_another_suspect_do_not_count_against_a_waiting_one() {
+async fn crashes_of_another_suspect_do_not_count_against_a_waiting_one() {
     let (model, rig) = model();
     model.change(|conditions| conditions.dead_letters_full = true);
     put(&rig, "info").await;
     // This creates the queue.
     put(&rig, "error").await;
     rig.take(&quarantine("error")).await;
-    for death in 0..4 {
+    for crash in 0..4 {
         let process = model.process();
         let (builder, mut begun) = kills(&rig, &process);
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
         // By now the one that is given up waits for its dead letter.
         tokio::time::sleep(10 * SECOND).await;
-        if death == 0 {
+        if crash == 0 {
             put(&rig, "error").await;
         }
         tokio::time::timeout(MINUTE, begun.recv()).await.expect("no call began").unwrap();
@@ -182,7 +182,7 @@ async fn deaths_of_another_suspect_do_not_count_against_a_waiting_one() {
     for (priority, reason) in [("error", "poison"), ("info", "given-up")] {
         let dead_letter = rig.take(&format!("notifications.{priority}.dead")).await;
         assert_eq!(
-            dead_letter.properties.headers.text("listener-reason"),
+            dead_letter.properties.headers.get_str("listener-reason"),
             Some(reason),
             "{priority}"
         );
@@ -267,7 +267,7 @@ async fn redelivered_messages_are_handled_concurrently_once_the_journal_is_back(
 pub(crate) async fn kill_two(model: &Model, rig: &Rig, count: usize) {
     for _ in 0..2 {
         let (process, called) = (model.process(), CountsCalls::default());
-        let transport = Transport::new(process.clone(), "dies");
+        let transport = Transport::new(process.clone(), "crashes");
         let listener = rig.builder().transport(transport).endpoint(called.clone()).build().unwrap();
         listener.start().await.unwrap();
         tokio::time::sleep(10 * SECOND).await;

@@ -108,8 +108,8 @@ async fn longest_wait(listener: &listener::Listener, queues: &[String]) -> u64 {
         tokio::time::sleep(MINUTE).await;
         let health = listener.health();
         for queue in health.queues.iter().filter(|health| queues.contains(&health.queue)) {
-            if queue.in_work == 0 {
-                longest = longest.max(queue.oldest.unwrap_or_default());
+            if queue.started == 0 {
+                longest = longest.max(queue.oldest_age.unwrap_or_default());
             }
         }
     }
@@ -226,7 +226,7 @@ async fn an_ordered_suspect_waiting_for_its_retry_is_held_no_longer_than_hold() 
         tokio::time::sleep(MINUTE).await;
         let health = listener.health();
         let queue = health.queues.iter().find(|health| health.queue == queue).unwrap();
-        longest = longest.max(queue.oldest.unwrap_or_default());
+        longest = longest.max(queue.oldest_age.unwrap_or_default());
     }
     assert!(longest <= 17 * MINUTE, "{longest:?}");
     assert_eq!(rig.seen_so_far(), ["error 1", "info", "error 2"]);

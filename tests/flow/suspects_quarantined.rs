@@ -39,7 +39,7 @@ impl Other {
 }
 
 /// How many of two messages with the same body are quarantined when two processes work on them at once,
-/// after a third process has stopped. No process dies.
+/// after a third process has stopped. No process crashes.
 async fn quarantined(properties: [Properties; 2], calls: usize) -> u32 {
     let (model, mut rig) = model();
     let body = Bytes::from_static(br#"{"priority": "info", "event_type": "x", "payload": 1}"#);
@@ -72,7 +72,8 @@ async fn quarantined(properties: [Properties; 2], calls: usize) -> u32 {
 async fn copies_for_different_methods_do_not_count_against_each_other() {
     let pending = |name: &str| {
         let mut headers = Headers::default();
-        headers.set("listener-endpoints", HeaderValue::List(vec![HeaderValue::Text(name.into())]));
+        headers
+            .insert("listener-methods", HeaderValue::Array(vec![HeaderValue::Text(name.into())]));
         Properties { headers, ..Properties::default() }
     };
     assert_eq!(quarantined([pending("at-once::info"), pending("other::info")], 2).await, 0);

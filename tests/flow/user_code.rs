@@ -14,7 +14,7 @@ use listener::ListenerBuilder;
 use listener::driver::HeaderValue;
 use listener::observe::{Event, Observer};
 use listener::options::Executor;
-use listener::options::{OnFailure, RetryOptions, RetryPlace};
+use listener::options::{OnFailure, RetryOptions, RetryStorage};
 use listener::testing::Model;
 use listener::{
     BoxError, Context, ErrorKind, Inbox, InboxEntry, Listener, Serializer, State, Transport,
@@ -164,7 +164,7 @@ async fn an_inbox_lookup_that_always_fails_ends_in_a_dead_letter_of_the_method()
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_inbox_lookup_is_retried_with_any_on_failure() {
-    for on_failure in [OnFailure::Forget, OnFailure::Requeue] {
+    for on_failure in [OnFailure::Discard, OnFailure::Requeue] {
         let mut rig = Rig::new();
         let inbox =
             FaultyInbox { contains: Some(Fault::Fails), insert: None, left: AtomicU32::new(2) };
@@ -257,7 +257,7 @@ async fn an_inbox_lookup_that_panics_at_a_stop_is_not_a_failure() {
     let left = rig.take("notifications.info").await;
     let headers = &left.properties.headers;
     let pending = vec![HeaderValue::Text("failing::info".to_owned())];
-    assert_eq!(headers.get("listener-endpoints"), Some(&HeaderValue::List(pending)));
+    assert_eq!(headers.get("listener-methods"), Some(&HeaderValue::Array(pending)));
     assert_eq!(headers.get("listener-attempts"), None, "it was not called");
 }
 
@@ -404,9 +404,9 @@ async fn a_panicking_classifier_does_not_change_the_kind_of_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_whose_display_panics_is_retried_like_any_other() {
-    for place in [RetryPlace::Broker, RetryPlace::Process] {
+    for place in [RetryStorage::Broker, RetryStorage::Process] {
         let mut rig = Rig::new();
-        let retry = RetryOptions::default().place(place);
+        let retry = RetryOptions::default().storage(place);
         let listener = builder(&rig).retry(retry).build().unwrap();
         let (seen, dead_letter) = run(&mut rig, listener, 0).await;
         assert_eq!(seen[0], "well 0");

@@ -26,7 +26,7 @@ async fn check(name: &str, queue: &str, body: &'static str) {
         Listener::builder().transport(transport.clone()).endpoint(Fails).build().unwrap();
     listener.start().await.unwrap();
     let mut properties = Properties::default();
-    properties.headers.set("listener-queue", queue.into());
+    properties.headers.insert("listener-queue", queue.into());
     let outgoing = Outgoing::new(
         Route::Queue("notifications.info".to_owned()),
         Bytes::from_static(body.as_bytes()),
@@ -39,7 +39,10 @@ async fn check(name: &str, queue: &str, body: &'static str) {
     let mut dead = transport.subscribe(subscription).await.unwrap();
     let dead_letter = tokio::time::timeout(LONG, dead.deliveries.recv()).await.unwrap().unwrap();
     assert_eq!(dead_letter.body, body);
-    assert_eq!(dead_letter.properties.headers.text("listener-queue"), Some("notifications.info"));
+    assert_eq!(
+        dead_letter.properties.headers.get_str("listener-queue"),
+        Some("notifications.info")
+    );
     dead_letter.settle(Settle::Ack).unwrap();
     listener.stop().await;
     listener.wait().await.unwrap();

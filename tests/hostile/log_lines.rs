@@ -14,7 +14,7 @@ use listener::driver::{
 };
 use listener::driver::{HeaderValue, Properties};
 use listener::observe::{Event, Observer};
-use listener::options::{OnUnknownPriority, RetryOptions, RetryPlace};
+use listener::options::{OnUnknownPriority, RetryOptions, RetryStorage};
 use listener::{ErrorKind, Inbox, InboxEntry, Listener, Outcome, Transport, notification_endpoint};
 
 const LARGE: usize = 1 << 20;
@@ -131,7 +131,7 @@ fn messages() -> Vec<(String, Properties)> {
     let large = large();
     let with = |name: &str, value: HeaderValue| {
         let mut properties = Properties::default();
-        properties.headers.set(name, value);
+        properties.headers.insert(name, value);
         properties
     };
     let usual = |event_type: &str| {
@@ -155,8 +155,8 @@ fn messages() -> Vec<(String, Properties)> {
     .map(|body| (body, Properties::default()))
     .into();
     messages.extend([
-        (usual("error"), with("listener-endpoints", HeaderValue::List(names.collect()))),
-        (usual("error"), with("listener-endpoints", large.as_str().into())),
+        (usual("error"), with("listener-methods", HeaderValue::Array(names.collect()))),
+        (usual("error"), with("listener-methods", large.as_str().into())),
         (usual("error"), with("listener-exchange", large.as_str().into())),
         (usual("error"), with("listener-routing-key", large.as_str().into())),
         (usual("error"), with("listener-queue", large.as_str().into())),
@@ -209,7 +209,7 @@ async fn failures_do_not_fill_the_log() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_held_in_the_process_do_not_fill_the_log() {
-    let retry = RetryOptions::default().place(RetryPlace::Process);
+    let retry = RetryOptions::default().storage(RetryStorage::Process);
     check("held", |builder, _| builder.retry(retry).inbox(Forgets)).await;
 }
 
@@ -228,7 +228,7 @@ async fn messages_of_user_code_do_not_fill_the_log() {
             assert!(!error.0.starts_with("classified"), "{}", error.0);
             ErrorKind::Permanent
         };
-        builder.classify(classify).on_unknown_priority(OnUnknownPriority::Lenient)
+        builder.classify(classify).on_unknown_priority(OnUnknownPriority::Acknowledge)
     })
     .await;
 }

@@ -1,6 +1,6 @@
 //! The Python listener receives notifications of our notifier unchanged.
 
-use listener::{Compression, Context, Notifier, Transport, Version};
+use listener::{Compression, Context, EnvelopeVersion, Notifier, Transport};
 use serde_json::Value;
 use support::python_peer::{ListenerOptions, PythonListener};
 use support::rabbit_node::{oslo_url, shared};
@@ -8,7 +8,12 @@ use support::rabbit_node::{oslo_url, shared};
 use crate::collect::{SOON, from_python};
 use crate::samples;
 
-async fn check(vhost: &str, version: Version, compression: Option<Compression>, durable: bool) {
+async fn check(
+    vhost: &str,
+    version: EnvelopeVersion,
+    compression: Option<Compression>,
+    durable: bool,
+) {
     let url = oslo_url(&shared().await.vhost(vhost).await);
     let options = ListenerOptions { durable, ..ListenerOptions::default() };
     let mut python = PythonListener::start(&url, &options).await;
@@ -48,18 +53,18 @@ async fn check(vhost: &str, version: Version, compression: Option<Compression>, 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
 async fn python_receives_version_1_as_it_was_sent() {
-    check("to-python-v1", Version::V1, None, false).await;
+    check("to-python-v1", EnvelopeVersion::V1, None, false).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
 async fn python_receives_version_2_as_it_was_sent() {
-    check("to-python-v2", Version::V2, None, true).await;
+    check("to-python-v2", EnvelopeVersion::V2, None, true).await;
 }
 
 #[tokio::test]
 #[ignore = "needs rabbitmq and oslo.messaging"]
 async fn python_receives_compressed_bodies() {
-    check("to-python-zlib", Version::V2, Some(Compression::Zlib), true).await;
-    check("to-python-bzip2", Version::V1, Some(Compression::Bzip2), true).await;
+    check("to-python-zlib", EnvelopeVersion::V2, Some(Compression::Zlib), true).await;
+    check("to-python-bzip2", EnvelopeVersion::V1, Some(Compression::Bzip2), true).await;
 }

@@ -1,5 +1,5 @@
 //! Concurrent sends: each gets its own result, those of one caller keep their order, and dropped ones do
-//! not affect others. A broker that dies meanwhile is in `faults.rs`.
+//! not affect others. A broker that crashes meanwhile is in `faults.rs`.
 
 use super::*;
 use std::cell::Cell;

@@ -12,7 +12,7 @@ async fn a_sent_message_is_delivered_and_acknowledged() {
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost("acknowledged").await);
     let mut outgoing = topic("one");
-    outgoing.properties.headers.set("compression", HeaderValue::from("x"));
+    outgoing.properties.headers.insert("compression", HeaderValue::from("x"));
     let properties = outgoing.properties.clone();
     rabbit.send(outgoing).await.unwrap();
 

@@ -4,7 +4,7 @@
 use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
 use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString};
-use listener::options::{Options, RetryOptions};
+use listener::options::{ListenerOptions, RetryOptions};
 use listener::{Listener, Transport, notification_endpoint};
 
 use super::*;
@@ -63,8 +63,8 @@ async fn copy(vhost: &str, payload: &str, to: &str) -> BasicGetMessage {
     let amqp = Amqp::connect(&url).await;
     amqp.declare_queue(QUEUE, true, &[("x-max-priority", AMQPValue::ShortShortUInt(10))]).await;
     // Long enough for the listener to stop before the retry is delivered.
-    let (pause, attempts) = (Duration::from_secs(60), 2);
-    let retry = RetryOptions::default().attempts(attempts).pause(pause);
+    let (delay, attempts) = (Duration::from_secs(60), 2);
+    let retry = RetryOptions::default().attempts(attempts).delay(delay);
     let builder = Listener::builder().transport(Transport::open(&url).unwrap()).retry(retry);
     let listener = builder.endpoint(Fails).build().unwrap();
     listener.start().await.unwrap();
@@ -135,7 +135,7 @@ async fn a_dead_letter_that_is_confirmed_late_is_sent_at_most_twice() {
     let url = node.vhost(vhost).await;
     let proxy = support::Proxy::start(node.port()).await;
     let through = url.replace(&format!(":{}", node.port()), &format!(":{}", proxy.port()));
-    let options = Options::default().send_timeout(Duration::from_secs(2));
+    let options = ListenerOptions::default().send_timeout(Duration::from_secs(2));
     let builder = Listener::builder().transport(Transport::open(&through).unwrap());
     let listener = builder.options(options).endpoint(Fails).build().unwrap();
     listener.start().await.unwrap();

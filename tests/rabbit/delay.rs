@@ -178,8 +178,8 @@ async fn a_retry_after_more_than_a_day_is_delayed_in_several_rounds() {
     // The last round, as if the others had passed.
     let mut last =
         to(Route::Queue(QUEUE.to_owned()), r#"{"priority": "INFO", "event_type": "now"}"#);
-    last.properties.headers.set("listener-remaining", HeaderValue::Int(3));
-    last.properties.headers.set("listener-attempts", HeaderValue::Int(1));
+    last.properties.headers.insert("listener-remaining", HeaderValue::Int64(3));
+    last.properties.headers.insert("listener-attempts", HeaderValue::Int64(1));
     let began = Instant::now();
     transport.send(last).await.unwrap();
     assert_eq!(timeout(SOON, calls.recv()).await.unwrap(), Some(2));
@@ -209,22 +209,22 @@ async fn a_message_is_delayed_five_times_with_its_original_headers() {
     for round in 0..5 {
         let delivery = next(&mut subscribed).await;
         let mut properties = delivery.properties.clone();
-        assert!(matches!(properties.headers.get("x-death"), Some(HeaderValue::List(_))));
-        properties.headers.set("listener-attempts", HeaderValue::Int(round));
+        assert!(matches!(properties.headers.get("x-death"), Some(HeaderValue::Array(_))));
+        properties.headers.insert("listener-attempts", HeaderValue::Int64(round));
         let copy = delayed("round", SECOND).properties(properties);
         rabbit.send(copy).await.unwrap();
         delivery.settle(Settle::Ack).unwrap();
     }
     let last = next(&mut subscribed).await;
-    assert_eq!(last.properties.headers.get("listener-attempts"), Some(&HeaderValue::Int(4)));
-    let Some(HeaderValue::List(deaths)) = last.properties.headers.get("x-death") else {
+    assert_eq!(last.properties.headers.get("listener-attempts"), Some(&HeaderValue::Int64(4)));
+    let Some(HeaderValue::Array(crashes)) = last.properties.headers.get("x-death") else {
         panic!("no x-death: {:?}", last.properties.headers);
     };
-    let queue = |death: &HeaderValue| match death {
-        HeaderValue::Table(death) => death.text("queue").map(str::to_owned),
+    let queue = |crash: &HeaderValue| match crash {
+        HeaderValue::Table(crash) => crash.get_str("queue").map(str::to_owned),
         other => panic!("{other:?} is not a table"),
     };
-    let queues: Vec<_> = deaths.iter().map(queue).collect();
+    let queues: Vec<_> = crashes.iter().map(queue).collect();
     assert_eq!(queues, [Some(format!("{QUEUE}.retry.1s"))]);
 }
 

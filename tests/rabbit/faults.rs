@@ -311,7 +311,7 @@ async fn senders_do_not_storm_a_broker_that_ends_each_connection() {
         proxy.accepted()
     };
     let (accepted, _) = tokio::join!(cuts, sends);
-    // Nine seconds: the pauses are 0.6 s, 1.6 s, 2.6 s .. on average.
+    // Nine seconds: the delays are 0.6 s, 1.6 s, 2.6 s .. on average.
     eprintln!("{accepted} connections");
     assert!(accepted <= 9, "{accepted} connections");
     send(&rabbit, "last").await;

@@ -48,7 +48,7 @@ async fn check_with(query: &str, name: &str, properties: &[u8], expected: Header
         let delivery = next(&mut subscribed).await;
         let headers = &delivery.properties.headers;
         assert_eq!((&delivery.body[..], delivery.info.redelivered), (body.as_bytes(), false));
-        assert!(*headers == expected, "{headers:?}: {:?}", headers.text("listener-headers"));
+        assert!(*headers == expected, "{headers:?}: {:?}", headers.get_str("listener-headers"));
         delivery.settle(Settle::Ack).unwrap();
     }
     subscribed.consumer.close().await;
@@ -124,7 +124,7 @@ impl Numbers {
 /// The names fill a frame of 128 KiB.
 async fn check_pending(vhost: &str, endpoints: AMQPValue) {
     let (_, amqp, listener, numbers) = listening(vhost, "classic").await;
-    let hostile = oslo_properties(&[("listener-endpoints", endpoints)]);
+    let hostile = oslo_properties(&[("listener-methods", endpoints)]);
     amqp.publish("", QUEUE, notification(100), hostile).await;
     for number in 0..10 {
         amqp.publish("", QUEUE, notification(number), oslo_properties(&[])).await;
@@ -142,7 +142,7 @@ async fn check_pending(vhost: &str, endpoints: AMQPValue) {
     let dead_letter = amqp.drain("notifications.info.dead").await.pop().unwrap();
     assert_eq!(dead_letter.delivery.data, notification(100).into_bytes());
     let headers = dead_letter.delivery.properties.headers().clone().unwrap();
-    let Some(AMQPValue::FieldArray(pending)) = headers.inner().get("listener-endpoints") else {
+    let Some(AMQPValue::FieldArray(pending)) = headers.inner().get("listener-methods") else {
         panic!("it names no pending method")
     };
     assert!(pending.as_slice().len() <= 65, "{} names", pending.as_slice().len());
@@ -180,7 +180,7 @@ async fn listening(vhost: &str, kind: &'static str) -> (String, Amqp, Listener, 
     (url, amqp, listener, numbers)
 }
 
-/// Counts and deaths of other queues, as a shovel keeps them or a publisher writes them.
+/// Counts and crashes of other queues, as a shovel keeps them or a publisher writes them.
 fn headers_of_other_queues() -> lapin::BasicProperties {
     let number = AMQPValue::LongLongInt(7);
     let text = || AMQPValue::LongString("elsewhere".into());

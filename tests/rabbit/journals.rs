@@ -4,7 +4,7 @@
 use super::*;
 use futures_util::StreamExt;
 use lapin::BasicProperties;
-use listener::driver::{JournalAppend, JournalError, LONGEST_DELAY};
+use listener::driver::{JournalAppend, JournalError, MAX_DELAY};
 use listener::queues::{dead_letter_queue, quarantine_journal, quarantine_queue};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -182,7 +182,7 @@ async fn the_journal_of_the_longest_pool_name_works_in_a_virtual_host_with_a_lon
         for route in [
             Route::Quarantine(quarantine_queue(&pool)),
             Route::Queue(dead_letter_queue(&pool)),
-            Route::Delayed { queue: pool.clone(), delay: LONGEST_DELAY },
+            Route::Delayed { queue: pool.clone(), delay: MAX_DELAY },
         ] {
             driver.send(to(route, "{}")).await.unwrap();
         }

@@ -24,8 +24,8 @@ async fn publish_all(url: &str, count: usize) {
     timeout(SOON, published).await.expect("the broker confirms in time").unwrap();
 }
 
-/// Publishes the numbers from 0 on, with a pause after each.
-fn publish(url: &str, queue: String, count: usize, pause: Duration) -> JoinHandle<()> {
+/// Publishes the numbers from 0 on, with a delay after each.
+fn publish(url: &str, queue: String, count: usize, delay: Duration) -> JoinHandle<()> {
     let url = url.to_owned();
     tokio::spawn(async move {
         let amqp = Amqp::connect(&url).await;
@@ -40,8 +40,8 @@ fn publish(url: &str, queue: String, count: usize, pause: Duration) -> JoinHandl
                 properties,
             );
             drop(sent.await.unwrap());
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
             }
         }
         amqp.channel().wait_for_confirms().await.unwrap();
@@ -150,7 +150,7 @@ async fn a_quorum_queue_keeps_its_order_while_its_prefetch_grows_during_publishi
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_queue_keeps_its_order_at_a_stop_while_its_consumer_is_replaced() {
-    const PAUSES: [u64; 5] = [0, 150, 250, 350, 500];
+    const DELAYS: [u64; 5] = [0, 150, 250, 350, 500];
     let node = support::shared().await;
     let proxy = Proxy::start(node.port()).await;
     proxy.toxics(Toxics { latency: Duration::from_millis(50), ..Toxics::default() });
@@ -163,12 +163,12 @@ async fn a_queue_keeps_its_order_at_a_stop_while_its_consumer_is_replaced() {
         publish_all(&url, 50).await;
         let rabbit =
             rabbit(&url.replace(&format!(":{}", node.port()), &format!(":{}", proxy.port())));
-        for (number, pause) in PAUSES.into_iter().enumerate() {
+        for (number, delay) in DELAYS.into_iter().enumerate() {
             let paced = subscription(QUEUE).slots(Some(4)).bytes(1024 * 1024);
             let mut subscribed = rabbit.subscribe(paced).await.unwrap();
             let delivery = next(&mut subscribed).await;
             assert_eq!(delivery.body, number.to_string(), "{context}");
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            tokio::time::sleep(Duration::from_millis(delay)).await;
             if is_cancelled {
                 subscribed.consumer.cancel().await;
             }
@@ -176,7 +176,7 @@ async fn a_queue_keeps_its_order_at_a_stop_while_its_consumer_is_replaced() {
             subscribed.consumer.close().await;
         }
         let mut subscribed = subscribe(&rabbit).await;
-        for number in PAUSES.len()..50 {
+        for number in DELAYS.len()..50 {
             let delivery = next(&mut subscribed).await;
             assert_eq!(delivery.body, number.to_string(), "{context}");
             delivery.settle(Settle::Ack).unwrap();

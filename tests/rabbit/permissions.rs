@@ -74,7 +74,7 @@ async fn start(url: &str, tap: &Tap) -> (Listener, Vec<String>) {
         .transport_url(url)
         .target(Target::topic("notifications").exchange("nova"))
         .pool("tap")
-        .retry(RetryOptions::default().pause(Duration::from_secs(1)))
+        .retry(RetryOptions::default().delay(Duration::from_secs(1)))
         .endpoint(tap.clone())
         .build()
         .unwrap();
@@ -143,7 +143,7 @@ async fn missing_permissions_are_logged_at_the_start_with_sufficient_patterns() 
     assert!(node.queue_depth(VHOST, "tap.retry.1s").await.is_some());
     end(listener).await;
 
-    // What a death requires: a journal, and a quarantine queue that is consumed.
+    // What a crash requires: a journal, and a quarantine queue that is consumed.
     let rabbit = rabbit(&url);
     let append = JournalAppend::new("tap.quarantine.journal", Bytes::from_static(b"{}"), SOON)
         .read_from(Some(0));
@@ -196,13 +196,13 @@ async fn an_unreadable_quarantine_queue_does_not_keep_others_from_being_consumed
     let mut changes = subscribed.consumer.state();
     changes.mark_unchanged();
     amqp.declare_queue(QUARANTINE, true, &[]).await;
-    subscribed.consumer.look_again();
+    subscribed.consumer.recheck_quarantine_queues();
     wait_until("the second warning", SOON, async || warned(&buffer.text()) == 2 * each).await;
     publish("two").await;
     ack_until(&mut subscribed, "two").await.settle(Settle::Ack).unwrap();
     assert!(!changes.has_changed().unwrap(), "{:?}", *changes.borrow());
     // It is checked again, and not logged again.
-    subscribed.consumer.look_again();
+    subscribed.consumer.recheck_quarantine_queues();
     publish("three").await;
     ack_until(&mut subscribed, "three").await.settle(Settle::Ack).unwrap();
     assert_eq!(warned(&buffer.text()), 2 * each, "{}", buffer.text());
@@ -212,7 +212,7 @@ async fn an_unreadable_quarantine_queue_does_not_keep_others_from_being_consumed
     let may = json!({"configure": "^$", "write": "^$", "read": "^notifications"});
     node.api("PUT", "/api/permissions/unread/user_unread", Some(may)).await;
     amqp.publish("", QUARANTINE, "four", lapin::BasicProperties::default()).await;
-    subscribed.consumer.look_again();
+    subscribed.consumer.recheck_quarantine_queues();
     let delivery = next(&mut subscribed).await;
     assert_eq!((&*delivery.info.queue, &*delivery.body), (QUARANTINE, &b"four"[..]));
     delivery.settle(Settle::Ack).unwrap();

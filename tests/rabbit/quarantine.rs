@@ -47,7 +47,7 @@ async fn a_quarantine_queue_without_a_majority_ends_no_session() {
         assert_eq!(delivery.body, number.to_string());
         delivery.settle(Settle::Ack).unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        subscribed.consumer.look_again();
+        subscribed.consumer.recheck_quarantine_queues();
     }
     assert!(!changes.has_changed().unwrap(), "{:?}", *changes.borrow());
 
@@ -230,7 +230,7 @@ async fn a_consumer_abandoned_before_it_is_confirmed_is_cancelled() {
     };
     // The broker allows 10 s for a handshake.
     proxy.toxics(Toxics { latency: Duration::from_secs(1), ..Toxics::default() });
-    subscribed.consumer.look_again();
+    subscribed.consumer.recheck_quarantine_queues();
     wait_until("the broker has started the consumer", SOON, async || consumers().await == "1")
         .await;
     subscribed.consumer.cancel().await;

@@ -82,14 +82,14 @@ async fn only_the_methods_that_failed_are_retried_and_then_dead_lettered() {
 /// Ends its process for the number 7.
 struct Dies {
     handled: mpsc::UnboundedSender<u32>,
-    death: mpsc::UnboundedSender<()>,
+    crash: mpsc::UnboundedSender<()>,
 }
 
-#[notification_endpoint(register = false, name = "dies")]
+#[notification_endpoint(register = false, name = "crashes")]
 impl Dies {
     async fn info(&self, payload: u32) {
         if payload == 7 {
-            let _ = self.death.send(());
+            let _ = self.crash.send(());
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -101,7 +101,7 @@ impl Dies {
 #[derive(Clone, Default)]
 struct Fixed(Arc<Mutex<Vec<u32>>>);
 
-#[notification_endpoint(register = false, name = "dies")]
+#[notification_endpoint(register = false, name = "crashes")]
 impl Fixed {
     async fn info(&self, payload: u32) {
         self.0.lock().unwrap().push(payload);
@@ -116,15 +116,15 @@ fn run_process(
     is_over: impl AsyncFn() -> bool,
 ) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let died = runtime.block_on(async {
-        let (death, mut died) = mpsc::unbounded_channel();
-        let dies = Dies { handled: handled.clone(), death };
+    let crashed = runtime.block_on(async {
+        let (crash, mut crashed) = mpsc::unbounded_channel();
+        let crashes = Dies { handled: handled.clone(), crash };
         let builder = Listener::builder().transport(Transport::open(url).unwrap()).prefetch(50);
-        let listener = builder.endpoint(dies).build().unwrap();
+        let listener = builder.endpoint(crashes).build().unwrap();
         listener.start().await.unwrap();
         tokio::select! {
-            _ = died.recv() => true,
-            () = wait_until("a death, or the dead letter", SOON, is_over) => {
+            _ = crashed.recv() => true,
+            () = wait_until("a crash, or the dead letter", SOON, is_over) => {
                 listener.stop().await;
                 listener.wait().await.unwrap();
                 false
@@ -132,7 +132,7 @@ fn run_process(
         }
     });
     runtime.shutdown_background();
-    died
+    crashed
 }
 
 async fn poison(vhost: &str, options: &str) {
@@ -144,18 +144,18 @@ async fn poison(vhost: &str, options: &str) {
     }
     let (handled, mut handled_numbers) = mpsc::unbounded_channel();
     let (again, queues) = (url.clone(), vhost.to_owned());
-    let deaths = tokio::task::spawn_blocking(move || {
+    let crashes = tokio::task::spawn_blocking(move || {
         let is_over = async || {
             node.queue_depth(&queues, "notifications.info.dead").await == Some(1)
                 && node.queue_depth(&queues, "notifications.info").await == Some(0)
                 && node.queue_depth(&queues, "notifications.info.quarantine").await == Some(0)
         };
-        let mut deaths = 0;
+        let mut crashes = 0;
         while run_process(&again, &handled, is_over) {
-            deaths += 1;
-            assert!(deaths < 12, "it is never given up");
+            crashes += 1;
+            assert!(crashes < 12, "it is never given up");
         }
-        deaths
+        crashes
     })
     .await
     .unwrap();
@@ -166,7 +166,7 @@ async fn poison(vhost: &str, options: &str) {
     let expected: std::collections::BTreeSet<u32> = (0..50).filter(|number| *number != 7).collect();
     assert_eq!(numbers, expected, "its neighbours are handled");
     // Two among others, three in quarantine.
-    assert_eq!(deaths, 5);
+    assert_eq!(crashes, 5);
     // Moved back unchanged, once the method is fixed.
     let amqp = Amqp::connect(&url).await;
     let dead_letter = amqp.drain("notifications.info.dead").await.pop().unwrap().delivery;

@@ -1,5 +1,5 @@
 //! Sending: what `Ok` means when queues are deleted, full or refusing, and when the broker is low on
-//! memory. A broker that dies is in `faults.rs`.
+//! memory. A broker that crashes is in `faults.rs`.
 
 use super::*;
 use lapin::types::AMQPValue;
@@ -148,12 +148,12 @@ async fn a_broker_short_of_memory_is_waited_for() {
     ack_until(&mut subscribed, "three").await.settle(Settle::Ack).unwrap();
     subscribed.consumer.close().await;
     assert_eq!(depth(&node, "/").await, Some(0));
-    // The obstacle ends with its connection.
+    // The blocked ends with its connection.
     node.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
     rabbit.send(topic("four").timeout(Duration::from_secs(2))).await.unwrap_err();
-    assert!(rabbit.obstacle().is_some());
+    assert!(rabbit.blocked().is_some());
     node.ctl(&["close_all_connections", "test"]).await;
-    wait_until("no obstacle", SOON, async || rabbit.obstacle().is_none()).await;
+    wait_until("no blocked", SOON, async || rabbit.blocked().is_none()).await;
 }
 
 #[tokio::test]
@@ -162,12 +162,12 @@ async fn an_unreachable_broker_is_not_an_obstacle_once_no_send_waits() {
     let node = support::shared().await;
     let proxy = Proxy::start(node.port()).await;
     proxy.refuse(true);
-    let url = node.vhost("obstacle").await;
+    let url = node.vhost("blocked").await;
     let rabbit = rabbit(&url.replace(&node.port().to_string(), &proxy.port().to_string()));
     let outgoing = topic("one").timeout(Duration::from_secs(1));
     let error = rabbit.send(outgoing).await.unwrap_err().to_string();
     assert!(error.contains(&proxy.port().to_string()), "{error}");
-    wait_until("no send waits", SOON, async || rabbit.obstacle().is_none()).await;
+    wait_until("no send waits", SOON, async || rabbit.blocked().is_none()).await;
     proxy.refuse(false);
     send(&rabbit, "two").await;
 }
@@ -188,7 +188,7 @@ async fn a_connecting_driver_is_closed_at_once_when_no_send_waits() {
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_send_that_times_out_reports_what_ended_the_last_connection() {
-    const VHOST: &str = "publisher-pause";
+    const VHOST: &str = "publisher-delay";
     let node = support::shared().await;
     let rabbit = rabbit(&node.vhost(VHOST).await);
     wait_until("the reason is reported", SOON, async || {
@@ -236,7 +236,7 @@ async fn names_and_headers_that_amqp_cannot_carry_are_refused() {
     let long = rabbit.send(to(Route::Queue("q".repeat(256)), "one")).await.unwrap_err();
     assert!(long.to_string().contains("has 256 bytes"), "{long}");
     let mut outgoing = topic("one");
-    outgoing.properties.headers.set("large", "h".repeat(200_000).as_str().into());
+    outgoing.properties.headers.insert("large", "h".repeat(200_000).as_str().into());
     let large = rabbit.send(outgoing).await.unwrap_err();
     assert!(matches!(large, SendError::HeadersTooLarge { .. }), "{large}");
     send(&rabbit, "two").await;

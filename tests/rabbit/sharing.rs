@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use lapin::types::AMQPValue;
 use listener::options::Executor;
-use listener::options::{Options, RetryOptions};
+use listener::options::{ListenerOptions, RetryOptions};
 use listener::{Context, Listener, Notifier, OrderKey, Outcome, Transport, notification_endpoint};
 use tokio::sync::Semaphore;
 
@@ -179,7 +179,7 @@ async fn deliveries_that_wait_without_a_slot_let_others_pass() {
     let url = node.vhost("past").await;
     let transport = Transport::open(&url).unwrap();
     let (waiting, healthy) = (Waiting::default(), Healthy::default());
-    let retry = RetryOptions::default().pause(LONG).max_pause(LONG);
+    let retry = RetryOptions::default().delay(LONG).max_delay(LONG);
     let listener = Listener::builder()
         .transport(transport.clone())
         .executor(Executor::Concurrent(4))
@@ -307,7 +307,7 @@ async fn a_delivery_whose_dead_letter_queue_is_full_does_not_reach_the_consumer_
     amqp.declare_queue("notifications.info.dead", true, &full).await;
     let (gives_up, handles) = (GivesUp::default(), Handles::default());
     // An attempt to send it runs to its timeout, also beyond `hold`.
-    let options = Options::default()
+    let options = ListenerOptions::default()
         .send_timeout(Duration::from_secs(3))
         .retry(RetryOptions::default().hold(Duration::from_secs(2)));
     let builder = Listener::builder().transport(Transport::open(&url).unwrap()).options(options);

@@ -26,15 +26,15 @@ async fn unsettled(subscribed: &mut Subscribed, count: usize, least: usize) -> V
     const QUIET: Duration = Duration::from_millis(100);
     let (mut held, mut bytes, mut came, mut seen) = (VecDeque::new(), 0, 0, Vec::new());
     while seen.len() < count {
-        let pause = if bytes < least && came < count { SOON } else { QUIET };
-        if let Ok(delivery) = timeout(pause, subscribed.deliveries.recv()).await {
+        let delay = if bytes < least && came < count { SOON } else { QUIET };
+        if let Ok(delivery) = timeout(delay, subscribed.deliveries.recv()).await {
             let delivery = delivery.unwrap();
             bytes += delivery.body.len();
             came += 1;
             held.push_back(delivery);
             continue;
         }
-        assert!(pause == QUIET, "only {bytes} bytes at once: {seen:?}");
+        assert!(delay == QUIET, "only {bytes} bytes at once: {seen:?}");
         if let Some(delivery) = held.pop_front() {
             seen.push(bytes);
             bytes -= delivery.body.len();

@@ -16,7 +16,7 @@ async fn everything_sent_while_the_broker_is_killed_arrives_in_order() {
     let mut node = RabbitNode::start().await;
     let directory = std::env::temp_dir().join(format!("listener-rabbit-{}", std::process::id()));
     let notifier = Notifier::builder(Transport::open(&node.url()).unwrap())
-        .spool(SpoolOptions::new(&directory).after(Duration::from_secs(1)))
+        .spool(SpoolOptions::new(&directory).confirm_timeout(Duration::from_secs(1)))
         .build()
         .unwrap();
     let (sent, killed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));

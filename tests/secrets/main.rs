@@ -119,9 +119,9 @@ fn bodies() -> Vec<String> {
 fn properties() -> Properties {
     let mut properties =
         Properties { content_type: Some("application/json".into()), ..Properties::default() };
-    properties.headers.set("x-token", SECRET.into());
+    properties.headers.insert("x-token", SECRET.into());
     let list = vec![HeaderValue::from(SECRET), HeaderValue::Table(properties.headers.clone())];
-    properties.headers.set("x-tokens", HeaderValue::List(list));
+    properties.headers.insert("x-tokens", HeaderValue::Array(list));
     properties
 }
 
@@ -156,7 +156,7 @@ async fn whole_run(url: &str, log: &Log) {
     log.note(&tokio::time::timeout(LONG, seen.recv()).await.unwrap().unwrap());
 
     let mut labelled = properties();
-    labelled.headers.set("compression", SECRET.into());
+    labelled.headers.insert("compression", SECRET.into());
     let bodies = bodies();
     let count = bodies.len() + 1;
     put(&transport, body("takes", &json!({})), labelled).await;
@@ -178,9 +178,9 @@ async fn look_at_dead_letters(transport: &Transport, count: usize, log: &Log) {
         let dead_letter =
             tokio::time::timeout(LONG, dead.deliveries.recv()).await.unwrap().unwrap();
         let headers = &dead_letter.properties.headers;
-        assert!(headers.text("listener-reason").is_some(), "{headers:?}");
+        assert!(headers.get_str("listener-reason").is_some(), "{headers:?}");
         for (name, value) in headers.iter().filter(|(name, _)| name.starts_with("listener-")) {
-            log.note(&format!("{name}: {}", headers.text(name).unwrap_or_default()));
+            log.note(&format!("{name}: {}", headers.get_str(name).unwrap_or_default()));
             log.note(&format!("{value:?}"));
         }
         log.note(&format!("{dead_letter:?} {:?}", dead_letter.properties));

@@ -105,10 +105,10 @@ async fn a_broker_low_on_memory_blocks_senders_and_reports_the_obstacle() {
     let sender = process.clone();
     let sent = tokio::spawn(async move { send(&sender, "a").await });
     sleep(MINUTE / 2).await;
-    assert_eq!(process.obstacle().as_deref(), Some("the broker lacks memory"));
+    assert_eq!(process.blocked().as_deref(), Some("the broker lacks memory"));
     assert_eq!(depth(&model), 0);
     model.change(|conditions| conditions.blocked = false);
-    assert_eq!((sent.await.unwrap(), process.obstacle(), depth(&model)), (Ok(()), None, 1));
+    assert_eq!((sent.await.unwrap(), process.blocked(), depth(&model)), (Ok(()), None, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -145,8 +145,8 @@ impl World for ModelWorld {
         while let Ok(Some(delivery)) =
             tokio::time::timeout(soon, subscribed.deliveries.recv()).await
         {
-            let owed = match delivery.properties.headers.get("listener-endpoints") {
-                Some(HeaderValue::List(owed)) => owed.iter().filter_map(text).collect(),
+            let owed = match delivery.properties.headers.get("listener-methods") {
+                Some(HeaderValue::Array(owed)) => owed.iter().filter_map(text).collect(),
                 _ => Vec::new(),
             };
             found.push(Found { body: delivery.body.to_vec(), owed });

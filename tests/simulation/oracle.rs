@@ -24,7 +24,7 @@ pub(crate) enum Wrong {
     Unexpected { place: String, what: String },
     /// It is still queued although all faults have ended.
     Left { queue: String, count: usize },
-    /// This many were quarantined although no process died.
+    /// This many were quarantined although no process crashed.
     Quarantined(u64),
     /// It was called more often than the policy allows.
     TooManyCalls { number: u32, endpoint: &'static str, calls: u64, bound: u64 },
@@ -122,7 +122,7 @@ pub(crate) fn judge(script: &Script, history: &History) -> Result<Tally, BTreeSe
             }
         }
     }
-    if history.quarantined > 0 && !script.has_deaths() {
+    if history.quarantined > 0 && !script.has_crashes() {
         wrong.insert(Wrong::Quarantined(history.quarantined));
     }
     wrong.extend(beyond_bounds(script, history, &known));

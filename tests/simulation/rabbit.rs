@@ -1,5 +1,5 @@
 //! The world of a private RabbitMQ node, and its scripts: the same as those of the model, so that the
-//! two stay consistent. Only faults that a real node can have, in real time. A process that dies is a
+//! two stay consistent. Only faults that a real node can have, in real time. A process that crashes is a
 //! runtime that is dropped with all its tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -190,7 +190,7 @@ impl World for RabbitWorld<'_> {
         amqp.close().await;
         let found = messages.into_iter().map(|message| {
             let headers = message.properties.headers().clone().unwrap_or_default();
-            let owed = match headers.inner().get("listener-endpoints") {
+            let owed = match headers.inner().get("listener-methods") {
                 Some(AMQPValue::FieldArray(owed)) => {
                     owed.as_slice().iter().filter_map(text).collect()
                 }
@@ -241,7 +241,7 @@ async fn confirmed_notifications_are_handled_or_dead_lettered_in_rabbitmq() {
     assert!(total.handled > 0 && total.dead > 0, "{total:?}");
 }
 
-/// The first seeds that together include all faults, stops and deaths of a process, and the second
+/// The first seeds that together include all faults, stops and crashes of a process, and the second
 /// program; and some more.
 fn seeds() -> Vec<u64> {
     let kind = |step: &Step| match step {

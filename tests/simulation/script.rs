@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use listener::options::{Executor, Options};
-use listener::options::{RetryOptions, RetryPlace};
+use listener::options::{Executor, ListenerOptions};
+use listener::options::{RetryOptions, RetryStorage};
 
 /// A fault of a broker; it lasts until the world is healed, or ends at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) enum Step {
     Start(usize),
     /// It stops orderly.
     Stop(usize),
-    /// It dies.
+    /// It crashes.
     Crash(usize),
     Fault(Fault),
     /// All faults end.
@@ -92,7 +92,7 @@ pub(crate) const LIMITED: &str = "limited.dead";
 pub(crate) struct Script {
     pub(crate) seed: u64,
     pub(crate) pace: Pace,
-    pub(crate) options: Options,
+    pub(crate) options: ListenerOptions,
     pub(crate) limited: Limited,
     /// The notifications that end every process that works on them.
     pub(crate) deadly: Option<u32>,
@@ -162,8 +162,8 @@ impl Script {
         (0..PROCESSES.len()).any(|at| PROCESSES[at] == program && self.starts(at))
     }
 
-    /// Whether a process dies.
-    pub(crate) fn has_deaths(&self) -> bool {
+    /// Whether a process crashes.
+    pub(crate) fn has_crashes(&self) -> bool {
         self.deadly.is_some() || self.steps.iter().any(|step| matches!(step, Step::Crash(_)))
     }
 }
@@ -208,12 +208,12 @@ fn part(chance: &mut fastrand::Rng, longest: Duration) -> Duration {
     longest.mul_f64(chance.f64())
 }
 
-fn options(chance: &mut fastrand::Rng, pace: &Pace) -> Options {
+fn options(chance: &mut fastrand::Rng, pace: &Pace) -> ListenerOptions {
     let executor = match chance.u8(0..4) {
         0 => Executor::Sequential,
         _ => Executor::Concurrent(chance.usize(1..8)),
     };
-    Options::default()
+    ListenerOptions::default()
         .executor(executor)
         .prefetch(chance.u16(1..10))
         // A body has about 400 bytes.
@@ -227,7 +227,7 @@ fn options(chance: &mut fastrand::Rng, pace: &Pace) -> Options {
 fn retry(chance: &mut fastrand::Rng, pace: &Pace) -> RetryOptions {
     RetryOptions::default()
         .attempts(chance.u32(1..=4))
-        .pause(pace.slow)
-        .max_pause(pace.slow * 4)
-        .place(if chance.bool() { RetryPlace::Broker } else { RetryPlace::Process })
+        .delay(pace.slow)
+        .max_delay(pace.slow * 4)
+        .storage(if chance.bool() { RetryStorage::Broker } else { RetryStorage::Process })
 }

@@ -12,7 +12,7 @@ use crate::script::Fault;
 pub(crate) const QUEUE: &str = "notifications.info";
 
 pub(crate) trait World {
-    /// The transport for notifications, of a process that never dies.
+    /// The transport for notifications, of a process that never crashes.
     fn sender(&self) -> Transport;
 
     /// Starts a process with the listener that is built over its transport, as soon as the broker allows

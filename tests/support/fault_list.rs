@@ -231,7 +231,7 @@ pub const FAULTS: [Fault; 42] = [
     ),
     fault(
         35,
-        "one of two programs dies; single active consumer",
+        "one of two programs crashes; single active consumer",
         By(&[
             "fault/signals.rs the_deliveries_of_a_killed_program_go_to_another",
             "fault/signals.rs a_killed_single_active_consumer_is_succeeded_in_order",

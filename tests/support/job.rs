@@ -48,8 +48,8 @@ pub struct WorkerOptions {
     pub fail_one_in: Option<u64>,
     /// How long each call takes in addition to what its job asks for.
     pub pause_ms: u64,
-    /// The first pause before a retry.
-    pub retry_pause_ms: u64,
+    /// The first delay before a retry.
+    pub retry_delay_ms: u64,
     pub handler_timeout_ms: u64,
     /// How long an attempt to send a copy may take.
     pub send_timeout_ms: u64,
@@ -67,7 +67,7 @@ impl WorkerOptions {
             inbox: false,
             fail_one_in: None,
             pause_ms: 0,
-            retry_pause_ms: 200,
+            retry_delay_ms: 200,
             handler_timeout_ms: 60_000,
             send_timeout_ms: 10_000,
             start_timeout_s: 300,

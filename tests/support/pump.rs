@@ -52,14 +52,14 @@ pub(crate) async fn pump(
             return Ok(());
         }
         let toxics = *way.toxics.borrow();
-        let pause = jittered(toxics.latency, toxics.jitter);
-        if !pause.is_zero() {
-            sleep(pause).await;
+        let delay = jittered(toxics.latency, toxics.jitter);
+        if !delay.is_zero() {
+            sleep(delay).await;
         }
         if count == 0 {
             return to.shutdown().await;
         }
-        // The toxics after the pause: bytes in transit when the fault begins are lost.
+        // The toxics after the delay: bytes in transit when the fault begins are lost.
         let toxics = *way.toxics.borrow();
         way.broken |= if way.to_client { toxics.deaf } else { toxics.mute };
         if way.broken {

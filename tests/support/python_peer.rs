@@ -1,5 +1,5 @@
 //! The Python peers: the scripts of `interop/peer`, which run the real oslo.messaging in the virtual
-//! environment `target/python`. A peer ends when it is dropped, and when this process dies, because its
+//! environment `target/python`. A peer ends when it is dropped, and when this process crashes, because its
 //! stdin closes then.
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -132,7 +132,7 @@ impl RabbitHost {
 
 impl Drop for RabbitHost {
     fn drop(&mut self) {
-        // Its end of the pipe closes, and the watcher acts as if this process had died.
+        // Its end of the pipe closes, and the watcher acts as if this process had crashed.
         drop(self.watcher.stdin.take());
         let _ = self.watcher.wait();
         let _ = self.epmd.wait();
@@ -197,7 +197,7 @@ fn new_folder() -> PathBuf {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("listener-rabbit-{}-{number}", std::process::id());
     let base = std::env::temp_dir().join(name);
-    // An earlier process with our pid may have died together with its watcher, for example in a power
+    // An earlier process with our pid may have crashed together with its watcher, for example in a power
     // failure.
     let _ = fs::remove_dir_all(&base);
     fs::create_dir(&base).expect("the temporary folder is writable");

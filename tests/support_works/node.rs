@@ -1,4 +1,4 @@
-//! The private node: messages survive its death, it can be suspended and resumed, and its queue depths
+//! The private node: messages survive its crash, it can be suspended and resumed, and its queue depths
 //! are exact. That it leaves nothing behind is tested in `processes.rs`.
 
 use std::time::Duration;

@@ -35,7 +35,7 @@ struct Billing;
 #[notification_endpoint(
     event_type = r"^instance\.",
     name = "billing",
-    retry(attempts = 3, pause = "1s"),
+    retry(attempts = 3, delay = "1s"),
     timeout = "30s",
     ordered_by = "payload.uuid"
 )]

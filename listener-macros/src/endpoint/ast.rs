@@ -60,11 +60,11 @@ impl Options {
     }
 }
 
-/// `retry(attempts = 5, pause = "1s", max_pause = "1m")`.
+/// `retry(attempts = 5, delay = "1s", max_delay = "1m")`.
 pub(crate) struct Retry {
     pub(crate) attempts: Option<u32>,
-    pub(crate) pause: Option<Duration>,
-    pub(crate) max_pause: Option<Duration>,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) max_delay: Option<Duration>,
 }
 
 /// Regular expressions by the part that they match.

@@ -21,7 +21,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
     let definition = definition(endpoint, &private);
     let methods = endpoint.methods.iter().map(|one| method(one, &private));
     let items = quote! {
-        const DEFINITION: #private::Definition = #definition;
+        const DEFINITION: #private::EndpointDefinition = #definition;
         const METHODS: &'static [#private::Method<Self>] = &[#(#methods),*];
     };
     let implementation = implementation(endpoint, &items);
@@ -82,7 +82,7 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
     let policy = policy(options, private);
     let generic = !endpoint.generics.params.is_empty();
     quote! {
-        #private::Definition {
+        #private::EndpointDefinition {
             name: #name,
             module: ::core::module_path!(),
             file: ::core::file!(),
@@ -103,15 +103,15 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
 fn policy(options: &Options, private: &Private) -> TokenStream {
     let retry = options.retry.as_ref();
     let attempts = option(retry.and_then(|retry| retry.attempts));
-    let pause = duration(retry.and_then(|retry| retry.pause.as_ref()));
-    let max_pause = duration(retry.and_then(|retry| retry.max_pause.as_ref()));
+    let delay = duration(retry.and_then(|retry| retry.delay.as_ref()));
+    let max_delay = duration(retry.and_then(|retry| retry.max_delay.as_ref()));
     let timeout = duration(options.timeout.as_ref());
     let ordered_by = option(options.ordered_by.as_ref());
     quote! {
-        #private::Policy {
+        #private::EndpointPolicy {
             attempts: #attempts,
-            pause: #pause,
-            max_pause: #max_pause,
+            delay: #delay,
+            max_delay: #max_delay,
             timeout: #timeout,
             ordered_by: #ordered_by,
         }
@@ -342,7 +342,7 @@ struct Part {
 const CONTEXT: Part = Part { plain: "ContextArgument", optional: "OptionalContext" };
 const PAYLOAD: Part = Part { plain: "PayloadArgument", optional: "OptionalPayload" };
 
-/// An expression of type `Result<ty, PartError>`. If `ty` is a `Result`, the argument takes the error.
+/// An expression of type `Result<ty, DeserializeError>`. If `ty` is a `Result`, the argument takes the error.
 fn read(
     ty: &Type,
     part: &Part,
@@ -355,7 +355,7 @@ fn read(
         let read = read(inner, part, method, notification, private);
         let inner = lifetimes::inferred(inner, &method.signature);
         return quote! {
-            ::core::result::Result::<_, #private::PartError>::Ok(
+            ::core::result::Result::<_, #private::DeserializeError>::Ok(
                 <#shown as #private::FallibleArgument<'_, #inner>>::keep(#read)
             )
         };

@@ -26,7 +26,7 @@ fn stub(endpoint: &Endpoint) -> TokenStream {
     let private = Private::at(Span::call_site());
     let import = private.import(endpoint.options.crate_path.as_ref());
     let items = quote! {
-        const DEFINITION: #private::Definition = #private::MISTAKEN;
+        const DEFINITION: #private::EndpointDefinition = #private::MISTAKEN;
         const METHODS: &'static [#private::Method<Self>] = &[];
     };
     let implementation = expand::implementation(endpoint, &items);

@@ -24,7 +24,7 @@ const ENDPOINT_OPTIONS: &[&str] = &[
 ];
 
 /// The options in `retry(..)`.
-const RETRY_OPTIONS: &[&str] = &["attempts", "pause", "max_pause"];
+const RETRY_OPTIONS: &[&str] = &["attempts", "delay", "max_delay"];
 
 fn routing_key(key: &str) -> Option<Diagnostic> {
     ["routing_key", "binding_key", "routing"].contains(&key).then(|| {

@@ -122,8 +122,8 @@ fn retry(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Option<Retry> 
     let mut entries = entries.nested("retry", "attempts = 5", "`retry(..)`", diagnostics)?;
     let retry = Retry {
         attempts: entries.integer("attempts", 1..=u32::MAX, diagnostics),
-        pause: entries.duration("pause", diagnostics),
-        max_pause: entries.duration("max_pause", diagnostics),
+        delay: entries.duration("delay", diagnostics),
+        max_delay: entries.duration("max_delay", diagnostics),
     };
     entries.finish(misplaced::in_retry, diagnostics);
     Some(retry)

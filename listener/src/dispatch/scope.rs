@@ -31,7 +31,7 @@ impl Scope {
     /// The index of a target, which is added if it is new.
     pub(super) fn index(&mut self, target: Target) -> usize {
         let exchange = target.exchange_name().unwrap_or_default();
-        let of_topic = self.indices.entry(target.name().to_owned()).or_default();
+        let of_topic = self.indices.entry(target.topic_name().to_owned()).or_default();
         if let Some((_, index)) = of_topic.iter().find(|(known, _)| known == exchange) {
             return *index;
         }
@@ -59,7 +59,7 @@ impl Scope {
         match origin {
             Origin::Target(index) => indices.contains(&index),
             Origin::Topic(topic) => {
-                indices.iter().any(|index| self.targets[*index].name() == topic)
+                indices.iter().any(|index| self.targets[*index].topic_name() == topic)
             }
             Origin::Unknown => true,
         }

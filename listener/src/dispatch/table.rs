@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use crate::dispatch::index::TargetMethods;
 use crate::dispatch::scope::{Origin, Scope};
-use crate::endpoint::policy::Policy;
-use crate::endpoint::{Bound, Definition, MethodSpec};
+use crate::endpoint::policy::EndpointPolicy;
+use crate::endpoint::{Bound, EndpointDefinition, MethodSpec};
 use crate::filter::Filter;
 use crate::notification::Notification;
 use crate::notification::priority::Priority;
@@ -38,7 +38,7 @@ pub struct Entry {
     /// Whether it is a plain `fn`.
     pub blocking: bool,
     /// The options of its endpoint for calls.
-    pub policy: Policy,
+    pub policy: EndpointPolicy,
     /// The order key of its endpoint.
     pub order: Option<OrderKey>,
     /// The indices of its targets in the scope.
@@ -51,7 +51,7 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct TableMistake {
     /// The endpoint, with its source location.
-    pub endpoint: &'static Definition,
+    pub endpoint: &'static EndpointDefinition,
     /// The method; `None` for an option of the endpoint itself.
     pub method: Option<&'static str>,
     /// What is wrong.
@@ -221,7 +221,7 @@ fn event_types(entries: &[Entry]) -> Vec<Option<&str>> {
 }
 
 fn filters(
-    definition: &'static Definition,
+    definition: &'static EndpointDefinition,
     spec: &MethodSpec,
 ) -> Result<(Filter, Filter), TableMistake> {
     let compile = |rule, method| {
@@ -234,7 +234,7 @@ fn filters(
     Ok((compile(&definition.filter, None)?, compile(&spec.filter, Some(spec.name))?))
 }
 
-fn order(definition: &'static Definition) -> Result<Option<OrderKey>, TableMistake> {
+fn order(definition: &'static EndpointDefinition) -> Result<Option<OrderKey>, TableMistake> {
     let parsed = definition.policy.ordered_by.map(str::parse).transpose();
     parsed.map_err(|error| TableMistake {
         endpoint: definition,
@@ -244,7 +244,7 @@ fn order(definition: &'static Definition) -> Result<Option<OrderKey>, TableMista
 }
 
 /// The targets of the endpoint's own topics.
-fn own_targets(definition: &Definition) -> Option<Vec<Target>> {
+fn own_targets(definition: &EndpointDefinition) -> Option<Vec<Target>> {
     let target = |topic: &&'static str| match definition.exchange {
         Some(exchange) => Target::topic(*topic).exchange(exchange),
         None => Target::topic(*topic),
@@ -292,7 +292,7 @@ mod tests {
             endpoint: 0,
             method: 0,
             blocking: false,
-            policy: Policy::NONE,
+            policy: EndpointPolicy::NONE,
             order: None,
             targets: BTreeSet::new(),
             endpoint_filter: filter(endpoint),

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use crate::endpoint::instance::{DefaultInstance, Init};
-use crate::endpoint::policy::Policy;
+use crate::endpoint::policy::EndpointPolicy;
 use crate::extract::Needs;
 use crate::filter::FilterRule;
 use crate::notification::Notification;
@@ -34,7 +34,7 @@ where
 {
     /// The options of the attribute.
     #[doc(hidden)]
-    const DEFINITION: Definition;
+    const DEFINITION: EndpointDefinition;
     /// The methods, in the order in which they were written.
     #[doc(hidden)]
     const METHODS: &'static [Method<Self>];
@@ -45,7 +45,7 @@ where
 ///
 /// Only `#[notification_endpoint]` makes one. Fields may be added in any release.
 #[derive(Clone, Copy, Debug)]
-pub struct Definition {
+pub struct EndpointDefinition {
     /// The name of the type, as written.
     pub name: &'static str,
     /// The module of the attribute.
@@ -72,10 +72,10 @@ pub struct Definition {
     /// module and type.
     pub stable_name: Option<&'static str>,
     /// Its retries, timeouts and order.
-    pub policy: Policy,
+    pub policy: EndpointPolicy,
 }
 
-impl Definition {
+impl EndpointDefinition {
     /// One without options, for generated code.
     #[doc(hidden)]
     pub const PLAIN: Self = Self {
@@ -91,7 +91,7 @@ impl Definition {
         order: 0,
         filter: FilterRule::ALL,
         stable_name: None,
-        policy: Policy::NONE,
+        policy: EndpointPolicy::NONE,
     };
 }
 
@@ -131,7 +131,7 @@ impl<E> fmt::Debug for Call<E> {
 #[derive(Debug)]
 pub struct Registration {
     /// The options of the attribute.
-    pub definition: &'static Definition,
+    pub definition: &'static EndpointDefinition,
     /// Its type.
     pub id: fn() -> TypeId,
     /// Where the instance comes from.
@@ -166,7 +166,7 @@ impl Registration {
 /// A type-erased endpoint, with its instance or a function that makes it.
 #[derive(Clone)]
 pub struct Bound {
-    definition: &'static Definition,
+    definition: &'static EndpointDefinition,
     name: String,
     id: TypeId,
     specs: fn() -> Vec<MethodSpec>,
@@ -230,7 +230,7 @@ impl Bound {
 
     /// The options of the attribute.
     #[must_use]
-    pub const fn definition(&self) -> &'static Definition {
+    pub const fn definition(&self) -> &'static EndpointDefinition {
         self.definition
     }
 
@@ -432,7 +432,7 @@ mod tests {
         crate = crate,
         register = false,
         name = "steady",
-        retry(attempts = 3, pause = "500ms", max_pause = "1m30s"),
+        retry(attempts = 3, delay = "500ms", max_delay = "1m30s"),
         timeout = "30s",
         ordered_by = "payload.instance_id"
     )]
@@ -443,15 +443,15 @@ mod tests {
     #[test]
     fn a_definition_has_the_options_for_calls_of_the_attribute() {
         let (steady, plain) = (Bound::new(Steady), Bound::new(Reporter("told")));
-        let policy = Policy {
+        let policy = EndpointPolicy {
             attempts: Some(3),
-            pause: Some(Duration::from_millis(500)),
-            max_pause: Some(Duration::from_secs(90)),
+            delay: Some(Duration::from_millis(500)),
+            max_delay: Some(Duration::from_secs(90)),
             timeout: Some(Duration::from_secs(30)),
             ordered_by: Some("payload.instance_id"),
         };
         let of = |bound: &Bound| (bound.definition().stable_name, bound.definition().policy);
         assert_eq!(of(&steady), (Some("steady"), policy));
-        assert_eq!(of(&plain), (None, Policy::NONE));
+        assert_eq!(of(&plain), (None, EndpointPolicy::NONE));
     }
 }

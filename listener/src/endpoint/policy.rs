@@ -5,13 +5,13 @@ use std::time::Duration;
 
 /// Retries, timeout and order of an endpoint; the listener's options apply where it is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct EndpointPolicy {
     /// The calls of a method for one notification, including the first.
     pub attempts: Option<u32>,
-    /// The longest pause before the second call; it doubles before each further one.
-    pub pause: Option<Duration>,
-    /// The longest of these pauses.
-    pub max_pause: Option<Duration>,
+    /// The longest delay before the second call; it doubles before each further one.
+    pub delay: Option<Duration>,
+    /// The longest of these delays.
+    pub max_delay: Option<Duration>,
     /// How long one call may take.
     pub timeout: Option<Duration>,
     /// The part of notifications in which those are equal that are handled in sequence: a path such as
@@ -19,9 +19,9 @@ pub struct Policy {
     pub ordered_by: Option<&'static str>,
 }
 
-impl Policy {
+impl EndpointPolicy {
     /// No options, for generated code.
     #[doc(hidden)]
     pub const NONE: Self =
-        Self { attempts: None, pause: None, max_pause: None, timeout: None, ordered_by: None };
+        Self { attempts: None, delay: None, max_delay: None, timeout: None, ordered_by: None };
 }

@@ -27,7 +27,7 @@ pub(crate) use self::error::NOT_A_NOTIFICATION;
 pub use self::error::{DecodeError, EncodeError, Kind, Part};
 pub use self::fields::read;
 pub use self::limits::{Labels, Limits};
-pub use self::opened::{Opened, Version};
+pub use self::opened::{EnvelopeVersion, Opened};
 pub use self::write::{Message, encode};
 pub use crate::notification::fields::Fields;
 use crate::redact::redacted;
@@ -42,12 +42,12 @@ use crate::redact::redacted;
 /// invalid. All these errors are permanent.
 ///
 /// ```
-/// use listener::envelope::{Labels, Limits, Version, open};
+/// use listener::envelope::{Labels, Limits, EnvelopeVersion, open};
 ///
 /// let body = br#"{"oslo.version": "2.0", "oslo.message": "{\"payload\": [NaN]}"}"#;
 /// let labels = Labels { content_type: Some("application/json"), compression: None };
 /// let opened = open(body, labels, &Limits::default())?;
-/// assert_eq!(opened.version, Version::V2);
+/// assert_eq!(opened.version, EnvelopeVersion::V2);
 /// assert_eq!(opened.text, r#"{"payload": [null]}"#);
 /// # Ok::<(), listener::envelope::DecodeError>(())
 /// ```
@@ -92,7 +92,10 @@ fn is_json(name: &str) -> bool {
 
 fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeError> {
     if let Some(text) = unescape::open(body) {
-        return Ok(Opened { text: lenient::repaired(Cow::Owned(text)), version: Version::V2 });
+        return Ok(Opened {
+            text: lenient::repaired(Cow::Owned(text)),
+            version: EnvelopeVersion::V2,
+        });
     }
     let text =
         str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?;
@@ -101,8 +104,8 @@ fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeE
         return Ok(opened);
     }
     match v2::open(text)? {
-        Some(text) => Ok(Opened { text, version: Version::V2 }),
-        None => Ok(Opened { text: v1::open(text, limits)?, version: Version::V1 }),
+        Some(text) => Ok(Opened { text, version: EnvelopeVersion::V2 }),
+        None => Ok(Opened { text: v1::open(text, limits)?, version: EnvelopeVersion::V1 }),
     }
 }
 
@@ -112,7 +115,7 @@ mod tests {
 
     const JSON: Labels<'_> = Labels { content_type: Some("application/json"), compression: None };
 
-    fn text(body: &[u8]) -> (Version, String) {
+    fn text(body: &[u8]) -> (EnvelopeVersion, String) {
         let opened = open(body, JSON, &Limits::default()).unwrap();
         (opened.version, opened.text.into_owned())
     }
@@ -125,14 +128,14 @@ mod tests {
     #[track_caller]
     fn accepted(labels: Labels<'_>) {
         let opened = open(b"{}", labels, &Limits::default()).unwrap();
-        assert_eq!(opened, Opened { text: Cow::Borrowed("{}"), version: Version::V1 });
+        assert_eq!(opened, Opened { text: Cow::Borrowed("{}"), version: EnvelopeVersion::V1 });
     }
 
     #[test]
     fn version_1_is_borrowed_unchanged() {
         let body = include_bytes!("golden/v1.json");
         let opened = open(body, JSON, &Limits::default()).unwrap();
-        assert_eq!(opened.version, Version::V1);
+        assert_eq!(opened.version, EnvelopeVersion::V1);
         assert!(matches!(opened.text, Cow::Borrowed(text) if text.as_bytes() == body));
     }
 
@@ -146,7 +149,7 @@ mod tests {
             (include_bytes!("golden/v1-special.json"), include_bytes!("golden/v2-special.json")),
         ] {
             let (first, second) = (text(v1), text(v2));
-            assert_eq!((first.0, second.0), (Version::V1, Version::V2));
+            assert_eq!((first.0, second.0), (EnvelopeVersion::V1, EnvelopeVersion::V2));
             assert_eq!(first.1, second.1);
         }
     }
@@ -179,7 +182,7 @@ mod tests {
     fn every_tagged_value_of_python_becomes_plain() {
         let (version, text) = text(include_bytes!("golden/v1-tagged.json"));
         let fields = read(&text).unwrap();
-        assert_eq!(version, Version::V1);
+        assert_eq!(version, EnvelopeVersion::V1);
         assert_eq!(
             fields.payload.get(),
             concat!(
@@ -202,7 +205,10 @@ mod tests {
     #[test]
     fn repaired_text_may_have_tags_too() {
         let body = br#"{"payload": [NaN, {"__type__": "date", "__value__": "2026-05-09"}]}"#;
-        assert_eq!(text(body), (Version::V1, r#"{"payload": [null, "2026-05-09"]}"#.to_owned()));
+        assert_eq!(
+            text(body),
+            (EnvelopeVersion::V1, r#"{"payload": [null, "2026-05-09"]}"#.to_owned())
+        );
     }
 
     #[test]
@@ -210,7 +216,7 @@ mod tests {
         let message = r#"{"payload": {"__type__": "set", "__value__": []}}"#;
         let message_text = serde_json::to_string(message).unwrap();
         let body = format!(r#"{{"oslo.version": "2.0", "oslo.message": {message_text}}}"#);
-        assert_eq!(text(body.as_bytes()), (Version::V2, message.to_owned()));
+        assert_eq!(text(body.as_bytes()), (EnvelopeVersion::V2, message.to_owned()));
     }
 
     #[test]

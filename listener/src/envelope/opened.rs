@@ -7,7 +7,7 @@ use std::fmt;
 /// The version of an envelope.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
-pub enum Version {
+pub enum EnvelopeVersion {
     /// The body is the notification itself (oslo's driver `messaging`).
     V1,
     /// The body is an object that contains the notification as a JSON text (oslo's driver `messagingv2`).
@@ -21,7 +21,7 @@ pub struct Opened<'b> {
     /// of JSON are replaced.
     pub text: Cow<'b, str>,
     /// The version of the body.
-    pub version: Version,
+    pub version: EnvelopeVersion,
 }
 
 impl fmt::Debug for Opened<'_> {

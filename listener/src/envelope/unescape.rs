@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::envelope::error::DecodeError;
     use crate::envelope::lenient::repaired;
-    use crate::envelope::{Labels, Limits, Version, v2};
+    use crate::envelope::{EnvelopeVersion, Labels, Limits, v2};
 
     const GOLDEN: [&[u8]; 5] = [
         include_bytes!("golden/v2.json"),
@@ -308,7 +308,7 @@ mod tests {
         for body in GOLDEN.into_iter().chain([close]) {
             let opened =
                 crate::envelope::open(body, Labels::default(), &Limits::default()).unwrap();
-            assert_eq!(opened.version, Version::V2);
+            assert_eq!(opened.version, EnvelopeVersion::V2);
             assert_eq!(Some(opened.text.into_owned()), general(body).unwrap());
         }
     }

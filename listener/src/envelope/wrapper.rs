@@ -15,7 +15,7 @@ use crate::envelope::error::{DecodeError, Part, not_json};
 use crate::envelope::fields::{self, Key};
 use crate::envelope::lenient::{Wanted, may_name, repair};
 use crate::envelope::limits::Limits;
-use crate::envelope::opened::{Opened, Version};
+use crate::envelope::opened::{EnvelopeVersion, Opened};
 use crate::envelope::{v1, v2};
 
 /// The notification in the wrapper, or `None` if the body is not a wrapper.
@@ -46,10 +46,10 @@ impl<'t> Wrapper<'t> {
         let request = self.request.map(RawValue::get).filter(|request| request.starts_with('{'));
         let Some(request) = request.filter(|_| !self.is_notification) else { return Ok(None) };
         let (text, version) = match v2::open(request)? {
-            Some(text) => (text, Version::V2),
-            None => (v1::open(request, limits)?, Version::V1),
+            Some(text) => (text, EnvelopeVersion::V2),
+            None => (v1::open(request, limits)?, EnvelopeVersion::V1),
         };
-        let is_notification = version == Version::V2
+        let is_notification = version == EnvelopeVersion::V2
             || fields::read(&text).is_ok_and(|fields| fields.event_type.is_some());
         if !is_notification {
             return Ok(None);
@@ -152,7 +152,7 @@ mod tests {
     const V1: &str = r#"{"event_type": "e", "priority": "INFO", "payload": [NaN]}"#;
 
     #[track_caller]
-    fn check(body: &str, version: Version, expected: &str) {
+    fn check(body: &str, version: EnvelopeVersion, expected: &str) {
         let opened = open(body, &Limits::default()).unwrap();
         let opened = opened.map(|opened| (opened.version, opened.text.into_owned()));
         assert_eq!(opened, Some((version, expected.to_owned())), "{body}");
@@ -165,10 +165,14 @@ mod tests {
 
     #[test]
     fn both_versions_are_extracted() {
-        check(&format!(r#"{{"request": {V2}, "context": {{}}}}"#), Version::V2, r#"{"a": 1}"#);
+        check(
+            &format!(r#"{{"request": {V2}, "context": {{}}}}"#),
+            EnvelopeVersion::V2,
+            r#"{"a": 1}"#,
+        );
         check(
             &format!(r#"{{"context": null, "request": {V1}}}"#),
-            Version::V1,
+            EnvelopeVersion::V1,
             &V1.replace("NaN", "null"),
         );
     }
@@ -179,12 +183,12 @@ mod tests {
             &format!(
                 r#"{{"request": {V2}, "context": {{"u\u00e9\"": NaN, "b": {{"c": "\ud800"}}}}}}"#
             ),
-            Version::V2,
+            EnvelopeVersion::V2,
             r#"{"_context_ué\"": null, "_context_b": {"c": "\ufffd"}, "a": 1}"#,
         );
         check(
             r#"{"request": {"oslo.version": "2.0", "oslo.message": " { } "}, "context": {"a": 1}}"#,
-            Version::V2,
+            EnvelopeVersion::V2,
             r#"{"_context_a": 1 } "#,
         );
         let text = open(
@@ -202,7 +206,7 @@ mod tests {
         for context in ["null", "\"x\"", "[1]", "{ }"] {
             check(
                 &format!(r#"{{"request": {V2}, "context": {context}}}"#),
-                Version::V2,
+                EnvelopeVersion::V2,
                 r#"{"a": 1}"#,
             );
         }
@@ -212,7 +216,7 @@ mod tests {
     fn other_keys_do_not_matter_unless_they_are_of_a_notification() {
         check(
             &format!(r#"{{"request": {V2}, "context": {{}}, "call_monitor_timeout": 5}}"#),
-            Version::V2,
+            EnvelopeVersion::V2,
             r#"{"a": 1}"#,
         );
         for key in ["event_type", "payload", "priority", "oslo.message", "_context_a"] {

@@ -8,7 +8,7 @@ use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 
 use crate::envelope::context_keys::PREFIX;
 use crate::envelope::error::EncodeError;
-use crate::envelope::opened::Version;
+use crate::envelope::opened::EnvelopeVersion;
 use crate::envelope::v2;
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
@@ -36,12 +36,12 @@ pub struct Message<'m, P: ?Sized> {
 /// The payload's `Serialize` fails, or a map in it has keys that JSON cannot have.
 ///
 /// ```
-/// use listener::envelope::{Message, Version, encode};
+/// use listener::envelope::{Message, EnvelopeVersion, encode};
 /// use listener::Context;
 /// use listener::Priority;
 ///
 /// let body = encode(
-///     Version::V1,
+///     EnvelopeVersion::V1,
 ///     &Message {
 ///         message_id: "7c5f2f4e-2d0c-4b53-9d5d-5f0b4a1b2c3d",
 ///         publisher_id: Some("compute.host1"),
@@ -65,13 +65,13 @@ pub struct Message<'m, P: ?Sized> {
 /// # Ok::<(), listener::envelope::EncodeError>(())
 /// ```
 pub fn encode<P: Serialize + ?Sized>(
-    version: Version,
+    version: EnvelopeVersion,
     message: &Message<'_, P>,
 ) -> Result<Vec<u8>, EncodeError> {
     let body = match version {
-        Version::V1 => to_vec::<false>(Vec::with_capacity(USUAL), message),
+        EnvelopeVersion::V1 => to_vec::<false>(Vec::with_capacity(USUAL), message),
         // The inner text is written directly to its position, escaped once more.
-        Version::V2 => {
+        EnvelopeVersion::V2 => {
             let mut body = Vec::with_capacity(2 * USUAL);
             body.extend_from_slice(v2::BEGIN);
             to_vec::<true>(body, message).map(|mut body| {
@@ -251,7 +251,7 @@ mod tests {
 
     /// Reads a body of Python, writes it again, and expects the same bytes.
     #[track_caller]
-    fn check(version: Version, golden: &[u8]) {
+    fn check(version: EnvelopeVersion, golden: &[u8]) {
         let opened = open(golden, Labels::default(), &Limits::default()).unwrap();
         let fields = read(&opened.text).unwrap();
         let context = fields.context.iter();
@@ -285,18 +285,18 @@ mod tests {
             unique_id: "",
             context: &Context::new(),
         };
-        let body = String::from_utf8(encode(Version::V1, &message)?).unwrap();
+        let body = String::from_utf8(encode(EnvelopeVersion::V1, &message)?).unwrap();
         Ok(read(&body).unwrap().payload.get().to_owned())
     }
 
     #[test]
     fn version_1_is_written_as_python_writes_it() {
-        check(Version::V1, include_bytes!("golden/v1.json"));
+        check(EnvelopeVersion::V1, include_bytes!("golden/v1.json"));
     }
 
     #[test]
     fn version_2_is_written_as_python_writes_it() {
-        check(Version::V2, include_bytes!("golden/v2.json"));
+        check(EnvelopeVersion::V2, include_bytes!("golden/v2.json"));
     }
 
     /// Expects version 2 to contain version 1, escaped like any other string.
@@ -313,12 +313,12 @@ mod tests {
             unique_id: "u",
             context: &context,
         };
-        let alone = String::from_utf8(encode(Version::V1, &message).unwrap()).unwrap();
+        let alone = String::from_utf8(encode(EnvelopeVersion::V1, &message).unwrap()).unwrap();
         let envelope = BTreeMap::from([("oslo.message", &*alone)]);
         let string = to_vec::<false>(Vec::new(), &envelope).unwrap();
         let expected = [br#"{"oslo.version": "2.0", "#, &string[1..]].concat();
         assert_eq!(
-            String::from_utf8(encode(Version::V2, &message).unwrap()).unwrap(),
+            String::from_utf8(encode(EnvelopeVersion::V2, &message).unwrap()).unwrap(),
             String::from_utf8(expected).unwrap()
         );
     }
@@ -350,20 +350,20 @@ mod tests {
 
     #[test]
     fn a_list_is_written_as_python_writes_it() {
-        check(Version::V1, include_bytes!("golden/v1-list.json"));
-        check(Version::V2, include_bytes!("golden/v2-list.json"));
+        check(EnvelopeVersion::V1, include_bytes!("golden/v1-list.json"));
+        check(EnvelopeVersion::V2, include_bytes!("golden/v2-list.json"));
     }
 
     #[test]
     fn a_text_is_written_as_python_writes_it() {
-        check(Version::V1, include_bytes!("golden/v1-text.json"));
-        check(Version::V2, include_bytes!("golden/v2-text.json"));
+        check(EnvelopeVersion::V1, include_bytes!("golden/v1-text.json"));
+        check(EnvelopeVersion::V2, include_bytes!("golden/v2-text.json"));
     }
 
     #[test]
     fn null_is_written_as_python_writes_it() {
-        check(Version::V1, include_bytes!("golden/v1-null.json"));
-        check(Version::V2, include_bytes!("golden/v2-null.json"));
+        check(EnvelopeVersion::V1, include_bytes!("golden/v1-null.json"));
+        check(EnvelopeVersion::V2, include_bytes!("golden/v2-null.json"));
     }
 
     #[test]
@@ -414,7 +414,7 @@ mod tests {
             context: &Context::new().with("\"é", json!({"b": [], "a": {}})),
         };
         assert_eq!(
-            String::from_utf8(encode(Version::V1, &message).unwrap()).unwrap(),
+            String::from_utf8(encode(EnvelopeVersion::V1, &message).unwrap()).unwrap(),
             concat!(
                 r#"{"message_id": "m", "publisher_id": null, "event_type": "e", "priority": "WARN", "#,
                 r#""payload": null, "timestamp": "t", "_unique_id": "u", "#,

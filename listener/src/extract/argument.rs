@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::notification::context::Context;
 use crate::notification::metadata::Metadata;
-use crate::notification::{Notification, PartError};
+use crate::notification::{DeserializeError, Notification};
 
 /// The types of `ctxt`: `&Context`, or any type that can be read from it.
 #[diagnostic::on_unimplemented(
@@ -19,18 +19,18 @@ pub trait ContextArgument<'n>: Sized {
     ///
     /// # Errors
     /// The context does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
+    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError>;
 }
 
 impl<'n> ContextArgument<'n> for &'n Context {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
         notification.context()
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'n, T: Deserialize<'n>> ContextArgument<'n> for T {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
         notification.context_as()
     }
 }
@@ -81,12 +81,12 @@ pub trait PayloadArgument<'n>: Sized {
     ///
     /// # Errors
     /// The payload does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
+    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError>;
 }
 
 #[diagnostic::do_not_recommend]
 impl<'n, T: Deserialize<'n>> PayloadArgument<'n> for T {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
         notification.payload()
     }
 }
@@ -115,11 +115,11 @@ pub trait OptionalPayload<'n>: Sized {
     ///
     /// # Errors
     /// The payload is neither null nor missing, and does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
+    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError>;
 }
 
 impl<'n, T: PayloadArgument<'n>> OptionalPayload<'n> for Option<T> {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
         match notification.raw_payload().get() {
             "null" => Ok(None),
             _ => T::take(notification).map(Some),
@@ -133,11 +133,11 @@ pub trait OptionalContext<'n>: Sized {
     ///
     /// # Errors
     /// The context is not empty and does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
+    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError>;
 }
 
 impl<'n, T: ContextArgument<'n>> OptionalContext<'n> for Option<T> {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
         if notification.has_context() { T::take(notification).map(Some) } else { Ok(None) }
     }
 }
@@ -146,17 +146,17 @@ impl<'n, T: ContextArgument<'n>> OptionalContext<'n> for Option<T> {
 /// recognizes the name `Result`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a `Result` that an argument is read into",
-    label = "not `Result<T, PartError>`",
-    note = "take `Result<T, PartError>`, or another error that implements `From<PartError>`, with a `T` that the argument could be by itself"
+    label = "not `Result<T, DeserializeError>`",
+    note = "take `Result<T, DeserializeError>`, or another error that implements `From<DeserializeError>`, with a `T` that the argument could be by itself"
 )]
 pub trait FallibleArgument<'n, A>: Sized {
     /// Makes the argument from the result of deserializing.
-    fn keep(read: Result<A, PartError>) -> Self;
+    fn keep(read: Result<A, DeserializeError>) -> Self;
 }
 
 #[diagnostic::do_not_recommend]
-impl<'n, A, E: From<PartError>> FallibleArgument<'n, A> for Result<A, E> {
-    fn keep(read: Result<A, PartError>) -> Self {
+impl<'n, A, E: From<DeserializeError>> FallibleArgument<'n, A> for Result<A, E> {
+    fn keep(read: Result<A, DeserializeError>) -> Self {
         read.map_err(E::from)
     }
 }

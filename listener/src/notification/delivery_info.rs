@@ -45,7 +45,7 @@ impl DeliveryInfo {
 
     /// Sets how often the broker delivered it before.
     #[must_use]
-    pub fn counted(self, delivery_count: Option<u64>) -> Self {
+    pub fn delivery_count(self, delivery_count: Option<u64>) -> Self {
         Self { delivery_count, ..self }
     }
 

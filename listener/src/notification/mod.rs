@@ -38,7 +38,7 @@ pub struct Notification<'n> {
     received_at: SystemTime,
     /// The number of the present call. Methods are called one after the other.
     attempt: u32,
-    context: OnceLock<Result<Context, PartError>>,
+    context: OnceLock<Result<Context, DeserializeError>>,
     metadata: OnceLock<Metadata>,
 }
 
@@ -102,7 +102,7 @@ impl<'n> Notification<'n> {
     ///
     /// # Errors
     /// A value of the context cannot be parsed, for example because it nests deeper than 128 levels.
-    pub fn context(&self) -> Result<&Context, PartError> {
+    pub fn context(&self) -> Result<&Context, DeserializeError> {
         let made = self.context.get_or_init(|| {
             let mut context = Context::new();
             for (key, value) in &self.fields.context {
@@ -124,10 +124,11 @@ impl<'n> Notification<'n> {
     ///
     /// # Errors
     /// The context does not fit `T`.
-    pub fn context_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PartError> {
+    pub fn context_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DeserializeError> {
         let entries = self.fields.context.iter().map(|(key, value)| (key.as_ref(), *value));
         let map = MapDeserializer::<_, serde_json::Error>::new(entries);
-        serde_path_to_error::deserialize(map).map_err(|error| PartError::at("context", &error))
+        serde_path_to_error::deserialize(map)
+            .map_err(|error| DeserializeError::at("context", &error))
     }
 
     /// One value of the context as on the wire.
@@ -152,7 +153,7 @@ impl<'n> Notification<'n> {
     ///
     /// # Errors
     /// The payload does not fit `T`; the error names the field.
-    pub fn payload<T: Deserialize<'n>>(&self) -> Result<T, PartError> {
+    pub fn payload<T: Deserialize<'n>>(&self) -> Result<T, DeserializeError> {
         part(format_args!("payload"), self.fields.payload)
     }
 
@@ -224,7 +225,7 @@ impl fmt::Debug for Notification<'_> {
 /// they may be secrets.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
-pub struct PartError {
+pub struct DeserializeError {
     path: String,
     message: String,
     version: bool,
@@ -233,7 +234,7 @@ pub struct PartError {
 /// Appended if a `&str` or `&[u8]` was requested for a text with escapes.
 const BORROWED: &str = "; a text with escapes cannot be borrowed: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
 
-impl PartError {
+impl DeserializeError {
     /// A part of another type.
     pub(crate) fn new(path: &str, mut message: String) -> Self {
         // Only a text could be a `&str` at all.
@@ -259,7 +260,7 @@ impl PartError {
 
     /// Whether it is a valid versioned object that the type does not support.
     #[must_use]
-    pub const fn is_version(&self) -> bool {
+    pub const fn is_unsupported_version(&self) -> bool {
         self.version
     }
 
@@ -278,16 +279,18 @@ impl PartError {
 fn part<'n, T: Deserialize<'n>>(
     name: fmt::Arguments<'_>,
     raw: &'n RawValue,
-) -> Result<T, PartError> {
+) -> Result<T, DeserializeError> {
     // Tracking the path costs time, so it is done only if there is an error.
     serde_json::from_str(raw.get()).or_else(|first: serde_json::Error| {
         let mut json = serde_json::Deserializer::from_str(raw.get());
         match serde_path_to_error::deserialize(&mut json) {
             Ok(value) => Ok(value),
             Err(error) if error.path().iter().next().is_some() => {
-                Err(PartError::at(&name.to_string(), &error))
+                Err(DeserializeError::at(&name.to_string(), &error))
             }
-            Err(_) => Err(PartError::new(&name.to_string(), without_values(&first.to_string()))),
+            Err(_) => {
+                Err(DeserializeError::new(&name.to_string(), without_values(&first.to_string())))
+            }
         }
     })
 }
@@ -352,7 +355,7 @@ fn closing_quote(text: &str) -> Option<usize> {
     })
 }
 
-debug_is_the_message!(PartError);
+debug_is_the_message!(DeserializeError);
 
 #[cfg(test)]
 mod tests {

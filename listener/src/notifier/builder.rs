@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::envelope::{Compression, Version};
+use crate::envelope::{Compression, EnvelopeVersion};
 use crate::notifier::error::NotifierBuildError;
 use crate::notifier::send::Settings;
 use crate::notifier::spool::{Spool, SpoolOptions};
@@ -15,7 +15,7 @@ use crate::options::value::Wrong;
 use crate::serializer::Serializer;
 use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Role, Target, mistake, warn_of_topic};
 use crate::transport::Transport;
-use crate::transport::driver::LONGEST_WAIT;
+use crate::transport::driver::MAX_TIMEOUT;
 
 /// Builds a [`Notifier`](crate::Notifier).
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl NotifierBuilder {
         let topics =
             if self.topics.is_empty() { vec![Target::topic(DEFAULT_TOPIC)] } else { self.topics };
         let mut mistakes = Vec::new();
-        if topics.iter().any(|topic| topic.name().is_empty()) {
+        if topics.iter().any(|topic| topic.topic_name().is_empty()) {
             mistakes.push(NotifierBuildError::EmptyTopic);
         }
         mistakes.extend(wrong_names(&topics, &self.control_exchange));
@@ -130,7 +130,7 @@ impl NotifierBuilder {
         }
         let NotifierOptions { version, compression, timeout, max_body, window, window_bytes } =
             self.options;
-        let timeout = timeout.min(LONGEST_WAIT);
+        let timeout = timeout.min(MAX_TIMEOUT);
         let open = |options| Spool::open(options, self.transport.clone(), timeout);
         let spool = self.spool.map(open).transpose()?;
         Ok(Parts {
@@ -152,9 +152,9 @@ impl NotifierBuilder {
 }
 
 fn wrong_names(topics: &[Target], exchange: &str) -> Vec<NotifierBuildError> {
-    topics.iter().for_each(|topic| warn_of_topic(topic.name()));
+    topics.iter().for_each(|topic| warn_of_topic(topic.topic_name()));
     let exchanges = topics.iter().filter_map(Target::exchange_name).chain([exchange]);
     let exchanges = exchanges.map(|exchange| (Role::Exchange, exchange));
-    let names = topics.iter().map(|topic| (Role::Route, topic.name())).chain(exchanges);
+    let names = topics.iter().map(|topic| (Role::Route, topic.topic_name())).chain(exchanges);
     names.filter_map(|(role, name)| mistake(role, name).map(NotifierBuildError::Name)).collect()
 }

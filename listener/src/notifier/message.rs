@@ -33,7 +33,7 @@ impl OutgoingMessage {
             ..Properties::default()
         };
         if let Some(compression) = &self.compression {
-            properties.headers.set("compression", compression.as_ref().into());
+            properties.headers.insert("compression", compression.as_ref().into());
         }
         Outgoing { route: self.route(), body: self.body.clone(), properties, timeout }
     }

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::envelope::{self, Compression, EncodeError, Message, Version};
+use crate::envelope::{self, Compression, EncodeError, EnvelopeVersion, Message};
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
 use crate::notifier::error::{NotifyError, Unsent};
@@ -30,7 +30,7 @@ use crate::transport::error::SendError;
 pub(super) struct Settings {
     pub(super) topics: Vec<Target>,
     pub(super) control_exchange: String,
-    pub(super) version: Version,
+    pub(super) version: EnvelopeVersion,
     pub(super) compression: Option<Compression>,
     pub(super) serializer: Option<Arc<dyn Serializer>>,
     pub(super) timeout: Duration,
@@ -160,7 +160,7 @@ impl Settings {
         let topics = self.topics.iter().zip(messages).zip(sent);
         topics
             .filter_map(|((topic, message), sent)| {
-                Some(Failed { topic: topic.name().to_owned(), message, error: sent.err()? })
+                Some(Failed { topic: topic.topic_name().to_owned(), message, error: sent.err()? })
             })
             .collect()
     }
@@ -200,7 +200,7 @@ impl Settings {
     fn message(&self, topic: &Target, priority: Priority, body: Vec<u8>) -> OutgoingMessage {
         OutgoingMessage {
             exchange: topic.exchange_name().unwrap_or(&self.control_exchange).to_owned(),
-            routing_key: routing_key(topic.name(), priority),
+            routing_key: routing_key(topic.topic_name(), priority),
             compression: self
                 .compression
                 .map(|compression| Cow::Borrowed(compression.content_type())),

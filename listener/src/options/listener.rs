@@ -4,7 +4,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::endpoint::policy::Policy;
+use crate::endpoint::policy::EndpointPolicy;
 use crate::envelope::Limits;
 use crate::options::declare::options;
 use crate::options::value::{
@@ -42,12 +42,12 @@ pub enum OnFailure {
     #[default]
     Retry,
     /// The whole delivery is requeued at once, again and again, as oslo.messaging does with
-    /// `allow_requeue`. It is redelivered without a pause for as long as the method fails.
+    /// `allow_requeue`. It is redelivered without a delay for as long as the method fails.
     Requeue,
     /// It counts as handled, and its error is only logged, as oslo.messaging does without
     /// `allow_requeue`. The notification is lost for this method. An inbox that cannot be read is not a
     /// failure of a method: the call is retried all the same.
-    Forget,
+    Discard,
 }
 
 /// What happens to a notification whose body has no known priority, so that no method can be called for it.
@@ -61,7 +61,7 @@ pub enum OnUnknownPriority {
     DeadLetter,
     /// It is acknowledged with a warning in the log, as oslo.messaging does. Nothing else keeps
     /// it.
-    Lenient,
+    Acknowledge,
 }
 
 /// The queues that a listener consumes.
@@ -117,7 +117,7 @@ impl ConfiguredExecutor {
             (Self::Sequential, _) => Executor::Sequential,
             (Self::Concurrent(Some(slots)), _) => Executor::Concurrent(slots),
             (Self::Concurrent(None), Executor::Concurrent(slots)) => Executor::Concurrent(slots),
-            (Self::Concurrent(None), Executor::Sequential) => Options::default().executor,
+            (Self::Concurrent(None), Executor::Sequential) => ListenerOptions::default().executor,
         }
     }
 }
@@ -160,14 +160,14 @@ options! {
     /// use std::time::Duration;
     ///
     /// use listener::Listener;
-    /// use listener::options::Options;
+    /// use listener::options::ListenerOptions;
     ///
     /// let options = Options::default().prefetch(100).send_timeout(Duration::from_secs(10));
     /// let builder = Listener::builder().options(options);
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[non_exhaustive]
-    pub struct Options;
+    pub struct ListenerOptions;
     table options_table;
     setters options_setters;
 
@@ -233,8 +233,8 @@ options! {
     pub on_unknown_priority: OnUnknownPriority = ["dead_letter" for OnUnknownPriority::DeadLetter]
         takes Words(&[
             ("dead_letter", OnUnknownPriority::DeadLetter),
-            ("lenient", OnUnknownPriority::Lenient),
-        ]), key "unknown_priority";
+            ("acknowledge", OnUnknownPriority::Acknowledge),
+        ]), key "on_unknown_priority";
     /// How often a method that fails is called again, and when.
     ///
     /// What an endpoint says in its attribute takes precedence.
@@ -246,14 +246,14 @@ options! {
 }
 
 options! {
-    /// How often a method that fails is called for one notification, and after which pauses.
+    /// How often a method that fails is called for one notification, and after which delays.
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// use listener::options::RetryOptions;
     ///
-    /// let retry = RetryOptions::default().attempts(8).pause(Duration::from_secs(5));
+    /// let retry = RetryOptions::default().attempts(8).delay(Duration::from_secs(5));
     /// assert_eq!(retry.attempts, 8);
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,17 +264,17 @@ options! {
 
     /// How often a method is called for one notification, the first call included.
     pub attempts: u32 = [5] takes number(1_u32), key "retry_attempts";
-    /// The longest pause before the second call; it doubles before each further one.
+    /// The longest delay before the second call; it doubles before each further one.
     ///
-    /// Each pause is between half of this and the whole.
-    pub pause: Duration = [1 s] takes TIME, key "retry_pause";
-    /// The longest of these pauses.
-    pub max_pause: Duration = [60 s] takes TIME, key "retry_max_pause";
+    /// Each delay is between half of this and the whole.
+    pub delay: Duration = [1 s] takes TIME, key "retry_delay";
+    /// The longest of these delays.
+    pub max_delay: Duration = [60 s] takes TIME, key "retry_max_delay";
     /// How long a delivery may be held in the process for its retries altogether.
     ///
-    /// That is where the broker does not hold them. A pause that would end later is not held: the
-    /// broker holds the notification if it can. Where order is kept, that applies to a single pause longer
-    /// than this, and the notification loses its place in the order; after many shorter pauses, and where
+    /// That is where the broker does not hold them. A delay that would end later is not held: the
+    /// broker holds the notification if it can. Where order is kept, that applies to a single delay longer
+    /// than this, and the notification loses its place in the order; after many shorter delays, and where
     /// the broker cannot hold it, the notification becomes a dead letter. RabbitMQ redelivers what is
     /// unacknowledged for 30 minutes.
     ///
@@ -285,7 +285,7 @@ options! {
     /// copy replaces it if methods were called for it already.
     pub hold: Duration = [15 min] takes ABOVE_ZERO;
     /// Where a notification is while it waits.
-    pub place: RetryPlace = [RetryPlace::Broker];
+    pub storage: RetryStorage = [RetryStorage::Broker];
 }
 
 options! {
@@ -296,20 +296,20 @@ options! {
     table poison_table;
     setters poison_setters;
 
-    /// After how many deaths a notification is quarantined: moved to another queue, and handled one at a time.
+    /// After how many crashes a notification is quarantined: moved to another queue, and handled one at a time.
     ///
-    /// The queue is `<queue>.quarantine`. The first death leaves no more than the broker's `redelivered`
-    /// flag, as an orderly stop does, and such a stop is not a death: so this is 2 or more.
+    /// The queue is `<queue>.quarantine`. The first crash leaves no more than the broker's `redelivered`
+    /// flag, as an orderly stop does, and such a stop is not a crash: so this is 2 or more.
     pub quarantine_after: u64 = [2]
-        takes number(2_u64).because("a first death looks like an orderly stop");
-    /// After how many further deaths it becomes a dead letter with the reason `poison`.
-    pub give_up_after: u64 = [3] takes number(1_u64);
+        takes number(2_u64).because("a first crash looks like an orderly stop");
+    /// After how many further crashes it becomes a dead letter with the reason `poison`.
+    pub dead_letter_after: u64 = [3] takes number(1_u64);
 }
 
 /// Where a notification is while it waits for another call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RetryPlace {
+pub enum RetryStorage {
     /// In a retry queue of the broker: it uses no slot here, and survives this process. Where the
     /// broker has no retry queues, or the user may not declare them, and where order is kept, it is
     /// held in the process.
@@ -321,20 +321,20 @@ pub enum RetryPlace {
 
 impl RetryOptions {
     /// With what an endpoint's attribute says.
-    pub(crate) fn with(self, policy: &Policy) -> Self {
+    pub(crate) fn with(self, policy: &EndpointPolicy) -> Self {
         Self {
             attempts: policy.attempts.unwrap_or(self.attempts),
-            pause: policy.pause.unwrap_or(self.pause),
-            max_pause: policy.max_pause.unwrap_or(self.max_pause),
+            delay: policy.delay.unwrap_or(self.delay),
+            max_delay: policy.max_delay.unwrap_or(self.max_delay),
             ..self
         }
     }
 
-    /// The pause after this many calls, at least 1. `jitter` from 0 to 1 is its position in its range:
+    /// The delay after this many calls, at least 1. `jitter` from 0 to 1 is its position in its range:
     /// notifications that failed together do not come back together.
-    pub(crate) fn pause_after(self, calls: u32, jitter: f64) -> Duration {
+    pub(crate) fn delay_after(self, calls: u32, jitter: f64) -> Duration {
         let doubled = 2_u32.checked_pow(calls.saturating_sub(1)).unwrap_or(u32::MAX);
-        let longest = self.max_pause.min(self.pause.saturating_mul(doubled));
+        let longest = self.max_delay.min(self.delay.saturating_mul(doubled));
         longest / 2 + (longest / 2).mul_f64(jitter.clamp(0.0, 1.0))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::envelope::{Compression, Version};
+use crate::envelope::{Compression, EnvelopeVersion};
 use crate::options::declare::options;
 use crate::options::value::{TIME, number};
 
@@ -15,7 +15,7 @@ options! {
     setters notifier_setters;
 
     /// The form on the wire: `V2` as oslo's driver `messagingv2` writes it, `V1` as `messaging` does.
-    pub version: Version = [Version::V2];
+    pub version: EnvelopeVersion = [EnvelopeVersion::V2];
     /// Compresses the bodies, as oslo's `kombu_compression` does.
     pub compression: Option<Compression> as Compression = [None];
     /// How long a call may take: waiting for the window, reconnecting, sending, the confirmation.

@@ -2,7 +2,6 @@
 //! was expected. A kind serves the environment, the file, URLs and the builders alike.
 
 use std::fmt::{Debug, Display};
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -361,16 +360,18 @@ impl Kind for Name {
 }
 
 /// The path of a directory.
+#[cfg(feature = "spool")]
 pub(crate) struct Directory;
 
+#[cfg(feature = "spool")]
 impl Kind for Directory {
-    type Value = PathBuf;
+    type Value = std::path::PathBuf;
 
-    fn read(&self, raw: &Raw) -> Option<PathBuf> {
-        raw.text().map(PathBuf::from)
+    fn read(&self, raw: &Raw) -> Option<std::path::PathBuf> {
+        raw.text().map(Into::into)
     }
 
-    fn accepts(&self, value: &PathBuf) -> bool {
+    fn accepts(&self, value: &std::path::PathBuf) -> bool {
         !value.as_os_str().is_empty()
     }
 

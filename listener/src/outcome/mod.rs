@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::notification::PartError;
+use crate::notification::DeserializeError;
 
 /// Any error of the program, boxed.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
@@ -32,11 +32,11 @@ pub enum Outcome {
     /// Return the whole delivery to the broker at once, and call no further endpoint.
     ///
     /// Needs [`allow_requeue`](crate::ListenerBuilder::allow_requeue) on the listener; without it the
-    /// notification is dead-lettered. The broker redelivers it at once: use `Retry` for a pause.
+    /// notification is dead-lettered. The broker redelivers it at once: use `Retry` for a delay.
     Requeue,
-    /// Call this method again after a pause.
+    /// Call this method again after a delay.
     Retry {
-        /// The pause; `None`: that of the retry options.
+        /// The delay; `None`: that of the retry options.
         after: Option<Duration>,
     },
     /// Give the notification up: it is sent to the dead-letter queue with this reason.
@@ -44,7 +44,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Call the method again after the pause of the retry options.
+    /// Call the method again after the delay of the retry options.
     #[must_use]
     pub const fn retry() -> Self {
         Self::Retry { after: None }
@@ -108,7 +108,7 @@ impl Failure {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Error(_) => "error",
-            Self::Argument { source, .. } if is_version(&**source) => "version",
+            Self::Argument { source, .. } if is_unsupported_version(&**source) => "version",
             Self::Argument { .. } => "argument",
             Self::Panic(_) => "panic",
             Self::Timeout(_) => "timeout",
@@ -117,8 +117,8 @@ impl Failure {
 }
 
 /// Whether it is a versioned object that the type of the argument does not support.
-fn is_version(error: &(dyn Error + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<PartError>().is_some_and(PartError::is_version)
+fn is_unsupported_version(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<DeserializeError>().is_some_and(DeserializeError::is_unsupported_version)
 }
 
 impl fmt::Display for Failure {
@@ -127,7 +127,7 @@ impl fmt::Display for Failure {
             Self::Error(error) => write_chain(f, error.as_ref()),
             Self::Argument { argument, source } => {
                 write!(f, "argument `{argument}`")?;
-                let part = source.downcast_ref::<PartError>();
+                let part = source.downcast_ref::<DeserializeError>();
                 match part.and_then(|part| Some((inside(argument, part.path())?, part.message()))) {
                     Some(("", message)) => write!(f, ": {message}"),
                     Some((path, message)) => write!(f, ", at {path}: {message}"),
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn an_argument_that_does_not_fit_is_named_only_once() {
         let text = |argument, path| {
-            let source = PartError::new(path, "invalid type".to_owned()).into();
+            let source = DeserializeError::new(path, "invalid type".to_owned()).into();
             Failure::Argument { argument, source }.to_string()
         };
         assert_eq!(text("payload", "payload"), "argument `payload`: invalid type");

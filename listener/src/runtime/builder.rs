@@ -19,8 +19,8 @@ use crate::notification::states::States;
 use crate::observer::{Observer, Observers};
 use crate::options::declare::{Group, check};
 use crate::options::listener::{
-    EXPIRES, Executor, OnFailure, OnUnknownPriority, Options, PoisonOptions, Queues, RetryOptions,
-    RetryPlace, options_setters,
+    EXPIRES, Executor, ListenerOptions, OnFailure, OnUnknownPriority, PoisonOptions, Queues,
+    RetryOptions, RetryStorage, options_setters,
 };
 use crate::options::value::Wrong;
 use crate::order::OrderKey;
@@ -58,7 +58,7 @@ pub struct ListenerBuilder {
     targets: Vec<Target>,
     control_exchange: Option<String>,
     queues: Queues,
-    options: Options,
+    options: ListenerOptions,
     serializer: Option<Arc<dyn Serializer>>,
     inbox: Option<Arc<dyn Inbox>>,
     order: Option<OrderKey>,
@@ -86,12 +86,12 @@ impl ListenerBuilder {
     options_setters!();
 
     /// All options at once; see [`Options`] for the defaults.
-    pub fn options(mut self, options: Options) -> Self {
+    pub fn options(mut self, options: ListenerOptions) -> Self {
         self.options = options;
         self
     }
 
-    pub(crate) const fn options_mut(&mut self) -> &mut Options {
+    pub(crate) const fn options_mut(&mut self) -> &mut ListenerOptions {
         &mut self.options
     }
 
@@ -118,7 +118,7 @@ impl ListenerBuilder {
     /// Also takes from this target. Default: topic `notifications`; endpoints that name
     /// topics of their own take from those instead.
     pub fn target(mut self, target: Target) -> Self {
-        if target.name().is_empty() {
+        if target.topic_name().is_empty() {
             self.problems.push(Problem::Option {
                 option: "the topic of a target".to_owned(),
                 found: "empty".to_owned(),
@@ -148,7 +148,7 @@ impl ListenerBuilder {
     /// queue, with its messages, once it had no consumer for `expires`, from a second to 49 days. The
     /// queue of a `pool` stays, and fills.
     ///
-    /// Side queues would stay when the queue is deleted. So retries are held in the process, and a pause
+    /// Side queues would stay when the queue is deleted. So retries are held in the process, and a delay
     /// that is longer than [`hold`](RetryOptions::hold) makes a dead letter; and a notification that ends
     /// the process is not recognised, for there is neither journal nor quarantine. Dead letters stay, on
     /// purpose: `<pool>.dead` is declared with the first one, and has to be deleted by hand.
@@ -303,18 +303,18 @@ impl ListenerBuilder {
             let expected = "the name of a queue".to_owned();
             add("pool".to_owned(), Wrong { found: "empty".to_owned(), expected });
         }
-        let Options { retry, poison, .. } = &self.options;
+        let ListenerOptions { retry, poison, .. } = &self.options;
         for (prefix, wrong) in
             [("", self.options.wrong()), ("retry.", retry.wrong()), ("poison.", poison.wrong())]
         {
             wrong.into_iter().for_each(|(option, wrong)| add(format!("{prefix}{option}"), wrong));
         }
-        if retry.pause > retry.max_pause {
+        if retry.delay > retry.max_delay {
             add(
-                "retry.pause".to_owned(),
+                "retry.delay".to_owned(),
                 Wrong {
-                    found: format!("{:?}", retry.pause),
-                    expected: "no more than `retry.max_pause`; raise that, too".to_owned(),
+                    found: format!("{:?}", retry.delay),
+                    expected: "no more than `retry.max_delay`; raise that, too".to_owned(),
                 },
             );
         }
@@ -417,16 +417,16 @@ impl ListenerBuilder {
     fn assemble(mut self, table: Table, transport: Transport, owns_transport: bool) -> Parts {
         let (pool, expires) = (self.queues.pool(), self.queues.expires());
         if expires.is_some() {
-            self.options.retry.place = RetryPlace::Process;
+            self.options.retry.storage = RetryStorage::Process;
         }
         let mut quarantines = Quarantines::default();
         let bindings = table
             .targets()
             .into_iter()
             .map(|(target, priority)| {
-                let routing_key = routing_key(target.name(), priority);
+                let routing_key = routing_key(target.topic_name(), priority);
                 let queue = pool.unwrap_or(&routing_key).to_owned();
-                let journal = quarantine_journal(pool.unwrap_or(target.name()));
+                let journal = quarantine_journal(pool.unwrap_or(target.topic_name()));
                 // They would outlive the queue.
                 if expires.is_none() {
                     quarantines.add(&queue, journal, |name| {
@@ -501,7 +501,7 @@ mod tests {
     fn a_stop_is_over_before_the_process_is_killed() {
         // The last is the driver's, for a broker that does not answer.
         let rest = LAST_WAIT + STOP_TIMEOUT + Duration::from_secs(3);
-        assert!(Options::default().shutdown_timeout + rest < GRACE);
+        assert!(ListenerOptions::default().shutdown_timeout + rest < GRACE);
     }
 
     /// Nothing is registered in this crate's own tests; the rest of the builder is tested in

@@ -52,7 +52,7 @@ pub(crate) enum Isolation {
     None,
     /// Those of other isolated suspects.
     FromSuspects,
-    /// All others: with one more death it is given up.
+    /// All others: with one more crash it is given up.
     FromAll,
 }
 
@@ -78,7 +78,7 @@ impl Case {
                 .map_or_else(|| Arc::clone(taken_from), Arc::from);
         }
         let in_flight = shared.in_flight.add(&delivery);
-        shared.observers.report(&Event::Taken { delivery: &delivery.info });
+        shared.observers.report(&Event::Received { delivery: &delivery.info });
         Self {
             delivery,
             in_flight,

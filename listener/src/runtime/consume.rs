@@ -75,11 +75,11 @@ pub(super) async fn consume(
                 }
                 _ => scheduler.take(batch.drain(..)),
             },
-            () = shared.quarantined.notified() => consumer.look_again(),
+            () = shared.quarantined.notified() => consumer.recheck_quarantine_queues(),
             () = stuck_check.as_mut(), if begun.is_some() => scheduler.add_worker(begun.take()),
             // The next iteration schedules a check for stuck workers.
             () = scheduler.unwatched.notified() => {}
-            _ = quarantine_check.tick() => consumer.look_again(),
+            _ = quarantine_check.tick() => consumer.recheck_quarantine_queues(),
             _ = slow_check.tick() => report_slow(&shared),
         }
     }
@@ -93,10 +93,10 @@ fn react(shared: &Shared, state: &ConnectionState) {
             shared.quarantines.journals().for_each(Journal::attached);
             shared.observers.report(&Event::Attached);
         }
-        // Suspects that were begun are redelivered although no process died.
+        // Suspects that were begun are redelivered although no process crashed.
         ConnectionState::Lost { reason } => {
             shared.quarantines.journals().for_each(Journal::release_all);
-            shared.observers.report(&Event::Lost { reason });
+            shared.observers.report(&Event::Disconnected { reason });
         }
         ConnectionState::Closed => {}
     }
@@ -112,6 +112,6 @@ fn report_slow(shared: &Shared) {
              shorter `handler_timeout`, or return `Outcome::Retry` to continue in another call; if no \
              method was called for it yet, set a smaller `prefetch`"
         );
-        shared.observers.report(&Event::Slow { queue: &queue, since });
+        shared.observers.report(&Event::Slow { queue: &queue, elapsed: since });
     }
 }

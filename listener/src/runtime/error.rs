@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::endpoint::Definition;
+use crate::endpoint::EndpointDefinition;
 use crate::outcome::{BoxError, Chain};
 use crate::transport::error::{ConnectError, OpenError};
 use crate::transport::executor::NoRuntime;
@@ -199,7 +199,7 @@ pub struct EndpointLocation {
 }
 
 impl EndpointLocation {
-    pub(super) fn of(definition: &Definition) -> Self {
+    pub(super) fn of(definition: &EndpointDefinition) -> Self {
         Self {
             endpoint: format!("{}::{}", definition.module, definition.name),
             file: definition.file,
@@ -224,7 +224,7 @@ fn of_method(method: Option<&str>) -> String {
 
 fn missing_state_fix(needed: &str, near: Option<&str>) -> String {
     let Some(near) = near else {
-        return "give it with `Listener::builder().configured(Config::from_env()?).state(..)` instead of `listen()`".to_owned();
+        return "give it with `Listener::builder().config(Config::from_env()?).state(..)` instead of `listen()`".to_owned();
     };
     let shared = match needed.strip_suffix(&format!("::Arc<{near}>")) {
         Some(_) => " A `State` needs no `Arc` around it.",

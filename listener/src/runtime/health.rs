@@ -18,7 +18,7 @@ pub struct Health {
     /// The queues to which copies cannot be sent at present; normally empty.
     pub paused: Vec<Pause>,
     /// Why the broker accepts no message at present, such as a memory alarm; `None` if nothing is known.
-    pub obstacle: Option<String>,
+    pub blocked: Option<String>,
     /// The number of dead letters that the broker permanently refused, because its size limit is lower
     /// now than when the original was sent. Such a notification is not lost: it returns to its queue, and
     /// counts again each time it is redelivered.
@@ -34,10 +34,10 @@ pub struct QueueHealth {
     /// The number of deliveries in flight: delivered to this listener and not settled.
     pub in_flight: usize,
     /// The number of those for which methods have been called.
-    pub in_work: usize,
+    pub started: usize,
     /// How long the oldest of them has been in flight; `None` if there is none.
     #[serde(serialize_with = "seconds")]
-    pub oldest: Option<Duration>,
+    pub oldest_age: Option<Duration>,
     /// The number of deliveries acknowledged since the listener was built.
     pub acknowledged: u64,
     /// The time since the last one was acknowledged; `None` if none was.
@@ -57,15 +57,15 @@ pub struct Pause {
     /// The most recent error.
     pub reason: String,
     /// The time since the first attempt that failed.
-    #[serde(serialize_with = "since")]
-    pub since: Duration,
+    #[serde(serialize_with = "as_seconds")]
+    pub elapsed: Duration,
 }
 
 fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(|time| time.as_secs_f64()).serialize(serializer)
 }
 
-fn since<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
 
@@ -86,7 +86,8 @@ impl Health {
     pub fn is_progressing(&self, patience: Duration) -> bool {
         self.queues.iter().all(|queue| {
             let is_old = |age: Option<Duration>| age.is_none_or(|age| age >= patience);
-            queue.oldest.is_none_or(|oldest| oldest < patience) || !is_old(queue.last_acknowledged)
+            queue.oldest_age.is_none_or(|oldest| oldest < patience)
+                || !is_old(queue.last_acknowledged)
         })
     }
 }
@@ -99,8 +100,8 @@ mod tests {
         let queue = QueueHealth {
             queue: "notifications.info".to_owned(),
             in_flight: 1,
-            in_work: 1,
-            oldest: oldest.map(Duration::from_secs),
+            started: 1,
+            oldest_age: oldest.map(Duration::from_secs),
             acknowledged: 0,
             last_acknowledged: last_acknowledged.map(Duration::from_secs),
         };
@@ -108,7 +109,7 @@ mod tests {
             connection: Some(ConnectionState::Attached),
             queues: vec![queue],
             paused: Vec::new(),
-            obstacle: None,
+            blocked: None,
             refused: 0,
         }
     }
@@ -132,15 +133,15 @@ mod tests {
             queue: "q.dead".to_owned(),
             methods: vec!["Billing::info".to_owned()],
             reason: "full".to_owned(),
-            since: Duration::from_millis(1500),
+            elapsed: Duration::from_millis(1500),
         });
         let expected = serde_json::json!({
             "connection": {"state": "lost", "reason": "gone"},
             "queues": [{
                 "queue": "notifications.info",
                 "in_flight": 1,
-                "in_work": 1,
-                "oldest": 60.0,
+                "started": 1,
+                "oldest_age": 60.0,
                 "acknowledged": 0,
                 "last_acknowledged": null,
             }],
@@ -148,9 +149,9 @@ mod tests {
                 "queue": "q.dead",
                 "methods": ["Billing::info"],
                 "reason": "full",
-                "since": 1.5,
+                "elapsed": 1.5,
             }],
-            "obstacle": null,
+            "blocked": null,
             "refused": 0,
         });
         assert_eq!(serde_json::to_value(&health).expect("JSON"), expected);
@@ -164,7 +165,7 @@ mod tests {
             queue: "q.dead".to_owned(),
             methods: Vec::new(),
             reason: "full".to_owned(),
-            since: Duration::ZERO,
+            elapsed: Duration::ZERO,
         };
         assert!(!Health { paused: vec![pause], ..healthy.clone() }.is_ready());
         assert!(!Health { connection: None, ..healthy }.is_ready());

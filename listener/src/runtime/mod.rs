@@ -30,14 +30,14 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
 
-use crate::endpoint::{Bound, Definition};
+use crate::endpoint::{Bound, EndpointDefinition};
 use crate::outcome::BoxError;
 use crate::runtime::builder::{ListenerBuilder, Parts};
 use crate::runtime::error::{BuildError, EndpointLocation, Error};
 use crate::runtime::health::Health;
 use crate::runtime::shared::Shared;
 use crate::runtime::signals::Signals;
-use crate::transport::driver::{Binding, ConnectionState, LONGEST_WAIT, Subscription};
+use crate::transport::driver::{Binding, ConnectionState, MAX_TIMEOUT, Subscription};
 use crate::transport::executor;
 
 /// Consumes notifications, and calls the methods of its endpoints for them.
@@ -193,7 +193,7 @@ impl Listener {
     async fn make_instances(&self) -> Result<(), Error> {
         let shared = &self.0.shared;
         for endpoint in shared.dispatcher.table().endpoints() {
-            let limit = shared.options.start_timeout.min(LONGEST_WAIT);
+            let limit = shared.options.start_timeout.min(MAX_TIMEOUT);
             let made = program_code::within(limit, || endpoint.make(&shared.states).boxed()).await;
             made.map_err(BoxError::from).and_then(|made| made).map_err(|source| {
                 Error::Instance { endpoint: EndpointLocation::of(endpoint.definition()), source }
@@ -219,7 +219,7 @@ impl Listener {
     /// listener is not running. [`wait`](Self::wait) waits for the running methods.
     ///
     /// Returns once a concurrent `start` has finished, and, after at most two seconds, once the stop is
-    /// recorded: a process that exits then, although methods are running, is not counted as a death.
+    /// recorded: a process that exits then, although methods are running, is not counted as a crash.
     pub async fn stop(&self) {
         self.begin_stop().await;
     }
@@ -271,7 +271,7 @@ impl Listener {
     /// # Cancellation
     /// Dropping this future does not stop a listener that has started. A process that ends without a stop
     /// while methods are running, as when `main` returns after a `select!` that dropped this future, may be
-    /// counted as a death; after a few of those the notification becomes a dead letter with the reason
+    /// counted as a crash; after a few of those the notification becomes a dead letter with the reason
     /// `poison`. Call [`stop`](Self::stop) and [`wait`](Self::wait) first. Meanwhile poll this future or
     /// drop it: one that is kept without being polled may block the stop.
     ///
@@ -367,7 +367,8 @@ impl Listener {
     /// Whether the listener is consuming from every queue, and can send every retry and dead letter.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.state() == Some(ConnectionState::Attached) && self.0.shared.copier.pauses().is_empty()
+        self.connection_state() == Some(ConnectionState::Attached)
+            && self.0.shared.copier.paused().is_empty()
     }
 
     /// Reports the state of the connection and of each queue, and what cannot be done at present.
@@ -384,23 +385,23 @@ impl Listener {
             .filter(|queue| shared.in_flight.knows(queue))
             .collect();
         Health {
-            connection: self.state(),
+            connection: self.connection_state(),
             queues: shared.in_flight.health(queues.into_iter().chain(quarantine)),
-            paused: shared.copier.pauses(),
-            obstacle: shared.copier.transport().obstacle(),
+            paused: shared.copier.paused(),
+            blocked: shared.copier.transport().blocked(),
             refused: shared.copier.refused_count(),
         }
     }
 
     /// The state of the connection; `None` before the first start.
     #[must_use]
-    pub fn state(&self) -> Option<ConnectionState> {
+    pub fn connection_state(&self) -> Option<ConnectionState> {
         self.running().map(|running| running.state.borrow().clone())
     }
 
     /// The definitions of the endpoints, in the order in which they are called. A program can check here
     /// that a crate whose endpoints it relies on is linked.
-    pub fn endpoints(&self) -> impl Iterator<Item = &'static Definition> {
+    pub fn endpoints(&self) -> impl Iterator<Item = &'static EndpointDefinition> {
         self.0.shared.dispatcher.table().endpoints().iter().map(Bound::definition)
     }
 

@@ -12,7 +12,7 @@ pub(super) fn of_the_listener(
     pool: Option<&str>,
     problems: &mut Vec<Problem>,
 ) {
-    let topics = targets.iter().map(|target| (role_of_topics(pool), target.name()));
+    let topics = targets.iter().map(|target| (role_of_topics(pool), target.topic_name()));
     let exchanges = targets.iter().filter_map(Target::exchange_name).chain(exchange);
     if pool.is_some() && exchanges.clone().any(str::is_empty) {
         problems.push(Problem::Name { endpoint: None, reason: NAMELESS.to_owned() });
@@ -23,7 +23,7 @@ pub(super) fn of_the_listener(
     problems.extend(names.filter_map(|(role, name)| {
         mistake(role, name).map(|reason| Problem::Name { endpoint: None, reason })
     }));
-    targets.iter().for_each(|target| warn_of_topic(target.name()));
+    targets.iter().for_each(|target| warn_of_topic(target.topic_name()));
 }
 
 /// Checks the names in the attribute of an endpoint.

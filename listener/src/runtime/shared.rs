@@ -9,7 +9,7 @@ use crate::dispatch::Dispatcher;
 use crate::inbox::Inbox;
 use crate::notification::states::States;
 use crate::observer::Observers;
-use crate::options::listener::Options;
+use crate::options::listener::ListenerOptions;
 use crate::order::OrderKey;
 use crate::outcome::kind::Classifiers;
 use crate::runtime::open::budget::Budget;
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) order: Option<OrderKey>,
     pub(crate) classifiers: Classifiers,
     pub(crate) observers: Arc<Observers>,
-    pub(crate) options: Options,
+    pub(crate) options: ListenerOptions,
     /// Where suspects of each work queue go, and where they are recorded.
     pub(crate) quarantines: Quarantines,
     /// Whether the queue is temporary, so that the broker may delete it: no retry queue is declared for it.

@@ -17,7 +17,7 @@ use crate::runtime::schedule::scheduler::Scheduler;
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::Shared;
 use crate::transport::delivery::Delivery;
-use crate::transport::driver::{Consumer, LONGEST_WAIT};
+use crate::transport::driver::{Consumer, MAX_TIMEOUT};
 
 /// How long methods have to react to their cancellation after the deadline. Plain `fn`s ignore it.
 pub(super) const LAST_WAIT: Duration = Duration::from_millis(100);
@@ -38,14 +38,14 @@ impl Shutdown {
     /// Ends the run. Returns the number of methods that are still running.
     pub(super) async fn run(mut self, shared: &Shared) -> usize {
         let timeout = shared.options.shutdown_timeout;
-        let deadline = Instant::now() + timeout.min(LONGEST_WAIT);
+        let deadline = Instant::now() + timeout.min(MAX_TIMEOUT);
         let mut released = 0_usize;
         for case in self.scheduler.drain() {
             released += 1;
             settlement::release(shared, case);
         }
         self.scheduler.running.close();
-        let in_work = self.scheduler.running.len();
+        let started = self.scheduler.running.len();
         let finished = self.finish_running(shared, &mut released);
         if tokio::time::timeout_at(deadline, finished).await.is_err() {
             self.cancel_running(timeout).await;
@@ -55,7 +55,7 @@ impl Shutdown {
         recorded.cancel();
         consumer.close().await;
         let unfinished = shared.dispatcher.blocking().max(scheduler.running.len());
-        tracing::info!(in_work, released, unfinished, "stopped");
+        tracing::info!(started, released, unfinished, "stopped");
         unfinished
     }
 

@@ -218,7 +218,7 @@ impl Headers {
 
     /// The value of a header, if it is a text.
     #[must_use]
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub fn get_str(&self, name: &str) -> Option<&str> {
         match self.get(name)? {
             HeaderValue::Text(text) => Some(text),
             _ => None,
@@ -226,7 +226,7 @@ impl Headers {
     }
 
     /// Sets a header; one of the same name is replaced.
-    pub fn set(&mut self, name: impl Into<String>, value: HeaderValue) {
+    pub fn insert(&mut self, name: impl Into<String>, value: HeaderValue) {
         let name = name.into();
         match self.0.iter_mut().find(|(key, _)| *key == name) {
             Some((_, old)) => *old = value,
@@ -314,11 +314,11 @@ pub enum HeaderValue {
     /// An unsigned integer of 32 bits.
     UInt32(u32),
     /// An integer of 64 bits.
-    Int(i64),
+    Int64(i64),
     /// A floating-point number of 32 bits.
     Float32(f32),
     /// A floating-point number of 64 bits.
-    Float(f64),
+    Float64(f64),
     /// A decimal number: the value, divided by ten to the power of the scale.
     Decimal {
         /// The number of digits after the decimal point.
@@ -335,7 +335,7 @@ pub enum HeaderValue {
     /// Bytes.
     Bytes(Vec<u8>),
     /// A list.
-    List(Vec<HeaderValue>),
+    Array(Vec<HeaderValue>),
     /// A table.
     Table(Headers),
 }
@@ -343,7 +343,7 @@ pub enum HeaderValue {
 impl HeaderValue {
     /// The number, if it is an integer of any type.
     #[must_use]
-    pub fn as_int(&self) -> Option<i64> {
+    pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Int8(n) => Some((*n).into()),
             Self::UInt8(n) => Some((*n).into()),
@@ -351,7 +351,7 @@ impl HeaderValue {
             Self::UInt16(n) => Some((*n).into()),
             Self::Int32(n) => Some((*n).into()),
             Self::UInt32(n) => Some((*n).into()),
-            Self::Int(n) => Some(*n),
+            Self::Int64(n) => Some(*n),
             _ => None,
         }
     }
@@ -363,10 +363,10 @@ impl HeaderValue {
             Self::Int16(_) | Self::UInt16(_) => 2,
             Self::Int32(_) | Self::UInt32(_) | Self::Float32(_) => 4,
             Self::Decimal { .. } => 5,
-            Self::Int(_) | Self::Float(_) | Self::Timestamp(_) => 8,
+            Self::Int64(_) | Self::Float64(_) | Self::Timestamp(_) => 8,
             Self::Text(text) => 4 + text.len(),
             Self::RawText(bytes) | Self::Bytes(bytes) => 4 + bytes.len(),
-            Self::List(items) => 4 + items.iter().map(Self::size).sum::<usize>(),
+            Self::Array(items) => 4 + items.iter().map(Self::size).sum::<usize>(),
             Self::Table(headers) => headers.size(),
         };
         1 + content
@@ -384,15 +384,15 @@ impl fmt::Debug for HeaderValue {
             Self::UInt16(_) => f.write_str("UInt16(..)"),
             Self::Int32(_) => f.write_str("Int32(..)"),
             Self::UInt32(_) => f.write_str("UInt32(..)"),
-            Self::Int(_) => f.write_str("Int(..)"),
+            Self::Int64(_) => f.write_str("Int64(..)"),
             Self::Float32(_) => f.write_str("Float32(..)"),
-            Self::Float(_) => f.write_str("Float(..)"),
+            Self::Float64(_) => f.write_str("Float64(..)"),
             Self::Decimal { .. } => f.write_str("Decimal(..)"),
             Self::Timestamp(_) => f.write_str("Timestamp(..)"),
             Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
             Self::RawText(bytes) => write!(f, "RawText({} bytes)", bytes.len()),
             Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
-            Self::List(items) => write!(f, "List({} items)", items.len()),
+            Self::Array(items) => write!(f, "Array({} items)", items.len()),
             Self::Table(headers) => write!(f, "Table({} items)", headers.0.len()),
         }
     }
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn only_headers_of_the_broker_are_removed() {
         let headers = |names: &[&str]| -> Headers {
-            names.iter().map(|name| ((*name).to_owned(), HeaderValue::Int(1))).collect()
+            names.iter().map(|name| ((*name).to_owned(), HeaderValue::Int64(1))).collect()
         };
         let mut all = headers(&[
             "listener-attempts",

@@ -16,11 +16,11 @@ use crate::transport::error::{ConnectError, JournalError, SendError};
 
 /// The longest timeout that a driver is given: 365 days. [`Transport`](crate::Transport) shortens longer
 /// ones, so that no driver computes a time that does not exist.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The longest delay that a driver is given ([`Route::Delayed`]): 24 hours. The runtime delays a copy
 /// several times if its delay is longer.
-pub const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
+pub const MAX_DELAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A connection to a broker, shared by listeners and notifiers.
 /// [`Transport::new`](crate::Transport::new) makes a transport of one. `tests/conformance` in the
@@ -61,7 +61,7 @@ pub trait Driver: Send + Sync + 'static {
     ///
     /// A journal is one sequence of entries that every process reads in the same order, durable
     /// like a queue; old entries may be dropped once it holds a megabyte or more. The runtime
-    /// records there which suspects a process has begun, to distinguish a death from a graceful stop.
+    /// records there which suspects a process has begun, to distinguish a crash from a graceful stop.
     /// Returns once the entry is confirmed and, if `read_from` is set, all entries from that position up
     /// to this one have been read. Entries are unique.
     ///
@@ -76,8 +76,8 @@ pub trait Driver: Send + Sync + 'static {
     }
 
     /// Why messages cannot be sent at present, such as a memory alarm of the broker; `None` if no reason
-    /// is known. [`Health::obstacle`](crate::Health::obstacle) shows it.
-    fn obstacle(&self) -> Option<String> {
+    /// is known. [`Health::blocked`](crate::Health::blocked) shows it.
+    fn blocked(&self) -> Option<String> {
         None
     }
 
@@ -110,7 +110,7 @@ pub struct Subscription {
     /// messages after this time without a consumer. Existing queues are used as they are.
     pub expires: Option<Duration>,
     /// Quarantine queues, whose deliveries are handled one at a time: each existing one is consumed with
-    /// a prefetch of 1. A missing one is not declared, and is looked for again by `Consumer::look_again`
+    /// a prefetch of 1. A missing one is not declared, and is looked for again by `Consumer::recheck_quarantine_queues`
     /// and by the next session.
     pub quarantine: Vec<String>,
     /// How many bytes of bodies may be unsettled at once, over all queues. One delivery of each queue may
@@ -217,7 +217,7 @@ pub trait Consumer: Send + Sync + fmt::Debug {
 
     /// Looks for the queues of `Subscription::quarantine` that were missing, and consumes those that
     /// exist by now. Returns at once.
-    fn look_again(&self);
+    fn recheck_quarantine_queues(&self);
 
     /// The state of the connection, now and when it changes.
     fn state(&self) -> watch::Receiver<ConnectionState>;
@@ -343,7 +343,7 @@ pub enum Route {
     Delayed {
         /// The queue.
         queue: String,
-        /// The delay: at most [`LONGEST_DELAY`].
+        /// The delay: at most [`MAX_DELAY`].
         delay: Duration,
     },
 }

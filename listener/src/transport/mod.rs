@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::transport::driver::{
-    Driver, JournalAppend, JournalRead, LONGEST_WAIT, Outgoing, Subscribed, Subscription,
+    Driver, JournalAppend, JournalRead, MAX_TIMEOUT, Outgoing, Subscribed, Subscription,
 };
 use crate::transport::error::{ConnectError, JournalError, SendError};
 
@@ -67,7 +67,7 @@ impl Transport {
         mut subscription: Subscription,
     ) -> Result<Subscribed, ConnectError> {
         executor::check()?;
-        subscription.timeout = subscription.timeout.min(LONGEST_WAIT);
+        subscription.timeout = subscription.timeout.min(MAX_TIMEOUT);
         self.driver.subscribe(subscription).await
     }
 
@@ -77,7 +77,7 @@ impl Transport {
     /// As [`Driver::send`]; [`SendError::Invalid`] for a queue whose name is empty or longer than 255
     /// bytes.
     pub async fn send(&self, mut outgoing: Outgoing) -> Result<(), SendError> {
-        outgoing.timeout = outgoing.timeout.min(LONGEST_WAIT);
+        outgoing.timeout = outgoing.timeout.min(MAX_TIMEOUT);
         if let Some(reason) = outgoing.route.mistake() {
             return Err(SendError::Invalid { route: outgoing.route.to_string(), reason });
         }
@@ -89,14 +89,14 @@ impl Transport {
     /// # Errors
     /// As [`Driver::journal`].
     pub async fn journal(&self, mut append: JournalAppend) -> Result<JournalRead, JournalError> {
-        append.timeout = append.timeout.min(LONGEST_WAIT);
+        append.timeout = append.timeout.min(MAX_TIMEOUT);
         self.driver.journal(append).await
     }
 
-    /// Why messages cannot be sent at present. See [`Driver::obstacle`].
+    /// Why messages cannot be sent at present. See [`Driver::blocked`].
     #[must_use]
-    pub fn obstacle(&self) -> Option<String> {
-        self.driver.obstacle()
+    pub fn blocked(&self) -> Option<String> {
+        self.driver.blocked()
     }
 
     /// Closes the connections for sending and for journals after the calls in flight have ended.

@@ -45,7 +45,7 @@ pub enum UrlError {
     #[error(
         "several URLs; expected one URL with all hosts, like `rabbit://user:password@host1:5672,user:password@host2:5672/vhost`"
     )]
-    Several,
+    SeveralUrls,
     /// `scheme://` is missing.
     #[error(
         "no scheme; expected a URL like `amqp://user:password@host:5672` or `rabbit://user:password@host:5672`"
@@ -177,7 +177,7 @@ impl FromStr for TransportUrl {
             return Err(UrlError::ControlCharacter);
         }
         if has_another_url(rest) {
-            return Err(UrlError::Several);
+            return Err(UrlError::SeveralUrls);
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (hosts, path) = match rest.split_once('/') {

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use listener::__private::FilterRule;
 use listener::__private::for_tests::Dispatcher;
 use listener::__private::for_tests::Table;
-use listener::__private::{Bound, Call, Definition, Method};
+use listener::__private::{Bound, Call, EndpointDefinition, Method};
 use listener::__private::{Failure, MethodResult};
 use listener::envelope::{Labels, Limits, open, read};
 use listener::extract::States;
@@ -49,7 +49,7 @@ const fn name(n: usize) -> &'static str {
 struct Nth<const N: usize, const OWN_TOPIC: bool>;
 
 impl<const N: usize, const OWN_TOPIC: bool> Endpoint for Nth<N, OWN_TOPIC> {
-    const DEFINITION: Definition = Definition {
+    const DEFINITION: EndpointDefinition = EndpointDefinition {
         name: name(N),
         topics: if OWN_TOPIC { &[const { name(N) }] } else { &["notifications"] },
         filter: if OWN_TOPIC {
@@ -57,7 +57,7 @@ impl<const N: usize, const OWN_TOPIC: bool> Endpoint for Nth<N, OWN_TOPIC> {
         } else {
             FilterRule { event_type: Some(name(N)), ..FilterRule::ALL }
         },
-        ..Definition::PLAIN
+        ..EndpointDefinition::PLAIN
     };
     const METHODS: &'static [Method<Self>] = &[Method {
         name: "info",

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use listener::Context;
 use listener::Priority;
-use listener::envelope::{Message, Version, encode};
+use listener::envelope::{EnvelopeVersion, Message, encode};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ fn listener<P: Serialize>(payload: &P, context: &Context) -> Vec<u8> {
         unique_id: "0123456789abcdef0123456789abcdef",
         context,
     };
-    encode(Version::V2, &message).expect("valid JSON")
+    encode(EnvelopeVersion::V2, &message).expect("valid JSON")
 }
 
 /// The whole payload of the body.

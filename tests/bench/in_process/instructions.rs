@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use listener::envelope::{Labels, Limits, Message, Version, encode, open, read};
+use listener::envelope::{EnvelopeVersion, Labels, Limits, Message, encode, open, read};
 use listener::{Context, Listener, Priority, Transport, notification_endpoint};
 use tokio::sync::mpsc;
 
@@ -80,7 +80,7 @@ fn encode_typed(times: u64) {
             unique_id: message.unique_id,
             context: &context,
         };
-        black_box(encode(Version::V2, &message).unwrap());
+        black_box(encode(EnvelopeVersion::V2, &message).unwrap());
     }
 }
 

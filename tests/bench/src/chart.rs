@@ -51,8 +51,8 @@ fn panel(figures: &Figures, title: &str, figure: Figure, y: &mut u32) -> String 
         let value = median(name);
         let length = (value / longest * f64::from(BAR)).max(1.0);
         let shown = if value < 1000.0 { format!("{value:.1}") } else { grouped(value) };
-        let class = if name.starts_with("ours") {
-            "ours"
+        let class = if name.starts_with("listener") {
+            "listener"
         } else if name == figures.half.baseline() {
             "base"
         } else {

@@ -33,7 +33,7 @@ pub(crate) struct Contender {
 }
 
 pub(crate) const CONSUMERS: [Contender; 8] = [
-    consumer("ours", 1),
+    consumer("listener", 1),
     consumer("lapin-plain", 1),
     consumer("lapin-tuned", 1),
     consumer("amqprs", 1),
@@ -44,11 +44,11 @@ pub(crate) const CONSUMERS: [Contender; 8] = [
 ];
 
 /// Only its memory is measured, by `memory.rs`.
-pub(crate) const OURS_SLOW: Contender = consumer("ours-slow", 1);
+pub(crate) const OURS_SLOW: Contender = consumer("listener-slow", 1);
 
 pub(crate) const PUBLISHERS: [Contender; 5] = [
-    publisher("ours-1000", 2),
-    publisher("ours-tasks", 2),
+    publisher("listener-1000", 2),
+    publisher("listener-tasks", 2),
     publisher("lapin-1", 15),
     publisher("lapin-1000", 2),
     Contender { script: Some("publish.py"), ..publisher("oslo-notifier", 30) },
@@ -161,15 +161,15 @@ pub(crate) async fn run(arguments: &[String]) -> Result<(), Error> {
     };
     let messages = messages.parse()?;
     let measured = match name.as_str() {
-        "ours" => consume::ours::run(url, queue, messages).await?,
-        "ours-slow" => consume::ours::run_slow(url, messages).await?,
+        "listener" => consume::ours::run(url, queue, messages).await?,
+        "listener-slow" => consume::ours::run_slow(url, messages).await?,
         "lapin-plain" => consume::lapin_plain::run(url, messages).await?,
         "lapin-tuned" => consume::lapin_tuned::run(url, messages).await?,
         "amqprs" => consume::amqprs::run(url, messages).await?,
         "ruststream" => consume::ruststream::run(url, messages).await?,
         "ruststream-64" => consume::ruststream::run_64(url, messages).await?,
-        "ours-1000" => publish::ours::run(url, messages).await?,
-        "ours-tasks" => publish::ours::run_tasks(url, messages).await?,
+        "listener-1000" => publish::ours::run(url, messages).await?,
+        "listener-tasks" => publish::ours::run_tasks(url, messages).await?,
         "lapin-1" => publish::lapin::run(url, messages, 1).await?,
         "lapin-1000" => publish::lapin::run(url, messages, 1000).await?,
         _ => return Err(format!("no contender {name:?} in Rust").into()),

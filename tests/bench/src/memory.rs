@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use listener::options::Options as Defaults;
+use listener::options::ListenerOptions as Defaults;
 use tokio::time::sleep;
 
 use crate::Error;
@@ -18,7 +18,8 @@ const LARGE_MIB: usize = 16;
 
 pub(crate) async fn run(options: &Options) -> Result<(), Error> {
     let messages = options.messages.unwrap_or(1_000_000);
-    let ours = CONSUMERS.iter().find(|contender| contender.name == "ours").ok_or("no `ours`")?;
+    let ours =
+        CONSUMERS.iter().find(|contender| contender.name == "listener").ok_or("no `listener`")?;
     let broker = Broker::start(options.quorum).await?;
     eprintln!("filling the queue with {messages} messages");
     broker.fill(messages).await?;

@@ -20,7 +20,7 @@ use super::source::Source;
 /// On the paused clock: after that time a listener is stuck.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
-/// Twice the sum of all pauses of a method that always fails.
+/// Twice the sum of all delays of a method that always fails.
 const RETRIES: Duration = Duration::from_secs(60);
 
 const QUEUE: &str = "notifications.info";
@@ -31,7 +31,7 @@ const LAST: &[u8] = br#"{"priority": "INFO", "event_type": "last", "payload": {}
 /// Without `listener-remaining`, which delays a delivery past the one that is sent after it.
 const NAMES: [&str; 13] = [
     "compression",
-    headers::ENDPOINTS,
+    headers::METHODS,
     headers::ATTEMPTS,
     headers::QUEUE,
     headers::EXCHANGE,
@@ -41,7 +41,7 @@ const NAMES: [&str; 13] = [
     headers::TIME,
     headers::ERROR,
     headers::REASON,
-    headers::HEADERS,
+    headers::HEADERS_OMITTED,
     "x-delivery-count",
 ];
 
@@ -84,7 +84,7 @@ pub fn delivery(data: &[u8]) {
     let mut headers = Headers::default();
     for _ in 0..source.byte() % 8 {
         let name = NAMES.get(usize::from(source.byte() % 16)).map(|name| (*name).to_owned());
-        headers.set(name.unwrap_or_else(|| source.text()), source.header(3));
+        headers.insert(name.unwrap_or_else(|| source.text()), source.header(3));
     }
     let content_type = Some("application/json".into());
     let properties = Properties { content_type, headers, ..Properties::default() };
@@ -138,7 +138,7 @@ impl Running {
 
 fn check(dead_letter: &Delivery, body: &Bytes) {
     assert_eq!(dead_letter.body, body, "a dead letter has the original body");
-    let header = |name| dead_letter.properties.headers.text(name).unwrap_or("missing");
+    let header = |name| dead_letter.properties.headers.get_str(name).unwrap_or("missing");
     let (reason, error) = (header("listener-reason"), header("listener-error"));
     assert_ne!(reason, "panic", "{error}");
     assert!(!error.contains(SECRET), "{error}");

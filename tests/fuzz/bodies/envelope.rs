@@ -1,7 +1,7 @@
 //! Any body under any labels: it is decompressed and read, or refused with a short error.
 
 use listener::envelope::{
-    Compression, Fields, Labels, Limits, Message, Opened, Version, encode, open, read,
+    Compression, EnvelopeVersion, Fields, Labels, Limits, Message, Opened, encode, open, read,
 };
 use listener::{Context, Priority};
 use serde_json::Value;
@@ -68,7 +68,7 @@ fn the_last_of_a_key_counts(opened: &Opened<'_>, fields: &Fields<'_>) {
     }
 }
 
-fn what_is_written_is_read_again(version: Version, fields: &Fields<'_>) {
+fn what_is_written_is_read_again(version: EnvelopeVersion, fields: &Fields<'_>) {
     let values = fields.context.iter().map(|(key, value)| {
         Some((key.to_string(), serde_json::from_str::<Value>(value.get()).ok()?))
     });

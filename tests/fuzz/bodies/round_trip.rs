@@ -1,6 +1,8 @@
 //! Any notification is read as it was written, in each version, compressed or not.
 
-use listener::envelope::{Compression, Labels, Limits, Message, Version, encode, open, read};
+use listener::envelope::{
+    Compression, EnvelopeVersion, Labels, Limits, Message, encode, open, read,
+};
 use listener::{Context, Priority};
 use serde_json::Value;
 
@@ -19,7 +21,7 @@ const PRIORITIES: [Priority; 7] = [
 pub fn round_trip(data: &[u8]) {
     let mut source = Source::new(data);
     let choice = source.byte();
-    let version = if choice & 1 == 0 { Version::V1 } else { Version::V2 };
+    let version = if choice & 1 == 0 { EnvelopeVersion::V1 } else { EnvelopeVersion::V2 };
     let compression = [None, None, Some(Compression::Zlib), Some(Compression::Bzip2)]
         [usize::from(choice >> 1 & 3)];
     let priority = PRIORITIES[usize::from(choice >> 3) % PRIORITIES.len()];
@@ -57,7 +59,7 @@ pub fn round_trip(data: &[u8]) {
     assert_eq!(fields.publisher_id.as_deref(), message.publisher_id);
     assert_eq!(fields.event_type.as_deref(), Some(message.event_type));
     assert_eq!(fields.priority.as_deref(), Some(priority.wire()));
-    if version == Version::V2 || !has_tag(&payload, &context) {
+    if version == EnvelopeVersion::V2 || !has_tag(&payload, &context) {
         assert_eq!(serde_json::from_str::<Value>(fields.payload.get()).unwrap(), payload);
         let found = fields.context.iter().map(|(key, value)| {
             (key.to_string(), serde_json::from_str::<Value>(value.get()).unwrap())

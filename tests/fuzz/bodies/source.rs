@@ -56,7 +56,7 @@ impl<'d> Source<'d> {
     pub(super) fn headers(&mut self, depth: usize) -> Headers {
         let mut headers = Headers::default();
         for _ in 0..self.byte() % 8 {
-            headers.set(self.text(), self.header(depth));
+            headers.insert(self.text(), self.header(depth));
         }
         headers
     }
@@ -65,14 +65,14 @@ impl<'d> Source<'d> {
         match self.byte() % if depth == 0 { 9 } else { 11 } {
             0 => HeaderValue::Null,
             1 => HeaderValue::Bool(self.byte() & 1 == 1),
-            2 => HeaderValue::Int(self.number().cast_signed()),
-            3 => HeaderValue::Float(f64::from_bits(self.number())),
+            2 => HeaderValue::Int64(self.number().cast_signed()),
+            3 => HeaderValue::Float64(f64::from_bits(self.number())),
             4 => HeaderValue::Timestamp(self.number()),
             5 => HeaderValue::Text(self.text()),
             6 => HeaderValue::Bytes(self.bytes().to_vec()),
             7 => HeaderValue::UInt8(self.byte()),
             8 => HeaderValue::Decimal { scale: self.byte(), value: self.byte().into() },
-            9 => HeaderValue::List((0..self.byte() % 8).map(|_| self.header(depth - 1)).collect()),
+            9 => HeaderValue::Array((0..self.byte() % 8).map(|_| self.header(depth - 1)).collect()),
             _ => HeaderValue::Table(self.headers(depth - 1)),
         }
     }

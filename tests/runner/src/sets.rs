@@ -55,7 +55,7 @@ impl Choice {
 pub(crate) enum Lane {
     /// It uses all processors: one such job at a time, with a lower priority than those that wait.
     Compute,
-    /// It mostly waits, for a broker or a pause: several at a time, with many threads.
+    /// It mostly waits, for a broker or a delay: several at a time, with many threads.
     Wait,
 }
 

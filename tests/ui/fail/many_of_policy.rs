@@ -6,7 +6,7 @@ use listener::notification_endpoint;
 #[derive(Default)]
 struct Billing;
 
-#[notification_endpoint(name = ",", retry(attempts = 0, pause = "5", tries = 3), timeout = "1d", ordered_by = "x")]
+#[notification_endpoint(name = ",", retry(attempts = 0, delay = "5", tries = 3), timeout = "1d", ordered_by = "x")]
 //~                            ^^^                   ^          ^^^  ^^^^^                 ^^^^               ^^^
 impl Billing {
     #[on(info, timeout = "5")]

@@ -1,4 +1,4 @@
-//! A fallible `payload` whose error type is not `PartError`.
+//! A fallible `payload` whose error type is not `DeserializeError`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -6,7 +6,7 @@ use listener::notification_endpoint;
 #[derive(Default)]
 struct Billing;
 
-#[notification_endpoint(retry(max_pause = "1d"))]
+#[notification_endpoint(retry(max_delay = "1d"))]
 //~                                       ^^^^
 impl Billing {
     async fn info(&self) {}

@@ -6,7 +6,7 @@ use listener::notification_endpoint;
 #[derive(Default)]
 struct Billing;
 
-#[notification_endpoint(retry(pause = "-1s"))]
+#[notification_endpoint(retry(delay = "-1s"))]
 //~                                   ^^^^^
 impl Billing {
     async fn info(&self) {}

@@ -6,7 +6,7 @@ use listener::notification_endpoint;
 #[derive(Default)]
 struct Billing;
 
-#[notification_endpoint(retry(pause = 5))]
+#[notification_endpoint(retry(delay = 5))]
 //~                                   ^
 impl Billing {
     async fn info(&self) {}

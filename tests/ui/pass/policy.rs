@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use listener::__private::Policy;
+use listener::__private::EndpointPolicy;
 use listener::{Endpoint, notification_endpoint};
 
 #[derive(Default)]
@@ -11,7 +11,7 @@ struct All;
 
 #[notification_endpoint(
     name = "billing",
-    retry(attempts = 5, pause = "500ms", max_pause = "1m30s"),
+    retry(attempts = 5, delay = "500ms", max_delay = "1m30s"),
     timeout = "30s",
     ordered_by = "payload.instance_id"
 )]
@@ -22,7 +22,7 @@ impl All {
 #[derive(Default)]
 struct Some;
 
-#[notification_endpoint(retry(max_pause = "168h",), ordered_by = "event_type")]
+#[notification_endpoint(retry(max_delay = "168h",), ordered_by = "event_type")]
 impl Some {
     fn info() {}
 }
@@ -43,22 +43,22 @@ impl Plain {
 }
 
 fn main() {
-    let all = Policy {
+    let all = EndpointPolicy {
         attempts: Option::Some(5),
-        pause: Option::Some(Duration::from_millis(500)),
-        max_pause: Option::Some(Duration::from_secs(90)),
+        delay: Option::Some(Duration::from_millis(500)),
+        max_delay: Option::Some(Duration::from_secs(90)),
         timeout: Option::Some(Duration::from_secs(30)),
         ordered_by: Option::Some("payload.instance_id"),
     };
     assert_eq!(All::DEFINITION.policy, all);
     assert_eq!(All::DEFINITION.stable_name, Option::Some("billing"));
-    let some = Policy {
-        max_pause: Option::Some(Duration::from_secs(7 * 24 * 60 * 60)),
+    let some = EndpointPolicy {
+        max_delay: Option::Some(Duration::from_secs(7 * 24 * 60 * 60)),
         ordered_by: Option::Some("event_type"),
-        ..Policy::NONE
+        ..EndpointPolicy::NONE
     };
     assert_eq!(Some::DEFINITION.policy, some);
-    let once = Policy { attempts: Option::Some(1), ..Policy::NONE };
+    let once = EndpointPolicy { attempts: Option::Some(1), ..EndpointPolicy::NONE };
     assert_eq!(Once::DEFINITION.policy, once);
-    assert_eq!((Plain::DEFINITION.policy, Plain::DEFINITION.stable_name), (Policy::NONE, None));
+    assert_eq!((Plain::DEFINITION.policy, Plain::DEFINITION.stable_name), (EndpointPolicy::NONE, None));
 }

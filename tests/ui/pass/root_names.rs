@@ -2,7 +2,7 @@
 #![deny(warnings)]
 #![allow(dead_code)]
 
-use listener::options::{OnFailure, OnUnknownPriority, PoisonOptions, RetryOptions, RetryPlace};
+use listener::options::{OnFailure, OnUnknownPriority, PoisonOptions, RetryOptions, RetryStorage};
 use listener::{Event, Health, Listener, ListenerBuilder, NotifierBuilder, Observer, Target, Transport};
 
 struct Metrics;
@@ -12,9 +12,9 @@ impl Observer for Metrics {
 }
 
 fn tuned(builder: ListenerBuilder, poison: PoisonOptions) -> ListenerBuilder {
-    let retry = RetryOptions::default().place(RetryPlace::Process);
-    let options = listener::options::Options::default().poison(poison).retry(retry);
-    let builder = builder.options(options).on_unknown_priority(OnUnknownPriority::Lenient);
+    let retry = RetryOptions::default().storage(RetryStorage::Process);
+    let options = listener::options::ListenerOptions::default().poison(poison).retry(retry);
+    let builder = builder.options(options).on_unknown_priority(OnUnknownPriority::Acknowledge);
     builder.on_failure(OnFailure::Retry).observer(Metrics)
 }
 

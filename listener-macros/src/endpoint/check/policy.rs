@@ -1,4 +1,4 @@
-//! Checks `retry(..)` and `ordered_by`: pauses must be consistent, and the path must be a valid order
+//! Checks `retry(..)` and `ordered_by`: delays must be consistent, and the path must be a valid order
 //! key. `attr/duration.rs` reports invalid durations. Called by `options.rs`.
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -8,7 +8,7 @@ use crate::similar::{ARGUMENT_SYNONYMS, similar};
 /// All errors in `retry(..)` and `ordered_by`.
 pub(crate) fn check(options: &Options, diagnostics: &mut Diagnostics) {
     if let Some(retry) = &options.retry {
-        pauses(retry, diagnostics);
+        delays(retry, diagnostics);
     }
     if let Some(path) = &options.ordered_by
         && let Err(diagnostic) = ordered_by(&path.value())
@@ -17,23 +17,23 @@ pub(crate) fn check(options: &Options, diagnostics: &mut Diagnostics) {
     }
 }
 
-fn pauses(retry: &Retry, diagnostics: &mut Diagnostics) {
-    let Retry { attempts, pause, max_pause } = retry;
+fn delays(retry: &Retry, diagnostics: &mut Diagnostics) {
+    let Retry { attempts, delay, max_delay } = retry;
     if *attempts == Some(1) {
-        for (option, value) in [("pause", pause), ("max_pause", max_pause)] {
+        for (option, value) in [("delay", delay), ("max_delay", max_delay)] {
             if let Some(value) = value {
                 let message = format_args!("`{option}` has no effect with `attempts = 1`");
                 let help = "remove one of the two: a method that is called once is not retried";
                 diagnostics.at(value.text.span(), message, help);
             }
         }
-    } else if let (Some(pause), Some(max_pause)) = (pause, max_pause)
-        && pause.milliseconds > max_pause.milliseconds
+    } else if let (Some(delay), Some(max_delay)) = (delay, max_delay)
+        && delay.milliseconds > max_delay.milliseconds
     {
-        let pause = pause.text.value();
-        let message = format_args!("`max_pause` is shorter than `pause`, {pause}");
-        let help = "pauses double from `pause` up to `max_pause`: increase `max_pause`, or decrease `pause`";
-        diagnostics.at(max_pause.text.span(), message, help);
+        let delay = delay.text.value();
+        let message = format_args!("`max_delay` is shorter than `delay`, {delay}");
+        let help = "delays double from `delay` up to `max_delay`: increase `max_delay`, or decrease `delay`";
+        diagnostics.at(max_delay.text.span(), message, help);
     }
 }
 

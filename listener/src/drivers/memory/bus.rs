@@ -15,7 +15,7 @@ use crate::drivers::memory::session::{Attached, Session};
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::transport::delivery::{Delivery, Settle, Settlement, Settler, near_limit_from};
 use crate::transport::driver::{
-    ConnectionState, JournalAppend, JournalRead, LONGEST_WAIT, Outgoing, Route, Subscription,
+    ConnectionState, JournalAppend, JournalRead, MAX_TIMEOUT, Outgoing, Route, Subscription,
 };
 use crate::transport::error::SettleError;
 
@@ -65,7 +65,7 @@ impl Bus {
     }
 
     /// Attaches a consumer to those of its queues that were missing and now exist.
-    pub(super) fn look_again(&self, consumer: ConsumerId) {
+    pub(super) fn recheck_quarantine_queues(&self, consumer: ConsumerId) {
         self.lock().attach_to_queues(consumer);
     }
 
@@ -80,7 +80,7 @@ impl Bus {
                 (String::new(), queue.clone(), vec![queue], None)
             }
             Route::Delayed { queue, delay } => {
-                (String::new(), queue.clone(), vec![queue], Some(delay.min(LONGEST_WAIT)))
+                (String::new(), queue.clone(), vec![queue], Some(delay.min(MAX_TIMEOUT)))
             }
         };
         let (exchange, routing_key): (Arc<str>, Arc<str>) = (exchange.into(), routing_key.into());

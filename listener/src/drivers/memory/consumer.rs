@@ -55,8 +55,8 @@ impl Consumer for MemoryConsumer {
         std::future::ready(()).boxed()
     }
 
-    fn look_again(&self) {
-        self.bus.look_again(self.id);
+    fn recheck_quarantine_queues(&self) {
+        self.bus.recheck_quarantine_queues(self.id);
     }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {

@@ -266,13 +266,13 @@ mod tests {
     async fn a_missing_quarantine_queue_is_not_declared_and_is_found_when_looking_again() {
         let memory = memory();
         let mut first = subscribe(&memory, |_| {}).await;
-        first.consumer.look_again();
+        first.consumer.recheck_quarantine_queues();
         assert!(!memory.bus.has_queue(QUARANTINE), "looking again declares nothing");
         put(&memory, QUARANTINE, "a").await;
         put(&memory, QUARANTINE, "b").await;
         assert_eq!(bodies(&received(&mut first)), [""; 0]);
-        first.consumer.look_again();
-        first.consumer.look_again();
+        first.consumer.recheck_quarantine_queues();
+        first.consumer.recheck_quarantine_queues();
         assert_eq!(bodies(&received(&mut first)), ["a"]);
     }
 

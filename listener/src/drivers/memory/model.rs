@@ -26,8 +26,8 @@ use crate::transport::driver::{
 };
 use crate::transport::error::{ConnectError, JournalError, SendError};
 
-/// The longest pause before a lost session is replaced, once the broker is up.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest delay before a lost session is replaced, once the broker is up.
+const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// The conditions of a broker, until they are changed. By default nothing fails.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Model {
     }
 
     /// Ends all connections: unsettled deliveries are released and counted, and messages in flight are not
-    /// confirmed. The connections are replaced after a pause.
+    /// confirmed. The connections are replaced after a delay.
     pub fn lose_connections(&self, reason: &str) {
         self.lock().connections += 1;
         for consumer in self.0.bus.consumers() {
@@ -158,7 +158,7 @@ impl Model {
         tokio::spawn(async move {
             loop {
                 model.until(|conditions| !conditions.down).await;
-                sleep(model.up_to(LONGEST_PAUSE)).await;
+                sleep(model.up_to(MAX_DELAY)).await;
                 if !model.conditions().down {
                     return model.0.bus.reattach(consumer);
                 }
@@ -216,7 +216,7 @@ impl Model {
             let Conditions { lost_sends, lost_confirms, full, dead_letters_full, .. } =
                 self.conditions();
             if is_lost() || self.happens(lost_sends) {
-                sleep(self.up_to(LONGEST_PAUSE)).await;
+                sleep(self.up_to(MAX_DELAY)).await;
                 continue;
             }
             let is_dead =
@@ -235,7 +235,7 @@ impl Model {
             if !is_lost() && self.happens(50) {
                 std::future::pending::<()>().await;
             }
-            sleep(self.up_to(LONGEST_PAUSE)).await;
+            sleep(self.up_to(MAX_DELAY)).await;
         }
     }
 
@@ -255,7 +255,7 @@ impl Model {
                     return read;
                 }
             }
-            sleep(self.up_to(LONGEST_PAUSE)).await;
+            sleep(self.up_to(MAX_DELAY)).await;
         }
     }
 
@@ -320,7 +320,7 @@ impl Driver for Process {
             let sent = timeout(outgoing.timeout, self.model.send(&outgoing)).await;
             sent.unwrap_or_else(|_| {
                 let (route, after) = (outgoing.route.to_string(), outgoing.timeout);
-                Err(SendError::TimedOut { route, after, last: self.obstacle() })
+                Err(SendError::TimedOut { route, after, last: self.blocked() })
             })
         })
         .boxed()
@@ -335,7 +335,7 @@ impl Driver for Process {
         .boxed()
     }
 
-    fn obstacle(&self) -> Option<String> {
+    fn blocked(&self) -> Option<String> {
         let conditions = self.model.conditions();
         if conditions.down {
             Some("the broker is down".to_owned())
@@ -378,8 +378,8 @@ impl Consumer for ModelConsumer {
         std::future::ready(()).boxed()
     }
 
-    fn look_again(&self) {
-        self.consumer.look_again();
+    fn recheck_quarantine_queues(&self) {
+        self.consumer.recheck_quarantine_queues();
     }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {

@@ -74,7 +74,7 @@ impl Message {
     /// one does not report a count for the first delivery.
     pub(super) fn redelivered(mut self) -> Self {
         let count = self.count() + 1;
-        self.info = self.info.redelivered(true).counted(Some(count));
+        self.info = self.info.redelivered(true).delivery_count(Some(count));
         self
     }
 

@@ -149,8 +149,8 @@ impl Driver for Rabbit {
         })
     }
 
-    fn obstacle(&self) -> Option<String> {
-        self.sender.get().and_then(Publisher::obstacle)
+    fn blocked(&self) -> Option<String> {
+        self.sender.get().and_then(Publisher::blocked)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -16,9 +16,9 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) const LEAVING: Duration = Duration::from_secs(1);
 /// How often a session is checked apart from lapin's events, in case one of them is missed.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(5);
-/// How long a session must have been open so that the pauses start again from the first when it is lost.
+/// How long a session must have been open so that the delays start again from the first when it is lost.
 pub(super) const STABLE_AFTER: Duration = Duration::from_secs(30);
-/// The longest pause after a refusal that only a person can fix.
+/// The longest delay after a refusal that only a person can fix.
 pub(super) const MISTAKE_PAUSE: Duration = Duration::from_secs(30);
 
 /// The largest frame that is asked for, in bytes: RabbitMQ's default. lapin's buffers are a
@@ -28,8 +28,8 @@ pub(super) const FRAME_MAX: u32 = 131_072;
 /// The smallest frame that AMQP allows to agree on.
 pub(super) const FRAME_MIN: u32 = 4096;
 
-/// A pause between attempts to connect: kombu has seconds with fractions.
-const PAUSE: Time = TIME.within(Duration::ZERO, Duration::from_secs(3600)).with_fractions();
+/// A delay between attempts to connect: kombu has seconds with fractions.
+const DELAY: Time = TIME.within(Duration::ZERO, Duration::from_secs(3600)).with_fractions();
 
 /// RabbitMQ's URI specification counts milliseconds.
 const TIMEOUT: Time =
@@ -156,18 +156,18 @@ options! {
             ("round-robin", FailoverStrategy::RoundRobin),
             ("shuffle", FailoverStrategy::Shuffle),
         ]), key "kombu_failover_strategy";
-    /// What is added to each pause between attempts to connect (oslo.messaging: 1 s, without jitter).
-    pub kombu_reconnect_delay: Duration = [100 ms] takes PAUSE, key "kombu_reconnect_delay";
-    /// The longest pause after the first round of all hosts: a pause is anything from 0 to this.
-    pub rabbit_retry_interval: Duration = [1 s] takes PAUSE, key "rabbit_retry_interval";
-    /// How much longer the longest pause is after each further round.
-    pub rabbit_retry_backoff: Duration = [2 s] takes PAUSE, key "rabbit_retry_backoff";
-    /// The limit of the longest pause.
-    pub rabbit_interval_max: Duration = [30 s] takes PAUSE, key "rabbit_interval_max";
+    /// What is added to each delay between attempts to connect (oslo.messaging: 1 s, without jitter).
+    pub kombu_reconnect_delay: Duration = [100 ms] takes DELAY, key "kombu_reconnect_delay";
+    /// The longest delay after the first round of all hosts: a delay is anything from 0 to this.
+    pub rabbit_retry_interval: Duration = [1 s] takes DELAY, key "rabbit_retry_interval";
+    /// How much longer the longest delay is after each further round.
+    pub rabbit_retry_backoff: Duration = [2 s] takes DELAY, key "rabbit_retry_backoff";
+    /// The limit of the longest delay.
+    pub rabbit_interval_max: Duration = [30 s] takes DELAY, key "rabbit_interval_max";
     /// Whether to consume a quorum queue whose delivery limit is below 5, and lose what is redelivered more often.
     ///
     /// Otherwise a listener does not start on one: at the limit RabbitMQ drops what was in flight when a
-    /// process died, before a listener can tell which of it was to blame. A limit that a policy sets does
+    /// process crashed, before a listener can tell which of it was to blame. A limit that a policy sets does
     /// not show over AMQP. Not an option of oslo.messaging.
     pub allow_low_delivery_limit: bool = [false] takes Switch, key "allow_low_delivery_limit";
     /// Whether a consumer asks to be cancelled when a mirrored queue fails over.

@@ -126,9 +126,9 @@ fn value_from(value: &AMQPValue) -> HeaderValue {
         AMQPValue::ShortUInt(n) => HeaderValue::UInt16(*n),
         AMQPValue::LongInt(n) => HeaderValue::Int32(*n),
         AMQPValue::LongUInt(n) => HeaderValue::UInt32(*n),
-        AMQPValue::LongLongInt(n) => HeaderValue::Int(*n),
+        AMQPValue::LongLongInt(n) => HeaderValue::Int64(*n),
         AMQPValue::Float(n) => HeaderValue::Float32(*n),
-        AMQPValue::Double(n) => HeaderValue::Float(*n),
+        AMQPValue::Double(n) => HeaderValue::Float64(*n),
         AMQPValue::DecimalValue(n) => HeaderValue::Decimal { scale: n.scale, value: n.value },
         AMQPValue::Timestamp(seconds) => HeaderValue::Timestamp(*seconds),
         AMQPValue::ShortString(text) => HeaderValue::Text(text.as_str().to_owned()),
@@ -138,7 +138,7 @@ fn value_from(value: &AMQPValue) -> HeaderValue {
         },
         AMQPValue::ByteArray(bytes) => HeaderValue::Bytes(bytes.as_slice().to_vec()),
         AMQPValue::FieldArray(list) => {
-            HeaderValue::List(list.as_slice().iter().map(value_from).collect())
+            HeaderValue::Array(list.as_slice().iter().map(value_from).collect())
         }
         AMQPValue::FieldTable(table) => HeaderValue::Table(headers_from(table)),
     }
@@ -162,9 +162,9 @@ fn value_to(value: &HeaderValue) -> Result<AMQPValue, TooLong> {
         HeaderValue::UInt16(n) => AMQPValue::ShortUInt(*n),
         HeaderValue::Int32(n) => AMQPValue::LongInt(*n),
         HeaderValue::UInt32(n) => AMQPValue::LongUInt(*n),
-        HeaderValue::Int(n) => AMQPValue::LongLongInt(*n),
+        HeaderValue::Int64(n) => AMQPValue::LongLongInt(*n),
         HeaderValue::Float32(n) => AMQPValue::Float(*n),
-        HeaderValue::Float(n) => AMQPValue::Double(*n),
+        HeaderValue::Float64(n) => AMQPValue::Double(*n),
         HeaderValue::Decimal { scale, value } => {
             AMQPValue::DecimalValue(DecimalValue { scale: *scale, value: *value })
         }
@@ -172,7 +172,7 @@ fn value_to(value: &HeaderValue) -> Result<AMQPValue, TooLong> {
         HeaderValue::Text(text) => AMQPValue::LongString(LongString::from(text.as_bytes())),
         HeaderValue::RawText(bytes) => AMQPValue::LongString(LongString::from(bytes.as_slice())),
         HeaderValue::Bytes(bytes) => AMQPValue::ByteArray(ByteArray::from(bytes.as_slice())),
-        HeaderValue::List(list) => AMQPValue::FieldArray(FieldArray::from(
+        HeaderValue::Array(list) => AMQPValue::FieldArray(FieldArray::from(
             list.iter().map(value_to).collect::<Result<Vec<_>, _>>()?,
         )),
         HeaderValue::Table(table) => AMQPValue::FieldTable(headers_to(table)?),
@@ -198,15 +198,15 @@ mod tests {
             HeaderValue::UInt16(2),
             HeaderValue::Int32(-3),
             HeaderValue::UInt32(3),
-            HeaderValue::Int(-4),
+            HeaderValue::Int64(-4),
             HeaderValue::Float32(0.25),
-            HeaderValue::Float(0.5),
+            HeaderValue::Float64(0.5),
             HeaderValue::Decimal { scale: 2, value: 1234 },
             HeaderValue::Timestamp(7),
             HeaderValue::from("é"),
             HeaderValue::RawText(vec![0xc3]),
             HeaderValue::Bytes(vec![0xff]),
-            HeaderValue::List(list),
+            HeaderValue::Array(list),
             HeaderValue::Table(table),
         ];
         let named = |(n, value)| (format!("{n:02}"), value);

@@ -48,11 +48,11 @@ impl Spool {
     ) -> Result<Self, SpoolError> {
         executor::check().map_err(|_| SpoolError::NoRuntime)?;
         let runtime = Handle::current();
-        let SpoolOptions { after, max_bytes, at_once, .. } = options;
+        let SpoolOptions { confirm_timeout: after, max_bytes, max_in_flight, .. } = options;
         let disk = Disk::new(Store::open(options)?);
         let (appends, receiver) = mpsc::unbounded_channel();
         let state = disk.state();
-        runtime.spawn(SpoolTask::new(disk, transport, timeout, at_once, receiver).run());
+        runtime.spawn(SpoolTask::new(disk, transport, timeout, max_in_flight, receiver).run());
         Ok(Self { appends, state, after, max_bytes, turn: Semaphore::new(1) })
     }
 

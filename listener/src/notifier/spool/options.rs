@@ -15,7 +15,7 @@ options! {
     /// only this user can read.
     ///
     /// A notification that was written to the spool is sent at least once, in the order of writing (see
-    /// [`at_once`](Self::at_once)), across restarts of the program and power losses, as long as the disk
+    /// [`max_in_flight`](Self::max_in_flight)), across restarts of the program and power losses, as long as the disk
     /// keeps it. It may be sent twice, for example if the broker received it and the confirmation was lost.
     ///
     /// Some messages cannot be sent: the disk has corrupted them, or the broker permanently refuses them
@@ -56,7 +56,7 @@ options! {
     ///
     /// While the spool is not empty, calls write to it at once. With 0 every notification is written to the
     /// spool first.
-    pub after: Duration = [5 s] takes TIME;
+    pub confirm_timeout: Duration = [5 s] takes TIME;
     /// How many messages of the spool are sent at once.
     ///
     /// With 1 they are sent strictly in order, each after the confirmation of the one before: some hundred per
@@ -64,7 +64,7 @@ options! {
     /// empties; then up to that many neighbouring messages may be reordered. With any number a message may
     /// also be sent early, in addition to its turn: to find out whether the oldest message is refused for a
     /// reason that affects all, later ones with another topic or priority are tried.
-    pub at_once: usize = [1] takes number(1_usize);
+    pub max_in_flight: usize = [1] takes number(1_usize);
 }
 
 impl SpoolOptions {

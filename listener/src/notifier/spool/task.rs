@@ -27,8 +27,8 @@ const AT_ONCE: usize = 256;
 /// After this many refusals in a row, while others are accepted, a message is moved aside.
 const MOST_REFUSALS: u32 = 5;
 
-/// The first and the longest pause between two attempts.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The first and the longest delay between two attempts.
+const DELAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// How many messages of a refused route are moved aside before a message with another route has to be
 /// confirmed again, and how long after the last of them the route counts as refused.
@@ -54,7 +54,7 @@ pub(super) struct SpoolTask {
     /// The timeout of one attempt to send.
     timeout: Duration,
     /// How many messages are sent at once, as long as none fails.
-    at_once: usize,
+    max_in_flight: usize,
     appends: mpsc::UnboundedReceiver<Append>,
     /// How often in a row the oldest message could not be sent, for any reason.
     failures: u32,
@@ -127,14 +127,14 @@ impl SpoolTask {
         disk: Disk,
         transport: Transport,
         timeout: Duration,
-        at_once: usize,
+        max_in_flight: usize,
         appends: mpsc::UnboundedReceiver<Append>,
     ) -> Self {
         Self {
             disk,
             transport,
             timeout,
-            at_once,
+            max_in_flight,
             appends,
             failures: 0,
             refusals: None,
@@ -154,7 +154,7 @@ impl SpoolTask {
             tokio::select! {
                 biased;
                 sent = poll(&mut sending) => {
-                    sending = self.sent(sent).await.map(|pause| self.send_oldest(pause));
+                    sending = self.sent(sent).await.map(|delay| self.send_oldest(delay));
                 }
                 taken = self.appends.recv_many(&mut appends, AT_ONCE) => {
                     if taken == 0 {
@@ -182,17 +182,17 @@ impl SpoolTask {
         }
     }
 
-    /// Sends the oldest messages after a pause; only one if the last attempt failed.
-    fn send_oldest(&self, pause: Duration) -> Sending {
+    /// Sends the oldest messages after a delay; only one if the last attempt failed.
+    fn send_oldest(&self, delay: Duration) -> Sending {
         let (disk, transport, timeout) = (self.disk.clone(), self.transport.clone(), self.timeout);
         let choice = match self.failures {
-            0 => Choice::Oldest(self.at_once),
+            0 => Choice::Oldest(self.max_in_flight),
             _ if self.probes_other => Choice::WithOther(self.examined),
             _ => Choice::Oldest(1),
         };
         Box::pin(async move {
-            if !pause.is_zero() {
-                sleep(pause).await;
+            if !delay.is_zero() {
+                sleep(delay).await;
             }
             let (messages, other, examined) =
                 disk.run(move |store| choose(store, choice)).await??;
@@ -216,12 +216,12 @@ impl SpoolTask {
         })
     }
 
-    /// Processes the results. Returns a pause if the same message has to be sent again. Messages after a
+    /// Processes the results. Returns a delay if the same message has to be sent again. Messages after a
     /// failed one are sent again, even if they were confirmed.
     async fn sent(&mut self, sent: Result<Sent, SpoolError>) -> Option<Duration> {
         let sent = match sent {
             Ok(sent) => sent,
-            Err(error) => return Some(self.pause(&error.to_string())),
+            Err(error) => return Some(self.delay(&error.to_string())),
         };
         self.examined = sent.examined;
         for Attempt { id, route, result } in sent.oldest {
@@ -234,13 +234,13 @@ impl SpoolTask {
                 Err(error) => {
                     let why = error.to_string();
                     if !self.is_given_up(id, &error, route, sent.is_other_accepted) {
-                        return Some(self.pause(&why));
+                        return Some(self.delay(&why));
                     }
                     self.disk.run(move |store| store.move_aside(id, &why)).await
                 }
             };
             if let Err(error) = settled {
-                return Some(self.pause(&error.to_string()));
+                return Some(self.delay(&error.to_string()));
             }
             (self.failures, self.refusals) = (0, None);
             self.probes_other = false;
@@ -281,17 +281,17 @@ impl SpoolTask {
         }
     }
 
-    /// The pause before the next attempt, after one more failure.
-    fn pause(&mut self, error: &str) -> Duration {
+    /// The delay before the next attempt, after one more failure.
+    fn delay(&mut self, error: &str) -> Duration {
         // Logs ever more rarely.
         if self.failures == 0 || self.failures.is_power_of_two() {
             let waiting = self.disk.state.borrow().waiting;
             tracing::warn!(error, waiting, "cannot send the messages of the spool; will try again");
         }
-        let (first, longest) = PAUSE;
-        let pause = first.saturating_mul(1 << self.failures.min(10)).min(longest);
+        let (first, longest) = DELAY;
+        let delay = first.saturating_mul(1 << self.failures.min(10)).min(longest);
         self.failures = self.failures.saturating_add(1);
-        pause
+        delay
     }
 }
 

@@ -634,7 +634,7 @@ impl Trial {
         self.model.extend(notifications.iter().flatten().map(text));
     }
 
-    /// The process dies, possibly during a write.
+    /// The process crashes, possibly during a write.
     fn crash(&mut self) {
         self.store = None;
         if let Some(last) = self.directory.files("segment").last() {
@@ -646,7 +646,7 @@ impl Trial {
         self.store = Some(self.directory.open());
     }
 
-    /// The process dies, and an unsent record is corrupted.
+    /// The process crashes, and an unsent record is corrupted.
     fn corrupt(&mut self) {
         self.store = None;
         if let Some(path) = self.rng.choice(self.directory.files("segment")) {

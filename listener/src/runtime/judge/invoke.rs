@@ -129,7 +129,7 @@ impl Invocation<'_> {
             .map(|name| Decided {
                 method: name.clone(),
                 failed: Failed::Unknown,
-                step: Step::GiveUp("unknown-endpoint"),
+                step: Step::GiveUp("unknown-method"),
             })
             .collect()
     }

@@ -119,7 +119,7 @@ fn without_priority(
         OnUnknownPriority::DeadLetter => {
             policy::unknown_priority(none, case.copy_headers.pending.clone())
         }
-        OnUnknownPriority::Lenient => {
+        OnUnknownPriority::Acknowledge => {
             tracing::warn!(
                 queue = %case.delivery.info.queue,
                 message_id = logged.message_id,

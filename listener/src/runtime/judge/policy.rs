@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::endpoint::policy::Policy;
+use crate::endpoint::policy::EndpointPolicy;
 use crate::options::listener::{OnFailure, RetryOptions};
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::outcome::{Chain, Failure};
@@ -26,7 +26,7 @@ pub(crate) enum Failed {
     InboxUnavailable(String),
     /// It returned `Outcome::DeadLetter` with this reason.
     GivenUp(String),
-    /// It returned `Outcome::Retry`, with this pause or that of the listener.
+    /// It returned `Outcome::Retry`, with this delay or that of the listener.
     Retry(Option<Duration>),
     /// It returned `Outcome::Requeue`, which the listener does not allow.
     RequeueNotAllowed,
@@ -37,7 +37,7 @@ pub(crate) enum Failed {
 /// What follows for a method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is called again after a pause.
+    /// It is called again after a delay.
     Again(Duration),
     /// The notification is given up, for this reason.
     GiveUp(&'static str),
@@ -55,24 +55,24 @@ pub(crate) struct PolicyContext<'g> {
     pub(crate) classifiers: &'g Classifiers,
     /// How often the method has been called, this call included.
     pub(crate) calls: u32,
-    /// From 0 to 1: the position of a pause in its range.
+    /// From 0 to 1: the position of a delay in its range.
     pub(crate) jitter: f64,
 }
 
 /// What follows from the failure of a method whose endpoint has this policy.
-pub(crate) fn step(failed: &Failed, policy: &Policy, context: PolicyContext<'_>) -> Step {
+pub(crate) fn step(failed: &Failed, policy: &EndpointPolicy, context: PolicyContext<'_>) -> Step {
     let retry = context.retry.with(policy);
     let (after, exhausted) = match failed {
         Failed::GivenUp(_) => return Step::GiveUp("given-up"),
         Failed::RequeueNotAllowed => return Step::GiveUp("requeue-not-allowed"),
-        Failed::Unknown => return Step::GiveUp("unknown-endpoint"),
+        Failed::Unknown => return Step::GiveUp("unknown-method"),
         Failed::Retry(after) => (*after, "retries"),
         Failed::InboxUnavailable(_) => (None, "error"),
         Failed::Failure(failure) => {
             match context.on_failure {
                 OnFailure::Retry => {}
                 OnFailure::Requeue => return Step::Requeue,
-                OnFailure::Forget => return Step::Forget,
+                OnFailure::Discard => return Step::Forget,
             }
             match kind(failure, context.classifiers) {
                 ErrorKind::Permanent => return Step::GiveUp(failure.reason()),
@@ -84,7 +84,7 @@ pub(crate) fn step(failed: &Failed, policy: &Policy, context: PolicyContext<'_>)
     if context.calls >= retry.attempts {
         return Step::GiveUp(exhausted);
     }
-    Step::Again(after.unwrap_or_else(|| retry.pause_after(context.calls, context.jitter)))
+    Step::Again(after.unwrap_or_else(|| retry.delay_after(context.calls, context.jitter)))
 }
 
 /// The kind of a failure; transient if the classifier panics.
@@ -123,11 +123,11 @@ pub(crate) struct Copy {
 /// Where a copy goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// Back to the queue, after a pause.
+    /// Back to the queue, after a delay.
     Later(Duration),
     /// To the dead letters. The reason is one word: `undecodable`, `unknown-priority`,
     /// `error`, `argument`, `version`, `panic`, `timeout`, `given-up`, `retries`, `requeue-not-allowed`,
-    /// `unknown-endpoint`, `poison`.
+    /// `unknown-method`, `poison`.
     Dead(&'static str),
 }
 
@@ -140,7 +140,7 @@ pub(crate) struct Decided {
 }
 
 /// The verdict on a delivery, from the decisions for the methods that did not handle it. There is one
-/// copy for all methods that are given up, with the reason of the first, and one for each pause.
+/// copy for all methods that are given up, with the reason of the first, and one for each delay.
 pub(crate) fn verdict(decided: Vec<Decided>) -> Verdict {
     if decided.iter().any(|one| one.step == Step::Requeue) {
         return Verdict::Requeue;
@@ -188,11 +188,11 @@ impl Copy {
         shortened(&self.error, LONGEST_ERROR)
     }
 
-    /// Gives up a notification whose next pause would be longer than it may be held.
-    pub(crate) fn give_up_after(&mut self, hold: Duration) {
+    /// Gives up a notification whose next delay would be longer than it may be held.
+    pub(crate) fn dead_letter_after(&mut self, hold: Duration) {
         // Writing to a String cannot fail.
         let _ =
-            write!(self.error, "; the next pause would hold the delivery for more than {hold:?}");
+            write!(self.error, "; the next delay would hold the delivery for more than {hold:?}");
         self.to = Destination::Dead("retries");
     }
 }
@@ -211,7 +211,7 @@ impl Destination {
 /// serializer, for all pending methods: as for a method that panics.
 pub(crate) fn panicked(message: &str, pending: Pending, context: PolicyContext<'_>) -> Verdict {
     let failed = Failed::Failure(Failure::Panic(message.to_owned()));
-    let to = match step(&failed, &Policy::NONE, context) {
+    let to = match step(&failed, &EndpointPolicy::NONE, context) {
         Step::Again(after) => Destination::Later(after),
         Step::Requeue => return Verdict::Requeue,
         Step::GiveUp(_) | Step::Forget => Destination::Dead("panic"),
@@ -219,9 +219,9 @@ pub(crate) fn panicked(message: &str, pending: Pending, context: PolicyContext<'
     Verdict::Copies(vec![Copy { to, pending, error: format!("panicked: {message}") }])
 }
 
-/// The copy of a delivery whose methods are not called yet, because the rest of a pause remains.
+/// The copy of a delivery whose methods are not called yet, because the rest of a delay remains.
 pub(crate) fn deferred(remaining: Duration, pending: Pending) -> Copy {
-    let error = "a pause of its methods is not over".to_owned();
+    let error = "a delay of its methods is not over".to_owned();
     Copy { to: Destination::Later(remaining), pending, error }
 }
 
@@ -239,9 +239,9 @@ pub(crate) fn unknown_priority(none: &NoPriority, pending: Pending) -> Verdict {
 pub(crate) const POISON: &str = "poison";
 
 /// The copy of a delivery that ended this number of processes.
-pub(crate) fn poison(deaths: u64, pending: Pending) -> Copy {
+pub(crate) fn poison(crashes: u64, pending: Pending) -> Copy {
     let error = format!(
-        "{deaths} processes died while they worked on it: it may end every process that does"
+        "{crashes} processes crashed while they worked on it: it may end every process that does"
     );
     dead(POISON, error, pending)
 }
@@ -274,12 +274,12 @@ mod tests {
         Failed::Failure(Failure::Error(error.into()))
     }
 
-    fn decide(failed: &Failed, policy: &Policy, calls: u32, on_failure: OnFailure) -> Step {
+    fn decide(failed: &Failed, policy: &EndpointPolicy, calls: u32, on_failure: OnFailure) -> Step {
         let classifiers = Classifiers::default();
         let retry = RetryOptions {
             attempts: 3,
-            pause: 2 * SECOND,
-            max_pause: 10 * SECOND,
+            delay: 2 * SECOND,
+            max_delay: 10 * SECOND,
             ..RetryOptions::default()
         };
         step(
@@ -293,7 +293,7 @@ mod tests {
     fn each_failure_has_its_step() {
         let check = |failed: Failed, calls, expected| {
             assert_eq!(
-                decide(&failed, &Policy::NONE, calls, OnFailure::Retry),
+                decide(&failed, &EndpointPolicy::NONE, calls, OnFailure::Retry),
                 expected,
                 "{failed:?}"
             );
@@ -315,37 +315,38 @@ mod tests {
         check(Failed::Retry(None), 3, Step::GiveUp("retries"));
         check(Failed::GivenUp("no".to_owned()), 1, Step::GiveUp("given-up"));
         check(Failed::RequeueNotAllowed, 1, Step::GiveUp("requeue-not-allowed"));
-        check(Failed::Unknown, 1, Step::GiveUp("unknown-endpoint"));
+        check(Failed::Unknown, 1, Step::GiveUp("unknown-method"));
     }
 
     #[test]
     fn the_policy_of_an_endpoint_overrides_that_of_the_listener() {
-        let policy = Policy { attempts: Some(2), pause: Some(8 * SECOND), ..Policy::NONE };
+        let policy =
+            EndpointPolicy { attempts: Some(2), delay: Some(8 * SECOND), ..EndpointPolicy::NONE };
         let decide = |calls| decide(&error("no"), &policy, calls, OnFailure::Retry);
         assert_eq!([decide(1), decide(2)], [Step::Again(8 * SECOND), Step::GiveUp("error")]);
     }
 
     #[test]
     fn the_behaviour_of_oslo_messaging_can_be_chosen() {
-        let decide = |failed, on_failure| decide(&failed, &Policy::NONE, 1, on_failure);
+        let decide = |failed, on_failure| decide(&failed, &EndpointPolicy::NONE, 1, on_failure);
         assert_eq!(decide(error("no"), OnFailure::Requeue), Step::Requeue);
-        assert_eq!(decide(error("no"), OnFailure::Forget), Step::Forget);
+        assert_eq!(decide(error("no"), OnFailure::Discard), Step::Forget);
         let not_asked = || Failed::InboxUnavailable("no".to_owned());
-        assert_eq!(decide(not_asked(), OnFailure::Forget), Step::Again(2 * SECOND));
+        assert_eq!(decide(not_asked(), OnFailure::Discard), Step::Again(2 * SECOND));
         assert_eq!(decide(not_asked(), OnFailure::Requeue), Step::Again(2 * SECOND));
         let given_up = Failed::GivenUp("no".to_owned());
-        assert_eq!(decide(given_up, OnFailure::Forget), Step::GiveUp("given-up"));
+        assert_eq!(decide(given_up, OnFailure::Discard), Step::GiveUp("given-up"));
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_lie_in_the_upper_half_of_their_range() {
+    fn delays_double_up_to_the_longest_and_lie_in_the_upper_half_of_their_range() {
         let retry =
-            RetryOptions { pause: SECOND, max_pause: 5 * SECOND, ..RetryOptions::default() };
-        let pauses =
-            |jitter| [1, 2, 3, 4, 200].map(|calls| retry.pause_after(calls, jitter).as_millis());
-        assert_eq!(pauses(1.0), [1000, 2000, 4000, 5000, 5000]);
-        assert_eq!(pauses(0.0), [500, 1000, 2000, 2500, 2500]);
-        assert_eq!(pauses(0.5), [750, 1500, 3000, 3750, 3750]);
+            RetryOptions { delay: SECOND, max_delay: 5 * SECOND, ..RetryOptions::default() };
+        let delays =
+            |jitter| [1, 2, 3, 4, 200].map(|calls| retry.delay_after(calls, jitter).as_millis());
+        assert_eq!(delays(1.0), [1000, 2000, 4000, 5000, 5000]);
+        assert_eq!(delays(0.0), [500, 1000, 2000, 2500, 2500]);
+        assert_eq!(delays(0.5), [750, 1500, 3000, 3750, 3750]);
     }
 
     fn decided(method: &str, step: Step) -> Decided {
@@ -365,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_copy_for_each_pause_and_one_for_all_methods_given_up() {
+    fn there_is_one_copy_for_each_delay_and_one_for_all_methods_given_up() {
         let verdict = verdict(vec![
             decided("a", Step::Again(SECOND)),
             decided("b", Step::GiveUp("error")),

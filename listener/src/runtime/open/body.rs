@@ -107,6 +107,6 @@ pub(crate) fn is_compressed(delivery: &Delivery) -> bool {
 fn labels(delivery: &Delivery) -> Labels<'_> {
     Labels {
         content_type: delivery.properties.content_type.as_deref(),
-        compression: delivery.properties.headers.text("compression"),
+        compression: delivery.properties.headers.get_str("compression"),
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn find(
     }
     let by_key = match on_unknown {
         OnUnknownPriority::DeadLetter => priority_of(routing_key),
-        OnUnknownPriority::Lenient => None,
+        OnUnknownPriority::Acknowledge => None,
     };
     by_key.ok_or_else(|| NoPriority::Unknown {
         found: fields.priority.as_deref().map(redacted),

@@ -25,7 +25,7 @@ struct Inner {
 struct Entry {
     queue: Arc<str>,
     since: Instant,
-    in_work: bool,
+    started: bool,
     reported: bool,
 }
 
@@ -50,7 +50,7 @@ impl InFlight {
         let entry = Entry {
             queue: Arc::clone(&delivery.info.queue),
             since,
-            in_work: false,
+            started: false,
             reported: false,
         };
         let index = self.lock().put(entry);
@@ -85,8 +85,8 @@ impl InFlight {
             QueueHealth {
                 queue: queue.to_owned(),
                 in_flight: of_queue().count(),
-                in_work: of_queue().filter(|entry| entry.in_work).count(),
-                oldest: of_queue().map(|entry| entry.since.elapsed()).max(),
+                started: of_queue().filter(|entry| entry.started).count(),
+                oldest_age: of_queue().map(|entry| entry.since.elapsed()).max(),
                 acknowledged: acknowledged.map_or(0, |acknowledged| acknowledged.count),
                 last_acknowledged: acknowledged.map(|acknowledged| acknowledged.last.elapsed()),
             }
@@ -127,7 +127,7 @@ impl InFlightGuard {
     /// Marks it as in work: its methods are called from now on.
     pub(crate) fn start_work(&self) {
         if let Some(entry) = &mut self.all.lock().held[self.index] {
-            entry.in_work = true;
+            entry.started = true;
         }
     }
 

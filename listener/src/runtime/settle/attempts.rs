@@ -21,9 +21,9 @@ use crate::transport::delivery::{Delivery, Properties};
 use crate::transport::driver::{Outgoing, Route};
 use crate::transport::error::SendError;
 
-/// The pauses between attempts to make a copy.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The delays between attempts to make a copy.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// How long an attempt that follows a failed one keeps the gate closed: such an attempt usually fails by its
 /// timeout, too.
@@ -89,7 +89,7 @@ impl CopySender {
 
     /// The error of an attempt that goes on after the usual time.
     fn late_error(&self, route: &Route) -> SendError {
-        let (route, last) = (route.to_string(), self.transport.obstacle());
+        let (route, last) = (route.to_string(), self.transport.blocked());
         SendError::TimedOut { route, after: self.timeout, last }
     }
 }
@@ -110,8 +110,8 @@ pub(super) struct Attempts<'c> {
     delivery: &'c Delivery,
     route: &'c Route,
     failure: Option<FailureGuard<'c>>,
-    /// The pause before the next attempt.
-    pub(super) pause: Duration,
+    /// The delay before the next attempt.
+    pub(super) delay: Duration,
 }
 
 impl<'c> Attempts<'c> {
@@ -121,7 +121,7 @@ impl<'c> Attempts<'c> {
         delivery: &'c Delivery,
         route: &'c Route,
     ) -> Self {
-        Self { sender, purpose, delivery, route, failure: None, pause: FIRST_PAUSE }
+        Self { sender, purpose, delivery, route, failure: None, delay: FIRST_DELAY }
     }
 
     /// Runs an attempt to its end, or until `until` if it takes longer than usual: one that is cancelled may
@@ -177,19 +177,19 @@ impl<'c> Attempts<'c> {
         self.report(&error);
     }
 
-    /// An attempt failed, and another one is made after a pause.
+    /// An attempt failed, and another one is made after a delay.
     pub(super) fn failed(&mut self, error: &SendError) {
-        let (to, error, pause) = (queue_of(self.route), error_text(error), self.pause);
+        let (to, error, delay) = (queue_of(self.route), error_text(error), self.delay);
         match self.purpose {
             Purpose::Copy { source, .. } => tracing::error!(
                 queue = %source,
                 to,
                 error,
-                ?pause,
+                ?delay,
                 "a copy could not be made: its delivery stays unacknowledged until it can"
             ),
             Purpose::Move { source } => {
-                tracing::warn!(%source, to, error, ?pause, "a delivery is held: it could not be moved");
+                tracing::warn!(%source, to, error, ?delay, "a delivery is held: it could not be moved");
             }
         }
         self.report(&error);
@@ -209,8 +209,8 @@ impl<'c> Attempts<'c> {
 
     /// Waits before the next attempt. Returns `false` if the listener stops first.
     pub(super) async fn wait(&mut self, stop: &CancellationToken) -> bool {
-        let paused = stop.run_until_cancelled(tokio::time::sleep(self.pause)).await;
-        self.pause = LONGEST_PAUSE.min(self.pause * 2);
+        let paused = stop.run_until_cancelled(tokio::time::sleep(self.delay)).await;
+        self.delay = MAX_DELAY.min(self.delay * 2);
         paused.is_some()
     }
 }

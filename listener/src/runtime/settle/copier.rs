@@ -20,7 +20,7 @@ use crate::runtime::suspect::gate::{Gate, GateGuard};
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
 use crate::transport::delivery::Delivery;
-use crate::transport::driver::{LONGEST_DELAY, LONGEST_WAIT, Route};
+use crate::transport::driver::{MAX_DELAY, MAX_TIMEOUT, Route};
 use crate::transport::error::SendError;
 
 /// Makes copies.
@@ -124,7 +124,7 @@ impl Copier {
                 return Err(self.refused(delivery, copy, &route, &error));
             }
             attempts.failed(&error);
-            if until.is_some_and(|until| Instant::now() + attempts.pause > until) {
+            if until.is_some_and(|until| Instant::now() + attempts.delay > until) {
                 return Err(CopyError::Overdue);
             }
             if !attempts.wait(stop).await {
@@ -167,7 +167,7 @@ impl Copier {
     }
 
     /// Puts a copy directly into a queue, such as a suspect into its quarantine queue. Repeated with
-    /// growing pauses while the broker has no room or is unreachable, but for no longer than `hold`. The
+    /// growing delays while the broker has no room or is unreachable, but for no longer than `hold`. The
     /// gate is closed as in `make`.
     pub(crate) async fn move_to(
         &self,
@@ -180,7 +180,7 @@ impl Copier {
         let source = &delivery.info.queue;
         let mut attempts = Attempts::new(&self.sender, Purpose::Move { source }, delivery, route);
         let began = Instant::now();
-        let until = began + hold.min(LONGEST_WAIT);
+        let until = began + hold.min(MAX_TIMEOUT);
         loop {
             let putting = self.put(route, delivery, copy_headers);
             let attempt = attempts.run(putting, Some(gate), Some(until)).await;
@@ -190,7 +190,7 @@ impl Copier {
                 return Ok(closed);
             };
             drop(closed);
-            if !error.is_transient() || began.elapsed().saturating_add(attempts.pause) > hold {
+            if !error.is_transient() || began.elapsed().saturating_add(attempts.delay) > hold {
                 return Err(MoveError::Impossible(error));
             }
             attempts.failed(&error);
@@ -254,8 +254,8 @@ impl Copier {
     }
 
     /// The queues for which copies cannot be made at present.
-    pub(crate) fn pauses(&self) -> Vec<Pause> {
-        self.sender.failures.pauses()
+    pub(crate) fn paused(&self) -> Vec<Pause> {
+        self.sender.failures.paused()
     }
 }
 
@@ -263,7 +263,7 @@ impl Copier {
 fn route_of(copy: &Copy, source: &str) -> Route {
     match copy.to {
         Destination::Later(delay) => {
-            Route::Delayed { queue: source.to_owned(), delay: delay.min(LONGEST_DELAY) }
+            Route::Delayed { queue: source.to_owned(), delay: delay.min(MAX_DELAY) }
         }
         Destination::Dead(_) => Route::Queue(dead_letter_queue(source)),
     }
@@ -386,7 +386,7 @@ mod tests {
             "BCC",
             "tenant",
         ];
-        let headers = names.map(|name| (name.to_owned(), HeaderValue::Int(7)));
+        let headers = names.map(|name| (name.to_owned(), HeaderValue::Int64(7)));
         let properties =
             Properties { headers: headers.into_iter().collect(), ..Properties::default() };
         for copy in every_copy(&delivery(properties)).await {
@@ -424,11 +424,11 @@ mod tests {
         let short = || Some("x".repeat(255).into_boxed_str());
         let names = (0..200).map(|n| HeaderValue::Text(format!("{n}::{}", "x".repeat(600))));
         let mut headers = Headers::default();
-        headers.set(copy_headers::ENDPOINTS, HeaderValue::List(names.collect()));
-        headers.set(copy_headers::EXCHANGE, text(255));
-        headers.set(copy_headers::ROUTING_KEY, text(255));
-        headers.set("compression", text(2000));
-        headers.set("tenant", text(5000));
+        headers.insert(copy_headers::METHODS, HeaderValue::Array(names.collect()));
+        headers.insert(copy_headers::EXCHANGE, text(255));
+        headers.insert(copy_headers::ROUTING_KEY, text(255));
+        headers.insert("compression", text(2000));
+        headers.insert("tenant", text(5000));
         delivery(Properties {
             content_type: Some("x".repeat(255).into()),
             content_encoding: Some("x".repeat(255).into()),
@@ -457,9 +457,9 @@ mod tests {
         let fit = sent.iter().filter(|copy| copy.properties.size() <= LIMIT);
         assert_eq!(fit.count(), 3, "a retry, a dead letter, and a quarantined one");
         for copy in sent.iter().filter(|copy| copy.properties.size() <= LIMIT) {
-            let said = copy.properties.headers.text(copy_headers::HEADERS);
+            let said = copy.properties.headers.get_str(copy_headers::HEADERS_OMITTED);
             assert_eq!(said, Some("too large to be kept"), "{:?}", copy.route);
-            assert_eq!(copy.properties.headers.text(copy_headers::QUEUE), Some("q"));
+            assert_eq!(copy.properties.headers.get_str(copy_headers::QUEUE), Some("q"));
         }
     }
 
@@ -486,7 +486,7 @@ mod tests {
         let made = make(Destination::Dead("error")).await;
         assert_eq!((made, began.elapsed()), (Err(CopyError::Refused), Duration::ZERO));
         assert!(!copier.has_failures());
-        assert_eq!(copier.pauses(), []);
+        assert_eq!(copier.paused(), []);
         assert_eq!((broker.sent().len(), copier.refused_count()), (2, 1));
     }
 }

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::options::listener::RetryPlace;
+use crate::options::listener::RetryStorage;
 use crate::runtime::case::Case;
 use crate::runtime::judge::policy::{Copy, Destination};
 use crate::runtime::schedule::permit;
@@ -37,7 +37,7 @@ pub(crate) enum Next {
 /// What became of an attempt to make a copy.
 pub(crate) enum CopyResult {
     Made,
-    /// Its methods are held in the process for this pause.
+    /// Its methods are held in the process for this delay.
     Held(Duration),
     /// The broker never accepts it: the delivery returns to its queue.
     Refused,
@@ -105,7 +105,8 @@ async fn make_due(
         return Ok(());
     }
     let shared = work.shared;
-    let in_process = progress.hold.in_order || shared.options.retry.place == RetryPlace::Process;
+    let in_process =
+        progress.hold.in_order || shared.options.retry.storage == RetryStorage::Process;
     let is_retry = |due: &Due| matches!(due.copy.to, Destination::Later(_));
     let (retries, dead) = std::mem::take(&mut progress.due).into_iter().partition(is_retry);
     progress.due = dead;
@@ -121,7 +122,7 @@ async fn make_due(
     make_all(work, case, progress, due, logged).await
 }
 
-/// Holds in the process those retries whose pause is short enough.
+/// Holds in the process those retries whose delay is short enough.
 fn hold_retries(
     shared: &Shared,
     case: &Case,
@@ -131,8 +132,8 @@ fn hold_retries(
 ) {
     for due in retries {
         match due.copy.to {
-            Destination::Later(pause) if may_hold(shared, pause, progress.hold.began) => {
-                hold(shared, case, progress, due, pause, logged);
+            Destination::Later(delay) if may_hold(shared, delay, progress.hold.began) => {
+                hold(shared, case, progress, due, delay, logged);
             }
             _ => progress.due.push(due),
         }
@@ -165,7 +166,7 @@ async fn make_all(
     for (due, result) in permit.finish(join_all(copies.into_iter().map(make))).await {
         match result {
             CopyResult::Made => progress.made.push(due.copy),
-            CopyResult::Held(pause) => hold(shared, case, progress, due, pause, logged),
+            CopyResult::Held(delay) => hold(shared, case, progress, due, delay, logged),
             CopyResult::Refused => {
                 progress.due.push(due);
                 made = Err(Unfinished::Refused);
@@ -189,19 +190,19 @@ fn hold(
     case: &Case,
     progress: &mut Progress,
     Due { copy, attempts }: Due,
-    pause: Duration,
+    delay: Duration,
     logged: &LoggedNotification,
 ) {
     let (info, copy_headers) = (&case.delivery.info, &case.copy_headers);
     Report { info, copy_headers, logged, observers: &shared.observers }.held(&copy);
-    progress.held.hold_for(copy.pending, attempts, pause);
+    progress.held.hold_for(copy.pending, attempts, delay);
 }
 
-/// Whether a pause may be spent in the process: `retry.hold` is the limit for all pauses of a delivery
-/// together. A longer pause is left to the broker, even in a key order, which cannot be kept for so
+/// Whether a delay may be spent in the process: `retry.hold` is the limit for all delays of a delivery
+/// together. A longer delay is left to the broker, even in a key order, which cannot be kept for so
 /// long; if many short ones have taken so long, order is kept and the notification given up.
-fn may_hold(shared: &Shared, pause: Duration, began: Instant) -> bool {
-    began.elapsed().saturating_add(pause) <= shared.options.retry.hold
+fn may_hold(shared: &Shared, delay: Duration, began: Instant) -> bool {
+    began.elapsed().saturating_add(delay) <= shared.options.retry.hold
 }
 
 /// Makes a copy, or decides that its methods are held in the process.
@@ -218,19 +219,19 @@ async fn make(
             let made = shared.copier.make(original, &copy, until, None).await;
             (copy, made.map(drop).into())
         }
-        Destination::Later(pause) if hold.in_order && pause <= shared.options.retry.hold => {
+        Destination::Later(delay) if hold.in_order && delay <= shared.options.retry.hold => {
             give_up(work, original, copy, until).await
         }
-        Destination::Later(pause) => {
-            let held = may_hold(shared, pause, hold.began).then_some(pause);
-            delay(work, original, copy, held, until).await
+        Destination::Later(delay) => {
+            let held = may_hold(shared, delay, hold.began).then_some(delay);
+            delay_copy(work, original, copy, held, until).await
         }
     }
 }
 
 /// Makes a copy that the broker delays. Where it cannot, its methods are held in the process for `held`,
 /// or the notification is given up without it.
-pub(crate) async fn delay(
+pub(crate) async fn delay_copy(
     work: WorkContext<'_>,
     original: Original<'_>,
     copy: Copy,
@@ -244,7 +245,7 @@ pub(crate) async fn delay(
         shared.copier.make(original, &copy, until, None).await.map(drop)
     };
     match (made, held) {
-        (Err(CopyError::NoDelay), Some(pause)) => (copy, CopyResult::Held(pause)),
+        (Err(CopyError::NoDelay), Some(delay)) => (copy, CopyResult::Held(delay)),
         (Err(CopyError::NoDelay), None) => give_up(work, original, copy, until).await,
         (made, _) => (copy, made.into()),
     }
@@ -258,12 +259,12 @@ async fn give_up(
     until: Option<Instant>,
 ) -> (Copy, CopyResult) {
     let shared = work.shared;
-    copy.give_up_after(shared.options.retry.hold);
+    copy.dead_letter_after(shared.options.retry.hold);
     let made = shared.copier.make(original, &copy, until, None).await;
     (copy, made.map(drop).into())
 }
 
-/// Waits without a slot for the next round of calls. Pauses end; a method that is
+/// Waits without a slot for the next round of calls. Delays end; a method that is
 /// paused because of a failing copy may stay paused.
 async fn next_call(work: WorkContext<'_>, case: &mut Case, progress: &mut Progress) -> Next {
     let WorkContext { shared, permit } = work;
@@ -277,7 +278,7 @@ async fn next_call(work: WorkContext<'_>, case: &mut Case, progress: &mut Progre
             () = permit::session_ended(&case.delivery) => None,
         }
     });
-    let ready = match deadline.filter(|_| !held.has_pauses()) {
+    let ready = match deadline.filter(|_| !held.has_delays()) {
         Some(deadline) => match tokio::time::timeout_at(deadline, ready).await {
             Ok(ready) => ready,
             Err(_) => return Next::Unfinished(Unfinished::Overdue),
@@ -291,7 +292,7 @@ async fn next_call(work: WorkContext<'_>, case: &mut Case, progress: &mut Progre
     {
         return Next::Unfinished(unfinished);
     }
-    // The session may have ended during the pause.
+    // The session may have ended during the delay.
     if case.delivery.is_over() {
         return Next::Unfinished(Unfinished::Released);
     }

@@ -9,7 +9,7 @@ use crate::notification::delivery_info::DeliveryInfo;
 use crate::redact::shortened;
 use crate::runtime::settle::pending::Pending;
 use crate::transport::delivery::{HeaderValue, Headers, Properties};
-use crate::transport::driver::{LONGEST_DELAY, LONGEST_WAIT};
+use crate::transport::driver::{MAX_DELAY, MAX_TIMEOUT};
 
 /// The reason of a dead letter: one word. Other copies do not have it.
 pub const REASON: &str = "listener-reason";
@@ -17,7 +17,7 @@ pub const REASON: &str = "listener-reason";
 /// here and in the log unchanged: they should not contain secrets.
 pub const ERROR: &str = "listener-error";
 /// The pending methods, a list of texts. Empty or missing: all methods that want it.
-pub const ENDPOINTS: &str = "listener-endpoints";
+pub const METHODS: &str = "listener-methods";
 /// How often the pending methods have been called for the notification.
 pub const ATTEMPTS: &str = "listener-attempts";
 /// The queue that the original was consumed from.
@@ -36,7 +36,7 @@ pub const DEAD_LETTER_TIME: &str = "listener-dead-letter-time";
 /// delays its message, by at most a year.
 pub const REMAINING: &str = "listener-remaining";
 /// Set if the headers of the original were too large to be kept.
-pub const HEADERS: &str = "listener-headers";
+pub const HEADERS_OMITTED: &str = "listener-headers";
 
 /// How many names of methods that do not exist are read from a delivery, and the longest of them, in bytes.
 /// Any publisher can write them.
@@ -74,7 +74,7 @@ impl CopyHeaders {
     ) -> Self {
         let headers = &properties.headers;
         let text = |name, otherwise: &Arc<str>| {
-            let text = headers.text(name).filter(|text| text.len() <= LONGEST_ORIGIN);
+            let text = headers.get_str(name).filter(|text| text.len() <= LONGEST_ORIGIN);
             text.map_or_else(|| Arc::clone(otherwise), Arc::from)
         };
         let origin = DeliveryInfo {
@@ -84,7 +84,7 @@ impl CopyHeaders {
             ..info.clone()
         };
         let pending =
-            headers.get(ENDPOINTS).map_or(Pending::All, |value| Pending::of(names(value, knows)));
+            headers.get(METHODS).map_or(Pending::All, |value| Pending::of(names(value, knows)));
         // A dead letter that was returned to its queue has all attempts again.
         if headers.get(REASON).is_some() {
             let dead_letter_time = Some(number(headers, TIME).unwrap_or_default());
@@ -103,46 +103,47 @@ impl CopyHeaders {
 
     /// Writes the headers of a copy that is made now, and removes those of an earlier copy.
     pub(crate) fn write(&self, headers: &mut Headers) {
-        for name in [REASON, ERROR, ENDPOINTS, ATTEMPTS, REMAINING] {
+        for name in [REASON, ERROR, METHODS, ATTEMPTS, REMAINING] {
             headers.remove(name);
         }
         if let Pending::Only(names) = &self.pending {
             let names = names.iter().map(|name| HeaderValue::Text(name.clone())).collect();
-            headers.set(ENDPOINTS, HeaderValue::List(names));
+            headers.insert(METHODS, HeaderValue::Array(names));
         }
         if self.attempts > 0 {
-            headers.set(ATTEMPTS, HeaderValue::Int(self.attempts.into()));
+            headers.insert(ATTEMPTS, HeaderValue::Int64(self.attempts.into()));
         }
-        headers.set(QUEUE, (&*self.origin.queue).into());
-        headers.set(EXCHANGE, (&*self.origin.exchange).into());
-        headers.set(ROUTING_KEY, (&*self.origin.routing_key).into());
+        headers.insert(QUEUE, (&*self.origin.queue).into());
+        headers.insert(EXCHANGE, (&*self.origin.exchange).into());
+        headers.insert(ROUTING_KEY, (&*self.origin.routing_key).into());
         for (name, time) in
             [(FIRST_TIME, self.first_time), (DEAD_LETTER_TIME, self.dead_letter_time)]
         {
             headers.remove(name);
             if let Some(time) = time {
-                headers.set(name, HeaderValue::Timestamp(time));
+                headers.insert(name, HeaderValue::Timestamp(time));
             }
         }
-        headers.set(TIME, HeaderValue::Timestamp(now()));
+        headers.insert(TIME, HeaderValue::Timestamp(now()));
         if let Some(remaining) = self.remaining {
             let seconds = remaining.as_secs() + u64::from(remaining.subsec_nanos() > 0);
-            headers.set(REMAINING, HeaderValue::Int(i64::try_from(seconds).unwrap_or(i64::MAX)));
+            headers
+                .insert(REMAINING, HeaderValue::Int64(i64::try_from(seconds).unwrap_or(i64::MAX)));
         }
     }
 }
 
 /// The rest of a delay after the longest that a broker is asked for; `None` for most.
 pub(crate) fn remaining_after_longest(delay: Duration) -> Option<Duration> {
-    let remaining = delay.min(LONGEST_WAIT).saturating_sub(LONGEST_DELAY);
+    let remaining = delay.min(MAX_TIMEOUT).saturating_sub(MAX_DELAY);
     (!remaining.is_zero()).then_some(remaining)
 }
 
 /// The rest of the delay, less the time that the copy has waited in its queue since then.
 fn remaining(headers: &Headers) -> Option<Duration> {
-    let remaining = Duration::from_secs(number(headers, REMAINING)?).min(LONGEST_WAIT);
+    let remaining = Duration::from_secs(number(headers, REMAINING)?).min(MAX_TIMEOUT);
     let made = number(headers, TIME).unwrap_or(u64::MAX);
-    let late = Duration::from_secs(now().saturating_sub(made)).saturating_sub(LONGEST_DELAY);
+    let late = Duration::from_secs(now().saturating_sub(made)).saturating_sub(MAX_DELAY);
     let remaining = remaining.saturating_sub(late);
     (!remaining.is_zero()).then_some(remaining)
 }
@@ -165,7 +166,7 @@ fn names(value: &HeaderValue, knows: impl Fn(&str) -> bool) -> Vec<String> {
         }
     };
     match value {
-        HeaderValue::List(items) => items.iter().for_each(|item| {
+        HeaderValue::Array(items) => items.iter().for_each(|item| {
             if let HeaderValue::Text(name) = item {
                 take(name.as_str());
             }
@@ -181,7 +182,7 @@ fn names(value: &HeaderValue, knows: impl Fn(&str) -> bool) -> Vec<String> {
 fn number(headers: &Headers, name: &str) -> Option<u64> {
     match headers.get(name)? {
         HeaderValue::Timestamp(seconds) => Some(*seconds),
-        other => u64::try_from(other.as_int()?).ok(),
+        other => u64::try_from(other.as_i64()?).ok(),
     }
 }
 
@@ -235,8 +236,8 @@ mod tests {
     fn a_dead_letter_returned_to_its_queue_has_all_attempts_for_its_pending_methods() {
         let mut headers = Headers::default();
         copy_headers().write(&mut headers);
-        headers.set(REASON, "error".into());
-        headers.set(TIME, HeaderValue::Timestamp(1_778_400_000));
+        headers.insert(REASON, "error".into());
+        headers.insert(TIME, HeaderValue::Timestamp(1_778_400_000));
         let dead_letter_time = Some(1_778_400_000);
         assert_eq!(
             read(headers),
@@ -254,34 +255,34 @@ mod tests {
     fn the_rest_of_a_delay_is_bounded_and_shrinks_while_the_copy_is_in_its_queue() {
         let of = |remaining, made| {
             let mut headers = Headers::default();
-            headers.set(REMAINING, remaining);
-            headers.set(TIME, HeaderValue::Timestamp(made));
+            headers.insert(REMAINING, remaining);
+            headers.insert(TIME, HeaderValue::Timestamp(made));
             read(headers).remaining
         };
-        let (hour, day) = (Duration::from_secs(3600), LONGEST_DELAY.as_secs());
-        let most = [HeaderValue::Timestamp(u64::MAX), HeaderValue::Int(i64::MAX)];
+        let (hour, day) = (Duration::from_secs(3600), MAX_DELAY.as_secs());
+        let most = [HeaderValue::Timestamp(u64::MAX), HeaderValue::Int64(i64::MAX)];
         for most in most {
-            assert_eq!(of(most, now()), Some(LONGEST_WAIT));
+            assert_eq!(of(most, now()), Some(MAX_TIMEOUT));
         }
-        assert_eq!(of(HeaderValue::Int(3600), u64::MAX), Some(hour));
-        assert_eq!(of(HeaderValue::Int(3600), now() - day), Some(hour));
-        assert!(of(HeaderValue::Int(3600), now() - day - 1800) <= Some(hour / 2));
-        assert_eq!(of(HeaderValue::Int(3600), now() - day - 3600), None);
-        assert_eq!(of(HeaderValue::Int(-1), now()), None);
+        assert_eq!(of(HeaderValue::Int64(3600), u64::MAX), Some(hour));
+        assert_eq!(of(HeaderValue::Int64(3600), now() - day), Some(hour));
+        assert!(of(HeaderValue::Int64(3600), now() - day - 1800) <= Some(hour / 2));
+        assert_eq!(of(HeaderValue::Int64(3600), now() - day - 3600), None);
+        assert_eq!(of(HeaderValue::Int64(-1), now()), None);
     }
 
     #[test]
     fn the_rest_of_a_delay_is_what_exceeds_the_longest_one() {
-        assert_eq!(remaining_after_longest(LONGEST_DELAY), None);
+        assert_eq!(remaining_after_longest(MAX_DELAY), None);
         let more = Duration::from_millis(1);
-        assert_eq!(remaining_after_longest(LONGEST_DELAY + more), Some(more));
-        assert_eq!(remaining_after_longest(Duration::MAX), Some(LONGEST_WAIT - LONGEST_DELAY));
+        assert_eq!(remaining_after_longest(MAX_DELAY + more), Some(more));
+        assert_eq!(remaining_after_longest(Duration::MAX), Some(MAX_TIMEOUT - MAX_DELAY));
     }
 
     #[test]
     fn a_list_of_names_written_by_hand_is_read() {
         let mut headers = Headers::default();
-        headers.set(ENDPOINTS, "a::A::info, b::B::info".into());
+        headers.insert(METHODS, "a::A::info, b::B::info".into());
         let expected = vec!["a::A::info".to_owned(), "b::B::info".to_owned()];
         assert_eq!(read(headers).pending, Pending::Only(expected));
     }
@@ -289,9 +290,9 @@ mod tests {
     #[test]
     fn invalid_headers_are_ignored() {
         let mut headers = Headers::default();
-        headers.set(ATTEMPTS, HeaderValue::Int(-3));
-        headers.set(ENDPOINTS, HeaderValue::Bool(true));
-        headers.set(QUEUE, HeaderValue::Null);
+        headers.insert(ATTEMPTS, HeaderValue::Int64(-3));
+        headers.insert(METHODS, HeaderValue::Bool(true));
+        headers.insert(QUEUE, HeaderValue::Null);
         assert_eq!(read(headers), read(Headers::default()));
     }
 
@@ -302,9 +303,9 @@ mod tests {
         let known = (0..200).map(|n| format!("known::{n}"));
         let all: Vec<String> = unknown.chain(known).collect();
         let twice = all.iter().chain(&all).map(|name| HeaderValue::from(name.as_str()));
-        headers.set(ENDPOINTS, HeaderValue::List(twice.collect()));
-        headers.set(EXCHANGE, "e".repeat(256).as_str().into());
-        headers.set(ROUTING_KEY, "k".repeat(255).as_str().into());
+        headers.insert(METHODS, HeaderValue::Array(twice.collect()));
+        headers.insert(EXCHANGE, "e".repeat(256).as_str().into());
+        headers.insert(ROUTING_KEY, "k".repeat(255).as_str().into());
         let CopyHeaders { origin, pending, .. } = read(headers);
         let pending = pending.names();
         assert_eq!(pending.len(), UNKNOWN_NAMES + 200, "all that exist, and no name twice");
@@ -314,9 +315,9 @@ mod tests {
 
     #[test]
     fn a_number_of_any_type_is_read() {
-        for attempts in [HeaderValue::Int(3), HeaderValue::UInt8(3), HeaderValue::Int32(3)] {
+        for attempts in [HeaderValue::Int64(3), HeaderValue::UInt8(3), HeaderValue::Int32(3)] {
             let mut headers = Headers::default();
-            headers.set(ATTEMPTS, attempts);
+            headers.insert(ATTEMPTS, attempts);
             assert_eq!(read(headers).attempts, 3);
         }
     }

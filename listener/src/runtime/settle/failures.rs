@@ -93,7 +93,7 @@ impl CopyFailures {
     }
 
     /// One pause for each queue, with all methods that wait for it.
-    pub(crate) fn pauses(&self) -> Vec<Pause> {
+    pub(crate) fn paused(&self) -> Vec<Pause> {
         let mut pauses: BTreeMap<String, Pause> = BTreeMap::new();
         for failure in self.lock().by_number.values() {
             let since = failure.since.elapsed();
@@ -101,9 +101,9 @@ impl CopyFailures {
                 queue: failure.queue.clone(),
                 methods: Vec::new(),
                 reason: String::new(),
-                since,
+                elapsed: since,
             });
-            pause.since = pause.since.max(since);
+            pause.elapsed = pause.elapsed.max(since);
             pause.reason.clone_from(&failure.reason);
             pause.methods.extend(failure.methods.iter().cloned());
             pause.methods.sort();
@@ -168,16 +168,16 @@ mod tests {
         failures.resumed("b").await;
         assert!(tokio::time::timeout(long, failures.resumed("a")).await.is_err());
         assert_eq!(
-            failures.pauses(),
+            failures.paused(),
             [Pause {
                 queue: "q.dead".to_owned(),
                 methods: vec!["a".to_owned()],
                 reason: "it is full".to_owned(),
-                since: long,
+                elapsed: long,
             }]
         );
         drop(full);
         failures.resumed("a").await;
-        assert_eq!(failures.pauses(), []);
+        assert_eq!(failures.paused(), []);
     }
 }

@@ -73,10 +73,10 @@ pub(crate) fn properties(
     let copy_headers = CopyHeaders { pending, first_time, remaining, ..copy_headers.clone() };
     let mut properties = with_headers(delivery, copy_headers, form);
     if let Destination::Dead(reason) = copy.to {
-        properties.headers.set(copy_headers::REASON, reason.into());
+        properties.headers.insert(copy_headers::REASON, reason.into());
         properties
             .headers
-            .set(copy_headers::ERROR, shortened(&copy.error, form.longest_error()).into());
+            .insert(copy_headers::ERROR, shortened(&copy.error, form.longest_error()).into());
     }
     properties
 }
@@ -102,12 +102,13 @@ fn kept(delivery: &Delivery, form: Form) -> Properties {
     let mut properties = delivery.properties.clone();
     properties.headers.remove_broker_owned();
     if properties.headers.size() > form.longest_headers() {
-        let compression = properties.headers.text("compression").map(|text| shortened(text, 255));
+        let compression =
+            properties.headers.get_str("compression").map(|text| shortened(text, 255));
         let mut headers = Headers::default();
-        headers.set(copy_headers::HEADERS, "too large to be kept".into());
+        headers.insert(copy_headers::HEADERS_OMITTED, "too large to be kept".into());
         // Without it the body could not be read.
         if let Some(compression) = compression {
-            headers.set("compression", compression.into());
+            headers.insert("compression", compression.into());
         }
         properties.headers = headers;
     }

@@ -1,4 +1,4 @@
-//! The calls of a delivery that wait in the process: for the end of a pause, or until copies can be made
+//! The calls of a delivery that wait in the process: for the end of a delay, or until copies can be made
 //! again for a paused method. `copies.rs` waits for the next one.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::runtime::settle::copier::Copier;
 use crate::runtime::settle::pending::Pending;
-use crate::transport::driver::LONGEST_WAIT;
+use crate::transport::driver::MAX_TIMEOUT;
 
 /// Methods that are called together.
 #[derive(Debug)]
@@ -36,9 +36,9 @@ pub(crate) struct ReadyRound(usize);
 pub(crate) struct HeldRounds(Vec<Round>);
 
 impl HeldRounds {
-    /// Holds methods for a pause.
-    pub(crate) fn hold_for(&mut self, pending: Pending, attempts: u32, pause: Duration) {
-        let until = Until::Elapsed(Instant::now() + pause.min(LONGEST_WAIT));
+    /// Holds methods for a delay.
+    pub(crate) fn hold_for(&mut self, pending: Pending, attempts: u32, delay: Duration) {
+        let until = Until::Elapsed(Instant::now() + delay.min(MAX_TIMEOUT));
         self.0.push(Round { pending, attempts, until });
     }
 
@@ -52,8 +52,8 @@ impl HeldRounds {
         self.0.is_empty()
     }
 
-    /// Whether some wait for the end of a pause.
-    pub(crate) fn has_pauses(&self) -> bool {
+    /// Whether some wait for the end of a delay.
+    pub(crate) fn has_delays(&self) -> bool {
         self.0.iter().any(|round| matches!(round.until, Until::Elapsed(_)))
     }
 

@@ -9,7 +9,7 @@ use crate::runtime::judge::policy::Copy;
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::held::HeldRounds;
 use crate::runtime::settle::pending::Pending;
-use crate::transport::driver::LONGEST_WAIT;
+use crate::transport::driver::MAX_TIMEOUT;
 
 /// The shortest time for which a delivery is held whose copies cannot be made, so that nothing spins.
 const SHORTEST_REMAINING_HOLD: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ impl Hold {
     /// The hold of a delivery that has been in flight for this long.
     pub(crate) fn new(hold: Duration, in_flight: Duration) -> Self {
         let began = Instant::now();
-        let left = hold.min(LONGEST_WAIT).saturating_sub(in_flight).max(SHORTEST_REMAINING_HOLD);
+        let left = hold.min(MAX_TIMEOUT).saturating_sub(in_flight).max(SHORTEST_REMAINING_HOLD);
         Self { began, until: began + left, in_order: false }
     }
 
@@ -74,7 +74,7 @@ impl Progress {
     /// Whether dead letters have to wait: one that is made before the last call is made a second
     /// time if the listener stops before that call.
     pub(crate) fn delays_dead_letters(&self) -> bool {
-        self.held.has_pauses() || (self.hold.in_order && !self.held.is_empty())
+        self.held.has_delays() || (self.hold.in_order && !self.held.is_empty())
     }
 
     /// The headers of one copy for all pending methods.

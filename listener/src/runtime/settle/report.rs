@@ -21,11 +21,11 @@ pub(crate) enum End<'e> {
     Copied(&'e [Copy]),
     /// As `Copied`; another confirmed copy at the end of its queue is for the pending methods.
     Replaced(&'e [Copy]),
-    /// A confirmed copy is in quarantine, after this number of deaths.
-    Quarantined { to: &'e str, deaths: u64 },
+    /// A confirmed copy is in quarantine, after this number of crashes.
+    Quarantined { to: &'e str, crashes: u64 },
     /// A confirmed copy is at the end of its queue, which would have dropped it soon.
     Renewed,
-    /// A confirmed copy is delayed for the rest of a long pause.
+    /// A confirmed copy is delayed for the rest of a long delay.
     Deferred(Duration),
     /// It returns to its queue: a method requeued it, or it has waited for too long.
     Requeued,
@@ -125,14 +125,14 @@ impl Report<'_> {
             End::Handled => {
                 event!(self, debug, "handled", "settled", methods = self.logged.handled);
             }
-            End::Quarantined { to, deaths } => {
+            End::Quarantined { to, crashes } => {
                 event!(
                     self,
                     warn,
                     "quarantined",
-                    "settled: processes that worked on it died",
+                    "settled: processes that worked on it crashed",
                     to = *to,
-                    deaths = *deaths
+                    crashes = *crashes
                 );
             }
             End::Renewed => event!(
@@ -145,7 +145,7 @@ impl Report<'_> {
                 self,
                 info,
                 "deferred",
-                "settled: its pause is longer than the broker delays a message",
+                "settled: its delay is longer than the broker delays a message",
                 after = tracing::field::debug(after)
             ),
             End::Copied(copies) => self.copies(copies),
@@ -214,7 +214,9 @@ impl Report<'_> {
         let (delivery, methods) = (&self.copy_headers.origin, copy.pending.names());
         let attempts = self.copy_headers.attempts;
         match copy.to {
-            Destination::Later(after) => Event::Retried { delivery, methods, attempts, after },
+            Destination::Later(after) => {
+                Event::Retried { delivery, methods, attempts, delay: after }
+            }
             Destination::Dead(reason) => Event::DeadLettered { delivery, reason, methods },
         }
     }

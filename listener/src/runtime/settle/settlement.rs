@@ -32,8 +32,8 @@ pub(crate) fn settle(shared: &Shared, case: Case, end: &End<'_>, logged: &Logged
     }
     if is_acknowledged {
         in_flight.acknowledged();
-        let (handled, after) = (logged.handled, in_flight.age());
-        observers.report(&Event::Acknowledged { delivery: &info, handled, after });
+        let (handled, elapsed) = (logged.handled, in_flight.age());
+        observers.report(&Event::Acknowledged { delivery: &info, handled, elapsed });
     }
     let record = suspicion.as_ref().and_then(|suspicion| suspicion.record);
     if let (Some(record), Some(quarantine)) = (record, shared.quarantines.of(&queue)) {

@@ -114,13 +114,13 @@ async fn carry_out(
     quarantine: &Quarantine,
 ) -> Option<Case> {
     match decision {
-        Decision::GiveUp(deaths) => {
-            give_up(work, case, deaths).await;
+        Decision::GiveUp(crashes) => {
+            give_up(work, case, crashes).await;
             return None;
         }
-        Decision::Quarantine(deaths) => {
-            case = move_to_quarantine(work, case, &quarantine.queue, deaths).await.err()?;
-            let is_last = quarantine::is_last(deaths, &work.shared.options.poison);
+        Decision::Quarantine(crashes) => {
+            case = move_to_quarantine(work, case, &quarantine.queue, crashes).await.err()?;
+            let is_last = quarantine::is_last(crashes, &work.shared.options.poison);
             isolate(&mut case, if is_last { Isolation::FromAll } else { Isolation::FromSuspects });
         }
         Decision::Last => isolate(&mut case, Isolation::FromAll),
@@ -175,7 +175,7 @@ fn suspected<'w>(shared: &'w Shared, case: &Case) -> Option<&'w Quarantine> {
     shared.quarantines.of(&info.queue)
 }
 
-/// The decision for a suspect, from the deaths that the journal has.
+/// The decision for a suspect, from the crashes that the journal has.
 async fn decide(
     work: WorkContext<'_>,
     key: Key,
@@ -184,8 +184,8 @@ async fn decide(
 ) -> Result<Decision, Unavailable> {
     let WorkContext { shared, permit } = work;
     let decide = async || {
-        let deaths = quarantine.journal.deaths(key).await?;
-        Ok(quarantine::decide(deaths, is_quarantined, &shared.options.poison))
+        let crashes = quarantine.journal.crashes(key).await?;
+        Ok(quarantine::decide(crashes, is_quarantined, &shared.options.poison))
     };
     let decision = permit.finish(decide()).await?;
     if matches!(decision, Decision::Work | Decision::Last) {
@@ -203,10 +203,10 @@ async fn move_to_quarantine(
     work: WorkContext<'_>,
     case: Case,
     queue: &str,
-    deaths: u64,
+    crashes: u64,
 ) -> Result<(), Case> {
     let route = Route::Quarantine(queue.to_owned());
-    let moved = move_to(work, case, &route, &End::Quarantined { to: queue, deaths }).await;
+    let moved = move_to(work, case, &route, &End::Quarantined { to: queue, crashes }).await;
     // A copy that was not confirmed may exist nevertheless.
     work.shared.quarantined.notify_one();
     moved
@@ -248,9 +248,9 @@ async fn move_to(
     let moved = shared.copier.move_to(original, route, hold, &shared.gate);
     match permit.finish(moved).await {
         Ok(closed) => {
-            if let End::Quarantined { deaths, .. } = *end {
+            if let End::Quarantined { crashes, .. } = *end {
                 let delivery = &case.copy_headers.origin;
-                shared.observers.report(&Event::Quarantined { delivery, deaths });
+                shared.observers.report(&Event::Quarantined { delivery, crashes });
             }
             let settler = case.delivery.settler();
             settlement::settle(shared, case, end, &LoggedNotification::default());
@@ -270,10 +270,10 @@ async fn move_to(
     }
 }
 
-/// Dead-letters a suspect after this number of deaths, without calling a method.
-async fn give_up(work: WorkContext<'_>, mut case: Case, deaths: u64) {
+/// Dead-letters a suspect after this number of crashes, without calling a method.
+async fn give_up(work: WorkContext<'_>, mut case: Case, crashes: u64) {
     let WorkContext { shared, permit } = work;
-    let copy = policy::poison(deaths, case.copy_headers.pending.clone());
+    let copy = policy::poison(crashes, case.copy_headers.pending.clone());
     // No method is called: other suspects need not wait.
     isolation::end_turn(shared, &mut case);
     loop {
@@ -319,8 +319,8 @@ async fn put_back(work: WorkContext<'_>, case: Case) -> Result<(), Case> {
     move_to(work, case, &route, &End::Replaced(&[])).await
 }
 
-/// Delays a delivery for the rest of a pause that is longer than a broker delays a message: its copy is
-/// delayed again. Returns it once the pause is over.
+/// Delays a delivery for the rest of a delay that is longer than a broker delays a message: its copy is
+/// delayed again. Returns it once the delay is over.
 async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
     let WorkContext { shared, permit } = work;
     while let Some(remaining) = case.copy_headers.remaining.take() {
@@ -330,7 +330,7 @@ async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
         // written the header.
         let held = (remaining <= shared.options.retry.hold).then_some(remaining);
         let original = case.original(permit.stop);
-        let delaying = copies::delay(work, original, copy, held, Some(hold.until));
+        let delaying = copies::delay_copy(work, original, copy, held, Some(hold.until));
         let (copy, result) = permit.finish(delaying).await;
         match result {
             CopyResult::Made => {
@@ -342,7 +342,7 @@ async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
                 settlement::settle(shared, case, &end, &LoggedNotification::default());
                 return None;
             }
-            CopyResult::Held(pause) => return wait_out(work, case, pause).await,
+            CopyResult::Held(delay) => return wait_out(work, case, delay).await,
             CopyResult::Refused => {
                 copies::return_later(work, case, &LoggedNotification::default()).await;
                 return None;
@@ -362,13 +362,13 @@ async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
     Some(case)
 }
 
-/// Waits for the end of a pause without a slot. `None` if the delivery was released first: the listener
+/// Waits for the end of a delay without a slot. `None` if the delivery was released first: the listener
 /// stops, or the session is over.
-async fn wait_out(work: WorkContext<'_>, case: Case, pause: Duration) -> Option<Case> {
+async fn wait_out(work: WorkContext<'_>, case: Case, delay: Duration) -> Option<Case> {
     let WorkContext { shared, permit } = work;
     let paused = async {
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(delay) => {}
             () = permit::session_ended(&case.delivery) => {}
         }
     };
@@ -381,9 +381,9 @@ async fn wait_out(work: WorkContext<'_>, case: Case, pause: Duration) -> Option<
 
 /// Identifies a delivery as it arrived: by the queue that it was first taken from, its body, its
 /// `message_id`, the methods that it is pending for (there may be a copy for each), and the time of its
-/// dead letter, if that was returned to the queue, because its deaths are counted from zero then. Deliveries
+/// dead letter, if that was returned to the queue, because its crashes are counted from zero then. Deliveries
 /// that are equal in all of that share a key: they have the same effect on a process. Every copy has all of
-/// it, except one whose headers or properties were too large to be kept: its deaths are counted from zero.
+/// it, except one whose headers or properties were too large to be kept: its crashes are counted from zero.
 /// The timestamp of the message is left out: a broker may set another one on every copy.
 fn key_of(case: &Case) -> Key {
     let CopyHeaders { origin, pending, dead_letter_time, .. } = &case.copy_headers;

@@ -15,12 +15,12 @@ use crate::runtime::shared::{Shared, WorkContext};
 use crate::runtime::suspect::gate::{ExclusiveAccess, Passage};
 use crate::runtime::suspect::journal::Unavailable;
 use crate::transport::delivery::Settler;
-use crate::transport::driver::LONGEST_WAIT;
+use crate::transport::driver::MAX_TIMEOUT;
 
 /// How long plain `fn`s that timed out are waited for before a suspect is handled for the last time.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// While a suspect is called that one more death would dead-letter, no other method starts: for up to this
+/// While a suspect is called that one more crash would dead-letter, no other method starts: for up to this
 /// long until the running ones have ended, then for up to this long while its own run.
 const SHUT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -189,9 +189,9 @@ pub(crate) fn shortest_turn_time(shared: &Shared) -> Duration {
     bounded_hold(shared.options.retry.hold) / 9
 }
 
-/// `retry.hold`, between `SHORTEST_HOLD` and `LONGEST_WAIT`.
+/// `retry.hold`, between `SHORTEST_HOLD` and `MAX_TIMEOUT`.
 fn bounded_hold(hold: Duration) -> Duration {
-    hold.clamp(SHORTEST_HOLD, LONGEST_WAIT)
+    hold.clamp(SHORTEST_HOLD, MAX_TIMEOUT)
 }
 
 /// The rest of `hold` for a delivery that was held for `held`. If it was held for another reason before,

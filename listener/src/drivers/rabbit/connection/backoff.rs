@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::drivers::rabbit::options::{MISTAKE_PAUSE, RabbitOptions};
 
-/// Pauses with full jitter: each is drawn uniformly between zero and a ceiling that grows, so that the
+/// Delays with full jitter: each is drawn uniformly between zero and a ceiling that grows, so that the
 /// many clients of a broker that has restarted do not connect at the same moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
@@ -16,7 +16,7 @@ pub(crate) struct Backoff {
     rounds: u32,
 }
 
-/// The shortest pause, whatever the options are, so that no loop spins.
+/// The shortest delay, whatever the options are, so that no loop spins.
 const SHORTEST: Duration = Duration::from_millis(50);
 
 impl Backoff {
@@ -35,20 +35,20 @@ impl Backoff {
         self.rounds = 0;
     }
 
-    /// The next pause after a transient failure.
-    pub(crate) fn pause(&mut self) -> Duration {
+    /// The next delay after a transient failure.
+    pub(crate) fn delay(&mut self) -> Duration {
         let ceiling = self.ceiling();
         self.rounds = self.rounds.saturating_add(1);
         (self.delay + ceiling.mul_f64(fastrand::f64())).max(SHORTEST)
     }
 
-    /// The next pause after a failure that only an operator can fix.
-    pub(crate) fn slow_pause(&mut self) -> Duration {
-        let pause = self.pause() + Duration::from_secs(2) * self.rounds.min(15);
-        pause.min(MISTAKE_PAUSE)
+    /// The next delay after a failure that only an operator can fix.
+    pub(crate) fn slow_delay(&mut self) -> Duration {
+        let delay = self.delay() + Duration::from_secs(2) * self.rounds.min(15);
+        delay.min(MISTAKE_PAUSE)
     }
 
-    /// The upper bound of the next pause, without `delay`.
+    /// The upper bound of the next delay, without `delay`.
     pub(crate) fn ceiling(&self) -> Duration {
         self.step.saturating_mul(self.rounds).saturating_add(self.interval).min(self.max)
     }
@@ -59,17 +59,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ceiling_of_the_pauses_grows_and_ends() {
+    fn the_ceiling_of_the_delays_grows_and_ends() {
         let mut backoff = Backoff::new(&RabbitOptions::default());
         let mut ceilings = Vec::new();
         for _ in 0..17 {
             ceilings.push(backoff.ceiling().as_secs());
             let longest = backoff.ceiling() + Duration::from_millis(100);
-            let pause = backoff.pause();
-            assert!(pause >= SHORTEST && pause <= longest, "{pause:?}");
+            let delay = backoff.delay();
+            assert!(delay >= SHORTEST && delay <= longest, "{delay:?}");
         }
         assert_eq!(ceilings, [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 30, 30]);
-        assert!(backoff.slow_pause() <= MISTAKE_PAUSE);
+        assert!(backoff.slow_delay() <= MISTAKE_PAUSE);
         backoff.reset();
         assert_eq!(backoff.ceiling(), Duration::from_secs(1));
     }

@@ -1,4 +1,4 @@
-//! Reconnecting, for consuming and publishing: rounds over all hosts, the pause after a
+//! Reconnecting, for consuming and publishing: rounds over all hosts, the delay after a
 //! failed round, and a log line for each new reason only. Each side has its own loop around it, in
 //! `consuming/supervisor.rs` and `publishing/publisher.rs`, because they wait for different events.
 
@@ -46,7 +46,7 @@ impl Reconnect {
         self.rotation.tried(address);
     }
 
-    /// A session ended after `age`. Whether it was stable: then the pauses start over.
+    /// A session ended after `age`. Whether it was stable: then the delays start over.
     pub(crate) fn ended(&mut self, age: Duration) -> bool {
         let is_stable = age >= STABLE_AFTER;
         if is_stable {
@@ -55,14 +55,14 @@ impl Reconnect {
         is_stable
     }
 
-    /// The pause before the next round.
-    pub(crate) fn pause(&mut self) -> Duration {
-        self.backoff.pause()
+    /// The delay before the next round.
+    pub(crate) fn delay(&mut self) -> Duration {
+        self.backoff.delay()
     }
 
-    /// The pause before the next round, where only an operator can fix what failed.
-    pub(crate) fn slow_pause(&mut self) -> Duration {
-        self.backoff.slow_pause()
+    /// The delay before the next round, where only an operator can fix what failed.
+    pub(crate) fn slow_delay(&mut self) -> Duration {
+        self.backoff.slow_delay()
     }
 
     /// Records the reason of a failure. Returns whether it differs from the last one.
@@ -156,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stable_session_starts_the_pauses_over() {
+    fn a_stable_session_starts_the_delays_over() {
         let mut reconnect = reconnect("rabbit://a");
         let first = reconnect.ceiling();
-        reconnect.pause();
+        reconnect.delay();
         assert!(!reconnect.ended(STABLE_AFTER / 2));
         assert!(reconnect.ceiling() > first);
         assert!(reconnect.ended(STABLE_AFTER));

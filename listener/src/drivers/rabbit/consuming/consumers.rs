@@ -247,7 +247,7 @@ impl DeliveryMaker {
         let set = seen.and_then(|seen| seen.limits.deliveries);
         let is_near = count.is_some_and(|count| delivery_limit::is_near(count, set, self.version));
         let settlement = Settlement::new(Arc::clone(&self.settler), arrived.delivery_tag);
-        let info = info.counted(count);
+        let info = info.delivery_count(count);
         Delivery::new(Bytes::from(arrived.data), properties, info, settlement).near_limit(is_near)
     }
 }
@@ -265,7 +265,7 @@ fn delivery_count(
     if !redelivered || seen.and_then(|seen| seen.quorum) == Some(false) {
         return None;
     }
-    let number = |name| u64::try_from(properties.headers.get(name)?.as_int()?).ok();
+    let number = |name| u64::try_from(properties.headers.get(name)?.as_i64()?).ok();
     let count = number("x-delivery-count")?;
     let acquired = match version.is_some_and(Version::counts_closed_channels) {
         true => number("x-acquired-count"),
@@ -318,7 +318,7 @@ mod tests {
         let count = |redelivered, quorum, minor, headers: &[(&str, i64)]| {
             let mut properties = Properties::default();
             for (name, value) in headers {
-                properties.headers.set(*name, HeaderValue::Int(*value));
+                properties.headers.insert(*name, HeaderValue::Int64(*value));
             }
             let seen = Some(QueueProperties { quorum, ..QueueProperties::default() });
             delivery_count(&properties, redelivered, seen, Some(Version::new(4, minor)))

@@ -174,7 +174,7 @@ impl Session {
     }
 
     /// Consumes quarantine queues that were missing and now exist.
-    pub(crate) fn look_again(&mut self) {
+    pub(crate) fn recheck_quarantine_queues(&mut self) {
         self.quarantine.look();
     }
 

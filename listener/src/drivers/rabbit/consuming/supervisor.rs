@@ -1,6 +1,6 @@
 //! The task behind a subscription: it owns the session and, when that is lost, makes the next one, over
-//! all hosts, with pauses, until the consumer is closed. `session.rs` has what a session does,
-//! `connection/reconnect.rs` the rounds and the pauses.
+//! all hosts, with delays, until the consumer is closed. `session.rs` has what a session does,
+//! `connection/reconnect.rs` the rounds and the delays.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,13 +44,13 @@ pub(crate) async fn start(
                 Err(Failure::Permanent(error)) if !error.is_transient() => return Err(error),
                 Err(failure) => failure,
             };
-            let pause = reconnect.pause();
-            tracing::warn!(reason = %failure, ?pause, "cannot attach to RabbitMQ yet");
+            let delay = reconnect.delay();
+            tracing::warn!(reason = %failure, ?delay, "cannot attach to RabbitMQ yet");
             local = match failure {
                 Failure::Permanent(error) => Some(error),
                 Failure::Transient { .. } => None,
             };
-            sleep(pause).await;
+            sleep(delay).await;
         }
     };
     let session = timeout_at(deadline, first).await.unwrap_or_else(|_| {
@@ -149,7 +149,7 @@ impl Consumer for RabbitConsumer {
         Box::pin(async move { self.run(Action::Close).await })
     }
 
-    fn look_again(&self) {
+    fn recheck_quarantine_queues(&self) {
         self.look.notify_one();
     }
 
@@ -181,7 +181,7 @@ impl Supervisor {
                 biased;
                 command = next_command(&mut self.commands) => command,
                 () = self.look.notified(), if self.sink.is_some() => {
-                    session.look_again();
+                    session.recheck_quarantine_queues();
                     continue;
                 }
                 event = session.serve(self.sink.as_ref(), &self.demand) => {
@@ -264,31 +264,31 @@ impl Supervisor {
             );
             return None;
         }
-        let mut pause = self.reconnect.pause();
-        tracing::warn!(host, generation, reason, ?pause, "lost RabbitMQ");
+        let mut delay = self.reconnect.delay();
+        tracing::warn!(host, generation, reason, ?delay, "lost RabbitMQ");
         self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });
         self.reconnect.record_reason(&reason);
         loop {
-            match self.attempt(pause, generation + 1).await? {
+            match self.attempt(delay, generation + 1).await? {
                 Ok(session) => {
                     attached(&session, &self.subscription, &self.stale);
                     self.state.send_replace(ConnectionState::Attached);
                     return Some(session);
                 }
-                Err(failure) => pause = self.failed(&failure),
+                Err(failure) => delay = self.failed(&failure),
             }
         }
     }
 
-    /// One round after a pause; none if the consumer is cancelled or closed meanwhile.
+    /// One round after a delay; none if the consumer is cancelled or closed meanwhile.
     async fn attempt(
         &mut self,
-        pause: Duration,
+        delay: Duration,
         generation: u64,
     ) -> Option<Result<Session, Failure>> {
         let mut attempts = BTreeMap::new();
         let attempt = async {
-            sleep(pause).await;
+            sleep(delay).await;
             let (core, subscription, stale) = (&self.core, &self.subscription, &self.stale);
             let of = Attempt { core, subscription, stale };
             of.round(self.reconnect.round(None), generation, &mut attempts).await
@@ -305,19 +305,19 @@ impl Supervisor {
         None
     }
 
-    /// Reports a failed round, once for each reason. Returns the pause before the next one.
+    /// Reports a failed round, once for each reason. Returns the delay before the next one.
     fn failed(&mut self, failure: &Failure) -> Duration {
         let reason = failure.to_string();
-        let pause = match failure.is_transient() {
-            true => self.reconnect.pause(),
-            false => self.reconnect.slow_pause(),
+        let delay = match failure.is_transient() {
+            true => self.reconnect.delay(),
+            false => self.reconnect.slow_delay(),
         };
         if !self.reconnect.record_reason(&reason) {
-            tracing::debug!(reason, ?pause, "still cannot attach to RabbitMQ");
-            return pause;
+            tracing::debug!(reason, ?delay, "still cannot attach to RabbitMQ");
+            return delay;
         }
         if failure.is_transient() {
-            tracing::warn!(reason, ?pause, "cannot attach to RabbitMQ");
+            tracing::warn!(reason, ?delay, "cannot attach to RabbitMQ");
         } else {
             tracing::error!(
                 reason,
@@ -325,7 +325,7 @@ impl Supervisor {
             );
         }
         self.state.send_replace(ConnectionState::Lost { reason: reason.as_str().into() });
-        pause
+        delay
     }
 }
 

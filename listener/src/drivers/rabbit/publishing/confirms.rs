@@ -34,8 +34,8 @@ const BATCH: usize = 256;
 /// What prevents sending at present, for the errors of senders that time out.
 pub(crate) type Obstacle = Arc<Mutex<Option<String>>>;
 
-pub(crate) fn set_obstacle(obstacle: &Obstacle, reason: Option<String>) {
-    *obstacle.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reason;
+pub(crate) fn set_obstacle(blocked: &Obstacle, reason: Option<String>) {
+    *blocked.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reason;
 }
 
 pub(crate) struct Submission {
@@ -86,7 +86,7 @@ struct ConfirmTask {
     /// Reused for each batch; empty in between.
     batch: Vec<Submission>,
     pending: PendingConfirms,
-    obstacle: Obstacle,
+    blocked: Obstacle,
     /// Messages that wait while the broker is short of memory or disk; none while it is not.
     backlog: Option<Vec<Submission>>,
     // Last: the I/O thread must outlive this task.
@@ -99,7 +99,7 @@ pub(crate) async fn start(
     link: Arc<Link>,
     events: LinkEvents,
     purpose: Purpose,
-    obstacle: &Obstacle,
+    blocked: &Obstacle,
 ) -> Result<(Submitter, JoinHandle<()>), Fault> {
     let (sender, submissions) = mpsc::unbounded_channel();
     let ended = Arc::default();
@@ -113,7 +113,7 @@ pub(crate) async fn start(
         ended,
         batch: Vec::with_capacity(BATCH),
         pending: PendingConfirms::default(),
-        obstacle: Arc::clone(obstacle),
+        blocked: Arc::clone(blocked),
         backlog: None,
         _core: core,
     };
@@ -124,8 +124,8 @@ impl ConfirmTask {
     async fn run(mut self) {
         let ended = self.serve().await;
         if self.backlog.is_some() {
-            // The obstacle was that the broker had blocked this connection.
-            set_obstacle(&self.obstacle, None);
+            // The blocked was that the broker had blocked this connection.
+            set_obstacle(&self.blocked, None);
         }
         let Some(fault) = ended else {
             let closed = async {
@@ -214,7 +214,7 @@ impl ConfirmTask {
         let purpose = self.purpose.name();
         tracing::warn!(reason, purpose, "RabbitMQ takes no messages for now");
         set_obstacle(
-            &self.obstacle,
+            &self.blocked,
             Some(format!("the broker takes no messages for now: {reason}")),
         );
         self.backlog.get_or_insert_default();
@@ -222,7 +222,7 @@ impl ConfirmTask {
 
     fn unblocked(&mut self) {
         tracing::info!(purpose = self.purpose.name(), "RabbitMQ takes messages again");
-        set_obstacle(&self.obstacle, None);
+        set_obstacle(&self.blocked, None);
         for submission in self.backlog.take().unwrap_or_default() {
             self.publish(submission);
         }

@@ -28,7 +28,7 @@ const PREFETCH: u16 = 2000;
 /// How many entries one acknowledgement covers: the broker then sends as many more.
 const ACK_EVERY: u64 = 250;
 
-/// The reason if the driver knows of no obstacle.
+/// The reason if the driver knows of no blocked.
 const NO_ANSWER: &str = "no answer in time, though the connection is open: check whether the broker has the \
                       stream running with a leader, at its log and at its disk";
 const NO_CONNECTION: &str = "no connection in time";
@@ -40,7 +40,7 @@ pub(crate) async fn append(
 ) -> Result<JournalRead, JournalError> {
     let late = || {
         let default = if publisher.current().is_some() { NO_ANSWER } else { NO_CONNECTION };
-        JournalError::Unreachable(publisher.obstacle().unwrap_or_else(|| default.to_owned()))
+        JournalError::Unreachable(publisher.blocked().unwrap_or_else(|| default.to_owned()))
     };
     let until = Instant::now() + append.timeout;
     let appended = timeout_at(until, attempts(&publisher, &append, until)).await;

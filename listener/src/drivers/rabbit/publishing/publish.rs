@@ -101,7 +101,7 @@ fn timed_out(publisher: &Publisher, outgoing: &Outgoing, progress: Progress) -> 
         Last::Reason(reason) => Some(reason),
         Last::Nothing => None,
     };
-    let last = publisher.obstacle().or(reason);
+    let last = publisher.blocked().or(reason);
     if may_have_been_sent {
         SendError::TimedOut { route, after, last }
     } else {
@@ -125,7 +125,7 @@ struct Progress {
     suspect: bool,
     /// How often the broker has closed the connection because of a protocol error.
     protocol_errors: u32,
-    pauses: u32,
+    delays: u32,
 }
 
 #[derive(Default)]
@@ -166,7 +166,7 @@ async fn attempts(
             matches!(result, PublishResult::ChannelClosed(_) | PublishResult::ConnectionLost(_));
         match result {
             PublishResult::Confirmed => return Ok(()),
-            PublishResult::Nacked => progress.pause(Last::Refused, &session).await,
+            PublishResult::Nacked => progress.delay(Last::Refused, &session).await,
             PublishResult::Returned(reason) => {
                 session.is_gone(&destination);
                 session.forget(&destination, &preparation);
@@ -190,7 +190,7 @@ async fn attempts(
                         return Err(invalid(outgoing, fault.to_string()));
                     }
                 }
-                progress.pause(Last::Reason(fault.to_string()), &session).await;
+                progress.delay(Last::Reason(fault.to_string()), &session).await;
             }
         }
     }
@@ -211,7 +211,7 @@ async fn attempt(
         Ok(preparation) => preparation,
         Err(Failure::Permanent(error)) => return Err(error.into()),
         Err(Failure::Transient { reason, .. }) => {
-            progress.pause(Last::Reason(reason), &session).await;
+            progress.delay(Last::Reason(reason), &session).await;
             return Ok(None);
         }
     };
@@ -270,7 +270,7 @@ async fn channel_closed(
     }
     let last = Last::Reason(fault.to_string());
     if is_gone {
-        progress.pause(last, session).await;
+        progress.delay(last, session).await;
     } else {
         progress.suspect = true;
         progress.last = last;
@@ -279,14 +279,14 @@ async fn channel_closed(
 }
 
 impl Progress {
-    /// Pauses before the next attempt.
-    async fn pause(&mut self, last: Last, session: &PublishSession) {
+    /// Delays before the next attempt.
+    async fn delay(&mut self, last: Last, session: &PublishSession) {
         self.last = last;
         if !session.is_open() {
             self.newer_than = session.generation;
         }
-        let ceiling = Duration::from_millis(50) * 2u32.pow(self.pauses.min(5));
-        self.pauses += 1;
+        let ceiling = Duration::from_millis(50) * 2u32.pow(self.delays.min(5));
+        self.delays += 1;
         sleep(ceiling / 2 + (ceiling / 2).mul_f64(fastrand::f64())).await;
     }
 }

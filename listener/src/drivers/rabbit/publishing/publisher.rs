@@ -1,5 +1,5 @@
 //! A connection that publishes: a task that connects while a request for a session waits, over all
-//! hosts, with pauses. `session.rs` has what a session does; `publish.rs` and `journal.rs` request one.
+//! hosts, with delays. `session.rs` has what a session does; `publish.rs` and `journal.rs` request one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,7 +37,7 @@ enum Request {
 pub(crate) struct Publisher {
     requests: mpsc::UnboundedSender<Request>,
     current: Current,
-    obstacle: Obstacle,
+    blocked: Obstacle,
 }
 
 /// The current session.
@@ -53,7 +53,7 @@ impl Publisher {
 
     fn with_task(core: Arc<Core>, purpose: Purpose) -> (Self, PublisherTask) {
         let (requests, receiver) = mpsc::unbounded_channel();
-        let obstacle = Obstacle::default();
+        let blocked = Obstacle::default();
         let current = Current::default();
         let task = PublisherTask {
             reconnect: Reconnect::new(&core),
@@ -65,9 +65,9 @@ impl Publisher {
             confirms: None,
             since: None,
             generation: 0,
-            obstacle: Arc::clone(&obstacle),
+            blocked: Arc::clone(&blocked),
         };
-        (Self { requests, current, obstacle }, task)
+        (Self { requests, current, blocked }, task)
     }
 
     /// An open session with a generation above this one. Waits while there is none; `until`: when the
@@ -93,8 +93,8 @@ impl Publisher {
     }
 
     /// What prevents sending at present.
-    pub(crate) fn obstacle(&self) -> Option<String> {
-        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn blocked(&self) -> Option<String> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Closes the session, waiting for it no longer than this.
@@ -121,7 +121,7 @@ impl Publisher {
                 }
             }
         });
-        (Self { requests, current: Current::default(), obstacle: Obstacle::default() }, is_closed)
+        (Self { requests, current: Current::default(), blocked: Obstacle::default() }, is_closed)
     }
 }
 
@@ -143,7 +143,7 @@ struct PublisherTask {
     since: Option<Instant>,
     reconnect: Reconnect,
     generation: u64,
-    obstacle: Obstacle,
+    blocked: Obstacle,
 }
 
 impl PublisherTask {
@@ -207,7 +207,7 @@ impl PublisherTask {
     async fn connect(&mut self) {
         if !self.connected().await {
             // Nothing would clear it without further attempts.
-            set_obstacle(&self.obstacle, None);
+            set_obstacle(&self.blocked, None);
         }
     }
 
@@ -217,13 +217,13 @@ impl PublisherTask {
         let lost = self.current().take();
         if let Some(fault) = lost.as_ref().and_then(|session| session.ended_by()) {
             let reason = format!("the connection was lost: {fault}");
-            set_obstacle(&self.obstacle, Some(reason));
+            set_obstacle(&self.blocked, Some(reason));
         }
         if let Some(since) = lost.and_then(|_| self.since.take())
             && !self.reconnect.ended(since.elapsed())
         {
-            let pause = self.reconnect.pause();
-            if !self.pause(pause).await {
+            let delay = self.reconnect.delay();
+            if !self.delay(delay).await {
                 return false;
             }
         }
@@ -234,7 +234,7 @@ impl PublisherTask {
             match result {
                 // Requests that arrived meanwhile stay queued for `run`, which can close this session.
                 Ok(session) => {
-                    set_obstacle(&self.obstacle, None);
+                    set_obstacle(&self.blocked, None);
                     self.reconnect.connected();
                     self.since = Some(Instant::now());
                     for Waiter { reply, .. } in self.waiting.drain(..) {
@@ -251,13 +251,13 @@ impl PublisherTask {
                     return false;
                 }
                 Err(Failure::Transient { reason, .. }) => {
-                    let pause = self.reconnect.pause();
+                    let delay = self.reconnect.delay();
                     if self.reconnect.record_reason(&reason) {
                         let purpose = self.purpose.name();
-                        tracing::warn!(reason, ?pause, purpose, "cannot reach RabbitMQ to publish");
+                        tracing::warn!(reason, ?delay, purpose, "cannot reach RabbitMQ to publish");
                     }
-                    set_obstacle(&self.obstacle, Some(reason));
-                    if !self.pause(pause).await {
+                    set_obstacle(&self.blocked, Some(reason));
+                    if !self.delay(delay).await {
                         return false;
                     }
                 }
@@ -265,9 +265,9 @@ impl PublisherTask {
         }
     }
 
-    /// Pauses. Whether a caller still waits.
-    async fn pause(&mut self, pause: Duration) -> bool {
-        let mut over = std::pin::pin!(sleep(pause));
+    /// Delays. Whether a caller still waits.
+    async fn delay(&mut self, delay: Duration) -> bool {
+        let mut over = std::pin::pin!(sleep(delay));
         loop {
             self.waiting.retain(|waiter| !waiter.reply.is_closed());
             tokio::select! {
@@ -306,7 +306,7 @@ impl PublisherTask {
         let generation = self.generation + 1;
         let made = {
             let id = SessionId { generation, purpose: self.purpose };
-            let round = round(&self.core, id, self.reconnect.round(until), &self.obstacle);
+            let round = round(&self.core, id, self.reconnect.round(until), &self.blocked);
             let mut round = std::pin::pin!(round);
             loop {
                 tokio::select! {
@@ -342,11 +342,11 @@ async fn round(
     core: &Arc<Core>,
     id: SessionId,
     mut round: Round<'_>,
-    obstacle: &Obstacle,
+    blocked: &Obstacle,
 ) -> Result<(PublishSession, JoinHandle<()>), Failure> {
     let (mut transient, mut permanent) = (None, None);
     while let Some((address, limit)) = round.next() {
-        match PublishSession::open(core, id, (&address, limit), obstacle).await {
+        match PublishSession::open(core, id, (&address, limit), blocked).await {
             Ok(made) => return Ok(made),
             Err(failure) => match round.failed(&address, failure) {
                 Failure::Transient { reason, .. } => transient = Some(reason),
@@ -400,7 +400,7 @@ mod tests {
         let (_publisher, mut task) = Publisher::with_task(core, Purpose::Journal);
         let first = task.reconnect.ceiling();
         for _ in 0..9 {
-            task.reconnect.pause();
+            task.reconnect.delay();
         }
         assert!(task.reconnect.ceiling() > first);
         for (age, is_reset) in [(STABLE_AFTER / 2, false), (STABLE_AFTER, true)] {

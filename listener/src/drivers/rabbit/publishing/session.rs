@@ -81,14 +81,14 @@ impl PublishSession {
         core: &Arc<Core>,
         SessionId { generation, purpose }: SessionId,
         (address, limit): (&Address, Duration),
-        obstacle: &Obstacle,
+        blocked: &Obstacle,
     ) -> Result<(Self, JoinHandle<()>), Failure> {
         let role = Role::Publish(purpose);
         let opened = Link::open(&core.options, &core.vhost, address, role, limit).await;
         let (link, events) = opened?;
         let link = Arc::new(link);
         let started =
-            confirms::start(Arc::clone(core), Arc::clone(&link), events, purpose, obstacle);
+            confirms::start(Arc::clone(core), Arc::clone(&link), events, purpose, blocked);
         let (submitter, task) = started.await?;
         match purpose {
             Purpose::Send => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
 use crate::drivers::rabbit::connection::version::Version;
-use crate::transport::driver::LONGEST_DELAY;
+use crate::transport::driver::MAX_DELAY;
 
 /// A level of delay: a power of two in seconds, up to the first that covers the longest delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +20,7 @@ pub(crate) struct Level(u32);
 impl Level {
     /// The lowest level that is not below the delay; none for more than a day.
     pub(crate) fn of(delay: Duration) -> Option<Self> {
-        if delay > LONGEST_DELAY {
+        if delay > MAX_DELAY {
             return None;
         }
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn no_retry_queue_has_a_longer_suffix_than_names_are_checked_for() {
-        let longest = Level::of(LONGEST_DELAY).expect("a level").queue("");
+        let longest = Level::of(MAX_DELAY).expect("a level").queue("");
         assert_eq!(longest, crate::target::LONGEST_RETRY);
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 /// Identifies a suspect in every process: a digest of what all of its copies have in common. It is FNV-1a of
-/// 64 bits, over each part and its length: the same in every build, unlike std's hashers, so that deaths are
+/// 64 bits, over each part and its length: the same in every build, unlike std's hashers, so that crashes are
 /// counted together while one release of the program replaces another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Key(pub(super) u64);
@@ -36,7 +36,7 @@ pub(super) struct Entry {
     /// Released by this process: that it began them is no evidence any more.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) released: BTreeSet<Key>,
-    /// Settled: no process that began them died of them.
+    /// Settled: no process that began them crashed of them.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) settled: BTreeSet<Key>,
     /// The process stopped orderly, and released everything.

@@ -1,6 +1,6 @@
 //! The journal: a stream in which all processes of a queue record the suspects that they begin. A record
-//! that is neither ended nor withdrawn is evidence of a death. `requests.rs` makes the entries, `state.rs`
-//! reads them. `examine.rs` asks for deaths, which `quarantine.rs` decides on; `isolation.rs` begins records
+//! that is neither ended nor withdrawn is evidence of a crash. `requests.rs` makes the entries, `state.rs`
+//! reads them. `examine.rs` asks for crashes, which `quarantine.rs` decides on; `isolation.rs` begins records
 //! and `settlement.rs` ends them.
 
 mod entry;
@@ -77,10 +77,10 @@ impl Journal {
 
     /// How many other processes have begun this suspect, and neither settled nor released it. Includes
     /// everything that was recorded before this call.
-    pub(crate) async fn deaths(&self, key: Key) -> Result<usize, Unavailable> {
+    pub(crate) async fn crashes(&self, key: Key) -> Result<usize, Unavailable> {
         self.request(None).await?;
         // Another caller may have found the journal unreachable in between.
-        self.state.lock().await.deaths(key, &self.process).ok_or(Unavailable::Unreachable)
+        self.state.lock().await.crashes(key, &self.process).ok_or(Unavailable::Unreachable)
     }
 
     /// Records that this process begins a suspect. Once this returns, the record outlives the process.

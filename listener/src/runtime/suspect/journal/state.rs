@@ -93,7 +93,7 @@ impl JournalState {
 
     /// How many other processes have begun this suspect, and neither settled nor released it. `None` if the
     /// entries have to be read again.
-    pub(super) fn deaths(&self, key: Key, process: &str) -> Option<usize> {
+    pub(super) fn crashes(&self, key: Key, process: &str) -> Option<usize> {
         if self.next == 0 {
             return None;
         }

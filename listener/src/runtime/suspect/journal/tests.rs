@@ -24,41 +24,41 @@ fn transport(name: &str) -> Transport {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_process_has_begun_and_never_settled_is_a_death() {
+async fn what_another_process_has_begun_and_never_settled_is_a_crash() {
     let transport = transport("journal-deaths");
     let (first, second, third) = (journal(&transport), journal(&transport), journal(&transport));
-    assert_eq!(first.deaths(key("a")).await, Ok(0));
+    assert_eq!(first.crashes(key("a")).await, Ok(0));
     first.begin(key("a")).await.expect("a journal");
-    assert_eq!(first.deaths(key("a")).await, Ok(0), "its own record is not a death");
-    assert_eq!(second.deaths(key("a")).await, Ok(1));
+    assert_eq!(first.crashes(key("a")).await, Ok(0), "its own record is not a crash");
+    assert_eq!(second.crashes(key("a")).await, Ok(1));
     second.begin(key("a")).await.expect("a journal");
-    assert_eq!(third.deaths(key("a")).await, Ok(2));
-    assert_eq!(third.deaths(key("b")).await, Ok(0));
+    assert_eq!(third.crashes(key("a")).await, Ok(2));
+    assert_eq!(third.crashes(key("b")).await, Ok(0));
     let record = third.begin(key("a")).await.expect("a journal");
     third.settled(record);
     tokio::time::sleep(2 * FLUSH_AFTER).await;
-    assert_eq!(first.deaths(key("a")).await, Ok(0), "no process died of what was settled");
+    assert_eq!(first.crashes(key("a")).await, Ok(0), "no process crashed of what was settled");
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_an_orderly_stop_nor_a_lost_session_is_a_death() {
+async fn neither_an_orderly_stop_nor_a_lost_session_is_a_crash() {
     let transport = transport("journal-stops");
     let (stopped, lost, other) = (journal(&transport), journal(&transport), journal(&transport));
     for process in [&stopped, &lost] {
         process.begin(key("a")).await.expect("a journal");
         process.begin(key("b")).await.expect("a journal");
     }
-    assert_eq!(other.deaths(key("a")).await, Ok(2));
+    assert_eq!(other.crashes(key("a")).await, Ok(2));
     stopped.stop(Instant::now()).await;
-    assert_eq!(other.deaths(key("a")).await, Ok(1));
+    assert_eq!(other.crashes(key("a")).await, Ok(1));
     lost.release_all();
     tokio::time::sleep(2 * FLUSH_AFTER).await;
-    assert_eq!(other.deaths(key("a")).await, Ok(0));
-    assert_eq!(other.deaths(key("b")).await, Ok(0));
+    assert_eq!(other.crashes(key("a")).await, Ok(0));
+    assert_eq!(other.crashes(key("b")).await, Ok(0));
     // A process that starts again after its stop records again.
     stopped.start();
     stopped.begin(key("a")).await.expect("a journal");
-    assert_eq!(other.deaths(key("a")).await, Ok(1));
+    assert_eq!(other.crashes(key("a")).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,8 +78,8 @@ async fn a_request_whose_caller_was_dropped_begins_nothing() {
     one.stop(Instant::now()).await;
     one.start();
     one.begin(key("c")).await.expect("a journal");
-    assert_eq!(other.deaths(key("b")).await, Ok(0));
-    assert_eq!(other.deaths(key("c")).await, Ok(1));
+    assert_eq!(other.crashes(key("b")).await, Ok(0));
+    assert_eq!(other.crashes(key("c")).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +92,7 @@ async fn a_record_of_the_previous_run_ends_no_record_of_the_next_one() {
     one.begin(key("a")).await.expect("a journal");
     one.released(before);
     tokio::time::sleep(2 * FLUSH_AFTER).await;
-    assert_eq!(other.deaths(key("a")).await, Ok(1));
+    assert_eq!(other.crashes(key("a")).await, Ok(1));
 }
 
 #[test]
@@ -117,19 +117,19 @@ fn records_are_flushed_after_the_runtime_that_was_to_flush_them_has_ended() {
             let record = one.begin(key("b")).await.expect("a journal");
             one.released(record);
             tokio::time::sleep(2 * FLUSH_AFTER).await;
-            assert_eq!(other.deaths(key("b")).await, Ok(0));
+            assert_eq!(other.crashes(key("b")).await, Ok(0));
         })
     });
 }
 
 #[tokio::test(start_paused = true)]
-async fn deaths_are_unknown_if_what_was_read_is_gone() {
+async fn crashes_are_unknown_if_what_was_read_is_gone() {
     let one = journal(&transport("journal-forgotten"));
-    assert_eq!(one.deaths(key("a")).await, Ok(0));
+    assert_eq!(one.crashes(key("a")).await, Ok(0));
     let mut held = one.state.lock().await;
-    let deaths = tokio::spawn({
+    let crashes = tokio::spawn({
         let one = Arc::clone(&one);
-        async move { one.deaths(key("a")).await }
+        async move { one.crashes(key("a")).await }
     });
     tokio::task::yield_now().await;
     // Its entry is appended. The next one finds the journal unreachable, and the one after that
@@ -138,7 +138,7 @@ async fn deaths_are_unknown_if_what_was_read_is_gone() {
     request.done.send(Ok(())).expect("it waits");
     (held.next, held.begun) = (0, HashMap::new());
     drop(held);
-    assert_eq!(deaths.await.expect("no panic"), Err(Unavailable::Unreachable));
+    assert_eq!(crashes.await.expect("no panic"), Err(Unavailable::Unreachable));
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,12 +162,12 @@ async fn records_from_before_and_during_a_stop_are_no_evidence() {
     begins.await.expect("no panic").expect("not recorded");
     one.begin(key("c")).await.expect("not recorded");
     for body in ["a", "b", "c"] {
-        assert_eq!(other.deaths(key(body)).await, Ok(0), "{body}");
+        assert_eq!(other.crashes(key(body)).await, Ok(0), "{body}");
     }
     // Its method has ended before the process did.
     one.settled(begun);
     one.stop(Instant::now()).await;
-    assert_eq!(other.deaths(key("a")).await, Ok(0));
+    assert_eq!(other.crashes(key("a")).await, Ok(0));
 }
 
 /// Two equal notifications, and one whose session was lost and that is begun again before its first call
@@ -176,46 +176,46 @@ async fn records_from_before_and_during_a_stop_are_no_evidence() {
 async fn a_suspect_that_was_begun_more_than_once_is_evidence_until_the_last_one_ended() {
     let transport = transport("journal-twice");
     let (one, other) = (journal(&transport), journal(&transport));
-    let deaths = async || {
+    let crashes = async || {
         tokio::time::sleep(2 * FLUSH_AFTER).await;
-        other.deaths(key("a")).await
+        other.crashes(key("a")).await
     };
     let first = one.begin(key("a")).await.expect("a journal");
     let second = one.begin(key("a")).await.expect("a journal");
     one.released(first);
-    assert_eq!(deaths().await, Ok(1));
+    assert_eq!(crashes().await, Ok(1));
     let third = one.begin(key("a")).await.expect("a journal");
     one.settled(second);
-    assert_eq!(deaths().await, Ok(1), "settled once, and still begun");
+    assert_eq!(crashes().await, Ok(1), "settled once, and still begun");
     one.release_all();
-    assert_eq!(deaths().await, Ok(0));
+    assert_eq!(crashes().await, Ok(0));
     let fourth = one.begin(key("a")).await.expect("a journal");
     one.released(third);
-    assert_eq!(deaths().await, Ok(1), "the one of this session is begun");
+    assert_eq!(crashes().await, Ok(1), "the one of this session is begun");
     one.settled(fourth);
-    assert_eq!(deaths().await, Ok(0));
+    assert_eq!(crashes().await, Ok(0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_withdrawn_record_is_not_a_death_and_can_be_settled() {
     let transport = transport("journal-waits");
-    let (died, one, other) = (journal(&transport), journal(&transport), journal(&transport));
-    died.begin(key("a")).await.expect("a journal");
+    let (crashed, one, other) = (journal(&transport), journal(&transport), journal(&transport));
+    crashed.begin(key("a")).await.expect("a journal");
     let first = one.begin(key("a")).await.expect("a journal");
     let equal = one.begin(key("a")).await.expect("a journal");
-    assert_eq!(other.deaths(key("a")).await, Ok(2));
+    assert_eq!(other.crashes(key("a")).await, Ok(2));
     let (first, equal) = (one.withdrawn(first), one.withdrawn(equal));
     // Recorded with the next suspect that is begun.
     one.begin(key("b")).await.expect("a journal");
-    assert_eq!(other.deaths(key("a")).await, Ok(1));
+    assert_eq!(other.crashes(key("a")).await, Ok(1));
     let again = one.begin(key("a")).await.expect("a journal");
     one.settled(first);
     tokio::time::sleep(2 * FLUSH_AFTER).await;
-    assert_eq!(other.deaths(key("a")).await, Ok(1), "it is still begun");
+    assert_eq!(other.crashes(key("a")).await, Ok(1), "it is still begun");
     one.released(again);
     one.settled(equal);
     tokio::time::sleep(2 * FLUSH_AFTER).await;
-    assert_eq!(other.deaths(key("a")).await, Ok(0));
+    assert_eq!(other.crashes(key("a")).await, Ok(0));
 }
 
 /// A journal that has begun "a", and whose stop could not be recorded; and one of another process.
@@ -226,7 +226,7 @@ async fn stopped_unrecorded(name: &str) -> (Arc<Journal>, Arc<Journal>) {
     let held = one.state.lock().await;
     one.stop(Instant::now()).await;
     drop(held);
-    assert_eq!(other.deaths(key("a")).await, Ok(1));
+    assert_eq!(other.crashes(key("a")).await, Ok(1));
     (one, other)
 }
 
@@ -236,32 +236,32 @@ async fn an_unrecorded_stop_is_recorded_with_the_next_begun_suspect() {
     let (one, other) = stopped_unrecorded("journal-late-stop").await;
     one.start();
     one.begin(key("b")).await.expect("a journal");
-    assert_eq!(other.deaths(key("a")).await, Ok(0));
-    assert_eq!(other.deaths(key("b")).await, Ok(1));
+    assert_eq!(other.crashes(key("a")).await, Ok(0));
+    assert_eq!(other.crashes(key("b")).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unrecorded_stop_is_recorded_by_the_next_stop() {
     let (one, other) = stopped_unrecorded("journal-second-stop").await;
     one.stop(Instant::now()).await;
-    assert_eq!(other.deaths(key("a")).await, Ok(0));
+    assert_eq!(other.crashes(key("a")).await, Ok(0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_records_what_was_settled_a_moment_before() {
     let transport = transport("journal-settled");
-    let (died, stopped, other) = (journal(&transport), journal(&transport), journal(&transport));
-    died.begin(key("a")).await.expect("a journal");
+    let (crashed, stopped, other) = (journal(&transport), journal(&transport), journal(&transport));
+    crashed.begin(key("a")).await.expect("a journal");
     let record = stopped.begin(key("a")).await.expect("a journal");
     stopped.settled(record);
     stopped.stop(Instant::now()).await;
-    assert_eq!(other.deaths(key("a")).await, Ok(0));
+    assert_eq!(other.crashes(key("a")).await, Ok(0));
 }
 
 /// The session is lost while the record is being appended: the entry begins and releases the suspect, and
 /// it is released again once its delivery is found to be stale.
 #[tokio::test(start_paused = true)]
-async fn a_record_of_a_lost_session_is_not_a_death() {
+async fn a_record_of_a_lost_session_is_not_a_crash() {
     let transport = transport("journal-late");
     let (one, other) = (journal(&transport), journal(&transport));
     let held = one.state.lock().await;
@@ -275,7 +275,7 @@ async fn a_record_of_a_lost_session_is_not_a_death() {
     let record = begins.await.expect("no panic").expect("a journal");
     one.released(record);
     tokio::time::sleep(2 * FLUSH_AFTER).await;
-    assert_eq!(other.deaths(key("a")).await, Ok(0));
+    assert_eq!(other.crashes(key("a")).await, Ok(0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,7 +295,7 @@ async fn concurrent_callers_share_entries_and_a_dropped_one_does_not_fail_the_ot
         task.await.expect("not aborted").expect("a journal");
     }
     for key in &keys[1..] {
-        assert_eq!(other.deaths(*key).await, Ok(1));
+        assert_eq!(other.crashes(*key).await, Ok(1));
     }
 }
 
@@ -386,10 +386,10 @@ impl Losing {
         self.is_lost.store(false, Ordering::Relaxed);
         let record = journal.begin(key("begun")).await.expect("a journal");
         self.is_lost.store(true, Ordering::Relaxed);
-        assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Unreachable));
+        assert_eq!(journal.crashes(key("a")).await, Err(Unavailable::Unreachable));
         tokio::time::sleep(LOST_AFTER).await;
         self.asked.store(0, Ordering::Relaxed);
-        assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Unreachable));
+        assert_eq!(journal.crashes(key("a")).await, Err(Unavailable::Unreachable));
         (journal, record)
     }
 }
@@ -399,7 +399,7 @@ async fn a_lost_journal_is_tried_once_a_minute_if_it_is_needed_and_in_each_sessi
     let losing = Losing::new("journal-lost");
     let (journal, record) = losing.lost_for_long().await;
     for _ in 0..3 {
-        assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Unreachable));
+        assert_eq!(journal.crashes(key("a")).await, Err(Unavailable::Unreachable));
     }
     assert_eq!(losing.asked(), 1);
     tokio::time::sleep(Duration::from_secs(61)).await;
@@ -409,7 +409,7 @@ async fn a_lost_journal_is_tried_once_a_minute_if_it_is_needed_and_in_each_sessi
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(losing.asked(), 2);
     journal.attached();
-    let _ = journal.deaths(key("a")).await;
+    let _ = journal.crashes(key("a")).await;
     assert_eq!(losing.asked(), 3);
 }
 
@@ -424,11 +424,11 @@ async fn a_journal_that_is_found_a_moment_later_is_not_lost() {
     losing.is_lost.store(true, Ordering::Relaxed);
     tokio::time::sleep(2 * LOST_AFTER).await;
     // The earlier loss does not count.
-    let _ = journal.deaths(key("a")).await;
+    let _ = journal.crashes(key("a")).await;
     losing.is_lost.store(false, Ordering::Relaxed);
     journal.begin_stop().await.expect("a journal");
     let other = self::journal(&losing.kept);
-    assert_eq!(other.deaths(key("a")).await, Ok(0), "the stop was recorded");
+    assert_eq!(other.crashes(key("a")).await, Ok(0), "the stop was recorded");
 }
 
 #[tokio::test(start_paused = true)]
@@ -443,10 +443,10 @@ async fn a_stop_does_not_use_a_lost_journal_and_the_next_run_records_as_usual() 
     tokio::time::sleep(Outage::Lost.retry_after()).await;
     let record = journal.begin(key("begun")).await.expect("a journal");
     let other = self::journal(&losing.kept);
-    assert_eq!(other.deaths(key("begun")).await, Ok(1));
+    assert_eq!(other.crashes(key("begun")).await, Ok(1));
     journal.released(record);
     tokio::time::sleep(2 * FLUSH_AFTER).await;
-    assert_eq!(other.deaths(key("begun")).await, Ok(0));
+    assert_eq!(other.crashes(key("begun")).await, Ok(0));
 }
 
 #[tokio::test]
@@ -455,7 +455,7 @@ async fn a_driver_without_journals_gives_no_evidence() {
         std::future::ready(Err(JournalError::Unsupported(append.journal)))
     });
     let journal = journal(&Transport::new(without, "bare"));
-    assert_eq!(journal.deaths(key("a")).await, Err(Unavailable::Refused));
+    assert_eq!(journal.crashes(key("a")).await, Err(Unavailable::Refused));
     assert_eq!(journal.begin(key("a")).await.err(), Some(Unavailable::Refused));
     journal.stop(Instant::now()).await;
 }

@@ -1,4 +1,4 @@
-//! A `max_pause` that is shorter than `pause`.
+//! A `max_delay` that is shorter than `delay`.
 #![allow(unused)]
 
 use listener::notification_endpoint;
@@ -6,7 +6,7 @@ use listener::notification_endpoint;
 #[derive(Default)]
 struct Billing;
 
-#[notification_endpoint(retry(pause = "2m", max_pause = "30s"))]
+#[notification_endpoint(retry(delay = "2m", max_delay = "30s"))]
 //~                                                     ^^^^^
 impl Billing {
     async fn info(&self) {}

@@ -1,4 +1,4 @@
-//! A pause with only one attempt.
+//! A delay with only one attempt.
 #![allow(unused)]
 
 use listener::notification_endpoint;
@@ -6,7 +6,7 @@ use listener::notification_endpoint;
 #[derive(Default)]
 struct Billing;
 
-#[notification_endpoint(retry(attempts = 1, pause = "5s"))]
+#[notification_endpoint(retry(attempts = 1, delay = "5s"))]
 //~                                                 ^^^^
 impl Billing {
     async fn info(&self) {}
