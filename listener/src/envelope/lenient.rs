@@ -8,10 +8,8 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use memchr::{memchr_iter, memchr2, memchr3};
+use memchr::{memchr_iter, memchr2, memchr3, memchr3_iter};
 
-static NAN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("NaN"));
-static INFINITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Infinity"));
 static MESSAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("oslo.message"));
 static REQUEST: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"request\""));
 static TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("__type__"));
@@ -19,9 +17,11 @@ static TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("__type__"
 /// The text as standard JSON, borrowed if nothing was changed.
 pub(super) fn repair(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    let suspicious = NAN.find(bytes).is_some()
-        || INFINITY.find(bytes).is_some()
-        || has_unicode_escape(bytes, |unit| (0xd800..=0xdfff).contains(&unit));
+    let suspicious = memchr3_iter(b'N', b'I', b'\\', bytes).any(|at| {
+        bytes[at..].starts_with(b"NaN")
+            || bytes[at..].starts_with(b"Infinity")
+            || matches!(unit(bytes, at), Some(0xd800..=0xdfff))
+    });
     if suspicious { rewrite(text) } else { Cow::Borrowed(text) }
 }
 
