@@ -56,16 +56,26 @@ pub fn open<'b>(
     labels: Labels<'_>,
     limits: &Limits,
 ) -> Result<Opened<'b>, DecodeError> {
+    open_with(&mut Vec::new(), body, labels, limits)
+}
+
+/// As [`open`]; the buffer is taken for a text that has to be copied. Its content has no effect.
+pub(crate) fn open_with<'b>(
+    buffer: &mut Vec<u8>,
+    body: &'b [u8],
+    labels: Labels<'_>,
+    limits: &Limits,
+) -> Result<Opened<'b>, DecodeError> {
     check_content_type(labels.content_type)?;
     match labels.compression.filter(|name| !name.is_empty()) {
         None if body.len() > limits.max_body => {
             Err(DecodeError::TooLarge { found: body.len(), limit: limits.max_body })
         }
-        None => open_plain(body, limits),
+        None => open_plain(buffer, body, limits),
         Some(name) => {
             let limit = limits.max_decompressed.min(limits.max_body);
             let body = decompress::decompress(name.parse()?, body, limit)?;
-            let Opened { text, version } = open_plain(&body, limits)?;
+            let Opened { text, version } = open_plain(buffer, &body, limits)?;
             Ok(Opened { text: Cow::Owned(text.into_owned()), version })
         }
     }
@@ -90,8 +100,12 @@ fn is_json(name: &str) -> bool {
         || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
 }
 
-fn open_plain<'b>(body: &'b [u8], limits: &Limits) -> Result<Opened<'b>, DecodeError> {
-    if let Some(text) = unescape::open(body) {
+fn open_plain<'b>(
+    buffer: &mut Vec<u8>,
+    body: &'b [u8],
+    limits: &Limits,
+) -> Result<Opened<'b>, DecodeError> {
+    if let Some(text) = unescape::open(body, buffer) {
         return Ok(Opened {
             text: lenient::repaired(Cow::Owned(text)),
             version: EnvelopeVersion::V2,

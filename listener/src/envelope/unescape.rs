@@ -10,23 +10,24 @@ const BLOCK: usize = 64;
 /// How many bytes are copied at once. Excess bytes are overwritten by the next copy.
 const STEP: usize = 16;
 
-/// The inner text, unescaped; `None` if the body has another form.
+/// The inner text, unescaped into the buffer, which is taken; `None` if the body has another form.
 ///
 /// The body need not be valid UTF-8. If the text is, the body is too, as only ASCII was changed.
-pub(super) fn open(body: &[u8]) -> Option<String> {
+pub(super) fn open(body: &[u8], buffer: &mut Vec<u8>) -> Option<String> {
     let within = body.strip_prefix(BEGIN).or_else(|| body.strip_prefix(BEGIN_CLOSE))?;
     let within = within.strip_suffix(END)?;
     if within.first() != Some(&b'{') {
         return None;
     }
-    let text = unescape(within)?;
+    let text = unescape(within, std::mem::take(buffer))?;
     // A text without escapes can be borrowed, which `v2.rs` does.
     if text.len() == within.len() { None } else { String::from_utf8(text).ok() }
 }
 
-/// Unescapes the content of a JSON string, if it has only short escapes.
-fn unescape(from: &[u8]) -> Option<Vec<u8>> {
-    let mut done = Unescaped { to: vec![0; from.len() + STEP], ..Unescaped::default() };
+/// Unescapes the content of a JSON string, if it has only short escapes. Overwrites the buffer.
+fn unescape(from: &[u8], mut buffer: Vec<u8>) -> Option<Vec<u8>> {
+    buffer.resize(from.len() + STEP, 0);
+    let mut done = Unescaped { to: buffer, ..Unescaped::default() };
     let mut at = 0;
     while let Some(block) = from.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>)
         && from.len() - at >= BLOCK + STEP
@@ -198,6 +199,10 @@ mod tests {
         "\u{7f}",
     ];
 
+    fn open(body: &[u8]) -> Option<String> {
+        super::open(body, &mut Vec::new())
+    }
+
     fn general(body: &[u8]) -> Result<Option<String>, DecodeError> {
         let text =
             str::from_utf8(body).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })?;
@@ -299,6 +304,19 @@ mod tests {
             taken += usize::from(same(&body));
         }
         assert!(taken > 5_000, "{taken}");
+    }
+
+    #[test]
+    fn a_text_in_a_used_buffer_is_the_same() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut buffer = Vec::new();
+        for _ in 0..1_000 {
+            let body = random(&mut rng, &PIECES[..13]);
+            let expected = open(&body);
+            let text = super::open(&body, &mut buffer);
+            assert_eq!(text, expected);
+            buffer = text.unwrap_or_default().into_bytes();
+        }
     }
 
     #[test]

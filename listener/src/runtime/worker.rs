@@ -9,6 +9,7 @@ use crate::options::listener::Executor;
 use crate::runtime::case::Case;
 use crate::runtime::judge::policy::Verdict;
 use crate::runtime::judge::{self, Judgement};
+use crate::runtime::open::body::TextBuffer;
 use crate::runtime::settle::copies::{self, Next};
 use crate::runtime::settle::progress::{Due, Hold, Progress, Unfinished};
 use crate::runtime::settle::report::End;
@@ -17,7 +18,7 @@ use crate::runtime::shared::WorkContext;
 use crate::runtime::suspect::{examine, isolation};
 
 /// Works on a delivery until it is settled, or left to the broker.
-pub(crate) async fn work(work: WorkContext<'_>, mut case: Case) {
+pub(crate) async fn work(work: WorkContext<'_>, mut case: Case, buffer: &mut TextBuffer) {
     let shared = work.shared;
     let is_examined = examine::is_needed(shared, &case);
     if is_examined {
@@ -30,11 +31,11 @@ pub(crate) async fn work(work: WorkContext<'_>, mut case: Case) {
     if waits && !isolation::wait_at_gate(work, &case).await {
         return settlement::release(shared, case);
     }
-    call_until_settled(work, case).await;
+    call_until_settled(work, case, buffer).await;
 }
 
 /// Calls the methods, again while some are held in the process, and carries out the verdicts.
-async fn call_until_settled(work: WorkContext<'_>, mut case: Case) {
+async fn call_until_settled(work: WorkContext<'_>, mut case: Case, buffer: &mut TextBuffer) {
     let shared = work.shared;
     case.in_flight.start_work();
     let hold = Hold::new(shared.options.retry.hold, case.in_flight.age());
@@ -43,7 +44,7 @@ async fn call_until_settled(work: WorkContext<'_>, mut case: Case) {
     loop {
         let calls = case.copy_headers.attempts;
         let Judgement { verdict, mut logged, attempts, in_order, paused } =
-            judge::judge(work, &case).await;
+            judge::judge(work, &case, buffer).await;
         handled += logged.handled;
         logged.handled = handled;
         case.copy_headers.attempts = attempts;

@@ -16,7 +16,7 @@ use crate::redact::panic_message;
 use crate::runtime::case::Case;
 use crate::runtime::judge::invoke::{Invocation, InvocationResult, policy_context};
 use crate::runtime::judge::policy::Verdict;
-use crate::runtime::open::body;
+use crate::runtime::open::body::{self, TextBuffer};
 use crate::runtime::open::priority::{self, NoPriority};
 use crate::runtime::settle::report::LoggedNotification;
 use crate::runtime::shared::{Shared, WorkContext};
@@ -45,9 +45,13 @@ impl Judgement {
 
 /// Opens a delivery and calls its methods. A method that panics is caught where it is called; here the
 /// program's other code is caught, such as serializers and errors that panic when printed.
-pub(crate) async fn judge(work: WorkContext<'_>, case: &Case) -> Judgement {
+pub(crate) async fn judge(
+    work: WorkContext<'_>,
+    case: &Case,
+    buffer: &mut TextBuffer,
+) -> Judgement {
     let shared = work.shared;
-    let judged = AssertUnwindSafe(open_and_invoke(work, case)).catch_unwind().await;
+    let judged = AssertUnwindSafe(open_and_invoke(work, case, buffer)).catch_unwind().await;
     let attempts = case.copy_headers.attempts;
     let pending = || case.copy_headers.pending.clone();
     let failed = match judged {
@@ -64,7 +68,11 @@ pub(crate) async fn judge(work: WorkContext<'_>, case: &Case) -> Judgement {
     Judgement { in_order, ..failed }
 }
 
-async fn open_and_invoke(work: WorkContext<'_>, case: &Case) -> Result<Judgement, BoxError> {
+async fn open_and_invoke(
+    work: WorkContext<'_>,
+    case: &Case,
+    buffer: &mut TextBuffer,
+) -> Result<Judgement, BoxError> {
     let WorkContext { shared, permit } = work;
     let delivery = &case.delivery;
     let _share;
@@ -80,7 +88,7 @@ async fn open_and_invoke(work: WorkContext<'_>, case: &Case) -> Result<Judgement
                 None => return Ok(Judgement::of(Verdict::Release, case.copy_headers.attempts)),
             }
         }
-        None => body::open(shared, delivery)?,
+        None => body::open(shared, delivery, buffer)?,
     };
     let mut deserialized = None;
     let fields = body::read(shared, &text, &mut deserialized)?;
@@ -105,6 +113,7 @@ async fn open_and_invoke(work: WorkContext<'_>, case: &Case) -> Result<Judgement
     } else {
         LoggedNotification { handled, ..LoggedNotification::default() }
     };
+    buffer.reuse(text);
     Ok(Judgement { verdict, logged, attempts: calls, in_order, paused })
 }
 

@@ -19,12 +19,32 @@ use crate::transport::delivery::Delivery;
 /// A body that decompresses to at most this many bytes is opened in the task of its delivery.
 const IN_TASK: usize = 256 << 10;
 
+/// A buffer for texts, which a worker task reuses for its deliveries.
+#[derive(Debug, Default)]
+pub(crate) struct TextBuffer(Vec<u8>);
+
+impl TextBuffer {
+    /// The memory that is kept at most, in bytes.
+    const MOST: usize = 64 << 10;
+
+    /// Keeps the memory of a text for the next one.
+    pub(crate) fn reuse(&mut self, text: Cow<'_, str>) {
+        if let Cow::Owned(text) = text
+            && text.capacity() <= Self::MOST
+        {
+            self.0 = text.into_bytes();
+        }
+    }
+}
+
 /// The text of a body that is not compressed, or is opened wherever the caller runs.
 pub(crate) fn open<'d>(
     shared: &Shared,
     delivery: &'d Delivery,
+    buffer: &mut TextBuffer,
 ) -> Result<Cow<'d, str>, DecodeError> {
-    let opened = envelope::open(&delivery.body, labels(delivery), &shared.options.limits)?;
+    let (labels, limits) = (labels(delivery), &shared.options.limits);
+    let opened = envelope::open_with(&mut buffer.0, &delivery.body, labels, limits)?;
     Ok(opened.text)
 }
 

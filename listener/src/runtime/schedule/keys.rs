@@ -7,7 +7,8 @@ use std::panic::AssertUnwindSafe;
 use crate::notification::Notification;
 use crate::redact::discard;
 use crate::runtime::case::Case;
-use crate::runtime::open::{body, priority};
+use crate::runtime::open::body::{self, TextBuffer};
+use crate::runtime::open::priority;
 use crate::runtime::schedule::key_order::Keys;
 use crate::runtime::shared::Shared;
 
@@ -34,7 +35,7 @@ pub(crate) fn of(shared: &Shared, case: &mut Case) -> Keys {
 }
 
 fn read(shared: &Shared, case: &mut Case) -> Option<Keys> {
-    let text = body::open(shared, &case.delivery).ok()?;
+    let text = body::open(shared, &case.delivery, &mut TextBuffer::default()).ok()?;
     let mut deserialized = None;
     let fields = body::read(shared, &text, &mut deserialized).ok()?;
     let origin = &case.copy_headers.origin;

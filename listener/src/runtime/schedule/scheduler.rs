@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::options::listener::Executor;
 use crate::runtime::case::Case;
+use crate::runtime::open::body::TextBuffer;
 use crate::runtime::schedule::key_order::KeyOrder;
 use crate::runtime::schedule::keys;
 use crate::runtime::schedule::permit::{Permit, Slot};
@@ -234,11 +235,12 @@ impl Scheduler {
     /// Works on deliveries in sequence until none can be begun.
     async fn serve(self: &Arc<Self>) {
         let mut busy_task = Busy { scheduler: self, is_busy: true };
+        let mut buffer = TextBuffer::default();
         let mut since = Instant::now();
         while let Some((case, slot)) = self.next(&mut busy_task) {
             let began = Instant::now();
             {
-                let mut work = pin!(self.work(case, slot));
+                let mut work = pin!(self.work(case, slot, &mut buffer));
                 poll_fn(|context| {
                     let polled = work.as_mut().poll(context);
                     if polled.is_pending() {
@@ -289,7 +291,7 @@ impl Scheduler {
     }
 
     /// Works on a delivery once all earlier ones in its key order are done.
-    async fn work(&self, case: Case, slot: DeliverySlot<'_>) {
+    async fn work(&self, case: Case, slot: DeliverySlot<'_>, buffer: &mut TextBuffer) {
         let permit = Permit::new(&slot, &self.stop);
         if let Some(ticket) = &case.ticket
             && !ticket.is_next()
@@ -302,7 +304,7 @@ impl Scheduler {
                 return settlement::release(&self.shared, case);
             }
         }
-        worker::work(WorkContext { shared: &self.shared, permit }, case).await;
+        worker::work(WorkContext { shared: &self.shared, permit }, case, buffer).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
