@@ -2,12 +2,16 @@
 //! text is unescaped without a JSON parser. Any other body is left to `v2.rs`, which gives the same text
 //! for bodies of this form. Called by `open` first. `tests/bench/README.md` says what it saves.
 
+use std::mem::take;
+
+use memchr::memchr_iter;
+
 use crate::envelope::v2::{BEGIN, BEGIN_CLOSE, END};
 
 /// The size of a block: one byte for each bit of a mask.
 const BLOCK: usize = 64;
 
-/// How many bytes are copied at once. Excess bytes are overwritten by the next copy.
+/// How many bytes are copied at once. Excess bytes are overwritten by the next ones.
 const STEP: usize = 16;
 
 /// The inner text, unescaped into the buffer, which is taken; `None` if the body has another form.
@@ -19,109 +23,113 @@ pub(super) fn open(body: &[u8], buffer: &mut Vec<u8>) -> Option<String> {
     if within.first() != Some(&b'{') {
         return None;
     }
-    let text = unescape(within, std::mem::take(buffer))?;
+    let text = unescape(within, take(buffer))?;
     // A text without escapes can be borrowed, which `v2.rs` does.
     if text.len() == within.len() { None } else { String::from_utf8(text).ok() }
 }
 
 /// Unescapes the content of a JSON string, if it has only short escapes. Overwrites the buffer.
 fn unescape(from: &[u8], mut buffer: Vec<u8>) -> Option<Vec<u8>> {
+    // A control character would make the body invalid.
+    if has_control(from) {
+        return None;
+    }
     buffer.resize(from.len() + STEP, 0);
-    let mut done = Unescaped { to: buffer, ..Unescaped::default() };
-    let mut at = 0;
-    while let Some(block) = from.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>)
-        && from.len() - at >= BLOCK + STEP
-    {
-        done.block(from, at, block)?;
-        at += BLOCK;
+    let mut left = Left { from, to: &mut buffer };
+    let mut quotes = 0;
+    while left.from.len() >= BLOCK + STEP {
+        quotes += left.block()?;
     }
-    // Then the rest, padded so that it needs no special case.
-    let rest = &from[at..];
-    let mut last = [b' '; 2 * BLOCK + STEP];
-    last[..rest.len()].copy_from_slice(rest);
-    done.copy_exactly(from, at);
-    done.start = done.start.saturating_sub(at);
-    for at in [0, BLOCK] {
-        let block = last[at..].first_chunk().expect("two blocks fit");
-        done.block(&last, at, block)?;
-    }
-    done.copy_exactly(&last, rest.len());
-    done.finish()
+    quotes += left.bytes()?;
+    let free = left.to.len();
+    buffer.truncate(buffer.len() - free);
+    // A quote without a backslash would end the string.
+    (memchr_iter(b'"', from).count() == quotes).then_some(buffer)
 }
 
-#[derive(Default)]
-struct Unescaped {
-    to: Vec<u8>,
-    len: usize,
-    /// The position of the first byte of the source that was not copied yet.
-    start: usize,
-    quotes: u32,
-    escaped_quotes: u32,
-    control: bool,
+/// The source that is left, and the space for it.
+struct Left<'f, 't> {
+    from: &'f [u8],
+    to: &'t mut [u8],
 }
 
-impl Unescaped {
-    /// Copies the source up to the last escape in a block, and unescapes it.
+impl Left<'_, '_> {
+    /// Unescapes a block, and the byte after it if the last one of the block is its backslash. Returns the
+    /// number of quotes.
     #[inline]
-    fn block(&mut self, from: &[u8], at: usize, block: &[u8; BLOCK]) -> Option<()> {
-        self.control |= has_control(block);
-        self.quotes += u32::from(block.iter().map(|byte| u8::from(*byte == b'"')).sum::<u8>());
-        let mut escapes = positions(block, b'\\');
-        if self.start > at {
-            // The first byte belongs to an escape that began in the previous block.
-            escapes &= !1;
-        }
-        let to = self.to.as_mut_slice();
-        let (mut start, mut len) = (self.start, self.len);
+    fn block(&mut self) -> Option<usize> {
+        let mut escapes = positions(self.from.first_chunk()?, b'\\');
+        let mut quotes = 0;
+        let mut done = 0;
         while escapes != 0 {
-            let position = at + escapes.trailing_zeros() as usize;
+            let at = escapes.trailing_zeros() as usize;
             escapes &= escapes - 1;
-            // May copy a few bytes too many, which are not counted.
-            let end = len + (position - start);
-            while len < end {
-                to[len..len + STEP].copy_from_slice(&from[start..start + STEP]);
-                len += STEP;
-                start += STEP;
-            }
-            let escaped = from[position + 1];
-            if escaped == b'"' {
-                self.escaped_quotes += 1;
-                to[end] = b'"';
+            self.copy(at - done)?;
+            let [_, escaped, rest @ ..] = self.from else { return None };
+            self.from = rest;
+            if *escaped == b'"' {
+                quotes += 1;
+                self.push(b'"')?;
             } else {
-                to[end] = unescaped(escaped)?;
-                if escaped == b'\\' {
+                self.push(unescaped(*escaped)?)?;
+                if *escaped == b'\\' {
+                    // It begins no escape.
                     escapes &= escapes.wrapping_sub(1);
                 }
             }
-            len = end + 1;
-            start = position + 2;
+            done = at + 2;
         }
-        (self.start, self.len) = (start, len);
+        if done < BLOCK {
+            self.copy(BLOCK - done)?;
+        }
+        Some(quotes)
+    }
+
+    /// Copies this many bytes.
+    #[inline]
+    fn copy(&mut self, mut count: usize) -> Option<()> {
+        while count > STEP {
+            let (step, rest) = self.from.split_first_chunk::<STEP>()?;
+            let (into, free) = take(&mut self.to).split_first_chunk_mut()?;
+            *into = *step;
+            (self.from, self.to) = (rest, free);
+            count -= STEP;
+        }
+        *self.to.first_chunk_mut()? = *self.from.first_chunk::<STEP>()?;
+        self.from = &self.from[count..];
+        self.to = &mut take(&mut self.to)[count..];
         Some(())
     }
 
-    /// Copies up to a position near the end of the source.
-    fn copy_exactly(&mut self, from: &[u8], to: usize) {
-        if self.start < to {
-            let len = to - self.start;
-            self.to[self.len..self.len + len].copy_from_slice(&from[self.start..to]);
-            self.len += len;
-            self.start = to;
+    /// Unescapes everything that is left, one byte at a time. Returns the number of quotes.
+    fn bytes(&mut self) -> Option<usize> {
+        let mut quotes = 0;
+        let mut bytes = self.from.iter();
+        while let Some(&byte) = bytes.next() {
+            if byte == b'\\' {
+                let escaped = unescaped(*bytes.next()?)?;
+                quotes += usize::from(escaped == b'"');
+                self.push(escaped)?;
+            } else {
+                self.push(byte)?;
+            }
         }
+        Some(quotes)
     }
 
-    /// A quote without a backslash would end the string, and a control character would make the body
-    /// invalid.
-    fn finish(mut self) -> Option<Vec<u8>> {
-        self.to.truncate(self.len);
-        (!self.control && self.quotes == self.escaped_quotes).then_some(self.to)
+    #[inline]
+    fn push(&mut self, byte: u8) -> Option<()> {
+        let (into, free) = take(&mut self.to).split_first_mut()?;
+        *into = byte;
+        self.to = free;
+        Some(())
     }
 }
 
-/// The character of a short escape, except the quote, which is by far the most frequent.
+/// The character of a short escape.
 fn unescaped(escaped: u8) -> Option<u8> {
     Some(match escaped {
-        b'\\' | b'/' => escaped,
+        b'"' | b'\\' | b'/' => escaped,
         b'b' => b'\x08',
         b'f' => b'\x0c',
         b'n' => b'\n',
@@ -148,10 +156,9 @@ fn positions(block: &[u8; BLOCK], byte: u8) -> u64 {
     })
 }
 
-/// Whether the block has a byte below the space.
-#[inline]
-fn has_control(block: &[u8; BLOCK]) -> bool {
-    block.iter().fold(false, |found, byte| found | (*byte < b' '))
+/// Whether there is a byte below the space. Without an early return, which would take longer.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, byte| found | (*byte < b' '))
 }
 
 #[cfg(test)]
