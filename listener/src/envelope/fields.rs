@@ -127,7 +127,7 @@ impl<'de> Visitor<'de> for FoundVisitor {
                 "payload" => found.payload = Some(map.next_value()?),
                 key_text if key_text.starts_with(PREFIX) => {
                     if found.context.is_empty() {
-                        found.context.reserve(USUAL);
+                        found.context = Vec::with_capacity(USUAL);
                     }
                     found.context.push((without_prefix(key), map.next_value()?));
                 }
