@@ -190,16 +190,14 @@ impl Invocation<'_> {
     ) -> Option<Result<Outcome, Failure>> {
         let Self { shared, notification, case, stop } = *self;
         loop {
-            let (gate, until) = (shared.gate.clone(), (!has_called).then(|| stop.clone()));
-            let is_stopped = move || until.as_ref().is_some_and(CancellationToken::is_cancelled);
-            let (passage, may_begin) = (case.passage(), is_stopped.clone());
-            let may_begin = move || gate.is_open(passage) && !may_begin();
+            let (gate, passage, until) = (shared.gate.clone(), case.passage(), stop.clone());
+            let may_begin = move || gate.is_open(passage) && (has_called || !until.is_cancelled());
             let limit = self.timeout(entry);
             let called = shared.dispatcher.call(entry, notification, limit, may_begin).await;
             if called.is_some() {
                 return called;
             }
-            if is_stopped() || case.delivery.is_over() {
+            if (!has_called && stop.is_cancelled()) || case.delivery.is_over() {
                 return None;
             }
             // The gate was closed while a plain `fn` waited for a thread.
