@@ -128,7 +128,7 @@ async fn a_delay_of_more_than_a_day_is_refused() {
     let rabbit = rabbit(&node.vhost("too_long").await);
     match rabbit.send(delayed("one", Duration::from_secs(86_401))).await {
         Err(SendError::NoDelay { reason, .. }) => {
-            assert_eq!(reason, "nothing is held back for more than a day");
+            assert_eq!(reason, "a delay may be at most 24 hours");
         }
         other => panic!("{other:?}"),
     }

@@ -143,6 +143,26 @@ async fn without_configure_permission_an_existing_queue_can_be_consumed() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_missing_permission_to_consume_or_publish_is_named() {
+    let node = support::shared().await;
+    let url = user(node, "powerless", "^$", "^$", "^$").await;
+    let amqp = Amqp::connect(&node.vhost("powerless").await).await;
+    amqp.declare_exchange("nova", true).await;
+    amqp.declare_queue(QUEUE, true, &[]).await;
+    amqp.bind(QUEUE, "nova", QUEUE).await;
+    let error = refused(&url, subscription(QUEUE)).await.to_string();
+    let expected =
+        format!("user \"user_powerless\" may not consume queue {QUEUE:?}; grant read on it (");
+    assert!(error.starts_with(&expected), "{error}");
+    let error = rabbit(&url).send(topic("one")).await.unwrap_err().to_string();
+    let expected = format!(
+        "user \"user_powerless\" may not publish to exchange \"nova\" with routing key {QUEUE:?}; grant write on the exchange ("
+    );
+    assert!(error.contains(&expected), "{error}");
+}
+
 fn lapin_properties() -> lapin::BasicProperties {
     lapin::BasicProperties::default()
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use super::hosts::Address;
 use super::refusal::{ConnectRefusal, Inequivalent, Refusal};
 use crate::drivers::rabbit::options::Dialect;
+use crate::transport::driver::Route;
 use crate::transport::error::ConnectError;
 
 /// What went wrong with one call.
@@ -72,7 +73,7 @@ impl fmt::Display for Fault {
                 // RabbitMQ's text does not say what to do about it.
                 if self.refusal() == Some(Refusal::ConsumerTimeout) {
                     f.write_str(
-                        "; a delivery was unsettled for longer than the broker's consumer_timeout: set a shorter handler_timeout, and where a method is slow only at times, or with `ordered_by` many deliveries have one key, a smaller prefetch",
+                        "; a delivery was unsettled for longer than the broker's consumer_timeout: set a shorter handler_timeout; if methods are slow only occasionally, or many deliveries share an order key, also set a smaller prefetch",
                     )?;
                 }
                 Ok(())
@@ -188,9 +189,52 @@ pub(crate) fn silent(fault: &Fault) -> Failure {
     ))
 }
 
-/// The failure of a declaration, binding, consumer or message that was refused. `action` is such as
-/// `declare queue "notifications.info"`.
-pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
+/// What the broker was asked to do, for errors, and what a user who may not do it needs.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    /// Such as `declare queue "notifications.info"`.
+    action: String,
+    fix: &'static str,
+}
+
+impl Operation {
+    /// `what`: `queue` or `exchange`.
+    pub(crate) fn declare(what: &str, name: &str) -> Self {
+        let fix = "grant the permission, or let another user create it first";
+        Self { action: format!("declare {what} {name:?}"), fix }
+    }
+
+    /// `what`: as in `declare`.
+    pub(crate) fn look_for(what: &str, name: &str) -> Self {
+        Self { action: format!("look for {what} {name:?}"), fix: "grant the permission" }
+    }
+
+    pub(crate) fn bind(queue: &str, exchange: &str) -> Self {
+        let fix = "grant the permission, or let another user create it first";
+        Self { action: format!("bind queue {queue:?} to exchange {exchange:?}"), fix }
+    }
+
+    pub(crate) fn set_prefetch() -> Self {
+        Self { action: "set the prefetch".to_owned(), fix: "grant the permission" }
+    }
+
+    pub(crate) fn consume(queue: &str) -> Self {
+        Self { action: format!("consume queue {queue:?}"), fix: "grant read on it" }
+    }
+
+    pub(crate) fn read_journal(journal: &str) -> Self {
+        Self { action: format!("read journal {journal:?}"), fix: "grant read on it" }
+    }
+
+    /// The default exchange is reported by `no_default_exchange`.
+    pub(crate) fn publish(route: &Route) -> Self {
+        Self { action: format!("publish to {route}"), fix: "grant write on the exchange" }
+    }
+}
+
+/// The failure of an operation that was refused.
+pub(crate) fn operation_failed(fault: Fault, operation: Operation, user: &str) -> Failure {
+    let Operation { action, fix } = operation;
     let Fault::Broker { code, text } = fault else {
         return Failure::transient(format!("cannot {action}: {fault}"));
     };
@@ -209,11 +253,11 @@ pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
                 Refusal::TopicAccessRefused => {
                     "the exchange has topic permissions: grant this one with `rabbitmqctl set_topic_permissions`"
                 }
-                _ => "grant the permission, or let another user create it first",
+                _ => fix,
             };
             Failure::Permanent(ConnectError::Forbidden {
                 user: user.to_owned(),
-                action: action.to_owned(),
+                action,
                 fix: fix.into(),
                 reason: text,
             })
@@ -226,10 +270,9 @@ pub(crate) fn doing(fault: Fault, action: &str, user: &str) -> Failure {
         | Refusal::PreconditionFailed
         | Refusal::TransientQueues
         | Refusal::FeatureFlag
-        | Refusal::NotAllowed => Failure::Permanent(ConnectError::Refused {
-            action: action.to_owned(),
-            reason: format!("{code} {text}"),
-        }),
+        | Refusal::NotAllowed => {
+            Failure::Permanent(ConnectError::Refused { action, reason: format!("{code} {text}") })
+        }
         // 404: deleted meanwhile, or on a node that is down. The others end the connection.
         Refusal::StreamNotFound | Refusal::Other => {
             Failure::transient(format!("cannot {action}: {code} {text}"))
@@ -303,16 +346,48 @@ mod tests {
     #[test]
     fn a_reserved_name_is_not_a_missing_permission() {
         let text = "ACCESS_REFUSED - queue name 'amq.x' contains reserved prefix 'amq.*'";
-        let Failure::Permanent(error) = doing(broker(403, text), "declare queue \"amq.x\"", "u")
-        else {
+        let declare = |text, queue| {
+            operation_failed(broker(403, text), Operation::declare("queue", queue), "u")
+        };
+        let Failure::Permanent(error) = declare(text, "amq.x") else {
             panic!("it is permanent");
         };
         assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
         let text = "ACCESS_REFUSED - access to queue 'x' in vhost '/' refused for user 'u'";
-        let Failure::Permanent(error) = doing(broker(403, text), "declare queue \"x\"", "u") else {
+        let Failure::Permanent(error) = declare(text, "x") else {
             panic!("it is permanent");
         };
         assert!(matches!(error, ConnectError::Forbidden { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_missing_permission_is_explained_by_the_one_that_the_operation_needs() {
+        let check = |operation, expected: &str| {
+            let found = operation_failed(broker(403, "ACCESS_REFUSED"), operation, "u");
+            assert_eq!(found.to_string(), expected);
+        };
+        let topic = Route::Topic { exchange: "nova".to_owned(), routing_key: "x".to_owned() };
+        check(
+            Operation::publish(&topic),
+            "user \"u\" may not publish to exchange \"nova\" with routing key \"x\"; grant write on the exchange (ACCESS_REFUSED)",
+        );
+        check(
+            Operation::consume("q"),
+            "user \"u\" may not consume queue \"q\"; grant read on it (ACCESS_REFUSED)",
+        );
+        check(
+            Operation::read_journal("j"),
+            "user \"u\" may not read journal \"j\"; grant read on it (ACCESS_REFUSED)",
+        );
+        let create = "grant the permission, or let another user create it first (ACCESS_REFUSED)";
+        check(
+            Operation::declare("queue", "q"),
+            &format!("user \"u\" may not declare queue \"q\"; {create}"),
+        );
+        check(
+            Operation::bind("q", "nova"),
+            &format!("user \"u\" may not bind queue \"q\" to exchange \"nova\"; {create}"),
+        );
     }
 
     #[test]
@@ -381,7 +456,8 @@ mod tests {
     #[test]
     fn refused_declarations_are_distinguished_from_transient_failures() {
         let is_permanent = |code, text| {
-            matches!(doing(broker(code, text), "declare queue \"q\"", "u"), Failure::Permanent(_))
+            let declare = Operation::declare("queue", "q");
+            matches!(operation_failed(broker(code, text), declare, "u"), Failure::Permanent(_))
         };
         let found: Vec<u16> = [320, 403, 404, 405, 406, 530, 540, 541]
             .into_iter()
@@ -414,7 +490,10 @@ mod tests {
     fn a_consumer_timeout_says_what_to_do_about_it() {
         let text = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms";
         let said = broker(406, text).to_string();
-        assert!(said.contains("set a shorter handler_timeout, and"), "{said}");
+        assert!(
+            said.contains("set a shorter handler_timeout; if methods are slow only occasionally"),
+            "{said}"
+        );
         assert!(!broker(406, "PRECONDITION_FAILED - other").to_string().contains("timeout"));
     }
 }

@@ -15,7 +15,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use super::ledger::SessionSettler;
 use super::prefetch::{ConsumerId, PrefetchController};
 use crate::drivers::rabbit::connection::channel::{call, consume};
-use crate::drivers::rabbit::connection::failure::{self, Failure, Fault};
+use crate::drivers::rabbit::connection::failure::{Failure, Fault, Operation, operation_failed};
 use crate::drivers::rabbit::connection::version::Version;
 use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::RabbitOptions;
@@ -131,7 +131,7 @@ impl Consumers {
         // Not global: it applies to each new consumer, and quorum queues accept it.
         call(on.channel.basic_qos(prefetch, BasicQosOptions { global: false }))
             .await
-            .map_err(|fault| failure::doing(fault, "set the prefetch", on.user))?;
+            .map_err(|fault| operation_failed(fault, Operation::set_prefetch(), on.user))?;
         let mut arguments = FieldTable::default();
         if on.options.enable_cancel_on_failover {
             arguments.insert("x-cancel-on-ha-failover".into(), AMQPValue::Boolean(true));
@@ -140,7 +140,7 @@ impl Consumers {
         let (name, tag) = (ShortString::from(&*queue), tag(self.last).into());
         let consumer = consume(on.channel, name, tag, arguments)
             .await
-            .map_err(|fault| failure::doing(fault, &format!("consume queue {queue:?}"), on.user))?;
+            .map_err(|fault| operation_failed(fault, Operation::consume(&queue), on.user))?;
         let origin = Arc::new(Origin { number: self.last, queue, id });
         self.live.insert(self.last, (Arc::clone(&origin), consumer.tag()));
         self.arrivals.push(origin, consumer);

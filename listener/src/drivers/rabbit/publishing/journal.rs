@@ -16,7 +16,9 @@ use super::message::{Destination, Message, PublishResult};
 use super::publisher::Publisher;
 use super::session::PublishSession;
 use crate::drivers::rabbit::connection::channel::{ack, call, close_channel, consume};
-use crate::drivers::rabbit::connection::failure::{self, Failure, Fault};
+use crate::drivers::rabbit::connection::failure::{
+    Failure, Fault, Operation, no_default_exchange, operation_failed,
+};
 use crate::drivers::rabbit::connection::refusal::Refusal;
 use crate::transport::delivery::Properties;
 use crate::transport::driver::{JournalAppend, JournalRead, Outgoing, Route};
@@ -28,7 +30,7 @@ const PREFETCH: u16 = 2000;
 /// How many entries one acknowledgement covers: the broker then sends as many more.
 const ACK_EVERY: u64 = 250;
 
-/// The reason if the driver knows of no blocked.
+/// The reason if the driver knows of no obstacle.
 const NO_ANSWER: &str = "no answer in time, though the connection is open: check whether the broker has the \
                       stream running with a leader, at its log and at its disk";
 const NO_CONNECTION: &str = "no connection in time";
@@ -109,7 +111,7 @@ async fn attempt(session: &PublishSession, append: &JournalAppend) -> Result<Jou
         result => {
             // Another entry may have closed the channel, but all use the default exchange.
             if let PublishResult::ChannelClosed(fault) = &result
-                && let Some(error) = failure::no_default_exchange(fault, session.user())
+                && let Some(error) = no_default_exchange(fault, session.user())
             {
                 return Err(Failure::Permanent(error).into());
             }
@@ -129,8 +131,7 @@ async fn attempt(session: &PublishSession, append: &JournalAppend) -> Result<Jou
     let read = read(&channel, append, from).await;
     // A scratch channel: an error here changes nothing.
     let _ = close_channel(&channel).await;
-    let action = format!("read journal {:?}", append.journal);
-    read.map_err(|fault| not_read(fault, &action, session.user()).into())
+    read.map_err(|fault| not_read(fault, &append.journal, session.user()).into())
 }
 
 /// Whether the broker has the queue but not its stream: for a moment, while another process declares it,
@@ -141,8 +142,8 @@ fn is_lost(fault: &Fault) -> bool {
 
 /// The failure of a read. Only a missing permission is permanent: a node also refuses while its replica
 /// of the stream does not run, as when it has just started.
-fn not_read(fault: Fault, action: &str, user: &str) -> Failure {
-    match failure::doing(fault, action, user) {
+fn not_read(fault: Fault, journal: &str, user: &str) -> Failure {
+    match operation_failed(fault, Operation::read_journal(journal), user) {
         Failure::Permanent(error @ ConnectError::Forbidden { .. }) => Failure::Permanent(error),
         Failure::Permanent(error) => Failure::transient(error.to_string()),
         transient @ Failure::Transient { .. } => transient,
@@ -219,7 +220,7 @@ mod tests {
     fn only_a_missing_permission_to_read_is_permanent() {
         let of = |code, text: &str| {
             let fault = Fault::Broker { code, text: text.to_owned() };
-            not_read(fault, "read journal \"j\"", "tap")
+            not_read(fault, "j", "tap")
         };
         let forbidden = of(403, "ACCESS_REFUSED - read access to queue 'j' refused");
         assert!(matches!(forbidden, Failure::Permanent(ConnectError::Forbidden { .. })));

@@ -11,7 +11,9 @@ use super::confirms::received;
 use super::message::{Destination, Message, PublishResult};
 use super::publisher::Publisher;
 use super::session::{Preparation, Prepared, PreparedRoute, PublishSession};
-use crate::drivers::rabbit::connection::failure::{self, Failure, Fault};
+use crate::drivers::rabbit::connection::failure::{
+    Failure, Fault, Operation, no_default_exchange, operation_failed,
+};
 use crate::drivers::rabbit::connection::io::Io;
 use crate::drivers::rabbit::connection::refusal::Refusal;
 use crate::transport::driver::{Outgoing, Route};
@@ -144,7 +146,7 @@ async fn attempts(
     mut first: Option<(Arc<PublishSession>, Arc<PreparedRoute>, PublishResult)>,
 ) -> Result<(), SendError> {
     let Some(destination) = Destination::of(&outgoing.route) else {
-        return Err(no_delay(outgoing, "nothing is held back for more than a day".to_owned()));
+        return Err(no_delay(outgoing, "a delay may be at most 24 hours".to_owned()));
     };
     let message = Message::new(outgoing, &destination)
         .map_err(|error| invalid(outgoing, error.to_string()))?;
@@ -251,10 +253,9 @@ async fn channel_closed(
     // If the exchange is gone, it is declared again.
     let is_gone = fault.code() == Some(404);
     if progress.suspect && !is_gone {
-        let action = format!("take the message for {}", outgoing.route);
-        let failure = match failure::no_default_exchange(&fault, session.user()) {
+        let failure = match no_default_exchange(&fault, session.user()) {
             Some(error) => Failure::Permanent(error),
-            None => failure::doing(fault, &action, session.user()),
+            None => operation_failed(fault, Operation::publish(&outgoing.route), session.user()),
         };
         return match failure {
             // Without a retry queue, the retry is delayed in the process.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::broker_state::BrokerState;
 use super::properties::{Lifetime, QueueProperties};
 use crate::drivers::rabbit::connection::channel::call;
-use crate::drivers::rabbit::connection::failure::{self, Failure, Fault};
+use crate::drivers::rabbit::connection::failure::{Failure, Fault, Operation, operation_failed};
 use crate::drivers::rabbit::connection::link::Link;
 use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::RabbitOptions;
@@ -54,7 +54,7 @@ impl<'a> TopologyChannel<'a> {
         match self.message_count(&name).await {
             Ok(_) => Ok(true),
             Err(fault) if matches!(fault.code(), Some(403 | 404)) => Ok(false),
-            Err(fault) => Err(self.refused(fault, "look for", "queue", queue)),
+            Err(fault) => Err(self.refused(fault, Operation::look_for("queue", queue))),
         }
     }
 
@@ -71,9 +71,8 @@ impl<'a> TopologyChannel<'a> {
         call(channel.queue_bind(queue, exchange, key, options, FieldTable::default()))
             .await
             .map_err(|fault| {
-                let action =
-                    format!("bind queue {:?} to exchange {:?}", binding.queue, binding.exchange);
-                failure::doing(fault, &action, &self.link.user)
+                let bind = Operation::bind(&binding.queue, &binding.exchange);
+                self.refused(fault, bind)
             })
     }
 
@@ -89,7 +88,8 @@ impl<'a> TopologyChannel<'a> {
         self.channel().await?;
         let asked = Instant::now();
         let ready = self.message_count(&name).await;
-        let ready = ready.map_err(|fault| self.refused(fault, "look for", "queue", queue))?;
+        let ready =
+            ready.map_err(|fault| self.refused(fault, Operation::look_for("queue", queue)))?;
         Ok((asked.elapsed() < LEADER_TIMEOUT).then_some(ready))
     }
 
@@ -163,8 +163,8 @@ impl<'a> TopologyChannel<'a> {
     }
 
     /// The failure of a request that was refused.
-    pub(crate) fn refused(&self, fault: Fault, verb: &str, what: &str, name: &str) -> Failure {
-        failure::doing(fault, &format!("{verb} {what} {name:?}"), &self.link.user)
+    pub(crate) fn refused(&self, fault: Fault, operation: Operation) -> Failure {
+        operation_failed(fault, operation, &self.link.user)
     }
 }
 

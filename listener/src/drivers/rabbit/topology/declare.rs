@@ -9,7 +9,7 @@ use super::inspect::{ExchangeState, Presence, inspect_exchange, inspect_queue, q
 use super::permissions::may_declare;
 use super::properties::Lifetime;
 use super::survey::Survey;
-use crate::drivers::rabbit::connection::failure::{self, Failure, mismatch};
+use crate::drivers::rabbit::connection::failure::{self, Failure, Operation, mismatch};
 use crate::transport::driver::Binding;
 use crate::transport::error::ConnectError;
 
@@ -83,7 +83,7 @@ pub(super) async fn declare_missing_queue(
         Err(fault) if fault.is_mismatch() => inspect_queue(topology, queue).await.map(drop),
         Err(fault) => Err(mismatch(&fault, queue)
             .or_else(|| failure::no_transient_queue(&fault, queue, topology.options.dialect))
-            .unwrap_or_else(|| topology.refused(fault, "declare", "queue", queue))),
+            .unwrap_or_else(|| topology.refused(fault, Operation::declare("queue", queue)))),
     }
 }
 
@@ -126,7 +126,7 @@ async fn declare_missing_exchange(
         }
         // Another program has declared it meanwhile: it is used unchanged.
         Err(fault) if fault.is_mismatch() => inspect_exchange(topology, exchange).await.map(drop),
-        Err(fault) => Err(topology.refused(fault, "declare", "exchange", exchange)),
+        Err(fault) => Err(topology.refused(fault, Operation::declare("exchange", exchange))),
     }
 }
 

@@ -17,7 +17,7 @@ use super::persistence::{persisted, persisted_own, persisted_quorum};
 use super::retry_queue::{Level, RetryQueue};
 use super::side_queue::{self, QueueType};
 use super::survey::{Survey, declarations, survey_one};
-use crate::drivers::rabbit::connection::failure::{self, Failure};
+use crate::drivers::rabbit::connection::failure::{self, Failure, Operation};
 use crate::target::{dead_letter_queue, quarantine_queue};
 use crate::transport::driver::Binding;
 use crate::transport::error::ConnectError;
@@ -117,7 +117,7 @@ async fn ensure_queue(topology: &mut TopologyChannel<'_>, queue: &str) -> Result
                 .await
         }
         Ok(_) => Ok(()),
-        Err(fault) => Err(topology.refused(fault, "look for", "queue", queue)),
+        Err(fault) => Err(topology.refused(fault, Operation::look_for("queue", queue))),
     }
 }
 
@@ -160,7 +160,7 @@ async fn declare_first_of(
             return Ok(());
         }
         Err(fault) if fault.code() == Some(404) => fault,
-        Err(fault) => return Err(topology.refused(fault, "look for", "queue", queue)),
+        Err(fault) => return Err(topology.refused(fault, Operation::look_for("queue", queue))),
     };
     topology.broker.record_missing(queue);
     // A disabled type is not declared again, because the refusal ends the connection.
@@ -200,7 +200,7 @@ async fn declare_first_of(
             break;
         }
     }
-    Err(topology.refused(last, "declare", "queue", queue))
+    Err(topology.refused(last, Operation::declare("queue", queue)))
 }
 
 /// A queue, and its retry queue for this level of delay.
@@ -236,7 +236,7 @@ async fn ensure_retry_queue(
             }
             return Ok(());
         }
-        Err(fault) => return Err(topology.refused(fault, "look for", "queue", retry)),
+        Err(fault) => return Err(topology.refused(fault, Operation::look_for("queue", retry))),
     };
     topology.broker.record_missing(retry);
     for kind in kinds {
@@ -262,7 +262,7 @@ async fn ensure_retry_queue(
     }
     Err(match failure::no_default_exchange(&last, &topology.link.user) {
         Some(error) => Failure::Permanent(error),
-        None => topology.refused(last, "declare", "queue", retry),
+        None => topology.refused(last, Operation::declare("queue", retry)),
     })
 }
 

@@ -10,7 +10,7 @@ use super::declaration::QueueDeclaration;
 use super::probe::{self, ExchangeProbe, Probed, QueueProbe};
 use super::properties::{Lifetime, QueueProperties};
 use super::single_active::{SingleActiveConsumer, SingleActiveProbe};
-use crate::drivers::rabbit::connection::failure::{Failure, Fault, mismatch};
+use crate::drivers::rabbit::connection::failure::{Failure, Fault, Operation, mismatch};
 use crate::transport::error::ConnectError;
 
 /// Whether a queue exists before anything is declared.
@@ -47,7 +47,7 @@ pub(super) async fn inspect_queue(
         Err(fault) if fault.code() == Some(404) => return Ok(Presence::Missing),
         // The user may not inspect it, but perhaps consume it.
         Err(fault) if fault.code() == Some(403) => return Ok(Presence::Existing),
-        Err(fault) => return Err(topology.refused(fault, "look for", "queue", queue)),
+        Err(fault) => return Err(topology.refused(fault, Operation::look_for("queue", queue))),
     }
     if topology.options.ask_for_queues() {
         match compare(topology, &name).await {
@@ -55,8 +55,9 @@ pub(super) async fn inspect_queue(
             Err(fault) if fault.code() == Some(403) || is_about_expiry(&fault) => {}
             Err(fault) if probe::is_of_a_new_queue(&fault) => return Ok(Presence::Missing),
             Err(fault) => {
-                return Err(mismatch(&fault, queue)
-                    .unwrap_or_else(|| topology.refused(fault, "declare", "queue", queue)));
+                return Err(mismatch(&fault, queue).unwrap_or_else(|| {
+                    topology.refused(fault, Operation::declare("queue", queue))
+                }));
             }
         }
     }
@@ -101,7 +102,7 @@ pub(super) async fn queue_properties(
         let asked = topology.declare_queue(name, probe.options, probe.arguments()).await;
         let Err(fault) = asked else { return Ok(Some(probe.properties())) };
         if fault.code().is_none() {
-            return Err(topology.refused(fault, "look for", "queue", queue));
+            return Err(topology.refused(fault, Operation::look_for("queue", queue)));
         }
         match probe.refused(&fault) {
             Probed::Again => {}
@@ -144,7 +145,9 @@ pub(super) async fn inspect_exchange(
         Ok(()) => true,
         Err(fault) if fault.code() == Some(404) => false,
         Err(Fault::Broker { code: 403, text }) => return Ok(ExchangeState::Hidden(text)),
-        Err(fault) => return Err(topology.refused(fault, "look for", "exchange", exchange)),
+        Err(fault) => {
+            return Err(topology.refused(fault, Operation::look_for("exchange", exchange)));
+        }
     };
     let arguments = match topology.link.version {
         Some(_) => ExchangeProbe::arguments(),
@@ -165,14 +168,14 @@ pub(super) async fn inspect_exchange(
         }
         return match (fault.code(), fault) {
             (_, Fault::Broker { code: 403, text }) if exists => Ok(ExchangeState::Hidden(text)),
-            (Some(403), fault) => {
-                Ok(ExchangeState::Refused(topology.refused(fault, "declare", "exchange", exchange)))
-            }
+            (Some(403), fault) => Ok(ExchangeState::Refused(
+                topology.refused(fault, Operation::declare("exchange", exchange)),
+            )),
             (Some(406), fault) if !exists || ExchangeProbe::is_of_a_new_one(&fault) => {
                 Ok(ExchangeState::Missing)
             }
             (Some(406), _) => Ok(ExchangeState::Uninformative),
-            (_, fault) => Err(topology.refused(fault, "look for", "exchange", exchange)),
+            (_, fault) => Err(topology.refused(fault, Operation::look_for("exchange", exchange))),
         };
     }
     topology.broker.see_exchange(exchange, probe.lifetime);
@@ -200,7 +203,7 @@ pub(crate) async fn single_active_consumer(
             Ok(Some(single)) => return Ok(single),
             Ok(None) => {}
             Err(()) if fault.code().is_none() => {
-                return Err(topology.refused(fault, "look for", "queue", queue));
+                return Err(topology.refused(fault, Operation::look_for("queue", queue)));
             }
             Err(()) => return Ok(SingleActiveConsumer::Unknown),
         }

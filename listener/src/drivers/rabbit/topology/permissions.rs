@@ -6,7 +6,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString};
 
 use super::channel::{TopologyChannel, short};
 use crate::drivers::rabbit::connection::channel::call;
-use crate::drivers::rabbit::connection::failure::{self, Failure, Fault};
+use crate::drivers::rabbit::connection::failure::{self, Failure, Fault, Operation};
 
 /// Whether the user may declare a missing queue and, if it `moves` messages to others, read it.
 pub(crate) async fn may_declare(
@@ -53,7 +53,7 @@ pub(crate) async fn check_readable(
     queue: &str,
 ) -> Result<(), Failure> {
     match refusal_to_consume(topology, queue).await? {
-        Some(fault) => Err(topology.refused(fault, "consume", "queue", queue)),
+        Some(fault) => Err(topology.refused(fault, Operation::consume(queue))),
         None => Ok(()),
     }
 }
