@@ -135,7 +135,7 @@ async fn a_broker_short_of_memory_is_waited_for() {
     outgoing.timeout = Duration::from_secs(2);
     match rabbit.send(outgoing).await {
         Err(SendError::TimedOut { last: Some(last), .. }) => {
-            assert_eq!(last, "the broker takes no messages for now: low on memory");
+            assert_eq!(last, "the broker blocks publishers: low on memory");
         }
         other => panic!("{other:?}"),
     }

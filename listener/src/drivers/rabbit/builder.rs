@@ -1,5 +1,5 @@
 //! Makes a driver without a URL: `Rabbit::builder()`. The options and their setters are declared in
-//! `options.rs`; where a URL says the same is `Rabbit::new`.
+//! `options.rs`; `Rabbit::new` makes one from the equivalent URL.
 
 use std::fmt;
 use std::time::Duration;
@@ -117,7 +117,7 @@ impl RabbitBuilder {
         Ok(Transport::new(driver, url.to_string()))
     }
 
-    /// The driver, and the URL that says the same of hosts and virtual host.
+    /// The driver, and the equivalent URL of its hosts and virtual host.
     fn driver(self) -> Result<(Rabbit, TransportUrl), OpenError> {
         if let Some((setter, wrong)) = self.wrong() {
             let Wrong { expected, found } = wrong;
@@ -144,8 +144,8 @@ impl RabbitBuilder {
         };
         for (name, port) in &self.hosts {
             // A name has no colon: it would be a port, or a user with a password.
-            let is_one = !name.contains(':') || is_ipv6(name);
-            if !Host::can_have(name) || !is_one {
+            let is_single_host = !name.contains(':') || is_ipv6(name);
+            if !Host::can_have(name) || !is_single_host {
                 let expected = "the name or address of one host, without port, and an IPv6 address \
                                 without brackets";
                 return wrong("host", expected, &format!("{:?}", redacted(name)));
@@ -154,9 +154,13 @@ impl RabbitBuilder {
                 return wrong("host_and_port", "a port from 1 to 65535", "0");
             }
         }
-        let is_relative = self.options.dialect == Dialect::Oslo;
-        if is_relative && self.virtual_host.as_deref() == Some("") {
-            return wrong("virtual_host", "a name, as `rabbit://` has no empty one", "\"\"");
+        let is_oslo = self.options.dialect == Dialect::Oslo;
+        if is_oslo && self.virtual_host.as_deref() == Some("") {
+            return wrong(
+                "virtual_host",
+                "a non-empty name: a rabbit:// URL cannot express an empty one",
+                "\"\"",
+            );
         }
         let has_password = self.password.as_deref().is_some_and(|password| !password.is_empty());
         if has_password && self.user.is_none() {
@@ -251,7 +255,7 @@ mod tests {
         };
         check(
             Rabbit::builder().rabbit_qos_prefetch_count(0),
-            "`rabbit_qos_prefetch_count` of the RabbitMQ transport: expected a number from 1 to 65535 (0 would be unlimited, and a whole queue would come into memory), found 0",
+            "`rabbit_qos_prefetch_count` of the RabbitMQ transport: expected a number from 1 to 65535 (0 would be unlimited, and a whole queue would be read into memory), found 0",
         );
         check(
             Rabbit::builder().rabbit_ha_queues(true).rabbit_quorum_queue(true),
@@ -271,7 +275,7 @@ mod tests {
         );
         check(
             Rabbit::builder().like_oslo_messaging().virtual_host(""),
-            "`virtual_host` of the RabbitMQ transport: expected a name, as `rabbit://` has no empty one, found \"\"",
+            "`virtual_host` of the RabbitMQ transport: expected a non-empty name: a rabbit:// URL cannot express an empty one, found \"\"",
         );
         for name in ["", "[::1]", "h/v", "u:p@h", "h1,h2", "h:5672", "user:secret"] {
             let error = Rabbit::builder().host(name).open().expect_err(name).to_string();

@@ -13,7 +13,7 @@ use crate::transport::url::TransportUrl;
 
 /// The shared state of a driver.
 pub(super) struct Core {
-    /// In an order that is drawn once for each driver.
+    /// Shuffled once per driver.
     pub(super) addresses: Vec<Address>,
     pub(super) vhost: String,
     pub(super) options: RabbitOptions,

@@ -68,8 +68,8 @@ without_effect![
 ];
 
 options! {
-    /// The options of the RabbitMQ driver: what the query of a `rabbit://` or `amqp://` URL may say, and
-    /// what [`Rabbit::builder`](crate::driver::Rabbit::builder) has setters for.
+    /// The options of the RabbitMQ driver: the query parameters of a `rabbit://` or `amqp://` URL, and the
+    /// setters of [`Rabbit::builder`](crate::driver::Rabbit::builder).
     ///
     /// | option | default | |
     /// |---|---|---|
@@ -77,31 +77,32 @@ options! {
     ///
     /// The names and meanings are those of oslo.messaging's section `[oslo_messaging_rabbit]`; the
     /// defaults differ where noted. An `amqp://` URL also takes those of RabbitMQ's URI query
-    /// parameters: `heartbeat` and `auth_mechanism` for two of these options, and the options that are
-    /// marked. Those that concern TLS have no effect. A duration is written as `30s`, `1m30s` or `500ms`,
+    /// parameters: `heartbeat` and `auth_mechanism` for two of these options, and the options marked in the
+    /// table. Those that concern TLS have no effect. A duration is written as `30s`, `1m30s` or `500ms`,
     /// or as a number: of seconds, and of milliseconds for `connection_timeout`.
     ///
     /// # What is declared
-    /// Queues and exchanges that exist are used as they are. With `rabbit://` those that are missing
-    /// are declared as oslo.messaging would declare them with the same options, so that programs that
-    /// use it can declare them too: transient unless `amqp_durable_queues` or `rabbit_quorum_queue` is
-    /// set. Where neither is given, what exists shows what the deployment uses: if the exchange is
-    /// durable, or a queue is a quorum queue, so is what is declared, and with the same limits;
-    /// `amqp_auto_delete` is taken over in the same way. RabbitMQ shows it only to an account that may
-    /// configure what exists. With another account a pool's queue is declared durable; a queue that other
-    /// programs declare as well is not declared until an option says how: declared differently, it would keep
-    /// those programs from publishing. With `amqp://` what is missing is durable.
-    /// What this process has seen and has vanished with the broker is declared as it was. Queues of the
-    /// listener's own (retries, dead letters, quarantine) are always durable, and have neither
-    /// `amqp_auto_delete` nor a delivery limit.
+    /// Existing queues and exchanges are used unchanged. With `rabbit://` missing ones are declared as
+    /// oslo.messaging would declare them with the same options, so that programs that use it can declare
+    /// them too: transient unless `amqp_durable_queues` or `rabbit_quorum_queue` is
+    /// set. If neither option is given, existing exchanges and queues show what the deployment uses: if
+    /// the exchange is durable, missing queues are declared durable; if another queue is a quorum queue,
+    /// they are declared as quorum queues with the same limits; `amqp_auto_delete` is inferred in the same
+    /// way. RabbitMQ shows these properties only to a user who may configure the exchange or queue. For
+    /// other users a pool's queue is declared durable; a queue that other programs declare as well is not
+    /// declared until an option says how: if it were declared differently, those programs could not
+    /// publish. With `amqp://` missing queues and exchanges are declared durable.
+    ///
+    /// Queues and exchanges that this process saw before a broker restart are declared again with the same
+    /// properties. The listener's own queues (for retries, dead letters and quarantine) are always durable,
+    /// and have neither `amqp_auto_delete` nor a delivery limit.
     ///
     /// # Without effect
     /// Options of that section that concern RPC, connection pools or Python's notifier have no effect (a
     /// notifier has [`compression`](crate::NotifierBuilder::compression)):
     #[doc = without_effect_text!()]
     ///
-    /// Names that oslo.messaging had in older releases are read as those that replaced them, with a
-    /// warning.
+    /// Former option names of oslo.messaging are accepted, with a warning.
     #[derive(Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct RabbitOptions;
@@ -110,25 +111,25 @@ options! {
 
     /// Whether queues and exchanges that are declared survive a restart of the broker.
     ///
-    /// Not given: with `amqp://` they do; with `rabbit://` they do if what exists already does.
+    /// Default: with `amqp://` yes; with `rabbit://` as the existing exchanges and queues.
     pub amqp_durable_queues: Option<bool> as bool = [None] takes Switch, key "amqp_durable_queues";
     /// Whether queues and exchanges that are declared are deleted with their last consumer.
     ///
-    /// Not given: with `rabbit://` as what exists already, else they are not.
+    /// Default: with `rabbit://` as the existing exchanges and queues; with `amqp://` no.
     pub amqp_auto_delete: Option<bool> as bool = [None] takes Switch, key "amqp_auto_delete";
     /// Whether queues that are declared are quorum queues.
     pub rabbit_quorum_queue: Option<bool> as bool = [None] takes Switch, key "rabbit_quorum_queue";
-    /// How often a quorum queue redelivers a message; 0 leaves it to the broker.
+    /// How often a quorum queue redelivers a message; 0 means the broker's default.
     ///
-    /// From RabbitMQ 4.0 on a negative number means no limit; earlier versions drop what is redelivered
-    /// then, and such a queue is refused as one with a low limit.
+    /// From RabbitMQ 4.0 on a negative number means no limit; with one, earlier versions drop every
+    /// redelivered message, and such a queue is refused like one with a low limit.
     pub rabbit_quorum_delivery_limit: i64 = [0]
         takes number(i64::MIN).or_zero_for("the broker's default, or below 0 for no limit"),
         key "rabbit_quorum_delivery_limit";
-    /// How many messages a quorum queue keeps in memory; 0 leaves it to the broker.
+    /// How many messages a quorum queue keeps in memory; 0 means the broker's default.
     pub rabbit_quorum_max_memory_length: u32 = [0]
         takes number(0_u32), key "rabbit_quorum_max_memory_length";
-    /// How many bytes a quorum queue keeps in memory; 0 leaves it to the broker.
+    /// How many bytes a quorum queue keeps in memory; 0 means the broker's default.
     pub rabbit_quorum_max_memory_bytes: u32 = [0]
         takes number(0_u32), key "rabbit_quorum_max_memory_bytes";
     /// Whether queues are declared with `x-ha-policy: all`, as mirrored queues once were.
@@ -136,11 +137,11 @@ options! {
     /// Unacknowledged deliveries of a queue, at most, instead of the listener's own `prefetch`.
     pub rabbit_qos_prefetch_count: Option<u16> as u16 = [None]
         takes number(1_u16)
-            .because("0 would be unlimited, and a whole queue would come into memory"),
+            .because("0 would be unlimited, and a whole queue would be read into memory"),
         key "rabbit_qos_prefetch_count";
-    /// Seconds between heartbeats (oslo.messaging: 60); 0 leaves it to the broker.
+    /// Seconds between heartbeats (oslo.messaging: 60); 0 means the broker's value.
     ///
-    /// A connection that is silent for twice as long is given up.
+    /// A connection on which nothing arrives for twice as long counts as lost.
     pub heartbeat_timeout_threshold: u16 = [15]
         takes WholeSeconds, key "heartbeat_timeout_threshold";
     /// How to log in: `PLAIN`, `AMQPLAIN` (the default of oslo.messaging) or `EXTERNAL`.
@@ -150,7 +151,7 @@ options! {
             ("AMQPLAIN", LoginMethod::AmqPlain),
             ("EXTERNAL", LoginMethod::External),
         ]), key "rabbit_login_method";
-    /// Which host comes next: `round-robin` or `shuffle`.
+    /// The order in which hosts are tried: `round-robin` or `shuffle`.
     pub kombu_failover_strategy: FailoverStrategy = ["round-robin" for FailoverStrategy::RoundRobin]
         takes Words(&[
             ("round-robin", FailoverStrategy::RoundRobin),
@@ -162,22 +163,22 @@ options! {
     pub rabbit_retry_interval: Duration = [1 s] takes DELAY, key "rabbit_retry_interval";
     /// How much longer the longest delay is after each further round.
     pub rabbit_retry_backoff: Duration = [2 s] takes DELAY, key "rabbit_retry_backoff";
-    /// The limit of the longest delay.
+    /// The upper limit of the longest delay.
     pub rabbit_interval_max: Duration = [30 s] takes DELAY, key "rabbit_interval_max";
-    /// Whether to consume a quorum queue whose delivery limit is below 5, and lose what is redelivered more often.
+    /// Whether to consume a quorum queue whose delivery limit is below 5, and lose messages that are redelivered more often.
     ///
-    /// Otherwise a listener does not start on one: at the limit RabbitMQ drops what was in flight when a
-    /// process crashed, before a listener can tell which of it was to blame. A limit that a policy sets does
-    /// not show over AMQP. Not an option of oslo.messaging.
+    /// Otherwise a listener refuses to start on such a queue: at the limit RabbitMQ drops everything that was
+    /// in flight when a process crashed, before a listener can find out which message was the cause. A limit
+    /// that a policy sets is not visible over AMQP. Not an option of oslo.messaging.
     pub allow_low_delivery_limit: bool = [false] takes Switch, key "allow_low_delivery_limit";
     /// Whether a consumer asks to be cancelled when a mirrored queue fails over.
     pub enable_cancel_on_failover: bool = [false] takes Switch, key "enable_cancel_on_failover";
     /// How long a host may take to accept a connection, log in and open the virtual host.
     ///
-    /// Each of several addresses behind its name gets a share. In a first round each of several hosts gets
-    /// no more than its share of the time for the start, or for the message.
+    /// If its name has several addresses, they share this time. In the first round several hosts share the
+    /// time that is left for the start of the listener, or for the message.
     pub connection_timeout: Duration = [10 s] takes TIMEOUT, key "connection_timeout" in "amqp://";
-    /// The most channels of a connection; 0 leaves it to the broker.
+    /// The most channels of a connection; 0 means the broker's limit.
     pub channel_max: u16 = [0]
         takes number(LEAST_CHANNELS).or_zero_for("the broker's limit"),
         key "channel_max" in "amqp://";
@@ -187,11 +188,11 @@ options! {
     pub frame_max: u32 = [131072]
         takes number(FRAME_MIN).or_zero_for("131072"),
         key "frame_max" in "amqp://";
-    /// Who else declares the same queues and exchanges.
+    /// Whether other programs declare the same queues and exchanges.
     pub(super) dialect: Dialect = [Dialect::Oslo];
 }
 
-/// Whose rules hold for what is missing.
+/// Whose rules apply to the declaration of missing queues and exchanges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// `rabbit://`: programs that use oslo.messaging declare the same.
@@ -213,13 +214,13 @@ pub enum LoginMethod {
     External,
 }
 
-/// Which host comes after one that failed.
+/// The order in which hosts are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailoverStrategy {
-    /// The next one of an order that is drawn once for each process.
+    /// In an order that is chosen at random once for each process.
     RoundRobin,
-    /// Each round in a new order.
+    /// In a new random order for each round.
     Shuffle,
 }
 

@@ -310,7 +310,7 @@ mod tests {
         check(
             "rabbit_qos_prefetch_count",
             "0",
-            "option \"rabbit_qos_prefetch_count\" of the transport URL: expected a number from 1 to 65535 (0 would be unlimited, and a whole queue would come into memory), found \"0\"",
+            "option \"rabbit_qos_prefetch_count\" of the transport URL: expected a number from 1 to 65535 (0 would be unlimited, and a whole queue would be read into memory), found \"0\"",
         );
         check(
             "ssl",

@@ -233,7 +233,7 @@ mod tests {
     fn peer(pieces: &[&[u8]]) -> (State, Option<u32>) {
         let mut greeting = Greeting::new(Peer::default());
         let limits: Vec<u32> = pieces.iter().filter_map(|piece| greeting.read(piece)).collect();
-        assert!(limits.len() <= 1, "told once: {limits:?}");
+        assert!(limits.len() <= 1, "reported once: {limits:?}");
         let state = greeting.peer.state();
         (state.clone(), limits.first().copied())
     }

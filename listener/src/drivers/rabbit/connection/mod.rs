@@ -1,9 +1,8 @@
 //! Connections to a broker, from the bottom up: the stream of bytes (`socket.rs`, `stream.rs`,
 //! `greeting.rs`, `version.rs`), the connection and its channels (`io.rs`, `dial.rs`, `login.rs`, `link.rs`,
-//! `channel.rs`),
-//! what its refusals mean (`refusal.rs`, `failure.rs`), and how another one is made (`hosts.rs`,
-//! `backoff.rs`, `reconnect.rs`). What runs over a connection is in `topology/`, `consuming/` and
-//! `publishing/`.
+//! `channel.rs`), what its refusals mean (`refusal.rs`, `failure.rs`), and how another one is made
+//! (`hosts.rs`, `backoff.rs`, `reconnect.rs`). What runs over a connection is in `topology/`, `consuming/`
+//! and `publishing/`.
 
 mod backoff;
 pub(super) mod channel;

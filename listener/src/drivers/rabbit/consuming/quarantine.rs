@@ -134,7 +134,9 @@ impl QuarantineConsumers {
             }
             match self.attaching.poll_join_next(context) {
                 Poll::Ready(Some(Ok(attached))) => self.attached(attached),
-                Poll::Ready(Some(Err(error))) => tracing::error!(%error, "a task has failed"),
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::error!(%error, "the task that attaches a quarantine consumer panicked");
+                }
                 Poll::Ready(None) if self.again => {
                     self.again = false;
                     self.look();

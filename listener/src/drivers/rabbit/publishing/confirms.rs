@@ -124,7 +124,7 @@ impl ConfirmTask {
     async fn run(mut self) {
         let ended = self.serve().await;
         if self.backlog.is_some() {
-            // The blocked was that the broker had blocked this connection.
+            // The obstacle was that the broker had blocked this connection.
             set_obstacle(&self.blocked, None);
         }
         let Some(fault) = ended else {
@@ -212,16 +212,15 @@ impl ConfirmTask {
 
     fn blocked(&mut self, reason: &str) {
         let purpose = self.purpose.name();
-        tracing::warn!(reason, purpose, "RabbitMQ takes no messages for now");
-        set_obstacle(
-            &self.blocked,
-            Some(format!("the broker takes no messages for now: {reason}")),
-        );
+        tracing::warn!(reason, purpose, "RabbitMQ blocked the connection for publishing");
+        let reason = format!("the broker blocks publishers: {reason}");
+        set_obstacle(&self.blocked, Some(reason));
         self.backlog.get_or_insert_default();
     }
 
     fn unblocked(&mut self) {
-        tracing::info!(purpose = self.purpose.name(), "RabbitMQ takes messages again");
+        let purpose = self.purpose.name();
+        tracing::info!(purpose, "RabbitMQ unblocked the connection for publishing");
         set_obstacle(&self.blocked, None);
         for submission in self.backlog.take().unwrap_or_default() {
             self.publish(submission);

@@ -65,5 +65,5 @@ impl Cut {
 }
 
 fn aborted() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "given up")
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was aborted")
 }

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_work_of_a_second() {
+    fn the_prefetch_is_the_work_of_one_second() {
         let mut run = Run::new(1, 1000);
         assert_eq!(run.settle(200, 50 * MS), 20);
     }

@@ -465,7 +465,7 @@ fn play_with(mut run: Run, seed: u64, sizes: &[usize]) -> (usize, usize) {
 }
 
 #[test]
-fn it_counts_as_a_broker_does_and_always_lets_something_arrive() {
+fn the_controller_agrees_with_a_model_broker_and_never_stalls() {
     for seed in 0..20 {
         play(seed, 32 * MIB, 100, &[10, 1000, 50_000]);
         play(seed, 4 * MIB, 20, &[10, MIB, 3 * MIB]);

@@ -282,6 +282,6 @@ fn mark_returned<'p>(
         .max_by_key(|(similarity, _)| *similarity);
     match most_similar {
         Some((_, pending)) => pending.returned = Some(return_reason(returned)),
-        None => tracing::warn!("the broker returned a message that was not sent"),
+        None => tracing::warn!("the broker returned a message that is not pending"),
     }
 }
