@@ -30,7 +30,10 @@ async fn lapin_keeps_the_socket_of_a_connection_that_nobody_waits_for() {
     connecting.abort();
     assert!(connecting.await.is_err_and(|error| error.is_cancelled()));
     let closed = timeout(GIVEN_UP, socket.read_u8()).await;
-    assert!(closed.is_err(), "lapin closes it: workarounds/lifeline.rs is not needed any more");
+    assert!(
+        closed.is_err(),
+        "lapin closes it: workarounds/connection_guard.rs is not needed any more"
+    );
 }
 
 #[tokio::test]

@@ -12,14 +12,14 @@ use crate::options::value::{Switch, TIME, Time, WholeSeconds, Words, Wrong, numb
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a session may take to end, channel and connection together, before its socket is cut.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The part of `CLOSE_TIMEOUT` that is kept for the last settlements and the close.
-pub(super) const LEAVING: Duration = Duration::from_secs(1);
+/// The part of `CLOSE_TIMEOUT` that is reserved for the last settlements and the close.
+pub(super) const CLOSE_RESERVE: Duration = Duration::from_secs(1);
 /// How often a session is checked apart from lapin's events, in case one of them is missed.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How long a session must have been open so that the delays start again from the first when it is lost.
 pub(super) const STABLE_AFTER: Duration = Duration::from_secs(30);
-/// The longest delay after a refusal that only a person can fix.
-pub(super) const MISTAKE_PAUSE: Duration = Duration::from_secs(30);
+/// The longest delay before another attempt after a permanent failure, which only an operator can fix.
+pub(super) const PERMANENT_FAILURE_MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// The largest frame that is asked for, in bytes: RabbitMQ's default. lapin's buffers are a
 /// multiple of it.
@@ -244,7 +244,7 @@ impl RabbitOptions {
 
     /// Whether the user has chosen the kind of queues, so that a queue of another kind is an error.
     /// `amqp_auto_delete` is compared separately.
-    pub(super) fn ask_for_queues(&self) -> bool {
+    pub(super) fn chooses_queue_type(&self) -> bool {
         self.amqp_durable_queues.is_some()
             || self.rabbit_quorum_queue.is_some()
             || self.rabbit_ha_queues.is_some()

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::drivers::rabbit::options::{MISTAKE_PAUSE, RabbitOptions};
+use crate::drivers::rabbit::options::{PERMANENT_FAILURE_MAX_DELAY, RabbitOptions};
 
 /// Delays with full jitter: each is drawn uniformly between zero and a ceiling that grows, so that the
 /// many clients of a broker that has restarted do not connect at the same moment.
@@ -45,7 +45,7 @@ impl Backoff {
     /// The next delay after a failure that only an operator can fix.
     pub(crate) fn slow_delay(&mut self) -> Duration {
         let delay = self.delay() + Duration::from_secs(2) * self.rounds.min(15);
-        delay.min(MISTAKE_PAUSE)
+        delay.min(PERMANENT_FAILURE_MAX_DELAY)
     }
 
     /// The upper bound of the next delay, without `delay`.
@@ -69,7 +69,7 @@ mod tests {
             assert!(delay >= SHORTEST && delay <= longest, "{delay:?}");
         }
         assert_eq!(ceilings, [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 30, 30]);
-        assert!(backoff.slow_delay() <= MISTAKE_PAUSE);
+        assert!(backoff.slow_delay() <= PERMANENT_FAILURE_MAX_DELAY);
         backoff.reset();
         assert_eq!(backoff.ceiling(), Duration::from_secs(1));
     }

@@ -23,7 +23,7 @@ use super::version::Version;
 use super::{login, stream};
 use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::{CLOSE_TIMEOUT, RabbitOptions};
-use crate::drivers::rabbit::workarounds::lifeline::Lifeline;
+use crate::drivers::rabbit::workarounds::connection_guard::ConnectionGuard;
 use crate::transport::error::ConnectError;
 
 /// What happens to a connection.
@@ -35,6 +35,12 @@ pub(crate) enum LinkEvent {
     Unblocked,
     /// The connection has ended.
     Lost(Fault),
+}
+
+/// A new connection, and its events.
+pub(crate) struct Connected {
+    pub(crate) link: Link,
+    pub(crate) events: LinkEvents,
 }
 
 /// The events of a connection. lapin gives each event to one reader only, so there must be one.
@@ -137,7 +143,7 @@ pub(crate) async fn connect(
     address: &Address,
     role: Role,
     limit: Duration,
-) -> Result<(Link, LinkEvents), Failure> {
+) -> Result<Connected, Failure> {
     let io = core.io().map_err(Failure::Permanent)?;
     let (core, address) = (Arc::clone(core), address.clone());
     let open = async move { Link::open(&core.options, &core.vhost, &address, role, limit).await };
@@ -156,7 +162,7 @@ pub(crate) struct Link {
     /// The broker's, if it is RabbitMQ.
     pub(crate) version: Option<Version>,
     // Last: the socket is cut after the connection is dropped.
-    _lifeline: Lifeline,
+    _guard: ConnectionGuard,
 }
 
 impl Link {
@@ -168,7 +174,7 @@ impl Link {
         address: &Address,
         role: Role,
         limit: Duration,
-    ) -> Result<(Self, LinkEvents), Failure> {
+    ) -> Result<Connected, Failure> {
         let Address { host, port, .. } = address;
         dial(host, *port, limit, |at, limit| {
             Self::open_at(options, vhost, address, role, at, limit)
@@ -183,21 +189,21 @@ impl Link {
         role: Role,
         at: SocketAddr,
         limit: Duration,
-    ) -> Result<(Self, LinkEvents), Failure> {
-        let lifeline = Lifeline::default();
+    ) -> Result<Connected, Failure> {
+        let guard = ConnectionGuard::default();
         let name = format!("listener:{}:{}", std::process::id(), role.name());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let peer = Peer::default();
-        let cut = lifeline.cut();
+        let abort = guard.abort_handle();
         let connector = Connection::connector(
             login::uri(options, vhost, address),
             stream::runtime(peer.clone(), options.largest_frame(), role.pauses()),
             async move |_: AMQPUri, runtime| {
                 let stream = tokio::select! {
-                    error = cut.cut() => return Err(error.into()),
+                    error = abort.aborted() => return Err(error.into()),
                     stream = runtime.tcp_connect_addr(at) => stream?,
                 };
-                cut.hold(&stream.get_ref().settings()?)?;
+                abort.register(&stream.get_ref().settings()?)?;
                 Ok(AsyncTcpStream::Plain(stream))
             },
             properties,
@@ -209,13 +215,9 @@ impl Link {
                 None => failure::connecting(fault, address, vhost),
             })?;
         let events = LinkEvents(Box::pin(connection.events_listener()));
-        let link = Self {
-            connection,
-            user: address.user.clone(),
-            version: peer.version(),
-            _lifeline: lifeline,
-        };
-        Ok((link, events))
+        let link =
+            Self { connection, user: address.user.clone(), version: peer.version(), _guard: guard };
+        Ok(Connected { link, events })
     }
 
     pub(crate) async fn channel(&self) -> Result<Channel, Fault> {

@@ -90,6 +90,12 @@ impl Reconnect {
     }
 }
 
+/// A host of a round, and how long it may take to connect.
+pub(crate) struct Host {
+    pub(crate) address: Address,
+    pub(crate) limit: Duration,
+}
+
 /// A round: each host once, with its share of the time.
 pub(crate) struct Round<'r> {
     reconnect: &'r mut Reconnect,
@@ -99,11 +105,11 @@ pub(crate) struct Round<'r> {
 }
 
 impl Round<'_> {
-    /// The next host, and how long it may take to connect.
-    pub(crate) fn next(&mut self) -> Option<(Address, Duration)> {
+    /// The next host, if any is left.
+    pub(crate) fn next(&mut self) -> Option<Host> {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = share(self.reconnect.limit, left, self.hosts.len());
-        Some((self.hosts.next()?, limit))
+        Some(Host { address: self.hosts.next()?, limit })
     }
 
     /// A host failed. The failure, seen as that of one host of a round, with its name.
@@ -132,7 +138,7 @@ mod tests {
         let mut reconnect = reconnect("rabbit://a,b,c");
         let mut hosts = Vec::new();
         let mut round = reconnect.round(None);
-        while let Some((address, _)) = round.next() {
+        while let Some(Host { address, .. }) = round.next() {
             round.failed(&address, Failure::transient("down"));
             hosts.push(address);
             if hosts.len() == 2 {
@@ -140,9 +146,9 @@ mod tests {
             }
         }
         let mut round = reconnect.round(None);
-        let first = round.next().expect("a host").0;
+        let first = round.next().expect("a host").address;
         assert!(!hosts.contains(&first));
-        let rest: Vec<_> = std::iter::from_fn(|| round.next()).map(|next| next.0).collect();
+        let rest: Vec<_> = std::iter::from_fn(|| round.next()).map(|host| host.address).collect();
         assert!(rest == hosts);
     }
 
@@ -150,7 +156,7 @@ mod tests {
     fn a_failure_names_its_host() {
         let mut reconnect = reconnect("rabbit://a");
         let mut round = reconnect.round(None);
-        let (address, _) = round.next().expect("a host");
+        let Host { address, .. } = round.next().expect("a host");
         let failure = round.failed(&address, Failure::transient("down"));
         assert_eq!(failure, Failure::transient("a:5672: down"));
     }

@@ -28,10 +28,6 @@ pub(crate) struct Socket {
     /// The runtime whose reactor is used.
     reactor: Handle,
     pauses: bool,
-    /// The number of bytes read since the last pause.
-    read: usize,
-    /// The last read found nothing.
-    is_dry: bool,
     /// A write waits for the reactor.
     is_full: bool,
 }
@@ -41,27 +37,26 @@ enum Stream {
     /// Registered with the reactor.
     Registered(TcpStream),
     /// Read without the reactor.
-    Polled(std::net::TcpStream),
+    Polled {
+        stream: std::net::TcpStream,
+        /// The number of bytes read since the last pause.
+        read: usize,
+        /// The last read found nothing.
+        is_dry: bool,
+    },
 }
 
 impl Socket {
     /// Without `pauses` it behaves as tokio's stream.
     pub(crate) const fn new(stream: TcpStream, reactor: Handle, pauses: bool) -> Self {
-        Self {
-            stream: Some(Stream::Registered(stream)),
-            reactor,
-            pauses,
-            read: 0,
-            is_dry: false,
-            is_full: false,
-        }
+        Self { stream: Some(Stream::Registered(stream)), reactor, pauses, is_full: false }
     }
 
     /// The options of the socket.
     pub(crate) fn settings(&self) -> io::Result<SockRef<'_>> {
         match self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)? {
             Stream::Registered(stream) => Ok(SockRef::from(stream)),
-            Stream::Polled(stream) => Ok(SockRef::from(stream)),
+            Stream::Polled { stream, .. } => Ok(SockRef::from(stream)),
         }
     }
 
@@ -69,21 +64,24 @@ impl Socket {
     fn registered(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         let stream = match self.stream.take().ok_or(io::ErrorKind::NotConnected)? {
             Stream::Registered(stream) => stream,
-            Stream::Polled(stream) => {
+            Stream::Polled { stream, .. } => {
                 let _reactor = self.reactor.enter();
                 TcpStream::from_std(stream)?
             }
         };
         match self.stream.insert(Stream::Registered(stream)) {
             Stream::Registered(stream) => Ok(Pin::new(stream)),
-            Stream::Polled(_) => Err(io::ErrorKind::NotConnected.into()),
+            Stream::Polled { .. } => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
-    /// Deregisters the stream. Must not be called while a write waits for the reactor.
-    fn deregister(&mut self) -> io::Result<()> {
+    /// Deregisters the stream, from which `read` bytes were just read. Must not be called while a write
+    /// waits for the reactor.
+    fn deregister(&mut self, read: usize) -> io::Result<()> {
         self.stream = match self.stream.take() {
-            Some(Stream::Registered(stream)) => Some(Stream::Polled(stream.into_std()?)),
+            Some(Stream::Registered(stream)) => {
+                Some(Stream::Polled { stream: stream.into_std()?, read, is_dry: false })
+            }
             other => other,
         };
         Ok(())
@@ -92,18 +90,17 @@ impl Socket {
     /// Reads without the reactor, after a pause if the last read found nothing. None if it is
     /// registered, or if nothing is left and little was read since the last pause.
     fn read_polled(&mut self, buffer: &mut [u8]) -> Option<Poll<io::Result<usize>>> {
-        let Some(Stream::Polled(stream)) = &mut self.stream else { return None };
-        if std::mem::take(&mut self.is_dry) {
+        let Some(Stream::Polled { stream, read, is_dry }) = &mut self.stream else { return None };
+        if std::mem::take(is_dry) {
             std::thread::sleep(PAUSE);
         }
         match stream.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let read = std::mem::take(&mut self.read);
-                self.is_dry = read >= FLOW;
-                self.is_dry.then_some(Poll::Pending)
+                *is_dry = std::mem::take(read) >= FLOW;
+                is_dry.then_some(Poll::Pending)
             }
             result => {
-                self.read += result.as_ref().map_or(0, |length| *length);
+                *read += result.as_ref().map_or(0, |length| *length);
                 Some(Poll::Ready(result))
             }
         }
@@ -128,8 +125,7 @@ impl AsyncRead for Socket {
         ready!(this.registered()?.poll_read(context, &mut read_buffer))?;
         let length = read_buffer.filled().len();
         if this.pauses && !this.is_full && length >= FLOW {
-            this.read = length;
-            this.deregister()?;
+            this.deregister(length)?;
         }
         Poll::Ready(Ok(length))
     }
@@ -142,7 +138,7 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if let Some(Stream::Polled(stream)) = &mut this.stream {
+        if let Some(Stream::Polled { stream, .. }) = &mut this.stream {
             match stream.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
@@ -182,7 +178,7 @@ mod tests {
 
     impl Socket {
         fn is_flowing(&self) -> bool {
-            matches!(self.stream, Some(Stream::Polled(_)))
+            matches!(self.stream, Some(Stream::Polled { .. }))
         }
 
         async fn read(&mut self, buffer: &mut [u8]) -> usize {

@@ -225,10 +225,6 @@ impl DeliveryMaker {
         }
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
-
     pub(crate) fn delivery(
         &mut self,
         queue: &Arc<str>,

@@ -24,7 +24,7 @@ pub(crate) struct SessionSettler {
 }
 
 /// Settlements that wait until the session writes them. The session is woken for the first one, to start
-/// its timer, and when there are enough to be written: a wake-up for each would be expensive.
+/// its timer, and for a full batch: a wake-up for each would be expensive.
 #[derive(Debug)]
 struct SettlementQueue {
     waiting: Mutex<Waiting>,
@@ -36,8 +36,8 @@ struct SettlementQueue {
 #[derive(Debug)]
 struct Waiting {
     settlements: Vec<(u64, Settle)>,
-    /// How many are enough to be written.
-    enough: usize,
+    /// How many are a full batch, which is written without further delay.
+    batch_size: usize,
     /// Notified when the broker has processed all earlier settlements; dropped with the session.
     flushes: Vec<oneshot::Sender<()>>,
 }
@@ -53,7 +53,7 @@ impl SessionSettler {
         let queue = Arc::new(SettlementQueue {
             waiting: Mutex::new(Waiting {
                 settlements: Vec::new(),
-                enough: 1,
+                batch_size: 1,
                 flushes: Vec::new(),
             }),
             is_over: AtomicBool::new(false),
@@ -73,8 +73,8 @@ impl Settler for SessionSettler {
         }
         waiting.settlements.push((tag, settle));
         let count = waiting.settlements.len();
-        // Once when there are enough: more may be queued before the session runs.
-        let wakes = count == 1 || count == waiting.enough;
+        // Once for a full batch: more may be queued before the session runs.
+        let wakes = count == 1 || count == waiting.batch_size;
         drop(waiting);
         if wakes {
             self.queue.notify.notify_one();
@@ -106,19 +106,23 @@ impl SettlementQueue {
 }
 
 impl Settlements {
-    /// Completes when settlements have begun to wait, or are enough to be written.
+    /// Completes when settlements have started to wait, or are a full batch.
     pub(crate) async fn waiting(&self) {
         self.0.notify.notified().await;
     }
 
-    /// Whether enough are waiting to be written, for this prefetch.
-    pub(crate) fn are_enough(&self, prefetch: u16) -> bool {
-        let mut waiting = self.0.lock();
-        waiting.enough = usize::from(prefetch / BATCHES).max(1);
-        waiting.settlements.len() >= waiting.enough
+    /// Adapts the size of a full batch to the largest prefetch of a consumer.
+    pub(crate) fn set_batch_size(&self, prefetch: u16) {
+        self.0.lock().batch_size = usize::from(prefetch / BATCHES).max(1);
     }
 
-    pub(crate) fn are_none(&self) -> bool {
+    /// Whether at least a full batch is waiting to be written.
+    pub(crate) fn has_full_batch(&self) -> bool {
+        let waiting = self.0.lock();
+        waiting.settlements.len() >= waiting.batch_size
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.lock().settlements.is_empty()
     }
 
@@ -147,7 +151,7 @@ impl Drop for Settlements {
     }
 }
 
-/// A quarter of the prefetch is enough to be written: the broker sends the rest meanwhile.
+/// A quarter of the prefetch is a full batch: the broker sends the rest meanwhile.
 pub(crate) const BATCHES: u16 = 4;
 
 /// What is written for settlements. Failed deliveries are rejected, which quorum queues of every version
@@ -351,25 +355,26 @@ mod tests {
     #[test]
     fn settlements_queued_before_the_end_are_written() {
         let (settler, settlements) = SessionSettler::new(Arc::default(), Arc::default());
-        assert!(settlements.are_none());
+        assert!(settlements.is_empty());
         for tag in 1..=9 {
             settler.settle(tag, Ack).expect("the session is open");
         }
-        assert!(!settlements.are_enough(40));
+        settlements.set_batch_size(40);
+        assert!(!settlements.has_full_batch());
         settler.settle(10, Requeue).expect("the session is open");
-        assert!(settlements.are_enough(40));
+        assert!(settlements.has_full_batch());
         settlements.close();
         assert_eq!(settler.settle(11, Ack), Err(SettleError));
         let mut batch = vec![(99, Ack)];
         settlements.take(&mut batch);
         assert_eq!((batch.len(), batch[0], batch[9]), (10, (1, Ack), (10, Requeue)));
-        assert!(settlements.are_none());
+        assert!(settlements.is_empty());
     }
 
     #[tokio::test]
     async fn the_session_is_woken_by_the_first_and_by_the_last_that_is_needed() {
         let (settler, settlements) = SessionSettler::new(Arc::default(), Arc::default());
-        assert!(!settlements.are_enough(12));
+        settlements.set_batch_size(12);
         let mut woken = Vec::new();
         for tag in 1..=9 {
             settler.settle(tag, Ack).expect("the session is open");

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -23,25 +24,28 @@ use super::ledger::{Ledger, SessionSettler, Settlements, flush, write};
 use crate::drivers::rabbit::connection::channel::{close_channel, nack_all};
 use crate::drivers::rabbit::connection::failure::{Failure, Fault};
 use crate::drivers::rabbit::connection::hosts::Address;
-use crate::drivers::rabbit::connection::link::{Link, LinkEvents, Role, connect};
+use crate::drivers::rabbit::connection::link::{Connected, Link, LinkEvents, Role, connect};
 use crate::drivers::rabbit::connection::version::Version;
 use crate::drivers::rabbit::core::Core;
-use crate::drivers::rabbit::options::MISTAKE_PAUSE;
 use crate::drivers::rabbit::topology::channel::TopologyChannel;
 use crate::drivers::rabbit::topology::delivery_limit;
 use crate::drivers::rabbit::topology::inspect::record_quarantine_queue;
 use crate::transport::delivery::Delivery;
 
+/// How long after a transient failure attaching is tried again.
+const RETRY_QUARANTINE_AFTER: Duration = Duration::from_secs(30);
+
 /// What all consumers of a session need.
 #[derive(Clone)]
-struct Shared {
+pub(crate) struct QuarantineContext {
     /// The session's.
-    link: Arc<Link>,
-    address: Address,
-    core: Arc<Core>,
-    stale: Arc<AtomicU64>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) address: Address,
+    pub(crate) core: Arc<Core>,
+    /// Counts settlements after the end of their session.
+    pub(crate) stale: Arc<AtomicU64>,
     /// Notified when settlements wait, of these consumers or of the work queues.
-    notify: Arc<Notify>,
+    pub(crate) notify: Arc<Notify>,
 }
 
 /// A queue, and its consumer if the queue exists.
@@ -49,7 +53,7 @@ type Attached = (Arc<str>, Result<Option<QuarantineConsumer>, Failure>);
 
 /// The consumers of a session's quarantine queues.
 pub(crate) struct QuarantineConsumers {
-    shared: Shared,
+    context: QuarantineContext,
     consumers: Vec<QuarantineConsumer>,
     /// Queues without a consumer, each with the failure that was logged last.
     idle: BTreeMap<Arc<str>, Option<String>>,
@@ -62,15 +66,9 @@ pub(crate) struct QuarantineConsumers {
 
 impl QuarantineConsumers {
     /// Begins to attach consumers to these queues.
-    pub(crate) fn new(
-        (link, address): (Arc<Link>, Address),
-        core: Arc<Core>,
-        stale: Arc<AtomicU64>,
-        notify: Arc<Notify>,
-        queues: &[String],
-    ) -> Self {
+    pub(crate) fn new(context: QuarantineContext, queues: &[String]) -> Self {
         let mut consumers = Self {
-            shared: Shared { link, address, core, stale, notify },
+            context,
             consumers: Vec::new(),
             idle: queues.iter().map(|queue| (queue.as_str().into(), None)).collect(),
             attaching: JoinSet::new(),
@@ -89,9 +87,9 @@ impl QuarantineConsumers {
             return;
         }
         for queue in self.idle.keys() {
-            let (shared, queue) = (self.shared.clone(), Arc::clone(queue));
+            let (context, queue) = (self.context.clone(), Arc::clone(queue));
             self.attaching.spawn(async move {
-                let consumer = QuarantineConsumer::attach(&shared, &queue).await;
+                let consumer = QuarantineConsumer::attach(&context, &queue).await;
                 (queue, consumer)
             });
         }
@@ -150,7 +148,7 @@ impl QuarantineConsumers {
         match result {
             Ok(Some(consumer)) => {
                 self.idle.remove(&queue);
-                let properties = self.shared.core.broker.queue(&queue);
+                let properties = self.context.core.broker.queue(&queue);
                 if let Some(limit) = properties.and_then(|queue| queue.limits.deliveries) {
                     delivery_limit::check_quarantine(&queue, limit, consumer.link.version);
                 }
@@ -172,11 +170,11 @@ impl QuarantineConsumers {
 
     fn failed(&mut self, queue: &Arc<str>, failure: &Failure) {
         // If the session has lost its connection, that is logged.
-        if !self.shared.link.is_up() {
+        if !self.context.link.is_up() {
             return;
         }
         if failure.is_transient() && self.retry.is_none() {
-            self.retry = Some(Box::pin(sleep(MISTAKE_PAUSE)));
+            self.retry = Some(Box::pin(sleep(RETRY_QUARANTINE_AFTER)));
         }
         let reason = failure.to_string();
         let logged = self.idle.insert(Arc::clone(queue), Some(reason.clone())).flatten();
@@ -245,8 +243,11 @@ struct QuarantineConsumer {
 
 impl QuarantineConsumer {
     /// None if the queue is missing.
-    async fn attach(shared: &Shared, queue: &Arc<str>) -> Result<Option<Self>, Failure> {
-        let Shared { link, address, core, stale, notify } = shared;
+    async fn attach(
+        context: &QuarantineContext,
+        queue: &Arc<str>,
+    ) -> Result<Option<Self>, Failure> {
+        let QuarantineContext { link, address, core, stale, notify } = context;
         let mut topology = TopologyChannel::new(link, core);
         // Each time, because the queue may have been deleted and declared again.
         if !topology.exists(queue).await? || !record_quarantine_queue(&mut topology, queue).await? {
@@ -254,7 +255,7 @@ impl QuarantineConsumer {
             return Ok(None);
         }
         let limit = core.options.connection_timeout;
-        let (link, events) = connect(core, address, Role::Quarantine, limit).await?;
+        let Connected { link, events } = connect(core, address, Role::Quarantine, limit).await?;
         let (channel, consumers) = match consume(core, &link, queue).await {
             Ok(attached) => attached,
             Err(failure) => {

@@ -16,11 +16,11 @@ use tokio::time::{Instant, MissedTickBehavior, sleep, timeout, timeout_at};
 use super::consumers::{Arrival, Consumers, DeliveryMaker, On, Origin};
 use super::ledger::{BATCHES, Ledger, SessionSettler, Settlements, flush, write};
 use super::prefetch::PrefetchController;
-use super::quarantine::{QuarantineConsumers, cancelled};
+use super::quarantine::{QuarantineConsumers, QuarantineContext, cancelled};
 use crate::drivers::rabbit::connection::channel::{close_channel, nack_all};
 use crate::drivers::rabbit::connection::failure::{Failure, Fault};
 use crate::drivers::rabbit::connection::hosts::Address;
-use crate::drivers::rabbit::connection::link::{Link, LinkEvent, LinkEvents, Role};
+use crate::drivers::rabbit::connection::link::{Connected, Link, LinkEvent, LinkEvents, Role};
 use crate::drivers::rabbit::connection::version::Version;
 use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::{CALL_TIMEOUT, CHECK_EVERY};
@@ -77,6 +77,7 @@ pub(crate) enum SessionEvent {
 }
 
 pub(crate) struct Session {
+    core: Arc<Core>,
     pub(crate) address: Address,
     pub(crate) generation: u64,
     since: Instant,
@@ -105,7 +106,7 @@ impl Session {
     pub(crate) async fn attach(
         core: &Arc<Core>,
         address: &Address,
-        (link, events): (Link, LinkEvents),
+        Connected { link, events }: Connected,
         subscription: &Subscription,
         generation: u64,
         stale: &Arc<AtomicU64>,
@@ -147,7 +148,16 @@ impl Session {
         }
         let notify = Arc::new(Notify::new());
         let (settler, settlements) = SessionSettler::new(Arc::clone(stale), Arc::clone(&notify));
+        settlements.set_batch_size(prefetch.largest());
+        let quarantine = QuarantineContext {
+            link: Arc::clone(&link),
+            address: address.clone(),
+            core: Arc::clone(core),
+            stale: Arc::clone(stale),
+            notify,
+        };
         Ok(Self {
+            core: Arc::clone(core),
             address: address.clone(),
             generation,
             since: Instant::now(),
@@ -155,13 +165,7 @@ impl Session {
             channel,
             consumers,
             prefetch,
-            quarantine: QuarantineConsumers::new(
-                (Arc::clone(&link), address.clone()),
-                Arc::clone(core),
-                Arc::clone(stale),
-                notify,
-                &subscription.quarantine,
-            ),
+            quarantine: QuarantineConsumers::new(quarantine, &subscription.quarantine),
             maker: DeliveryMaker::new(Arc::clone(core), link.version, settler),
             has_unfinished_replacement: false,
             settlements,
@@ -185,17 +189,17 @@ impl Session {
     /// consumers that are being cancelled.
     pub(crate) async fn replace_consumers(
         &mut self,
-        core: &Core,
         sink: Option<&DeliverySink>,
     ) -> Result<(), Failure> {
         self.has_unfinished_replacement = true;
         let old = self.consumers.replaceable(&self.prefetch);
         for (id, queue) in old.iter().filter_map(|origin| Some((origin.id?, &origin.queue))) {
             let (channel, user) = (&self.channel, self.link.user.as_str());
-            let on = On { channel, options: &core.options, user };
+            let on = On { channel, options: &self.core.options, user };
             let (id, count) = self.prefetch.next_consumer(id.queue());
             self.consumers.add(on, Arc::clone(queue), Some(id), count).await?;
         }
+        self.settlements.set_batch_size(self.prefetch.largest());
         self.consumers.cancel_those(&self.channel, &old).await?;
         let mut received =
             timeout(CALL_TIMEOUT, self.until_ended(old)).await.unwrap_or_else(|_| {
@@ -299,7 +303,7 @@ impl Session {
         // The number of deliveries that arrived at once the last time.
         let mut arrived = 0;
         loop {
-            if !is_armed && (is_accumulating || !self.settlements.are_none()) {
+            if !is_armed && (is_accumulating || !self.settlements.is_empty()) {
                 tick.as_mut().reset(Instant::now() + TICK);
                 is_armed = true;
             }
@@ -352,7 +356,7 @@ impl Session {
     /// Whether consumers are to be replaced by ones with another prefetch.
     fn prefetch_has_changed(&mut self, demand: &Demand) -> bool {
         if self.prefetch.is_paced() {
-            let is_idle = demand.is_idle() && self.settlements.are_none();
+            let is_idle = demand.is_idle() && self.settlements.is_empty();
             let in_order = demand.waiting_in_order();
             self.prefetch.measure(Instant::now().into_std(), is_idle, in_order);
             demand.watch(self.prefetch.is_exhausted());
@@ -397,12 +401,11 @@ impl Session {
         Ok(BATCH - left)
     }
 
-    /// Writes the waiting settlements, if they are enough or `is_time`.
+    /// Writes the waiting settlements, if they are a full batch or `is_time`.
     fn settle(&mut self, is_time: bool) -> Result<(), Fault> {
         let flushes = self.settlements.flushes();
-        let are_enough =
-            || !self.delays_settlements() && self.settlements.are_enough(self.prefetch.largest());
-        if !is_time && flushes.is_empty() && !are_enough() {
+        let is_due = || !self.delays_settlements() && self.settlements.has_full_batch();
+        if !is_time && flushes.is_empty() && !is_due() {
             return Ok(());
         }
         self.have_waited = false;
@@ -425,7 +428,7 @@ impl Session {
         } else if self.have_waited {
             return self.settle(true);
         }
-        self.have_waited = !self.settlements.are_none();
+        self.have_waited = !self.settlements.is_empty();
         Ok(())
     }
 
@@ -474,8 +477,8 @@ impl Session {
     /// - while more deliveries are expected.
     async fn leave(&mut self, until: Instant) -> Result<(), Fault> {
         self.settle(true)?;
-        let known = &self.maker.core().broker;
-        let may_be_quorum = self.consumers.queues().any(|queue| known.may_be_quorum(queue));
+        let broker = &self.core.broker;
+        let may_be_quorum = self.consumers.queues().any(|queue| broker.may_be_quorum(queue));
         let has_all = !may_be_quorum || self.until_all_arrived(until - QUIET).await;
         let is_released = has_all
             && !self.has_unfinished_replacement
@@ -501,7 +504,7 @@ impl Session {
     /// is being cancelled is requeued before all unsettled deliveries, out of order.
     async fn until_all_arrived(&mut self, until: Instant) -> bool {
         let queues: Vec<String> = self.consumers.queues().map(str::to_owned).collect();
-        let (link, core) = (Arc::clone(&self.link), Arc::clone(self.maker.core()));
+        let (link, core) = (Arc::clone(&self.link), Arc::clone(&self.core));
         let all = async {
             while !self.prefetch.is_full() {
                 match timeout(QUIET, self.consumers.arrivals.next()).await {

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::session::{DeliverySink, Session, SessionEvent, queues, role};
 use crate::drivers::rabbit::connection::failure::Failure;
 use crate::drivers::rabbit::connection::link::connect;
-use crate::drivers::rabbit::connection::reconnect::{Reconnect, Round};
+use crate::drivers::rabbit::connection::reconnect::{Host, Reconnect, Round};
 use crate::drivers::rabbit::core::Core;
-use crate::drivers::rabbit::options::{CLOSE_TIMEOUT, LEAVING};
+use crate::drivers::rabbit::options::{CLOSE_RESERVE, CLOSE_TIMEOUT};
 use crate::future::BoxFuture;
 use crate::transport::demand::Demand;
 use crate::transport::driver::{ConnectionState, Consumer, Subscribed, Subscription};
@@ -158,6 +158,14 @@ impl Consumer for RabbitConsumer {
     }
 }
 
+/// How a replacement of consumers ended.
+enum Replacement {
+    /// With this result; a failure ends the session.
+    Done(Result<(), Failure>),
+    /// A command arrived before it was completed.
+    Interrupted(Command),
+}
+
 struct Supervisor {
     core: Arc<Core>,
     subscription: Subscription,
@@ -185,19 +193,23 @@ impl Supervisor {
                     continue;
                 }
                 event = session.serve(self.sink.as_ref(), &self.demand) => {
-                    let done = match event {
-                        SessionEvent::Lost(reason) => Ok(Err(Failure::transient(reason))),
+                    let replacement = match event {
+                        SessionEvent::Lost(reason) => {
+                            Replacement::Done(Err(Failure::transient(reason)))
+                        }
                         SessionEvent::PrefetchChanged => self.replace_consumers(&mut session).await,
                     };
-                    match done {
-                        Ok(done) => match self.on(session, done).await {
-                            Some(next) => {
-                                session = next;
-                                continue;
+                    match replacement {
+                        Replacement::Done(result) => {
+                            match self.session_or_next(session, result).await {
+                                Some(next) => {
+                                    session = next;
+                                    continue;
+                                }
+                                None => return,
                             }
-                            None => return,
-                        },
-                        Err(command) => command,
+                        }
+                        Replacement::Interrupted(command) => command,
                     }
                 }
             };
@@ -217,23 +229,24 @@ impl Supervisor {
     /// Replaces consumers of the session. If a command arrives meanwhile, the replacement is completed
     /// first, within the deadline of the command: a quorum queue keeps its order only if every delivery
     /// to a new consumer is known here. A silent broker must not delay the stop.
-    async fn replace_consumers(
-        &mut self,
-        session: &mut Session,
-    ) -> Result<Result<(), Failure>, Command> {
-        let mut replaced = pin!(session.replace_consumers(&self.core, self.sink.as_ref()));
+    async fn replace_consumers(&mut self, session: &mut Session) -> Replacement {
+        let mut replaced = pin!(session.replace_consumers(self.sink.as_ref()));
         let command = tokio::select! {
             biased;
-            done = &mut replaced => return Ok(done),
+            result = &mut replaced => return Replacement::Done(result),
             command = next_command(&mut self.commands) => command,
         };
-        let _ = timeout_at(command.until - LEAVING, replaced).await;
-        Err(command)
+        let _ = timeout_at(command.until - CLOSE_RESERVE, replaced).await;
+        Replacement::Interrupted(command)
     }
 
     /// The session, or the next one if it is lost; none if the consumer is cancelled or closed.
-    async fn on(&mut self, session: Session, done: Result<(), Failure>) -> Option<Session> {
-        match done {
+    async fn session_or_next(
+        &mut self,
+        session: Session,
+        result: Result<(), Failure>,
+    ) -> Option<Session> {
+        match result {
             Ok(()) => Some(session),
             Err(failure) => self.lost(session, failure.to_string()).await,
         }
@@ -241,7 +254,9 @@ impl Supervisor {
 
     async fn end(self, session: Session, until: Instant) {
         drop(self.sink);
-        let is_answered = session.close(until.max(Instant::now() + LEAVING)).await;
+        // An earlier command, or a replacement of consumers, may have used up the time: the last settlements
+        // still get their part of it.
+        let is_answered = session.close(until.max(Instant::now() + CLOSE_RESERVE)).await;
         self.core.is_silent.store(!is_answered, Ordering::Relaxed);
         self.state.send_replace(ConnectionState::Closed);
         tracing::info!("detached from RabbitMQ");
@@ -271,6 +286,7 @@ impl Supervisor {
         loop {
             match self.attempt(delay, generation + 1).await? {
                 Ok(session) => {
+                    self.reconnect.connected();
                     attached(&session, &self.subscription, &self.stale);
                     self.state.send_replace(ConnectionState::Attached);
                     return Some(session);
@@ -380,9 +396,8 @@ impl Attempt<'_> {
     ) -> Result<Session, Failure> {
         let Self { core, subscription, stale } = self;
         let mut last = Failure::transient("no host".to_owned());
-        while let Some((address, limit)) = round.next() {
-            let host = address.to_string();
-            let status = attempts.entry(host).or_insert_with(HostStatus::not_yet);
+        while let Some(Host { address, limit }) = round.next() {
+            let status = attempts.entry(address.to_string()).or_insert_with(HostStatus::not_yet);
             let attached = match connect(core, &address, role(core, subscription), limit).await {
                 Ok(connected) => {
                     status.connected();

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::confirms::received;
 use super::message::{Destination, Message, PublishResult};
 use super::publisher::Publisher;
-use super::session::{Preparation, Prepared, PreparedRoute, PublishSession};
+use super::session::{Preparation, Prepared, PublishSession};
 use crate::drivers::rabbit::connection::failure::{
     Failure, Fault, Operation, no_default_exchange, operation_failed,
 };
@@ -44,14 +44,21 @@ pub(crate) enum Attempt {
 /// The attempt in the caller's task, if there was one.
 pub(crate) struct FirstAttempt {
     deadline: Instant,
-    result: Option<(Arc<PublishSession>, Arc<PreparedRoute>, PublishResult)>,
+    published: Option<Published>,
+}
+
+/// A message that was published once, and what became of it.
+struct Published {
+    session: Arc<PublishSession>,
+    preparation: Preparation,
+    result: PublishResult,
 }
 
 /// Publishes from the caller's task, if there is a session in which a message on this route was
 /// confirmed: this suffices for nearly all messages. `send` does the rest.
 pub(crate) async fn try_in_place(io: &Io, publisher: &Publisher, outgoing: &Outgoing) -> Attempt {
     let deadline = Instant::now() + outgoing.timeout;
-    let go_on = |first| Attempt::Continue(FirstAttempt { deadline, result: first });
+    let go_on = |published| Attempt::Continue(FirstAttempt { deadline, published });
     let Some(session) = publisher.current() else {
         return go_on(None);
     };
@@ -72,7 +79,10 @@ pub(crate) async fn try_in_place(io: &Io, publisher: &Publisher, outgoing: &Outg
     };
     match result.await.map(received) {
         Ok(PublishResult::Confirmed) => Attempt::Done(Ok(())),
-        Ok(result) => go_on(Some((session, route, result))),
+        Ok(result) => {
+            let preparation = Arc::clone(&route.preparation);
+            go_on(Some(Published { session, preparation, result }))
+        }
         Err(_) => {
             let progress = Progress { is_pending: true, ..Progress::default() };
             Attempt::Done(Err(timed_out(publisher, outgoing, progress)))
@@ -86,9 +96,9 @@ pub(crate) async fn send(
     outgoing: Outgoing,
     first: FirstAttempt,
 ) -> Result<(), SendError> {
-    let FirstAttempt { deadline, result } = first;
+    let FirstAttempt { deadline, published } = first;
     let mut progress = Progress::default();
-    let attempts = attempts(&publisher, &outgoing, deadline, &mut progress, result);
+    let attempts = attempts(&publisher, &outgoing, deadline, &mut progress, published);
     let sent = timeout_at(deadline, attempts).await;
     sent.unwrap_or_else(|_| Err(timed_out(&publisher, &outgoing, progress)))
 }
@@ -143,7 +153,7 @@ async fn attempts(
     outgoing: &Outgoing,
     deadline: Instant,
     progress: &mut Progress,
-    mut first: Option<(Arc<PublishSession>, Arc<PreparedRoute>, PublishResult)>,
+    mut first: Option<Published>,
 ) -> Result<(), SendError> {
     let Some(destination) = Destination::of(&outgoing.route) else {
         return Err(no_delay(outgoing, "a delay may be at most 24 hours".to_owned()));
@@ -152,17 +162,13 @@ async fn attempts(
         .map_err(|error| invalid(outgoing, error.to_string()))?;
     let message = Arc::new(message);
     loop {
-        let (session, preparation, result) = match first.take() {
-            Some((session, route, result)) => (session, Arc::clone(&route.preparation), result),
+        let published = match first.take() {
+            Some(published) => Some(published),
             None => {
-                match attempt(publisher, outgoing, deadline, progress, &destination, &message)
-                    .await?
-                {
-                    Some(attempt) => attempt,
-                    None => continue,
-                }
+                attempt(publisher, outgoing, deadline, progress, &destination, &message).await?
             }
         };
+        let Some(Published { session, preparation, result }) = published else { continue };
         progress.is_pending = false;
         progress.is_unknown |=
             matches!(result, PublishResult::ChannelClosed(_) | PublishResult::ConnectionLost(_));
@@ -206,7 +212,7 @@ async fn attempt(
     progress: &mut Progress,
     destination: &Destination,
     message: &Arc<Message>,
-) -> Result<Option<(Arc<PublishSession>, Preparation, PublishResult)>, SendError> {
+) -> Result<Option<Published>, SendError> {
     let session = publisher.session(progress.newer_than, deadline).await?;
     fits(outgoing, &session)?;
     let preparation = match session.prepare(destination).await {
@@ -233,7 +239,7 @@ async fn attempt(
     if result == PublishResult::Confirmed {
         session.keep_route(&outgoing.route, destination, &preparation);
     }
-    Ok(Some((session, preparation, result)))
+    Ok(Some(Published { session, preparation, result }))
 }
 
 /// The channel was closed. A message on a channel of its own is the cause; others are published on

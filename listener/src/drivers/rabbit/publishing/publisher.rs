@@ -62,8 +62,7 @@ impl Publisher {
             requests: receiver,
             waiting: Vec::new(),
             current: Arc::clone(&current),
-            confirms: None,
-            since: None,
+            open: None,
             generation: 0,
             blocked: Arc::clone(&blocked),
         };
@@ -131,16 +130,21 @@ struct Waiter {
     until: Instant,
 }
 
+/// What belongs to the current session.
+struct OpenSession {
+    /// The task that collects confirms. It ends when the session is lost or closed.
+    confirms: JoinHandle<()>,
+    since: Instant,
+}
+
 struct PublisherTask {
     core: Arc<Core>,
     purpose: Purpose,
     requests: mpsc::UnboundedReceiver<Request>,
     waiting: Vec<Waiter>,
     current: Current,
-    /// The task of the current session, which collects confirms.
-    confirms: Option<JoinHandle<()>>,
-    /// When the current session was made.
-    since: Option<Instant>,
+    /// The current session, until it is detached or replaced.
+    open: Option<OpenSession>,
     reconnect: Reconnect,
     generation: u64,
     blocked: Obstacle,
@@ -171,14 +175,14 @@ impl PublisherTask {
     }
 
     async fn next(&mut self) -> Option<Request> {
-        let Some(idle) = self.purpose.idle().filter(|_| self.confirms.is_some()) else {
+        let Some(idle) = self.purpose.idle().filter(|_| self.open.is_some()) else {
             return self.requests.recv().await;
         };
         if let Ok(request) = timeout(idle, self.requests.recv()).await {
             return request;
         }
         // The session closes within its own deadline.
-        drop(self.release());
+        drop(self.detach());
         self.requests.recv().await
     }
 
@@ -186,18 +190,17 @@ impl PublisherTask {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Releases the session, which closes when its last user has released it. Returns the task that
-    /// closes it.
-    fn release(&mut self) -> Option<JoinHandle<()>> {
+    /// Detaches the session, which closes when its last user has dropped it. Returns the task that closes
+    /// it.
+    fn detach(&mut self) -> Option<JoinHandle<()>> {
         *self.current() = None;
-        if let Some(since) = self.since.take() {
-            self.reconnect.ended(since.elapsed());
-        }
-        self.confirms.take()
+        let OpenSession { confirms, since } = self.open.take()?;
+        self.reconnect.ended(since.elapsed());
+        Some(confirms)
     }
 
     async fn close(&mut self, limit: Duration) {
-        if let Some(confirms) = self.release() {
+        if let Some(confirms) = self.detach() {
             // It has the same deadline of its own, but a send that goes on may keep it open for longer.
             let _ = timeout(limit, confirms).await;
         }
@@ -205,22 +208,23 @@ impl PublisherTask {
 
     /// Makes a session for the callers that wait, for as long as one waits.
     async fn connect(&mut self) {
-        if !self.connected().await {
+        if !self.connect_for_waiters().await {
             // Nothing would clear it without further attempts.
             set_obstacle(&self.blocked, None);
         }
     }
 
-    /// Whether there is a session now.
-    async fn connected(&mut self) -> bool {
-        // A session that was closed on purpose has been released.
+    /// As `connect`. Returns whether there is a session now.
+    async fn connect_for_waiters(&mut self) -> bool {
+        // A session that was closed on purpose has been detached.
         let lost = self.current().take();
         if let Some(fault) = lost.as_ref().and_then(|session| session.ended_by()) {
             let reason = format!("the connection was lost: {fault}");
             set_obstacle(&self.blocked, Some(reason));
         }
-        if let Some(since) = lost.and_then(|_| self.since.take())
-            && !self.reconnect.ended(since.elapsed())
+        drop(lost);
+        if let Some(open) = self.open.take()
+            && !self.reconnect.ended(open.since.elapsed())
         {
             let delay = self.reconnect.delay();
             if !self.delay(delay).await {
@@ -236,7 +240,6 @@ impl PublisherTask {
                 Ok(session) => {
                     set_obstacle(&self.blocked, None);
                     self.reconnect.connected();
-                    self.since = Some(Instant::now());
                     for Waiter { reply, .. } in self.waiting.drain(..) {
                         let _ = reply.send(Ok(Arc::clone(&session)));
                     }
@@ -329,7 +332,7 @@ impl PublisherTask {
             }
         };
         Some(made.map(|(session, confirms)| {
-            self.confirms = Some(confirms);
+            self.open = Some(OpenSession { confirms, since: Instant::now() });
             self.generation = generation;
             Arc::new(session)
         }))
@@ -345,10 +348,10 @@ async fn round(
     blocked: &Obstacle,
 ) -> Result<(PublishSession, JoinHandle<()>), Failure> {
     let (mut transient, mut permanent) = (None, None);
-    while let Some((address, limit)) = round.next() {
-        match PublishSession::open(core, id, (&address, limit), blocked).await {
+    while let Some(host) = round.next() {
+        match PublishSession::open(core, id, &host, blocked).await {
             Ok(made) => return Ok(made),
-            Err(failure) => match round.failed(&address, failure) {
+            Err(failure) => match round.failed(&host.address, failure) {
                 Failure::Transient { reason, .. } => transient = Some(reason),
                 Failure::Permanent(error) => drop(permanent.get_or_insert(error)),
             },
@@ -404,9 +407,10 @@ mod tests {
         }
         assert!(task.reconnect.ceiling() > first);
         for (age, is_reset) in [(STABLE_AFTER / 2, false), (STABLE_AFTER, true)] {
-            task.since = Some(Instant::now());
+            let confirms = tokio::spawn(async {});
+            task.open = Some(OpenSession { confirms, since: Instant::now() });
             tokio::time::advance(age).await;
-            task.release();
+            task.detach();
             assert_eq!(task.reconnect.ceiling() == first, is_reset, "{age:?}");
         }
     }

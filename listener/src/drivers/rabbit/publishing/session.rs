@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Confirmation};
@@ -15,8 +14,8 @@ use super::confirms::{self, Obstacle, Submitter};
 use super::message::{Destination, Message, PublishResult, return_reason};
 use crate::drivers::rabbit::connection::channel::close_channel;
 use crate::drivers::rabbit::connection::failure::{Failure, Fault};
-use crate::drivers::rabbit::connection::hosts::Address;
-use crate::drivers::rabbit::connection::link::{Link, Purpose, Role};
+use crate::drivers::rabbit::connection::link::{Connected, Link, Purpose, Role};
+use crate::drivers::rabbit::connection::reconnect::Host;
 use crate::drivers::rabbit::connection::version::Version;
 use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::topology::channel::TopologyChannel;
@@ -80,12 +79,12 @@ impl PublishSession {
     pub(super) async fn open(
         core: &Arc<Core>,
         SessionId { generation, purpose }: SessionId,
-        (address, limit): (&Address, Duration),
+        Host { address, limit }: &Host,
         blocked: &Obstacle,
     ) -> Result<(Self, JoinHandle<()>), Failure> {
         let role = Role::Publish(purpose);
-        let opened = Link::open(&core.options, &core.vhost, address, role, limit).await;
-        let (link, events) = opened?;
+        let opened = Link::open(&core.options, &core.vhost, address, role, *limit).await;
+        let Connected { link, events } = opened?;
         let link = Arc::new(link);
         let started =
             confirms::start(Arc::clone(core), Arc::clone(&link), events, purpose, blocked);

@@ -73,11 +73,10 @@ impl QueueDeclaration {
         if !goes_by_evidence(options) {
             return asked;
         }
-        let shown = lifetimes.into_iter().flatten().next().unwrap_or(asked.lifetime);
-        let auto_delete = options.amqp_auto_delete.unwrap_or(shown.auto_delete);
-        let lifetime = Lifetime { auto_delete, ..shown };
-        let shown = queues.into_iter().find(|seen| seen.quorum.is_some());
-        match shown {
+        let lifetime = lifetimes.into_iter().flatten().next().unwrap_or(asked.lifetime);
+        let auto_delete = options.amqp_auto_delete.unwrap_or(lifetime.auto_delete);
+        let lifetime = Lifetime { auto_delete, ..lifetime };
+        match queues.into_iter().find(|seen| seen.quorum.is_some()) {
             Some(QueueProperties { quorum: Some(true), limits, .. }) if lifetime.durable => {
                 Self { lifetime, quorum: true, limits }
             }
@@ -120,10 +119,7 @@ impl QueueDeclaration {
 /// Whether existing queues and exchanges decide how missing ones are declared: programs with
 /// oslo.messaging declare the same, and the options leave it open.
 pub(crate) fn goes_by_evidence(options: &RabbitOptions) -> bool {
-    options.dialect == Dialect::Oslo
-        && options.amqp_durable_queues.is_none()
-        && options.rabbit_quorum_queue.is_none()
-        && options.rabbit_ha_queues.is_none()
+    options.dialect == Dialect::Oslo && !options.chooses_queue_type()
 }
 
 #[cfg(test)]
@@ -202,11 +198,11 @@ mod tests {
 
     #[test]
     fn a_given_auto_delete_leaves_the_rest_to_what_exists() {
-        for is in [false, true] {
-            let options = options(&format!("rabbit://h?amqp_auto_delete={is}"));
-            let other = Lifetime { durable: true, auto_delete: !is };
+        for value in [false, true] {
+            let options = options(&format!("rabbit://h?amqp_auto_delete={value}"));
+            let other = Lifetime { durable: true, auto_delete: !value };
             let found = QueueDeclaration::of(&options, [Some(other)], []).lifetime;
-            assert_eq!(found, Lifetime { durable: true, auto_delete: is });
+            assert_eq!(found, Lifetime { durable: true, auto_delete: value });
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::channel::{TopologyChannel, exchange_options, short};
 use super::declaration::QueueDeclaration;
 use super::inspect::{ExchangeState, Presence, inspect_exchange, inspect_queue, queue_properties};
-use super::permissions::may_declare;
+use super::permissions::{Access, may_declare};
 use super::properties::Lifetime;
 use super::survey::Survey;
 use crate::drivers::rabbit::connection::failure::{self, Failure, Operation, mismatch};
@@ -30,7 +30,7 @@ pub(super) async fn check_bindings(
     for binding in bindings.iter().filter(|binding| is_missing(&binding.queue)) {
         // It usually fails, because the queue is missing.
         let Err(failure) = topology.bind(binding).await else { continue };
-        if is_forbidden(&failure) && may_declare(topology, &binding.queue, false).await? {
+        if is_forbidden(&failure) && may_declare(topology, &binding.queue, Access::Declare).await? {
             return Err(failure);
         }
     }
@@ -51,7 +51,7 @@ pub(super) async fn check_topics(
         let is_wanted = topology.link.version.is_some()
             && declaration.is_some_and(|declaration| declaration.lifetime.durable)
             && survey.exchanges.get(&binding.exchange) == Some(&ExchangeState::Missing);
-        if is_wanted && may_declare(topology, &binding.queue, false).await? {
+        if is_wanted && may_declare(topology, &binding.queue, Access::Declare).await? {
             ensure_exchange(topology, &binding.exchange, survey).await?;
             is_new = true;
         }

@@ -3,7 +3,7 @@
 //! for each destination and session.
 
 use lapin::options::QueueDeclareOptions;
-use lapin::types::ShortString;
+use lapin::types::{FieldTable, ShortString};
 
 use super::broker_state::Feature;
 use super::channel::{TopologyChannel, short};
@@ -16,8 +16,8 @@ use super::inspect::{ExchangeState, Presence};
 use super::persistence::{persisted, persisted_own, persisted_quorum};
 use super::retry_queue::{Level, RetryQueue};
 use super::side_queue::{self, QueueType};
-use super::survey::{Survey, declarations, survey_one};
-use crate::drivers::rabbit::connection::failure::{self, Failure, Operation};
+use super::survey::{Survey, TopicSurvey, declarations, survey_topic};
+use crate::drivers::rabbit::connection::failure::{Failure, Operation, no_default_exchange};
 use crate::target::{dead_letter_queue, quarantine_queue};
 use crate::transport::driver::Binding;
 use crate::transport::error::ConnectError;
@@ -54,13 +54,13 @@ async fn exchange_and_queue(
     topology: &mut TopologyChannel<'_>,
     binding: &Binding,
 ) -> Result<Result<(), Failure>, Failure> {
-    let (mut survey, looked) = survey_one(topology, binding).await?;
+    let TopicSurvey { mut survey, queue } = survey_topic(topology, binding).await?;
     if let Some(ExchangeState::Refused(failure)) = survey.exchanges.get(&binding.exchange) {
         return Err(failure.clone());
     }
-    let queue = match looked {
+    let queue = match queue {
         Ok(Presence::Missing) => missing_queue(topology, binding, &mut survey).await,
-        looked => looked.map(drop),
+        queue => queue.map(drop),
     };
     if queue.as_ref().is_err_and(|failure| !is_forbidden(failure)) {
         return Ok(queue);
@@ -104,7 +104,7 @@ async fn ensure_queue(topology: &mut TopologyChannel<'_>, queue: &str) -> Result
     let name = short("the queue's name", queue)?;
     let Some(seen) = topology.broker.queue(queue) else {
         let types = side_queue::dead_letters(topology.options);
-        return declare_first_of(topology, &name, queue, types).await;
+        return ensure_own_queue(topology, &name, OwnQueue::of_types(topology, queue, types)).await;
     };
     match topology.message_count(&name).await {
         Err(fault) if fault.code() == Some(404) && topology.broker.is_consumed(queue) => {
@@ -129,7 +129,7 @@ pub(crate) async fn quarantine(
 ) -> Result<(), Failure> {
     let name = short("the quarantine queue's name", queue)?;
     let types = side_queue::types(topology.link.version);
-    declare_first_of(topology, &name, queue, types).await?;
+    ensure_own_queue(topology, &name, OwnQueue::of_types(topology, queue, types)).await?;
     persisted(topology, queue).await;
     Ok(())
 }
@@ -140,67 +140,10 @@ pub(crate) async fn journal(
     journal: &str,
 ) -> Result<(), Failure> {
     let name = short("the journal's name", journal)?;
-    declare_first_of(topology, &name, journal, &[QueueType::Stream]).await?;
+    let stream = OwnQueue::of_types(topology, journal, &[QueueType::Stream]);
+    ensure_own_queue(topology, &name, stream).await?;
     persisted_own(topology, journal).await;
     Ok(())
-}
-
-/// Declares a missing queue with the first of these types that the broker accepts.
-async fn declare_first_of(
-    topology: &mut TopologyChannel<'_>,
-    name: &ShortString,
-    queue: &str,
-    types: &[QueueType],
-) -> Result<(), Failure> {
-    let mut last = match topology.message_count(name).await {
-        Ok(messages) => {
-            if messages > 0 && is_for_copies(queue) {
-                topology.broker.record_message(queue);
-            }
-            return Ok(());
-        }
-        Err(fault) if fault.code() == Some(404) => fault,
-        Err(fault) => return Err(topology.refused(fault, Operation::look_for("queue", queue))),
-    };
-    topology.broker.record_missing(queue);
-    // A disabled type is not declared again, because the refusal ends the connection.
-    let broker = topology.broker;
-    let is_enabled =
-        |queue_type: QueueType| queue_type.feature().is_none_or(|feature| broker.has(feature));
-    let mut left = types.iter().copied().filter(|side| is_enabled(*side)).peekable();
-    if left.peek().is_none() {
-        return Err(Failure::Permanent(ConnectError::Refused {
-            action: format!("declare queue {queue:?}"),
-            reason: format!(
-                "the feature flag of {types:?} queues is disabled; enable it with `rabbitmqctl enable_feature_flag`, and start this process again"
-            ),
-        }));
-    }
-    while let Some(side) = left.next() {
-        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        let arguments = side.arguments(topology.link.version);
-        match topology.declare_new_queue(name, options, arguments).await {
-            Ok(()) => {
-                tracing::info!(queue, ?side, "declared the queue");
-                return Ok(());
-            }
-            Err(fault) if fault.is_mismatch() => return Ok(()),
-            Err(fault) => {
-                if let Some(feature) = side.disabled_feature(&fault) {
-                    broker.disable(feature);
-                    // The connection has ended: the next type is declared over the next one.
-                    if left.peek().is_some() {
-                        return Err(fault.into());
-                    }
-                }
-                last = fault;
-            }
-        }
-        if matches!(last.code(), None | Some(403)) {
-            break;
-        }
-    }
-    Err(topology.refused(last, Operation::declare("queue", queue)))
 }
 
 /// A queue, and its retry queue for this level of delay.
@@ -211,58 +154,97 @@ pub(crate) async fn retry_queue(
 ) -> Result<(), Failure> {
     ensure_queue(topology, queue).await?;
     let retry = level.queue(queue);
-    ensure_retry_queue(topology, queue, &retry, level).await?;
+    let name = short("the retry queue's name", &retry)?;
+    let has_quorum = topology.broker.has(Feature::QuorumQueues);
+    let types = RetryQueue::choices(topology.link.version, has_quorum);
+    let candidate = |of_type: &RetryQueue| (of_type.queue_type(), of_type.arguments(queue, level));
+    let candidates = types.iter().map(candidate).collect();
+    let own = OwnQueue { queue: &retry, candidates, is_for_copies: true };
+    ensure_own_queue(topology, &name, own).await?;
     // Both are persisted at the same time.
     persisted(topology, &retry).await;
     persisted(topology, queue).await;
     Ok(())
 }
 
-/// Declares the retry queue `retry` of `queue`.
-async fn ensure_retry_queue(
+/// A queue that only listeners declare.
+struct OwnQueue<'q> {
+    queue: &'q str,
+    /// The types and arguments with which it may be declared, in order of preference.
+    candidates: Vec<(QueueType, FieldTable)>,
+    /// Only listeners publish to it, once it is persisted.
+    is_for_copies: bool,
+}
+
+impl<'q> OwnQueue<'q> {
+    fn of_types(topology: &TopologyChannel<'_>, queue: &'q str, types: &[QueueType]) -> Self {
+        let version = topology.link.version;
+        let candidate = |queue_type: &QueueType| (*queue_type, queue_type.arguments(version));
+        let candidates = types.iter().map(candidate).collect();
+        Self { queue, candidates, is_for_copies: is_for_copies(queue) }
+    }
+}
+
+/// Declares a missing queue as the first of its candidates that the broker accepts. An existing queue is
+/// used unchanged.
+async fn ensure_own_queue(
     topology: &mut TopologyChannel<'_>,
-    queue: &str,
-    retry: &str,
-    level: Level,
+    name: &ShortString,
+    own: OwnQueue<'_>,
 ) -> Result<(), Failure> {
-    let name = short("the retry queue's name", retry)?;
-    let has_quorum = topology.broker.has(Feature::QuorumQueues);
-    let kinds = RetryQueue::choices(topology.link.version, has_quorum);
-    let mut last = match topology.message_count(&name).await {
-        Err(fault) if fault.code() == Some(404) => fault,
+    let OwnQueue { queue, candidates, is_for_copies } = own;
+    let mut last = match topology.message_count(name).await {
         Ok(messages) => {
-            if messages > 0 {
-                topology.broker.record_message(retry);
+            if messages > 0 && is_for_copies {
+                topology.broker.record_message(queue);
             }
             return Ok(());
         }
-        Err(fault) => return Err(topology.refused(fault, Operation::look_for("queue", retry))),
+        Err(fault) if fault.code() == Some(404) => fault,
+        Err(fault) => return Err(topology.refused(fault, Operation::look_for("queue", queue))),
     };
-    topology.broker.record_missing(retry);
-    for kind in kinds {
+    topology.broker.record_missing(queue);
+    let broker = topology.broker;
+    // A disabled type is not declared again, because the refusal ends the connection.
+    let is_enabled =
+        |queue_type: QueueType| queue_type.feature().is_none_or(|feature| broker.has(feature));
+    let types: Vec<_> = candidates.iter().map(|(queue_type, _)| *queue_type).collect();
+    let mut left = candidates.into_iter().filter(|candidate| is_enabled(candidate.0)).peekable();
+    if left.peek().is_none() {
+        return Err(Failure::Permanent(ConnectError::Refused {
+            action: format!("declare queue {queue:?}"),
+            reason: format!(
+                "the feature flag of {types:?} queues is disabled; enable it with `rabbitmqctl enable_feature_flag`, and start this process again"
+            ),
+        }));
+    }
+    while let Some((queue_type, arguments)) = left.next() {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        let arguments = kind.arguments(queue, level);
-        match topology.declare_new_queue(&name, options, arguments).await {
+        match topology.declare_new_queue(name, options, arguments).await {
             Ok(()) => {
-                tracing::info!(queue = retry, ?kind, "declared the retry queue");
+                tracing::info!(queue, ?queue_type, "declared the queue");
                 return Ok(());
             }
             Err(fault) if fault.is_mismatch() => return Ok(()),
             Err(fault) => {
-                if *kind == RetryQueue::Quorum && fault.is_disabled_feature() {
-                    topology.broker.disable(Feature::QuorumQueues);
+                if let Some(feature) = queue_type.disabled_feature(&fault) {
+                    broker.disable(feature);
+                    // The connection has ended: the next type is declared over the next one.
+                    if left.peek().is_some() {
+                        return Err(fault.into());
+                    }
                 }
                 last = fault;
-                // Another type does not help without a permission or without an answer.
-                if matches!(last.code(), None | Some(403)) {
-                    break;
-                }
             }
         }
+        // Another type does not help without a permission or without an answer.
+        if matches!(last.code(), None | Some(403)) {
+            break;
+        }
     }
-    Err(match failure::no_default_exchange(&last, &topology.link.user) {
+    Err(match no_default_exchange(&last, &topology.link.user) {
         Some(error) => Failure::Permanent(error),
-        None => topology.refused(last, Operation::declare("queue", retry)),
+        None => topology.refused(last, Operation::declare("queue", queue)),
     })
 }
 

@@ -7,7 +7,7 @@ use lapin::types::{FieldTable, ShortString};
 
 use super::channel::{TopologyChannel, exchange_options, short};
 use super::declaration::QueueDeclaration;
-use super::probe::{self, ExchangeProbe, Probed, QueueProbe};
+use super::probe::{self, Comparison, ExchangeProbe, ProbeStep, QueueProbe};
 use super::properties::{Lifetime, QueueProperties};
 use super::single_active::{SingleActiveConsumer, SingleActiveProbe};
 use crate::drivers::rabbit::connection::failure::{Failure, Fault, Operation, mismatch};
@@ -49,7 +49,7 @@ pub(super) async fn inspect_queue(
         Err(fault) if fault.code() == Some(403) => return Ok(Presence::Existing),
         Err(fault) => return Err(topology.refused(fault, Operation::look_for("queue", queue))),
     }
-    if topology.options.ask_for_queues() {
+    if topology.options.chooses_queue_type() {
         match compare(topology, &name).await {
             Ok(()) => {}
             Err(fault) if fault.code() == Some(403) || is_about_expiry(&fault) => {}
@@ -77,11 +77,11 @@ async fn compare(topology: &mut TopologyChannel<'_>, name: &ShortString) -> Resu
         let asked = declaration.arguments(topology.options, topology.expires);
         let asked = probe::compared(asked);
         match topology.declare_queue(name, declaration.options(), asked).await {
-            Err(fault) => match probe::current_of_last(&fault) {
-                Some(None) => return Ok(()),
-                // The queue has this argument, and is compared without it below.
-                Some(Some(_)) => {}
-                None => return Err(fault),
+            Err(fault) => match probe::comparison(&fault) {
+                Comparison::Equal => return Ok(()),
+                // Compared without the last argument below.
+                Comparison::Undecided => {}
+                Comparison::Different => return Err(fault),
             },
             Ok(()) => return Ok(()),
         }
@@ -99,15 +99,15 @@ pub(super) async fn queue_properties(
 ) -> Result<Option<QueueProperties>, Failure> {
     let mut probe = QueueProbe::new();
     loop {
-        let asked = topology.declare_queue(name, probe.options, probe.arguments()).await;
-        let Err(fault) = asked else { return Ok(Some(probe.properties())) };
+        let (options, arguments) = probe.declaration();
+        let declared = topology.declare_queue(name, options, arguments).await;
+        let Err(fault) = declared else { return Ok(Some(probe.properties())) };
         if fault.code().is_none() {
             return Err(topology.refused(fault, Operation::look_for("queue", queue)));
         }
         match probe.refused(&fault) {
-            Probed::Again => {}
-            Probed::Properties(seen) => return Ok(Some(seen)),
-            Probed::Missing => return Ok(None),
+            ProbeStep::Repeat => {}
+            ProbeStep::Done(seen) => return Ok(seen),
         }
     }
 }
@@ -124,10 +124,10 @@ fn check_auto_delete(
     if asked == found.auto_delete {
         return Ok(());
     }
-    let is = found.auto_delete;
+    let value = found.auto_delete;
     Err(Failure::Permanent(ConnectError::Mismatch {
         what: format!("queue {queue:?}"),
-        difference: format!("auto_delete was requested to be {asked}, and is {is}"),
+        difference: format!("auto_delete was requested to be {asked}, and is {value}"),
     }))
 }
 
@@ -158,8 +158,8 @@ pub(super) async fn inspect_exchange(
     let mut probe = ExchangeProbe::new(topology.options);
     loop {
         let (kind, options) = (probe.kind.clone(), exchange_options(probe.lifetime));
-        let asked = topology.declare_exchange_of(kind, &name, options, arguments.clone()).await;
-        let Err(fault) = asked else { break };
+        let declared = topology.declare_exchange_of(kind, &name, options, arguments.clone()).await;
+        let Err(fault) = declared else { break };
         if probe.refused(&fault) {
             continue;
         }
@@ -197,15 +197,15 @@ pub(crate) async fn single_active_consumer(
     let mut probe =
         SingleActiveProbe::new(options, &declaration.arguments(topology.options, topology.expires));
     loop {
-        let asked = topology.declare_queue(&name, probe.options, probe.arguments()).await;
-        let Err(fault) = asked else { return Ok(SingleActiveConsumer::Unknown) };
+        let (options, arguments) = probe.declaration();
+        let declared = topology.declare_queue(&name, options, arguments).await;
+        let Err(fault) = declared else { return Ok(SingleActiveConsumer::Unknown) };
         match probe.refused(&fault) {
-            Ok(Some(single)) => return Ok(single),
-            Ok(None) => {}
-            Err(()) if fault.code().is_none() => {
+            ProbeStep::Repeat => {}
+            ProbeStep::Done(SingleActiveConsumer::Unknown) if fault.code().is_none() => {
                 return Err(topology.refused(fault, Operation::look_for("queue", queue)));
             }
-            Err(()) => return Ok(SingleActiveConsumer::Unknown),
+            ProbeStep::Done(single_active) => return Ok(single_active),
         }
     }
 }

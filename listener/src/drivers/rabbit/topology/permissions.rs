@@ -8,14 +8,22 @@ use super::channel::{TopologyChannel, short};
 use crate::drivers::rabbit::connection::channel::call;
 use crate::drivers::rabbit::connection::failure::{self, Failure, Fault, Operation};
 
-/// Whether the user may declare a missing queue and, if it `moves` messages to others, read it.
+/// What a user is to be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Declare,
+    /// To declare a queue whose messages the broker dead-letters: this requires to read it as well.
+    DeclareAndDeadLetter,
+}
+
+/// Whether the user has this access to a missing queue.
 pub(crate) async fn may_declare(
     topology: &mut TopologyChannel<'_>,
     queue: &str,
-    moves: bool,
+    access: Access,
 ) -> Result<bool, Failure> {
     let name = short("the queue's name", queue)?;
-    let arguments = refused_arguments(moves);
+    let arguments = refused_arguments(access);
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     match topology.declare_queue(&name, options, arguments).await {
         // Checked last, and by `may_publish` on its own.
@@ -37,7 +45,10 @@ pub(crate) async fn may_publish(
 ) -> Result<Option<bool>, Failure> {
     let name = short("the queue's name", missing)?;
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    match topology.declare_queue(&name, options, refused_arguments(true)).await {
+    match topology
+        .declare_queue(&name, options, refused_arguments(Access::DeclareAndDeadLetter))
+        .await
+    {
         Err(fault) if failure::no_default_exchange(&fault, &topology.link.user).is_some() => {
             Ok(Some(false))
         }
@@ -90,12 +101,12 @@ async fn refusal_to_consume(
     Ok(None)
 }
 
-/// Arguments of a queue that RabbitMQ refuses after it has checked the permissions; with `moves` also
-/// those to read the queue and to publish its messages to others.
-fn refused_arguments(moves: bool) -> FieldTable {
+/// Arguments of a queue that RabbitMQ refuses after it has checked the permissions; for dead-lettering also
+/// those to read the queue and to publish its messages to the default exchange.
+fn refused_arguments(access: Access) -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-expires".into(), AMQPValue::LongLongInt(0));
-    if moves {
+    if access == Access::DeclareAndDeadLetter {
         let default_exchange = AMQPValue::LongString(LongString::from(""));
         arguments.insert("x-dead-letter-exchange".into(), default_exchange);
     }

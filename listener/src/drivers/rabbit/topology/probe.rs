@@ -15,7 +15,7 @@ use crate::drivers::rabbit::connection::refusal::{Current, Refusal};
 use crate::drivers::rabbit::options::RabbitOptions;
 
 /// How many refusals about other arguments are followed up.
-const MAX_ARGUMENTS: usize = 12;
+pub(super) const MAX_ARGUMENTS: usize = 12;
 
 /// The last argument that RabbitMQ compares of those with which this driver declares queues.
 const LOCATOR: &str = "x-queue-leader-locator";
@@ -25,80 +25,98 @@ const ALTERNATE: &str = "alternate-exchange";
 /// and for a new one because it is invalid.
 const INVALID: &str = "?";
 
+/// What the refusal of a probe means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProbeStep<T> {
+    /// The declaration is to be repeated.
+    Repeat,
+    /// The probe has ended, with this result.
+    Done(T),
+}
+
+/// A declaration of a queue that is repeated with what each refusal says.
+pub(super) struct ProbeDeclaration {
+    pub(super) options: QueueDeclareOptions,
+    pub(super) arguments: BTreeMap<ShortString, AMQPValue>,
+}
+
+impl ProbeDeclaration {
+    pub(super) fn arguments(&self) -> FieldTable {
+        FieldTable::from(self.arguments.clone())
+    }
+
+    /// Adopts the value that an argument of the queue has; none if it is not set.
+    pub(super) fn adopt(&mut self, argument: &str, value: Option<AMQPValue>) {
+        match (argument, value) {
+            ("durable", Some(AMQPValue::Boolean(value))) => self.options.durable = value,
+            ("auto_delete", Some(AMQPValue::Boolean(value))) => self.options.auto_delete = value,
+            (name, Some(value)) => drop(self.arguments.insert(name.into(), value)),
+            (name, None) => drop(self.arguments.remove(name)),
+        }
+    }
+}
+
 /// A declaration that is refused whatever the properties of the queue are, and even if the queue is
 /// deleted meanwhile. It is repeated with what each refusal says. It begins as a durable queue of an
 /// invalid type; once the type is known to be that of quorum queues, it goes on to their limits.
 pub(crate) struct QueueProbe {
-    pub(crate) options: QueueDeclareOptions,
-    arguments: BTreeMap<ShortString, AMQPValue>,
+    declaration: ProbeDeclaration,
     is_quorum: bool,
     left: usize,
 }
 
-/// What the refusal of a probe means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Probed {
-    /// The declaration is to be repeated.
-    Again,
-    /// The properties of the queue, as far as they are visible.
-    Properties(QueueProperties),
-    /// The queue does not exist any more.
-    Missing,
-}
-
 impl QueueProbe {
     pub(crate) fn new() -> Self {
-        Self {
+        let declaration = ProbeDeclaration {
             options: QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() },
             arguments: BTreeMap::from([("x-queue-type".into(), text(INVALID))]),
-            is_quorum: false,
-            left: MAX_ARGUMENTS,
-        }
+        };
+        Self { declaration, is_quorum: false, left: MAX_ARGUMENTS }
     }
 
-    pub(crate) fn arguments(&self) -> FieldTable {
-        FieldTable::from(self.arguments.clone())
+    /// How to declare the queue next.
+    pub(crate) fn declaration(&self) -> (QueueDeclareOptions, FieldTable) {
+        (self.declaration.options, self.declaration.arguments())
     }
 
-    /// What a refusal says.
-    pub(crate) fn refused(&mut self, fault: &Fault) -> Probed {
+    /// What a refusal says: the properties of the queue, as far as they are visible; none if the queue
+    /// does not exist any more.
+    pub(crate) fn refused(&mut self, fault: &Fault) -> ProbeStep<Option<QueueProperties>> {
         if is_of_a_new_queue(fault) {
-            return Probed::Missing;
+            return ProbeStep::Done(None);
         }
         let Some((argument, current)) = difference(fault) else {
-            return Probed::Properties(QueueProperties::default());
+            return ProbeStep::Done(Some(QueueProperties::default()));
         };
         match (argument.as_str(), current) {
-            ("durable", Some(AMQPValue::Boolean(is))) => self.options.durable = is,
-            ("auto_delete", Some(AMQPValue::Boolean(is))) => self.options.auto_delete = is,
             ("x-queue-type", Some(kind)) if kind == text("quorum") => {
                 self.is_quorum = true;
-                self.arguments.insert("x-queue-type".into(), kind);
-                self.arguments.insert(LOCATOR.into(), text(INVALID));
+                let arguments = &mut self.declaration.arguments;
+                arguments.insert("x-queue-type".into(), kind);
+                arguments.insert(LOCATOR.into(), text(INVALID));
             }
             ("x-queue-type", kind) => {
                 let stream = kind == Some(text("stream"));
                 let properties =
                     QueueProperties { quorum: Some(false), stream, ..self.properties() };
-                return Probed::Properties(properties);
+                return ProbeStep::Done(Some(properties));
             }
-            (LOCATOR, _) => return Probed::Properties(self.properties()),
-            (name, Some(value)) => drop(self.arguments.insert(name.into(), value)),
-            (name, None) => drop(self.arguments.remove(name)),
+            (LOCATOR, _) => return ProbeStep::Done(Some(self.properties())),
+            (name, value) => self.declaration.adopt(name, value),
         }
         self.left -= 1;
-        if self.left == 0 { Probed::Properties(self.properties()) } else { Probed::Again }
+        if self.left == 0 { ProbeStep::Done(Some(self.properties())) } else { ProbeStep::Repeat }
     }
 
     /// The properties, as far as RabbitMQ has compared them: it compares the lifetime before the
     /// arguments.
     pub(crate) fn properties(&self) -> QueueProperties {
-        let QueueDeclareOptions { durable, auto_delete, .. } = self.options;
+        let QueueDeclareOptions { durable, auto_delete, .. } = self.declaration.options;
         let lifetime = Some(Lifetime { durable, auto_delete });
         if !self.is_quorum {
             return QueueProperties { lifetime, ..QueueProperties::default() };
         }
-        let number = |name| match self.arguments.get(name) {
+        let number = |name| match self.declaration.arguments.get(name) {
             Some(AMQPValue::LongLongInt(limit)) => Some(*limit),
             _ => None,
         };
@@ -118,10 +136,22 @@ pub(crate) fn compared(mut arguments: FieldTable) -> FieldTable {
     arguments
 }
 
-/// The value of that last argument, if the refusal is about it: then all others are equal.
-pub(crate) fn current_of_last(fault: &Fault) -> Option<Option<AMQPValue>> {
-    let (argument, current) = difference(fault)?;
-    (argument == LOCATOR).then_some(current)
+/// How an existing queue compares with a declaration that has this last argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    /// The queue has the last argument as well: it is to be compared without it.
+    Undecided,
+    Different,
+}
+
+/// What the refusal of such a declaration says: if it is about the last argument, all others are equal.
+pub(crate) fn comparison(fault: &Fault) -> Comparison {
+    match difference(fault) {
+        Some((argument, None)) if argument == LOCATOR => Comparison::Equal,
+        Some((argument, Some(_))) if argument == LOCATOR => Comparison::Undecided,
+        _ => Comparison::Different,
+    }
 }
 
 /// Whether the refusal is that of a missing queue, because of an argument that no queue may have.
@@ -130,7 +160,7 @@ pub(crate) fn is_of_a_new_queue(fault: &Fault) -> bool {
 }
 
 /// The argument that differs, and the value that it has.
-fn difference(fault: &Fault) -> Option<(String, Option<AMQPValue>)> {
+pub(super) fn difference(fault: &Fault) -> Option<(String, Option<AMQPValue>)> {
     let inequivalent = fault.inequivalent()?;
     let current = match inequivalent.current() {
         Current::NotSet => None,
@@ -167,8 +197,10 @@ impl ExchangeProbe {
             ("type", Some(AMQPValue::LongString(kind))) => {
                 self.kind = ExchangeKind::Custom(kind.to_string());
             }
-            ("durable", Some(AMQPValue::Boolean(is))) => self.lifetime.durable = is,
-            ("auto_delete", Some(AMQPValue::Boolean(is))) => self.lifetime.auto_delete = is,
+            ("durable", Some(AMQPValue::Boolean(value))) => self.lifetime.durable = value,
+            ("auto_delete", Some(AMQPValue::Boolean(value))) => {
+                self.lifetime.auto_delete = value;
+            }
             _ => {}
         }
         *self != old
@@ -217,55 +249,59 @@ mod tests {
     #[test]
     fn the_refusals_show_the_properties_of_a_queue() {
         let seen = |current| QueueProbe::new().refused(&refusal("x-queue-type", current));
-        assert_eq!(seen("none"), Probed::Properties(CLASSIC));
-        assert_eq!(seen("the value 'classic' of type 'longstr'"), Probed::Properties(CLASSIC));
-        let stream = Probed::Properties(QueueProperties { stream: true, ..CLASSIC });
+        assert_eq!(seen("none"), ProbeStep::Done(Some(CLASSIC)));
+        assert_eq!(seen("the value 'classic' of type 'longstr'"), ProbeStep::Done(Some(CLASSIC)));
+        let stream = ProbeStep::Done(Some(QueueProperties { stream: true, ..CLASSIC }));
         assert_eq!(seen("the value 'stream' of type 'longstr'"), stream);
         assert_eq!(seen("'stream'"), stream);
         let forbidden = Fault::Broker { code: 403, text: "ACCESS_REFUSED".to_owned() };
-        assert_eq!(QueueProbe::new().refused(&forbidden), Probed::Properties(HIDDEN));
+        assert_eq!(QueueProbe::new().refused(&forbidden), ProbeStep::Done(Some(HIDDEN)));
         let text =
             "PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue 'q' in vhost '/': ..";
         let gone = Fault::Broker { code: 406, text: text.to_owned() };
-        assert_eq!(QueueProbe::new().refused(&gone), Probed::Missing);
+        assert_eq!(QueueProbe::new().refused(&gone), ProbeStep::Done(None));
     }
 
     #[test]
     fn what_a_refusal_says_is_adopted_and_the_declaration_is_repeated() {
         let mut probe = QueueProbe::new();
         for argument in ["durable", "auto_delete"] {
-            let is = probe.options.auto_delete || argument == "auto_delete";
-            assert_eq!(probe.refused(&refusal(argument, &format!("'{is}'"))), Probed::Again);
+            let value = probe.declaration.options.auto_delete || argument == "auto_delete";
+            assert_eq!(probe.refused(&refusal(argument, &format!("'{value}'"))), ProbeStep::Repeat);
         }
-        assert_eq!((probe.options.durable, probe.options.auto_delete), (false, true));
+        let QueueDeclareOptions { durable, auto_delete, .. } = probe.declaration().0;
+        assert_eq!((durable, auto_delete), (false, true));
         let with_consumers = Some(Lifetime { durable: false, auto_delete: true });
         let classic = probe.refused(&refusal("x-queue-type", "none"));
         assert_eq!(
             classic,
-            Probed::Properties(QueueProperties { lifetime: with_consumers, ..CLASSIC })
+            ProbeStep::Done(Some(QueueProperties { lifetime: with_consumers, ..CLASSIC }))
         );
 
         let mut probe = QueueProbe::new();
         let other = refusal("x-max-length", "the value '10' of type 'signedint'");
-        assert_eq!(probe.refused(&other), Probed::Again);
+        assert_eq!(probe.refused(&other), ProbeStep::Repeat);
         assert_eq!(
-            probe.arguments().inner().get("x-max-length"),
+            probe.declaration().1.inner().get("x-max-length"),
             Some(&AMQPValue::LongLongInt(10))
         );
-        assert_eq!(probe.refused(&refusal("x-queue-type", "'quorum'")), Probed::Again);
+        assert_eq!(probe.refused(&refusal("x-queue-type", "'quorum'")), ProbeStep::Repeat);
         for (name, limit) in NINE.named() {
             let Some(limit) = limit else { continue };
             let current = format!("the value '{limit}' of type 'signedint'");
-            assert_eq!(probe.refused(&refusal(name, &current)), Probed::Again);
+            assert_eq!(probe.refused(&refusal(name, &current)), ProbeStep::Repeat);
         }
         for current in ["none", "the value 'balanced' of type 'longstr'"] {
-            assert_eq!(probe.refused(&refusal(LOCATOR, current)), Probed::Properties(QUORUM));
+            assert_eq!(probe.refused(&refusal(LOCATOR, current)), ProbeStep::Done(Some(QUORUM)));
         }
         let mut probe = QueueProbe::new();
         let probed = (0..MAX_ARGUMENTS)
             .map(|_| probe.refused(&other))
-            .find(|probed| *probed != Probed::Again);
-        assert_eq!(probed, Some(Probed::Properties(QueueProperties { quorum: None, ..CLASSIC })));
+            .find(|probed| *probed != ProbeStep::Repeat);
+        assert_eq!(
+            probed,
+            Some(ProbeStep::Done(Some(QueueProperties { quorum: None, ..CLASSIC })))
+        );
     }
 
     #[test]

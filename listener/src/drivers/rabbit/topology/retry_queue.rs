@@ -8,8 +8,10 @@
 
 use std::time::Duration;
 
-use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::types::{AMQPValue, FieldTable};
 
+use super::properties::text;
+use super::side_queue::QueueType;
 use crate::drivers::rabbit::connection::version::Version;
 use crate::transport::driver::MAX_DELAY;
 
@@ -48,6 +50,13 @@ pub(crate) enum RetryQueue {
 }
 
 impl RetryQueue {
+    pub(crate) const fn queue_type(self) -> QueueType {
+        match self {
+            Self::Quorum => QueueType::Quorum,
+            Self::Classic => QueueType::Classic,
+        }
+    }
+
     /// The types to declare, in order of preference: the next one if the broker refuses the first.
     /// `has_quorum`: quorum queues are not known to be disabled.
     pub(crate) fn choices(version: Option<Version>, has_quorum: bool) -> &'static [Self] {
@@ -62,7 +71,6 @@ impl RetryQueue {
     /// The arguments of the queue. There is no `x-expires`: a queue without consumers counts as unused,
     /// and would be deleted with its messages.
     pub(crate) fn arguments(self, queue: &str, level: Level) -> FieldTable {
-        let text = |text: &str| AMQPValue::LongString(LongString::from(text));
         let mut table = FieldTable::default();
         let mut set = |name: &str, value| {
             table.insert(name.into(), value);

@@ -1,6 +1,7 @@
 //! Warns of permissions that are missing for retry, dead-letter and quarantine queues, with the patterns
-//! that suffice. Checked once, when a listener attaches for the first time: otherwise they would be
-//! missed at the first failure only. Called by `consuming/session.rs`.
+//! that suffice. Checked once for each driver and first queue of a subscription, when a listener attaches
+//! for the first time: otherwise they would be missed at the first failure only. Called by
+//! `consuming/session.rs`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,11 +12,11 @@ use lapin::types::ShortString;
 use tokio::time::timeout;
 
 use super::channel::{TopologyChannel, short};
-use super::permissions::{self, may_declare, may_read};
+use super::permissions::{self, Access, may_declare, may_read};
 use super::retry_queue::Level;
 use crate::drivers::rabbit::connection::failure::{Failure, Fault};
 use crate::drivers::rabbit::connection::hosts::Address;
-use crate::drivers::rabbit::connection::link::{Link, Purpose, Role};
+use crate::drivers::rabbit::connection::link::{Connected, Link, Purpose, Role};
 use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::wire::NAME_LIMIT;
 use crate::target::{dead_letter_queue, quarantine_journal, quarantine_queue};
@@ -60,7 +61,7 @@ pub(crate) async fn warn_of_missing(
         "the user lacks permissions for the retry, dead-letter or quarantine queues, or may not publish \
          to the default exchange, which routes to them: a \
          delivery whose dead letter cannot be published stays unacknowledged and its methods pause, \
-         retries are held in the process, and messages that end the process are not recognised; \
+         retries are held in the process, and messages that crash the process are not recognised; \
          grant these patterns, or more"
     );
 }
@@ -73,12 +74,18 @@ async fn missing(
     let mut missing = Vec::new();
     let mut seen = BTreeSet::new();
     for binding in &subscription.bindings {
-        if !seen.insert(stem(binding)) {
+        if !seen.insert(name_prefix(binding)) {
             continue;
         }
         for (queue, needed) in queues_for_copies(binding, subscription) {
-            let declares = may_declare(topology, &queue, needed != Needed::Declared).await?;
-            if !declares || needed == Needed::Consumed && !may_read(topology, &queue).await? {
+            let access = match needed {
+                Needed::Declared => Access::Declare,
+                Needed::DeadLetters | Needed::Consumed => Access::DeclareAndDeadLetter,
+            };
+            let is_consumed = needed == Needed::Consumed;
+            if !may_declare(topology, &queue, access).await?
+                || (is_consumed && !may_read(topology, &queue).await?)
+            {
                 missing.push(queue);
             }
         }
@@ -95,7 +102,7 @@ async fn may_publish(
 ) -> Result<bool, Failure> {
     let Some(binding) = subscription.bindings.first() else { return Ok(true) };
     let unique = uuid::Uuid::new_v4().simple().to_string();
-    let derived = format!("{}.{unique}", stem(binding).name());
+    let derived = format!("{}.{unique}", name_prefix(binding).name());
     // Names derived from a long name would be too long.
     let missing = if derived.len() > NAME_LIMIT { &unique } else { &derived };
     if let Some(may) = permissions::may_publish(topology, missing).await? {
@@ -104,7 +111,8 @@ async fn may_publish(
     // Over a connection of its own: while RabbitMQ is short of memory or disk, it stops reading from
     // connections that have published.
     let role = Role::Publish(Purpose::Send);
-    let (link, _events) = Link::open(&core.options, &core.vhost, address, role, LIMIT).await?;
+    let Connected { link, .. } =
+        Link::open(&core.options, &core.vhost, address, role, LIMIT).await?;
     let may = publish_unroutable(&link, short("the routing key", &unique)?).await;
     link.close().await;
     Ok(may?)
@@ -132,7 +140,7 @@ enum Needed {
     /// Messages are published to it.
     Declared,
     /// The broker dead-letters its messages to another queue.
-    Moved,
+    DeadLetters,
     /// It is consumed, even if another user has declared it.
     Consumed,
 }
@@ -143,30 +151,30 @@ fn queues_for_copies(binding: &Binding, subscription: &Subscription) -> Vec<(Str
     let mut queues = vec![(dead_letter_queue(queue), Needed::Declared)];
     // If the queue itself expires, retries are delayed in the process.
     if let (None, Some(level)) = (subscription.expires, Level::of(Duration::from_secs(1))) {
-        queues.push((level.queue(queue), Needed::Moved));
+        queues.push((level.queue(queue), Needed::DeadLetters));
     }
     if !subscription.quarantine.is_empty() {
         queues.push((quarantine_queue(queue), Needed::Consumed));
-        queues.push((quarantine_journal(stem(binding).name()), Needed::Consumed));
+        queues.push((quarantine_journal(name_prefix(binding).name()), Needed::Consumed));
     }
     queues
 }
 
 /// What the queues of a binding are named after.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stem<'b> {
+enum NamePrefix<'b> {
     Pool(&'b str),
     Topic(&'b str),
 }
 
-fn stem(binding: &Binding) -> Stem<'_> {
+fn name_prefix(binding: &Binding) -> NamePrefix<'_> {
     match binding.routing_key.rsplit_once('.') {
-        Some((topic, _)) if binding.queue == binding.routing_key => Stem::Topic(topic),
-        _ => Stem::Pool(&binding.queue),
+        Some((topic, _)) if binding.queue == binding.routing_key => NamePrefix::Topic(topic),
+        _ => NamePrefix::Pool(&binding.queue),
     }
 }
 
-impl<'b> Stem<'b> {
+impl<'b> NamePrefix<'b> {
     const fn name(self) -> &'b str {
         match self {
             Self::Pool(name) | Self::Topic(name) => name,
@@ -195,8 +203,8 @@ struct Patterns {
 }
 
 fn patterns(bindings: &[Binding]) -> Patterns {
-    let stems: BTreeSet<_> = bindings.iter().map(stem).collect();
-    let queues: Vec<_> = stems.into_iter().flat_map(Stem::patterns).collect();
+    let prefixes: BTreeSet<_> = bindings.iter().map(name_prefix).collect();
+    let queues: Vec<_> = prefixes.into_iter().flat_map(NamePrefix::patterns).collect();
     let exchanges = |wanted: fn(&Binding) -> bool| {
         let named = bindings.iter().filter(|b| !b.exchange.is_empty() && wanted(b));
         let names: BTreeSet<_> = named.map(|binding| binding.exchange.as_str()).collect();
@@ -204,7 +212,7 @@ fn patterns(bindings: &[Binding]) -> Patterns {
     };
     // The broker shows how the deployment declares shared queues to users who may declare the exchange
     // only.
-    let shown = exchanges(|binding| matches!(stem(binding), Stem::Topic(_)));
+    let shown = exchanges(|binding| matches!(name_prefix(binding), NamePrefix::Topic(_)));
     let bound = exchanges(|_| true);
     let any_of = |names: Vec<String>| format!("^({})$", names.join("|"));
     Patterns {

@@ -2,9 +2,10 @@
 //! are not deleted without a consumer, whatever the options are. Decisions only; `destination.rs`
 //! declares them.
 
-use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::types::{AMQPValue, FieldTable};
 
 use super::broker_state::Feature;
+use super::properties::text;
 use crate::drivers::rabbit::connection::failure::Fault;
 use crate::drivers::rabbit::connection::version::Version;
 use crate::drivers::rabbit::options::RabbitOptions;
@@ -51,7 +52,6 @@ impl QueueType {
     }
 
     pub(crate) fn arguments(self, version: Option<Version>) -> FieldTable {
-        let text = |text: &str| AMQPValue::LongString(LongString::from(text));
         let mut table = FieldTable::default();
         let mut set = |name: &str, value| {
             table.insert(name.into(), value);

@@ -2,17 +2,14 @@
 //! says which value one argument of the queue has. Decisions only; `inspect.rs` sends the
 //! declaration.
 
-use std::collections::BTreeMap;
-
 use lapin::options::QueueDeclareOptions;
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{AMQPValue, FieldTable};
 
+use super::probe::{MAX_ARGUMENTS, ProbeDeclaration, ProbeStep, difference};
+use super::properties::text;
 use crate::drivers::rabbit::connection::failure::Fault;
-use crate::drivers::rabbit::connection::refusal::Current;
 
-const ARGUMENT: &str = "x-single-active-consumer";
-/// How many refusals about other arguments are followed up.
-const MAX_ARGUMENTS: usize = 12;
+const SINGLE_ACTIVE_ARG: &str = "x-single-active-consumer";
 
 /// Whether a queue has a single active consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,8 +24,7 @@ pub(crate) enum SingleActiveConsumer {
 /// A declaration that is refused whatever the properties of the queue are. It is repeated with what each
 /// refusal says of the other arguments.
 pub(crate) struct SingleActiveProbe {
-    pub(crate) options: QueueDeclareOptions,
-    arguments: BTreeMap<ShortString, AMQPValue>,
+    declaration: ProbeDeclaration,
     left: usize,
 }
 
@@ -37,48 +33,31 @@ impl SingleActiveProbe {
     /// queue is ever declared.
     pub(crate) fn new(options: QueueDeclareOptions, arguments: &FieldTable) -> Self {
         let mut arguments = arguments.inner().clone();
-        arguments.insert(ARGUMENT.into(), text("?"));
-        Self { options, arguments, left: MAX_ARGUMENTS }
+        arguments.insert(SINGLE_ACTIVE_ARG.into(), text("?"));
+        Self { declaration: ProbeDeclaration { options, arguments }, left: MAX_ARGUMENTS }
     }
 
-    pub(crate) fn arguments(&self) -> FieldTable {
-        FieldTable::from(self.arguments.clone())
+    /// How to declare the queue next.
+    pub(crate) fn declaration(&self) -> (QueueDeclareOptions, FieldTable) {
+        (self.declaration.options, self.declaration.arguments())
     }
 
-    /// What a refusal says; none if the declaration is to be repeated.
-    ///
-    /// # Errors
-    /// The refusal does not say it.
-    pub(crate) fn refused(&mut self, fault: &Fault) -> Result<Option<SingleActiveConsumer>, ()> {
-        let inequivalent = fault.inequivalent().ok_or(())?;
-        let (argument, current) = (inequivalent.argument.as_str(), inequivalent.current());
-        if argument == ARGUMENT {
-            return match current {
-                Current::NotSet | Current::Value(AMQPValue::Boolean(false)) => {
-                    Ok(Some(SingleActiveConsumer::No))
-                }
-                Current::Value(AMQPValue::Boolean(true)) => Ok(Some(SingleActiveConsumer::Yes)),
-                Current::Value(_) | Current::Unknown => Err(()),
-            };
+    /// What a refusal says.
+    pub(crate) fn refused(&mut self, fault: &Fault) -> ProbeStep<SingleActiveConsumer> {
+        let unknown = ProbeStep::Done(SingleActiveConsumer::Unknown);
+        let Some((argument, current)) = difference(fault) else { return unknown };
+        if argument == SINGLE_ACTIVE_ARG {
+            return ProbeStep::Done(match current {
+                None | Some(AMQPValue::Boolean(false)) => SingleActiveConsumer::No,
+                Some(AMQPValue::Boolean(true)) => SingleActiveConsumer::Yes,
+                Some(_) => SingleActiveConsumer::Unknown,
+            });
         }
-        if current == Current::Unknown {
-            return Err(());
-        }
-        self.left = self.left.checked_sub(1).ok_or(())?;
-        match (argument, current) {
-            ("durable", Current::Value(AMQPValue::Boolean(is))) => self.options.durable = is,
-            ("auto_delete", Current::Value(AMQPValue::Boolean(is))) => {
-                self.options.auto_delete = is;
-            }
-            (_, Current::Value(value)) => drop(self.arguments.insert(argument.into(), value)),
-            (_, Current::NotSet | Current::Unknown) => drop(self.arguments.remove(argument)),
-        }
-        Ok(None)
+        let Some(left) = self.left.checked_sub(1) else { return unknown };
+        self.left = left;
+        self.declaration.adopt(&argument, current);
+        ProbeStep::Repeat
     }
-}
-
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(LongString::from(text))
 }
 
 #[cfg(test)]
@@ -98,11 +77,21 @@ mod tests {
 
     #[test]
     fn the_refusal_says_whether_there_is_a_single_active_consumer() {
-        let said = |current| probe().refused(&refusal(ARGUMENT, current));
-        assert_eq!(said("none"), Ok(Some(SingleActiveConsumer::No)));
-        assert_eq!(said("the value 'false' of type 'bool'"), Ok(Some(SingleActiveConsumer::No)));
-        assert_eq!(said("the value 'true' of type 'bool'"), Ok(Some(SingleActiveConsumer::Yes)));
-        assert_eq!(said("the value 'x' of type 'longstr'"), Err(()));
+        let said = |current| probe().refused(&refusal(SINGLE_ACTIVE_ARG, current));
+        assert_eq!(said("none"), ProbeStep::Done(SingleActiveConsumer::No));
+        assert_eq!(
+            said("the value 'false' of type 'bool'"),
+            ProbeStep::Done(SingleActiveConsumer::No)
+        );
+        assert_eq!(
+            said("the value 'true' of type 'bool'"),
+            ProbeStep::Done(SingleActiveConsumer::Yes)
+        );
+        assert_eq!(
+            said("the value 'x' of type 'longstr'"),
+            ProbeStep::Done(SingleActiveConsumer::Unknown)
+        );
+        assert_eq!(said("something else"), ProbeStep::Done(SingleActiveConsumer::Unknown));
     }
 
     #[test]
@@ -113,15 +102,16 @@ mod tests {
             ("x-overflow", "the value 'it's ' of type 'longstr'", text("it's ")),
             ("x-queue-master-locator", "the value 'true' of type 'bool'", AMQPValue::Boolean(true)),
         ] {
-            assert_eq!(probe.refused(&refusal(argument, current)), Ok(None));
-            assert_eq!(probe.arguments().inner().get(argument), Some(&value));
+            assert_eq!(probe.refused(&refusal(argument, current)), ProbeStep::Repeat);
+            assert_eq!(probe.declaration().1.inner().get(argument), Some(&value));
         }
-        assert_eq!(probe.refused(&refusal("x-max-length", "none")), Ok(None));
-        assert_eq!(probe.arguments().inner().get("x-max-length"), None);
+        assert_eq!(probe.refused(&refusal("x-max-length", "none")), ProbeStep::Repeat);
+        assert_eq!(probe.declaration().1.inner().get("x-max-length"), None);
         for argument in ["durable", "auto_delete"] {
-            assert_eq!(probe.refused(&refusal(argument, "'true'")), Ok(None));
+            assert_eq!(probe.refused(&refusal(argument, "'true'")), ProbeStep::Repeat);
         }
-        assert!(probe.options.durable && probe.options.auto_delete);
+        let QueueDeclareOptions { durable, auto_delete, .. } = probe.declaration().0;
+        assert!(durable && auto_delete);
     }
 
     #[test]
@@ -129,13 +119,16 @@ mod tests {
         let mut probe = probe();
         for text in ["PRECONDITION_FAILED - invalid arg 'x-single-active-consumer'", "NOT_FOUND"] {
             let fault = Fault::Broker { code: 406, text: text.to_owned() };
-            assert_eq!(probe.refused(&fault), Err(()));
+            assert_eq!(probe.refused(&fault), ProbeStep::Done(SingleActiveConsumer::Unknown));
         }
         let forbidden = Fault::Broker { code: 403, text: "ACCESS_REFUSED".to_owned() };
-        assert_eq!(probe.refused(&forbidden), Err(()));
-        assert_eq!(probe.refused(&refusal("durable", "the value '1' of type 'table'")), Err(()));
+        assert_eq!(probe.refused(&forbidden), ProbeStep::Done(SingleActiveConsumer::Unknown));
+        assert_eq!(
+            probe.refused(&refusal("durable", "the value '1' of type 'table'")),
+            ProbeStep::Done(SingleActiveConsumer::Unknown)
+        );
         let again = |probe: &mut SingleActiveProbe| probe.refused(&refusal("x-a", "none"));
-        assert_eq!((0..MAX_ARGUMENTS).map(|_| again(&mut probe)).last(), Some(Ok(None)));
-        assert_eq!(again(&mut probe), Err(()));
+        assert_eq!((0..MAX_ARGUMENTS).map(|_| again(&mut probe)).last(), Some(ProbeStep::Repeat));
+        assert_eq!(again(&mut probe), ProbeStep::Done(SingleActiveConsumer::Unknown));
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::channel::{TopologyChannel, short};
 use super::declaration::{self, QueueDeclaration};
 use super::inspect::{ExchangeState, Presence, inspect_exchange, inspect_queue, queue_properties};
-use super::permissions::may_declare;
+use super::permissions::{Access, may_declare};
 use super::properties::Lifetime;
 use crate::drivers::rabbit::connection::failure::Failure;
 use crate::notification::priority::Priority;
@@ -45,8 +45,8 @@ pub(crate) async fn survey(
     for binding in bindings {
         survey_exchange(topology, &binding.exchange, &mut survey).await?;
         if !survey.queues.contains_key(&binding.queue) {
-            let looked = inspect_queue(topology, &binding.queue).await?;
-            survey.queues.insert(binding.queue.clone(), looked);
+            let presence = inspect_queue(topology, &binding.queue).await?;
+            survey.queues.insert(binding.queue.clone(), presence);
         }
         if binding.queue == binding.routing_key {
             record_shared(topology, &binding.queue, &mut survey);
@@ -57,20 +57,26 @@ pub(crate) async fn survey(
     Ok(survey)
 }
 
-/// As `survey`, for the binding of a message. The inner result is that of the queue: the exchange is
-/// declared even if the queue cannot be used.
-pub(crate) async fn survey_one(
+/// What exists of the exchange and the queue of a message.
+pub(crate) struct TopicSurvey {
+    pub(crate) survey: Survey,
+    /// The exchange is declared even if the queue cannot be used.
+    pub(crate) queue: Result<Presence, Failure>,
+}
+
+/// As `survey`, for the binding of a message.
+pub(crate) async fn survey_topic(
     topology: &mut TopologyChannel<'_>,
     binding: &Binding,
-) -> Result<(Survey, Result<Presence, Failure>), Failure> {
+) -> Result<TopicSurvey, Failure> {
     let mut survey = Survey::default();
     survey_exchange(topology, &binding.exchange, &mut survey).await?;
-    let looked = inspect_queue(topology, &binding.queue).await;
-    survey.queues.insert(binding.queue.clone(), looked.clone().unwrap_or(Presence::Existing));
+    let queue = inspect_queue(topology, &binding.queue).await;
+    survey.queues.insert(binding.queue.clone(), queue.clone().unwrap_or(Presence::Existing));
     record_shared(topology, &binding.queue, &mut survey);
     find_evidence(topology, &[binding], &mut survey).await?;
     plan_exchanges(topology, &[binding], &mut survey);
-    Ok((survey, looked))
+    Ok(TopicSurvey { survey, queue })
 }
 
 async fn survey_exchange(
@@ -79,8 +85,8 @@ async fn survey_exchange(
     survey: &mut Survey,
 ) -> Result<(), Failure> {
     if !survey.exchanges.contains_key(exchange) {
-        let looked = inspect_exchange(topology, exchange).await?;
-        survey.exchanges.insert(exchange.to_owned(), looked);
+        let state = inspect_exchange(topology, exchange).await?;
+        survey.exchanges.insert(exchange.to_owned(), state);
     }
     Ok(())
 }
@@ -115,11 +121,12 @@ async fn find_evidence(
     let is_transient = |exchange: &ExchangeState| {
         matches!(exchange, ExchangeState::Visible(Lifetime { durable: false, .. }))
     };
-    let shows = |name: &String| topology.broker.queue(name).is_some_and(|q| q.lifetime.is_some());
+    let has_lifetime =
+        |name: &String| topology.broker.queue(name).is_some_and(|seen| seen.lifetime.is_some());
     let is_wanted = declaration::goes_by_evidence(topology.options)
         && survey.queues.values().any(|found| *found == Presence::Missing)
         && !survey.exchanges.values().all(is_transient)
-        && !survey.existing_shared().any(shows);
+        && !survey.existing_shared().any(has_lifetime);
     if !is_wanted {
         return Ok(());
     }
@@ -154,7 +161,7 @@ pub(crate) async fn declarations<'b>(
     for queue in queues.into_iter().filter(|queue| survey.queue(queue) == Presence::Missing) {
         let declaration = match declaration_of_queue(topology, queue, bindings, survey) {
             // The broker reports that it may not be declared.
-            Err(_) if !may_declare(topology, queue, false).await? => {
+            Err(_) if !may_declare(topology, queue, Access::Declare).await? => {
                 QueueDeclaration::asked(topology.options)
             }
             declaration => declaration?,
@@ -190,16 +197,16 @@ fn declaration_of_queue(
     let queues: Vec<_> = shared.chain(topology.broker.shared()).collect();
     let lifetimes: Vec<_> =
         its_exchanges.chain(queues.iter().map(|seen| seen.lifetime)).chain(others).collect();
-    let shows = lifetimes.iter().any(Option::is_some);
-    if shows || !declaration::goes_by_evidence(topology.options) {
+    let has_evidence = lifetimes.iter().any(Option::is_some);
+    if has_evidence || !declaration::goes_by_evidence(topology.options) {
         return Ok(QueueDeclaration::of(topology.options, lifetimes, queues));
     }
-    let look = |exchange: &&str| survey.exchanges.get(*exchange);
-    let hidden = its_own.iter().find_map(|name| match look(name) {
+    let state = |exchange: &&str| survey.exchanges.get(*exchange);
+    let hidden = its_own.iter().find_map(|name| match state(name) {
         Some(ExchangeState::Hidden(reason)) => Some((*name, reason)),
         _ => None,
     });
-    let refused = its_own.iter().find_map(|name| match look(name) {
+    let refused = its_own.iter().find_map(|name| match state(name) {
         Some(ExchangeState::Refused(failure)) => Some(missing_exchange(failure.clone(), name)),
         _ => None,
     });
@@ -261,18 +268,18 @@ fn lifetime_of_exchange(
     }
     let is_own =
         |name: &&String| bindings.iter().any(|b| b.exchange == exchange && b.queue == **name);
-    let shown = |name: &String| topology.broker.queue(name).and_then(|seen| seen.lifetime);
-    let others = survey.exchanges.iter().filter(|(_, look)| **look != ExchangeState::Missing);
+    let lifetime = |name: &String| topology.broker.queue(name).and_then(|seen| seen.lifetime);
+    let others = survey.exchanges.iter().filter(|(_, state)| **state != ExchangeState::Missing);
     let lifetimes: Vec<_> = survey
         .existing_shared()
         .filter(is_own)
-        .map(shown)
+        .map(lifetime)
         .chain(others.map(|(name, _)| visible_lifetime(topology, name, survey)))
-        .chain(survey.existing_shared().map(shown))
+        .chain(survey.existing_shared().map(lifetime))
         .chain([topology.broker.shared().and_then(|seen| seen.lifetime)])
         .collect();
-    let shows = lifetimes.iter().any(Option::is_some);
-    shows.then(|| QueueDeclaration::of(topology.options, lifetimes, []).lifetime)
+    let has_evidence = lifetimes.iter().any(Option::is_some);
+    has_evidence.then(|| QueueDeclaration::of(topology.options, lifetimes, []).lifetime)
 }
 
 /// The failure of a listener whose exchange is missing and may not be declared: it receives nothing

@@ -3,7 +3,7 @@
 //! `options.rs`. Workarounds that are part of a larger stage are there: `connection/socket.rs` (wake-ups),
 //! `connection/greeting.rs` (the broker's version), `publishing/pending/` (returned messages).
 
+pub(super) mod connection_guard;
 pub(super) mod detached_consume;
-pub(super) mod lifeline;
 pub(super) mod nested_tables;
 pub(super) mod ready;
