@@ -25,7 +25,7 @@ pub mod for_tests {
     pub use crate::dispatch::Dispatcher;
     pub use crate::dispatch::table::Table;
     #[cfg(feature = "rabbit")]
-    pub use crate::drivers::{headers_from_table, let_through, table_from_headers};
+    pub use crate::drivers::{filter_all, headers_from_table, table_from_headers};
     pub use crate::endpoint::Source;
     pub use crate::filter::Filter;
 }

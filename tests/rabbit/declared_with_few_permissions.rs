@@ -1,4 +1,4 @@
-//! What a driver declares for an account that may not declare or bind everything: nothing that would
+//! What a driver declares for a user that may not declare or bind everything: nothing that would
 //! be wrong for the deployment, and a missing exchange is waited for.
 
 use lapin::BasicProperties;
@@ -9,7 +9,7 @@ use super::declared::{bindings, is_routed, queue};
 use super::mistakes::user;
 use super::*;
 
-/// An account with the permissions that the guide lists for the pool `billing`.
+/// A user with the permissions that the guide lists for the pool `billing`.
 async fn billing(node: &RabbitNode, vhost: &str) -> String {
     let (configure, write, read) =
         (r"^billing($|\.)", r"^(billing$|amq\.default$)", r"^(billing($|\.)|nova$)");
@@ -89,7 +89,7 @@ async fn without_permission_to_declare_it_a_deleted_exchange_is_waited_for() {
     subscribed.consumer.close().await;
 }
 
-/// An account for the queues of the topic `notifications`, which may bind them to `nova` but not
+/// A user for the queues of the topic `notifications`, which may bind them to `nova` but not
 /// configure it, so that it cannot find out whether the exchange is durable.
 async fn without_exchange_permission(node: &RabbitNode, vhost: &str) -> String {
     let (configure, write, read) = (
@@ -219,7 +219,7 @@ async fn a_deleted_queue_with_a_consumer_is_not_declared_for_a_copy() {
     amqp.declare_exchange("nova", true).await;
     amqp.declare_queue("billing", true, &[]).await;
     amqp.bind("billing", "nova", QUEUE).await;
-    // The account may declare the queue, but not bind it.
+    // The user may declare the queue, but not bind it.
     let driver =
         rabbit(&user(node, vhost, "^billing", "^(billing|amq.default$)", "^billing").await);
     let subscribed = driver.subscribe(bindings(&[("nova", QUEUE, "billing")])).await.unwrap();
@@ -237,7 +237,7 @@ async fn a_deleted_queue_with_a_consumer_is_not_declared_for_a_copy() {
         assert!(error.to_string().contains("queue \"billing\" has vanished"), "{error}");
     }
     assert_eq!(node.queues(vhost).await, [""; 0]);
-    // An account that may bind it declares it again.
+    // A user that may bind it declares it again.
     amqp.declare_queue("billing", true, &[]).await;
     amqp.bind("billing", "nova", QUEUE).await;
     driver.send(to(Route::Queue("billing".to_owned()), "{}")).await.unwrap();

@@ -1,4 +1,4 @@
-//! An account with few permissions: the missing ones are logged at the start, with patterns that suffice
+//! A user with few permissions: the missing ones are logged at the start, with patterns that suffice
 //! for a listener, and nothing is lost before they are granted.
 
 use std::io::Write;
@@ -158,7 +158,7 @@ async fn missing_permissions_are_logged_at_the_start_with_sufficient_patterns() 
     subscribed.consumer.close().await;
 }
 
-/// The account may consume an existing queue, but not an existing quarantine queue.
+/// The user may consume an existing queue, but not an existing quarantine queue.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn an_unreadable_quarantine_queue_does_not_keep_others_from_being_consumed() {
@@ -279,7 +279,7 @@ async fn a_default_exchange_without_write_permission_is_logged_at_the_start() {
     }
 }
 
-/// Another account has declared all side queues, so that only the permission to publish is missing.
+/// Another user has declared all side queues, so that only the permission to publish is missing.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_default_exchange_without_write_permission_is_logged_when_all_queues_exist() {

@@ -205,7 +205,7 @@ impl Hangs {
     }
 }
 
-/// The account has the permissions that the guide lists for dead letters and retries, and none for a
+/// The user has the permissions that the guide lists for dead letters and retries, and none for a
 /// journal.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]

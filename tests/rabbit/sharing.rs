@@ -337,7 +337,7 @@ fn paced(slots: usize) -> Subscription {
     subscription(QUEUE).prefetch(1000).bytes(bytes).slots(Some(slots))
 }
 
-/// An account that may not declare cannot find out whether a queue has a single active consumer.
+/// A user that may not declare cannot find out whether a queue has a single active consumer.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_read_only_account_prefetches_no_more_than_it_works_on() {

@@ -192,7 +192,7 @@ async fn a_single_active_consumer_queue_is_recognized_with_any_other_arguments()
     amqp.delete_queue("plain").await;
     amqp.declare_queue("plain", true, &[SINGLE]).await;
     assert_eq!(first_prefetch(node, &driver, "plain").await, 100);
-    // An account that may not declare cannot probe, and starts with the whole prefetch.
+    // A user that may not declare cannot probe, and starts with the whole prefetch.
     node.ctl(&["set_permissions", "-p", "asked", "guest", "^$", ".*", ".*"]).await;
     assert_eq!(first_prefetch(node, &rabbit(&url), "others").await, 100);
 }

@@ -471,10 +471,18 @@ mod tests {
     fn the_wings_of_a_driver_are_rooms_of_their_own() {
         let wire = "drivers/rabbit/wire may import drivers/rabbit/workarounds, transport; see the table in tests/tidy/layers.rs";
         for (file, import, is_breach) in [
-            ("consuming/session.rs", "use crate::drivers::rabbit::topology::rights;", false),
-            ("consuming/ledger.rs", "use crate::drivers::rabbit::publishing::message;", true),
-            ("publishing/journal.rs", "use crate::drivers::rabbit::consuming::ledger;", true),
-            ("topology/rights.rs", "use crate::drivers::rabbit::publishing::message;", true),
+            (
+                "consuming/session.rs",
+                "use crate::drivers::rabbit::topology::copy_permissions;",
+                false,
+            ),
+            ("consuming/settlements.rs", "use crate::drivers::rabbit::publishing::message;", true),
+            ("publishing/journal.rs", "use crate::drivers::rabbit::consuming::settlements;", true),
+            (
+                "topology/copy_permissions.rs",
+                "use crate::drivers::rabbit::publishing::message;",
+                true,
+            ),
             ("connection/link.rs", "use crate::drivers::rabbit::topology::channel;", true),
             ("connection/link.rs", "use crate::drivers::rabbit::Rabbit;", true),
             ("core.rs", "use super::topology::broker_state::Known;", false),

@@ -9,8 +9,8 @@ pub(crate) mod rabbit;
 pub use self::memory::model::{Conditions, DeliveryLimit, FaultCounts, Model, Process};
 #[cfg(feature = "rabbit")]
 pub use self::rabbit::{
-    FailoverStrategy, LoginMethod, Rabbit, RabbitBuilder, RabbitOptions, headers_from_table,
-    let_through, table_from_headers,
+    FailoverStrategy, LoginMethod, Rabbit, RabbitBuilder, RabbitOptions, filter_all,
+    headers_from_table, table_from_headers,
 };
 
 use self::memory::Memory;

@@ -20,7 +20,7 @@ pub(super) struct Core {
     pub(super) broker: BrokerState,
     io: Mutex<Option<Arc<Io>>>,
     /// The broker did not answer in time when the last session closed.
-    pub(super) is_silent: AtomicBool,
+    pub(super) last_close_timed_out: AtomicBool,
 }
 
 impl Core {
@@ -34,7 +34,7 @@ impl Core {
             options,
             broker: BrokerState::default(),
             io: Mutex::default(),
-            is_silent: AtomicBool::new(false),
+            last_close_timed_out: AtomicBool::new(false),
         }
     }
 

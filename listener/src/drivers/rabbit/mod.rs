@@ -28,10 +28,10 @@ pub use options::{FailoverStrategy, LoginMethod, RabbitOptions};
 #[doc(hidden)]
 pub use wire::{headers_from_table, table_from_headers};
 #[doc(hidden)]
-pub use workarounds::nested_tables::let_through;
+pub use workarounds::nested_tables::filter_all;
 
 use self::connection::io::Io;
-use self::connection::link::Purpose;
+use self::connection::link::ConnectionPurpose;
 use self::consuming::supervisor;
 use self::core::Core;
 use self::publishing::journal;
@@ -84,16 +84,16 @@ impl Rabbit {
     }
 
     fn sender(&self, io: &Io) -> Publisher {
-        self.sender.get_or_init(|| self.open(io, Purpose::Send)).clone()
+        self.sender.get_or_init(|| self.open(io, ConnectionPurpose::Send)).clone()
     }
 
     fn of_journal(&self, io: &Io, journal: &str) -> Publisher {
         let mut journals = self.journals();
-        let open = || self.open(io, Purpose::Journal);
+        let open = || self.open(io, ConnectionPurpose::Journal);
         journals.entry(journal.to_owned()).or_insert_with(open).clone()
     }
 
-    fn open(&self, io: &Io, purpose: Purpose) -> Publisher {
+    fn open(&self, io: &Io, purpose: ConnectionPurpose) -> Publisher {
         let _entered = io.handle().enter();
         Publisher::open(Arc::clone(&self.core), purpose)
     }
@@ -169,8 +169,8 @@ impl Driver for Rabbit {
             };
             let _ = sent.await;
             // If the broker did not answer when the last session closed, it is not waited for again.
-            let is_silent = self.core.is_silent.swap(false, Ordering::Relaxed);
-            let limit = if is_silent { Duration::ZERO } else { options::CLOSE_TIMEOUT };
+            let timed_out = self.core.last_close_timed_out.swap(false, Ordering::Relaxed);
+            let limit = if timed_out { Duration::ZERO } else { options::CLOSE_TIMEOUT };
             // Including those that were opened meanwhile.
             let publishers = self.publishers();
             join_all(publishers.iter().map(|publisher| publisher.close(limit))).await;

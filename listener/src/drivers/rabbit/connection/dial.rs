@@ -51,7 +51,7 @@ where
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / left;
         let attempted = attempt(**address, rounded(share)).await;
-        match attempted.map_err(|failure| failure.among(addresses.len())) {
+        match attempted.map_err(|failure| failure.for_one_of(addresses.len())) {
             Ok(done) => return Ok(done),
             Err(Failure::Transient { reason, has_answered: answers }) => {
                 has_answered |= answers;
@@ -165,16 +165,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_permanent_failure_at_one_address_is_reported_at_once() {
-        let mistake = crate::transport::error::ConnectError::LoginRefused {
+    async fn a_permanent_failure_at_one_address_is_reported_immediately() {
+        let refused_login = crate::transport::error::ConnectError::LoginRefused {
             host: "h".to_owned(),
             user: "u".to_owned(),
         };
         let deadline = Instant::now() + Duration::from_secs(1);
         let addresses = [closed(), closed()];
         let refused = each::<(), _>(&addresses, deadline, |_, _| {
-            std::future::ready(Err(Failure::Permanent(mistake.clone())))
+            std::future::ready(Err(Failure::Permanent(refused_login.clone())))
         });
-        assert_eq!(refused.await, Err(Failure::Permanent(mistake.clone())));
+        assert_eq!(refused.await, Err(Failure::Permanent(refused_login.clone())));
     }
 }

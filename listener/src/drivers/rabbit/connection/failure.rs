@@ -55,12 +55,12 @@ impl Fault {
     }
 
     /// Whether it closed the channel only, not the connection.
-    pub(crate) fn is_of_a_channel(&self) -> bool {
+    pub(crate) fn closes_channel_only(&self) -> bool {
         matches!(self.code(), Some(311 | 312 | 313 | 403 | 404 | 405 | 406))
     }
 
     /// Whether the broker found what this client sent to be invalid AMQP.
-    pub(crate) fn is_of_the_protocol(&self) -> bool {
+    pub(crate) fn is_protocol_error(&self) -> bool {
         matches!(self.code(), Some(501 | 502 | 503 | 505))
     }
 }
@@ -114,11 +114,11 @@ impl Failure {
         Self::Transient { reason: reason.into(), has_answered: false }
     }
 
-    /// The failure where `tried` hosts or addresses are tried: if something other than a broker
-    /// answers at one of them, the others may still be brokers.
-    pub(crate) fn among(self, tried: usize) -> Self {
+    /// The failure of one of `count` hosts or addresses: if something other than a broker answers at one of
+    /// them, the others may still be brokers.
+    pub(crate) fn for_one_of(self, count: usize) -> Self {
         match self {
-            Self::Permanent(error @ ConnectError::NoBroker { .. }) if tried > 1 => {
+            Self::Permanent(error @ ConnectError::NoBroker { .. }) if count > 1 => {
                 Self::transient(error.to_string())
             }
             failure => failure,
@@ -150,7 +150,7 @@ impl From<Fault> for Failure {
 }
 
 /// The failure of a connection that was refused.
-pub(crate) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failure {
+pub(crate) fn connect_failed(fault: Fault, address: &Address, vhost: &str) -> Failure {
     let Fault::Broker { code, text } = fault else {
         return fault.into();
     };
@@ -178,12 +178,12 @@ pub(crate) fn connecting(fault: Fault, address: &Address, vhost: &str) -> Failur
 }
 
 /// The failure where something other than a broker answered.
-pub(crate) fn no_broker(address: &Address, answer: String) -> Failure {
+pub(crate) fn not_a_broker(address: &Address, answer: String) -> Failure {
     Failure::Permanent(ConnectError::NoBroker { host: address.to_string(), answer })
 }
 
 /// The failure of a connection on which the peer sent nothing.
-pub(crate) fn silent(fault: &Fault) -> Failure {
+pub(crate) fn peer_silent(fault: &Fault) -> Failure {
     Failure::transient(format!(
         "{fault}; the peer sent no AMQP: it may be a port for TLS or HTTP, or a proxy without a broker behind it"
     ))
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn refused_connections_are_distinguished_from_transient_failures() {
         let check = |fault, expected: Result<&str, &str>| {
-            let found = match connecting(fault, &address(), "nova") {
+            let found = match connect_failed(fault, &address(), "nova") {
                 Failure::Transient { reason, .. } => Ok(reason),
                 Failure::Permanent(error) => Err(error.to_string()),
             };
@@ -438,14 +438,17 @@ mod tests {
         );
         for name in ["rate-limits", "connection limit (1) is reached", "what is down"] {
             let text = format!("NOT_ALLOWED - vhost {name} not found");
-            let found = connecting(broker(530, &text), &address(), name);
+            let found = connect_failed(broker(530, &text), &address(), name);
             assert!(!found.is_transient(), "{name}");
             let text = format!("NOT_ALLOWED - access to vhost '{name}' refused for user '{name}'");
-            assert!(!connecting(broker(530, &text), &address(), name).is_transient(), "{name}");
+            assert!(!connect_failed(broker(530, &text), &address(), name).is_transient(), "{name}");
         }
         for limit in ["user connection limit (1)", "node connection limit (9)"] {
             let text = format!("NOT_ALLOWED - connection refused: {limit} is reached");
-            assert!(connecting(broker(530, &text), &address(), "nova").is_transient(), "{limit}");
+            assert!(
+                connect_failed(broker(530, &text), &address(), "nova").is_transient(),
+                "{limit}"
+            );
         }
         check(
             broker(320, "CONNECTION_FORCED - broker forced connection closure"),

@@ -50,7 +50,7 @@ impl Peer {
     }
 
     /// The first bytes are not an AMQP frame.
-    fn not_a_frame(&self, bytes: &[u8]) {
+    fn record_other_protocol(&self, bytes: &[u8]) {
         let mut state = self.state();
         if *state == State::Silent {
             *state = State::Other(protocol(bytes));
@@ -58,7 +58,7 @@ impl Peer {
     }
 
     /// The first frame is AMQP, but not what a broker begins with.
-    fn other_frame(&self) {
+    fn record_unknown_broker(&self) {
         let mut state = self.state();
         if *state == State::Silent {
             *state = State::Broker(None);
@@ -98,8 +98,8 @@ impl Greeting {
                     return None;
                 }
                 Frame::Complete(method, length) => (method, length),
-                Frame::None => {
-                    self.peer.not_a_frame(&greeting);
+                Frame::Invalid => {
+                    self.peer.record_other_protocol(&greeting);
                     return None;
                 }
             };
@@ -112,7 +112,7 @@ impl Greeting {
                 Some(AMQPMethod::Secure(_)) => {}
                 // lapin reports what is wrong with it.
                 _ => {
-                    self.peer.other_frame();
+                    self.peer.record_unknown_broker();
                     return None;
                 }
             }
@@ -148,7 +148,7 @@ enum Frame {
     /// With its method, if that is of the class `connection`, and its length.
     Complete(Option<AMQPMethod>, usize),
     /// Not AMQP.
-    None,
+    Invalid,
 }
 
 /// The length of a frame's type, channel and size, in bytes.
@@ -163,7 +163,7 @@ fn first_frame(bytes: &[u8]) -> Frame {
     let [kind, _, _, size @ ..] = *head;
     let size = u32::from_be_bytes(size) as usize;
     if kind != 1 || size > LONGEST {
-        return Frame::None;
+        return Frame::Invalid;
     }
     // The last byte marks the end of the frame.
     let Some([payload @ .., _]) = rest.get(..=size) else {
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_a_greeting_are_not_kept() {
         for bytes in [&b"AMQP\0\0\x09\x01"[..], b"\x01\0\0\xff\xff\xff\xff"] {
-            assert_eq!(first_frame(bytes), Frame::None);
+            assert_eq!(first_frame(bytes), Frame::Invalid);
         }
         assert_eq!(peer(&[b"\x01\0\0\0\0\0\0\xce"]), (State::Broker(None), None));
     }

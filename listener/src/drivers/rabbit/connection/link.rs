@@ -58,7 +58,7 @@ impl LinkEvents {
                 Some(Event::ConnectionUnblocked) => LinkEvent::Unblocked,
                 Some(Event::Error(error)) => match Fault::from(&error) {
                     // The calls on that channel report it, unless it is a scratch channel.
-                    fault if fault.is_of_a_channel() => continue,
+                    fault if fault.closes_channel_only() => continue,
                     fault => LinkEvent::Lost(fault),
                 },
                 Some(_) => continue,
@@ -87,18 +87,18 @@ pub(crate) enum Role {
     },
     /// To consume a quarantine queue.
     Quarantine,
-    Publish(Purpose),
+    Publish(ConnectionPurpose),
 }
 
 /// What a connection that publishes is for.
 #[derive(Clone, Copy)]
-pub(crate) enum Purpose {
+pub(crate) enum ConnectionPurpose {
     Send,
     /// To append to one journal and to read it.
     Journal,
 }
 
-impl Purpose {
+impl ConnectionPurpose {
     /// As shown by the broker and the log.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -119,7 +119,7 @@ impl Purpose {
 
 /// With a prefetch of at least this, the broker keeps sending although acknowledgements are only written
 /// after a pause of lapin's thread.
-const AHEAD: u16 = 64;
+const MIN_PREFETCH_FOR_PAUSES: u16 = 64;
 
 impl Role {
     /// As shown by the broker.
@@ -133,7 +133,7 @@ impl Role {
 
     /// Whether lapin's thread may pause while data accumulates. Not where callers wait for confirms.
     const fn pauses(self) -> bool {
-        matches!(self, Self::Consume { prefetch: AHEAD.. })
+        matches!(self, Self::Consume { prefetch: MIN_PREFETCH_FOR_PAUSES.. })
     }
 }
 
@@ -210,9 +210,9 @@ impl Link {
         );
         let connection =
             within(limit, connector).await.map_err(|fault| match peer.other_protocol() {
-                Some(answer) => failure::no_broker(address, answer),
-                None if peer.is_silent() => failure::silent(&fault),
-                None => failure::connecting(fault, address, vhost),
+                Some(answer) => failure::not_a_broker(address, answer),
+                None if peer.is_silent() => failure::peer_silent(&fault),
+                None => failure::connect_failed(fault, address, vhost),
             })?;
         let events = LinkEvents(Box::pin(connection.events_listener()));
         let link =

@@ -115,7 +115,7 @@ impl Round<'_> {
     /// A host failed. The failure, seen as that of one host of a round, with its name.
     pub(crate) fn failed(&mut self, address: &Address, failure: Failure) -> Failure {
         self.reconnect.rotation.tried(address);
-        match failure.among(self.count) {
+        match failure.for_one_of(self.count) {
             Failure::Transient { reason, .. } => Failure::transient(format!("{address}: {reason}")),
             permanent @ Failure::Permanent(_) => permanent,
         }

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use super::greeting::{Greeting, Peer};
 use super::socket::Socket;
-use crate::drivers::rabbit::workarounds::nested_tables::FrameScreen;
+use crate::drivers::rabbit::workarounds::nested_tables::FrameFilter;
 
 /// A runtime for lapin: tokio, with inspected streams. Must be called within tokio's. What is learnt of
 /// the peer is stored in `peer`. `frame_max`: the frame size that lapin proposes, in bytes. `pauses`: as
@@ -82,7 +82,7 @@ impl Reactor for InspectingReactor {
 #[derive(Debug)]
 pub(crate) struct InspectedStream<S> {
     stream: S,
-    screen: FrameScreen,
+    filter: FrameFilter,
     greeting: Greeting,
     /// Replaced bytes, to be read first, from position `read`.
     ready: Vec<u8>,
@@ -92,9 +92,9 @@ pub(crate) struct InspectedStream<S> {
 impl<S> InspectedStream<S> {
     /// `frame_max`: the frame size that lapin proposes, in bytes.
     pub(crate) fn new(stream: S, peer: Peer, frame_max: u32) -> Self {
-        let mut screen = FrameScreen::default();
-        screen.limit(frame_max);
-        Self { stream, screen, greeting: Greeting::new(peer), ready: Vec::new(), read: 0 }
+        let mut filter = FrameFilter::default();
+        filter.limit(frame_max);
+        Self { stream, filter, greeting: Greeting::new(peer), ready: Vec::new(), read: 0 }
     }
 
     pub(crate) fn get_ref(&self) -> &S {
@@ -117,10 +117,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for InspectedStream<S> {
             let read = &buffer[..length];
             // No properties are sent before frame sizes are negotiated; lapin uses the lower one.
             if let Some(frame_max) = this.greeting.read(read) {
-                this.screen.limit(frame_max);
+                this.filter.limit(frame_max);
             }
-            let passed = this.screen.let_pass(read);
-            this.screen.feed(&read[passed..], &mut this.ready);
+            let passed = this.filter.pass_unchanged(read);
+            this.filter.filter(&read[passed..], &mut this.ready);
             if passed > 0 || length == 0 {
                 return Poll::Ready(Ok(passed));
             }

@@ -1,5 +1,5 @@
 //! The consumers of a channel as one stream, and lapin's deliveries as those of the driver's contract.
-//! `session.rs` owns them; `ledger.rs` takes the settlements.
+//! `session.rs` owns them; `settlements.rs` takes the settlements.
 
 use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
@@ -12,8 +12,8 @@ use lapin::Channel;
 use lapin::options::{BasicCancelOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use super::ledger::SessionSettler;
 use super::prefetch::{ConsumerId, PrefetchController};
+use super::settlements::SessionSettler;
 use crate::drivers::rabbit::connection::channel::{call, consume};
 use crate::drivers::rabbit::connection::failure::{Failure, Fault, Operation, operation_failed};
 use crate::drivers::rabbit::connection::version::Version;
@@ -36,7 +36,7 @@ pub(crate) enum Arrival {
 
 /// The consumer from which something arrives.
 #[derive(Debug)]
-pub(crate) struct Origin {
+pub(crate) struct ConsumerHandle {
     number: u64,
     pub(crate) queue: Arc<str>,
     /// For the prefetch controller; none for a quarantine queue, whose prefetch is 1.
@@ -53,7 +53,7 @@ pub(crate) struct Arrivals {
 }
 
 struct Source {
-    origin: Arc<Origin>,
+    handle: Arc<ConsumerHandle>,
     consumer: lapin::Consumer,
 }
 
@@ -62,12 +62,12 @@ struct Source {
 const IN_A_ROW: u32 = 32;
 
 impl Arrivals {
-    const fn none() -> Self {
+    const fn new() -> Self {
         Self { sources: Vec::new(), first: 0, left: IN_A_ROW }
     }
 
-    fn push(&mut self, origin: Arc<Origin>, consumer: lapin::Consumer) {
-        self.sources.push(Source { origin, consumer });
+    fn push(&mut self, handle: Arc<ConsumerHandle>, consumer: lapin::Consumer) {
+        self.sources.push(Source { handle, consumer });
     }
 
     fn poll_first(&mut self, to: usize) {
@@ -77,7 +77,7 @@ impl Arrivals {
 }
 
 impl Stream for Arrivals {
-    type Item = (Arc<Origin>, Arrival);
+    type Item = (Arc<ConsumerHandle>, Arrival);
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
@@ -88,7 +88,7 @@ impl Stream for Arrivals {
             let at = (this.first + step) % this.sources.len();
             let source = &mut this.sources[at];
             let Poll::Ready(item) = source.consumer.poll_next_unpin(context) else { continue };
-            let origin = Arc::clone(&source.origin);
+            let handle = Arc::clone(&source.handle);
             if step > 0 {
                 this.poll_first(at);
             }
@@ -101,7 +101,7 @@ impl Stream for Arrivals {
                     Arrival::End
                 }
             };
-            return Poll::Ready(Some((origin, arrival)));
+            return Poll::Ready(Some((handle, arrival)));
         }
         if this.sources.is_empty() { Poll::Ready(None) } else { Poll::Pending }
     }
@@ -111,54 +111,54 @@ impl Stream for Arrivals {
 pub(crate) struct Consumers {
     last: u64,
     /// The consumers that were not cancelled, with their tags.
-    live: BTreeMap<u64, (Arc<Origin>, ShortString)>,
+    live: BTreeMap<u64, (Arc<ConsumerHandle>, ShortString)>,
     pub(crate) arrivals: Arrivals,
 }
 
 impl Consumers {
-    pub(crate) fn none() -> Self {
-        Self { last: 0, live: BTreeMap::new(), arrivals: Arrivals::none() }
+    pub(crate) fn new() -> Self {
+        Self { last: 0, live: BTreeMap::new(), arrivals: Arrivals::new() }
     }
 
     /// Attaches a consumer to a queue.
     pub(crate) async fn add(
         &mut self,
-        on: On<'_>,
+        context: ConsumeContext<'_>,
         queue: Arc<str>,
         id: Option<ConsumerId>,
         prefetch: u16,
     ) -> Result<(), Failure> {
         // Not global: it applies to each new consumer, and quorum queues accept it.
-        call(on.channel.basic_qos(prefetch, BasicQosOptions { global: false }))
+        call(context.channel.basic_qos(prefetch, BasicQosOptions { global: false }))
             .await
-            .map_err(|fault| operation_failed(fault, Operation::set_prefetch(), on.user))?;
+            .map_err(|fault| operation_failed(fault, Operation::set_prefetch(), context.user))?;
         let mut arguments = FieldTable::default();
-        if on.options.enable_cancel_on_failover {
+        if context.options.enable_cancel_on_failover {
             arguments.insert("x-cancel-on-ha-failover".into(), AMQPValue::Boolean(true));
         }
         self.last += 1;
         let (name, tag) = (ShortString::from(&*queue), tag(self.last).into());
-        let consumer = consume(on.channel, name, tag, arguments)
+        let consumer = consume(context.channel, name, tag, arguments)
             .await
-            .map_err(|fault| operation_failed(fault, Operation::consume(&queue), on.user))?;
-        let origin = Arc::new(Origin { number: self.last, queue, id });
-        self.live.insert(self.last, (Arc::clone(&origin), consumer.tag()));
-        self.arrivals.push(origin, consumer);
+            .map_err(|fault| operation_failed(fault, Operation::consume(&queue), context.user))?;
+        let handle = Arc::new(ConsumerHandle { number: self.last, queue, id });
+        self.live.insert(self.last, (Arc::clone(&handle), consumer.tag()));
+        self.arrivals.push(handle, consumer);
         Ok(())
     }
 
     /// A consumer has ended. Whether the broker has cancelled it.
-    pub(crate) fn ended(&mut self, origin: &Origin) -> bool {
-        self.live.remove(&origin.number).is_some()
+    pub(crate) fn remove_ended(&mut self, handle: &ConsumerHandle) -> bool {
+        self.live.remove(&handle.number).is_some()
     }
 
     /// The queues that are consumed.
     pub(crate) fn queues(&self) -> impl Iterator<Item = &str> {
-        self.live.values().map(|(origin, _)| &*origin.queue)
+        self.live.values().map(|(handle, _)| &*handle.queue)
     }
 
     /// Cancels all. Deliveries that the broker sent before still arrive.
-    pub(crate) async fn cancel(&mut self, channel: &Channel) -> Result<(), Fault> {
+    pub(crate) async fn cancel_all(&mut self, channel: &Channel) -> Result<(), Fault> {
         while let Some(first) = self.live.first_entry() {
             let tag = first.get().1.clone();
             call(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
@@ -168,21 +168,21 @@ impl Consumers {
     }
 
     /// The consumers that are to be replaced.
-    pub(crate) fn replaceable(&self, prefetch: &PrefetchController) -> Vec<Arc<Origin>> {
-        let origins = self.live.values().map(|(origin, _)| origin);
+    pub(crate) fn replaceable(&self, prefetch: &PrefetchController) -> Vec<Arc<ConsumerHandle>> {
+        let handles = self.live.values().map(|(handle, _)| handle);
         let is_replaceable =
-            |origin: &&Arc<Origin>| origin.id.is_some_and(|id| prefetch.replaces(id));
-        origins.filter(is_replaceable).cloned().collect()
+            |handle: &&Arc<ConsumerHandle>| handle.id.is_some_and(|id| prefetch.replaces(id));
+        handles.filter(is_replaceable).cloned().collect()
     }
 
     /// Cancels some. Deliveries that the broker sent before still arrive, and then their ends.
-    pub(crate) async fn cancel_those(
+    pub(crate) async fn cancel(
         &mut self,
         channel: &Channel,
-        those: &[Arc<Origin>],
+        those: &[Arc<ConsumerHandle>],
     ) -> Result<(), Fault> {
-        for origin in those {
-            if let Some((_, tag)) = self.live.remove(&origin.number) {
+        for handle in those {
+            if let Some((_, tag)) = self.live.remove(&handle.number) {
                 call(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
             }
         }
@@ -199,7 +199,7 @@ fn tag(number: u64) -> String {
 
 /// The channel on which a consumer is attached, and how.
 #[derive(Clone, Copy)]
-pub(crate) struct On<'o> {
+pub(crate) struct ConsumeContext<'o> {
     pub(crate) channel: &'o Channel,
     pub(crate) options: &'o RabbitOptions,
     pub(crate) user: &'o str,
@@ -225,11 +225,7 @@ impl DeliveryMaker {
         }
     }
 
-    pub(crate) fn delivery(
-        &mut self,
-        queue: &Arc<str>,
-        arrived: lapin::message::Delivery,
-    ) -> Delivery {
+    pub(crate) fn make(&mut self, queue: &Arc<str>, arrived: lapin::message::Delivery) -> Delivery {
         let properties = wire::from_amqp(&arrived.properties);
         let info = DeliveryInfo::new(
             Arc::clone(queue),
@@ -238,10 +234,12 @@ impl DeliveryMaker {
         )
         .redelivered(arrived.redelivered);
         // Only for redeliveries, because the properties of queues are behind a lock.
-        let seen = arrived.redelivered.then(|| self.core.broker.queue(queue)).flatten();
-        let count = delivery_count(&properties, arrived.redelivered, seen, self.version);
-        let set = seen.and_then(|seen| seen.limits.deliveries);
-        let is_near = count.is_some_and(|count| delivery_limit::is_near(count, set, self.version));
+        let queue_properties = arrived.redelivered.then(|| self.core.broker.queue(queue)).flatten();
+        let count =
+            delivery_count(&properties, arrived.redelivered, queue_properties, self.version);
+        let declared_limit = queue_properties.and_then(|queue| queue.limits.deliveries);
+        let is_near =
+            count.is_some_and(|count| delivery_limit::is_near(count, declared_limit, self.version));
         let settlement = Settlement::new(Arc::clone(&self.settler), arrived.delivery_tag);
         let info = info.delivery_count(count);
         Delivery::new(Bytes::from(arrived.data), properties, info, settlement).near_limit(is_near)
@@ -255,10 +253,10 @@ impl DeliveryMaker {
 fn delivery_count(
     properties: &Properties,
     redelivered: bool,
-    seen: Option<QueueProperties>,
+    queue: Option<QueueProperties>,
     version: Option<Version>,
 ) -> Option<u64> {
-    if !redelivered || seen.and_then(|seen| seen.quorum) == Some(false) {
+    if !redelivered || queue.and_then(|queue| queue.quorum) == Some(false) {
         return None;
     }
     let number = |name| u64::try_from(properties.headers.get(name)?.as_i64()?).ok();
@@ -316,8 +314,8 @@ mod tests {
             for (name, value) in headers {
                 properties.headers.insert(*name, HeaderValue::Int64(*value));
             }
-            let seen = Some(QueueProperties { quorum, ..QueueProperties::default() });
-            delivery_count(&properties, redelivered, seen, Some(Version::new(4, minor)))
+            let queue = Some(QueueProperties { quorum, ..QueueProperties::default() });
+            delivery_count(&properties, redelivered, queue, Some(Version::new(4, minor)))
         };
         for minor in [2, 3] {
             let count = |redelivered, quorum, value| {

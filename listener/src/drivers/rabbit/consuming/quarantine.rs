@@ -19,8 +19,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
-use super::consumers::{Arrival, Consumers, DeliveryMaker, On};
-use super::ledger::{Ledger, SessionSettler, Settlements, flush, write};
+use super::consumers::{Arrival, ConsumeContext, Consumers, DeliveryMaker};
+use super::settlements::{AckMerger, SessionSettler, Settlements, flush, write};
 use crate::drivers::rabbit::connection::channel::{close_channel, nack_all};
 use crate::drivers::rabbit::connection::failure::{Failure, Fault};
 use crate::drivers::rabbit::connection::hosts::Address;
@@ -58,7 +58,7 @@ pub(crate) struct QuarantineConsumers {
     /// Queues without a consumer, each with the failure that was logged last.
     idle: BTreeMap<Arc<str>, Option<String>>,
     attaching: JoinSet<Attached>,
-    /// `look` was called while it was attaching.
+    /// `recheck` was called while it was attaching.
     again: bool,
     /// The next attempt after a failure.
     retry: Option<Pin<Box<Sleep>>>,
@@ -75,13 +75,13 @@ impl QuarantineConsumers {
             again: false,
             retry: None,
         };
-        consumers.look();
+        consumers.recheck();
         consumers
     }
 
     /// Attaches consumers to the queues that have none, each in a task of its own, because a quorum
     /// queue without a majority answers late.
-    pub(crate) fn look(&mut self) {
+    pub(crate) fn recheck(&mut self) {
         if !self.attaching.is_empty() {
             self.again = true;
             return;
@@ -116,7 +116,7 @@ impl QuarantineConsumers {
                 match one.consumers.arrivals.poll_next_unpin(context) {
                     Poll::Ready(Some((_, Arrival::Delivery(delivery)))) => {
                         one.is_unsettled = true;
-                        return Poll::Ready(Ok(one.maker.delivery(&one.queue, *delivery)));
+                        return Poll::Ready(Ok(one.maker.make(&one.queue, *delivery)));
                     }
                     Poll::Ready(Some((_, Arrival::Fault(fault)))) => self.lost(at, fault.into())?,
                     Poll::Ready(Some((_, Arrival::End)) | None) => {
@@ -128,7 +128,7 @@ impl QuarantineConsumers {
             }
             if self.retry.as_mut().is_some_and(|retry| retry.as_mut().poll(context).is_ready()) {
                 self.retry = None;
-                self.look();
+                self.recheck();
             }
             match self.attaching.poll_join_next(context) {
                 Poll::Ready(Some(Ok(attached))) => self.attached(attached),
@@ -137,7 +137,7 @@ impl QuarantineConsumers {
                 }
                 Poll::Ready(None) if self.again => {
                     self.again = false;
-                    self.look();
+                    self.recheck();
                 }
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
@@ -235,7 +235,7 @@ struct QuarantineConsumer {
     consumers: Consumers,
     maker: DeliveryMaker,
     settlements: Settlements,
-    ledger: Ledger,
+    merger: AckMerger,
     is_unsettled: bool,
     // Last: what uses the connection is dropped first.
     link: Link,
@@ -265,7 +265,7 @@ impl QuarantineConsumer {
         };
         let (settler, settlements) = SessionSettler::new(Arc::clone(stale), Arc::clone(notify));
         let maker = DeliveryMaker::new(Arc::clone(core), link.version, settler);
-        let (queue, ledger, is_unsettled) = (Arc::clone(queue), Ledger::default(), false);
+        let (queue, merger, is_unsettled) = (Arc::clone(queue), AckMerger::default(), false);
         Ok(Some(Self {
             queue,
             events,
@@ -273,7 +273,7 @@ impl QuarantineConsumer {
             consumers,
             maker,
             settlements,
-            ledger,
+            merger,
             is_unsettled,
             link,
         }))
@@ -283,7 +283,7 @@ impl QuarantineConsumer {
         let flushes = self.settlements.flushes();
         let mut batch = Vec::new();
         self.settlements.take(&mut batch);
-        write(&self.channel, &self.ledger.plan(&batch))?;
+        write(&self.channel, &self.merger.plan(&batch))?;
         // There is one unsettled delivery at most.
         self.is_unsettled &= batch.is_empty();
         if !flushes.is_empty() {
@@ -294,13 +294,13 @@ impl QuarantineConsumer {
 
     async fn cancel(&mut self) -> Vec<Delivery> {
         let mut received = Vec::new();
-        if let Err(fault) = self.consumers.cancel(&self.channel).await {
+        if let Err(fault) = self.consumers.cancel_all(&self.channel).await {
             tracing::warn!(queue = %self.queue, %fault, "a consumer could not be cancelled");
             return received;
         }
         while let Some((_, arrival)) = self.consumers.arrivals.next().await {
             if let Arrival::Delivery(delivery) = arrival {
-                received.push(self.maker.delivery(&self.queue, *delivery));
+                received.push(self.maker.make(&self.queue, *delivery));
             }
         }
         received
@@ -311,7 +311,7 @@ impl QuarantineConsumer {
         let left = async {
             self.settle()?;
             if self.link.version.is_some_and(Version::counts_closed_channels) {
-                self.consumers.cancel(&self.channel).await?;
+                self.consumers.cancel_all(&self.channel).await?;
                 nack_all(&self.channel)?;
             }
             close_channel(&self.channel).await
@@ -335,9 +335,9 @@ async fn consume(
     queue: &Arc<str>,
 ) -> Result<(Channel, Consumers), Failure> {
     let channel = link.channel().await?;
-    let mut consumers = Consumers::none();
-    let on = On { channel: &channel, options: &core.options, user: &link.user };
-    consumers.add(on, Arc::clone(queue), None, 1).await?;
+    let mut consumers = Consumers::new();
+    let context = ConsumeContext { channel: &channel, options: &core.options, user: &link.user };
+    consumers.add(context, Arc::clone(queue), None, 1).await?;
     Ok((channel, consumers))
 }
 

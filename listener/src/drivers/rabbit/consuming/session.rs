@@ -13,10 +13,12 @@ use lapin::Channel;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout, timeout_at};
 
-use super::consumers::{Arrival, Consumers, DeliveryMaker, On, Origin};
-use super::ledger::{BATCHES, Ledger, SessionSettler, Settlements, flush, write};
+use super::consumers::{Arrival, ConsumeContext, ConsumerHandle, Consumers, DeliveryMaker};
 use super::prefetch::PrefetchController;
 use super::quarantine::{QuarantineConsumers, QuarantineContext, cancelled};
+use super::settlements::{
+    AckMerger, BATCHES_PER_PREFETCH, SessionSettler, Settlements, flush, write,
+};
 use crate::drivers::rabbit::connection::channel::{close_channel, nack_all};
 use crate::drivers::rabbit::connection::failure::{Failure, Fault};
 use crate::drivers::rabbit::connection::hosts::Address;
@@ -27,8 +29,8 @@ use crate::drivers::rabbit::options::{CALL_TIMEOUT, CHECK_EVERY};
 use crate::drivers::rabbit::topology::channel::TopologyChannel;
 use crate::drivers::rabbit::topology::inspect::single_active_consumer;
 use crate::drivers::rabbit::topology::permissions::check_readable;
-use crate::drivers::rabbit::topology::{rights, subscription};
-use crate::drivers::rabbit::workarounds::ready::ready;
+use crate::drivers::rabbit::topology::{copy_permissions, subscription};
+use crate::drivers::rabbit::workarounds::ready::drain_ready;
 use crate::transport::delivery::{Delivery, Settle};
 use crate::transport::demand::Demand;
 use crate::transport::driver::Subscription;
@@ -36,8 +38,8 @@ use crate::transport::driver::Subscription;
 /// The most deliveries that are forwarded before settlements are checked.
 const BATCH: usize = 256;
 
-/// The least number of deliveries at once that counts as a flow.
-const FLOW: usize = 8;
+/// The least number of deliveries that arrive together and count as a flow.
+const MIN_FLOW: usize = 8;
 
 /// How long deliveries accumulate at most, while others wait to be handled or while they flow. An
 /// `error` may be delayed by this, and a settlement waits for others for up to twice this. tokio's timer
@@ -46,13 +48,13 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// For how many ticks settlements are delayed while the prefetch of a quorum queue should grow and its
 /// consumer does not hold its whole prefetch: if the broker has more messages, it sends them meanwhile.
-const PATIENCE: u32 = 100;
+const MAX_DELAYED_TICKS: u32 = 100;
 
 /// When nothing has arrived for this time, no more deliveries are expected.
-const QUIET: Duration = Duration::from_millis(500);
+const NO_MORE_AFTER: Duration = Duration::from_millis(500);
 
 /// Deliveries that are not forwarded yet, each with its consumer.
-type Received = Vec<(Arc<Origin>, Box<lapin::message::Delivery>)>;
+type Received = Vec<(Arc<ConsumerHandle>, Box<lapin::message::Delivery>)>;
 
 /// Where deliveries are forwarded to.
 pub(crate) struct DeliverySink {
@@ -73,7 +75,7 @@ pub(crate) enum SessionEvent {
     /// It is lost, for this reason.
     Lost(String),
     /// Consumers are to be replaced by ones with another prefetch.
-    PrefetchChanged,
+    ReplaceConsumers,
 }
 
 pub(crate) struct Session {
@@ -92,11 +94,11 @@ pub(crate) struct Session {
     has_unfinished_replacement: bool,
     settlements: Settlements,
     /// Whether some settlements have been waiting since the last tick.
-    have_waited: bool,
+    waited_since_tick: bool,
     /// For how many more ticks they may be delayed.
-    patience: u32,
+    delayable_ticks: u32,
     batch: Vec<(u64, Settle)>,
-    ledger: Ledger,
+    merger: AckMerger,
     // Last: what uses the connection is dropped first.
     link: Arc<Link>,
 }
@@ -126,21 +128,21 @@ impl Session {
             check_readable(&mut topology, queue).await?;
             if prefetch.is_adaptive() || counts_closed_channels(&link) {
                 let single = single_active_consumer(&mut topology, queue).await?;
-                prefetch.describe(index, single, core.broker.may_be_quorum(queue));
+                prefetch.set_properties(index, single, core.broker.may_be_quorum(queue));
             }
         }
-        let is_first = |queue| core.broker.record_check(queue);
-        if generation == 1 && queues.first().is_some_and(|queue| is_first(queue)) {
-            rights::warn_of_missing(&link, core, address, subscription).await;
+        let record_check = |queue: &Arc<str>| core.broker.record_permission_check(queue);
+        if generation == 1 && queues.first().is_some_and(record_check) {
+            copy_permissions::warn_of_missing(&link, core, address, subscription).await;
         }
         let channel = link.channel().await?;
-        let mut consumers = Consumers::none();
+        let mut consumers = Consumers::new();
         // What cannot be foreseen, such as an exclusive consumer on a queue, fails before anything is
         // delivered from the second attempt on.
         for index in core.broker.failed_first(&queues) {
-            let on = On { channel: &channel, options, user: &link.user };
+            let context = ConsumeContext { channel: &channel, options, user: &link.user };
             let (id, count) = prefetch.next_consumer(index);
-            let added = consumers.add(on, Arc::clone(&queues[index]), Some(id), count).await;
+            let added = consumers.add(context, Arc::clone(&queues[index]), Some(id), count).await;
             if let Err(failure) = added {
                 core.broker.failed_to_consume(&queues[index]);
                 return Err(failure);
@@ -169,17 +171,17 @@ impl Session {
             maker: DeliveryMaker::new(Arc::clone(core), link.version, settler),
             has_unfinished_replacement: false,
             settlements,
-            have_waited: false,
-            patience: PATIENCE,
+            waited_since_tick: false,
+            delayable_ticks: MAX_DELAYED_TICKS,
             batch: Vec::new(),
-            ledger: Ledger::default(),
+            merger: AckMerger::default(),
             link,
         })
     }
 
     /// Consumes quarantine queues that were missing and now exist.
     pub(crate) fn recheck_quarantine_queues(&mut self) {
-        self.quarantine.look();
+        self.quarantine.recheck();
     }
 
     /// Replaces the consumers whose prefetch is to change, because the prefetch of a consumer cannot be
@@ -193,21 +195,21 @@ impl Session {
     ) -> Result<(), Failure> {
         self.has_unfinished_replacement = true;
         let old = self.consumers.replaceable(&self.prefetch);
-        for (id, queue) in old.iter().filter_map(|origin| Some((origin.id?, &origin.queue))) {
+        for (id, queue) in old.iter().filter_map(|handle| Some((handle.id?, &handle.queue))) {
             let (channel, user) = (&self.channel, self.link.user.as_str());
-            let on = On { channel, options: &self.core.options, user };
+            let context = ConsumeContext { channel, options: &self.core.options, user };
             let (id, count) = self.prefetch.next_consumer(id.queue());
-            self.consumers.add(on, Arc::clone(queue), Some(id), count).await?;
+            self.consumers.add(context, Arc::clone(queue), Some(id), count).await?;
         }
         self.settlements.set_batch_size(self.prefetch.largest());
-        self.consumers.cancel_those(&self.channel, &old).await?;
+        self.consumers.cancel(&self.channel, &old).await?;
         let mut received =
             timeout(CALL_TIMEOUT, self.until_ended(old)).await.unwrap_or_else(|_| {
                 Err(Failure::transient("a consumer did not end after it was cancelled".to_owned()))
             })?;
         received.sort_unstable_by_key(|(_, delivery)| delivery.delivery_tag);
-        for (origin, delivery) in received {
-            self.forward(&origin, *delivery, sink);
+        for (handle, delivery) in received {
+            self.forward(&handle, *delivery, sink);
         }
         self.has_unfinished_replacement = false;
         Ok(())
@@ -215,16 +217,19 @@ impl Session {
 
     /// All deliveries that arrive before these cancelled consumers have ended: all later ones have
     /// higher tags.
-    async fn until_ended(&mut self, mut ending: Vec<Arc<Origin>>) -> Result<Received, Failure> {
+    async fn until_ended(
+        &mut self,
+        mut ending: Vec<Arc<ConsumerHandle>>,
+    ) -> Result<Received, Failure> {
         let mut received = Received::new();
         while !ending.is_empty() {
-            let Some((origin, arrival)) = self.consumers.arrivals.next().await else { break };
-            ending.retain(|one| !(matches!(arrival, Arrival::End) && Arc::ptr_eq(one, &origin)));
-            self.collect(&mut received, origin, arrival)?;
+            let Some((handle, arrival)) = self.consumers.arrivals.next().await else { break };
+            ending.retain(|one| !(matches!(arrival, Arrival::End) && Arc::ptr_eq(one, &handle)));
+            self.collect(&mut received, handle, arrival)?;
         }
         // What arrived from the other consumers before the last end.
-        for (origin, arrival) in ready(&mut self.consumers.arrivals) {
-            self.collect(&mut received, origin, arrival)?;
+        for (handle, arrival) in drain_ready(&mut self.consumers.arrivals) {
+            self.collect(&mut received, handle, arrival)?;
         }
         Ok(received)
     }
@@ -232,13 +237,13 @@ impl Session {
     fn collect(
         &mut self,
         received: &mut Received,
-        origin: Arc<Origin>,
+        handle: Arc<ConsumerHandle>,
         arrival: Arrival,
     ) -> Result<(), Failure> {
         match arrival {
-            Arrival::Delivery(delivery) => received.push((origin, delivery)),
+            Arrival::Delivery(delivery) => received.push((handle, delivery)),
             Arrival::Fault(fault) => return Err(fault.into()),
-            Arrival::End => self.ended(&origin)?,
+            Arrival::End => self.ended(&handle)?,
         }
         Ok(())
     }
@@ -246,27 +251,27 @@ impl Session {
     /// Forwards a delivery.
     fn forward(
         &mut self,
-        origin: &Origin,
+        handle: &ConsumerHandle,
         delivery: lapin::message::Delivery,
         sink: Option<&DeliverySink>,
     ) {
-        self.record(origin, &delivery);
-        let delivery = self.maker.delivery(&origin.queue, delivery);
+        self.record(handle, &delivery);
+        let delivery = self.maker.make(&handle.queue, delivery);
         if let Some(sink) = sink {
             sink.send(delivery);
         }
     }
 
     /// Counts a delivery as unsettled.
-    fn record(&mut self, origin: &Origin, delivery: &lapin::message::Delivery) {
-        if let Some(id) = origin.id {
+    fn record(&mut self, handle: &ConsumerHandle, delivery: &lapin::message::Delivery) {
+        if let Some(id) = handle.id {
             self.prefetch.arrived(delivery.delivery_tag, id, delivery.data.len());
         }
     }
 
     /// A consumer has ended: a failure unless it was cancelled by this session.
-    fn ended(&mut self, origin: &Origin) -> Result<(), Failure> {
-        if self.consumers.ended(origin) { Err(cancelled(&origin.queue)) } else { Ok(()) }
+    fn ended(&mut self, handle: &ConsumerHandle) -> Result<(), Failure> {
+        if self.consumers.remove_ended(handle) { Err(cancelled(&handle.queue)) } else { Ok(()) }
     }
 
     /// The time since it was attached.
@@ -300,7 +305,7 @@ impl Session {
         let mut is_armed = true;
         // Deliveries accumulate while this is set.
         let mut is_accumulating = false;
-        // The number of deliveries that arrived at once the last time.
+        // The number of deliveries that arrived together the last time.
         let mut arrived = 0;
         loop {
             if !is_armed && (is_accumulating || !self.settlements.is_empty()) {
@@ -322,8 +327,8 @@ impl Session {
                 }
                 () = demand.all_begun() => {
                     is_accumulating &= self.is_flow(arrived);
-                    let is_time = !is_accumulating && !self.delays_settlements();
-                    self.settle(is_time)?;
+                    let force = !is_accumulating && !self.delays_settlements();
+                    self.settle(force)?;
                 }
                 () = tick.as_mut(), if is_armed => {
                     (is_armed, is_accumulating) = (false, false);
@@ -348,7 +353,7 @@ impl Session {
                 }
             }
             if sink.is_some() && self.prefetch_has_changed(demand) {
-                return Ok(SessionEvent::PrefetchChanged);
+                return Ok(SessionEvent::ReplaceConsumers);
             }
         }
     }
@@ -363,35 +368,35 @@ impl Session {
         }
         let has_changed = self.prefetch.update();
         if !self.prefetch.awaits_growth() {
-            self.patience = PATIENCE;
+            self.delayable_ticks = MAX_DELAYED_TICKS;
         }
         has_changed
     }
 
     /// Whether settlements wait until a consumer holds its whole prefetch, and can be replaced.
     fn delays_settlements(&self) -> bool {
-        self.patience > 0 && self.prefetch.awaits_growth() && self.prefetch.has_room()
+        self.delayable_ticks > 0 && self.prefetch.awaits_growth() && self.prefetch.has_room()
     }
 
     /// Whether it pays to accumulate more deliveries although all are being handled, because each burst
     /// wakes threads. Not if the broker would wait for acknowledgements meanwhile.
     fn is_flow(&self, arrived: usize) -> bool {
-        (FLOW..=usize::from(self.prefetch.largest() / BATCHES)).contains(&arrived)
+        (MIN_FLOW..=usize::from(self.prefetch.largest() / BATCHES_PER_PREFETCH)).contains(&arrived)
     }
 
     /// Forwards a delivery, and those that are ready with it. Returns their number.
     fn forward_all(
         &mut self,
-        first: (Arc<Origin>, Arrival),
+        first: (Arc<ConsumerHandle>, Arrival),
         sink: Option<&DeliverySink>,
     ) -> Result<usize, Failure> {
         let mut next = Some(first);
         let mut left = BATCH;
-        while let Some((origin, arrival)) = next.take() {
+        while let Some((handle, arrival)) = next.take() {
             match arrival {
-                Arrival::Delivery(delivery) => self.forward(&origin, *delivery, sink),
+                Arrival::Delivery(delivery) => self.forward(&handle, *delivery, sink),
                 Arrival::Fault(fault) => return Err(fault.into()),
-                Arrival::End => self.ended(&origin)?,
+                Arrival::End => self.ended(&handle)?,
             }
             left -= 1;
             if left > 0 {
@@ -401,17 +406,17 @@ impl Session {
         Ok(BATCH - left)
     }
 
-    /// Writes the waiting settlements, if they are a full batch or `is_time`.
-    fn settle(&mut self, is_time: bool) -> Result<(), Fault> {
+    /// Writes the waiting settlements, if they are a full batch or `force` is set.
+    fn settle(&mut self, force: bool) -> Result<(), Fault> {
         let flushes = self.settlements.flushes();
         let is_due = || !self.delays_settlements() && self.settlements.has_full_batch();
-        if !is_time && flushes.is_empty() && !is_due() {
+        if !force && flushes.is_empty() && !is_due() {
             return Ok(());
         }
-        self.have_waited = false;
+        self.waited_since_tick = false;
         self.settlements.take(&mut self.batch);
         if !self.batch.is_empty() {
-            let plan = self.ledger.plan(&self.batch);
+            let plan = self.merger.plan(&self.batch);
             self.batch.iter().for_each(|(tag, _)| self.prefetch.settled(*tag));
             write(&self.channel, &plan)?;
         }
@@ -424,11 +429,11 @@ impl Session {
     /// Writes settlements that have waited since the last tick.
     fn tick(&mut self) -> Result<(), Fault> {
         if self.delays_settlements() {
-            self.patience -= 1;
-        } else if self.have_waited {
+            self.delayable_ticks -= 1;
+        } else if self.waited_since_tick {
             return self.settle(true);
         }
-        self.have_waited = !self.settlements.is_empty();
+        self.waited_since_tick = !self.settlements.is_empty();
         Ok(())
     }
 
@@ -436,14 +441,14 @@ impl Session {
     pub(crate) async fn cancel(&mut self, sink: &DeliverySink) {
         let quarantined = timeout(CALL_TIMEOUT, self.quarantine.cancel()).await;
         quarantined.unwrap_or_default().into_iter().for_each(|delivery| sink.send(delivery));
-        if let Err(fault) = self.consumers.cancel(&self.channel).await {
+        if let Err(fault) = self.consumers.cancel_all(&self.channel).await {
             tracing::warn!(%fault, "a consumer could not be cancelled");
             return;
         }
         let forward = async {
-            while let Some((origin, arrival)) = self.consumers.arrivals.next().await {
+            while let Some((handle, arrival)) = self.consumers.arrivals.next().await {
                 if let Arrival::Delivery(delivery) = arrival {
-                    self.forward(&origin, *delivery, Some(sink));
+                    self.forward(&handle, *delivery, Some(sink));
                 }
             }
         };
@@ -469,30 +474,30 @@ impl Session {
     }
 
     /// Writes the last settlements, and closes the channel. Unsettled deliveries are requeued as not
-    /// attempted where the broker distinguishes that, unless the close of the channel has to requeue all
-    /// at once:
+    /// attempted where the broker distinguishes that, unless the close of the channel has to requeue them
+    /// all together:
     /// - while a consumer is attached, also one that the session does not know: it would receive them
-    ///   again at once, and the close would count these deliveries and put them behind others;
+    ///   again immediately, and the close would count these deliveries and put them behind others;
     /// - with a single active consumer: the next consumer would receive later messages before them;
     /// - while more deliveries are expected.
     async fn leave(&mut self, until: Instant) -> Result<(), Fault> {
         self.settle(true)?;
         let broker = &self.core.broker;
         let may_be_quorum = self.consumers.queues().any(|queue| broker.may_be_quorum(queue));
-        let has_all = !may_be_quorum || self.until_all_arrived(until - QUIET).await;
-        let is_released = has_all
+        let all_arrived = !may_be_quorum || self.until_all_arrived(until - NO_MORE_AFTER).await;
+        let nacks = all_arrived
             && !self.has_unfinished_replacement
             && counts_closed_channels(&self.link)
             && !self.prefetch.may_have_single_active_consumer();
         let work = async {
-            if is_released {
-                self.consumers.cancel(&self.channel).await?;
+            if nacks {
+                self.consumers.cancel_all(&self.channel).await?;
                 nack_all(&self.channel)?;
             }
             close_channel(&self.channel).await
         };
         // A quarantine queue that does not answer must not put the settlements of this channel in doubt.
-        let limit = (until - QUIET).max(Instant::now() + QUIET / 2);
+        let limit = (until - NO_MORE_AFTER).max(Instant::now() + NO_MORE_AFTER / 2);
         let ((), left) = tokio::join!(self.quarantine.leave(limit), work);
         left
     }
@@ -507,9 +512,9 @@ impl Session {
         let (link, core) = (Arc::clone(&self.link), Arc::clone(&self.core));
         let all = async {
             while !self.prefetch.is_full() {
-                match timeout(QUIET, self.consumers.arrivals.next()).await {
-                    Ok(Some((origin, Arrival::Delivery(delivery)))) => {
-                        self.record(&origin, &delivery);
+                match timeout(NO_MORE_AFTER, self.consumers.arrivals.next()).await {
+                    Ok(Some((handle, Arrival::Delivery(delivery)))) => {
+                        self.record(&handle, &delivery);
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => return,
@@ -523,7 +528,7 @@ impl Session {
                 }
             }
         };
-        timeout_at(until.min(Instant::now() + 4 * QUIET), all).await.is_ok()
+        timeout_at(until.min(Instant::now() + 4 * NO_MORE_AFTER), all).await.is_ok()
     }
 }
 

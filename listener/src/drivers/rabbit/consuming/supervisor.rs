@@ -36,10 +36,10 @@ pub(crate) async fn start(
     let mut local = None;
     let first = async {
         loop {
-            let of = Attempt { core: &core, subscription: &subscription, stale: &stale };
+            let context = AttachContext { core: &core, subscription: &subscription, stale: &stale };
             // Only the first round has a deadline.
             let round = reconnect.round(until.take());
-            let failure = match of.round(round, 1, &mut attempts).await {
+            let failure = match context.try_hosts(round, 1, &mut attempts).await {
                 Ok(session) => return Ok(session),
                 Err(Failure::Permanent(error)) if !error.is_transient() => return Err(error),
                 Err(failure) => failure,
@@ -69,7 +69,7 @@ pub(crate) async fn start(
     let (deliveries, receiver) = mpsc::unbounded_channel();
     let (sender, commands) = mpsc::channel(2);
     let (state, watched) = watch::channel(ConnectionState::Attached);
-    let look = Arc::new(Notify::new());
+    let recheck = Arc::new(Notify::new());
     let demand = Arc::new(Demand::default());
     attached(&session, &subscription, &stale);
     let supervisor = Supervisor {
@@ -79,14 +79,14 @@ pub(crate) async fn start(
         demand: Arc::clone(&demand),
         state,
         commands,
-        look: Arc::clone(&look),
+        recheck: Arc::clone(&recheck),
         reconnect,
         stale,
     };
     tokio::spawn(supervisor.run(session));
     Ok(Subscribed {
         deliveries: receiver,
-        consumer: Box::new(RabbitConsumer { commands: sender, look, state: watched }),
+        consumer: Box::new(RabbitConsumer { commands: sender, recheck, state: watched }),
         demand,
     })
 }
@@ -120,7 +120,7 @@ async fn next_command(commands: &mut mpsc::Receiver<Command>) -> Command {
 /// The handle of a subscription. Dropping it closes the channel of commands, which ends the task.
 struct RabbitConsumer {
     commands: mpsc::Sender<Command>,
-    look: Arc<Notify>,
+    recheck: Arc<Notify>,
     state: watch::Receiver<ConnectionState>,
 }
 
@@ -150,7 +150,7 @@ impl Consumer for RabbitConsumer {
     }
 
     fn recheck_quarantine_queues(&self) {
-        self.look.notify_one();
+        self.recheck.notify_one();
     }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {
@@ -176,7 +176,7 @@ struct Supervisor {
     state: watch::Sender<ConnectionState>,
     commands: mpsc::Receiver<Command>,
     /// Notified when quarantine queues are to be looked for again.
-    look: Arc<Notify>,
+    recheck: Arc<Notify>,
     reconnect: Reconnect,
     stale: Arc<AtomicU64>,
 }
@@ -188,7 +188,7 @@ impl Supervisor {
             let command = tokio::select! {
                 biased;
                 command = next_command(&mut self.commands) => command,
-                () = self.look.notified(), if self.sink.is_some() => {
+                () = self.recheck.notified(), if self.sink.is_some() => {
                     session.recheck_quarantine_queues();
                     continue;
                 }
@@ -197,7 +197,7 @@ impl Supervisor {
                         SessionEvent::Lost(reason) => {
                             Replacement::Done(Err(Failure::transient(reason)))
                         }
-                        SessionEvent::PrefetchChanged => self.replace_consumers(&mut session).await,
+                        SessionEvent::ReplaceConsumers => self.replace_consumers(&mut session).await,
                     };
                     match replacement {
                         Replacement::Done(result) => {
@@ -257,7 +257,7 @@ impl Supervisor {
         // An earlier command, or a replacement of consumers, may have used up the time: the last settlements
         // still get their part of it.
         let is_answered = session.close(until.max(Instant::now() + CLOSE_RESERVE)).await;
-        self.core.is_silent.store(!is_answered, Ordering::Relaxed);
+        self.core.last_close_timed_out.store(!is_answered, Ordering::Relaxed);
         self.state.send_replace(ConnectionState::Closed);
         tracing::info!("detached from RabbitMQ");
     }
@@ -306,8 +306,8 @@ impl Supervisor {
         let attempt = async {
             sleep(delay).await;
             let (core, subscription, stale) = (&self.core, &self.subscription, &self.stale);
-            let of = Attempt { core, subscription, stale };
-            of.round(self.reconnect.round(None), generation, &mut attempts).await
+            let context = AttachContext { core, subscription, stale };
+            context.try_hosts(self.reconnect.round(None), generation, &mut attempts).await
         };
         let command = tokio::select! {
             biased;
@@ -350,26 +350,26 @@ struct HostStatus {
     /// Whether a broker has answered, at any time.
     has_answered: bool,
     /// Whether the reason concerns an open connection.
-    is_of_connected: bool,
+    is_after_connect: bool,
     reason: String,
 }
 
 impl HostStatus {
-    fn not_yet() -> Self {
+    fn unanswered() -> Self {
         let reason = "no answer yet".to_owned();
-        Self { has_answered: false, is_of_connected: false, reason }
+        Self { has_answered: false, is_after_connect: false, reason }
     }
 
     /// An earlier reason of an open connection is more specific, and is kept.
     fn connected(&mut self) {
-        if !self.is_of_connected {
+        if !self.is_after_connect {
             self.reason = "connected, and no queue could be consumed yet".to_owned();
         }
-        (self.has_answered, self.is_of_connected) = (true, true);
+        (self.has_answered, self.is_after_connect) = (true, true);
     }
 
     fn not_connected(&mut self, failure: &Failure) {
-        self.is_of_connected = false;
+        self.is_after_connect = false;
         self.has_answered |= matches!(failure, Failure::Transient { has_answered: true, .. });
         self.reason = failure.to_string();
     }
@@ -380,15 +380,15 @@ impl HostStatus {
 }
 
 /// What all attempts to attach share.
-struct Attempt<'a> {
+struct AttachContext<'a> {
     core: &'a Arc<Core>,
     subscription: &'a Subscription,
     stale: &'a Arc<AtomicU64>,
 }
 
-impl Attempt<'_> {
+impl AttachContext<'_> {
     /// Tries each host once. `attempts` has the last reason of each, even if this future is dropped.
-    async fn round(
+    async fn try_hosts(
         self,
         mut round: Round<'_>,
         generation: u64,
@@ -397,7 +397,7 @@ impl Attempt<'_> {
         let Self { core, subscription, stale } = self;
         let mut last = Failure::transient("no host".to_owned());
         while let Some(Host { address, limit }) = round.next() {
-            let status = attempts.entry(address.to_string()).or_insert_with(HostStatus::not_yet);
+            let status = attempts.entry(address.to_string()).or_insert_with(HostStatus::unanswered);
             let attached = match connect(core, &address, role(core, subscription), limit).await {
                 Ok(connected) => {
                     status.connected();
@@ -416,7 +416,7 @@ impl Attempt<'_> {
             };
             last = match round.failed(&address, failure) {
                 // After the first session other hosts may still succeed. Before it, a permanent failure
-                // is reported at once.
+                // is reported immediately.
                 permanent @ Failure::Permanent(_) if generation == 1 => return Err(permanent),
                 failure => failure,
             };
@@ -442,7 +442,7 @@ mod tests {
     #[test]
     fn the_reason_of_a_host_is_the_last_one_of_its_open_connection() {
         let failed = |text: &str| Failure::transient(text.to_owned());
-        let mut status = HostStatus::not_yet();
+        let mut status = HostStatus::unanswered();
         assert_eq!((status.has_answered, status.reason.as_str()), (false, "no answer yet"));
         status.connected();
         status.not_attached(&failed("in exclusive use"));

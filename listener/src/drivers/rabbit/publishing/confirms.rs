@@ -16,10 +16,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::message::{Message, PublishResult};
-use super::pending::{Done, Pending, PendingConfirms};
+use super::pending::{Done, PendingConfirm, PendingConfirms};
 use crate::drivers::rabbit::connection::channel::close_channel;
 use crate::drivers::rabbit::connection::failure::Fault;
-use crate::drivers::rabbit::connection::link::{Link, LinkEvent, LinkEvents, Purpose};
+use crate::drivers::rabbit::connection::link::{ConnectionPurpose, Link, LinkEvent, LinkEvents};
 use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::options::{CHECK_EVERY, CLOSE_TIMEOUT};
 
@@ -63,7 +63,7 @@ impl Submitter {
     }
 
     /// What ended the connection, if it was lost.
-    pub(crate) fn ended_by(&self) -> Option<&Fault> {
+    pub(crate) fn fault(&self) -> Option<&Fault> {
         self.ended.get()
     }
 }
@@ -79,7 +79,7 @@ pub(crate) fn received(result: Result<PublishResult, oneshot::error::RecvError>)
 struct ConfirmTask {
     link: Arc<Link>,
     events: LinkEvents,
-    purpose: Purpose,
+    purpose: ConnectionPurpose,
     channel: Arc<Channel>,
     submissions: mpsc::UnboundedReceiver<Submission>,
     ended: Arc<OnceLock<Fault>>,
@@ -98,7 +98,7 @@ pub(crate) async fn start(
     core: Arc<Core>,
     link: Arc<Link>,
     events: LinkEvents,
-    purpose: Purpose,
+    purpose: ConnectionPurpose,
     blocked: &Obstacle,
 ) -> Result<(Submitter, JoinHandle<()>), Fault> {
     let (sender, submissions) = mpsc::unbounded_channel();
@@ -138,11 +138,11 @@ impl ConfirmTask {
         };
         let in_flight = self.pending.len();
         match self.purpose {
-            Purpose::Send => {
+            ConnectionPurpose::Send => {
                 tracing::warn!(%fault, in_flight, "lost the RabbitMQ connection for sending");
             }
             // The runtime logs a warning.
-            Purpose::Journal => {
+            ConnectionPurpose::Journal => {
                 tracing::debug!(%fault, in_flight, "lost the RabbitMQ connection for a journal");
             }
         }
@@ -185,7 +185,7 @@ impl ConfirmTask {
                         return None;
                     }
                     let mut batch = std::mem::take(&mut self.batch);
-                    batch.drain(..).for_each(|submission| self.take(submission));
+                    batch.drain(..).for_each(|submission| self.accept(submission));
                     self.batch = batch;
                 }
                 _ = check.tick() => {
@@ -229,7 +229,7 @@ impl ConfirmTask {
 
     /// While the broker is short of memory or disk, messages wait in the backlog, not in lapin's queue:
     /// here those whose senders give up can be dropped.
-    fn take(&mut self, submission: Submission) {
+    fn accept(&mut self, submission: Submission) {
         match &mut self.backlog {
             Some(backlog) => backlog.push(submission),
             None => self.publish(submission),
@@ -241,7 +241,7 @@ impl ConfirmTask {
         if result.is_closed() {
             return;
         }
-        self.pending.publish(&self.channel, Pending { message, result, returned: None });
+        self.pending.publish(&self.channel, PendingConfirm { message, result, returned: None });
     }
 
     /// Reports all results that are known. Returns the fault that closed the channel, if one did.

@@ -50,19 +50,19 @@ pub(crate) async fn append(
 }
 
 /// Why an attempt failed.
-enum Failed {
+enum AppendError {
     /// The broker closed the connection, which only this journal uses, because of the appended entry.
     Lost(Fault),
     Other(Failure),
 }
 
-impl From<Failure> for Failed {
+impl From<Failure> for AppendError {
     fn from(failure: Failure) -> Self {
         Self::Other(failure)
     }
 }
 
-impl From<Fault> for Failed {
+impl From<Fault> for AppendError {
     fn from(fault: Fault) -> Self {
         Self::Other(fault.into())
     }
@@ -82,11 +82,11 @@ async fn attempts(
             .map_err(|error| JournalError::Unreachable(error.to_string()))?;
         match attempt(&session, append).await {
             Ok(read) => return Ok(read),
-            Err(Failed::Lost(fault)) => return Err(JournalError::Lost(fault.to_string())),
-            Err(Failed::Other(Failure::Permanent(error))) => {
+            Err(AppendError::Lost(fault)) => return Err(JournalError::Lost(fault.to_string())),
+            Err(AppendError::Other(Failure::Permanent(error))) => {
                 return Err(JournalError::Unsupported(error.to_string()));
             }
-            Err(Failed::Other(Failure::Transient { reason, .. })) => {
+            Err(AppendError::Other(Failure::Transient { reason, .. })) => {
                 tracing::debug!(
                     journal = append.journal,
                     reason,
@@ -101,7 +101,10 @@ async fn attempts(
     }
 }
 
-async fn attempt(session: &PublishSession, append: &JournalAppend) -> Result<JournalRead, Failed> {
+async fn attempt(
+    session: &PublishSession,
+    append: &JournalAppend,
+) -> Result<JournalRead, AppendError> {
     let destination = Destination::Journal(append.journal.clone());
     let preparation = session.prepare(&destination).await?;
     let message = Message::new(&outgoing(append), &destination)
@@ -118,7 +121,7 @@ async fn attempt(session: &PublishSession, append: &JournalAppend) -> Result<Jou
             if let PublishResult::ConnectionLost(fault) = &result
                 && is_lost(fault)
             {
-                return Err(Failed::Lost(fault.clone()));
+                return Err(AppendError::Lost(fault.clone()));
             }
             // The journal may have been deleted: it is declared again for the next attempt.
             session.forget(&destination, &preparation);

@@ -96,7 +96,7 @@ pub(crate) enum PublishResult {
 impl PublishResult {
     /// The result of a message on a channel that this fault has closed.
     pub(crate) fn failed(fault: Fault) -> Self {
-        if fault.is_of_a_channel() {
+        if fault.closes_channel_only() {
             Self::ChannelClosed(fault)
         } else {
             Self::ConnectionLost(fault)

@@ -84,7 +84,7 @@ pub(crate) async fn try_in_place(io: &Io, publisher: &Publisher, outgoing: &Outg
             go_on(Some(Published { session, preparation, result }))
         }
         Err(_) => {
-            let progress = Progress { is_pending: true, ..Progress::default() };
+            let progress = SendProgress { is_pending: true, ..SendProgress::default() };
             Attempt::Done(Err(timed_out(publisher, outgoing, progress)))
         }
     }
@@ -97,14 +97,14 @@ pub(crate) async fn send(
     first: FirstAttempt,
 ) -> Result<(), SendError> {
     let FirstAttempt { deadline, published } = first;
-    let mut progress = Progress::default();
+    let mut progress = SendProgress::default();
     let attempts = attempts(&publisher, &outgoing, deadline, &mut progress, published);
     let sent = timeout_at(deadline, attempts).await;
     sent.unwrap_or_else(|_| Err(timed_out(&publisher, &outgoing, progress)))
 }
 
 /// The error after the timeout.
-fn timed_out(publisher: &Publisher, outgoing: &Outgoing, progress: Progress) -> SendError {
+fn timed_out(publisher: &Publisher, outgoing: &Outgoing, progress: SendProgress) -> SendError {
     let (route, after) = (outgoing.route.to_string(), outgoing.timeout);
     let may_have_been_sent = progress.is_pending || progress.is_unknown;
     let reason = match progress.last {
@@ -123,7 +123,7 @@ fn timed_out(publisher: &Publisher, outgoing: &Outgoing, progress: Progress) -> 
 
 /// What is known from the attempts so far.
 #[derive(Default)]
-struct Progress {
+struct SendProgress {
     last: Last,
     /// It was submitted, and its result is pending.
     is_pending: bool,
@@ -134,7 +134,7 @@ struct Progress {
     returned: bool,
     /// It was on a channel that was closed: it is published on a channel of its own, which shows whether
     /// it was the cause.
-    suspect: bool,
+    needs_own_channel: bool,
     /// How often the broker has closed the connection because of a protocol error.
     protocol_errors: u32,
     delays: u32,
@@ -152,7 +152,7 @@ async fn attempts(
     publisher: &Publisher,
     outgoing: &Outgoing,
     deadline: Instant,
-    progress: &mut Progress,
+    progress: &mut SendProgress,
     mut first: Option<Published>,
 ) -> Result<(), SendError> {
     let Some(destination) = Destination::of(&outgoing.route) else {
@@ -176,7 +176,7 @@ async fn attempts(
             PublishResult::Confirmed => return Ok(()),
             PublishResult::Nacked => progress.delay(Last::Refused, &session).await,
             PublishResult::Returned(reason) => {
-                session.is_gone(&destination);
+                session.record_missing(&destination);
                 session.forget(&destination, &preparation);
                 if progress.returned {
                     return Err(match preparation.get() {
@@ -191,9 +191,9 @@ async fn attempts(
                 channel_closed(fault, outgoing, progress, &session).await?;
             }
             PublishResult::ConnectionLost(fault) => {
-                if fault.is_of_the_protocol() {
+                if fault.is_protocol_error() {
                     progress.protocol_errors += 1;
-                    progress.suspect = true;
+                    progress.needs_own_channel = true;
                     if progress.protocol_errors > 2 {
                         return Err(invalid(outgoing, fault.to_string()));
                     }
@@ -209,7 +209,7 @@ async fn attempt(
     publisher: &Publisher,
     outgoing: &Outgoing,
     deadline: Instant,
-    progress: &mut Progress,
+    progress: &mut SendProgress,
     destination: &Destination,
     message: &Arc<Message>,
 ) -> Result<Option<Published>, SendError> {
@@ -226,12 +226,12 @@ async fn attempt(
     if let Some(Prepared::NoDelay(reason)) = preparation.get() {
         return Err(no_delay(outgoing, reason.clone()));
     }
-    progress.suspect |= session.may_refuse(outgoing.body.len());
+    progress.needs_own_channel |= session.may_refuse(outgoing.body.len());
     if deadline.saturating_duration_since(Instant::now()) < time_to_confirm(outgoing.timeout) {
         return Err(timed_out(publisher, outgoing, std::mem::take(progress)));
     }
     progress.is_pending = true;
-    let result = if progress.suspect {
+    let result = if progress.needs_own_channel {
         session.publish_on_own_channel(message.as_ref().clone()).await
     } else {
         received(session.submit(Arc::clone(message)).await)
@@ -247,7 +247,7 @@ async fn attempt(
 async fn channel_closed(
     fault: Fault,
     outgoing: &Outgoing,
-    progress: &mut Progress,
+    progress: &mut SendProgress,
     session: &PublishSession,
 ) -> Result<(), SendError> {
     if let Some(Refusal::MessageTooLarge { limit }) = fault.refusal() {
@@ -258,7 +258,7 @@ async fn channel_closed(
     }
     // If the exchange is gone, it is declared again.
     let is_gone = fault.code() == Some(404);
-    if progress.suspect && !is_gone {
+    if progress.needs_own_channel && !is_gone {
         let failure = match no_default_exchange(&fault, session.user()) {
             Some(error) => Failure::Permanent(error),
             None => operation_failed(fault, Operation::publish(&outgoing.route), session.user()),
@@ -279,13 +279,13 @@ async fn channel_closed(
     if is_gone {
         progress.delay(last, session).await;
     } else {
-        progress.suspect = true;
+        progress.needs_own_channel = true;
         progress.last = last;
     }
     Ok(())
 }
 
-impl Progress {
+impl SendProgress {
     /// Delays before the next attempt.
     async fn delay(&mut self, last: Last, session: &PublishSession) {
         self.last = last;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::confirms::{Obstacle, set_obstacle};
 use super::session::{PublishSession, SessionId};
 use crate::drivers::rabbit::connection::failure::Failure;
-use crate::drivers::rabbit::connection::link::Purpose;
+use crate::drivers::rabbit::connection::link::ConnectionPurpose;
 use crate::drivers::rabbit::connection::reconnect::{Reconnect, Round};
 use crate::drivers::rabbit::core::Core;
 use crate::transport::error::ConnectError;
@@ -19,8 +19,8 @@ use crate::transport::error::ConnectError;
 type Reply = oneshot::Sender<Result<Arc<PublishSession>, ConnectError>>;
 
 /// A request to the task.
-enum Request {
-    Session {
+enum SessionRequest {
+    Open {
         newer_than: u64,
         until: Instant,
         reply: Reply,
@@ -35,7 +35,7 @@ enum Request {
 /// A handle to the task, which ends when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct Publisher {
-    requests: mpsc::UnboundedSender<Request>,
+    requests: mpsc::UnboundedSender<SessionRequest>,
     current: Current,
     blocked: Obstacle,
 }
@@ -45,13 +45,13 @@ type Current = Arc<Mutex<Option<Arc<PublishSession>>>>;
 
 impl Publisher {
     /// Starts the task. Must be called within the driver's runtime.
-    pub(crate) fn open(core: Arc<Core>, purpose: Purpose) -> Self {
+    pub(crate) fn open(core: Arc<Core>, purpose: ConnectionPurpose) -> Self {
         let (publisher, task) = Self::with_task(core, purpose);
         tokio::spawn(task.run());
         publisher
     }
 
-    fn with_task(core: Arc<Core>, purpose: Purpose) -> (Self, PublisherTask) {
+    fn with_task(core: Arc<Core>, purpose: ConnectionPurpose) -> (Self, PublisherTask) {
         let (requests, receiver) = mpsc::unbounded_channel();
         let blocked = Obstacle::default();
         let current = Current::default();
@@ -81,7 +81,9 @@ impl Publisher {
             action: "publish".to_owned(),
             reason: "the driver's task has ended".to_owned(),
         };
-        self.requests.send(Request::Session { newer_than, until, reply }).map_err(|_| ended())?;
+        self.requests
+            .send(SessionRequest::Open { newer_than, until, reply })
+            .map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -99,7 +101,7 @@ impl Publisher {
     /// Closes the session, waiting for it no longer than this.
     pub(crate) async fn close(&self, limit: Duration) {
         let (done, closed) = oneshot::channel();
-        if self.requests.send(Request::Close { limit, done }).is_ok() {
+        if self.requests.send(SessionRequest::Close { limit, done }).is_ok() {
             let _ = closed.await;
         }
     }
@@ -114,7 +116,7 @@ impl Publisher {
         let closed = Arc::clone(&is_closed);
         tokio::spawn(async move {
             while let Some(request) = receiver.recv().await {
-                if let Request::Close { done, .. } = request {
+                if let SessionRequest::Close { done, .. } = request {
                     closed.store(true, std::sync::atomic::Ordering::Relaxed);
                     let _ = done.send(());
                 }
@@ -139,8 +141,8 @@ struct OpenSession {
 
 struct PublisherTask {
     core: Arc<Core>,
-    purpose: Purpose,
-    requests: mpsc::UnboundedReceiver<Request>,
+    purpose: ConnectionPurpose,
+    requests: mpsc::UnboundedReceiver<SessionRequest>,
     waiting: Vec<Waiter>,
     current: Current,
     /// The current session, until it is detached or replaced.
@@ -154,7 +156,7 @@ impl PublisherTask {
     async fn run(mut self) {
         while let Some(request) = self.next().await {
             match request {
-                Request::Session { newer_than, until, reply } => {
+                SessionRequest::Open { newer_than, until, reply } => {
                     let current = self.current().clone();
                     match current.filter(|session| session.is_open()) {
                         Some(session) if session.generation > newer_than => {
@@ -166,7 +168,7 @@ impl PublisherTask {
                         }
                     }
                 }
-                Request::Close { limit, done } => {
+                SessionRequest::Close { limit, done } => {
                     self.close(limit).await;
                     let _ = done.send(());
                 }
@@ -174,7 +176,7 @@ impl PublisherTask {
         }
     }
 
-    async fn next(&mut self) -> Option<Request> {
+    async fn next(&mut self) -> Option<SessionRequest> {
         let Some(idle) = self.purpose.idle().filter(|_| self.open.is_some()) else {
             return self.requests.recv().await;
         };
@@ -218,7 +220,7 @@ impl PublisherTask {
     async fn connect_for_waiters(&mut self) -> bool {
         // A session that was closed on purpose has been detached.
         let lost = self.current().take();
-        if let Some(fault) = lost.as_ref().and_then(|session| session.ended_by()) {
+        if let Some(fault) = lost.as_ref().and_then(|session| session.fault()) {
             let reason = format!("the connection was lost: {fault}");
             set_obstacle(&self.blocked, Some(reason));
         }
@@ -292,10 +294,10 @@ impl PublisherTask {
     }
 
     /// Takes a request while there is no session.
-    fn queue(&mut self, request: Request) {
+    fn queue(&mut self, request: SessionRequest) {
         match request {
-            Request::Session { reply, until, .. } => self.waiting.push(Waiter { reply, until }),
-            Request::Close { done, .. } => {
+            SessionRequest::Open { reply, until, .. } => self.waiting.push(Waiter { reply, until }),
+            SessionRequest::Close { done, .. } => {
                 let _ = done.send(());
             }
         }
@@ -316,10 +318,10 @@ impl PublisherTask {
                     biased;
                     made = &mut round => break made,
                     request = self.requests.recv() => match request {
-                        Some(Request::Session { reply, until, .. }) => {
+                        Some(SessionRequest::Open { reply, until, .. }) => {
                             self.waiting.push(Waiter { reply, until });
                         }
-                        Some(Request::Close { done, .. }) => {
+                        Some(SessionRequest::Close { done, .. }) => {
                             let _ = done.send(());
                             self.waiting.retain(|waiter| !waiter.reply.is_closed());
                             if self.waiting.is_empty() {
@@ -375,7 +377,8 @@ mod tests {
         let url = "rabbit://guest:guest@127.0.0.1:1/".parse().expect("a URL");
         let core = Arc::new(Core::new(&url, RabbitOptions::default()));
         let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let publisher = runtime().block_on(async { Publisher::open(core, Purpose::Send) });
+        let publisher =
+            runtime().block_on(async { Publisher::open(core, ConnectionPurpose::Send) });
         let Err(error) = runtime().block_on(publisher.session(0, Instant::now())) else {
             panic!("a session")
         };
@@ -387,7 +390,7 @@ mod tests {
     async fn the_reported_reason_outlives_the_callers_that_waited() {
         let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
         let core = Arc::new(Core::new(&url, RabbitOptions::default()));
-        let (_publisher, mut task) = Publisher::with_task(core, Purpose::Send);
+        let (_publisher, mut task) = Publisher::with_task(core, ConnectionPurpose::Send);
         let (reply, answer) = oneshot::channel();
         task.waiting.push(Waiter { reply, until: Instant::now() });
         drop(answer);
@@ -400,7 +403,7 @@ mod tests {
     async fn closing_a_stable_connection_resets_the_backoff() {
         let url = "rabbit://127.0.0.1:1/".parse().expect("a URL");
         let core = Arc::new(Core::new(&url, RabbitOptions::default()));
-        let (_publisher, mut task) = Publisher::with_task(core, Purpose::Journal);
+        let (_publisher, mut task) = Publisher::with_task(core, ConnectionPurpose::Journal);
         let first = task.reconnect.ceiling();
         for _ in 0..9 {
             task.reconnect.delay();

@@ -14,7 +14,7 @@ use super::confirms::{self, Obstacle, Submitter};
 use super::message::{Destination, Message, PublishResult, return_reason};
 use crate::drivers::rabbit::connection::channel::close_channel;
 use crate::drivers::rabbit::connection::failure::{Failure, Fault};
-use crate::drivers::rabbit::connection::link::{Connected, Link, Purpose, Role};
+use crate::drivers::rabbit::connection::link::{Connected, ConnectionPurpose, Link, Role};
 use crate::drivers::rabbit::connection::reconnect::Host;
 use crate::drivers::rabbit::connection::version::Version;
 use crate::drivers::rabbit::core::Core;
@@ -50,7 +50,7 @@ impl PreparedRoute {
     }
 }
 
-/// The number of messages that may be on channels of their own at once.
+/// The number of messages that may be on channels of their own concurrently.
 const OWN_CHANNELS: usize = 8;
 
 /// A session for publishing.
@@ -71,7 +71,7 @@ pub(crate) struct PublishSession {
 #[derive(Clone, Copy)]
 pub(super) struct SessionId {
     pub(super) generation: u64,
-    pub(super) purpose: Purpose,
+    pub(super) purpose: ConnectionPurpose,
 }
 
 impl PublishSession {
@@ -90,14 +90,14 @@ impl PublishSession {
             confirms::start(Arc::clone(core), Arc::clone(&link), events, purpose, blocked);
         let (submitter, task) = started.await?;
         match purpose {
-            Purpose::Send => {
+            ConnectionPurpose::Send => {
                 // This concerns queues for copies, not journals.
                 if generation > 1 {
                     core.broker.connected_again();
                 }
                 tracing::info!(host = %address, generation, "connected to RabbitMQ to send");
             }
-            Purpose::Journal => {
+            ConnectionPurpose::Journal => {
                 tracing::debug!(host = %address, generation, "connected to RabbitMQ for a journal");
             }
         }
@@ -160,7 +160,7 @@ impl PublishSession {
     }
 
     /// A message was unroutable: its queue will be a new one, whoever declares it.
-    pub(crate) fn is_gone(&self, destination: &Destination) {
+    pub(crate) fn record_missing(&self, destination: &Destination) {
         match destination {
             Destination::Queue(queue) | Destination::Quarantine(queue) => {
                 self.core.broker.record_missing(queue);
@@ -247,8 +247,8 @@ impl PublishSession {
         self.submitter.is_open()
     }
 
-    pub(super) fn ended_by(&self) -> Option<&Fault> {
-        self.submitter.ended_by()
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        self.submitter.fault()
     }
 
     pub(crate) fn frame_max(&self) -> usize {

@@ -46,7 +46,7 @@ struct LastSeen {
     /// Queues for copies that contained a message.
     used: HashSet<String>,
     /// Queues of subscriptions whose permissions were checked.
-    checked_rights: HashSet<String>,
+    checked_permissions: HashSet<String>,
     /// Queues whose consumer was refused, the latest first.
     failed: Vec<Arc<str>>,
     /// Queues that a consumer of this process declares and binds.
@@ -168,10 +168,10 @@ impl BrokerState {
         order
     }
 
-    /// Records that the rights for this queue are checked. Returns whether that is the first time; an attempt
-    /// to attach may fail after it.
-    pub(crate) fn record_check(&self, queue: &str) -> bool {
-        self.seen().checked_rights.insert(queue.to_owned())
+    /// Records that the permissions for copies of this queue are checked. Returns whether that is the first
+    /// time; an attempt to attach may fail after it.
+    pub(crate) fn record_permission_check(&self, queue: &str) -> bool {
+        self.seen().checked_permissions.insert(queue.to_owned())
     }
 
     /// Records a warning. Returns whether it is the first one.

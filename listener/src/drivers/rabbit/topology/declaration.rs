@@ -30,7 +30,7 @@ pub(crate) struct QueueDeclaration {
 
 impl QueueDeclaration {
     /// As the options ask.
-    pub(crate) fn asked(options: &RabbitOptions) -> Self {
+    pub(crate) fn from_options(options: &RabbitOptions) -> Self {
         let lifetime = Lifetime { durable: options.durable(), auto_delete: options.auto_delete() };
         if !options.quorum() {
             return Self { lifetime, quorum: false, limits: Limits::default() };
@@ -51,8 +51,8 @@ impl QueueDeclaration {
     }
 
     /// As a queue that was seen, as far as its properties were visible.
-    pub(crate) fn like(seen: QueueProperties, options: &RabbitOptions) -> Self {
-        let asked = Self::asked(options);
+    pub(crate) fn same_as(seen: QueueProperties, options: &RabbitOptions) -> Self {
+        let asked = Self::from_options(options);
         let quorum = seen.quorum.unwrap_or(asked.quorum);
         let Lifetime { durable, auto_delete } = seen.lifetime.unwrap_or(asked.lifetime);
         Self {
@@ -64,12 +64,12 @@ impl QueueDeclaration {
 
     /// As the options ask; what they leave open, as what exists shows. `lifetimes`: of exchanges and
     /// queues, `queues`: the properties of queues, the best evidence first.
-    pub(crate) fn of(
+    pub(crate) fn from_evidence(
         options: &RabbitOptions,
         lifetimes: impl IntoIterator<Item = Option<Lifetime>>,
         queues: impl IntoIterator<Item = QueueProperties>,
     ) -> Self {
-        let asked = Self::asked(options);
+        let asked = Self::from_options(options);
         if !goes_by_evidence(options) {
             return asked;
         }
@@ -173,8 +173,11 @@ mod tests {
             ),
         ];
         for (lifetimes, queues, expected) in table {
-            let found =
-                QueueDeclaration::of(&options("rabbit://h"), lifetimes.clone(), queues.clone());
+            let found = QueueDeclaration::from_evidence(
+                &options("rabbit://h"),
+                lifetimes.clone(),
+                queues.clone(),
+            );
             assert_eq!(found, expected, "{lifetimes:?} {queues:?}");
         }
     }
@@ -190,7 +193,7 @@ mod tests {
         ];
         for (url, exchange, queue, durable, quorum) in table {
             let exchange = exchange.map(|durable| Lifetime { durable, auto_delete: true });
-            let found = QueueDeclaration::of(&options(url), [exchange], [queue]);
+            let found = QueueDeclaration::from_evidence(&options(url), [exchange], [queue]);
             assert_eq!((found.lifetime.durable, found.quorum), (durable, quorum), "{url}");
             assert!(!found.lifetime.auto_delete, "{url}");
         }
@@ -201,7 +204,7 @@ mod tests {
         for value in [false, true] {
             let options = options(&format!("rabbit://h?amqp_auto_delete={value}"));
             let other = Lifetime { durable: true, auto_delete: !value };
-            let found = QueueDeclaration::of(&options, [Some(other)], []).lifetime;
+            let found = QueueDeclaration::from_evidence(&options, [Some(other)], []).lifetime;
             assert_eq!(found, Lifetime { durable: true, auto_delete: value });
         }
     }
@@ -209,15 +212,21 @@ mod tests {
     #[test]
     fn a_vanished_queue_is_declared_as_it_was() {
         let options = options("rabbit://h");
-        assert_eq!(QueueProperties::from(QueueDeclaration::like(QUORUM, &options)), QUORUM);
-        assert_eq!(QueueProperties::from(QueueDeclaration::like(TRANSIENT, &options)), TRANSIENT);
-        assert_eq!(QueueDeclaration::like(HIDDEN, &options), QueueDeclaration::asked(&options));
+        assert_eq!(QueueProperties::from(QueueDeclaration::same_as(QUORUM, &options)), QUORUM);
+        assert_eq!(
+            QueueProperties::from(QueueDeclaration::same_as(TRANSIENT, &options)),
+            TRANSIENT
+        );
+        assert_eq!(
+            QueueDeclaration::same_as(HIDDEN, &options),
+            QueueDeclaration::from_options(&options)
+        );
     }
 
     #[test]
     fn the_arguments_are_those_that_the_options_ask_for() {
         let names = |options: &RabbitOptions, expires| -> Vec<String> {
-            let table = QueueDeclaration::asked(options).arguments(options, expires);
+            let table = QueueDeclaration::from_options(options).arguments(options, expires);
             let pair = |(name, value): (&ShortString, &AMQPValue)| format!("{name}={value:?}");
             table.into_iter().map(pair).collect()
         };

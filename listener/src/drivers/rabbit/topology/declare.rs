@@ -102,7 +102,8 @@ pub(super) async fn ensure_exchange(
         | None => return Ok(()),
     }
     let planned = survey.planned.get(exchange).copied();
-    let lifetime = planned.unwrap_or_else(|| QueueDeclaration::asked(topology.options).lifetime);
+    let lifetime =
+        planned.unwrap_or_else(|| QueueDeclaration::from_options(topology.options).lifetime);
     let declared = declare_missing_exchange(topology, exchange, lifetime).await;
     let state = match &declared {
         Ok(()) => ExchangeState::Visible(lifetime),

@@ -1,4 +1,4 @@
-//! Delivery limits of quorum queues: whether one is high enough to find out which message ends a process
+//! Delivery limits of quorum queues: whether one is high enough to find out which message crashes a process
 //! before RabbitMQ drops its neighbours as well. Decisions only; `inspect.rs` reads the
 //! limit of a queue.
 
@@ -55,11 +55,11 @@ pub(crate) fn check_quarantine(queue: &str, limit: i64, version: Option<Version>
 }
 
 /// Whether a message that was delivered `count` times before is halfway to the limit of its queue.
-/// `set`: the limit that the queue was declared with.
-pub(crate) fn is_near(count: u64, set: Option<i64>, version: Option<Version>) -> bool {
-    let limit = match set {
+/// `declared_limit`: the limit that the queue was declared with.
+pub(crate) fn is_near(count: u64, declared_limit: Option<i64>, version: Option<Version>) -> bool {
+    let limit = match declared_limit {
         // A negative limit means none.
-        Some(set) => u64::try_from(set).ok(),
+        Some(limit) => u64::try_from(limit).ok(),
         None => version.and_then(Version::default_delivery_limit),
     };
     limit.is_some_and(|limit| count >= near_limit_from(limit))

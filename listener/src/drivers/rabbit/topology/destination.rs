@@ -113,8 +113,12 @@ async fn ensure_queue(topology: &mut TopologyChannel<'_>, queue: &str) -> Result
             )))
         }
         Err(fault) if fault.code() == Some(404) => {
-            declare_missing_queue(topology, queue, QueueDeclaration::like(seen, topology.options))
-                .await
+            declare_missing_queue(
+                topology,
+                queue,
+                QueueDeclaration::same_as(seen, topology.options),
+            )
+            .await
         }
         Ok(_) => Ok(()),
         Err(fault) => Err(topology.refused(fault, Operation::look_for("queue", queue))),

@@ -53,7 +53,7 @@ pub(super) async fn inspect_queue(
         match compare(topology, &name).await {
             Ok(()) => {}
             Err(fault) if fault.code() == Some(403) || is_about_expiry(&fault) => {}
-            Err(fault) if probe::is_of_a_new_queue(&fault) => return Ok(Presence::Missing),
+            Err(fault) if probe::means_missing(&fault) => return Ok(Presence::Missing),
             Err(fault) => {
                 return Err(mismatch(&fault, queue).unwrap_or_else(|| {
                     topology.refused(fault, Operation::declare("queue", queue))
@@ -71,7 +71,7 @@ pub(super) async fn inspect_queue(
 
 /// Compares an existing queue with the options.
 async fn compare(topology: &mut TopologyChannel<'_>, name: &ShortString) -> Result<(), Fault> {
-    let declaration = QueueDeclaration::asked(topology.options);
+    let declaration = QueueDeclaration::from_options(topology.options);
     // Other brokers may accept any argument.
     if topology.link.version.is_some() {
         let asked = declaration.arguments(topology.options, topology.expires);
@@ -163,7 +163,7 @@ pub(super) async fn inspect_exchange(
         if probe.refused(&fault) {
             continue;
         }
-        if ExchangeProbe::is_about_the_rest(&fault) {
+        if ExchangeProbe::concerns_other_argument(&fault) {
             break;
         }
         return match (fault.code(), fault) {
@@ -171,7 +171,7 @@ pub(super) async fn inspect_exchange(
             (Some(403), fault) => Ok(ExchangeState::Refused(
                 topology.refused(fault, Operation::declare("exchange", exchange)),
             )),
-            (Some(406), fault) if !exists || ExchangeProbe::is_of_a_new_one(&fault) => {
+            (Some(406), fault) if !exists || ExchangeProbe::means_missing(&fault) => {
                 Ok(ExchangeState::Missing)
             }
             (Some(406), _) => Ok(ExchangeState::Uninformative),
@@ -190,8 +190,8 @@ pub(crate) async fn single_active_consumer(
 ) -> Result<SingleActiveConsumer, Failure> {
     let name = short("the queue's name", queue)?;
     let declaration = match topology.broker.queue(queue) {
-        Some(seen) => QueueDeclaration::like(seen, topology.options),
-        None => QueueDeclaration::asked(topology.options),
+        Some(seen) => QueueDeclaration::same_as(seen, topology.options),
+        None => QueueDeclaration::from_options(topology.options),
     };
     let options = declaration.options();
     let mut probe =

@@ -8,7 +8,8 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::properties::{
-    DELIVERIES, Lifetime, Limits, MEMORY_BYTES, MEMORY_LENGTH, QueueProperties, text,
+    DELIVERY_LIMIT_ARG, Lifetime, Limits, MEMORY_BYTES_ARG, MEMORY_LENGTH_ARG, QueueProperties,
+    text,
 };
 use crate::drivers::rabbit::connection::failure::Fault;
 use crate::drivers::rabbit::connection::refusal::{Current, Refusal};
@@ -18,8 +19,8 @@ use crate::drivers::rabbit::options::RabbitOptions;
 pub(super) const MAX_ARGUMENTS: usize = 12;
 
 /// The last argument that RabbitMQ compares of those with which this driver declares queues.
-const LOCATOR: &str = "x-queue-leader-locator";
-const ALTERNATE: &str = "alternate-exchange";
+const LEADER_LOCATOR_ARG: &str = "x-queue-leader-locator";
+const ALTERNATE_EXCHANGE_ARG: &str = "alternate-exchange";
 
 /// A value that no queue has: an argument with it is refused, for an existing queue because it differs,
 /// and for a new one because it is invalid.
@@ -82,7 +83,7 @@ impl QueueProbe {
     /// What a refusal says: the properties of the queue, as far as they are visible; none if the queue
     /// does not exist any more.
     pub(crate) fn refused(&mut self, fault: &Fault) -> ProbeStep<Option<QueueProperties>> {
-        if is_of_a_new_queue(fault) {
+        if means_missing(fault) {
             return ProbeStep::Done(None);
         }
         let Some((argument, current)) = difference(fault) else {
@@ -93,7 +94,7 @@ impl QueueProbe {
                 self.is_quorum = true;
                 let arguments = &mut self.declaration.arguments;
                 arguments.insert("x-queue-type".into(), kind);
-                arguments.insert(LOCATOR.into(), text(INVALID));
+                arguments.insert(LEADER_LOCATOR_ARG.into(), text(INVALID));
             }
             ("x-queue-type", kind) => {
                 let stream = kind == Some(text("stream"));
@@ -101,7 +102,7 @@ impl QueueProbe {
                     QueueProperties { quorum: Some(false), stream, ..self.properties() };
                 return ProbeStep::Done(Some(properties));
             }
-            (LOCATOR, _) => return ProbeStep::Done(Some(self.properties())),
+            (LEADER_LOCATOR_ARG, _) => return ProbeStep::Done(Some(self.properties())),
             (name, value) => self.declaration.adopt(name, value),
         }
         self.left -= 1;
@@ -121,9 +122,9 @@ impl QueueProbe {
             _ => None,
         };
         let limits = Limits {
-            deliveries: number(DELIVERIES),
-            memory_length: number(MEMORY_LENGTH),
-            memory_bytes: number(MEMORY_BYTES),
+            deliveries: number(DELIVERY_LIMIT_ARG),
+            memory_length: number(MEMORY_LENGTH_ARG),
+            memory_bytes: number(MEMORY_BYTES_ARG),
         };
         QueueProperties { lifetime, quorum: Some(true), limits, ..QueueProperties::default() }
     }
@@ -132,7 +133,7 @@ impl QueueProbe {
 /// Adds an argument that is compared last and invalid for a new queue: declaring an existing queue with
 /// them compares all others.
 pub(crate) fn compared(mut arguments: FieldTable) -> FieldTable {
-    arguments.insert(LOCATOR.into(), text(INVALID));
+    arguments.insert(LEADER_LOCATOR_ARG.into(), text(INVALID));
     arguments
 }
 
@@ -148,14 +149,14 @@ pub(crate) enum Comparison {
 /// What the refusal of such a declaration says: if it is about the last argument, all others are equal.
 pub(crate) fn comparison(fault: &Fault) -> Comparison {
     match difference(fault) {
-        Some((argument, None)) if argument == LOCATOR => Comparison::Equal,
-        Some((argument, Some(_))) if argument == LOCATOR => Comparison::Undecided,
+        Some((argument, None)) if argument == LEADER_LOCATOR_ARG => Comparison::Equal,
+        Some((argument, Some(_))) if argument == LEADER_LOCATOR_ARG => Comparison::Undecided,
         _ => Comparison::Different,
     }
 }
 
 /// Whether the refusal is that of a missing queue, because of an argument that no queue may have.
-pub(crate) fn is_of_a_new_queue(fault: &Fault) -> bool {
+pub(crate) fn means_missing(fault: &Fault) -> bool {
     matches!(fault.refusal(), Some(Refusal::InvalidArgument(_)))
 }
 
@@ -186,7 +187,7 @@ impl ExchangeProbe {
 
     /// A number where RabbitMQ expects text, compared last, so that no exchange is ever declared.
     pub(crate) fn arguments() -> FieldTable {
-        FieldTable::from(BTreeMap::from([(ALTERNATE.into(), AMQPValue::LongInt(0))]))
+        FieldTable::from(BTreeMap::from([(ALTERNATE_EXCHANGE_ARG.into(), AMQPValue::LongInt(0))]))
     }
 
     /// Whether the declaration is to be repeated.
@@ -207,7 +208,7 @@ impl ExchangeProbe {
     }
 
     /// Whether the refusal is about an argument that is compared after the lifetime.
-    pub(crate) fn is_about_the_rest(fault: &Fault) -> bool {
+    pub(crate) fn concerns_other_argument(fault: &Fault) -> bool {
         let compared = ["type", "durable", "auto_delete"];
         // The current value may be missing: RabbitMQ cuts long texts.
         fault
@@ -216,8 +217,8 @@ impl ExchangeProbe {
     }
 
     /// Whether the refusal is that of a missing exchange.
-    pub(crate) fn is_of_a_new_one(fault: &Fault) -> bool {
-        fault.refusal() == Some(Refusal::InvalidArgument(ALTERNATE.to_owned()))
+    pub(crate) fn means_missing(fault: &Fault) -> bool {
+        fault.refusal() == Some(Refusal::InvalidArgument(ALTERNATE_EXCHANGE_ARG.to_owned()))
     }
 }
 
@@ -292,7 +293,10 @@ mod tests {
             assert_eq!(probe.refused(&refusal(name, &current)), ProbeStep::Repeat);
         }
         for current in ["none", "the value 'balanced' of type 'longstr'"] {
-            assert_eq!(probe.refused(&refusal(LOCATOR, current)), ProbeStep::Done(Some(QUORUM)));
+            assert_eq!(
+                probe.refused(&refusal(LEADER_LOCATOR_ARG, current)),
+                ProbeStep::Done(Some(QUORUM))
+            );
         }
         let mut probe = QueueProbe::new();
         let probed = (0..MAX_ARGUMENTS)
@@ -308,13 +312,13 @@ mod tests {
     fn a_negative_limit_is_adopted_and_declared() {
         let mut probe = QueueProbe::new();
         probe.refused(&refusal("x-queue-type", "'quorum'"));
-        probe.refused(&refusal(DELIVERIES, "the value '-1' of type 'signedint'"));
+        probe.refused(&refusal(DELIVERY_LIMIT_ARG, "the value '-1' of type 'signedint'"));
         let seen = probe.properties();
         assert_eq!(seen.limits.deliveries, Some(-1));
-        let like = QueueDeclaration::like(seen, &options("rabbit://h"));
+        let like = QueueDeclaration::same_as(seen, &options("rabbit://h"));
         assert_eq!(like.limits, seen.limits);
         let asked = options("rabbit://h?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=-1");
-        assert_eq!(QueueDeclaration::asked(&asked).limits, seen.limits);
+        assert_eq!(QueueDeclaration::from_options(&asked).limits, seen.limits);
     }
 
     #[test]
@@ -332,8 +336,8 @@ mod tests {
         {
             let fault = refusal(name, if name == "type" { "'fanout'" } else { "'true'" });
             assert!(!probe.refused(&fault), "{name}");
-            assert_eq!(ExchangeProbe::is_about_the_rest(&fault), is_after, "{name}");
-            assert!(!ExchangeProbe::is_of_a_new_one(&fault), "{name}");
+            assert_eq!(ExchangeProbe::concerns_other_argument(&fault), is_after, "{name}");
+            assert!(!ExchangeProbe::means_missing(&fault), "{name}");
         }
         // RabbitMQ cuts texts of more than 252 bytes, here the current value.
         let text = format!(
@@ -341,10 +345,10 @@ mod tests {
             "n".repeat(160)
         );
         let fault = Fault::Broker { code: 406, text };
-        assert!(!probe.refused(&fault) && ExchangeProbe::is_about_the_rest(&fault));
+        assert!(!probe.refused(&fault) && ExchangeProbe::concerns_other_argument(&fault));
         let text = "PRECONDITION_FAILED - invalid type 'signedint' for arg 'alternate-exchange' in exchange 'nova' in vhost '/'";
         let fault = Fault::Broker { code: 406, text: text.to_owned() };
-        assert!(!probe.refused(&fault) && !ExchangeProbe::is_about_the_rest(&fault));
-        assert!(ExchangeProbe::is_of_a_new_one(&fault));
+        assert!(!probe.refused(&fault) && !ExchangeProbe::concerns_other_argument(&fault));
+        assert!(ExchangeProbe::means_missing(&fault));
     }
 }

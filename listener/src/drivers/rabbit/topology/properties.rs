@@ -4,9 +4,9 @@
 use lapin::types::{AMQPValue, LongString};
 
 /// The argument with the limit on deliveries.
-pub(super) const DELIVERIES: &str = "x-delivery-limit";
-pub(super) const MEMORY_LENGTH: &str = "x-max-in-memory-length";
-pub(super) const MEMORY_BYTES: &str = "x-max-in-memory-bytes";
+pub(super) const DELIVERY_LIMIT_ARG: &str = "x-delivery-limit";
+pub(super) const MEMORY_LENGTH_ARG: &str = "x-max-in-memory-length";
+pub(super) const MEMORY_BYTES_ARG: &str = "x-max-in-memory-bytes";
 
 /// When a queue or exchange is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,9 @@ impl Limits {
     /// With their names as arguments.
     pub(crate) fn named(self) -> [(&'static str, Option<i64>); 3] {
         [
-            (DELIVERIES, self.deliveries),
-            (MEMORY_LENGTH, self.memory_length),
-            (MEMORY_BYTES, self.memory_bytes),
+            (DELIVERY_LIMIT_ARG, self.deliveries),
+            (MEMORY_LENGTH_ARG, self.memory_length),
+            (MEMORY_BYTES_ARG, self.memory_bytes),
         ]
     }
 }

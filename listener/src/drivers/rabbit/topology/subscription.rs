@@ -46,11 +46,11 @@ pub(crate) async fn declare(
         let exchange = ensure_exchange(topology, &binding.exchange, &mut survey).await;
         let is_missing = exchange.as_ref().is_err_and(is_forbidden);
         // Another user has declared and bound a queue that this user may not declare.
-        let is_of_another =
+        let belongs_to_another_user =
             found == Presence::Existing && !topology.may_have_declared(&binding.queue);
         let bound = match exchange {
             Ok(()) => topology.bind(binding).await,
-            Err(failure) if is_missing && !is_of_another => {
+            Err(failure) if is_missing && !belongs_to_another_user => {
                 // The other queues are bound, and receive messages meanwhile.
                 missing.get_or_insert_with(|| missing_exchange(failure, &binding.exchange));
                 continue;

@@ -162,7 +162,7 @@ pub(crate) async fn declarations<'b>(
         let declaration = match declaration_of_queue(topology, queue, bindings, survey) {
             // The broker reports that it may not be declared.
             Err(_) if !may_declare(topology, queue, Access::Declare).await? => {
-                QueueDeclaration::asked(topology.options)
+                QueueDeclaration::from_options(topology.options)
             }
             declaration => declaration?,
         };
@@ -184,7 +184,7 @@ fn declaration_of_queue(
     survey: &Survey,
 ) -> Result<QueueDeclaration, Failure> {
     if let Some(seen) = topology.broker.queue(queue).filter(|seen| seen.lifetime.is_some()) {
-        return Ok(QueueDeclaration::like(seen, topology.options));
+        return Ok(QueueDeclaration::same_as(seen, topology.options));
     }
     let its_own: Vec<_> = bindings
         .iter()
@@ -199,7 +199,7 @@ fn declaration_of_queue(
         its_exchanges.chain(queues.iter().map(|seen| seen.lifetime)).chain(others).collect();
     let has_evidence = lifetimes.iter().any(Option::is_some);
     if has_evidence || !declaration::goes_by_evidence(topology.options) {
-        return Ok(QueueDeclaration::of(topology.options, lifetimes, queues));
+        return Ok(QueueDeclaration::from_evidence(topology.options, lifetimes, queues));
     }
     let state = |exchange: &&str| survey.exchanges.get(*exchange);
     let hidden = its_own.iter().find_map(|name| match state(name) {
@@ -211,7 +211,7 @@ fn declaration_of_queue(
         _ => None,
     });
     match (hidden, refused) {
-        (None, None) => Ok(QueueDeclaration::asked(topology.options)),
+        (None, None) => Ok(QueueDeclaration::from_options(topology.options)),
         _ if !survey.shared.contains(queue) => Ok(QueueDeclaration::durable(topology.options)),
         (Some((exchange, reason)), _) => Err(hidden_exchange(topology, queue, exchange, reason)),
         (None, Some(failure)) => Err(failure),
@@ -279,7 +279,7 @@ fn lifetime_of_exchange(
         .chain([topology.broker.shared().and_then(|seen| seen.lifetime)])
         .collect();
     let has_evidence = lifetimes.iter().any(Option::is_some);
-    has_evidence.then(|| QueueDeclaration::of(topology.options, lifetimes, []).lifetime)
+    has_evidence.then(|| QueueDeclaration::from_evidence(topology.options, lifetimes, []).lifetime)
 }
 
 /// The failure of a listener whose exchange is missing and may not be declared: it receives nothing

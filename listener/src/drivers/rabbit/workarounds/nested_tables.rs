@@ -35,7 +35,7 @@ const UNREADABLE: &[u8] =
 
 /// Inspects a stream of frames, which may arrive in pieces of any size.
 #[derive(Debug)]
-pub(crate) struct FrameScreen {
+pub(crate) struct FrameFilter {
     /// The largest payload of a frame of properties, in bytes. lapin ends the connection if a frame is
     /// larger than negotiated.
     largest: usize,
@@ -47,13 +47,13 @@ pub(crate) struct FrameScreen {
     skip: usize,
 }
 
-impl Default for FrameScreen {
+impl Default for FrameFilter {
     fn default() -> Self {
         Self { largest: payload(MAX_FRAME), held: Vec::new(), pass: 0, skip: 0 }
     }
 }
 
-impl FrameScreen {
+impl FrameFilter {
     /// Lowers the largest frame, in bytes, with its header and its end. lapin negotiates none that is
     /// smaller than AMQP allows.
     pub(crate) fn limit(&mut self, frame_max: u32) {
@@ -61,7 +61,7 @@ impl FrameScreen {
     }
 
     /// Inspects the next piece, and appends to `out` what lapin is to read.
-    pub(crate) fn feed(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn filter(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
         while !piece.is_empty() {
             out.extend_from_slice(take(&mut piece, &mut self.pass));
             take(&mut piece, &mut self.skip);
@@ -74,8 +74,8 @@ impl FrameScreen {
     }
 
     /// How many bytes at the beginning of a piece pass unchanged, and so need not be copied. The rest of
-    /// the piece must be passed to `feed`.
-    pub(crate) fn let_pass(&mut self, piece: &[u8]) -> usize {
+    /// the piece must be passed to `filter`.
+    pub(crate) fn pass_unchanged(&mut self, piece: &[u8]) -> usize {
         if self.skip > 0 || !self.held.is_empty() {
             return 0;
         }
@@ -136,9 +136,9 @@ fn payload(frame_max: u32) -> usize {
 
 /// What lapin reads of a stream that arrives in these pieces, for tests.
 #[must_use]
-pub fn let_through<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<u8> {
-    let (mut screen, mut out) = (FrameScreen::default(), Vec::new());
-    pieces.into_iter().for_each(|piece| screen.feed(piece, &mut out));
+pub fn filter_all<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<u8> {
+    let (mut filter, mut out) = (FrameFilter::default(), Vec::new());
+    pieces.into_iter().for_each(|piece| filter.filter(piece, &mut out));
     out
 }
 
@@ -296,18 +296,18 @@ mod tests {
         let (method, body) = (frame(1, b"deliver"), frame(3, b"body"));
         let stream = [&method, sent, &body].concat();
         let expected = [&method, expected, &body].concat();
-        assert!(let_through([&stream[..]]) == expected, "in one piece");
-        let (mut screen, mut passed) = (FrameScreen::default(), Vec::new());
+        assert!(filter_all([&stream[..]]) == expected, "in one piece");
+        let (mut filter, mut passed) = (FrameFilter::default(), Vec::new());
         for piece in stream.chunks(97) {
-            let (pass, rest) = piece.split_at(screen.let_pass(piece));
+            let (pass, rest) = piece.split_at(filter.pass_unchanged(piece));
             passed.extend_from_slice(pass);
-            screen.feed(rest, &mut passed);
+            filter.filter(rest, &mut passed);
         }
         assert!(passed == expected, "in pieces, those that may pass uncopied");
-        assert!(let_through(stream.chunks(1)) == expected, "byte by byte");
+        assert!(filter_all(stream.chunks(1)) == expected, "byte by byte");
         for at in (0..stream.len()).step_by(stream.len() / 50 + 1) {
             let (begin, end) = stream.split_at(at);
-            assert!(let_through([begin, end]) == expected, "cut at {at}");
+            assert!(filter_all([begin, end]) == expected, "cut at {at}");
         }
     }
 
@@ -404,11 +404,11 @@ mod tests {
                 let text = [&b"\x01kS"[..], &value.to_be_bytes(), &vec![b'x'; value as usize]];
                 let stream = table(&text.concat());
                 assert_eq!(stream.len(), size, "one frame");
-                let mut screen = FrameScreen::default();
-                limits.iter().for_each(|&limit| screen.limit(limit));
-                let passed = screen.let_pass(&stream);
+                let mut filter = FrameFilter::default();
+                limits.iter().for_each(|&limit| filter.limit(limit));
+                let passed = filter.pass_unchanged(&stream);
                 let mut out = stream[..passed].to_vec();
-                screen.feed(&stream[passed..], &mut out);
+                filter.filter(&stream[passed..], &mut out);
                 assert_eq!(out == stream, is_kept, "{limits:?}, {size} bytes");
             }
         }
@@ -418,8 +418,8 @@ mod tests {
     fn bytes_that_are_not_a_frame_are_left_to_lapin() {
         kept(&frame(PROPERTIES, b"short"));
         let (version, huge) = (b"AMQP\0\0\x09\x01", b"\x01\0\0\xff\xff\xff\xffbegin");
-        assert_eq!(let_through([&version[..]]), version);
-        assert_eq!(let_through([&huge[..]]), huge);
+        assert_eq!(filter_all([&version[..]]), version);
+        assert_eq!(filter_all([&huge[..]]), huge);
     }
 
     /// In a process of its own, because an overflow of the stack aborts it.

@@ -10,9 +10,9 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::Stream;
 
-/// All items that are ready now. A stream may yield `Pending` in between and wake at once: it is polled
+/// All items that are ready now. A stream may yield `Pending` in between and wake itself: it is polled
 /// again then.
-pub(crate) fn ready<S: Stream + Unpin>(stream: &mut S) -> Vec<S::Item> {
+pub(crate) fn drain_ready<S: Stream + Unpin>(stream: &mut S) -> Vec<S::Item> {
     struct Woken(AtomicBool);
     impl Wake for Woken {
         fn wake(self: Arc<Self>) {

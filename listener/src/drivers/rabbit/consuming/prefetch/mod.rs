@@ -15,10 +15,10 @@ mod unsettled;
 
 use std::time::Instant;
 
-use self::pace::{Occupancy, Pace};
-use self::queue::{Budget, LARGEST, Mismatch, QueuePrefetch, SAMPLE};
+use self::pace::{Pace, UnsettledCount};
+use self::queue::{LARGEST, Mismatch, QueueLimits, QueuePrefetch, SAMPLE};
 pub(crate) use self::unsettled::ConsumerId;
-use self::unsettled::{Delivery, Unsettled};
+use self::unsettled::{UnsettledDeliveries, UnsettledDelivery};
 use crate::drivers::rabbit::topology::single_active::SingleActiveConsumer;
 
 /// What is unsettled, and what may be.
@@ -27,9 +27,9 @@ pub(crate) struct PrefetchController {
     /// In bytes, over all queues.
     budget: usize,
     /// What each queue may use of it.
-    limits: Budget,
+    limits: QueueLimits,
     queues: Vec<QueuePrefetch>,
-    unsettled: Unsettled,
+    unsettled: UnsettledDeliveries,
     /// The budget was used up, and half of it is not free yet.
     is_throttled: bool,
     /// The prefetch of some queue is to grow when its consumer holds its whole prefetch.
@@ -48,14 +48,14 @@ impl PrefetchController {
         let queue = || QueuePrefetch::new(pace.clone());
         Self {
             budget: bytes,
-            limits: Budget {
+            limits: QueueLimits {
                 bytes: bytes / count,
                 max,
                 is_paced,
                 is_unlimited: budget == usize::MAX && !is_paced,
             },
             queues: std::iter::repeat_with(queue).take(count).collect(),
-            unsettled: Unsettled::default(),
+            unsettled: UnsettledDeliveries::default(),
             is_throttled: false,
             awaits_growth: false,
             largest: 1,
@@ -81,11 +81,11 @@ impl PrefetchController {
             let is_exhausted = is_idle && !is_throttled && queue.is_exhausted(limits);
             // At least this many of them are from this queue.
             let in_order = in_order.saturating_sub(all - queue.unsettled);
-            let occupancy = Occupancy { held: queue.limit(), in_order };
+            let count = UnsettledCount { held: queue.limit(), in_order };
             if is_exhausted {
-                queue.pace.exhausted(now, occupancy);
+                queue.pace.grow(now, count);
             }
-            queue.pace.measure(now, is_idle, 2 * queue.unsettled >= queue.limit(), occupancy);
+            queue.pace.measure(now, is_idle, 2 * queue.unsettled >= queue.limit(), count);
         }
     }
 
@@ -99,19 +99,19 @@ impl PrefetchController {
     /// deliveries are handled here, and a message published at that moment can terminate a classic queue
     /// of RabbitMQ 3.10. If it is unknown, the prefetch is the number of slots, and changes only for
     /// large deliveries.
-    pub(crate) fn describe(
+    pub(crate) fn set_properties(
         &mut self,
         queue: usize,
-        single: SingleActiveConsumer,
+        single_active: SingleActiveConsumer,
         may_be_quorum: bool,
     ) {
         let queue = &mut self.queues[queue];
-        (queue.single, queue.may_be_quorum) = (single, may_be_quorum);
+        (queue.single_active, queue.may_be_quorum) = (single_active, may_be_quorum);
     }
 
     /// Whether some queue has a single active consumer, or may have one.
     pub(crate) fn may_have_single_active_consumer(&self) -> bool {
-        self.queues.iter().any(|queue| queue.single != SingleActiveConsumer::No)
+        self.queues.iter().any(|queue| queue.single_active != SingleActiveConsumer::No)
     }
 
     /// Whether all queues have delivered all that they may: no delivery is expected.
@@ -128,7 +128,7 @@ impl PrefetchController {
     pub(crate) fn next_consumer(&mut self, queue: usize) -> (ConsumerId, u16) {
         let at = &mut self.queues[queue];
         let prefetch = at.next(self.limits, self.is_throttled);
-        let id = ConsumerId { queue, generation: at.consumer_attached(prefetch) };
+        let id = ConsumerId { queue, consumer_number: at.consumer_attached(prefetch) };
         self.largest = self.queues.iter().map(|queue| queue.prefetch).max().unwrap_or(1);
         (id, prefetch)
     }
@@ -138,14 +138,14 @@ impl PrefetchController {
         if self.limits.is_unlimited {
             return;
         }
-        self.unsettled.insert(tag, Delivery { consumer, size });
-        self.queues[consumer.queue].arrived(consumer.generation, size);
+        self.unsettled.insert(tag, UnsettledDelivery { consumer, size });
+        self.queues[consumer.queue].arrived(consumer.consumer_number, size);
     }
 
     /// A delivery is settled.
     pub(crate) fn settled(&mut self, tag: u64) {
-        if let Some(Delivery { consumer, .. }) = self.unsettled.remove(tag) {
-            self.queues[consumer.queue].settled(consumer.generation);
+        if let Some(UnsettledDelivery { consumer, .. }) = self.unsettled.remove(tag) {
+            self.queues[consumer.queue].settled(consumer.consumer_number);
         }
     }
 
@@ -158,14 +158,17 @@ impl PrefetchController {
         }
         if self.unsettled.bytes() >= self.budget {
             let single = SingleActiveConsumer::Yes;
-            let too_many = |queue: &&mut QueuePrefetch| queue.single != single && queue.room() > 1;
+            let too_many =
+                |queue: &&mut QueuePrefetch| queue.single_active != single && queue.room() > 1;
             for queue in self.queues.iter_mut().filter(too_many) {
                 queue.is_replaced = true;
                 self.is_throttled = true;
             }
         } else if self.is_throttled && self.unsettled.bytes() <= self.budget / 2 {
             self.is_throttled = false;
-            self.queues.iter_mut().for_each(|queue| queue.since = queue.since.max(SAMPLE));
+            self.queues.iter_mut().for_each(|queue| {
+                queue.arrived_since_change = queue.arrived_since_change.max(SAMPLE)
+            });
         }
         self.awaits_growth = false;
         if !self.is_throttled {

@@ -1,4 +1,4 @@
-//! How many deliveries of a queue are useful at the pace of the methods: one for each slot, and as many
+//! How many deliveries of a queue are wanted at the pace of the methods: one for each slot, and as many
 //! as are settled in a second. More would be withheld from the other consumers of the queue, and might
 //! reach the broker's consumer timeout before a method starts. Decisions only; `queue.rs` adapts the
 //! prefetch.
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 /// How much work is prefetched. Also the interval between measurements.
 const AHEAD: Duration = Duration::from_secs(1);
 
-/// How long the pace must be lower before fewer deliveries are useful.
+/// How long the pace must be lower before fewer deliveries are wanted.
 const SLOW_FOR: Duration = Duration::from_secs(10);
 
-/// Deliveries that wait for others with the same key are useful if they are handled within this time.
+/// Deliveries that wait for others with the same key are wanted if they are handled within this time.
 /// They hold no slot, but may reach the consumer timeout.
 const IN_ORDER: Duration = Duration::from_secs(60);
 
@@ -24,9 +24,9 @@ const GROWTH: usize = 8;
 pub(super) struct Pace {
     slots: usize,
     max: usize,
-    useful: usize,
-    /// How many are needed at any pace, so that others arrive despite those that wait.
-    needed: usize,
+    wanted: usize,
+    /// The minimum at any pace, so that others arrive despite those that wait.
+    minimum: usize,
     /// How many were settled since `since`, when the current measurement began.
     settled: usize,
     since: Instant,
@@ -36,14 +36,14 @@ pub(super) struct Pace {
 
 /// The unsettled deliveries of a queue.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Occupancy {
+pub(super) struct UnsettledCount {
     pub(super) held: usize,
     /// How many of them wait for others with the same key.
     pub(super) in_order: usize,
 }
 
-impl Occupancy {
-    /// Whether enough wait for their key that these decide how many deliveries are useful.
+impl UnsettledCount {
+    /// Whether enough wait for their key that these decide how many deliveries are wanted.
     const fn is_in_order(self) -> bool {
         self.in_order.saturating_mul(GROWTH) > self.held
     }
@@ -98,8 +98,8 @@ impl Pace {
         Self {
             slots,
             max,
-            useful: slots,
-            needed: slots,
+            wanted: slots,
+            minimum: slots,
             settled: 0,
             since: now,
             recent,
@@ -107,14 +107,14 @@ impl Pace {
         }
     }
 
-    /// How many deliveries are useful.
-    pub(super) fn useful(&self) -> u16 {
-        u16::try_from(self.useful).unwrap_or(u16::MAX)
+    /// How many deliveries are wanted.
+    pub(super) fn wanted(&self) -> u16 {
+        u16::try_from(self.wanted).unwrap_or(u16::MAX)
     }
 
-    /// How many are needed at any pace.
-    pub(super) const fn needed(&self) -> usize {
-        self.needed
+    /// The minimum at any pace.
+    pub(super) const fn minimum(&self) -> usize {
+        self.minimum
     }
 
     /// How many are handled concurrently.
@@ -123,7 +123,7 @@ impl Pace {
     }
 
     const fn can_grow(&self) -> bool {
-        self.useful < self.max
+        self.wanted < self.max
     }
 
     /// A delivery was settled.
@@ -132,24 +132,24 @@ impl Pace {
         self.recent.settled += 1;
     }
 
-    /// All prefetched deliveries wait, and hold no slot: more are needed. If they wait for others with
+    /// All prefetched deliveries wait, and hold no slot: more are wanted. If they wait for others with
     /// the same key, no more than are handled soon.
-    pub(super) fn exhausted(&mut self, now: Instant, occupancy: Occupancy) {
-        let most = self.most(now, occupancy);
-        let grown = |old: usize| occupancy.held.max(old).saturating_mul(GROWTH).min(most).max(old);
-        let (useful, needed) = (grown(self.useful), grown(self.needed));
-        if useful > self.useful {
+    pub(super) fn grow(&mut self, now: Instant, count: UnsettledCount) {
+        let most = self.most(now, count);
+        let grown = |old: usize| count.held.max(old).saturating_mul(GROWTH).min(most).max(old);
+        let (wanted, minimum) = (grown(self.wanted), grown(self.minimum));
+        if wanted > self.wanted {
             self.slow = None;
         }
-        (self.useful, self.needed) = (useful, needed);
+        (self.wanted, self.minimum) = (wanted, minimum);
     }
 
     /// The most deliveries that may be prefetched while these wait for their keys.
-    fn most(&self, now: Instant, occupancy: Occupancy) -> usize {
-        if !occupancy.is_in_order() {
+    fn most(&self, now: Instant, count: UnsettledCount) -> usize {
+        if !count.is_in_order() {
             return self.max;
         }
-        let others = occupancy.held.saturating_sub(occupancy.in_order);
+        let others = count.held.saturating_sub(count.in_order);
         others.saturating_add(self.recent.pace(now)).clamp(self.slots, self.max)
     }
 
@@ -159,16 +159,16 @@ impl Pace {
         now: Instant,
         is_idle: bool,
         is_held: bool,
-        occupancy: Occupancy,
+        count: UnsettledCount,
     ) {
         self.recent.measure(now);
         let elapsed = now.saturating_duration_since(self.since);
-        if self.settled < self.useful && elapsed < AHEAD {
+        if self.settled < self.wanted && elapsed < AHEAD {
             return;
         }
-        let wanted = self.wanted(elapsed);
-        if 2 * wanted >= 3 * self.useful && self.can_grow() {
-            self.useful = wanted.min(GROWTH * self.useful).min(self.max);
+        let measured = self.at_current_pace(elapsed);
+        if 2 * measured >= 3 * self.wanted && self.can_grow() {
+            self.wanted = measured.min(GROWTH * self.wanted).min(self.max);
             (self.settled, self.since, self.slow) = (0, now, None);
             return;
         }
@@ -177,12 +177,12 @@ impl Pace {
         }
         (self.settled, self.since) = (0, now);
         // Deliveries that wait for their keys leave slots free, which does not mean that more are
-        // useful.
-        let (is_idle, wanted) = match occupancy.is_in_order() {
-            true => (false, wanted.max(self.most(now, occupancy))),
-            false => (is_idle, wanted),
+        // wanted.
+        let (is_idle, measured) = match count.is_in_order() {
+            true => (false, measured.max(self.most(now, count))),
+            false => (is_idle, measured),
         };
-        if is_idle || !is_held || 2 * wanted > self.useful {
+        if is_idle || !is_held || 2 * measured > self.wanted {
             self.slow = None;
             return;
         }
@@ -191,15 +191,15 @@ impl Pace {
             self.slow = Some(Slow { since: now, most: self.slots });
             return;
         };
-        slow.most = slow.most.max(wanted);
+        slow.most = slow.most.max(measured);
         if now.saturating_duration_since(slow.since) >= SLOW_FOR {
-            self.useful = slow.most;
+            self.wanted = slow.most;
             self.slow = None;
         }
     }
 
     /// How many are settled in `AHEAD`, but at least one for each slot.
-    fn wanted(&self, elapsed: Duration) -> usize {
+    fn at_current_pace(&self, elapsed: Duration) -> usize {
         at_pace(self.settled, elapsed, AHEAD).clamp(self.slots, self.max)
     }
 }
@@ -226,7 +226,7 @@ mod tests {
                 self.pace.settled();
                 self.pace.measure(self.now, false, true, NONE_IN_ORDER);
             }
-            self.pace.useful()
+            self.pace.wanted()
         }
 
         /// As `settle`, while all but one delivery wait for the same key.
@@ -234,30 +234,30 @@ mod tests {
             for _ in 0..count {
                 self.now += each;
                 self.pace.settled();
-                let held = self.pace.useful();
-                self.look_in_order(usize::from(held) - 1);
+                let held = self.pace.wanted();
+                self.measure_in_order(usize::from(held) - 1);
             }
-            self.pace.useful()
+            self.pace.wanted()
         }
 
-        fn look_in_order(&mut self, in_order: usize) {
-            let occupancy = Occupancy { held: self.pace.useful().into(), in_order };
-            self.pace.exhausted(self.now, occupancy);
-            self.pace.measure(self.now, true, true, occupancy);
+        fn measure_in_order(&mut self, in_order: usize) {
+            let count = UnsettledCount { held: self.pace.wanted().into(), in_order };
+            self.pace.grow(self.now, count);
+            self.pace.measure(self.now, true, true, count);
         }
     }
 
-    const NONE_IN_ORDER: Occupancy = Occupancy { held: 64, in_order: 0 };
+    const NONE_IN_ORDER: UnsettledCount = UnsettledCount { held: 64, in_order: 0 };
 
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
     fn it_begins_with_one_delivery_for_each_slot() {
-        let useful = |slots, max| Run::new(slots, max).pace.useful();
-        assert_eq!(useful(1, 1000), 1);
-        assert_eq!(useful(64, 1000), 64);
-        assert_eq!(useful(64, 10), 10);
-        assert_eq!(useful(usize::MAX, 1000), 1000);
+        let wanted = |slots, max| Run::new(slots, max).pace.wanted();
+        assert_eq!(wanted(1, 1000), 1);
+        assert_eq!(wanted(64, 1000), 64);
+        assert_eq!(wanted(64, 10), 10);
+        assert_eq!(wanted(usize::MAX, 1000), 1000);
     }
 
     #[test]
@@ -303,23 +303,23 @@ mod tests {
             run.pace.measure(run.now, true, true, NONE_IN_ORDER);
             run.pace.measure(run.now, false, false, NONE_IN_ORDER);
         }
-        assert_eq!(run.pace.useful(), 1000);
+        assert_eq!(run.pace.wanted(), 1000);
     }
 
     #[test]
     fn deliveries_that_wait_for_something_else_let_others_arrive() {
         let mut run = Run::new(64, 1000);
-        run.pace.exhausted(run.now, Occupancy { held: 64, in_order: 2 });
-        assert_eq!(run.pace.useful(), 512);
-        run.pace.exhausted(run.now, Occupancy { held: 512, in_order: 2 });
-        assert_eq!((run.pace.useful(), run.pace.can_grow()), (1000, false));
+        run.pace.grow(run.now, UnsettledCount { held: 64, in_order: 2 });
+        assert_eq!(run.pace.wanted(), 512);
+        run.pace.grow(run.now, UnsettledCount { held: 512, in_order: 2 });
+        assert_eq!((run.pace.wanted(), run.pace.can_grow()), (1000, false));
     }
 
     #[test]
     fn deliveries_that_wait_for_their_key_are_limited_to_those_handled_soon() {
         let mut run = Run::new(64, 1000);
-        run.look_in_order(63);
-        assert_eq!(run.pace.useful(), 64, "the pace is unknown");
+        run.measure_in_order(63);
+        assert_eq!(run.pace.wanted(), 64, "the pace is unknown");
         // One key: 30 a minute.
         assert_eq!(run.settle_in_order(300, 2000 * MS), 64);
         // Ten keys, each as slow: 300 a minute, and those that are being handled.
@@ -327,9 +327,9 @@ mod tests {
         for _ in 0..300 {
             run.now += 200 * MS;
             run.pace.settled();
-            run.look_in_order(usize::from(run.pace.useful()) - 10);
+            run.measure_in_order(usize::from(run.pace.wanted()) - 10);
         }
-        assert!((300..=320).contains(&run.pace.useful()), "{}", run.pace.useful());
+        assert!((300..=320).contains(&run.pace.wanted()), "{}", run.pace.wanted());
     }
 
     #[test]

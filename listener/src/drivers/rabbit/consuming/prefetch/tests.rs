@@ -22,13 +22,13 @@ impl Run {
 
     fn with(single: SingleActiveConsumer, budget: usize, full: u16) -> Self {
         let mut controller = PrefetchController::new(budget, full, usize::MAX, 1);
-        controller.describe(0, single, false);
+        controller.set_properties(0, single, false);
         Self::of(controller)
     }
 
     fn quorum(budget: usize, full: u16) -> Self {
         let mut controller = PrefetchController::new(budget, full, usize::MAX, 1);
-        controller.describe(0, SingleActiveConsumer::No, true);
+        controller.set_properties(0, SingleActiveConsumer::No, true);
         Self::of(controller)
     }
 
@@ -294,7 +294,7 @@ fn paced(slots: usize) -> Run {
 
 fn paced_of(single: SingleActiveConsumer, slots: usize) -> Run {
     let mut controller = PrefetchController::new(64 * MIB, 1000, slots, 1);
-    controller.describe(0, single, false);
+    controller.set_properties(0, single, false);
     Run::of(controller)
 }
 
@@ -398,13 +398,13 @@ struct Model {
 }
 
 impl Model {
-    fn unsettled_of(&self, generation: u32) -> usize {
-        self.unsettled.values().filter(|(of, _)| *of == generation).count()
+    fn unsettled_of(&self, consumer_number: u32) -> usize {
+        self.unsettled.values().filter(|(of, _)| *of == consumer_number).count()
     }
 
     /// How many more deliveries a consumer may get.
-    fn room(&self, generation: u32) -> usize {
-        self.prefetch_of[&generation].saturating_sub(self.unsettled_of(generation))
+    fn room(&self, consumer_number: u32) -> usize {
+        self.prefetch_of[&consumer_number].saturating_sub(self.unsettled_of(consumer_number))
     }
 }
 
@@ -417,16 +417,16 @@ fn play(seed: u64, budget: usize, full: u16, sizes: &[usize]) -> (usize, usize) 
 fn play_with(mut run: Run, seed: u64, sizes: &[usize]) -> (usize, usize) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut model = Model { unsettled: BTreeMap::new(), prefetch_of: BTreeMap::new() };
-    model.prefetch_of.insert(run.consumer.generation, usize::from(run.prefetch));
+    model.prefetch_of.insert(run.consumer.consumer_number, usize::from(run.prefetch));
     let (mut most, mut changes) = (0, 0);
     let mut left: VecDeque<usize> = (0..2000).map(|_| sizes[random.usize(..sizes.len())]).collect();
     while !left.is_empty() || !model.unsettled.is_empty() {
         let deliver = |run: &mut Run, model: &mut Model, consumer: ConsumerId, size| {
             run.controller.arrived(run.next, consumer, size);
-            model.unsettled.insert(run.next, (consumer.generation, size));
+            model.unsettled.insert(run.next, (consumer.consumer_number, size));
             run.next += 1;
         };
-        let has_room = model.room(run.consumer.generation) > 0;
+        let has_room = model.room(run.consumer.consumer_number) > 0;
         assert!(has_room || !model.unsettled.is_empty(), "nothing can arrive");
         if has_room && !left.is_empty() && random.u8(..3) > 0 {
             let consumer = run.consumer;
@@ -443,7 +443,10 @@ fn play_with(mut run: Run, seed: u64, sizes: &[usize]) -> (usize, usize) {
             (run.controller.unsettled.bytes(), queue.unsettled),
             (bytes, model.unsettled.len())
         );
-        assert_eq!(queue.unsettled - queue.of_earlier, model.unsettled_of(run.consumer.generation));
+        assert_eq!(
+            queue.unsettled - queue.from_earlier_consumers,
+            model.unsettled_of(run.consumer.consumer_number)
+        );
         assert_eq!(run.controller.unsettled.len(), model.unsettled.len());
         most = most.max(bytes);
         if !run.controller.update() {
@@ -452,10 +455,13 @@ fn play_with(mut run: Run, seed: u64, sizes: &[usize]) -> (usize, usize) {
         changes += 1;
         let old = run.consumer;
         let keeps_order = run.controller.queues[0].may_be_quorum && !run.controller.is_throttled;
-        assert!(!keeps_order || model.room(old.generation) == 0, "it may still get deliveries");
+        assert!(
+            !keeps_order || model.room(old.consumer_number) == 0,
+            "it may still get deliveries"
+        );
         (run.consumer, run.prefetch) = run.controller.next_consumer(0);
-        model.prefetch_of.insert(run.consumer.generation, usize::from(run.prefetch));
-        let late = random.usize(..=model.room(old.generation)).min(left.len());
+        model.prefetch_of.insert(run.consumer.consumer_number, usize::from(run.prefetch));
+        let late = random.usize(..=model.room(old.consumer_number)).min(left.len());
         for size in left.drain(..late) {
             deliver(&mut run, &mut model, old, size);
         }

@@ -8,7 +8,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConsumerId {
     pub(super) queue: usize,
-    pub(super) generation: u32,
+    pub(super) consumer_number: u32,
 }
 
 impl ConsumerId {
@@ -19,25 +19,25 @@ impl ConsumerId {
 
 /// An unsettled delivery.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Delivery {
+pub(super) struct UnsettledDelivery {
     pub(super) consumer: ConsumerId,
     pub(super) size: usize,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Unsettled {
+pub(super) struct UnsettledDeliveries {
     /// By tag.
-    deliveries: HashMap<u64, Delivery, BuildHasherDefault<TagHasher>>,
+    deliveries: HashMap<u64, UnsettledDelivery, BuildHasherDefault<TagHasher>>,
     bytes: usize,
 }
 
-impl Unsettled {
-    pub(super) fn insert(&mut self, tag: u64, delivery: Delivery) {
+impl UnsettledDeliveries {
+    pub(super) fn insert(&mut self, tag: u64, delivery: UnsettledDelivery) {
         self.deliveries.insert(tag, delivery);
         self.bytes = self.bytes.saturating_add(delivery.size);
     }
 
-    pub(super) fn remove(&mut self, tag: u64) -> Option<Delivery> {
+    pub(super) fn remove(&mut self, tag: u64) -> Option<UnsettledDelivery> {
         let delivery = self.deliveries.remove(&tag)?;
         self.bytes = self.bytes.saturating_sub(delivery.size);
         Some(delivery)

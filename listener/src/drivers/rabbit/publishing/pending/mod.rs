@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::message::{Message, PublishResult, return_reason};
 use crate::drivers::rabbit::connection::failure::Fault;
-use crate::drivers::rabbit::workarounds::ready::ready;
+use crate::drivers::rabbit::workarounds::ready::drain_ready;
 
 /// The task is woken once for this many written messages, because they are written in order.
 const WRITTEN: usize = 64;
@@ -30,14 +30,14 @@ const WRITTEN: usize = 64;
 const WRITTEN_BYTES: usize = 64 * 1024;
 
 /// A message whose confirm is pending.
-pub(crate) struct Pending {
+pub(crate) struct PendingConfirm {
     pub(crate) message: Arc<Message>,
     pub(crate) result: oneshot::Sender<PublishResult>,
     /// Why it was returned, if it was.
     pub(crate) returned: Option<String>,
 }
 
-pub(crate) type Done = (Pending, lapin::Result<Confirmation>);
+pub(crate) type Done = (PendingConfirm, lapin::Result<Confirmation>);
 
 /// Completes with the confirm when lapin has written a message.
 type Writing<C> = BoxFuture<'static, lapin::Result<C>>;
@@ -45,7 +45,7 @@ type Writing<C> = BoxFuture<'static, lapin::Result<C>>;
 /// The pending confirms. `C` is lapin's confirm, except in tests.
 pub(crate) struct PendingConfirms<C = PublisherConfirm> {
     /// In the order in which they are written.
-    unwritten: VecDeque<(Pending, Writing<C>)>,
+    unwritten: VecDeque<(PendingConfirm, Writing<C>)>,
     written: FuturesUnordered<Written<C>>,
 }
 
@@ -57,7 +57,7 @@ impl<C> Default for PendingConfirms<C> {
 
 impl PendingConfirms {
     /// Publishes: the message is in lapin's queue when this returns.
-    pub(crate) fn publish(&mut self, channel: &Arc<Channel>, pending: Pending) {
+    pub(crate) fn publish(&mut self, channel: &Arc<Channel>, pending: PendingConfirm) {
         let writing = write(Arc::clone(channel), Arc::clone(&pending.message)).boxed();
         self.add(pending, writing);
     }
@@ -71,8 +71,8 @@ where
         self.unwritten.len() + self.written.len()
     }
 
-    fn add(&mut self, pending: Pending, mut writing: Writing<C>) {
-        // If it is written at once, `poll_done`, which polls with a waker, sees it as well.
+    fn add(&mut self, pending: PendingConfirm, mut writing: Writing<C>) {
+        // If it is written immediately, `poll_done`, which polls with a waker, sees it as well.
         let early = writing.poll_unpin(&mut Context::from_waker(Waker::noop()));
         let writing = match early {
             Poll::Ready(result) => std::future::ready(result).boxed(),
@@ -130,7 +130,7 @@ where
             (pending, result)
         };
         let mut done = vec![open(first)];
-        done.extend(self.ready(carries, finish_frame).into_iter().map(open));
+        done.extend(self.collect_ready(carries, finish_frame).into_iter().map(open));
         for message in &returned {
             let done = done.iter_mut().map(|(pending, _)| pending);
             mark_returned(message, done.chain(self.iter_mut()));
@@ -154,7 +154,7 @@ where
 
     /// This fault has closed the channel: all messages fail with it, or with a fault of their own.
     pub(crate) fn fail_all(&mut self, fault: &Fault, finish_frame: impl FnMut()) {
-        for (pending, result) in self.ready(true, finish_frame) {
+        for (pending, result) in self.collect_ready(true, finish_frame) {
             // Even confirmed messages are published again: a returned message may be attached to
             // another's confirm.
             let fault = result.map_or_else(|error| Fault::from(&error), |_| fault.clone());
@@ -168,7 +168,7 @@ where
     /// All messages that are confirmed or have failed, and all that lapin has resolved before one of
     /// them; with all confirms of their frames, if one of them carries a returned message. Otherwise
     /// confirms of the same frame do not affect each other.
-    fn ready(&mut self, mut carries: bool, mut finish_frame: impl FnMut()) -> Vec<Done> {
+    fn collect_ready(&mut self, mut carries: bool, mut finish_frame: impl FnMut()) -> Vec<Done> {
         let mut done = Vec::new();
         loop {
             if carries {
@@ -176,7 +176,7 @@ where
             }
             // A confirmed message has been written, perhaps a moment ago.
             self.advance();
-            let more = ready(&mut self.written);
+            let more = drain_ready(&mut self.written);
             let is_last = more.is_empty();
             carries |= more.iter().any(|(_, result)| carries_return(result));
             done.extend(more);
@@ -202,19 +202,19 @@ where
         false
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &PendingConfirm> {
         let unwritten = self.unwritten.iter().map(|(pending, _)| pending);
         unwritten.chain(self.written.iter().filter_map(|written| Some(&written.0.as_ref()?.0)))
     }
 
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pending> {
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut PendingConfirm> {
         let unwritten = self.unwritten.iter_mut().map(|(pending, _)| pending);
         let written = self.written.iter_mut();
         unwritten.chain(written.filter_map(|written| Some(&mut written.0.as_mut()?.0)))
     }
 
     /// Removes all of them.
-    pub(crate) fn drain(&mut self) -> Vec<Pending> {
+    pub(crate) fn drain(&mut self) -> Vec<PendingConfirm> {
         let unwritten = self.unwritten.drain(..).map(|(pending, _)| pending);
         let written = std::mem::take(&mut self.written).into_iter();
         unwritten.chain(written.filter_map(|written| Some(written.0?.0))).collect()
@@ -234,7 +234,7 @@ async fn write(channel: Arc<Channel>, message: Arc<Message>) -> lapin::Result<Pu
 }
 
 /// A message that is written, or could not be; none once it has completed.
-struct Written<C>(Option<(Pending, lapin::Result<C>)>);
+struct Written<C>(Option<(PendingConfirm, lapin::Result<C>)>);
 
 impl<C> Future for Written<C>
 where
@@ -265,9 +265,9 @@ where
 /// so that a message may be published twice, but none is lost.
 fn mark_returned<'p>(
     returned: &BasicReturnMessage,
-    pending: impl Iterator<Item = &'p mut Pending>,
+    pending: impl Iterator<Item = &'p mut PendingConfirm>,
 ) {
-    let similarity = |pending: &Pending| {
+    let similarity = |pending: &PendingConfirm| {
         let message = &pending.message;
         let is_candidate = pending.returned.is_none()
             && message.exchange == returned.exchange

@@ -244,7 +244,7 @@ impl Task {
             body: Bytes::from(body),
         });
         self.results.push(receiver);
-        let pending = Pending { message, result, returned: None };
+        let pending = PendingConfirm { message, result, returned: None };
         self.pending_confirms.add(pending, writing(&self.model, number));
     }
 

@@ -16,7 +16,7 @@ use super::permissions::{self, Access, may_declare, may_read};
 use super::retry_queue::Level;
 use crate::drivers::rabbit::connection::failure::{Failure, Fault};
 use crate::drivers::rabbit::connection::hosts::Address;
-use crate::drivers::rabbit::connection::link::{Connected, Link, Purpose, Role};
+use crate::drivers::rabbit::connection::link::{Connected, ConnectionPurpose, Link, Role};
 use crate::drivers::rabbit::core::Core;
 use crate::drivers::rabbit::wire::NAME_LIMIT;
 use crate::target::{dead_letter_queue, quarantine_journal, quarantine_queue};
@@ -110,7 +110,7 @@ async fn may_publish(
     }
     // Over a connection of its own: while RabbitMQ is short of memory or disk, it stops reading from
     // connections that have published.
-    let role = Role::Publish(Purpose::Send);
+    let role = Role::Publish(ConnectionPurpose::Send);
     let Connected { link, .. } =
         Link::open(&core.options, &core.vhost, address, role, LIMIT).await?;
     let may = publish_unroutable(&link, short("the routing key", &unique)?).await;

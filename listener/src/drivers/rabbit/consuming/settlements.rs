@@ -1,4 +1,4 @@
-//! Settlements, from the owner of a delivery to the broker: `SessionSettler` queues them, `Ledger`
+//! Settlements, from the owner of a delivery to the broker: `SessionSettler` queues them, `AckMerger`
 //! decides which acknowledgements are written, `write` writes them. The task of `session.rs` does both.
 
 use std::collections::BTreeSet;
@@ -27,14 +27,14 @@ pub(crate) struct SessionSettler {
 /// its timer, and for a full batch: a wake-up for each would be expensive.
 #[derive(Debug)]
 struct SettlementQueue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitingSettlements>,
     /// The session has ended.
     is_over: AtomicBool,
     notify: Arc<Notify>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingSettlements {
     settlements: Vec<(u64, Settle)>,
     /// How many are a full batch, which is written without further delay.
     batch_size: usize,
@@ -51,7 +51,7 @@ impl SessionSettler {
     /// and may be shared with other settlers.
     pub(crate) fn new(stale: Arc<AtomicU64>, notify: Arc<Notify>) -> (Self, Settlements) {
         let queue = Arc::new(SettlementQueue {
-            waiting: Mutex::new(Waiting {
+            waiting: Mutex::new(WaitingSettlements {
                 settlements: Vec::new(),
                 batch_size: 1,
                 flushes: Vec::new(),
@@ -100,7 +100,7 @@ impl Settler for SessionSettler {
 }
 
 impl SettlementQueue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingSettlements> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,7 +113,7 @@ impl Settlements {
 
     /// Adapts the size of a full batch to the largest prefetch of a consumer.
     pub(crate) fn set_batch_size(&self, prefetch: u16) {
-        self.0.lock().batch_size = usize::from(prefetch / BATCHES).max(1);
+        self.0.lock().batch_size = usize::from(prefetch / BATCHES_PER_PREFETCH).max(1);
     }
 
     /// Whether at least a full batch is waiting to be written.
@@ -152,12 +152,12 @@ impl Drop for Settlements {
 }
 
 /// A quarter of the prefetch is a full batch: the broker sends the rest meanwhile.
-pub(crate) const BATCHES: u16 = 4;
+pub(crate) const BATCHES_PER_PREFETCH: u16 = 4;
 
 /// What is written for settlements. Failed deliveries are rejected, which quorum queues of every version
 /// count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Write {
+pub(crate) enum SettlementFrame {
     Ack { tag: u64, multiple: bool },
     Reject { tag: u64 },
 }
@@ -165,66 +165,67 @@ pub(crate) enum Write {
 /// The settled tags of a channel, so that one acknowledgement can cover neighbours. It covers a tag only
 /// when all lower tags are settled as well, and the rejections of the batch are written before it.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct AckMerger {
     /// All tags up to this one are settled.
-    floor: u64,
+    settled_up_to: u64,
     /// The settled tags above it.
-    beyond: BTreeSet<u64>,
+    settled_above: BTreeSet<u64>,
     /// A delivery was unsettled for so long that later tags are not recorded any more.
-    is_full: bool,
+    is_overflowed: bool,
 }
 
 /// The most recorded tags above one that is unsettled.
 const MAX_RECORDED: usize = 65_536;
 
-impl Ledger {
+impl AckMerger {
     /// What to write for a batch of settlements, in order.
-    pub(crate) fn plan(&mut self, batch: &[(u64, Settle)]) -> Vec<Write> {
+    pub(crate) fn plan(&mut self, batch: &[(u64, Settle)]) -> Vec<SettlementFrame> {
         let mut plan = Vec::with_capacity(batch.len());
         let mut acks = Vec::with_capacity(batch.len());
         for (tag, settle) in batch {
             match settle {
                 Settle::Ack => acks.push(*tag),
                 // Before the acknowledgements, one of which may cover all lower tags.
-                Settle::Requeue => plan.push(Write::Reject { tag: *tag }),
+                Settle::Requeue => plan.push(SettlementFrame::Reject { tag: *tag }),
             }
             self.settled(*tag);
         }
         acks.sort_unstable();
-        let covered = acks.partition_point(|tag| !self.is_full && *tag <= self.floor);
+        let covered = acks.partition_point(|tag| !self.is_overflowed && *tag <= self.settled_up_to);
         if let Some(tag) = covered.checked_sub(1).map(|last| acks[last]) {
-            plan.push(Write::Ack { tag, multiple: covered > 1 });
+            plan.push(SettlementFrame::Ack { tag, multiple: covered > 1 });
         }
-        let single = acks[covered..].iter().map(|tag| Write::Ack { tag: *tag, multiple: false });
+        let single =
+            acks[covered..].iter().map(|tag| SettlementFrame::Ack { tag: *tag, multiple: false });
         plan.extend(single);
         plan
     }
 
     fn settled(&mut self, tag: u64) {
-        if self.is_full {
+        if self.is_overflowed {
             return;
         }
-        if tag == self.floor + 1 {
-            self.floor = tag;
+        if tag == self.settled_up_to + 1 {
+            self.settled_up_to = tag;
         } else {
-            self.beyond.insert(tag);
+            self.settled_above.insert(tag);
         }
-        while self.beyond.first() == Some(&(self.floor + 1)) {
-            self.beyond.pop_first();
-            self.floor += 1;
+        while self.settled_above.first() == Some(&(self.settled_up_to + 1)) {
+            self.settled_above.pop_first();
+            self.settled_up_to += 1;
         }
-        if self.beyond.len() > MAX_RECORDED {
-            self.beyond = BTreeSet::new();
-            self.is_full = true;
+        if self.settled_above.len() > MAX_RECORDED {
+            self.settled_above = BTreeSet::new();
+            self.is_overflowed = true;
         }
     }
 }
 
 /// Writes a plan, in order.
-pub(crate) fn write(channel: &Channel, plan: &[Write]) -> Result<(), Fault> {
+pub(crate) fn write(channel: &Channel, plan: &[SettlementFrame]) -> Result<(), Fault> {
     plan.iter().try_for_each(|write| match *write {
-        Write::Ack { tag, multiple } => ack(channel, tag, multiple),
-        Write::Reject { tag } => reject(channel, tag),
+        SettlementFrame::Ack { tag, multiple } => ack(channel, tag, multiple),
+        SettlementFrame::Reject { tag } => reject(channel, tag),
     })
 }
 
@@ -247,35 +248,35 @@ mod tests {
     use super::*;
     use Settle::{Ack, Requeue};
 
-    const fn ack(tag: u64, multiple: bool) -> Write {
-        Write::Ack { tag, multiple }
+    const fn ack(tag: u64, multiple: bool) -> SettlementFrame {
+        SettlementFrame::Ack { tag, multiple }
     }
 
     #[test]
     fn neighbours_are_acknowledged_together() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.plan(&[(1, Ack)]), [ack(1, false)]);
-        assert_eq!(ledger.plan(&[(4, Ack), (2, Ack), (3, Ack)]), [ack(4, true)]);
+        let mut merger = AckMerger::default();
+        assert_eq!(merger.plan(&[(1, Ack)]), [ack(1, false)]);
+        assert_eq!(merger.plan(&[(4, Ack), (2, Ack), (3, Ack)]), [ack(4, true)]);
     }
 
     #[test]
     fn an_unsettled_tag_is_never_covered_by_an_acknowledgement() {
-        let mut ledger = Ledger::default();
+        let mut merger = AckMerger::default();
         assert_eq!(
-            ledger.plan(&[(3, Ack), (1, Ack), (4, Ack)]),
+            merger.plan(&[(3, Ack), (1, Ack), (4, Ack)]),
             [ack(1, false), ack(3, false), ack(4, false)]
         );
         // 3 and 4 are acknowledged already, so 2 closes the gap alone.
-        assert_eq!(ledger.plan(&[(2, Ack)]), [ack(2, false)]);
-        assert_eq!(ledger.plan(&[(5, Ack), (6, Ack)]), [ack(6, true)]);
+        assert_eq!(merger.plan(&[(2, Ack)]), [ack(2, false)]);
+        assert_eq!(merger.plan(&[(5, Ack), (6, Ack)]), [ack(6, true)]);
     }
 
     #[test]
     fn rejections_are_written_first() {
-        let mut ledger = Ledger::default();
+        let mut merger = AckMerger::default();
         assert_eq!(
-            ledger.plan(&[(1, Ack), (2, Requeue), (3, Requeue), (4, Ack)]),
-            [Write::Reject { tag: 2 }, Write::Reject { tag: 3 }, ack(4, true)]
+            merger.plan(&[(1, Ack), (2, Requeue), (3, Requeue), (4, Ack)]),
+            [SettlementFrame::Reject { tag: 2 }, SettlementFrame::Reject { tag: 3 }, ack(4, true)]
         );
     }
 
@@ -293,12 +294,12 @@ mod tests {
     }
 
     /// Applies what is written, as a broker with these unsettled deliveries does.
-    fn apply(plan: &[Write], held: &mut BTreeSet<u64>) -> Vec<(u64, Settle)> {
+    fn apply(plan: &[SettlementFrame], held: &mut BTreeSet<u64>) -> Vec<(u64, Settle)> {
         let mut done = Vec::new();
         for written in plan {
             let (tag, settle, multiple) = match *written {
-                Write::Ack { tag, multiple } => (tag, Ack, multiple),
-                Write::Reject { tag } => (tag, Requeue, false),
+                SettlementFrame::Ack { tag, multiple } => (tag, Ack, multiple),
+                SettlementFrame::Reject { tag } => (tag, Requeue, false),
             };
             assert!(held.contains(&tag), "the broker closes the channel at {written:?}");
             let those: Vec<u64> =
@@ -323,14 +324,14 @@ mod tests {
                     [Ack, Requeue][ways % 2]
                 };
                 for cuts in 0..16_u8 {
-                    let (mut ledger, mut held) = (Ledger::default(), BTreeSet::from(ALL));
+                    let (mut merger, mut held) = (AckMerger::default(), BTreeSet::from(ALL));
                     let mut batch = Vec::new();
                     for (at, tag) in order.iter().enumerate() {
                         batch.push((*tag, way(*tag)));
                         if at < 4 && cuts & (1 << at) == 0 {
                             continue;
                         }
-                        let mut done = apply(&ledger.plan(&batch), &mut held);
+                        let mut done = apply(&merger.plan(&batch), &mut held);
                         done.sort_unstable_by_key(|(tag, _)| *tag);
                         batch.sort_unstable_by_key(|(tag, _)| *tag);
                         assert_eq!(done, batch, "{order:?} {ways} {cuts}");
@@ -344,12 +345,12 @@ mod tests {
 
     #[test]
     fn a_delivery_unsettled_for_ever_costs_no_memory() {
-        let mut ledger = Ledger::default();
+        let mut merger = AckMerger::default();
         for tag in 2..(MAX_RECORDED as u64 + 10) {
-            assert_eq!(ledger.plan(&[(tag, Ack)]), [ack(tag, false)]);
+            assert_eq!(merger.plan(&[(tag, Ack)]), [ack(tag, false)]);
         }
-        assert!(ledger.beyond.is_empty());
-        assert_eq!(ledger.plan(&[(1, Ack)]), [ack(1, false)]);
+        assert!(merger.settled_above.is_empty());
+        assert_eq!(merger.plan(&[(1, Ack)]), [ack(1, false)]);
     }
 
     #[test]
