@@ -37,7 +37,7 @@ use crate::transport::url::{Host, TransportUrl};
 /// # Ok::<(), listener::Error>(())
 /// ```
 ///
-/// What is missing is declared durable, as with an `amqp://` URL, unless
+/// Missing queues and exchanges are declared durable, as with an `amqp://` URL, unless
 /// [`like_oslo_messaging`](Self::like_oslo_messaging) is called.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `open` is called"]
@@ -61,13 +61,13 @@ impl RabbitBuilder {
         .dialect(Dialect::Amqp)
     }
 
-    /// Also connects to this host, a name or an address, on port 5672. Default: this machine.
+    /// Adds a host, by name or address, with port 5672. Default: this machine.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push((host.into(), None));
         self
     }
 
-    /// Also connects to this host, a name or an address, on this port.
+    /// Adds a host, by name or address, with this port.
     pub fn host_and_port(mut self, host: impl Into<String>, port: u16) -> Self {
         self.hosts.push((host.into(), Some(port)));
         self
@@ -91,13 +91,13 @@ impl RabbitBuilder {
         self
     }
 
-    /// Declares what is missing as programs that use oslo.messaging declare it, as a `rabbit://` URL does;
+    /// Declares missing queues and exchanges as programs that use oslo.messaging do, like a `rabbit://` URL;
     /// see [`RabbitOptions`].
     pub fn like_oslo_messaging(self) -> Self {
         self.dialect(Dialect::Oslo)
     }
 
-    /// All options at once.
+    /// Replaces all options.
     pub fn options(mut self, options: RabbitOptions) -> Self {
         let dialect = self.options.dialect;
         self.options = options;
@@ -109,9 +109,8 @@ impl RabbitBuilder {
     /// The transport. No I/O: connections are made when a listener starts or a notifier sends.
     ///
     /// # Errors
-    /// An option has a value that it does not accept, options contradict each other, a host has a name
-    /// or a port that no host can have, or there is a password without a user. The first of these is
-    /// reported.
+    /// An option has an invalid value, options contradict each other, a host has an invalid name or port, or
+    /// there is a password without a user. The first of these is reported.
     pub fn open(self) -> Result<Transport, OpenError> {
         let (driver, url) = self.driver()?;
         Ok(Transport::new(driver, url.to_string()))

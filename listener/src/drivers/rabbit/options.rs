@@ -1,6 +1,6 @@
 //! The options of the RabbitMQ driver, under oslo.messaging's names, each declared once; and the deadlines
-//! that are not options. The names of a URL's query are read in `query.rs`, the setters are `builder.rs`'s;
-//! what an option does is in the file that reads it.
+//! that are not options. The query of a URL is read in `query.rs`, the setters are in `builder.rs`; what an
+//! option does is in the file that reads it.
 
 use std::time::Duration;
 
@@ -84,14 +84,14 @@ options! {
     /// # What is declared
     /// Existing queues and exchanges are used unchanged. With `rabbit://` missing ones are declared as
     /// oslo.messaging would declare them with the same options, so that programs that use it can declare
-    /// them too: transient unless `amqp_durable_queues` or `rabbit_quorum_queue` is
-    /// set. If neither option is given, existing exchanges and queues show what the deployment uses: if
-    /// the exchange is durable, missing queues are declared durable; if another queue is a quorum queue,
-    /// they are declared as quorum queues with the same limits; `amqp_auto_delete` is inferred in the same
-    /// way. RabbitMQ shows these properties only to a user who may configure the exchange or queue. For
-    /// other users a pool's queue is declared durable; a queue that other programs declare as well is not
-    /// declared until an option says how: if it were declared differently, those programs could not
-    /// publish. With `amqp://` missing queues and exchanges are declared durable.
+    /// them too: transient unless `amqp_durable_queues` or `rabbit_quorum_queue` is set. If neither option is
+    /// given, existing exchanges and queues show what the deployment uses: if the exchange is durable,
+    /// missing queues are declared durable; if another queue is a quorum queue, they are declared as quorum
+    /// queues with the same limits; `amqp_auto_delete` is inferred in the same way. RabbitMQ shows these
+    /// properties only to a user who may configure the exchange or queue. For other users a pool's queue is
+    /// declared durable; a queue that other programs declare as well is not declared until an option says
+    /// how: if it were declared differently, those programs could not publish. With `amqp://` missing queues
+    /// and exchanges are declared durable.
     ///
     /// Queues and exchanges that this process saw before a broker restart are declared again with the same
     /// properties. The listener's own queues (for retries, dead letters and quarantine) are always durable,
@@ -109,15 +109,16 @@ options! {
     table rabbit_table;
     setters rabbit_setters;
 
-    /// Whether queues and exchanges that are declared survive a restart of the broker.
+    /// Whether declared queues and exchanges survive a restart of the broker.
     ///
-    /// Default: with `amqp://` yes; with `rabbit://` as the existing exchanges and queues.
+    /// Default: with `amqp://` yes; with `rabbit://` as existing exchanges and queues, if there are any,
+    /// otherwise no.
     pub amqp_durable_queues: Option<bool> as bool = [None] takes Switch, key "amqp_durable_queues";
-    /// Whether queues and exchanges that are declared are deleted with their last consumer.
+    /// Whether declared queues and exchanges are deleted with their last consumer.
     ///
-    /// Default: with `rabbit://` as the existing exchanges and queues; with `amqp://` no.
+    /// Default: with `rabbit://` as existing exchanges and queues, if there are any; otherwise no.
     pub amqp_auto_delete: Option<bool> as bool = [None] takes Switch, key "amqp_auto_delete";
-    /// Whether queues that are declared are quorum queues.
+    /// Whether declared queues are quorum queues.
     pub rabbit_quorum_queue: Option<bool> as bool = [None] takes Switch, key "rabbit_quorum_queue";
     /// How often a quorum queue redelivers a message; 0 means the broker's default.
     ///
@@ -134,7 +135,7 @@ options! {
         takes number(0_u32), key "rabbit_quorum_max_memory_bytes";
     /// Whether queues are declared with `x-ha-policy: all`, as mirrored queues once were.
     pub rabbit_ha_queues: Option<bool> as bool = [None] takes Switch, key "rabbit_ha_queues";
-    /// Unacknowledged deliveries of a queue, at most, instead of the listener's own `prefetch`.
+    /// The maximum number of unacknowledged deliveries of a queue, instead of the listener's own `prefetch`.
     pub rabbit_qos_prefetch_count: Option<u16> as u16 = [None]
         takes number(1_u16)
             .because("0 would be unlimited, and a whole queue would be read into memory"),
@@ -157,11 +158,11 @@ options! {
             ("round-robin", FailoverStrategy::RoundRobin),
             ("shuffle", FailoverStrategy::Shuffle),
         ]), key "kombu_failover_strategy";
-    /// What is added to each delay between attempts to connect (oslo.messaging: 1 s, without jitter).
+    /// Added to each delay between attempts to connect (oslo.messaging: 1 s, without jitter).
     pub kombu_reconnect_delay: Duration = [100 ms] takes DELAY, key "kombu_reconnect_delay";
-    /// The longest delay after the first round of all hosts: a delay is anything from 0 to this.
+    /// The longest delay after the first round of all hosts: each delay is chosen at random from 0 to this.
     pub rabbit_retry_interval: Duration = [1 s] takes DELAY, key "rabbit_retry_interval";
-    /// How much longer the longest delay is after each further round.
+    /// By how much the longest delay grows after each further round.
     pub rabbit_retry_backoff: Duration = [2 s] takes DELAY, key "rabbit_retry_backoff";
     /// The upper limit of the longest delay.
     pub rabbit_interval_max: Duration = [30 s] takes DELAY, key "rabbit_interval_max";

@@ -74,7 +74,7 @@ impl RabbitOptions {
     /// Reads the query of a transport URL.
     ///
     /// # Errors
-    /// An option is unknown, or has a value that it cannot have.
+    /// An option is unknown or has an invalid value.
     pub fn from_url(url: &TransportUrl) -> Result<Self, OpenError> {
         let is_amqp = url.scheme() == "amqp";
         let dialect = if is_amqp { Dialect::Amqp } else { Dialect::Oslo };
@@ -107,7 +107,7 @@ impl RabbitOptions {
         if !retired.is_empty() {
             tracing::warn!(
                 options = retired.join(", "),
-                "options of older releases of oslo.messaging are in the transport URL; its newest refuses them"
+                "the transport URL has options of older oslo.messaging releases, which newer releases refuse"
             );
         }
         match options.contradiction() {
@@ -186,7 +186,7 @@ fn no_tls(option: &str, value: &str) -> Result<(), OpenError> {
     match Switch.read(&Raw::Text(value.to_owned())) {
         Some(false) => Ok(()),
         Some(true) => {
-            let expected = "false, for TLS is not built in yet: use a port without TLS".to_owned();
+            let expected = "false, because TLS is not built in yet: use a port without TLS".to_owned();
             Err(invalid(option, expected, value))
         }
         None => Err(invalid(option, Switch.expected(), value)),
@@ -315,7 +315,7 @@ mod tests {
         check(
             "ssl",
             "1",
-            "option \"ssl\" of the transport URL: expected false, for TLS is not built in yet: use a port without TLS, found \"1\"",
+            "option \"ssl\" of the transport URL: expected false, because TLS is not built in yet: use a port without TLS, found \"1\"",
         );
         check(
             "kombu_reconnect_delay",
@@ -412,7 +412,7 @@ mod tests {
         );
         assert_eq!(
             read(&[("rabbit_use_ssl", "true")]),
-            Err("option \"rabbit_use_ssl\" of the transport URL: expected false, for TLS is not built in yet: use a port without TLS (the option is called \"ssl\" now), found \"true\"".to_owned())
+            Err("option \"rabbit_use_ssl\" of the transport URL: expected false, because TLS is not built in yet: use a port without TLS (the option is called \"ssl\" now), found \"true\"".to_owned())
         );
         assert_eq!(
             read(&[("rabbit_userid", "nova")]),
