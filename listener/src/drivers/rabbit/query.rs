@@ -186,7 +186,8 @@ fn no_tls(option: &str, value: &str) -> Result<(), OpenError> {
     match Switch.read(&Raw::Text(value.to_owned())) {
         Some(false) => Ok(()),
         Some(true) => {
-            let expected = "false, because TLS is not built in yet: use a port without TLS".to_owned();
+            let expected =
+                "false, because TLS is not built in yet: use a port without TLS".to_owned();
             Err(invalid(option, expected, value))
         }
         None => Err(invalid(option, Switch.expected(), value)),

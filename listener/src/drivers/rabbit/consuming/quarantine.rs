@@ -344,6 +344,6 @@ async fn consume(
 /// The failure of a consumer that the broker has cancelled.
 pub(crate) fn cancelled(queue: &str) -> Failure {
     Failure::transient(format!(
-        "the broker cancelled the consumer of queue {queue:?}, as when the queue is deleted, or when a delivery was unsettled for longer than the consumer timeout of a quorum queue (RabbitMQ 4.3): set a shorter handler_timeout then"
+        "the broker cancelled the consumer of queue {queue:?}: for example, the queue was deleted, or a delivery of a quorum queue was unsettled for longer than the consumer timeout (since RabbitMQ 4.3; a shorter handler_timeout prevents it)"
     ))
 }

@@ -210,13 +210,13 @@ fn patterns(bindings: &[Binding]) -> Patterns {
         let names: BTreeSet<_> = named.map(|binding| binding.exchange.as_str()).collect();
         names.into_iter().map(escaped)
     };
-    // The broker shows how the deployment declares shared queues to users who may declare the exchange
-    // only.
-    let shown = exchanges(|binding| matches!(name_prefix(binding), NamePrefix::Topic(_)));
+    // Only to users who may declare the exchange does the broker show how the deployment declares shared
+    // queues.
+    let inspected = exchanges(|binding| matches!(name_prefix(binding), NamePrefix::Topic(_)));
     let bound = exchanges(|_| true);
     let any_of = |names: Vec<String>| format!("^({})$", names.join("|"));
     Patterns {
-        configure: any_of(queues.iter().cloned().chain(shown).collect()),
+        configure: any_of(queues.iter().cloned().chain(inspected).collect()),
         write: any_of(queues.iter().cloned().chain([escaped(NAMELESS_EXCHANGE)]).collect()),
         read: any_of(queues.into_iter().chain(bound).collect()),
     }

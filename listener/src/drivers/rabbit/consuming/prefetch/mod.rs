@@ -166,9 +166,9 @@ impl PrefetchController {
             }
         } else if self.is_throttled && self.unsettled.bytes() <= self.budget / 2 {
             self.is_throttled = false;
-            self.queues.iter_mut().for_each(|queue| {
-                queue.arrived_since_change = queue.arrived_since_change.max(SAMPLE)
-            });
+            for queue in &mut self.queues {
+                queue.arrived_since_change = queue.arrived_since_change.max(SAMPLE);
+            }
         }
         self.awaits_growth = false;
         if !self.is_throttled {
