@@ -77,7 +77,7 @@ async fn a_delayed_message_survives_a_killed_broker() {
 /// RabbitMQ itself may lose a new queue of any type.
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_confirmed_message_in_a_new_queue_survives_a_broker_killed_at_once() {
+async fn a_confirmed_message_in_a_new_queue_survives_a_broker_killed_immediately() {
     let mut node = RabbitNode::start().await;
     let rabbit = rabbit(&node.url());
     for n in 0..5 {

@@ -59,7 +59,7 @@ async fn a_host_that_refuses_the_login_does_not_keep_messages_from_another() {
         good.refuse(false);
         send(&rabbit, "last").await;
     }
-    // If all hosts refuse, the error is returned at once.
+    // If all hosts refuse, the error is returned immediately.
     let url = format!(
         "amqp://guest:wrong@127.0.0.1:{},guest:no@127.0.0.1:{}/refusing",
         good.port(),

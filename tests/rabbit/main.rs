@@ -54,7 +54,7 @@ async fn subscribe(rabbit: &Rabbit) -> Subscribed {
 
 async fn refused(url: &str, subscription: Subscription) -> ConnectError {
     let subscribed = timeout(SOON, rabbit(url).subscribe(subscription)).await;
-    subscribed.expect("an answer at once").expect_err("a refusal")
+    subscribed.expect("an immediate answer").expect_err("a refusal")
 }
 
 /// The transient error with which a subscription times out. A busy broker may not answer within the

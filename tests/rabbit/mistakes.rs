@@ -1,5 +1,5 @@
-//! Errors that an operator has to fix are reported at once, with a fix; everything that works without a
-//! missing permission continues.
+//! Errors that an operator has to fix are reported immediately, with a fix; everything that works without
+//! a missing permission continues.
 
 use super::*;
 use lapin::types::AMQPValue;
@@ -26,7 +26,7 @@ pub(super) async fn user(
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_wrong_password_is_reported_at_once() {
+async fn a_wrong_password_is_reported_immediately() {
     let node = support::shared().await;
     let url = node.url().replace("guest:guest", "guest:wrong");
     let host = format!("127.0.0.1:{}", node.port());
@@ -37,7 +37,7 @@ async fn a_wrong_password_is_reported_at_once() {
 
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
-async fn a_wrong_virtual_host_is_reported_at_once() {
+async fn a_wrong_virtual_host_is_reported_immediately() {
     let node = support::shared().await;
     let url = node.url().replace("%2F", "nowhere");
     let expected = ConnectError::VirtualHost {

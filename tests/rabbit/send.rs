@@ -174,7 +174,7 @@ async fn an_unreachable_broker_is_not_an_obstacle_once_no_send_waits() {
 
 /// This needs no broker: the host does not answer for an hour.
 #[tokio::test]
-async fn a_connecting_driver_is_closed_at_once_when_no_send_waits() {
+async fn a_connecting_driver_is_closed_immediately_when_no_send_waits() {
     let silent = Impostor::start("");
     let url = format!("amqp://127.0.0.1:{}?connection_timeout=3600000", silent.port());
     let rabbit = rabbit(&url);

@@ -34,7 +34,7 @@ async fn unsettled(subscribed: &mut Subscribed, count: usize, least: usize) -> V
             held.push_back(delivery);
             continue;
         }
-        assert!(delay == QUIET, "only {bytes} bytes at once: {seen:?}");
+        assert!(delay == QUIET, "only {bytes} bytes together: {seen:?}");
         if let Some(delivery) = held.pop_front() {
             seen.push(bytes);
             bytes -= delivery.body.len();
