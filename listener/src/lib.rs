@@ -49,39 +49,39 @@
 //! Python one, and a [`Notifier`] a Python notifier, without changes to the other services.
 //! Notifications come from RabbitMQ; without a broker the same program runs in memory.
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! - **At least once.** A delivery is acknowledged only after every endpoint that wants it has
-//!   handled it, or after persistent copies of it are confirmed: in a retry queue, or in the dead-letter queue
-//!   `<queue>.dead`. While a copy cannot be made, the original stays unacknowledged, its pending methods are
-//!   paused, and the listener is not ready; after 15 minutes a confirmed copy at the end of its own queue
-//!   replaces it, unless order is kept.
-//! - **Only failed methods are retried.** An error, a panic or a timeout is retried with growing
-//!   delays, in retry queues of the broker; after the last attempt the notification is
-//!   dead-lettered, its body unchanged and the reason in its headers. Methods that handled it are
-//!   not called again.
-//! - **No notification blocks the others.** A notification that ends the process is recognised,
-//!   quarantined, handled one at a time, and dead-lettered if it ends more processes; the
-//!   notifications around it are handled. A flood of `info` does not delay `error`.
-//! - **It reconnects.** When the broker is killed, a connection is closed, the network is cut or a
-//!   queue is deleted, the listener reconnects, with growing delays, to the next host. 42 faults of
-//!   brokers, networks, processes and peers are listed; each has a test that accounts for every
-//!   message, or a reason why it has none.
-//! - **Resources are bounded**: deliveries, bytes and concurrent calls. Invalid input does not end
-//!   the process, and secrets do not appear in logs and errors.
-//! - **A notifier reports the outcome of every notification**: confirmed, returned, refused, or
-//!   unknown. With the feature `spool` it stores notifications on disk while the broker is
-//!   unreachable, and sends them in order later. The files contain payloads and contexts, and only
-//!   their user may read them.
-//! - **Existing queues and exchanges are used as they are**, and nothing is ever deleted; no
-//!   permission to configure is needed. With a `rabbit://` URL missing ones are declared as
-//!   oslo.messaging declares them; with an `amqp://` URL they are durable.
-//! - **Shutdown is graceful.** On SIGTERM running methods finish, deliveries that were not begun
-//!   are released, and the process exits with code 0; other listeners receive the rest.
-//! - **Mistakes are compile errors that suggest a fix**, at the token that is wrong: all errors of syntax and
-//!   signatures at once, then type errors.
-//! - **Errors say what to do**: every other mistake that can be found without I/O is reported in
-//!   one error, with a fix, and never with a password.
+//! - **At least once.** A delivery is acknowledged only after every matching endpoint method has handled
+//!   it, or after persistent copies of it are confirmed: in a retry, quarantine or dead-letter queue.
+//!   While a copy cannot be made, the original stays unacknowledged, its pending methods are paused, and
+//!   the listener is not ready; after 15 minutes a confirmed copy at the end of its own queue replaces
+//!   it, unless the notification is ordered (`ordered_by`, or the executor `sequential`).
+//! - **Only failed methods are retried.** An error, a panic or a timeout is retried with growing delays,
+//!   in retry queues of the broker; after the last attempt the notification is dead-lettered, its body
+//!   unchanged and the reason in its headers. A retry does not call methods that have already handled
+//!   it.
+//! - **No notification blocks the others.** A notification that crashes the process (a poison message)
+//!   is recognised, quarantined, handled one at a time, and dead-lettered if it crashes further
+//!   processes; the notifications around it are handled. A flood of `info` does not delay `error`.
+//! - **It reconnects.** When the broker is killed, a connection is closed, the network is cut or a queue
+//!   is deleted, the listener reconnects, with growing delays, to the next host. 42 faults of brokers,
+//!   networks, processes and peers are listed; each has a test that accounts for every message, or a
+//!   reason why it has none.
+//! - **Resources are bounded**: deliveries, bytes and concurrent calls. Invalid input does not end the
+//!   process, and secrets do not appear in logs and errors.
+//! - **A notifier reports what happened to every notification**: confirmed, returned, refused, or
+//!   unknown. With the feature `spool` it stores notifications on disk while the broker is unreachable,
+//!   and sends them in order later. The files contain payloads and contexts, and only the user of the
+//!   process may read them.
+//! - **Existing queues and exchanges are used as they are**, and nothing is ever deleted; the permission
+//!   to configure is needed only for what is missing. With a `rabbit://` URL missing ones are declared
+//!   as oslo.messaging declares them; with an `amqp://` URL they are durable.
+//! - **Shutdown is graceful.** On SIGTERM running methods finish, deliveries that were not started are
+//!   released, and the process exits with code 0; other listeners receive the rest.
+//! - **Mistakes are compile errors that suggest a fix**, at the token that is wrong: all errors of
+//!   syntax and signatures at once, then type errors.
+//! - **Errors say what to do**: every other mistake that can be found without I/O is reported in one
+//!   error, with a fix, and never with a password.
 //! - **The wire format is oslo.messaging's.** A notification sent by Python arrives as it does at
 //!   Python's own listener, and the other way round, in both envelope versions.
 //!
@@ -96,8 +96,8 @@
 //! | run it within a program | [`Listener::builder`]: [`ListenerBuilder`] and its [`options`] |
 //! | watch it: probes, metrics, alerts | [`Listener::health`], [`Listener::is_ready`], [`observe`] |
 //! | read dead letters | [`queues`]: the names of the queues, and their headers |
-//! | run it well: the account, policies, dead letters, Kubernetes | [`guide::operating`] |
-//! | send notifications | [`Notifier`] |
+//! | run it well: the user, policies, dead letters, Kubernetes | [`guide::operating`] |
+//! | send notifications | [`Notifier`]; [`guide::sending`] |
 //! | handle redelivered notifications only once | [`Inbox`], [`MemoryInbox`] |
 //! | keep endpoints of a library linked | [`link!`] |
 //! | choose and tune the transport | [`Transport::open`], [`RabbitOptions`](options::RabbitOptions) |
@@ -123,7 +123,7 @@ mod redact;
 mod setters;
 mod future;
 pub mod guide;
-// In the order in which a delivery passes them.
+// In the order in which a delivery passes through them.
 mod transport;
 mod drivers;
 pub mod envelope;

@@ -50,7 +50,7 @@ const DROPPED: [(&str, &str); 11] = [
     ("weather", "conditions"),
 ];
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -59,6 +59,7 @@ const PAGES: [&str; 14] = [
     "listener/src/guide/failures.md",
     "listener/src/guide/mistakes.md",
     "listener/src/guide/operating.md",
+    "listener/src/guide/sending.md",
     "listener/src/envelope/wire.md",
     "listener/src/runtime/design.md",
     "listener/src/drivers/rabbit/design.md",

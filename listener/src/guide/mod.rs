@@ -1,6 +1,6 @@
 //! The forms of an endpoint that `#[notification_endpoint]` accepts, and its compile errors (both with the
-//! feature `macros`). [`failures`] describes what happens when something fails, and [`operating`] is for
-//! operators.
+//! feature `macros`). [`sending`] describes notifiers, [`failures`] what happens when something fails, and
+//! [`operating`] is for operators.
 
 #![cfg_attr(feature = "macros", doc = include_str!("endpoints.md"))]
 
@@ -8,3 +8,4 @@ pub mod failures;
 #[cfg(feature = "macros")]
 pub mod mistakes;
 pub mod operating;
+pub mod sending;
