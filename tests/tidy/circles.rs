@@ -1,4 +1,4 @@
-//! Circles between files of one room, which the table in `layers.rs` does not see: files that
+//! Circles between files of one module, which the table in `layers.rs` does not see: files that
 //! import each other, directly or through others, and inherent impls in another file than the
 //! one of their type, by which a file uses another without importing it.
 
@@ -9,8 +9,8 @@ use proc_macro2::TokenTree;
 use crate::reader::{self, Found, Visitor, is_word, module};
 use crate::tree::{self, File};
 
-/// An inherent impl by which an upper room completes the type of a lower one: what it needs is above
-/// the type's room.
+/// An inherent impl by which an upper module completes the type of a lower one: what it needs is above
+/// the type's module.
 const COMPLETED: &[(&str, &str)] = &[
     // `Transport::open` has to name all drivers.
     ("drivers/mod.rs", "Transport"),
@@ -158,11 +158,11 @@ mod tests {
     fn files_that_import_each_other_are_a_circle() {
         check(
             &[
-                ("room/a.rs", "use crate::room::b::B;"),
-                ("room/b.rs", "use super::a::A;"),
-                ("room/c.rs", "use super::a::A;"),
+                ("module/a.rs", "use crate::module::b::B;"),
+                ("module/b.rs", "use super::a::A;"),
+                ("module/c.rs", "use super::a::A;"),
             ],
-            &[&["room/a.rs", "room/b.rs"]],
+            &[&["module/a.rs", "module/b.rs"]],
         );
     }
 
@@ -170,21 +170,21 @@ mod tests {
     fn a_circle_may_be_long() {
         check(
             &[
-                ("room/a.rs", "use super::{x, b::B};"),
-                ("room/b.rs", "fn f() -> crate::room::c::C {}"),
-                ("room/c.rs", "use crate::room::a;"),
+                ("module/a.rs", "use super::{x, b::B};"),
+                ("module/b.rs", "fn f() -> crate::module::c::C {}"),
+                ("module/c.rs", "use crate::module::a;"),
             ],
-            &[&["room/a.rs", "room/b.rs", "room/c.rs"]],
+            &[&["module/a.rs", "module/b.rs", "module/c.rs"]],
         );
     }
 
     #[test]
     fn a_child_may_not_import_a_parent_that_uses_it() {
-        let child = ("room/child.rs", "use crate::room::Parent;");
-        let circle: &[&[&str]] = &[&["room/child.rs", "room/mod.rs"]];
-        check(&[("room/mod.rs", "mod child; fn f() { child::g() }"), child], circle);
-        check(&[("room/mod.rs", "mod child; use self::child::g;"), child], circle);
-        check(&[("room/mod.rs", "mod child; use child::g;"), child], circle);
+        let child = ("module/child.rs", "use crate::module::Parent;");
+        let circle: &[&[&str]] = &[&["module/child.rs", "module/mod.rs"]];
+        check(&[("module/mod.rs", "mod child; fn f() { child::g() }"), child], circle);
+        check(&[("module/mod.rs", "mod child; use self::child::g;"), child], circle);
+        check(&[("module/mod.rs", "mod child; use child::g;"), child], circle);
     }
 
     #[test]
@@ -192,11 +192,11 @@ mod tests {
         check(
             &[
                 (
-                    "room/mod.rs",
+                    "module/mod.rs",
                     "mod child; pub mod b; pub use child::C; pub(crate) use self::b::{B, D};",
                 ),
-                ("room/child.rs", "use crate::room::Parent;"),
-                ("room/b.rs", "use super::child::C;"),
+                ("module/child.rs", "use crate::module::Parent;"),
+                ("module/b.rs", "use super::child::C;"),
             ],
             &[],
         );
@@ -206,8 +206,8 @@ mod tests {
     fn tests_may_import_in_circles() {
         check(
             &[
-                ("room/a.rs", "use crate::room::b::B;"),
-                ("room/b.rs", "#[cfg(test)] mod tests { use super::super::a::A; }"),
+                ("module/a.rs", "use crate::module::b::B;"),
+                ("module/b.rs", "#[cfg(test)] mod tests { use super::super::a::A; }"),
             ],
             &[],
         );
@@ -215,18 +215,18 @@ mod tests {
 
     #[track_caller]
     fn check_impls(text: &str, expected: &[&str]) {
-        assert_eq!(foreign_impls(&file("room/a.rs", text)), expected, "{text}");
+        assert_eq!(foreign_impls(&file("module/a.rs", text)), expected, "{text}");
     }
 
     #[test]
     fn an_inherent_impl_in_another_file_is_named() {
         check_impls(
             "use super::B;\n\nimpl<T: Fn() -> u8> B<T> where T: Send { fn f() {} }",
-            &["room/a.rs:3: impl B: move it to the file that defines B"],
+            &["module/a.rs:3: impl B: move it to the file that defines B"],
         );
         check_impls(
             "mod inner { #[must_use] impl super::B {} }",
-            &["room/a.rs:1: impl B: move it to the file that defines B"],
+            &["module/a.rs:1: impl B: move it to the file that defines B"],
         );
     }
 

@@ -1,16 +1,16 @@
-//! Which room of `listener` may import which, and what only one room may do: the table and the rules, as
-//! data. `reader.rs` finds the imports of a source. `circles.rs` checks imports between the files of a
-//! room.
+//! Which module of `listener` may import which, and what only one module may do: the table and the rules,
+//! as data. `reader.rs` finds the imports of a source. `circles.rs` checks imports between the files of a
+//! module.
 
 use proc_macro2::TokenTree;
 
 use crate::reader::{self, Found, Visitor, is_path, is_punct, is_word, module};
 use crate::tree;
 
-/// A room (a file or folder of `listener/src`) and what it may import apart from itself. From the top
-/// down: a room imports only from rows below its own. An import belongs to the longest row that it
-/// begins with, so `runtime` does not include `runtime/error`; a name longer than that of a room allows
-/// only that part of the room.
+/// A module (a file or folder of `listener/src`) and what it may import apart from itself. From the top
+/// down: a module imports only from rows below its own. An import belongs to the longest row that it
+/// begins with, so `runtime` does not include `runtime/error`; a name longer than that of a module allows
+/// only that part of the module.
 const TABLE: &[(&str, &[&str])] = &[
     (
         "lib",
@@ -87,13 +87,13 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &["options", "options/listener", "transport", "target", "redact"]),
-    // Options have values of other rooms.
+    // Options have values of other modules.
     ("options/listener", &["options", "endpoint", "envelope", "order", "target"]),
     ("options/notifier", &["options", "envelope"]),
-    // The only room that names all drivers; they do not import each other.
+    // The only module that names all drivers; they do not import each other.
     ("drivers", &["drivers/memory", "drivers/rabbit", "transport", "redact"]),
     ("drivers/memory", &["future", "transport", "notification/delivery_info", "redact"]),
-    // The wings of the RabbitMQ driver. Consuming and publishing do not know each other.
+    // The submodules of the RabbitMQ driver. Consuming and publishing do not know each other.
     (
         "drivers/rabbit",
         &[
@@ -169,7 +169,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "redact",
         ],
     ),
-    // What all wings share is below all of them, with the few files that it consists of.
+    // What all submodules share is below all of them, with the few files that it consists of.
     (
         "drivers/rabbit/core",
         &[
@@ -213,7 +213,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("guide", &[]),
 ];
 
-/// What only these rooms or files may do.
+/// What only these modules or files may do.
 struct Only {
     files: &'static [&'static str],
     rule: &'static str,
@@ -246,31 +246,31 @@ const UNSAFE: Only = Only { files: &[], rule: "no unsafe code" };
 /// `file:line: what: rule`.
 fn breaches(path: &str, text: &str) -> Vec<String> {
     let file = module(path);
-    let Some(room) = room_of(&file) else {
+    let Some(module) = module_of_path(&file) else {
         return vec![format!(
             "{path}: no row of the table in tests/tidy/layers.rs is about this file"
         )];
     };
-    let mut checker = Checker { path, room, breaches: Vec::new() };
+    let mut checker = Checker { path, module, breaches: Vec::new() };
     reader::read(path, text, &mut checker);
     checker.breaches
 }
 
 /// The row that a path of modules belongs to: the longest that it begins with.
-fn room_of(segments: &[String]) -> Option<&'static str> {
-    let rooms = TABLE.iter().map(|(room, _)| *room);
-    rooms.filter(|room| begins_with(segments, room)).max_by_key(|room| room.len())
+fn module_of_path(segments: &[String]) -> Option<&'static str> {
+    let modules = TABLE.iter().map(|(module, _)| *module);
+    modules.filter(|module| begins_with(segments, module)).max_by_key(|module| module.len())
 }
 
-fn begins_with(segments: &[String], room: &str) -> bool {
+fn begins_with(segments: &[String], module: &str) -> bool {
     let mut segments = segments.iter();
-    room.split('/').all(|name| segments.next().is_some_and(|segment| segment == name))
+    module.split('/').all(|name| segments.next().is_some_and(|segment| segment == name))
 }
 
 /// Collects the breaches in one file.
 struct Checker<'f> {
     path: &'f str,
-    room: &'static str,
+    module: &'static str,
     breaches: Vec<String>,
 }
 
@@ -282,24 +282,24 @@ impl Visitor for Checker<'_> {
             .chain(path.iter().map(String::as_str))
             .collect::<Vec<_>>()
             .join("::");
-        let Some(target) = room_of(path).filter(|room| *room != "lib") else {
-            if self.room != "lib" || path.is_empty() {
+        let Some(target) = module_of_path(path).filter(|module| *module != "lib") else {
+            if self.module != "lib" || path.is_empty() {
                 self.breaches.push(format!(
                     "{file}:{line}: {written}: import it from the module that defines it, not through lib.rs"
                 ));
             }
             return;
         };
-        let may = may_import(self.room);
-        let allowed = target == self.room
+        let may = may_import(self.module);
+        let allowed = target == self.module
             || may.iter().any(|allowed| {
                 *allowed == target || (allowed.len() > target.len() && begins_with(path, allowed))
             });
         if !allowed {
-            let room = self.room;
+            let module = self.module;
             let may = if may.is_empty() { "nothing".to_owned() } else { may.join(", ") };
             self.breaches.push(format!(
-                "{file}:{line}: {written}: {room} may import {may}; see the table in tests/tidy/layers.rs"
+                "{file}:{line}: {written}: {module} may import {may}; see the table in tests/tidy/layers.rs"
             ));
         }
     }
@@ -349,13 +349,13 @@ fn settles(method: &str) -> bool {
     method == "settle" || method.starts_with("settle_")
 }
 
-fn may_import(room: &str) -> &'static [&'static str] {
-    let row = TABLE.iter().find(|(name, _)| *name == room);
+fn may_import(module: &str) -> &'static [&'static str] {
+    let row = TABLE.iter().find(|(name, _)| *name == module);
     row.map_or(&[], |(_, may)| may)
 }
 
 #[test]
-fn each_room_imports_what_the_table_allows() {
+fn each_module_imports_what_the_table_allows() {
     let breaches: Vec<String> = tree::sources("listener/src")
         .iter()
         .filter(|file| !reader::is_of_tests(&file.path))
@@ -365,13 +365,13 @@ fn each_room_imports_what_the_table_allows() {
 }
 
 #[test]
-fn the_table_allows_only_rooms_below() {
-    for (row, (room, may)) in TABLE.iter().enumerate() {
+fn the_table_allows_only_modules_below() {
+    for (row, (importing, may)) in TABLE.iter().enumerate() {
         for allowed in *may {
             let segments = module(allowed);
-            let target = room_of(&segments);
+            let target = module_of_path(&segments);
             let below = TABLE.iter().skip(row + 1).any(|(name, _)| Some(*name) == target);
-            assert!(below, "{room} may import {allowed}, which is not below it");
+            assert!(below, "{importing} may import {allowed}, which is not below it");
         }
     }
 }
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_room_can_be_allowed() {
+    fn a_part_of_a_module_can_be_allowed() {
         check(
             "transport/delivery.rs",
             "use crate::notification::delivery_info::DeliveryInfo;",
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wings_of_a_driver_are_rooms_of_their_own() {
+    fn the_submodules_of_a_driver_are_modules_of_their_own() {
         let wire = "drivers/rabbit/wire may import drivers/rabbit/workarounds, transport; see the table in tests/tidy/layers.rs";
         for (file, import, is_breach) in [
             (
@@ -517,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_room_names_lapin_and_the_wire() {
+    fn only_one_module_names_lapin_and_the_wire() {
         check("drivers/rabbit/connection/link.rs", "use lapin::Channel;", &[]);
         check(
             "transport/error.rs",

@@ -1,23 +1,23 @@
-//! ARCHITECTURE.md against the tree: its map names each room and no other path, and it stays short
+//! ARCHITECTURE.md against the tree: its map names each module and no other path, and it stays short
 //! enough to be read.
 
 use crate::tree;
 
 const FILE: &str = "ARCHITECTURE.md";
 
-/// The section whose paths are checked. Each `###` in it names the folder of the paths below it. A room
+/// The section whose paths are checked. Each `###` in it names the folder of the paths below it. A module
 /// is a module: whether it is a file or a folder does not matter.
 const SECTION: &str = "## The map";
 
 const LONGEST: usize = 200;
 
-/// What is wrong with the map: rooms without a line, lines without a room.
-fn mistakes(text: &str, rooms: &[String], exists: impl Fn(&str) -> bool) -> Vec<String> {
+/// What is wrong with the map: modules without a line, lines without a module.
+fn mistakes(text: &str, modules: &[String], exists: impl Fn(&str) -> bool) -> Vec<String> {
     let named = named(text);
-    let unnamed = rooms
+    let unnamed = modules
         .iter()
-        .filter(|room| !named.iter().any(|(_, path)| path == *room))
-        .map(|room| format!("{FILE}: the map does not name {room}"));
+        .filter(|module| !named.iter().any(|(_, path)| path == *module))
+        .map(|module| format!("{FILE}: the map does not name {module}"));
     let missing = named
         .iter()
         .filter(|(_, path)| !exists(path))
@@ -49,7 +49,7 @@ fn named(text: &str) -> Vec<(usize, String)> {
     named
 }
 
-/// A path without its ending: `attr.rs` and `attr/` are the room `attr`.
+/// A path without its ending: `attr.rs` and `attr/` are the module `attr`.
 fn bare(path: &str) -> &str {
     path.trim_end_matches('/').trim_end_matches(".rs")
 }
@@ -61,24 +61,24 @@ fn is_path(code: &str) -> bool {
         && (code.contains('/') || matches!(ending, Some("rs" | "md" | "toml" | "json" | "py")))
 }
 
-/// The rooms: the entries of the two source folders, and each driver.
-fn rooms() -> Vec<String> {
-    let mut rooms: Vec<String> = ["listener/src", "listener/src/drivers", "listener-macros/src"]
+/// The modules: the entries of the two source folders, and each driver.
+fn modules() -> Vec<String> {
+    let mut modules: Vec<String> = ["listener/src", "listener/src/drivers", "listener-macros/src"]
         .iter()
         .flat_map(|folder| {
             let entries = tree::entries(folder).into_iter();
             entries.map(move |entry| format!("{folder}/{}", bare(&entry)))
         })
         .collect();
-    rooms.sort();
-    rooms
+    modules.sort();
+    modules
 }
 
 #[test]
-fn the_map_names_each_room_and_nothing_else() {
+fn the_map_names_each_module_and_nothing_else() {
     let root = tree::root();
     let exists = |path: &str| root.join(path).exists() || root.join(format!("{path}.rs")).exists();
-    let mistakes = mistakes(&tree::text(FILE), &rooms(), exists);
+    let mistakes = mistakes(&tree::text(FILE), &modules(), exists);
     assert!(mistakes.is_empty(), "\n{}\n", mistakes.join("\n"));
 }
 
@@ -113,9 +113,9 @@ mod tests {
 `also/gone.rs` is after it.
 ";
 
-    fn check(rooms: &[&str], existing: &[&str], expected: &[&str]) {
-        let rooms: Vec<String> = rooms.iter().map(|room| (*room).to_owned()).collect();
-        assert_eq!(mistakes(TEXT, &rooms, |path| existing.contains(&path)), expected);
+    fn check(modules: &[&str], existing: &[&str], expected: &[&str]) {
+        let modules: Vec<String> = modules.iter().map(|module| (*module).to_owned()).collect();
+        assert_eq!(mistakes(TEXT, &modules, |path| existing.contains(&path)), expected);
     }
 
     const THERE: [&str; 5] = [
@@ -127,12 +127,12 @@ mod tests {
     ];
 
     #[test]
-    fn a_map_that_names_every_room_is_accepted() {
+    fn a_map_that_names_every_module_is_accepted() {
         check(&THERE[1..4], &THERE, &[]);
     }
 
     #[test]
-    fn a_room_without_a_line_is_reported() {
+    fn a_module_without_a_line_is_reported() {
         check(
             &["listener/src/lib", "listener/src/filter"],
             &THERE,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_a_room_is_reported() {
+    fn a_line_without_a_module_is_reported() {
         check(
             &[],
             &THERE[..3],
