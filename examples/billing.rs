@@ -47,11 +47,11 @@ impl std::error::Error for UnknownFlavor {}
 #[derive(Default)]
 struct Billing;
 
-#[notification_endpoint(publisher_id = r"compute\.", event_type = r"compute\.instance\.")]
+#[notification_endpoint(publisher_id = r"^compute\.", event_type = r"^compute\.instance\.")]
 impl Billing {
-    /// After an ordinary error the method is called again, and the last one makes a dead letter. A
-    /// permanent error makes the dead letter immediately.
-    #[on(info, event_type = r"compute\.instance\.delete\.end$")]
+    /// An ordinary error is retried, and dead-lettered after the last attempt. A permanent error is
+    /// dead-lettered immediately.
+    #[on(info, event_type = r"^compute\.instance\.delete\.end$")]
     async fn bill(
         &self,
         payload: Instance,
@@ -68,8 +68,8 @@ impl Billing {
 
     async fn error(&self, notification: &Notification<'_>, ledger: State<Ledger>) -> Outcome {
         let event_type = notification.event_type().unwrap_or_default();
-        ledger.write(format!("{event_type} is given up"));
-        Outcome::dead_letter("errors are looked at by hand")
+        ledger.write(format!("{event_type} was dead-lettered"));
+        Outcome::dead_letter("errors are reviewed manually")
     }
 }
 

@@ -1,8 +1,8 @@
 //! Run it with `cargo run -p examples --example notify -- URL PRIORITY EVENT_TYPE PAYLOAD [TOPIC]`, such
 //! as `rabbit://guest:guest@127.0.0.1:5672 info compute.instance.create.end '{"instance_id": "i-1"}'`.
 //!
-//! Sends one notification, and exits with code 0 after the broker has confirmed it. TOPIC may name an
-//! exchange: `nova/versioned_notifications`; the default is `openstack/notifications`.
+//! Sends one notification, and exits with code 0 after the broker has confirmed it. TOPIC is `topic` or
+//! `exchange/topic`, such as `nova/versioned_notifications`; default: `openstack/notifications`.
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -31,17 +31,17 @@ impl Audit {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     tracing_subscriber::fmt().with_env_filter(LOG).with_writer(std::io::stderr).init();
-    let listener = Listener::builder().config(Config::from_env()?).registered().build()?;
+    let listener = Listener::builder().config(Config::from_env()?).build()?;
     let address = std::env::var("SERVER_ADDRESS").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let socket = TcpListener::bind(address).await?;
-    println!("serves http://{}", socket.local_addr()?);
+    println!("listening on http://{}", socket.local_addr()?);
 
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(serve(socket, listener.clone(), stopped));
     // `listener.run()` would handle signals itself, independently of the handler here. Probes are answered
-    // while the listener starts and while it stops, which takes up to `shutdown_timeout`: that and the
-    // rest must be shorter than the grace period.
-    let ended = listener.run_until(asked_to_end()).await;
+    // while the listener starts and while it stops. `shutdown_timeout`, plus the time that the server needs
+    // to stop, must be shorter than the grace period.
+    let ended = listener.run_until(shutdown_signal()).await;
     stop.send_replace(true);
     let served = server.await;
     ended?;
@@ -83,7 +83,7 @@ async fn answer(mut stream: TcpStream, listener: Listener) -> std::io::Result<()
 }
 
 /// Completes on SIGTERM or Ctrl-C.
-async fn asked_to_end() {
+async fn shutdown_signal() {
     #[cfg(unix)]
     let terminated = async {
         let kind = tokio::signal::unix::SignalKind::terminate();

@@ -2,8 +2,8 @@
 //! `rabbit://guest:guest@127.0.0.1:5672 nova/notifications`.
 //!
 //! Prints each notification of a transport in one line, without taking it from other consumers: it has a
-//! queue of its own, which the broker deletes five minutes after the last tap has ended. A TOPIC may name an
-//! exchange: `nova/versioned_notifications`; the default is `openstack`.
+//! queue of its own, which the broker deletes five minutes after the last tap has ended. A TOPIC is `topic` or
+//! `exchange/topic`; the default topic is `notifications`, the default exchange `openstack`.
 
 use std::time::Duration;
 

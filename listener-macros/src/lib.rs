@@ -83,7 +83,7 @@ use proc_macro::TokenStream;
 /// | `group = "g"` | the group by which a listener selects endpoints |
 /// | `order = -1` | endpoints run in the order of (`order`, module path, line); default 0 |
 /// | `name = "n"` | identifies the endpoint in the headers of retries and dead letters, instead of module and type: it stays the same when the type moves |
-/// | `retry(attempts = 5, delay = "1s", max_delay = "1m")` | how often a method is called for one notification, including the first call, and the delays between calls, which double from `delay` up to `max_delay`; defaults are the listener's |
+/// | `retry(attempts = 5, delay = "1s", max_delay = "1m")` | how often a method is called for one notification, including the first call, and the delays between calls, which double from `delay` up to `max_delay`; each delay is random, between half of its length and the whole; defaults are the listener's |
 /// | `timeout = "30s"` | how long one call may take; default: the listener's |
 /// | `ordered_by = "payload.k"` | notifications with the same value are handled in sequence: `payload.KEY`, `context.KEY`, `publisher_id` or `event_type` |
 /// | `provided` | the program passes the instance to the builder |

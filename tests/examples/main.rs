@@ -56,7 +56,11 @@ fn billing_bills_what_it_can_and_dead_letters_the_rest() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(
         lines(&output.stdout),
-        ["compute.instance.delete.error is given up", "i-1 costs 42 cents", "i-2 is not billed"]
+        [
+            "compute.instance.delete.error was dead-lettered",
+            "i-1 costs 42 cents",
+            "i-2 is not billed"
+        ]
     );
 }
 
@@ -99,7 +103,7 @@ async fn server_answers_probes_and_exits_with_its_listener_at_one_signal() {
             .unwrap();
         let mut printed = BufReader::new(server.stdout.take().unwrap()).lines();
         let line = printed.next_line().await.unwrap().unwrap();
-        let address = line.strip_prefix("serves http://").unwrap();
+        let address = line.strip_prefix("listening on http://").unwrap();
         let ready = async {
             while !answer(address, "/ready").await.starts_with("HTTP/1.1 200 ") {
                 tokio::task::yield_now().await;

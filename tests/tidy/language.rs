@@ -50,7 +50,7 @@ const DROPPED: [(&str, &str); 11] = [
     ("weather", "conditions"),
 ];
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -63,6 +63,7 @@ const PAGES: [&str; 15] = [
     "listener/src/envelope/wire.md",
     "listener/src/runtime/design.md",
     "listener/src/drivers/rabbit/design.md",
+    "tests/README.md",
     "tests/bench/README.md",
     "tests/fuzz/README.md",
     "tests/ui/README.md",

@@ -9,8 +9,8 @@ use crate::cases::{self, Case, Diagnostic};
 const FILE: &str = "../../listener/src/guide/mistakes.md";
 
 const HEAD: &str = "\
-All syntax errors in a block are reported at once, each at the wrong token; type errors are reported once
-there are none.
+All syntax errors in a block are reported at once, each at the token that is wrong; type errors are
+reported once there are none.
 
 | mistake | message | help |
 |---|---|---|

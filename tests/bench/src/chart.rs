@@ -27,7 +27,7 @@ pub(crate) fn svg(halves: &[Figures]) -> String {
         };
         for (what, figure) in [
             ("messages a second, more is better", RATE),
-            ("CPU of the client, µs a message, less is better", CPU),
+            ("CPU of the client, µs per message, less is better", CPU),
             ("peak memory of the client, MiB, less is better", MEMORY),
         ] {
             let title = format!("{doing}: {what} (ratio to {base})");

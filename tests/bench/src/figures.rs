@@ -8,7 +8,7 @@ use crate::contender::{Contender, Half, Measured};
 /// One run of one contender.
 #[derive(Clone)]
 pub(crate) struct Run {
-    /// Messages a second.
+    /// Messages per second.
     pub(crate) rate: f64,
     /// CPU time of the contender, µs per message.
     pub(crate) cpu: f64,

@@ -95,7 +95,7 @@ async fn about(
     let cores = std::thread::available_parallelism()?;
     let queue = if options.quorum { "quorum" } else { "durable classic" };
     Ok(format!(
-        "Medians of {} interleaved rounds, least and most in brackets. {cores} cores for the broker \
+        "Medians of {} interleaved rounds, minimum and maximum in brackets. {cores} cores for the broker \
          (RabbitMQ {}), the driver and the contender; one {queue} queue; bodies of {} bytes; \
          {messages} messages for the fastest contenders, fewer for the slow ones. Other processes \
          took {others:.1} cores meanwhile (median).",

@@ -467,7 +467,7 @@ impl Session {
         if let Err(fault) = left.unwrap_or_else(|_| late()) {
             tracing::warn!(
                 %fault,
-                "the last settlements may not have arrived; the broker will redeliver what it has not seen settled"
+                "the last settlements may not have arrived; the broker will redeliver what was not settled"
             );
         }
         is_answered && timeout_at(until, self.link.close()).await.is_ok()
