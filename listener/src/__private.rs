@@ -49,7 +49,7 @@ pub fn by_name<T>(name: &'static str, taken: Result<T, impl Into<BoxError>>) -> 
 pub fn boxed<'n, F>(future: F) -> BoxFuture<'n, MethodResult>
 where
     F: Future<Output = MethodResult> + 'n,
-    F: Send, // help: drop it before the `.await`; or hold an `Arc` for an `Rc`, a `tokio::sync` lock for a guard
+    F: Send, // help: drop it before the `.await`, or use `Arc` instead of `Rc`, or a `tokio::sync` lock instead of a `std` one
 {
     Box::pin(future)
 }

@@ -14,7 +14,7 @@ use crate::trial::{PREFETCH, QUEUE, Trial, plain};
 
 /// One of fifty ends the process; the test restarts it.
 async fn poisoned(row: u8, fault: &'static str, query: &str) {
-    const DEATHS: u32 = 25;
+    const CRASHES: u32 = 25;
     let node = shared().await;
     let mut trial = Trial::new(row, fault, node).await;
     trial.options.url += query;
@@ -29,7 +29,7 @@ async fn poisoned(row: u8, fault: &'static str, query: &str) {
         if worker.has_ended() {
             trial.worked(&worker);
             crashes += 1;
-            assert!(crashes <= DEATHS, "it is never given up:\n{}", worker.log());
+            assert!(crashes <= CRASHES, "it is never given up:\n{}", worker.log());
             worker = Worker::start(&trial.options);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::cases::{self, Case, Diagnostic};
+use crate::spans::BY_RUSTC;
 
 const FILE: &str = "../../listener/src/guide/mistakes.md";
 
@@ -18,19 +19,21 @@ reported once there are none.
 
 fn table(cases: &[Case]) -> String {
     let rows = cases.iter().filter_map(|case| match case.diagnostics.as_slice() {
-        [diagnostic] => Some(row(&case.title, diagnostic)),
+        [diagnostic] => Some(row(case, diagnostic)),
         _ => None,
     });
     HEAD.to_owned() + &rows.collect::<String>()
 }
 
-fn row(title: &str, Diagnostic { message, help, .. }: &Diagnostic) -> String {
+fn row(case: &Case, Diagnostic { message, help, .. }: &Diagnostic) -> String {
+    let Case { title, name, .. } = case;
     // A warning is the use of a deprecated constant, followed by its name and the message.
     let message = match message.strip_prefix("use of deprecated constant ") {
         Some(rest) => rest.split_once(": ").map_or(rest, |(_, message)| message),
         None => message,
     };
-    let help = help.as_deref().unwrap_or("see the message");
+    let by_rustc = || BY_RUSTC.iter().find(|(by_rustc, _)| by_rustc == name).map(|(_, fix)| *fix);
+    let help = help.as_deref().or_else(by_rustc).unwrap_or("see the message");
     format!("| {} | {} | {} |\n", cell(title), cell(message), cell(help))
 }
 
@@ -67,8 +70,14 @@ fn a_row_is_the_title_the_message_and_the_help() {
         message: "`a|b` is wrong".to_owned(),
         help: Some("see https://docs.rs".to_owned()),
     };
+    let case = Case {
+        name: String::new(),
+        title: "A mistake.".to_owned(),
+        marked: Vec::new(),
+        diagnostics: Vec::new(),
+    };
     assert_eq!(
-        row("A mistake.", &diagnostic),
+        row(&case, &diagnostic),
         "| A mistake | `a\\|b` is wrong | see <https://docs.rs> |\n"
     );
 }

@@ -11,9 +11,9 @@ use crate::outcome::BoxError;
 
 /// How an instance is made without `init`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not `Default`, so the listener cannot make an instance of it",
+    message = "`{Self}` is not `Default`, so the listener cannot create an instance of it",
     label = "no instance",
-    note = "derive `Default`, or write `#[notification_endpoint(provided)]` and hand an instance to the builder, or `init = path` to a function that makes one"
+    note = "derive `Default`, or write `#[notification_endpoint(provided)]` and pass an instance to the builder, or `init = path` to a function that returns one"
 )]
 pub trait DefaultInstance: Sized {
     /// The instance.
@@ -58,8 +58,8 @@ impl<T: Send + Sync + 'static> FromStates for State<T> {
 /// The return types of a function that `init` names, for an endpoint `E`: `E`, `Result<E, Error>`, or a
 /// future of either. `Form` distinguishes them and is inferred.
 #[diagnostic::on_unimplemented(
-    message = "`init` must name a function that makes a `{E}`, and this one returns `{Self}`",
-    label = "makes something else",
+    message = "`init` must name a function that returns a `{E}`, and this one returns `{Self}`",
+    label = "returns something else",
     note = "return `{E}`, or `Result<{E}, E>` with any error, from a `fn` or an `async fn`"
 )]
 pub trait IntoInstance<E, Form> {
@@ -102,7 +102,7 @@ where
 
 /// A function that `init` names: it takes states, up to four, and makes an `E`.
 #[diagnostic::on_unimplemented(
-    message = "`init` must name a function that makes a `{E}`",
+    message = "`init` must name a function that returns a `{E}`",
     label = "not such a function",
     note = "write `fn make() -> {E}`; it may be `async`, return `Result<{E}, E>`, and take up to four `State<T>`"
 )]

@@ -28,8 +28,8 @@ use crate::outcome::{BoxError, MethodResult};
 )]
 pub trait Endpoint: Sized
 where
-    Self: Send, // help: the listener's threads hand it on: hold what can go along, an `Arc` for an `Rc`
-    Self: Sync, // help: several threads use it at once: hold an `Arc` for an `Rc`, a `Mutex` for a `RefCell`
+    Self: Send, // help: the listener moves it between threads: use a `Send` type, such as `Arc` instead of `Rc`
+    Self: Sync, // help: several threads use it concurrently: use `Arc` instead of `Rc`, `Mutex` instead of `RefCell`
     Self: 'static,
 {
     /// The options of the attribute.

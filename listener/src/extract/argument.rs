@@ -145,9 +145,9 @@ impl<'n, T: ContextArgument<'n>> OptionalContext<'n> for Option<T> {
 /// `Result<T, E>` for `payload` and `ctxt`: the method handles the error of deserializing. The macro
 /// recognizes the name `Result`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a `Result` that an argument is read into",
+    message = "`{Self}` cannot be the type of this argument",
     label = "not `Result<T, DeserializeError>`",
-    note = "take `Result<T, DeserializeError>`, or another error that implements `From<DeserializeError>`, with a `T` that the argument could be by itself"
+    note = "use `Result<T, E>`, where `T` is a type that the argument accepts, and `E` is `DeserializeError` or implements `From<DeserializeError>`"
 )]
 pub trait FallibleArgument<'n, A>: Sized {
     /// Makes the argument from the result of deserializing.

@@ -61,9 +61,9 @@ use crate::outcome::BoxError;
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be taken from a notification",
+    message = "`{Self}` cannot be extracted from a notification",
     label = "not an argument of an endpoint method",
-    note = "a type that the payload is read into is an argument named `payload`; by name too: `ctxt`, `publisher_id`, `event_type`, `metadata`; by type: `&Notification<'_>`, `Priority`, `&DeliveryInfo`, `State<T>`, or any type that implements `FromNotification`"
+    note = "to deserialize the payload into this type, name the argument `payload`; other named arguments: `ctxt`, `publisher_id`, `event_type`, `metadata`; extractors: `&Notification<'_>`, `Priority`, `&DeliveryInfo`, `State<T>`, or any type that implements `FromNotification`"
 )]
 pub trait FromNotification<'n>: Sized {
     /// The error if the argument cannot be made.

@@ -5,7 +5,7 @@
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be shared between threads",
     label = "not `Send + Sync + 'static`",
-    note = "several notifications are handled at once, on several threads: hold an `Arc` for an `Rc`, an atomic for a `Cell`, a `Mutex` or `RwLock` for a `RefCell`"
+    note = "notifications are handled concurrently, on several threads: use `Arc` instead of `Rc`, an atomic instead of `Cell`, `Mutex` or `RwLock` instead of `RefCell`"
 )]
 pub trait Shared: Send + Sync + 'static {}
 

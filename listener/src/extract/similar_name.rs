@@ -11,7 +11,7 @@ macro_rules! similar_names {
     ($($trait:ident, $note:literal;)+) => {$(
         /// Extracted by type, under a name that is similar to another.
         #[diagnostic::on_unimplemented(
-            message = "`{Self}` cannot be taken from a notification",
+            message = "`{Self}` cannot be extracted from a notification",
             label = "not an argument of an endpoint method",
             note = $note
         )]

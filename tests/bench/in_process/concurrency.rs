@@ -1,6 +1,6 @@
 //! The gain of concurrency and the cost of key order: a listener handles a few hundred available
 //! deliveries of a driver in this process. Methods that compute, on one thread and on all; methods that
-//! return at once, without an order key and with one in the payload. `cargo bench -p tests --bench
+//! return immediately, without an order key and with one in the payload. `cargo bench -p tests --bench
 //! concurrency`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -24,7 +24,7 @@ mod prepared;
 
 const BODY: &str = include_str!("body.json");
 
-/// How many deliveries are available at once.
+/// How many deliveries are available at the same time.
 const COUNT: u64 = 400;
 
 /// How many steps a method computes: some hundreds of microseconds.
@@ -101,7 +101,7 @@ fn bench(criterion: &mut Criterion) {
         ("an order by one key", 1, builder().ordered_by(key())),
     ] {
         let running = Running::start(1, keys, builder);
-        group.bench_function(format!("returning at once, {name}"), |b| {
+        group.bench_function(format!("returning immediately, {name}"), |b| {
             b.iter(|| running.handle());
         });
     }

@@ -1,5 +1,5 @@
 //! Dispatching one notification: finding its endpoints, applying filters, and calling the one method
-//! that wants it, compared with a `HashMap` from priority to boxed closures. With ten endpoints and with
+//! that matches it, compared with a `HashMap` from priority to boxed closures. With ten endpoints and with
 //! a thousand. `cargo bench -p tests --bench dispatch`.
 
 use std::collections::HashMap;
@@ -111,12 +111,12 @@ fn dispatcher(endpoints: Vec<Bound>) -> Dispatcher {
 }
 
 /// Everything that a listener does with a notification between reading and the verdict, with a method
-/// that returns at once. Returns how many methods were called.
+/// that returns immediately. Returns how many methods were called.
 fn dispatch(dispatcher: &Dispatcher, notification: &Notification<'_>) -> usize {
     let mut called = 0;
     for entry in dispatcher.table().wanting(notification) {
         let call = dispatcher.call(entry, notification, Duration::from_secs(60), || true);
-        let result = call.now_or_never().expect("a method that returns at once");
+        let result = call.now_or_never().expect("a method that returns immediately");
         assert!(matches!(result, Some(Ok(Outcome::Handled))));
         called += 1;
     }
@@ -145,8 +145,9 @@ fn bench(criterion: &mut Criterion) {
         b.iter(|| {
             let notification = black_box(&notification);
             for closure in &closures[black_box("info")] {
-                let result =
-                    closure(notification).now_or_never().expect("a method that returns at once");
+                let result = closure(notification)
+                    .now_or_never()
+                    .expect("a method that returns immediately");
                 assert!(matches!(result, Ok(Outcome::Handled)));
             }
         });

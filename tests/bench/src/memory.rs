@@ -34,7 +34,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Error> {
     broker.fill_large(LARGE, LARGE_MIB << 20).await?;
     let measured = watched(&OURS_SLOW, &broker, LARGE).await?;
     println!(
-        "{LARGE} messages of {LARGE_MIB} MiB in {:.1} s, {LARGE} slow calls allowed at once; peak RSS \
+        "{LARGE} messages of {LARGE_MIB} MiB in {:.1} s, {LARGE} slow concurrent calls; peak RSS \
          {:.1} MiB with {} MiB in flight",
         measured.seconds,
         mib(measured.peak_rss_kb),

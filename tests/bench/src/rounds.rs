@@ -31,8 +31,8 @@ pub(crate) async fn run(options: &Options) -> Result<(), Error> {
             .collect();
         let mut figures = Figures::new(half, &chosen);
         for round in 0..options.rounds {
-            for place in 0..chosen.len() {
-                let contender = chosen[(place + round) % chosen.len()];
+            for position in 0..chosen.len() {
+                let contender = chosen[(position + round) % chosen.len()];
                 let run = one(&broker, contender, messages).await?;
                 eprintln!("round {}, {}: {run}", round + 1, contender.name);
                 figures.add(contender.name, run);

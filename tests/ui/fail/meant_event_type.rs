@@ -1,4 +1,4 @@
-//! A type of the program in an argument named like `event_type`.
+//! A user type in an argument whose name resembles `event_type`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

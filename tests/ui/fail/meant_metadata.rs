@@ -1,4 +1,4 @@
-//! A type of the program in an argument named like `metadata`.
+//! A user type in an argument whose name resembles `metadata`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A type of the program in an argument named like `publisher_id`.
+//! A user type in an argument whose name resembles `publisher_id`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

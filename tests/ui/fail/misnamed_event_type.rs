@@ -1,4 +1,4 @@
-//! A text argument named like `event_type`.
+//! A text argument whose name resembles `event_type`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

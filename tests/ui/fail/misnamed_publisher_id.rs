@@ -1,4 +1,4 @@
-//! A text argument named like `publisher_id`.
+//! A text argument whose name resembles `publisher_id`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A type of the program in a misspelt `payload`.
+//! A user type in a misspelt `payload`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An option by its name in other libraries.
+//! An option under the name that other libraries use.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! An option of `retry` by its name in other libraries.
+//! An option of `retry` under the name that other libraries use.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -1,4 +1,4 @@
-//! A `timeout` by its name in other libraries.
+//! A `timeout` under the name that other libraries use.
 #![allow(unused)]
 
 use listener::notification_endpoint;

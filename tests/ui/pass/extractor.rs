@@ -1,4 +1,4 @@
-//! An extractor of the program, also in an argument named like `payload`.
+//! A user extractor, also in an argument whose name resembles `payload`.
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 
