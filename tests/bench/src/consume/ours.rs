@@ -1,5 +1,5 @@
 //! `listener` with its defaults: an endpoint and a URL. And, to measure its memory, with a hundred slow
-//! calls at once.
+//! concurrent calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,7 @@ impl Slow {
     }
 }
 
-/// A hundred calls at once, and defaults otherwise.
+/// A hundred concurrent calls, and defaults otherwise.
 pub(crate) async fn run_slow(url: &str, messages: u64) -> Result<Measured, Error> {
     let tally = Arc::new(Tally::of(messages));
     let listener = Listener::builder()
