@@ -27,7 +27,7 @@ pub const DEFAULT_EXCHANGE: &str = "openstack";
 /// use listener::Target;
 ///
 /// let nova = Target::topic("notifications").exchange("nova");
-/// assert_eq!((nova.name(), nova.exchange_name()), ("notifications", Some("nova")));
+/// assert_eq!((nova.topic_name(), nova.exchange_name()), ("notifications", Some("nova")));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {

@@ -162,7 +162,7 @@ options! {
     /// use listener::Listener;
     /// use listener::options::ListenerOptions;
     ///
-    /// let options = Options::default().prefetch(100).send_timeout(Duration::from_secs(10));
+    /// let options = ListenerOptions::default().prefetch(100).send_timeout(Duration::from_secs(10));
     /// let builder = Listener::builder().options(options);
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
