@@ -65,9 +65,9 @@ use proc_macro::TokenStream;
 ///
 /// | argument | type |
 /// |---|---|
-/// | `ctxt` | `&Context`, any type that implements `Deserialize`, `Option` of one, or `Result<T, DeserializeError>` |
+/// | `ctxt` | `&Context`, any type that implements `Deserialize`, `Option` of one, or `Result<T, PartError>` |
 /// | `publisher_id`, `event_type` | `&str`, `Option<&str>`, `String` or `Option<String>` |
-/// | `payload` | any type that implements `Deserialize`, which may borrow (a `Cow<str>` with `#[serde(borrow)]`: a `&str` cannot hold text with escapes); `Versioned<T>`; `Option` of one (null is `None`), or `Result<T, DeserializeError>` |
+/// | `payload` | any type that implements `Deserialize`, which may borrow (a `Cow<str>` with `#[serde(borrow)]`: a `&str` cannot hold text with escapes); `Versioned<T>`; `Option` of one (null is `None`), or `Result<T, PartError>` |
 /// | `metadata` | `&Metadata` |
 ///
 /// Every other argument is an extractor, a type that implements `FromNotification`:

@@ -17,7 +17,7 @@ pub use crate::extract::similar_name::{
 };
 pub use crate::filter::FilterRule;
 pub use crate::notification::priority::Priority;
-pub use crate::notification::{DeserializeError, Notification};
+pub use crate::notification::{Notification, PartError};
 pub use crate::outcome::{Failure, IntoOutcome, MethodResult};
 
 /// For the tests of this repository.

@@ -159,7 +159,7 @@ pub use crate::notification::context::Context;
 pub use crate::notification::delivery_info::DeliveryInfo;
 pub use crate::notification::metadata::Metadata;
 pub use crate::notification::priority::Priority;
-pub use crate::notification::{DeserializeError, Notification};
+pub use crate::notification::{Notification, PartError};
 pub use crate::notifier::Notifier;
 pub use crate::notifier::builder::NotifierBuilder;
 pub use crate::notifier::error::NotifyError;
@@ -232,7 +232,7 @@ pub mod error {
     #[doc(no_inline)]
     pub use crate::extract::MissingState;
     #[doc(no_inline)]
-    pub use crate::notification::DeserializeError;
+    pub use crate::notification::PartError;
     pub use crate::notification::priority::UnknownPriority;
     #[doc(no_inline)]
     pub use crate::notifier::error::NotifyError;

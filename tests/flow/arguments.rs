@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use listener::options::Executor;
 use listener::options::{RetryOptions, RetryStorage};
 use listener::{
-    Attempt, Context, DeliveryInfo, DeserializeError, FromNotification, Metadata, Notification,
-    Outcome, Priority, ReceivedAt, State, Versioned, VersionedPayload, notification_endpoint,
+    Attempt, Context, DeliveryInfo, FromNotification, Metadata, Notification, Outcome, PartError,
+    Priority, ReceivedAt, State, Versioned, VersionedPayload, notification_endpoint,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -228,7 +228,7 @@ impl Tolerant {
     async fn info(
         &self,
         ctxt: Option<User>,
-        payload: Result<Option<u32>, DeserializeError>,
+        payload: Result<Option<u32>, PartError>,
         tenant: Option<Tenant>,
         who: Result<Tenant, String>,
         optional: Option<State<std::net::IpAddr>>,
@@ -251,7 +251,7 @@ struct Owned;
 impl Owned {
     async fn info(
         &self,
-        ctxt: Result<User, DeserializeError>,
+        ctxt: Result<User, PartError>,
         publisher_id: String,
         event_type: Option<String>,
         payload: serde_json::Value,
@@ -386,11 +386,7 @@ impl Versions {
     }
 
     #[on(info, event_type = "lenient")]
-    async fn lenient(
-        &self,
-        payload: Result<Versioned<Instance>, DeserializeError>,
-        log: State<Log>,
-    ) {
+    async fn lenient(&self, payload: Result<Versioned<Instance>, PartError>, log: State<Log>) {
         let _ = log
             .send(format!("{:?}", payload.map_err(|error| error.is_unsupported_version()).err()));
     }

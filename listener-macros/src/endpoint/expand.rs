@@ -342,7 +342,7 @@ struct Part {
 const CONTEXT: Part = Part { plain: "ContextArgument", optional: "OptionalContext" };
 const PAYLOAD: Part = Part { plain: "PayloadArgument", optional: "OptionalPayload" };
 
-/// An expression of type `Result<ty, DeserializeError>`. If `ty` is a `Result`, the argument takes the error.
+/// An expression of type `Result<ty, PartError>`. If `ty` is a `Result`, the argument takes the error.
 fn read(
     ty: &Type,
     part: &Part,
@@ -355,7 +355,7 @@ fn read(
         let read = read(inner, part, method, notification, private);
         let inner = lifetimes::inferred(inner, &method.signature);
         return quote! {
-            ::core::result::Result::<_, #private::DeserializeError>::Ok(
+            ::core::result::Result::<_, #private::PartError>::Ok(
                 <#shown as #private::FallibleArgument<'_, #inner>>::keep(#read)
             )
         };

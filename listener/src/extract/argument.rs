@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::notification::context::Context;
 use crate::notification::metadata::Metadata;
-use crate::notification::{DeserializeError, Notification};
+use crate::notification::{Notification, PartError};
 
 /// The types of `ctxt`: `&Context`, or any type that can be read from it.
 #[diagnostic::on_unimplemented(
@@ -19,18 +19,18 @@ pub trait ContextArgument<'n>: Sized {
     ///
     /// # Errors
     /// The context does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError>;
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
 }
 
 impl<'n> ContextArgument<'n> for &'n Context {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
         notification.context()
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'n, T: Deserialize<'n>> ContextArgument<'n> for T {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
         notification.context_as()
     }
 }
@@ -81,12 +81,12 @@ pub trait PayloadArgument<'n>: Sized {
     ///
     /// # Errors
     /// The payload does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError>;
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
 }
 
 #[diagnostic::do_not_recommend]
 impl<'n, T: Deserialize<'n>> PayloadArgument<'n> for T {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
         notification.payload()
     }
 }
@@ -115,11 +115,11 @@ pub trait OptionalPayload<'n>: Sized {
     ///
     /// # Errors
     /// The payload is neither null nor missing, and does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError>;
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
 }
 
 impl<'n, T: PayloadArgument<'n>> OptionalPayload<'n> for Option<T> {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
         match notification.raw_payload().get() {
             "null" => Ok(None),
             _ => T::take(notification).map(Some),
@@ -133,11 +133,11 @@ pub trait OptionalContext<'n>: Sized {
     ///
     /// # Errors
     /// The context is not empty and does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError>;
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
 }
 
 impl<'n, T: ContextArgument<'n>> OptionalContext<'n> for Option<T> {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
         if notification.has_context() { T::take(notification).map(Some) } else { Ok(None) }
     }
 }
@@ -146,17 +146,17 @@ impl<'n, T: ContextArgument<'n>> OptionalContext<'n> for Option<T> {
 /// recognizes the name `Result`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of this argument",
-    label = "not `Result<T, DeserializeError>`",
-    note = "use `Result<T, E>`, where `T` is a type that the argument accepts, and `E` is `DeserializeError` or implements `From<DeserializeError>`"
+    label = "not `Result<T, PartError>`",
+    note = "use `Result<T, E>`, where `T` is a type that the argument accepts, and `E` is `PartError` or implements `From<PartError>`"
 )]
 pub trait FallibleArgument<'n, A>: Sized {
     /// Makes the argument from the result of deserializing.
-    fn keep(read: Result<A, DeserializeError>) -> Self;
+    fn keep(read: Result<A, PartError>) -> Self;
 }
 
 #[diagnostic::do_not_recommend]
-impl<'n, A, E: From<DeserializeError>> FallibleArgument<'n, A> for Result<A, E> {
-    fn keep(read: Result<A, DeserializeError>) -> Self {
+impl<'n, A, E: From<PartError>> FallibleArgument<'n, A> for Result<A, E> {
+    fn keep(read: Result<A, PartError>) -> Self {
         read.map_err(E::from)
     }
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::extract::argument::PayloadArgument;
-use crate::notification::{DeserializeError, Notification};
+use crate::notification::{Notification, PartError};
 
 /// A payload type for a versioned object.
 ///
@@ -44,7 +44,7 @@ pub trait VersionedPayload: DeserializeOwned {
 ///
 /// The objects of any service are supported: `nova_object.name`, `watcher_object.name` and so on. An object
 /// with another name, another major version or an older minor version is an error: its notification is
-/// dead-lettered with the reason `version`, unless the method takes `Result<Versioned<T>, DeserializeError>`.
+/// dead-lettered with the reason `version`, unless the method takes `Result<Versioned<T>, PartError>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned<T> {
     /// The namespace of the service, such as `nova`; empty if it is missing.
@@ -64,7 +64,7 @@ impl<T> Deref for Versioned<T> {
 }
 
 impl<'n, T: VersionedPayload> PayloadArgument<'n> for Versioned<T> {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, DeserializeError> {
+    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
         read(notification.payload()?)
     }
 }
@@ -77,34 +77,34 @@ struct Object {
     data: Value,
 }
 
-fn read<T: VersionedPayload>(payload: Value) -> Result<Versioned<T>, DeserializeError> {
+fn read<T: VersionedPayload>(payload: Value) -> Result<Versioned<T>, PartError> {
     let kind = kind(&payload);
     let Ok(object) = Object::of(payload) else {
         let message = format!(
             "expected a versioned object {:?} (`nova_object.name` and `nova_object.data`, or another service's), found {kind}",
             T::NAME
         );
-        return Err(DeserializeError::new("payload", message));
+        return Err(PartError::new("payload", message));
     };
     let name = object.name.as_str().unwrap_or_default();
     if name != T::NAME {
         let message = format!("expected the object {:?}, found {name:?}", T::NAME);
-        return Err(DeserializeError::version("payload", message));
+        return Err(PartError::version("payload", message));
     }
     let (major, minor) = T::VERSION;
     let Some(version) = object.version.as_str().and_then(version) else {
         let message = format!("expected version {major}.{minor} of {name}, found none");
-        return Err(DeserializeError::version("payload", message));
+        return Err(PartError::version("payload", message));
     };
     if version.0 != major || version.1 < minor {
         let message = format!(
             "expected version {major}.{minor} of {name}, or a later {major}.x, found {}.{}",
             version.0, version.1
         );
-        return Err(DeserializeError::version("payload", message));
+        return Err(PartError::version("payload", message));
     }
     let data = serde_path_to_error::deserialize(unwrapped(object.data))
-        .map_err(|error| DeserializeError::at("payload", &error))?;
+        .map_err(|error| PartError::at("payload", &error))?;
     let namespace = object.namespace.as_str().unwrap_or_default().to_owned();
     Ok(Versioned { namespace, version, data })
 }

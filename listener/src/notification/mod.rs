@@ -38,7 +38,7 @@ pub struct Notification<'n> {
     received_at: SystemTime,
     /// The number of the present call. Methods are called one after the other.
     attempt: u32,
-    context: OnceLock<Result<Context, DeserializeError>>,
+    context: OnceLock<Result<Context, PartError>>,
     metadata: OnceLock<Metadata>,
 }
 
@@ -102,7 +102,7 @@ impl<'n> Notification<'n> {
     ///
     /// # Errors
     /// A value of the context cannot be parsed, for example because it nests deeper than 128 levels.
-    pub fn context(&self) -> Result<&Context, DeserializeError> {
+    pub fn context(&self) -> Result<&Context, PartError> {
         let made = self.context.get_or_init(|| {
             let mut context = Context::new();
             for (key, value) in &self.fields.context {
@@ -124,11 +124,10 @@ impl<'n> Notification<'n> {
     ///
     /// # Errors
     /// The context does not fit `T`.
-    pub fn context_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DeserializeError> {
+    pub fn context_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PartError> {
         let entries = self.fields.context.iter().map(|(key, value)| (key.as_ref(), *value));
         let map = MapDeserializer::<_, serde_json::Error>::new(entries);
-        serde_path_to_error::deserialize(map)
-            .map_err(|error| DeserializeError::at("context", &error))
+        serde_path_to_error::deserialize(map).map_err(|error| PartError::at("context", &error))
     }
 
     /// One value of the context as on the wire.
@@ -153,7 +152,7 @@ impl<'n> Notification<'n> {
     ///
     /// # Errors
     /// The payload does not fit `T`; the error names the field.
-    pub fn payload<T: Deserialize<'n>>(&self) -> Result<T, DeserializeError> {
+    pub fn payload<T: Deserialize<'n>>(&self) -> Result<T, PartError> {
         part(format_args!("payload"), self.fields.payload)
     }
 
@@ -225,7 +224,7 @@ impl fmt::Debug for Notification<'_> {
 /// they may be secrets.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
-pub struct DeserializeError {
+pub struct PartError {
     path: String,
     message: String,
     version: bool,
@@ -234,7 +233,7 @@ pub struct DeserializeError {
 /// Appended if a `&str` or `&[u8]` was requested for a text with escapes.
 const BORROWED: &str = "; a text with escapes cannot be borrowed: take a `String`, or a `Cow<str>` with `#[serde(borrow)]`";
 
-impl DeserializeError {
+impl PartError {
     /// A part of another type.
     pub(crate) fn new(path: &str, mut message: String) -> Self {
         // Only a text could be a `&str` at all.
@@ -279,18 +278,16 @@ impl DeserializeError {
 fn part<'n, T: Deserialize<'n>>(
     name: fmt::Arguments<'_>,
     raw: &'n RawValue,
-) -> Result<T, DeserializeError> {
+) -> Result<T, PartError> {
     // Tracking the path costs time, so it is done only if there is an error.
     serde_json::from_str(raw.get()).or_else(|first: serde_json::Error| {
         let mut json = serde_json::Deserializer::from_str(raw.get());
         match serde_path_to_error::deserialize(&mut json) {
             Ok(value) => Ok(value),
             Err(error) if error.path().iter().next().is_some() => {
-                Err(DeserializeError::at(&name.to_string(), &error))
+                Err(PartError::at(&name.to_string(), &error))
             }
-            Err(_) => {
-                Err(DeserializeError::new(&name.to_string(), without_values(&first.to_string())))
-            }
+            Err(_) => Err(PartError::new(&name.to_string(), without_values(&first.to_string()))),
         }
     })
 }
@@ -355,7 +352,7 @@ fn closing_quote(text: &str) -> Option<usize> {
     })
 }
 
-debug_is_the_message!(DeserializeError);
+debug_is_the_message!(PartError);
 
 #[cfg(test)]
 mod tests {

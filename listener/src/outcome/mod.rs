@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::notification::DeserializeError;
+use crate::notification::PartError;
 
 /// Any error of the program, boxed.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
@@ -118,7 +118,7 @@ impl Failure {
 
 /// Whether it is a versioned object that the type of the argument does not support.
 fn is_unsupported_version(error: &(dyn Error + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<DeserializeError>().is_some_and(DeserializeError::is_unsupported_version)
+    error.downcast_ref::<PartError>().is_some_and(PartError::is_unsupported_version)
 }
 
 impl fmt::Display for Failure {
@@ -127,7 +127,7 @@ impl fmt::Display for Failure {
             Self::Error(error) => write_chain(f, error.as_ref()),
             Self::Argument { argument, source } => {
                 write!(f, "argument `{argument}`")?;
-                let part = source.downcast_ref::<DeserializeError>();
+                let part = source.downcast_ref::<PartError>();
                 match part.and_then(|part| Some((inside(argument, part.path())?, part.message()))) {
                     Some(("", message)) => write!(f, ": {message}"),
                     Some((path, message)) => write!(f, ", at {path}: {message}"),
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn an_argument_that_does_not_fit_is_named_only_once() {
         let text = |argument, path| {
-            let source = DeserializeError::new(path, "invalid type".to_owned()).into();
+            let source = PartError::new(path, "invalid type".to_owned()).into();
             Failure::Argument { argument, source }.to_string()
         };
         assert_eq!(text("payload", "payload"), "argument `payload`: invalid type");

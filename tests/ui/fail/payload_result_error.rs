@@ -1,4 +1,4 @@
-//! A fallible `payload` whose error type is not `DeserializeError`.
+//! A fallible `payload` whose error type is not `PartError`.
 #![allow(unused)]
 
 use listener::notification_endpoint;

@@ -2,7 +2,7 @@
 #![deny(warnings)]
 #![allow(dead_code, unused_variables)]
 
-use listener::{DeserializeError, notification_endpoint};
+use listener::{PartError, notification_endpoint};
 
 #[derive(serde::Deserialize)]
 struct Read {
@@ -14,7 +14,7 @@ struct Billing;
 
 #[notification_endpoint]
 impl Billing {
-    async fn info(&self, payload: Result<Read, DeserializeError>) {}
+    async fn info(&self, payload: Result<Read, PartError>) {}
 }
 
 fn main() {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use listener::Transport;
 use listener::driver::{Outgoing, Route};
 use listener::{
-    Context, Listener, Metadata, Notifier, DeserializeError, Versioned, VersionedPayload, notification_endpoint,
+    Context, Listener, Metadata, Notifier, PartError, Versioned, VersionedPayload, notification_endpoint,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,7 +64,7 @@ struct InVersion;
 
 #[notification_endpoint]
 impl InVersion {
-    async fn warn(&self, payload: Result<Versioned<Measured>, DeserializeError>) {
+    async fn warn(&self, payload: Result<Versioned<Measured>, PartError>) {
         match payload {
             Ok(payload) => seen(format!("versioned: {:?}", payload.data)),
             Err(error) => seen(format!("versioned: {error}")),
@@ -95,7 +95,7 @@ struct Wrong;
 
 #[notification_endpoint]
 impl Wrong {
-    async fn audit(&self, payload: Result<String, DeserializeError>) {
+    async fn audit(&self, payload: Result<String, PartError>) {
         // The error of `serde_json` does not name the type of number then.
         let error = payload.unwrap_err().to_string();
         let expected = error.split_once("expected ").map(|(_, expected)| expected.to_owned());
