@@ -34,7 +34,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
     declared().map(|option| option.key)
 }
 
-/// The configuration of [`listen`](crate::listen()). What is not given keeps its default.
+/// The configuration of [`listen`](crate::listen()). Options that are not set keep their defaults.
 ///
 /// The names are the keys of the TOML file that `LISTENER_CONFIG` names. The environment variable of an
 /// option is `LISTENER_` and its name in capitals, such as `LISTENER_PREFETCH`; variables take precedence
@@ -46,13 +46,13 @@ fn keys() -> impl Iterator<Item = &'static str> {
 ///
 /// A duration is written as in the attribute, `30s`, `1m30s` or `500ms`, or as whole seconds. A list is
 /// an array in the file, and a text with commas in a variable. White space and line breaks around a value
-/// are ignored. An empty value counts as not given, and is logged: `${POOL:-}` in a compose file leaves
-/// such.
+/// are ignored. An empty value counts as not given, and is logged: as `${POOL:-}` in a compose file produces
+/// it.
 ///
 /// If any of these options is given, even an empty one, or the program runs in a container of Kubernetes, a
 /// `transport_url` is required, and without one nothing starts: in memory only the program itself can
-/// notify, so a listener whose URL was forgotten would be ready and do nothing. Where nothing at all is
-/// configured, it is `memory://`.
+/// notify, so a listener whose URL was forgotten would be ready and do nothing. If nothing is configured, the
+/// transport is `memory://`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Config {
     pub(crate) sources: ExternalOptions,
@@ -68,29 +68,29 @@ pub struct Config {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// No option goes by this name.
+    /// There is no option with this name.
     #[error("unknown option {name:?} in {origin}{}", known(.near.as_deref()))]
     Unknown {
         /// The name.
         name: String,
         /// The file or the environment.
         origin: String,
-        /// The known name that is nearest to it.
+        /// The known name that is most similar to it.
         near: Option<String>,
     },
-    /// An option has a value that it cannot have.
+    /// An option has an invalid value.
     #[error("option {name:?} in {origin}: expected {expected}, found {found}")]
     Value {
         /// The name.
         name: String,
         /// The file or the environment.
         origin: String,
-        /// What it takes.
+        /// The valid values.
         expected: String,
-        /// What it was given, unless that may be a secret.
+        /// The value that was found, unless it may be a secret.
         found: String,
     },
-    /// A URL that cannot be used, or a name that nothing can have.
+    /// A URL or a name that is invalid.
     #[error("option {name:?} in {origin}: {mistake}")]
     Unusable {
         /// The name of the option.
@@ -108,7 +108,7 @@ pub enum ConfigError {
     File {
         /// Its path.
         path: String,
-        /// Why not.
+        /// Why it cannot be read.
         reason: String,
     },
 }

@@ -23,21 +23,58 @@ const LONGEST_ID: usize = 1024;
 /// can avoid this: the method writes its effect and the entry in one transaction, and `insert` finds the
 /// entry and does nothing.
 ///
-/// Two copies of a notification that are handled at the same moment, in this process or in another, may
-/// both be handled: entries are not reserved.
+/// One listener handles notifications with the same id in sequence. Two listeners may handle copies of one
+/// notification concurrently: entries are not reserved. A notification without a message id bypasses the
+/// inbox.
+///
+/// Each call of the inbox has the timeout of the method as its deadline. Once the session of a delivery is
+/// over, `insert` has 2 seconds left. An `Arc` of an inbox is an inbox as well.
+///
+/// ```
+/// use listener::{BoxError, BoxFuture, Inbox, InboxEntry};
+/// # #[derive(Clone)]
+/// # struct Database;
+/// # impl Database {
+/// #     async fn has_row(&self, _: &str, _: &str) -> Result<bool, std::io::Error> { Ok(false) }
+/// #     async fn add_row(&self, _: &str, _: &str) -> Result<(), std::io::Error> { Ok(()) }
+/// # }
+///
+/// struct DatabaseInbox(Database);
+///
+/// impl Inbox for DatabaseInbox {
+///     fn contains<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<bool, BoxError>> {
+///         Box::pin(async move { Ok(self.0.has_row(entry.message_id, entry.method).await?) })
+///     }
+///
+///     fn insert<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<(), BoxError>> {
+///         Box::pin(async move { Ok(self.0.add_row(entry.message_id, entry.method).await?) })
+///     }
+/// }
+/// ```
 pub trait Inbox: Send + Sync + 'static {
     /// Whether this was handled.
     ///
     /// # Errors
     /// The inbox cannot be read. The method is not called, and the notification is retried as after a
-    /// transient error, whatever the endpoint's `on_failure`.
+    /// transient error, whatever the listener's `on_failure`.
     fn contains<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<bool, BoxError>>;
 
     /// Records that this was handled. If there is such an entry already, it does nothing.
     ///
     /// # Errors
-    /// The inbox cannot be written. The method has run nevertheless.
+    /// The inbox cannot be written. The method has run nevertheless: a warning is logged, and the delivery is
+    /// acknowledged.
     fn insert<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<(), BoxError>>;
+}
+
+impl<T: Inbox + ?Sized> Inbox for Arc<T> {
+    fn contains<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<bool, BoxError>> {
+        (**self).contains(entry)
+    }
+
+    fn insert<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<(), BoxError>> {
+        (**self).insert(entry)
+    }
 }
 
 impl fmt::Debug for dyn Inbox {
@@ -52,7 +89,8 @@ impl fmt::Debug for dyn Inbox {
 pub struct InboxEntry<'a> {
     /// The id of the notification: the same in both envelope versions, on every topic and at every attempt.
     pub message_id: &'a str,
-    /// The method, by its stable name: each method has its own entries.
+    /// The method as `endpoint::method`, such as `billing::Billing::info`: each method has its own entries.
+    /// The endpoint is the `name` of its attribute, or else its module and type.
     pub method: &'a str,
 }
 

@@ -1,6 +1,6 @@
 //! Typed, reliable listeners for notifications.
 //!
-//! A program annotates its handlers and calls one function:
+//! A program annotates methods and calls one function:
 //!
 //! ```no_run
 //! use std::borrow::Cow;

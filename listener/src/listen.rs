@@ -11,8 +11,8 @@ use crate::transport::Transport;
 /// Runs every registered endpoint until SIGINT or SIGTERM, configured from the environment
 /// and the file that `LISTENER_CONFIG` names; see [`Config`] for the options.
 ///
-/// Where nothing at all is configured it listens on `memory://`, and logs so; [`Config`] says when a
-/// URL has to be given.
+/// If nothing is configured, it listens on `memory://` and logs a warning; [`Config`] describes when a URL is
+/// required.
 ///
 /// ```no_run
 /// use listener::notification_endpoint;
@@ -34,7 +34,7 @@ use crate::transport::Transport;
 /// ```
 ///
 /// # Errors
-/// A mistake in the configuration or of the endpoints, all at once; a broker that cannot be
+/// All mistakes in the configuration, or all mistakes of the endpoints, in one error; a broker that cannot be
 /// reached or refuses. A connection that is lost later is not an error: it is restored.
 pub async fn listen() -> Result<(), Error> {
     let config = Config::from_env()?;
@@ -48,8 +48,9 @@ impl ListenerBuilder {
         self.opened(Transport::open(url))
     }
 
-    /// Overwrites what is given in the configuration. Where that is empty altogether and the builder has
-    /// no transport, the transport is `memory://`.
+    /// Applies a configuration: each option that it contains replaces the builder's value; topics and groups
+    /// are added. Later calls take precedence. If nothing at all is configured and no transport has been set,
+    /// the transport is `memory://`.
     pub fn config(mut self, config: Config) -> Self {
         config.apply_to(self.options_mut());
         let is_deployed = config.is_deployed;

@@ -3,16 +3,18 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::redact::discard;
 
-/// Receives events. It is called from the listener's tasks, between two steps of a delivery: return at once,
-/// and do not panic.
+/// Receives events. An `Arc` of an observer is an observer as well: keep a clone to read what it has counted.
 ///
 /// ```
+/// use listener::Listener;
 /// use listener::observe::{Event, Observer};
+/// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// #[derive(Default)]
@@ -25,14 +27,28 @@ use crate::redact::discard;
 ///         }
 ///     }
 /// }
+///
+/// let dead_letters = Arc::new(DeadLetters::default());
+/// let builder = Listener::builder().observer(Arc::clone(&dead_letters));
+/// assert_eq!(dead_letters.0.load(Ordering::Relaxed), 0);
+/// # drop(builder);
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// Called for each event, by the task that it happens in: it must return quickly and not block. A
-    /// panic is caught and logged.
+    /// Called for each event, by the task of the listener in which it happens, between two steps of a
+    /// delivery: it must return quickly and not block. A panic is caught and logged.
     fn observe(&self, event: &Event<'_>);
 }
 
+impl<T: Observer + ?Sized> Observer for Arc<T> {
+    fn observe(&self, event: &Event<'_>) {
+        (**self).observe(event);
+    }
+}
+
 /// An event of a listener. No event contains a body, a payload or a context.
+///
+/// Methods are named `endpoint::method`, such as `billing::Billing::info`. The endpoint is the `name` of its
+/// attribute, or else its module and type.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'e> {
@@ -41,7 +57,7 @@ pub enum Event<'e> {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
     },
-    /// A delivery was acknowledged: its methods handled it, or no method wanted it, or copies of it are
+    /// A delivery was acknowledged: its methods handled it, or no method matches, or copies of it are
     /// confirmed.
     Acknowledged {
         /// How it arrived.
@@ -66,11 +82,11 @@ pub enum Event<'e> {
     Retried {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
-        /// The methods.
+        /// The methods that did not handle it, each as `endpoint::method`; empty: all matching methods.
         methods: &'e [String],
         /// How often they were called.
         attempts: u32,
-        /// The pause before the next call.
+        /// The delay before the next call.
         delay: Duration,
     },
     /// A dead letter was confirmed in the dead-letter queue.
@@ -80,7 +96,7 @@ pub enum Event<'e> {
         /// The reason, one word: the header `listener-reason`.
         /// [`guide::failures`](crate::guide::failures) lists them.
         reason: &'e str,
-        /// The methods that did not handle it.
+        /// The methods that did not handle it, each as `endpoint::method`; empty: all matching methods.
         methods: &'e [String],
     },
     /// A delivery was moved to its quarantine queue, whose deliveries are handled one at a time:
@@ -95,7 +111,7 @@ pub enum Event<'e> {
     Duplicate {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
-        /// The method.
+        /// The method, as `endpoint::method`.
         method: &'e str,
     },
     /// A copy could not be sent: its delivery stays unacknowledged, and its methods are not called for

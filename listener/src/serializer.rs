@@ -2,6 +2,7 @@
 //! (oslo.messaging's `Serializer`). Without one, both are read directly from the text.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -51,6 +52,25 @@ pub trait Serializer: Send + Sync + 'static {
     /// The context cannot be read.
     fn deserialize_context(&self, context: Context) -> Result<Context, BoxError> {
         Ok(context)
+    }
+}
+
+/// An `Arc` of a serializer serves several listeners and notifiers.
+impl<T: Serializer + ?Sized> Serializer for Arc<T> {
+    fn serialize_payload(&self, context: &Context, payload: Value) -> Result<Value, BoxError> {
+        (**self).serialize_payload(context, payload)
+    }
+
+    fn deserialize_payload(&self, context: &Context, payload: Value) -> Result<Value, BoxError> {
+        (**self).deserialize_payload(context, payload)
+    }
+
+    fn serialize_context(&self, context: Context) -> Result<Context, BoxError> {
+        (**self).serialize_context(context)
+    }
+
+    fn deserialize_context(&self, context: Context) -> Result<Context, BoxError> {
+        (**self).deserialize_context(context)
     }
 }
 

@@ -125,7 +125,7 @@ fn logged(builder: ListenerBuilder) -> String {
 fn topics_of_the_listener_that_no_endpoint_uses_are_warned_about() {
     let builder = || Listener::builder().target(Target::topic("billing").exchange("nova"));
     let text = logged(builder().endpoint(OwnTopic));
-    let warning = "the listener's topics are not used: each of its endpoints names its own";
+    let warning = "the listener's topics have no effect: each endpoint names its own";
     assert!(
         text.contains("WARN") && text.contains(warning) && text.contains("nova/billing"),
         "{text}"

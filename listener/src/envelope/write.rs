@@ -15,15 +15,22 @@ use crate::notification::priority::Priority;
 
 /// A notification to be written. The caller chooses the ids and the time.
 #[derive(Clone, Copy)]
-#[expect(missing_docs, reason = "the fields of the wire, described in the table above")]
 pub struct Message<'m, P: ?Sized> {
+    /// The id of the notification, the same for all topics that it is sent to.
     pub message_id: &'m str,
+    /// The publisher, such as `compute.host1`; `None` is written as null.
     pub publisher_id: Option<&'m str>,
+    /// The type of event, such as `compute.instance.create.end`.
     pub event_type: &'m str,
+    /// The priority.
     pub priority: Priority,
+    /// The payload, any value that JSON can represent.
     pub payload: &'m P,
+    /// The time of sending: UTC without a zone, such as `2026-05-09 07:29:33.123456`.
     pub timestamp: &'m str,
+    /// The id of this body, for detecting duplicates.
     pub unique_id: &'m str,
+    /// The context. Its keys are written with the prefix `_context_`.
     pub context: &'m Context,
 }
 

@@ -7,8 +7,11 @@ use std::time::SystemTime;
 use crate::extract::FromNotification;
 use crate::notification::Notification;
 
-/// The number of this call of the method for this delivery, starting at 1. `Outcome::Retry` causes
-/// another call; a redelivery starts at 1 again.
+/// The number of this attempt for the notification, starting at 1.
+///
+/// It continues across retries, in the process and through retry queues. A redelivery after a lost connection
+/// or a crash does not count, and starts at the number that the delivery had; a dead letter that is moved back
+/// starts at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Attempt(pub u32);
 

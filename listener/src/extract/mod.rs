@@ -34,8 +34,12 @@ use crate::outcome::BoxError;
 
 /// A type that an endpoint method can take as an argument, whatever the argument's name.
 ///
-/// Extracted once per call of the method, before it. After an error the method is not called, and the
-/// notification is handled like one whose method failed.
+/// Extracted once per call of the method, before it. If extraction fails, the method is not called and the
+/// notification is dead-lettered without a retry, with the reason `argument` (`version` for a versioned object
+/// that the type does not support), unless the listener's [`OnFailure`](crate::options::OnFailure) says
+/// otherwise. [`transient`](crate::transient), [`retry_after`](crate::retry_after) and
+/// [`classify`](crate::ListenerBuilder::classify) do not apply to extraction errors. Take
+/// `Result<T, T::Error>` to handle the error in the method.
 ///
 /// ```
 /// use listener::{FromNotification, Notification};

@@ -181,7 +181,7 @@ impl<'n> Notification<'n> {
         self.received_at
     }
 
-    /// The number of this call of the method for this delivery, starting at 1.
+    /// The number of this attempt for the notification, starting at 1; see [`Attempt`](crate::Attempt).
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The priority of a notification. `warning` is not one: on the wire it is `WARN`.
+///
+/// `Ord` is the order of [`ALL`](Self::ALL), for use in sorted maps. It is not severity.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Priority {
     /// An event that is recorded for an audit.

@@ -6,19 +6,19 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// The states of a listener, one value of each type. A listener makes it of
-/// `Listener::builder().state(..)`; a program needs one only to try an extractor with
-/// [`Notification::new`](crate::Notification::new).
+/// The states of a listener, one value of each type. `Listener::builder().state(..)` adds them; a program
+/// needs `States` only to test an extractor with [`Notification::new`](crate::Notification::new).
 #[derive(Clone, Default)]
 pub struct States(Arc<HashMap<TypeId, Value>>);
 
 type Value = (&'static str, Arc<dyn Any + Send + Sync>);
 
 impl States {
-    /// Adds `value`. Returns whether it replaced one of the same type.
-    pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> bool {
+    /// Adds `value`. Returns the former value of the same type, if there was one.
+    pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> Option<Arc<T>> {
         let value: Value = (type_name::<T>(), Arc::new(value));
-        Arc::make_mut(&mut self.0).insert(TypeId::of::<T>(), value).is_some()
+        let (_, former) = Arc::make_mut(&mut self.0).insert(TypeId::of::<T>(), value)?;
+        former.downcast().ok()
     }
 
     /// The value of type `T`, if there is one.

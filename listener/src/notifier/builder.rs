@@ -86,7 +86,7 @@ impl NotifierBuilder {
     ///
     /// `Ok` then means that the broker confirmed the notification or that it is on the disk of this
     /// machine; the receipt of [`notify`](crate::Notifier::notify) says which. The notifier must be built in
-    /// a tokio runtime, which has to run as long as the spool is to be sent.
+    /// a tokio runtime, which must keep running until the spool is sent.
     ///
     /// ```
     /// use listener::options::SpoolOptions;

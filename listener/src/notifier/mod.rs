@@ -103,8 +103,8 @@ impl Notifier {
         self.settings.send(&self.transport, messages).await
     }
 
-    /// Waits for the confirmations in flight, then closes the connection that the notifiers of this
-    /// transport share. A later call opens it again.
+    /// Waits for the confirmations in flight, then closes the transport's connection for sending, which its
+    /// other users share: their next call opens it again. Listeners stay connected.
     ///
     /// First it waits until the spool is empty, for at most the timeout of one call. What is then still in
     /// the spool stays there for the next notifier with this directory.

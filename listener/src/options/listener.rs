@@ -1,5 +1,5 @@
-//! The options of a listener: `Options` has those that `ListenerBuilder::options` sets, `ExternalOptions` those that
-//! come from environment and file only. Origins and precedence are in `config.rs`.
+//! The options of a listener: `ListenerOptions` has those that `ListenerBuilder::options` sets,
+//! `ExternalOptions` those that come from environment and file only. Origins and precedence are in `config.rs`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,12 +13,11 @@ use crate::options::value::{
 use crate::order::OrderKey;
 use crate::target::Target;
 
-/// How many deliveries a listener works on at once.
+/// How many deliveries a listener handles concurrently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Executor {
-    /// One after the other, in the order in which they came, whatever their priority. A retry holds up
-    /// the deliveries after it.
+    /// One at a time, in order of arrival, whatever the priority. A retry delays all later deliveries.
     Sequential,
     /// Up to this many concurrently; order is not kept. With 8 or more slots, one eighth is reserved so
     /// that no single priority can use them all.
@@ -34,15 +33,17 @@ impl Executor {
     }
 }
 
-/// What happens when a method fails: an error, a panic, a timeout.
+/// What happens when a method fails: an error, a panic, a timeout. An argument that cannot be extracted is a
+/// failure as well. With `Requeue` and `Discard` the kind of an error has no effect; outcomes do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// It is called again as the retry options say, and then its notification becomes a dead letter.
+    /// The method is called again according to the retry options; after the last attempt the notification is
+    /// dead-lettered.
     #[default]
     Retry,
-    /// The whole delivery is requeued at once, again and again, as oslo.messaging does with
-    /// `allow_requeue`. It is redelivered without a delay for as long as the method fails.
+    /// The whole delivery is requeued, as oslo.messaging does with `allow_requeue`. It is redelivered without a
+    /// delay for as long as the method fails.
     Requeue,
     /// It counts as handled, and its error is only logged, as oslo.messaging does without
     /// `allow_requeue`. The notification is lost for this method. An inbox that cannot be read is not a
@@ -59,8 +60,7 @@ pub enum OnUnknownPriority {
     /// `unknown-priority`.
     #[default]
     DeadLetter,
-    /// It is acknowledged with a warning in the log, as oslo.messaging does. Nothing else keeps
-    /// it.
+    /// It is acknowledged with a warning in the log, as oslo.messaging does, and thereby lost.
     Acknowledge,
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum Queues {
     Shared,
     /// The queue of a pool.
     Pool(String),
-    /// The queue of a pool, which the broker deletes once it had no consumer for a while.
+    /// The queue of a pool, which the broker deletes after a time without a consumer.
     Temporary {
         /// The pool.
         pool: String,
@@ -123,7 +123,7 @@ impl ConfiguredExecutor {
 }
 
 options! {
-    /// What a listener is given from outside the program, and what a builder has other methods for.
+    /// The options that come only from outside the program; a builder has other methods for them.
     #[derive(Clone, PartialEq, Eq)]
     pub(crate) struct ExternalOptions;
     table external_table;
@@ -135,7 +135,7 @@ options! {
     pub(crate) topics: Vec<Target> = ["notifications" for Vec::new()] takes Topics, key "topics";
     /// The exchange of topics that name none.
     pub(crate) control_exchange: Option<String> = ["openstack" for None] takes Name, key "control_exchange";
-    /// The pool whose queue is consumed, in place of the queues that all listeners share.
+    /// The pool whose queue is consumed, instead of the queues that listeners without a pool share.
     pub(crate) queues: Option<Queues> = [None] takes PoolName, key "pool";
     /// Only endpoints of these groups; a list.
     pub(crate) groups: Vec<String> = [not given for Vec::new()] takes List("names of groups"), key "group";
@@ -185,7 +185,7 @@ options! {
     /// order key (`ordered_by`), to as many as are settled in a minute.
     ///
     /// If methods suddenly become slow, up to `prefetch` deliveries may be waiting; choose a smaller
-    /// value if they could not all begin within RabbitMQ's consumer timeout (30 minutes). A queue
+    /// value if they could not all start within RabbitMQ's consumer timeout (30 minutes). A queue
     /// with a single active consumer always uses the whole prefetch. If the user may not ask whether a
     /// queue has one (as a user without the permission to declare), its prefetch is the number of
     /// concurrent deliveries.
@@ -193,9 +193,9 @@ options! {
         takes number(1_u16).because("0 would take the whole queue into memory"), key "prefetch";
     /// Bytes of unacknowledged bodies over all queues, at most.
     ///
-    /// One delivery of each queue is accepted, however large. RabbitMQ counts deliveries and not bytes,
-    /// so the prefetch is fitted: it begins with as many of each queue as there is room for if each has
-    /// 16 MiB, and then follows the sizes that were received.
+    /// One delivery of each queue is accepted, however large. RabbitMQ counts deliveries and not bytes, so the
+    /// prefetch adapts: until sizes are known each message counts as 16 MiB, then the prefetch follows the
+    /// sizes that were received.
     ///
     /// It can be exceeded when large messages follow small ones, by at most one prefetch. A queue with a
     /// single active consumer keeps the whole prefetch, as a change would hand it to another process. If
@@ -210,15 +210,15 @@ options! {
     pub allow_requeue: bool = [false] takes Switch, key "allow_requeue";
     /// How long `start` waits for a broker that cannot be reached.
     pub start_timeout: Duration = [30 s] takes TIME, key "start_timeout";
-    /// How long `wait` lets methods run after `stop`; then what is unfinished is released.
+    /// How long running methods may continue after `stop`; then their deliveries are released.
     ///
-    /// With the default all is over before the 30 s after which Kubernetes and others kill a process.
+    /// With the default a stop ends before Kubernetes kills the process, after 30 s.
     pub shutdown_timeout: Duration = [25 s] takes TIME, key "shutdown_timeout";
-    /// How long one attempt to send a copy (a retry, a dead letter) may take.
+    /// How long one send attempt of a copy (a retry, a dead letter) may take.
     ///
-    /// After that its methods pause, and it is sent again. After an attempt that was not
-    /// confirmed in time the next ones may take four times as long, and so on up to 64 times, so that few
-    /// copies are sent twice.
+    /// After that its methods are paused, and it is sent again. After a send attempt that was not confirmed in
+    /// time the next ones may take four times as long, and so on up to 64 times, so that few copies are sent
+    /// twice.
     pub send_timeout: Duration = [30 s] takes ABOVE_ZERO;
     /// How long one call of a method may take.
     ///
@@ -227,7 +227,7 @@ options! {
     pub handler_timeout: Duration = [10 min] takes ABOVE_ZERO, key "handler_timeout";
     /// What happens when a method fails: retries and then a dead letter, or what oslo.messaging does.
     pub on_failure: OnFailure = [OnFailure::Retry];
-    /// What happens to a body without a known priority: `dead_letter` (unless its routing key has one), `lenient`.
+    /// What happens to a body without a known priority: `dead_letter` (unless its routing key has one), `acknowledge`.
     ///
     /// [`OnUnknownPriority`] describes both.
     pub on_unknown_priority: OnUnknownPriority = ["dead_letter" for OnUnknownPriority::DeadLetter]
@@ -237,9 +237,9 @@ options! {
         ]), key "on_unknown_priority";
     /// How often a method that fails is called again, and when.
     ///
-    /// What an endpoint says in its attribute takes precedence.
+    /// An endpoint's own options take precedence.
     pub retry: RetryOptions = [RetryOptions::default()];
-    /// When a notification is taken for one that ends the process.
+    /// When a notification counts as poison: as one that crashes the process that handles it.
     pub poison: PoisonOptions = [PoisonOptions::default()];
     /// The limits of a body.
     pub limits: Limits = [Limits::default()];
@@ -262,7 +262,7 @@ options! {
     table retry_table;
     setters retry_setters;
 
-    /// How often a method is called for one notification, the first call included.
+    /// How often a method is called for one notification, including the first call.
     pub attempts: u32 = [5] takes number(1_u32), key "retry_attempts";
     /// The longest delay before the second call; it doubles before each further one.
     ///
@@ -270,26 +270,27 @@ options! {
     pub delay: Duration = [1 s] takes TIME, key "retry_delay";
     /// The longest of these delays.
     pub max_delay: Duration = [60 s] takes TIME, key "retry_max_delay";
-    /// How long a delivery may be held in the process for its retries altogether.
+    /// How long a delivery may be held unacknowledged in the process.
     ///
-    /// That is where the broker does not hold them. A delay that would end later is not held: the
-    /// broker holds the notification if it can. Where order is kept, that applies to a single delay longer
-    /// than this, and the notification loses its place in the order; after many shorter delays, and where
-    /// the broker cannot hold it, the notification becomes a dead letter. RabbitMQ redelivers what is
-    /// unacknowledged for 30 minutes.
+    /// Keep it below RabbitMQ's `consumer_timeout` (30 minutes). It limits:
     ///
-    /// It also limits how long a delivery is held, from when it was received, if its retry or dead letter cannot
-    /// be made or its method is paused. After that, and after a second at least, a copy at the end of its queue
-    /// replaces it, unless order is kept. A suspect that waits to be handled alone is requeued after that, but
-    /// not before a minute, unless it is in order in a work queue, or near the delivery limit of its queue; a
-    /// copy replaces it if methods were called for it already.
+    /// - Retries that are held in the process: a delay that would exceed this uses a retry queue if the broker
+    ///   has one, otherwise the notification is dead-lettered. If order is kept, only a single longer delay
+    ///   uses a retry queue, and the notification then loses its position.
+    /// - Copies that cannot be sent, and paused methods: afterwards, counted from when the delivery was
+    ///   received, and after a second at least, a copy at the end of the queue replaces the delivery, unless
+    ///   order is kept.
+    /// - Suspects that wait to be handled one at a time, at least for a minute; [`guide::failures`] describes
+    ///   them.
+    ///
+    /// [`guide::failures`]: crate::guide::failures
     pub hold: Duration = [15 min] takes ABOVE_ZERO;
-    /// Where a notification is while it waits.
+    /// Where a notification is stored while it waits for another call.
     pub storage: RetryStorage = [RetryStorage::Broker];
 }
 
 options! {
-    /// When a notification is taken for poison: for one that ends the process that handles it.
+    /// When a notification counts as poison: as one that crashes the process that handles it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct PoisonOptions;
@@ -306,13 +307,13 @@ options! {
     pub dead_letter_after: u64 = [3] takes number(1_u64);
 }
 
-/// Where a notification is while it waits for another call.
+/// Where a notification is stored while it waits for another call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryStorage {
-    /// In a retry queue of the broker: it uses no slot here, and survives this process. Where the
-    /// broker has no retry queues, or the user may not declare them, and where order is kept, it is
-    /// held in the process.
+    /// In a retry queue of the broker: it uses no slot of the listener, and survives a crash of the process. If
+    /// the broker has no retry queues, the user may not declare them, or order is kept, it is held in the
+    /// process.
     #[default]
     Broker,
     /// In the process, unacknowledged.
@@ -320,7 +321,7 @@ pub enum RetryStorage {
 }
 
 impl RetryOptions {
-    /// With what an endpoint's attribute says.
+    /// These options with those of an endpoint.
     pub(crate) fn with(self, policy: &EndpointPolicy) -> Self {
         Self {
             attempts: policy.attempts.unwrap_or(self.attempts),

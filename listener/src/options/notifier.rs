@@ -25,12 +25,12 @@ options! {
     /// A notification that is larger is refused before anything is sent. RabbitMQ 4 takes 16 MiB by
     /// default, earlier versions take 128 MiB; the driver also respects the broker's own limit.
     pub max_body: usize = [16 MiB];
-    /// Notifications that may wait for their confirmation at once, over all clones of the notifier.
+    /// Unconfirmed notifications, at most, over all clones of the notifier.
     ///
-    /// A call beyond that waits until there is room, within its time.
+    /// Further calls wait for space, within their timeout.
     pub window: usize = [1000] takes number(1_usize);
-    /// Bytes of bodies that may wait for their confirmation at once, over all clones of the notifier.
+    /// Bytes of the bodies of unconfirmed notifications, at most, over all clones of the notifier.
     ///
-    /// A notification that is larger is sent when no other is.
+    /// A larger notification is sent when no other one is unconfirmed.
     pub window_bytes: u32 = [64 MiB] takes number(1_u32);
 }

@@ -14,9 +14,11 @@ use crate::outcome::{BoxError, Failure, LONGEST_CHAIN};
 pub enum ErrorKind {
     /// It may succeed: the method is called again, according to the retry options. The default.
     Transient,
-    /// It will fail again: the notification is dead-lettered at once.
+    /// It will fail again: the notification is dead-lettered without another call.
     Permanent,
-    /// It may succeed, but not before this time is over. More than a year counts as a year.
+    /// It may succeed, but not before this time is over: the method is called again after it, within the
+    /// `attempts` of the retry options; afterwards the notification is dead-lettered. More than a year counts
+    /// as a year.
     RetryAfter(Duration),
 }
 
@@ -82,7 +84,8 @@ pub fn transient(error: impl Into<BoxError>) -> Classified {
     Classified::new(ErrorKind::Transient, error)
 }
 
-/// A transient error that will not pass before `after` is over.
+/// A transient error that will not pass before `after` is over: the method is called again after it, within
+/// the `attempts` of the retry options; afterwards the notification is dead-lettered.
 pub fn retry_after(error: impl Into<BoxError>, after: Duration) -> Classified {
     Classified::new(ErrorKind::RetryAfter(after), error)
 }

@@ -29,36 +29,43 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 pub enum Outcome {
     /// The method has handled the notification.
     Handled,
-    /// Return the whole delivery to the broker at once, and call no further endpoint.
+    /// Return the whole delivery to the broker, and call no further endpoint.
     ///
     /// Needs [`allow_requeue`](crate::ListenerBuilder::allow_requeue) on the listener; without it the
-    /// notification is dead-lettered. The broker redelivers it at once: use `Retry` for a delay.
+    /// notification is dead-lettered with the reason `requeue-not-allowed`. The broker redelivers it
+    /// immediately: use `Retry` for a delay.
     Requeue,
     /// Call this method again after a delay.
+    ///
+    /// Counts as an attempt: once the `attempts` of the
+    /// [retry options](crate::options::RetryOptions::attempts) are used up, the notification is dead-lettered
+    /// with the reason `retries`.
     Retry {
         /// The delay; `None`: that of the retry options.
         after: Option<Duration>,
     },
-    /// Give the notification up: it is sent to the dead-letter queue with this reason.
+    /// Give up the notification: it is dead-lettered with the reason `given-up`; this message appears in the
+    /// header `listener-error` and in the log.
     DeadLetter(Cow<'static, str>),
 }
 
 impl Outcome {
-    /// Call the method again after the delay of the retry options.
+    /// Call the method again after the delay of the retry options; see [`Retry`](Self::Retry).
     #[must_use]
     pub const fn retry() -> Self {
         Self::Retry { after: None }
     }
 
-    /// Call the method again after `after`; at most after a year.
+    /// Call the method again after `after`, at most after a year; see [`Retry`](Self::Retry).
     #[must_use]
     pub const fn retry_after(after: Duration) -> Self {
         Self::Retry { after: Some(after) }
     }
 
-    /// Give up the notification, with the reason for the header of its dead letter.
-    pub fn dead_letter(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::DeadLetter(reason.into())
+    /// Give up the notification: it is dead-lettered with the reason `given-up`; `message` appears in the
+    /// header `listener-error` and in the log.
+    pub fn dead_letter(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::DeadLetter(message.into())
     }
 }
 
@@ -77,7 +84,7 @@ impl fmt::Display for Outcome {
             Self::Requeue => f.write_str("requeue"),
             Self::Retry { after: None } => f.write_str("retry"),
             Self::Retry { after: Some(after) } => write!(f, "retry after {after:?}"),
-            Self::DeadLetter(reason) => write!(f, "dead letter: {reason}"),
+            Self::DeadLetter(message) => write!(f, "dead letter: {message}"),
         }
     }
 }

@@ -1,6 +1,5 @@
-//! Builds a listener: chooses the endpoints, compiles the table, and reports every mistake
-//! that needs no I/O at once. The options and their setters are declared in
-//! `options/listener.rs`.
+//! Builds a listener: selects the endpoints, compiles the table, and reports all mistakes that can be found
+//! without I/O in one error. The options and their setters are declared in `options/listener.rs`.
 
 use std::any::{TypeId, type_name};
 use std::collections::{BTreeSet, HashSet};
@@ -85,7 +84,8 @@ enum Connection {
 impl ListenerBuilder {
     options_setters!();
 
-    /// All options at once; see [`Options`] for the defaults.
+    /// Replaces all options, including those set before, also by `config`. [`ListenerOptions`] has the
+    /// defaults.
     pub fn options(mut self, options: ListenerOptions) -> Self {
         self.options = options;
         self
@@ -95,8 +95,7 @@ impl ListenerBuilder {
         &mut self.options
     }
 
-    /// The transport to consume from; `transport_url` opens one. There is no default: a listener
-    /// without a transport does not build.
+    /// Consumes from this transport. Required, unless `transport_url` or `config` sets one.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.connection = Some(Connection::Shared(transport));
         self
@@ -115,8 +114,8 @@ impl ListenerBuilder {
         self.connection.is_some()
     }
 
-    /// Also takes from this target. Default: topic `notifications`; endpoints that name
-    /// topics of their own take from those instead.
+    /// Adds a target to consume. Default: the topic `notifications`. Endpoints with topics of their own
+    /// consume those instead.
     pub fn target(mut self, target: Target) -> Self {
         if target.topic_name().is_empty() {
             self.problems.push(Problem::Option {
@@ -135,23 +134,23 @@ impl ListenerBuilder {
         self
     }
 
-    /// Consumes a queue of this name, which receives copies, instead of the queues that all listeners
-    /// without a pool share. The listeners of one pool share its queue. Pool names are global in a
-    /// virtual host, and have 241 bytes at most, so that the names of its side queues can be made of
-    /// them. A name that ends as those do, such as `.dead`, is refused. The last call of `pool` and
-    /// `temporary_pool` decides.
+    /// Consumes the queue of this name instead of the queues that listeners without a pool share. Listeners
+    /// with the same pool share it, and it receives every notification as well.
+    ///
+    /// The name is unique within the virtual host, has at most 241 bytes, so that its side queues can be
+    /// named after it, and must not end like a side queue (`.dead`). The last call of `pool` or
+    /// `temporary_pool` wins.
     pub fn pool(self, pool: impl Into<String>) -> Self {
         self.queues(Queues::Pool(pool.into()))
     }
 
-    /// As `pool`, for a listener that comes and goes, such as a tap: the broker deletes the
-    /// queue, with its messages, once it had no consumer for `expires`, from a second to 49 days. The
-    /// queue of a `pool` stays, and fills.
+    /// Like `pool`, for a listener that runs only occasionally, such as a tap: the broker deletes the queue
+    /// with its messages after `expires` (1 s to 49 days) without a consumer.
     ///
-    /// Side queues would stay when the queue is deleted. So retries are held in the process, and a delay
-    /// that is longer than [`hold`](RetryOptions::hold) makes a dead letter; and a notification that ends
-    /// the process is not recognised, for there is neither journal nor quarantine. Dead letters stay, on
-    /// purpose: `<pool>.dead` is declared with the first one, and has to be deleted by hand.
+    /// To leave nothing behind, there are no retry queues, no quarantine and no journal: retries are held in
+    /// the process, a delay longer than [`hold`](RetryOptions::hold) ends in a dead letter, and poison
+    /// messages are not recognised. `<pool>.dead`, declared with the first dead letter, remains; delete it
+    /// manually.
     pub fn temporary_pool(self, pool: impl Into<String>, expires: Duration) -> Self {
         self.queues(Queues::Temporary { pool: pool.into(), expires })
     }
@@ -161,9 +160,9 @@ impl ListenerBuilder {
         self
     }
 
-    /// Says what kind of error those of type `E` are, also where one is the cause of another.
-    /// What an error says itself goes before (`permanent(..)`), and so does what was added
-    /// before.
+    /// Classifies errors of type `E`, wherever they occur in the chain of causes. A classification in the
+    /// error itself ([`permanent(..)`](crate::permanent)) takes precedence, and an earlier classifier over a
+    /// later one.
     ///
     /// ```
     /// use listener::ErrorKind;
@@ -184,66 +183,65 @@ impl ListenerBuilder {
         self
     }
 
-    /// Notifications in which this part is equal are worked on one after the other, in the order
-    /// in which they come; others side by side. One that is to be tried again holds up those
-    /// behind it. What is delivered a second time, after a lost connection or a crash, may come
-    /// out of order.
+    /// Handles notifications with the same value of this key in sequence, in order of arrival; others
+    /// concurrently. A retry delays the later ones. Redeliveries after a lost connection or a crash may be out
+    /// of order.
     pub fn ordered_by(mut self, key: OrderKey) -> Self {
         self.order = Some(key);
         self
     }
 
-    /// Remembers which methods have handled which notifications, so that what is delivered
-    /// twice is handled once.
+    /// Records which methods have handled which notifications, so that redelivered ones are not handled
+    /// again.
     pub fn inbox(mut self, inbox: impl Inbox) -> Self {
         self.inbox = Some(Arc::new(inbox));
         self
     }
 
-    /// Observes what happens to the listener and its deliveries. Can be called several times.
+    /// Adds an observer. May be called several times.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.add(observer);
         self
     }
 
-    /// Changes payload and context between the wire and the endpoints.
+    /// Converts payload and context between the wire and the endpoints.
     pub fn serializer(mut self, serializer: impl Serializer) -> Self {
         self.serializer = Some(Arc::new(serializer));
         self
     }
 
-    /// A value that methods take as `State<T>`; one of each type.
+    /// Adds a value that methods take as [`State<T>`](crate::State); at most one of each type.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
-        if self.states.insert(state) {
+        if self.states.insert(state).is_some() {
             self.problems.push(Problem::DuplicateState { state: type_name::<T>().to_owned() });
         }
         self
     }
 
-    /// An endpoint by its instance. Once one is given, nothing else is taken, unless
-    /// `registered` or `group` asks for it; it then stands for the registered one of its type.
+    /// Adds an endpoint instance. Only endpoints added this way run, unless `registered` or `group` is called;
+    /// the instance then replaces the registered endpoint of its type.
     pub fn endpoint<E: Endpoint>(mut self, endpoint: E) -> Self {
         self.endpoints.push(Bound::new(endpoint));
         self
     }
 
-    /// Takes every registered endpoint too: what a listener without endpoints of its own
-    /// does anyway.
+    /// Also runs all registered endpoints. This is the default if no instance is added.
     pub fn registered(mut self) -> Self {
         self.registered = true;
         self
     }
 
-    /// Takes the registered endpoints of this group too, and no other registered ones.
+    /// Also runs the registered endpoints of this group, and no other registered ones. Takes precedence over
+    /// `registered`. May be called several times.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.groups.push(group.into());
         self
     }
 
-    /// Checks everything, and makes the parts of the listener.
+    /// Checks everything, and builds the parts of the listener.
     ///
     /// # Errors
-    /// Every mistake at once.
+    /// All mistakes, in one error.
     pub(super) fn finish(mut self) -> Result<Parts, BuildError> {
         let mut problems = std::mem::take(&mut self.problems);
         self.check_options(&mut problems);
@@ -323,7 +321,7 @@ impl ListenerBuilder {
         }
     }
 
-    /// The instances: those that were given, and the registered ones that were asked for.
+    /// The endpoints to run: the added instances, and the selected registered ones.
     fn choose(&mut self, problems: &mut Vec<Problem>) -> Vec<Bound> {
         let mut endpoints = std::mem::take(&mut self.endpoints);
         let mut given: HashSet<TypeId> = HashSet::new();
@@ -340,7 +338,7 @@ impl ListenerBuilder {
             let registrations: Vec<_> = inventory::iter::<Registration>().collect();
             self.check_groups(&registrations, problems);
             for registration in registrations {
-                if !self.wants(registration) || given.contains(&(registration.id)()) {
+                if !self.selects(registration) || given.contains(&(registration.id)()) {
                     continue;
                 }
                 match registration.source {
@@ -359,21 +357,20 @@ impl ListenerBuilder {
 
     /// Warns if topics of the listener have no effect, because every endpoint names its own.
     fn warn_of_unused_topics(&self, endpoints: &[Bound]) {
-        let takes_from_them = |endpoint: &Bound| endpoint.definition().topics.is_empty();
-        if self.targets.is_empty() || endpoints.is_empty() || endpoints.iter().any(takes_from_them)
-        {
+        let uses_them = |endpoint: &Bound| endpoint.definition().topics.is_empty();
+        if self.targets.is_empty() || endpoints.is_empty() || endpoints.iter().any(uses_them) {
             return;
         }
         let topics: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
         tracing::warn!(
             topics = topics.join(", "),
-            "the listener's topics are not used: each of its endpoints names its own in its \
-             attribute; take `topic` out of one, or leave the listener's topics out"
+            "the listener's topics have no effect: each endpoint names its own; remove `topic` \
+             from one, or the listener's topics"
         );
     }
 
-    fn wants(&self, registration: &Registration) -> bool {
-        let in_group = |group: &str| self.groups.iter().any(|wanted| wanted == group);
+    fn selects(&self, registration: &Registration) -> bool {
+        let in_group = |group: &str| self.groups.iter().any(|selected| selected == group);
         self.groups.is_empty() || registration.definition.group.is_some_and(in_group)
     }
 
@@ -407,8 +404,8 @@ impl ListenerBuilder {
         }
     }
 
-    /// The type of a given state that is the needed one with something around it, such as an
-    /// `Arc` or an `Arc<Mutex<..>>`, or without.
+    /// The type of a given state that differs from the needed one only by wrappers such as `Arc` or
+    /// `Arc<Mutex<..>>`.
     fn given_near(&self, needed: &str) -> Option<String> {
         let near = |given: &&str| is_around(given, needed) || is_around(needed, given);
         self.states.names().find(near).map(str::to_owned)
@@ -469,7 +466,7 @@ impl ListenerBuilder {
     }
 }
 
-/// Whether a type is another one with types of one parameter around it.
+/// Whether a type is another one in wrappers, which are types with one parameter.
 fn is_around(outer: &str, inner: &str) -> bool {
     let within = outer.split_once('<').and_then(|(_, rest)| rest.strip_suffix('>'));
     within.is_some_and(|within| within == inner || is_around(within, inner))

@@ -109,7 +109,7 @@ pub enum Problem {
         whose: String,
         /// The type of the state.
         state: String,
-        /// The type of a given state that differs only in a wrapper such as `Arc`.
+        /// The type of a given state that differs only by wrappers such as `Arc`.
         near: Option<String>,
     },
     /// Two states of one type were given.

@@ -52,7 +52,7 @@ pub struct QueueHealth {
 pub struct Pause {
     /// The queue that the copies are for.
     pub queue: String,
-    /// The methods that the copies are for, sorted.
+    /// The methods that the copies are for, each as `endpoint::method`, sorted.
     pub methods: Vec<String>,
     /// The most recent error.
     pub reason: String,
@@ -80,7 +80,7 @@ impl Health {
     /// `patience`, and none was acknowledged in that time.
     ///
     /// Choose `patience` longer than a delivery may be in flight: that is
-    /// [`RetryOptions::hold`](crate::options::listener::RetryOptions::hold) while it waits for a copy or another call,
+    /// [`RetryOptions::hold`](crate::options::RetryOptions::hold) while it waits for a copy or another call,
     /// and the `handler_timeout` of each method that is called for it.
     #[must_use]
     pub fn is_progressing(&self, patience: Duration) -> bool {

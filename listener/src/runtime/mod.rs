@@ -42,9 +42,9 @@ use crate::transport::executor;
 
 /// Consumes notifications, and calls the methods of its endpoints for them.
 ///
-/// A listener is a handle: clones refer to the same service. [`start`](Self::start), [`stop`](Self::stop)
-/// and [`wait`](Self::wait) may be called from any task, repeatedly and concurrently. After a stop, `start`
-/// begins a new run.
+/// A listener is a handle: clones refer to the same service. [`start`](Self::start), [`stop`](Self::stop),
+/// [`wait`](Self::wait) and [`shutdown`](Self::shutdown) may be called from any task, repeatedly and
+/// concurrently. After a stop, `start` begins a new run.
 ///
 /// The listener stops when its last clone is dropped. Keep it in a variable while it runs: the expression
 /// `builder.build()?.start().await?` drops it immediately.
@@ -73,13 +73,12 @@ use crate::transport::executor;
 /// let notifier = Notifier::builder(transport).publisher_id("compute.host1").build()?;
 /// notifier.info(&Context::new(), "instance.create.end", &()).await?;
 /// # while SEEN.load(Ordering::SeqCst) == 0 { tokio::task::yield_now().await }
-/// listener.stop().await;
-/// listener.wait().await?;
+/// listener.shutdown().await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
-#[must_use = "a listener that is dropped stops: keep it until `stop` and `wait`, or `run` it"]
+#[must_use = "a listener that is dropped stops: keep it until `shutdown`, or `run` it"]
 pub struct Listener(Arc<Inner>);
 
 struct Inner {
@@ -101,7 +100,7 @@ impl Drop for Inner {
         if !running.stop.is_cancelled() && !running.task.is_finished() {
             tracing::warn!(
                 "the listener stops: its last handle was dropped while it was running; keep it in a \
-                 variable, as in `let listener = builder.build()?`, until `stop` and `wait`"
+                 variable, as in `let listener = builder.build()?`, until `shutdown`"
             );
         }
         running.stop.cancel();
@@ -215,8 +214,9 @@ impl Listener {
         }
     }
 
-    /// Begins to stop: no method is called any more for deliveries that were not begun. Does nothing if the
-    /// listener is not running. [`wait`](Self::wait) waits for the running methods.
+    /// Begins to stop: no method is called any more for deliveries that were not started. Does nothing if the
+    /// listener is not running. [`wait`](Self::wait) waits for the running methods;
+    /// [`shutdown`](Self::shutdown) does both.
     ///
     /// Returns once a concurrent `start` has finished, and, after at most two seconds, once the stop is
     /// recorded: a process that exits then, although methods are running, is not counted as a crash.
@@ -253,6 +253,16 @@ impl Listener {
         }
     }
 
+    /// Stops the listener and waits until the run has ended: [`stop`](Self::stop), then
+    /// [`wait`](Self::wait).
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        self.stop().await;
+        self.wait().await
+    }
+
     async fn end_of(&self, running: Running) -> Result<usize, Error> {
         let unfinished = running.ended.await;
         if self.0.owns_transport {
@@ -272,8 +282,8 @@ impl Listener {
     /// Dropping this future does not stop a listener that has started. A process that ends without a stop
     /// while methods are running, as when `main` returns after a `select!` that dropped this future, may be
     /// counted as a crash; after a few of those the notification becomes a dead letter with the reason
-    /// `poison`. Call [`stop`](Self::stop) and [`wait`](Self::wait) first. Meanwhile poll this future or
-    /// drop it: one that is kept without being polled may block the stop.
+    /// `poison`. Call [`shutdown`](Self::shutdown) first. Meanwhile poll this future or drop it: one that is
+    /// kept without being polled may block the stop.
     ///
     /// # Errors
     /// As [`start`](Self::start) and [`wait`](Self::wait). [`Error::Runtime`] if the tokio runtime has no

@@ -61,7 +61,7 @@ pub trait Driver: Send + Sync + 'static {
     ///
     /// A journal is one sequence of entries that every process reads in the same order, durable
     /// like a queue; old entries may be dropped once it holds a megabyte or more. The runtime
-    /// records there which suspects a process has begun, to distinguish a crash from a graceful stop.
+    /// records there which suspects a process has started, to distinguish a crash from a graceful stop.
     /// Returns once the entry is confirmed and, if `read_from` is set, all entries from that position up
     /// to this one have been read. Entries are unique.
     ///
@@ -188,7 +188,7 @@ pub struct Subscribed {
     pub deliveries: mpsc::UnboundedReceiver<Delivery>,
     /// Ends the subscription.
     pub consumer: Box<dyn Consumer>,
-    /// Where the listener reports whether it can begin more deliveries.
+    /// Where the listener reports whether it can start more deliveries.
     pub demand: Arc<Demand>,
 }
 
@@ -211,7 +211,7 @@ pub trait Consumer: Send + Sync + fmt::Debug {
     /// settled.
     fn cancel(&self) -> BoxFuture<'_, ()>;
 
-    /// Sends the settlements that were asked for, then closes. Unsettled deliveries return to their
+    /// Sends all requested settlements, then closes. Unsettled deliveries return to their
     /// queues in their old order, not counted as attempts where the broker distinguishes the two.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 

@@ -260,7 +260,7 @@ impl ConnectError {
 pub(crate) enum Blame {
     /// Nobody: the failure is transient.
     Nobody,
-    /// Whoever operates the broker, chose the account and the options, or built the runtime: most
+    /// Whoever operates the broker, chose the user and the options, or built the runtime: most
     /// messages are affected.
     Setup,
     /// Whoever chose the route of the message: other routes may work.

@@ -16,7 +16,9 @@ pub const REASON: &str = "listener-reason";
 /// What went wrong, in full: the error and its causes. Texts of methods, panics and serializers appear
 /// here and in the log unchanged: they should not contain secrets.
 pub const ERROR: &str = "listener-error";
-/// The pending methods, a list of texts. Empty or missing: all methods that want it.
+/// The pending methods: an array of texts, each as `endpoint::method`, such as `billing::Billing::info`. The
+/// endpoint is the `name` of its attribute, or else its module and type. Empty or missing: all matching
+/// methods.
 pub const METHODS: &str = "listener-methods";
 /// How often the pending methods have been called for the notification.
 pub const ATTEMPTS: &str = "listener-attempts";
