@@ -12,7 +12,7 @@ use crate::options::listener::{
 };
 use crate::options::nearest::nearest;
 use crate::options::value::Raw;
-use crate::redact::redacted;
+use crate::redact::{Chain, redacted};
 use crate::target::{Role, mistake_in_configuration};
 use crate::transport::Transport;
 
@@ -70,6 +70,7 @@ pub struct Config {
 pub enum ConfigError {
     /// There is no option with this name.
     #[error("unknown option {name:?} in {origin}{}", known(.near.as_deref()))]
+    #[non_exhaustive]
     Unknown {
         /// The name.
         name: String,
@@ -80,6 +81,7 @@ pub enum ConfigError {
     },
     /// An option has an invalid value.
     #[error("option {name:?} in {origin}: expected {expected}, found {found}")]
+    #[non_exhaustive]
     Value {
         /// The name.
         name: String,
@@ -92,6 +94,7 @@ pub enum ConfigError {
     },
     /// A URL or a name that is invalid.
     #[error("option {name:?} in {origin}: {mistake}")]
+    #[non_exhaustive]
     Unusable {
         /// The name of the option.
         name: String,
@@ -105,6 +108,7 @@ pub enum ConfigError {
     Several(Vec<Self>),
     /// The file cannot be read.
     #[error("the file {path:?} that LISTENER_CONFIG names cannot be read: {reason}")]
+    #[non_exhaustive]
     File {
         /// Its path.
         path: String,
@@ -222,7 +226,10 @@ impl Config {
         };
         let ExternalOptions { transport_url, topics, control_exchange, queues, .. } = &self.sources;
         if let Some(url) = transport_url {
-            check("transport_url", Transport::open(url).err().map(|error| error.to_string()));
+            check(
+                "transport_url",
+                Transport::open(url).err().map(|error| Chain(&error).to_string()),
+            );
         }
         let exchange = |name: &str| mistake_in_configuration(Role::Exchange, name);
         for target in topics {

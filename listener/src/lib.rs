@@ -98,11 +98,29 @@
 //! | read dead letters | [`queues`]: the names of the queues, and their headers |
 //! | run it well: the user, policies, dead letters, Kubernetes | [`guide::operating`] |
 //! | send notifications | [`Notifier`]; [`guide::sending`] |
+//! | convert payloads and contexts on the wire | [`Serializer`] |
 //! | handle redelivered notifications only once | [`Inbox`], [`MemoryInbox`] |
 //! | keep endpoints of a library linked | [`link!`] |
 //! | choose and tune the transport | [`Transport::open`], [`RabbitOptions`](options::RabbitOptions) |
+//! | connect to RabbitMQ without a URL | [`Rabbit::builder`](driver::Rabbit::builder) |
 #![cfg_attr(feature = "testing", doc = "| test against a broker that fails | [`testing`] |")]
 //! | write a driver | [`driver`]; [`envelope`] has the wire format |
+//!
+//! # Logging
+//!
+//! It logs with [`tracing`](https://docs.rs/tracing). Install a subscriber, such as that of
+//! `tracing-subscriber`, with a filter such as `info,lapin=off`: lapin logs the bodies of messages that a
+//! broker returns.
+//!
+//! # Requirements
+//!
+//! - tokio, with the features `macros` and `rt-multi-thread` for `#[tokio::main]`. A runtime that the program
+//!   builds itself needs `enable_all`.
+//! - serde, with the feature `derive`, for payloads.
+//! - `serde_json`, for payloads of any JSON (`serde_json::Value`); with its feature `raw_value` for
+//!   `&RawValue`. It is a public dependency: [`Context`], [`Serializer`] and [`Notification`] have its types.
+//!
+//! Not supported yet: TLS, metrics (an [`Observer`] receives events), batches.
 //!
 //! # Features
 //!
@@ -224,8 +242,27 @@ pub mod observe {
     pub use crate::transport::driver::ConnectionState;
 }
 
-/// All errors.
 pub mod error {
+    //! All errors.
+    //!
+    //! | call | error |
+    //! |---|---|
+    //! | [`Config::from_env`](crate::Config::from_env), [`Config::from_variables`](crate::Config::from_variables) | [`ConfigError`] |
+    //! | [`Transport::open`](crate::Transport::open) | [`OpenError`], with a [`UrlError`] |
+    //! | [`ListenerBuilder::build`](crate::ListenerBuilder::build) | [`BuildError`], with each [`Problem`] |
+    //! | [`listen`](crate::listen()), and starting, running and stopping a [`Listener`](crate::Listener) | [`Error`], which contains those above |
+    //! | [`NotifierBuilder::build`](crate::NotifierBuilder::build) | [`NotifierBuildError`] |
+    //! | [`Notifier::notify`](crate::Notifier::notify) and the methods for each priority | [`NotifyError`], with [`Unsent`] topics and a [`SpoolError`] |
+    //! | an extractor or an argument | [`DeserializeError`], [`MissingState`] |
+    //! | a method of an endpoint | [`Failure`], from its [`IntoOutcome`](crate::IntoOutcome) |
+    //! | [`Transport`](crate::Transport)'s `subscribe`, `send` and `journal` | [`ConnectError`], [`SendError`], [`JournalError`] |
+    //! | [`Delivery::settle`](crate::driver::Delivery::settle) | [`SettleError`] |
+    //! | [`envelope`](crate::envelope)'s `open`, `read` and `encode` | [`DecodeError`], [`EncodeError`] |
+    //! | parsing a priority, an order key, a compression | [`UnknownPriority`], [`UnknownOrderKey`], [`UnknownCompression`] |
+    //!
+    //! `Display` of an error shows its message without its causes, which are its sources; `Debug`, which `main`
+    //! prints for an error that it returns, shows both.
+
     pub use crate::config::ConfigError;
     #[doc(no_inline)]
     pub use crate::envelope::{DecodeError, EncodeError, UnknownCompression};
@@ -280,6 +317,45 @@ pub mod queues {
 }
 
 /// An in-memory broker that injects RabbitMQ's failures, reproducibly from a seed.
+///
+/// A [`Process`](testing::Process) of the [`Model`](testing::Model) is a driver. The model uses tokio's clock
+/// only: with a paused clock, on one thread, no test waits for a delay.
+///
+/// ```
+/// use listener::testing::Model;
+/// use listener::{Context, Listener, Notifier, Transport, notification_endpoint};
+///
+/// struct Billing;
+///
+/// #[notification_endpoint(register = false)]
+/// impl Billing {
+///     async fn info(&self, event_type: &str) {
+///         println!("{event_type}");
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+/// # runtime.block_on(async {
+/// let model = Model::new(7);
+/// // Half of the sends lose their connection.
+/// model.change(|conditions| conditions.lost_sends = 50);
+/// let transport = Transport::new(model.process(), "model");
+/// let listener = Listener::builder().transport(transport.clone()).endpoint(Billing).build()?;
+/// listener.start().await?;
+///
+/// let notifier = Notifier::builder(transport).build()?;
+/// for _ in 0..10 {
+///     notifier.info(&Context::new(), "instance.create.end", &()).await?;
+/// }
+/// model.lose_connections("the network is cut");
+/// tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+/// listener.shutdown().await?;
+/// assert_eq!(model.depths().values().sum::<usize>(), 0, "all are handled, and there is no dead letter");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[cfg(feature = "testing")]
 pub mod testing {
     pub use crate::drivers::{Conditions, DeliveryLimit, FaultCounts, Model, Process};

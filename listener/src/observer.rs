@@ -53,12 +53,14 @@ impl<T: Observer + ?Sized> Observer for Arc<T> {
 #[non_exhaustive]
 pub enum Event<'e> {
     /// A delivery arrived from the broker.
+    #[non_exhaustive]
     Received {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
     },
     /// A delivery was acknowledged: its methods handled it, or no method matches, or copies of it are
     /// confirmed.
+    #[non_exhaustive]
     Acknowledged {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
@@ -69,16 +71,19 @@ pub enum Event<'e> {
     },
     /// A delivery returns to its queue: a method requeued it, or the listener stopped, and the broker redelivers
     /// what was not acknowledged.
+    #[non_exhaustive]
     Requeued {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
     },
     /// A delivery was settled after its session was over: the broker redelivers it.
+    #[non_exhaustive]
     Stale {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
     },
     /// Methods failed and will be called again.
+    #[non_exhaustive]
     Retried {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
@@ -90,6 +95,7 @@ pub enum Event<'e> {
         delay: Duration,
     },
     /// A dead letter was confirmed in the dead-letter queue.
+    #[non_exhaustive]
     DeadLettered {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
@@ -101,6 +107,7 @@ pub enum Event<'e> {
     },
     /// A delivery was moved to its quarantine queue, whose deliveries are handled one at a time:
     /// processes crashed while they handled it.
+    #[non_exhaustive]
     Quarantined {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
@@ -108,6 +115,7 @@ pub enum Event<'e> {
         crashes: u64,
     },
     /// A method was not called: according to the inbox it has handled the notification before.
+    #[non_exhaustive]
     Duplicate {
         /// How it arrived.
         delivery: &'e DeliveryInfo,
@@ -116,6 +124,7 @@ pub enum Event<'e> {
     },
     /// A copy could not be sent: its delivery stays unacknowledged, and its methods are not called for
     /// other notifications until a copy is confirmed. Emitted once for a queue until it is `Resumed`.
+    #[non_exhaustive]
     Paused {
         /// The destination of the copy.
         queue: &'e str,
@@ -124,12 +133,14 @@ pub enum Event<'e> {
     },
     /// A copy was sent to a queue that was `Paused`. Others may still wait: if one fails again, `Paused`
     /// is emitted again.
+    #[non_exhaustive]
     Resumed {
         /// The destination of the copies.
         queue: &'e str,
     },
     /// A delivery has been handled for long. RabbitMQ closes the channel of a delivery that is unsettled
     /// for 30 minutes by default (`consumer_timeout`).
+    #[non_exhaustive]
     Slow {
         /// The queue that it was consumed from.
         queue: &'e str,
@@ -139,6 +150,7 @@ pub enum Event<'e> {
     /// Every queue has its consumer, at the start or after a reconnect.
     Attached,
     /// The connection was lost; the driver reconnects.
+    #[non_exhaustive]
     Disconnected {
         /// What ended the session, or why the last attempt to reconnect failed.
         reason: &'e str,

@@ -1,23 +1,50 @@
 //! What errors show. Of an untrusted text: plain words that may be misspelt, and nothing that may be a secret
 //! or a whole document. `config.rs`, `envelope` and the drivers use it wherever an error quotes a text. Also
-//! the messages of panics, and the `Debug` of errors.
+//! the messages of panics, an error with its causes, and the `Debug` of errors.
 
 use std::any::Any;
+use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Makes `Debug` print the message of an error. `main` shows it for an error that it returns, also in a
-/// `Box<dyn Error>`, and `unwrap` does.
+/// Makes `Debug` print the message of an error and its causes. `main` shows it for an error that it returns,
+/// also in a `Box<dyn Error>`, and `unwrap` does.
 macro_rules! debug_is_the_message {
     ($($error:ty),+) => {
         $(
             impl ::std::fmt::Debug for $error {
                 fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                    ::std::fmt::Display::fmt(self, f)
+                    ::std::fmt::Display::fmt(&$crate::redact::Chain(self), f)
                 }
             }
         )+
     };
+}
+
+/// How many causes of an error are examined at most: an error may be its own cause.
+pub(crate) const LONGEST_CHAIN: usize = 64;
+
+/// An error and its causes, separated by `: `, each cause once.
+pub(crate) struct Chain<'e>(pub(crate) &'e (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = self.0.to_string();
+        f.write_str(&last)?;
+        let causes = std::iter::successors(self.0.source(), |error| {
+            let error: &(dyn Error + 'static) = *error;
+            error.source()
+        });
+        for error in causes.take(LONGEST_CHAIN - 1) {
+            let text = error.to_string();
+            // Many errors print their cause: do not repeat it.
+            if !last.ends_with(&text) {
+                write!(f, ": {text}")?;
+                last = text;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How many bytes of an error, or of a list of names, are kept and logged.
@@ -75,7 +102,31 @@ pub(crate) fn discard(panic: Box<dyn Any + Send>) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[test]
+    fn an_error_that_is_its_own_cause_is_printed() {
+        #[derive(Debug)]
+        struct OfItself(Cell<u32>);
+
+        impl fmt::Display for OfItself {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.set(self.0.get() + 1);
+                write!(f, "{}", self.0.get())
+            }
+        }
+
+        impl Error for OfItself {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(self)
+            }
+        }
+
+        let text = Chain(&OfItself(Cell::new(100))).to_string();
+        assert_eq!(text.split(": ").count(), LONGEST_CHAIN);
+    }
 
     #[test]
     fn a_long_text_is_cut_between_characters() {

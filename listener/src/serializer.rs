@@ -82,7 +82,7 @@ impl fmt::Debug for dyn Serializer {
 
 /// The serializer could not read a notification.
 #[derive(Debug, thiserror::Error)]
-#[error("the serializer could not read it: {0}")]
+#[error("the serializer could not read it")]
 pub(crate) struct SerializerError(#[source] BoxError);
 
 impl SerializerError {

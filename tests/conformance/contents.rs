@@ -65,18 +65,17 @@ async fn properties_and_headers_of_every_type_are_unchanged_on_every_route(broke
 }
 
 fn every_property() -> Properties {
-    Properties {
-        content_type: Some(Cow::Borrowed("application/x-msgpack")),
-        content_encoding: Some(Cow::Borrowed("binary")),
-        headers: every_kind(),
-        priority: Some(5),
-        correlation_id: Some("req-1".into()),
-        reply_to: Some("replies".into()),
-        message_id: Some("8f4c".into()),
-        timestamp: Some(1_778_311_773),
-        kind: Some("event".into()),
-        app_id: Some("nova".into()),
-    }
+    Properties::default()
+        .content_type(Some(Cow::Borrowed("application/x-msgpack")))
+        .content_encoding(Some(Cow::Borrowed("binary")))
+        .headers(every_kind())
+        .priority(Some(5))
+        .correlation_id(Some("req-1".into()))
+        .reply_to(Some("replies".into()))
+        .message_id(Some("8f4c".into()))
+        .timestamp(Some(1_778_311_773))
+        .kind(Some("event".into()))
+        .app_id(Some("nova".into()))
 }
 
 /// Sorted by name: a driver may send a table in the order of its names.

@@ -37,12 +37,10 @@ async fn delay(broker: &Broker, delay: Duration, body: &Bytes, properties: Prope
 async fn a_delayed_message_arrives_unchanged_after_its_delay(broker: &Broker) {
     let mut listening = broker.listen(10).await;
     let header = ("listener-attempts".to_owned(), HeaderValue::Int64(2));
-    let properties = Properties {
-        content_type: Some("application/json".into()),
-        content_encoding: Some("utf-8".into()),
-        headers: Headers::from_iter([header]),
-        ..Properties::default()
-    };
+    let properties = Properties::default()
+        .content_type(Some("application/json".into()))
+        .content_encoding(Some("utf-8".into()))
+        .headers(Headers::from_iter([header]));
     let body = Bytes::from_static(b"held back \0");
     let started = Instant::now();
     delay(broker, 2 * SECOND, &body, properties.clone()).await;

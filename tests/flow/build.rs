@@ -508,7 +508,7 @@ fn the_expiry_of_a_temporary_pool_is_within_the_broker_s_limits() {
 #[test]
 fn a_pause_above_the_maximum_pause_is_refused() {
     let retry = RetryOptions::default().delay(Duration::from_secs(120));
-    let text = wrong(|builder| builder.retry(retry));
+    let text = wrong(|builder| builder.retry(retry.clone()));
     assert!(
         text.contains("retry.delay is 120s; expected no more than `retry.max_delay`"),
         "{text}"

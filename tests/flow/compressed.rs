@@ -61,10 +61,8 @@ fn body(event_type: &str, number: u32, padding: usize) -> Vec<u8> {
 }
 
 fn compressed() -> Properties {
-    let mut properties = Properties {
-        content_type: Some(Cow::Borrowed("application/json")),
-        ..Properties::default()
-    };
+    let mut properties =
+        Properties::default().content_type(Some(Cow::Borrowed("application/json")));
     properties.headers.insert("compression", Compression::Zlib.content_type().into());
     properties
 }

@@ -159,7 +159,7 @@ async fn nothing_is_held_longer_than_hold_while_dead_letter_queues_are_full() {
         model.change(|conditions| conditions.dead_letters_full = true);
         let retry = RetryOptions::default().storage(place);
         let calls = Arc::new(AtomicU32::new(0));
-        let builder = rig.builder().retry(retry).endpoint(GivesUp);
+        let builder = rig.builder().retry(retry.clone()).endpoint(GivesUp);
         let builder = builder.endpoint(FailsOnce).endpoint(Handles(Arc::clone(&calls)));
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();

@@ -81,12 +81,10 @@ async fn the_headers_of_the_original_are_kept_and_its_origin_is_added() {
     headers.insert("tenant", HeaderValue::Int64(7));
     // RabbitMQ would route by this header, and put the dead letter back into the original queue.
     headers.insert("CC", HeaderValue::Array(vec!["notifications.info".into()]));
-    let properties = Properties {
-        content_type: Some("text/plain".into()),
-        content_encoding: Some("latin-1".into()),
-        headers,
-        ..Properties::default()
-    };
+    let properties = Properties::default()
+        .content_type(Some("text/plain".into()))
+        .content_encoding(Some("latin-1".into()))
+        .headers(headers);
     rig.send_with("hello", properties).await;
     let dead_letter = rig.take("notifications.info.dead").await;
     finish(&listener).await;
@@ -124,7 +122,7 @@ async fn headers_too_large_for_a_dead_letter_are_dropped_with_a_note() {
     listener.start().await.unwrap();
     let mut headers = Headers::default();
     headers.insert("large", HeaderValue::Array(vec![HeaderValue::Int64(1); 15_000]));
-    rig.send_with("hello", Properties { headers, ..Properties::default() }).await;
+    rig.send_with("hello", Properties::default().headers(headers)).await;
     let dead_letter = rig.take("notifications.info.dead").await;
     finish(&listener).await;
     assert_eq!(dead_letter.properties.headers.get("large"), None);

@@ -68,7 +68,7 @@ impl Observer for Recorder {
             Event::Retried { methods, attempts, .. } => format!("retried {methods:?} {attempts}"),
             Event::DeadLettered { reason, methods, .. } => format!("dead {reason} {methods:?}"),
             Event::Paused { queue, .. } => format!("paused {queue}"),
-            Event::Resumed { queue } => format!("resumed {queue}"),
+            Event::Resumed { queue, .. } => format!("resumed {queue}"),
             Event::Duplicate { method, .. } => format!("duplicate {method}"),
             Event::Slow { queue, .. } => format!("slow {queue}"),
             Event::Attached => "attached".to_owned(),

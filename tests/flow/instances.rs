@@ -79,12 +79,15 @@ async fn a_failing_init_keeps_the_listener_from_starting() {
     let listener = rig.builder().group("init-fails").build().unwrap();
     let error = listener.start().await.unwrap_err();
     assert!(matches!(error, Error::Instance { .. }));
-    let text = error.to_string();
+    let text = format!("{error:?}");
     assert!(
         text.starts_with("endpoint `flow::instances::Fails` (tests/flow/instances.rs:"),
         "{text}"
     );
     assert!(text.ends_with("): its `init` failed: invalid digit found in string"), "{text}");
+    let source = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(source.as_deref(), Some("invalid digit found in string"));
+    assert!(error.to_string().ends_with("): its `init` failed"), "{error}");
     assert!(!listener.is_ready());
 }
 

@@ -40,7 +40,7 @@ fn pending_for(names: &[&str]) -> Headers {
 
 async fn send(rig: &Rig, payload: u32, headers: Headers) {
     let body = format!(r#"{{"priority": "INFO", "payload": {payload}}}"#);
-    rig.send_with(body, Properties { headers, ..Properties::default() }).await;
+    rig.send_with(body, Properties::default().headers(headers)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 

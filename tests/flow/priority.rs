@@ -272,7 +272,7 @@ async fn a_dead_letter_without_a_priority_names_the_methods_that_owe_it() {
     let pending = HeaderValue::Array(vec!["billing::info".into()]);
     headers.insert("listener-methods", pending.clone());
     let body = r#"{"event_type":"x","payload":1}"#.into();
-    rig.put_with("tap", body, Properties { headers, ..Properties::default() }).await;
+    rig.put_with("tap", body, Properties::default().headers(headers)).await;
     let dead_letter = rig.take("tap.dead").await;
     finish(&listener).await;
     assert_eq!(dead_letter.properties.headers.get_str("listener-reason"), Some("unknown-priority"));

@@ -73,10 +73,8 @@ impl Rig {
 
     /// Publishes a body unchanged to the topic `notifications`, priority `info`.
     pub(crate) async fn send_raw(&self, body: impl Into<Bytes>) {
-        let properties = Properties {
-            content_type: Some(Cow::Borrowed("application/json")),
-            ..Properties::default()
-        };
+        let properties =
+            Properties::default().content_type(Some(Cow::Borrowed("application/json")));
         self.send_with(body, properties).await;
     }
 

@@ -174,7 +174,7 @@ async fn after_a_stop_only_the_methods_that_still_owe_a_delivery_are_called() {
     assert_eq!(before, ["compute 0", "all 0", "all 1"]);
     assert_eq!(after, ["compute 0", "compute 1"], "the pending methods");
     let retry = RetryOptions::default().storage(RetryStorage::Process);
-    let builder = |rig: &Rig| rig.builder().retry(retry).endpoint(RetriesLater);
+    let builder = |rig: &Rig| rig.builder().retry(retry.clone()).endpoint(RetriesLater);
     let [before, after] = seen_around_a_stop(builder).await;
     assert_eq!(before, ["all 0", "all 1"]);
     assert_eq!(after, [""; 0]);

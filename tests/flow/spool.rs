@@ -111,7 +111,10 @@ async fn a_full_spool_is_an_error_and_keeps_what_it_accepted() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(&error, NotifyError::Spool { error: SpoolError::Full { .. }, tried: None }));
+    assert!(matches!(
+        &error,
+        NotifyError::Spool { error: SpoolError::Full { .. }, tried: None, .. }
+    ));
     assert!(error.is_transient() && !error.may_have_been_sent(), "{error}");
     assert!(!taken.is_empty());
     broker.state.send_replace(BrokerState::Available);

@@ -74,14 +74,14 @@ async fn copies_for_different_methods_do_not_count_against_each_other() {
         let mut headers = Headers::default();
         headers
             .insert("listener-methods", HeaderValue::Array(vec![HeaderValue::Text(name.into())]));
-        Properties { headers, ..Properties::default() }
+        Properties::default().headers(headers)
     };
     assert_eq!(quarantined([pending("at-once::info"), pending("other::info")], 2).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn messages_with_different_ids_do_not_count_against_each_other() {
-    let named = |id: &str| Properties { message_id: Some(id.into()), ..Properties::default() };
+    let named = |id: &str| Properties::default().message_id(Some(id.into()));
     assert_eq!(quarantined([named("a"), named("b")], 4).await, 0);
     // Two messages with the same id and body count as one.
     assert_eq!(quarantined([named("a"), named("a")], 4).await, 1);

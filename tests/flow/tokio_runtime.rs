@@ -26,9 +26,9 @@ async fn notify() -> Result<(), listener::NotifyError> {
 }
 
 /// The error that a future returns when it is polled once.
-fn error<T, E: std::fmt::Display>(future: impl Future<Output = Result<T, E>>) -> String {
+fn error<T, E: std::fmt::Debug>(future: impl Future<Output = Result<T, E>>) -> String {
     match pin!(future).poll(&mut TaskContext::from_waker(Waker::noop())) {
-        Poll::Ready(Err(error)) => error.to_string(),
+        Poll::Ready(Err(error)) => format!("{error:?}"),
         Poll::Ready(Ok(_)) => "it succeeds".to_owned(),
         Poll::Pending => "it waits".to_owned(),
     }
@@ -61,7 +61,8 @@ fn a_runtime_without_timers_is_an_error() {
 fn a_runtime_without_io_is_an_error_for_run_and_not_for_start() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let listener = listener();
-    let text = runtime.block_on(async { listener.run().await }).unwrap_err().to_string();
+    let error = runtime.block_on(async { listener.run().await }).unwrap_err();
+    let text = format!("{error:?}");
     assert!(text.contains("the tokio runtime has no I/O; call `enable_all`"), "{text}");
     runtime.block_on(async {
         listener.start().await.unwrap();

@@ -535,7 +535,7 @@ async fn an_init_that_hangs_or_panics_fails_the_start() {
     ] {
         let rig = Rig::new();
         let listener = rig.builder().group(group).build().unwrap();
-        let error = listener.start().await.expect_err("no instance").to_string();
+        let error = format!("{:?}", listener.start().await.expect_err("no instance"));
         assert!(error.contains("its `init` failed") && error.ends_with(expected), "{error}");
     }
 }

@@ -37,7 +37,7 @@ async fn a_notification_above_max_body_is_refused_before_anything_is_sent() {
     let broker = Broker::new(BrokerState::Available);
     let notifier = builder(&broker).max_body(300).build().unwrap();
     let error = notifier.info(&Context::new(), "x", &"x".repeat(300)).await.unwrap_err();
-    assert!(matches!(&error, NotifyError::TooLarge { limit: 300, size: 301.. }), "{error}");
+    assert!(matches!(&error, NotifyError::TooLarge { limit: 300, size: 301.., .. }), "{error}");
     assert!(!error.is_transient() && !error.may_have_been_sent());
     assert_eq!(broker.accepted(), [0; 0]);
     notify(&notifier, 1).await.unwrap();

@@ -161,10 +161,7 @@ fn messages() -> Vec<(String, Properties)> {
         (usual("error"), with("listener-routing-key", large.as_str().into())),
         (usual("error"), with("listener-queue", large.as_str().into())),
         (usual("error"), with("compression", large.as_str().into())),
-        (
-            usual("error"),
-            Properties { content_type: Some(large.clone().into()), ..Properties::default() },
-        ),
+        (usual("error"), Properties::default().content_type(Some(large.clone().into()))),
     ]);
     messages
 }

@@ -80,11 +80,9 @@ fn topic(body: &str) -> Outgoing {
 }
 
 fn to(route: Route, body: &str) -> Outgoing {
-    let properties = Properties {
-        content_type: Some("application/json".into()),
-        content_encoding: Some("utf-8".into()),
-        ..Properties::default()
-    };
+    let properties = Properties::default()
+        .content_type(Some("application/json".into()))
+        .content_encoding(Some("utf-8".into()));
     let body = Bytes::copy_from_slice(body.as_bytes());
     Outgoing::new(route, body, Duration::from_secs(60)).properties(properties)
 }

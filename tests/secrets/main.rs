@@ -117,8 +117,7 @@ fn bodies() -> Vec<String> {
 }
 
 fn properties() -> Properties {
-    let mut properties =
-        Properties { content_type: Some("application/json".into()), ..Properties::default() };
+    let mut properties = Properties::default().content_type(Some("application/json".into()));
     properties.headers.insert("x-token", SECRET.into());
     let list = vec![HeaderValue::from(SECRET), HeaderValue::Table(properties.headers.clone())];
     properties.headers.insert("x-tokens", HeaderValue::Array(list));

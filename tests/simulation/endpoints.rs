@@ -221,7 +221,7 @@ pub(crate) fn listener(
 ) -> Listener {
     let mut builder = Listener::builder()
         .transport(transport)
-        .options(script.options)
+        .options(script.options.clone())
         .state(log.clone())
         .state(life.clone())
         .observer(Counting { log: log.clone(), life: life.clone() });

@@ -72,7 +72,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     // The error that `main` returns wraps those of the stages, that of the configuration included.
-    ("runtime/error", &["config", "transport", "endpoint", "outcome"]),
+    ("runtime/error", &["config", "transport", "endpoint", "outcome", "redact"]),
     (
         "notifier",
         &[
@@ -201,7 +201,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("envelope", &["notification", "options", "redact"]),
     ("serializer", &["notification", "outcome"]),
     ("target", &["notification/priority", "redact"]),
-    ("outcome", &["notification"]),
+    ("outcome", &["notification", "redact"]),
     ("notification", &[]),
     ("link", &[]),
     // How options are declared and read.

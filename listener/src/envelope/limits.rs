@@ -14,7 +14,7 @@ pub struct Labels<'a> {
 
 options! {
     /// The limits of a body.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[derive(Clone, PartialEq, Eq, Debug)]
     #[non_exhaustive]
     pub struct Limits;
     table limits_table;

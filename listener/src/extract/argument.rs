@@ -8,6 +8,8 @@ use crate::notification::context::Context;
 use crate::notification::metadata::Metadata;
 use crate::notification::{Notification, PartError};
 
+/// Used by the code that `#[notification_endpoint]` generates; not for programs.
+///
 /// The types of `ctxt`: `&Context`, or any type that can be read from it.
 #[diagnostic::on_unimplemented(
     message = "`ctxt` cannot be a `{Self}`",
@@ -35,6 +37,8 @@ impl<'n, T: Deserialize<'n>> ContextArgument<'n> for T {
     }
 }
 
+/// Used by the code that `#[notification_endpoint]` generates; not for programs.
+///
 /// The types of `publisher_id` and `event_type`.
 #[diagnostic::on_unimplemented(
     message = "`publisher_id` and `event_type` cannot be a `{Self}`",
@@ -70,6 +74,8 @@ impl<'n> TextArgument<'n> for Option<String> {
     }
 }
 
+/// Used by the code that `#[notification_endpoint]` generates; not for programs.
+///
 /// The types of `payload`: any that can be deserialized, including borrowed ones.
 #[diagnostic::on_unimplemented(
     message = "`payload` cannot be a `{Self}`",
@@ -91,6 +97,8 @@ impl<'n, T: Deserialize<'n>> PayloadArgument<'n> for T {
     }
 }
 
+/// Used by the code that `#[notification_endpoint]` generates; not for programs.
+///
 /// The types of `metadata`.
 #[diagnostic::on_unimplemented(
     message = "`metadata` cannot be a `{Self}`",
@@ -108,6 +116,8 @@ impl<'n> MetadataArgument<'n> for &'n Metadata {
     }
 }
 
+/// Used by the code that `#[notification_endpoint]` generates; not for programs.
+///
 /// `Option<T>` for `payload`: `None` if it is null or missing. The macro recognizes the name `Option`;
 /// under another name serde deserializes it, with the same result for every type of serde's own.
 pub trait OptionalPayload<'n>: Sized {
@@ -127,6 +137,8 @@ impl<'n, T: PayloadArgument<'n>> OptionalPayload<'n> for Option<T> {
     }
 }
 
+/// Used by the code that `#[notification_endpoint]` generates; not for programs.
+///
 /// `Option<T>` for `ctxt`: `None` if the context is empty. The macro recognizes the name `Option`.
 pub trait OptionalContext<'n>: Sized {
     /// Reads the context.
@@ -142,6 +154,8 @@ impl<'n, T: ContextArgument<'n>> OptionalContext<'n> for Option<T> {
     }
 }
 
+/// Used by the code that `#[notification_endpoint]` generates; not for programs.
+///
 /// `Result<T, E>` for `payload` and `ctxt`: the method handles the error of deserializing. The macro
 /// recognizes the name `Result`.
 #[diagnostic::on_unimplemented(

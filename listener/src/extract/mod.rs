@@ -1,5 +1,8 @@
 //! Extractors: the arguments of endpoint methods. Five are recognized by their names, all others by types
 //! that implement [`FromNotification`].
+//!
+//! Programs use [`FromNotification`], [`State`], [`Attempt`], [`ReceivedAt`], [`Versioned`], [`Needs`] and
+//! [`States`]; the traits named after arguments are for generated code.
 
 pub(crate) mod argument;
 mod attempt;

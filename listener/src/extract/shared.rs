@@ -1,7 +1,7 @@
 //! `Shared`: the bound of states, which several threads use at once. It has a name of its own, so that the
 //! compiler reports a violation once, with a fix.
 
-/// A type that several threads can use at once: every `Send + Sync + 'static` type.
+/// A type that several threads can use concurrently: every `Send + Sync + 'static` type.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be shared between threads",
     label = "not `Send + Sync + 'static`",

@@ -9,7 +9,9 @@ use crate::outcome::BoxError;
 
 macro_rules! similar_names {
     ($($trait:ident, $note:literal;)+) => {$(
-        /// Extracted by type, under a name that is similar to another.
+        /// Used by the code that `#[notification_endpoint]` generates; not for programs.
+        ///
+        /// An argument that is extracted by type and has a name that is similar to another.
         #[diagnostic::on_unimplemented(
             message = "`{Self}` cannot be extracted from a notification",
             label = "not an argument of an endpoint method",

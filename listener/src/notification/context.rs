@@ -55,7 +55,7 @@ impl Context {
 
     /// Keys and values, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
+        self.into_iter()
     }
 
     /// How many keys there are.
@@ -100,11 +100,14 @@ impl IntoIterator for Context {
 }
 
 impl<'c> IntoIterator for &'c Context {
-    type Item = (&'c String, &'c Value);
-    type IntoIter = serde_json::map::Iter<'c>;
+    type Item = (&'c str, &'c Value);
+    type IntoIter = std::iter::Map<
+        serde_json::map::Iter<'c>,
+        fn((&'c String, &'c Value)) -> (&'c str, &'c Value),
+    >;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 }
 

@@ -11,7 +11,18 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    pub(crate) fn new(message_id: Option<&str>, timestamp: Option<&str>) -> Self {
+    /// Metadata with this message id and timestamp, to test a method by calling it directly.
+    ///
+    /// ```
+    /// let metadata = listener::Metadata::new("7c5f2f4e", "2026-05-09 07:29:33.123456");
+    /// assert_eq!(metadata.message_id(), "7c5f2f4e");
+    /// ```
+    pub fn new(message_id: impl Into<String>, timestamp: impl Into<String>) -> Self {
+        Self { message_id: Some(message_id.into()), timestamp: Some(timestamp.into()) }
+    }
+
+    /// The metadata of fields, which may be missing.
+    pub(crate) fn of(message_id: Option<&str>, timestamp: Option<&str>) -> Self {
         Self { message_id: message_id.map(str::to_owned), timestamp: timestamp.map(str::to_owned) }
     }
 

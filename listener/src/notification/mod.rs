@@ -159,7 +159,7 @@ impl<'n> Notification<'n> {
     /// Message id and timestamp.
     pub fn metadata(&self) -> &Metadata {
         self.metadata.get_or_init(|| {
-            Metadata::new(self.fields.message_id.as_deref(), self.fields.timestamp.as_deref())
+            Metadata::of(self.fields.message_id.as_deref(), self.fields.timestamp.as_deref())
         })
     }
 

@@ -59,23 +59,26 @@ fn listed(mistakes: &[NotifierBuildError]) -> String {
 /// Two questions decide what to do. [`is_transient`](Self::is_transient): the same call may succeed
 /// later; otherwise something has to be fixed first. [`may_have_been_sent`](Self::may_have_been_sent):
 /// calling again may send it twice.
+///
+/// `Display` shows the message without its causes, which are the sources of the error; `Debug` shows both.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum NotifyError {
     /// It was called outside a tokio runtime, or in one without timers; nothing was sent.
-    #[error("the notifier cannot send: {0}")]
+    #[error("the notifier cannot send")]
     Runtime(#[from] NoRuntime),
     /// It cannot be written; nothing was sent. Fix the payload's type.
-    #[error("the notification cannot be written: {0}")]
+    #[error("the notification cannot be written")]
     Encode(#[from] EncodeError),
     /// The serializer refused it; nothing was sent.
-    #[error("the serializer refused the notification: {0}")]
+    #[error("the serializer refused the notification")]
     Serializer(#[source] BoxError),
     /// It is larger than `max_body`; nothing was sent. Send less, compress, or, if the broker accepts more,
     /// raise the limit.
     #[error(
         "the notification has {size} bytes, and the notifier accepts {limit} at most; send less, compress it, or raise `max_body` if the broker accepts more"
     )]
+    #[non_exhaustive]
     TooLarge {
         /// The size of its body after compression, in bytes.
         size: usize,
@@ -87,6 +90,7 @@ pub enum NotifyError {
     #[error(
         "the window of {window} notifications was full for {after:?}: the broker confirms more slowly than this program sends"
     )]
+    #[non_exhaustive]
     WindowFull {
         /// How many notifications may be in flight at once.
         window: usize,
@@ -98,6 +102,7 @@ pub enum NotifyError {
     Send(Unsent),
     /// The broker did not confirm it in time, or the spool was not empty; and it could not be spooled.
     #[error("the notification could not be spooled: {error}{}", tried.as_ref().map(|tried| format!(" ({tried})")).unwrap_or_default())]
+    #[non_exhaustive]
     Spool {
         /// The error of the spool.
         error: SpoolError,
@@ -206,6 +211,8 @@ pub enum SpoolError {
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
+        /// The kind of the error.
+        kind: std::io::ErrorKind,
         /// The error of the operating system.
         reason: String,
     },

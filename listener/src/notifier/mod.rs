@@ -145,7 +145,7 @@ macro_rules! priorities {
         impl Notifier {
             $(
                 #[doc = concat!("Sends a notification with priority `", stringify!($method), "`.")]
-                /// After `Ok` a crash of this program does not lose it; see [`Receipt`].
+                /// The receipt says whether the broker confirmed it or the spool keeps it.
                 ///
                 /// # Errors
                 /// As [`notify`](Self::notify).
@@ -154,9 +154,8 @@ macro_rules! priorities {
                     ctxt: &Context,
                     event_type: &str,
                     payload: &P,
-                ) -> Result<(), NotifyError> {
-                    self.notify(Priority::$priority, ctxt, event_type, payload).await?;
-                    Ok(())
+                ) -> Result<Receipt, NotifyError> {
+                    self.notify(Priority::$priority, ctxt, event_type, payload).await
                 }
             )*
         }

@@ -165,7 +165,7 @@ options! {
     /// let options = ListenerOptions::default().prefetch(100).send_timeout(Duration::from_secs(10));
     /// let builder = Listener::builder().options(options);
     /// ```
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct ListenerOptions;
     table options_table;
@@ -256,7 +256,7 @@ options! {
     /// let retry = RetryOptions::default().attempts(8).delay(Duration::from_secs(5));
     /// assert_eq!(retry.attempts, 8);
     /// ```
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct RetryOptions;
     table retry_table;
@@ -291,7 +291,7 @@ options! {
 
 options! {
     /// When a notification counts as poison: as one that crashes the process that handles it.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct PoisonOptions;
     table poison_table;
@@ -322,18 +322,18 @@ pub enum RetryStorage {
 
 impl RetryOptions {
     /// These options with those of an endpoint.
-    pub(crate) fn with(self, policy: &EndpointPolicy) -> Self {
+    pub(crate) fn with(&self, policy: &EndpointPolicy) -> Self {
         Self {
             attempts: policy.attempts.unwrap_or(self.attempts),
             delay: policy.delay.unwrap_or(self.delay),
             max_delay: policy.max_delay.unwrap_or(self.max_delay),
-            ..self
+            ..self.clone()
         }
     }
 
     /// The delay after this many calls, at least 1. `jitter` from 0 to 1 is its position in its range:
     /// notifications that failed together do not come back together.
-    pub(crate) fn delay_after(self, calls: u32, jitter: f64) -> Duration {
+    pub(crate) fn delay_after(&self, calls: u32, jitter: f64) -> Duration {
         let doubled = 2_u32.checked_pow(calls.saturating_sub(1)).unwrap_or(u32::MAX);
         let longest = self.max_delay.min(self.delay.saturating_mul(doubled));
         longest / 2 + (longest / 2).mul_f64(jitter.clamp(0.0, 1.0))

@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::outcome::{BoxError, Failure, LONGEST_CHAIN};
+use crate::outcome::{BoxError, Failure};
+use crate::redact::LONGEST_CHAIN;
 
 /// What another call after an error can be expected to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +57,18 @@ impl Classified {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The wrapped error.
+    #[must_use]
+    pub fn get_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.source
+    }
+
+    /// The wrapped error, without its kind.
+    #[must_use]
+    pub fn into_inner(self) -> BoxError {
+        self.source
     }
 }
 
@@ -211,6 +224,9 @@ mod tests {
     #[test]
     fn a_classified_error_displays_as_the_wrapped_error() {
         let error = permanent(Billing(Http(404)));
-        assert_eq!(Failure::Error(error.into()).to_string(), "billing failed: http 404");
+        assert_eq!(
+            (error.to_string().as_str(), format!("{error:?}").as_str()),
+            ("billing failed", "billing failed: http 404")
+        );
     }
 }

@@ -4,11 +4,15 @@
 use std::fmt;
 
 use crate::endpoint::EndpointDefinition;
-use crate::outcome::{BoxError, Chain};
+use crate::outcome::BoxError;
+use crate::redact::Chain;
 use crate::transport::error::{ConnectError, OpenError};
 use crate::transport::executor::NoRuntime;
 
 /// Why a listener could not start, or ended.
+///
+/// `Display` shows the message without its causes, which are the sources of the error; `Debug`, which `main`
+/// prints for an error that it returns, shows both.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -22,7 +26,7 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
     /// The broker could not be reached in time, or refused to let the listener consume.
-    #[error("the listener could not start on {transport}: {source}")]
+    #[error("the listener could not start on {transport}")]
     Connect {
         /// The transport, without its password.
         transport: String,
@@ -30,10 +34,10 @@ pub enum Error {
         source: ConnectError,
     },
     /// There is no tokio runtime, or it has no timers or no I/O.
-    #[error("the listener cannot run: {0}")]
+    #[error("the listener cannot run")]
     Runtime(#[from] NoRuntime),
     /// The function that `init` names failed, panicked, or took too long.
-    #[error("{endpoint}: its `init` failed: {}", Chain(&**source))]
+    #[error("{endpoint}: its `init` failed")]
     Instance {
         /// The endpoint.
         endpoint: EndpointLocation,
@@ -41,7 +45,7 @@ pub enum Error {
         source: BoxError,
     },
     /// [`Listener::run`](crate::Listener::run) cannot catch the signals that end a program.
-    #[error("SIGINT and SIGTERM cannot be caught: {0}")]
+    #[error("SIGINT and SIGTERM cannot be caught")]
     Signals(#[source] std::io::Error),
     /// The listener's task panicked, which is a bug in this crate.
     #[error("the listener's task failed: {0}")]
@@ -71,10 +75,10 @@ impl BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problems.as_slice() {
-            [problem] => write!(f, "the listener cannot be built: {problem}"),
+            [problem] => write!(f, "the listener cannot be built: {}", Chain(problem)),
             problems => {
                 write!(f, "the listener cannot be built, for {} reasons:", problems.len())?;
-                problems.iter().try_for_each(|problem| write!(f, "\n- {problem}"))
+                problems.iter().try_for_each(|problem| write!(f, "\n- {}", Chain(problem)))
             }
         }
     }
@@ -91,6 +95,7 @@ pub enum Problem {
     NoEndpoint,
     /// No endpoint is in this group.
     #[error("no endpoint is in group {group:?}; {}", known_groups(.known))]
+    #[non_exhaustive]
     UnknownGroup {
         /// The requested group.
         group: String,
@@ -102,6 +107,7 @@ pub enum Problem {
         "{endpoint}: {whose} takes `State<{state}>`, and the listener has none; {}",
         missing_state_fix(.state, .near.as_deref())
     )]
+    #[non_exhaustive]
     MissingState {
         /// The endpoint.
         endpoint: EndpointLocation,
@@ -116,6 +122,7 @@ pub enum Problem {
     #[error(
         "two states of type `{state}` were given; expected at most one of each type: wrap one in a newtype"
     )]
+    #[non_exhaustive]
     DuplicateState {
         /// The type.
         state: String,
@@ -124,6 +131,7 @@ pub enum Problem {
     #[error(
         "{endpoint}: two instances were given; expected at most one of each type: logs and dead letters identify an endpoint by its type"
     )]
+    #[non_exhaustive]
     Duplicate {
         /// The endpoint.
         endpoint: EndpointLocation,
@@ -132,12 +140,14 @@ pub enum Problem {
     #[error(
         "{endpoint} is `provided`, but no instance was given; pass one to `.endpoint(..)` of the listener's builder, or select other endpoints with `.group(..)`"
     )]
+    #[non_exhaustive]
     NotProvided {
         /// The endpoint.
         endpoint: EndpointLocation,
     },
     /// The regular expression of a filter is invalid.
     #[error("{endpoint}: the filter{} is not a valid regular expression: {reason}", of_method(.method.as_deref()))]
+    #[non_exhaustive]
     Filter {
         /// The endpoint.
         endpoint: EndpointLocation,
@@ -148,6 +158,7 @@ pub enum Problem {
     },
     /// `ordered_by` does not name a part of a notification.
     #[error("{endpoint}: `ordered_by`: {reason}")]
+    #[non_exhaustive]
     Order {
         /// The endpoint.
         endpoint: EndpointLocation,
@@ -158,6 +169,7 @@ pub enum Problem {
     #[error(
         "{endpoint}: another method has the name {name:?}, so that a copy of a notification could not identify the method that it is for; give one of the endpoints another `name`"
     )]
+    #[non_exhaustive]
     SameName {
         /// The second endpoint.
         endpoint: EndpointLocation,
@@ -166,6 +178,7 @@ pub enum Problem {
     },
     /// The name of a topic, a pool or an exchange is invalid.
     #[error("{}{reason}", of_endpoint(.endpoint.as_ref()))]
+    #[non_exhaustive]
     Name {
         /// The endpoint, if the name is in its attribute.
         endpoint: Option<EndpointLocation>,
@@ -177,6 +190,7 @@ pub enum Problem {
     Transport(#[from] OpenError),
     /// An option has an invalid value.
     #[error("{option} is {found}; expected {expected}")]
+    #[non_exhaustive]
     Option {
         /// The name of the option.
         option: String,
@@ -189,6 +203,7 @@ pub enum Problem {
 
 /// Where an endpoint is defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EndpointLocation {
     /// `module::Type`.
     pub endpoint: String,

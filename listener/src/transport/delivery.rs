@@ -152,7 +152,17 @@ pub trait Settler: Send + Sync {
 /// The properties of a message in AMQP 0-9-1. A copy of a message keeps all of them, except the headers
 /// that only a broker writes. Expiration and user id concern the broker alone and are left out. `Debug`
 /// shows no values of headers, nor other texts that the sender chose.
+///
+/// ```
+/// use listener::driver::{Headers, Properties};
+///
+/// let mut headers = Headers::default();
+/// headers.insert("compression", "application/zlib".into());
+/// let properties = Properties::default().content_type(Some("application/json".into())).headers(headers);
+/// assert_eq!(properties.headers.get_str("compression"), Some("application/zlib"));
+/// ```
 #[derive(Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Properties {
     /// The content type, such as `application/json`.
     pub content_type: Option<Cow<'static, str>>,
@@ -192,6 +202,19 @@ impl Properties {
             + self.headers.size()
     }
 }
+
+setters!(Properties {
+    content_type: Option<Cow<'static, str>>,
+    content_encoding: Option<Cow<'static, str>>,
+    headers: Headers,
+    priority: Option<u8>,
+    correlation_id: Option<Box<str>>,
+    reply_to: Option<Box<str>>,
+    message_id: Option<Box<str>>,
+    timestamp: Option<u64>,
+    kind: Option<Box<str>>,
+    app_id: Option<Box<str>>,
+});
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -255,7 +278,13 @@ impl Headers {
 
     /// All headers.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
+        self.into_iter()
+    }
+
+    /// The number of headers.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether there are none.
@@ -281,6 +310,27 @@ fn is_broker_owned(name: &str) -> bool {
 impl FromIterator<(String, HeaderValue)> for Headers {
     fn from_iter<I: IntoIterator<Item = (String, HeaderValue)>>(headers: I) -> Self {
         Self(headers.into_iter().collect())
+    }
+}
+
+/// Sets each of these headers, as [`insert`](Headers::insert) does.
+impl Extend<(String, HeaderValue)> for Headers {
+    fn extend<I: IntoIterator<Item = (String, HeaderValue)>>(&mut self, headers: I) {
+        for (name, value) in headers {
+            self.insert(name, value);
+        }
+    }
+}
+
+impl<'h> IntoIterator for &'h Headers {
+    type Item = (&'h str, &'h HeaderValue);
+    type IntoIter = std::iter::Map<
+        std::slice::Iter<'h, (String, HeaderValue)>,
+        fn(&'h (String, HeaderValue)) -> (&'h str, &'h HeaderValue),
+    >;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 }
 
@@ -404,9 +454,37 @@ impl From<&str> for HeaderValue {
     }
 }
 
+impl From<String> for HeaderValue {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<bool> for HeaderValue {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for HeaderValue {
+    fn from(number: i64) -> Self {
+        Self::Int64(number)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_are_extended_and_iterated() {
+        let mut headers = Headers::default();
+        headers.insert("a", "one".into());
+        headers.extend([("a".to_owned(), true.into()), ("b".to_owned(), 2.into())]);
+        let expected = [("a", &HeaderValue::Bool(true)), ("b", &HeaderValue::Int64(2))];
+        assert_eq!((&headers).into_iter().collect::<Vec<_>>(), expected);
+        assert_eq!((headers.len(), headers.is_empty()), (2, false));
+    }
 
     #[test]
     fn only_headers_of_the_broker_are_removed() {

@@ -11,7 +11,7 @@ use crate::transport::url::UrlError;
 #[non_exhaustive]
 pub enum OpenError {
     /// The text is not a transport URL.
-    #[error("invalid transport URL: {0}")]
+    #[error("invalid transport URL")]
     Url(#[from] UrlError),
     /// There is no driver of this name.
     #[error("no driver is named {found:?} in the transport URL; expected one of: {known}")]

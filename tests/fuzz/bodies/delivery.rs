@@ -87,7 +87,7 @@ pub fn delivery(data: &[u8]) {
         headers.insert(name.unwrap_or_else(|| source.text()), source.header(3));
     }
     let content_type = Some("application/json".into());
-    let properties = Properties { content_type, headers, ..Properties::default() };
+    let properties = Properties::default().content_type(content_type).headers(headers);
     let body = Bytes::copy_from_slice(source.rest());
     RUNNING.with_borrow_mut(|running| running.take(&body, properties));
 }

@@ -108,6 +108,9 @@ impl Model {
     }
 
     /// Changes the conditions. `down` ends all connections.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, if a consumer loses its session.
     pub fn change(&self, change: impl FnOnce(&mut Conditions)) {
         change(&mut self.lock().conditions);
         self.0.changed.notify_waiters();
@@ -118,6 +121,9 @@ impl Model {
 
     /// Ends all connections: unsettled deliveries are released and counted, and messages in flight are not
     /// confirmed. The connections are replaced after a delay.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, if a consumer loses its session.
     pub fn lose_connections(&self, reason: &str) {
         self.lock().connections += 1;
         for consumer in self.0.bus.consumers() {
@@ -127,6 +133,9 @@ impl Model {
 
     /// Ends the session of one consumer, as when its queue moves to another node. `which` is its index among
     /// all consumers, modulo their number. Without consumers it does nothing.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, if a consumer loses its session.
     pub fn cancel(&self, which: usize) {
         let consumers = self.0.bus.consumers();
         if let Some(consumer) = consumers.iter().cycle().nth(which % consumers.len().max(1)) {

@@ -36,7 +36,12 @@ const fn before(_: Step, _: &Path) -> io::Result<()> {
 
 /// The error of a step on a file.
 pub(super) fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> SpoolError {
-    move |error| SpoolError::Io { action, path: path.to_owned(), reason: error.to_string() }
+    move |error| SpoolError::Io {
+        action,
+        path: path.to_owned(),
+        kind: error.kind(),
+        reason: error.to_string(),
+    }
 }
 
 /// Options to read and write a file. If it is created, only this user can read it.

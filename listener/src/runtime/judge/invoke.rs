@@ -296,7 +296,7 @@ impl Invocation<'_> {
 /// The policy of a listener for a notification whose methods have been called this often.
 pub(crate) fn policy_context(shared: &Shared, calls: u32) -> PolicyContext<'_> {
     PolicyContext {
-        retry: shared.options.retry,
+        retry: &shared.options.retry,
         on_failure: shared.options.on_failure,
         classifiers: &shared.classifiers,
         calls,

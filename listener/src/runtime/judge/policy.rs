@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::endpoint::policy::EndpointPolicy;
 use crate::options::listener::{OnFailure, RetryOptions};
+use crate::outcome::Failure;
 use crate::outcome::kind::{Classifiers, ErrorKind};
-use crate::outcome::{Chain, Failure};
 use crate::redact::panic_message;
-use crate::redact::{LONGEST_ERROR, error_text, shortened};
+use crate::redact::{Chain, LONGEST_ERROR, error_text, shortened};
 use crate::runtime::open::priority::NoPriority;
 use crate::runtime::program_code;
 use crate::runtime::settle::pending::Pending;
@@ -50,7 +50,7 @@ pub(crate) enum Step {
 /// What a step depends on apart from the failure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PolicyContext<'g> {
-    pub(crate) retry: RetryOptions,
+    pub(crate) retry: &'g RetryOptions,
     pub(crate) on_failure: OnFailure,
     pub(crate) classifiers: &'g Classifiers,
     /// How often the method has been called, this call included.
@@ -254,7 +254,7 @@ impl Failed {
     pub(crate) fn text(&self) -> String {
         match self {
             Self::InboxUnavailable(why) => error_text(&format!("the inbox could not be queried: {why}")),
-            Self::Failure(failure) => program_code::text(failure),
+            Self::Failure(failure) => program_code::text(&Chain(failure)),
             Self::GivenUp(reason) => error_text(reason),
             Self::Retry(_) => "requested a retry".to_owned(),
             Self::RequeueNotAllowed => "requested a requeue, which is not allowed; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`".to_owned(),
@@ -285,7 +285,13 @@ mod tests {
         step(
             failed,
             policy,
-            PolicyContext { retry, on_failure, classifiers: &classifiers, calls, jitter: 1.0 },
+            PolicyContext {
+                retry: &retry,
+                on_failure,
+                classifiers: &classifiers,
+                calls,
+                jitter: 1.0,
+            },
         )
     }
 

@@ -56,7 +56,7 @@ pub(crate) async fn open_compressed<'w>(
 ) -> Option<(Result<String, DecodeError>, Option<Share<'w>>)> {
     let WorkContext { shared, permit } = work;
     let (delivery, index) = (&case.delivery, QueueIndex::of(&case.copy_headers.origin.routing_key));
-    let limits = shared.options.limits;
+    let limits = &shared.options.limits;
     let most = limits.max_decompressed.min(limits.max_body);
     if case.passage() == Passage::Exclusive {
         // Deliveries that wait at the gate may hold the whole budget.
@@ -72,8 +72,8 @@ pub(crate) async fn open_compressed<'w>(
             }
         };
         let mut share = permit.wait(free).await??;
-        let limits = Limits { max_decompressed: expected, ..limits };
-        match decompress(delivery, limits, &shared.offload).await {
+        let limits = Limits { max_decompressed: expected, ..limits.clone() };
+        match decompress(delivery, &limits, &shared.offload).await {
             Err(DecodeError::TooLarge { .. }) if expected < most => expected = most,
             Err(error) => return Some((Err(error), None)),
             Ok(text) => {
@@ -87,23 +87,24 @@ pub(crate) async fn open_compressed<'w>(
 /// Opens a body, on a blocking thread if that may take long.
 async fn decompress(
     delivery: &Delivery,
-    limits: Limits,
+    limits: &Limits,
     offload: &Offload,
 ) -> Result<String, DecodeError> {
-    let open = move |body: &[u8], labels: Labels<'_>| {
-        envelope::open(body, labels, &limits).map(|opened| opened.text.into_owned())
+    let open = |body: &[u8], labels: Labels<'_>, limits: &Limits| {
+        envelope::open(body, labels, limits).map(|opened| opened.text.into_owned())
     };
     let labels = labels(delivery);
     if limits.max_decompressed <= IN_TASK {
-        return open(&delivery.body, labels);
+        return open(&delivery.body, labels, limits);
     }
-    let (body, Labels { content_type, compression }) = (delivery.body.clone(), labels);
+    let (body, limits) = (delivery.body.clone(), limits.clone());
+    let Labels { content_type, compression } = labels;
     let (content_type, compression) =
         (content_type.map(str::to_owned), compression.map(str::to_owned));
     let opening = move || {
         let labels =
             Labels { content_type: content_type.as_deref(), compression: compression.as_deref() };
-        open(&body, labels)
+        open(&body, labels, &limits)
     };
     offload.run(opening).await
 }

@@ -11,31 +11,33 @@ use crate::runtime::settle::pending::Pending;
 use crate::transport::delivery::{HeaderValue, Headers, Properties};
 use crate::transport::driver::{MAX_DELAY, MAX_TIMEOUT};
 
-/// The reason of a dead letter: one word. Other copies do not have it.
+/// The reason of a dead letter: one word, a text. [`guide::failures`](crate::guide::failures) lists the reasons.
+/// Other copies do not have it.
 pub const REASON: &str = "listener-reason";
-/// What went wrong, in full: the error and its causes. Texts of methods, panics and serializers appear
-/// here and in the log unchanged: they should not contain secrets.
+/// What went wrong: the error and its causes, a text of at most 2048 bytes. Texts of methods, panics and
+/// serializers appear here and in the log unchanged: they should not contain secrets.
 pub const ERROR: &str = "listener-error";
 /// The pending methods: an array of texts, each as `endpoint::method`, such as `billing::Billing::info`. The
 /// endpoint is the `name` of its attribute, or else its module and type. Empty or missing: all matching
 /// methods.
 pub const METHODS: &str = "listener-methods";
-/// How often the pending methods have been called for the notification.
+/// How often the pending methods have been called for the notification: a 64-bit integer.
 pub const ATTEMPTS: &str = "listener-attempts";
-/// The queue that the original was consumed from.
+/// The queue that the original was consumed from: a text.
 pub const QUEUE: &str = "listener-queue";
-/// The exchange that the original was published to.
+/// The exchange that the original was published to: a text.
 pub const EXCHANGE: &str = "listener-exchange";
-/// The routing key of the original.
+/// The routing key of the original: a text.
 pub const ROUTING_KEY: &str = "listener-routing-key";
-/// When the first copy was made: a method failed, or none could be called.
+/// When the first copy was made, because a method failed or none could be called: a timestamp.
 pub const FIRST_TIME: &str = "listener-first-time";
-/// When the copy was made.
+/// When the copy was made: a timestamp.
 pub const TIME: &str = "listener-time";
-/// When the dead letter was made, for one that was returned to its queue and for every later copy of it.
+/// When the dead letter was made, for one that was returned to its queue and for every later copy of it: a
+/// timestamp.
 pub const DEAD_LETTER_TIME: &str = "listener-dead-letter-time";
-/// The remaining seconds of a delay of more than 24 hours: the copy is delayed again. A publisher that sets it
-/// delays its message, by at most a year.
+/// The remaining seconds of a delay of more than 24 hours, after which the copy is delayed again: a 64-bit
+/// integer. A publisher that sets it delays its message, by at most a year.
 pub const REMAINING: &str = "listener-remaining";
 /// Set if the headers of the original were too large to be kept.
 pub const HEADERS_OMITTED: &str = "listener-headers";
