@@ -253,7 +253,7 @@ pub mod error {
     //! | [`listen`](crate::listen()), and starting, running and stopping a [`Listener`](crate::Listener) | [`Error`], which contains those above |
     //! | [`NotifierBuilder::build`](crate::NotifierBuilder::build) | [`NotifierBuildError`] |
     //! | [`Notifier::notify`](crate::Notifier::notify) and the methods for each priority | [`NotifyError`], with [`Unsent`] topics and a [`SpoolError`] |
-    //! | an extractor or an argument | [`DeserializeError`], [`MissingState`] |
+    //! | an extractor or an argument | [`PartError`], [`MissingState`] |
     //! | a method of an endpoint | [`Failure`], from its [`IntoOutcome`](crate::IntoOutcome) |
     //! | [`Transport`](crate::Transport)'s `subscribe`, `send` and `journal` | [`ConnectError`], [`SendError`], [`JournalError`] |
     //! | [`Delivery::settle`](crate::driver::Delivery::settle) | [`SettleError`] |

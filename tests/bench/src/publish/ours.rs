@@ -19,7 +19,7 @@ pub(crate) async fn run(url: &str, messages: u64) -> Result<Measured, Error> {
     stream::iter(0..messages)
         .map(async |index| notifier.info(&ctxt, EVENT_TYPE, &payload(index)).await)
         .buffer_unordered(AT_ONCE as usize)
-        .try_for_each(async |()| Ok(()))
+        .try_for_each(async |_| Ok(()))
         .await?;
     let measured = tally.measured();
     notifier.close().await;
