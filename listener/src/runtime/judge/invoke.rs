@@ -43,8 +43,6 @@ pub(crate) struct InvocationResult {
     pub(crate) verdict: Verdict,
     /// How many methods handled the notification.
     pub(crate) handled: usize,
-    /// Whether some of the methods keep an order.
-    pub(crate) in_order: bool,
     /// The methods that were not called: copies cannot be made for them at present, or the listener
     /// stops and does not wait for the inbox.
     pub(crate) paused: Vec<String>,
@@ -70,16 +68,11 @@ impl Invocation<'_> {
     /// sake of the others.
     pub(crate) async fn invoke(&self) -> InvocationResult {
         let context = policy_context(self.shared, self.notification.attempt());
-        let mut invoked = InvocationResult {
-            verdict: Verdict::Ack,
-            handled: 0,
-            in_order: self.shared.order.is_some(),
-            paused: Vec::new(),
-        };
+        let mut invoked =
+            InvocationResult { verdict: Verdict::Ack, handled: 0, paused: Vec::new() };
         let mut decided = self.unknown();
         let mut has_called = false;
         for entry in self.pending() {
-            invoked.in_order |= entry.order.is_some();
             let called = self.call(entry, has_called).await;
             let is_left = has_called && !self.case.delivery.is_over();
             has_called |= matches!(called, CallResult::Handled | CallResult::Failed(_));
