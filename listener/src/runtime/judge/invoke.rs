@@ -13,7 +13,9 @@ use crate::observer::Event;
 use crate::outcome::{Failure, Outcome};
 use crate::redact::{LONGEST_ERROR, shortened};
 use crate::runtime::case::Case;
-use crate::runtime::judge::policy::{self, Decided, Failed, PolicyContext, Step, Verdict};
+use crate::runtime::judge::policy::{
+    self, Decided, Destination, Failed, PolicyContext, Step, Verdict,
+};
 use crate::runtime::program_code::{self, Fault};
 use crate::runtime::schedule::permit;
 use crate::runtime::shared::Shared;
@@ -98,11 +100,13 @@ impl Invocation<'_> {
                     return InvocationResult { verdict: Verdict::Release, ..invoked };
                 }
             };
-            let step = policy::step(&failed, &entry.policy, context);
-            if step == Step::Forget {
-                self.log_forgotten(entry, &failed);
+            match policy::step(&failed, &entry.policy, context) {
+                Step::Copy(to) => decided.push(Decided { method: entry.name.clone(), failed, to }),
+                Step::Discard => self.log_discarded(entry, &failed),
+                Step::Requeue => {
+                    return InvocationResult { verdict: Verdict::Requeue, ..invoked };
+                }
             }
-            decided.push(Decided { method: entry.name.clone(), failed, step });
         }
         InvocationResult { verdict: policy::verdict(decided), ..invoked }
     }
@@ -122,7 +126,7 @@ impl Invocation<'_> {
             .map(|name| Decided {
                 method: name.clone(),
                 failed: Failed::Unknown,
-                step: Step::GiveUp("unknown-method"),
+                to: Destination::Dead("unknown-method"),
             })
             .collect()
     }
@@ -272,7 +276,7 @@ impl Invocation<'_> {
     }
 
     /// Logs a failure that counts as handled: nothing else reports it.
-    fn log_forgotten(&self, entry: &Entry, failed: &Failed) {
+    fn log_discarded(&self, entry: &Entry, failed: &Failed) {
         let notification = self.notification;
         tracing::error!(
             queue = %self.case.delivery.info.queue,

@@ -37,14 +37,12 @@ pub(crate) enum Failed {
 /// What follows for a method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is called again after a delay.
-    Again(Duration),
-    /// The notification is given up, for this reason.
-    GiveUp(&'static str),
-    /// The whole delivery is requeued immediately, as in oslo.messaging.
+    /// A copy is for it: a retry, or a dead letter.
+    Copy(Destination),
+    /// The whole delivery is requeued immediately, as in oslo.messaging: no other method is called.
     Requeue,
     /// It counts as handled, as in oslo.messaging.
-    Forget,
+    Discard,
 }
 
 /// What a step depends on apart from the failure.
@@ -61,30 +59,32 @@ pub(crate) struct PolicyContext<'g> {
 
 /// What follows from the failure of a method whose endpoint has this policy.
 pub(crate) fn step(failed: &Failed, policy: &EndpointPolicy, context: PolicyContext<'_>) -> Step {
+    let dead = |reason| Step::Copy(Destination::Dead(reason));
     let retry = context.retry.with(policy);
     let (after, exhausted) = match failed {
-        Failed::GivenUp(_) => return Step::GiveUp("given-up"),
-        Failed::RequeueNotAllowed => return Step::GiveUp("requeue-not-allowed"),
-        Failed::Unknown => return Step::GiveUp("unknown-method"),
+        Failed::GivenUp(_) => return dead("given-up"),
+        Failed::RequeueNotAllowed => return dead("requeue-not-allowed"),
+        Failed::Unknown => return dead("unknown-method"),
         Failed::Retry(after) => (*after, "retries"),
         Failed::InboxUnavailable(_) => (None, "error"),
         Failed::Failure(failure) => {
             match context.on_failure {
                 OnFailure::Retry => {}
                 OnFailure::Requeue => return Step::Requeue,
-                OnFailure::Discard => return Step::Forget,
+                OnFailure::Discard => return Step::Discard,
             }
             match kind(failure, context.classifiers) {
-                ErrorKind::Permanent => return Step::GiveUp(failure.reason()),
+                ErrorKind::Permanent => return dead(failure.reason()),
                 ErrorKind::Transient => (None, failure.reason()),
                 ErrorKind::RetryAfter(after) => (Some(after), failure.reason()),
             }
         }
     };
     if context.calls >= retry.attempts {
-        return Step::GiveUp(exhausted);
+        return dead(exhausted);
     }
-    Step::Again(after.unwrap_or_else(|| retry.delay_after(context.calls, context.jitter)))
+    let delay = after.unwrap_or_else(|| retry.delay_after(context.calls, context.jitter));
+    Step::Copy(Destination::Later(delay))
 }
 
 /// The kind of a failure; transient if the classifier panics.
@@ -136,22 +136,14 @@ pub(crate) enum Destination {
 pub(crate) struct Decided {
     pub(crate) method: String,
     pub(crate) failed: Failed,
-    pub(crate) step: Step,
+    pub(crate) to: Destination,
 }
 
 /// The verdict on a delivery, from the decisions for the methods that did not handle it. There is one
 /// copy for all methods that are given up, with the reason of the first, and one for each delay.
 pub(crate) fn verdict(decided: Vec<Decided>) -> Verdict {
-    if decided.iter().any(|one| one.step == Step::Requeue) {
-        return Verdict::Requeue;
-    }
     let mut copies: Vec<(Destination, Vec<String>, String)> = Vec::new();
-    for Decided { method, failed, step } in decided {
-        let to = match step {
-            Step::Again(after) => Destination::Later(after),
-            Step::GiveUp(reason) => Destination::Dead(reason),
-            Step::Requeue | Step::Forget => continue,
-        };
+    for Decided { method, failed, to } in decided {
         let text = format!("{method}: {}", failed.text());
         match copies.iter_mut().find(|(destination, ..)| destination.shares_copy_with(to)) {
             Some((_, methods, error)) => {
@@ -212,9 +204,9 @@ impl Destination {
 pub(crate) fn panicked(message: &str, pending: Pending, context: PolicyContext<'_>) -> Verdict {
     let failed = Failed::Failure(Failure::Panic(message.to_owned()));
     let to = match step(&failed, &EndpointPolicy::NONE, context) {
-        Step::Again(after) => Destination::Later(after),
+        Step::Copy(to @ Destination::Later(_)) => to,
         Step::Requeue => return Verdict::Requeue,
-        Step::GiveUp(_) | Step::Forget => Destination::Dead("panic"),
+        Step::Copy(Destination::Dead(_)) | Step::Discard => Destination::Dead("panic"),
     };
     Verdict::Copies(vec![Copy { to, pending, error: format!("panicked: {message}") }])
 }
@@ -274,6 +266,14 @@ mod tests {
         Failed::Failure(Failure::Error(error.into()))
     }
 
+    fn again(delay: Duration) -> Step {
+        Step::Copy(Destination::Later(delay))
+    }
+
+    fn give_up(reason: &'static str) -> Step {
+        Step::Copy(Destination::Dead(reason))
+    }
+
     fn decide(failed: &Failed, policy: &EndpointPolicy, calls: u32, on_failure: OnFailure) -> Step {
         let classifiers = Classifiers::default();
         let retry = RetryOptions {
@@ -298,24 +298,24 @@ mod tests {
                 "{failed:?}"
             );
         };
-        check(error("no price"), 1, Step::Again(2 * SECOND));
-        check(error("no price"), 2, Step::Again(4 * SECOND));
-        check(error("no price"), 3, Step::GiveUp("error"));
-        check(error(permanent("no tenant")), 1, Step::GiveUp("error"));
-        check(error(retry_after("busy", 60 * SECOND)), 1, Step::Again(60 * SECOND));
-        check(error(retry_after("busy", 60 * SECOND)), 3, Step::GiveUp("error"));
-        check(Failed::Failure(Failure::Panic("no".to_owned())), 1, Step::Again(2 * SECOND));
-        check(Failed::Failure(Failure::Panic("no".to_owned())), 3, Step::GiveUp("panic"));
-        check(Failed::Failure(Failure::Timeout(SECOND)), 1, Step::Again(2 * SECOND));
-        check(Failed::Failure(Failure::Timeout(SECOND)), 3, Step::GiveUp("timeout"));
+        check(error("no price"), 1, again(2 * SECOND));
+        check(error("no price"), 2, again(4 * SECOND));
+        check(error("no price"), 3, give_up("error"));
+        check(error(permanent("no tenant")), 1, give_up("error"));
+        check(error(retry_after("busy", 60 * SECOND)), 1, again(60 * SECOND));
+        check(error(retry_after("busy", 60 * SECOND)), 3, give_up("error"));
+        check(Failed::Failure(Failure::Panic("no".to_owned())), 1, again(2 * SECOND));
+        check(Failed::Failure(Failure::Panic("no".to_owned())), 3, give_up("panic"));
+        check(Failed::Failure(Failure::Timeout(SECOND)), 1, again(2 * SECOND));
+        check(Failed::Failure(Failure::Timeout(SECOND)), 3, give_up("timeout"));
         let argument = Failure::Argument { argument: "payload", source: "no number".into() };
-        check(Failed::Failure(argument), 1, Step::GiveUp("argument"));
-        check(Failed::Retry(None), 1, Step::Again(2 * SECOND));
-        check(Failed::Retry(Some(SECOND)), 2, Step::Again(SECOND));
-        check(Failed::Retry(None), 3, Step::GiveUp("retries"));
-        check(Failed::GivenUp("no".to_owned()), 1, Step::GiveUp("given-up"));
-        check(Failed::RequeueNotAllowed, 1, Step::GiveUp("requeue-not-allowed"));
-        check(Failed::Unknown, 1, Step::GiveUp("unknown-method"));
+        check(Failed::Failure(argument), 1, give_up("argument"));
+        check(Failed::Retry(None), 1, again(2 * SECOND));
+        check(Failed::Retry(Some(SECOND)), 2, again(SECOND));
+        check(Failed::Retry(None), 3, give_up("retries"));
+        check(Failed::GivenUp("no".to_owned()), 1, give_up("given-up"));
+        check(Failed::RequeueNotAllowed, 1, give_up("requeue-not-allowed"));
+        check(Failed::Unknown, 1, give_up("unknown-method"));
     }
 
     #[test]
@@ -323,19 +323,19 @@ mod tests {
         let policy =
             EndpointPolicy { attempts: Some(2), delay: Some(8 * SECOND), ..EndpointPolicy::NONE };
         let decide = |calls| decide(&error("no"), &policy, calls, OnFailure::Retry);
-        assert_eq!([decide(1), decide(2)], [Step::Again(8 * SECOND), Step::GiveUp("error")]);
+        assert_eq!([decide(1), decide(2)], [again(8 * SECOND), give_up("error")]);
     }
 
     #[test]
     fn the_behaviour_of_oslo_messaging_can_be_chosen() {
         let decide = |failed, on_failure| decide(&failed, &EndpointPolicy::NONE, 1, on_failure);
         assert_eq!(decide(error("no"), OnFailure::Requeue), Step::Requeue);
-        assert_eq!(decide(error("no"), OnFailure::Discard), Step::Forget);
+        assert_eq!(decide(error("no"), OnFailure::Discard), Step::Discard);
         let not_asked = || Failed::InboxUnavailable("no".to_owned());
-        assert_eq!(decide(not_asked(), OnFailure::Discard), Step::Again(2 * SECOND));
-        assert_eq!(decide(not_asked(), OnFailure::Requeue), Step::Again(2 * SECOND));
+        assert_eq!(decide(not_asked(), OnFailure::Discard), again(2 * SECOND));
+        assert_eq!(decide(not_asked(), OnFailure::Requeue), again(2 * SECOND));
         let given_up = Failed::GivenUp("no".to_owned());
-        assert_eq!(decide(given_up, OnFailure::Discard), Step::GiveUp("given-up"));
+        assert_eq!(decide(given_up, OnFailure::Discard), give_up("given-up"));
     }
 
     #[test]
@@ -349,8 +349,8 @@ mod tests {
         assert_eq!(delays(0.5), [750, 1500, 3000, 3750, 3750]);
     }
 
-    fn decided(method: &str, step: Step) -> Decided {
-        Decided { method: method.to_owned(), failed: Failed::GivenUp("why".to_owned()), step }
+    fn decided(method: &str, to: Destination) -> Decided {
+        Decided { method: method.to_owned(), failed: Failed::GivenUp("why".to_owned()), to }
     }
 
     fn copy(to: Destination, methods: &[&str]) -> Copy {
@@ -360,19 +360,18 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_that_no_method_failed_is_acknowledged() {
+    fn a_delivery_without_failures_is_acknowledged() {
         assert_eq!(verdict(Vec::new()), Verdict::Ack);
-        assert_eq!(verdict(vec![decided("a", Step::Forget)]), Verdict::Ack);
     }
 
     #[test]
     fn there_is_one_copy_for_each_delay_and_one_for_all_methods_given_up() {
         let verdict = verdict(vec![
-            decided("a", Step::Again(SECOND)),
-            decided("b", Step::GiveUp("error")),
-            decided("c", Step::Again(2 * SECOND)),
-            decided("d", Step::Again(SECOND)),
-            decided("e", Step::GiveUp("panic")),
+            decided("a", Destination::Later(SECOND)),
+            decided("b", Destination::Dead("error")),
+            decided("c", Destination::Later(2 * SECOND)),
+            decided("d", Destination::Later(SECOND)),
+            decided("e", Destination::Dead("panic")),
         ]);
         assert_eq!(
             verdict,
@@ -382,12 +381,5 @@ mod tests {
                 copy(Destination::Later(2 * SECOND), &["c"]),
             ])
         );
-    }
-
-    #[test]
-    fn a_requeue_concerns_the_whole_delivery() {
-        let verdict =
-            verdict(vec![decided("a", Step::GiveUp("error")), decided("b", Step::Requeue)]);
-        assert_eq!(verdict, Verdict::Requeue);
     }
 }
