@@ -41,8 +41,6 @@ pub(super) async fn consume(
     stop: CancellationToken,
     recorded: CancellationToken,
 ) -> usize {
-    // A panic of this task must not leave a caller of `stop` waiting.
-    let _recorded = recorded.clone().drop_guard();
     let Subscribed { mut deliveries, consumer, demand } = subscribed;
     let scheduler = Scheduler::new(Arc::clone(&shared), demand, stop.clone());
     let mut state = consumer.state();

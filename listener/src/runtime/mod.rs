@@ -230,7 +230,11 @@ impl Listener {
         let running = self.running()?;
         running.stop.cancel();
         drop(starting);
-        running.recorded.cancelled().await;
+        tokio::select! {
+            () = running.recorded.cancelled() => {}
+            // Without a record: its task panicked, or the runtime was dropped.
+            _ = running.ended.clone() => {}
+        }
         Some(running)
     }
 
