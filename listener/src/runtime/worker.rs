@@ -12,7 +12,7 @@ use crate::runtime::judge::{self, Judgement};
 use crate::runtime::open::body::TextBuffer;
 use crate::runtime::schedule::key_order::Ticket;
 use crate::runtime::settle::copies::{self, Next};
-use crate::runtime::settle::progress::{Due, Hold, Progress, Unfinished};
+use crate::runtime::settle::progress::{Hold, PendingCopy, Progress, Unfinished};
 use crate::runtime::settle::report::End;
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::WorkContext;
@@ -55,7 +55,7 @@ async fn call_until_settled(work: WorkContext<'_>, mut case: Case, buffer: &mut 
         let unfinished = match verdict {
             Verdict::Ack => None,
             Verdict::Copies(copies) => {
-                progress.due.extend(copies.into_iter().map(|copy| Due { copy, attempts }));
+                progress.due.extend(copies.into_iter().map(|copy| PendingCopy { copy, attempts }));
                 None
             }
             Verdict::Requeue => Some(Unfinished::Requeued),

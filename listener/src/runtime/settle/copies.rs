@@ -17,7 +17,7 @@ use crate::runtime::settle::copier::{CopyError, Original};
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::held::Round;
 use crate::runtime::settle::pending::Pending;
-use crate::runtime::settle::progress::{Due, Hold, Progress, SHORTEST_HOLD, Unfinished};
+use crate::runtime::settle::progress::{Hold, PendingCopy, Progress, SHORTEST_HOLD, Unfinished};
 use crate::runtime::settle::report::{End, LoggedNotification, Report};
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::{Shared, WorkContext};
@@ -107,7 +107,7 @@ async fn make_due(
     let shared = work.shared;
     let in_process =
         progress.hold.in_order || shared.options.retry.storage == RetryStorage::Process;
-    let is_retry = |due: &Due| matches!(due.copy.to, Destination::Later(_));
+    let is_retry = |due: &PendingCopy| matches!(due.copy.to, Destination::Later(_));
     let (retries, dead) = std::mem::take(&mut progress.due).into_iter().partition(is_retry);
     progress.due = dead;
     if in_process {
@@ -127,7 +127,7 @@ fn hold_retries(
     shared: &Shared,
     case: &Case,
     progress: &mut Progress,
-    retries: Vec<Due>,
+    retries: Vec<PendingCopy>,
     logged: &LoggedNotification,
 ) {
     for due in retries {
@@ -148,7 +148,7 @@ async fn make_all(
     work: WorkContext<'_>,
     case: &Case,
     progress: &mut Progress,
-    copies: Vec<Due>,
+    copies: Vec<PendingCopy>,
     logged: &LoggedNotification,
 ) -> Result<(), Unfinished> {
     if copies.is_empty() {
@@ -156,16 +156,16 @@ async fn make_all(
     }
     let WorkContext { shared, permit } = work;
     let may_be_held = progress.hold;
-    let make = |Due { copy, attempts }| async move {
+    let make = |PendingCopy { copy, attempts }| async move {
         let copy_headers = CopyHeaders { attempts, ..case.copy_headers.clone() };
         let original = Original { copy_headers: &copy_headers, ..case.original(permit.stop) };
         let (copy, result) = make(work, original, copy, may_be_held).await;
-        (Due { copy, attempts }, result)
+        (PendingCopy { copy, attempts }, result)
     };
     let mut made = Ok(());
     for (due, result) in permit.finish(join_all(copies.into_iter().map(make))).await {
         match result {
-            CopyResult::Made => progress.made.push(due.copy),
+            CopyResult::Made => progress.made.push(due),
             CopyResult::Held(delay) => hold(shared, case, progress, due, delay, logged),
             CopyResult::Refused => {
                 progress.due.push(due);
@@ -189,12 +189,13 @@ fn hold(
     shared: &Shared,
     case: &Case,
     progress: &mut Progress,
-    Due { copy, attempts }: Due,
+    pending: PendingCopy,
     delay: Duration,
     logged: &LoggedNotification,
 ) {
     let (info, copy_headers) = (&case.delivery.info, &case.copy_headers);
-    Report { info, copy_headers, logged, observers: &shared.observers }.held(&copy);
+    Report { info, copy_headers, logged, observers: &shared.observers }.held(&pending);
+    let PendingCopy { copy, attempts } = pending;
     progress.held.hold_for(copy.pending, attempts, delay);
 }
 

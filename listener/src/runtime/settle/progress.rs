@@ -18,8 +18,9 @@ const SHORTEST_REMAINING_HOLD: Duration = Duration::from_secs(1);
 /// `retry.hold` is less: a queue with a delivery limit would drop it after a few returns.
 pub(crate) const SHORTEST_HOLD: Duration = Duration::from_secs(60);
 
-/// A copy that is to be made.
-pub(crate) struct Due {
+/// A copy that is to be made, or is made, for methods that a notification is pending for.
+#[derive(Debug)]
+pub(crate) struct PendingCopy {
     pub(crate) copy: Copy,
     /// How often its methods have been called.
     pub(crate) attempts: u32,
@@ -54,9 +55,9 @@ impl Hold {
 /// What has become of the methods of a delivery so far.
 pub(crate) struct Progress {
     pub(crate) held: HeldRounds,
-    pub(crate) due: Vec<Due>,
+    pub(crate) due: Vec<PendingCopy>,
     /// The confirmed copies.
-    pub(crate) made: Vec<Copy>,
+    pub(crate) made: Vec<PendingCopy>,
     pub(crate) hold: Hold,
 }
 

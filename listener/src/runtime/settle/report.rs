@@ -7,8 +7,9 @@ use crate::notification::delivery_info::DeliveryInfo;
 use crate::notification::fields::Fields;
 use crate::observer::{Event, Observers};
 use crate::redact::shortened;
-use crate::runtime::judge::policy::{Copy, Destination};
+use crate::runtime::judge::policy::Destination;
 use crate::runtime::settle::copy_headers::CopyHeaders;
+use crate::runtime::settle::progress::PendingCopy;
 use crate::target::dead_letter_queue;
 use crate::transport::delivery::Settle;
 
@@ -18,9 +19,9 @@ pub(crate) enum End<'e> {
     /// Every method that wants it has handled it.
     Handled,
     /// Confirmed copies replace it.
-    Copied(&'e [Copy]),
+    Copied(&'e [PendingCopy]),
     /// As `Copied`; another confirmed copy at the end of its queue is for the pending methods.
-    Replaced(&'e [Copy]),
+    Replaced(&'e [PendingCopy]),
     /// A confirmed copy is in quarantine, after this number of crashes.
     Quarantined { to: &'e str, crashes: u64 },
     /// A confirmed copy is at the end of its queue, which would have dropped it soon.
@@ -163,8 +164,8 @@ impl Report<'_> {
     }
 
     /// Reports the retries and dead letters that replace the delivery.
-    fn copies(&self, copies: &[Copy]) {
-        for copy in copies {
+    fn copies(&self, copies: &[PendingCopy]) {
+        for pending @ PendingCopy { copy, attempts } in copies {
             let (methods, error) = (copy.method_names(), copy.error_text());
             match copy.to {
                 Destination::Later(after) => event!(
@@ -174,7 +175,7 @@ impl Report<'_> {
                     "settled",
                     error = error,
                     methods = methods,
-                    attempts = self.copy_headers.attempts,
+                    attempts = *attempts,
                     after = tracing::field::debug(after)
                 ),
                 Destination::Dead(reason) => event!(
@@ -185,16 +186,17 @@ impl Report<'_> {
                     reason = reason,
                     error = error,
                     methods = methods,
-                    attempts = self.copy_headers.attempts,
+                    attempts = *attempts,
                     dead_letter_queue = dead_letter_queue(&self.copy_headers.origin.queue)
                 ),
             }
-            self.observers.report(&self.copied(copy));
+            self.observers.report(&self.copied(pending));
         }
     }
 
     /// Reports methods that are held in the process for another call.
-    pub(crate) fn held(&self, copy: &Copy) {
+    pub(crate) fn held(&self, pending: &PendingCopy) {
+        let PendingCopy { copy, attempts } = pending;
         let Destination::Later(after) = copy.to else { return };
         event!(
             self,
@@ -203,19 +205,18 @@ impl Report<'_> {
             "held in the process for another call",
             error = copy.error_text(),
             methods = copy.method_names(),
-            attempts = self.copy_headers.attempts,
+            attempts = *attempts,
             after = tracing::field::debug(after)
         );
-        self.observers.report(&self.copied(copy));
+        self.observers.report(&self.copied(pending));
     }
 
     /// The event of a copy.
-    fn copied<'e>(&'e self, copy: &'e Copy) -> Event<'e> {
+    fn copied<'e>(&'e self, PendingCopy { copy, attempts }: &'e PendingCopy) -> Event<'e> {
         let (delivery, methods) = (&self.copy_headers.origin, copy.pending.names());
-        let attempts = self.copy_headers.attempts;
         match copy.to {
             Destination::Later(after) => {
-                Event::Retried { delivery, methods, attempts, delay: after }
+                Event::Retried { delivery, methods, attempts: *attempts, delay: after }
             }
             Destination::Dead(reason) => Event::DeadLettered { delivery, reason, methods },
         }

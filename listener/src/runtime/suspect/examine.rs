@@ -16,7 +16,7 @@ use crate::runtime::schedule::permit;
 use crate::runtime::settle::copier::{CopyError, MoveError};
 use crate::runtime::settle::copies::{self, CopyResult};
 use crate::runtime::settle::copy_headers::CopyHeaders;
-use crate::runtime::settle::progress::{Hold, Unfinished};
+use crate::runtime::settle::progress::{Hold, PendingCopy, Unfinished};
 use crate::runtime::settle::report::{End, LoggedNotification};
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::{Shared, WorkContext};
@@ -286,13 +286,14 @@ async fn give_up(work: WorkContext<'_>, mut case: Case, crashes: u64) {
         let making = shared.copier.make(original, &copy, until, Some(&shared.gate));
         match permit.finish(making).await {
             Ok(closed) => {
+                let copies = [PendingCopy { copy, attempts: case.copy_headers.attempts }];
                 // The records stay: if the process ends before the original is acknowledged, they are
                 // evidence against it.
                 let settler = case.delivery.settler();
                 settlement::settle(
                     shared,
                     case,
-                    &End::Copied(&[copy]),
+                    &End::Copied(&copies),
                     &LoggedNotification::default(),
                 );
                 permit.finish(settler.flush()).await;
@@ -334,8 +335,9 @@ async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
         let (copy, result) = permit.finish(delaying).await;
         match result {
             CopyResult::Made => {
-                let copies = [copy];
-                let end = match copies[0].to {
+                let to = copy.to;
+                let copies = [PendingCopy { copy, attempts: case.copy_headers.attempts }];
+                let end = match to {
                     Destination::Later(after) => End::Deferred(after),
                     Destination::Dead(_) => End::Copied(&copies),
                 };
