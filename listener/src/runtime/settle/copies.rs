@@ -24,7 +24,7 @@ use crate::runtime::shared::{Shared, WorkContext};
 use crate::runtime::suspect::isolation;
 
 /// How much longer a delivery is held if no copy can replace it either.
-const HOLD_AGAIN: Duration = Duration::from_secs(30);
+pub(crate) const HOLD_AGAIN: Duration = Duration::from_secs(30);
 
 /// The next step for a delivery.
 pub(crate) enum Next {

@@ -14,7 +14,7 @@ use crate::runtime::judge::policy::{self, Destination};
 use crate::runtime::schedule::key_order::Ticket;
 use crate::runtime::schedule::permit;
 use crate::runtime::settle::copier::{CopyError, MoveError};
-use crate::runtime::settle::copies::{self, CopyResult};
+use crate::runtime::settle::copies::{self, CopyResult, HOLD_AGAIN};
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::progress::{Hold, PendingCopy, Unfinished};
 use crate::runtime::settle::report::{End, LoggedNotification};
@@ -276,12 +276,11 @@ async fn give_up(work: WorkContext<'_>, mut case: Case, crashes: u64) {
     let copy = policy::poison(crashes, case.copy_headers.pending.clone());
     // No method is called: other suspects need not wait.
     isolation::end_turn(shared, &mut case);
+    // In a work queue a copy of it would not be a suspect, so it is held without a deadline.
+    let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
+    let hold = Hold::new(shared.options.retry.hold, case.in_flight.age());
+    let mut until = (!is_work_queue).then_some(hold.until);
     loop {
-        // In a quarantine queue it must not be replaced by a copy in the same queue: that copy would
-        // not be a suspect.
-        let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
-        let until =
-            (!is_work_queue).then(|| Hold::new(shared.options.retry.hold, Duration::ZERO).until);
         let original = case.original(permit.stop);
         let making = shared.copier.make(original, &copy, until, Some(&shared.gate));
         match permit.finish(making).await {
@@ -308,6 +307,7 @@ async fn give_up(work: WorkContext<'_>, mut case: Case, crashes: u64) {
             Err(CopyError::Overdue) => {
                 let Err(held) = put_back(work, case).await else { return };
                 case = held;
+                until = Some(Instant::now() + HOLD_AGAIN);
             }
         }
     }
@@ -324,14 +324,15 @@ async fn put_back(work: WorkContext<'_>, case: Case) -> Result<(), Case> {
 /// delayed again. Returns it once the delay is over.
 async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
     let WorkContext { shared, permit } = work;
+    let mut until = Hold::new(shared.options.retry.hold, case.in_flight.age()).until;
     while let Some(remaining) = case.copy_headers.remaining.take() {
-        let hold = Hold::new(shared.options.retry.hold, Duration::ZERO);
+        let began = Instant::now();
         let copy = policy::deferred(remaining, case.copy_headers.pending.clone());
         // By the broker even in a key order: its position is lost already, and a publisher may have
         // written the header.
         let held = (remaining <= shared.options.retry.hold).then_some(remaining);
         let original = case.original(permit.stop);
-        let delaying = copies::delay_copy(work, original, copy, held, Some(hold.until));
+        let delaying = copies::delay_copy(work, original, copy, held, Some(until));
         let (copy, result) = permit.finish(delaying).await;
         match result {
             CopyResult::Made => {
@@ -354,8 +355,9 @@ async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
                 return None;
             }
             CopyResult::Overdue => {
-                case.copy_headers.remaining = Some(remaining.saturating_sub(hold.began.elapsed()));
+                case.copy_headers.remaining = Some(remaining.saturating_sub(began.elapsed()));
                 case = put_back(work, case).await.err()?;
+                until = Instant::now() + HOLD_AGAIN;
                 case.copy_headers.remaining =
                     case.copy_headers.remaining.filter(|left| !left.is_zero());
             }
