@@ -443,12 +443,7 @@ impl ListenerBuilder {
         let observers = Arc::new(self.observers);
         let shared = Shared {
             dispatcher: Dispatcher::new(table),
-            copier: Copier::new(
-                transport,
-                self.options.send_timeout,
-                self.options.retry.hold,
-                Arc::clone(&observers),
-            ),
+            copier: Copier::new(transport, self.options.send_timeout, Arc::clone(&observers)),
             states: self.states,
             serializer: self.serializer,
             inbox: self.inbox,

@@ -27,8 +27,6 @@ use crate::transport::error::SendError;
 #[derive(Debug)]
 pub(crate) struct Copier {
     sender: CopySender,
-    /// How long a delivery is held whose dead letter can never be made.
-    hold: Duration,
     refused: AtomicU64,
 }
 
@@ -64,14 +62,9 @@ pub(crate) enum MoveError {
 }
 
 impl Copier {
-    pub(crate) fn new(
-        transport: Transport,
-        timeout: Duration,
-        hold: Duration,
-        observers: Arc<Observers>,
-    ) -> Self {
+    pub(crate) fn new(transport: Transport, timeout: Duration, observers: Arc<Observers>) -> Self {
         let sender = CopySender::new(transport, timeout, observers);
-        Self { sender, hold, refused: AtomicU64::new(0) }
+        Self { sender, refused: AtomicU64::new(0) }
     }
 
     /// Makes a copy: repeats the attempt until one is confirmed, or until `until`, when its delivery must not
@@ -155,7 +148,6 @@ impl Copier {
             to,
             error,
             methods = copy.method_names(),
-            held = ?self.hold,
             "the broker never accepts this dead letter: its delivery is held, then returned to its queue and redelivered; raise the broker's limit, or remove the message from the queue"
         );
         CopyError::Refused
@@ -303,7 +295,7 @@ mod tests {
 
         fn copier(&self) -> Copier {
             let transport = Transport::new(self.clone(), "test");
-            Copier::new(transport, Duration::from_secs(1), HOLD, Arc::default())
+            Copier::new(transport, Duration::from_secs(1), Arc::default())
         }
 
         fn sent(&self) -> Vec<Outgoing> {

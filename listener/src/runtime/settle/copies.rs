@@ -346,9 +346,15 @@ pub(crate) async fn return_later(
     let WorkContext { shared, permit } = work;
     case.ticket = None;
     isolation::end_turn(shared, &mut case);
+    let hold = shared.options.retry.hold.max(SHORTEST_HOLD);
+    tracing::warn!(
+        queue = %case.delivery.info.queue,
+        held = ?hold,
+        "a delivery is held before it returns to its queue, because its dead letter is refused"
+    );
     let held = async {
         tokio::select! {
-            () = tokio::time::sleep(shared.options.retry.hold.max(SHORTEST_HOLD)) => {}
+            () = tokio::time::sleep(hold) => {}
             () = permit::session_ended(&case.delivery) => {}
         }
     };
