@@ -272,3 +272,20 @@ async fn the_time_for_which_a_refused_dead_letter_is_held_is_logged_as_it_is() {
     assert_ne!(count(&lines, &["held=60s"]), 0, "{lines:#?}");
     assert_eq!(count(&lines, &["held=10s"]), 0, "{lines:#?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_log_line_promises_to_hold_a_retry_that_is_too_long() {
+    let no_delay = |outgoing: &Outgoing| SendError::NoDelay {
+        route: outgoing.route.to_string(),
+        reason: "no permission".to_owned(),
+    };
+    for (refusal, expected) in
+        [(too_large as fn(&Outgoing) -> _, "never accepts"), (no_delay, "delay")]
+    {
+        let lines = log_of_refused(1, refusal).await;
+        let held: Vec<_> =
+            lines.iter().filter(|line| line.contains("held in the process")).collect();
+        assert!(!held.is_empty() && held.iter().all(|line| line.contains(expected)), "{lines:#?}");
+        assert!(held.iter().all(|line| line.contains("or dead-lettered")), "{held:#?}");
+    }
+}

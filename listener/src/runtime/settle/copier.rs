@@ -109,7 +109,12 @@ impl Copier {
             }
             if let SendError::NoDelay { reason, .. } = &error {
                 let reason = error_text(reason);
-                tracing::warn!(queue = %source, reason, "retries are held in the process");
+                tracing::warn!(
+                    queue = %source,
+                    reason,
+                    "the broker cannot delay a retry: it is held in the process, or dead-lettered if its \
+                     delay is too long"
+                );
                 return Err(CopyError::NoDelay);
             }
             if error.is_of_the_message() {
@@ -126,9 +131,9 @@ impl Copier {
         }
     }
 
-    /// The error for a copy that the broker never accepts. A retry is held in the process. A delivery whose
-    /// dead letter cannot be made stays with the broker, because nothing of it is lost there:
-    /// `copies.rs` holds it for a while, so that it is not redelivered immediately.
+    /// The error for a copy that the broker never accepts. A retry is held in the process, or becomes a dead
+    /// letter. A delivery whose dead letter cannot be made stays with the broker, because nothing of it is
+    /// lost there: `copies.rs` holds it for a while, so that it is not redelivered immediately.
     fn refused(
         &self,
         delivery: &Delivery,
@@ -139,7 +144,13 @@ impl Copier {
         let (queue, to) = (&delivery.info.queue, queue_of(route));
         let error = error_text(error);
         if let Destination::Later(_) = copy.to {
-            tracing::warn!(%queue, to, error, "the broker never accepts this copy: the retry is held in the process");
+            tracing::warn!(
+                %queue,
+                to,
+                error,
+                "the broker never accepts this retry: it is held in the process, or dead-lettered if its \
+                 delay is too long"
+            );
             return CopyError::NoDelay;
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
