@@ -33,8 +33,8 @@ const BATCH: usize = 256;
 /// threads.
 const STUCK_AFTER: Duration = Duration::from_millis(10);
 
-/// Consumes until the listener stops or the driver ends the subscription, and ends the run. Returns the
-/// number of methods that are still running.
+/// Consumes until the listener stops or the driver ends the subscription, and ends the run. Returns how many
+/// tasks and plain `fn`s still run.
 pub(super) async fn consume(
     shared: Arc<Shared>,
     subscribed: Subscribed,

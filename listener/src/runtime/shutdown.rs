@@ -35,7 +35,7 @@ pub(super) struct Shutdown {
 }
 
 impl Shutdown {
-    /// Ends the run. Returns the number of methods that are still running.
+    /// Ends the run. Returns how many tasks and plain `fn`s still run, because they cannot be cancelled.
     pub(super) async fn run(mut self, shared: &Shared) -> usize {
         let timeout = shared.options.shutdown_timeout;
         let now = Instant::now();
@@ -49,7 +49,7 @@ impl Shutdown {
         let started = self.scheduler.running.len();
         let finished = self.finish_running(shared, record_deadline, &mut released);
         if tokio::time::timeout_at(deadline, finished).await.is_err() {
-            self.cancel_running(timeout).await;
+            self.cancel_running(shared, timeout).await;
         }
         let Self { consumer, scheduler, recorded, .. } = self;
         let journals = shared.quarantines.journals().map(|journal| journal.stop(deadline));
@@ -87,11 +87,12 @@ impl Shutdown {
         }
     }
 
-    async fn cancel_running(&self, timeout: Duration) {
+    async fn cancel_running(&self, shared: &Shared, timeout: Duration) {
         tracing::warn!(
-            unfinished = self.scheduler.running.len(),
+            deliveries = self.scheduler.running.len(),
+            methods = shared.gate.running(),
             ?timeout,
-            "methods still run after the deadline: the broker redelivers their notifications"
+            "deliveries are unfinished at the deadline: the broker redelivers them"
         );
         self.scheduler.abort.cancel();
         let _ = tokio::time::timeout(LAST_WAIT, self.scheduler.running.wait()).await;

@@ -78,7 +78,12 @@ impl Gate {
 
     /// Waits until no method is running.
     pub(crate) async fn wait_empty(&self) {
-        self.until(|| self.0.called.load(Ordering::SeqCst) == 0).await;
+        self.until(|| self.running() == 0).await;
+    }
+
+    /// How many methods are running.
+    pub(crate) fn running(&self) -> usize {
+        self.0.called.load(Ordering::SeqCst)
     }
 
     async fn until(&self, condition: impl Fn() -> bool) {
