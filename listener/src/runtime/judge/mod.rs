@@ -94,7 +94,8 @@ async fn open_and_invoke(
         Err(none) => {
             let logged = LoggedNotification::of(&fields, 0);
             let verdict = without_priority(shared, case, &none, &logged);
-            return Ok(Judgement { logged, ..Judgement::of(verdict, 0) });
+            let attempts = case.copy_headers.attempts;
+            return Ok(Judgement { logged, ..Judgement::of(verdict, attempts) });
         }
     };
     let calls = case.copy_headers.attempts.saturating_add(1);
