@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use listener::driver::Route;
 use listener::driver::SendError;
@@ -336,6 +336,15 @@ async fn a_delivery_is_not_replaced_by_a_copy_after_its_session_ended() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(moved.load(Ordering::SeqCst), 1, "the copy of the new session");
     finish(&listener).await;
+}
+
+/// A copy that a broker delays says so. Another one that carries a remaining delay only waits in its queue.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_the_broker_did_not_delay_waits_for_the_rest_of_its_delay_only() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let ten_hours_ago = HeaderValue::Timestamp((now - 10 * HOUR).as_secs());
+    let two_days = HeaderValue::Int64(48 * 3600);
+    assert_eq!(until_called(two_days, &[("listener-time", ten_hours_ago)]).await, 38.0);
 }
 
 /// Works for nine minutes on the first one.

@@ -5,7 +5,8 @@ use crate::redact::{LONGEST_ERROR, shortened};
 use crate::runtime::judge::policy::{Copy, Destination};
 use crate::runtime::settle::copy_headers::{self, CopyHeaders};
 use crate::runtime::settle::pending::Pending;
-use crate::transport::delivery::{Delivery, Headers, Properties};
+use crate::transport::delivery::{Delivery, HeaderValue, Headers, Properties};
+use crate::transport::driver::MAX_DELAY;
 
 /// How much of a delivery its copy keeps. All headers share one frame, of 128 KiB by default and 4 KiB at
 /// least in AMQP: a copy whose headers are too large is sent in the next form.
@@ -72,6 +73,10 @@ pub(crate) fn properties(
     };
     let copy_headers = CopyHeaders { pending, first_time, remaining, ..copy_headers.clone() };
     let mut properties = with_headers(delivery, copy_headers, form);
+    if remaining.is_some() {
+        let seconds = i64::try_from(MAX_DELAY.as_secs()).unwrap_or(i64::MAX);
+        properties.headers.insert(copy_headers::DELAY, HeaderValue::Int64(seconds));
+    }
     if let Destination::Dead(reason) = copy.to {
         properties.headers.insert(copy_headers::REASON, reason.into());
         properties
