@@ -212,7 +212,7 @@ async fn a_mismatched_payload_is_logged_without_its_value() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_failure_is_logged_once_as_an_error_with_its_method() {
+async fn a_discarded_failure_is_logged_once_as_an_error_with_its_method() {
     let buffer = Buffer::default();
     let guard = buffer.set();
     let rig = Rig::new();

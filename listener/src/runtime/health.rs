@@ -52,7 +52,8 @@ pub struct QueueHealth {
 pub struct Pause {
     /// The queue that the copies are for.
     pub queue: String,
-    /// The methods that the copies are for, sorted.
+    /// The methods that the copies name, sorted: they are not called meanwhile. Empty if the copies are pending
+    /// for all methods, of which none is paused then.
     pub methods: Vec<String>,
     /// The most recent error.
     pub reason: String,
@@ -80,8 +81,8 @@ impl Health {
     /// `patience`, and none was acknowledged in that time.
     ///
     /// Choose `patience` longer than a delivery may be in flight: that is
-    /// [`RetryOptions::hold`](crate::options::listener::RetryOptions::hold) while it waits for a copy or another call,
-    /// and the `handler_timeout` of each method that is called for it.
+    /// [`RetryOptions::hold`](crate::options::listener::RetryOptions::hold) while it waits for a copy or another
+    /// call, and the `handler_timeout` of each method that is called for it.
     #[must_use]
     pub fn is_progressing(&self, patience: Duration) -> bool {
         self.queues.iter().all(|queue| {
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_stuck_when_it_has_some_in_flight_and_settles_none() {
+    fn a_queue_with_old_deliveries_and_no_recent_ack_is_stuck() {
         let is_progressing =
             |oldest, last| health(oldest, last).is_progressing(Duration::from_secs(60));
         assert!(is_progressing(None, None));

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_cannot_be_printed_is_printed_as_such() {
+    fn a_panicking_display_is_reported() {
         struct Unprintable;
 
         impl fmt::Display for Unprintable {

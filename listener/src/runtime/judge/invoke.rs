@@ -25,9 +25,9 @@ use crate::transport::delivery::Delivery;
 /// The longest untrusted text in a log line, in bytes.
 const LONGEST_TEXT: usize = 256;
 
-/// How long a stop waits for the inbox's answer about the next method of a notification of which other
-/// methods were called.
-const INBOX_TIMEOUT_AT_STOP: Duration = Duration::from_millis(500);
+/// How long a stop waits for the inbox's answer and the gate before the next method of a notification of which
+/// other methods were called.
+const WAIT_AT_STOP: Duration = Duration::from_millis(500);
 
 /// How long the inbox may take to record a handled notification once the session is over.
 const INBOX_TIMEOUT_AFTER_SESSION: Duration = Duration::from_secs(2);
@@ -204,7 +204,7 @@ impl Invocation<'_> {
     }
 
     /// Waits, unless the session is over or the listener stops. If another method was called before, a stop
-    /// ends the wait after `INBOX_TIMEOUT_AT_STOP`.
+    /// ends the wait after `WAIT_AT_STOP`.
     async fn unless_ended<T>(
         &self,
         has_called: bool,
@@ -213,7 +213,7 @@ impl Invocation<'_> {
         let stopped = async {
             self.stop.cancelled().await;
             if has_called {
-                tokio::time::sleep(INBOX_TIMEOUT_AT_STOP).await;
+                tokio::time::sleep(WAIT_AT_STOP).await;
             }
         };
         tokio::select! {
@@ -285,7 +285,7 @@ impl Invocation<'_> {
             message_id = shortened(notification.message_id(), LONGEST_TEXT),
             method = entry.name,
             error = shortened(&failed.text(), LONGEST_ERROR),
-            "a method failed, and its failure is forgotten: the notification is lost for it"
+            "a method failed: on_failure = Discard drops the notification for it"
         );
     }
 }

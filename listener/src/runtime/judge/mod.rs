@@ -1,5 +1,5 @@
-//! From a body to one verdict on its delivery: it is opened (`open/`), the methods are called (`invoke.rs`), and their
-//! failures decided (`policy.rs`). Called by `worker.rs`, once for each round of calls.
+//! From a body to one verdict on its delivery: it is opened (`open/`), the methods are called (`invoke.rs`), and
+//! their failures decided (`policy.rs`). Called by `worker.rs`, once for each round of calls.
 
 pub(crate) mod invoke;
 pub(crate) mod policy;

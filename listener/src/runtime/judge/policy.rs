@@ -10,8 +10,7 @@ use crate::endpoint::policy::EndpointPolicy;
 use crate::options::listener::{OnFailure, RetryOptions};
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::outcome::{Chain, Failure};
-use crate::redact::panic_message;
-use crate::redact::{LONGEST_ERROR, error_text, shortened};
+use crate::redact::{LONGEST_ERROR, error_text, panic_message, shortened};
 use crate::runtime::open::priority::NoPriority;
 use crate::runtime::program_code;
 use crate::runtime::settle::pending::Pending;
@@ -213,7 +212,7 @@ pub(crate) fn panicked(message: &str, pending: Pending, context: PolicyContext<'
 
 /// The copy of a delivery whose methods are not called yet, because the rest of a delay remains.
 pub(crate) fn deferred(remaining: Duration, pending: Pending) -> Copy {
-    let error = "a delay of its methods is not over".to_owned();
+    let error = "its retry delay is not over".to_owned();
     Copy { to: Destination::Later(remaining), pending, error }
 }
 
@@ -232,9 +231,7 @@ pub(crate) const POISON: &str = "poison";
 
 /// The copy of a delivery that ended this number of processes.
 pub(crate) fn poison(crashes: u64, pending: Pending) -> Copy {
-    let error = format!(
-        "{crashes} processes crashed while they worked on it: it may end every process that does"
-    );
+    let error = format!("{crashes} processes crashed while handling it");
     dead(POISON, error, pending)
 }
 

@@ -1,4 +1,4 @@
-//! The deliveries in flight: each from the moment it is taken until it is acknowledged. Health reports are
+//! The deliveries in flight: each from the moment it is received until it is settled or released. Health reports are
 //! made from this, and slow deliveries are found in it.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! The scheduler: worker tasks that take deliveries from the priority queues, one at a time each.
+//! The scheduler: worker tasks that take deliveries from the priority queues. Each worker handles one
+//! delivery at a time.
 //! One task is enough for methods that never wait, so nothing is spawned for those; when a method has
 //! to wait, another task continues, and methods that use the processor run on as many tasks as the
 //! runtime has threads. The work on one delivery is in `worker.rs`.

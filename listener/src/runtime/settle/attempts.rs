@@ -103,7 +103,8 @@ pub(super) enum Purpose<'c> {
     Move { source: &'c str },
 }
 
-/// The attempts to send one copy. While they fail its methods are paused.
+/// The attempts to send one copy. While they fail the methods that it names are paused; it names none if it is
+/// pending for all.
 pub(super) struct Attempts<'c> {
     sender: &'c CopySender,
     purpose: Purpose<'c>,
@@ -125,7 +126,8 @@ impl<'c> Attempts<'c> {
     }
 
     /// Runs an attempt to its end, or until `until` if it takes longer than usual: one that is cancelled may
-    /// have been sent nevertheless. The gate is closed until the usual time is over, and again at the end.
+    /// have been sent nevertheless. The gate is closed until the usual time is over, or `GATE_TIMEOUT` after a failure, and again at the
+    /// end.
     /// `None`: the session is over.
     pub(super) async fn run(
         &mut self,

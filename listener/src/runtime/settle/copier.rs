@@ -57,8 +57,8 @@ pub(crate) enum CopyError {
 pub(crate) enum MoveError {
     /// The listener stopped, or the session is over: the broker redelivers it.
     Abandoned,
-    /// The broker does not accept it, however long it is held.
-    Impossible(SendError),
+    /// The broker refused it permanently, or did not accept it within the hold.
+    Failed(SendError),
 }
 
 impl Copier {
@@ -194,7 +194,7 @@ impl Copier {
             };
             drop(closed);
             if !error.is_transient() || began.elapsed().saturating_add(attempts.delay) > hold {
-                return Err(MoveError::Impossible(error));
+                return Err(MoveError::Failed(error));
             }
             attempts.failed(&error);
             if !attempts.wait(stop).await || delivery.is_over() {

@@ -115,7 +115,7 @@ async fn make_due(
     } else {
         make_all(work, case, progress, retries, logged).await?;
     }
-    if progress.delays_dead_letters() {
+    if progress.delays_copies() {
         return Ok(());
     }
     let due = std::mem::take(&mut progress.due);
@@ -220,6 +220,7 @@ async fn make(
             let made = shared.copier.make(original, &copy, until, None).await;
             (copy, made.map(drop).into())
         }
+        // `hold_retries` left it due: all delays together exceed `retry.hold`.
         Destination::Later(delay) if hold.in_order && delay <= shared.options.retry.hold => {
             give_up(work, original, copy, until).await
         }

@@ -38,7 +38,7 @@ pub const REMAINING: &str = "listener-remaining";
 /// How long the broker delays a copy with [`REMAINING`], in seconds. Only the time that it waits in its queue after
 /// that is deducted from the remaining delay.
 pub const DELAY: &str = "listener-delay";
-/// Set if the headers of the original were too large to be kept.
+/// Why the original's headers are missing: `too large to be kept`, or `not readable`.
 pub const HEADERS_OMITTED: &str = "listener-headers";
 
 /// How many names of methods that do not exist are read from a delivery, and the longest of them, in bytes.

@@ -72,15 +72,16 @@ impl Progress {
         self.held.is_empty() && self.due.is_empty()
     }
 
-    /// Whether dead letters have to wait: one that is made before the last call is made a second
+    /// Whether the copies that are due wait until the last held call: one that is made before is made a second
     /// time if the listener stops before that call.
-    pub(crate) fn delays_dead_letters(&self) -> bool {
+    pub(crate) fn delays_copies(&self) -> bool {
         self.held.has_delays() || (self.hold.in_order && !self.held.is_empty())
     }
 
     /// The headers of one copy for all pending methods.
     pub(crate) fn headers_for_pending(&self, copy_headers: &CopyHeaders) -> CopyHeaders {
         let held = self.held.rounds().map(|round| (&round.pending, round.attempts));
+        // The last call is repeated, because its copy was not made: it does not count.
         let due = self.due.iter().map(|due| (&due.copy.pending, due.attempts.saturating_sub(1)));
         let attempts = held.clone().chain(due.clone()).map(|(_, attempts)| attempts).min();
         CopyHeaders {

@@ -103,7 +103,7 @@ macro_rules! event {
 impl Report<'_> {
     /// Its session is over.
     pub(crate) fn stale(&self) {
-        event!(self, info, "stale", "settled too late: the broker redelivers it");
+        event!(self, info, "stale", "the session is over: the broker redelivers it");
         self.observers.report(&Event::Stale { delivery: self.info });
     }
 

@@ -94,7 +94,8 @@ async fn examine_suspect(
                 isolate(&mut case, Isolation::FromSuspects);
             }
             recorded => {
-                // Without a journal nothing can ever be known.
+                // Without a journal nothing can ever be known. This undoes no `FromAll`: `Decision::Last` is
+                // for quarantined suspects only, which are fixed.
                 let is_unreachable = matches!(recorded, Err(Unavailable::Unreachable));
                 if !is_fixed && !is_unreachable {
                     isolate(&mut case, Isolation::None);
@@ -138,9 +139,9 @@ fn isolate(case: &mut Case, isolation: Isolation) {
     }
 }
 
-/// Waits for the turn of a suspect, if it is isolated. `None` if it was settled: the listener stops, the
-/// session is over, or it has waited for as long as it may and returns to its queue, where it is a
-/// suspect as before.
+/// Waits for the turn of a suspect, if it is isolated. `None` if it was released (the listener
+/// stops, the session is over) or requeued: it has waited for as long as it may, and is a suspect in its queue
+/// as before.
 async fn take_turn(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
     let shared = work.shared;
     let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
@@ -213,8 +214,7 @@ async fn move_to_quarantine(
 }
 
 /// Replaces a message that its queue would drop soon by a copy at the end of the queue, whatever the journal
-/// has. Returns any
-/// other, and one that cannot be replaced.
+/// has. Returns any other, and one that cannot be replaced.
 async fn replace_near_limit(work: WorkContext<'_>, case: Case) -> Option<Case> {
     if !case.delivery.is_near_limit() {
         return Some(case);
@@ -263,7 +263,7 @@ async fn move_to(
             settlement::release(shared, case);
             Ok(())
         }
-        Err(MoveError::Impossible(error)) => {
+        Err(MoveError::Failed(error)) => {
             warn_not_moved(&case, route, &error);
             Err(case)
         }

@@ -215,7 +215,7 @@ impl Journal {
         }
     }
 
-    /// Appends an entry, with everything else that is to be recorded.
+    /// Appends an entry, with everything else that is due.
     async fn append(
         &self,
         state: &mut JournalState,
@@ -225,8 +225,8 @@ impl Journal {
         if let Some(unavailable) = state.unavailable() {
             return Err(unavailable);
         }
-        state.appended += 1;
-        let (process, number) = (self.process.clone(), state.appended);
+        let (process, number) = (self.process.clone(), state.next_number);
+        state.next_number += 1;
         let entry = Entry { process, number, ..self.requests().complete(entry) };
         let Ok(text) = serde_json::to_vec(&entry) else { return Err(Unavailable::Refused) };
         let append = JournalAppend {
@@ -282,7 +282,7 @@ impl Journal {
         }
     }
 
-    /// Records what is to be recorded, if anything is. A journal that could not be reached a moment ago is
+    /// Records what is due, if anything is. A journal that could not be reached a moment ago is
     /// tried again: other processes may wait for what is withdrawn.
     async fn flush(&self) -> Result<(), Unavailable> {
         let mut state = self.state.lock().await;

@@ -53,7 +53,7 @@ pub(super) struct Requests {
 }
 
 impl Record {
-    /// The record, after it was released: it counts no more.
+    /// The record, after it was released: it no longer counts.
     pub(super) fn withdrawn(self) -> Self {
         Self { session: None, ..self }
     }
@@ -101,7 +101,8 @@ impl Requests {
         self.settled.insert(record.key);
     }
 
-    /// The delivery was released. Returns whether anything is to be recorded: another delivery of the suspect may still be begun.
+    /// The delivery was released. Returns whether anything is to be recorded: another delivery of the suspect
+    /// may still be started.
     pub(super) fn record_released(&mut self, record: Record) -> bool {
         let is_last = self.end(record);
         if is_last {
@@ -139,7 +140,7 @@ impl Requests {
         Batch { requests, begin, reads }
     }
 
-    /// Adds to an entry what is to be recorded besides.
+    /// Adds to an entry everything else that is due.
     pub(super) fn complete(&self, mut entry: Entry) -> Entry {
         let some = |keys: &BTreeSet<Key>| keys.iter().take(KEYS_PER_ENTRY).copied().collect();
         entry.settled = some(&self.settled);

@@ -39,8 +39,8 @@ pub(super) enum Outage {
 /// What the entries say that were read.
 #[derive(Debug, Default)]
 pub(super) struct JournalState {
-    /// How many entries this process has appended.
-    pub(super) appended: u64,
+    /// The number of the next attempt to append.
+    pub(super) next_number: u64,
     /// Where the next reading begins.
     pub(super) next: u64,
     /// The processes that have begun a suspect and neither settled nor released it.
