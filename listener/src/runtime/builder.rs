@@ -248,10 +248,10 @@ impl ListenerBuilder {
         let mut problems = std::mem::take(&mut self.problems);
         self.check_options(&mut problems);
         let (exchange, pool) = (self.control_exchange.as_deref(), self.queues.pool());
-        names::of_the_listener(&self.targets, exchange, pool, &mut problems);
+        names::check_listener(&self.targets, exchange, pool, &mut problems);
         let endpoints = self.choose(&mut problems);
         for endpoint in &endpoints {
-            names::of_endpoint(endpoint, self.queues.pool(), &mut problems);
+            names::check_endpoint(endpoint, self.queues.pool(), &mut problems);
             self.check_states(endpoint, &mut problems);
         }
         self.warn_of_unused_topics(&endpoints);

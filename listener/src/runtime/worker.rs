@@ -12,7 +12,7 @@ use crate::runtime::judge::{self, Judgement};
 use crate::runtime::open::body::TextBuffer;
 use crate::runtime::schedule::key_order::Ticket;
 use crate::runtime::settle::copies::{self, Next};
-use crate::runtime::settle::progress::{Hold, PendingCopy, Progress, Unfinished};
+use crate::runtime::settle::progress::{HoldDeadline, PendingCopy, Progress, Unfinished};
 use crate::runtime::settle::report::End;
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::WorkContext;
@@ -39,7 +39,7 @@ pub(crate) async fn work(work: WorkContext<'_>, mut case: Case, buffer: &mut Tex
 async fn call_until_settled(work: WorkContext<'_>, mut case: Case, buffer: &mut TextBuffer) {
     let shared = work.shared;
     case.in_flight.start_work();
-    let hold = Hold::new(shared.options.retry.hold, case.in_flight.age());
+    let hold = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age());
     let mut progress = Progress::new(hold);
     progress.hold.in_order = case.ticket.as_ref().is_some_and(Ticket::is_in_order)
         || shared.options.executor == Executor::Sequential;

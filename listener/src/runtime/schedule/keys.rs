@@ -17,18 +17,18 @@ use crate::runtime::shared::Shared;
 const SMALL: usize = 64 << 10;
 
 /// Whether deliveries can have keys at all.
-pub(crate) fn are_used(shared: &Shared) -> bool {
+pub(crate) fn have_keys(shared: &Shared) -> bool {
     shared.order.is_some() || shared.dispatcher.table().keeps_order() || shared.inbox.is_some()
 }
 
 /// Whether the keys of a delivery can be read without delay: its body is small and not compressed.
-pub(crate) fn are_quick(case: &Case) -> bool {
+pub(crate) fn can_read_inline(case: &Case) -> bool {
     !body::is_compressed(&case.delivery) && case.delivery.body.len() <= SMALL
 }
 
 /// The keys of a delivery. One that cannot be read has none; the error is reported when it is handled.
-pub(crate) fn of(shared: &Shared, case: &mut Case) -> Keys {
-    if !are_used(shared) || case.delivery.is_over() {
+pub(crate) fn read_keys(shared: &Shared, case: &mut Case) -> Keys {
+    if !have_keys(shared) || case.delivery.is_over() {
         return Keys::default();
     }
     let read = AssertUnwindSafe(|| read(shared, case));

@@ -33,7 +33,7 @@ use crate::transport::delivery::Delivery;
 use crate::transport::demand::Demand;
 
 /// If a delivery keeps its task busy for longer than this, more tasks are started, up to the number of threads.
-const HEAVY: Duration = Duration::from_micros(50);
+const LONG_POLL: Duration = Duration::from_micros(50);
 
 /// How long a worker task runs before it yields to other tasks of its thread.
 const TIME_SLICE: Duration = Duration::from_micros(200);
@@ -80,8 +80,8 @@ impl State {
 }
 
 /// A slot to work on a delivery, freed when dropped.
-struct DeliverySlot<'c> {
-    scheduler: &'c Arc<Scheduler>,
+struct DeliverySlot<'s> {
+    scheduler: &'s Arc<Scheduler>,
     queue: QueueIndex,
     is_held: AtomicBool,
 }
@@ -125,11 +125,11 @@ impl Scheduler {
         let mut cases: VecDeque<Case> =
             deliveries.map(|delivery| Case::new(&self.shared, delivery)).collect();
         let mut ready = cases.len();
-        if keys::are_used(&self.shared) {
+        if keys::have_keys(&self.shared) {
             ready = 0;
             // Only this function adds to `unread`.
             if !self.lock().is_reading {
-                for case in cases.iter_mut().take_while(|case| keys::are_quick(case)) {
+                for case in cases.iter_mut().take_while(|case| keys::can_read_inline(case)) {
                     self.enter(case);
                     ready += 1;
                 }
@@ -150,7 +150,7 @@ impl Scheduler {
 
     /// Queues a delivery after all earlier ones that share a key with it.
     fn enter(&self, case: &mut Case) {
-        let keys = keys::of(&self.shared, case);
+        let keys = keys::read_keys(&self.shared, case);
         case.ticket = (!keys.keys.is_empty()).then(|| self.key_order.enter(&keys));
     }
 
@@ -158,7 +158,7 @@ impl Scheduler {
     /// deliveries wait, because their order is that of arrival.
     async fn read(self: &Arc<Self>) {
         while let Some(mut case) = self.next_unread() {
-            if keys::are_quick(&case) {
+            if keys::can_read_inline(&case) {
                 self.enter(&mut case);
             } else {
                 let scheduler = Arc::clone(self);
@@ -235,24 +235,24 @@ impl Scheduler {
 
     /// Works on deliveries in sequence until none can be begun.
     async fn serve(self: &Arc<Self>) {
-        let mut busy_task = Busy { scheduler: self, is_busy: true };
+        let mut busy = Busy { scheduler: self, is_busy: true };
         let mut buffer = TextBuffer::default();
         let mut since = Instant::now();
-        while let Some((case, slot)) = self.next(&mut busy_task) {
+        while let Some((case, slot)) = self.next(&mut busy) {
             let began = Instant::now();
             {
                 let mut work = pin!(self.work(case, slot, &mut buffer));
                 poll_fn(|context| {
                     let polled = work.as_mut().poll(context);
                     if polled.is_pending() {
-                        busy_task.leave();
+                        busy.leave();
                     }
                     polled
                 })
                 .await;
             }
             let now = Instant::now();
-            if busy_task.is_busy && now - began > HEAVY {
+            if busy.is_busy && now - began > LONG_POLL {
                 self.start_worker(self.lock(), self.threads);
             }
             if now - since > TIME_SLICE {
@@ -264,13 +264,13 @@ impl Scheduler {
 
     /// The next delivery, and a slot for it. If there is none, the worker is marked idle under the same
     /// lock, so that no delivery is left without a worker.
-    fn next<'c>(self: &'c Arc<Self>, busy_task: &mut Busy<'_>) -> Option<(Case, DeliverySlot<'c>)> {
+    fn next<'s>(self: &'s Arc<Self>, busy: &mut Busy<'_>) -> Option<(Case, DeliverySlot<'s>)> {
         let mut state = self.lock();
-        if !busy_task.is_busy {
+        if !busy.is_busy {
             state.busy += 1;
         }
         let next = state.queues.next();
-        busy_task.is_busy = next.is_some();
+        busy.is_busy = next.is_some();
         if next.is_some() {
             state.begun += 1;
         } else {
@@ -286,8 +286,8 @@ impl Scheduler {
 
     /// Reports to the driver that nothing waits any more; under the lock, so that reports are in order.
     fn report_idle(&self, state: &State) {
-        if state.queues.is_empty() && state.unread.is_empty() {
-            self.demand.begun(state.begun, state.queues.has_free());
+        if state.queues.has_no_items() && state.unread.is_empty() {
+            self.demand.begun(state.begun, state.queues.has_free_slot());
         }
     }
 
@@ -314,37 +314,37 @@ impl Scheduler {
 }
 
 /// Counts a delivery that waits to reacquire a slot.
-struct Waiting<'c> {
+struct Resuming<'c> {
     scheduler: &'c Scheduler,
     queue: QueueIndex,
 }
 
-impl<'c> Waiting<'c> {
+impl<'c> Resuming<'c> {
     fn new(scheduler: &'c Scheduler, queue: QueueIndex) -> Self {
-        scheduler.lock().queues.wait(queue);
+        scheduler.lock().queues.begin_resuming(queue);
         Self { scheduler, queue }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Resuming<'_> {
     fn drop(&mut self) {
-        self.scheduler.lock().queues.waited(self.queue);
+        self.scheduler.lock().queues.end_resuming(self.queue);
     }
 }
 
 impl DeliverySlot<'_> {
     /// Frees the slot; whether it was held.
-    fn free(&self) -> bool {
+    fn free_if_held(&self) -> bool {
         let was_held = self.is_held.swap(false, Ordering::Relaxed);
         if was_held {
             let mut state = self.scheduler.lock();
             state.queues.free(self.queue);
-            let has_waiting = state.queues.has_waiting();
+            let has_resuming = state.queues.has_resuming();
             if self.scheduler.demand.is_watched() {
                 self.scheduler.report_idle(&state);
             }
             drop(state);
-            if has_waiting {
+            if has_resuming {
                 self.scheduler.freed.notify_waiters();
             }
         }
@@ -353,15 +353,15 @@ impl DeliverySlot<'_> {
 }
 
 impl Slot for DeliverySlot<'_> {
-    fn release(&self) {
+    fn free(&self) {
         // `Sequential` promises to handle deliveries in sequence: one that waits keeps its slot.
         if self.scheduler.shared.options.executor != Executor::Sequential {
-            self.release_always();
+            self.free_always();
         }
     }
 
-    fn release_always(&self) {
-        if self.free() {
+    fn free_always(&self) {
+        if self.free_if_held() {
             self.scheduler.start_worker(self.scheduler.lock(), 1);
         }
     }
@@ -375,12 +375,12 @@ impl Slot for DeliverySlot<'_> {
             if self.is_held() {
                 return;
             }
-            let _waiting = Waiting::new(self.scheduler, self.queue);
+            let _resuming = Resuming::new(self.scheduler, self.queue);
             loop {
                 let mut freed = pin!(self.scheduler.freed.notified());
                 // Registered first, so that a slot that is freed right after the check is not missed.
                 freed.as_mut().enable();
-                if self.scheduler.lock().queues.take(self.queue) {
+                if self.scheduler.lock().queues.try_acquire(self.queue) {
                     return self.is_held.store(true, Ordering::Relaxed);
                 }
                 freed.await;
@@ -392,7 +392,7 @@ impl Slot for DeliverySlot<'_> {
 
 impl Drop for DeliverySlot<'_> {
     fn drop(&mut self) {
-        self.free();
+        self.free_if_held();
     }
 }
 

@@ -96,7 +96,7 @@ impl CopySender {
 
 /// What a copy is made for: decides what is logged.
 #[derive(Clone, Copy)]
-pub(super) enum Purpose<'c> {
+pub(super) enum CopyPurpose<'c> {
     /// A retry or a dead letter for these methods.
     Copy { source: &'c str, pending: &'c Pending },
     /// The whole delivery is moved to another position or queue.
@@ -107,7 +107,7 @@ pub(super) enum Purpose<'c> {
 /// pending for all.
 pub(super) struct Attempts<'c> {
     sender: &'c CopySender,
-    purpose: Purpose<'c>,
+    purpose: CopyPurpose<'c>,
     delivery: &'c Delivery,
     route: &'c Route,
     failure: Option<FailureGuard<'c>>,
@@ -118,7 +118,7 @@ pub(super) struct Attempts<'c> {
 impl<'c> Attempts<'c> {
     pub(super) fn new(
         sender: &'c CopySender,
-        purpose: Purpose<'c>,
+        purpose: CopyPurpose<'c>,
         delivery: &'c Delivery,
         route: &'c Route,
     ) -> Self {
@@ -162,13 +162,13 @@ impl<'c> Attempts<'c> {
     pub(super) fn succeeded(self) {
         let Self { sender, route, failure, .. } = self;
         drop(failure);
-        sender.failures.made(queue_of(route), &sender.observers);
+        sender.failures.copy_made(queue_of(route), &sender.observers);
     }
 
     /// The first attempt takes longer than usual.
     fn late(&mut self) {
         let (to, error) = (queue_of(self.route), error_text(&self.sender.late_error(self.route)));
-        if let Purpose::Copy { source, .. } = self.purpose {
+        if let CopyPurpose::Copy { source, .. } = self.purpose {
             tracing::error!(
                 queue = %source,
                 to,
@@ -183,14 +183,14 @@ impl<'c> Attempts<'c> {
     pub(super) fn failed(&mut self, error: &SendError) {
         let (to, error, delay) = (queue_of(self.route), error_text(error), self.delay);
         match self.purpose {
-            Purpose::Copy { source, .. } => tracing::error!(
+            CopyPurpose::Copy { source, .. } => tracing::error!(
                 queue = %source,
                 to,
                 error,
                 ?delay,
                 "a copy could not be made: its delivery stays unacknowledged until it can"
             ),
-            Purpose::Move { source } => {
+            CopyPurpose::Move { source } => {
                 tracing::warn!(%source, to, error, ?delay, "a delivery is held: it could not be moved");
             }
         }
@@ -201,11 +201,11 @@ impl<'c> Attempts<'c> {
     fn report(&mut self, error: &str) {
         let Self { sender, purpose, route, .. } = *self;
         let methods = match purpose {
-            Purpose::Copy { pending, .. } => pending.names(),
-            Purpose::Move { .. } => &[],
+            CopyPurpose::Copy { pending, .. } => pending.names(),
+            CopyPurpose::Move { .. } => &[],
         };
         self.failure
-            .get_or_insert_with(|| sender.failures.begin(queue_of(route), methods))
+            .get_or_insert_with(|| sender.failures.start(queue_of(route), methods))
             .report(error, &sender.observers);
     }
 

@@ -11,13 +11,15 @@ use tokio::time::Instant;
 
 use crate::options::listener::RetryStorage;
 use crate::runtime::case::Case;
-use crate::runtime::judge::policy::{Copy, Destination};
+use crate::runtime::judge::policy::{CopyKind, MessageCopy};
 use crate::runtime::schedule::permit;
 use crate::runtime::settle::copier::{CopyError, Original};
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::held::Round;
 use crate::runtime::settle::pending::Pending;
-use crate::runtime::settle::progress::{Hold, PendingCopy, Progress, SHORTEST_HOLD, Unfinished};
+use crate::runtime::settle::progress::{
+    HoldDeadline, PendingCopy, Progress, SHORTEST_HOLD, Unfinished,
+};
 use crate::runtime::settle::report::{End, LoggedNotification, Report};
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::{Shared, WorkContext};
@@ -107,7 +109,7 @@ async fn make_due(
     let shared = work.shared;
     let in_process =
         progress.hold.in_order || shared.options.retry.storage == RetryStorage::Process;
-    let is_retry = |due: &PendingCopy| matches!(due.copy.to, Destination::Later(_));
+    let is_retry = |due: &PendingCopy| matches!(due.copy.kind, CopyKind::Retry { .. });
     let (retries, dead) = std::mem::take(&mut progress.due).into_iter().partition(is_retry);
     progress.due = dead;
     if in_process {
@@ -131,9 +133,9 @@ fn hold_retries(
     logged: &LoggedNotification,
 ) {
     for due in retries {
-        match due.copy.to {
-            Destination::Later(delay) if may_hold(shared, delay, progress.hold.began) => {
-                hold(shared, case, progress, due, delay, logged);
+        match due.copy.kind {
+            CopyKind::Retry { after: delay } if may_hold(shared, delay, progress.hold.began) => {
+                hold_in_process(shared, case, progress, due, delay, logged);
             }
             _ => progress.due.push(due),
         }
@@ -166,7 +168,7 @@ async fn make_all(
     for (due, result) in permit.finish(join_all(copies.into_iter().map(make))).await {
         match result {
             CopyResult::Made => progress.made.push(due),
-            CopyResult::Held(delay) => hold(shared, case, progress, due, delay, logged),
+            CopyResult::Held(delay) => hold_in_process(shared, case, progress, due, delay, logged),
             CopyResult::Refused => {
                 progress.due.push(due);
                 made = Err(Unfinished::Refused);
@@ -185,7 +187,7 @@ async fn make_all(
 }
 
 /// Holds the methods of a retry in the process.
-fn hold(
+fn hold_in_process(
     shared: &Shared,
     case: &Case,
     progress: &mut Progress,
@@ -210,21 +212,21 @@ fn may_hold(shared: &Shared, delay: Duration, began: Instant) -> bool {
 async fn make(
     work: WorkContext<'_>,
     original: Original<'_>,
-    copy: Copy,
-    hold: Hold,
-) -> (Copy, CopyResult) {
+    copy: MessageCopy,
+    hold: HoldDeadline,
+) -> (MessageCopy, CopyResult) {
     let shared = work.shared;
     let until = hold.deadline();
-    match copy.to {
-        Destination::Dead(_) => {
+    match copy.kind {
+        CopyKind::DeadLetter(_) => {
             let made = shared.copier.make(original, &copy, until, None).await;
             (copy, made.map(drop).into())
         }
         // `hold_retries` left it due: all delays together exceed `retry.hold`.
-        Destination::Later(delay) if hold.in_order && delay <= shared.options.retry.hold => {
+        CopyKind::Retry { after: delay } if hold.in_order && delay <= shared.options.retry.hold => {
             give_up(work, original, copy, until).await
         }
-        Destination::Later(delay) => {
+        CopyKind::Retry { after: delay } => {
             let held = may_hold(shared, delay, hold.began).then_some(delay);
             delay_copy(work, original, copy, held, until).await
         }
@@ -236,10 +238,10 @@ async fn make(
 pub(crate) async fn delay_copy(
     work: WorkContext<'_>,
     original: Original<'_>,
-    copy: Copy,
+    copy: MessageCopy,
     held: Option<Duration>,
     until: Option<Instant>,
-) -> (Copy, CopyResult) {
+) -> (MessageCopy, CopyResult) {
     let shared = work.shared;
     let made = if shared.is_temporary {
         Err(CopyError::NoDelay)
@@ -257,9 +259,9 @@ pub(crate) async fn delay_copy(
 async fn give_up(
     work: WorkContext<'_>,
     original: Original<'_>,
-    mut copy: Copy,
+    mut copy: MessageCopy,
     until: Option<Instant>,
-) -> (Copy, CopyResult) {
+) -> (MessageCopy, CopyResult) {
     let shared = work.shared;
     copy.dead_letter_after(shared.options.retry.hold);
     let made = shared.copier.make(original, &copy, until, None).await;
@@ -276,7 +278,7 @@ async fn next_call(work: WorkContext<'_>, case: &mut Case, progress: &mut Progre
     }
     let ready = permit.wait(async {
         tokio::select! {
-            ready = held.ready(&shared.copier) => ready,
+            ready = held.next_ready(&shared.copier) => ready,
             () = permit::session_ended(&case.delivery) => None,
         }
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::runtime::judge::policy::Copy;
+use crate::runtime::judge::policy::MessageCopy;
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::held::HeldRounds;
 use crate::runtime::settle::pending::Pending;
@@ -21,14 +21,14 @@ pub(crate) const SHORTEST_HOLD: Duration = Duration::from_secs(60);
 /// A copy that is to be made, or is made, for methods that a notification is pending for.
 #[derive(Debug)]
 pub(crate) struct PendingCopy {
-    pub(crate) copy: Copy,
+    pub(crate) copy: MessageCopy,
     /// How often its methods have been called.
     pub(crate) attempts: u32,
 }
 
 /// How long a delivery may be held.
 #[derive(Clone, Copy)]
-pub(crate) struct Hold {
+pub(crate) struct HoldDeadline {
     /// When the work on it began.
     pub(crate) began: Instant,
     /// Until when, if a copy at the end of its queue can replace it then. Counted from when it was
@@ -38,7 +38,7 @@ pub(crate) struct Hold {
     pub(crate) in_order: bool,
 }
 
-impl Hold {
+impl HoldDeadline {
     /// The hold of a delivery that has been in flight for this long.
     pub(crate) fn new(hold: Duration, in_flight: Duration) -> Self {
         let began = Instant::now();
@@ -58,11 +58,11 @@ pub(crate) struct Progress {
     pub(crate) due: Vec<PendingCopy>,
     /// The confirmed copies.
     pub(crate) made: Vec<PendingCopy>,
-    pub(crate) hold: Hold,
+    pub(crate) hold: HoldDeadline,
 }
 
 impl Progress {
-    pub(crate) fn new(hold: Hold) -> Self {
+    pub(crate) fn new(hold: HoldDeadline) -> Self {
         let (held, due, made) = (HeldRounds::default(), Vec::new(), Vec::new());
         Self { held, due, made, hold }
     }

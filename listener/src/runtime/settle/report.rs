@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::notification::fields::Fields;
 use crate::observer::{Event, Observers};
-use crate::redact::shortened;
-use crate::runtime::judge::policy::Destination;
+use crate::redact::{LONGEST_TEXT, shortened};
+use crate::runtime::judge::policy::CopyKind;
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::progress::PendingCopy;
 use crate::target::dead_letter_queue;
@@ -61,9 +61,6 @@ pub(crate) struct LoggedNotification {
     /// How many methods handled it.
     pub(crate) handled: usize,
 }
-
-/// The longest foreign text in a log line, in bytes.
-const LONGEST_TEXT: usize = 256;
 
 impl LoggedNotification {
     pub(crate) fn of(fields: &Fields<'_>, handled: usize) -> Self {
@@ -167,8 +164,8 @@ impl Report<'_> {
     fn copies(&self, copies: &[PendingCopy]) {
         for pending @ PendingCopy { copy, attempts } in copies {
             let (methods, error) = (copy.method_names(), copy.error_text());
-            match copy.to {
-                Destination::Later(after) => event!(
+            match copy.kind {
+                CopyKind::Retry { after } => event!(
                     self,
                     warn,
                     "retried",
@@ -178,7 +175,7 @@ impl Report<'_> {
                     attempts = *attempts,
                     after = tracing::field::debug(after)
                 ),
-                Destination::Dead(reason) => event!(
+                CopyKind::DeadLetter(reason) => event!(
                     self,
                     error,
                     "dead-lettered",
@@ -197,7 +194,7 @@ impl Report<'_> {
     /// Reports methods that are held in the process for another call.
     pub(crate) fn held(&self, pending: &PendingCopy) {
         let PendingCopy { copy, attempts } = pending;
-        let Destination::Later(after) = copy.to else { return };
+        let CopyKind::Retry { after } = copy.kind else { return };
         event!(
             self,
             warn,
@@ -214,11 +211,11 @@ impl Report<'_> {
     /// The event of a copy.
     fn copied<'e>(&'e self, PendingCopy { copy, attempts }: &'e PendingCopy) -> Event<'e> {
         let (delivery, methods) = (&self.copy_headers.origin, copy.pending.names());
-        match copy.to {
-            Destination::Later(after) => {
+        match copy.kind {
+            CopyKind::Retry { after } => {
                 Event::Retried { delivery, methods, attempts: *attempts, delay: after }
             }
-            Destination::Dead(reason) => Event::DeadLettered { delivery, reason, methods },
+            CopyKind::DeadLetter(reason) => Event::DeadLettered { delivery, reason, methods },
         }
     }
 }

@@ -10,13 +10,13 @@ use crate::observer::Event;
 use crate::options::listener::OnFailure;
 use crate::redact::error_text;
 use crate::runtime::case::{Case, Isolation, Suspicion};
-use crate::runtime::judge::policy::{self, Destination};
+use crate::runtime::judge::policy::{self, CopyKind};
 use crate::runtime::schedule::key_order::Ticket;
 use crate::runtime::schedule::permit;
 use crate::runtime::settle::copier::{CopyError, MoveError};
 use crate::runtime::settle::copies::{self, CopyResult, HOLD_AGAIN};
 use crate::runtime::settle::copy_headers::CopyHeaders;
-use crate::runtime::settle::progress::{Hold, PendingCopy, Unfinished};
+use crate::runtime::settle::progress::{HoldDeadline, PendingCopy, Unfinished};
 use crate::runtime::settle::report::{End, LoggedNotification};
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::{Shared, WorkContext};
@@ -278,7 +278,7 @@ async fn give_up(work: WorkContext<'_>, mut case: Case, crashes: u64) {
     isolation::end_turn(shared, &mut case);
     // In a work queue a copy of it would not be a suspect, so it is held without a deadline.
     let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
-    let hold = Hold::new(shared.options.retry.hold, case.in_flight.age());
+    let hold = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age());
     let mut until = (!is_work_queue).then_some(hold.until);
     loop {
         let original = case.original(permit.stop);
@@ -324,7 +324,7 @@ async fn put_back(work: WorkContext<'_>, case: Case) -> Result<(), Case> {
 /// delayed again. Returns it once the delay is over.
 async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
     let WorkContext { shared, permit } = work;
-    let mut until = Hold::new(shared.options.retry.hold, case.in_flight.age()).until;
+    let mut until = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age()).until;
     while let Some(remaining) = case.copy_headers.remaining.take() {
         let began = Instant::now();
         let copy = policy::deferred(remaining, case.copy_headers.pending.clone());
@@ -336,11 +336,11 @@ async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
         let (copy, result) = permit.finish(delaying).await;
         match result {
             CopyResult::Made => {
-                let to = copy.to;
+                let kind = copy.kind;
                 let copies = [PendingCopy { copy, attempts: case.copy_headers.attempts }];
-                let end = match to {
-                    Destination::Later(after) => End::Deferred(after),
-                    Destination::Dead(_) => End::Copied(&copies),
+                let end = match kind {
+                    CopyKind::Retry { after } => End::Deferred(after),
+                    CopyKind::DeadLetter(_) => End::Copied(&copies),
                 };
                 settlement::settle(shared, case, &end, &LoggedNotification::default());
                 return None;

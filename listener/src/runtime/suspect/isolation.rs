@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::runtime::case::{Case, Isolation, Turn};
 use crate::runtime::schedule::permit;
-use crate::runtime::settle::progress::{Hold, SHORTEST_HOLD, Unfinished};
+use crate::runtime::settle::progress::{HoldDeadline, SHORTEST_HOLD, Unfinished};
 use crate::runtime::shared::{Shared, WorkContext};
 use crate::runtime::suspect::gate::{ExclusiveAccess, Passage};
 use crate::runtime::suspect::journal::Unavailable;
@@ -153,7 +153,7 @@ pub(crate) fn end_turn(shared: &Shared, case: &mut Case) {
 pub(crate) async fn resume_turn(
     work: WorkContext<'_>,
     case: &mut Case,
-    hold: Hold,
+    hold: HoldDeadline,
 ) -> Result<(), Unfinished> {
     let is_work_queue = work.shared.quarantines.is_work_queue(&case.delivery.info.queue);
     let stays = is_work_queue && hold.in_order;

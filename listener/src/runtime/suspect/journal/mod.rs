@@ -22,7 +22,7 @@ pub(crate) use crate::runtime::suspect::journal::requests::Record;
 pub(crate) use crate::runtime::suspect::journal::state::Unavailable;
 
 use crate::redact::error_text;
-use crate::runtime::suspect::journal::entry::Entry;
+use crate::runtime::suspect::journal::entry::JournalEntry;
 use crate::runtime::suspect::journal::requests::{Request, Requests};
 use crate::runtime::suspect::journal::state::{JournalState, Outage};
 use crate::transport::Transport;
@@ -184,7 +184,7 @@ impl Journal {
         }
         // The outage may be over.
         state.retry_now(&[Outage::Refused, Outage::Unreachable]);
-        let entry = Entry { stopped: true, ..Entry::default() };
+        let entry = JournalEntry { stopped: true, ..JournalEntry::default() };
         self.append(&mut state, entry, false).await?;
         self.requests().stopped();
         Ok(())
@@ -207,7 +207,10 @@ impl Journal {
             let result = if batch.is_empty() {
                 Ok(())
             } else {
-                let entry = Entry { begin: std::mem::take(&mut batch.begin), ..Entry::default() };
+                let entry = JournalEntry {
+                    begin: std::mem::take(&mut batch.begin),
+                    ..JournalEntry::default()
+                };
                 self.append(&mut state, entry, batch.reads).await
             };
             batch.answer(result);
@@ -219,7 +222,7 @@ impl Journal {
     async fn append(
         &self,
         state: &mut JournalState,
-        entry: Entry,
+        entry: JournalEntry,
         reads: bool,
     ) -> Result<(), Unavailable> {
         if let Some(unavailable) = state.unavailable() {
@@ -227,7 +230,7 @@ impl Journal {
         }
         let (process, number) = (self.process.clone(), state.next_number);
         state.next_number += 1;
-        let entry = Entry { process, number, ..self.requests().complete(entry) };
+        let entry = JournalEntry { process, number, ..self.requests().complete(entry) };
         let Ok(text) = serde_json::to_vec(&entry) else { return Err(Unavailable::Refused) };
         let append = JournalAppend {
             journal: self.name.clone(),
@@ -290,7 +293,7 @@ impl Journal {
             return Ok(());
         }
         state.retry_now(&[Outage::Unreachable]);
-        self.append(&mut state, Entry::default(), false).await
+        self.append(&mut state, JournalEntry::default(), false).await
     }
 
     /// Flushes soon, in a task of its own, again until everything is recorded.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
-use crate::runtime::suspect::journal::entry::{Entry, Key};
+use crate::runtime::suspect::journal::entry::{JournalEntry, Key};
 use crate::runtime::suspect::journal::state::Unavailable;
 
 /// The most keys of one kind in an entry; the others go into the next one.
@@ -141,7 +141,7 @@ impl Requests {
     }
 
     /// Adds to an entry everything else that is due.
-    pub(super) fn complete(&self, mut entry: Entry) -> Entry {
+    pub(super) fn complete(&self, mut entry: JournalEntry) -> JournalEntry {
         let some = |keys: &BTreeSet<Key>| keys.iter().take(KEYS_PER_ENTRY).copied().collect();
         entry.settled = some(&self.settled);
         entry.released = some(&self.released);
@@ -155,7 +155,7 @@ impl Requests {
     }
 
     /// An entry was appended.
-    pub(super) fn recorded(&mut self, entry: &Entry) {
+    pub(super) fn recorded(&mut self, entry: &JournalEntry) {
         self.settled.retain(|key| !entry.settled.contains(key));
         self.released.retain(|key| !entry.released.contains(key));
         self.has_unrecorded_stop &= !entry.stopped;
