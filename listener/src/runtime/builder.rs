@@ -458,7 +458,7 @@ impl ListenerBuilder {
             in_flight: Arc::default(),
             quarantined: Notify::new(),
             gate: Gate::default(),
-            suspect_turn: Arc::default(),
+            suspect_mutex: Arc::default(),
         };
         Parts { shared, bindings, expires, owns_transport }
     }
@@ -487,7 +487,7 @@ fn problem(mistake: &TableMistake) -> Problem {
 mod tests {
     use super::*;
     use crate::runtime::shutdown::LAST_WAIT;
-    use crate::runtime::suspect::journal::STOP_TIMEOUT;
+    use crate::runtime::suspect::journal::MIN_STOP_WAIT;
 
     /// Kubernetes' `terminationGracePeriodSeconds`, if none is set.
     const GRACE: Duration = Duration::from_secs(30);
@@ -495,7 +495,7 @@ mod tests {
     #[test]
     fn a_stop_is_over_before_the_process_is_killed() {
         // The last is the driver's, for a broker that does not answer.
-        let rest = LAST_WAIT + STOP_TIMEOUT + Duration::from_secs(3);
+        let rest = LAST_WAIT + MIN_STOP_WAIT + Duration::from_secs(3);
         assert!(ListenerOptions::default().shutdown_timeout + rest < GRACE);
     }
 

@@ -81,7 +81,7 @@ impl Shutdown {
                 () = &mut recording => {}
                 Some(delivery) = self.deliveries.recv() => {
                     *released += 1;
-                    settlement::release(shared, Case::new(shared, delivery));
+                    settlement::release(shared, Case::receive(shared, delivery));
                 }
             }
         }

@@ -62,6 +62,7 @@ async fn call_until_settled(work: WorkContext<'_>, mut case: Case, buffer: &mut 
             Verdict::Release => Some(Unfinished::Released),
         };
         if let Some(unfinished) = unfinished {
+            // No call follows: `leave` takes the pending methods from it.
             progress.held.hold_for(case.copy_headers.pending.clone(), calls, Duration::ZERO);
             return copies::leave(work, case, progress, unfinished, &logged).await;
         }

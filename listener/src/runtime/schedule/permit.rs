@@ -1,4 +1,4 @@
-//! The permit to work on a delivery: a slot, which is released while the delivery only waits, and the stop
+//! The permit to work on a delivery: a slot, which is freed while the delivery only waits, and the stop
 //! signal. The slots are managed in `scheduler.rs`.
 
 use std::pin::pin;
@@ -15,13 +15,14 @@ use crate::transport::delivery::Delivery;
 /// the confirmation of a copy.
 const SLOT_GRACE: Duration = Duration::from_millis(100);
 
-/// A slot of the scheduler. Released when dropped.
+/// A slot of the scheduler, freed when dropped. A trait, so that the stages that wait need not know the scheduler,
+/// which calls them.
 pub(crate) trait Slot: Send + Sync {
-    /// Releases the slot, so that another delivery is begun. Does nothing if it is not held, or if the
+    /// Frees the slot, so that another delivery is begun. Does nothing if it is not held, or if the
     /// executor is sequential.
     fn free(&self);
 
-    /// Releases the slot for good, also if the executor is sequential.
+    /// Frees the slot for good, also if the executor is sequential.
     fn free_always(&self);
 
     /// Whether the slot is held.
@@ -81,7 +82,7 @@ impl<'p> Permit<'p> {
         self.stop.run_until_cancelled(waited).await
     }
 
-    /// Waits to the end, also if the listener stops. The slot is released if that takes more than
+    /// Waits to the end, also if the listener stops. The slot is freed if that takes more than
     /// `SLOT_GRACE`, and not acquired again, because settling needs none: a caller that goes on to call methods
     /// has to `wait` first.
     pub(crate) async fn finish<T>(&self, waited: impl Future<Output = T>) -> T {

@@ -47,7 +47,7 @@ pub(crate) struct Scheduler {
     /// Notified when a slot is freed while deliveries wait to reacquire one.
     freed: Notify,
     /// Notified when deliveries wait for busy workers and nothing checks whether these are stuck.
-    pub(crate) unwatched: Notify,
+    pub(crate) needs_stuck_check: Notify,
     /// Notified when no delivery waits any more.
     demand: Arc<Demand>,
     threads: usize,
@@ -65,7 +65,7 @@ struct State {
     /// Deliveries begun so far.
     begun: u64,
     /// Whether a check for stuck workers is scheduled.
-    is_watched: bool,
+    is_stuck_check_scheduled: bool,
     /// Deliveries whose keys are still to be read, in the order of arrival.
     unread: VecDeque<Case>,
     /// Whether a task is reading them.
@@ -83,7 +83,15 @@ impl State {
 struct DeliverySlot<'s> {
     scheduler: &'s Arc<Scheduler>,
     queue: QueueIndex,
+    /// Atomic only because the future of the work, which borrows the slot, has to be `Send`.
     is_held: AtomicBool,
+}
+
+/// A check whether the busy workers are stuck, in methods that block their threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StuckCheck {
+    /// The number of deliveries started when the check was scheduled.
+    begun: u64,
 }
 
 /// Counts a worker task as busy until it waits or is dropped.
@@ -106,12 +114,12 @@ impl Scheduler {
                 queues,
                 busy: 0,
                 begun: 0,
-                is_watched: false,
+                is_stuck_check_scheduled: false,
                 unread: VecDeque::new(),
                 is_reading: false,
             }),
             freed: Notify::new(),
-            unwatched: Notify::new(),
+            needs_stuck_check: Notify::new(),
             demand,
             threads: tokio::runtime::Handle::current().metrics().num_workers(),
             running: TaskTracker::new(),
@@ -123,7 +131,7 @@ impl Scheduler {
     /// Schedules deliveries, given in the order of arrival.
     pub(crate) fn take(self: &Arc<Self>, deliveries: impl Iterator<Item = Delivery>) {
         let mut cases: VecDeque<Case> =
-            deliveries.map(|delivery| Case::new(&self.shared, delivery)).collect();
+            deliveries.map(|delivery| Case::receive(&self.shared, delivery)).collect();
         let mut ready = cases.len();
         if keys::have_keys(&self.shared) {
             ready = 0;
@@ -196,18 +204,18 @@ impl Scheduler {
         state.queues.drain().chain(unread).collect()
     }
 
-    /// The number of deliveries begun so far, if others could be begun while all workers are busy; the
-    /// caller checks again soon.
-    pub(crate) fn behind(&self) -> Option<u64> {
+    /// A check for stuck workers, if deliveries could be started while all workers are busy. The caller passes it
+    /// to `add_worker_if_stuck` soon.
+    pub(crate) fn schedule_stuck_check(&self) -> Option<StuckCheck> {
         let mut state = self.lock();
-        state.is_watched = state.busy > 0 && state.queues.can_begin();
-        state.is_watched.then_some(state.begun)
+        state.is_stuck_check_scheduled = state.busy > 0 && state.queues.can_begin();
+        state.is_stuck_check_scheduled.then_some(StuckCheck { begun: state.begun })
     }
 
-    /// Starts another worker if no delivery was begun since `behind` returned this number.
-    pub(crate) fn add_worker(self: &Arc<Self>, begun: Option<u64>) {
+    /// Starts another worker if no delivery was started since the check was scheduled.
+    pub(crate) fn add_worker_if_stuck(self: &Arc<Self>, check: StuckCheck) {
         let state = self.lock();
-        if begun == Some(state.begun) {
+        if check.begun == state.begun {
             let most = state.busy + 1;
             self.start_worker(state, most);
         }
@@ -220,8 +228,8 @@ impl Scheduler {
         }
         if state.busy >= most {
             // Their methods may block the threads.
-            if !std::mem::replace(&mut state.is_watched, true) {
-                self.unwatched.notify_one();
+            if !std::mem::replace(&mut state.is_stuck_check_scheduled, true) {
+                self.needs_stuck_check.notify_one();
             }
             return;
         }
@@ -266,22 +274,21 @@ impl Scheduler {
     /// lock, so that no delivery is left without a worker.
     fn next<'s>(self: &'s Arc<Self>, busy: &mut Busy<'_>) -> Option<(Case, DeliverySlot<'s>)> {
         let mut state = self.lock();
-        if !busy.is_busy {
-            state.busy += 1;
+        let was_busy = std::mem::replace(&mut busy.is_busy, false);
+        match state.queues.next() {
+            Some((case, queue)) => {
+                state.busy += usize::from(!was_busy);
+                state.begun += 1;
+                busy.is_busy = true;
+                let is_held = AtomicBool::new(true);
+                Some((case, DeliverySlot { scheduler: self, queue, is_held }))
+            }
+            None => {
+                state.busy -= usize::from(was_busy);
+                self.report_idle(&state);
+                None
+            }
         }
-        let next = state.queues.next();
-        busy.is_busy = next.is_some();
-        if next.is_some() {
-            state.begun += 1;
-        } else {
-            state.busy -= 1;
-        }
-        if next.is_none() {
-            self.report_idle(&state);
-        }
-        drop(state);
-        let is_held = AtomicBool::new(true);
-        next.map(|(case, queue)| (case, DeliverySlot { scheduler: self, queue, is_held }))
     }
 
     /// Reports to the driver that nothing waits any more; under the lock, so that reports are in order.

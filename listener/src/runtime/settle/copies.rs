@@ -55,6 +55,7 @@ impl From<Result<(), CopyError>> for CopyResult {
             Ok(()) => Self::Made,
             Err(CopyError::Refused) => Self::Refused,
             Err(CopyError::Overdue) => Self::Overdue,
+            // `delay_copy` handles `NoDelay`, and a dead letter needs no delay.
             Err(CopyError::Abandoned | CopyError::NoDelay) => Self::Abandoned,
         }
     }
@@ -72,7 +73,7 @@ pub(crate) async fn advance(
     if progress.is_done() {
         return Next::Done;
     }
-    isolation::end_turn(shared, case);
+    isolation::release_suspect_permit(shared, case);
     loop {
         let next = match make_due(work, case, progress, logged).await {
             Ok(()) => next_call(work, case, progress).await,
@@ -292,7 +293,8 @@ async fn next_call(work: WorkContext<'_>, case: &mut Case, progress: &mut Progre
     let Some(ready) = ready.flatten() else { return Next::Unfinished(Unfinished::Released) };
     // On the heap, so that the futures of other deliveries stay small.
     if case.is_isolated()
-        && let Err(unfinished) = isolation::resume_turn(work, case, progress.hold).boxed().await
+        && let Err(unfinished) =
+            isolation::reacquire_suspect_permit(work, case, progress.hold).boxed().await
     {
         return Next::Unfinished(unfinished);
     }
@@ -314,7 +316,7 @@ pub(crate) async fn leave(
     logged: &LoggedNotification,
 ) {
     let WorkContext { shared, permit } = work;
-    isolation::end_turn(shared, &mut case);
+    isolation::release_suspect_permit(shared, &mut case);
     let replaced = End::Replaced(&progress.made);
     if unfinished == Unfinished::Overdue {
         return settlement::settle(shared, case, &replaced, logged);
@@ -348,7 +350,7 @@ pub(crate) async fn return_later(
 ) {
     let WorkContext { shared, permit } = work;
     case.ticket = None;
-    isolation::end_turn(shared, &mut case);
+    isolation::release_suspect_permit(shared, &mut case);
     let hold = shared.options.retry.hold.max(SHORTEST_HOLD);
     tracing::warn!(
         queue = %case.delivery.info.queue,

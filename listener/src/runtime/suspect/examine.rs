@@ -60,7 +60,7 @@ async fn examine_suspect(
     let is_quarantined = *case.delivery.info.queue == *quarantine.queue;
     let key = key_of(&case);
     let isolation = if is_quarantined { Isolation::FromSuspects } else { Isolation::None };
-    let suspicion = Suspicion { key, record: None, isolation, turn: None };
+    let suspicion = Suspicion { key, record: None, isolation, permit: None };
     case.suspicion = Some(Box::new(suspicion));
     // Whether it stays isolated whatever the journal contains, and whether the journal is asked again.
     let (mut is_fixed, mut is_again) = (is_quarantined, false);
@@ -68,7 +68,7 @@ async fn examine_suspect(
         case = replace_near_limit(work, case).await?;
     }
     loop {
-        case = take_turn(work, case).await?;
+        case = acquire_suspect_permit(work, case).await?;
         let decision = decide(work, key, quarantine, is_quarantined).await;
         if permit.stop.is_cancelled() || case.delivery.is_over() {
             settlement::release(shared, case);
@@ -82,13 +82,13 @@ async fn examine_suspect(
         if !is_quarantined && !is_again {
             case = replace_near_limit(work, case).await?;
         }
-        case = take_turn(work, case).await?;
+        case = acquire_suspect_permit(work, case).await?;
         let recorded = match decision {
             Ok(_) => isolation::begin(work, &mut case).await,
             Err(unavailable) => Err(unavailable),
         };
         match recorded {
-            // The journal may be reachable again when its turn comes.
+            // The journal may be reachable again when it has its permit.
             Err(Unavailable::Unreachable) if !is_fixed && !is_again => {
                 is_again = true;
                 isolate(&mut case, Isolation::FromSuspects);
@@ -134,25 +134,25 @@ fn isolate(case: &mut Case, isolation: Isolation) {
     if let Some(suspicion) = &mut case.suspicion {
         suspicion.isolation = isolation;
         if isolation == Isolation::None {
-            suspicion.turn = None;
+            suspicion.permit = None;
         }
     }
 }
 
-/// Waits for the turn of a suspect, if it is isolated. `None` if it was released (the listener
+/// Waits for the permit of a suspect, if it is isolated. `None` if it was released (the listener
 /// stops, the session is over) or requeued: it has waited for as long as it may, and is a suspect in its queue
 /// as before.
-async fn take_turn(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
+async fn acquire_suspect_permit(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
     let shared = work.shared;
     let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
     // In a key order it keeps its position for as long as it takes; and near its delivery limit the
     // queue would drop it.
     let in_order = case.ticket.as_ref().is_some_and(Ticket::is_in_order);
     let stays = (is_work_queue && in_order) || case.delivery.is_near_limit();
-    let least = isolation::shortest_turn_time(shared);
-    let until =
-        (!stays).then(|| Instant::now() + isolation::time_for_turn(shared, &case).max(least));
-    match isolation::take_turn(work, &mut case, until).await {
+    let least = isolation::shortest_permit_time(shared);
+    let until = (!stays)
+        .then(|| Instant::now() + isolation::time_for_suspect_permit(shared, &case).max(least));
+    match isolation::acquire_suspect_permit(work, &mut case, until).await {
         Ok(()) => return Some(case),
         Err(Unfinished::Overdue) => {
             settlement::settle(shared, case, &End::Requeued, &LoggedNotification::default());
@@ -236,7 +236,7 @@ async fn move_to(
         settlement::release(shared, case);
         return Ok(());
     }
-    isolation::end_turn(shared, &mut case);
+    isolation::release_suspect_permit(shared, &mut case);
     let hold = shared.options.retry.hold;
     let hold = match end {
         // Nothing else can be done with it.
@@ -275,7 +275,7 @@ async fn give_up(work: WorkContext<'_>, mut case: Case, crashes: u64) {
     let WorkContext { shared, permit } = work;
     let copy = policy::poison(crashes, case.copy_headers.pending.clone());
     // No method is called: other suspects need not wait.
-    isolation::end_turn(shared, &mut case);
+    isolation::release_suspect_permit(shared, &mut case);
     // In a work queue a copy of it would not be a suspect, so it is held without a deadline.
     let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
     let hold = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age());
@@ -414,8 +414,8 @@ fn warn_not_moved(case: &Case, to: &Route, error: &SendError) {
 }
 
 /// Warns once methods are called for a delivery that should be quarantined, or is near its limit.
-fn warn_if_not_moved(case: &Case, is_suspect: bool) {
-    if is_suspect || case.delivery.is_near_limit() {
+fn warn_if_not_moved(case: &Case, should_be_quarantined: bool) {
+    if should_be_quarantined || case.delivery.is_near_limit() {
         let queue = &case.delivery.info.queue;
         tracing::warn!(%queue, "a delivery that could not be moved is handled in its queue");
     }

@@ -35,11 +35,9 @@ const FLUSH_AFTER: Duration = Duration::from_secs(1);
 /// The longest that appending an entry may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest that a stop waits for its record past its deadline.
-pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The longest that a stop waits for its record before its deadline.
-const STOP_TIMEOUT_IN_TIME: Duration = Duration::from_secs(2);
+/// How long a stop waits for its record, within these bounds: until its deadline.
+pub(crate) const MIN_STOP_WAIT: Duration = Duration::from_secs(1);
+const MAX_STOP_WAIT: Duration = Duration::from_secs(2);
 
 /// The journal of a pool or a topic, as used by one process.
 #[derive(Debug)]
@@ -160,7 +158,7 @@ impl Journal {
     /// Waits for a short time only.
     pub(crate) async fn stop(&self, deadline: Instant) {
         let now = Instant::now();
-        let until = deadline.min(now + STOP_TIMEOUT_IN_TIME).max(now + STOP_TIMEOUT);
+        let until = deadline.clamp(now + MIN_STOP_WAIT, now + MAX_STOP_WAIT);
         let stopped = tokio::time::timeout_at(until, self.begin_stop()).await;
         if !matches!(stopped, Ok(Ok(()))) {
             self.requests().postpone_stop();
@@ -266,7 +264,7 @@ impl Journal {
             JournalError::Unsupported(reason) => tracing::warn!(
                 journal,
                 reason = error_text(reason),
-                "notifications that end the process cannot be recognised: grant the user the permission \
+                "poison messages cannot be recognised: grant the user the permission \
                  to configure and read this journal, and to write to \"amq.default\""
             ),
             JournalError::Lost(reason) => tracing::warn!(
