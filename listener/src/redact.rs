@@ -50,6 +50,9 @@ impl fmt::Display for Chain<'_> {
 /// How many bytes of an error, or of a list of names, are kept and logged.
 pub(crate) const LONGEST_ERROR: usize = 2048;
 
+/// The longest untrusted text in a log line, in bytes, unless it is an error.
+pub(crate) const LONGEST_TEXT: usize = 256;
+
 /// The beginning of a text, at most `longest` bytes.
 pub(crate) fn shortened(text: &str, longest: usize) -> &str {
     let mut end = text.len().min(longest);

@@ -175,7 +175,7 @@ async fn a_handler_slower_than_the_consumer_timeout_loses_its_session_and_no_mes
     trial.attached_after(worker.ready(true).await);
     trial.until_all_handled(&mut worker).await;
     // The first call ends too, but its session is over.
-    worker.logs("settled too late").await;
+    worker.logs("the session is over: the broker redelivers it").await;
     consumer_timeout(&node, 1_800_000, 60_000).await;
     trial.finish(worker, &node, PREFETCH).await;
 }

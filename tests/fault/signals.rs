@@ -16,7 +16,7 @@ async fn terminated(trial: &mut Trial, worker: Worker) {
     worker.signal("-TERM");
     let (status, log) = worker.ended().await;
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(!log.contains("still run after the deadline"), "{log}");
+    assert!(!log.contains("unfinished at the deadline"), "{log}");
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn a_hanging_method_keeps_the_process_until_a_second_signal() {
     let mut program = Program::start(&variables);
     assert_eq!(program.line().await, "hangs 1");
     program.signal("-TERM");
-    program.logs("methods still run after the deadline").await;
+    program.logs("are unfinished at the deadline").await;
     program.logs("stopped").await;
     // The delivery is requeued although its method still runs.
     support::wait::wait_until("the delivery is back", crate::program::SOON, async || {

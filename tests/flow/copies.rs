@@ -1,13 +1,14 @@
 //! Copies that are confirmed late or not at all, also across stops of the listener: nothing is
 //! multiplied, and no method waits for the copy of another method.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use listener::driver::Route;
 use listener::driver::SendError;
 use listener::driver::{HeaderValue, Properties};
+use listener::observe::{Event, Observer};
 use listener::options::{Executor, RetryOptions, RetryStorage};
 use listener::testing::{Conditions, Model};
 use listener::{
@@ -433,4 +434,46 @@ async fn a_delivery_ordered_by_one_method_keeps_its_position_when_others_fail() 
         let body = String::from_utf8_lossy(&left.body).into_owned();
         assert!(body.contains(&format!(r#"\"number\": {number}"#)), "{number}: {body}");
     }
+}
+
+/// Fails at its first three calls.
+struct FailsThrice;
+
+#[notification_endpoint(register = false, order = 2)]
+impl FailsThrice {
+    async fn info(&self, attempt: Attempt) -> Result<(), BoxError> {
+        if attempt.0 <= 3 { Err("not yet")? } else { Ok(()) }
+    }
+}
+
+/// Records the reported retries: the first method, and its attempts.
+#[derive(Clone, Default)]
+struct Retries(Arc<Mutex<Vec<(String, u32)>>>);
+
+impl Observer for Retries {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::Retried { methods, attempts, .. } = event {
+            self.0.lock().unwrap().push((methods[0].clone(), *attempts));
+        }
+    }
+}
+
+/// The first retry is too long for the process: its copy is made after the last call of the second.
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_reported_with_the_attempts_of_its_own_method() {
+    let (_model, rig) = rig();
+    let retries = Retries::default();
+    let builder = rig.builder().retry(in_process()).observer(retries.clone());
+    let builder = builder.endpoint(AsksOnce(Arc::default())).endpoint(FailsThrice);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    send(&rig).await;
+    tokio::time::sleep(HOUR).await;
+    finish(&listener).await;
+    let reported = |method: &str| -> Vec<u32> {
+        let retries = retries.0.lock().unwrap();
+        retries.iter().filter(|(name, _)| name.contains(method)).map(|(_, n)| *n).collect()
+    };
+    assert_eq!(reported("FailsThrice"), [1, 2, 3]);
+    assert_eq!(reported("AsksOnce"), [1]);
 }

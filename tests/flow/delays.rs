@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use listener::driver::Route;
 use listener::driver::SendError;
@@ -335,5 +335,61 @@ async fn a_delivery_is_not_replaced_by_a_copy_after_its_session_ended() {
     assert_eq!(moved.load(Ordering::SeqCst), 0);
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(moved.load(Ordering::SeqCst), 1, "the copy of the new session");
+    finish(&listener).await;
+}
+
+/// A copy that a broker delays says so. Another one that carries a remaining delay only waits in its queue.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_the_broker_did_not_delay_waits_for_the_rest_of_its_delay_only() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let ten_hours_ago = HeaderValue::Timestamp((now - 10 * HOUR).as_secs());
+    let two_days = HeaderValue::Int64(48 * 3600);
+    assert_eq!(until_called(two_days, &[("listener-time", ten_hours_ago)]).await, 38.0);
+}
+
+/// Works for nine minutes on the first one.
+struct Busy;
+
+#[notification_endpoint(register = false)]
+impl Busy {
+    async fn info(&self) {
+        tokio::time::sleep(Duration::from_secs(540)).await;
+    }
+}
+
+/// `hold` is 15 minutes by default.
+#[tokio::test(start_paused = true)]
+async fn a_remaining_delay_that_cannot_be_sent_is_held_from_when_its_delivery_was_received() {
+    let rig = Rig::new();
+    let replaced = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&replaced);
+    let transport = sending(&rig.transport, move |below, outgoing| {
+        let replaced = Arc::clone(&counted);
+        async move {
+            match outgoing.route {
+                Route::Delayed { .. } => {
+                    Err(SendError::Refused { route: outgoing.route.to_string() })
+                }
+                Route::Queue(_) => {
+                    replaced.fetch_add(1, Ordering::SeqCst);
+                    below.send(outgoing).await
+                }
+                _ => below.send(outgoing).await,
+            }
+        }
+    });
+    let builder = rig.builder().transport(transport).executor(Executor::Concurrent(1));
+    let builder = builder.handler_timeout(HOUR).shutdown_timeout(Duration::ZERO);
+    let listener = builder.endpoint(Busy).build().unwrap();
+    listener.start().await.unwrap();
+    rig.send_with(BODY, Properties::default()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut properties = Properties::default();
+    properties.headers.insert(REMAINING, HeaderValue::Int64(7200));
+    rig.send_with(BODY, properties).await;
+    tokio::time::sleep(Duration::from_secs(14 * 60)).await;
+    assert_eq!(replaced.load(Ordering::SeqCst), 0);
+    tokio::time::sleep(Duration::from_secs(3 * 60)).await;
+    assert_eq!(replaced.load(Ordering::SeqCst), 1);
     finish(&listener).await;
 }

@@ -17,6 +17,7 @@ use listener::options::Executor;
 use listener::testing::{Conditions, Model, Process};
 use listener::{Context, Listener, State, Transport, notification_endpoint};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::rig::{Log, Rig, finish};
 
@@ -30,6 +31,8 @@ pub(crate) enum Journal {
     Away,
     /// Takes long to append the beginning of a delivery.
     Slow,
+    /// Never answers.
+    Hangs,
     /// Appends the beginning of a delivery, and loses the confirm.
     Unconfirmed,
 }
@@ -70,6 +73,7 @@ impl Driver for Recording {
                     }
                     self.process.journal(append).await
                 }
+                Journal::Hangs => std::future::pending().await,
                 Journal::Unconfirmed => {
                     let read = self.process.journal(append).await;
                     if begins { Err(JournalError::Unreachable("late".to_owned())) } else { read }
@@ -448,5 +452,38 @@ async fn nothing_is_recorded_after_a_stop_has_finished() {
         let before = appended.load(Ordering::SeqCst);
         tokio::time::sleep(60 * SECOND).await;
         assert_eq!(appended.load(Ordering::SeqCst), before, "{last:?}");
+    }
+}
+
+/// Works for a while.
+struct Works(Duration);
+
+#[notification_endpoint(register = false)]
+impl Works {
+    async fn info(&self) {
+        tokio::time::sleep(self.0).await;
+    }
+}
+
+/// Methods that end meanwhile do not lengthen the wait.
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_cannot_be_recorded_returns_after_two_seconds() {
+    for after_stop in [SECOND / 2, 9 * SECOND / 10, 3 * SECOND / 2, 20 * SECOND] {
+        let (model, rig) = model_with_one().await;
+        work_and_stop(&rig, model.process(), Journal::Works).await;
+        let journal = journal_state(Journal::Works);
+        let appended = Arc::default();
+        let driver =
+            Recording { process: model.process(), journal: Arc::clone(&journal), appended };
+        let builder = rig.builder().transport(Transport::new(driver, "recording"));
+        let listener = builder.endpoint(Works(10 * SECOND + after_stop)).build().unwrap();
+        listener.start().await.unwrap();
+        tokio::time::sleep(10 * SECOND).await;
+        *journal.lock().unwrap() = Journal::Hangs;
+        let began = Instant::now();
+        listener.stop().await;
+        let took = began.elapsed();
+        assert!(took <= 2 * SECOND + SECOND / 100, "{after_stop:?}: {took:?}");
+        listener.wait().await.unwrap();
     }
 }

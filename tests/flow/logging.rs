@@ -3,11 +3,16 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use listener::options::OnFailure;
-use listener::{Config, Context, Listener, Notifier, Target, Transport, notification_endpoint};
+use listener::driver::{Outgoing, Route, SendError};
+use listener::options::{OnFailure, RetryOptions};
+use listener::{
+    Config, Context, Listener, Notifier, Outcome, Target, Transport, notification_endpoint,
+};
 
 use crate::rig::{Rig, finish, once};
+use crate::sending::sending;
 
 /// Collects what is logged.
 #[derive(Clone, Default)]
@@ -207,7 +212,7 @@ async fn a_mismatched_payload_is_logged_without_its_value() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_failure_is_logged_once_as_an_error_with_its_method() {
+async fn a_discarded_failure_is_logged_once_as_an_error_with_its_method() {
     let buffer = Buffer::default();
     let guard = buffer.set();
     let rig = Rig::new();
@@ -222,4 +227,65 @@ async fn a_forgotten_failure_is_logged_once_as_an_error_with_its_method() {
         ["ERROR", "flow::logging::Endpoint::info", "it is zero", "queue=notifications.info"];
     assert_eq!(count(&lines, &texts), 1, "{lines:#?}");
     assert_eq!(count(&lines, &["ERROR"]), 1, "{lines:#?}");
+}
+
+/// Runs one delivery whose copies the broker never accepts, with a hold of ten seconds.
+async fn log_of_refused(payload: u32, refusal: fn(&Outgoing) -> SendError) -> Vec<String> {
+    let buffer = Buffer::default();
+    let guard = buffer.set();
+    let rig = Rig::new();
+    let transport = sending(&rig.transport, move |below, outgoing| async move {
+        match outgoing.route {
+            Route::Topic { .. } => below.send(outgoing).await,
+            _ => Err(refusal(&outgoing)),
+        }
+    });
+    let retry = RetryOptions::default().attempts(2).hold(Duration::from_secs(10));
+    let retry = retry.delay(Duration::from_secs(60)).max_delay(Duration::from_secs(60));
+    let builder = rig.builder().transport(transport).retry(retry);
+    let listener = builder.endpoint(Gives).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "instance.create.end", &payload).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    finish(&listener).await;
+    drop(guard);
+    buffer.lines()
+}
+
+/// Gives up on zero, and fails otherwise.
+struct Gives;
+
+#[notification_endpoint(register = false)]
+impl Gives {
+    async fn info(&self, payload: u32) -> Result<Outcome, &'static str> {
+        if payload == 0 { Ok(Outcome::dead_letter("it is zero")) } else { Err("not yet") }
+    }
+}
+
+fn too_large(outgoing: &Outgoing) -> SendError {
+    SendError::TooLarge { route: outgoing.route.to_string(), size: 2, limit: 1 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_for_which_a_refused_dead_letter_is_held_is_logged_as_it_is() {
+    let lines = log_of_refused(0, too_large).await;
+    assert_ne!(count(&lines, &["held=60s"]), 0, "{lines:#?}");
+    assert_eq!(count(&lines, &["held=10s"]), 0, "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_log_line_promises_to_hold_a_retry_that_is_too_long() {
+    let no_delay = |outgoing: &Outgoing| SendError::NoDelay {
+        route: outgoing.route.to_string(),
+        reason: "no permission".to_owned(),
+    };
+    for (refusal, expected) in
+        [(too_large as fn(&Outgoing) -> _, "never accepts"), (no_delay, "delay")]
+    {
+        let lines = log_of_refused(1, refusal).await;
+        let held: Vec<_> =
+            lines.iter().filter(|line| line.contains("held in the process")).collect();
+        assert!(!held.is_empty() && held.iter().all(|line| line.contains(expected)), "{lines:#?}");
+        assert!(held.iter().all(|line| line.contains("or dead-lettered")), "{held:#?}");
+    }
 }

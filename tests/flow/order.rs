@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use listener::options::Executor;
-use listener::{Attempt, Context, OrderKey, State, notification_endpoint};
+use listener::{Attempt, Context, OrderKey, Outcome, State, notification_endpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::rig::{Log, Rig, finish};
@@ -232,5 +232,42 @@ async fn keys_are_compared_by_value_and_not_by_spelling() {
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(rig.seen_so_far(), ["second begins"]);
         finish(&listener).await;
+    }
+}
+
+/// Asks twice for a retry after ten minutes.
+struct AsksTwice;
+
+#[notification_endpoint(register = false, ordered_by = "payload.instance")]
+impl AsksTwice {
+    async fn info(&self, attempt: Attempt, log: State<Log>) -> Outcome {
+        let _ = log.send(format!("call {}", attempt.0));
+        if attempt.0 < 3 {
+            Outcome::retry_after(Duration::from_secs(600))
+        } else {
+            Outcome::Handled
+        }
+    }
+}
+
+/// The process would hold it, and for no longer than 15 minutes altogether.
+#[tokio::test(start_paused = true)]
+async fn a_notification_without_an_order_key_is_retried_as_if_no_order_were_kept() {
+    for is_of_the_listener in [false, true] {
+        let mut rig = Rig::new();
+        let builder = match is_of_the_listener {
+            true => rig.builder().ordered_by(OrderKey::Context("user".to_owned())),
+            false => rig.builder(),
+        };
+        let listener = builder.endpoint(AsksTwice).build().unwrap();
+        listener.start().await.unwrap();
+        rig.notifier().info(&Context::new(), "x", &()).await.unwrap();
+        assert_eq!(rig.seen().await, "call 1");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(listener.health().queues[0].in_flight, 0, "the broker delays the retry");
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(rig.seen_so_far(), ["call 2", "call 3"]);
+        finish(&listener).await;
+        rig.assert_empty("notifications.info.dead").await;
     }
 }

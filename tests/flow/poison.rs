@@ -103,10 +103,7 @@ fn poison_is_quarantined_and_given_up_and_its_neighbours_are_handled() {
         let dead_letter = rig.dead_letter().await;
         assert_eq!(
             (dead_letter.reason.as_str(), dead_letter.error.as_str()),
-            (
-                "poison",
-                "5 processes crashed while they worked on it: it may end every process that does"
-            )
+            ("poison", "5 processes crashed while handling it")
         );
         for queue in ["notifications.info", QUARANTINE, "notifications.info.dead"] {
             rig.assert_empty(queue).await;

@@ -279,6 +279,24 @@ async fn a_dead_letter_without_a_priority_names_the_methods_that_owe_it() {
     assert_eq!(dead_letter.properties.headers.get("listener-methods"), Some(&pending));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_no_method_was_called_for_keeps_its_attempts() {
+    for (body, reason) in
+        [(r#"{"event_type":"x","payload":1}"#, "unknown-priority"), ("{", "undecodable")]
+    {
+        let rig = Rig::new();
+        let listener = rig.builder().pool("tap").endpoint(LogsPriority).build().unwrap();
+        listener.start().await.unwrap();
+        let mut headers = Headers::default();
+        headers.insert("listener-attempts", HeaderValue::Int64(3));
+        rig.put_with("tap", body.into(), Properties::default().headers(headers)).await;
+        let headers = rig.take("tap.dead").await.properties.headers;
+        finish(&listener).await;
+        assert_eq!(headers.get_str("listener-reason"), Some(reason));
+        assert_eq!(headers.get("listener-attempts"), Some(&HeaderValue::Int64(3)), "{reason}");
+    }
+}
+
 /// The notifications of a notifier always have a priority.
 #[tokio::test(start_paused = true)]
 async fn a_lenient_listener_handles_notifications_with_a_priority() {

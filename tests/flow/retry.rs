@@ -168,6 +168,19 @@ async fn on_failure_requeue_is_what_oslo_messaging_does_with_requeue() {
     assert_eq!(took, Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn on_failure_requeue_skips_the_remaining_methods() {
+    let mut rig = Rig::new();
+    let builder = rig.builder().on_failure(OnFailure::Requeue);
+    let listener = builder.endpoint(Fails::default()).endpoint(Handles).build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "error", &2).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    finish(&listener).await;
+    let well = "well openstack notifications.info";
+    assert_eq!(rig.seen_so_far(), ["error 1", "error 1", "error 1", well]);
+}
+
 /// Two endpoints that fail at different paces, and one that handles.
 struct Slow;
 

@@ -133,3 +133,17 @@ async fn a_retry_delayed_by_the_broker_outlives_the_listener() {
     assert_eq!(rig.seen().await, "first");
     stop(&listener).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_unconfirmed_at_the_shutdown_timeout_is_not_logged_as_a_running_method() {
+    let buffer = crate::logging::Buffer::default();
+    let guard = buffer.set();
+    let mut rig = Rig::new();
+    let listener = listener(&rig, once(), 3600 * SECOND, false);
+    stop_after(&mut rig, &listener, SECOND).await;
+    drop(guard);
+    let text = buffer.text();
+    let line = text.lines().find(|line| line.contains("at the deadline")).expect("a line");
+    assert!(line.contains("deliveries=1") && line.contains("methods=0"), "{line}");
+    assert!(!text.contains("methods still run"), "{text}");
+}

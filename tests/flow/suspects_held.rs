@@ -11,6 +11,7 @@ use listener::options::{Executor, RetryOptions};
 use listener::testing::{DeliveryLimit, Model, Process};
 use listener::{Attempt, Context, MemoryInbox, Outcome, State, Transport, notification_endpoint};
 
+use crate::evidence::{die_of_one, model_with_one};
 use crate::rig::{Log, Rig, finish};
 use crate::sending::sending;
 use crate::suspects::{
@@ -272,4 +273,35 @@ impl LongInfo {
         tokio::time::sleep(40 * MINUTE).await;
         let _ = log.send("info".to_owned());
     }
+}
+
+/// `hold` is 15 minutes by default.
+#[tokio::test(start_paused = true)]
+async fn a_poison_dead_letter_is_held_from_when_its_delivery_was_received() {
+    let (model, rig) = model_with_one().await;
+    for _ in 0..5 {
+        die_of_one(&model).await;
+    }
+    let quarantine = quarantine("info");
+    let suspect = rig.take(&quarantine).await;
+    let builder = rig.builder().executor(Executor::Concurrent(1)).endpoint(First);
+    let listener = builder.build().unwrap();
+    listener.start().await.unwrap();
+    rig.notifier().info(&Context::new(), "x", &0).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    rig.put_with(&quarantine, suspect.body, suspect.properties).await;
+    model.change(|conditions| conditions.dead_letters_full = true);
+    let held = || {
+        let queues = listener.health().queues;
+        let queue = queues.into_iter().find(|health| health.queue == quarantine);
+        queue.and_then(|health| health.oldest_age).unwrap_or_default()
+    };
+    tokio::time::sleep(14 * MINUTE).await;
+    assert!(held() >= 14 * MINUTE, "{:?}", held());
+    tokio::time::sleep(3 * MINUTE).await;
+    assert!(held() < 3 * MINUTE, "{:?}", held());
+    model.change(|conditions| conditions.dead_letters_full = false);
+    tokio::time::sleep(2 * MINUTE).await;
+    finish(&listener).await;
+    assert_eq!(rig.dead_letter().await.reason, "poison");
 }

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
 
 use listener::{Context, Listener, Notifier, Transport, notification_endpoint};
 
@@ -69,4 +70,17 @@ fn a_runtime_without_io_is_an_error_for_run_and_not_for_start() {
         listener.stop().await;
         listener.wait().await.unwrap();
     });
+}
+
+/// The task of the run was never polled.
+#[test]
+fn a_stop_returns_after_the_runtime_of_the_start_was_dropped() {
+    let current_thread =
+        || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (listener, runtime) = (listener(), current_thread());
+    runtime.block_on(listener.start()).unwrap();
+    drop(runtime);
+    let stopped = current_thread()
+        .block_on(async { tokio::time::timeout(Duration::from_secs(10), listener.stop()).await });
+    assert!(stopped.is_ok(), "it hangs");
 }

@@ -246,10 +246,10 @@ impl ListenerBuilder {
         let mut problems = std::mem::take(&mut self.problems);
         self.check_options(&mut problems);
         let (exchange, pool) = (self.control_exchange.as_deref(), self.queues.pool());
-        names::of_the_listener(&self.targets, exchange, pool, &mut problems);
+        names::check_listener(&self.targets, exchange, pool, &mut problems);
         let endpoints = self.choose(&mut problems);
         for endpoint in &endpoints {
-            names::of_endpoint(endpoint, self.queues.pool(), &mut problems);
+            names::check_endpoint(endpoint, self.queues.pool(), &mut problems);
             self.check_states(endpoint, &mut problems);
         }
         self.warn_of_unused_topics(&endpoints);
@@ -440,12 +440,7 @@ impl ListenerBuilder {
         let observers = Arc::new(self.observers);
         let shared = Shared {
             dispatcher: Dispatcher::new(table),
-            copier: Copier::new(
-                transport,
-                self.options.send_timeout,
-                self.options.retry.hold,
-                Arc::clone(&observers),
-            ),
+            copier: Copier::new(transport, self.options.send_timeout, Arc::clone(&observers)),
             states: self.states,
             serializer: self.serializer,
             inbox: self.inbox,
@@ -460,7 +455,7 @@ impl ListenerBuilder {
             in_flight: Arc::default(),
             quarantined: Notify::new(),
             gate: Gate::default(),
-            suspect_turn: Arc::default(),
+            suspect_mutex: Arc::default(),
         };
         Parts { shared, bindings, expires, owns_transport }
     }
@@ -489,7 +484,7 @@ fn problem(mistake: &TableMistake) -> Problem {
 mod tests {
     use super::*;
     use crate::runtime::shutdown::LAST_WAIT;
-    use crate::runtime::suspect::journal::STOP_TIMEOUT;
+    use crate::runtime::suspect::journal::MIN_STOP_WAIT;
 
     /// Kubernetes' `terminationGracePeriodSeconds`, if none is set.
     const GRACE: Duration = Duration::from_secs(30);
@@ -497,7 +492,7 @@ mod tests {
     #[test]
     fn a_stop_is_over_before_the_process_is_killed() {
         // The last is the driver's, for a broker that does not answer.
-        let rest = LAST_WAIT + STOP_TIMEOUT + Duration::from_secs(3);
+        let rest = LAST_WAIT + MIN_STOP_WAIT + Duration::from_secs(3);
         assert!(ListenerOptions::default().shutdown_timeout + rest < GRACE);
     }
 

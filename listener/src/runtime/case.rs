@@ -42,8 +42,8 @@ pub(crate) struct Suspicion {
     /// The record that this process has begun it.
     pub(crate) record: Option<Record>,
     pub(crate) isolation: Isolation,
-    /// Held while its methods are called, until it waits or is settled.
-    pub(crate) turn: Option<Turn>,
+    /// Held by an isolated one while its methods are called, until it waits or is settled.
+    pub(crate) permit: Option<SuspectPermit>,
 }
 
 /// Which methods must not run while those of a suspect do.
@@ -56,16 +56,17 @@ pub(crate) enum Isolation {
     FromAll,
 }
 
-/// The turn of an isolated suspect.
+/// The permit to call the methods of an isolated suspect, which one suspect has at a time.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct SuspectPermit {
     /// Keeps the gate closed for all others, if it is isolated from all. Dropped before `suspects`.
-    pub(crate) shut: Option<ExclusiveAccess>,
+    pub(crate) closed_gate: Option<ExclusiveAccess>,
     pub(crate) suspects: OwnedMutexGuard<()>,
 }
 
 impl Case {
-    pub(crate) fn new(shared: &Shared, delivery: Delivery) -> Self {
+    /// A delivery that the driver has handed over; reported to observers.
+    pub(crate) fn receive(shared: &Shared, delivery: Delivery) -> Self {
         let table = shared.dispatcher.table();
         let mut copy_headers =
             CopyHeaders::read(&delivery.properties, &delivery.info, |name| table.knows(name));
@@ -97,12 +98,12 @@ impl Case {
 
     /// The passage of its methods through the gate.
     pub(crate) fn passage(&self) -> Passage {
-        let turn = self.suspicion.as_ref().and_then(|suspicion| suspicion.turn.as_ref());
-        let shut = turn.and_then(|turn| turn.shut.as_ref());
-        shut.map_or(Passage::Normal, ExclusiveAccess::passage)
+        let permit = self.suspicion.as_ref().and_then(|suspicion| suspicion.permit.as_ref());
+        let closed_gate = permit.and_then(|permit| permit.closed_gate.as_ref());
+        closed_gate.map_or(Passage::Normal, ExclusiveAccess::passage)
     }
 
-    /// Whether its methods are only called during its turn.
+    /// Whether its methods are only called with a suspect permit.
     pub(crate) fn is_isolated(&self) -> bool {
         self.suspicion.as_ref().is_some_and(|suspicion| suspicion.isolation != Isolation::None)
     }

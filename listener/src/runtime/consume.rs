@@ -33,16 +33,14 @@ const BATCH: usize = 256;
 /// threads.
 const STUCK_AFTER: Duration = Duration::from_millis(10);
 
-/// Consumes until the listener stops or the driver ends the subscription, and ends the run. Returns the
-/// number of methods that are still running.
+/// Consumes until the listener stops or the driver ends the subscription, and ends the run. Returns how many
+/// tasks and plain `fn`s still run.
 pub(super) async fn consume(
     shared: Arc<Shared>,
     subscribed: Subscribed,
     stop: CancellationToken,
     recorded: CancellationToken,
 ) -> usize {
-    // A panic of this task must not leave a caller of `stop` waiting.
-    let _recorded = recorded.clone().drop_guard();
     let Subscribed { mut deliveries, consumer, demand } = subscribed;
     let scheduler = Scheduler::new(Arc::clone(&shared), demand, stop.clone());
     let mut state = consumer.state();
@@ -53,11 +51,11 @@ pub(super) async fn consume(
     let mut batch = Vec::new();
     // Reset only after it has fired: a reset may wake the thread that drives the timers.
     let mut stuck_check = pin!(tokio::time::sleep(STUCK_AFTER));
-    let mut begun = None;
+    let mut stuck = None;
     loop {
-        if begun.is_none() {
-            begun = scheduler.behind();
-            if begun.is_some() {
+        if stuck.is_none() {
+            stuck = scheduler.schedule_stuck_check();
+            if stuck.is_some() {
                 stuck_check.as_mut().reset(Instant::now() + STUCK_AFTER);
             }
         }
@@ -76,9 +74,13 @@ pub(super) async fn consume(
                 _ => scheduler.take(batch.drain(..)),
             },
             () = shared.quarantined.notified() => consumer.recheck_quarantine_queues(),
-            () = stuck_check.as_mut(), if begun.is_some() => scheduler.add_worker(begun.take()),
+            () = stuck_check.as_mut(), if stuck.is_some() => {
+                if let Some(check) = stuck.take() {
+                    scheduler.add_worker_if_stuck(check);
+                }
+            }
             // The next iteration schedules a check for stuck workers.
-            () = scheduler.unwatched.notified() => {}
+            () = scheduler.needs_stuck_check.notified() => {}
             _ = quarantine_check.tick() => consumer.recheck_quarantine_queues(),
             _ = slow_check.tick() => report_slow(&shared),
         }

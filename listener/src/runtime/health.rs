@@ -52,7 +52,8 @@ pub struct QueueHealth {
 pub struct Pause {
     /// The queue that the copies are for.
     pub queue: String,
-    /// The methods that the copies are for, each as `endpoint::method`, sorted.
+    /// The methods that the copies name, each as `endpoint::method`, sorted: they are not called meanwhile.
+    /// Empty if the copies are pending for all methods, of which none is paused then.
     pub methods: Vec<String>,
     /// The most recent error.
     pub reason: String,
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_stuck_when_it_has_some_in_flight_and_settles_none() {
+    fn a_queue_with_old_deliveries_and_no_recent_ack_is_stuck() {
         let is_progressing =
             |oldest, last| health(oldest, last).is_progressing(Duration::from_secs(60));
         assert!(is_progressing(None, None));

@@ -114,7 +114,7 @@ struct Running {
     /// Cancelled once the stop is recorded, or could not be recorded in time.
     recorded: CancellationToken,
     task: AbortHandle,
-    /// Returns the number of methods that are still running at the end.
+    /// Returns how many tasks and plain `fn`s still run at the end, because they cannot be cancelled.
     ended: future::Shared<BoxFuture<'static, Result<usize, Arc<JoinError>>>>,
     state: watch::Receiver<ConnectionState>,
 }
@@ -230,7 +230,11 @@ impl Listener {
         let running = self.running()?;
         running.stop.cancel();
         drop(starting);
-        running.recorded.cancelled().await;
+        tokio::select! {
+            () = running.recorded.cancelled() => {}
+            // Without a record: its task panicked, or the runtime was dropped.
+            _ = running.ended.clone() => {}
+        }
         Some(running)
     }
 
@@ -245,7 +249,7 @@ impl Listener {
         self.wait_for_end().await.map(drop)
     }
 
-    /// As `wait`; returns the number of methods that are still running.
+    /// As `wait`; returns how many tasks and plain `fn`s still run.
     async fn wait_for_end(&self) -> Result<usize, Error> {
         match self.running() {
             Some(running) => self.end_of(running).await,
@@ -294,7 +298,7 @@ impl Listener {
         let signalled = CancellationToken::new();
         let mut served = std::pin::pin!(self.serve(signalled.cancelled()));
         tokio::select! {
-            // It could not start, or the program called `stop`.
+            // It could not start, the program called `stop`, or the driver ended the subscription.
             unfinished = &mut served => return unfinished.map(drop),
             signal = signals.next() => tracing::info!(signal, "stopping"),
         }
@@ -349,7 +353,7 @@ impl Listener {
         self.serve(end).await.map(drop)
     }
 
-    /// As `run_until`; returns the number of methods that are still running.
+    /// As `run_until`; returns how many tasks and plain `fn`s still run.
     async fn serve(&self, end: impl Future<Output = ()>) -> Result<usize, Error> {
         executor::check()?;
         let mut end = std::pin::pin!(end);
@@ -361,7 +365,7 @@ impl Listener {
         if is_attached {
             let mut ended = std::pin::pin!(self.wait_for_end());
             tokio::select! {
-                // The program called `stop`.
+                // The program called `stop`, or the driver ended the subscription.
                 unfinished = &mut ended => return unfinished,
                 () = &mut end => {}
             }

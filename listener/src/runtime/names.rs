@@ -6,7 +6,7 @@ use crate::runtime::error::{EndpointLocation, Problem};
 use crate::target::{NAMELESS, Role, Target, mistake, warn_of_topic};
 
 /// Checks the names that were passed to the builder.
-pub(super) fn of_the_listener(
+pub(super) fn check_listener(
     targets: &[Target],
     exchange: Option<&str>,
     pool: Option<&str>,
@@ -27,7 +27,7 @@ pub(super) fn of_the_listener(
 }
 
 /// Checks the names in the attribute of an endpoint.
-pub(super) fn of_endpoint(endpoint: &Bound, pool: Option<&str>, problems: &mut Vec<Problem>) {
+pub(super) fn check_endpoint(endpoint: &Bound, pool: Option<&str>, problems: &mut Vec<Problem>) {
     let definition = endpoint.definition();
     let topics = definition.topics.iter().map(|topic| (role_of_topics(pool), *topic));
     let exchange = definition.exchange.map(|exchange| (Role::Exchange, exchange));

@@ -12,16 +12,16 @@ use futures_util::future::BoxFuture;
 use futures_util::poll;
 
 use crate::dispatch::contained::contained;
-use crate::redact::{error_text, panic_message};
+use crate::redact::{self, panic_message};
 
 /// Why code of the program did not return a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum CallError {
     Panicked(String),
     TimedOut(Duration),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked(message) => write!(f, "panicked: {message}"),
@@ -30,27 +30,27 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for CallError {}
 
 /// Calls async code of the program, and waits for it for at most `limit`.
 pub(super) async fn within<'c, T>(
     limit: Duration,
     call: impl FnOnce() -> BoxFuture<'c, T>,
-) -> Result<T, Fault> {
+) -> Result<T, CallError> {
     let mut call = pin!(contained(call));
     // Needs no timer if it is ready immediately.
     let done = match poll!(call.as_mut()) {
         Poll::Ready(done) => done,
         Poll::Pending => {
-            tokio::time::timeout(limit, call).await.map_err(|_| Fault::TimedOut(limit))?
+            tokio::time::timeout(limit, call).await.map_err(|_| CallError::TimedOut(limit))?
         }
     };
-    done.map_err(|panic| Fault::Panicked(panic_message(panic)))
+    done.map_err(|panic| CallError::Panicked(panic_message(panic)))
 }
 
 /// The text of an error of the program, shortened.
-pub(super) fn text(error: &dyn fmt::Display) -> String {
-    catch_unwind(AssertUnwindSafe(|| error_text(error))).unwrap_or_else(|panic| {
+pub(super) fn error_text(error: &dyn fmt::Display) -> String {
+    catch_unwind(AssertUnwindSafe(|| redact::error_text(error))).unwrap_or_else(|panic| {
         format!("an error that cannot be printed: {}", panic_message(panic))
     })
 }
@@ -68,9 +68,12 @@ mod tests {
         let limit = Duration::from_secs(1);
         assert_eq!(within(limit, || async { 1 }.boxed()).await, Ok(1));
         let hangs = || pending::<()>().boxed();
-        assert_eq!(within(limit, hangs).await, Err(Fault::TimedOut(limit)));
+        assert_eq!(within(limit, hangs).await, Err(CallError::TimedOut(limit)));
         let panics = || async { panic!("no luck") }.boxed();
-        assert_eq!(within::<()>(limit, panics).await, Err(Fault::Panicked("no luck".to_owned())));
+        assert_eq!(
+            within::<()>(limit, panics).await,
+            Err(CallError::Panicked("no luck".to_owned()))
+        );
         let late = || {
             async {
                 tokio::task::yield_now().await;
@@ -78,11 +81,11 @@ mod tests {
             }
             .boxed()
         };
-        assert_eq!(within::<()>(limit, late).await, Err(Fault::Panicked("no luck".to_owned())));
+        assert_eq!(within::<()>(limit, late).await, Err(CallError::Panicked("no luck".to_owned())));
     }
 
     #[test]
-    fn an_error_that_cannot_be_printed_is_printed_as_such() {
+    fn a_panicking_display_is_reported() {
         struct Unprintable;
 
         impl fmt::Display for Unprintable {
@@ -91,7 +94,7 @@ mod tests {
             }
         }
 
-        assert_eq!(text(&"plain"), "plain");
-        assert_eq!(text(&Unprintable), "an error that cannot be printed: no text");
+        assert_eq!(error_text(&"plain"), "plain");
+        assert_eq!(error_text(&Unprintable), "an error that cannot be printed: no text");
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     /// Closed while a suspect moves between queues, unless that takes long.
     pub(crate) gate: Gate,
     /// Held while the methods of an isolated suspect are called: one at a time.
-    pub(crate) suspect_turn: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) suspect_mutex: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The parts of the listener, and the permit to work on one delivery.

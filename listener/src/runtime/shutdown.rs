@@ -22,8 +22,8 @@ use crate::transport::driver::{Consumer, MAX_TIMEOUT};
 /// How long methods have to react to their cancellation after the deadline. Plain `fn`s ignore it.
 pub(super) const LAST_WAIT: Duration = Duration::from_millis(100);
 
-/// The longest that a caller of `stop` waits until the stop is recorded.
-const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest that a caller of `stop` waits until the stop is recorded, from the beginning of the stop.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The parts of a run that has to end.
 pub(super) struct Shutdown {
@@ -35,10 +35,11 @@ pub(super) struct Shutdown {
 }
 
 impl Shutdown {
-    /// Ends the run. Returns the number of methods that are still running.
+    /// Ends the run. Returns how many tasks and plain `fn`s still run, because they cannot be cancelled.
     pub(super) async fn run(mut self, shared: &Shared) -> usize {
         let timeout = shared.options.shutdown_timeout;
-        let deadline = Instant::now() + timeout.min(MAX_TIMEOUT);
+        let now = Instant::now();
+        let (deadline, record_deadline) = (now + timeout.min(MAX_TIMEOUT), now + RECORD_TIMEOUT);
         let mut released = 0_usize;
         for case in self.scheduler.drain() {
             released += 1;
@@ -46,13 +47,13 @@ impl Shutdown {
         }
         self.scheduler.running.close();
         let started = self.scheduler.running.len();
-        let finished = self.finish_running(shared, &mut released);
+        let finished = self.finish_running(shared, record_deadline, &mut released);
         if tokio::time::timeout_at(deadline, finished).await.is_err() {
-            self.cancel_running(timeout).await;
+            self.cancel_running(shared, timeout).await;
         }
         let Self { consumer, scheduler, recorded, .. } = self;
-        join_all(shared.quarantines.journals().map(|journal| journal.stop(deadline))).await;
-        recorded.cancel();
+        let journals = shared.quarantines.journals().map(|journal| journal.stop(deadline));
+        record(join_all(journals), record_deadline, &recorded).await;
         consumer.close().await;
         let unfinished = shared.dispatcher.blocking().max(scheduler.running.len());
         tracing::info!(started, released, unfinished, "stopped");
@@ -61,9 +62,17 @@ impl Shutdown {
 
     /// Waits for the running methods, and records the stop meanwhile. The consumers stay until the methods
     /// are done: if they were cancelled before, another process would receive later deliveries first.
-    async fn finish_running(&mut self, shared: &Shared, released: &mut usize) {
+    async fn finish_running(
+        &mut self,
+        shared: &Shared,
+        record_deadline: Instant,
+        released: &mut usize,
+    ) {
         let mut done = pin!(self.scheduler.running.wait());
-        let mut recording = pin!(record_stop(shared, &self.recorded).fuse());
+        // Withdraws what this process has recorded as begun.
+        let journals = shared.quarantines.journals().map(|journal| journal.begin_stop());
+        let recording = record(join_all(journals), record_deadline, &self.recorded);
+        let mut recording = pin!(recording.fuse());
         loop {
             tokio::select! {
                 biased;
@@ -72,28 +81,32 @@ impl Shutdown {
                 () = &mut recording => {}
                 Some(delivery) = self.deliveries.recv() => {
                     *released += 1;
-                    settlement::release(shared, Case::new(shared, delivery));
+                    settlement::release(shared, Case::receive(shared, delivery));
                 }
             }
         }
     }
 
-    async fn cancel_running(&self, timeout: Duration) {
+    async fn cancel_running(&self, shared: &Shared, timeout: Duration) {
         tracing::warn!(
-            unfinished = self.scheduler.running.len(),
+            deliveries = self.scheduler.running.len(),
+            methods = shared.gate.running(),
             ?timeout,
-            "methods still run after the deadline: the broker redelivers their notifications"
+            "deliveries are unfinished at the deadline: the broker redelivers them"
         );
         self.scheduler.abort.cancel();
         let _ = tokio::time::timeout(LAST_WAIT, self.scheduler.running.wait()).await;
     }
 }
 
-/// Withdraws what this process has recorded as begun.
-async fn record_stop(shared: &Shared, recorded: &CancellationToken) {
-    let journals = shared.quarantines.journals().map(|journal| journal.begin_stop());
-    let mut recording = pin!(join_all(journals));
-    let in_time = tokio::time::timeout(RECORD_TIMEOUT, recording.as_mut()).await.is_ok();
+/// Waits until the stop is recorded, and cancels `recorded` then, or at the deadline if that is earlier.
+async fn record<T>(
+    recording: impl Future<Output = T>,
+    deadline: Instant,
+    recorded: &CancellationToken,
+) {
+    let mut recording = pin!(recording);
+    let in_time = tokio::time::timeout_at(deadline, recording.as_mut()).await.is_ok();
     recorded.cancel();
     if !in_time {
         recording.await;

@@ -10,8 +10,9 @@ use crate::runtime::case::Case;
 use crate::runtime::judge::policy::Verdict;
 use crate::runtime::judge::{self, Judgement};
 use crate::runtime::open::body::TextBuffer;
+use crate::runtime::schedule::key_order::Ticket;
 use crate::runtime::settle::copies::{self, Next};
-use crate::runtime::settle::progress::{Due, Hold, Progress, Unfinished};
+use crate::runtime::settle::progress::{HoldDeadline, PendingCopy, Progress, Unfinished};
 use crate::runtime::settle::report::End;
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::WorkContext;
@@ -38,29 +39,30 @@ pub(crate) async fn work(work: WorkContext<'_>, mut case: Case, buffer: &mut Tex
 async fn call_until_settled(work: WorkContext<'_>, mut case: Case, buffer: &mut TextBuffer) {
     let shared = work.shared;
     case.in_flight.start_work();
-    let hold = Hold::new(shared.options.retry.hold, case.in_flight.age());
+    let hold = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age());
     let mut progress = Progress::new(hold);
+    progress.hold.in_order = case.ticket.as_ref().is_some_and(Ticket::is_in_order)
+        || shared.options.executor == Executor::Sequential;
     let mut handled = 0;
     loop {
         let calls = case.copy_headers.attempts;
-        let Judgement { verdict, mut logged, attempts, in_order, paused } =
+        let Judgement { verdict, mut logged, attempts, paused } =
             judge::judge(work, &case, buffer).await;
         handled += logged.handled;
         logged.handled = handled;
         case.copy_headers.attempts = attempts;
-        // Never reset: the ordered methods may be pending even if they are not in this round.
-        progress.hold.in_order |= in_order || shared.options.executor == Executor::Sequential;
         paused.into_iter().for_each(|method| progress.held.hold_until_resumed(method, calls));
         let unfinished = match verdict {
             Verdict::Ack => None,
             Verdict::Copies(copies) => {
-                progress.due.extend(copies.into_iter().map(|copy| Due { copy, attempts }));
+                progress.due.extend(copies.into_iter().map(|copy| PendingCopy { copy, attempts }));
                 None
             }
             Verdict::Requeue => Some(Unfinished::Requeued),
             Verdict::Release => Some(Unfinished::Released),
         };
         if let Some(unfinished) = unfinished {
+            // No call follows: `leave` takes the pending methods from it.
             progress.held.hold_for(case.copy_headers.pending.clone(), calls, Duration::ZERO);
             return copies::leave(work, case, progress, unfinished, &logged).await;
         }

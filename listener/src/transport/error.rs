@@ -376,7 +376,7 @@ impl SendError {
 
     /// Whether the message itself is the reason, and not the state of the broker or the permissions of
     /// the user: the broker never accepts this message, but accepts others.
-    pub(crate) const fn is_of_the_message(&self) -> bool {
+    pub(crate) const fn is_message_rejected(&self) -> bool {
         matches!(self.blame(), Blame::Message)
     }
 
@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn a_missing_runtime_is_not_transient() {
         let error = SendError::from(ConnectError::from(NoRuntime::Missing));
-        assert!(!error.is_transient() && !error.is_of_the_message());
+        assert!(!error.is_transient() && !error.is_message_rejected());
     }
 
     #[test]
@@ -461,6 +461,6 @@ mod tests {
     fn a_name_that_is_too_long_for_the_protocol_is_of_the_message() {
         let what = "the queue's name".to_owned();
         let error = SendError::from(ConnectError::NameTooLong { what, length: 256, limit: 255 });
-        assert!(error.is_of_the_message() && !error.is_transient());
+        assert!(error.is_message_rejected() && !error.is_transient());
     }
 }

@@ -11,21 +11,20 @@ use crate::inbox::InboxEntry;
 use crate::notification::Notification;
 use crate::observer::Event;
 use crate::outcome::{Failure, Outcome};
-use crate::redact::{LONGEST_ERROR, shortened};
+use crate::redact::{LONGEST_ERROR, LONGEST_TEXT, shortened};
 use crate::runtime::case::Case;
-use crate::runtime::judge::policy::{self, Decided, Failed, PolicyContext, Step, Verdict};
-use crate::runtime::program_code::{self, Fault};
+use crate::runtime::judge::policy::{
+    self, CopyKind, Decided, NotHandled, PolicyContext, Step, UNKNOWN_METHOD, Verdict,
+};
+use crate::runtime::program_code::{self, CallError};
 use crate::runtime::schedule::permit;
 use crate::runtime::shared::Shared;
-use crate::runtime::suspect::gate::Entered;
+use crate::runtime::suspect::gate::RunningMethod;
 use crate::transport::delivery::Delivery;
 
-/// The longest untrusted text in a log line, in bytes.
-const LONGEST_TEXT: usize = 256;
-
-/// How long a stop waits for the inbox's answer about the next method of a notification of which other
-/// methods were called.
-const INBOX_TIMEOUT_AT_STOP: Duration = Duration::from_millis(500);
+/// How long a stop waits for the inbox's answer and the gate before the next method of a notification of which
+/// other methods were called.
+const WAIT_AT_STOP: Duration = Duration::from_millis(500);
 
 /// How long the inbox may take to record a handled notification once the session is over.
 const INBOX_TIMEOUT_AFTER_SESSION: Duration = Duration::from_secs(2);
@@ -43,8 +42,6 @@ pub(crate) struct InvocationResult {
     pub(crate) verdict: Verdict,
     /// How many methods handled the notification.
     pub(crate) handled: usize,
-    /// Whether some of the methods keep an order.
-    pub(crate) in_order: bool,
     /// The methods that were not called: copies cannot be made for them at present, or the listener
     /// stops and does not wait for the inbox.
     pub(crate) paused: Vec<String>,
@@ -55,7 +52,7 @@ enum CallResult {
     Handled,
     /// The inbox has a record that it handled the notification: it was not called.
     HandledBefore,
-    Failed(Failed),
+    NotHandled(NotHandled),
     /// Copies cannot be made for it at present: it was not called.
     Paused,
     Requeued,
@@ -70,26 +67,21 @@ impl Invocation<'_> {
     /// sake of the others.
     pub(crate) async fn invoke(&self) -> InvocationResult {
         let context = policy_context(self.shared, self.notification.attempt());
-        let mut invoked = InvocationResult {
-            verdict: Verdict::Ack,
-            handled: 0,
-            in_order: self.shared.order.is_some(),
-            paused: Vec::new(),
-        };
+        let mut invoked =
+            InvocationResult { verdict: Verdict::Ack, handled: 0, paused: Vec::new() };
         let mut decided = self.unknown();
         let mut has_called = false;
         for entry in self.pending() {
-            invoked.in_order |= entry.order.is_some();
             let called = self.call(entry, has_called).await;
             let is_left = has_called && !self.case.delivery.is_over();
-            has_called |= matches!(called, CallResult::Handled | CallResult::Failed(_));
+            has_called |= matches!(called, CallResult::Handled | CallResult::NotHandled(_));
             let failed = match called {
                 CallResult::Handled => {
                     invoked.handled += 1;
                     continue;
                 }
                 CallResult::HandledBefore => continue,
-                CallResult::Failed(failed) => failed,
+                CallResult::NotHandled(failed) => failed,
                 CallResult::Abandoned if is_left => {
                     invoked.paused.push(entry.name.clone());
                     continue;
@@ -105,11 +97,15 @@ impl Invocation<'_> {
                     return InvocationResult { verdict: Verdict::Release, ..invoked };
                 }
             };
-            let step = policy::step(&failed, &entry.policy, context);
-            if step == Step::Forget {
-                self.log_forgotten(entry, &failed);
+            match policy::step(&failed, &entry.policy, context) {
+                Step::Copy(kind) => {
+                    decided.push(Decided { method: entry.name.clone(), failed, kind });
+                }
+                Step::Discard => self.log_discarded(entry, &failed),
+                Step::Requeue => {
+                    return InvocationResult { verdict: Verdict::Requeue, ..invoked };
+                }
             }
-            decided.push(Decided { method: entry.name.clone(), failed, step });
         }
         InvocationResult { verdict: policy::verdict(decided), ..invoked }
     }
@@ -128,8 +124,8 @@ impl Invocation<'_> {
             .filter(|name| !self.shared.dispatcher.table().knows(name))
             .map(|name| Decided {
                 method: name.clone(),
-                failed: Failed::Unknown,
-                step: Step::GiveUp("unknown-method"),
+                failed: NotHandled::Unknown,
+                kind: CopyKind::DeadLetter(UNKNOWN_METHOD),
             })
             .collect()
     }
@@ -139,29 +135,30 @@ impl Invocation<'_> {
     async fn call(&self, entry: &Entry, has_called: bool) -> CallResult {
         let Self { shared, case, .. } = *self;
         let copier = &shared.copier;
-        if copier.has_failures() && copier.resumed(&entry.name).now_or_never().is_none() {
+        if copier.has_failures() && copier.wait_until_resumed(&entry.name).now_or_never().is_none()
+        {
             return CallResult::Paused;
         }
         if case.delivery.is_over() || (self.stop.is_cancelled() && !has_called) {
             return CallResult::Abandoned;
         }
-        let asking = async {
-            let asked = self.has_handled(entry).await;
+        let checking = async {
+            let already_handled = self.has_handled(entry).await;
             // The gate may have been closed since the delivery was begun.
             let entered = shared.gate.enter(case.passage()).await;
-            (asked, entered)
+            (already_handled, entered)
         };
-        let Some((asked, entered)) = self.unless_ended(has_called, asking).await else {
+        let Some((already_handled, entered)) = self.unless_ended(has_called, checking).await else {
             return CallResult::Abandoned;
         };
-        match asked {
+        match already_handled {
             Ok(false) => {}
             Ok(true) => {
                 let (delivery, method) = (&case.copy_headers.origin, entry.name.as_str());
                 shared.observers.report(&Event::Duplicate { delivery, method });
                 return CallResult::HandledBefore;
             }
-            Err(failed) => return CallResult::Failed(failed),
+            Err(failed) => return CallResult::NotHandled(failed),
         }
         let Some(returned) = self.dispatch(entry, has_called, entered).await else {
             return CallResult::Abandoned;
@@ -172,12 +169,12 @@ impl Invocation<'_> {
                 CallResult::Handled
             }
             Ok(Outcome::Requeue) if shared.options.allow_requeue => CallResult::Requeued,
-            Ok(Outcome::Requeue) => CallResult::Failed(Failed::RequeueNotAllowed),
+            Ok(Outcome::Requeue) => CallResult::NotHandled(NotHandled::RequeueNotAllowed),
             Ok(Outcome::DeadLetter(reason)) => {
-                CallResult::Failed(Failed::GivenUp(reason.into_owned()))
+                CallResult::NotHandled(NotHandled::GivenUp(reason.into_owned()))
             }
-            Ok(Outcome::Retry { after }) => CallResult::Failed(Failed::Retry(after)),
-            Err(failure) => CallResult::Failed(Failed::Failure(failure)),
+            Ok(Outcome::Retry { after }) => CallResult::NotHandled(NotHandled::Retry(after)),
+            Err(failure) => CallResult::NotHandled(NotHandled::Failure(failure)),
         }
     }
 
@@ -186,14 +183,15 @@ impl Invocation<'_> {
         &'g self,
         entry: &Entry,
         has_called: bool,
-        mut entered: Entered<'g>,
+        mut entered: RunningMethod<'g>,
     ) -> Option<Result<Outcome, Failure>> {
         let Self { shared, notification, case, stop } = *self;
         loop {
-            let (gate, passage, until) = (shared.gate.clone(), case.passage(), stop.clone());
-            let may_begin = move || gate.is_open(passage) && (has_called || !until.is_cancelled());
+            let (gate, passage, stopped) = (shared.gate.clone(), case.passage(), stop.clone());
+            let may_start =
+                move || gate.is_open(passage) && (has_called || !stopped.is_cancelled());
             let limit = self.timeout(entry);
-            let called = shared.dispatcher.call(entry, notification, limit, may_begin).await;
+            let called = shared.dispatcher.call(entry, notification, limit, may_start).await;
             if called.is_some() {
                 return called;
             }
@@ -207,7 +205,7 @@ impl Invocation<'_> {
     }
 
     /// Waits, unless the session is over or the listener stops. If another method was called before, a stop
-    /// ends the wait after `INBOX_TIMEOUT_AT_STOP`.
+    /// ends the wait after `WAIT_AT_STOP`.
     async fn unless_ended<T>(
         &self,
         has_called: bool,
@@ -216,7 +214,7 @@ impl Invocation<'_> {
         let stopped = async {
             self.stop.cancelled().await;
             if has_called {
-                tokio::time::sleep(INBOX_TIMEOUT_AT_STOP).await;
+                tokio::time::sleep(WAIT_AT_STOP).await;
             }
         };
         tokio::select! {
@@ -233,18 +231,19 @@ impl Invocation<'_> {
     }
 
     /// Whether the inbox has a record that the method handled this notification.
-    async fn has_handled(&self, entry: &Entry) -> Result<bool, Failed> {
+    async fn has_handled(&self, entry: &Entry) -> Result<bool, NotHandled> {
         let message_id = self.notification.message_id();
         let Some(inbox) = self.shared.inbox.as_ref().filter(|_| !message_id.is_empty()) else {
             return Ok(false);
         };
-        let asked = InboxEntry { message_id, method: &entry.name };
-        let why = match program_code::within(self.timeout(entry), || inbox.contains(asked)).await {
-            Ok(Ok(handled)) => return Ok(handled),
-            Ok(Err(error)) => program_code::text(&error),
-            Err(fault) => fault.to_string(),
+        let handled = InboxEntry { message_id, method: &entry.name };
+        let why = match program_code::within(self.timeout(entry), || inbox.contains(handled)).await
+        {
+            Ok(Ok(is_handled)) => return Ok(is_handled),
+            Ok(Err(error)) => program_code::error_text(&error),
+            Err(error) => error.to_string(),
         };
-        Err(Failed::InboxUnavailable(why))
+        Err(NotHandled::InboxUnavailable(why))
     }
 
     /// Records in the inbox that the method handled this notification. If that fails, it may be handled
@@ -262,13 +261,13 @@ impl Invocation<'_> {
             biased;
             inserted = program_code::within(self.timeout(entry), insert) => inserted,
             () = ended_for(&self.case.delivery, INBOX_TIMEOUT_AFTER_SESSION) => {
-                Err(Fault::TimedOut(INBOX_TIMEOUT_AFTER_SESSION))
+                Err(CallError::TimedOut(INBOX_TIMEOUT_AFTER_SESSION))
             }
         };
         let error = match inserted {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => program_code::text(&error),
-            Err(fault) => fault.to_string(),
+            Ok(Err(error)) => program_code::error_text(&error),
+            Err(error) => error.to_string(),
         };
         tracing::warn!(
             message_id = shortened(message_id, LONGEST_TEXT),
@@ -279,7 +278,7 @@ impl Invocation<'_> {
     }
 
     /// Logs a failure that counts as handled: nothing else reports it.
-    fn log_forgotten(&self, entry: &Entry, failed: &Failed) {
+    fn log_discarded(&self, entry: &Entry, failed: &NotHandled) {
         let notification = self.notification;
         tracing::error!(
             queue = %self.case.delivery.info.queue,
@@ -288,7 +287,7 @@ impl Invocation<'_> {
             message_id = shortened(notification.message_id(), LONGEST_TEXT),
             method = entry.name,
             error = shortened(&failed.text(), LONGEST_ERROR),
-            "a method failed, and its failure is forgotten: the notification is lost for it"
+            "a method failed: on_failure = Discard drops the notification for it"
         );
     }
 }

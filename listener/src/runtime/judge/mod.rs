@@ -1,5 +1,5 @@
-//! From a body to one verdict on its delivery: it is opened (`open/`), the methods are called (`invoke.rs`), and their
-//! failures decided (`policy.rs`). Called by `worker.rs`, once for each round of calls.
+//! From a body to one verdict on its delivery: it is opened (`open/`), the methods are called (`invoke.rs`), and
+//! their failures decided (`policy.rs`). Called by `worker.rs`, once for each round of calls.
 
 pub(crate) mod invoke;
 pub(crate) mod policy;
@@ -27,9 +27,6 @@ pub(crate) struct Judgement {
     pub(crate) logged: LoggedNotification,
     /// How often methods have been called for the notification.
     pub(crate) attempts: u32,
-    /// Whether some of the methods keep an order, so that the delivery must not be handled later than
-    /// others.
-    pub(crate) in_order: bool,
     /// The methods that were not called: copies cannot be made for them at present, or the listener stops and
     /// does not wait for the inbox.
     pub(crate) paused: Vec<String>,
@@ -39,7 +36,7 @@ impl Judgement {
     /// Without calls.
     fn of(verdict: Verdict, attempts: u32) -> Self {
         let logged = LoggedNotification::default();
-        Self { verdict, logged, attempts, in_order: false, paused: Vec::new() }
+        Self { verdict, logged, attempts, paused: Vec::new() }
     }
 }
 
@@ -54,8 +51,8 @@ pub(crate) async fn judge(
     let judged = AssertUnwindSafe(open_and_invoke(work, case, buffer)).catch_unwind().await;
     let attempts = case.copy_headers.attempts;
     let pending = || case.copy_headers.pending.clone();
-    let failed = match judged {
-        Ok(Ok(judgement)) => return judgement,
+    match judged {
+        Ok(Ok(judgement)) => judgement,
         Ok(Err(error)) => Judgement::of(policy::undecodable(&*error, pending()), attempts),
         Err(panic) => {
             let calls = attempts.saturating_add(1);
@@ -63,9 +60,7 @@ pub(crate) async fn judge(
             let verdict = policy::panicked(&message, pending(), policy_context(shared, calls));
             Judgement::of(verdict, calls)
         }
-    };
-    let in_order = shared.order.is_some() || shared.dispatcher.table().keeps_order();
-    Judgement { in_order, ..failed }
+    }
 }
 
 async fn open_and_invoke(
@@ -99,14 +94,15 @@ async fn open_and_invoke(
         Err(none) => {
             let logged = LoggedNotification::of(&fields, 0);
             let verdict = without_priority(shared, case, &none, &logged);
-            return Ok(Judgement { logged, ..Judgement::of(verdict, 0) });
+            let attempts = case.copy_headers.attempts;
+            return Ok(Judgement { logged, ..Judgement::of(verdict, attempts) });
         }
     };
     let calls = case.copy_headers.attempts.saturating_add(1);
     let notification = Notification::new(fields, priority, origin, &shared.states)
         .of_call(case.received_at, calls);
     let invocation = Invocation { shared, notification: &notification, case, stop: permit.stop };
-    let InvocationResult { verdict, handled, in_order, paused } = invocation.invoke().await;
+    let InvocationResult { verdict, handled, paused } = invocation.invoke().await;
     let is_logged = verdict != Verdict::Ack || tracing::enabled!(tracing::Level::DEBUG);
     let logged = if is_logged {
         LoggedNotification::of(notification.fields(), handled)
@@ -114,7 +110,7 @@ async fn open_and_invoke(
         LoggedNotification { handled, ..LoggedNotification::default() }
     };
     buffer.reuse(text);
-    Ok(Judgement { verdict, logged, attempts: calls, in_order, paused })
+    Ok(Judgement { verdict, logged, attempts: calls, paused })
 }
 
 /// The verdict on a delivery for which no method can be found.

@@ -10,15 +10,14 @@ use crate::endpoint::policy::EndpointPolicy;
 use crate::options::listener::{OnFailure, RetryOptions};
 use crate::outcome::Failure;
 use crate::outcome::kind::{Classifiers, ErrorKind};
-use crate::redact::panic_message;
-use crate::redact::{Chain, LONGEST_ERROR, error_text, shortened};
+use crate::redact::{Chain, LONGEST_ERROR, error_text, panic_message, shortened};
 use crate::runtime::open::priority::NoPriority;
 use crate::runtime::program_code;
 use crate::runtime::settle::pending::Pending;
 
 /// Why a method did not handle a notification.
 #[derive(Debug)]
-pub(crate) enum Failed {
+pub(crate) enum NotHandled {
     /// An error, a panic, a timeout, or an argument that could not be made.
     Failure(Failure),
     /// The inbox could not be queried, for this reason, and the method was not called. It is retried
@@ -37,22 +36,20 @@ pub(crate) enum Failed {
 /// What follows for a method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is called again after a delay.
-    Again(Duration),
-    /// The notification is given up, for this reason.
-    GiveUp(&'static str),
-    /// The whole delivery is requeued immediately, as in oslo.messaging.
+    /// A copy is for it: a retry, or a dead letter.
+    Copy(CopyKind),
+    /// The whole delivery is requeued immediately, as in oslo.messaging: no other method is called.
     Requeue,
     /// It counts as handled, as in oslo.messaging.
-    Forget,
+    Discard,
 }
 
 /// What a step depends on apart from the failure.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PolicyContext<'g> {
-    pub(crate) retry: &'g RetryOptions,
+pub(crate) struct PolicyContext<'p> {
+    pub(crate) retry: &'p RetryOptions,
     pub(crate) on_failure: OnFailure,
-    pub(crate) classifiers: &'g Classifiers,
+    pub(crate) classifiers: &'p Classifiers,
     /// How often the method has been called, this call included.
     pub(crate) calls: u32,
     /// From 0 to 1: the position of a delay in its range.
@@ -60,31 +57,37 @@ pub(crate) struct PolicyContext<'g> {
 }
 
 /// What follows from the failure of a method whose endpoint has this policy.
-pub(crate) fn step(failed: &Failed, policy: &EndpointPolicy, context: PolicyContext<'_>) -> Step {
+pub(crate) fn step(
+    failed: &NotHandled,
+    policy: &EndpointPolicy,
+    context: PolicyContext<'_>,
+) -> Step {
+    let dead = |reason| Step::Copy(CopyKind::DeadLetter(reason));
     let retry = context.retry.with(policy);
     let (after, exhausted) = match failed {
-        Failed::GivenUp(_) => return Step::GiveUp("given-up"),
-        Failed::RequeueNotAllowed => return Step::GiveUp("requeue-not-allowed"),
-        Failed::Unknown => return Step::GiveUp("unknown-method"),
-        Failed::Retry(after) => (*after, "retries"),
-        Failed::InboxUnavailable(_) => (None, "error"),
-        Failed::Failure(failure) => {
+        NotHandled::GivenUp(_) => return dead("given-up"),
+        NotHandled::RequeueNotAllowed => return dead("requeue-not-allowed"),
+        NotHandled::Unknown => return dead(UNKNOWN_METHOD),
+        NotHandled::Retry(after) => (*after, "retries"),
+        NotHandled::InboxUnavailable(_) => (None, "error"),
+        NotHandled::Failure(failure) => {
             match context.on_failure {
                 OnFailure::Retry => {}
                 OnFailure::Requeue => return Step::Requeue,
-                OnFailure::Discard => return Step::Forget,
+                OnFailure::Discard => return Step::Discard,
             }
             match kind(failure, context.classifiers) {
-                ErrorKind::Permanent => return Step::GiveUp(failure.reason()),
+                ErrorKind::Permanent => return dead(failure.reason()),
                 ErrorKind::Transient => (None, failure.reason()),
                 ErrorKind::RetryAfter(after) => (Some(after), failure.reason()),
             }
         }
     };
     if context.calls >= retry.attempts {
-        return Step::GiveUp(exhausted);
+        return dead(exhausted);
     }
-    Step::Again(after.unwrap_or_else(|| retry.delay_after(context.calls, context.jitter)))
+    let delay = after.unwrap_or_else(|| retry.delay_after(context.calls, context.jitter));
+    Step::Copy(CopyKind::Retry { after: delay })
 }
 
 /// The kind of a failure; transient if the classifier panics.
@@ -107,69 +110,61 @@ pub(crate) enum Verdict {
     /// The listener stopped before the first method was called, or the session is over.
     Release,
     /// It is still pending for some methods: copies replace it.
-    Copies(Vec<Copy>),
+    Copies(Vec<MessageCopy>),
 }
 
 /// A copy that replaces a delivery for the methods that it is pending for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Copy {
-    pub(crate) to: Destination,
+pub(crate) struct MessageCopy {
+    pub(crate) kind: CopyKind,
     /// The methods that it is for.
     pub(crate) pending: Pending,
     /// What went wrong, in full.
     pub(crate) error: String,
 }
 
-/// Where a copy goes.
+/// What a copy is, and where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Destination {
+pub(crate) enum CopyKind {
     /// Back to the queue, after a delay.
-    Later(Duration),
-    /// To the dead letters. The reason is one word: `undecodable`, `unknown-priority`,
+    Retry { after: Duration },
+    /// To the dead-letter queue. The reason is one word: `undecodable`, `unknown-priority`,
     /// `error`, `argument`, `version`, `panic`, `timeout`, `given-up`, `retries`, `requeue-not-allowed`,
     /// `unknown-method`, `poison`.
-    Dead(&'static str),
+    DeadLetter(&'static str),
 }
 
 /// What was decided for one method.
 #[derive(Debug)]
 pub(crate) struct Decided {
     pub(crate) method: String,
-    pub(crate) failed: Failed,
-    pub(crate) step: Step,
+    pub(crate) failed: NotHandled,
+    pub(crate) kind: CopyKind,
 }
 
 /// The verdict on a delivery, from the decisions for the methods that did not handle it. There is one
 /// copy for all methods that are given up, with the reason of the first, and one for each delay.
 pub(crate) fn verdict(decided: Vec<Decided>) -> Verdict {
-    if decided.iter().any(|one| one.step == Step::Requeue) {
-        return Verdict::Requeue;
-    }
-    let mut copies: Vec<(Destination, Vec<String>, String)> = Vec::new();
-    for Decided { method, failed, step } in decided {
-        let to = match step {
-            Step::Again(after) => Destination::Later(after),
-            Step::GiveUp(reason) => Destination::Dead(reason),
-            Step::Requeue | Step::Forget => continue,
-        };
+    let mut copies: Vec<(CopyKind, Vec<String>, String)> = Vec::new();
+    for Decided { method, failed, kind } in decided {
         let text = format!("{method}: {}", failed.text());
-        match copies.iter_mut().find(|(destination, ..)| destination.shares_copy_with(to)) {
+        match copies.iter_mut().find(|(other, ..)| other.shares_copy_with(kind)) {
             Some((_, methods, error)) => {
                 methods.push(method);
                 // Writing to a String cannot fail.
                 let _ = write!(error, "; {text}");
             }
-            None => copies.push((to, vec![method], text)),
+            None => copies.push((kind, vec![method], text)),
         }
     }
     if copies.is_empty() {
         return Verdict::Ack;
     }
-    let copy = |(to, methods, error)| Copy { to, pending: Pending::of(methods), error };
+    let copy = |(kind, methods, error)| MessageCopy { kind, pending: Pending::of(methods), error };
     Verdict::Copies(copies.into_iter().map(copy).collect())
 }
 
-impl Copy {
+impl MessageCopy {
     /// The names of its methods, for the log.
     pub(crate) fn method_names(&self) -> String {
         let mut names = String::new();
@@ -193,15 +188,15 @@ impl Copy {
         // Writing to a String cannot fail.
         let _ =
             write!(self.error, "; the next delay would hold the delivery for more than {hold:?}");
-        self.to = Destination::Dead("retries");
+        self.kind = CopyKind::DeadLetter("retries");
     }
 }
 
-impl Destination {
-    /// Whether one copy may be for methods with either destination.
+impl CopyKind {
+    /// Whether one copy may be for methods with either kind.
     fn shares_copy_with(self, other: Self) -> bool {
         match (self, other) {
-            (Self::Dead(_), Self::Dead(_)) => true,
+            (Self::DeadLetter(_), Self::DeadLetter(_)) => true,
             _ => self == other,
         }
     }
@@ -210,24 +205,24 @@ impl Destination {
 /// The verdict on a delivery for which the program's code panicked outside of a method, such as a
 /// serializer, for all pending methods: as for a method that panics.
 pub(crate) fn panicked(message: &str, pending: Pending, context: PolicyContext<'_>) -> Verdict {
-    let failed = Failed::Failure(Failure::Panic(message.to_owned()));
-    let to = match step(&failed, &EndpointPolicy::NONE, context) {
-        Step::Again(after) => Destination::Later(after),
+    let failed = NotHandled::Failure(Failure::Panic(message.to_owned()));
+    let kind = match step(&failed, &EndpointPolicy::NONE, context) {
+        Step::Copy(kind @ CopyKind::Retry { .. }) => kind,
         Step::Requeue => return Verdict::Requeue,
-        Step::GiveUp(_) | Step::Forget => Destination::Dead("panic"),
+        Step::Copy(CopyKind::DeadLetter(_)) | Step::Discard => CopyKind::DeadLetter("panic"),
     };
-    Verdict::Copies(vec![Copy { to, pending, error: format!("panicked: {message}") }])
+    Verdict::Copies(vec![MessageCopy { kind, pending, error: format!("panicked: {message}") }])
 }
 
 /// The copy of a delivery whose methods are not called yet, because the rest of a delay remains.
-pub(crate) fn deferred(remaining: Duration, pending: Pending) -> Copy {
-    let error = "a delay of its methods is not over".to_owned();
-    Copy { to: Destination::Later(remaining), pending, error }
+pub(crate) fn deferred(remaining: Duration, pending: Pending) -> MessageCopy {
+    let error = "its retry delay is not over".to_owned();
+    MessageCopy { kind: CopyKind::Retry { after: remaining }, pending, error }
 }
 
 /// The verdict on a body that cannot be read, for all pending methods.
 pub(crate) fn undecodable(error: &(dyn Error + 'static), pending: Pending) -> Verdict {
-    Verdict::Copies(vec![dead("undecodable", program_code::text(&Chain(error)), pending)])
+    Verdict::Copies(vec![dead("undecodable", program_code::error_text(&Chain(error)), pending)])
 }
 
 /// The verdict on a notification without a priority, for all pending methods.
@@ -235,26 +230,27 @@ pub(crate) fn unknown_priority(none: &NoPriority, pending: Pending) -> Verdict {
     Verdict::Copies(vec![dead("unknown-priority", none.to_string(), pending)])
 }
 
-/// The reason of a dead letter that ended processes.
+/// The reason of a dead letter for a method that does not exist.
+pub(crate) const UNKNOWN_METHOD: &str = "unknown-method";
+
+/// The reason of a dead letter that crashed processes.
 pub(crate) const POISON: &str = "poison";
 
-/// The copy of a delivery that ended this number of processes.
-pub(crate) fn poison(crashes: u64, pending: Pending) -> Copy {
-    let error = format!(
-        "{crashes} processes crashed while they worked on it: it may end every process that does"
-    );
+/// The copy of a delivery that crashed this number of processes.
+pub(crate) fn poison(crashes: u64, pending: Pending) -> MessageCopy {
+    let error = format!("{crashes} processes crashed while handling it");
     dead(POISON, error, pending)
 }
 
-fn dead(reason: &'static str, error: String, pending: Pending) -> Copy {
-    Copy { to: Destination::Dead(reason), pending, error }
+fn dead(reason: &'static str, error: String, pending: Pending) -> MessageCopy {
+    MessageCopy { kind: CopyKind::DeadLetter(reason), pending, error }
 }
 
-impl Failed {
+impl NotHandled {
     pub(crate) fn text(&self) -> String {
         match self {
             Self::InboxUnavailable(why) => error_text(&format!("the inbox could not be queried: {why}")),
-            Self::Failure(failure) => program_code::text(&Chain(failure)),
+            Self::Failure(failure) => program_code::error_text(&Chain(failure)),
             Self::GivenUp(reason) => error_text(reason),
             Self::Retry(_) => "requested a retry".to_owned(),
             Self::RequeueNotAllowed => "requested a requeue, which is not allowed; set `allow_requeue(true)` on the listener, or return `Outcome::Retry`".to_owned(),
@@ -270,11 +266,24 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn error(error: impl Into<crate::outcome::BoxError>) -> Failed {
-        Failed::Failure(Failure::Error(error.into()))
+    fn error(error: impl Into<crate::outcome::BoxError>) -> NotHandled {
+        NotHandled::Failure(Failure::Error(error.into()))
     }
 
-    fn decide(failed: &Failed, policy: &EndpointPolicy, calls: u32, on_failure: OnFailure) -> Step {
+    fn again(delay: Duration) -> Step {
+        Step::Copy(CopyKind::Retry { after: delay })
+    }
+
+    fn give_up(reason: &'static str) -> Step {
+        Step::Copy(CopyKind::DeadLetter(reason))
+    }
+
+    fn decide(
+        failed: &NotHandled,
+        policy: &EndpointPolicy,
+        calls: u32,
+        on_failure: OnFailure,
+    ) -> Step {
         let classifiers = Classifiers::default();
         let retry = RetryOptions {
             attempts: 3,
@@ -297,31 +306,31 @@ mod tests {
 
     #[test]
     fn each_failure_has_its_step() {
-        let check = |failed: Failed, calls, expected| {
+        let check = |failed: NotHandled, calls, expected| {
             assert_eq!(
                 decide(&failed, &EndpointPolicy::NONE, calls, OnFailure::Retry),
                 expected,
                 "{failed:?}"
             );
         };
-        check(error("no price"), 1, Step::Again(2 * SECOND));
-        check(error("no price"), 2, Step::Again(4 * SECOND));
-        check(error("no price"), 3, Step::GiveUp("error"));
-        check(error(permanent("no tenant")), 1, Step::GiveUp("error"));
-        check(error(retry_after("busy", 60 * SECOND)), 1, Step::Again(60 * SECOND));
-        check(error(retry_after("busy", 60 * SECOND)), 3, Step::GiveUp("error"));
-        check(Failed::Failure(Failure::Panic("no".to_owned())), 1, Step::Again(2 * SECOND));
-        check(Failed::Failure(Failure::Panic("no".to_owned())), 3, Step::GiveUp("panic"));
-        check(Failed::Failure(Failure::Timeout(SECOND)), 1, Step::Again(2 * SECOND));
-        check(Failed::Failure(Failure::Timeout(SECOND)), 3, Step::GiveUp("timeout"));
+        check(error("no price"), 1, again(2 * SECOND));
+        check(error("no price"), 2, again(4 * SECOND));
+        check(error("no price"), 3, give_up("error"));
+        check(error(permanent("no tenant")), 1, give_up("error"));
+        check(error(retry_after("busy", 60 * SECOND)), 1, again(60 * SECOND));
+        check(error(retry_after("busy", 60 * SECOND)), 3, give_up("error"));
+        check(NotHandled::Failure(Failure::Panic("no".to_owned())), 1, again(2 * SECOND));
+        check(NotHandled::Failure(Failure::Panic("no".to_owned())), 3, give_up("panic"));
+        check(NotHandled::Failure(Failure::Timeout(SECOND)), 1, again(2 * SECOND));
+        check(NotHandled::Failure(Failure::Timeout(SECOND)), 3, give_up("timeout"));
         let argument = Failure::Argument { argument: "payload", source: "no number".into() };
-        check(Failed::Failure(argument), 1, Step::GiveUp("argument"));
-        check(Failed::Retry(None), 1, Step::Again(2 * SECOND));
-        check(Failed::Retry(Some(SECOND)), 2, Step::Again(SECOND));
-        check(Failed::Retry(None), 3, Step::GiveUp("retries"));
-        check(Failed::GivenUp("no".to_owned()), 1, Step::GiveUp("given-up"));
-        check(Failed::RequeueNotAllowed, 1, Step::GiveUp("requeue-not-allowed"));
-        check(Failed::Unknown, 1, Step::GiveUp("unknown-method"));
+        check(NotHandled::Failure(argument), 1, give_up("argument"));
+        check(NotHandled::Retry(None), 1, again(2 * SECOND));
+        check(NotHandled::Retry(Some(SECOND)), 2, again(SECOND));
+        check(NotHandled::Retry(None), 3, give_up("retries"));
+        check(NotHandled::GivenUp("no".to_owned()), 1, give_up("given-up"));
+        check(NotHandled::RequeueNotAllowed, 1, give_up("requeue-not-allowed"));
+        check(NotHandled::Unknown, 1, give_up("unknown-method"));
     }
 
     #[test]
@@ -329,19 +338,19 @@ mod tests {
         let policy =
             EndpointPolicy { attempts: Some(2), delay: Some(8 * SECOND), ..EndpointPolicy::NONE };
         let decide = |calls| decide(&error("no"), &policy, calls, OnFailure::Retry);
-        assert_eq!([decide(1), decide(2)], [Step::Again(8 * SECOND), Step::GiveUp("error")]);
+        assert_eq!([decide(1), decide(2)], [again(8 * SECOND), give_up("error")]);
     }
 
     #[test]
     fn the_behaviour_of_oslo_messaging_can_be_chosen() {
         let decide = |failed, on_failure| decide(&failed, &EndpointPolicy::NONE, 1, on_failure);
         assert_eq!(decide(error("no"), OnFailure::Requeue), Step::Requeue);
-        assert_eq!(decide(error("no"), OnFailure::Discard), Step::Forget);
-        let not_asked = || Failed::InboxUnavailable("no".to_owned());
-        assert_eq!(decide(not_asked(), OnFailure::Discard), Step::Again(2 * SECOND));
-        assert_eq!(decide(not_asked(), OnFailure::Requeue), Step::Again(2 * SECOND));
-        let given_up = Failed::GivenUp("no".to_owned());
-        assert_eq!(decide(given_up, OnFailure::Discard), Step::GiveUp("given-up"));
+        assert_eq!(decide(error("no"), OnFailure::Discard), Step::Discard);
+        let not_asked = || NotHandled::InboxUnavailable("no".to_owned());
+        assert_eq!(decide(not_asked(), OnFailure::Discard), again(2 * SECOND));
+        assert_eq!(decide(not_asked(), OnFailure::Requeue), again(2 * SECOND));
+        let given_up = NotHandled::GivenUp("no".to_owned());
+        assert_eq!(decide(given_up, OnFailure::Discard), give_up("given-up"));
     }
 
     #[test]
@@ -355,45 +364,37 @@ mod tests {
         assert_eq!(delays(0.5), [750, 1500, 3000, 3750, 3750]);
     }
 
-    fn decided(method: &str, step: Step) -> Decided {
-        Decided { method: method.to_owned(), failed: Failed::GivenUp("why".to_owned()), step }
+    fn decided(method: &str, kind: CopyKind) -> Decided {
+        Decided { method: method.to_owned(), failed: NotHandled::GivenUp("why".to_owned()), kind }
     }
 
-    fn copy(to: Destination, methods: &[&str]) -> Copy {
+    fn copy(kind: CopyKind, methods: &[&str]) -> MessageCopy {
         let error = methods.iter().map(|method| format!("{method}: why")).collect::<Vec<_>>();
         let methods = methods.iter().map(|method| (*method).to_owned()).collect();
-        Copy { to, pending: Pending::of(methods), error: error.join("; ") }
+        MessageCopy { kind, pending: Pending::of(methods), error: error.join("; ") }
     }
 
     #[test]
-    fn a_delivery_that_no_method_failed_is_acknowledged() {
+    fn a_delivery_without_failures_is_acknowledged() {
         assert_eq!(verdict(Vec::new()), Verdict::Ack);
-        assert_eq!(verdict(vec![decided("a", Step::Forget)]), Verdict::Ack);
     }
 
     #[test]
     fn there_is_one_copy_for_each_delay_and_one_for_all_methods_given_up() {
         let verdict = verdict(vec![
-            decided("a", Step::Again(SECOND)),
-            decided("b", Step::GiveUp("error")),
-            decided("c", Step::Again(2 * SECOND)),
-            decided("d", Step::Again(SECOND)),
-            decided("e", Step::GiveUp("panic")),
+            decided("a", CopyKind::Retry { after: SECOND }),
+            decided("b", CopyKind::DeadLetter("error")),
+            decided("c", CopyKind::Retry { after: 2 * SECOND }),
+            decided("d", CopyKind::Retry { after: SECOND }),
+            decided("e", CopyKind::DeadLetter("panic")),
         ]);
         assert_eq!(
             verdict,
             Verdict::Copies(vec![
-                copy(Destination::Later(SECOND), &["a", "d"]),
-                copy(Destination::Dead("error"), &["b", "e"]),
-                copy(Destination::Later(2 * SECOND), &["c"]),
+                copy(CopyKind::Retry { after: SECOND }, &["a", "d"]),
+                copy(CopyKind::DeadLetter("error"), &["b", "e"]),
+                copy(CopyKind::Retry { after: 2 * SECOND }, &["c"]),
             ])
         );
-    }
-
-    #[test]
-    fn a_requeue_concerns_the_whole_delivery() {
-        let verdict =
-            verdict(vec![decided("a", Step::GiveUp("error")), decided("b", Step::Requeue)]);
-        assert_eq!(verdict, Verdict::Requeue);
     }
 }

@@ -8,7 +8,7 @@ use crate::notification::fields::Fields;
 use crate::notification::owned::OwnedFields;
 use crate::outcome::BoxError;
 use crate::runtime::case::Case;
-use crate::runtime::open::budget::{self, Share};
+use crate::runtime::open::budget::{self, BudgetPermit};
 use crate::runtime::open::offload::Offload;
 use crate::runtime::schedule::permit;
 use crate::runtime::schedule::priority_queues::QueueIndex;
@@ -53,7 +53,7 @@ pub(crate) fn open<'d>(
 pub(crate) async fn open_compressed<'w>(
     work: WorkContext<'w>,
     case: &Case,
-) -> Option<(Result<String, DecodeError>, Option<Share<'w>>)> {
+) -> Option<(Result<String, DecodeError>, Option<BudgetPermit<'w>>)> {
     let WorkContext { shared, permit } = work;
     let (delivery, index) = (&case.delivery, QueueIndex::of(&case.copy_headers.origin.routing_key));
     let limits = &shared.options.limits;

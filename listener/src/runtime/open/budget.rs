@@ -26,7 +26,7 @@ pub(crate) struct Budget {
 
 /// The bytes of one body, free again when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Share<'b> {
+pub(crate) struct BudgetPermit<'b> {
     of_priority: SemaphorePermit<'b>,
     of_all: SemaphorePermit<'b>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Share<'b> {
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         let all = units(bytes).max(1) as usize;
-        let part = priority_queues::part(all);
+        let part = priority_queues::largest_share(all);
         let by_priority = std::array::from_fn(|_| Semaphore::new(part));
         Self {
             free: Semaphore::new(all),
@@ -45,16 +45,16 @@ impl Budget {
 
     /// Waits until this many bytes are free, at most what one priority may use. Served in order, so that
     /// a large body is not overtaken for ever.
-    pub(crate) async fn take(&self, index: QueueIndex, bytes: usize) -> Option<Share<'_>> {
+    pub(crate) async fn take(&self, index: QueueIndex, bytes: usize) -> Option<BudgetPermit<'_>> {
         let wanted = units(bytes).min(self.part);
         // They are never closed.
         let of_priority = self.by_priority[index.index()].acquire_many(wanted).await.ok()?;
         let of_all = self.free.acquire_many(wanted).await.ok()?;
-        Some(Share { of_priority, of_all })
+        Some(BudgetPermit { of_priority, of_all })
     }
 }
 
-impl Share<'_> {
+impl BudgetPermit<'_> {
     /// Frees what is more than this many bytes.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         for permit in [&mut self.of_all, &mut self.of_priority] {

@@ -1,5 +1,5 @@
 //! From a body to the fields of a notification and its priority, within a budget of open bytes. The
-//! format itself is in `envelope`; called by the judging stages and where order keys are read.
+//! format itself is in `envelope`. Called by `judge/` and `schedule/keys.rs`.
 
 pub(crate) mod body;
 pub(crate) mod budget;

@@ -15,7 +15,7 @@ const LITTLE_PATIENCE: Duration = Duration::from_millis(10);
 #[derive(Debug, Default)]
 pub(crate) struct Offload {
     /// Whether no thread was free the last time.
-    is_short: AtomicBool,
+    lacks_threads: AtomicBool,
 }
 
 impl Offload {
@@ -27,7 +27,7 @@ impl Offload {
         let waiting = Waiting::new(work);
         let take = waiting.for_thread();
         let mut done = tokio::task::spawn_blocking(move || take().map(|work| work()));
-        let was_short = self.is_short.load(Ordering::Relaxed);
+        let was_short = self.lacks_threads.load(Ordering::Relaxed);
         let patience = if was_short { LITTLE_PATIENCE } else { PATIENCE };
         let done = match tokio::time::timeout(patience, &mut done).await {
             Ok(done) => done,
@@ -39,7 +39,7 @@ impl Offload {
                 None => done.await,
             },
         };
-        self.is_short.store(false, Ordering::Relaxed);
+        self.lacks_threads.store(false, Ordering::Relaxed);
         match done {
             Ok(Some(done)) => done,
             Err(panicked) if panicked.is_panic() => {
@@ -51,7 +51,7 @@ impl Offload {
     }
 
     fn report_shortage(&self) {
-        if !self.is_short.swap(true, Ordering::Relaxed) {
+        if !self.lacks_threads.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 after = ?PATIENCE,
                 "a large body is opened on a thread of the program's runtime, because no blocking thread \

@@ -1,4 +1,4 @@
-//! The deliveries in flight: each from the moment it is taken until it is acknowledged. Health reports are
+//! The deliveries in flight: each from the moment it is received until it is settled or released. Health reports are
 //! made from this, and slow deliveries are found in it.
 
 use std::collections::BTreeMap;
@@ -15,14 +15,14 @@ pub(crate) struct InFlight(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    held: Vec<Option<Entry>>,
-    /// The free indices of `held`.
+    entries: Vec<Option<InFlightEntry>>,
+    /// The free indices of `entries`.
     free: Vec<usize>,
     acknowledged: BTreeMap<Arc<str>, Acknowledged>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct InFlightEntry {
     queue: Arc<str>,
     since: Instant,
     started: bool,
@@ -47,7 +47,7 @@ impl InFlight {
     /// Adds a delivery.
     pub(crate) fn add(self: &Arc<Self>, delivery: &Delivery) -> InFlightGuard {
         let since = Instant::now();
-        let entry = Entry {
+        let entry = InFlightEntry {
             queue: Arc::clone(&delivery.info.queue),
             since,
             started: false,
@@ -60,7 +60,7 @@ impl InFlight {
     /// The deliveries that have been in flight for longer than this; each is returned once.
     pub(crate) fn slow(&self, limit: Duration) -> Vec<(Arc<str>, Duration)> {
         let mut inner = self.lock();
-        let entries = inner.held.iter_mut().flatten();
+        let entries = inner.entries.iter_mut().flatten();
         let slow = entries.filter(|entry| !entry.reported && entry.since.elapsed() >= limit);
         slow.map(|entry| {
             entry.reported = true;
@@ -72,15 +72,14 @@ impl InFlight {
     /// Whether a delivery of this queue is or was in flight.
     pub(crate) fn knows(&self, queue: &str) -> bool {
         let inner = self.lock();
-        inner.acknowledged.contains_key(queue)
-            || inner.entries().any(|entry| &*entry.queue == queue)
+        inner.acknowledged.contains_key(queue) || inner.iter().any(|entry| &*entry.queue == queue)
     }
 
     /// The health of each of these queues.
     pub(crate) fn health<'q>(&self, queues: impl Iterator<Item = &'q str>) -> Vec<QueueHealth> {
         let inner = self.lock();
         let health = |queue: &str| {
-            let of_queue = || inner.entries().filter(|entry| &*entry.queue == queue);
+            let of_queue = || inner.iter().filter(|entry| &*entry.queue == queue);
             let acknowledged = inner.acknowledged.get(queue);
             QueueHealth {
                 queue: queue.to_owned(),
@@ -100,21 +99,21 @@ impl InFlight {
 }
 
 impl Inner {
-    fn put(&mut self, entry: Entry) -> usize {
+    fn put(&mut self, entry: InFlightEntry) -> usize {
         match self.free.pop() {
             Some(index) => {
-                self.held[index] = Some(entry);
+                self.entries[index] = Some(entry);
                 index
             }
             None => {
-                self.held.push(Some(entry));
-                self.held.len() - 1
+                self.entries.push(Some(entry));
+                self.entries.len() - 1
             }
         }
     }
 
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.held.iter().flatten()
+    fn iter(&self) -> impl Iterator<Item = &InFlightEntry> {
+        self.entries.iter().flatten()
     }
 }
 
@@ -126,7 +125,7 @@ impl InFlightGuard {
 
     /// Marks it as in work: its methods are called from now on.
     pub(crate) fn start_work(&self) {
-        if let Some(entry) = &mut self.all.lock().held[self.index] {
+        if let Some(entry) = &mut self.all.lock().entries[self.index] {
             entry.started = true;
         }
     }
@@ -134,8 +133,8 @@ impl InFlightGuard {
     /// Counts it as acknowledged.
     pub(crate) fn acknowledged(&self) {
         let mut inner = self.all.lock();
-        let Inner { held, acknowledged, .. } = &mut *inner;
-        let Some(entry) = &held[self.index] else { return };
+        let Inner { entries, acknowledged, .. } = &mut *inner;
+        let Some(entry) = &entries[self.index] else { return };
         let now = Instant::now();
         match acknowledged.get_mut(&entry.queue) {
             Some(acknowledged) => {
@@ -152,7 +151,7 @@ impl InFlightGuard {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let mut inner = self.all.lock();
-        inner.held[self.index] = None;
+        inner.entries[self.index] = None;
         inner.free.push(self.index);
     }
 }

@@ -10,24 +10,25 @@ use crate::runtime::case::Case;
 use crate::runtime::open::body::{self, TextBuffer};
 use crate::runtime::open::priority;
 use crate::runtime::schedule::key_order::Keys;
+use crate::runtime::settle::pending::Pending;
 use crate::runtime::shared::Shared;
 
 /// Bodies up to this size, in bytes, are read as soon as they arrive.
 const SMALL: usize = 64 << 10;
 
 /// Whether deliveries can have keys at all.
-pub(crate) fn are_used(shared: &Shared) -> bool {
+pub(crate) fn have_keys(shared: &Shared) -> bool {
     shared.order.is_some() || shared.dispatcher.table().keeps_order() || shared.inbox.is_some()
 }
 
 /// Whether the keys of a delivery can be read without delay: its body is small and not compressed.
-pub(crate) fn are_quick(case: &Case) -> bool {
+pub(crate) fn can_read_inline(case: &Case) -> bool {
     !body::is_compressed(&case.delivery) && case.delivery.body.len() <= SMALL
 }
 
 /// The keys of a delivery. One that cannot be read has none; the error is reported when it is handled.
-pub(crate) fn of(shared: &Shared, case: &mut Case) -> Keys {
-    if !are_used(shared) || case.delivery.is_over() {
+pub(crate) fn read_keys(shared: &Shared, case: &mut Case) -> Keys {
+    if !have_keys(shared) || case.delivery.is_over() {
         return Keys::default();
     }
     let read = AssertUnwindSafe(|| read(shared, case));
@@ -42,7 +43,7 @@ fn read(shared: &Shared, case: &mut Case) -> Option<Keys> {
     let on_unknown = shared.options.on_unknown_priority;
     let priority = priority::find(&fields, &origin.routing_key, on_unknown).ok()?;
     let notification = Notification::new(fields, priority, origin, &shared.states);
-    let keys = of_notification(shared, &notification);
+    let keys = of_notification(shared, &notification, &case.copy_headers.pending);
     if let Cow::Owned(text) = text {
         // A decompressed text may be very large: it is opened again then.
         case.text = Some(text).filter(|text| text.len() <= case.delivery.body.len());
@@ -50,13 +51,16 @@ fn read(shared: &Shared, case: &mut Case) -> Option<Keys> {
     Some(keys)
 }
 
-fn of_notification(shared: &Shared, notification: &Notification<'_>) -> Keys {
+/// The order keys of the listener and of the pending methods, and the `message_id`.
+fn of_notification(shared: &Shared, notification: &Notification<'_>, pending: &Pending) -> Keys {
     let mut keys = Vec::new();
     if let Some(order) = &shared.order {
         keys.extend(order.of(notification).map(|key| format!("{order}={key}")));
     }
     for entry in shared.dispatcher.table().wanting(notification) {
-        let Some(order) = &entry.order else { continue };
+        let Some(order) = entry.order.as_ref().filter(|_| pending.includes(&entry.name)) else {
+            continue;
+        };
         let key = order.of(notification);
         keys.extend(key.map(|key| format!("{}:{order}={key}", entry.endpoint)));
     }

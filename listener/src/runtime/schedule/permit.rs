@@ -1,4 +1,4 @@
-//! The permit to work on a delivery: a slot, which is released while the delivery only waits, and the stop
+//! The permit to work on a delivery: a slot, which is freed while the delivery only waits, and the stop
 //! signal. The slots are managed in `scheduler.rs`.
 
 use std::pin::pin;
@@ -13,16 +13,17 @@ use crate::transport::delivery::Delivery;
 
 /// How long a slot is kept while the delivery waits for something that usually takes little time, such as
 /// the confirmation of a copy.
-const PATIENCE: Duration = Duration::from_millis(100);
+const SLOT_GRACE: Duration = Duration::from_millis(100);
 
-/// A slot of the scheduler. Released when dropped.
+/// A slot of the scheduler, freed when dropped. A trait, so that the stages that wait need not know the scheduler,
+/// which calls them.
 pub(crate) trait Slot: Send + Sync {
-    /// Releases the slot, so that another delivery is begun. Does nothing if it is not held, or if the
+    /// Frees the slot, so that another delivery is begun. Does nothing if it is not held, or if the
     /// executor is sequential.
-    fn release(&self);
+    fn free(&self);
 
-    /// Releases the slot for good, also if the executor is sequential.
-    fn release_always(&self);
+    /// Frees the slot for good, also if the executor is sequential.
+    fn free_always(&self);
 
     /// Whether the slot is held.
     fn is_held(&self) -> bool;
@@ -57,7 +58,7 @@ impl<'p> Permit<'p> {
     /// Waits without a slot, and acquires none afterwards, also if the executor is sequential. `None` if the
     /// listener stops first.
     pub(crate) async fn wait_outside<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
-        self.slot.release_always();
+        self.slot.free_always();
         self.stop.run_until_cancelled(waited).await
     }
 
@@ -69,7 +70,7 @@ impl<'p> Permit<'p> {
             let value = match poll!(waited.as_mut()) {
                 Poll::Ready(value) => value,
                 Poll::Pending => {
-                    self.slot.release();
+                    self.slot.free();
                     waited.await
                 }
             };
@@ -81,18 +82,18 @@ impl<'p> Permit<'p> {
         self.stop.run_until_cancelled(waited).await
     }
 
-    /// Waits to the end, also if the listener stops. The slot is released if that takes more than
-    /// `PATIENCE`, and not acquired again, because settling needs none: a caller that goes on to call methods
+    /// Waits to the end, also if the listener stops. The slot is freed if that takes more than
+    /// `SLOT_GRACE`, and not acquired again, because settling needs none: a caller that goes on to call methods
     /// has to `wait` first.
     pub(crate) async fn finish<T>(&self, waited: impl Future<Output = T>) -> T {
         let mut waited = pin!(waited);
         if let Poll::Ready(value) = poll!(waited.as_mut()) {
             return value;
         }
-        if let Ok(value) = tokio::time::timeout(PATIENCE, waited.as_mut()).await {
+        if let Ok(value) = tokio::time::timeout(SLOT_GRACE, waited.as_mut()).await {
             return value;
         }
-        self.slot.release();
+        self.slot.free();
         waited.await
     }
 }

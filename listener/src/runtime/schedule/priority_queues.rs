@@ -25,7 +25,7 @@ const fn weight(priority: Option<Priority>) -> i64 {
 pub(crate) struct PriorityQueues<T> {
     queues: [Queue<T>; QUEUES],
     /// Free slots.
-    free: usize,
+    free_slots: usize,
     /// Whether all deliveries use one queue, in the order of arrival.
     in_order: bool,
 }
@@ -42,7 +42,7 @@ struct Queue<T> {
     /// and the queue with the most credit is served and pays the total.
     credit: i64,
     /// Slots this queue may still acquire.
-    free: usize,
+    free_slots: usize,
     /// Deliveries begun before that wait to reacquire a slot.
     resuming: usize,
 }
@@ -61,7 +61,7 @@ impl QueueIndex {
 
 impl<T> Queue<T> {
     fn can_begin(&self) -> bool {
-        !self.waiting.is_empty() && self.free > self.resuming
+        !self.waiting.is_empty() && self.free_slots > self.resuming
     }
 }
 
@@ -69,16 +69,16 @@ impl<T> PriorityQueues<T> {
     /// As many slots as the executor has; one queue may acquire seven eighths of them at most.
     pub(crate) fn new(executor: Executor) -> Self {
         let slots = executor.at_once();
-        let free = part(slots);
+        let free_slots = largest_share(slots);
         let queue = |priority| Queue {
             waiting: VecDeque::new(),
             weight: weight(priority),
             credit: 0,
-            free,
+            free_slots,
             resuming: 0,
         };
         let queues = std::array::from_fn(|index| queue(Priority::ALL.get(index).copied()));
-        Self { queues, free: slots, in_order: executor == Executor::Sequential }
+        Self { queues, free_slots: slots, in_order: executor == Executor::Sequential }
     }
 
     /// Adds an item to its queue, or to the only queue where the order of
@@ -90,23 +90,23 @@ impl<T> PriorityQueues<T> {
 
     /// Whether a delivery can be begun.
     pub(crate) fn can_begin(&self) -> bool {
-        self.has_free() && self.queues.iter().any(Queue::can_begin)
+        self.has_free_slot() && self.queues.iter().any(Queue::can_begin)
     }
 
     /// Whether a slot is free that no begun delivery waits for.
-    pub(crate) fn has_free(&self) -> bool {
-        let claimed = self.queues.iter().map(|queue| queue.resuming.min(queue.free)).sum();
-        self.free > claimed
+    pub(crate) fn has_free_slot(&self) -> bool {
+        let claimed = self.queues.iter().map(|queue| queue.resuming.min(queue.free_slots)).sum();
+        self.free_slots > claimed
     }
 
     /// Whether no delivery waits.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn has_no_items(&self) -> bool {
         self.queues.iter().all(|queue| queue.waiting.is_empty())
     }
 
     /// The next delivery to begin; acquires a slot for it.
     pub(crate) fn next(&mut self) -> Option<(T, QueueIndex)> {
-        if !self.has_free() {
+        if !self.has_free_slot() {
             return None;
         }
         let (mut chosen, mut total) = (None, 0);
@@ -128,41 +128,41 @@ impl<T> PriorityQueues<T> {
             // Credit is only earned while deliveries wait.
             queue.credit = 0;
         }
-        queue.free -= 1;
-        self.free -= 1;
+        queue.free_slots -= 1;
+        self.free_slots -= 1;
         Some((item, QueueIndex(index)))
     }
 
     /// A begun delivery of this queue waits for a slot, with precedence over those not begun.
-    pub(crate) fn wait(&mut self, QueueIndex(index): QueueIndex) {
+    pub(crate) fn begin_resuming(&mut self, QueueIndex(index): QueueIndex) {
         self.queues[index].resuming += 1;
     }
 
     /// A begun delivery waits no longer.
-    pub(crate) fn waited(&mut self, QueueIndex(index): QueueIndex) {
+    pub(crate) fn end_resuming(&mut self, QueueIndex(index): QueueIndex) {
         self.queues[index].resuming -= 1;
     }
 
     /// Whether begun deliveries wait for a slot.
-    pub(crate) fn has_waiting(&self) -> bool {
+    pub(crate) fn has_resuming(&self) -> bool {
         self.queues.iter().any(|queue| queue.resuming > 0)
     }
 
     /// Acquires a slot for a begun delivery of this queue; whether one was free.
-    pub(crate) fn take(&mut self, QueueIndex(index): QueueIndex) -> bool {
+    pub(crate) fn try_acquire(&mut self, QueueIndex(index): QueueIndex) -> bool {
         let queue = &mut self.queues[index];
-        let is_free = self.free > 0 && queue.free > 0;
+        let is_free = self.free_slots > 0 && queue.free_slots > 0;
         if is_free {
-            queue.free -= 1;
-            self.free -= 1;
+            queue.free_slots -= 1;
+            self.free_slots -= 1;
         }
         is_free
     }
 
     /// Frees a slot of this queue.
     pub(crate) fn free(&mut self, QueueIndex(index): QueueIndex) {
-        self.queues[index].free += 1;
-        self.free += 1;
+        self.queues[index].free_slots += 1;
+        self.free_slots += 1;
     }
 
     /// Removes all waiting deliveries.
@@ -172,7 +172,7 @@ impl<T> PriorityQueues<T> {
 }
 
 /// How much of a resource that all queues share one of them may use: seven eighths.
-pub(crate) const fn part(all: usize) -> usize {
+pub(crate) const fn largest_share(all: usize) -> usize {
     all - all / 8
 }
 
@@ -229,9 +229,9 @@ mod tests {
         assert_eq!(names(&take(&mut queues, 50)), ["n.error"]);
         assert!(!queues.can_begin());
         let queue = held[0].1;
-        assert!(!queues.take(queue), "the last eighth is for other priorities");
+        assert!(!queues.try_acquire(queue), "the last eighth is for other priorities");
         free(&mut queues, held);
-        assert!(queues.take(queue));
+        assert!(queues.try_acquire(queue));
         queues.free(queue);
         assert_eq!(take(&mut queues, 50).len(), 14);
         assert_eq!(queues.drain().count(), 36 - 14);
@@ -243,14 +243,14 @@ mod tests {
         push(&mut queues, "n.info", 16);
         let held = take(&mut queues, 50);
         let queue = held[0].1;
-        queues.wait(queue);
+        queues.begin_resuming(queue);
         push(&mut queues, "n.error", 2);
         assert_eq!(names(&take(&mut queues, 1)), ["n.error"]);
         queues.free(queue);
         assert_eq!(names(&take(&mut queues, 50)), ["n.error"]);
-        assert!(queues.take(queue));
-        queues.waited(queue);
-        assert!(!queues.has_waiting());
+        assert!(queues.try_acquire(queue));
+        queues.end_resuming(queue);
+        assert!(!queues.has_resuming());
         queues.free(queue);
         assert_eq!(names(&take(&mut queues, 50)), ["n.info"]);
     }

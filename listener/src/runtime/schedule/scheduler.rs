@@ -1,4 +1,5 @@
-//! The scheduler: worker tasks that take deliveries from the priority queues, one at a time each.
+//! The scheduler: worker tasks that take deliveries from the priority queues. Each worker handles one
+//! delivery at a time.
 //! One task is enough for methods that never wait, so nothing is spawned for those; when a method has
 //! to wait, another task continues, and methods that use the processor run on as many tasks as the
 //! runtime has threads. The work on one delivery is in `worker.rs`.
@@ -32,7 +33,7 @@ use crate::transport::delivery::Delivery;
 use crate::transport::demand::Demand;
 
 /// If a delivery keeps its task busy for longer than this, more tasks are started, up to the number of threads.
-const HEAVY: Duration = Duration::from_micros(50);
+const LONG_POLL: Duration = Duration::from_micros(50);
 
 /// How long a worker task runs before it yields to other tasks of its thread.
 const TIME_SLICE: Duration = Duration::from_micros(200);
@@ -46,7 +47,7 @@ pub(crate) struct Scheduler {
     /// Notified when a slot is freed while deliveries wait to reacquire one.
     freed: Notify,
     /// Notified when deliveries wait for busy workers and nothing checks whether these are stuck.
-    pub(crate) unwatched: Notify,
+    pub(crate) needs_stuck_check: Notify,
     /// Notified when no delivery waits any more.
     demand: Arc<Demand>,
     threads: usize,
@@ -64,7 +65,7 @@ struct State {
     /// Deliveries begun so far.
     begun: u64,
     /// Whether a check for stuck workers is scheduled.
-    is_watched: bool,
+    is_stuck_check_scheduled: bool,
     /// Deliveries whose keys are still to be read, in the order of arrival.
     unread: VecDeque<Case>,
     /// Whether a task is reading them.
@@ -79,10 +80,18 @@ impl State {
 }
 
 /// A slot to work on a delivery, freed when dropped.
-struct DeliverySlot<'c> {
-    scheduler: &'c Arc<Scheduler>,
+struct DeliverySlot<'s> {
+    scheduler: &'s Arc<Scheduler>,
     queue: QueueIndex,
+    /// Atomic only because the future of the work, which borrows the slot, has to be `Send`.
     is_held: AtomicBool,
+}
+
+/// A check whether the busy workers are stuck, in methods that block their threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StuckCheck {
+    /// The number of deliveries started when the check was scheduled.
+    begun: u64,
 }
 
 /// Counts a worker task as busy until it waits or is dropped.
@@ -105,12 +114,12 @@ impl Scheduler {
                 queues,
                 busy: 0,
                 begun: 0,
-                is_watched: false,
+                is_stuck_check_scheduled: false,
                 unread: VecDeque::new(),
                 is_reading: false,
             }),
             freed: Notify::new(),
-            unwatched: Notify::new(),
+            needs_stuck_check: Notify::new(),
             demand,
             threads: tokio::runtime::Handle::current().metrics().num_workers(),
             running: TaskTracker::new(),
@@ -122,13 +131,13 @@ impl Scheduler {
     /// Schedules deliveries, given in the order of arrival.
     pub(crate) fn take(self: &Arc<Self>, deliveries: impl Iterator<Item = Delivery>) {
         let mut cases: VecDeque<Case> =
-            deliveries.map(|delivery| Case::new(&self.shared, delivery)).collect();
+            deliveries.map(|delivery| Case::receive(&self.shared, delivery)).collect();
         let mut ready = cases.len();
-        if keys::are_used(&self.shared) {
+        if keys::have_keys(&self.shared) {
             ready = 0;
             // Only this function adds to `unread`.
             if !self.lock().is_reading {
-                for case in cases.iter_mut().take_while(|case| keys::are_quick(case)) {
+                for case in cases.iter_mut().take_while(|case| keys::can_read_inline(case)) {
                     self.enter(case);
                     ready += 1;
                 }
@@ -149,7 +158,7 @@ impl Scheduler {
 
     /// Queues a delivery after all earlier ones that share a key with it.
     fn enter(&self, case: &mut Case) {
-        let keys = keys::of(&self.shared, case);
+        let keys = keys::read_keys(&self.shared, case);
         case.ticket = (!keys.keys.is_empty()).then(|| self.key_order.enter(&keys));
     }
 
@@ -157,7 +166,7 @@ impl Scheduler {
     /// deliveries wait, because their order is that of arrival.
     async fn read(self: &Arc<Self>) {
         while let Some(mut case) = self.next_unread() {
-            if keys::are_quick(&case) {
+            if keys::can_read_inline(&case) {
                 self.enter(&mut case);
             } else {
                 let scheduler = Arc::clone(self);
@@ -195,18 +204,18 @@ impl Scheduler {
         state.queues.drain().chain(unread).collect()
     }
 
-    /// The number of deliveries begun so far, if others could be begun while all workers are busy; the
-    /// caller checks again soon.
-    pub(crate) fn behind(&self) -> Option<u64> {
+    /// A check for stuck workers, if deliveries could be started while all workers are busy. The caller passes it
+    /// to `add_worker_if_stuck` soon.
+    pub(crate) fn schedule_stuck_check(&self) -> Option<StuckCheck> {
         let mut state = self.lock();
-        state.is_watched = state.busy > 0 && state.queues.can_begin();
-        state.is_watched.then_some(state.begun)
+        state.is_stuck_check_scheduled = state.busy > 0 && state.queues.can_begin();
+        state.is_stuck_check_scheduled.then_some(StuckCheck { begun: state.begun })
     }
 
-    /// Starts another worker if no delivery was begun since `behind` returned this number.
-    pub(crate) fn add_worker(self: &Arc<Self>, begun: Option<u64>) {
+    /// Starts another worker if no delivery was started since the check was scheduled.
+    pub(crate) fn add_worker_if_stuck(self: &Arc<Self>, check: StuckCheck) {
         let state = self.lock();
-        if begun == Some(state.begun) {
+        if check.begun == state.begun {
             let most = state.busy + 1;
             self.start_worker(state, most);
         }
@@ -219,8 +228,8 @@ impl Scheduler {
         }
         if state.busy >= most {
             // Their methods may block the threads.
-            if !std::mem::replace(&mut state.is_watched, true) {
-                self.unwatched.notify_one();
+            if !std::mem::replace(&mut state.is_stuck_check_scheduled, true) {
+                self.needs_stuck_check.notify_one();
             }
             return;
         }
@@ -234,24 +243,24 @@ impl Scheduler {
 
     /// Works on deliveries in sequence until none can be begun.
     async fn serve(self: &Arc<Self>) {
-        let mut busy_task = Busy { scheduler: self, is_busy: true };
+        let mut busy = Busy { scheduler: self, is_busy: true };
         let mut buffer = TextBuffer::default();
         let mut since = Instant::now();
-        while let Some((case, slot)) = self.next(&mut busy_task) {
+        while let Some((case, slot)) = self.next(&mut busy) {
             let began = Instant::now();
             {
                 let mut work = pin!(self.work(case, slot, &mut buffer));
                 poll_fn(|context| {
                     let polled = work.as_mut().poll(context);
                     if polled.is_pending() {
-                        busy_task.leave();
+                        busy.leave();
                     }
                     polled
                 })
                 .await;
             }
             let now = Instant::now();
-            if busy_task.is_busy && now - began > HEAVY {
+            if busy.is_busy && now - began > LONG_POLL {
                 self.start_worker(self.lock(), self.threads);
             }
             if now - since > TIME_SLICE {
@@ -263,30 +272,29 @@ impl Scheduler {
 
     /// The next delivery, and a slot for it. If there is none, the worker is marked idle under the same
     /// lock, so that no delivery is left without a worker.
-    fn next<'c>(self: &'c Arc<Self>, busy_task: &mut Busy<'_>) -> Option<(Case, DeliverySlot<'c>)> {
+    fn next<'s>(self: &'s Arc<Self>, busy: &mut Busy<'_>) -> Option<(Case, DeliverySlot<'s>)> {
         let mut state = self.lock();
-        if !busy_task.is_busy {
-            state.busy += 1;
+        let was_busy = std::mem::replace(&mut busy.is_busy, false);
+        match state.queues.next() {
+            Some((case, queue)) => {
+                state.busy += usize::from(!was_busy);
+                state.begun += 1;
+                busy.is_busy = true;
+                let is_held = AtomicBool::new(true);
+                Some((case, DeliverySlot { scheduler: self, queue, is_held }))
+            }
+            None => {
+                state.busy -= usize::from(was_busy);
+                self.report_idle(&state);
+                None
+            }
         }
-        let next = state.queues.next();
-        busy_task.is_busy = next.is_some();
-        if next.is_some() {
-            state.begun += 1;
-        } else {
-            state.busy -= 1;
-        }
-        if next.is_none() {
-            self.report_idle(&state);
-        }
-        drop(state);
-        let is_held = AtomicBool::new(true);
-        next.map(|(case, queue)| (case, DeliverySlot { scheduler: self, queue, is_held }))
     }
 
     /// Reports to the driver that nothing waits any more; under the lock, so that reports are in order.
     fn report_idle(&self, state: &State) {
-        if state.queues.is_empty() && state.unread.is_empty() {
-            self.demand.begun(state.begun, state.queues.has_free());
+        if state.queues.has_no_items() && state.unread.is_empty() {
+            self.demand.begun(state.begun, state.queues.has_free_slot());
         }
     }
 
@@ -313,37 +321,37 @@ impl Scheduler {
 }
 
 /// Counts a delivery that waits to reacquire a slot.
-struct Waiting<'c> {
+struct Resuming<'c> {
     scheduler: &'c Scheduler,
     queue: QueueIndex,
 }
 
-impl<'c> Waiting<'c> {
+impl<'c> Resuming<'c> {
     fn new(scheduler: &'c Scheduler, queue: QueueIndex) -> Self {
-        scheduler.lock().queues.wait(queue);
+        scheduler.lock().queues.begin_resuming(queue);
         Self { scheduler, queue }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Resuming<'_> {
     fn drop(&mut self) {
-        self.scheduler.lock().queues.waited(self.queue);
+        self.scheduler.lock().queues.end_resuming(self.queue);
     }
 }
 
 impl DeliverySlot<'_> {
     /// Frees the slot; whether it was held.
-    fn free(&self) -> bool {
+    fn free_if_held(&self) -> bool {
         let was_held = self.is_held.swap(false, Ordering::Relaxed);
         if was_held {
             let mut state = self.scheduler.lock();
             state.queues.free(self.queue);
-            let has_waiting = state.queues.has_waiting();
+            let has_resuming = state.queues.has_resuming();
             if self.scheduler.demand.is_watched() {
                 self.scheduler.report_idle(&state);
             }
             drop(state);
-            if has_waiting {
+            if has_resuming {
                 self.scheduler.freed.notify_waiters();
             }
         }
@@ -352,15 +360,15 @@ impl DeliverySlot<'_> {
 }
 
 impl Slot for DeliverySlot<'_> {
-    fn release(&self) {
+    fn free(&self) {
         // `Sequential` promises to handle deliveries in sequence: one that waits keeps its slot.
         if self.scheduler.shared.options.executor != Executor::Sequential {
-            self.release_always();
+            self.free_always();
         }
     }
 
-    fn release_always(&self) {
-        if self.free() {
+    fn free_always(&self) {
+        if self.free_if_held() {
             self.scheduler.start_worker(self.scheduler.lock(), 1);
         }
     }
@@ -374,12 +382,12 @@ impl Slot for DeliverySlot<'_> {
             if self.is_held() {
                 return;
             }
-            let _waiting = Waiting::new(self.scheduler, self.queue);
+            let _resuming = Resuming::new(self.scheduler, self.queue);
             loop {
                 let mut freed = pin!(self.scheduler.freed.notified());
                 // Registered first, so that a slot that is freed right after the check is not missed.
                 freed.as_mut().enable();
-                if self.scheduler.lock().queues.take(self.queue) {
+                if self.scheduler.lock().queues.try_acquire(self.queue) {
                     return self.is_held.store(true, Ordering::Relaxed);
                 }
                 freed.await;
@@ -391,7 +399,7 @@ impl Slot for DeliverySlot<'_> {
 
 impl Drop for DeliverySlot<'_> {
     fn drop(&mut self) {
-        self.free();
+        self.free_if_held();
     }
 }
 

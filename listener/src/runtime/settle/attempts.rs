@@ -96,17 +96,18 @@ impl CopySender {
 
 /// What a copy is made for: decides what is logged.
 #[derive(Clone, Copy)]
-pub(super) enum Purpose<'c> {
+pub(super) enum CopyPurpose<'c> {
     /// A retry or a dead letter for these methods.
     Copy { source: &'c str, pending: &'c Pending },
     /// The whole delivery is moved to another position or queue.
     Move { source: &'c str },
 }
 
-/// The attempts to send one copy. While they fail its methods are paused.
+/// The attempts to send one copy. While they fail the methods that it names are paused; it names none if it is
+/// pending for all.
 pub(super) struct Attempts<'c> {
     sender: &'c CopySender,
-    purpose: Purpose<'c>,
+    purpose: CopyPurpose<'c>,
     delivery: &'c Delivery,
     route: &'c Route,
     failure: Option<FailureGuard<'c>>,
@@ -117,7 +118,7 @@ pub(super) struct Attempts<'c> {
 impl<'c> Attempts<'c> {
     pub(super) fn new(
         sender: &'c CopySender,
-        purpose: Purpose<'c>,
+        purpose: CopyPurpose<'c>,
         delivery: &'c Delivery,
         route: &'c Route,
     ) -> Self {
@@ -125,7 +126,8 @@ impl<'c> Attempts<'c> {
     }
 
     /// Runs an attempt to its end, or until `until` if it takes longer than usual: one that is cancelled may
-    /// have been sent nevertheless. The gate is closed until the usual time is over, and again at the end.
+    /// have been sent nevertheless. The gate is closed until the usual time is over, or `GATE_TIMEOUT` after a failure, and again at the
+    /// end.
     /// `None`: the session is over.
     pub(super) async fn run(
         &mut self,
@@ -160,13 +162,13 @@ impl<'c> Attempts<'c> {
     pub(super) fn succeeded(self) {
         let Self { sender, route, failure, .. } = self;
         drop(failure);
-        sender.failures.made(queue_of(route), &sender.observers);
+        sender.failures.copy_made(queue_of(route), &sender.observers);
     }
 
     /// The first attempt takes longer than usual.
     fn late(&mut self) {
         let (to, error) = (queue_of(self.route), error_text(&self.sender.late_error(self.route)));
-        if let Purpose::Copy { source, .. } = self.purpose {
+        if let CopyPurpose::Copy { source, .. } = self.purpose {
             tracing::error!(
                 queue = %source,
                 to,
@@ -181,14 +183,14 @@ impl<'c> Attempts<'c> {
     pub(super) fn failed(&mut self, error: &SendError) {
         let (to, error, delay) = (queue_of(self.route), error_text(error), self.delay);
         match self.purpose {
-            Purpose::Copy { source, .. } => tracing::error!(
+            CopyPurpose::Copy { source, .. } => tracing::error!(
                 queue = %source,
                 to,
                 error,
                 ?delay,
                 "a copy could not be made: its delivery stays unacknowledged until it can"
             ),
-            Purpose::Move { source } => {
+            CopyPurpose::Move { source } => {
                 tracing::warn!(%source, to, error, ?delay, "a delivery is held: it could not be moved");
             }
         }
@@ -199,11 +201,11 @@ impl<'c> Attempts<'c> {
     fn report(&mut self, error: &str) {
         let Self { sender, purpose, route, .. } = *self;
         let methods = match purpose {
-            Purpose::Copy { pending, .. } => pending.names(),
-            Purpose::Move { .. } => &[],
+            CopyPurpose::Copy { pending, .. } => pending.names(),
+            CopyPurpose::Move { .. } => &[],
         };
         self.failure
-            .get_or_insert_with(|| sender.failures.begin(queue_of(route), methods))
+            .get_or_insert_with(|| sender.failures.start(queue_of(route), methods))
             .report(error, &sender.observers);
     }
 

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::observer::Observers;
 use crate::redact::error_text;
 use crate::runtime::health::Pause;
-use crate::runtime::judge::policy::{Copy, Destination};
-use crate::runtime::settle::attempts::{Attempts, CopySender, Purpose, queue_of, unless_over};
+use crate::runtime::judge::policy::{CopyKind, MessageCopy};
+use crate::runtime::settle::attempts::{Attempts, CopyPurpose, CopySender, queue_of, unless_over};
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::form::{self, Form};
 use crate::runtime::suspect::gate::{Gate, GateGuard};
@@ -27,8 +27,6 @@ use crate::transport::error::SendError;
 #[derive(Debug)]
 pub(crate) struct Copier {
     sender: CopySender,
-    /// How long a delivery is held whose dead letter can never be made.
-    hold: Duration,
     refused: AtomicU64,
 }
 
@@ -59,19 +57,14 @@ pub(crate) enum CopyError {
 pub(crate) enum MoveError {
     /// The listener stopped, or the session is over: the broker redelivers it.
     Abandoned,
-    /// The broker does not accept it, however long it is held.
-    Impossible(SendError),
+    /// The broker refused it permanently, or did not accept it within the hold.
+    Failed(SendError),
 }
 
 impl Copier {
-    pub(crate) fn new(
-        transport: Transport,
-        timeout: Duration,
-        hold: Duration,
-        observers: Arc<Observers>,
-    ) -> Self {
+    pub(crate) fn new(transport: Transport, timeout: Duration, observers: Arc<Observers>) -> Self {
         let sender = CopySender::new(transport, timeout, observers);
-        Self { sender, hold, refused: AtomicU64::new(0) }
+        Self { sender, refused: AtomicU64::new(0) }
     }
 
     /// Makes a copy: repeats the attempt until one is confirmed, or until `until`, when its delivery must not
@@ -80,7 +73,7 @@ impl Copier {
     pub(crate) async fn make(
         &self,
         original: Original<'_>,
-        copy: &Copy,
+        copy: &MessageCopy,
         until: Option<Instant>,
         gate: Option<&Gate>,
     ) -> Result<Option<GateGuard>, CopyError> {
@@ -89,7 +82,7 @@ impl Copier {
         let route = route_of(copy, source);
         let mut attempts = Attempts::new(
             &self.sender,
-            Purpose::Copy { source, pending: &copy.pending },
+            CopyPurpose::Copy { source, pending: &copy.pending },
             delivery,
             &route,
         );
@@ -116,12 +109,17 @@ impl Copier {
             }
             if let SendError::NoDelay { reason, .. } = &error {
                 let reason = error_text(reason);
-                tracing::warn!(queue = %source, reason, "retries are held in the process");
+                tracing::warn!(
+                    queue = %source,
+                    reason,
+                    "the broker cannot delay a retry: it is held in the process, or dead-lettered if its \
+                     delay is too long"
+                );
                 return Err(CopyError::NoDelay);
             }
-            if error.is_of_the_message() {
+            if error.is_message_rejected() {
                 drop(attempts);
-                return Err(self.refused(delivery, copy, &route, &error));
+                return Err(self.permanent_error(delivery, copy, &route, &error));
             }
             attempts.failed(&error);
             if until.is_some_and(|until| Instant::now() + attempts.delay > until) {
@@ -133,20 +131,26 @@ impl Copier {
         }
     }
 
-    /// The error for a copy that the broker never accepts. A retry is held in the process. A delivery whose
-    /// dead letter cannot be made stays with the broker, because nothing of it is lost there:
-    /// `copies.rs` holds it for a while, so that it is not redelivered immediately.
-    fn refused(
+    /// The error for a copy that the broker never accepts. A retry is held in the process, or becomes a dead
+    /// letter. A delivery whose dead letter cannot be made stays with the broker, because nothing of it is
+    /// lost there: `copies.rs` holds it for a while, so that it is not redelivered immediately.
+    fn permanent_error(
         &self,
         delivery: &Delivery,
-        copy: &Copy,
+        copy: &MessageCopy,
         route: &Route,
         error: &SendError,
     ) -> CopyError {
         let (queue, to) = (&delivery.info.queue, queue_of(route));
         let error = error_text(error);
-        if let Destination::Later(_) = copy.to {
-            tracing::warn!(%queue, to, error, "the broker never accepts this copy: the retry is held in the process");
+        if let CopyKind::Retry { .. } = copy.kind {
+            tracing::warn!(
+                %queue,
+                to,
+                error,
+                "the broker never accepts this retry: it is held in the process, or dead-lettered if its \
+                 delay is too long"
+            );
             return CopyError::NoDelay;
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
@@ -155,7 +159,6 @@ impl Copier {
             to,
             error,
             methods = copy.method_names(),
-            held = ?self.hold,
             "the broker never accepts this dead letter: its delivery is held, then returned to its queue and redelivered; raise the broker's limit, or remove the message from the queue"
         );
         CopyError::Refused
@@ -178,20 +181,21 @@ impl Copier {
     ) -> Result<Option<GateGuard>, MoveError> {
         let Original { delivery, copy_headers, stop } = original;
         let source = &delivery.info.queue;
-        let mut attempts = Attempts::new(&self.sender, Purpose::Move { source }, delivery, route);
+        let mut attempts =
+            Attempts::new(&self.sender, CopyPurpose::Move { source }, delivery, route);
         let began = Instant::now();
         let until = began + hold.min(MAX_TIMEOUT);
         loop {
-            let putting = self.put(route, delivery, copy_headers);
-            let attempt = attempts.run(putting, Some(gate), Some(until)).await;
-            let (put, closed) = attempt.ok_or(MoveError::Abandoned)?;
-            let Err(error) = put else {
+            let sending = self.send_once(route, delivery, copy_headers);
+            let attempt = attempts.run(sending, Some(gate), Some(until)).await;
+            let (sent, closed) = attempt.ok_or(MoveError::Abandoned)?;
+            let Err(error) = sent else {
                 attempts.succeeded();
                 return Ok(closed);
             };
             drop(closed);
             if !error.is_transient() || began.elapsed().saturating_add(attempts.delay) > hold {
-                return Err(MoveError::Impossible(error));
+                return Err(MoveError::Failed(error));
             }
             attempts.failed(&error);
             if !attempts.wait(stop).await || delivery.is_over() {
@@ -204,7 +208,7 @@ impl Copier {
     /// that only its pending methods are called again. Returns whether it is confirmed.
     pub(crate) async fn replace(&self, delivery: &Delivery, copy_headers: &CopyHeaders) -> bool {
         let route = Route::Queue(delivery.info.queue.to_string());
-        match unless_over(delivery, self.put(&route, delivery, copy_headers)).await {
+        match unless_over(delivery, self.send_once(&route, delivery, copy_headers)).await {
             Some(Ok(())) => true,
             // It is redelivered.
             None => false,
@@ -219,7 +223,7 @@ impl Copier {
         }
     }
 
-    async fn put(
+    async fn send_once(
         &self,
         route: &Route,
         delivery: &Delivery,
@@ -245,12 +249,12 @@ impl Copier {
 
     /// Whether some copies cannot be made at present.
     pub(crate) fn has_failures(&self) -> bool {
-        self.sender.failures.any()
+        self.sender.failures.has_failures()
     }
 
     /// Waits until copies can be made for this method.
-    pub(crate) async fn resumed(&self, method: &str) {
-        self.sender.failures.resumed(method).await;
+    pub(crate) async fn wait_until_resumed(&self, method: &str) {
+        self.sender.failures.wait_until_resumed(method).await;
     }
 
     /// The queues for which copies cannot be made at present.
@@ -260,12 +264,12 @@ impl Copier {
 }
 
 /// Where a copy is sent to whose original came from this queue.
-fn route_of(copy: &Copy, source: &str) -> Route {
-    match copy.to {
-        Destination::Later(delay) => {
+fn route_of(copy: &MessageCopy, source: &str) -> Route {
+    match copy.kind {
+        CopyKind::Retry { after: delay } => {
             Route::Delayed { queue: source.to_owned(), delay: delay.min(MAX_DELAY) }
         }
-        Destination::Dead(_) => Route::Queue(dead_letter_queue(source)),
+        CopyKind::DeadLetter(_) => Route::Queue(dead_letter_queue(source)),
     }
 }
 
@@ -303,7 +307,7 @@ mod tests {
 
         fn copier(&self) -> Copier {
             let transport = Transport::new(self.clone(), "test");
-            Copier::new(transport, Duration::from_secs(1), HOLD, Arc::default())
+            Copier::new(transport, Duration::from_secs(1), Arc::default())
         }
 
         fn sent(&self) -> Vec<Outgoing> {
@@ -358,12 +362,12 @@ mod tests {
         let copy_headers = CopyHeaders::read(&delivery.properties, &delivery.info, |_| true);
         let original = Original { delivery, copy_headers: &copy_headers, stop: &stop };
         let long = Duration::from_secs(60);
-        for destination in [Destination::Later(long), Destination::Dead("error")] {
+        for kind in [CopyKind::Retry { after: long }, CopyKind::DeadLetter("error")] {
             let pending = match &copy_headers.pending {
                 Pending::All => Pending::Only(vec!["a::info".to_owned()]),
                 only => only.clone(),
             };
-            let copy = Copy { to: destination, pending, error: error.to_owned() };
+            let copy = MessageCopy { kind, pending, error: error.to_owned() };
             copier.make(original, &copy, None, None).await.expect("it is accepted");
         }
         let gate = Gate::default();
@@ -475,15 +479,15 @@ mod tests {
         let (delivery, stop) = (delivery(Properties::default()), CancellationToken::new());
         let copy_headers = CopyHeaders::read(&delivery.properties, &delivery.info, |_| true);
         let original = Original { delivery: &delivery, copy_headers: &copy_headers, stop: &stop };
-        let make = async |to| {
+        let make = async |kind| {
             let pending = Pending::Only(vec!["a::info".to_owned()]);
-            let copy = Copy { to, pending, error: "no".to_owned() };
+            let copy = MessageCopy { kind, pending, error: "no".to_owned() };
             copier.make(original, &copy, None, None).await.map(drop)
         };
         let began = Instant::now();
-        assert_eq!(make(Destination::Later(HOLD)).await, Err(CopyError::NoDelay));
+        assert_eq!(make(CopyKind::Retry { after: HOLD }).await, Err(CopyError::NoDelay));
         assert_eq!(began.elapsed(), Duration::ZERO);
-        let made = make(Destination::Dead("error")).await;
+        let made = make(CopyKind::DeadLetter("error")).await;
         assert_eq!((made, began.elapsed()), (Err(CopyError::Refused), Duration::ZERO));
         assert!(!copier.has_failures());
         assert_eq!(copier.paused(), []);

@@ -11,20 +11,22 @@ use tokio::time::Instant;
 
 use crate::options::listener::RetryStorage;
 use crate::runtime::case::Case;
-use crate::runtime::judge::policy::{Copy, Destination};
+use crate::runtime::judge::policy::{CopyKind, MessageCopy};
 use crate::runtime::schedule::permit;
 use crate::runtime::settle::copier::{CopyError, Original};
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::held::Round;
 use crate::runtime::settle::pending::Pending;
-use crate::runtime::settle::progress::{Due, Hold, Progress, SHORTEST_HOLD, Unfinished};
+use crate::runtime::settle::progress::{
+    HoldDeadline, PendingCopy, Progress, SHORTEST_HOLD, Unfinished,
+};
 use crate::runtime::settle::report::{End, LoggedNotification, Report};
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::{Shared, WorkContext};
 use crate::runtime::suspect::isolation;
 
 /// How much longer a delivery is held if no copy can replace it either.
-const HOLD_AGAIN: Duration = Duration::from_secs(30);
+pub(crate) const HOLD_AGAIN: Duration = Duration::from_secs(30);
 
 /// The next step for a delivery.
 pub(crate) enum Next {
@@ -53,6 +55,7 @@ impl From<Result<(), CopyError>> for CopyResult {
             Ok(()) => Self::Made,
             Err(CopyError::Refused) => Self::Refused,
             Err(CopyError::Overdue) => Self::Overdue,
+            // `delay_copy` handles `NoDelay`, and a dead letter needs no delay.
             Err(CopyError::Abandoned | CopyError::NoDelay) => Self::Abandoned,
         }
     }
@@ -70,7 +73,7 @@ pub(crate) async fn advance(
     if progress.is_done() {
         return Next::Done;
     }
-    isolation::end_turn(shared, case);
+    isolation::release_suspect_permit(shared, case);
     loop {
         let next = match make_due(work, case, progress, logged).await {
             Ok(()) => next_call(work, case, progress).await,
@@ -107,7 +110,7 @@ async fn make_due(
     let shared = work.shared;
     let in_process =
         progress.hold.in_order || shared.options.retry.storage == RetryStorage::Process;
-    let is_retry = |due: &Due| matches!(due.copy.to, Destination::Later(_));
+    let is_retry = |due: &PendingCopy| matches!(due.copy.kind, CopyKind::Retry { .. });
     let (retries, dead) = std::mem::take(&mut progress.due).into_iter().partition(is_retry);
     progress.due = dead;
     if in_process {
@@ -115,7 +118,7 @@ async fn make_due(
     } else {
         make_all(work, case, progress, retries, logged).await?;
     }
-    if progress.delays_dead_letters() {
+    if progress.delays_copies() {
         return Ok(());
     }
     let due = std::mem::take(&mut progress.due);
@@ -127,13 +130,13 @@ fn hold_retries(
     shared: &Shared,
     case: &Case,
     progress: &mut Progress,
-    retries: Vec<Due>,
+    retries: Vec<PendingCopy>,
     logged: &LoggedNotification,
 ) {
     for due in retries {
-        match due.copy.to {
-            Destination::Later(delay) if may_hold(shared, delay, progress.hold.began) => {
-                hold(shared, case, progress, due, delay, logged);
+        match due.copy.kind {
+            CopyKind::Retry { after: delay } if may_hold(shared, delay, progress.hold.began) => {
+                hold_in_process(shared, case, progress, due, delay, logged);
             }
             _ => progress.due.push(due),
         }
@@ -148,7 +151,7 @@ async fn make_all(
     work: WorkContext<'_>,
     case: &Case,
     progress: &mut Progress,
-    copies: Vec<Due>,
+    copies: Vec<PendingCopy>,
     logged: &LoggedNotification,
 ) -> Result<(), Unfinished> {
     if copies.is_empty() {
@@ -156,17 +159,17 @@ async fn make_all(
     }
     let WorkContext { shared, permit } = work;
     let may_be_held = progress.hold;
-    let make = |Due { copy, attempts }| async move {
+    let make = |PendingCopy { copy, attempts }| async move {
         let copy_headers = CopyHeaders { attempts, ..case.copy_headers.clone() };
         let original = Original { copy_headers: &copy_headers, ..case.original(permit.stop) };
         let (copy, result) = make(work, original, copy, may_be_held).await;
-        (Due { copy, attempts }, result)
+        (PendingCopy { copy, attempts }, result)
     };
     let mut made = Ok(());
     for (due, result) in permit.finish(join_all(copies.into_iter().map(make))).await {
         match result {
-            CopyResult::Made => progress.made.push(due.copy),
-            CopyResult::Held(delay) => hold(shared, case, progress, due, delay, logged),
+            CopyResult::Made => progress.made.push(due),
+            CopyResult::Held(delay) => hold_in_process(shared, case, progress, due, delay, logged),
             CopyResult::Refused => {
                 progress.due.push(due);
                 made = Err(Unfinished::Refused);
@@ -185,16 +188,17 @@ async fn make_all(
 }
 
 /// Holds the methods of a retry in the process.
-fn hold(
+fn hold_in_process(
     shared: &Shared,
     case: &Case,
     progress: &mut Progress,
-    Due { copy, attempts }: Due,
+    pending: PendingCopy,
     delay: Duration,
     logged: &LoggedNotification,
 ) {
     let (info, copy_headers) = (&case.delivery.info, &case.copy_headers);
-    Report { info, copy_headers, logged, observers: &shared.observers }.held(&copy);
+    Report { info, copy_headers, logged, observers: &shared.observers }.held(&pending);
+    let PendingCopy { copy, attempts } = pending;
     progress.held.hold_for(copy.pending, attempts, delay);
 }
 
@@ -209,20 +213,21 @@ fn may_hold(shared: &Shared, delay: Duration, began: Instant) -> bool {
 async fn make(
     work: WorkContext<'_>,
     original: Original<'_>,
-    copy: Copy,
-    hold: Hold,
-) -> (Copy, CopyResult) {
+    copy: MessageCopy,
+    hold: HoldDeadline,
+) -> (MessageCopy, CopyResult) {
     let shared = work.shared;
     let until = hold.deadline();
-    match copy.to {
-        Destination::Dead(_) => {
+    match copy.kind {
+        CopyKind::DeadLetter(_) => {
             let made = shared.copier.make(original, &copy, until, None).await;
             (copy, made.map(drop).into())
         }
-        Destination::Later(delay) if hold.in_order && delay <= shared.options.retry.hold => {
+        // `hold_retries` left it due: all delays together exceed `retry.hold`.
+        CopyKind::Retry { after: delay } if hold.in_order && delay <= shared.options.retry.hold => {
             give_up(work, original, copy, until).await
         }
-        Destination::Later(delay) => {
+        CopyKind::Retry { after: delay } => {
             let held = may_hold(shared, delay, hold.began).then_some(delay);
             delay_copy(work, original, copy, held, until).await
         }
@@ -234,10 +239,10 @@ async fn make(
 pub(crate) async fn delay_copy(
     work: WorkContext<'_>,
     original: Original<'_>,
-    copy: Copy,
+    copy: MessageCopy,
     held: Option<Duration>,
     until: Option<Instant>,
-) -> (Copy, CopyResult) {
+) -> (MessageCopy, CopyResult) {
     let shared = work.shared;
     let made = if shared.is_temporary {
         Err(CopyError::NoDelay)
@@ -255,9 +260,9 @@ pub(crate) async fn delay_copy(
 async fn give_up(
     work: WorkContext<'_>,
     original: Original<'_>,
-    mut copy: Copy,
+    mut copy: MessageCopy,
     until: Option<Instant>,
-) -> (Copy, CopyResult) {
+) -> (MessageCopy, CopyResult) {
     let shared = work.shared;
     copy.dead_letter_after(shared.options.retry.hold);
     let made = shared.copier.make(original, &copy, until, None).await;
@@ -274,7 +279,7 @@ async fn next_call(work: WorkContext<'_>, case: &mut Case, progress: &mut Progre
     }
     let ready = permit.wait(async {
         tokio::select! {
-            ready = held.ready(&shared.copier) => ready,
+            ready = held.next_ready(&shared.copier) => ready,
             () = permit::session_ended(&case.delivery) => None,
         }
     });
@@ -288,7 +293,8 @@ async fn next_call(work: WorkContext<'_>, case: &mut Case, progress: &mut Progre
     let Some(ready) = ready.flatten() else { return Next::Unfinished(Unfinished::Released) };
     // On the heap, so that the futures of other deliveries stay small.
     if case.is_isolated()
-        && let Err(unfinished) = isolation::resume_turn(work, case, progress.hold).boxed().await
+        && let Err(unfinished) =
+            isolation::reacquire_suspect_permit(work, case, progress.hold).boxed().await
     {
         return Next::Unfinished(unfinished);
     }
@@ -310,7 +316,7 @@ pub(crate) async fn leave(
     logged: &LoggedNotification,
 ) {
     let WorkContext { shared, permit } = work;
-    isolation::end_turn(shared, &mut case);
+    isolation::release_suspect_permit(shared, &mut case);
     let replaced = End::Replaced(&progress.made);
     if unfinished == Unfinished::Overdue {
         return settlement::settle(shared, case, &replaced, logged);
@@ -344,10 +350,16 @@ pub(crate) async fn return_later(
 ) {
     let WorkContext { shared, permit } = work;
     case.ticket = None;
-    isolation::end_turn(shared, &mut case);
+    isolation::release_suspect_permit(shared, &mut case);
+    let hold = shared.options.retry.hold.max(SHORTEST_HOLD);
+    tracing::warn!(
+        queue = %case.delivery.info.queue,
+        held = ?hold,
+        "a delivery is held before it returns to its queue, because its dead letter is refused"
+    );
     let held = async {
         tokio::select! {
-            () = tokio::time::sleep(shared.options.retry.hold.max(SHORTEST_HOLD)) => {}
+            () = tokio::time::sleep(hold) => {}
             () = permit::session_ended(&case.delivery) => {}
         }
     };

@@ -39,7 +39,10 @@ pub const DEAD_LETTER_TIME: &str = "listener-dead-letter-time";
 /// The remaining seconds of a delay of more than 24 hours, after which the copy is delayed again: a 64-bit
 /// integer. A publisher that sets it delays its message, by at most a year.
 pub const REMAINING: &str = "listener-remaining";
-/// Set if the headers of the original were too large to be kept.
+/// How long the broker delays a copy with [`REMAINING`], in seconds. Only the time that it waits in its queue after
+/// that is deducted from the remaining delay.
+pub const DELAY: &str = "listener-delay";
+/// Why the original's headers are missing: `too large to be kept`, or `not readable`.
 pub const HEADERS_OMITTED: &str = "listener-headers";
 
 /// How many names of methods that do not exist are read from a delivery, and the longest of them, in bytes.
@@ -107,7 +110,7 @@ impl CopyHeaders {
 
     /// Writes the headers of a copy that is made now, and removes those of an earlier copy.
     pub(crate) fn write(&self, headers: &mut Headers) {
-        for name in [REASON, ERROR, METHODS, ATTEMPTS, REMAINING] {
+        for name in [REASON, ERROR, METHODS, ATTEMPTS, REMAINING, DELAY] {
             headers.remove(name);
         }
         if let Pending::Only(names) = &self.pending {
@@ -143,12 +146,14 @@ pub(crate) fn remaining_after_longest(delay: Duration) -> Option<Duration> {
     (!remaining.is_zero()).then_some(remaining)
 }
 
-/// The rest of the delay, less the time that the copy has waited in its queue since then.
+/// The rest of the delay, less the time that the copy has waited in its queue: since the broker's delay, or, if
+/// the broker did not delay it, since it was made.
 fn remaining(headers: &Headers) -> Option<Duration> {
     let remaining = Duration::from_secs(number(headers, REMAINING)?).min(MAX_TIMEOUT);
     let made = number(headers, TIME).unwrap_or(u64::MAX);
-    let late = Duration::from_secs(now().saturating_sub(made)).saturating_sub(MAX_DELAY);
-    let remaining = remaining.saturating_sub(late);
+    let delay = Duration::from_secs(number(headers, DELAY).unwrap_or(0)).min(MAX_DELAY);
+    let waited = Duration::from_secs(now().saturating_sub(made)).saturating_sub(delay);
+    let remaining = remaining.saturating_sub(waited);
     (!remaining.is_zero()).then_some(remaining)
 }
 
@@ -257,12 +262,15 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_delay_is_bounded_and_shrinks_while_the_copy_is_in_its_queue() {
-        let of = |remaining, made| {
+        let of_delayed = |remaining, made, delay| {
             let mut headers = Headers::default();
             headers.insert(REMAINING, remaining);
             headers.insert(TIME, HeaderValue::Timestamp(made));
+            headers.insert(DELAY, HeaderValue::Int64(delay));
             read(headers).remaining
         };
+        let day_delayed = i64::try_from(MAX_DELAY.as_secs()).expect("a day");
+        let of = |remaining, made| of_delayed(remaining, made, day_delayed);
         let (hour, day) = (Duration::from_secs(3600), MAX_DELAY.as_secs());
         let most = [HeaderValue::Timestamp(u64::MAX), HeaderValue::Int64(i64::MAX)];
         for most in most {
@@ -273,6 +281,10 @@ mod tests {
         assert!(of(HeaderValue::Int64(3600), now() - day - 1800) <= Some(hour / 2));
         assert_eq!(of(HeaderValue::Int64(3600), now() - day - 3600), None);
         assert_eq!(of(HeaderValue::Int64(-1), now()), None);
+        // The broker did not delay it.
+        assert!(of_delayed(HeaderValue::Int64(3600), now() - 1800, 0) <= Some(hour / 2));
+        assert_eq!(of_delayed(HeaderValue::Int64(3600), now() - 3600, -1), None);
+        assert_eq!(of_delayed(HeaderValue::Int64(3600), now() - day - 3600, i64::MAX), None);
     }
 
     #[test]

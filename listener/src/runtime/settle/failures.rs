@@ -14,18 +14,18 @@ use crate::runtime::health::Pause;
 /// The copies that cannot be made at present.
 #[derive(Debug, Default)]
 pub(crate) struct CopyFailures {
-    open: Mutex<Open>,
+    state: Mutex<FailureState>,
     /// Whether there are any: checked before each call.
-    any: AtomicBool,
+    has_any: AtomicBool,
     /// Whether any queue is reported as paused: checked after each copy.
-    any_reported: AtomicBool,
-    over: Notify,
+    has_reported: AtomicBool,
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct FailureState {
     last: u64,
-    by_number: BTreeMap<u64, Failure>,
+    by_number: BTreeMap<u64, CopyFailure>,
     /// How many of them each method waits for: checked before each call.
     by_method: HashMap<String, usize>,
     /// The queues that are reported as paused, and not yet as resumed.
@@ -33,7 +33,7 @@ struct Open {
 }
 
 #[derive(Debug)]
-struct Failure {
+struct CopyFailure {
     queue: String,
     methods: Vec<String>,
     reason: String,
@@ -41,54 +41,54 @@ struct Failure {
 }
 
 /// A copy that cannot be made, until this is dropped.
-pub(crate) struct FailureGuard<'t> {
-    failures: &'t CopyFailures,
+pub(crate) struct FailureGuard<'f> {
+    failures: &'f CopyFailures,
     number: u64,
 }
 
 impl CopyFailures {
-    pub(crate) fn begin(&self, queue: &str, methods: &[String]) -> FailureGuard<'_> {
-        let failure = Failure {
+    pub(crate) fn start(&self, queue: &str, methods: &[String]) -> FailureGuard<'_> {
+        let failure = CopyFailure {
             queue: queue.to_owned(),
             methods: methods.to_vec(),
             reason: String::new(),
             since: Instant::now(),
         };
-        let mut open = self.lock();
-        open.last += 1;
-        let number = open.last;
+        let mut state = self.lock();
+        state.last += 1;
+        let number = state.last;
         for method in methods {
-            *open.by_method.entry(method.clone()).or_default() += 1;
+            *state.by_method.entry(method.clone()).or_default() += 1;
         }
-        open.by_number.insert(number, failure);
-        self.any.store(true, Ordering::Release);
+        state.by_number.insert(number, failure);
+        self.has_any.store(true, Ordering::Release);
         FailureGuard { failures: self, number }
     }
 
     /// A copy was made.
-    pub(crate) fn made(&self, queue: &str, observers: &Observers) {
-        if !self.any_reported.load(Ordering::Acquire) {
+    pub(crate) fn copy_made(&self, queue: &str, observers: &Observers) {
+        if !self.has_reported.load(Ordering::Acquire) {
             return;
         }
-        let mut open = self.lock();
+        let mut state = self.lock();
         // Other copies may still wait: one that fails again is reported again.
-        let is_over = open.reported.remove(queue);
-        self.any_reported.store(!open.reported.is_empty(), Ordering::Release);
-        drop(open);
+        let is_over = state.reported.remove(queue);
+        self.has_reported.store(!state.reported.is_empty(), Ordering::Release);
+        drop(state);
         if is_over {
             observers.report(&Event::Resumed { queue });
         }
     }
 
-    pub(crate) async fn resumed(&self, method: &str) {
+    pub(crate) async fn wait_until_resumed(&self, method: &str) {
         loop {
-            let mut over = std::pin::pin!(self.over.notified());
+            let mut ended = std::pin::pin!(self.ended.notified());
             // Registered first, so that one that ends right after the check is not missed.
-            over.as_mut().enable();
+            ended.as_mut().enable();
             if !self.lock().by_method.contains_key(method) {
                 return;
             }
-            over.await;
+            ended.await;
         }
     }
 
@@ -113,24 +113,24 @@ impl CopyFailures {
     }
 
     /// Whether some copies cannot be made at present.
-    pub(crate) fn any(&self) -> bool {
-        self.any.load(Ordering::Acquire)
+    pub(crate) fn has_failures(&self) -> bool {
+        self.has_any.load(Ordering::Acquire)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, FailureState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl FailureGuard<'_> {
     pub(crate) fn report(&self, reason: &str, observers: &Observers) {
-        let mut open = self.failures.lock();
-        let Some(failure) = open.by_number.get_mut(&self.number) else { return };
+        let mut state = self.failures.lock();
+        let Some(failure) = state.by_number.get_mut(&self.number) else { return };
         reason.clone_into(&mut failure.reason);
         let queue = failure.queue.clone();
-        let is_new = open.reported.insert(queue.clone());
-        self.failures.any_reported.store(true, Ordering::Release);
-        drop(open);
+        let is_new = state.reported.insert(queue.clone());
+        self.failures.has_reported.store(true, Ordering::Release);
+        drop(state);
         if is_new {
             observers.report(&Event::Paused { queue: &queue, reason });
         }
@@ -139,17 +139,17 @@ impl FailureGuard<'_> {
 
 impl Drop for FailureGuard<'_> {
     fn drop(&mut self) {
-        let mut open = self.failures.lock();
-        let ended = open.by_number.remove(&self.number);
+        let mut state = self.failures.lock();
+        let ended = state.by_number.remove(&self.number);
         for method in ended.iter().flat_map(|failure| &failure.methods) {
-            match open.by_method.get_mut(method) {
+            match state.by_method.get_mut(method) {
                 Some(count) if *count > 1 => *count -= 1,
-                _ => drop(open.by_method.remove(method)),
+                _ => drop(state.by_method.remove(method)),
             }
         }
-        self.failures.any.store(!open.by_number.is_empty(), Ordering::Release);
-        drop(open);
-        self.failures.over.notify_waiters();
+        self.failures.has_any.store(!state.by_number.is_empty(), Ordering::Release);
+        drop(state);
+        self.failures.ended.notify_waiters();
     }
 }
 
@@ -162,11 +162,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_method_waits_for_its_own_copies_only() {
         let (failures, observers) = (CopyFailures::default(), Observers::default());
-        let full = failures.begin("q.dead", &["a".to_owned()]);
+        let full = failures.start("q.dead", &["a".to_owned()]);
         full.report("it is full", &observers);
         let long = Duration::from_secs(60);
-        failures.resumed("b").await;
-        assert!(tokio::time::timeout(long, failures.resumed("a")).await.is_err());
+        failures.wait_until_resumed("b").await;
+        assert!(tokio::time::timeout(long, failures.wait_until_resumed("a")).await.is_err());
         assert_eq!(
             failures.paused(),
             [Pause {
@@ -177,7 +177,7 @@ mod tests {
             }]
         );
         drop(full);
-        failures.resumed("a").await;
+        failures.wait_until_resumed("a").await;
         assert_eq!(failures.paused(), []);
     }
 }

@@ -2,10 +2,11 @@
 //! headers together. Sent by `copier.rs`; the copy headers themselves are `copy_headers.rs`.
 
 use crate::redact::{LONGEST_ERROR, shortened};
-use crate::runtime::judge::policy::{Copy, Destination};
+use crate::runtime::judge::policy::{CopyKind, MessageCopy};
 use crate::runtime::settle::copy_headers::{self, CopyHeaders};
 use crate::runtime::settle::pending::Pending;
-use crate::transport::delivery::{Delivery, Headers, Properties};
+use crate::transport::delivery::{Delivery, HeaderValue, Headers, Properties};
+use crate::transport::driver::MAX_DELAY;
 
 /// How much of a delivery its copy keeps. All headers share one frame, of 128 KiB by default and 4 KiB at
 /// least in AMQP: a copy whose headers are too large is sent in the next form.
@@ -61,18 +62,22 @@ impl Form {
 pub(crate) fn properties(
     delivery: &Delivery,
     copy_headers: &CopyHeaders,
-    copy: &Copy,
+    copy: &MessageCopy,
     form: Form,
 ) -> Properties {
     let pending = copy.pending.clone();
     let first_time = Some(copy_headers.first_time.unwrap_or_else(copy_headers::now));
-    let remaining = match copy.to {
-        Destination::Later(delay) => copy_headers::remaining_after_longest(delay),
-        Destination::Dead(_) => None,
+    let remaining = match copy.kind {
+        CopyKind::Retry { after: delay } => copy_headers::remaining_after_longest(delay),
+        CopyKind::DeadLetter(_) => None,
     };
     let copy_headers = CopyHeaders { pending, first_time, remaining, ..copy_headers.clone() };
     let mut properties = with_headers(delivery, copy_headers, form);
-    if let Destination::Dead(reason) = copy.to {
+    if remaining.is_some() {
+        let seconds = i64::try_from(MAX_DELAY.as_secs()).unwrap_or(i64::MAX);
+        properties.headers.insert(copy_headers::DELAY, HeaderValue::Int64(seconds));
+    }
+    if let CopyKind::DeadLetter(reason) = copy.kind {
         properties.headers.insert(copy_headers::REASON, reason.into());
         properties
             .headers
@@ -92,13 +97,13 @@ pub(crate) fn with_headers(
     if size > form.longest_names() {
         copy_headers.pending = Pending::All;
     }
-    let mut properties = kept(delivery, form);
+    let mut properties = kept_properties(delivery, form);
     copy_headers.write(&mut properties.headers);
     properties
 }
 
 /// The properties of the original that a copy keeps.
-fn kept(delivery: &Delivery, form: Form) -> Properties {
+fn kept_properties(delivery: &Delivery, form: Form) -> Properties {
     let mut properties = delivery.properties.clone();
     properties.headers.remove_broker_owned();
     if properties.headers.size() > form.longest_headers() {

@@ -63,7 +63,7 @@ impl HeldRounds {
 
     /// Waits for the first round that can begin; `None` if there is no round. It stays held until it is
     /// taken: a stop before that leaves its methods pending.
-    pub(crate) async fn ready(&self, copier: &Copier) -> Option<ReadyRound> {
+    pub(crate) async fn next_ready(&self, copier: &Copier) -> Option<ReadyRound> {
         if self.0.is_empty() {
             return None;
         }
@@ -81,7 +81,7 @@ impl Until {
     fn passed<'u>(&'u self, copier: &'u Copier) -> BoxFuture<'u, ()> {
         match self {
             Self::Elapsed(end) => tokio::time::sleep_until(*end).boxed(),
-            Self::Resumed(method) => copier.resumed(method).boxed(),
+            Self::Resumed(method) => copier.wait_until_resumed(method).boxed(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Carries out a verdict: copies are made and confirmed (`copies.rs`, `copier.rs`, `attempts.rs`), then the delivery is
-//! settled (`settlement.rs`, the only file that settles).
+//! Carries out a verdict: copies are made and confirmed (`copies.rs`, `copier.rs`, `attempts.rs`), then the
+//! delivery is settled (`settlement.rs`, the only file that settles).
 
 pub(crate) mod attempts;
 pub(crate) mod copier;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::runtime::judge::policy::Copy;
+use crate::runtime::judge::policy::MessageCopy;
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::held::HeldRounds;
 use crate::runtime::settle::pending::Pending;
@@ -18,16 +18,17 @@ const SHORTEST_REMAINING_HOLD: Duration = Duration::from_secs(1);
 /// `retry.hold` is less: a queue with a delivery limit would drop it after a few returns.
 pub(crate) const SHORTEST_HOLD: Duration = Duration::from_secs(60);
 
-/// A copy that is to be made.
-pub(crate) struct Due {
-    pub(crate) copy: Copy,
+/// A copy that is to be made, or is made, for methods that a notification is pending for.
+#[derive(Debug)]
+pub(crate) struct PendingCopy {
+    pub(crate) copy: MessageCopy,
     /// How often its methods have been called.
     pub(crate) attempts: u32,
 }
 
 /// How long a delivery may be held.
 #[derive(Clone, Copy)]
-pub(crate) struct Hold {
+pub(crate) struct HoldDeadline {
     /// When the work on it began.
     pub(crate) began: Instant,
     /// Until when, if a copy at the end of its queue can replace it then. Counted from when it was
@@ -37,7 +38,7 @@ pub(crate) struct Hold {
     pub(crate) in_order: bool,
 }
 
-impl Hold {
+impl HoldDeadline {
     /// The hold of a delivery that has been in flight for this long.
     pub(crate) fn new(hold: Duration, in_flight: Duration) -> Self {
         let began = Instant::now();
@@ -54,14 +55,14 @@ impl Hold {
 /// What has become of the methods of a delivery so far.
 pub(crate) struct Progress {
     pub(crate) held: HeldRounds,
-    pub(crate) due: Vec<Due>,
+    pub(crate) due: Vec<PendingCopy>,
     /// The confirmed copies.
-    pub(crate) made: Vec<Copy>,
-    pub(crate) hold: Hold,
+    pub(crate) made: Vec<PendingCopy>,
+    pub(crate) hold: HoldDeadline,
 }
 
 impl Progress {
-    pub(crate) fn new(hold: Hold) -> Self {
+    pub(crate) fn new(hold: HoldDeadline) -> Self {
         let (held, due, made) = (HeldRounds::default(), Vec::new(), Vec::new());
         Self { held, due, made, hold }
     }
@@ -71,15 +72,16 @@ impl Progress {
         self.held.is_empty() && self.due.is_empty()
     }
 
-    /// Whether dead letters have to wait: one that is made before the last call is made a second
+    /// Whether the copies that are due wait until the last held call: one that is made before is made a second
     /// time if the listener stops before that call.
-    pub(crate) fn delays_dead_letters(&self) -> bool {
+    pub(crate) fn delays_copies(&self) -> bool {
         self.held.has_delays() || (self.hold.in_order && !self.held.is_empty())
     }
 
     /// The headers of one copy for all pending methods.
     pub(crate) fn headers_for_pending(&self, copy_headers: &CopyHeaders) -> CopyHeaders {
         let held = self.held.rounds().map(|round| (&round.pending, round.attempts));
+        // The last call is repeated, because its copy was not made: it does not count.
         let due = self.due.iter().map(|due| (&due.copy.pending, due.attempts.saturating_sub(1)));
         let attempts = held.clone().chain(due.clone()).map(|(_, attempts)| attempts).min();
         CopyHeaders {

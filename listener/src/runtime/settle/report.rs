@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::notification::delivery_info::DeliveryInfo;
 use crate::notification::fields::Fields;
 use crate::observer::{Event, Observers};
-use crate::redact::shortened;
-use crate::runtime::judge::policy::{Copy, Destination};
+use crate::redact::{LONGEST_TEXT, shortened};
+use crate::runtime::judge::policy::CopyKind;
 use crate::runtime::settle::copy_headers::CopyHeaders;
+use crate::runtime::settle::progress::PendingCopy;
 use crate::target::dead_letter_queue;
 use crate::transport::delivery::Settle;
 
@@ -18,9 +19,9 @@ pub(crate) enum End<'e> {
     /// Every method that wants it has handled it.
     Handled,
     /// Confirmed copies replace it.
-    Copied(&'e [Copy]),
+    Copied(&'e [PendingCopy]),
     /// As `Copied`; another confirmed copy at the end of its queue is for the pending methods.
-    Replaced(&'e [Copy]),
+    Replaced(&'e [PendingCopy]),
     /// A confirmed copy is in quarantine, after this number of crashes.
     Quarantined { to: &'e str, crashes: u64 },
     /// A confirmed copy is at the end of its queue, which would have dropped it soon.
@@ -61,9 +62,6 @@ pub(crate) struct LoggedNotification {
     pub(crate) handled: usize,
 }
 
-/// The longest foreign text in a log line, in bytes.
-const LONGEST_TEXT: usize = 256;
-
 impl LoggedNotification {
     pub(crate) fn of(fields: &Fields<'_>, handled: usize) -> Self {
         let clipped =
@@ -102,7 +100,7 @@ macro_rules! event {
 impl Report<'_> {
     /// Its session is over.
     pub(crate) fn stale(&self) {
-        event!(self, info, "stale", "settled too late: the broker redelivers it");
+        event!(self, info, "stale", "the session is over: the broker redelivers it");
         self.observers.report(&Event::Stale { delivery: self.info });
     }
 
@@ -163,21 +161,21 @@ impl Report<'_> {
     }
 
     /// Reports the retries and dead letters that replace the delivery.
-    fn copies(&self, copies: &[Copy]) {
-        for copy in copies {
+    fn copies(&self, copies: &[PendingCopy]) {
+        for pending @ PendingCopy { copy, attempts } in copies {
             let (methods, error) = (copy.method_names(), copy.error_text());
-            match copy.to {
-                Destination::Later(after) => event!(
+            match copy.kind {
+                CopyKind::Retry { after } => event!(
                     self,
                     warn,
                     "retried",
                     "settled",
                     error = error,
                     methods = methods,
-                    attempts = self.copy_headers.attempts,
+                    attempts = *attempts,
                     after = tracing::field::debug(after)
                 ),
-                Destination::Dead(reason) => event!(
+                CopyKind::DeadLetter(reason) => event!(
                     self,
                     error,
                     "dead-lettered",
@@ -185,17 +183,18 @@ impl Report<'_> {
                     reason = reason,
                     error = error,
                     methods = methods,
-                    attempts = self.copy_headers.attempts,
+                    attempts = *attempts,
                     dead_letter_queue = dead_letter_queue(&self.copy_headers.origin.queue)
                 ),
             }
-            self.observers.report(&self.copied(copy));
+            self.observers.report(&self.copied(pending));
         }
     }
 
     /// Reports methods that are held in the process for another call.
-    pub(crate) fn held(&self, copy: &Copy) {
-        let Destination::Later(after) = copy.to else { return };
+    pub(crate) fn held(&self, pending: &PendingCopy) {
+        let PendingCopy { copy, attempts } = pending;
+        let CopyKind::Retry { after } = copy.kind else { return };
         event!(
             self,
             warn,
@@ -203,21 +202,20 @@ impl Report<'_> {
             "held in the process for another call",
             error = copy.error_text(),
             methods = copy.method_names(),
-            attempts = self.copy_headers.attempts,
+            attempts = *attempts,
             after = tracing::field::debug(after)
         );
-        self.observers.report(&self.copied(copy));
+        self.observers.report(&self.copied(pending));
     }
 
     /// The event of a copy.
-    fn copied<'e>(&'e self, copy: &'e Copy) -> Event<'e> {
+    fn copied<'e>(&'e self, PendingCopy { copy, attempts }: &'e PendingCopy) -> Event<'e> {
         let (delivery, methods) = (&self.copy_headers.origin, copy.pending.names());
-        let attempts = self.copy_headers.attempts;
-        match copy.to {
-            Destination::Later(after) => {
-                Event::Retried { delivery, methods, attempts, delay: after }
+        match copy.kind {
+            CopyKind::Retry { after } => {
+                Event::Retried { delivery, methods, attempts: *attempts, delay: after }
             }
-            Destination::Dead(reason) => Event::DeadLettered { delivery, reason, methods },
+            CopyKind::DeadLetter(reason) => Event::DeadLettered { delivery, reason, methods },
         }
     }
 }

@@ -10,13 +10,13 @@ use crate::observer::Event;
 use crate::options::listener::OnFailure;
 use crate::redact::error_text;
 use crate::runtime::case::{Case, Isolation, Suspicion};
-use crate::runtime::judge::policy::{self, Destination};
+use crate::runtime::judge::policy::{self, CopyKind};
 use crate::runtime::schedule::key_order::Ticket;
 use crate::runtime::schedule::permit;
 use crate::runtime::settle::copier::{CopyError, MoveError};
-use crate::runtime::settle::copies::{self, CopyResult};
+use crate::runtime::settle::copies::{self, CopyResult, HOLD_AGAIN};
 use crate::runtime::settle::copy_headers::CopyHeaders;
-use crate::runtime::settle::progress::{Hold, Unfinished};
+use crate::runtime::settle::progress::{HoldDeadline, PendingCopy, Unfinished};
 use crate::runtime::settle::report::{End, LoggedNotification};
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::{Shared, WorkContext};
@@ -60,7 +60,7 @@ async fn examine_suspect(
     let is_quarantined = *case.delivery.info.queue == *quarantine.queue;
     let key = key_of(&case);
     let isolation = if is_quarantined { Isolation::FromSuspects } else { Isolation::None };
-    let suspicion = Suspicion { key, record: None, isolation, turn: None };
+    let suspicion = Suspicion { key, record: None, isolation, permit: None };
     case.suspicion = Some(Box::new(suspicion));
     // Whether it stays isolated whatever the journal contains, and whether the journal is asked again.
     let (mut is_fixed, mut is_again) = (is_quarantined, false);
@@ -68,7 +68,7 @@ async fn examine_suspect(
         case = replace_near_limit(work, case).await?;
     }
     loop {
-        case = take_turn(work, case).await?;
+        case = acquire_suspect_permit(work, case).await?;
         let decision = decide(work, key, quarantine, is_quarantined).await;
         if permit.stop.is_cancelled() || case.delivery.is_over() {
             settlement::release(shared, case);
@@ -82,19 +82,20 @@ async fn examine_suspect(
         if !is_quarantined && !is_again {
             case = replace_near_limit(work, case).await?;
         }
-        case = take_turn(work, case).await?;
+        case = acquire_suspect_permit(work, case).await?;
         let recorded = match decision {
             Ok(_) => isolation::begin(work, &mut case).await,
             Err(unavailable) => Err(unavailable),
         };
         match recorded {
-            // The journal may be reachable again when its turn comes.
+            // The journal may be reachable again when it has its permit.
             Err(Unavailable::Unreachable) if !is_fixed && !is_again => {
                 is_again = true;
                 isolate(&mut case, Isolation::FromSuspects);
             }
             recorded => {
-                // Without a journal nothing can ever be known.
+                // Without a journal nothing can ever be known. This undoes no `FromAll`: `Decision::Last` is
+                // for quarantined suspects only, which are fixed.
                 let is_unreachable = matches!(recorded, Err(Unavailable::Unreachable));
                 if !is_fixed && !is_unreachable {
                     isolate(&mut case, Isolation::None);
@@ -133,25 +134,25 @@ fn isolate(case: &mut Case, isolation: Isolation) {
     if let Some(suspicion) = &mut case.suspicion {
         suspicion.isolation = isolation;
         if isolation == Isolation::None {
-            suspicion.turn = None;
+            suspicion.permit = None;
         }
     }
 }
 
-/// Waits for the turn of a suspect, if it is isolated. `None` if it was settled: the listener stops, the
-/// session is over, or it has waited for as long as it may and returns to its queue, where it is a
-/// suspect as before.
-async fn take_turn(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
+/// Waits for the permit of a suspect, if it is isolated. `None` if it was released (the listener
+/// stops, the session is over) or requeued: it has waited for as long as it may, and is a suspect in its queue
+/// as before.
+async fn acquire_suspect_permit(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
     let shared = work.shared;
     let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
     // In a key order it keeps its position for as long as it takes; and near its delivery limit the
     // queue would drop it.
     let in_order = case.ticket.as_ref().is_some_and(Ticket::is_in_order);
     let stays = (is_work_queue && in_order) || case.delivery.is_near_limit();
-    let least = isolation::shortest_turn_time(shared);
-    let until =
-        (!stays).then(|| Instant::now() + isolation::time_for_turn(shared, &case).max(least));
-    match isolation::take_turn(work, &mut case, until).await {
+    let least = isolation::shortest_permit_time(shared);
+    let until = (!stays)
+        .then(|| Instant::now() + isolation::time_for_suspect_permit(shared, &case).max(least));
+    match isolation::acquire_suspect_permit(work, &mut case, until).await {
         Ok(()) => return Some(case),
         Err(Unfinished::Overdue) => {
             settlement::settle(shared, case, &End::Requeued, &LoggedNotification::default());
@@ -213,8 +214,7 @@ async fn move_to_quarantine(
 }
 
 /// Replaces a message that its queue would drop soon by a copy at the end of the queue, whatever the journal
-/// has. Returns any
-/// other, and one that cannot be replaced.
+/// has. Returns any other, and one that cannot be replaced.
 async fn replace_near_limit(work: WorkContext<'_>, case: Case) -> Option<Case> {
     if !case.delivery.is_near_limit() {
         return Some(case);
@@ -236,7 +236,7 @@ async fn move_to(
         settlement::release(shared, case);
         return Ok(());
     }
-    isolation::end_turn(shared, &mut case);
+    isolation::release_suspect_permit(shared, &mut case);
     let hold = shared.options.retry.hold;
     let hold = match end {
         // Nothing else can be done with it.
@@ -263,7 +263,7 @@ async fn move_to(
             settlement::release(shared, case);
             Ok(())
         }
-        Err(MoveError::Impossible(error)) => {
+        Err(MoveError::Failed(error)) => {
             warn_not_moved(&case, route, &error);
             Err(case)
         }
@@ -275,24 +275,24 @@ async fn give_up(work: WorkContext<'_>, mut case: Case, crashes: u64) {
     let WorkContext { shared, permit } = work;
     let copy = policy::poison(crashes, case.copy_headers.pending.clone());
     // No method is called: other suspects need not wait.
-    isolation::end_turn(shared, &mut case);
+    isolation::release_suspect_permit(shared, &mut case);
+    // In a work queue a copy of it would not be a suspect, so it is held without a deadline.
+    let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
+    let hold = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age());
+    let mut until = (!is_work_queue).then_some(hold.until);
     loop {
-        // In a quarantine queue it must not be replaced by a copy in the same queue: that copy would
-        // not be a suspect.
-        let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
-        let until =
-            (!is_work_queue).then(|| Hold::new(shared.options.retry.hold, Duration::ZERO).until);
         let original = case.original(permit.stop);
         let making = shared.copier.make(original, &copy, until, Some(&shared.gate));
         match permit.finish(making).await {
             Ok(closed) => {
+                let copies = [PendingCopy { copy, attempts: case.copy_headers.attempts }];
                 // The records stay: if the process ends before the original is acknowledged, they are
                 // evidence against it.
                 let settler = case.delivery.settler();
                 settlement::settle(
                     shared,
                     case,
-                    &End::Copied(&[copy]),
+                    &End::Copied(&copies),
                     &LoggedNotification::default(),
                 );
                 permit.finish(settler.flush()).await;
@@ -307,6 +307,7 @@ async fn give_up(work: WorkContext<'_>, mut case: Case, crashes: u64) {
             Err(CopyError::Overdue) => {
                 let Err(held) = put_back(work, case).await else { return };
                 case = held;
+                until = Some(Instant::now() + HOLD_AGAIN);
             }
         }
     }
@@ -323,21 +324,23 @@ async fn put_back(work: WorkContext<'_>, case: Case) -> Result<(), Case> {
 /// delayed again. Returns it once the delay is over.
 async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
     let WorkContext { shared, permit } = work;
+    let mut until = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age()).until;
     while let Some(remaining) = case.copy_headers.remaining.take() {
-        let hold = Hold::new(shared.options.retry.hold, Duration::ZERO);
+        let began = Instant::now();
         let copy = policy::deferred(remaining, case.copy_headers.pending.clone());
         // By the broker even in a key order: its position is lost already, and a publisher may have
         // written the header.
         let held = (remaining <= shared.options.retry.hold).then_some(remaining);
         let original = case.original(permit.stop);
-        let delaying = copies::delay_copy(work, original, copy, held, Some(hold.until));
+        let delaying = copies::delay_copy(work, original, copy, held, Some(until));
         let (copy, result) = permit.finish(delaying).await;
         match result {
             CopyResult::Made => {
-                let copies = [copy];
-                let end = match copies[0].to {
-                    Destination::Later(after) => End::Deferred(after),
-                    Destination::Dead(_) => End::Copied(&copies),
+                let kind = copy.kind;
+                let copies = [PendingCopy { copy, attempts: case.copy_headers.attempts }];
+                let end = match kind {
+                    CopyKind::Retry { after } => End::Deferred(after),
+                    CopyKind::DeadLetter(_) => End::Copied(&copies),
                 };
                 settlement::settle(shared, case, &end, &LoggedNotification::default());
                 return None;
@@ -352,8 +355,9 @@ async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
                 return None;
             }
             CopyResult::Overdue => {
-                case.copy_headers.remaining = Some(remaining.saturating_sub(hold.began.elapsed()));
+                case.copy_headers.remaining = Some(remaining.saturating_sub(began.elapsed()));
                 case = put_back(work, case).await.err()?;
+                until = Instant::now() + HOLD_AGAIN;
                 case.copy_headers.remaining =
                     case.copy_headers.remaining.filter(|left| !left.is_zero());
             }
@@ -410,8 +414,8 @@ fn warn_not_moved(case: &Case, to: &Route, error: &SendError) {
 }
 
 /// Warns once methods are called for a delivery that should be quarantined, or is near its limit.
-fn warn_if_not_moved(case: &Case, is_suspect: bool) {
-    if is_suspect || case.delivery.is_near_limit() {
+fn warn_if_not_moved(case: &Case, should_be_quarantined: bool) {
+    if should_be_quarantined || case.delivery.is_near_limit() {
         let queue = &case.delivery.info.queue;
         tracing::warn!(%queue, "a delivery that could not be moved is handled in its queue");
     }

@@ -17,9 +17,9 @@ pub(crate) struct Gate(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     /// How many guards keep it closed.
-    closed: AtomicUsize,
+    guards: AtomicUsize,
     /// The number of running methods.
-    called: AtomicUsize,
+    running: AtomicUsize,
     changed: Notify,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct ExclusiveAccess {
 
 /// Counts a running method.
 #[derive(Debug)]
-pub(crate) struct Entered<'g>(&'g Gate);
+pub(crate) struct RunningMethod<'g>(&'g Gate);
 
 /// For which delivery the gate is passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +49,14 @@ pub(crate) enum Passage {
 
 impl Gate {
     pub(crate) fn close(&self) -> GateGuard {
-        // Sequentially consistent with `Entered`: either the method sees the closed gate, or the gate counts
+        // Sequentially consistent with `RunningMethod`: either the method sees the closed gate, or the gate counts
         // the method.
-        self.0.closed.fetch_add(1, Ordering::SeqCst);
+        self.0.guards.fetch_add(1, Ordering::SeqCst);
         GateGuard(self.clone())
     }
 
     pub(crate) fn is_open(&self, passage: Passage) -> bool {
-        self.0.closed.load(Ordering::SeqCst) <= usize::from(passage == Passage::Exclusive)
+        self.0.guards.load(Ordering::SeqCst) <= usize::from(passage == Passage::Exclusive)
     }
 
     /// Waits until it is open.
@@ -65,11 +65,11 @@ impl Gate {
     }
 
     /// Waits until it is open, and passes.
-    pub(crate) async fn enter(&self, passage: Passage) -> Entered<'_> {
+    pub(crate) async fn enter(&self, passage: Passage) -> RunningMethod<'_> {
         loop {
             self.wait_open(passage).await;
-            self.0.called.fetch_add(1, Ordering::SeqCst);
-            let entered = Entered(self);
+            self.0.running.fetch_add(1, Ordering::SeqCst);
+            let entered = RunningMethod(self);
             if self.is_open(passage) {
                 return entered;
             }
@@ -78,7 +78,12 @@ impl Gate {
 
     /// Waits until no method is running.
     pub(crate) async fn wait_empty(&self) {
-        self.until(|| self.0.called.load(Ordering::SeqCst) == 0).await;
+        self.until(|| self.running() == 0).await;
+    }
+
+    /// How many methods are running.
+    pub(crate) fn running(&self) -> usize {
+        self.0.running.load(Ordering::SeqCst)
     }
 
     async fn until(&self, condition: impl Fn() -> bool) {
@@ -107,15 +112,15 @@ impl ExclusiveAccess {
 impl Drop for GateGuard {
     fn drop(&mut self) {
         let Gate(state) = &self.0;
-        state.closed.fetch_sub(1, Ordering::SeqCst);
+        state.guards.fetch_sub(1, Ordering::SeqCst);
         state.changed.notify_waiters();
     }
 }
 
-impl Drop for Entered<'_> {
+impl Drop for RunningMethod<'_> {
     fn drop(&mut self) {
         let Gate(state) = self.0;
-        state.called.fetch_sub(1, Ordering::SeqCst);
+        state.running.fetch_sub(1, Ordering::SeqCst);
         if !self.0.is_open(Passage::Normal) {
             state.changed.notify_waiters();
         }

@@ -27,7 +27,7 @@ impl Key {
 /// One entry. A missing field is empty.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Entry {
+pub(super) struct JournalEntry {
     pub(super) process: String,
     /// Makes the entries of a process distinct.
     pub(super) number: u64,

@@ -22,7 +22,7 @@ pub(crate) use crate::runtime::suspect::journal::requests::Record;
 pub(crate) use crate::runtime::suspect::journal::state::Unavailable;
 
 use crate::redact::error_text;
-use crate::runtime::suspect::journal::entry::Entry;
+use crate::runtime::suspect::journal::entry::JournalEntry;
 use crate::runtime::suspect::journal::requests::{Request, Requests};
 use crate::runtime::suspect::journal::state::{JournalState, Outage};
 use crate::transport::Transport;
@@ -35,11 +35,9 @@ const FLUSH_AFTER: Duration = Duration::from_secs(1);
 /// The longest that appending an entry may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest that a stop waits for its record past its deadline.
-pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The longest that a stop waits for its record before its deadline.
-const STOP_TIMEOUT_IN_TIME: Duration = Duration::from_secs(2);
+/// How long a stop waits for its record, within these bounds: until its deadline.
+pub(crate) const MIN_STOP_WAIT: Duration = Duration::from_secs(1);
+const MAX_STOP_WAIT: Duration = Duration::from_secs(2);
 
 /// The journal of a pool or a topic, as used by one process.
 #[derive(Debug)]
@@ -160,7 +158,7 @@ impl Journal {
     /// Waits for a short time only.
     pub(crate) async fn stop(&self, deadline: Instant) {
         let now = Instant::now();
-        let until = deadline.min(now + STOP_TIMEOUT_IN_TIME).max(now + STOP_TIMEOUT);
+        let until = deadline.clamp(now + MIN_STOP_WAIT, now + MAX_STOP_WAIT);
         let stopped = tokio::time::timeout_at(until, self.begin_stop()).await;
         if !matches!(stopped, Ok(Ok(()))) {
             self.requests().postpone_stop();
@@ -184,7 +182,7 @@ impl Journal {
         }
         // The outage may be over.
         state.retry_now(&[Outage::Refused, Outage::Unreachable]);
-        let entry = Entry { stopped: true, ..Entry::default() };
+        let entry = JournalEntry { stopped: true, ..JournalEntry::default() };
         self.append(&mut state, entry, false).await?;
         self.requests().stopped();
         Ok(())
@@ -207,7 +205,10 @@ impl Journal {
             let result = if batch.is_empty() {
                 Ok(())
             } else {
-                let entry = Entry { begin: std::mem::take(&mut batch.begin), ..Entry::default() };
+                let entry = JournalEntry {
+                    begin: std::mem::take(&mut batch.begin),
+                    ..JournalEntry::default()
+                };
                 self.append(&mut state, entry, batch.reads).await
             };
             batch.answer(result);
@@ -215,19 +216,19 @@ impl Journal {
         }
     }
 
-    /// Appends an entry, with everything else that is to be recorded.
+    /// Appends an entry, with everything else that is due.
     async fn append(
         &self,
         state: &mut JournalState,
-        entry: Entry,
+        entry: JournalEntry,
         reads: bool,
     ) -> Result<(), Unavailable> {
         if let Some(unavailable) = state.unavailable() {
             return Err(unavailable);
         }
-        state.appended += 1;
-        let (process, number) = (self.process.clone(), state.appended);
-        let entry = Entry { process, number, ..self.requests().complete(entry) };
+        let (process, number) = (self.process.clone(), state.next_number);
+        state.next_number += 1;
+        let entry = JournalEntry { process, number, ..self.requests().complete(entry) };
         let Ok(text) = serde_json::to_vec(&entry) else { return Err(Unavailable::Refused) };
         let append = JournalAppend {
             journal: self.name.clone(),
@@ -263,7 +264,7 @@ impl Journal {
             JournalError::Unsupported(reason) => tracing::warn!(
                 journal,
                 reason = error_text(reason),
-                "notifications that end the process cannot be recognised: grant the user the permission \
+                "poison messages cannot be recognised: grant the user the permission \
                  to configure and read this journal, and to write to \"amq.default\""
             ),
             JournalError::Lost(reason) => tracing::warn!(
@@ -282,7 +283,7 @@ impl Journal {
         }
     }
 
-    /// Records what is to be recorded, if anything is. A journal that could not be reached a moment ago is
+    /// Records what is due, if anything is. A journal that could not be reached a moment ago is
     /// tried again: other processes may wait for what is withdrawn.
     async fn flush(&self) -> Result<(), Unavailable> {
         let mut state = self.state.lock().await;
@@ -290,7 +291,7 @@ impl Journal {
             return Ok(());
         }
         state.retry_now(&[Outage::Unreachable]);
-        self.append(&mut state, Entry::default(), false).await
+        self.append(&mut state, JournalEntry::default(), false).await
     }
 
     /// Flushes soon, in a task of its own, again until everything is recorded.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
-use crate::runtime::suspect::journal::entry::{Entry, Key};
+use crate::runtime::suspect::journal::entry::{JournalEntry, Key};
 use crate::runtime::suspect::journal::state::Unavailable;
 
 /// The most keys of one kind in an entry; the others go into the next one.
@@ -53,7 +53,7 @@ pub(super) struct Requests {
 }
 
 impl Record {
-    /// The record, after it was released: it counts no more.
+    /// The record, after it was released: it no longer counts.
     pub(super) fn withdrawn(self) -> Self {
         Self { session: None, ..self }
     }
@@ -101,7 +101,8 @@ impl Requests {
         self.settled.insert(record.key);
     }
 
-    /// The delivery was released. Returns whether anything is to be recorded: another delivery of the suspect may still be begun.
+    /// The delivery was released. Returns whether anything is to be recorded: another delivery of the suspect
+    /// may still be started.
     pub(super) fn record_released(&mut self, record: Record) -> bool {
         let is_last = self.end(record);
         if is_last {
@@ -139,8 +140,8 @@ impl Requests {
         Batch { requests, begin, reads }
     }
 
-    /// Adds to an entry what is to be recorded besides.
-    pub(super) fn complete(&self, mut entry: Entry) -> Entry {
+    /// Adds to an entry everything else that is due.
+    pub(super) fn complete(&self, mut entry: JournalEntry) -> JournalEntry {
         let some = |keys: &BTreeSet<Key>| keys.iter().take(KEYS_PER_ENTRY).copied().collect();
         entry.settled = some(&self.settled);
         entry.released = some(&self.released);
@@ -154,7 +155,7 @@ impl Requests {
     }
 
     /// An entry was appended.
-    pub(super) fn recorded(&mut self, entry: &Entry) {
+    pub(super) fn recorded(&mut self, entry: &JournalEntry) {
         self.settled.retain(|key| !entry.settled.contains(key));
         self.released.retain(|key| !entry.released.contains(key));
         self.has_unrecorded_stop &= !entry.stopped;

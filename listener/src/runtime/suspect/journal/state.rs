@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::runtime::suspect::journal::entry::{Entry, Key};
+use crate::runtime::suspect::journal::entry::{JournalEntry, Key};
 use crate::transport::driver::JournalRead;
 use crate::transport::error::JournalError;
 
@@ -39,8 +39,8 @@ pub(super) enum Outage {
 /// What the entries say that were read.
 #[derive(Debug, Default)]
 pub(super) struct JournalState {
-    /// How many entries this process has appended.
-    pub(super) appended: u64,
+    /// The number of the next attempt to append.
+    pub(super) next_number: u64,
     /// Where the next reading begins.
     pub(super) next: u64,
     /// The processes that have begun a suspect and neither settled nor released it.
@@ -136,7 +136,7 @@ impl JournalState {
 
     /// Applies an entry. Anything that is not an entry is ignored.
     fn apply(&mut self, entry: &[u8]) {
-        let Ok(entry) = serde_json::from_slice::<Entry>(entry) else { return };
+        let Ok(entry) = serde_json::from_slice::<JournalEntry>(entry) else { return };
         for key in &entry.settled {
             self.begun.remove(key);
         }
@@ -185,7 +185,11 @@ mod tests {
         let mut state = JournalState::default();
         let begin = |keys: std::ops::Range<u64>| {
             let begin = keys.map(Key).collect();
-            serde_json::to_vec(&Entry { process: "p".to_owned(), begin, ..Entry::default() })
+            serde_json::to_vec(&JournalEntry {
+                process: "p".to_owned(),
+                begin,
+                ..JournalEntry::default()
+            })
         };
         for part in 0..30 {
             let keys = part * 10_000..(part + 1) * 10_000;
