@@ -98,7 +98,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..3 {
         println!("{}", written.recv().await.ok_or("the listener ended")?);
     }
-    listener.stop().await;
-    listener.wait().await?;
+    listener.shutdown().await?;
     Ok(())
 }
