@@ -55,8 +55,9 @@ pub trait Inbox: Send + Sync + 'static {
     /// Whether this was handled.
     ///
     /// # Errors
-    /// The inbox cannot be read. The method is not called, and the notification is retried as after a
-    /// transient error, whatever the listener's `on_failure`.
+    /// The inbox cannot be read. The method is not called, and this counts as an attempt: the
+    /// notification is retried, and dead-lettered with the reason `error` after the last attempt, as
+    /// after a transient error, whatever the listener's `on_failure`.
     fn contains<'a>(&'a self, entry: InboxEntry<'a>) -> BoxFuture<'a, Result<bool, BoxError>>;
 
     /// Records that this was handled. If there is such an entry already, it does nothing.

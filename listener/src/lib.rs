@@ -306,8 +306,8 @@ pub mod driver {
     pub use crate::transport::url::{Host, TransportUrl};
 }
 
-/// The names of the side queues of a listener (except retry queues, which the driver names), and the headers
-/// of the copies in them.
+/// The default exchange and topic, routing keys, the names of side queues (except retry queues, which
+/// the driver names), and the headers of the copies in them.
 pub mod queues {
     pub use crate::runtime::settle::copy_headers as headers;
     pub use crate::target::{

@@ -69,7 +69,8 @@ pub enum Event<'e> {
         /// How long ago it was received.
         elapsed: Duration,
     },
-    /// A delivery returns to its queue: a method requeued it, or the listener stopped, and the broker redelivers
+    /// A delivery returns to its queue: a method, or `OnFailure::Requeue`, requeued it; its dead letter
+    /// is refused; a suspect waited for too long; or the listener stopped, and the broker redelivers
     /// what was not acknowledged.
     #[non_exhaustive]
     Requeued {
@@ -85,7 +86,8 @@ pub enum Event<'e> {
     /// Methods failed and will be called again.
     #[non_exhaustive]
     Retried {
-        /// How it arrived.
+        /// How the original arrived: of a retry or a quarantined copy only `redelivered` and `delivery_count` are
+        /// of this delivery.
         delivery: &'e DeliveryInfo,
         /// The methods that did not handle it, each as `endpoint::method`; empty: all matching methods.
         methods: &'e [String],
@@ -97,7 +99,8 @@ pub enum Event<'e> {
     /// A dead letter was confirmed in the dead-letter queue.
     #[non_exhaustive]
     DeadLettered {
-        /// How it arrived.
+        /// How the original arrived: of a retry or a quarantined copy only `redelivered` and `delivery_count` are
+        /// of this delivery.
         delivery: &'e DeliveryInfo,
         /// The reason, one word: the header `listener-reason`.
         /// [`guide::failures`](crate::guide::failures) lists them.
@@ -109,7 +112,8 @@ pub enum Event<'e> {
     /// processes crashed while they handled it.
     #[non_exhaustive]
     Quarantined {
-        /// How it arrived.
+        /// How the original arrived: of a retry or a quarantined copy only `redelivered` and `delivery_count` are
+        /// of this delivery.
         delivery: &'e DeliveryInfo,
         /// How many processes crashed.
         crashes: u64,
@@ -117,13 +121,15 @@ pub enum Event<'e> {
     /// A method was not called: according to the inbox it has handled the notification before.
     #[non_exhaustive]
     Duplicate {
-        /// How it arrived.
+        /// How the original arrived: of a retry or a quarantined copy only `redelivered` and `delivery_count` are
+        /// of this delivery.
         delivery: &'e DeliveryInfo,
         /// The method, as `endpoint::method`.
         method: &'e str,
     },
-    /// A copy could not be sent: its delivery stays unacknowledged, and its methods are not called for
-    /// other notifications until a copy is confirmed. Emitted once for a queue until it is `Resumed`.
+    /// A copy could not be sent, or is not confirmed in time: its delivery stays unacknowledged, and the
+    /// methods that the copy names (none, if it is for all or moves a suspect) are not called for other
+    /// notifications until a copy is confirmed. Emitted once for a queue until it is `Resumed`.
     #[non_exhaustive]
     Paused {
         /// The destination of the copy.
@@ -131,15 +137,15 @@ pub enum Event<'e> {
         /// Why the copy could not be sent.
         reason: &'e str,
     },
-    /// A copy was sent to a queue that was `Paused`. Others may still wait: if one fails again, `Paused`
-    /// is emitted again.
+    /// A copy was confirmed for a queue that was `Paused`. Others may still wait: if one fails again,
+    /// `Paused` is emitted again.
     #[non_exhaustive]
     Resumed {
         /// The destination of the copies.
         queue: &'e str,
     },
-    /// A delivery has been handled for long. RabbitMQ closes the channel of a delivery that is unsettled
-    /// for 30 minutes by default (`consumer_timeout`).
+    /// A delivery has been in flight for 24 minutes, waiting or handled; reported once. RabbitMQ closes
+    /// the channel of a delivery that is unsettled for 30 minutes by default (`consumer_timeout`).
     #[non_exhaustive]
     Slow {
         /// The queue that it was consumed from.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use listener::driver::Route;
 use listener::driver::SendError;
-use listener::driver::{HeaderValue, Properties};
+use listener::driver::{HeaderValue, Headers, Properties};
 use listener::observe::{Event, Observer};
 use listener::options::{Executor, RetryOptions, RetryStorage};
 use listener::testing::{Conditions, Model};
@@ -358,6 +358,33 @@ fn pending(properties: &Properties) -> Vec<&str> {
         .collect();
     pending.sort_unstable();
     pending
+}
+
+/// No method is called for these: nothing is added to the attempts, and nothing is taken from them.
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_no_method_is_called_for_keeps_its_attempts_when_it_is_replaced() {
+    for body in [r#"{"event_type":"x","payload":1}"#, "{"] {
+        let rig = Rig::new();
+        let transport = sending(&rig.transport, |below, outgoing| async move {
+            match &outgoing.route {
+                Route::Queue(queue) if queue.ends_with(".dead") => {
+                    Err(SendError::Refused { route: outgoing.route.to_string() })
+                }
+                _ => below.send(outgoing).await,
+            }
+        });
+        let builder = rig.builder().transport(transport).pool("tap").endpoint(GivesUp);
+        let listener = builder.build().unwrap();
+        listener.start().await.unwrap();
+        let mut headers = Headers::default();
+        headers.insert("listener-attempts", HeaderValue::Int64(3));
+        rig.put_with("tap", body.into(), Properties::default().headers(headers)).await;
+        // The dead letter is refused for as long as it may be held, twice.
+        tokio::time::sleep(2000 * SECOND).await;
+        finish(&listener).await;
+        let headers = rig.take("tap").await.properties.headers;
+        assert_eq!(headers.get("listener-attempts"), Some(&HeaderValue::Int64(3)), "{body}");
+    }
 }
 
 /// Gives up at once, like `GivesUp`.

@@ -487,3 +487,29 @@ async fn a_stop_that_cannot_be_recorded_returns_after_two_seconds() {
         listener.wait().await.unwrap();
     }
 }
+
+/// A process that exits when `stop` returns, while a method runs, has withdrawn what it recorded.
+#[tokio::test(start_paused = true)]
+async fn a_stop_records_again_while_the_journal_is_briefly_away() {
+    let (model, rig) = model_with_one().await;
+    work_and_stop(&rig, model.process(), Journal::Works).await;
+    let (journal, process, appended) =
+        (journal_state(Journal::Works), model.process(), Arc::default());
+    let driver = Recording { process: process.clone(), journal: Arc::clone(&journal), appended };
+    let builder = rig.builder().transport(Transport::new(driver, "recording"));
+    let listener = builder.endpoint(Works(100 * SECOND)).build().unwrap();
+    listener.start().await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    *journal.lock().unwrap() = Journal::Away;
+    let back = async {
+        tokio::time::sleep(SECOND).await;
+        *journal.lock().unwrap() = Journal::Works;
+    };
+    tokio::join!(listener.stop(), back);
+    process.kill();
+    let decisions = Decisions::default();
+    let two = start(&rig, model.process(), &journal_state(Journal::Works), &decisions).await;
+    tokio::time::sleep(60 * SECOND).await;
+    finish(&two).await;
+    assert_eq!(decisions.so_far(), [""; 0], "nobody crashed");
+}

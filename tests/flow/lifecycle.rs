@@ -160,6 +160,21 @@ async fn run_until_waits_for_the_run_that_it_stopped_and_not_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_the_run_that_it_stopped_and_not_for_the_next() {
+    let rig = Rig::new();
+    let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
+    listener.start().await.unwrap();
+    let mut shutdown = std::pin::pin!(listener.shutdown());
+    assert!(futures_util::poll!(&mut shutdown).is_pending(), "it records the stop");
+    listener.wait().await.unwrap();
+    listener.start().await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), shutdown).await;
+    ended.expect("the first run has ended").unwrap();
+    assert!(listener.is_ready(), "the second one goes on");
+    finish(&listener).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn run_until_returns_when_the_program_stops_the_listener() {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();

@@ -162,6 +162,43 @@ async fn an_inbox_lookup_that_always_fails_ends_in_a_dead_letter_of_the_method()
     }
 }
 
+#[derive(Debug)]
+struct NoConnection(std::io::Error);
+
+impl fmt::Display for NoConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no connection")
+    }
+}
+
+impl std::error::Error for NoConnection {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// An inbox that cannot be read, with an error that has a cause.
+struct Unreadable;
+
+impl Inbox for Unreadable {
+    fn contains<'a>(&'a self, _: InboxEntry<'a>) -> BoxFuture<'a, Result<bool, BoxError>> {
+        ready(Err(NoConnection(std::io::Error::other("refused")).into())).boxed()
+    }
+
+    fn insert<'a>(&'a self, _: InboxEntry<'a>) -> BoxFuture<'a, Result<(), BoxError>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_of_an_inbox_is_reported_with_its_causes() {
+    let mut rig = Rig::new();
+    let listener = builder(&rig).inbox(Unreadable).build().unwrap();
+    let (_, dead_letter) = run(&mut rig, listener, 1).await;
+    let error = dead_letter.expect("a dead letter").error;
+    assert!(error.contains("no connection: refused"), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failing_inbox_lookup_is_retried_with_any_on_failure() {
     for on_failure in [OnFailure::Discard, OnFailure::Requeue] {

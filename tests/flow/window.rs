@@ -17,8 +17,8 @@ async fn a_call_beyond_the_window_waits_for_a_permit_or_times_out() {
     }
     assert_eq!(
         three.to_string(),
-        "the window of 2 notifications was full for 30s: the broker confirms more slowly than this \
-         program sends"
+        "the window (`window`: 2 notifications, or `window_bytes`) was full for 30s: the broker confirms more \
+         slowly than this program sends"
     );
     assert!(three.is_transient() && !three.may_have_been_sent());
 

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-/// How a notification reached this listener. Methods may take `&DeliveryInfo` as an argument.
+/// How a notification reached this listener. Methods may take `&DeliveryInfo` as an argument: for a
+/// retry or a quarantined copy they get the queue, exchange and routing key of the original, and
+/// `redelivered` and `delivery_count` of the copy.
 ///
 /// ```
 /// use listener::DeliveryInfo;

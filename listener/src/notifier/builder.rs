@@ -58,12 +58,13 @@ impl NotifierBuilder {
         self
     }
 
-    /// Also sends to this topic. Default: `notifications`.
+    /// Adds a topic to send to. Without `topic` and `target`, notifications are sent to `notifications`.
     pub fn topic(self, topic: impl Into<String>) -> Self {
         self.target(Target::topic(topic))
     }
 
-    /// Also sends to the topic of this target, on its exchange.
+    /// Adds a target to send to: its topic, on its exchange. Replaces the default topic, as `topic`
+    /// does.
     pub fn target(mut self, target: Target) -> Self {
         self.topics.push(target);
         self

@@ -88,7 +88,7 @@ pub enum NotifyError {
     /// The window stayed full, with notifications in flight to the broker or to the spool; nothing was
     /// sent. Send more slowly, or call again.
     #[error(
-        "the window of {window} notifications was full for {after:?}: the broker confirms more slowly than this program sends"
+        "the window (`window`: {window} notifications, or `window_bytes`) was full for {after:?}: the broker confirms more slowly than this program sends"
     )]
     #[non_exhaustive]
     WindowFull {
@@ -97,7 +97,8 @@ pub enum NotifyError {
         /// How long the call waited.
         after: Duration,
     },
-    /// It was not confirmed for some topics. For the others it was.
+    /// It was not confirmed for some topics; with a spool, these are the ones with permanent errors. For
+    /// the others it is confirmed or in the spool.
     #[error("the notification was not confirmed: {0}")]
     Send(Unsent),
     /// The broker did not confirm it in time, or the spool was not empty; and it could not be spooled.
@@ -150,7 +151,7 @@ impl NotifyError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsent {
     pub(super) topics: Vec<(String, SendError)>,
-    /// For how many topics it was confirmed.
+    /// For how many topics it is confirmed or spooled.
     pub(super) confirmed: usize,
 }
 

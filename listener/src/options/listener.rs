@@ -207,6 +207,9 @@ options! {
     /// flood of `info` does not delay `error`; a body that is larger than the rest takes all of that.
     pub bytes_in_flight: usize = [64 MiB] takes number(1_usize), key "bytes_in_flight";
     /// Whether a method may requeue a delivery with `Outcome::Requeue`.
+    ///
+    /// Poison messages are then not recognised: a redelivery is no evidence of a crash. The same applies
+    /// to [`OnFailure::Requeue`].
     pub allow_requeue: bool = [false] takes Switch, key "allow_requeue";
     /// How long `start` waits for a broker that cannot be reached.
     pub start_timeout: Duration = [30 s] takes TIME, key "start_timeout";

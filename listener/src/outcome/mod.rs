@@ -29,7 +29,8 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 pub enum Outcome {
     /// The method has handled the notification.
     Handled,
-    /// Return the whole delivery to the broker, and call no further endpoint.
+    /// Return the whole delivery to the broker, and call no further method. Methods that have handled it
+    /// are called again.
     ///
     /// Needs [`allow_requeue`](crate::ListenerBuilder::allow_requeue) on the listener; without it the
     /// notification is dead-lettered with the reason `requeue-not-allowed`. The broker redelivers it

@@ -114,8 +114,8 @@ impl ListenerBuilder {
         self.connection.is_some()
     }
 
-    /// Adds a target to consume. Default: the topic `notifications`. Endpoints with topics of their own
-    /// consume those instead.
+    /// Adds a target to consume; without one, the topic `notifications` is consumed. Endpoints with
+    /// topics of their own consume those instead.
     pub fn target(mut self, target: Target) -> Self {
         if target.topic_name().is_empty() {
             self.problems.push(Problem::Option {

@@ -258,13 +258,16 @@ impl Listener {
     }
 
     /// Stops the listener and waits until the run has ended: [`stop`](Self::stop), then
-    /// [`wait`](Self::wait).
+    /// [`wait`](Self::wait) for the run that it stopped.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
     pub async fn shutdown(&self) -> Result<(), Error> {
-        self.stop().await;
-        self.wait().await
+        // The run that is stopped is waited for, not one that another task starts after it.
+        match self.begin_stop().await {
+            Some(running) => self.end_of(running).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     async fn end_of(&self, running: Running) -> Result<usize, Error> {

@@ -44,7 +44,8 @@ pub(crate) struct Shared {
     pub(crate) offload: Offload,
     /// Notified when a suspect may have been moved into a quarantine queue.
     pub(crate) quarantined: Notify,
-    /// Closed while a suspect moves between queues, unless that takes long.
+    /// Closed while a suspect moves between queues, unless that takes long, and while one is handled for
+    /// the last time.
     pub(crate) gate: Gate,
     /// Held while the methods of an isolated suspect are called: one at a time.
     pub(crate) suspect_mutex: Arc<tokio::sync::Mutex<()>>,

@@ -16,6 +16,7 @@ use crate::runtime::case::Case;
 use crate::runtime::schedule::scheduler::Scheduler;
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::Shared;
+use crate::runtime::suspect::journal::{Journal, Unavailable};
 use crate::transport::delivery::Delivery;
 use crate::transport::driver::{Consumer, MAX_TIMEOUT};
 
@@ -24,6 +25,9 @@ pub(super) const LAST_WAIT: Duration = Duration::from_millis(100);
 
 /// The longest that a caller of `stop` waits until the stop is recorded, from the beginning of the stop.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After which time a record of the stop that the journal could not take is tried again.
+const WITHDRAW_AGAIN: Duration = Duration::from_millis(200);
 
 /// The parts of a run that has to end.
 pub(super) struct Shutdown {
@@ -70,7 +74,8 @@ impl Shutdown {
     ) {
         let mut done = pin!(self.scheduler.running.wait());
         // Withdraws what this process has recorded as begun.
-        let journals = shared.quarantines.journals().map(|journal| journal.begin_stop());
+        let journals =
+            shared.quarantines.journals().map(|journal| withdraw(journal, record_deadline));
         let recording = record(join_all(journals), record_deadline, &self.recorded);
         let mut recording = pin!(recording.fuse());
         loop {
@@ -96,6 +101,14 @@ impl Shutdown {
         );
         self.scheduler.abort.cancel();
         let _ = tokio::time::timeout(LAST_WAIT, self.scheduler.running.wait()).await;
+    }
+}
+
+/// Withdraws what this process has recorded as started; again until the deadline while the journal cannot be
+/// reached, because a process that exits without that counts as crashed.
+async fn withdraw(journal: &Journal, deadline: Instant) {
+    while journal.begin_stop().await == Err(Unavailable::Unreachable) && Instant::now() < deadline {
+        tokio::time::sleep(WITHDRAW_AGAIN).await;
     }
 }
 

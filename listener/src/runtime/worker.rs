@@ -39,31 +39,42 @@ pub(crate) async fn work(work: WorkContext<'_>, mut case: Case, buffer: &mut Tex
 async fn call_until_settled(work: WorkContext<'_>, mut case: Case, buffer: &mut TextBuffer) {
     let shared = work.shared;
     case.in_flight.start_work();
-    let hold = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age());
-    let mut progress = Progress::new(hold);
-    progress.hold.in_order = case.ticket.as_ref().is_some_and(Ticket::is_in_order)
+    let in_order = case.ticket.as_ref().is_some_and(Ticket::is_in_order)
         || shared.options.executor == Executor::Sequential;
+    let hold = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age(), in_order);
+    let mut progress = Progress::new(hold);
     let mut handled = 0;
     loop {
-        let calls = case.copy_headers.attempts;
+        let attempts_before = case.copy_headers.attempts;
         let Judgement { verdict, mut logged, attempts, paused } =
             judge::judge(work, &case, buffer).await;
         handled += logged.handled;
         logged.handled = handled;
         case.copy_headers.attempts = attempts;
-        paused.into_iter().for_each(|method| progress.held.hold_until_resumed(method, calls));
+        paused
+            .into_iter()
+            .for_each(|method| progress.held.hold_until_resumed(method, attempts_before));
         let unfinished = match verdict {
             Verdict::Ack => None,
             Verdict::Copies(copies) => {
-                progress.due.extend(copies.into_iter().map(|copy| PendingCopy { copy, attempts }));
+                progress.due.extend(copies.into_iter().map(|copy| PendingCopy {
+                    copy,
+                    attempts,
+                    attempts_before,
+                }));
                 None
             }
             Verdict::Requeue => Some(Unfinished::Requeued),
             Verdict::Release => Some(Unfinished::Released),
         };
         if let Some(unfinished) = unfinished {
-            // No call follows: `leave` takes the pending methods from it.
-            progress.held.hold_for(case.copy_headers.pending.clone(), calls, Duration::ZERO);
+            // Not for a call: `leave` makes its copy for the methods in `progress`, so these are added
+            // to it.
+            progress.held.hold_for(
+                case.copy_headers.pending.clone(),
+                attempts_before,
+                Duration::ZERO,
+            );
             return copies::leave(work, case, progress, unfinished, &logged).await;
         }
         match copies::advance(work, &mut case, &mut progress, &logged).await {

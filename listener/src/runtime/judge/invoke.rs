@@ -11,7 +11,7 @@ use crate::inbox::InboxEntry;
 use crate::notification::Notification;
 use crate::observer::Event;
 use crate::outcome::{Failure, Outcome};
-use crate::redact::{LONGEST_ERROR, LONGEST_TEXT, shortened};
+use crate::redact::{Chain, LONGEST_ERROR, LONGEST_TEXT, shortened};
 use crate::runtime::case::Case;
 use crate::runtime::judge::policy::{
     self, CopyKind, Decided, NotHandled, PolicyContext, Step, UNKNOWN_METHOD, Verdict,
@@ -22,8 +22,8 @@ use crate::runtime::shared::Shared;
 use crate::runtime::suspect::gate::RunningMethod;
 use crate::transport::delivery::Delivery;
 
-/// How long a stop waits for the inbox's answer and the gate before the next method of a notification of which
-/// other methods were called.
+/// During a stop: how long the next method of a notification waits for the inbox and the gate, if other
+/// methods of it were called.
 const WAIT_AT_STOP: Duration = Duration::from_millis(500);
 
 /// How long the inbox may take to record a handled notification once the session is over.
@@ -42,8 +42,8 @@ pub(crate) struct InvocationResult {
     pub(crate) verdict: Verdict,
     /// How many methods handled the notification.
     pub(crate) handled: usize,
-    /// The methods that were not called: copies cannot be made for them at present, or the listener
-    /// stops and does not wait for the inbox.
+    /// The methods that were not called and stay pending: copies cannot be made for them at present, or
+    /// the listener stops and does not wait for the inbox.
     pub(crate) paused: Vec<String>,
 }
 
@@ -62,9 +62,9 @@ enum CallResult {
 
 impl Invocation<'_> {
     /// Calls every method that wants the notification and that it is pending for. A method that fails
-    /// or is paused does not keep the others from being called; a requeue does. A stop ends the calls
-    /// only before the first one, because a method that was called would be called again for the
-    /// sake of the others.
+    /// or is paused does not keep the others from being called; a requeue does. A stop prevents the
+    /// first call only: once a method was called, the others are called as well, because a released
+    /// delivery would call it again.
     pub(crate) async fn invoke(&self) -> InvocationResult {
         let context = policy_context(self.shared, self.notification.attempt());
         let mut invoked =
@@ -73,7 +73,7 @@ impl Invocation<'_> {
         let mut has_called = false;
         for entry in self.pending() {
             let called = self.call(entry, has_called).await;
-            let is_left = has_called && !self.case.delivery.is_over();
+            let stays_pending = has_called && !self.case.delivery.is_over();
             has_called |= matches!(called, CallResult::Handled | CallResult::NotHandled(_));
             let failed = match called {
                 CallResult::Handled => {
@@ -82,7 +82,7 @@ impl Invocation<'_> {
                 }
                 CallResult::HandledBefore => continue,
                 CallResult::NotHandled(failed) => failed,
-                CallResult::Abandoned if is_left => {
+                CallResult::Abandoned if stays_pending => {
                     invoked.paused.push(entry.name.clone());
                     continue;
                 }
@@ -130,8 +130,8 @@ impl Invocation<'_> {
             .collect()
     }
 
-    /// Calls a method. `has_called`: another one was called before, so that a stop does not prevent this
-    /// call.
+    /// Calls a method. `has_called`: another one has a result (handled, failed, inbox not readable), so
+    /// that a stop does not prevent this call.
     async fn call(&self, entry: &Entry, has_called: bool) -> CallResult {
         let Self { shared, case, .. } = *self;
         let copier = &shared.copier;
@@ -240,7 +240,7 @@ impl Invocation<'_> {
         let why = match program_code::within(self.timeout(entry), || inbox.contains(handled)).await
         {
             Ok(Ok(is_handled)) => return Ok(is_handled),
-            Ok(Err(error)) => program_code::error_text(&error),
+            Ok(Err(error)) => program_code::error_text(&Chain(&*error)),
             Err(error) => error.to_string(),
         };
         Err(NotHandled::InboxUnavailable(why))
@@ -266,7 +266,7 @@ impl Invocation<'_> {
         };
         let error = match inserted {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => program_code::error_text(&error),
+            Ok(Err(error)) => program_code::error_text(&Chain(&*error)),
             Err(error) => error.to_string(),
         };
         tracing::warn!(

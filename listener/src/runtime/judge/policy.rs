@@ -50,7 +50,8 @@ pub(crate) struct PolicyContext<'p> {
     pub(crate) retry: &'p RetryOptions,
     pub(crate) on_failure: OnFailure,
     pub(crate) classifiers: &'p Classifiers,
-    /// How often the method has been called, this call included.
+    /// The number of this attempt, from 1. An attempt at which the inbox could not be queried counts,
+    /// though the method was not called.
     pub(crate) calls: u32,
     /// From 0 to 1: the position of a delay in its range.
     pub(crate) jitter: f64,
@@ -183,7 +184,7 @@ impl MessageCopy {
         shortened(&self.error, LONGEST_ERROR)
     }
 
-    /// Gives up a notification whose next delay would be longer than it may be held.
+    /// Makes it a dead letter, because its next delay would hold the delivery for longer than `hold`.
     pub(crate) fn dead_letter_after(&mut self, hold: Duration) {
         // Writing to a String cannot fail.
         let _ =

@@ -1,5 +1,5 @@
 //! Makes one copy of a delivery: a retry that the broker delays, a dead letter, or a suspect in quarantine.
-//! It is attempted until the broker confirms it (`attempts.rs`). Which copies are made is decided in
+//! It is attempted until the broker confirms it (`send_attempts.rs`). Which copies are made is decided in
 //! `copies.rs`; the original is settled in `settlement.rs`.
 
 use std::sync::Arc;
@@ -13,9 +13,11 @@ use crate::observer::Observers;
 use crate::redact::error_text;
 use crate::runtime::health::Pause;
 use crate::runtime::judge::policy::{CopyKind, MessageCopy};
-use crate::runtime::settle::attempts::{Attempts, CopyPurpose, CopySender, queue_of, unless_over};
 use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::form::{self, Form};
+use crate::runtime::settle::send_attempts::{
+    CopyPurpose, CopySender, SendAttempts, queue_of, unless_over,
+};
 use crate::runtime::suspect::gate::{Gate, GateGuard};
 use crate::target::dead_letter_queue;
 use crate::transport::Transport;
@@ -68,7 +70,7 @@ impl Copier {
     }
 
     /// Makes a copy: repeats the attempt until one is confirmed, or until `until`, when its delivery must not
-    /// be held any longer. A gate is closed at the start of each attempt (`Attempts::run`), and from its end
+    /// be held any longer. A gate is closed at the start of each attempt (`SendAttempts::run`), and from its end
     /// until the returned value is dropped: the caller acknowledges the original first.
     pub(crate) async fn make(
         &self,
@@ -80,7 +82,7 @@ impl Copier {
         let Original { delivery, copy_headers, stop } = original;
         let source = &copy_headers.origin.queue;
         let route = route_of(copy, source);
-        let mut attempts = Attempts::new(
+        let mut attempts = SendAttempts::new(
             &self.sender,
             CopyPurpose::Copy { source, pending: &copy.pending },
             delivery,
@@ -182,7 +184,7 @@ impl Copier {
         let Original { delivery, copy_headers, stop } = original;
         let source = &delivery.info.queue;
         let mut attempts =
-            Attempts::new(&self.sender, CopyPurpose::Move { source }, delivery, route);
+            SendAttempts::new(&self.sender, CopyPurpose::Move { source }, delivery, route);
         let began = Instant::now();
         let until = began + hold.min(MAX_TIMEOUT);
         loop {

@@ -61,8 +61,9 @@ impl From<Result<(), CopyError>> for CopyResult {
     }
 }
 
-/// Makes the copies that are due, and waits for the next calls. A delivery that is held for too long is
-/// unfinished once a copy for its pending methods is in its queue.
+/// Makes the copies that are due, and waits for the next calls. If the delivery is held for too long,
+/// puts a copy for its pending methods at the end of its queue, and returns `Unfinished::Replaced` once
+/// it is confirmed.
 pub(crate) async fn advance(
     work: WorkContext<'_>,
     case: &mut Case,
@@ -87,7 +88,7 @@ pub(crate) async fn advance(
         }
         let remaining = progress.headers_for_pending(&case.copy_headers);
         if permit.finish(shared.copier.replace(&case.delivery, &remaining)).await {
-            return next;
+            return Next::Unfinished(Unfinished::Replaced);
         }
         progress.hold.until = Instant::now() + HOLD_AGAIN;
     }
@@ -159,11 +160,11 @@ async fn make_all(
     }
     let WorkContext { shared, permit } = work;
     let may_be_held = progress.hold;
-    let make = |PendingCopy { copy, attempts }| async move {
+    let make = |PendingCopy { copy, attempts, attempts_before }| async move {
         let copy_headers = CopyHeaders { attempts, ..case.copy_headers.clone() };
         let original = Original { copy_headers: &copy_headers, ..case.original(permit.stop) };
         let (copy, result) = make(work, original, copy, may_be_held).await;
-        (PendingCopy { copy, attempts }, result)
+        (PendingCopy { copy, attempts, attempts_before }, result)
     };
     let mut made = Ok(());
     for (due, result) in permit.finish(join_all(copies.into_iter().map(make))).await {
@@ -198,7 +199,7 @@ fn hold_in_process(
 ) {
     let (info, copy_headers) = (&case.delivery.info, &case.copy_headers);
     Report { info, copy_headers, logged, observers: &shared.observers }.held(&pending);
-    let PendingCopy { copy, attempts } = pending;
+    let PendingCopy { copy, attempts, .. } = pending;
     progress.held.hold_for(copy.pending, attempts, delay);
 }
 
@@ -318,7 +319,7 @@ pub(crate) async fn leave(
     let WorkContext { shared, permit } = work;
     isolation::release_suspect_permit(shared, &mut case);
     let replaced = End::Replaced(&progress.made);
-    if unfinished == Unfinished::Overdue {
+    if unfinished == Unfinished::Replaced {
         return settlement::settle(shared, case, &replaced, logged);
     }
     // A requeue concerns all methods.
@@ -335,7 +336,7 @@ pub(crate) async fn leave(
     match unfinished {
         Unfinished::Requeued => settlement::settle(shared, case, &End::Requeued, logged),
         Unfinished::Refused => return_later(work, case, logged).await,
-        Unfinished::Released | Unfinished::Overdue => {
+        Unfinished::Released | Unfinished::Overdue | Unfinished::Replaced => {
             settlement::settle(shared, case, &End::Released, logged);
         }
     }

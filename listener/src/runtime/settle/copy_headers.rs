@@ -1,5 +1,7 @@
-//! The headers of copies: the pending methods, the attempts, the origin. Read from each delivery by
-//! `case.rs`, written by `form.rs`. The names are public API: tools read them.
+//! The headers of retries, dead letters and quarantined messages. Tools may read them, and return a dead
+//! letter to its queue; unless a header's text says otherwise it may be missing.
+
+// Read from each delivery by `case.rs`, written by `form.rs`.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! The copies that cannot be made at present: their methods are paused, and the listener is not ready.
-//! Kept by `attempts.rs`, reported to observers and in the listener's health.
+//! Kept by `send_attempts.rs`, reported to observers and in the listener's health.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

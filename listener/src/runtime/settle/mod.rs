@@ -1,7 +1,6 @@
-//! Carries out a verdict: copies are made and confirmed (`copies.rs`, `copier.rs`, `attempts.rs`), then the
+//! Carries out a verdict: copies are made and confirmed (`copies.rs`, `copier.rs`, `send_attempts.rs`), then the
 //! delivery is settled (`settlement.rs`, the only file that settles).
 
-pub(crate) mod attempts;
 pub(crate) mod copier;
 pub(crate) mod copies;
 pub mod copy_headers;
@@ -11,5 +10,6 @@ pub(crate) mod held;
 pub(crate) mod pending;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod send_attempts;
 pub(crate) mod settlement;
 pub(crate) mod timeout;

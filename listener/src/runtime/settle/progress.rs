@@ -18,12 +18,21 @@ const SHORTEST_REMAINING_HOLD: Duration = Duration::from_secs(1);
 /// `retry.hold` is less: a queue with a delivery limit would drop it after a few returns.
 pub(crate) const SHORTEST_HOLD: Duration = Duration::from_secs(60);
 
-/// A copy that is to be made, or is made, for methods that a notification is pending for.
+/// A copy, due or confirmed, with how often its methods have been called.
 #[derive(Debug)]
 pub(crate) struct PendingCopy {
     pub(crate) copy: MessageCopy,
-    /// How often its methods have been called.
+    /// How often its methods have been called, and how often before the call that led to this copy. Equal if no
+    /// method could be called.
     pub(crate) attempts: u32,
+    pub(crate) attempts_before: u32,
+}
+
+impl PendingCopy {
+    /// A copy that no call led to.
+    pub(crate) const fn without_a_call(copy: MessageCopy, attempts: u32) -> Self {
+        Self { copy, attempts, attempts_before: attempts }
+    }
 }
 
 /// How long a delivery may be held.
@@ -40,10 +49,10 @@ pub(crate) struct HoldDeadline {
 
 impl HoldDeadline {
     /// The hold of a delivery that has been in flight for this long.
-    pub(crate) fn new(hold: Duration, in_flight: Duration) -> Self {
+    pub(crate) fn new(hold: Duration, in_flight: Duration, in_order: bool) -> Self {
         let began = Instant::now();
         let left = hold.min(MAX_TIMEOUT).saturating_sub(in_flight).max(SHORTEST_REMAINING_HOLD);
-        Self { began, until: began + left, in_order: false }
+        Self { began, until: began + left, in_order }
     }
 
     /// The deadline; none in a key order, where a delivery keeps its position.
@@ -82,7 +91,7 @@ impl Progress {
     pub(crate) fn headers_for_pending(&self, copy_headers: &CopyHeaders) -> CopyHeaders {
         let held = self.held.rounds().map(|round| (&round.pending, round.attempts));
         // The last call is repeated, because its copy was not made: it does not count.
-        let due = self.due.iter().map(|due| (&due.copy.pending, due.attempts.saturating_sub(1)));
+        let due = self.due.iter().map(|due| (&due.copy.pending, due.attempts_before));
         let attempts = held.clone().chain(due.clone()).map(|(_, attempts)| attempts).min();
         CopyHeaders {
             pending: Pending::union(held.chain(due).map(|(pending, _)| pending)),
@@ -101,6 +110,8 @@ pub(crate) enum Unfinished {
     Refused,
     /// The listener stops, or the session is over.
     Released,
-    /// It was held for as long as it may be.
+    /// It was held for as long as it may be, and nothing replaces it yet.
     Overdue,
+    /// A confirmed copy at the end of its queue is for the pending methods.
+    Replaced,
 }

@@ -28,7 +28,8 @@ pub(crate) enum End<'e> {
     Renewed,
     /// A confirmed copy is delayed for the rest of a long delay.
     Deferred(Duration),
-    /// It returns to its queue: a method requeued it, or it has waited for too long.
+    /// It returns to its queue: a method or `on_failure` requeued it, or it is a suspect that waited too
+    /// long for its permit.
     Requeued,
     /// It returns to its queue: the broker never accepts its dead letter.
     Refused,
@@ -53,7 +54,8 @@ impl End<'_> {
     }
 }
 
-/// The notification in the log line of a delivery. Empty if nothing is logged.
+/// What is reported of the notification of a delivery. The texts are empty if nothing is logged;
+/// `handled` is always set, because `copies::leave` decides with it.
 #[derive(Debug, Default)]
 pub(crate) struct LoggedNotification {
     pub(crate) message_id: String,
@@ -162,7 +164,7 @@ impl Report<'_> {
 
     /// Reports the retries and dead letters that replace the delivery.
     fn copies(&self, copies: &[PendingCopy]) {
-        for pending @ PendingCopy { copy, attempts } in copies {
+        for pending @ PendingCopy { copy, attempts, .. } in copies {
             let (methods, error) = (copy.method_names(), copy.error_text());
             match copy.kind {
                 CopyKind::Retry { after } => event!(
@@ -193,7 +195,7 @@ impl Report<'_> {
 
     /// Reports methods that are held in the process for another call.
     pub(crate) fn held(&self, pending: &PendingCopy) {
-        let PendingCopy { copy, attempts } = pending;
+        let PendingCopy { copy, attempts, .. } = pending;
         let CopyKind::Retry { after } = copy.kind else { return };
         event!(
             self,
@@ -209,7 +211,7 @@ impl Report<'_> {
     }
 
     /// The event of a copy.
-    fn copied<'e>(&'e self, PendingCopy { copy, attempts }: &'e PendingCopy) -> Event<'e> {
+    fn copied<'e>(&'e self, PendingCopy { copy, attempts, .. }: &'e PendingCopy) -> Event<'e> {
         let (delivery, methods) = (&self.copy_headers.origin, copy.pending.names());
         match copy.kind {
             CopyKind::Retry { after } => {

@@ -1,5 +1,5 @@
 //! The timeout of an attempt to make a copy, which grows while the broker confirms slowly. Used by
-//! `attempts.rs` for each attempt.
+//! `send_attempts.rs` for each attempt.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -278,14 +278,14 @@ async fn give_up(work: WorkContext<'_>, mut case: Case, crashes: u64) {
     isolation::release_suspect_permit(shared, &mut case);
     // In a work queue a copy of it would not be a suspect, so it is held without a deadline.
     let is_work_queue = shared.quarantines.is_work_queue(&case.delivery.info.queue);
-    let hold = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age());
+    let hold = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age(), false);
     let mut until = (!is_work_queue).then_some(hold.until);
     loop {
         let original = case.original(permit.stop);
         let making = shared.copier.make(original, &copy, until, Some(&shared.gate));
         match permit.finish(making).await {
             Ok(closed) => {
-                let copies = [PendingCopy { copy, attempts: case.copy_headers.attempts }];
+                let copies = [PendingCopy::without_a_call(copy, case.copy_headers.attempts)];
                 // The records stay: if the process ends before the original is acknowledged, they are
                 // evidence against it.
                 let settler = case.delivery.settler();
@@ -324,20 +324,21 @@ async fn put_back(work: WorkContext<'_>, case: Case) -> Result<(), Case> {
 /// delayed again. Returns it once the delay is over.
 async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
     let WorkContext { shared, permit } = work;
-    let mut until = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age()).until;
+    let mut until = HoldDeadline::new(shared.options.retry.hold, case.in_flight.age(), false).until;
     while let Some(remaining) = case.copy_headers.remaining.take() {
         let began = Instant::now();
         let copy = policy::deferred(remaining, case.copy_headers.pending.clone());
         // By the broker even in a key order: its position is lost already, and a publisher may have
         // written the header.
-        let held = (remaining <= shared.options.retry.hold).then_some(remaining);
+        let held_in_all = case.in_flight.age().saturating_add(remaining);
+        let held = (held_in_all <= shared.options.retry.hold).then_some(remaining);
         let original = case.original(permit.stop);
         let delaying = copies::delay_copy(work, original, copy, held, Some(until));
         let (copy, result) = permit.finish(delaying).await;
         match result {
             CopyResult::Made => {
                 let kind = copy.kind;
-                let copies = [PendingCopy { copy, attempts: case.copy_headers.attempts }];
+                let copies = [PendingCopy::without_a_call(copy, case.copy_headers.attempts)];
                 let end = match kind {
                     CopyKind::Retry { after } => End::Deferred(after),
                     CopyKind::DeadLetter(_) => End::Copied(&copies),

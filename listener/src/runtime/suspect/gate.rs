@@ -1,5 +1,5 @@
 //! The gate that every method passes before it starts. Closed while a suspect moves between queues or is
-//! handled for the last time. Closed by `isolation.rs` and `settle/copier.rs`.
+//! handled for the last time. Closed by `isolation.rs` and `settle/send_attempts.rs`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};

@@ -28,13 +28,13 @@ pub(crate) enum Feature {
 
 #[derive(Debug, Default)]
 pub(crate) struct BrokerState {
-    seen: Mutex<LastSeen>,
+    seen: Mutex<State>,
     /// The warning that transient queues lose messages was logged.
     warned: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct LastSeen {
+struct State {
     exchanges: HashMap<String, Lifetime>,
     queues: HashMap<String, QueueProperties>,
     /// The last queue that other programs declare as well.
@@ -55,7 +55,7 @@ struct LastSeen {
 }
 
 impl BrokerState {
-    fn seen(&self) -> MutexGuard<'_, LastSeen> {
+    fn seen(&self) -> MutexGuard<'_, State> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

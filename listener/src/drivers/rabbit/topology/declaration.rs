@@ -45,7 +45,7 @@ impl QueueDeclaration {
     }
 
     /// Durable: as a queue that no other program declares, if nothing shows what the deployment uses.
-    pub(crate) fn durable(options: &RabbitOptions) -> Self {
+    pub(crate) fn durable_without_type(options: &RabbitOptions) -> Self {
         let lifetime = Lifetime { durable: true, auto_delete: options.auto_delete() };
         Self { lifetime, quorum: false, limits: Limits::default() }
     }
@@ -62,8 +62,9 @@ impl QueueDeclaration {
         }
     }
 
-    /// As the options ask; what they leave open, as what exists shows. `lifetimes`: of exchanges and
-    /// queues, `queues`: the properties of queues, the best evidence first.
+    /// Follows the options; where they leave something open, follows the queues and exchanges that
+    /// exist: the first known lifetime of `lifetimes` and the first known type of `queues`, which are
+    /// sorted by how reliable they are.
     pub(crate) fn from_evidence(
         options: &RabbitOptions,
         lifetimes: impl IntoIterator<Item = Option<Lifetime>>,

@@ -39,7 +39,7 @@ pub(super) async fn check_bindings(
 
 /// As `check_bindings`, for topic permissions, which RabbitMQ checks only if the exchange exists. So the
 /// exchange is declared first, unless the queue might be refused, as a transient one might.
-pub(super) async fn check_topics(
+pub(super) async fn check_topic_permissions(
     topology: &mut TopologyChannel<'_>,
     bindings: &[&Binding],
     declarations: &BTreeMap<&str, QueueDeclaration>,

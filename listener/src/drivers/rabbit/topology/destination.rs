@@ -9,12 +9,12 @@ use super::broker_state::Feature;
 use super::channel::{TopologyChannel, short};
 use super::declaration::QueueDeclaration;
 use super::declare::{
-    check_bindings, check_topics, declare_missing_queue, ensure_exchange, is_forbidden,
+    check_bindings, check_topic_permissions, declare_missing_queue, ensure_exchange, is_forbidden,
     warn_of_transient,
 };
 use super::inspect::{ExchangeState, Presence};
 use super::persistence::{persisted, persisted_own, persisted_quorum};
-use super::retry_queue::{Level, RetryQueue};
+use super::retry_queue::{Level, RetryQueueType};
 use super::side_queue::{self, QueueType};
 use super::survey::{Survey, TopicSurvey, declarations, survey_topic};
 use crate::drivers::rabbit::connection::failure::{Failure, Operation, no_default_exchange};
@@ -72,7 +72,8 @@ async fn exchange_and_queue(
     })
 }
 
-/// Declares the queue of a binding if it may be bound as well: a listener would consider it bound.
+/// Declares the missing queue of a binding, but only if it may also be bound: a listener that finds the
+/// queue assumes that it is bound.
 async fn missing_queue(
     topology: &mut TopologyChannel<'_>,
     binding: &Binding,
@@ -82,7 +83,7 @@ async fn missing_queue(
         check_bindings(topology, &[binding], survey).await?;
     }
     let declarations = declarations(topology, &[binding], survey).await?;
-    check_topics(topology, &[binding], &declarations, survey).await?;
+    check_topic_permissions(topology, &[binding], &declarations, survey).await?;
     for (queue, declaration) in declarations {
         declare_missing_queue(topology, queue, declaration).await?;
     }
@@ -103,8 +104,9 @@ pub(crate) async fn queue(topology: &mut TopologyChannel<'_>, queue: &str) -> Re
 async fn ensure_queue(topology: &mut TopologyChannel<'_>, queue: &str) -> Result<(), Failure> {
     let name = short("the queue's name", queue)?;
     let Some(seen) = topology.broker.queue(queue) else {
-        let types = side_queue::dead_letters(topology.options);
-        return ensure_own_queue(topology, &name, OwnQueue::of_types(topology, queue, types)).await;
+        let types = side_queue::dead_letter_types(topology.options);
+        return ensure_side_queue(topology, &name, SideQueue::of_types(topology, queue, types))
+            .await;
     };
     match topology.message_count(&name).await {
         Err(fault) if fault.code() == Some(404) && topology.broker.is_consumed(queue) => {
@@ -132,8 +134,8 @@ pub(crate) async fn quarantine(
     queue: &str,
 ) -> Result<(), Failure> {
     let name = short("the quarantine queue's name", queue)?;
-    let types = side_queue::types(topology.link.version);
-    ensure_own_queue(topology, &name, OwnQueue::of_types(topology, queue, types)).await?;
+    let types = side_queue::quarantine_types(topology.link.version);
+    ensure_side_queue(topology, &name, SideQueue::of_types(topology, queue, types)).await?;
     persisted(topology, queue).await;
     Ok(())
 }
@@ -144,8 +146,8 @@ pub(crate) async fn journal(
     journal: &str,
 ) -> Result<(), Failure> {
     let name = short("the journal's name", journal)?;
-    let stream = OwnQueue::of_types(topology, journal, &[QueueType::Stream]);
-    ensure_own_queue(topology, &name, stream).await?;
+    let stream = SideQueue::of_types(topology, journal, &[QueueType::Stream]);
+    ensure_side_queue(topology, &name, stream).await?;
     persisted_own(topology, journal).await;
     Ok(())
 }
@@ -160,19 +162,20 @@ pub(crate) async fn retry_queue(
     let retry = level.queue(queue);
     let name = short("the retry queue's name", &retry)?;
     let has_quorum = topology.broker.has(Feature::QuorumQueues);
-    let types = RetryQueue::choices(topology.link.version, has_quorum);
-    let candidate = |of_type: &RetryQueue| (of_type.queue_type(), of_type.arguments(queue, level));
+    let types = RetryQueueType::choices(topology.link.version, has_quorum);
+    let candidate =
+        |of_type: &RetryQueueType| (of_type.queue_type(), of_type.arguments(queue, level));
     let candidates = types.iter().map(candidate).collect();
-    let own = OwnQueue { queue: &retry, candidates, is_for_copies: true };
-    ensure_own_queue(topology, &name, own).await?;
+    let own = SideQueue { queue: &retry, candidates, is_for_copies: true };
+    ensure_side_queue(topology, &name, own).await?;
     // Both are persisted at the same time.
     persisted(topology, &retry).await;
     persisted(topology, queue).await;
     Ok(())
 }
 
-/// A queue that only listeners declare.
-struct OwnQueue<'q> {
+/// A side queue: only listeners declare it.
+struct SideQueue<'q> {
     queue: &'q str,
     /// The types and arguments with which it may be declared, in order of preference.
     candidates: Vec<(QueueType, FieldTable)>,
@@ -180,7 +183,7 @@ struct OwnQueue<'q> {
     is_for_copies: bool,
 }
 
-impl<'q> OwnQueue<'q> {
+impl<'q> SideQueue<'q> {
     fn of_types(topology: &TopologyChannel<'_>, queue: &'q str, types: &[QueueType]) -> Self {
         let version = topology.link.version;
         let candidate = |queue_type: &QueueType| (*queue_type, queue_type.arguments(version));
@@ -191,12 +194,12 @@ impl<'q> OwnQueue<'q> {
 
 /// Declares a missing queue as the first of its candidates that the broker accepts. An existing queue is
 /// used unchanged.
-async fn ensure_own_queue(
+async fn ensure_side_queue(
     topology: &mut TopologyChannel<'_>,
     name: &ShortString,
-    own: OwnQueue<'_>,
+    own: SideQueue<'_>,
 ) -> Result<(), Failure> {
-    let OwnQueue { queue, candidates, is_for_copies } = own;
+    let SideQueue { queue, candidates, is_for_copies } = own;
     let mut last = match topology.message_count(name).await {
         Ok(messages) => {
             if messages > 0 && is_for_copies {

@@ -25,8 +25,8 @@ pub(super) enum Presence {
 pub(super) enum ExchangeState {
     /// It exists, with this lifetime.
     Visible(Lifetime),
-    /// It exists. The broker does not show its lifetime to this user, who may not declare it:
-    /// its text.
+    /// It exists, or the user may not even look for it. The broker shows its lifetime to users only who
+    /// may declare it. The text of the refusal.
     Hidden(String),
     /// It exists, but its lifetime is no evidence: the broker declared it, or refusals do not show it.
     Uninformative,
@@ -75,7 +75,7 @@ async fn compare(topology: &mut TopologyChannel<'_>, name: &ShortString) -> Resu
     // Other brokers may accept any argument.
     if topology.link.version.is_some() {
         let asked = declaration.arguments(topology.options, topology.expires);
-        let asked = probe::compared(asked);
+        let asked = probe::with_refused_argument(asked);
         match topology.declare_queue(name, declaration.options(), asked).await {
             Err(fault) => match probe::comparison(&fault) {
                 Comparison::Equal => return Ok(()),

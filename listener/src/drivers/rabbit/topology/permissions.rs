@@ -16,7 +16,8 @@ pub(crate) enum Access {
     DeclareAndDeadLetter,
 }
 
-/// Whether the user has this access to a missing queue.
+/// Whether the user has this access to a queue. One that exists counts as allowed, because it need not
+/// be declared, unless the user may not even inspect it.
 pub(crate) async fn may_declare(
     topology: &mut TopologyChannel<'_>,
     queue: &str,

@@ -130,9 +130,9 @@ impl QueueProbe {
     }
 }
 
-/// Adds an argument that is compared last and invalid for a new queue: declaring an existing queue with
-/// them compares all others.
-pub(crate) fn compared(mut arguments: FieldTable) -> FieldTable {
+/// Adds an argument that RabbitMQ compares last, with a value that it refuses for a new queue: a refusal
+/// about it shows that all other arguments are equal, and no queue is ever declared.
+pub(crate) fn with_refused_argument(mut arguments: FieldTable) -> FieldTable {
     arguments.insert(LEADER_LOCATOR_ARG.into(), text(INVALID));
     arguments
 }

@@ -42,14 +42,14 @@ pub(crate) fn expiration(delay: Duration) -> String {
 
 /// The types of retry queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RetryQueue {
+pub(crate) enum RetryQueueType {
     /// Keeps a message until the queue to which it is dead-lettered has confirmed it.
     Quorum,
     /// Survives a crash, but may lose the messages that it dead-letters at that moment.
     Classic,
 }
 
-impl RetryQueue {
+impl RetryQueueType {
     pub(crate) const fn queue_type(self) -> QueueType {
         match self {
             Self::Quorum => QueueType::Quorum,
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_type_of_queue_for_each_version() {
-        let quorum = [RetryQueue::Quorum, RetryQueue::Classic];
+        let quorum = [RetryQueueType::Quorum, RetryQueueType::Classic];
         let table = [
             (Version::new(3, 8), &quorum[1..]),
             (Version::new(3, 9), &quorum[1..]),
@@ -144,15 +144,15 @@ mod tests {
             (Version::new(4, 3), &quorum[..]),
         ];
         for (version, expected) in table {
-            assert_eq!(RetryQueue::choices(Some(version), true), expected, "{version}");
-            assert_eq!(RetryQueue::choices(Some(version), false), [RetryQueue::Classic]);
+            assert_eq!(RetryQueueType::choices(Some(version), true), expected, "{version}");
+            assert_eq!(RetryQueueType::choices(Some(version), false), [RetryQueueType::Classic]);
         }
-        assert_eq!(RetryQueue::choices(None, true), [RetryQueue::Classic]);
+        assert_eq!(RetryQueueType::choices(None, true), [RetryQueueType::Classic]);
     }
 
     #[test]
     fn the_arguments_of_each_type_of_queue() {
-        let arguments = |kind: RetryQueue| -> Vec<String> {
+        let arguments = |kind: RetryQueueType| -> Vec<String> {
             let table = kind.arguments("q.info", Level(4));
             let said = |value: &AMQPValue| match value {
                 AMQPValue::LongString(text) => text.to_string(),
@@ -163,7 +163,7 @@ mod tests {
         };
         assert_eq!(Level(4).queue("q.info"), "q.info.retry.4s");
         assert_eq!(
-            arguments(RetryQueue::Quorum),
+            arguments(RetryQueueType::Quorum),
             [
                 "x-dead-letter-exchange=",
                 "x-dead-letter-routing-key=q.info",
@@ -174,7 +174,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            arguments(RetryQueue::Classic),
+            arguments(RetryQueueType::Classic),
             [
                 "x-dead-letter-exchange=",
                 "x-dead-letter-routing-key=q.info",

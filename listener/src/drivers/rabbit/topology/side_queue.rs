@@ -24,7 +24,7 @@ pub(crate) enum QueueType {
 }
 
 /// The types of a quarantine queue, in order of preference.
-pub(crate) fn types(version: Option<Version>) -> &'static [QueueType] {
+pub(crate) fn quarantine_types(version: Option<Version>) -> &'static [QueueType] {
     match version {
         Some(version) if version.has_quorum_queues() => &[QueueType::Quorum, QueueType::Classic],
         _ => &[QueueType::Classic],
@@ -32,7 +32,7 @@ pub(crate) fn types(version: Option<Version>) -> &'static [QueueType] {
 }
 
 /// The types of a dead-letter queue, in order of preference: as the options ask of the work queues.
-pub(crate) fn dead_letters(options: &RabbitOptions) -> &'static [QueueType] {
+pub(crate) fn dead_letter_types(options: &RabbitOptions) -> &'static [QueueType] {
     if options.quorum() { &[QueueType::Quorum, QueueType::Classic] } else { &[QueueType::Classic] }
 }
 
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn dead_letters_are_in_a_quorum_queue_where_that_is_asked_for() {
         let kind = |rabbit_quorum_queue| {
-            dead_letters(&RabbitOptions { rabbit_quorum_queue, ..RabbitOptions::default() })
+            dead_letter_types(&RabbitOptions { rabbit_quorum_queue, ..RabbitOptions::default() })
         };
         assert_eq!(kind(None), [QueueType::Classic]);
         assert_eq!(kind(Some(false)), [QueueType::Classic]);
@@ -134,8 +134,11 @@ mod tests {
 
     #[test]
     fn the_types_for_each_version() {
-        assert_eq!(types(None), [QueueType::Classic]);
-        assert_eq!(types(Some(Version::new(3, 7))), [QueueType::Classic]);
-        assert_eq!(types(Some(Version::new(3, 10))), [QueueType::Quorum, QueueType::Classic]);
+        assert_eq!(quarantine_types(None), [QueueType::Classic]);
+        assert_eq!(quarantine_types(Some(Version::new(3, 7))), [QueueType::Classic]);
+        assert_eq!(
+            quarantine_types(Some(Version::new(3, 10))),
+            [QueueType::Quorum, QueueType::Classic]
+        );
     }
 }

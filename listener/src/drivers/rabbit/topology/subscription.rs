@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::channel::TopologyChannel;
 use super::declare::{
-    check_bindings, check_topics, declare_missing_queue, ensure_exchange, is_forbidden,
+    check_bindings, check_topic_permissions, declare_missing_queue, ensure_exchange, is_forbidden,
     warn_of_transient,
 };
 use super::delivery_limit;
@@ -30,7 +30,7 @@ pub(crate) async fn declare(
         check_bindings(topology, &bindings, &survey).await?;
     }
     let declarations = declarations(topology, &bindings, &survey).await?;
-    check_topics(topology, &bindings, &declarations, &mut survey).await?;
+    check_topic_permissions(topology, &bindings, &declarations, &mut survey).await?;
     // The queues first: if one is refused, no exchange has been declared for it.
     for (queue, declaration) in &declarations {
         declare_missing_queue(topology, queue, *declaration).await?;

@@ -212,7 +212,9 @@ fn declaration_of_queue(
     });
     match (hidden, refused) {
         (None, None) => Ok(QueueDeclaration::from_options(topology.options)),
-        _ if !survey.shared.contains(queue) => Ok(QueueDeclaration::durable(topology.options)),
+        _ if !survey.shared.contains(queue) => {
+            Ok(QueueDeclaration::durable_without_type(topology.options))
+        }
         (Some((exchange, reason)), _) => Err(hidden_exchange(topology, queue, exchange, reason)),
         (None, Some(failure)) => Err(failure),
     }

@@ -21,9 +21,9 @@ use crate::transport::delivery::{Delivery, Properties};
 use crate::transport::driver::{Outgoing, Route};
 use crate::transport::error::SendError;
 
-/// The delays between attempts to make a copy.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-const MAX_DELAY: Duration = Duration::from_secs(30);
+/// The pauses between attempts to send a copy.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long an attempt that follows a failed one keeps the gate closed: such an attempt usually fails by its
 /// timeout, too.
@@ -94,7 +94,7 @@ impl CopySender {
     }
 }
 
-/// What a copy is made for: decides what is logged.
+/// What a copy is made for: decides what is logged, and whether methods are paused while it fails.
 #[derive(Clone, Copy)]
 pub(super) enum CopyPurpose<'c> {
     /// A retry or a dead letter for these methods.
@@ -105,7 +105,7 @@ pub(super) enum CopyPurpose<'c> {
 
 /// The attempts to send one copy. While they fail the methods that it names are paused; it names none if it is
 /// pending for all.
-pub(super) struct Attempts<'c> {
+pub(super) struct SendAttempts<'c> {
     sender: &'c CopySender,
     purpose: CopyPurpose<'c>,
     delivery: &'c Delivery,
@@ -115,20 +115,20 @@ pub(super) struct Attempts<'c> {
     pub(super) delay: Duration,
 }
 
-impl<'c> Attempts<'c> {
+impl<'c> SendAttempts<'c> {
     pub(super) fn new(
         sender: &'c CopySender,
         purpose: CopyPurpose<'c>,
         delivery: &'c Delivery,
         route: &'c Route,
     ) -> Self {
-        Self { sender, purpose, delivery, route, failure: None, delay: FIRST_DELAY }
+        Self { sender, purpose, delivery, route, failure: None, delay: FIRST_PAUSE }
     }
 
-    /// Runs an attempt to its end, or until `until` if it takes longer than usual: one that is cancelled may
-    /// have been sent nevertheless. The gate is closed until the usual time is over, or `GATE_TIMEOUT` after a failure, and again at the
-    /// end.
-    /// `None`: the session is over.
+    /// Runs one attempt. It is given up at `until`, but not before it has taken the usual time, and the
+    /// copy may have been sent nevertheless. The gate is closed at the start, for no longer than the
+    /// usual time (after a failure: `GATE_TIMEOUT`), and closed again at the end. Returns `None` if the
+    /// session is over.
     pub(super) async fn run(
         &mut self,
         sending: impl Future<Output = Result<(), SendError>>,
@@ -212,7 +212,7 @@ impl<'c> Attempts<'c> {
     /// Waits before the next attempt. Returns `false` if the listener stops first.
     pub(super) async fn wait(&mut self, stop: &CancellationToken) -> bool {
         let paused = stop.run_until_cancelled(tokio::time::sleep(self.delay)).await;
-        self.delay = MAX_DELAY.min(self.delay * 2);
+        self.delay = LONGEST_PAUSE.min(self.delay * 2);
         paused.is_some()
     }
 }
