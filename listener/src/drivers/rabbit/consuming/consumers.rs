@@ -256,7 +256,7 @@ fn delivery_count(
     queue: Option<QueueProperties>,
     version: Option<Version>,
 ) -> Option<u64> {
-    if !redelivered || queue.and_then(|queue| queue.quorum) == Some(false) {
+    if !redelivered || queue.and_then(QueueProperties::is_quorum) == Some(false) {
         return None;
     }
     let number = |name| u64::try_from(properties.headers.get(name)?.as_i64()?).ok();
@@ -305,16 +305,19 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::rabbit::topology::properties::QueueType;
     use crate::transport::delivery::HeaderValue;
 
     #[test]
     fn a_delivery_count_is_used_if_the_queue_has_written_it() {
-        let count = |redelivered, quorum, minor, headers: &[(&str, i64)]| {
+        let count = |redelivered, is_quorum: Option<bool>, minor, headers: &[(&str, i64)]| {
+            let of = |is| if is { QueueType::Quorum } else { QueueType::Classic };
+            let queue_type = is_quorum.map(of);
             let mut properties = Properties::default();
             for (name, value) in headers {
                 properties.headers.insert(*name, HeaderValue::Int64(*value));
             }
-            let queue = Some(QueueProperties { quorum, ..QueueProperties::default() });
+            let queue = Some(QueueProperties { queue_type, ..QueueProperties::default() });
             delivery_count(&properties, redelivered, queue, Some(Version::new(4, minor)))
         };
         for minor in [2, 3] {

@@ -75,7 +75,7 @@ impl BrokerState {
 
     /// Whether it may be a quorum queue.
     pub(crate) fn may_be_quorum(&self, name: &str) -> bool {
-        self.queue(name).and_then(|seen| seen.quorum) != Some(false)
+        self.queue(name).and_then(QueueProperties::is_quorum) != Some(false)
     }
 
     pub(crate) fn see_queue(&self, name: &str, queue: QueueProperties) {

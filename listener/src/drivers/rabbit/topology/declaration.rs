@@ -6,15 +6,14 @@ use std::time::Duration;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::properties::{Lifetime, Limits, QueueProperties, text};
+use super::properties::{Lifetime, Limits, QueueProperties, QueueType, text};
 use crate::drivers::rabbit::options::{Dialect, RabbitOptions};
 
 impl From<QueueDeclaration> for QueueProperties {
     fn from(declaration: QueueDeclaration) -> Self {
         Self {
             lifetime: Some(declaration.lifetime),
-            quorum: Some(declaration.quorum),
-            stream: false,
+            queue_type: Some(declaration.queue_type),
             limits: declaration.limits,
         }
     }
@@ -24,7 +23,7 @@ impl From<QueueDeclaration> for QueueProperties {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueueDeclaration {
     pub(crate) lifetime: Lifetime,
-    pub(crate) quorum: bool,
+    pub(crate) queue_type: QueueType,
     pub(crate) limits: Limits,
 }
 
@@ -33,7 +32,7 @@ impl QueueDeclaration {
     pub(crate) fn from_options(options: &RabbitOptions) -> Self {
         let lifetime = Lifetime { durable: options.durable(), auto_delete: options.auto_delete() };
         if !options.quorum() {
-            return Self { lifetime, quorum: false, limits: Limits::default() };
+            return Self { lifetime, queue_type: QueueType::Classic, limits: Limits::default() };
         }
         let given = |limit: i64| Some(limit).filter(|limit| *limit != 0);
         let limits = Limits {
@@ -41,24 +40,27 @@ impl QueueDeclaration {
             memory_length: given(options.rabbit_quorum_max_memory_length.into()),
             memory_bytes: given(options.rabbit_quorum_max_memory_bytes.into()),
         };
-        Self { lifetime, quorum: true, limits }
+        Self { lifetime, queue_type: QueueType::Quorum, limits }
     }
 
     /// Durable: as a queue that no other program declares, if nothing shows what the deployment uses.
     pub(crate) fn durable_without_type(options: &RabbitOptions) -> Self {
         let lifetime = Lifetime { durable: true, auto_delete: options.auto_delete() };
-        Self { lifetime, quorum: false, limits: Limits::default() }
+        Self { lifetime, queue_type: QueueType::Classic, limits: Limits::default() }
     }
 
     /// As a queue that was seen, as far as its properties were visible.
     pub(crate) fn same_as(seen: QueueProperties, options: &RabbitOptions) -> Self {
         let asked = Self::from_options(options);
-        let quorum = seen.quorum.unwrap_or(asked.quorum);
+        let queue_type = seen.queue_type.unwrap_or(asked.queue_type);
         let Lifetime { durable, auto_delete } = seen.lifetime.unwrap_or(asked.lifetime);
         Self {
-            lifetime: Lifetime { durable: quorum || durable, auto_delete },
-            quorum,
-            limits: if seen.quorum.is_some() { seen.limits } else { asked.limits },
+            lifetime: Lifetime {
+                durable: queue_type != QueueType::Classic || durable,
+                auto_delete,
+            },
+            queue_type,
+            limits: if seen.queue_type.is_some() { seen.limits } else { asked.limits },
         }
     }
 
@@ -77,11 +79,13 @@ impl QueueDeclaration {
         let lifetime = lifetimes.into_iter().flatten().next().unwrap_or(asked.lifetime);
         let auto_delete = options.amqp_auto_delete.unwrap_or(lifetime.auto_delete);
         let lifetime = Lifetime { auto_delete, ..lifetime };
-        match queues.into_iter().find(|seen| seen.quorum.is_some()) {
-            Some(QueueProperties { quorum: Some(true), limits, .. }) if lifetime.durable => {
-                Self { lifetime, quorum: true, limits }
+        match queues.into_iter().find(|seen| seen.queue_type.is_some()) {
+            Some(QueueProperties { queue_type: Some(QueueType::Quorum), limits, .. })
+                if lifetime.durable =>
+            {
+                Self { lifetime, queue_type: QueueType::Quorum, limits }
             }
-            _ => Self { lifetime, quorum: false, limits: Limits::default() },
+            _ => Self { lifetime, queue_type: QueueType::Classic, limits: Limits::default() },
         }
     }
 
@@ -106,12 +110,17 @@ impl QueueDeclaration {
         if options.rabbit_ha_queues == Some(true) {
             table.insert("x-ha-policy".into(), text("all"));
         }
-        if self.quorum {
-            table.insert("x-queue-type".into(), text("quorum"));
-            for (name, limit) in self.limits.named() {
-                let Some(limit) = limit else { continue };
-                table.insert(name.into(), AMQPValue::LongLongInt(limit));
+        match self.queue_type {
+            QueueType::Quorum => {
+                table.insert("x-queue-type".into(), text("quorum"));
+                for (name, limit) in self.limits.named() {
+                    let Some(limit) = limit else { continue };
+                    table.insert(name.into(), AMQPValue::LongLongInt(limit));
+                }
             }
+            // Only one that was seen, and has vanished.
+            QueueType::Stream => drop(table.insert("x-queue-type".into(), text("stream"))),
+            QueueType::Classic => {}
         }
         table
     }
@@ -134,10 +143,11 @@ mod tests {
     const NONE: Limits = Limits { deliveries: None, memory_length: None, memory_bytes: None };
     const NINE: Limits = Limits { deliveries: Some(9), memory_length: Some(5), ..NONE };
     const HIDDEN: QueueProperties =
-        QueueProperties { lifetime: None, quorum: None, stream: false, limits: NONE };
+        QueueProperties { lifetime: None, queue_type: None, limits: NONE };
     const CLASSIC: QueueProperties =
-        QueueProperties { lifetime: Some(DURABLE), quorum: Some(false), ..HIDDEN };
-    const QUORUM: QueueProperties = QueueProperties { quorum: Some(true), limits: NINE, ..CLASSIC };
+        QueueProperties { lifetime: Some(DURABLE), queue_type: Some(QueueType::Classic), ..HIDDEN };
+    const QUORUM: QueueProperties =
+        QueueProperties { queue_type: Some(QueueType::Quorum), limits: NINE, ..CLASSIC };
     const TRANSIENT: QueueProperties =
         QueueProperties { lifetime: Some(TRANSIENT_LIFETIME), ..CLASSIC };
 
@@ -147,7 +157,10 @@ mod tests {
 
     #[test]
     fn what_exists_decides_how_the_rest_is_declared() {
-        let declaration = |lifetime, quorum, limits| QueueDeclaration { lifetime, quorum, limits };
+        let declaration = |lifetime, is_quorum, limits| {
+            let queue_type = if is_quorum { QueueType::Quorum } else { QueueType::Classic };
+            QueueDeclaration { lifetime, queue_type, limits }
+        };
         let with_consumers = Lifetime { durable: false, auto_delete: true };
         let table = [
             (vec![], vec![], declaration(TRANSIENT_LIFETIME, false, NONE)),
@@ -195,7 +208,11 @@ mod tests {
         for (url, exchange, queue, durable, quorum) in table {
             let exchange = exchange.map(|durable| Lifetime { durable, auto_delete: true });
             let found = QueueDeclaration::from_evidence(&options(url), [exchange], [queue]);
-            assert_eq!((found.lifetime.durable, found.quorum), (durable, quorum), "{url}");
+            assert_eq!(
+                (found.lifetime.durable, found.queue_type == QueueType::Quorum),
+                (durable, quorum),
+                "{url}"
+            );
             assert!(!found.lifetime.auto_delete, "{url}");
         }
     }
@@ -218,6 +235,11 @@ mod tests {
             QueueProperties::from(QueueDeclaration::same_as(TRANSIENT, &options)),
             TRANSIENT
         );
+        let stream = QueueProperties { queue_type: Some(QueueType::Stream), ..CLASSIC };
+        let declaration = QueueDeclaration::same_as(stream, &options);
+        assert_eq!(QueueProperties::from(declaration), stream);
+        let arguments = declaration.arguments(&options, None);
+        assert_eq!(arguments.inner().get("x-queue-type"), Some(&text("stream")));
         assert_eq!(
             QueueDeclaration::same_as(HIDDEN, &options),
             QueueDeclaration::from_options(&options)

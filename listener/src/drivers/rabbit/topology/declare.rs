@@ -7,7 +7,7 @@ use super::channel::{TopologyChannel, exchange_options, short};
 use super::declaration::QueueDeclaration;
 use super::inspect::{ExchangeState, Presence, inspect_exchange, inspect_queue, queue_properties};
 use super::permissions::{Access, may_declare};
-use super::properties::Lifetime;
+use super::properties::{Lifetime, QueueType};
 use super::survey::Survey;
 use crate::drivers::rabbit::connection::failure::{self, Failure, Operation, mismatch};
 use crate::transport::driver::Binding;
@@ -69,10 +69,11 @@ pub(super) async fn declare_missing_queue(
     let asked = declaration.arguments(topology.options, topology.expires);
     match topology.declare_new_queue(&name, declaration.options(), asked).await {
         Ok(()) => {
-            let QueueDeclaration { lifetime: Lifetime { durable, .. }, quorum, .. } = declaration;
-            tracing::info!(queue, durable, quorum, "declared the queue");
+            let QueueDeclaration { lifetime: Lifetime { durable, .. }, queue_type, .. } =
+                declaration;
+            tracing::info!(queue, durable, ?queue_type, "declared the queue");
             // Without a type the virtual host decides.
-            let is_known = quorum || !durable;
+            let is_known = queue_type != QueueType::Classic || !durable;
             let seen =
                 if is_known { None } else { queue_properties(topology, queue, &name).await? };
             let seen = seen.unwrap_or_else(|| declaration.into());

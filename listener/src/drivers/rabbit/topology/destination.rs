@@ -14,8 +14,9 @@ use super::declare::{
 };
 use super::inspect::{ExchangeState, Presence};
 use super::persistence::{persisted, persisted_own, persisted_quorum};
+use super::properties::QueueType;
 use super::retry_queue::{Level, RetryQueueType};
-use super::side_queue::{self, QueueType};
+use super::side_queue;
 use super::survey::{Survey, TopicSurvey, declarations, survey_topic};
 use crate::drivers::rabbit::connection::failure::{Failure, Operation, no_default_exchange};
 use crate::target::{dead_letter_queue, quarantine_queue};
@@ -186,7 +187,8 @@ struct SideQueue<'q> {
 impl<'q> SideQueue<'q> {
     fn of_types(topology: &TopologyChannel<'_>, queue: &'q str, types: &[QueueType]) -> Self {
         let version = topology.link.version;
-        let candidate = |queue_type: &QueueType| (*queue_type, queue_type.arguments(version));
+        let candidate =
+            |queue_type: &QueueType| (*queue_type, side_queue::arguments(*queue_type, version));
         let candidates = types.iter().map(candidate).collect();
         Self { queue, candidates, is_for_copies: is_for_copies(queue) }
     }
@@ -213,8 +215,9 @@ async fn ensure_side_queue(
     topology.broker.record_missing(queue);
     let broker = topology.broker;
     // A disabled type is not declared again, because the refusal ends the connection.
-    let is_enabled =
-        |queue_type: QueueType| queue_type.feature().is_none_or(|feature| broker.has(feature));
+    let is_enabled = |queue_type: QueueType| {
+        side_queue::feature(queue_type).is_none_or(|feature| broker.has(feature))
+    };
     let types: Vec<_> = candidates.iter().map(|(queue_type, _)| *queue_type).collect();
     let mut left = candidates.into_iter().filter(|candidate| is_enabled(candidate.0)).peekable();
     if left.peek().is_none() {
@@ -234,7 +237,7 @@ async fn ensure_side_queue(
             }
             Err(fault) if fault.is_mismatch() => return Ok(()),
             Err(fault) => {
-                if let Some(feature) = queue_type.disabled_feature(&fault) {
+                if let Some(feature) = side_queue::disabled_feature(queue_type, &fault) {
                     broker.disable(feature);
                     // The connection has ended: the next type is declared over the next one.
                     if left.peek().is_some() {

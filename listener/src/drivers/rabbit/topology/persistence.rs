@@ -27,7 +27,7 @@ pub(super) async fn persisted_quorum(
     topology: &mut TopologyChannel<'_>,
     queue: &str,
 ) -> Result<(), Failure> {
-    let is_quorum = topology.broker.queue(queue).and_then(|seen| seen.quorum) == Some(true);
+    let is_quorum = topology.broker.queue(queue).and_then(QueueProperties::is_quorum) == Some(true);
     let left = topology.broker.until_persisted(queue);
     if !is_quorum || left.is_zero() {
         return Ok(());

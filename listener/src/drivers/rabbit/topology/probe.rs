@@ -9,7 +9,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::properties::{
     DELIVERY_LIMIT_ARG, Lifetime, Limits, MEMORY_BYTES_ARG, MEMORY_LENGTH_ARG, QueueProperties,
-    text,
+    QueueType, text,
 };
 use crate::drivers::rabbit::connection::failure::Fault;
 use crate::drivers::rabbit::connection::refusal::{Current, Refusal};
@@ -97,9 +97,10 @@ impl QueueProbe {
                 arguments.insert(LEADER_LOCATOR_ARG.into(), text(INVALID));
             }
             ("x-queue-type", kind) => {
-                let stream = kind == Some(text("stream"));
+                let is_stream = kind == Some(text("stream"));
+                let queue_type = if is_stream { QueueType::Stream } else { QueueType::Classic };
                 let properties =
-                    QueueProperties { quorum: Some(false), stream, ..self.properties() };
+                    QueueProperties { queue_type: Some(queue_type), ..self.properties() };
                 return ProbeStep::Done(Some(properties));
             }
             (LEADER_LOCATOR_ARG, _) => return ProbeStep::Done(Some(self.properties())),
@@ -126,7 +127,7 @@ impl QueueProbe {
             memory_length: number(MEMORY_LENGTH_ARG),
             memory_bytes: number(MEMORY_BYTES_ARG),
         };
-        QueueProperties { lifetime, quorum: Some(true), limits, ..QueueProperties::default() }
+        QueueProperties { lifetime, queue_type: Some(QueueType::Quorum), limits }
     }
 }
 
@@ -231,10 +232,11 @@ mod tests {
     const NONE: Limits = Limits { deliveries: None, memory_length: None, memory_bytes: None };
     const NINE: Limits = Limits { deliveries: Some(9), memory_length: Some(5), ..NONE };
     const HIDDEN: QueueProperties =
-        QueueProperties { lifetime: None, quorum: None, stream: false, limits: NONE };
+        QueueProperties { lifetime: None, queue_type: None, limits: NONE };
     const CLASSIC: QueueProperties =
-        QueueProperties { lifetime: Some(DURABLE), quorum: Some(false), ..HIDDEN };
-    const QUORUM: QueueProperties = QueueProperties { quorum: Some(true), limits: NINE, ..CLASSIC };
+        QueueProperties { lifetime: Some(DURABLE), queue_type: Some(QueueType::Classic), ..HIDDEN };
+    const QUORUM: QueueProperties =
+        QueueProperties { queue_type: Some(QueueType::Quorum), limits: NINE, ..CLASSIC };
 
     fn options(url: &str) -> RabbitOptions {
         RabbitOptions::from_url(&url.parse().expect("a transport URL")).expect("known options")
@@ -252,7 +254,10 @@ mod tests {
         let seen = |current| QueueProbe::new().refused(&refusal("x-queue-type", current));
         assert_eq!(seen("none"), ProbeStep::Done(Some(CLASSIC)));
         assert_eq!(seen("the value 'classic' of type 'longstr'"), ProbeStep::Done(Some(CLASSIC)));
-        let stream = ProbeStep::Done(Some(QueueProperties { stream: true, ..CLASSIC }));
+        let stream = ProbeStep::Done(Some(QueueProperties {
+            queue_type: Some(QueueType::Stream),
+            ..CLASSIC
+        }));
         assert_eq!(seen("the value 'stream' of type 'longstr'"), stream);
         assert_eq!(seen("'stream'"), stream);
         let forbidden = Fault::Broker { code: 403, text: "ACCESS_REFUSED".to_owned() };
@@ -304,7 +309,7 @@ mod tests {
             .find(|probed| *probed != ProbeStep::Repeat);
         assert_eq!(
             probed,
-            Some(ProbeStep::Done(Some(QueueProperties { quorum: None, ..CLASSIC })))
+            Some(ProbeStep::Done(Some(QueueProperties { queue_type: None, ..CLASSIC })))
         );
     }
 

@@ -37,16 +37,29 @@ impl Limits {
     }
 }
 
+/// The type of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueueType {
+    Quorum,
+    Classic,
+    Stream,
+}
+
 /// The properties of an existing queue, as far as they are visible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QueueProperties {
     pub(crate) lifetime: Option<Lifetime>,
-    pub(crate) quorum: Option<bool>,
-    pub(crate) stream: bool,
+    /// The type; none if it is not visible.
+    pub(crate) queue_type: Option<QueueType>,
     pub(crate) limits: Limits,
 }
 
 impl QueueProperties {
+    /// Whether it is a quorum queue, if its type is visible.
+    pub(crate) fn is_quorum(self) -> Option<bool> {
+        self.queue_type.map(|queue_type| queue_type == QueueType::Quorum)
+    }
+
     pub(crate) fn durable(self) -> Option<bool> {
         self.lifetime.map(|lifetime| lifetime.durable)
     }

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::properties::text;
-use super::side_queue::QueueType;
+use super::properties::{QueueType, text};
 use crate::drivers::rabbit::connection::version::Version;
 use crate::transport::driver::MAX_DELAY;
 

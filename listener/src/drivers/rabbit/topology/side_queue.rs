@@ -5,7 +5,7 @@
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::broker_state::Feature;
-use super::properties::text;
+use super::properties::{QueueType, text};
 use crate::drivers::rabbit::connection::failure::Fault;
 use crate::drivers::rabbit::connection::version::Version;
 use crate::drivers::rabbit::options::RabbitOptions;
@@ -14,14 +14,6 @@ use crate::drivers::rabbit::options::RabbitOptions;
 /// bytes.
 const JOURNAL_BYTES: i64 = 8 * 1024 * 1024;
 const JOURNAL_SEGMENT: i64 = 1024 * 1024;
-
-/// The types of these queues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QueueType {
-    Quorum,
-    Classic,
-    Stream,
-}
 
 /// The types of a quarantine queue, in order of preference.
 pub(crate) fn quarantine_types(version: Option<Version>) -> &'static [QueueType] {
@@ -36,46 +28,44 @@ pub(crate) fn dead_letter_types(options: &RabbitOptions) -> &'static [QueueType]
     if options.quorum() { &[QueueType::Quorum, QueueType::Classic] } else { &[QueueType::Classic] }
 }
 
-impl QueueType {
-    /// The feature that this type needs, if a flag can disable it.
-    pub(crate) const fn feature(self) -> Option<Feature> {
-        match self {
-            Self::Quorum => Some(Feature::QuorumQueues),
-            Self::Stream => Some(Feature::Streams),
-            Self::Classic => None,
-        }
+/// The feature that this type needs, if a flag can disable it.
+pub(crate) const fn feature(queue_type: QueueType) -> Option<Feature> {
+    match queue_type {
+        QueueType::Quorum => Some(Feature::QuorumQueues),
+        QueueType::Stream => Some(Feature::Streams),
+        QueueType::Classic => None,
     }
+}
 
-    /// The feature that is disabled, if the refusal of a queue of this type says so.
-    pub(crate) fn disabled_feature(self, refusal: &Fault) -> Option<Feature> {
-        self.feature().filter(|_| refusal.is_disabled_feature())
-    }
+/// The feature that is disabled, if the refusal of a queue of this type says so.
+pub(crate) fn disabled_feature(queue_type: QueueType, refusal: &Fault) -> Option<Feature> {
+    feature(queue_type).filter(|_| refusal.is_disabled_feature())
+}
 
-    pub(crate) fn arguments(self, version: Option<Version>) -> FieldTable {
-        let mut table = FieldTable::default();
-        let mut set = |name: &str, value| {
-            table.insert(name.into(), value);
-        };
-        match self {
-            Self::Quorum => {
-                set("x-queue-type", text("quorum"));
-                // Since RabbitMQ 4.0 a quorum queue drops a message after 20 redeliveries, unless it is
-                // declared without a limit. A graceful shutdown redelivers as well, and so does
-                // whoever inspects dead letters.
-                if version.and_then(Version::default_delivery_limit).is_some() {
-                    set("x-delivery-limit", AMQPValue::LongLongInt(-1));
-                }
-            }
-            // Explicit, because the default of a virtual host may differ.
-            Self::Classic => set("x-queue-type", text("classic")),
-            Self::Stream => {
-                set("x-queue-type", text("stream"));
-                set("x-max-length-bytes", AMQPValue::LongLongInt(JOURNAL_BYTES));
-                set("x-stream-max-segment-size-bytes", AMQPValue::LongLongInt(JOURNAL_SEGMENT));
+pub(crate) fn arguments(queue_type: QueueType, version: Option<Version>) -> FieldTable {
+    let mut table = FieldTable::default();
+    let mut set = |name: &str, value| {
+        table.insert(name.into(), value);
+    };
+    match queue_type {
+        QueueType::Quorum => {
+            set("x-queue-type", text("quorum"));
+            // Since RabbitMQ 4.0 a quorum queue drops a message after 20 redeliveries, unless it is
+            // declared without a limit. A graceful shutdown redelivers as well, and so does
+            // whoever inspects dead letters.
+            if version.and_then(Version::default_delivery_limit).is_some() {
+                set("x-delivery-limit", AMQPValue::LongLongInt(-1));
             }
         }
-        table
+        // Explicit, because the default of a virtual host may differ.
+        QueueType::Classic => set("x-queue-type", text("classic")),
+        QueueType::Stream => {
+            set("x-queue-type", text("stream"));
+            set("x-max-length-bytes", AMQPValue::LongLongInt(JOURNAL_BYTES));
+            set("x-stream-max-segment-size-bytes", AMQPValue::LongLongInt(JOURNAL_SEGMENT));
+        }
     }
+    table
 }
 
 #[cfg(test)]
@@ -87,12 +77,12 @@ mod tests {
         let refusal = |code, text: &str| Fault::Broker { code, text: text.to_owned() };
         let flag = refusal(541, "INTERNAL_ERROR - feature flag stream_queue is disabled");
         let timeout = refusal(541, "INTERNAL_ERROR - timeout");
-        let disabled = |queue_type: QueueType| queue_type.disabled_feature(&flag);
+        let disabled = |queue_type: QueueType| disabled_feature(queue_type, &flag);
         assert_eq!(disabled(QueueType::Quorum), Some(Feature::QuorumQueues));
         assert_eq!(disabled(QueueType::Stream), Some(Feature::Streams));
         assert_eq!(disabled(QueueType::Classic), None);
         for queue_type in [QueueType::Quorum, QueueType::Stream, QueueType::Classic] {
-            assert_eq!(queue_type.disabled_feature(&timeout), None, "{queue_type:?}");
+            assert_eq!(disabled_feature(queue_type, &timeout), None, "{queue_type:?}");
         }
     }
 
@@ -102,7 +92,7 @@ mod tests {
             AMQPValue::LongLongInt(number) => number.to_string(),
             other => format!("{other:?}"),
         };
-        let table = queue_type.arguments(version);
+        let table = arguments(queue_type, version);
         table.inner().iter().map(|(name, value)| format!("{name}={}", said(value))).collect()
     }
 

@@ -11,6 +11,7 @@ use super::declare::{
 use super::delivery_limit;
 use super::inspect::Presence;
 use super::persistence::persisted_quorum;
+use super::properties::QueueType;
 use super::survey::{declarations, missing_exchange, survey};
 use crate::drivers::rabbit::connection::failure::Failure;
 use crate::transport::driver::Binding;
@@ -83,7 +84,7 @@ pub(crate) async fn declare(
 /// queue, its properties are unknown, and it is accepted.
 fn check_queue(topology: &TopologyChannel<'_>, queue: &str) -> Result<(), Failure> {
     let Some(seen) = topology.broker.queue(queue) else { return Ok(()) };
-    if seen.stream {
+    if seen.queue_type == Some(QueueType::Stream) {
         return Err(Failure::Permanent(ConnectError::UnsuitableQueue {
                 queue: queue.to_owned(),
                 problem: "is a stream".to_owned(),
