@@ -1,5 +1,6 @@
-//! The parts of a listener, which all of its deliveries share (`Shared`), and the context of the work on one
-//! delivery (`WorkContext`). Made by `builder.rs`; each stage takes from it what it needs.
+//! The parts of a listener, which all of its deliveries share (`Shared`, made by `builder.rs`), and the
+//! context of the work on one delivery (`WorkContext`, made by `schedule/scheduler.rs`). Each stage
+//! takes what it needs.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use crate::runtime::judge::{self, Judgement};
 use crate::runtime::open::body::TextBuffer;
 use crate::runtime::schedule::key_order::Ticket;
 use crate::runtime::settle::copies::{self, Next};
-use crate::runtime::settle::progress::{HoldDeadline, PendingCopy, Progress, Unfinished};
+use crate::runtime::settle::progress::{CountedCopy, HoldDeadline, Progress, Unfinished};
 use crate::runtime::settle::report::End;
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::WorkContext;
@@ -46,18 +46,18 @@ async fn call_until_settled(work: WorkContext<'_>, mut case: Case, buffer: &mut 
     let mut handled = 0;
     loop {
         let attempts_before = case.copy_headers.attempts;
-        let Judgement { verdict, mut logged, attempts, paused } =
+        let Judgement { verdict, mut logged, attempts, uncalled } =
             judge::judge(work, &case, buffer).await;
         handled += logged.handled;
         logged.handled = handled;
         case.copy_headers.attempts = attempts;
-        paused
+        uncalled
             .into_iter()
             .for_each(|method| progress.held.hold_until_resumed(method, attempts_before));
         let unfinished = match verdict {
-            Verdict::Ack => None,
+            Verdict::NoCopies => None,
             Verdict::Copies(copies) => {
-                progress.due.extend(copies.into_iter().map(|copy| PendingCopy {
+                progress.due.extend(copies.into_iter().map(|copy| CountedCopy {
                     copy,
                     attempts,
                     attempts_before,

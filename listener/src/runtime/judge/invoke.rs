@@ -44,7 +44,7 @@ pub(crate) struct InvocationResult {
     pub(crate) handled: usize,
     /// The methods that were not called and stay pending: copies cannot be made for them at present, or
     /// the listener stops and does not wait for the inbox.
-    pub(crate) paused: Vec<String>,
+    pub(crate) uncalled: Vec<String>,
 }
 
 /// What one method came to.
@@ -68,7 +68,7 @@ impl Invocation<'_> {
     pub(crate) async fn invoke(&self) -> InvocationResult {
         let context = policy_context(self.shared, self.notification.attempt());
         let mut invoked =
-            InvocationResult { verdict: Verdict::Ack, handled: 0, paused: Vec::new() };
+            InvocationResult { verdict: Verdict::NoCopies, handled: 0, uncalled: Vec::new() };
         let mut decided = self.unknown();
         let mut has_called = false;
         for entry in self.pending() {
@@ -83,11 +83,11 @@ impl Invocation<'_> {
                 CallResult::HandledBefore => continue,
                 CallResult::NotHandled(failed) => failed,
                 CallResult::Abandoned if stays_pending => {
-                    invoked.paused.push(entry.name.clone());
+                    invoked.uncalled.push(entry.name.clone());
                     continue;
                 }
                 CallResult::Paused => {
-                    invoked.paused.push(entry.name.clone());
+                    invoked.uncalled.push(entry.name.clone());
                     continue;
                 }
                 CallResult::Requeued => {
@@ -292,7 +292,7 @@ impl Invocation<'_> {
     }
 }
 
-/// The policy of a listener for a notification whose methods have been called this often.
+/// What the policy depends on for this attempt (from 1, this one included).
 pub(crate) fn policy_context(shared: &Shared, calls: u32) -> PolicyContext<'_> {
     PolicyContext {
         retry: &shared.options.retry,

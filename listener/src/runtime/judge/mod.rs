@@ -27,16 +27,15 @@ pub(crate) struct Judgement {
     pub(crate) logged: LoggedNotification,
     /// How often methods have been called for the notification.
     pub(crate) attempts: u32,
-    /// The methods that were not called: copies cannot be made for them at present, or the listener stops and
-    /// does not wait for the inbox.
-    pub(crate) paused: Vec<String>,
+    /// As `InvocationResult::uncalled`: they stay pending.
+    pub(crate) uncalled: Vec<String>,
 }
 
 impl Judgement {
     /// Without calls.
     fn of(verdict: Verdict, attempts: u32) -> Self {
         let logged = LoggedNotification::default();
-        Self { verdict, logged, attempts, paused: Vec::new() }
+        Self { verdict, logged, attempts, uncalled: Vec::new() }
     }
 }
 
@@ -102,15 +101,15 @@ async fn open_and_invoke(
     let notification = Notification::new(fields, priority, origin, &shared.states)
         .of_call(case.received_at, calls);
     let invocation = Invocation { shared, notification: &notification, case, stop: permit.stop };
-    let InvocationResult { verdict, handled, paused } = invocation.invoke().await;
-    let is_logged = verdict != Verdict::Ack || tracing::enabled!(tracing::Level::DEBUG);
+    let InvocationResult { verdict, handled, uncalled } = invocation.invoke().await;
+    let is_logged = verdict != Verdict::NoCopies || tracing::enabled!(tracing::Level::DEBUG);
     let logged = if is_logged {
         LoggedNotification::of(notification.fields(), handled)
     } else {
         LoggedNotification { handled, ..LoggedNotification::default() }
     };
     buffer.reuse(text);
-    Ok(Judgement { verdict, logged, attempts: calls, paused })
+    Ok(Judgement { verdict, logged, attempts: calls, uncalled })
 }
 
 /// The verdict on a delivery for which no method can be found.
@@ -130,7 +129,7 @@ fn without_priority(
                 message_id = logged.message_id,
                 "acknowledged, and no method was called: {none}"
             );
-            Verdict::Ack
+            Verdict::NoCopies
         }
     }
 }

@@ -104,9 +104,11 @@ fn kind(failure: &Failure, classifiers: &Classifiers) -> ErrorKind {
 /// What becomes of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Every method that wants it has handled it, or none wants it.
-    Ack,
-    /// A method requeued it.
+    /// No copy is needed: each method that was called has handled it (or its failure is discarded), or
+    /// none wants it. Acknowledged only if no method is left uncalled as well (`Judgement::uncalled`) and
+    /// no copy is due.
+    NoCopies,
+    /// A method or `on_failure` requeued it.
     Requeue,
     /// The listener stopped before the first method was called, or the session is over.
     Release,
@@ -159,7 +161,7 @@ pub(crate) fn verdict(decided: Vec<Decided>) -> Verdict {
         }
     }
     if copies.is_empty() {
-        return Verdict::Ack;
+        return Verdict::NoCopies;
     }
     let copy = |(kind, methods, error)| MessageCopy { kind, pending: Pending::of(methods), error };
     Verdict::Copies(copies.into_iter().map(copy).collect())
@@ -185,7 +187,7 @@ impl MessageCopy {
     }
 
     /// Makes it a dead letter, because its next delay would hold the delivery for longer than `hold`.
-    pub(crate) fn dead_letter_after(&mut self, hold: Duration) {
+    pub(crate) fn give_up_beyond(&mut self, hold: Duration) {
         // Writing to a String cannot fail.
         let _ =
             write!(self.error, "; the next delay would hold the delivery for more than {hold:?}");
@@ -377,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_delivery_without_failures_is_acknowledged() {
-        assert_eq!(verdict(Vec::new()), Verdict::Ack);
+        assert_eq!(verdict(Vec::new()), Verdict::NoCopies);
     }
 
     #[test]

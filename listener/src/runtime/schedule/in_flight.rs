@@ -69,7 +69,7 @@ impl InFlight {
         .collect()
     }
 
-    /// Whether a delivery of this queue is or was in flight.
+    /// Whether a delivery of this queue is in flight, or one was acknowledged.
     pub(crate) fn knows(&self, queue: &str) -> bool {
         let inner = self.lock();
         inner.acknowledged.contains_key(queue) || inner.iter().any(|entry| &*entry.queue == queue)

@@ -39,7 +39,8 @@ pub(crate) struct Keys {
     pub(crate) in_order: bool,
 }
 
-/// A position after all earlier deliveries with the same keys. Dropping it lets the next one begin.
+/// A position after all earlier deliveries that share a key with it. Dropping it lets the next ones
+/// begin.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     order: Arc<KeyOrder>,

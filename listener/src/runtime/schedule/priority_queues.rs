@@ -1,5 +1,6 @@
 //! Which item is next: a queue per priority, served by weight, so that a flood of `info` does not delay
-//! `error`. Also the slots to work on items, of which no queue may occupy all. Used by `scheduler.rs`,
+//! `error`. Also the slots to work on items; of eight or more, no queue may occupy all. Used by
+//! `scheduler.rs`,
 //! whose items are cases.
 
 use std::collections::VecDeque;
@@ -38,8 +39,8 @@ pub(crate) struct QueueIndex(usize);
 struct Queue<T> {
     waiting: VecDeque<T>,
     weight: i64,
-    /// Smooth weighted round robin: each round adds the weight to every queue with waiting deliveries,
-    /// and the queue with the most credit is served and pays the total.
+    /// Smooth weighted round robin: each `next` adds the weight to every queue that can begin a delivery
+    /// (one that waits and has a slot), and the queue with the most credit is served and pays the total.
     credit: i64,
     /// Slots this queue may still acquire.
     free_slots: usize,
@@ -171,7 +172,8 @@ impl<T> PriorityQueues<T> {
     }
 }
 
-/// How much of a resource that all queues share one of them may use: seven eighths.
+/// How much one queue may use of a resource that all queues share: all but an eighth, rounded down;
+/// everything if there are fewer than eight.
 pub(crate) const fn largest_share(all: usize) -> usize {
     all - all / 8
 }

@@ -366,7 +366,7 @@ mod tests {
         let long = Duration::from_secs(60);
         for kind in [CopyKind::Retry { after: long }, CopyKind::DeadLetter("error")] {
             let pending = match &copy_headers.pending {
-                Pending::All => Pending::Only(vec!["a::info".to_owned()]),
+                Pending::All => Pending::of(vec!["a::info".to_owned()]),
                 only => only.clone(),
             };
             let copy = MessageCopy { kind, pending, error: error.to_owned() };
@@ -482,7 +482,7 @@ mod tests {
         let copy_headers = CopyHeaders::read(&delivery.properties, &delivery.info, |_| true);
         let original = Original { delivery: &delivery, copy_headers: &copy_headers, stop: &stop };
         let make = async |kind| {
-            let pending = Pending::Only(vec!["a::info".to_owned()]);
+            let pending = Pending::of(vec!["a::info".to_owned()]);
             let copy = MessageCopy { kind, pending, error: "no".to_owned() };
             copier.make(original, &copy, None, None).await.map(drop)
         };

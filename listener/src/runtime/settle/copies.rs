@@ -18,7 +18,7 @@ use crate::runtime::settle::copy_headers::CopyHeaders;
 use crate::runtime::settle::held::Round;
 use crate::runtime::settle::pending::Pending;
 use crate::runtime::settle::progress::{
-    HoldDeadline, PendingCopy, Progress, SHORTEST_HOLD, Unfinished,
+    CountedCopy, HoldDeadline, Progress, SHORTEST_HOLD, Unfinished,
 };
 use crate::runtime::settle::report::{End, LoggedNotification, Report};
 use crate::runtime::settle::settlement;
@@ -111,7 +111,7 @@ async fn make_due(
     let shared = work.shared;
     let in_process =
         progress.hold.in_order || shared.options.retry.storage == RetryStorage::Process;
-    let is_retry = |due: &PendingCopy| matches!(due.copy.kind, CopyKind::Retry { .. });
+    let is_retry = |due: &CountedCopy| matches!(due.copy.kind, CopyKind::Retry { .. });
     let (retries, dead) = std::mem::take(&mut progress.due).into_iter().partition(is_retry);
     progress.due = dead;
     if in_process {
@@ -131,7 +131,7 @@ fn hold_retries(
     shared: &Shared,
     case: &Case,
     progress: &mut Progress,
-    retries: Vec<PendingCopy>,
+    retries: Vec<CountedCopy>,
     logged: &LoggedNotification,
 ) {
     for due in retries {
@@ -152,19 +152,19 @@ async fn make_all(
     work: WorkContext<'_>,
     case: &Case,
     progress: &mut Progress,
-    copies: Vec<PendingCopy>,
+    copies: Vec<CountedCopy>,
     logged: &LoggedNotification,
 ) -> Result<(), Unfinished> {
     if copies.is_empty() {
         return Ok(());
     }
     let WorkContext { shared, permit } = work;
-    let may_be_held = progress.hold;
-    let make = |PendingCopy { copy, attempts, attempts_before }| async move {
+    let hold = progress.hold;
+    let make = |CountedCopy { copy, attempts, attempts_before }| async move {
         let copy_headers = CopyHeaders { attempts, ..case.copy_headers.clone() };
         let original = Original { copy_headers: &copy_headers, ..case.original(permit.stop) };
-        let (copy, result) = make(work, original, copy, may_be_held).await;
-        (PendingCopy { copy, attempts, attempts_before }, result)
+        let (copy, result) = make(work, original, copy, hold).await;
+        (CountedCopy { copy, attempts, attempts_before }, result)
     };
     let mut made = Ok(());
     for (due, result) in permit.finish(join_all(copies.into_iter().map(make))).await {
@@ -193,13 +193,13 @@ fn hold_in_process(
     shared: &Shared,
     case: &Case,
     progress: &mut Progress,
-    pending: PendingCopy,
+    pending: CountedCopy,
     delay: Duration,
     logged: &LoggedNotification,
 ) {
     let (info, copy_headers) = (&case.delivery.info, &case.copy_headers);
     Report { info, copy_headers, logged, observers: &shared.observers }.held(&pending);
-    let PendingCopy { copy, attempts, .. } = pending;
+    let CountedCopy { copy, attempts, .. } = pending;
     progress.held.hold_for(copy.pending, attempts, delay);
 }
 
@@ -265,13 +265,13 @@ async fn give_up(
     until: Option<Instant>,
 ) -> (MessageCopy, CopyResult) {
     let shared = work.shared;
-    copy.dead_letter_after(shared.options.retry.hold);
+    copy.give_up_beyond(shared.options.retry.hold);
     let made = shared.copier.make(original, &copy, until, None).await;
     (copy, made.map(drop).into())
 }
 
-/// Waits without a slot for the next round of calls. Delays end; a method that is
-/// paused because of a failing copy may stay paused.
+/// Waits without a slot for the next round of calls. The deadline of the hold applies only if all rounds
+/// wait for paused methods, which may stay paused for ever; a delay ends, and `may_hold` has bounded it.
 async fn next_call(work: WorkContext<'_>, case: &mut Case, progress: &mut Progress) -> Next {
     let WorkContext { shared, permit } = work;
     let (held, deadline) = (&progress.held, progress.hold.deadline());
@@ -307,8 +307,8 @@ async fn next_call(work: WorkContext<'_>, case: &mut Case, progress: &mut Progre
 }
 
 /// Ends the work on a delivery that is unfinished. If it was handled by some of its methods, or copies
-/// exist for some, these would be called again: a copy for the pending methods replaces it, unless
-/// order is kept. One that is overdue was replaced before.
+/// exist for some, these would be called again: a copy for the pending methods replaces it, unless order
+/// is kept. With `Unfinished::Replaced` that copy is already confirmed: it is acknowledged.
 pub(crate) async fn leave(
     work: WorkContext<'_>,
     mut case: Case,

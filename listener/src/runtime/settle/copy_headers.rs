@@ -115,7 +115,8 @@ impl CopyHeaders {
         for name in [REASON, ERROR, METHODS, ATTEMPTS, REMAINING, DELAY] {
             headers.remove(name);
         }
-        if let Pending::Only(names) = &self.pending {
+        let names = self.pending.names();
+        if !names.is_empty() {
             let names = names.iter().map(|name| HeaderValue::Text(name.clone())).collect();
             headers.insert(METHODS, HeaderValue::Array(names));
         }
@@ -204,7 +205,7 @@ mod tests {
     fn copy_headers() -> CopyHeaders {
         CopyHeaders {
             origin: DeliveryInfo::new("billing", "nova", "notifications.info"),
-            pending: Pending::Only(vec![
+            pending: Pending::of(vec![
                 "billing::info".to_owned(),
                 "app::Of<A, B>::info".to_owned(),
             ]),
@@ -302,7 +303,7 @@ mod tests {
         let mut headers = Headers::default();
         headers.insert(METHODS, "a::A::info, b::B::info".into());
         let expected = vec!["a::A::info".to_owned(), "b::B::info".to_owned()];
-        assert_eq!(read(headers).pending, Pending::Only(expected));
+        assert_eq!(read(headers).pending, Pending::of(expected));
     }
 
     #[test]

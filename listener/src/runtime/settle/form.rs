@@ -12,7 +12,8 @@ use crate::transport::driver::MAX_DELAY;
 /// least in AMQP: a copy whose headers are too large is sent in the next form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// The headers and properties of the original, and the whole error.
+    /// The properties of the original, its headers unless they exceed 100 000 bytes, and the error up to
+    /// `LONGEST_ERROR`.
     Whole,
     /// Without the headers of the original, except the one that is needed to read its body; the error is
     /// shortened.

@@ -42,9 +42,9 @@ impl HeldRounds {
         self.0.push(Round { pending, attempts, until });
     }
 
-    /// Holds a method for as long as it is paused.
+    /// Holds a method until it is not paused: only for a moment if it was skipped at a stop.
     pub(crate) fn hold_until_resumed(&mut self, method: String, attempts: u32) {
-        let pending = Pending::Only(vec![method.clone()]);
+        let pending = Pending::of(vec![method.clone()]);
         self.0.push(Round { pending, attempts, until: Until::Resumed(method) });
     }
 

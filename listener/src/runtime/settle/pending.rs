@@ -7,20 +7,24 @@ pub(crate) enum Pending {
     /// Every method that wants it.
     #[default]
     All,
-    /// Of those, only the ones with these names. Never empty.
-    Only(Vec<String>),
+    /// Of those, only the ones with these names.
+    Only(Names),
 }
+
+/// Names of methods; never empty, because only `Pending::of` makes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names(Vec<String>);
 
 impl Pending {
     /// The methods with these names; without names, all.
     pub(crate) fn of(names: Vec<String>) -> Self {
-        if names.is_empty() { Self::All } else { Self::Only(names) }
+        if names.is_empty() { Self::All } else { Self::Only(Names(names)) }
     }
 
     pub(crate) fn includes(&self, method: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Only(names) => names.iter().any(|name| name == method),
+            Self::Only(Names(names)) => names.iter().any(|name| name == method),
         }
     }
 
@@ -28,7 +32,7 @@ impl Pending {
     pub(crate) fn names(&self) -> &[String] {
         match self {
             Self::All => &[],
-            Self::Only(names) => names,
+            Self::Only(Names(names)) => names,
         }
     }
 
@@ -38,7 +42,7 @@ impl Pending {
         for pending in all {
             match pending {
                 Self::All => return Self::All,
-                Self::Only(names) => union.extend(names.iter().cloned()),
+                Self::Only(Names(names)) => union.extend(names.iter().cloned()),
             }
         }
         union.sort_unstable();
@@ -52,7 +56,7 @@ mod tests {
     use super::*;
 
     fn only(names: &[&str]) -> Pending {
-        Pending::Only(names.iter().map(|name| (*name).to_owned()).collect())
+        Pending::of(names.iter().map(|name| (*name).to_owned()).collect())
     }
 
     #[test]

@@ -20,15 +20,15 @@ pub(crate) const SHORTEST_HOLD: Duration = Duration::from_secs(60);
 
 /// A copy, due or confirmed, with how often its methods have been called.
 #[derive(Debug)]
-pub(crate) struct PendingCopy {
+pub(crate) struct CountedCopy {
     pub(crate) copy: MessageCopy,
-    /// How often its methods have been called, and how often before the call that led to this copy. Equal if no
-    /// method could be called.
+    /// How many attempts its methods have had, the one that led to this copy included.
     pub(crate) attempts: u32,
+    /// How many before that one; `attempts` if there was none, because the body or priority is unknown.
     pub(crate) attempts_before: u32,
 }
 
-impl PendingCopy {
+impl CountedCopy {
     /// A copy that no call led to.
     pub(crate) const fn without_a_call(copy: MessageCopy, attempts: u32) -> Self {
         Self { copy, attempts, attempts_before: attempts }
@@ -40,8 +40,9 @@ impl PendingCopy {
 pub(crate) struct HoldDeadline {
     /// When the work on it began.
     pub(crate) began: Instant,
-    /// Until when, if a copy at the end of its queue can replace it then. Counted from when it was
-    /// received, as the broker counts.
+    /// When the hold ends, counted from when the delivery was received, as the broker counts. Also set
+    /// where order is kept: whether it applies is decided by `deadline()`, or by `suspect/` for suspects
+    /// and deferred ones.
     pub(crate) until: Instant,
     /// Whether an order is kept, so that no copy may be put behind other messages.
     pub(crate) in_order: bool,
@@ -55,7 +56,8 @@ impl HoldDeadline {
         Self { began, until: began + left, in_order }
     }
 
-    /// The deadline; none in a key order, where a delivery keeps its position.
+    /// The deadline; none where order is kept (an order key, or `Executor::Sequential`): a delivery then
+    /// keeps its position.
     pub(crate) fn deadline(self) -> Option<Instant> {
         (!self.in_order).then_some(self.until)
     }
@@ -64,9 +66,9 @@ impl HoldDeadline {
 /// What has become of the methods of a delivery so far.
 pub(crate) struct Progress {
     pub(crate) held: HeldRounds,
-    pub(crate) due: Vec<PendingCopy>,
+    pub(crate) due: Vec<CountedCopy>,
     /// The confirmed copies.
-    pub(crate) made: Vec<PendingCopy>,
+    pub(crate) made: Vec<CountedCopy>,
     pub(crate) hold: HoldDeadline,
 }
 
@@ -104,7 +106,7 @@ impl Progress {
 /// Why the work on a delivery ends before it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfinished {
-    /// A method requeued it.
+    /// A method or `on_failure` requeued it.
     Requeued,
     /// The broker never accepts its dead letter.
     Refused,

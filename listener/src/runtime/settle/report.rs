@@ -9,7 +9,7 @@ use crate::observer::{Event, Observers};
 use crate::redact::{LONGEST_TEXT, shortened};
 use crate::runtime::judge::policy::CopyKind;
 use crate::runtime::settle::copy_headers::CopyHeaders;
-use crate::runtime::settle::progress::PendingCopy;
+use crate::runtime::settle::progress::CountedCopy;
 use crate::target::dead_letter_queue;
 use crate::transport::delivery::Settle;
 
@@ -19,9 +19,9 @@ pub(crate) enum End<'e> {
     /// Every method that wants it has handled it.
     Handled,
     /// Confirmed copies replace it.
-    Copied(&'e [PendingCopy]),
+    Copied(&'e [CountedCopy]),
     /// As `Copied`; another confirmed copy at the end of its queue is for the pending methods.
-    Replaced(&'e [PendingCopy]),
+    Replaced(&'e [CountedCopy]),
     /// A confirmed copy is in quarantine, after this number of crashes.
     Quarantined { to: &'e str, crashes: u64 },
     /// A confirmed copy is at the end of its queue, which would have dropped it soon.
@@ -163,8 +163,8 @@ impl Report<'_> {
     }
 
     /// Reports the retries and dead letters that replace the delivery.
-    fn copies(&self, copies: &[PendingCopy]) {
-        for pending @ PendingCopy { copy, attempts, .. } in copies {
+    fn copies(&self, copies: &[CountedCopy]) {
+        for pending @ CountedCopy { copy, attempts, .. } in copies {
             let (methods, error) = (copy.method_names(), copy.error_text());
             match copy.kind {
                 CopyKind::Retry { after } => event!(
@@ -194,8 +194,8 @@ impl Report<'_> {
     }
 
     /// Reports methods that are held in the process for another call.
-    pub(crate) fn held(&self, pending: &PendingCopy) {
-        let PendingCopy { copy, attempts, .. } = pending;
+    pub(crate) fn held(&self, pending: &CountedCopy) {
+        let CountedCopy { copy, attempts, .. } = pending;
         let CopyKind::Retry { after } = copy.kind else { return };
         event!(
             self,
@@ -211,7 +211,7 @@ impl Report<'_> {
     }
 
     /// The event of a copy.
-    fn copied<'e>(&'e self, PendingCopy { copy, attempts, .. }: &'e PendingCopy) -> Event<'e> {
+    fn copied<'e>(&'e self, CountedCopy { copy, attempts, .. }: &'e CountedCopy) -> Event<'e> {
         let (delivery, methods) = (&self.copy_headers.origin, copy.pending.names());
         match copy.kind {
             CopyKind::Retry { after } => {

@@ -1,5 +1,5 @@
 //! The attempts to send one copy: each may take longer while the broker confirms slowly, and one that fails is
-//! repeated after a growing pause, with its methods paused. What is sent, and what follows from a
+//! repeated after a growing wait, with its methods paused. What is sent, and what follows from a
 //! refusal, is in `copier.rs`.
 
 use std::pin::{Pin, pin};
@@ -21,9 +21,9 @@ use crate::transport::delivery::{Delivery, Properties};
 use crate::transport::driver::{Outgoing, Route};
 use crate::transport::error::SendError;
 
-/// The pauses between attempts to send a copy.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The waits between attempts to send a copy.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// How long an attempt that follows a failed one keeps the gate closed: such an attempt usually fails by its
 /// timeout, too.
@@ -122,7 +122,7 @@ impl<'c> SendAttempts<'c> {
         delivery: &'c Delivery,
         route: &'c Route,
     ) -> Self {
-        Self { sender, purpose, delivery, route, failure: None, delay: FIRST_PAUSE }
+        Self { sender, purpose, delivery, route, failure: None, delay: FIRST_WAIT }
     }
 
     /// Runs one attempt. It is given up at `until`, but not before it has taken the usual time, and the
@@ -179,7 +179,8 @@ impl<'c> SendAttempts<'c> {
         self.report(&error);
     }
 
-    /// An attempt failed, and another one is made after a delay.
+    /// An attempt failed: it is logged, and the methods are paused until another one is confirmed or
+    /// none is made.
     pub(super) fn failed(&mut self, error: &SendError) {
         let (to, error, delay) = (queue_of(self.route), error_text(error), self.delay);
         match self.purpose {
@@ -212,7 +213,7 @@ impl<'c> SendAttempts<'c> {
     /// Waits before the next attempt. Returns `false` if the listener stops first.
     pub(super) async fn wait(&mut self, stop: &CancellationToken) -> bool {
         let paused = stop.run_until_cancelled(tokio::time::sleep(self.delay)).await;
-        self.delay = LONGEST_PAUSE.min(self.delay * 2);
+        self.delay = LONGEST_WAIT.min(self.delay * 2);
         paused.is_some()
     }
 }

@@ -16,7 +16,7 @@ use crate::runtime::schedule::permit;
 use crate::runtime::settle::copier::{CopyError, MoveError};
 use crate::runtime::settle::copies::{self, CopyResult, HOLD_AGAIN};
 use crate::runtime::settle::copy_headers::CopyHeaders;
-use crate::runtime::settle::progress::{HoldDeadline, PendingCopy, Unfinished};
+use crate::runtime::settle::progress::{CountedCopy, HoldDeadline, Unfinished};
 use crate::runtime::settle::report::{End, LoggedNotification};
 use crate::runtime::settle::settlement;
 use crate::runtime::shared::{Shared, WorkContext};
@@ -285,7 +285,7 @@ async fn give_up(work: WorkContext<'_>, mut case: Case, crashes: u64) {
         let making = shared.copier.make(original, &copy, until, Some(&shared.gate));
         match permit.finish(making).await {
             Ok(closed) => {
-                let copies = [PendingCopy::without_a_call(copy, case.copy_headers.attempts)];
+                let copies = [CountedCopy::without_a_call(copy, case.copy_headers.attempts)];
                 // The records stay: if the process ends before the original is acknowledged, they are
                 // evidence against it.
                 let settler = case.delivery.settler();
@@ -338,7 +338,7 @@ async fn defer_again(work: WorkContext<'_>, mut case: Case) -> Option<Case> {
         match result {
             CopyResult::Made => {
                 let kind = copy.kind;
-                let copies = [PendingCopy::without_a_call(copy, case.copy_headers.attempts)];
+                let copies = [CountedCopy::without_a_call(copy, case.copy_headers.attempts)];
                 let end = match kind {
                     CopyKind::Retry { after } => End::Deferred(after),
                     CopyKind::DeadLetter(_) => End::Copied(&copies),

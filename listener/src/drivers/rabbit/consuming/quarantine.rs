@@ -344,6 +344,18 @@ async fn consume(
 /// The failure of a consumer that the broker has cancelled.
 pub(crate) fn cancelled(queue: &str) -> Failure {
     Failure::transient(format!(
-        "the broker cancelled the consumer of queue {queue:?}: for example, the queue was deleted, or a delivery of a quorum queue was unsettled for longer than the consumer timeout (since RabbitMQ 4.3; a shorter handler_timeout prevents it)"
+        "the broker cancelled the consumer of queue {queue:?}: for example, the queue was deleted, or a delivery of a quorum queue was unsettled for longer than the consumer timeout (since RabbitMQ 4.3): set a shorter handler_timeout in that case"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RabbitMQ 4.3 cancels the consumer without a reason where earlier versions close the channel.
+    #[test]
+    fn a_cancelled_consumer_has_the_fix_of_a_consumer_timeout() {
+        let Failure::Transient { reason, .. } = cancelled("q") else { panic!("it reconnects") };
+        assert!(reason.contains("set a shorter handler_timeout"), "{reason}");
+    }
 }
