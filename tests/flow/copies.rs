@@ -134,7 +134,7 @@ async fn orderly_stops_make_no_second_dead_letter() {
         tokio::time::sleep(2 * HOUR).await;
         finish(&listener).await;
         let depth = model.depths()["notifications.info.dead"];
-        let dead_letters = [rig.dead_letter().await.endpoints, rig.dead_letter().await.endpoints];
+        let dead_letters = [rig.dead_letter().await.methods, rig.dead_letter().await.methods];
         assert_eq!(
             (depth, dead_letters[0] != dead_letters[1]),
             (2, true),
@@ -326,7 +326,7 @@ impl AsksForLonger {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_replaces_a_delivery_names_all_methods_that_owe_it() {
+async fn a_copy_that_replaces_a_delivery_names_all_pending_methods() {
     for place in [RetryStorage::Broker, RetryStorage::Process] {
         let rig = Rig::new();
         let transport = picky(&rig.transport);

@@ -273,7 +273,7 @@ async fn run_process(model: &Model, log: &Log, fate: Option<(u64, When)>) -> u64
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_death_at_any_step_of_a_long_delay_leaves_at_most_one_extra_copy() {
+async fn a_crash_at_any_step_of_a_long_delay_leaves_at_most_one_extra_copy() {
     for when in [When::Before, When::After] {
         let mut step = 0;
         loop {

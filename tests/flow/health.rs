@@ -291,7 +291,7 @@ async fn a_dead_letter_above_the_size_limit_pauses_no_method_and_is_not_lost() {
     is_limited.store(false, Ordering::SeqCst);
     let dead_letter = rig.dead_letter().await;
     assert_eq!(
-        (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+        (dead_letter.reason.as_str(), dead_letter.methods.as_str()),
         ("error", "picky::info")
     );
     finish(&listener).await;

@@ -139,7 +139,7 @@ async fn a_generic_endpoint_is_registered_for_each_type() {
     run_once(&listener, &rig.notifier()).await;
     assert_eq!(rig.seen_so_far(), ["postgres", "sqlite"]);
     assert_eq!(
-        rig.dead_letter().await.endpoints,
+        rig.dead_letter().await.methods,
         "flow::instances::Generic<flow::instances::Sqlite>::info"
     );
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use listener::options::{Executor, RetryOptions, RetryStorage};
-use listener::{Context, Outcome, State, notification_endpoint};
+use listener::{Context, Error, Listener, Outcome, State, notification_endpoint};
 use tokio::sync::Semaphore;
 
 use crate::logging::Buffer;
@@ -143,35 +143,33 @@ async fn run_until_stops_a_listener_that_was_started_before() {
     rig.assert_empty("notifications.info").await;
 }
 
-/// `run_until` is not polled in between, as on a busy runtime.
-#[tokio::test(start_paused = true)]
-async fn run_until_waits_for_the_run_that_it_stopped_and_not_for_the_next() {
+/// Stops a listener with this future, which is not polled in between, as on a busy runtime, while another run
+/// begins: it waits for the run that it stopped.
+async fn check_run_that_is_waited_for(stop: impl AsyncFnOnce(&Listener) -> Result<(), Error>) {
     let rig = Rig::new();
     let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
     listener.start().await.unwrap();
-    let mut running = std::pin::pin!(listener.run_until(std::future::ready(())));
-    assert!(futures_util::poll!(&mut running).is_pending(), "it records the stop");
+    let mut stopping = std::pin::pin!(stop(&listener));
+    assert!(futures_util::poll!(&mut stopping).is_pending(), "it records the stop");
     listener.wait().await.unwrap();
     listener.start().await.unwrap();
-    let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), stopping).await;
     ended.expect("the first run has ended").unwrap();
     assert!(listener.is_ready(), "the second one goes on");
     finish(&listener).await;
 }
 
 #[tokio::test(start_paused = true)]
+async fn run_until_waits_for_the_run_that_it_stopped_and_not_for_the_next() {
+    check_run_that_is_waited_for(async |listener: &Listener| {
+        listener.run_until(std::future::ready(())).await
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_waits_for_the_run_that_it_stopped_and_not_for_the_next() {
-    let rig = Rig::new();
-    let listener = rig.builder().endpoint(Gate::closed()).build().unwrap();
-    listener.start().await.unwrap();
-    let mut shutdown = std::pin::pin!(listener.shutdown());
-    assert!(futures_util::poll!(&mut shutdown).is_pending(), "it records the stop");
-    listener.wait().await.unwrap();
-    listener.start().await.unwrap();
-    let ended = tokio::time::timeout(Duration::from_secs(60), shutdown).await;
-    ended.expect("the first run has ended").unwrap();
-    assert!(listener.is_ready(), "the second one goes on");
-    finish(&listener).await;
+    check_run_that_is_waited_for(async |listener: &Listener| listener.shutdown().await).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -157,7 +157,7 @@ async fn failure(event_type: &str) -> (String, String, Vec<String>) {
     let dead_letter = rig.dead_letter().await;
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
-    assert!(dead_letter.error.starts_with(&dead_letter.endpoints), "{dead_letter:?}");
+    assert!(dead_letter.error.starts_with(&dead_letter.methods), "{dead_letter:?}");
     (dead_letter.reason, dead_letter.error, rig.seen_so_far())
 }
 

@@ -71,7 +71,7 @@ async fn a_copy_for_an_unknown_method_is_a_dead_letter_that_names_it() {
     finish(&listener).await;
     assert_eq!(rig.seen_so_far(), ["audit"]);
     assert_eq!(
-        (dead_letter.reason.as_str(), dead_letter.endpoints.as_str(), dead_letter.error.as_str()),
+        (dead_letter.reason.as_str(), dead_letter.methods.as_str(), dead_letter.error.as_str()),
         (
             "unknown-method",
             "old::Billing::info",
@@ -81,7 +81,7 @@ async fn a_copy_for_an_unknown_method_is_a_dead_letter_that_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_put_back_starts_over_for_the_methods_that_owe_it() {
+async fn a_dead_letter_put_back_starts_over_for_its_pending_methods() {
     let mut rig = Rig::new();
     let listener = listener(&rig);
     listener.start().await.unwrap();

@@ -264,7 +264,7 @@ async fn a_message_id_that_is_neither_a_string_nor_a_number_is_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_without_a_priority_names_the_methods_that_owe_it() {
+async fn a_dead_letter_without_a_priority_names_the_pending_methods() {
     let rig = Rig::new();
     let listener = rig.builder().pool("tap").endpoint(LogsPriority).build().unwrap();
     listener.start().await.unwrap();

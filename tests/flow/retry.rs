@@ -226,12 +226,12 @@ async fn each_endpoint_retries_and_gives_up_independently() {
     let seen = ["slow", "quick", "well openstack notifications.info", "quick", "quick"];
     assert_eq!(rig.seen_so_far(), seen);
     assert_eq!(
-        (first.reason.as_str(), first.endpoints.as_str(), first.error.as_str()),
+        (first.reason.as_str(), first.methods.as_str(), first.error.as_str()),
         ("error", "flow::retry::Quick::info", "flow::retry::Quick::info: quick")
     );
     let second = rig.dead_letter().await;
     assert_eq!(rig.seen_so_far(), ["slow"]);
-    assert_eq!(second.endpoints, "flow::retry::Slow::info");
+    assert_eq!(second.methods, "flow::retry::Slow::info");
     finish(&listener).await;
 }
 

@@ -109,7 +109,7 @@ impl Rig {
         let delivery = self.take("notifications.info.dead").await;
         let header =
             |name| delivery.properties.headers.get_str(name).unwrap_or("missing").to_owned();
-        let endpoints = match delivery.properties.headers.get("listener-methods") {
+        let methods = match delivery.properties.headers.get("listener-methods") {
             Some(HeaderValue::Array(names)) => names
                 .iter()
                 .map(|name| match name {
@@ -124,7 +124,7 @@ impl Rig {
         DeadLetter {
             reason: header("listener-reason"),
             error: header("listener-error"),
-            endpoints,
+            methods,
             body: delivery.body.clone(),
         }
     }
@@ -157,7 +157,7 @@ impl Rig {
 pub(crate) struct DeadLetter {
     pub(crate) reason: String,
     pub(crate) error: String,
-    pub(crate) endpoints: String,
+    pub(crate) methods: String,
     pub(crate) body: Bytes,
 }
 

@@ -94,7 +94,7 @@ async fn a_paused_method_does_not_delay_other_methods() {
     let mut expected: Vec<_> = (1..=MANY).map(|number| format!("compute {number}")).collect();
     expected.sort();
     assert_eq!(seen, expected, "each is called exactly once after the delay");
-    assert_eq!(rig.dead_letter().await.endpoints, "compute::info");
+    assert_eq!(rig.dead_letter().await.methods, "compute::info");
     finish(&listener).await;
     rig.assert_empty("notifications.info").await;
 }
@@ -169,7 +169,7 @@ async fn seen_around_a_stop(builder: impl Fn(&Rig) -> ListenerBuilder) -> [Vec<S
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_stop_only_the_methods_that_still_owe_a_delivery_are_called() {
+async fn after_a_stop_only_the_pending_methods_are_called() {
     let [before, after] = seen_around_a_stop(|rig| rig.builder().endpoint(Compute)).await;
     assert_eq!(before, ["compute 0", "all 0", "all 1"]);
     assert_eq!(after, ["compute 0", "compute 1"], "the pending methods");

@@ -213,7 +213,7 @@ async fn dies_once(number: usize, step: u64, when: When) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_death_at_any_step_leaves_at_most_one_extra_copy() {
+async fn a_crash_at_any_step_leaves_at_most_one_extra_copy() {
     for when in [When::Before, When::After] {
         for number in 0..7 {
             let mut step = 0;

@@ -155,7 +155,7 @@ async fn an_inbox_lookup_that_always_fails_ends_in_a_dead_letter_of_the_method()
         let dead_letter = dead_letter.expect("a dead letter");
         assert_eq!(seen, lines(&["well 1"]), "{fault:?}");
         assert_eq!(
-            (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+            (dead_letter.reason.as_str(), dead_letter.methods.as_str()),
             ("error", "failing::info")
         );
         assert!(dead_letter.error.contains("inbox"), "{}", dead_letter.error);
@@ -212,8 +212,8 @@ async fn a_failing_inbox_lookup_is_retried_with_any_on_failure() {
             FaultyInbox { contains: Some(Fault::Fails), insert: None, left: AtomicU32::new(99) };
         let listener = builder(&rig).on_failure(on_failure).inbox(inbox).build().unwrap();
         let (seen, dead_letter) = run(&mut rig, listener, 1).await;
-        let endpoints = dead_letter.map(|dead_letter| dead_letter.endpoints);
-        assert_eq!((seen, endpoints.as_deref()), (lines(&["well 1"]), Some("failing::info")));
+        let methods = dead_letter.map(|dead_letter| dead_letter.methods);
+        assert_eq!((seen, methods.as_deref()), (lines(&["well 1"]), Some("failing::info")));
     }
 }
 
@@ -245,7 +245,7 @@ async fn a_method_that_panics_when_dropped_has_timed_out() {
     assert_eq!(seen, lines(&["well 1", "failing 1"]));
     let dead_letter = dead_letter.expect("a dead letter");
     assert_eq!(
-        (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+        (dead_letter.reason.as_str(), dead_letter.methods.as_str()),
         ("timeout", "times-out::info")
     );
 }
@@ -278,7 +278,7 @@ async fn an_inbox_lookup_that_panics_when_dropped_is_a_failure_of_the_method() {
     assert_eq!(seen, lines(&["well 1"]));
     let dead_letter = dead_letter.expect("a dead letter");
     assert_eq!(
-        (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+        (dead_letter.reason.as_str(), dead_letter.methods.as_str()),
         ("error", "failing::info")
     );
     assert!(dead_letter.error.contains("was not done within 10s"), "{}", dead_letter.error);
@@ -416,7 +416,7 @@ async fn a_panic_payload_may_panic_when_dropped() {
     }
     for _ in 0..3 {
         let dead_letter = rig.dead_letter().await;
-        assert!(dead_letter.endpoints.contains("bombs::info, blocks::info"), "{dead_letter:?}");
+        assert!(dead_letter.methods.contains("bombs::info, blocks::info"), "{dead_letter:?}");
     }
     let seen = rig.seen_so_far();
     assert_eq!(seen.iter().filter(|line| line.starts_with("well")).count(), 3, "{seen:?}");
@@ -434,7 +434,7 @@ async fn a_panicking_classifier_does_not_change_the_kind_of_an_error() {
     assert_eq!(seen[1..], ["failing 0"; 5], "as often as any failure, and the other method once");
     let dead_letter = dead_letter.expect("a dead letter");
     assert_eq!(
-        (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+        (dead_letter.reason.as_str(), dead_letter.methods.as_str()),
         ("error", "failing::info")
     );
 }
@@ -450,7 +450,7 @@ async fn an_error_whose_display_panics_is_retried_like_any_other() {
         assert_eq!(seen[1..], ["failing 0"; 5]);
         let dead_letter = dead_letter.expect("a dead letter");
         assert_eq!(
-            (dead_letter.reason.as_str(), dead_letter.endpoints.as_str()),
+            (dead_letter.reason.as_str(), dead_letter.methods.as_str()),
             ("error", "failing::info")
         );
         assert!(dead_letter.error.contains("no text"), "{}", dead_letter.error);
@@ -487,7 +487,7 @@ async fn a_panicking_serializer_is_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_serializer_ends_in_a_dead_letter_for_the_methods_that_owe_it() {
+async fn a_failing_serializer_ends_in_a_dead_letter_for_the_pending_methods() {
     for (fault, reason) in [
         (Fault::Panics, "panic"),
         (Fault::Fails, "undecodable"),
@@ -501,7 +501,7 @@ async fn a_failing_serializer_ends_in_a_dead_letter_for_the_methods_that_owe_it(
         let (seen, dead_letter) = run(&mut rig, listener, 0).await;
         assert_eq!(seen, lines(&["well 0", "failing 0"]), "{fault:?}");
         let dead_letter = dead_letter.expect("a dead letter");
-        let found = (dead_letter.reason.as_str(), dead_letter.endpoints.as_str());
+        let found = (dead_letter.reason.as_str(), dead_letter.methods.as_str());
         assert_eq!(found, (reason, "failing::info"), "{fault:?}");
     }
 }

@@ -145,11 +145,11 @@ impl World for ModelWorld {
         while let Ok(Some(delivery)) =
             tokio::time::timeout(soon, subscribed.deliveries.recv()).await
         {
-            let owed = match delivery.properties.headers.get("listener-methods") {
-                Some(HeaderValue::Array(owed)) => owed.iter().filter_map(text).collect(),
+            let pending = match delivery.properties.headers.get("listener-methods") {
+                Some(HeaderValue::Array(pending)) => pending.iter().filter_map(text).collect(),
                 _ => Vec::new(),
             };
-            found.push(Found { body: delivery.body.to_vec(), owed });
+            found.push(Found { body: delivery.body.to_vec(), pending });
             delivery.settle(Settle::Ack).unwrap();
         }
         found

@@ -14,7 +14,7 @@ use crate::world::Found;
 /// A violation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wrong {
-    /// It was confirmed, and an endpoint neither handled it nor owes it.
+    /// It was confirmed, and an endpoint neither handled it nor is it pending for it.
     Lost { number: u32, endpoint: &'static str },
     /// A hot loop: the paused clock does not advance.
     Endless,
@@ -87,7 +87,7 @@ pub(crate) fn judge(script: &Script, history: &History) -> Result<Tally, BTreeSe
         known.contains_key(&payload.number) && *payload == Payload::new(payload.number)
     };
     let mut wrong = BTreeSet::new();
-    let mut owed: BTreeSet<(u32, usize)> = BTreeSet::new();
+    let mut pending: BTreeSet<(u32, usize)> = BTreeSet::new();
     let mut dead = 0;
     for (queue, messages) in &history.found {
         for message in messages {
@@ -97,7 +97,7 @@ pub(crate) fn judge(script: &Script, history: &History) -> Result<Tally, BTreeSe
                     wrong.insert(Wrong::Unexpected { place: queue.clone(), what });
                 }
                 Some(payload) => {
-                    owed.extend(owed_by(queue, message).map(|by| (payload.number, by)));
+                    pending.extend(pending_of(queue, message).map(|by| (payload.number, by)));
                 }
             }
         }
@@ -117,7 +117,7 @@ pub(crate) fn judge(script: &Script, history: &History) -> Result<Tally, BTreeSe
                 continue;
             }
             let handled = counts.get(&(*number, at)).is_some_and(|(_, handled)| *handled > 0);
-            if *confirmed && !handled && !owed.contains(&(*number, at)) {
+            if *confirmed && !handled && !pending.contains(&(*number, at)) {
                 wrong.insert(Wrong::Lost { number: *number, endpoint });
             }
         }
@@ -143,11 +143,12 @@ pub(crate) fn judge(script: &Script, history: &History) -> Result<Tally, BTreeSe
     })
 }
 
-/// The endpoints that owe a message: those that it names, or all of the program that consumes its queue.
-fn owed_by<'m>(queue: &str, message: &'m Found) -> impl Iterator<Item = usize> + use<'m> {
+/// The endpoints that a message is pending for: those that it names, or all of the program that consumes its queue.
+fn pending_of<'m>(queue: &str, message: &'m Found) -> impl Iterator<Item = usize> + use<'m> {
     let of = if queue.starts_with(POOL) { Program::Second } else { Program::First };
-    let named =
-        |name: &&str| message.owed.is_empty() || message.owed.iter().any(|owed| owed == name);
+    let named = |name: &&str| {
+        message.pending.is_empty() || message.pending.iter().any(|pending| pending == name)
+    };
     let all = ENDPOINTS.iter().enumerate().filter(move |(at, _)| program(*at) == of);
     all.filter(move |(_, name)| named(name)).map(|(at, _)| at)
 }

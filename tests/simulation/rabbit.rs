@@ -190,13 +190,13 @@ impl World for RabbitWorld<'_> {
         amqp.close().await;
         let found = messages.into_iter().map(|message| {
             let headers = message.properties.headers().clone().unwrap_or_default();
-            let owed = match headers.inner().get("listener-methods") {
-                Some(AMQPValue::FieldArray(owed)) => {
-                    owed.as_slice().iter().filter_map(text).collect()
+            let pending = match headers.inner().get("listener-methods") {
+                Some(AMQPValue::FieldArray(pending)) => {
+                    pending.as_slice().iter().filter_map(text).collect()
                 }
                 _ => Vec::new(),
             };
-            Found { body: message.delivery.data, owed }
+            Found { body: message.delivery.data, pending }
         });
         found.collect()
     }

@@ -49,5 +49,5 @@ pub(crate) trait World {
 pub(crate) struct Found {
     pub(crate) body: Vec<u8>,
     /// The endpoints that it is pending for; empty: all.
-    pub(crate) owed: Vec<String>,
+    pub(crate) pending: Vec<String>,
 }

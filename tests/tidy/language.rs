@@ -36,7 +36,7 @@ const IDIOMS: [(&str, &str, Option<&str>); 19] = [
 ];
 
 /// Each word, in lower case, and the one that is used instead.
-const DROPPED: [(&str, &str); 11] = [
+const DROPPED: [(&str, &str); 14] = [
     ("clerk", "task"),
     ("crew", "scheduler"),
     ("duty", "worker task"),
@@ -46,6 +46,9 @@ const DROPPED: [(&str, &str); 11] = [
     ("mended", "fixed"),
     ("mends", "fixes"),
     ("office", "publisher"),
+    ("owe", "is pending for"),
+    ("owed", "pending"),
+    ("owes", "is pending for"),
     ("stint", "time slice"),
     ("weather", "conditions"),
 ];

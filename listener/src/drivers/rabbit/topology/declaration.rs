@@ -136,24 +136,8 @@ pub(crate) fn goes_by_evidence(options: &RabbitOptions) -> bool {
 mod tests {
     use lapin::types::ShortString;
 
+    use super::super::properties::samples::*;
     use super::*;
-
-    const DURABLE: Lifetime = Lifetime { durable: true, auto_delete: false };
-    const TRANSIENT_LIFETIME: Lifetime = Lifetime { durable: false, auto_delete: false };
-    const NONE: Limits = Limits { deliveries: None, memory_length: None, memory_bytes: None };
-    const NINE: Limits = Limits { deliveries: Some(9), memory_length: Some(5), ..NONE };
-    const HIDDEN: QueueProperties =
-        QueueProperties { lifetime: None, queue_type: None, limits: NONE };
-    const CLASSIC: QueueProperties =
-        QueueProperties { lifetime: Some(DURABLE), queue_type: Some(QueueType::Classic), ..HIDDEN };
-    const QUORUM: QueueProperties =
-        QueueProperties { queue_type: Some(QueueType::Quorum), limits: NINE, ..CLASSIC };
-    const TRANSIENT: QueueProperties =
-        QueueProperties { lifetime: Some(TRANSIENT_LIFETIME), ..CLASSIC };
-
-    fn options(url: &str) -> RabbitOptions {
-        RabbitOptions::from_url(&url.parse().expect("a transport URL")).expect("known options")
-    }
 
     #[test]
     fn what_exists_decides_how_the_rest_is_declared() {

@@ -226,21 +226,8 @@ impl ExchangeProbe {
 #[cfg(test)]
 mod tests {
     use super::super::declaration::QueueDeclaration;
+    use super::super::properties::samples::{CLASSIC, DURABLE, HIDDEN, NINE, QUORUM, options};
     use super::*;
-
-    const DURABLE: Lifetime = Lifetime { durable: true, auto_delete: false };
-    const NONE: Limits = Limits { deliveries: None, memory_length: None, memory_bytes: None };
-    const NINE: Limits = Limits { deliveries: Some(9), memory_length: Some(5), ..NONE };
-    const HIDDEN: QueueProperties =
-        QueueProperties { lifetime: None, queue_type: None, limits: NONE };
-    const CLASSIC: QueueProperties =
-        QueueProperties { lifetime: Some(DURABLE), queue_type: Some(QueueType::Classic), ..HIDDEN };
-    const QUORUM: QueueProperties =
-        QueueProperties { queue_type: Some(QueueType::Quorum), limits: NINE, ..CLASSIC };
-
-    fn options(url: &str) -> RabbitOptions {
-        RabbitOptions::from_url(&url.parse().expect("a transport URL")).expect("known options")
-    }
 
     fn refusal(argument: &str, current: &str) -> Fault {
         let text = format!(

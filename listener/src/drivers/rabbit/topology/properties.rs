@@ -69,3 +69,28 @@ impl QueueProperties {
 pub(super) fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text))
 }
+
+/// Properties of queues, for the tests of the decisions about them.
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+    use crate::drivers::rabbit::options::RabbitOptions;
+
+    pub(crate) const DURABLE: Lifetime = Lifetime { durable: true, auto_delete: false };
+    pub(crate) const TRANSIENT_LIFETIME: Lifetime = Lifetime { durable: false, auto_delete: false };
+    pub(crate) const NONE: Limits =
+        Limits { deliveries: None, memory_length: None, memory_bytes: None };
+    pub(crate) const NINE: Limits = Limits { deliveries: Some(9), memory_length: Some(5), ..NONE };
+    pub(crate) const HIDDEN: QueueProperties =
+        QueueProperties { lifetime: None, queue_type: None, limits: NONE };
+    pub(crate) const CLASSIC: QueueProperties =
+        QueueProperties { lifetime: Some(DURABLE), queue_type: Some(QueueType::Classic), ..HIDDEN };
+    pub(crate) const QUORUM: QueueProperties =
+        QueueProperties { queue_type: Some(QueueType::Quorum), limits: NINE, ..CLASSIC };
+    pub(crate) const TRANSIENT: QueueProperties =
+        QueueProperties { lifetime: Some(TRANSIENT_LIFETIME), ..CLASSIC };
+
+    pub(crate) fn options(url: &str) -> RabbitOptions {
+        RabbitOptions::from_url(&url.parse().expect("a transport URL")).expect("known options")
+    }
+}

@@ -25,7 +25,7 @@ fn transport(name: &str) -> Transport {
 
 #[tokio::test(start_paused = true)]
 async fn what_another_process_has_begun_and_never_settled_is_a_crash() {
-    let transport = transport("journal-deaths");
+    let transport = transport("journal-crashes");
     let (first, second, third) = (journal(&transport), journal(&transport), journal(&transport));
     assert_eq!(first.crashes(key("a")).await, Ok(0));
     first.begin(key("a")).await.expect("a journal");
@@ -197,7 +197,7 @@ async fn a_suspect_that_was_begun_more_than_once_is_evidence_until_the_last_one_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_withdrawn_record_is_not_a_death_and_can_be_settled() {
+async fn a_withdrawn_record_is_not_a_crash_and_can_be_settled() {
     let transport = transport("journal-waits");
     let (crashed, one, other) = (journal(&transport), journal(&transport), journal(&transport));
     crashed.begin(key("a")).await.expect("a journal");
