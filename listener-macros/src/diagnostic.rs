@@ -34,6 +34,11 @@ impl Diagnostic {
     pub(crate) fn at(&self, span: Span) -> syn::Error {
         error_at(span, &self.message, &self.help)
     }
+
+    /// The error that underlines all of `tokens`.
+    pub(crate) fn on(&self, tokens: impl ToTokens) -> syn::Error {
+        error_on(tokens, &self.message, &self.help)
+    }
 }
 
 /// An error at a span.

@@ -56,7 +56,7 @@ use proc_macro::TokenStream;
 ///
 /// A method is an `async fn`, or a `fn`, which may block. It takes `&self` or no receiver, and
 /// returns `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, where `E` is any error
-/// type, a `String`, or a `Box<dyn Error + Send + Sync>`: `listener::BoxError`, or
+/// type that does not borrow, a `String`, or a `Box<dyn Error + Send + Sync>`: `listener::BoxError`, or
 /// `anyhow::Error`.
 ///
 /// # Arguments
@@ -67,7 +67,7 @@ use proc_macro::TokenStream;
 /// |---|---|
 /// | `ctxt` | `&Context`, any type that implements `Deserialize`, `Option` of one, or `Result<T, PartError>` |
 /// | `publisher_id`, `event_type` | `&str`, `Option<&str>`, `String` or `Option<String>` |
-/// | `payload` | any type that implements `Deserialize`, which may borrow (a `Cow<str>` with `#[serde(borrow)]`: a `&str` cannot hold text with escapes); `Versioned<T>`; `Option` of one (null is `None`), or `Result<T, PartError>` |
+/// | `payload` | any type that implements `Deserialize`, which may borrow, but not for `'static` (a `Cow<str>` with `#[serde(borrow)]`: a `&str` cannot hold text with escapes); `Versioned<T>`; `Option` of one (null is `None`), or `Result<T, PartError>` |
 /// | `metadata` | `&Metadata` |
 ///
 /// Every other argument is an extractor, a type that implements `FromNotification`:
@@ -87,7 +87,7 @@ use proc_macro::TokenStream;
 /// | `timeout = "30s"` | how long one call may take; default: the listener's |
 /// | `ordered_by = "payload.k"` | notifications with the same value are handled in sequence: `payload.KEY`, `context.KEY`, `publisher_id` or `event_type` |
 /// | `provided` | the program passes the instance to the builder |
-/// | `init = path` | the function that creates the instance when the listener starts; without it, `Default` does. It is a `fn` or an `async fn`, takes up to four `State<T>`, and returns the endpoint or a `Result` of it |
+/// | `init = path` | the function that creates the instance when the listener starts, such as `Self::connect`; without it, `Default` does. It is a `fn` or an `async fn`, takes up to four `State<T>`, and returns the endpoint or a `Result` of it |
 /// | `instances(E<A>, E<B>)` | the types for which a generic impl block is registered |
 /// | `register = false` | the endpoint runs only in listeners to which an instance is passed; excludes `provided`, `init`, `instances` and `group` |
 /// | `crate = path` | the path of `listener`, if it is not `::listener` |
@@ -103,7 +103,7 @@ use proc_macro::TokenStream;
 /// | `metadata(message_id = "re", timestamp = "re")` | the metadata |
 /// | `payload(key = "re")` | top-level keys of the payload |
 ///
-/// A filter is a regular expression of the `regex` crate, checked at compile time. It must match from
+/// A filter is a regular expression of the `regex` crate, checked at compile time, also for its size. It must match from
 /// the start of the text, like Python's `re.match`; if several are given, all must match. A value that
 /// is missing or not a string does not match.
 ///
@@ -123,6 +123,13 @@ pub fn notification_endpoint(options: TokenStream, item: TokenStream) -> TokenSt
     let expansion = endpoint::notification_endpoint(options.into(), &item.into());
     print_if_requested(&expansion);
     expansion.tokens.into()
+}
+
+/// Does nothing: while a block has a syntax error, rustc resolves `#[on(..)]` in it to this.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn on(_: TokenStream, item: TokenStream) -> TokenStream {
+    item
 }
 
 /// Prints an expansion that `LISTENER_MACROS_DEBUG` requests.

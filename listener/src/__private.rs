@@ -1,7 +1,12 @@
 //! Everything that generated code may name. It is not stable: the macros and this crate depend on each
 //! other's exact version.
 
+pub use core::option::Option::{None, Some};
+pub use core::result::Result::{Err, Ok};
+
 pub use inventory;
+#[cfg(feature = "macros")]
+pub use listener_macros::on;
 
 pub use crate::endpoint::instance::DefaultInstance;
 pub use crate::endpoint::policy::EndpointPolicy;
@@ -9,8 +14,12 @@ pub use crate::endpoint::{Bound, Call, Endpoint, EndpointDefinition, Method, Reg
 pub use crate::extract::FromNotification;
 pub use crate::extract::Needs;
 pub use crate::extract::argument::{
-    ContextArgument, FallibleArgument, MetadataArgument, OptionalContext, OptionalPayload,
-    PayloadArgument, TextArgument,
+    ContextArgument, MetadataArgument, PayloadArgument, TextArgument,
+};
+pub use crate::extract::find_form::Form;
+pub use crate::extract::form::Plain;
+pub use crate::extract::lifetimes::{
+    Argument, ArgumentLifetime, AsContext, AsExtractor, AsPayload, Returned, ReturnedLifetime,
 };
 pub use crate::extract::similar_name::{
     MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
@@ -19,6 +28,15 @@ pub use crate::filter::FilterRule;
 pub use crate::notification::priority::Priority;
 pub use crate::notification::{Notification, PartError};
 pub use crate::outcome::{Failure, IntoOutcome, MethodResult};
+
+/// The traits of method lookup, without names that could shadow those of the program.
+pub mod lookup {
+    pub use crate::extract::find_form::{DeepForm as _, NestedForm as _, OtherForm as _};
+    pub use crate::extract::lifetimes::{
+        ArgumentForEvery as _, ArgumentForStatic as _, BorrowingError as _, NoArgument as _,
+        NotReturned as _, OwnedReturned as _, ReturnedForEvery as _, ReturnedForStatic as _,
+    };
+}
 
 /// For the tests of this repository.
 pub mod for_tests {
@@ -45,11 +63,14 @@ pub fn by_name<T>(name: &'static str, taken: Result<T, impl Into<BoxError>>) -> 
     taken.map_err(|source| Failure::Argument { argument: name, source: source.into() })
 }
 
+/// A method whose arguments need nothing of the listener.
+pub const fn requires_nothing(_: &mut Needs) {}
+
 /// The future of a method. The values that it holds across an await must be `Send`.
 pub fn boxed<'n, F>(future: F) -> BoxFuture<'n, MethodResult>
 where
     F: Future<Output = MethodResult> + 'n,
-    F: Send, // help: drop it before the `.await`, or use `Arc` instead of `Rc`, or a `tokio::sync` lock instead of a `std` one
+    F: Send, // help: end its scope before the `.await` (a block, not `drop`), or use `Arc` for `Rc`, or a `tokio::sync` lock
 {
     Box::pin(future)
 }

@@ -42,8 +42,11 @@ fn every_test_folder_is_registered_with_all_its_files() {
     let mains: Vec<String> = folders.iter().map(|folder| format!("{folder}/main.rs")).collect();
     assert_eq!(unregistered(&manifest, &mains), [""; 0]);
 
-    // Programs that a test runs are registered as such.
-    let programs = |file: &String| manifest.contains(&format!("\npath = \"{file}\"\n"));
+    // Programs that a test runs are registered as such, and a build script as that of its crate.
+    let programs = |file: &String| {
+        manifest.contains(&format!("\npath = \"{file}\"\n"))
+            || (file.ends_with("/build.rs") && manifest.contains("\nbuild = \"build.rs\"\n"))
+    };
     for folder in &folders {
         let main = tree::text(&format!("tests/{folder}/main.rs"));
         let files = tree::entries(&format!("tests/{folder}"));

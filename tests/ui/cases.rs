@@ -16,7 +16,7 @@ pub(crate) struct Span {
 }
 
 /// One error of the compiler.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Diagnostic {
     /// The file after `-->`.
     pub(crate) file: String,

@@ -1,21 +1,7 @@
 //! A user's crate has no clippy warnings, even with all pedantic lints: the macro prescribes signatures, so
-//! clippy must not suggest others. The crate is created for each run, outside of the workspace.
+//! clippy must not suggest others.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-const MANIFEST: &str = r#"[package]
-name = "pedantic"
-version = "0.1.0"
-edition = "2024"
-
-[workspace]
-
-[dependencies]
-listener = { path = "LISTENER", default-features = false, features = ["macros"] }
-serde = { version = "1", features = ["derive"] }
-"#;
+use crate::outside;
 
 const MAIN: &str = r#"//! A program with each kind of method.
 #![forbid(unsafe_code)]
@@ -77,26 +63,10 @@ fn main() {
 
 #[test]
 fn a_pedantic_crate_has_no_warning() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = here.join("../..");
-    // In the target directory, so that its build is cached.
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pedantic");
-    let write = |file: &str, text: &str| {
-        let path = folder.join(file);
-        fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder");
-        fs::write(path, text).expect("the crate can be written");
-    };
-    let listener = root.join("listener");
-    write("Cargo.toml", &MANIFEST.replace("LISTENER", &listener.display().to_string()));
-    write("src/main.rs", MAIN);
-    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).expect("the same versions");
-
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let folder = outside::write("pedantic", MAIN);
+    let output = outside::cargo(&folder)
         .args(["clippy", "--quiet", "--offline", "--", "-W", "clippy::pedantic", "-D", "warnings"])
-        .args(["-W", "unused_qualifications"])
-        .env("CARGO_TARGET_DIR", folder.join("target"))
-        .current_dir(&folder)
+        .args(["-W", "unused_qualifications", "-W", "elided_lifetimes_in_paths"])
         .output()
         .expect("cargo runs");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,35 +1,39 @@
-//! Each error of a case in `fail` is at a token that the case marks, each marked token has one error, and each
-//! error suggests a fix. Read from the recordings, which `main.rs` compares with the compiler.
+//! Each error of a case in `fail` is at a token that the case marks, and each marked token has one error, with
+//! every compiler. Each recorded error suggests a fix.
+
+use std::path::Path;
 
 use crate::cases::{self, Case, Diagnostic, Span};
+use crate::outside::{Compiler, Source};
 
 /// Errors of rustc itself, to which nothing can be added, each with the fix for the guide. They are at the
 /// user's token.
-pub(crate) const BY_RUSTC: [(&str, &str); 2] = [
+pub(crate) const BY_RUSTC: &[(&str, &str)] = &[
     ("init_unknown", "define the function, or correct the path"),
+    ("lifetime_of_parameter", "leave `'static` out, or own the value"),
+    ("lifetime_undeclared", "write `'_`, or declare the lifetime"),
+    ("lifetime_undeclared_in_error", "own the values in the error"),
+    ("lifetime_undeclared_in_reference", "leave the lifetime out"),
     ("two_blocks", "put all endpoint methods of a type into one block"),
 ];
 
-/// The differences between a case and its recording.
-fn differences(case: &Case) -> Vec<String> {
-    let Case { name, marked, diagnostics, .. } = case;
+/// The differences between the marks of a case and the places of these errors.
+fn misplaced(case: &Case, errors: &[Diagnostic]) -> Vec<String> {
+    let Case { name, marked, .. } = case;
     let file = format!("fail/{name}.rs");
     let mut differences = Vec::new();
     let is_many = name.starts_with("many_");
     if marked.is_empty() || (marked.len() > 1) != is_many {
         differences.push(format!("{file}: marks {} tokens, expected one", marked.len()));
     }
-    for Diagnostic { message, help, file: at, .. } in diagnostics {
+    for Diagnostic { message, file: at, .. } in errors {
         if *at != file {
             differences.push(format!("{file}: reported at {at:?}: {message}"));
-        }
-        if help.is_none() && !BY_RUSTC.iter().any(|(by_rustc, _)| by_rustc == name) {
-            differences.push(format!("{file}: has no help: {message}"));
         }
     }
     let mut marked: Vec<&Span> = marked.iter().collect();
     let mut reported: Vec<&Span> =
-        diagnostics.iter().filter_map(|diagnostic| diagnostic.span.as_ref()).collect();
+        errors.iter().filter_map(|diagnostic| diagnostic.span.as_ref()).collect();
     marked.sort();
     reported.sort();
     if marked != reported {
@@ -38,11 +42,42 @@ fn differences(case: &Case) -> Vec<String> {
     differences
 }
 
+/// The recorded errors that do not suggest a fix.
+fn helpless(case: &Case) -> Vec<String> {
+    let Case { name, diagnostics, .. } = case;
+    let by_rustc = BY_RUSTC.iter().any(|(by_rustc, _)| by_rustc == name);
+    diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.help.is_none() && !by_rustc)
+        .map(|diagnostic| format!("fail/{name}.rs: has no help: {}", diagnostic.message))
+        .collect()
+}
+
 #[test]
-fn every_error_is_at_a_marked_token_and_suggests_a_fix() {
+fn every_error_is_at_a_marked_token() {
     let cases = cases::all();
     assert!(cases.len() >= 80, "too few cases were found: {}", cases.len());
-    let differences: Vec<String> = cases.iter().flat_map(differences).collect();
+    let source = |case: &Case| Source {
+        name: case.name.clone(),
+        file: Path::new("fail").join(format!("{}.rs", case.name)),
+    };
+    let sources: Vec<Source> = cases.iter().map(source).collect();
+    let compiled = Compiler::new("places").compile(&sources);
+    assert_eq!(compiled.len(), cases.len());
+    let differences: Vec<String> = cases
+        .iter()
+        .zip(&compiled)
+        .flat_map(|(case, (source, errors))| {
+            assert_eq!(case.name, source.name);
+            misplaced(case, errors)
+        })
+        .collect();
+    assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
+}
+
+#[test]
+fn every_error_suggests_a_fix() {
+    let differences: Vec<String> = cases::all().iter().flat_map(helpless).collect();
     assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
 }
 
@@ -72,7 +107,8 @@ error: an endpoint method must take `&self`
             marked: cases::marked(source),
             diagnostics: cases::diagnostics(recording),
         };
-        assert_eq!(differences(&case), expected);
+        let differences = [misplaced(&case, &case.diagnostics), helpless(&case)].concat();
+        assert_eq!(differences, expected);
     }
 
     #[test]

@@ -10,12 +10,14 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Spacing, Span, TokenStream, TokenTree};
+use quote::ToTokens;
 use syn::ext::IdentExt;
+use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, Ident, LitStr, Path, Token, Type, parenthesized, token};
+use syn::{Expr, Ident, Lit, LitStr, Path, Token, Type, parenthesized, token};
 
-use crate::diagnostic::{Diagnostic, Diagnostics, error_at};
+use crate::diagnostic::{Diagnostic, Diagnostics, error_at, error_on};
 use crate::similar::{ARGUMENT_SYNONYMS, OPTION_SYNONYMS, similar};
 
 /// A key as it was written: an identifier, keywords included, or a string.
@@ -24,6 +26,13 @@ pub(crate) struct Key {
     pub(crate) text: String,
     pub(crate) span: Span,
     pub(crate) quoted: bool,
+}
+
+impl Key {
+    /// The key as it is written, with its quotes.
+    fn written(&self) -> String {
+        if self.quoted { format!("{:?}", self.text) } else { self.text.clone() }
+    }
 }
 
 /// A duration and the literal that it was read from.
@@ -43,23 +52,59 @@ struct Entry {
     value: Value,
 }
 
+/// What is read where a list of options is expected: a name for messages, and a better explanation of an
+/// entry that is not an option, if there is one.
+#[derive(Clone, Copy)]
+pub(crate) struct Expected {
+    /// The attribute as messages name it: `#[on(..)]`.
+    pub(crate) attribute: &'static str,
+    pub(crate) explain: fn(&Found) -> Option<Diagnostic>,
+}
+
+/// What was found instead of an option.
+pub(crate) enum Found {
+    /// `Priority::Warn`, without spaces.
+    Path(String),
+    /// A string literal: its value.
+    Text(String),
+    /// Another token as written, or a group: `*`, `5`, `[..]`.
+    Other(String),
+}
+
 /// The entries of one attribute, or of one `key(..)`, that have not been taken yet.
 pub(crate) struct Entries {
-    /// The attribute as messages name it: `#[on(..)]`.
-    attribute: &'static str,
+    expected: Expected,
     remaining: Vec<Entry>,
     known: Vec<&'static str>,
+    is_complete: bool,
+}
+
+/// The items of a list.
+pub(crate) struct List<T> {
+    pub(crate) key: Key,
+    pub(crate) items: Vec<T>,
+    /// Whether all of them could be read: a list that is not complete is not empty either.
+    pub(crate) is_complete: bool,
+}
+
+impl<T> List<T> {
+    /// Whether nothing is listed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.is_complete
+    }
 }
 
 impl Entries {
     /// Reads all entries. An invalid entry is reported and skipped up to the next comma.
     pub(crate) fn read(
-        attribute: &'static str,
+        expected: Expected,
         tokens: TokenStream,
         diagnostics: &mut Diagnostics,
     ) -> Self {
         let mut remaining: Vec<Entry> = Vec::new();
-        for entry in separated(tokens, diagnostics, entry) {
+        let read = |input: ParseStream<'_>| entry(input, expected);
+        let (entries, is_complete) = separated(tokens, diagnostics, read);
+        for entry in entries {
             // The first one is used; the value of a duplicate is not checked.
             let duplicate = remaining.iter().any(|other| other.key.text == entry.key.text);
             if duplicate {
@@ -69,7 +114,7 @@ impl Entries {
                 remaining.push(entry);
             }
         }
-        Self { attribute, remaining, known: Vec::new() }
+        Self { expected, remaining, known: Vec::new(), is_complete }
     }
 
     /// The string of `key = "text"`.
@@ -141,7 +186,7 @@ impl Entries {
         &mut self,
         key: &'static str,
         example: &str,
-        attribute: &'static str,
+        expected: Expected,
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
         let (key, tokens) = self.list(key, example, diagnostics)?;
@@ -153,7 +198,7 @@ impl Entries {
             );
             return None;
         }
-        Some(Self::read(attribute, tokens, diagnostics))
+        Some(Self::read(expected, tokens, diagnostics))
     }
 
     /// The entries of `key(name = "text", ..)`.
@@ -165,21 +210,26 @@ impl Entries {
         let Some((_, tokens)) = self.list(key, "name = \"text\"", diagnostics) else {
             return Vec::new();
         };
-        let entries = Self::read("a filter", tokens, diagnostics);
-        let string = |Entry { key, value }| match value {
-            Value::Assigned(expr) => {
-                diagnostics.handle(value::string(&expr)).map(|text| (key, text))
-            }
-            Value::Flag | Value::List(_) => {
+        let expected = Expected { attribute: "a filter", explain: |_| None };
+        let mut entries =
+            Self::read(expected, tokens, diagnostics).remaining.into_iter().peekable();
+        let mut rules = Vec::new();
+        while let Some(Entry { key, value }) = entries.next() {
+            let Value::Assigned(expr) = value else {
+                // `"key", "value"`: one mistake.
+                let value =
+                    entries.next_if(|next| next.key.quoted && matches!(next.value, Value::Flag));
+                let value = value.map_or("..".to_owned(), |value| value.key.text);
                 diagnostics.at(
                     key.span,
                     format_args!("missing regular expression for `{}`", key.text),
-                    format_args!("write `{} = \"..\"`", key.text),
+                    format_args!("write `{} = {value:?}`", key.written()),
                 );
-                None
-            }
-        };
-        entries.remaining.into_iter().filter_map(string).collect()
+                continue;
+            };
+            rules.extend(diagnostics.handle(value::string(&expr)).map(|text| (key, text)));
+        }
+        rules
     }
 
     /// The strings of `key("text", ..)`, with the key.
@@ -187,10 +237,11 @@ impl Entries {
         &mut self,
         key: &'static str,
         diagnostics: &mut Diagnostics,
-    ) -> Option<(Key, Vec<LitStr>)> {
+    ) -> Option<List<LitStr>> {
         let (key, tokens) = self.list(key, "\"one\", \"other\"", diagnostics)?;
         let string = |input: ParseStream<'_>| value::string(&input.parse()?);
-        Some((key, separated(tokens, diagnostics, string)))
+        let (items, is_complete) = separated(tokens, diagnostics, string);
+        Some(List { key, items, is_complete })
     }
 
     /// The types of `key(One, Other)`, with the key.
@@ -198,9 +249,10 @@ impl Entries {
         &mut self,
         key: &'static str,
         diagnostics: &mut Diagnostics,
-    ) -> Option<(Key, Vec<Type>)> {
+    ) -> Option<List<Type>> {
         let (key, tokens) = self.list(key, "One, Other", diagnostics)?;
-        Some((key, separated(tokens, diagnostics, |input: ParseStream<'_>| input.parse())))
+        let (items, is_complete) = separated(tokens, diagnostics, ty);
+        Some(List { key, items, is_complete })
     }
 
     /// Takes all bare keys that remain, in source order.
@@ -213,24 +265,33 @@ impl Entries {
     }
 
     /// Reports the keys that were not taken: those that `misplaced` recognises belong to another
-    /// attribute, all others are unknown.
+    /// attribute, all others are unknown. Returns whether every entry was read and is known.
     pub(crate) fn finish(
         self,
         misplaced: impl Fn(&str) -> Option<Diagnostic>,
         diagnostics: &mut Diagnostics,
-    ) {
+    ) -> bool {
+        let is_complete = self.is_complete && self.remaining.is_empty();
         let synonyms = [ARGUMENT_SYNONYMS, OPTION_SYNONYMS].concat();
-        for Entry { key, .. } in self.remaining {
-            if let Some(diagnostic) = misplaced(&key.text) {
+        for Entry { key, value } in self.remaining {
+            let text = || Found::Text(key.text.clone());
+            let explained = (key.quoted && matches!(value, Value::Flag))
+                .then(|| (self.expected.explain)(&text()))
+                .flatten();
+            if let Some(diagnostic) = explained.or_else(|| misplaced(&key.text)) {
                 diagnostics.add(diagnostic.at(key.span));
                 continue;
             }
             let help = match similar(&key.text, &self.known, &synonyms) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("the options of {} are {}", self.attribute, self.known.join(", ")),
+                None => {
+                    let Expected { attribute, .. } = self.expected;
+                    format!("the options of {attribute} are {}", self.known.join(", "))
+                }
             };
             diagnostics.at(key.span, format_args!("unknown option `{}`", key.text), help);
         }
+        is_complete
     }
 
     fn take(&mut self, key: &'static str) -> Option<Entry> {
@@ -277,12 +338,14 @@ impl Entries {
     }
 }
 
-/// Parses what is separated by commas. Invalid items are reported, and parsing continues after them.
+/// Parses what is separated by commas. Invalid items are reported, and parsing continues after them. The
+/// second value is whether there were none.
 fn separated<T>(
     tokens: TokenStream,
     diagnostics: &mut Diagnostics,
     read: impl Fn(ParseStream<'_>) -> syn::Result<T>,
-) -> Vec<T> {
+) -> (Vec<T>, bool) {
+    let mut is_complete = true;
     let all = |input: ParseStream<'_>| {
         let mut items = Vec::new();
         while !input.is_empty() {
@@ -290,11 +353,15 @@ fn separated<T>(
                 Ok(value) => {
                     items.push(value);
                     if !input.is_empty() && !input.peek(Token![,]) {
+                        is_complete = false;
                         let help = "separate options with commas";
                         diagnostics.at(input.span(), "expected `,`", help);
                     }
                 }
-                Err(error) => diagnostics.add(error),
+                Err(error) => {
+                    is_complete = false;
+                    diagnostics.add(error);
+                }
             }
             while !input.is_empty() && !input.peek(Token![,]) {
                 input.parse::<TokenTree>()?;
@@ -304,16 +371,31 @@ fn separated<T>(
         Ok(items)
     };
     let result = all.parse2(tokens);
-    diagnostics.handle(result).unwrap_or_default()
+    (diagnostics.handle(result).unwrap_or_default(), is_complete)
 }
 
-fn entry(input: ParseStream<'_>) -> syn::Result<Entry> {
-    let key = key(input)?;
+fn ty(input: ParseStream<'_>) -> syn::Result<Type> {
+    let at = input.span();
+    input
+        .parse()
+        .map_err(|_| error_at(at, "expected a type", "write the type, such as `Billing<Postgres>`"))
+}
+
+fn entry(input: ParseStream<'_>, expected: Expected) -> syn::Result<Entry> {
+    let key = key(input, expected)?;
     let value = if input.peek(token::Paren) {
         let content;
         parenthesized!(content in input);
         Value::List(content.parse()?)
-    } else if input.parse::<Option<Token![=]>>()?.is_some() {
+    } else if let Some((operator, tokens)) = operator(input) {
+        if operator != "=" {
+            let value = literal(input);
+            return Err(error_on(
+                tokens,
+                format_args!("expected `=` after `{}`, found `{operator}`", key.text),
+                format_args!("write `{} = {value}`", key.written()),
+            ));
+        }
         if input.is_empty() || input.peek(Token![,]) {
             return Err(error_at(
                 key.span,
@@ -322,11 +404,17 @@ fn entry(input: ParseStream<'_>) -> syn::Result<Entry> {
             ));
         }
         Value::Assigned(input.parse()?)
-    } else if input.peek(Token![.]) || input.peek(Token![::]) || input.peek(Token![-]) {
+    } else if input.peek(Token![.]) || input.peek(Token![-]) {
         return Err(error_at(
             input.span(),
             "a key must be a single name",
             "quote a key that contains other characters: `\"other-key\" = \"..\"`",
+        ));
+    } else if input.peek(Lit) {
+        return Err(error_at(
+            key.span,
+            format_args!("missing `=` after `{}`", key.text),
+            format_args!("write `{} = {}`", key.written(), literal(input)),
         ));
     } else {
         Value::Flag
@@ -334,17 +422,64 @@ fn entry(input: ParseStream<'_>) -> syn::Result<Entry> {
     Ok(Entry { key, value })
 }
 
-fn key(input: ParseStream<'_>) -> syn::Result<Key> {
+/// The operator between a key and its value: `=`, or another one that was meant as such.
+fn operator(input: ParseStream<'_>) -> Option<(String, TokenStream)> {
+    const OPERATORS: &[&str] = &["=", ":", "==", "=>", ":=", "=~", "~=", "+=", "!="];
+    let rest = input.fork();
+    let (mut operator, mut tokens) = (String::new(), TokenStream::new());
+    while let Some((punct, _)) = rest.cursor().punct() {
+        // `= -1`, `= &..`: the rest is the value.
+        if !":=>~+!".contains(punct.as_char()) {
+            break;
+        }
+        operator.push(punct.as_char());
+        rest.parse::<TokenTree>().ok()?.to_tokens(&mut tokens);
+        if punct.spacing() == Spacing::Alone {
+            break;
+        }
+    }
+    let is_operator = OPERATORS.contains(&operator.as_str());
+    if is_operator {
+        input.advance_to(&rest);
+    }
+    is_operator.then_some((operator, tokens))
+}
+
+/// The literal that follows, as written; `..` if another token does.
+fn literal(input: ParseStream<'_>) -> String {
+    let literal = input.fork().parse::<Lit>();
+    literal.map_or_else(|_| "..".to_owned(), |literal| literal.to_token_stream().to_string())
+}
+
+fn key(input: ParseStream<'_>, expected: Expected) -> syn::Result<Key> {
     if input.peek(LitStr) {
         let text: LitStr = input.parse()?;
         return Ok(Key { text: text.value(), span: text.span(), quoted: true });
     }
-    let name = input.call(Ident::parse_any).map_err(|error| {
-        error_at(
-            error.span(),
+    let is_path = input.peek(Token![::]) || input.peek2(Token![::]);
+    if is_path && let Ok(path) = input.call(Path::parse_mod_style) {
+        let found = Found::Path(path.to_token_stream().to_string().replace(' ', ""));
+        let diagnostic = (expected.explain)(&found).unwrap_or_else(|| {
+            Diagnostic::new("a key must be a single name", "write one name, without a path")
+        });
+        return Err(diagnostic.on(path));
+    }
+    if !input.peek(Token![_])
+        && let Ok(name) = input.call(Ident::parse_any)
+    {
+        return Ok(Key { text: name.unraw().to_string(), span: name.span(), quoted: false });
+    }
+    let token: TokenTree = input.fork().parse()?;
+    let found = match &token {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => "[..]".to_owned(),
+        TokenTree::Group(_) => "(..)".to_owned(),
+        token => token.to_string(),
+    };
+    let diagnostic = (expected.explain)(&Found::Other(found)).unwrap_or_else(|| {
+        Diagnostic::new(
             "expected an option name",
             "options are `name`, `name = value` and `name(..)`, separated by commas",
         )
-    })?;
-    Ok(Key { text: name.unraw().to_string(), span: name.span(), quoted: false })
+    });
+    Err(diagnostic.on(token))
 }

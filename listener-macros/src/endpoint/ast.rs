@@ -6,7 +6,7 @@ use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::{Attribute, Generics, Ident, LitStr, Pat, Path, Signature, Type};
 
-use crate::attr::{Duration, Key};
+use crate::attr::{Duration, Key, List};
 use crate::similar::{ARGUMENT_SYNONYMS, similar};
 
 /// The priorities, in the order of the documentation.
@@ -32,7 +32,7 @@ pub(crate) struct Endpoint {
 pub(crate) struct Options {
     pub(crate) crate_path: Option<Path>,
     pub(crate) topic: Option<LitStr>,
-    pub(crate) topics: Option<(Key, Vec<LitStr>)>,
+    pub(crate) topics: Option<List<LitStr>>,
     pub(crate) exchange: Option<LitStr>,
     pub(crate) filter: Filter,
     pub(crate) group: Option<LitStr>,
@@ -43,14 +43,14 @@ pub(crate) struct Options {
     pub(crate) ordered_by: Option<LitStr>,
     pub(crate) provided: Option<Key>,
     pub(crate) init: Option<(Key, Path)>,
-    pub(crate) instances: Option<(Key, Vec<Type>)>,
+    pub(crate) instances: Option<List<Type>>,
     pub(crate) register: Option<(Key, bool)>,
 }
 
 impl Options {
     /// The topics of `topic` and `topics`.
     pub(crate) fn all_topics(&self) -> impl Iterator<Item = &LitStr> {
-        let more = self.topics.iter().flat_map(|(_, topics)| topics);
+        let more = self.topics.iter().flat_map(|topics| &topics.items);
         self.topic.iter().chain(more)
     }
 
@@ -123,10 +123,12 @@ impl Filter {
 
 /// A function of the block.
 pub(crate) struct Method {
-    /// Its `#[cfg(..)]` attributes.
+    /// Its `#[cfg(..)]` attributes, and those in `#[cfg_attr(..)]`.
     pub(crate) cfg: Vec<Attribute>,
     /// A `#[cfg_attr(..)]` that names `on`.
     pub(crate) conditional_on: Option<Attribute>,
+    /// An attribute that is named after a priority.
+    pub(crate) priority_attribute: Option<Attribute>,
     pub(crate) on: Vec<On>,
     pub(crate) signature: Signature,
     pub(crate) arguments: Vec<Argument>,
@@ -152,11 +154,13 @@ pub(crate) struct On {
     pub(crate) attribute: Attribute,
     pub(crate) priorities: Vec<Key>,
     pub(crate) filter: Filter,
+    /// Whether every entry was read and is known. If not, a missing priority is not an error of its own.
+    pub(crate) is_complete: bool,
 }
 
 /// An argument other than the receiver.
 pub(crate) struct Argument {
-    /// Its `#[cfg(..)]` attributes.
+    /// Its `#[cfg(..)]` attributes, and those in `#[cfg_attr(..)]`.
     pub(crate) cfg: Vec<Attribute>,
     /// Its name, if its pattern has one.
     pub(crate) name: Option<Ident>,

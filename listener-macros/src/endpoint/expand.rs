@@ -3,7 +3,7 @@
 //! argument's and each returned type appears once with the user's tokens, so that the compiler
 //! reports errors there.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -11,7 +11,7 @@ use syn::{LitStr, ReturnType, Type};
 
 use crate::attr::{Duration, Key};
 use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, NAMED, Options, Source, type_text};
-use crate::endpoint::{lifetimes, type_path};
+use crate::endpoint::{lifetimes, static_types, type_path};
 use crate::paths::Private;
 
 /// The code next to the user's impl block.
@@ -19,19 +19,28 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
     let private = Private::at(Span::call_site());
     let import = private.import(endpoint.options.crate_path.as_ref());
     let definition = definition(endpoint, &private);
+    let checks = static_types::checks(endpoint, &private);
     let methods = endpoint.methods.iter().map(|one| method(one, &private));
+    let methods = quote!(&[#(#methods),*]);
+    // In one body with the calls, so that the borrow checker does not report the same error again.
+    let methods = match checks.is_empty() {
+        true => methods,
+        false => quote!({ let _ = || { #checks }; #methods }),
+    };
     let items = quote! {
         const DEFINITION: #private::EndpointDefinition = #definition;
-        const METHODS: &'static [#private::Method<Self>] = &[#(#methods),*];
+        const METHODS: &'static [#private::Method<Self>] = #methods;
     };
     let implementation = implementation(endpoint, &items);
     let registration = registration(endpoint, &private);
     quote! {
-        // The table may use deprecated methods and types, and uses absolute paths with the user's
-        // spans.
-        #[allow(deprecated, unused_qualifications)]
+        // The table may use deprecated methods and types, and uses absolute paths and types with the
+        // user's spans.
+        #[allow(deprecated, elided_lifetimes_in_paths, unused_qualifications)]
         const _: () = {
             #import
+            #[allow(unused_imports)]
+            use #private::lookup::*;
             #implementation
             #registration
         };
@@ -74,11 +83,11 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
     let options: &Options = &endpoint.options;
     let name = name(&endpoint.self_type);
     let topics = options.all_topics();
-    let exchange = option(options.exchange.as_ref());
-    let group = option(options.group.as_ref());
+    let exchange = option(options.exchange.as_ref(), private);
+    let group = option(options.group.as_ref(), private);
     let order = options.order.unwrap_or_default();
     let filter = filter(&options.filter, private);
-    let stable_name = option(options.name.as_ref());
+    let stable_name = option(options.name.as_ref(), private);
     let policy = policy(options, private);
     let generic = !endpoint.generics.params.is_empty();
     quote! {
@@ -101,12 +110,15 @@ fn definition(endpoint: &Endpoint, private: &Private) -> TokenStream {
 }
 
 fn policy(options: &Options, private: &Private) -> TokenStream {
+    if options.retry.is_none() && options.timeout.is_none() && options.ordered_by.is_none() {
+        return quote!(#private::EndpointPolicy::NONE);
+    }
     let retry = options.retry.as_ref();
-    let attempts = option(retry.and_then(|retry| retry.attempts));
-    let delay = duration(retry.and_then(|retry| retry.delay.as_ref()));
-    let max_delay = duration(retry.and_then(|retry| retry.max_delay.as_ref()));
-    let timeout = duration(options.timeout.as_ref());
-    let ordered_by = option(options.ordered_by.as_ref());
+    let attempts = option(retry.and_then(|retry| retry.attempts), private);
+    let delay = duration(retry.and_then(|retry| retry.delay.as_ref()), private);
+    let max_delay = duration(retry.and_then(|retry| retry.max_delay.as_ref()), private);
+    let timeout = duration(options.timeout.as_ref(), private);
+    let ordered_by = option(options.ordered_by.as_ref(), private);
     quote! {
         #private::EndpointPolicy {
             attempts: #attempts,
@@ -118,20 +130,24 @@ fn policy(options: &Options, private: &Private) -> TokenStream {
     }
 }
 
-fn duration(duration: Option<&Duration>) -> TokenStream {
-    option(duration.map(
+fn duration(duration: Option<&Duration>, private: &Private) -> TokenStream {
+    let duration = duration.map(
         |Duration { milliseconds, .. }| quote!(::core::time::Duration::from_millis(#milliseconds)),
-    ))
+    );
+    option(duration, private)
 }
 
-fn option(value: Option<impl ToTokens>) -> TokenStream {
+fn option(value: Option<impl ToTokens>, private: &Private) -> TokenStream {
     match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
+        Some(value) => quote!(#private::Some(#value)),
+        None => quote!(#private::None),
     }
 }
 
 fn filter(filter: &Filter, private: &Private) -> TokenStream {
+    if filter.rules().is_empty() {
+        return quote!(#private::FilterRule::ALL);
+    }
     let pairs = |rules: &[(Key, LitStr)]| {
         let pairs = rules.iter().map(|(key, expression)| {
             let key = &key.text;
@@ -139,8 +155,8 @@ fn filter(filter: &Filter, private: &Private) -> TokenStream {
         });
         quote!(&[#(#pairs),*])
     };
-    let publisher_id = option(filter.publisher_id.as_ref());
-    let event_type = option(filter.event_type.as_ref());
+    let publisher_id = option(filter.publisher_id.as_ref(), private);
+    let event_type = option(filter.event_type.as_ref(), private);
     let context = pairs(&filter.context);
     let metadata = pairs(&filter.metadata);
     let payload = pairs(&filter.payload);
@@ -160,7 +176,7 @@ fn registration(endpoint: &Endpoint, private: &Private) -> Option<TokenStream> {
         return None;
     }
     let types = match &endpoint.options.instances {
-        Some((_, types)) => types.as_slice(),
+        Some(instances) => instances.items.as_slice(),
         None => std::slice::from_ref(&endpoint.self_type),
     };
     let registrations = types.iter().map(|ty| registered(ty, &endpoint.options, private));
@@ -173,10 +189,30 @@ fn registered(ty: &Type, options: &Options, private: &Private) -> TokenStream {
         Options { provided: Some(_), .. } => quote!(#private::Registration::provided::<#ty>()),
         Options { init: Some((_, path)), .. } => {
             // A function with another signature is reported at its path.
-            let bound = quote_spanned!(path.span()=> #private::Bound::made::<#ty, _, _>(#path));
+            let function = without_self(path, ty);
+            let bound = quote_spanned!(path.span()=> #private::Bound::made::<#ty, _, _>(#function));
             quote!(#private::Registration::made::<#ty>(|| #bound))
         }
         _ => quote!(#private::Registration::made::<#ty>(#private::Bound::by_default::<#ty>)),
+    }
+}
+
+/// The path of a function, outside of the block: `Self` is the type that is registered.
+fn without_self(path: &syn::Path, ty: &Type) -> TokenStream {
+    let mut segments = path.segments.iter();
+    let first = segments.next().filter(|first| first.ident == "Self");
+    match (first, path.leading_colon) {
+        (Some(first), None) if path.segments.len() > 1 => {
+            let (open, close) = (Punct::new('<', Spacing::Alone), Punct::new('>', Spacing::Alone));
+            let at = |mut punct: Punct| {
+                punct.set_span(first.ident.span());
+                punct
+            };
+            let (open, close) = (at(open), at(close));
+            quote!(#open #ty #close #(::#segments)*)
+        }
+        (Some(_), None) => ty.to_token_stream(),
+        _ => path.to_token_stream(),
     }
 }
 
@@ -215,13 +251,13 @@ fn requires(method: &Method, private: &Private) -> TokenStream {
     let is_by_type = |argument: &&Argument| argument.source() == Source::ByType;
     let mut types = method.arguments.iter().filter(is_by_type).peekable();
     if types.peek().is_none() {
-        return quote!(|_| {});
+        return quote!(#private::requires_nothing);
     }
     let needs = local("__needs");
     let types = types.map(|argument| {
         let cfg = &argument.cfg;
-        let ty = lifetimes::inferred(&argument.ty, &method.signature);
-        let by_type = by_type(argument);
+        let ty = lifetimes::inferred(&argument.ty);
+        let by_type = Ident::new(by_type(argument), Span::call_site());
         quote!(#(#cfg)* <#ty as #private::#by_type<'_>>::requires(#needs);)
     });
     quote!(|#needs| { #(#types)* })
@@ -229,11 +265,11 @@ fn requires(method: &Method, private: &Private) -> TokenStream {
 
 fn call(method: &Method, private: &Private) -> TokenStream {
     let signature = &method.signature;
-    let (this, notification) = (local("__this"), local("__notification"));
+    let (this, notification) = (local("this"), local("notification"));
     let extracted = method.arguments.iter().enumerate().map(|(index, argument)| {
         let cfg = &argument.cfg;
         let binding = binding(index);
-        let value = extraction(argument, method, &notification, private);
+        let value = extraction(argument, &notification, private);
         quote!(#(#cfg)* let #binding = #value;)
     });
     let bindings = method.arguments.iter().enumerate().map(|(index, argument)| {
@@ -246,7 +282,7 @@ fn call(method: &Method, private: &Private) -> TokenStream {
     let wait = signature.asyncness.map(|_| quote!(.await));
     let returned = match &signature.output {
         ReturnType::Default => quote!(()),
-        ReturnType::Type(_, ty) => lifetimes::inferred(ty, &method.signature),
+        ReturnType::Type(_, ty) => lifetimes::inferred(ty),
     };
     let body = quote! {
         #(#extracted)*
@@ -260,109 +296,91 @@ fn call(method: &Method, private: &Private) -> TokenStream {
         _ => quote!(#notification),
     };
     if signature.asyncness.is_none() {
-        return quote!(#private::Call::Blocking(|#this, #notification| { #body }));
+        return quote!(#private::Call::Blocking(|#notification, #this| { #body }));
     }
     // A future that is not `Send` is reported at the method's name.
     let boxing = Private::at(function.span());
     let boxed = quote_spanned! { function.span()=>
         #boxing::boxed(async move { #body })
     };
-    quote!(#private::Call::Async(|#this, #notification| #boxed))
+    quote!(#private::Call::Async(|#notification, #this| #boxed))
 }
 
-/// An expression that evaluates to the argument, or returns its failure from the call.
-fn extraction(
-    argument: &Argument,
-    method: &Method,
-    notification: &Ident,
-    private: &Private,
-) -> TokenStream {
-    let ty = lifetimes::inferred(&argument.ty, &method.signature);
+/// An expression that evaluates to the argument, or returns its failure from the call. What the borrow
+/// checker reports about a call is at the type.
+fn extraction(argument: &Argument, notification: &Ident, private: &Private) -> TokenStream {
+    let ty = lifetimes::inferred(&argument.ty);
     let shown = display_name(argument);
+    let at = lifetimes::ends(&argument.ty);
+    let take = |part: &str, value: TokenStream| {
+        let (private, part) = (Private::at(at.0), Ident::new(part, at.0));
+        let take = quote_spanned!(at.0=> <#ty as #private::#part<'_>>::take);
+        let arguments = parenthesized(value, at.1);
+        quote!(#take #arguments)
+    };
+    let text = |value: TokenStream| take("TextArgument", value);
     let result = match argument.source() {
-        Source::PublisherId => {
-            return quote! {
-                <#ty as #private::TextArgument<'_>>::take(#notification.publisher_id())
-            };
-        }
-        Source::EventType => {
-            return quote!(<#ty as #private::TextArgument<'_>>::take(#notification.event_type()));
-        }
-        Source::Metadata => {
-            return quote!(<#ty as #private::MetadataArgument<'_>>::take(#notification));
-        }
-        Source::Context => {
-            let read = read(&argument.ty, &CONTEXT, method, notification, private);
-            quote!(#private::by_name(#shown, #read))
-        }
-        Source::Payload => {
-            let read = read(&argument.ty, &PAYLOAD, method, notification, private);
-            quote!(#private::by_name(#shown, #read))
+        Source::PublisherId => return text(quote!(#notification.publisher_id())),
+        Source::EventType => return text(quote!(#notification.event_type())),
+        Source::Metadata => return take("MetadataArgument", quote!(#notification)),
+        Source::Context | Source::Payload => {
+            let form = form(&argument.ty, at.0);
+            let read = Ident::new(
+                if argument.source() == Source::Context { "ctxt" } else { "payload" },
+                at.0,
+            );
+            let arguments = parenthesized(quote!(#notification), at.1);
+            quote!(#form.#read::<#ty>#arguments)
         }
         Source::ByType if argument.similar_name().is_none() => {
             quote!(#private::by_type::<#ty>(#shown, #notification))
         }
         Source::ByType => {
-            let by_type = by_type(argument);
-            quote! {
-                #private::by_name(#shown, <#ty as #private::#by_type<'_>>::take(#notification))
-            }
+            let read = take(by_type(argument), quote!(#notification));
+            quote!(#private::by_name(#shown, #read))
         }
     };
     quote! {
         match #result {
-            ::core::result::Result::Ok(__value) => __value,
-            ::core::result::Result::Err(__failure) => {
-                return ::core::result::Result::Err(__failure);
-            }
+            #private::Ok(__value) => __value,
+            #private::Err(__failure) => return #private::Err(__failure),
         }
+    }
+}
+
+fn parenthesized(tokens: TokenStream, span: Span) -> Group {
+    let mut group = Group::new(Delimiter::Parenthesis, tokens);
+    group.set_span(span);
+    group
+}
+
+/// The form of a type. One that is surely plain is not looked up.
+fn form(ty: &Type, at: Span) -> TokenStream {
+    let private = Private::at(at);
+    if type_path::is_plain(ty) {
+        return quote_spanned!(at=> #private::Plain);
+    }
+    let has_arguments = ty.to_token_stream().to_string().contains('<');
+    let ty = lifetimes::inferred(ty);
+    let form = quote_spanned!(at=> &#private::Form::<#ty>::OF);
+    if has_arguments {
+        quote_spanned!(at=> (&#form).form())
+    } else {
+        quote_spanned!(at=> (#form).form())
     }
 }
 
 /// The trait that makes an argument by its type. If its name is similar to that of a named argument,
 /// a trait whose error suggests that name.
-fn by_type(argument: &Argument) -> Ident {
-    let name = match argument.similar_name() {
+fn by_type(argument: &Argument) -> &'static str {
+    match argument.similar_name() {
         Some("ctxt") => "MeantContext",
         Some("publisher_id") => "MeantPublisherId",
         Some("event_type") => "MeantEventType",
         Some("payload") => "MeantPayload",
         Some("metadata") => "MeantMetadata",
         _ => "FromNotification",
-    };
-    Ident::new(name, Span::call_site())
-}
-
-/// The traits that read a part of a notification into a type, and into an `Option` of one.
-struct Part {
-    plain: &'static str,
-    optional: &'static str,
-}
-
-const CONTEXT: Part = Part { plain: "ContextArgument", optional: "OptionalContext" };
-const PAYLOAD: Part = Part { plain: "PayloadArgument", optional: "OptionalPayload" };
-
-/// An expression of type `Result<ty, PartError>`. If `ty` is a `Result`, the argument takes the error.
-fn read(
-    ty: &Type,
-    part: &Part,
-    method: &Method,
-    notification: &Ident,
-    private: &Private,
-) -> TokenStream {
-    let shown = lifetimes::inferred(ty, &method.signature);
-    if let Some(inner) = type_path::first_argument(ty, "Result") {
-        let read = read(inner, part, method, notification, private);
-        let inner = lifetimes::inferred(inner, &method.signature);
-        return quote! {
-            ::core::result::Result::<_, #private::PartError>::Ok(
-                <#shown as #private::FallibleArgument<'_, #inner>>::keep(#read)
-            )
-        };
     }
-    let optional = type_path::first_argument(ty, "Option").is_some();
-    let part = Ident::new(if optional { part.optional } else { part.plain }, Span::call_site());
-    quote!(<#shown as #private::#part<'_>>::take(#notification))
 }
 
 /// How failures name the argument: its name, or its type if it has none.

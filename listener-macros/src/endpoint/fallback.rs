@@ -1,8 +1,8 @@
-//! The expansion after an error: the user's block, the errors, and an endpoint without methods, so
-//! that code that uses the type as an endpoint has no second error. Nothing is registered.
+//! The expansion after an error: the user's block, the errors, and an endpoint without methods, so that
+//! code that uses the type as an endpoint has no second error. Nothing is registered.
 
-use proc_macro2::{Span, TokenStream};
-use quote::quote;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
 
 use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::Endpoint;
@@ -11,18 +11,65 @@ use crate::paths::Private;
 
 /// The item, all errors, and a stub of the endpoint where one is possible.
 pub(crate) fn endpoint(
-    endpoint: Option<&Endpoint>,
+    endpoint: &Endpoint,
     diagnostics: &Diagnostics,
     item: &TokenStream,
 ) -> TokenStream {
-    let duplicate_names = endpoint.map(check::duplicate_names).unwrap_or_default();
-    let item = original::with_unique_names(item, &duplicate_names);
+    let attributes: Vec<String> = check::reported_attributes(endpoint)
+        .map(|attribute| attribute.meta.to_token_stream().to_string())
+        .collect();
+    let item = original::without_reported(item, &check::duplicate_names(endpoint), &attributes);
     let errors = diagnostics.to_compile_errors();
-    let stub = endpoint.filter(|endpoint| check::block_is_plain(endpoint)).map(stub);
+    let stub = stub(endpoint);
     quote!(#item #errors #stub)
 }
 
-fn stub(endpoint: &Endpoint) -> TokenStream {
+/// A block with a syntax error: as it was, as rustc has reported the error. The errors are those in the
+/// attribute.
+pub(crate) fn broken(
+    endpoint: Option<&Endpoint>,
+    diagnostics: &Diagnostics,
+    item: &TokenStream,
+    at: Span,
+) -> TokenStream {
+    let crate_path = endpoint.and_then(|endpoint| endpoint.options.crate_path.as_ref());
+    let on = Ident::new("on", Span::call_site());
+    let private = match crate_path {
+        Some(path) => quote!(#path::__private),
+        None => quote!(::listener::__private),
+    };
+    let item = original::unchanged(item, &quote!(#private::#on));
+    let errors = diagnostics.to_compile_errors();
+    let stub = endpoint.map(stub);
+    let unread = unread(at);
+    quote!(#item #errors #stub #unread)
+}
+
+/// An item that is not an impl block, and the error.
+pub(crate) fn other(diagnostics: &Diagnostics, item: &TokenStream) -> TokenStream {
+    let item = original::without_on(item);
+    let errors = diagnostics.to_compile_errors();
+    quote!(#item #errors)
+}
+
+/// An error if rustc accepts the syntax, so that no endpoint is missing unnoticed: of all errors, only
+/// those of late lints are not reported next to a syntax error.
+fn unread(at: Span) -> TokenStream {
+    let note = "`#[notification_endpoint]` cannot read this syntax, so nothing is registered for the block\nhelp: move this member to a separate `impl` block";
+    quote_spanned! {at=>
+        #[deny(unused_must_use)]
+        const _: () = {
+            #[must_use = #note]
+            const fn unread_endpoint() -> u8 { 0 }
+            unread_endpoint();
+        };
+    }
+}
+
+fn stub(endpoint: &Endpoint) -> Option<TokenStream> {
+    if !check::block_is_plain(endpoint) {
+        return None;
+    }
     let private = Private::at(Span::call_site());
     let import = private.import(endpoint.options.crate_path.as_ref());
     let items = quote! {
@@ -30,5 +77,5 @@ fn stub(endpoint: &Endpoint) -> TokenStream {
         const METHODS: &'static [#private::Method<Self>] = &[];
     };
     let implementation = expand::implementation(endpoint, &items);
-    quote!(#[allow(unused_qualifications)] const _: () = { #import #implementation };)
+    Some(quote!(#[allow(unused_qualifications)] const _: () = { #import #implementation };))
 }

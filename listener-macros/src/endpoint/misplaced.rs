@@ -1,9 +1,12 @@
 //! Options in the wrong attribute: `topic` in `#[on(..)]`, a priority in
-//! `#[notification_endpoint(..)]`, `timeout` in `retry(..)`; and routing keys, which are a topic and a
-//! priority. Called by `parse.rs` and `check/method.rs` for each key that they do not know.
+//! `#[notification_endpoint(..)]`, `timeout` in `retry(..)`; routing keys, which are a topic and a
+//! priority; and what is not an option at all: `Priority::Warn`, `*`, `retry(5)`. Called by `parse.rs`,
+//! `attr` and `check/method.rs` for each key that they do not know.
 
+use crate::attr::Found;
 use crate::diagnostic::Diagnostic;
 use crate::endpoint::ast::PRIORITIES;
+use crate::similar::{PRIORITY_SYNONYMS, similar};
 
 /// The options of an endpoint that its methods do not have.
 const ENDPOINT_OPTIONS: &[&str] = &[
@@ -72,4 +75,49 @@ pub(crate) fn in_retry(key: &str) -> Option<Diagnostic> {
         let help = format!("move it out: `#[notification_endpoint(retry(..), {key} ..)]`");
         Diagnostic::new(format!("`{key}` is an option of the endpoint, not of `retry(..)`"), help)
     })
+}
+
+/// The error for what is neither a priority nor a filter in `#[on(..)]`.
+pub(crate) fn not_a_priority(found: &Found) -> Option<Diagnostic> {
+    let list = || format!("list them: `#[on({})]`", PRIORITIES.join(", "));
+    match found {
+        Found::Path(path) => {
+            let last = path.rsplit("::").next().unwrap_or_default();
+            let help = match similar(last, PRIORITIES, PRIORITY_SYNONYMS) {
+                Some(priority) => format!("write `{priority}`"),
+                None => format!("the priorities are {}", PRIORITIES.join(", ")),
+            };
+            Some(Diagnostic::new(format!("expected a priority, found the path `{path}`"), help))
+        }
+        Found::Other(token) => {
+            let help = match token.as_str() {
+                "*" | "_" | "." => list(),
+                "[..]" | "(..)" => {
+                    "write the priorities without brackets: `#[on(info, warn)]`".to_owned()
+                }
+                _ => format!("the priorities are {}", PRIORITIES.join(", ")),
+            };
+            Some(Diagnostic::new(format!("expected a priority, found `{token}`"), help))
+        }
+        Found::Text(_) => None,
+    }
+}
+
+/// The error for what is not an option in `#[notification_endpoint(..)]`.
+pub(crate) fn not_an_option(found: &Found) -> Option<Diagnostic> {
+    let Found::Text(text) = found else { return None };
+    let help = format!("write `topic = {text:?}`, or the option that it is the value of");
+    Some(Diagnostic::new("expected an option, found a string literal", help))
+}
+
+/// The error for what is not an option in `retry(..)`.
+pub(crate) fn not_of_retry(found: &Found) -> Option<Diagnostic> {
+    let (found, help) = match found {
+        Found::Text(text) => ("a string literal", format!("write `delay = {text:?}`")),
+        Found::Other(number) if number.parse::<u64>().is_ok() => {
+            ("a number", format!("write `attempts = {number}`"))
+        }
+        Found::Other(_) | Found::Path(_) => return None,
+    };
+    Some(Diagnostic::new(format!("expected an option of `retry(..)`, found {found}"), help))
 }

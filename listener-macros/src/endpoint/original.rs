@@ -3,8 +3,11 @@
 //! errors or without. `parse.rs` reads `on`.
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
+use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::Parser;
+
+use crate::endpoint::ast::PRIORITIES;
 
 /// The item without the `#[on]` attributes at the top level of its braces, and without a
 /// second `#[notification_endpoint]`.
@@ -12,10 +15,35 @@ pub(crate) fn without_on(item: &TokenStream) -> TokenStream {
     with_body(item, strip)
 }
 
-/// The same, with the second and later methods of each of the `duplicate_names` renamed: two methods
-/// of one name would be a second error.
-pub(crate) fn with_unique_names(item: &TokenStream, duplicate_names: &[String]) -> TokenStream {
-    with_body(item, |body| unique_names(strip(body), duplicate_names))
+/// The same, without what rustc would report a second time: the second and later methods of each of the
+/// `duplicate_names` are renamed, and the `attributes` with these tokens removed.
+pub(crate) fn without_reported(
+    item: &TokenStream,
+    duplicate_names: &[String],
+    attributes: &[String],
+) -> TokenStream {
+    let is_reported = |attribute: &TokenStream| attributes.contains(&attribute.to_string());
+    with_body(item, |body| unique_names(strip_also(body, &is_reported), duplicate_names))
+}
+
+/// The item as it was, with all spans, for rustc and editors: a rebuilt group has no span of its closing
+/// brace. `on_macro` is a path to a macro that does nothing, for an `#[on]` in the item.
+pub(crate) fn unchanged(item: &TokenStream, on_macro: &TokenStream) -> TokenStream {
+    let item = without_second(item);
+    let has_on = item.clone().into_iter().any(|token| match token {
+        TokenTree::Group(body) => body.stream().into_iter().any(|token| is_attribute_on(&token)),
+        _ => false,
+    });
+    if !has_on {
+        return item;
+    }
+    quote! {
+        const _: () = {
+            #[allow(unused_imports)]
+            use #on_macro;
+            #item
+        };
+    }
 }
 
 /// Whether the path names this macro.
@@ -24,6 +52,17 @@ pub(crate) fn is_ours(path: &syn::Path) -> bool {
 }
 
 fn with_body(item: &TokenStream, change: impl FnOnce(TokenStream) -> TokenStream) -> TokenStream {
+    let mut tokens: Vec<TokenTree> = without_second(item).into_iter().collect();
+    if let Some(TokenTree::Group(body)) = tokens.pop_if(|last| is_braces(last)) {
+        let mut changed = Group::new(Delimiter::Brace, change(body.stream()));
+        changed.set_span(body.span());
+        tokens.push(changed.into());
+    }
+    tokens.into_iter().collect()
+}
+
+/// The item without a second `#[notification_endpoint]`.
+fn without_second(item: &TokenStream) -> TokenStream {
     let mut tokens = Vec::new();
     for token in item.clone() {
         if is_punct(tokens.last(), '#') && is_second_attribute(&token) {
@@ -31,11 +70,6 @@ fn with_body(item: &TokenStream, change: impl FnOnce(TokenStream) -> TokenStream
         } else {
             tokens.push(token);
         }
-    }
-    if let Some(TokenTree::Group(body)) = tokens.pop_if(|last| is_braces(last)) {
-        let mut changed = Group::new(Delimiter::Brace, change(body.stream()));
-        changed.set_span(body.span());
-        tokens.push(changed.into());
     }
     tokens.into_iter().collect()
 }
@@ -94,10 +128,15 @@ fn is_whole_member(group: &Group) -> bool {
 }
 
 fn strip(body: TokenStream) -> TokenStream {
+    strip_also(body, &|_| false)
+}
+
+/// The members without `#[on]`, and without other attributes.
+fn strip_also(body: TokenStream, other: &dyn Fn(&TokenStream) -> bool) -> TokenStream {
     let mut kept: Vec<TokenTree> = Vec::new();
     for token in flat(body) {
-        let hash = is_punct(kept.last(), '#');
-        if hash && is_on(&token) {
+        let is_other = matches!(&token, TokenTree::Group(group) if is_brackets(group) && other(&group.stream()));
+        if is_punct(kept.last(), '#') && (is_attribute_on(&token) || is_other) {
             kept.pop();
         } else {
             kept.push(token);
@@ -106,14 +145,56 @@ fn strip(body: TokenStream) -> TokenStream {
     kept.into_iter().collect()
 }
 
-/// Whether the token is `[on]`, `[on(..)]` or another form of it.
-fn is_on(token: &TokenTree) -> bool {
+fn is_brackets(group: &Group) -> bool {
+    group.delimiter() == Delimiter::Bracket
+}
+
+/// Whether the token is the brackets of an `#[on(..)]`, also in a `cfg_attr`.
+fn is_attribute_on(token: &TokenTree) -> bool {
     let TokenTree::Group(group) = token else {
         return false;
     };
-    let mut inside = group.stream().into_iter();
+    is_brackets(group) && (is_on(&group.stream()) || is_conditional_on(&group.stream()))
+}
+
+/// Whether the attribute is `on`, `on(..)`, or `listener::on(..)`, which is reported.
+pub(crate) fn is_on(attribute: &TokenStream) -> bool {
+    let mut inside = attribute.clone().into_iter();
     let named = is_word(inside.next().as_ref(), "on") && !is_punct(inside.next().as_ref(), ':');
-    group.delimiter() == Delimiter::Bracket && (named || is_conditional_on(&group.stream()))
+    named || is_qualified_on(attribute)
+}
+
+/// Whether the attribute is a path to `on` in this library, or to an `on` with a list of priorities.
+pub(crate) fn is_qualified_on(attribute: &TokenStream) -> bool {
+    let mut segments = Vec::new();
+    let mut rest = None;
+    for token in attribute.clone() {
+        match token {
+            TokenTree::Ident(name) => segments.push(name),
+            TokenTree::Punct(punct) if punct.as_char() == ':' => {}
+            other => {
+                rest = Some(other);
+                break;
+            }
+        }
+    }
+    let is_path = segments.len() > 1 && segments.last().is_some_and(|last| last == "on");
+    let lists_priority = || {
+        let Some(TokenTree::Group(list)) = &rest else { return false };
+        let first = list.stream().into_iter().next();
+        PRIORITIES.iter().any(|priority| is_word(first.as_ref(), priority))
+    };
+    is_path && (segments.first().is_some_and(|first| first == "listener") || lists_priority())
+}
+
+/// Whether the attribute is named after a priority. `#[warn(..)]` is rustc's own.
+pub(crate) fn is_priority(attribute: &TokenStream) -> bool {
+    let mut inside = attribute.clone().into_iter();
+    let first = inside.next();
+    let second = inside.next();
+    PRIORITIES.iter().any(|priority| is_word(first.as_ref(), priority))
+        && !is_punct(second.as_ref(), ':')
+        && !(is_word(first.as_ref(), "warn") && second.is_some())
 }
 
 /// Whether the attribute is `cfg_attr(condition, on(..))`: an error, because that `on` would be
@@ -140,8 +221,6 @@ fn is_punct(token: Option<&TokenTree>, character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use quote::quote;
-
     use super::*;
 
     #[track_caller]
@@ -199,7 +278,7 @@ mod tests {
     fn a_second_method_of_one_name_is_renamed() {
         let item = quote!(impl B { fn info() {} fn info() { fn info() {} } fn warn() {} });
         let expected = quote!(impl B { fn info() {} fn __info_1() { fn info() {} } fn warn() {} });
-        let single = with_unique_names(&item, &["info".to_owned()]);
+        let single = without_reported(&item, &["info".to_owned()], &[]);
         assert_eq!(single.to_string(), expected.to_string());
     }
 

@@ -1,34 +1,47 @@
 //! Tokens -> `ast`: syntax only; `check` knows which names are valid. Bodies of methods are skipped,
-//! not parsed. A syntax error is reported, and parsing continues after it.
+//! not parsed. `attr` reads the options of attributes. A block that rustc cannot read either is broken:
+//! rustc has reported that before the attribute was expanded, so nothing is reported here.
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
+use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, FnArg, Ident, ItemImpl, Meta, Signature, Token, Type, Visibility, token};
 
-use crate::attr::Entries;
+use crate::attr::{Entries, Expected};
 use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, On, Options, Retry};
-use crate::endpoint::misplaced;
 use crate::endpoint::original::{self, is_braces};
+use crate::endpoint::{conditions, misplaced};
 
-/// Reads the attribute's options and the item; no `Endpoint` if the item is not an impl block.
-pub(crate) fn endpoint(
-    attribute: TokenStream,
-    item: &TokenStream,
-) -> (Option<Endpoint>, Diagnostics) {
+/// The item below the attribute.
+pub(crate) enum Item {
+    /// An impl block. Its members are as written.
+    Block(Endpoint),
+    /// An impl block with a syntax error: the endpoint without its members, if the head can be read, and
+    /// where the error is.
+    Broken(Option<Endpoint>, Span),
+    /// Another item, which is reported.
+    Other,
+}
+
+/// Reads the attribute's options and the item.
+pub(crate) fn item(attribute: TokenStream, item: &TokenStream) -> (Item, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     let options = options(attribute, &mut diagnostics);
-    let Some((head, body)) = head_and_body(item, &mut diagnostics) else {
-        return (None, diagnostics);
+    let (head, body) = match head_and_body(item) {
+        Ok(parts) => parts,
+        Err(NotABlock::Broken(span)) => return (Item::Broken(None, span), diagnostics),
+        Err(NotABlock::Other(kind, span)) => {
+            let message = format_args!(
+                "`#[notification_endpoint]` expects an inherent `impl` block, found {kind}"
+            );
+            let help = "apply it to the block whose methods handle notifications: `#[notification_endpoint] impl Billing { .. }`";
+            diagnostics.at(span, message, help);
+            return (Item::Other, diagnostics);
+        }
     };
-    if let Some(second) = head.attrs.iter().find(|attribute| original::is_ours(attribute.path())) {
-        diagnostics.on(
-            second,
-            "`#[notification_endpoint]` is applied twice to this block",
-            "keep one, with the options of both",
-        );
-    }
+    let second = head.attrs.iter().find(|attribute| original::is_ours(attribute.path())).cloned();
     let mut endpoint = Endpoint {
         options,
         allowed: head.attrs.into_iter().filter(|one| one.path().is_ident("allow")).collect(),
@@ -38,28 +51,42 @@ pub(crate) fn endpoint(
         methods: Vec::new(),
         macros: Vec::new(),
     };
-    let read = |input: ParseStream<'_>| members(input, &mut endpoint, &mut diagnostics);
-    let result = read.parse2(original::flat(body.stream()));
-    diagnostics.handle(result);
-    (Some(endpoint), diagnostics)
+    let mut in_members = Diagnostics::default();
+    let read = |input: ParseStream<'_>| members(input, &mut endpoint, &mut in_members);
+    if let Err(error) = read.parse2(original::flat(body.stream())) {
+        return (Item::Broken(Some(endpoint), error.span()), diagnostics);
+    }
+    if let Some(second) = second {
+        diagnostics.on(
+            second,
+            "`#[notification_endpoint]` is applied twice to this block",
+            "keep one, with the options of both",
+        );
+    }
+    diagnostics.append(in_members);
+    (Item::Block(endpoint), diagnostics)
+}
+
+enum NotABlock {
+    /// An impl block with a syntax error in its head.
+    Broken(Span),
+    /// The kind of the item in words, and its keyword.
+    Other(&'static str, Span),
 }
 
 /// Splits an impl block into its head, which `syn` parses, and its braces.
-fn head_and_body(item: &TokenStream, diagnostics: &mut Diagnostics) -> Option<(ItemImpl, Group)> {
+fn head_and_body(item: &TokenStream) -> Result<(ItemImpl, Group), NotABlock> {
     let mut head: Vec<TokenTree> = item.clone().into_iter().collect();
     let body = head.pop_if(|last| is_braces(last));
     head.push(Group::new(proc_macro2::Delimiter::Brace, TokenStream::new()).into());
     let head = syn::parse2::<ItemImpl>(head.into_iter().collect());
-    if let (Ok(head), Some(TokenTree::Group(body))) = (head, body) {
-        return Some((head, body));
+    match (head, body) {
+        (Ok(head), Some(TokenTree::Group(body))) => Ok((head, body)),
+        (head, _) => Err(match kind(item) {
+            ("impl", span) => NotABlock::Broken(head.err().map_or(span, |error| error.span())),
+            (kind, span) => NotABlock::Other(kind, span),
+        }),
     }
-    let (kind, span) = kind(item);
-    diagnostics.at(
-        span,
-        format_args!("`#[notification_endpoint]` expects an inherent `impl` block, found {kind}"),
-        "apply it to the block whose methods handle notifications: `#[notification_endpoint] impl Billing { .. }`",
-    );
-    None
 }
 
 /// The kind of the item in words, and the span of its keyword.
@@ -75,7 +102,7 @@ fn kind(item: &TokenStream) -> (&'static str, Span) {
         ("const", "a constant"),
         ("static", "a static"),
         ("use", "an import"),
-        ("impl", "an `impl` block that cannot be parsed"),
+        ("impl", "impl"),
     ];
     let named = item.clone().into_iter().find_map(|token| {
         let TokenTree::Ident(name) = token else {
@@ -96,7 +123,9 @@ fn ungrouped(mut ty: Type) -> Type {
 }
 
 fn options(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Options {
-    let mut entries = Entries::read("`#[notification_endpoint(..)]`", attribute, diagnostics);
+    let expected =
+        Expected { attribute: "`#[notification_endpoint(..)]`", explain: misplaced::not_an_option };
+    let mut entries = Entries::read(expected, attribute, diagnostics);
     let options = Options {
         topic: entries.string("topic", diagnostics),
         topics: entries.strings("topics", diagnostics),
@@ -119,7 +148,8 @@ fn options(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Options {
 }
 
 fn retry(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Option<Retry> {
-    let mut entries = entries.nested("retry", "attempts = 5", "`retry(..)`", diagnostics)?;
+    let expected = Expected { attribute: "`retry(..)`", explain: misplaced::not_of_retry };
+    let mut entries = entries.nested("retry", "attempts = 5", expected, diagnostics)?;
     let retry = Retry {
         attempts: entries.integer("attempts", 1..=u32::MAX, diagnostics),
         delay: entries.duration("delay", diagnostics),
@@ -139,6 +169,7 @@ fn filter(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Filter {
     }
 }
 
+/// Reads the members. What is wrong in an attribute is reported; a syntax error of the block is returned.
 fn members(
     input: ParseStream<'_>,
     endpoint: &mut Endpoint,
@@ -146,10 +177,7 @@ fn members(
 ) -> syn::Result<()> {
     Attribute::parse_inner(input)?;
     while !input.is_empty() {
-        if let Err(error) = member(input, endpoint, diagnostics) {
-            diagnostics.add(error);
-            skip_member(input)?;
-        }
+        member(input, endpoint, diagnostics)?;
     }
     Ok(())
 }
@@ -160,23 +188,95 @@ fn member(
     diagnostics: &mut Diagnostics,
 ) -> syn::Result<()> {
     let attributes = Attribute::parse_outer(input)?;
-    let on = attributes.iter().find(|attribute| attribute.path().is_ident("on"));
     input.parse::<Visibility>()?;
-    if input.fork().parse::<Ident>().is_ok_and(|word| word == "default") {
+    if is_word(input, "default") && !input.peek2(Token![!]) {
         input.parse::<Ident>()?;
     }
     if is_function(input) {
-        let signature = input.parse()?;
+        let signature: Signature = input.parse()?;
+        body(input)?;
+        if signature.variadic.is_some() {
+            // rustc reports it.
+            return Err(input.error("variadic"));
+        }
         endpoint.methods.push(method(&attributes, signature, diagnostics));
-    } else if let Some(on) = on {
-        let help = "move it above the method that handles these priorities";
-        diagnostics.on(on, "`#[on(..)]` can only be applied to methods", help);
-    } else if !input.peek(Token![const]) && !input.peek(Token![type]) {
-        let rest = input.fork();
-        let path: syn::Path = rest.call(syn::Path::parse_mod_style)?;
+        return Ok(());
+    }
+    if input.peek(Token![const]) || input.peek(Token![type]) {
+        constant_or_type(input)?;
+    } else {
+        let path = invocation(input)?;
         endpoint.macros.push(quote!(#path));
     }
-    skip_member(input)
+    if let Some(on) =
+        attributes.iter().find(|attribute| original::is_on(&attribute.meta.to_token_stream()))
+    {
+        let help = "move it above the method that handles these priorities";
+        diagnostics.on(on, "`#[on(..)]` can only be applied to methods", help);
+    }
+    Ok(())
+}
+
+/// The braces of a method's body, or the `;` instead of them, which rustc reports.
+fn body(input: ParseStream<'_>) -> syn::Result<()> {
+    if input.parse::<Option<Token![;]>>()?.is_none() {
+        if !input.peek(token::Brace) {
+            return Err(input.error("expected a body"));
+        }
+        input.parse::<TokenTree>()?;
+    }
+    Ok(())
+}
+
+/// `const NAME: Type = value;` or `type Name = Type;`, to its `;`.
+fn constant_or_type(input: ParseStream<'_>) -> syn::Result<()> {
+    input.parse::<TokenTree>()?;
+    input.call(Ident::parse_any)?;
+    if !input.peek(Token![:]) && !input.peek(Token![<]) && !input.peek(Token![=]) {
+        return Err(input.error("expected a type"));
+    }
+    while input.parse::<Option<Token![;]>>()?.is_none() {
+        input.parse::<TokenTree>()?;
+    }
+    Ok(())
+}
+
+/// Macros of the standard library that cannot expand to methods: rustc reports them.
+const STATEMENTS: &[&str] = &[
+    "assert",
+    "assert_eq",
+    "assert_ne",
+    "dbg",
+    "eprint",
+    "eprintln",
+    "format",
+    "panic",
+    "print",
+    "println",
+    "todo",
+    "unimplemented",
+    "unreachable",
+    "vec",
+    "write",
+    "writeln",
+];
+
+/// `path!(..);` or `path! { .. }`: its path.
+fn invocation(input: ParseStream<'_>) -> syn::Result<syn::Path> {
+    let path: syn::Path = input.call(syn::Path::parse_mod_style)?;
+    input.parse::<Token![!]>()?;
+    let is_statement = STATEMENTS.iter().any(|name| path.is_ident(name));
+    let TokenTree::Group(group) = input.parse()? else {
+        return Err(input.error("expected a delimiter"));
+    };
+    if !is_braces(&TokenTree::Group(group)) {
+        input.parse::<Token![;]>()?;
+    }
+    if is_statement { Err(input.error("a statement")) } else { Ok(path) }
+}
+
+fn is_word(input: ParseStream<'_>, word: &str) -> bool {
+    input.fork().parse::<Ident>().is_ok_and(|other| other == word)
 }
 
 /// Whether `fn` follows, after optional qualifiers such as `async`.
@@ -195,27 +295,10 @@ fn is_function(input: ParseStream<'_>) -> bool {
     true
 }
 
-/// Skips to the end of a member: its `;`, or the braces of its body. Braces after a `=` are a value.
-fn skip_member(input: ParseStream<'_>) -> syn::Result<()> {
-    let mut is_value = false;
-    while !input.is_empty() {
-        if input.parse::<Option<Token![;]>>()?.is_some() {
-            return Ok(());
-        }
-        is_value |= input.peek(Token![=]);
-        let ends = input.peek(token::Brace) && !is_value;
-        input.parse::<TokenTree>()?;
-        if ends {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
 fn method(attributes: &[Attribute], signature: Signature, diagnostics: &mut Diagnostics) -> Method {
     let on = attributes
         .iter()
-        .filter(|attribute| attribute.path().is_ident("on"))
+        .filter(|attribute| original::is_on(&attribute.meta.to_token_stream()))
         .map(|attribute| on(attribute, diagnostics))
         .collect();
     let arguments = signature
@@ -225,14 +308,18 @@ fn method(attributes: &[Attribute], signature: Signature, diagnostics: &mut Diag
             FnArg::Receiver(_) => None,
             FnArg::Typed(typed) => Some(typed),
         })
-        .map(|typed| Argument::new(cfg(&typed.attrs), &typed.pat, ungrouped((*typed.ty).clone())))
+        .map(|typed| {
+            let ty = ungrouped((*typed.ty).clone());
+            Argument::new(conditions::of(&typed.attrs), &typed.pat, ty)
+        })
         .collect();
+    let find = |is: fn(&TokenStream) -> bool| {
+        attributes.iter().find(|attribute| is(&attribute.meta.to_token_stream())).cloned()
+    };
     Method {
-        cfg: cfg(attributes),
-        conditional_on: attributes
-            .iter()
-            .find(|attribute| original::is_conditional_on(&attribute.meta.to_token_stream()))
-            .cloned(),
+        cfg: conditions::of(attributes),
+        conditional_on: find(original::is_conditional_on),
+        priority_attribute: find(original::is_priority),
         on,
         signature,
         arguments,
@@ -245,14 +332,10 @@ fn on(attribute: &Attribute, diagnostics: &mut Diagnostics) -> On {
         // No list: `check` reports the missing priority.
         Meta::Path(_) | Meta::NameValue(_) => TokenStream::new(),
     };
-    let mut entries = Entries::read("`#[on(..)]`", tokens, diagnostics);
+    let expected = Expected { attribute: "`#[on(..)]`", explain: misplaced::not_a_priority };
+    let mut entries = Entries::read(expected, tokens, diagnostics);
     let filter = filter(&mut entries, diagnostics);
     let priorities = entries.flags();
-    entries.finish(misplaced::in_on, diagnostics);
-    On { attribute: attribute.clone(), priorities, filter }
-}
-
-fn cfg(attributes: &[Attribute]) -> Vec<Attribute> {
-    let is_cfg = |attribute: &&Attribute| attribute.path().is_ident("cfg");
-    attributes.iter().filter(is_cfg).cloned().collect()
+    let is_complete = entries.finish(misplaced::in_on, diagnostics);
+    On { attribute: attribute.clone(), priorities, filter, is_complete }
 }

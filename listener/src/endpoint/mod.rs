@@ -110,12 +110,12 @@ pub struct Method<E: 'static> {
     pub call: Call<E>,
 }
 
-/// How a method is called.
+/// How a method is called. The notification comes first, so that an error of the borrow checker names it.
 pub enum Call<E: 'static> {
     /// An `async fn`.
-    Async(for<'n> fn(&'n E, &'n Notification<'n>) -> BoxFuture<'n, MethodResult>),
+    Async(for<'n> fn(&'n Notification<'n>, &'n E) -> BoxFuture<'n, MethodResult>),
     /// A plain `fn`: it may block, so it is called on a thread for blocking calls.
-    Blocking(for<'n> fn(&'n E, &'n Notification<'n>) -> MethodResult),
+    Blocking(for<'n> fn(&'n Notification<'n>, &'n E) -> MethodResult),
 }
 
 impl<E> fmt::Debug for Call<E> {
@@ -319,8 +319,8 @@ impl<E: Endpoint> Methods for Instance<E> {
         notification: &'n Notification<'n>,
     ) -> BoxFuture<'n, MethodResult> {
         match E::METHODS[index].call {
-            Call::Async(call) => call(&self.0, notification),
-            Call::Blocking(call) => Box::pin(std::future::ready(call(&self.0, notification))),
+            Call::Async(call) => call(notification, &self.0),
+            Call::Blocking(call) => Box::pin(std::future::ready(call(notification, &self.0))),
         }
     }
 }

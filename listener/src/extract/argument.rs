@@ -1,39 +1,62 @@
 //! The five arguments that are extracted by name: `ctxt`, `publisher_id`, `event_type`, `payload`,
 //! `metadata`. A trait for each kind defines its types, so that the compiler reports a wrong type at the
-//! argument. Only generated code uses them.
+//! argument. Only generated code uses them. Its form, in `form.rs`, tells an `Option` or a `Result` from other types.
 
 use serde::Deserialize;
 
+use crate::extract::form::{Fallible, Optional, Plain};
 use crate::notification::context::Context;
 use crate::notification::metadata::Metadata;
 use crate::notification::{Notification, PartError};
 
 /// Used by the code that `#[notification_endpoint]` generates; not for programs.
 ///
-/// The types of `ctxt`: `&Context`, or any type that can be read from it.
+/// The types of `ctxt`: `&Context`, any type that can be read from it, and `Option` and `Result` of one.
 #[diagnostic::on_unimplemented(
     message = "`ctxt` cannot be a `{Self}`",
     label = "neither `&Context` nor a type that implements `Deserialize`",
     note = "take `ctxt: &Context`, or derive `serde::Deserialize` for this type and take it by value"
 )]
-pub trait ContextArgument<'n>: Sized {
+pub trait ContextArgument<'n, Form>: Sized {
     /// Reads the context.
     ///
     /// # Errors
     /// The context does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
+    fn take(form: Form, notification: &'n Notification<'n>) -> Result<Self, PartError>;
 }
 
-impl<'n> ContextArgument<'n> for &'n Context {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+impl<'n> ContextArgument<'n, Plain> for &'n Context {
+    fn take(_: Plain, notification: &'n Notification<'n>) -> Result<Self, PartError> {
         notification.context()
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'n, T: Deserialize<'n>> ContextArgument<'n> for T {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+impl<'n, T: Deserialize<'n>> ContextArgument<'n, Plain> for T {
+    fn take(_: Plain, notification: &'n Notification<'n>) -> Result<Self, PartError> {
         notification.context_as()
+    }
+}
+
+/// `None` if the context is empty.
+impl<'n, F, T: ContextArgument<'n, F>> ContextArgument<'n, Optional<F>> for Option<T> {
+    fn take(
+        Optional(form): Optional<F>,
+        notification: &'n Notification<'n>,
+    ) -> Result<Self, PartError> {
+        if notification.has_context() { T::take(form, notification).map(Some) } else { Ok(None) }
+    }
+}
+
+/// The method handles the error of deserializing.
+impl<'n, F, T: ContextArgument<'n, F>, E: ArgumentError> ContextArgument<'n, Fallible<F>>
+    for Result<T, E>
+{
+    fn take(
+        Fallible(form): Fallible<F>,
+        notification: &'n Notification<'n>,
+    ) -> Result<Self, PartError> {
+        Ok(T::take(form, notification).map_err(E::from_part_error))
     }
 }
 
@@ -76,24 +99,50 @@ impl<'n> TextArgument<'n> for Option<String> {
 
 /// Used by the code that `#[notification_endpoint]` generates; not for programs.
 ///
-/// The types of `payload`: any that can be deserialized, including borrowed ones.
+/// The types of `payload`: any that can be deserialized, including borrowed ones, `Versioned<T>`, and
+/// `Option` and `Result` of one.
 #[diagnostic::on_unimplemented(
     message = "`payload` cannot be a `{Self}`",
     label = "does not implement `Deserialize`",
     note = "derive `serde::Deserialize` for the type and take it by value; or take `serde_json::Value`, or `&serde_json::value::RawValue`"
 )]
-pub trait PayloadArgument<'n>: Sized {
+pub trait PayloadArgument<'n, Form>: Sized {
     /// Reads the payload.
     ///
     /// # Errors
     /// The payload does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
+    fn take(form: Form, notification: &'n Notification<'n>) -> Result<Self, PartError>;
 }
 
 #[diagnostic::do_not_recommend]
-impl<'n, T: Deserialize<'n>> PayloadArgument<'n> for T {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+impl<'n, T: Deserialize<'n>> PayloadArgument<'n, Plain> for T {
+    fn take(_: Plain, notification: &'n Notification<'n>) -> Result<Self, PartError> {
         notification.payload()
+    }
+}
+
+/// `None` if the payload is null or missing.
+impl<'n, F, T: PayloadArgument<'n, F>> PayloadArgument<'n, Optional<F>> for Option<T> {
+    fn take(
+        Optional(form): Optional<F>,
+        notification: &'n Notification<'n>,
+    ) -> Result<Self, PartError> {
+        match notification.raw_payload().get() {
+            "null" => Ok(None),
+            _ => T::take(form, notification).map(Some),
+        }
+    }
+}
+
+/// The method handles the error of deserializing.
+impl<'n, F, T: PayloadArgument<'n, F>, E: ArgumentError> PayloadArgument<'n, Fallible<F>>
+    for Result<T, E>
+{
+    fn take(
+        Fallible(form): Fallible<F>,
+        notification: &'n Notification<'n>,
+    ) -> Result<Self, PartError> {
+        Ok(T::take(form, notification).map_err(E::from_part_error))
     }
 }
 
@@ -118,59 +167,20 @@ impl<'n> MetadataArgument<'n> for &'n Metadata {
 
 /// Used by the code that `#[notification_endpoint]` generates; not for programs.
 ///
-/// `Option<T>` for `payload`: `None` if it is null or missing. The macro recognizes the name `Option`;
-/// under another name serde deserializes it, with the same result for every type of serde's own.
-pub trait OptionalPayload<'n>: Sized {
-    /// Reads the payload.
-    ///
-    /// # Errors
-    /// The payload is neither null nor missing, and does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
-}
-
-impl<'n, T: PayloadArgument<'n>> OptionalPayload<'n> for Option<T> {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
-        match notification.raw_payload().get() {
-            "null" => Ok(None),
-            _ => T::take(notification).map(Some),
-        }
-    }
-}
-
-/// Used by the code that `#[notification_endpoint]` generates; not for programs.
-///
-/// `Option<T>` for `ctxt`: `None` if the context is empty. The macro recognizes the name `Option`.
-pub trait OptionalContext<'n>: Sized {
-    /// Reads the context.
-    ///
-    /// # Errors
-    /// The context is not empty and does not fit the type.
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError>;
-}
-
-impl<'n, T: ContextArgument<'n>> OptionalContext<'n> for Option<T> {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
-        if notification.has_context() { T::take(notification).map(Some) } else { Ok(None) }
-    }
-}
-
-/// Used by the code that `#[notification_endpoint]` generates; not for programs.
-///
-/// `Result<T, E>` for `payload` and `ctxt`: the method handles the error of deserializing. The macro
-/// recognizes the name `Result`.
+/// The types of `E` in an argument `Result<T, E>`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the type of this argument",
-    label = "not `Result<T, PartError>`",
-    note = "use `Result<T, E>`, where `T` is a type that the argument accepts, and `E` is `PartError` or implements `From<PartError>`"
+    message = "`{Self}` cannot be the error of this argument",
+    label = "the error is not `PartError`",
+    note = "use `Result<T, PartError>` (`listener::PartError`), or an error that implements `From<PartError>`"
 )]
-pub trait FallibleArgument<'n, A>: Sized {
-    /// Makes the argument from the result of deserializing.
-    fn keep(read: Result<A, PartError>) -> Self;
+pub trait ArgumentError {
+    /// Makes the error of the argument from that of deserializing.
+    fn from_part_error(error: PartError) -> Self;
 }
 
 #[diagnostic::do_not_recommend]
-impl<'n, A, E: From<PartError>> FallibleArgument<'n, A> for Result<A, E> {
-    fn keep(read: Result<A, PartError>) -> Self {
-        read.map_err(E::from)
+impl<E: From<PartError>> ArgumentError for E {
+    fn from_part_error(error: PartError) -> Self {
+        E::from(error)
     }
 }

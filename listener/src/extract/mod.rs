@@ -6,6 +6,9 @@
 
 pub(crate) mod argument;
 mod attempt;
+pub(crate) mod find_form;
+pub(crate) mod form;
+pub(crate) mod lifetimes;
 pub(crate) mod similar_name;
 mod needs;
 pub(crate) mod shared;
@@ -17,10 +20,10 @@ use std::convert::Infallible;
 // Some of these are used only by generated code. They have a public path because the compiler's messages
 // would otherwise show the one in `__private`.
 pub use self::argument::{
-    ContextArgument, FallibleArgument, MetadataArgument, OptionalContext, OptionalPayload,
-    PayloadArgument, TextArgument,
+    ArgumentError, ContextArgument, MetadataArgument, PayloadArgument, TextArgument,
 };
 pub use self::attempt::{Attempt, ReceivedAt};
+pub use self::lifetimes::{ArgumentLifetime, ReturnedLifetime};
 pub use self::needs::Needs;
 pub use self::shared::Shared;
 pub use self::similar_name::{

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::extract::argument::PayloadArgument;
+use crate::extract::form::Unwrapped;
 use crate::notification::{Notification, PartError};
 
 /// A payload type for a versioned object.
@@ -32,6 +33,11 @@ use crate::notification::{Notification, PartError};
 ///     const VERSION: (u32, u32) = (1, 10);
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the payload of a versioned object",
+    label = "does not implement `VersionedPayload`",
+    note = "implement `listener::VersionedPayload` for the type: the object's `NAME`, and the oldest `VERSION` that it supports"
+)]
 pub trait VersionedPayload: DeserializeOwned {
     /// The object's name, such as `InstanceCreatePayload`.
     const NAME: &'static str;
@@ -63,8 +69,8 @@ impl<T> Deref for Versioned<T> {
     }
 }
 
-impl<'n, T: VersionedPayload> PayloadArgument<'n> for Versioned<T> {
-    fn take(notification: &'n Notification<'n>) -> Result<Self, PartError> {
+impl<'n, T: VersionedPayload> PayloadArgument<'n, Unwrapped> for Versioned<T> {
+    fn take(_: Unwrapped, notification: &'n Notification<'n>) -> Result<Self, PartError> {
         read(notification.payload()?)
     }
 }

@@ -177,7 +177,7 @@ pub type MethodResult = Result<Outcome, Failure>;
 #[diagnostic::on_unimplemented(
     message = "an endpoint method cannot return `{Self}`",
     label = "not an outcome",
-    note = "return `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, where `E` is a `String`, a `Box<dyn Error + Send + Sync>` (`listener::BoxError`), or a type that implements `std::error::Error + Send + Sync`"
+    note = "return `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, where `E` is a `String`, a `Box<dyn Error + Send + Sync>` (`listener::BoxError`), or a type that implements `std::error::Error + Send + Sync + 'static`"
 )]
 pub trait IntoOutcome {
     /// Converts the returned value.

@@ -64,7 +64,7 @@ impl<const N: usize, const OWN_TOPIC: bool> Endpoint for Nth<N, OWN_TOPIC> {
         priorities: &[Priority::Info],
         filter: FilterRule::ALL,
         requires: |_| {},
-        call: Call::Async(|_, notification| Box::pin(handle(notification))),
+        call: Call::Async(|notification, _| Box::pin(handle(notification))),
     }];
 }
 

@@ -9,22 +9,28 @@ use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::{Argument, Source, type_text};
 use crate::endpoint::type_path;
 
-/// All errors in an argument.
-pub(crate) fn check(argument: &Argument, diagnostics: &mut Diagnostics) {
+/// All errors in an argument of an endpoint of type `self_type`.
+pub(crate) fn check(argument: &Argument, self_type: &Type, diagnostics: &mut Diagnostics) {
     let ty = &argument.ty;
+    let source = argument.source();
     if names_impl(ty) {
         diagnostics.on(
             ty,
             "an argument of an endpoint method cannot be `impl Trait`",
             "use a concrete type",
         );
-    } else if matches!(ty, Type::Reference(reference) if reference.mutability.is_some()) {
+    } else if is_endpoint(ty, self_type) {
+        let name =
+            argument.name.as_ref().map_or("this argument".to_owned(), |name| format!("`{name}`"));
         diagnostics.on(
             ty,
-            "an argument of an endpoint method cannot be `&mut`",
-            "take a value or a shared reference",
+            format_args!("{name} is the endpoint, but not the receiver"),
+            "take `&self`: the listener passes the instance as the receiver only",
         );
-    } else if argument.source() != Source::ByType && is_static_reference(ty) {
+    } else if matches!(ty, Type::Reference(reference) if reference.mutability.is_some()) {
+        let message = "an argument of an endpoint method cannot be `&mut`";
+        diagnostics.on(ty, message, accepted(source));
+    } else if source != Source::ByType && names_static_reference(ty) {
         diagnostics.on(
             ty,
             "an argument of an endpoint method cannot be `&'static`: it borrows from the notification",
@@ -32,23 +38,75 @@ pub(crate) fn check(argument: &Argument, diagnostics: &mut Diagnostics) {
         );
     } else if matches!(ty, Type::Infer(_)) {
         diagnostics.on(ty, "`_` is not allowed as the type of an argument", "write the type");
-    } else if argument.source() == Source::ByType
+    } else if source == Source::ByType
         && let Some(candidates) = named_candidates(ty)
     {
         misnamed(argument, candidates, diagnostics);
     }
 }
 
-/// Whether a type is `&'static T`, alone or in an `Option` or a `Result`.
-fn is_static_reference(ty: &Type) -> bool {
-    let inner =
-        type_path::first_argument(ty, "Option").or_else(|| type_path::first_argument(ty, "Result"));
-    match inner.unwrap_or(ty) {
-        Type::Reference(reference) => {
-            reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
+/// Reports a named argument that is taken twice: with and without `_`. Two of the very same name are an
+/// error of rustc.
+pub(crate) fn check_all(arguments: &[Argument], diagnostics: &mut Diagnostics) {
+    for (at, second) in arguments.iter().enumerate() {
+        let is_first = |first: &&Argument| {
+            first.source() != Source::ByType
+                && first.source() == second.source()
+                && first.name != second.name
+                && first.cfg.is_empty()
+                && second.cfg.is_empty()
+        };
+        if let Some(first) = arguments[..at].iter().find(is_first) {
+            let (first, second) = (&first.name, &second.name);
+            let message = format!("duplicate argument `{}`", second.to_token_stream());
+            let help = format!(
+                "remove one of the two: `{}` is the same part of the notification",
+                first.to_token_stream()
+            );
+            diagnostics.on(second, message, help);
         }
+    }
+}
+
+/// What an argument may be instead.
+fn accepted(source: Source) -> &'static str {
+    match source {
+        Source::Context => {
+            "take `ctxt: &Context`, or a type that implements `Deserialize`, by value"
+        }
+        Source::PublisherId | Source::EventType => {
+            "take `&str`, `Option<&str>`, `String` or `Option<String>`"
+        }
+        Source::Payload => "take a type that implements `Deserialize`, by value",
+        Source::Metadata => "take `metadata: &Metadata`",
+        Source::ByType => "take a value or a shared reference",
+    }
+}
+
+/// Whether a type is the endpoint's own, by reference or in a smart pointer.
+fn is_endpoint(ty: &Type, self_type: &Type) -> bool {
+    let is_self = |ty: &Type| {
+        matches!(ty, Type::Path(path) if path.path.is_ident("Self"))
+            || type_text(ty) == type_text(self_type)
+    };
+    let pointed = ["Arc", "Rc", "Box", "Pin"]
+        .into_iter()
+        .find_map(|pointer| type_path::first_argument(ty, pointer));
+    match (ty, pointed) {
+        (Type::Reference(reference), _) => is_self(&reference.elem),
+        (_, Some(inner)) => is_self(inner) || is_endpoint(inner, self_type),
         _ => false,
     }
+}
+
+/// Whether `&'static T` occurs anywhere in a type: nothing can be deserialized into it.
+fn names_static_reference(ty: &Type) -> bool {
+    any_three(ty.to_token_stream(), &|reference, quote, name| {
+        let is_punct = |token: &TokenTree, character| matches!(token, TokenTree::Punct(punct) if punct.as_char() == character);
+        is_punct(reference, '&')
+            && is_punct(quote, '\'')
+            && matches!(name, TokenTree::Ident(name) if name == "static")
+    })
 }
 
 /// The named arguments that can have this type, if no extractor can have it.
@@ -117,6 +175,17 @@ fn any(tokens: TokenStream, predicate: &impl Fn(&TokenTree, Option<&TokenTree>) 
         predicate(token, tokens.get(at + 1))
             || matches!(token, TokenTree::Group(group) if any(group.stream(), predicate))
     })
+}
+
+/// Whether any three tokens in sequence satisfy the predicate; groups are searched too.
+fn any_three(
+    tokens: TokenStream,
+    predicate: &dyn Fn(&TokenTree, &TokenTree, &TokenTree) -> bool,
+) -> bool {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let in_group = |token: &TokenTree| matches!(token, TokenTree::Group(group) if any_three(group.stream(), predicate));
+    tokens.windows(3).any(|three| predicate(&three[0], &three[1], &three[2]))
+        || tokens.iter().any(in_group)
 }
 
 #[cfg(test)]

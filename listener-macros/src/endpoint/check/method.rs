@@ -2,25 +2,35 @@
 //! its signature. `argument.rs` checks its arguments, `filter.rs` its filter.
 
 use quote::ToTokens;
-use syn::{GenericParam, Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
+use syn::{
+    Attribute, GenericParam, Meta, Receiver, ReceiverKind, ReturnType, Safety, Signature, Type,
+};
 
 use crate::attr::Key;
 use crate::diagnostic::Diagnostics;
-use crate::endpoint::ast::{Method, On, PRIORITIES};
+use crate::endpoint::ast::{Endpoint, Method, On, PRIORITIES};
 use crate::endpoint::check::{argument, filter};
-use crate::endpoint::{misplaced, type_path};
+use crate::endpoint::{misplaced, original, type_path};
 use crate::similar::{PRIORITY_SYNONYMS, similar, similar_priority};
 
 const HELPERS: &str = "helper methods belong in a separate `impl` block";
 
-/// All errors in a method.
-pub(crate) fn check(method: &Method, diagnostics: &mut Diagnostics) {
+/// All errors in a method of an endpoint of type `self_type`.
+pub(crate) fn check(method: &Method, self_type: &Type, diagnostics: &mut Diagnostics) {
     if let Some(attribute) = &method.conditional_on {
         diagnostics.on(
             attribute,
             "`#[on(..)]` is not supported in `cfg_attr`",
             "write two methods, each with its own `#[cfg(..)]` and `#[on(..)]`",
         );
+    } else if let Some(attribute) = misnamed_attribute(method) {
+        let name = attribute.path().to_token_stream().to_string();
+        let rest = match &attribute.meta {
+            Meta::List(list) => format!(", {}", list.tokens),
+            Meta::Path(_) | Meta::NameValue(_) => String::new(),
+        };
+        let help = format!("write `#[on({name}{rest})]`");
+        diagnostics.on(attribute, format_args!("`{name}` is a priority, not an attribute"), help);
     } else if method.on.is_empty() && !handles_by_name(method, diagnostics) {
         // A helper method: other errors in it would be noise.
         return;
@@ -41,9 +51,22 @@ pub(crate) fn check(method: &Method, diagnostics: &mut Diagnostics) {
         receiver(self_argument, diagnostics);
     }
     for argument in &method.arguments {
-        argument::check(argument, diagnostics);
+        argument::check(argument, self_type, diagnostics);
     }
+    argument::check_all(&method.arguments, diagnostics);
     returned(&method.signature, diagnostics);
+}
+
+/// The attributes that are reported here, and must not be reported again by rustc.
+pub(crate) fn reported_attributes(endpoint: &Endpoint) -> impl Iterator<Item = &Attribute> {
+    endpoint.methods.iter().filter_map(misnamed_attribute)
+}
+
+/// An attribute such as `#[info]` above a method that would otherwise not handle a priority. Above another
+/// method it may be a macro of the program.
+fn misnamed_attribute(method: &Method) -> Option<&Attribute> {
+    let handles = !method.on.is_empty() || PRIORITIES.contains(&method.name().as_str());
+    method.priority_attribute.as_ref().filter(|_| !handles)
 }
 
 /// Whether the method is named after a priority, or similarly.
@@ -68,7 +91,12 @@ fn handles_by_name(method: &Method, diagnostics: &mut Diagnostics) -> bool {
 }
 
 fn list(on: &On, diagnostics: &mut Diagnostics) {
-    if on.priorities.is_empty() {
+    if original::is_qualified_on(&on.attribute.meta.to_token_stream()) {
+        let path = on.attribute.path();
+        let help = "write `#[on(..)]`: the attribute of the block reads it, so it is not imported";
+        diagnostics.on(path, "`on` is written without a path", help);
+    }
+    if on.priorities.is_empty() && on.is_complete {
         diagnostics.on(
             &on.attribute,
             "missing priority in `#[on(..)]`",
@@ -110,10 +138,6 @@ fn qualifiers(signature: &Signature, diagnostics: &mut Diagnostics) {
     if let Some(abi) = &signature.abi {
         let help = "write a plain `fn` or `async fn`";
         diagnostics.on(abi, "an endpoint method cannot be `extern`", help);
-    }
-    if let Some(variadic) = &signature.variadic {
-        let help = "name each argument";
-        diagnostics.on(variadic, "an endpoint method cannot be variadic", help);
     }
 }
 

@@ -11,12 +11,14 @@ mod regex;
 mod unmatchable;
 
 use proc_macro2::TokenStream;
-use syn::Type;
+use syn::{ReturnType, Type};
 
 use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::{Endpoint, type_text};
+use crate::endpoint::lifetimes;
 
 pub(crate) use self::duplicate::duplicate_names;
+pub(crate) use self::method::reported_attributes;
 
 /// All errors in the block.
 pub(crate) fn endpoint(endpoint: &Endpoint) -> Diagnostics {
@@ -26,7 +28,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> Diagnostics {
     instances(endpoint, &mut diagnostics);
     block(endpoint, &mut diagnostics);
     for method in &endpoint.methods {
-        method::check(method, &mut diagnostics);
+        method::check(method, &endpoint.self_type, &mut diagnostics);
         for on in &method.on {
             unmatchable::check_method(&endpoint.options.filter, &on.filter, &mut diagnostics);
         }
@@ -45,6 +47,18 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> Diagnostics {
 /// The warnings for a block without errors.
 pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
     duplicate::warnings(endpoint)
+}
+
+/// Whether a signature has a lifetime that nothing declares, which rustc reports.
+pub(crate) fn has_undeclared_lifetime(endpoint: &Endpoint) -> bool {
+    endpoint.methods.iter().any(|method| {
+        let returned = match &method.signature.output {
+            ReturnType::Type(_, ty) => Some(&**ty),
+            ReturnType::Default => None,
+        };
+        let mut types = method.arguments.iter().map(|argument| &argument.ty).chain(returned);
+        types.any(|ty| lifetimes::has_undeclared(ty, &method.signature))
+    })
 }
 
 /// Whether `Endpoint` can be implemented for the type of this block.
@@ -94,19 +108,19 @@ fn instances(endpoint: &Endpoint, diagnostics: &mut Diagnostics) {
             "a generic endpoint requires `instances(..)`",
             "list the types: `instances(Billing<Postgres>, Billing<Sqlite>)`, or write `register = false` and pass instances to the builder",
         ),
-        Some((key, _)) if !is_generic => diagnostics.at(
-            key.span,
+        Some(instances) if !is_generic => diagnostics.at(
+            instances.key.span,
             "`instances` has no effect on an endpoint that is not generic",
             "omit it: the type of the block is registered",
         ),
-        Some((key, types)) if types.is_empty() => diagnostics.at(
-            key.span,
+        Some(instances) if instances.is_empty() => diagnostics.at(
+            instances.key.span,
             "`instances` is empty",
             "list the types: `instances(Billing<Postgres>, Billing<Sqlite>)`",
         ),
-        Some((_, types)) => {
+        Some(instances) => {
             let mut seen: Vec<String> = Vec::new();
-            for ty in types {
+            for ty in &instances.items {
                 let text = type_text(ty);
                 if seen.contains(&text) {
                     let message = format_args!("duplicate type `{text}`");

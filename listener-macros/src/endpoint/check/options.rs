@@ -28,15 +28,15 @@ pub(crate) fn check(options: &Options, diagnostics: &mut Diagnostics) {
 }
 
 fn topics(options: &Options, diagnostics: &mut Diagnostics) {
-    if let (Some(_), Some((key, _))) = (&options.topic, &options.topics) {
+    if let (Some(_), Some(topics)) = (&options.topic, &options.topics) {
         let help = "list all topics in `topics(..)`";
-        diagnostics.at(key.span, "`topic` and `topics` cannot be used together", help);
+        diagnostics.at(topics.key.span, "`topic` and `topics` cannot be used together", help);
     }
-    if let Some((key, topics)) = &options.topics
+    if let Some(topics) = &options.topics
         && topics.is_empty()
     {
         let help = "list at least one topic, or omit `topics` to use the listener's";
-        diagnostics.at(key.span, "`topics` is empty", help);
+        diagnostics.at(topics.key.span, "`topics` is empty", help);
     }
     let mut seen: Vec<String> = Vec::new();
     for topic in options.all_topics() {
@@ -71,7 +71,7 @@ fn instance(options: &Options, diagnostics: &mut Diagnostics) {
     let Some(register) = options.register_false() else {
         return;
     };
-    let instances = options.instances.as_ref().map(|(key, _)| key);
+    let instances = options.instances.as_ref().map(|instances| &instances.key);
     for key in [options.provided.as_ref(), init, instances].into_iter().flatten() {
         diagnostics.at(
             key.span,

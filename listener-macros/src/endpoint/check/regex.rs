@@ -1,8 +1,10 @@
-//! Checks that a literal is a valid regular expression of the `regex` crate; if not, shows the position
-//! of the error and how to fix it. The listener compiles it again when it is built, which finds
-//! expressions that are too large. Called by `filter.rs`.
+//! Checks that a literal is a valid regular expression of the `regex` crate, and not too large for it; if
+//! not, shows the position of the error and how to fix it. The listener compiles it again when it is built.
+//! Called by `filter.rs`.
 
+use regex::Regex;
 use regex_syntax::ast::ErrorKind;
+use regex_syntax::hir::{Class, Hir, HirKind};
 use syn::LitStr;
 
 use crate::diagnostic::Diagnostic;
@@ -12,10 +14,42 @@ pub(crate) fn check(literal: &LitStr) -> Result<(), Diagnostic> {
     let text = literal.value();
     regex_syntax::parse(&text).map_err(|error| diagnostic(literal, &text, &error))?;
     // As in `listener::filter`, so that nothing passes here and fails there.
-    regex_syntax::parse(&format!("^(?:{text})")).map(drop).map_err(|_| {
+    let embedded = format!("^(?:{text})");
+    let parsed = regex_syntax::parse(&embedded).map_err(|_| {
         let help = "with `(?x)`, end the last comment with a newline";
         Diagnostic::new(format!("{INVALID}: unterminated comment"), help)
-    })
+    })?;
+    if size(&parsed) > SURELY_COMPILES
+        && let Err(regex::Error::CompiledTooBig(limit)) = Regex::new(&embedded)
+    {
+        let help = "use smaller counts, or classes without Unicode, such as `[0-9]` for `\\d` and `(?-u:\\w)` for `\\w`";
+        let message =
+            format!("regular expression too large: it compiles to more than {limit} bytes");
+        return Err(Diagnostic::new(message, help));
+    }
+    Ok(())
+}
+
+/// The size up to which an expression is not compiled to check it: the limit of the `regex` crate is 10 MiB,
+/// and each unit of [`size`] compiles to less than 512 bytes.
+const SURELY_COMPILES: u64 = 10 * 1024 * 1024 / 512;
+
+/// The size of an expression: the bytes of literals, and the ranges of classes, as often as they are repeated.
+fn size(expression: &Hir) -> u64 {
+    match expression.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len() as u64,
+        HirKind::Class(Class::Unicode(class)) => class.ranges().len() as u64,
+        HirKind::Class(Class::Bytes(_)) => 1,
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1);
+            size(&repetition.sub).saturating_add(1).saturating_mul(times.into())
+        }
+        HirKind::Capture(capture) => size(&capture.sub).saturating_add(1),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().fold(1, |sum, part| sum.saturating_add(size(part)))
+        }
+    }
 }
 
 const INVALID: &str = "invalid regular expression";

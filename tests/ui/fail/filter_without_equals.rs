@@ -1,0 +1,15 @@
+//! A filter without a `=`.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint(event_type "^compute")]
+    //~                 ^^^^^^^^^^
+impl Billing {
+    async fn info(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,20 @@
+//! An optional payload with a field that borrows for `'static`.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(serde::Deserialize)]
+struct Read {
+    code: &'static str,
+}
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, payload: Option<Read>) {}
+    //~                                  ^^^^
+}
+
+fn main() {}

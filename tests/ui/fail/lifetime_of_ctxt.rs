@@ -1,0 +1,20 @@
+//! A `ctxt` with a field that borrows for `'static`.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(serde::Deserialize)]
+struct Read {
+    code: &'static str,
+}
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    fn info(ctxt: Read) {}
+    //~           ^^^^
+}
+
+fn main() {}

@@ -1,0 +1,21 @@
+//! A payload that borrows, with `'static`.
+#![allow(unused)]
+
+use listener::notification_endpoint;
+
+#[derive(serde::Deserialize)]
+struct Fault<'a> {
+    #[serde(borrow)]
+    code: std::borrow::Cow<'a, str>,
+}
+
+#[derive(Default)]
+struct Billing;
+
+#[notification_endpoint]
+impl Billing {
+    async fn info(&self, payload: Fault<'static>) {}
+    //~                           ^^^^^^^^^^^^^^
+}
+
+fn main() {}
