@@ -53,15 +53,18 @@ pub(crate) fn other(diagnostics: &Diagnostics, item: &TokenStream) -> TokenStrea
 }
 
 /// An error if rustc accepts the syntax, so that no endpoint is missing unnoticed: of all errors, only
-/// those of late lints are not reported next to a syntax error.
+/// those of late lints are not reported next to a syntax error. The attribute is on a trait, because
+/// rust-analyzer reports an unused value of a type or a function that has it, even next to a syntax error.
 fn unread(at: Span) -> TokenStream {
     let note = "`#[notification_endpoint]` cannot read this syntax, so nothing is registered for the block\nhelp: move this member to a separate `impl` block";
     quote_spanned! {at=>
         #[deny(unused_must_use)]
         const _: () = {
             #[must_use = #note]
-            const fn unread_endpoint() -> u8 { 0 }
-            unread_endpoint();
+            trait Endpoint {}
+            impl Endpoint for () {}
+            fn unread() -> impl Endpoint {}
+            const _: fn() = || { unread(); };
         };
     }
 }

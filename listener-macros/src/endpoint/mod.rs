@@ -71,3 +71,75 @@ pub(crate) struct Expansion {
     pub(crate) name: Option<String>,
     pub(crate) tokens: TokenStream,
 }
+
+#[cfg(test)]
+mod tests {
+    use proc_macro2::{Span, TokenTree};
+
+    use super::*;
+
+    /// A token, or the brace of a group, and its place.
+    fn flat(tokens: TokenStream) -> Vec<(String, [usize; 4])> {
+        let place = |span: Span| {
+            let (start, end) = (span.start(), span.end());
+            [start.line, start.column, end.line, end.column]
+        };
+        let mut flattened = Vec::new();
+        for token in tokens {
+            let TokenTree::Group(group) = token else {
+                flattened.push((token.to_string(), place(token.span())));
+                continue;
+            };
+            flattened.push((format!("open {:?}", group.delimiter()), place(group.span_open())));
+            flattened.extend(flat(group.stream()));
+            flattened.push((format!("close {:?}", group.delimiter()), place(group.span_close())));
+        }
+        flattened
+    }
+
+    /// The item is in the expansion, without a change of a token or a place, and no second time.
+    #[track_caller]
+    fn check_unchanged(item: &str) {
+        let tokens: TokenStream = item.parse().expect("tokens");
+        let original = flat(tokens.clone());
+        let expansion = flat(notification_endpoint(TokenStream::new(), &tokens).tokens);
+        let is_original = |found: &&[(String, [usize; 4])]| *found == original.as_slice();
+        let places = expansion.windows(original.len()).filter(is_original).count();
+        assert_eq!(places, 1, "{item}");
+        let names = |tokens: &[(String, [usize; 4])]| {
+            tokens.iter().filter(|(text, _)| text == "half_written").count()
+        };
+        assert_eq!(names(&expansion), names(&original), "{item}");
+        assert!(!expansion.iter().any(|(text, _)| text == "compile_error"), "{item}");
+    }
+
+    #[test]
+    fn a_half_written_block_is_emitted_once_with_its_spans() {
+        for member in [
+            "async fn half_written(&self, payload: ) {}",
+            "async fn half_written(&self payload: Pay) {}",
+            "async half_written(&self) {}",
+            "async fn half_written",
+            "half_written: u64,",
+            "let half_written = 1;",
+            "#[on(info)] async fn half_written(&self,, payload: Pay) {}",
+            "#[on(info)] async fn one(&self) {} async fn half_written(&self) ->",
+            "#[on(Priority::Info)] fn half_written(&self) {} ,",
+            "fn half_written(&self) {} #",
+        ] {
+            check_unchanged(&format!("impl Billing {{\n    {member}\n}}"));
+        }
+        check_unchanged("impl Billing<half_written { fn info(&self) {} }");
+        check_unchanged("#[allow(unused)] impl { fn half_written(&self) {} }");
+    }
+
+    #[test]
+    fn options_are_checked_above_a_half_written_block() {
+        let tokens: TokenStream =
+            "impl Billing { fn info( }".replace('(', "").parse().expect("tokens");
+        let options: TokenStream = "topik = \"a\"".parse().expect("tokens");
+        let expansion = notification_endpoint(options, &tokens).tokens.to_string();
+        assert!(expansion.contains("unknown option `topik`"), "{expansion}");
+        assert!(!expansion.contains("no methods"), "{expansion}");
+    }
+}
